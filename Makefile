@@ -1,0 +1,56 @@
+# `make` alone explains the targets.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up test test-slow check format bench archives docs lock clean
+
+help: ## show this help
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## install everything into .venv, from the hashed lock
+
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.10-3.13 is needed: install it, or say make PYTHON=/path/to/python"; exit 1; }
+	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+up: $(READY) ## build the demo archives, start everything, search once, stay until Ctrl-C
+	@$(BIN)/clipserve up
+
+archives: $(READY) ## build the demo's .mar files into model_store/
+	$(BIN)/clipserve archive build demo
+
+test: $(READY) ## fast tests, then archives and end to end against a real TorchServe
+	$(BIN)/python -m pytest -m "not slow and not gpu and not containers"
+
+test-slow: $(READY) ## the slower suites
+	$(BIN)/python -m pytest -m "slow and not gpu and not containers"
+
+check: $(READY) ## formatting, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY) ## format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY) ## measure the demo stack; the last line is one JSON document
+	$(BIN)/python -m benchmarks.demo_stack --save
+
+docs: $(READY) ## write the tables that are made from the code
+	$(BIN)/python -m scripts.settings_table
+
+lock: $(READY) ## pin every dependency again
+	$(BIN)/python -m pip install --quiet uv
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --extra dev --extra bench --universal --python-version 3.10 \
+	  --generate-hashes --no-emit-index-url --no-annotate --quiet --output-file requirements.lock
+
+clean: ## remove what was built and installed (not the data)
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis model_store/*.mar logs
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

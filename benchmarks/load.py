@@ -1,0 +1,100 @@
+"""HTTP load from a process of its own: one client in turn, or many at once. Prints nothing; returns milliseconds."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import orjson
+
+
+@dataclass(frozen=True)
+class Load:
+    """`latencies` in ms of the answers with status 200; `errors` counts all others; `seconds` is wall time."""
+
+    latencies: list[float]
+    errors: int
+    seconds: float
+    bodies: list[Any]
+
+    @property
+    def rate(self) -> float:
+        return len(self.latencies) / self.seconds
+
+
+def alternate(urls_and_bodies: list[tuple[str, list[Any]]], keep: bool = True) -> list[Load]:
+    """One client sends the i-th body of each target in turn, so that noise falls on all alike."""
+    loads: list[Load] = _in_process(_alternate, urls_and_bodies, keep)
+    return loads
+
+
+def together(url: str, bodies: list[Any], clients: int, seconds: float) -> Load:
+    """`clients` at once, each with its next request as soon as it has its answer."""
+    loads: list[Load] = _in_process(_together, url, bodies, clients, seconds)
+    return loads[0]
+
+
+def _in_process(function: Any, *arguments: Any) -> Any:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_run, (function, arguments))
+
+
+def _run(function: Any, arguments: tuple[Any, ...]) -> Any:
+    import uvloop
+
+    return uvloop.run(function(*arguments))
+
+
+async def _alternate(targets: list[tuple[str, list[Any]]], keep: bool) -> list[Load]:
+    latencies: list[list[float]] = [[] for _ in targets]
+    kept: list[list[Any]] = [[] for _ in targets]
+    errors = [0] * len(targets)
+    started = time.perf_counter()
+    async with aiohttp.ClientSession() as session:
+        for row in zip(*(bodies for _, bodies in targets), strict=True):
+            for i, ((url, _), body) in enumerate(zip(targets, row, strict=True)):
+                ms, status, answer = await _post(session, url, orjson.dumps(body))
+                errors[i] += status != 200
+                if status == 200:
+                    latencies[i].append(ms)
+                if keep:
+                    kept[i].append(orjson.loads(answer))
+    seconds = time.perf_counter() - started
+    return [Load(ms, bad, seconds, body) for ms, bad, body in zip(latencies, errors, kept, strict=True)]
+
+
+async def _together(url: str, bodies: list[Any], clients: int, seconds: float) -> list[Load]:
+    packed = [orjson.dumps(body) for body in bodies]
+    latencies: list[float] = []
+    errors = 0
+    deadline = time.perf_counter() + seconds
+
+    async def client(first: int, session: aiohttp.ClientSession) -> None:
+        nonlocal errors
+        number = first
+        while time.perf_counter() < deadline:
+            ms, status, _ = await _post(session, url, packed[number % len(packed)])
+            number += clients
+            if status == 200:
+                latencies.append(ms)
+            else:
+                errors += 1
+
+    started = time.perf_counter()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        await asyncio.gather(*(client(i, session) for i in range(clients)))
+    return [Load(latencies, errors, time.perf_counter() - started, [])]
+
+
+async def _post(session: aiohttp.ClientSession, url: str, body: bytes) -> tuple[float, int, bytes]:
+    started = time.perf_counter()
+    try:
+        async with session.post(url, data=body, headers={"Content-Type": "application/json"}) as answer:
+            data = await answer.read()
+            return (time.perf_counter() - started) * 1e3, answer.status, data
+    except aiohttp.ClientError as error:
+        return 0.0, 599, orjson.dumps({"error": {"message": str(error)}})

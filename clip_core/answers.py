@@ -1,0 +1,81 @@
+"""What was encoded or found → the bytes of each request's answer, in our JSON or in KServe v2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from clip_core.encoders import Encoded
+from clip_core.errors import ClipServeError
+from clip_core.model_spec import ModelSpec
+from clip_core.requests import Request
+from clip_core.wire import encode_vector
+
+Hits = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One item's outcome: its vector, and its hits when the request asked for a search."""
+
+    encoded: Encoded
+    hits: Hits | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: bytes
+
+
+def failure(error: ClipServeError) -> Answer:
+    """The envelope, with the status inside too: gRPC drops the one outside."""
+    return Answer(error.status, orjson.dumps({**error.to_dict(), "status": error.status}))
+
+
+def render(
+    request: Request, results: Sequence[Result | ClipServeError], spec: ModelSpec, timing: Mapping[str, float]
+) -> Answer:
+    """A list answers 200 with a status for each item; a lone input that fails is the request's failure."""
+    errors = [result for result in results if isinstance(result, ClipServeError)]
+    if errors and (request.single or request.v2):
+        return failure(errors[0])
+    if request.v2:
+        return _render_v2(request, [result for result in results if isinstance(result, Result)], spec)
+    data = [_item(index, result, request) for index, result in enumerate(results)]
+    head = {"model": spec.name, "fingerprint": spec.fingerprint, "dim": spec.dim}
+    return Answer(200, orjson.dumps({**head, "data": data, "timing": timing}))
+
+
+def _item(index: int, result: Result | ClipServeError, request: Request) -> dict[str, Any]:
+    if isinstance(result, ClipServeError):
+        return {"index": index, "status": result.status, **result.to_dict()}
+    item: dict[str, Any] = {"index": index, "status": 200}
+    if result.hits is not None:
+        item["hits"] = result.hits
+    elif request.encoding_format == "base64":
+        item["embedding"] = encode_vector(result.encoded.vector)
+    else:
+        item["embedding"] = result.encoded.vector.tolist()
+    if result.encoded.tokens is not None:
+        item |= {"tokens": result.encoded.tokens, "truncated": result.encoded.truncated}
+    return item
+
+
+def _render_v2(request: Request, results: Sequence[Result], spec: ModelSpec) -> Answer:
+    if request.search is not None:
+        data: list[Any] = [orjson.dumps(result.hits).decode() for result in results]
+        output = {"name": "hits", "datatype": "BYTES", "shape": [len(results)], "data": data}
+    else:
+        flat = [x for result in results for x in result.encoded.vector.tolist()]
+        output = {"name": "embedding", "datatype": "FP32", "shape": [len(results), spec.dim], "data": flat}
+    body = {
+        "id": request.v2_id,
+        "model_name": spec.name,
+        "parameters": {"fingerprint": spec.fingerprint},
+        "outputs": [output],
+    }
+    return Answer(200, orjson.dumps({key: value for key, value in body.items() if value is not None}))

@@ -1,0 +1,66 @@
+"""A batch of requests → their answers: flattened into one forward pass a modality and one index call, split again."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from clip_core.answers import Answer, Hits, Result, failure, render
+from clip_core.encoders import Encoded, Encoders
+from clip_core.errors import ClipServeError
+from clip_core.index_client import Query
+from clip_core.requests import Request
+
+
+class Index(Protocol):
+    def search(self, fingerprint: str, queries: Sequence[Query]) -> list[Hits | ClipServeError]: ...
+
+
+def answer(requests: Sequence[Request | ClipServeError], encoders: Encoders, index: Index) -> list[Answer]:
+    """One answer for each request, in order; an error in one never reaches another."""
+    good = [request for request in requests if isinstance(request, Request)]
+    started = time.perf_counter()
+    encoded = encoders.encode(
+        [item for request in good for item in request.items],
+        cut_long_texts=[request.cut_long_texts for request in good for _ in request.items],
+    )
+    middle = time.perf_counter()
+    results = _search(_split(encoded, good), good, encoders.spec.fingerprint, index)
+    timing = {
+        "encode_ms": round((middle - started) * 1e3, 3),
+        "search_ms": round((time.perf_counter() - middle) * 1e3, 3),
+    }
+    rendered = (render(request, own, encoders.spec, timing) for request, own in zip(good, results, strict=True))
+    return [failure(request) if isinstance(request, ClipServeError) else next(rendered) for request in requests]
+
+
+def _split(
+    encoded: Sequence[Encoded | ClipServeError], requests: Sequence[Request]
+) -> list[list[Result | ClipServeError]]:
+    rest = iter(encoded)
+    return [
+        [Result(e) if isinstance(e, Encoded) else e for e in itertools.islice(rest, len(request.items))]
+        for request in requests
+    ]
+
+
+def _search(
+    results: list[list[Result | ClipServeError]], requests: Sequence[Request], fingerprint: str, index: Index
+) -> list[list[Result | ClipServeError]]:
+    """Every search of the batch in one call; requests without a `search` part pass through."""
+    slots = [
+        (row, column, Query(result.encoded.vector, request.search, request.request_id))
+        for row, (request, own) in enumerate(zip(requests, results, strict=True))
+        for column, result in enumerate(own)
+        if request.search is not None and isinstance(result, Result)
+    ]
+    if not slots:
+        return results
+    found = index.search(fingerprint, [query for _, _, query in slots])
+    for (row, column, _), hits in zip(slots, found, strict=True):
+        result = results[row][column]
+        assert isinstance(result, Result)
+        results[row][column] = hits if isinstance(hits, ClipServeError) else Result(result.encoded, hits)
+    return results

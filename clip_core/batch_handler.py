@@ -1,0 +1,106 @@
+"""TorchServe's side of things: `initialize` and `handle`. Its peculiarities are dealt with here and nowhere else."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from clip_core.answers import Answer, failure
+from clip_core.errors import ClipServeError, InferenceFailed
+from clip_core.logs import configure_logging
+from clip_core.requests import Accepts, Request, parse_row
+from clip_core.settings import EndpointConfig, HandlerSettings
+
+log = logging.getLogger("clipserve.handler")
+
+
+class BatchHandler:
+    """Subclasses name what they take: `kinds` of part, and the `bare` kind of a plain string or raw body."""
+
+    kinds: frozenset[str] = frozenset()
+    bare = "text"
+
+    def initialize(self, context: Any) -> None:
+        """Load, warm up, and run the canaries through the path that will serve. Raises BadModel: not ready."""
+        from clip_core import canaries
+        from clip_core.batch import answer
+        from clip_core.encoders import Encoders
+        from clip_core.index_client import IndexClient
+
+        settings = HandlerSettings.from_env()
+        configure_logging(
+            context.model_name,
+            json_lines=settings.log_json,
+            level=settings.log_level,
+            stream=sys.stdout,
+            logger="clipserve",
+        )
+        config = EndpointConfig.parse(context.model_yaml_config)
+        model_dir = Path(context.system_properties["model_dir"])
+        self.accepts = Accepts(self.kinds, self.bare, config.max_inputs)
+        self.encoders = Encoders.load(model_dir, config)
+        self.encoders.warm_up()
+        cosines = canaries.check(self.encoders, model_dir)
+        self.index = IndexClient(settings.index_url, settings.index_timeout_s)
+        self._answer = answer
+        log.info("ready", extra={"fingerprint": self.encoders.spec.fingerprint, "canary_cosine": min(cosines)})
+
+    def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
+        """One answer for each row; never raises, because that would fail the whole batch with 503."""
+        started = time.perf_counter()
+        requests = [self._parse(row, index, context) for index, row in enumerate(data)]
+        try:
+            answers = self._answer(requests, self.encoders, self.index)
+        except Exception:
+            log.exception("batch failed, trying one by one", extra={"request_ids": _request_ids(requests)})
+            answers = [self._answer_alone(request) for request in requests]
+        for index, answer in enumerate(answers):
+            _report(context, index, answer)
+        _log_batch(requests, answers, started)
+        return [answer.body for answer in answers]
+
+    def _answer_alone(self, request: Request | ClipServeError) -> Answer:
+        try:
+            return self._answer([request], self.encoders, self.index)[0]
+        except Exception:
+            log.exception("request failed", extra={"request_ids": _request_ids([request])})
+            return failure(InferenceFailed("the model failed on this request; see the worker's log"))
+
+    def _parse(self, row: Mapping[str, Any], index: int, context: Any) -> Request | ClipServeError:
+        try:
+            content_type = context.get_request_header(index, "Content-Type")
+            return parse_row(row, content_type, self.accepts, context.get_request_header(index, "X-Request-Id"))
+        except ClipServeError as error:
+            return error
+        except Exception:
+            log.exception("request can't be parsed")
+            return InferenceFailed("the request can't be parsed; see the worker's log")
+
+
+def _report(context: Any, index: int, answer: Answer) -> None:
+    context.set_response_content_type(index, "application/json")
+    if answer.status != 200:
+        context.set_response_status(answer.status, HTTPStatus(answer.status).phrase, index)
+    if context.get_request_header(index, "Host") is None:  # gRPC: a streaming call waits for this header
+        context.set_response_header(index, "ts_stream_next", "false")
+
+
+def _request_ids(requests: Sequence[Request | ClipServeError]) -> list[str | None]:
+    return [request.request_id if isinstance(request, Request) else None for request in requests]
+
+
+def _log_batch(requests: Sequence[Request | ClipServeError], answers: Sequence[Answer], started: float) -> None:
+    log.info(
+        "batch",
+        extra={
+            "request_ids": _request_ids(requests),
+            "statuses": [answer.status for answer in answers],
+            "items": sum(len(request.items) for request in requests if isinstance(request, Request)),
+            "ms": round((time.perf_counter() - started) * 1e3, 2),
+        },
+    )

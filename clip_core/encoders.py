@@ -1,0 +1,162 @@
+"""Items → unit vectors, one forward pass a modality for a whole batch; a bad item gets its own error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clip_core.errors import BadInput, BadText, BadVector, ClipServeError, InferenceFailed
+from clip_core.images import Transform, decode
+from clip_core.model_spec import ModelSpec
+from clip_core.requests import Item, Part
+from clip_core.settings import EndpointConfig
+from clip_core.tokens import Tokenizer, Tokens, stack
+from clip_core.towers import ImageTower, TextTower, load_towers
+from clip_core.wire import FloatArray, unit
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """`vector`: (D,) float32, unit norm. `tokens` counts its texts' tokens; `truncated` says that one was cut."""
+
+    vector: FloatArray
+    tokens: int | None = None
+    truncated: bool = False
+
+
+class Encoders:
+    """The towers of one archive with what prepares their inputs."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        tokenizer: Tokenizer | None,
+        text: TextTower | None,
+        image: ImageTower | None,
+        config: EndpointConfig,
+    ) -> None:
+        self.spec, self.tokenizer, self.text, self.image, self.config = spec, tokenizer, text, image, config
+
+    @classmethod
+    def load(cls, model_dir: Path, config: EndpointConfig) -> Encoders:
+        """Raises BadModel when the archive's parts do not fit together."""
+        torch.set_num_threads(config.threads)
+        spec = ModelSpec.read(model_dir)
+        text, image, _ = load_towers(model_dir, spec.kind, spec.precision)
+        return cls(spec, Tokenizer.load(model_dir) if text else None, text, image, config)
+
+    def warm_up(self) -> None:
+        if self.text and self.tokenizer:
+            self.text.warm_up(stack([self.tokenizer("a red circle")]))
+        if self.image:
+            self.image.warm_up()
+
+    def encode(
+        self, items: Sequence[Item | ClipServeError], *, cut_long_texts: Sequence[bool]
+    ) -> list[Encoded | ClipServeError]:
+        """One result per item, in order. Texts share a forward pass, images another."""
+        parts = [part for item in items if isinstance(item, Item) for part in item.parts]
+        cuts = [
+            cut for item, cut in zip(items, cut_long_texts, strict=True) if isinstance(item, Item) for _ in item.parts
+        ]
+        encoded = iter(self._encode_parts(parts, cuts))
+        return [
+            item if isinstance(item, ClipServeError) else _combine(item, [next(encoded) for _ in item.parts])
+            for item in items
+        ]
+
+    def _encode_parts(self, parts: Sequence[Part], cuts: Sequence[bool]) -> list[Encoded | ClipServeError]:
+        results: list[Encoded | ClipServeError] = [InferenceFailed("nothing encoded this item")] * len(parts)
+        texts = [i for i, part in enumerate(parts) if part.kind == "text"]
+        images = [i for i, part in enumerate(parts) if part.kind == "image"]
+        for i, result in zip(texts, self._texts([parts[i] for i in texts], [cuts[i] for i in texts]), strict=True):
+            results[i] = result
+        for i, result in zip(images, self._images([parts[i] for i in images]), strict=True):
+            results[i] = result
+        for i, part in enumerate(parts):
+            if part.kind == "vector":
+                results[i] = self._vector(part.value)
+        return results
+
+    def _texts(self, parts: Sequence[Part], cuts: Sequence[bool]) -> list[Encoded | ClipServeError]:
+        prepared = [_attempt(self._tokenize, pair) for pair in zip(parts, cuts, strict=True)]
+        good = [tokens for tokens in prepared if isinstance(tokens, Tokens)]
+        rows = self._forward(self.text.forward, [t.ids for t in good]) if self.text and good else ()
+        vectors: Iterator[FloatArray] = iter(rows)
+        return [
+            tokens if isinstance(tokens, ClipServeError) else _encoded(next(vectors), tokens.count, tokens.truncated)
+            for tokens in prepared
+        ]
+
+    def _tokenize(self, pair: tuple[Part, bool]) -> Tokens:
+        part, cut = pair
+        if self.tokenizer is None:
+            raise BadInput("this archive holds no text tower", param="text")
+        tokens = self.tokenizer(str(part.value), max_chars=self.config.max_text_chars)
+        if tokens.truncated and not cut:
+            raise BadText(f"the text has more than {self.spec.context_length} tokens", param="text")
+        return tokens
+
+    def _images(self, parts: Sequence[Part]) -> list[Encoded | ClipServeError]:
+        prepared = [_attempt(self._pixels, part) for part in parts]
+        good = [pixels for pixels in prepared if isinstance(pixels, Tensor)]
+        rows = self._forward(self.image.forward, good) if self.image and good else ()
+        vectors: Iterator[FloatArray] = iter(rows)
+        return [p if isinstance(p, ClipServeError) else _encoded(next(vectors)) for p in prepared]
+
+    def _pixels(self, part: Part) -> Tensor:
+        if self.image is None or not isinstance(part.value, bytes):
+            raise BadInput("this archive holds no image tower", param="image")
+        transform: Transform = self.image.transform
+        return transform(decode(part.value, self.config.max_image_pixels))
+
+    def _vector(self, value: object) -> Encoded | ClipServeError:
+        if not isinstance(value, np.ndarray) or value.size != self.spec.dim:
+            return BadVector(f"a vector for this model has {self.spec.dim} dimensions", param="vector")
+        return _encoded(value)
+
+    def _forward(self, forward: Callable[[Tensor], Tensor], inputs: list[Tensor]) -> FloatArray:
+        """Inputs of equal shape → (B, D) float32, in passes of at most `max_batch`."""
+        step = self.config.max_batch
+        batches = [torch.stack(inputs[i : i + step]) for i in range(0, len(inputs), step)]
+        vectors: FloatArray = torch.cat([forward(batch) for batch in batches]).numpy()
+        return vectors
+
+
+def _attempt(prepare: Callable[[T], R], value: T) -> R | ClipServeError:
+    try:
+        return prepare(value)
+    except ClipServeError as error:
+        return error
+
+
+def _encoded(vector: FloatArray, tokens: int | None = None, truncated: bool = False) -> Encoded | ClipServeError:
+    try:
+        return Encoded(unit(vector), tokens, truncated)
+    except BadVector:
+        return InferenceFailed("the model gave a vector that is zero, NaN or infinite")
+
+
+def _combine(item: Item, parts: Sequence[Encoded | ClipServeError]) -> Encoded | ClipServeError:
+    """The unit vector of Σ weight·unit(part); the first part's error if one has one."""
+    good = [part for part in parts if isinstance(part, Encoded)]
+    if len(good) != len(parts):
+        return next(part for part in parts if isinstance(part, ClipServeError))
+    if len(good) == 1 and item.parts[0].weight > 0:
+        return good[0]
+    weights = np.array([part.weight for part in item.parts], dtype=np.float32)
+    counts = [part.tokens for part in good if part.tokens is not None]
+    try:
+        vector = unit(weights @ np.stack([part.vector for part in good]))
+    except BadVector:
+        return BadInput("the weighted parts cancel each other out", param="query")
+    return Encoded(vector, sum(counts) if counts else None, any(part.truncated for part in good))

@@ -1,0 +1,179 @@
+"""The error tree. Every failure that a caller may see is one of these, with its HTTP status and stable code.
+
+ClipServeError                     500 internal_error
+├─ BadInput                        400 bad_input
+│  ├─ BadJson                      400 invalid_json
+│  ├─ BadImage                     400 invalid_image
+│  ├─ ImageTooLarge                413 image_too_large
+│  ├─ BadText                      400 invalid_text
+│  ├─ BadVector                    400 invalid_vector
+│  ├─ BadFilter                    400 invalid_filter
+│  ├─ InvalidRequest               400 invalid_request
+│  └─ TooLarge                     413 request_too_large
+├─ Unauthorized                    401 invalid_api_key
+├─ Forbidden                       403 cross_origin
+├─ NotFound                        404 not_found
+│  ├─ UnknownCollection            404 collection_not_found
+│  ├─ UnknownItem                  404 item_not_found
+│  └─ UnknownModel                 404 model_not_found
+├─ MethodNotAllowed                405 method_not_allowed
+├─ Conflict                        409 conflict
+│  └─ FingerprintMismatch          409 fingerprint_mismatch
+├─ Overloaded                      429 overloaded
+├─ BadModel                        500 bad_model
+├─ InferenceFailed                 424 inference_failed
+├─ Unavailable                     503 unavailable
+│  ├─ IndexUnavailable             503 index_unavailable
+│  └─ TorchServeUnavailable        503 torchserve_unavailable
+└─ StorageFull                     507 storage_full
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class ClipServeError(Exception):
+    """Root of the tree: `status` is the HTTP status, `code` a stable machine-readable name."""
+
+    status = 500
+    code = "internal_error"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+    def to_dict(self) -> dict[str, Any]:
+        """The OpenAI envelope: {"error": {"message", "type", "param", "code"}}."""
+        kind = "invalid_request_error" if self.status < 500 else "server_error"
+        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+
+class BadInput(ClipServeError):
+    status = 400
+    code = "bad_input"
+
+
+class BadJson(BadInput):
+    code = "invalid_json"
+
+
+class BadImage(BadInput):
+    code = "invalid_image"
+
+
+class ImageTooLarge(BadInput):
+    status = 413
+    code = "image_too_large"
+
+
+class BadText(BadInput):
+    code = "invalid_text"
+
+
+class BadVector(BadInput):
+    code = "invalid_vector"
+
+
+class BadFilter(BadInput):
+    code = "invalid_filter"
+
+
+class InvalidRequest(BadInput):
+    code = "invalid_request"
+
+
+class TooLarge(BadInput):
+    status = 413
+    code = "request_too_large"
+
+
+class Unauthorized(ClipServeError):
+    status = 401
+    code = "invalid_api_key"
+
+
+class Forbidden(ClipServeError):
+    status = 403
+    code = "cross_origin"
+
+
+class NotFound(ClipServeError):
+    status = 404
+    code = "not_found"
+
+
+class UnknownCollection(NotFound):
+    code = "collection_not_found"
+
+
+class UnknownItem(NotFound):
+    code = "item_not_found"
+
+
+class UnknownModel(NotFound):
+    code = "model_not_found"
+
+
+class MethodNotAllowed(ClipServeError):
+    status = 405
+    code = "method_not_allowed"
+
+
+class Conflict(ClipServeError):
+    status = 409
+    code = "conflict"
+
+
+class FingerprintMismatch(Conflict):
+    code = "fingerprint_mismatch"
+
+
+class Overloaded(ClipServeError):
+    status = 429
+    code = "overloaded"
+
+
+class BadModel(ClipServeError):
+    code = "bad_model"
+
+
+class InferenceFailed(ClipServeError):
+    status = 424
+    code = "inference_failed"
+
+
+class Unavailable(ClipServeError):
+    status = 503
+    code = "unavailable"
+
+
+class IndexUnavailable(Unavailable):
+    code = "index_unavailable"
+
+
+class TorchServeUnavailable(Unavailable):
+    code = "torchserve_unavailable"
+
+
+class StorageFull(ClipServeError):
+    status = 507
+    code = "storage_full"
+
+
+def _tree(cls: type[ClipServeError]) -> list[type[ClipServeError]]:
+    return [cls, *(leaf for child in cls.__subclasses__() for leaf in _tree(child))]
+
+
+def from_dict(body: object, status: int = 500) -> ClipServeError:
+    """Rebuild an error from the envelope another process answered with; unknown codes keep their status."""
+    error = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(error, dict):
+        error = {"message": f"upstream answered {status}: {str(body)[:200]}"}
+    known = {cls.code: cls for cls in _tree(ClipServeError)}
+    code = str(error.get("code"))
+    rebuilt = known.get(code, ClipServeError)(str(error.get("message")), param=error.get("param"))
+    if code not in known:
+        rebuilt.status = status
+    return rebuilt

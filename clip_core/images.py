@@ -1,0 +1,94 @@
+"""Image bytes → the pixels that the open_clip reference would see.
+
+Decoding is PIL's; resizing, cropping and normalising are open_clip's own evaluation transform. Two things are done
+before it that the reference leaves to its caller: EXIF orientation is applied, and 16-bit greys are scaled to 8 bits
+(PIL's own conversion clips them). Alpha is dropped, CMYK and palettes are converted; an animation gives its first
+frame.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import io
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from clip_core.errors import BadImage, ImageTooLarge
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+MAX_IMAGE_PIXELS = 64_000_000
+Transform = Callable[[Image.Image], "Tensor"]
+
+
+def decode(data: bytes, max_pixels: int = MAX_IMAGE_PIXELS) -> Image.Image:
+    """Encoded bytes → upright 8-bit RGB image.
+
+    Raises ImageTooLarge before anything is decompressed, BadImage when the bytes are not a whole image.
+    """
+    if not data:
+        raise BadImage("the image is empty (0 bytes)")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _register_formats()
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            _check_size(image, max_pixels)
+            return to_rgb(image)
+    except Image.DecompressionBombError as error:
+        raise ImageTooLarge(f"the image is too large: {error}") from error
+    except UnidentifiedImageError as error:
+        raise BadImage(f"not an image of a known format ({', '.join(FORMATS)})") from error
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError) as error:
+        raise BadImage(f"the image is damaged: {error}") from error
+
+
+@functools.cache
+def _register_formats() -> None:
+    Image.init()
+
+
+def _check_size(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise ImageTooLarge(f"the image has {width}×{height} pixels, the limit is {max_pixels:,}")
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any PIL mode → RGB, upright, first frame."""
+    image.seek(0)
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I"):
+        return _from_16_bit(upright)
+    if upright.mode == "P" and "transparency" in upright.info:
+        upright = upright.convert("RGBA")
+    return upright.convert("RGB")
+
+
+def _from_16_bit(image: Image.Image) -> Image.Image:
+    greys = np.clip(np.asarray(image, dtype=np.int64), 0, 65535)
+    return Image.fromarray(((greys * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
+
+
+def from_reference(reference: str) -> bytes:
+    """A `data:` URI or bare base64 → bytes. Raises BadImage."""
+    text = reference
+    if text.startswith("data:"):
+        head, comma, text = text.partition(",")
+        if not comma or not head.endswith(";base64"):
+            raise BadImage("a data: URI for an image is base64: data:image/jpeg;base64,…")
+    elif text.startswith(("http://", "https://")):
+        raise BadImage("image URLs are not fetched here: send the bytes, a data: URI or base64")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadImage("the image is neither a data: URI nor base64") from error

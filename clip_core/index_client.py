@@ -1,0 +1,75 @@
+"""The handlers' client of the index service: a whole batch of searches in one call over a kept connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import urllib3
+
+from clip_core.errors import ClipServeError, IndexUnavailable, from_dict
+from clip_core.wire import FloatArray, SearchPart, encode_vector
+
+
+@dataclass(frozen=True)
+class Query:
+    """One search: `vector` (D,) float32, unit norm."""
+
+    vector: FloatArray
+    part: SearchPart
+    request_id: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**self.part.to_dict(), "vector": encode_vector(self.vector), "request_id": self.request_id}
+
+
+class IndexClient:
+    """`url` such as http://127.0.0.1:8090; not shared between threads."""
+
+    def __init__(self, url: str, timeout_s: float = 5.0) -> None:
+        self.url = url.rstrip("/")
+        timeout = urllib3.Timeout(connect=min(1.0, timeout_s), read=timeout_s)
+        self.pool = urllib3.PoolManager(timeout=timeout, retries=False)
+
+    def search(self, fingerprint: str, queries: Sequence[Query]) -> list[list[dict[str, Any]] | ClipServeError]:
+        """Hits or an error for each query, in order; IndexUnavailable for all when the service can't be reached."""
+        body = {"fingerprint": fingerprint, "searches": [query.to_dict() for query in queries]}
+        try:
+            answer = self._post(orjson.dumps(body))
+            results = _parse(answer.status, answer.data, len(queries))
+        except (urllib3.exceptions.HTTPError, orjson.JSONDecodeError) as error:
+            reason = type(error).__name__
+            return [IndexUnavailable(f"the index service does not answer ({reason})")] * len(queries)
+        except ClipServeError as error:
+            return [error] * len(queries)
+        return [_result(result) for result in results]
+
+
+    def _post(self, body: bytes) -> urllib3.BaseHTTPResponse:
+        """Again at once when the service had just closed a kept connection: a search changes nothing."""
+        try:
+            return self._post_once(body)
+        except urllib3.exceptions.ProtocolError:
+            return self._post_once(body)
+
+    def _post_once(self, body: bytes) -> urllib3.BaseHTTPResponse:
+        return self.pool.request("POST", f"{self.url}/search", body=body, headers={"Content-Type": "application/json"})
+
+
+def _parse(status: int, data: bytes, expected: int) -> list[dict[str, Any]]:
+    body = orjson.loads(data)
+    if status != 200:
+        raise from_dict(body, status)
+    results: list[dict[str, Any]] = body["results"]
+    if len(results) != expected:
+        raise IndexUnavailable(f"the index service gave {len(results)} results for {expected} searches")
+    return results
+
+
+def _result(result: dict[str, Any]) -> list[dict[str, Any]] | ClipServeError:
+    if result["status"] != 200:
+        return from_dict(result, result["status"])
+    hits: list[dict[str, Any]] = result["hits"]
+    return hits

@@ -1,0 +1,63 @@
+"""Logging that the gateway, the index service and the handlers share: text lines or JSON lines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import Any
+
+_OWN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line; whatever a call passes in `extra=` becomes a field."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self.service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{record.msecs:03.0f}Z",
+            "level": record.levelname,
+            "service": self.service,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line.update({key: value for key, value in vars(record).items() if key not in _OWN})
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """The same fields for people: `message key=value …`."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__(f"%(asctime)s %(levelname)-7s {service} %(message)s", "%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        extra = {key: value for key, value in vars(record).items() if key not in _OWN}
+        fields = " ".join(f"{key}={value}" for key, value in extra.items())
+        first, newline, rest = super().format(record).partition("\n")
+        return f"{first} {fields}".rstrip() + newline + rest
+
+
+def configure_logging(
+    service: str, *, json_lines: bool, level: str = "INFO", stream: Any = None, logger: str | None = None
+) -> None:
+    """Send `logger` (the root unless given) to `stream` (stderr unless given), once; uvicorn's own loggers follow.
+
+    A TorchServe worker keeps its root logger: TorchServe reads its metrics from those lines.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter(service) if json_lines else TextFormatter(service))
+    target = logging.getLogger(logger)
+    target.handlers = [handler]
+    target.setLevel(level.upper())
+    target.propagate = False
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).handlers = []
+        logging.getLogger(name).propagate = name != "uvicorn.access"

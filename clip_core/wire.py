@@ -1,0 +1,125 @@
+"""What crosses a process boundary: frozen dataclasses, and the vector codec. Needs numpy and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clip_core.errors import BadInput, BadVector
+
+FloatArray = NDArray[np.float32]
+MAX_K = 10_000
+
+
+def encode_vector(vector: FloatArray) -> str:
+    """(D,) float32 → base64 of little-endian float32, the OpenAI `encoding_format: "base64"` convention."""
+    return base64.b64encode(np.ascontiguousarray(vector, dtype="<f4").tobytes()).decode("ascii")
+
+
+def decode_vector(value: object, dim: int | None = None) -> FloatArray:
+    """base64 text or a list of numbers → (D,) float32.
+
+    Raises BadVector when it is neither, holds NaN or infinity, or is not of length `dim`.
+    """
+    vector = _from_base64(value) if isinstance(value, str) else _from_list(value)
+    if vector.ndim != 1 or vector.size == 0:
+        raise BadVector("a vector is a flat, non-empty list of numbers", param="vector")
+    if not np.isfinite(vector).all():
+        raise BadVector("the vector holds NaN or infinity", param="vector")
+    if dim is not None and vector.size != dim:
+        raise BadVector(f"the vector has {vector.size} dimensions, expected {dim}", param="vector")
+    return vector
+
+
+def _from_base64(value: str) -> FloatArray:
+    try:
+        raw = base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadVector("the vector is not base64", param="vector") from error
+    if len(raw) % 4:
+        raise BadVector("the vector's bytes are not whole float32 numbers", param="vector")
+    return np.frombuffer(raw, dtype="<f4").astype(np.float32)
+
+
+def _from_list(value: object) -> FloatArray:
+    if not isinstance(value, list) or not all(type(x) in (int, float) for x in value):
+        raise BadVector("a vector is base64 text or a list of numbers", param="vector")
+    try:
+        with np.errstate(over="ignore"):
+            vector: FloatArray = np.asarray(value, dtype=np.float64).astype(np.float32)
+            return vector
+    except OverflowError as error:
+        raise BadVector("the vector holds a number too large for float32", param="vector") from error
+
+
+def unit(vectors: FloatArray) -> FloatArray:
+    """(…, D) → the same directions with norm 1. Raises BadVector for a zero, NaN or infinite norm."""
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=-1, keepdims=True)
+    if not np.isfinite(norms).all() or (norms < 1e-30).any():
+        raise BadVector("a vector of zero or non-finite norm has no direction", param="vector")
+    units: FloatArray = (vectors / norms).astype(np.float32)
+    return units
+
+
+@dataclass(frozen=True)
+class SearchPart:
+    """What a request asks of the index, beside the vector that the encoder makes for it."""
+
+    collection: str
+    k: int = 10
+    filter: Mapping[str, Any] | None = None
+    include: Sequence[str] = ("metadata",)
+    exact: bool = False
+
+    @classmethod
+    def parse(cls, body: object) -> SearchPart:
+        """Raises BadInput that names the field."""
+        if not isinstance(body, Mapping):
+            raise BadInput("`search` is an object", param="search")
+        collection = body.get("collection")
+        if not isinstance(collection, str) or not collection:
+            raise BadInput("`collection` is a name", param="collection")
+        filter_ = body.get("filter")
+        if filter_ is not None and not isinstance(filter_, Mapping):
+            raise BadInput("`filter` is an object", param="filter")
+        exact = body.get("exact", False)
+        if not isinstance(exact, bool):
+            raise BadInput("`exact` is true or false", param="exact")
+        return cls(collection, parse_k(body.get("k", 10)), filter_, _include(body.get("include")), exact)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "include": list(self.include)}
+
+
+def parse_k(value: object) -> int:
+    """Raises BadInput unless `value` is a whole number from 1 to MAX_K."""
+    if type(value) is not int or not 1 <= value <= MAX_K:
+        raise BadInput(f"`k` is a whole number from 1 to {MAX_K}", param="k")
+    return value
+
+
+def _include(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ("metadata",)
+    if not isinstance(value, list) or not set(map(str, value)) <= {"metadata", "vector"}:
+        raise BadInput('`include` lists "metadata" and "vector"', param="include")
+    return tuple(value)
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One neighbour: `score` is the cosine similarity."""
+
+    id: str
+    score: float
+    metadata: Mapping[str, Any] | None = None
+    vector: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if value is not None}

@@ -1,0 +1,72 @@
+"""`python -m gateway`: the gateway with settings from the environment."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from typing import NoReturn
+
+import uvicorn
+from pydantic import ValidationError
+
+from clip_core.logs import configure_logging
+from gateway.app import build
+from gateway.settings import Settings
+
+
+def main() -> None:
+    """Serve until SIGTERM or Ctrl-C. Exits with 1 and one line on stderr when it cannot start."""
+    settings = _settings()
+    configure_logging("gateway", json_lines=settings.log_json, level=settings.log_level)
+    listening = _listen(settings)
+    config = uvicorn.Config(
+        build(settings),
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=4,
+    )
+    for received in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(received, _leave)  # uvicorn raises it again once it has stopped cleanly
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = [_fault(problem["loc"], problem["msg"]) for problem in error.errors()]
+        _fail("; ".join(faults))
+
+
+def _fault(place: tuple[int | str, ...], message: str) -> str:
+    name = f"CLIPSERVE_GATEWAY_{str(place[0]).upper()}: " if place else ""
+    return name + message.removeprefix("Value error, ")
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        _fail(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror or error}); "
+            "stop what uses it, or set CLIPSERVE_GATEWAY_HOST and CLIPSERVE_GATEWAY_PORT"
+        )
+
+
+def _leave(*_: object) -> NoReturn:
+    sys.exit(0)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"gateway: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Request bodies: JSON or a multipart form → one dict, checked by a pydantic model where a route asks for it."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.requests import Request
+
+from clip_core.errors import BadJson, InvalidRequest
+from gateway.errors import invalid_request
+from gateway.inputs import InputParser
+
+Body = dict[str, Any]
+Model = TypeVar("Model", bound=BaseModel)
+_TEXT_FIELDS = {"collection", "text", "id", "model", "modality", "encoding_format", "truncate"}
+_MAX_FIELDS = 64
+
+
+async def read_body(request: Request, parser: InputParser) -> Body:
+    """JSON whatever its Content-Type says, or multipart/form-data.
+
+    In a form, files become base64, and fields that are not plain text (`k`, `filter`, `metadata`, …) are JSON.
+    """
+    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        async with request.form(max_files=_MAX_FIELDS, max_fields=_MAX_FIELDS) as form:
+            return await _from_form(form, parser)
+    return parse_json(await request.body())
+
+
+def parse_json(content: bytes) -> Body:
+    """Raises BadJson, or InvalidRequest when it is JSON but no object."""
+    try:
+        body = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        detail = str(error) if content else "the body is empty"
+        raise BadJson(f"the body is not JSON: {detail}") from error
+    if not isinstance(body, dict):
+        raise InvalidRequest("the body is a JSON object")
+    return body
+
+
+async def read_model(request: Request, model: type[Model]) -> Model:
+    """A JSON body as `model`. Raises InvalidRequest that names the field."""
+    return checked(model, parse_json(await request.body()))
+
+
+def checked(model: type[Model], body: Body) -> Model:
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise invalid_request(error.errors(include_url=False, include_context=False)) from error
+
+
+async def _from_form(form: FormData, parser: InputParser) -> Body:
+    body: Body = {}
+    for name, value in form.multi_items():
+        if name in body:
+            raise InvalidRequest(f"the form holds `{name}` twice", param=name)
+        if isinstance(value, UploadFile):
+            body[name] = parser.upload(await value.read(), name)
+        else:
+            body[name] = value if name in _TEXT_FIELDS or name == "image" else _field(name, value)
+    return body
+
+
+def _field(name: str, value: str) -> Any:
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f"the form's field `{name}` is not JSON: {error}", param=name) from error

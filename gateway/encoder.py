@@ -1,0 +1,218 @@
+"""Inputs → vectors or hits, through TorchServe: picks the endpoint, splits lists, fans out, restores the order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from clip_core.errors import (
+    BadInput,
+    ClipServeError,
+    Conflict,
+    InferenceFailed,
+    TorchServeUnavailable,
+    UnknownModel,
+    from_dict,
+)
+from clip_core.wire import SearchPart
+from gateway.clients import TorchServeClient
+from gateway.inputs import Source
+from gateway.settings import Settings
+
+CANARY_TEXT = "a canary"
+Outcome = dict[str, Any] | ClipServeError
+
+
+@dataclass(frozen=True)
+class Served:
+    """The model that TorchServe serves now."""
+
+    model: str
+    fingerprint: str
+    dim: int
+
+    @classmethod
+    def of(cls, answer: dict[str, Any]) -> Served:
+        return cls(answer["model"], answer["fingerprint"], answer["dim"])
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One input, and what to search with its vector; without a search the vector itself is wanted.
+
+    `model` is the name that the caller asked for, if any.
+    """
+
+    source: Source
+    search: SearchPart | None = None
+    model: object = None
+
+
+@dataclass
+class Chunk:
+    """The asks of one TorchServe request: same endpoint, same search."""
+
+    endpoint: str
+    search: SearchPart | None
+    truncate: str | None
+    places: list[int] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    bytes: int = 0
+
+    def body(self) -> dict[str, Any]:
+        body: dict[str, Any] = {"input": [source.item() for source in self.sources]}
+        if self.search is not None:
+            body["search"] = self.search.to_dict()
+        if self.truncate is not None:
+            body["truncate"] = self.truncate
+        return body
+
+
+@dataclass
+class Encoded:
+    """`outcomes` has one entry an ask, in order: the handler's entry, or what went wrong with that ask."""
+
+    outcomes: list[Outcome]
+    served: Served | None = None
+    encode_ms: float = 0.0
+    search_ms: float = 0.0
+
+    def model(self) -> Served:
+        """What encoded the asks. Raises the first error when nothing was encoded."""
+        if self.served is None:
+            raise self.first_error() or InferenceFailed("TorchServe encoded nothing")
+        return self.served
+
+    def first_error(self) -> ClipServeError | None:
+        return next((outcome for outcome in self.outcomes if isinstance(outcome, ClipServeError)), None)
+
+    def entries(self) -> list[dict[str, Any]]:
+        """All the handlers' entries. Raises the first error when there is one."""
+        error = self.first_error()
+        if error is not None:
+            raise error
+        return [outcome for outcome in self.outcomes if isinstance(outcome, dict)]
+
+
+class Encoder:
+    """The gateway's only way to TorchServe. Remembers which model answered last."""
+
+    def __init__(self, torchserve: TorchServeClient, settings: Settings) -> None:
+        self._torchserve = torchserve
+        self._settings = settings
+        self.served: Served | None = None
+
+    def endpoint_for(self, source: Source) -> str:
+        """A mix of images and text goes to the multimodal endpoint, anything else to its own."""
+        kinds = source.kinds()
+        if "image" in kinds:
+            return self._settings.multimodal_endpoint if "text" in kinds else self._settings.image_endpoint
+        return self._settings.text_endpoint if "text" in kinds else self._settings.multimodal_endpoint
+
+    async def run(self, asks: Sequence[Ask], *, truncate: str | None = None) -> Encoded:
+        """Raises Conflict when the endpoints turn out to serve different models; all else is in the outcomes."""
+        chunks = self._split(asks, truncate)
+        encoded = Encoded([InferenceFailed("TorchServe did not answer this input")] * len(asks))
+        if len(chunks) == 1:
+            self._collect(encoded, chunks[0], await self._answer(chunks[0]))
+            return encoded
+        for chunk, answer in zip(chunks, await self._answers(chunks), strict=True):
+            self._collect(encoded, chunk, answer)
+        return encoded
+
+    async def describe(self) -> Served:
+        """Ask TorchServe which model it serves. Raises ClipServeError."""
+        return (await self.run([Ask(Source("text", CANARY_TEXT, None))])).model()
+
+    async def require(self, model: object) -> None:
+        """Raises UnknownModel unless `model` is None or the served one, asking again before it refuses."""
+        if model is None or (self.served is not None and self.served.model == model):
+            return
+        check_model(model, await self.describe())
+
+    async def _answers(self, chunks: Sequence[Chunk]) -> list[dict[str, Any] | ClipServeError]:
+        """A bounded number at a time; once TorchServe is seen to be down, the rest is not tried."""
+        width = asyncio.Semaphore(self._settings.fan_out_width)
+        down: dict[str, TorchServeUnavailable] = {}
+
+        async def one(chunk: Chunk) -> dict[str, Any] | ClipServeError:
+            async with width:
+                answer = down.get(chunk.endpoint) or await self._answer(chunk)
+            if isinstance(answer, TorchServeUnavailable):
+                down[chunk.endpoint] = answer
+            return answer
+
+        return await asyncio.gather(*map(one, chunks))
+
+    async def _answer(self, chunk: Chunk) -> dict[str, Any] | ClipServeError:
+        try:
+            return await self._torchserve.predict(chunk.endpoint, chunk.body())
+        except ClipServeError as error:
+            return error
+
+    def _split(self, asks: Sequence[Ask], truncate: str | None) -> list[Chunk]:
+        """Neighbouring asks share a request up to the limits on number and bytes."""
+        chunks: list[Chunk] = []
+        filling: dict[tuple[str, bytes], Chunk] = {}
+        for place, ask in enumerate(asks):
+            endpoint, size = self.endpoint_for(ask.source), ask.source.size()
+            key = (endpoint, orjson.dumps(ask.search.to_dict()) if ask.search else b"")
+            chunk = filling.get(key)
+            if chunk is None or self._is_full(chunk, size):
+                chunk = filling[key] = Chunk(endpoint, ask.search, truncate)
+                chunks.append(chunk)
+            chunk.places.append(place)
+            chunk.sources.append(ask.source)
+            chunk.bytes += size
+        return chunks
+
+    def _is_full(self, chunk: Chunk, more: int) -> bool:
+        texts = chunk.endpoint == self._settings.text_endpoint
+        most = self._settings.fan_out_texts if texts else self._settings.fan_out_images
+        return len(chunk.sources) >= most or chunk.bytes + more > self._settings.fan_out_bytes
+
+    def _collect(self, encoded: Encoded, chunk: Chunk, answer: dict[str, Any] | ClipServeError) -> None:
+        if isinstance(answer, ClipServeError):
+            for place in chunk.places:
+                encoded.outcomes[place] = answer
+            return
+        self._note_served(encoded, Served.of(answer))
+        timing = answer.get("timing") or {}
+        encoded.encode_ms = max(encoded.encode_ms, timing.get("encode_ms") or 0.0)
+        encoded.search_ms = max(encoded.search_ms, timing.get("search_ms") or 0.0)
+        for place, source, entry in zip(chunk.places, chunk.sources, answer["data"], strict=False):
+            encoded.outcomes[place] = _outcome(entry, source)
+
+    def _note_served(self, encoded: Encoded, served: Served) -> None:
+        self.served = served
+        if encoded.served is not None and encoded.served.fingerprint != served.fingerprint:
+            names = f"{encoded.served.model} and {served.model}"
+            raise Conflict(f"TorchServe's endpoints serve different models ({names}); try again after the roll-out")
+        encoded.served = served
+
+
+def check_model(model: object, served: Served) -> None:
+    """Raises UnknownModel unless `model` is None or the served one."""
+    if model is not None and model != served.model:
+        raise unknown_model(model, served)
+
+
+def unknown_model(model: object, served: Served) -> UnknownModel:
+    return UnknownModel(f"the model {str(model)[:100]!r} is not served; {served.model!r} is", param="model")
+
+
+def _outcome(entry: dict[str, Any], source: Source) -> Outcome:
+    """The entry, or its error; one about the input names the place that the input had in our request."""
+    if entry.get("status", 200) == 200:
+        return entry
+    error = from_dict(entry, entry["status"])
+    if isinstance(error, BadInput) and not str(error.param).startswith(_SEARCH_FIELDS):
+        error.param = source.param
+    return error
+
+
+_SEARCH_FIELDS = ("collection", "k", "filter", "include", "exact", "search")

@@ -1,0 +1,89 @@
+"""The one place in the gateway that turns any failure into the envelope."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from clip_core.errors import (
+    ClipServeError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    TooLarge,
+    Unauthorized,
+)
+
+
+class JsonResponse(JSONResponse):
+    """JSON by orjson, which also writes numpy vectors."""
+
+    def render(self, content: Any) -> bytes:
+        return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+_HEADERS: dict[type[ClipServeError], dict[str, str]] = {
+    Unauthorized: {"WWW-Authenticate": "Bearer"},
+    Overloaded: {"Retry-After": "1"},
+}
+_BY_STATUS: dict[int, type[ClipServeError]] = {404: NotFound, 405: MethodNotAllowed, 413: TooLarge}
+
+
+def error_response(error: ClipServeError, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer for `error`: its status, its envelope, and the headers that clients expect with it."""
+    own = _HEADERS.get(type(error), {})
+    return JsonResponse(error.to_dict(), status_code=error.status, headers={**own, **(headers or {})})
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Answer every failure with the envelope; FastAPI's `{"detail": …}` never gets out."""
+    app.add_exception_handler(ClipServeError, _on_error)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+
+
+async def _on_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ClipServeError)
+    return error_response(error)
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    kind = _BY_STATUS.get(error.status_code, InvalidRequest if error.status_code < 500 else ClipServeError)
+    mapped = kind(_http_message(request, error))
+    mapped.status = error.status_code
+    return error_response(mapped, error.headers)
+
+
+def _http_message(request: Request, error: HTTPException) -> str:
+    if error.status_code == 404:
+        return f"there is nothing at {request.url.path}; see /docs for what there is"
+    if error.status_code == 405:
+        return f"{request.method} is not possible on {request.url.path}"
+    return str(error.detail)
+
+
+async def _on_validation(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return error_response(invalid_request(error.errors()))
+
+
+def invalid_request(problems: Sequence[Any]) -> InvalidRequest:
+    """pydantic's list of problems → one error that names the first field at fault."""
+    first = problems[0]
+    param = field_path([part for part in first["loc"] if part not in ("body", "query", "path")])
+    return InvalidRequest(f"{param or 'the request'}: {first['msg']}", param=param)
+
+
+def field_path(parts: Sequence[str | int]) -> str | None:
+    """["items", 3, "id"] → "items[3].id"."""
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return path.removeprefix(".") or None

@@ -1,0 +1,30 @@
+"""Files served from a folder, and never from outside of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clip_core.errors import NotFound
+
+PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".avif"}
+
+
+def inside(root: Path, path: str) -> Path:
+    """The regular file at `path` below `root`, links resolved. Raises NotFound, also for what lies outside."""
+    missing = NotFound("there is no such file")
+    try:
+        root = root.resolve()
+        file = (root / path).resolve()
+        if file.is_relative_to(root) and file.is_file():
+            return file
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL byte, a name too long, a loop of links
+        raise missing from error
+    raise missing
+
+
+def picture(root: Path, path: str) -> Path:
+    """As `inside`, for raster images only: an SVG or HTML file could carry a script."""
+    file = inside(root, path)
+    if file.suffix.lower() not in PICTURES:
+        raise NotFound("there is no such picture")
+    return file

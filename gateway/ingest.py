@@ -1,0 +1,130 @@
+"""Adding items to a collection: encode what needs encoding, then upsert, each item with a status of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch, InvalidRequest, TooLarge, from_dict
+from gateway.clients import IndexClient
+from gateway.encoder import Ask, Encoder
+from gateway.inputs import InputParser, Source
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Item:
+    """One item on its way: `error` stops it, `vector` is set once there is one; `at` is its place in the request."""
+
+    at: str
+    id: Any
+    metadata: Any = None
+    source: Source | None = None
+    vector: str | None = None
+    error: ClipServeError | None = None
+
+    def is_own_vector(self) -> bool:
+        """The caller brought the vector, so no fingerprint vouches for it."""
+        return self.source is not None and self.source.kind == "vector"
+
+    def result(self) -> Json:
+        if self.error is None:
+            return {"id": self.id, "status": 200}
+        return {"id": self.id, "status": self.error.status, **self.error.to_dict()}
+
+    def record(self) -> Json:
+        record = {"id": self.id, "vector": self.vector}
+        return record if self.metadata is None else {**record, "metadata": self.metadata}
+
+
+def parse_items(body: Json, parser: InputParser, max_items: int) -> list[Item]:
+    """Raises InvalidRequest or TooLarge about the list; what is wrong with one item stays with that item."""
+    items = body.get("items")
+    if not isinstance(items, list) or not items:
+        raise InvalidRequest("`items` is a list of at least one item", param="items")
+    if len(items) > max_items:
+        raise TooLarge(f"{len(items)} items in one call; at most {max_items}", param="items")
+    parsed = [_parse_item(item, f"items[{place}]", parser) for place, item in enumerate(items)]
+    _refuse_earlier_duplicates(parsed)
+    return parsed
+
+
+class Ingester:
+    """Runs the two steps. An item that was encoded but not stored reports the index's error."""
+
+    def __init__(self, encoder: Encoder, index: IndexClient) -> None:
+        self._encoder = encoder
+        self._index = index
+
+    async def add(self, collection: str, items: Sequence[Item]) -> list[Json]:
+        """Raises UnknownCollection or FingerprintMismatch before any work is done."""
+        described = await self._index.describe(collection)
+        await self._encode(items, described)
+        ready = [item for item in items if item.vector is not None]
+        made = [item for item in ready if not item.is_own_vector()]
+        await self._store(collection, described["fingerprint"], made)
+        await self._store(collection, None, [item for item in ready if item.is_own_vector()])
+        return [item.result() for item in items]
+
+    async def _encode(self, items: Sequence[Item], described: Json) -> None:
+        for item in items:
+            if item.error is None and item.source is not None and item.is_own_vector():
+                item.vector = item.source.value
+        todo = [item for item in items if item.error is None and item.vector is None]
+        asks = [Ask(item.source) for item in todo if item.source is not None]
+        if not asks:
+            return
+        encoded = await self._encoder.run(asks)
+        if encoded.served is not None and encoded.served.fingerprint != described["fingerprint"]:
+            raise _mismatch(described, encoded.served.model)
+        for item, outcome in zip(todo, encoded.outcomes, strict=True):
+            if isinstance(outcome, ClipServeError):
+                item.error = outcome
+            else:
+                item.vector = outcome["embedding"]
+
+    async def _store(self, collection: str, fingerprint: str | None, items: Sequence[Item]) -> None:
+        if not items:
+            return
+        results = await self._index.upsert(collection, fingerprint, [item.record() for item in items])
+        for item, result in zip(items, results, strict=True):
+            if result["status"] >= 400:
+                item.error = from_dict(result, result["status"])
+                item.error.param = item.at
+
+
+def _mismatch(described: Json, model: str) -> FingerprintMismatch:
+    return FingerprintMismatch(
+        f"the collection {described['name']!r} holds vectors of {described['model']!r} "
+        f"(fingerprint {described['fingerprint']}), but TorchServe serves another build of {model!r}"
+    )
+
+
+def _parse_item(item: object, at: str, parser: InputParser) -> Item:
+    if not isinstance(item, dict):
+        return Item(at, None, error=InvalidRequest("an item is an object", param=at))
+    parsed = Item(at, item.get("id"), item.get("metadata"))
+    try:
+        parsed.source = _parse_source(item, at, parser)
+    except BadInput as error:
+        parsed.error = error
+    return parsed
+
+
+def _parse_source(item: Json, at: str, parser: InputParser) -> Source:
+    if not isinstance(item.get("id"), str) or not item["id"]:
+        raise BadInput("`id` is a non-empty string", param=f"{at}.id")
+    if not isinstance(item.get("metadata", {}), dict | None):
+        raise BadInput("`metadata` is an object", param=f"{at}.metadata")
+    return parser.source(item, at, ("text", "image", "vector"))
+
+
+def _refuse_earlier_duplicates(items: Sequence[Item]) -> None:
+    """The last item of an id wins, as in the index service; sparing the others saves their encoding."""
+    last = {item.id: place for place, item in enumerate(items) if isinstance(item.id, str)}
+    for place, item in enumerate(items):
+        if item.error is None and last[item.id] != place:
+            message = f"another item of this call has the id {item.id!r}; the last one counts"
+            item.error = BadInput(message, param=f"{item.at}.id")

@@ -1,0 +1,50 @@
+"""The limit on a request's body, by its Content-Length and by what really arrives. Pure ASGI."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from clip_core.errors import TooLarge
+from gateway.errors import error_response
+
+
+class BodyLimitMiddleware:
+    """Answers 413 before reading when the declared length is too large; counts a streamed body as it comes."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "0")
+        if declared.isdigit() and int(declared) > self.max_bytes:
+            await error_response(self._too_large())(scope, receive, send)
+            return
+        await self.app(scope, _Counted(receive, self), send)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"the request's body is larger than {self.max_bytes} bytes")
+
+    def check(self, received: int) -> None:
+        """Raises TooLarge, inside the route that reads the body, so that its handler answers."""
+        if received > self.max_bytes:
+            raise self._too_large()
+
+
+class _Counted:
+    """The `receive` of one request: raises TooLarge as soon as more than the limit has come."""
+
+    def __init__(self, receive: Receive, limit: BodyLimitMiddleware) -> None:
+        self.receive = receive
+        self.limit = limit
+        self.received = 0
+
+    async def __call__(self) -> Message:
+        message = await self.receive()
+        self.received += len(message.get("body", b""))
+        self.limit.check(self.received)
+        return message

@@ -1,0 +1,76 @@
+"""/openapi.json: the routes read their bodies themselves, so their schemas are put in here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from gateway import schemas
+
+_REF = "#/components/schemas/{model}"
+_BODIES: list[type[BaseModel]] = [
+    schemas.EmbeddingRequest,
+    schemas.SearchRequest,
+    schemas.BatchSearchRequest,
+    schemas.CollectionSpec,
+    schemas.ItemsRequest,
+    schemas.DeleteItemsRequest,
+    schemas.ClassifyRequest,
+]
+_FASTAPI_OWN = ("HTTPValidationError", "ValidationError")
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": schemas.ErrorEnvelope, "description": "The request is at fault."},
+    "5XX": {"model": schemas.ErrorEnvelope, "description": "The service is at fault."},
+}
+
+
+def answers(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    """The `responses=` of a route."""
+    return {200: {"model": model}, **ERRORS}
+
+
+def takes(model: type[BaseModel], form: dict[str, str] | None = None) -> dict[str, Any]:
+    """The `openapi_extra=` of a route whose body is `model`, or a form with these fields (JSON schema types)."""
+    content: dict[str, Any] = {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
+    if form is not None:
+        content["multipart/form-data"] = {"schema": {"type": "object", "properties": _fields(form)}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _fields(form: dict[str, str]) -> dict[str, Any]:
+    kinds = {"file": {"type": "string", "format": "binary"}}
+    return {name: kinds.get(kind, {"type": kind}) for name, kind in form.items()}
+
+
+class DocumentedApp(FastAPI):
+    """A FastAPI whose /openapi.json holds the bodies too, and the keys when `secured`."""
+
+    secured = False
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = _document(self, self.secured)
+        return self.openapi_schema
+
+
+def _document(app: FastAPI, secured: bool) -> dict[str, Any]:
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    components = document.setdefault("components", {})
+    bodies = models_json_schema([(model, "validation") for model in _BODIES], ref_template=_REF)[1]
+    components["schemas"] = {**bodies.get("$defs", {}), **components.get("schemas", {})}
+    for name in _FASTAPI_OWN:
+        components["schemas"].pop(name, None)
+    for path in document["paths"].values():
+        for operation in path.values():
+            operation.get("responses", {}).pop("422", None)
+    if secured:
+        components["securitySchemes"] = {
+            "bearer": {"type": "http", "scheme": "bearer"},
+            "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        }
+        document["security"] = [{"bearer": []}, {"key": []}]
+    return document

@@ -1,0 +1,77 @@
+"""Readiness: a canary through every endpoint, and the index service's own word. One probe serves all who ask."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import struct
+import zlib
+from collections.abc import Awaitable, Mapping
+
+from clip_core.errors import ClipServeError, Unavailable, from_dict
+from gateway.clients import IndexClient, TorchServeClient
+from gateway.encoder import CANARY_TEXT
+from gateway.settings import Settings
+
+Report = dict[str, str]
+
+
+class Readiness:
+    """Asks every part at once, each for at most `ready_timeout_s`."""
+
+    def __init__(self, settings: Settings, torchserve: TorchServeClient, index: IndexClient) -> None:
+        self._settings = settings
+        self._torchserve = torchserve
+        self._index = index
+        self._running: asyncio.Task[Report] | None = None
+
+    async def report(self) -> Report:
+        """Part → "ok" or what is wrong with it. Callers who come while a probe runs share its answer."""
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._probe())
+        return await asyncio.shield(self._running)
+
+    async def _probe(self) -> Report:
+        settings, text = self._settings, {"text": CANARY_TEXT}
+        checks = {
+            settings.text_endpoint: self._canary(settings.text_endpoint, text),
+            settings.image_endpoint: self._canary(settings.image_endpoint, {"image": canary_image()}),
+            settings.multimodal_endpoint: self._canary(settings.multimodal_endpoint, text),
+            "index": self._index.ready(timeout_s=settings.ready_timeout_s),
+        }
+        verdicts = await asyncio.gather(*map(self._verdict, checks.values()))
+        return dict(zip(checks, verdicts, strict=True))
+
+    async def _verdict(self, check: Awaitable[None]) -> str:
+        try:
+            await asyncio.wait_for(check, self._settings.ready_timeout_s)
+        except ClipServeError as error:
+            return error.message
+        except asyncio.TimeoutError:
+            return f"did not answer within {self._settings.ready_timeout_s:g} s"
+        return "ok"
+
+    async def _canary(self, endpoint: str, item: Mapping[str, str]) -> None:
+        body = {"input": [dict(item)]}
+        answer = await self._torchserve.predict(endpoint, body, timeout_s=self._settings.ready_timeout_s)
+        entry = answer["data"][0]
+        if entry.get("status", 200) != 200:
+            raise from_dict(entry, entry["status"])
+
+
+def verdict_error(report: Report) -> Unavailable | None:
+    """503 that names the parts that are not ready, or None when all are."""
+    faults = [f"{part}: {verdict}" for part, verdict in report.items() if verdict != "ok"]
+    return Unavailable("not ready — " + "; ".join(faults)) if faults else None
+
+
+def canary_image(side: int = 16) -> str:
+    """base64 of a grey PNG, made here so that no file has to be found."""
+    rows = (b"\x00" + b"\x80" * (3 * side)) * side
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks)).decode()
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

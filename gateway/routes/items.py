@@ -1,0 +1,69 @@
+"""/v1/collections/{name}/items: add, list, show, delete."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+
+from gateway.bodies import Body, read_body, read_model
+from gateway.errors import JsonResponse
+from gateway.ingest import parse_items
+from gateway.openapi import answers, takes
+from gateway.routes.collections import Name
+from gateway.schemas import DeleteItemsRequest, ItemsAnswer, ItemsRequest
+from gateway.services import services
+
+router = APIRouter(tags=["items"])
+_FORM = {"id": "string", "image": "file", "text": "string", "metadata": "string"}
+
+
+@router.post(
+    "/v1/collections/{name}/items",
+    responses=answers(ItemsAnswer),
+    openapi_extra=takes(ItemsRequest, form=_FORM),
+)
+async def add_items(request: Request, name: Name) -> JsonResponse:
+    """Add or replace items; each has its own status, and a bad one never stops its neighbours."""
+    given = services(request)
+    body = _as_list(await read_body(request, given.parser))
+    items = parse_items(body, given.parser, given.settings.max_items)
+    return JsonResponse({"results": await given.ingester.add(name, items)})
+
+
+def _as_list(body: Body) -> Body:
+    """A form carries one item as its own fields."""
+    return body if "items" in body or "id" not in body else {"items": [body]}
+
+
+@router.post("/v1/collections/{name}/items/delete", openapi_extra=takes(DeleteItemsRequest))
+async def delete_items(request: Request, name: Name) -> JsonResponse:
+    """Delete the items with these ids, or those that match the filter."""
+    body = await read_model(request, DeleteItemsRequest)
+    answer = await services(request).index.delete_items(name, body.model_dump(exclude_none=True))
+    return JsonResponse(answer)
+
+
+@router.get("/v1/collections/{name}/items")
+async def list_items(
+    request: Request,
+    name: Name,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    after: Annotated[str | None, Query(description="The last id of the page before.")] = None,
+) -> JsonResponse:
+    """Ids and metadata, a page at a time."""
+    return JsonResponse(await services(request).index.items(name, {"limit": limit, "after": after}))
+
+
+@router.get("/v1/collections/{name}/items/{item_id:path}")
+async def show_item(
+    request: Request, name: Name, item_id: str, include: Literal["vector"] | None = None
+) -> JsonResponse:
+    """One item; with `?include=vector` also its vector."""
+    return JsonResponse(await services(request).index.item(name, item_id, {"include": include}))
+
+
+@router.delete("/v1/collections/{name}/items/{item_id:path}")
+async def delete_item(request: Request, name: Name, item_id: str) -> JsonResponse:
+    """Delete one item."""
+    return JsonResponse(await services(request).index.delete_item(name, item_id))

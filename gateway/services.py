@@ -1,0 +1,52 @@
+"""What the routes work with, made once by `create_app`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from gateway.clients import IndexClient, TorchServeClient
+from gateway.encoder import Encoder
+from gateway.ingest import Ingester
+from gateway.inputs import InputParser
+from gateway.readiness import Readiness
+from gateway.searching import Searcher
+from gateway.settings import Settings
+from gateway.telemetry import Metrics
+
+
+@dataclass(frozen=True)
+class Services:
+    """The gateway without its routes."""
+
+    settings: Settings
+    torchserve: TorchServeClient
+    index: IndexClient
+    parser: InputParser
+    encoder: Encoder
+    searcher: Searcher
+    ingester: Ingester
+    readiness: Readiness
+    metrics: Metrics
+
+    @classmethod
+    def build(cls, settings: Settings, torchserve: TorchServeClient, index: IndexClient) -> Services:
+        encoder = Encoder(torchserve, settings)
+        return cls(
+            settings=settings,
+            torchserve=torchserve,
+            index=index,
+            parser=InputParser(settings.max_image_bytes),
+            encoder=encoder,
+            searcher=Searcher(encoder, index),
+            ingester=Ingester(encoder, index),
+            readiness=Readiness(settings, torchserve, index),
+            metrics=Metrics(),
+        )
+
+
+def services(request: Request) -> Services:
+    """Those of the app that `request` came to."""
+    made: Services = request.app.state.services
+    return made

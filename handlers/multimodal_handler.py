@@ -1,0 +1,8 @@
+"""The `clip_multimodal` endpoint: texts, images and weighted mixtures of both → vectors or hits."""
+
+from clip_core.batch_handler import BatchHandler
+
+
+class MultimodalHandler(BatchHandler):
+    kinds = frozenset({"text", "image", "vector"})
+    bare = "text"

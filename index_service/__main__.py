@@ -1,0 +1,87 @@
+"""`python -m index_service`: settings → record → app → uvicorn. A failed start is one line on stderr, exit code 1."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+from types import FrameType
+
+import uvicorn
+from pydantic import ValidationError
+
+from clip_core.logs import configure_logging
+from index_service.app import create_app
+from index_service.data_dir import DataDir
+from index_service.errors import StartError
+from index_service.registry import Registry
+from index_service.settings import Settings
+from index_service.store import Store
+
+_log = logging.getLogger("index_service")
+_STOP_S = 3
+_KEEP_ALIVE_S = 75  # callers keep their connections between searches
+
+
+def main() -> int:
+    """The exit code."""
+    signal.signal(signal.SIGTERM, _stop)  # uvicorn puts its own over this one and gives the signal back at the end
+    signal.signal(signal.SIGINT, _stop)
+    try:
+        _serve(_settings())
+    except StartError as error:
+        print(f"index_service: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"CLIPSERVE_INDEX_{'_'.join(map(str, first['loc'])).upper()}"
+        raise StartError(f"{name}: {first['msg']}") from error
+
+
+def _serve(settings: Settings) -> None:
+    configure_logging("index_service", json_lines=settings.log_json, level=settings.log_level)
+    with _listen(settings.host, settings.port) as listener, DataDir(settings.data_dir) as folder:
+        app = create_app(settings, Registry(Store(folder.database), settings))
+        host, port = listener.getsockname()[:2]
+        _log.info("starting", extra={"host": host, "port": port, "data_dir": str(settings.data_dir)})
+        config = uvicorn.Config(
+            app,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=_STOP_S,
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket; made here since uvicorn would only log that it can't. Raises StartError."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, proto)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()
+    except OSError as error:
+        advice = "stop what listens there, or set CLIPSERVE_INDEX_HOST and CLIPSERVE_INDEX_PORT"
+        raise StartError(f"can't listen on {host}:{port} ({error.strerror}): {advice}") from error
+    return listener
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""The HTTP API as one Starlette application: the table of routes, and what surrounds them.
+
+Plain Starlette, not FastAPI: bodies are parsed by orjson and checked by hand, since a search must cost well under a
+millisecond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from clip_core.errors import ClipServeError
+from index_service.answers import json_answer, on_error, on_http
+from index_service.collections_api import CollectionsApi
+from index_service.items_api import ItemsApi
+from index_service.metrics import Metrics
+from index_service.middleware import RequestMiddleware
+from index_service.registry import Registry
+from index_service.search_api import SearchApi
+from index_service.settings import Settings
+from index_service.workers import Workers
+
+
+class HealthApi:
+    """What an orchestrator and Prometheus ask."""
+
+    def __init__(self, registry: Registry, metrics: Metrics) -> None:
+        self._registry, self._metrics = registry, metrics
+
+    async def healthz(self, _: Request) -> Response:
+        """The process answers."""
+        return json_answer({"status": "ok"})
+
+    async def readyz(self, _: Request) -> Response:
+        """503 until the collections are loaded."""
+        self._registry.check_ready()
+        return json_answer({"status": "ready"})
+
+    async def metrics(self, _: Request) -> Response:
+        """The Prometheus text format."""
+        return Response(self._metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def create_app(settings: Settings, registry: Registry) -> Starlette:
+    """The application over `registry`, which its lifespan starts and closes."""
+    metrics, workers = Metrics(registry), Workers(settings.threads)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        registry.start()
+        yield
+        workers.close()
+        registry.close()
+
+    app = Starlette(
+        routes=_routes(settings, registry, metrics, workers),
+        middleware=[Middleware(RequestMiddleware, settings.max_body_bytes, metrics)],
+        exception_handlers={ClipServeError: on_error, HTTPException: on_http},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _routes(settings: Settings, registry: Registry, metrics: Metrics, workers: Workers) -> list[BaseRoute]:
+    health = HealthApi(registry, metrics)
+    searches = SearchApi(settings, registry, metrics, workers)
+    collections = CollectionsApi(settings, registry, workers)
+    items = ItemsApi(settings, registry, metrics, workers)
+    one = "/collections/{name}"
+    return [
+        Route("/search", searches.search, methods=["POST"]),
+        Route("/healthz", health.healthz),
+        Route("/readyz", health.readyz),
+        Route("/metrics", health.metrics),
+        Route("/collections", collections.list_collections),
+        Route(one, collections.create_collection, methods=["PUT"]),
+        Route(one, collections.describe_collection),
+        Route(one, collections.drop_collection, methods=["DELETE"]),
+        Route(f"{one}/items", items.upsert_items, methods=["POST"]),
+        Route(f"{one}/items", items.list_items),
+        Route(f"{one}/items/delete", items.delete_items, methods=["POST"]),
+        Route(f"{one}/items/{{id:path}}", items.get_item),
+        Route(f"{one}/items/{{id:path}}", items.delete_item, methods=["DELETE"]),
+    ]

@@ -1,0 +1,143 @@
+"""JSON bodies → checked values. Every function raises a ClipServeError that names the field at fault."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from clip_core.errors import BadFilter, BadInput, BadJson, TooLarge
+from index_service.engines import ENGINES
+from index_service.errors import InvalidRequest
+from index_service.filters import canonical, compile_filter
+from index_service.store import CollectionInfo
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_MAX_ID = 512
+_MAX_DEPTH = 64
+
+
+def parse_body(raw: bytes) -> dict[str, Any]:
+    """A request body that is a JSON object."""
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise BadJson(f"the body is not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise InvalidRequest("the body is not a JSON object")
+    return body
+
+
+def text(body: Mapping[str, Any], name: str, *, longest: int = 1024) -> str:
+    """A required, non-empty string."""
+    value = body.get(name)
+    if not isinstance(value, str) or not 1 <= len(value) <= longest:
+        raise InvalidRequest(f"`{name}` is a string of 1 to {longest} characters", param=name)
+    return value
+
+
+def listed(body: Mapping[str, Any], name: str, most: int) -> list[Any]:
+    """A required list of at most `most` entries."""
+    value = body.get(name)
+    if not isinstance(value, list):
+        raise InvalidRequest(f"`{name}` is a list", param=name)
+    if len(value) > most:
+        raise TooLarge(f"`{name}` has {len(value)} entries, at most {most} go in one call", param=name)
+    return value
+
+
+def fingerprint(body: Mapping[str, Any]) -> str | None:
+    """The fingerprint the caller's vectors were made with; None when it brings vectors of its own."""
+    value = body.get("fingerprint")
+    if value is not None and not isinstance(value, str):
+        raise InvalidRequest("`fingerprint` is a string or null", param="fingerprint")
+    return value
+
+
+def collection_info(name: str, body: Mapping[str, Any], max_dim: int) -> CollectionInfo:
+    """The body of `PUT /collections/{name}`."""
+    if not _NAME.fullmatch(name):
+        raise InvalidRequest("a name is 1 to 64 of A-Z a-z 0-9 _ -, the first a letter or digit", param="name")
+    dim = body.get("dim")
+    if type(dim) is not int or not 1 <= dim <= max_dim:
+        raise InvalidRequest(f"`dim` is a whole number from 1 to {max_dim}", param="dim")
+    engine = body.get("engine", "auto")
+    if engine not in ENGINES:
+        raise InvalidRequest(f"`engine` is one of {', '.join(ENGINES)}", param="engine")
+    return CollectionInfo(
+        name=name,
+        model=text(body, "model"),
+        fingerprint=text(body, "fingerprint"),
+        dim=dim,
+        engine=engine,
+        recall_target=_recall_target(body.get("recall_target")),
+        metadata=metadata_json(body.get("metadata")),
+    )
+
+
+def _recall_target(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
+        raise InvalidRequest("`recall_target` is a number above 0, at most 1", param="recall_target")
+    return float(value)
+
+
+def item_id(value: object) -> str:
+    """An item's id."""
+    if not isinstance(value, str) or not 1 <= len(value) <= _MAX_ID:
+        raise BadInput(f"an id is a string of 1 to {_MAX_ID} characters", param="id")
+    return value
+
+
+def metadata_json(value: object) -> bytes:
+    """An object → its JSON text; null → `{}`."""
+    if value is None:
+        return b"{}"
+    if not isinstance(value, dict):
+        raise BadInput("`metadata` is an object", param="metadata")
+    if not value:
+        return b"{}"
+    try:
+        encoded = orjson.dumps(value)
+    except TypeError as error:
+        raise _too_deep() from error
+    if encoded.count(b"{") + encoded.count(b"[") > _MAX_DEPTH and _deeper(value, _MAX_DEPTH):
+        raise _too_deep()
+    return encoded
+
+
+def _too_deep() -> BadInput:
+    return BadInput(f"`metadata` is nested deeper than {_MAX_DEPTH} levels", param="metadata")
+
+
+def _deeper(value: object, levels: int) -> bool:
+    """Whether lists and objects nest more than `levels` deep."""
+    if not isinstance(value, (dict, list)):
+        return False
+    inside = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_deeper(x, levels - 1) for x in inside)
+
+
+def where(filter_: object) -> bytes | None:
+    """A filter → its canonical JSON, known to compile; None when it lets everything through."""
+    if filter_ is None:
+        return None
+    if not isinstance(filter_, Mapping):
+        raise BadFilter("a filter is an object", param="filter")
+    if not filter_:
+        return None
+    encoded = canonical(filter_)
+    compile_filter(encoded)
+    return encoded
+
+
+def whole(value: str | None, name: str, default: int, most: int) -> int:
+    """A query parameter: a whole number from 1 to `most`."""
+    if value is None:
+        return default
+    if not value.isdecimal() or not value.isascii() or len(value) > 9 or not 1 <= int(value) <= most:
+        raise InvalidRequest(f"`{name}` is a whole number from 1 to {most}", param=name)
+    return int(value)

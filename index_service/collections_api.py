@@ -1,0 +1,41 @@
+"""`/collections`: create, list, describe, drop."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from index_service import bodies
+from index_service.answers import json_answer
+from index_service.registry import Registry
+from index_service.settings import Settings
+from index_service.workers import Workers
+
+
+class CollectionsApi:
+    """The routes over whole collections."""
+
+    def __init__(self, settings: Settings, registry: Registry, workers: Workers) -> None:
+        self._max_dim = settings.max_dim
+        self._registry, self._workers = registry, workers
+
+    async def list_collections(self, _: Request) -> Response:
+        """Every collection, by name."""
+        return json_answer({"collections": [collection.describe() for collection in self._registry.all()]})
+
+    async def create_collection(self, request: Request) -> Response:
+        """201 for a new one, 200 when it exists with the same model, fingerprint and dim."""
+        body = bodies.parse_body(await request.body())
+        info = bodies.collection_info(request.path_params["name"], body, self._max_dim)
+        collection, created = await self._workers.write(lambda: self._registry.create(info))
+        return json_answer(collection.describe(), 201 if created else 200)
+
+    async def describe_collection(self, request: Request) -> Response:
+        """One collection, with its segment."""
+        return json_answer(self._registry.get(request.path_params["name"]).describe())
+
+    async def drop_collection(self, request: Request) -> Response:
+        """Deletes the collection and all its items."""
+        name = request.path_params["name"]
+        await self._workers.write(lambda: self._registry.drop(name))
+        return json_answer({"deleted": True})

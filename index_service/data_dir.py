@@ -1,0 +1,49 @@
+"""The folder that one index service holds: made, checked and locked before anything is opened in it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+
+from index_service.errors import StartError
+
+_SETTING = "CLIPSERVE_INDEX_DATA_DIR"
+
+
+class DataDir:
+    """A context manager around an exclusive `flock`; the kernel lets go of it even after `kill -9`."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises StartError when the folder can't be written or another process holds it."""
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise StartError(f"the data folder {path} can't be written ({error.strerror}): set {_SETTING}") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise StartError(
+                f"another process holds the data folder {path}: stop it, or set {_SETTING} to another folder"
+            ) from error
+
+    @property
+    def database(self) -> Path:
+        """Where the record is."""
+        return self.path / "index.sqlite3"
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        os.close(self._lock)
+
+    def __enter__(self) -> DataDir:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

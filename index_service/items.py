@@ -1,0 +1,66 @@
+"""The items of one upsert: each is checked by itself, so that a bad one never stops its neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from clip_core.errors import BadInput, BadVector, ClipServeError
+from clip_core.wire import FloatArray, decode_vector, unit
+from index_service.bodies import item_id, metadata_json
+from index_service.store import Item
+
+_UNIT = 1e-6  # a norm this near to 1 is left alone, so that vectors come back bit for bit
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`items` with their unit `vectors` (N, D) are to be written; `results` is what the caller is told, in order."""
+
+    items: list[Item]
+    vectors: FloatArray
+    results: list[dict[str, Any]]
+
+
+def parse_items(bodies: list[Any], dim: int) -> Batch:
+    """The last valid item of an id wins. Raises nothing: errors are in `results`."""
+    results: list[dict[str, Any]] = []
+    good: dict[str, tuple[int, FloatArray, bytes]] = {}
+    for place, body in enumerate(bodies):
+        try:
+            id_, vector, metadata = _parse(body, dim)
+        except ClipServeError as error:
+            results.append(_failed(body, error))
+            continue
+        if id_ in good:
+            results[good.pop(id_)[0]] = _failed(body, BadInput("a later item of this call has the same id", param="id"))
+        good[id_] = (place, vector, metadata)
+        results.append({"id": id_, "status": 200})
+    vectors = np.stack([vector for _, vector, _ in good.values()]) if good else np.empty((0, dim), np.float32)
+    items = [
+        Item(id_, vector.astype("<f4", copy=False).tobytes(), metadata)
+        for (id_, (_, _, metadata)), vector in zip(good.items(), vectors, strict=True)
+    ]
+    return Batch(items, vectors, results)
+
+
+def _parse(body: object, dim: int) -> tuple[str, FloatArray, bytes]:
+    if not isinstance(body, dict):
+        raise BadInput("an item is an object")
+    id_ = item_id(body.get("id"))
+    if "vector" not in body:
+        raise BadVector("the item has no `vector`", param="vector")
+    return id_, as_unit(decode_vector(body["vector"], dim)), metadata_json(body.get("metadata"))
+
+
+def _failed(body: object, error: ClipServeError) -> dict[str, Any]:
+    id_ = body.get("id") if isinstance(body, dict) else None
+    return {"id": id_ if isinstance(id_, str) else None, "status": error.status, **error.to_dict()}
+
+
+def as_unit(vector: FloatArray) -> FloatArray:
+    """(D,) → norm 1; one that has it already is returned as it is. Raises BadVector for the zero vector."""
+    wide = vector.astype(np.float64)
+    return vector if abs(float(wide @ wide) - 1) <= _UNIT else unit(vector)

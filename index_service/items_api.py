@@ -1,0 +1,98 @@
+"""`/collections/{name}/items`: write, list, read, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from clip_core.errors import BadInput, UnknownItem
+from clip_core.wire import encode_vector
+from index_service import bodies
+from index_service.answers import json_answer
+from index_service.collections import Collection
+from index_service.items import parse_items
+from index_service.metrics import Metrics
+from index_service.registry import Registry
+from index_service.searches import check_fingerprint
+from index_service.settings import Settings
+from index_service.workers import Workers
+
+_PAGE = 100
+
+
+class ItemsApi:
+    """The routes over the items of one collection; each write returns once it is on disk and searchable."""
+
+    def __init__(self, settings: Settings, registry: Registry, metrics: Metrics, workers: Workers) -> None:
+        self._most = settings.max_batch
+        self._registry, self._metrics, self._workers = registry, metrics, workers
+
+    def _collection(self, request: Request) -> Collection:
+        return self._registry.get(request.path_params["name"])
+
+    async def upsert_items(self, request: Request) -> Response:
+        """One result for each item, in order; a bad item never stops its neighbours."""
+        raw, collection = await request.body(), self._collection(request)
+        results = await self._workers.write(lambda: self._upsert(collection, raw))
+        return json_answer({"results": results})
+
+    def _upsert(self, collection: Collection, raw: bytes) -> list[dict[str, Any]]:
+        body = bodies.parse_body(raw)
+        check_fingerprint(collection, bodies.fingerprint(body))
+        batch = parse_items(bodies.listed(body, "items", self._most), collection.info.dim)
+        collection.upsert(batch.items, batch.vectors)
+        self._metrics.upserts.inc(len(batch.items))
+        self._registry.written(collection)
+        return batch.results
+
+    async def list_items(self, request: Request) -> Response:
+        """`limit` ids and metadata after the id `after`; `next` is what to pass as `after`, null at the end."""
+        collection, after = self._collection(request), request.query_params.get("after", "")
+        limit = bodies.whole(request.query_params.get("limit"), "limit", _PAGE, self._most)
+        page = await self._workers.read(lambda: collection.page(after, limit + 1))
+        items = [{"id": id_, "metadata": orjson.Fragment(metadata)} for id_, metadata in page[:limit]]
+        return json_answer({"items": items, "next": page[limit - 1][0] if len(page) > limit else None})
+
+    async def get_item(self, request: Request) -> Response:
+        """One item; its vector too with `include=vector`."""
+        collection, id_ = self._collection(request), request.path_params["id"]
+        item = await self._workers.read(lambda: collection.get(id_))
+        answer: dict[str, Any] = {"id": item.id, "metadata": orjson.Fragment(item.metadata)}
+        if "vector" in request.query_params.get("include", "").split(","):
+            answer["vector"] = encode_vector(np.frombuffer(item.vector, "<f4"))
+        return json_answer(answer)
+
+    async def delete_item(self, request: Request) -> Response:
+        """404 when there is no such item."""
+        collection, id_ = self._collection(request), request.path_params["id"]
+        if not await self._delete(collection, lambda: collection.delete([id_])):
+            raise UnknownItem(f"there is no item {id_!r} in the collection {collection.info.name}", param="id")
+        return json_answer({"deleted": True})
+
+    async def delete_items(self, request: Request) -> Response:
+        """By `ids` or by `filter`; how many there were."""
+        body, collection = bodies.parse_body(await request.body()), self._collection(request)
+        deleted = await self._delete(collection, self._deletion(collection, body))
+        return json_answer({"deleted": deleted})
+
+    def _deletion(self, collection: Collection, body: Mapping[str, Any]) -> Callable[[], int]:
+        if body.get("ids") is not None:
+            if body.get("filter") is not None:
+                raise BadInput("give `ids` or `filter`, not both", param="ids")
+            ids = [bodies.item_id(id_) for id_ in bodies.listed(body, "ids", self._most)]
+            return lambda: collection.delete(ids)
+        where = bodies.where(body.get("filter"))
+        if where is None:
+            raise BadInput("name what to delete: `ids`, or a `filter` that isn't empty", param="filter")
+        return lambda: collection.delete_where(where)
+
+    async def _delete(self, collection: Collection, work: Callable[[], int]) -> int:
+        deleted = await self._workers.write(work)
+        self._metrics.deletes.inc(deleted)
+        self._registry.written(collection)
+        return deleted

@@ -1,0 +1,149 @@
+"""All collections, and the one background thread that loads them and merges their segments."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from clip_core.errors import Conflict, FingerprintMismatch, Unavailable, UnknownCollection
+from index_service.backends.base import BuildCancelled
+from index_service.collections import Collection
+from index_service.engines import Engines
+from index_service.settings import Settings
+from index_service.store import CollectionInfo, Store
+
+_log = logging.getLogger("index_service.registry")
+_STOP_S = 3.0
+
+
+class Registry:
+    """The collections of one `store`. `load()` or `start()` comes first, `close()` last."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self.ready = False
+        self.failure: str | None = None
+        self.on_merge: Callable[[float], None] = lambda _: None
+        self._store, self._settings, self._engines = store, settings, Engines(settings)
+        self._collections: dict[str, Collection] = {}
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._due: queue.SimpleQueue[Collection | None] = queue.SimpleQueue()
+        self._queued: set[Collection] = set()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Load in the background, then merge whenever a collection is due."""
+        self._thread = threading.Thread(target=self._run, name="index-merge", daemon=True)
+        self._thread.start()
+
+    def load(self) -> None:
+        """Read every collection from the record."""
+        for info in self._store.collections():
+            collection = Collection(info, self._store, self._engines)
+            collection.load(self._stopped.is_set)
+            self._collections[info.name] = collection
+            if collection.engine_due():
+                self._enqueue(collection)
+        self.ready = not self._stopped.is_set()
+
+    def close(self) -> None:
+        """Stop the thread and close the record; a merge under way is dropped, nothing is lost by that."""
+        self._stopped.set()
+        self._due.put(None)
+        if self._thread is not None:
+            self._thread.join(_STOP_S)
+        self._store.close()
+
+    def get(self, name: object) -> Collection:
+        """Raises UnknownCollection, or Unavailable while loading."""
+        self.check_ready()
+        collection = self._collections.get(name) if isinstance(name, str) else None
+        if collection is None:
+            raise UnknownCollection(f"there is no collection {name!r}", param="collection")
+        return collection
+
+    def all(self) -> list[Collection]:
+        """Every collection, by name."""
+        self.check_ready()
+        return [collection for _, collection in sorted(self._collections.copy().items())]
+
+    def create(self, info: CollectionInfo) -> tuple[Collection, bool]:
+        """The collection, and whether it is new. Raises Conflict, FingerprintMismatch when it exists and differs."""
+        self.check_ready()
+        with self._lock:
+            existing = self._collections.get(info.name)
+            if existing is not None:
+                _check_same(existing.info, info)
+                return existing, False
+            if len(self._collections) >= self._settings.max_collections:
+                raise Conflict(f"there are {len(self._collections)} collections, the most allowed: delete one first")
+            recorded = replace(info, key=self._store.add_collection(info))
+            collection = Collection(recorded, self._store, self._engines)
+            self._collections[info.name] = collection
+            return collection, True
+
+    def drop(self, name: str) -> None:
+        """Delete a collection with all its items. Raises UnknownCollection."""
+        with self._lock:
+            self.get(name).drop()
+            del self._collections[name]
+
+    def written(self, collection: Collection) -> None:
+        """Called after each write: queues a merge when one is due."""
+        if collection.merge_due():
+            self._enqueue(collection)
+
+    def check_ready(self) -> None:
+        """Raises Unavailable until everything is loaded."""
+        if not self.ready:
+            raise Unavailable(self.failure or "the collections are still being loaded: try again in a moment")
+
+    def _enqueue(self, collection: Collection) -> None:
+        if collection not in self._queued:
+            self._queued.add(collection)
+            self._due.put(collection)
+
+    def _run(self) -> None:
+        try:
+            self.load()
+        except Exception as error:
+            self.failure = f"the collections couldn't be loaded: {error}"
+            _log.exception("load failed")
+            return
+        _log.info("collections loaded", extra={"collections": len(self._collections)})
+        while not self._stopped.is_set():
+            collection = self._due.get()
+            if collection is not None:
+                self._queued.discard(collection)
+                self._merge(collection)
+
+    def _merge(self, collection: Collection) -> None:
+        started, extra = time.perf_counter(), {"collection": collection.info.name}
+        try:
+            collection.compact(self._stopped.is_set)
+        except BuildCancelled:
+            _log.info("merge dropped", extra=extra)
+        except Exception:  # searches go on with the segments there are; the next write tries again
+            _log.exception("merge failed", extra=extra)
+        else:
+            seconds = time.perf_counter() - started
+            self.on_merge(seconds)
+            _log.info("merged", extra={**extra, "seconds": round(seconds, 3), "rows": collection.view.live})
+
+
+def _check_same(old: CollectionInfo, new: CollectionInfo) -> None:
+    if old.fingerprint != new.fingerprint:
+        raise FingerprintMismatch(
+            f"the collection {old.name} holds vectors of {old.model} ({old.fingerprint}), not {new.fingerprint}",
+            param="fingerprint",
+        )
+    for field in ("model", "dim"):
+        if getattr(old, field) != getattr(new, field):
+            raise Conflict(
+                f"the collection {old.name} exists with {field} {getattr(old, field)}, not {getattr(new, field)}",
+                param=field,
+            )

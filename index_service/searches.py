@@ -1,0 +1,129 @@
+"""The searches of one call: each is checked by itself, those alike are scored together, each gets its own answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch
+from clip_core.wire import FloatArray, SearchPart, decode_vector, encode_vector
+from index_service.bodies import where
+from index_service.collections import Collection
+from index_service.items import as_unit
+from index_service.registry import Registry
+from index_service.segments import View
+
+_COST_OF_PARSING = 100_000  # one search, in the unit of View.cost
+
+
+class Search(NamedTuple):
+    """One checked search; `place` is its place in the call, `query` (D,) a unit vector."""
+
+    place: int
+    query: FloatArray
+    k: int
+    include: Sequence[str]
+
+
+class Group(NamedTuple):
+    """What searches must share to be scored in one call of the engine; `where` is a canonical filter."""
+
+    collection: Collection
+    where: bytes | None
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Call:
+    """All of a call's searches; `results` holds the errors found so far, and None where a search is to run."""
+
+    groups: dict[Group, list[Search]]
+    results: list[dict[str, Any] | None]
+
+    @property
+    def cost(self) -> int:
+        """Roughly how long `run` takes, in multiplications."""
+        runs = (g.collection.view.cost(len(s), max(x.k for x in s), g.where, g.exact) for g, s in self.groups.items())
+        return sum(runs) + len(self.results) * _COST_OF_PARSING
+
+    def run(self) -> tuple[list[dict[str, Any] | None], float]:
+        """The answers in order, and the milliseconds that searching took."""
+        started = time.perf_counter()
+        for group, searches in self.groups.items():
+            self._run_group(group, searches)
+        return self.results, (time.perf_counter() - started) * 1e3
+
+    def _run_group(self, group: Group, searches: list[Search]) -> None:
+        view = group.collection.view
+        queries = np.stack([search.query for search in searches])
+        group.collection.note_query(queries[0])
+        scores, rows = view.search(queries, max(search.k for search in searches), group.where, group.exact)
+        for i, search in enumerate(searches):
+            hits = _hits(view, scores[i, : search.k], rows[i, : search.k].tolist(), search.include)
+            info = group.collection.info
+            self.results[search.place] = {
+                "status": 200,
+                "hits": hits,
+                "fingerprint": info.fingerprint,
+                "dim": info.dim,
+            }
+
+
+def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry) -> Call:
+    """Check and group the searches. Raises nothing but Unavailable: errors of a search are in `results`."""
+    call = Call({}, [])
+    for place, body in enumerate(bodies):
+        call.results.append(_add(call, place, body, fingerprint, registry))
+    return call
+
+
+def _add(call: Call, place: int, body: object, fingerprint: str | None, registry: Registry) -> dict[str, Any] | None:
+    """Put one search into its group; its error, if it has one."""
+    try:
+        group, search = _parse(place, body, fingerprint, registry)
+    except ClipServeError as error:
+        return {"status": error.status, **error.to_dict()}
+    call.groups.setdefault(group, []).append(search)
+    return None
+
+
+def _parse(place: int, body: object, fingerprint: str | None, registry: Registry) -> tuple[Group, Search]:
+    part = SearchPart.parse(body)
+    collection = registry.get(part.collection)
+    check_fingerprint(collection, fingerprint)
+    if not isinstance(body, dict) or "vector" not in body:
+        raise BadInput("the search has no `vector`", param="vector")
+    query = as_unit(decode_vector(body["vector"], collection.info.dim))
+    return Group(collection, where(part.filter), part.exact), Search(place, query, part.k, part.include)
+
+
+def check_fingerprint(collection: Collection, fingerprint: str | None) -> None:
+    """Raises FingerprintMismatch when the caller's vectors come from another model; None means its own vectors."""
+    info = collection.info
+    if fingerprint is not None and fingerprint != info.fingerprint:
+        raise FingerprintMismatch(
+            f"the collection {info.name} holds vectors of {info.model} ({info.fingerprint}), not of {fingerprint}",
+            param="fingerprint",
+        )
+
+
+def _hits(view: View, scores: FloatArray, rows: list[int], include: Sequence[str]) -> list[dict[str, Any]]:
+    """float32 scores are written with as many digits as float32 has."""
+    ids, metadata = view.rows.ids, view.rows.metadata
+    if "metadata" in include:
+        hits: list[dict[str, Any]] = [
+            {"id": ids[row], "score": score, "metadata": orjson.Fragment(metadata[row])}
+            for row, score in zip(rows, scores, strict=True)
+            if row >= 0
+        ]
+    else:
+        hits = [{"id": ids[row], "score": score} for row, score in zip(rows, scores, strict=True) if row >= 0]
+    if "vector" in include:
+        for hit, row in zip(hits, rows, strict=False):
+            hit["vector"] = encode_vector(view.vector(row))
+    return hits

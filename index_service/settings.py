@@ -1,0 +1,36 @@
+"""The index service's settings, read once from the environment: `CLIPSERVE_INDEX_PORT=9090`, and so on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Every field is an environment variable; see each description for what it changes."""
+
+    model_config = SettingsConfigDict(env_prefix="CLIPSERVE_INDEX_", frozen=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on. There are no keys: keep it private.")
+    port: int = Field(8090, ge=0, le=65535, description="Port to listen on; 0 takes a free one and logs it.")
+    data_dir: Path = Field(Path("data/index"), description="Folder of the record; one process at a time holds it.")
+    log_json: bool = Field(False, description="Log JSON lines instead of text.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
+    max_body_bytes: int = Field(64 * MB, gt=0, description="Largest request body; more is a 413.")
+    max_batch: int = Field(10_000, gt=0, description="Most items of one upsert, delete or listing.")
+    max_searches: int = Field(1024, gt=0, description="Most searches of one call.")
+    max_dim: int = Field(8192, gt=0, description="Largest dimension of a collection.")
+    max_collections: int = Field(1000, gt=0, description="Most collections held.")
+    compact_rows: int = Field(4096, gt=0, description="Least rows of the delta (or tombstones) that start a merge.")
+    exact_max_rows: int = Field(50_000, ge=0, description="Up to this many rows the engine `auto` scans exactly.")
+    hnsw_m: int = Field(32, ge=2, le=256, description="Links of an HNSW node: more memory, better recall.")
+    hnsw_ef_search: int = Field(128, gt=0, description="HNSW candidates of a search when no recall_target is set.")
+    hnsw_ef_construction: int = Field(200, gt=0, description="HNSW candidates while building.")
+    threads: int = Field(
+        0, ge=0, le=1024, description="Threads that search, and half as many that merge; 0: one a core."
+    )

@@ -1,0 +1,37 @@
+"""The threads that do what would keep the event loop from answering: large searches and reads, and all writes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import faiss
+
+T = TypeVar("T")
+_WRITERS = 4
+
+
+class Workers:
+    """Reads and writes have threads of their own, so that writers waiting for the disk never hold up a search."""
+
+    def __init__(self, threads: int) -> None:
+        """`threads` 0: one a core."""
+        count = threads or os.cpu_count() or 1
+        self._readers = ThreadPoolExecutor(count, "index-read", faiss.omp_set_num_threads, (count,))
+        self._writers = ThreadPoolExecutor(_WRITERS, "index-write")
+
+    async def read(self, work: Callable[[], T]) -> T:
+        """Run `work` in a thread for reading."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+
+    async def write(self, work: Callable[[], T]) -> T:
+        """Run `work` in a thread for writing."""
+        return await asyncio.get_running_loop().run_in_executor(self._writers, work)
+
+    def close(self) -> None:
+        """Wait for what is under way."""
+        self._readers.shutdown()
+        self._writers.shutdown()

@@ -1,0 +1,169 @@
+"""The `clipserve` command line: parses, calls one program, prints what it gives."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from clip_core.errors import ClipServeError
+from scripts.up_command import up
+
+app = typer.Typer(
+    name="clipserve",
+    help="CLIP embeddings and semantic image search served by TorchServe.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+archive = typer.Typer(help="Build, list and verify TorchServe model archives (.mar).", no_args_is_help=True)
+app.add_typer(archive, name="archive")
+
+app.command()(up)
+
+Url = Annotated[str, typer.Option(envvar="CLIPSERVE_URL", help="Address of the gateway.")]
+Key = Annotated[str | None, typer.Option(envvar="CLIPSERVE_API_KEY", help="API key, when the gateway asks for one.")]
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+@archive.command("build")
+def archive_build(
+    model: Annotated[str, typer.Argument(help="A directory under archive/, such as demo or vit-b-32.")] = "demo",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Local weights in the hub's layout, instead of a download.")
+    ] = None,
+    prefix: Annotated[
+        str, typer.Option(help="Endpoints are named PREFIX_text, PREFIX_image, PREFIX_multimodal.")
+    ] = "clip",
+    model_store: Annotated[Path | None, typer.Option(help="Where the .mar files go (default: model_store/).")] = None,
+    force: Annotated[bool, typer.Option(help="Build again even when nothing has changed.")] = False,
+) -> None:
+    """Pack a model into three archives: text, image and multimodal.
+
+    Example: clipserve archive build demo
+    """
+    from scripts.archive_build import MODEL_STORE, build
+
+    console = Console()
+    paths = build(
+        model,
+        checkpoint=checkpoint,
+        prefix=prefix,
+        model_store=model_store or MODEL_STORE,
+        force=force,
+        report=console.print,
+    )
+    for path in paths:
+        console.print(f"{path.name}  {path.stat().st_size / 1e6:.1f} MB", highlight=False)
+
+
+@archive.command("list")
+def archive_list(model_store: Annotated[Path | None, typer.Option(help="Where the .mar files lie.")] = None) -> None:
+    """Show the models that can be built and the archives that were."""
+    from scripts.archive_build import MODEL_STORE, models, read_spec
+
+    console = Console()
+    console.print("models:", ", ".join(models()))
+    table = Table("archive", "model", "towers", "dim", "precision", "fingerprint", "MB")
+    for path in sorted((model_store or MODEL_STORE).glob("*.mar")):
+        spec = read_spec(path)
+        facts = (
+            (spec.name, spec.kind, str(spec.dim), spec.precision, spec.fingerprint)
+            if spec
+            else ("[red]damaged[/red]", *"----")
+        )
+        table.add_row(path.name, *facts, f"{path.stat().st_size / 1e6:.1f}")
+    console.print(table)
+
+
+@archive.command("verify")
+def archive_verify(
+    archives: Annotated[
+        list[Path] | None, typer.Argument(help="The .mar files (default: all in model_store/).")
+    ] = None,
+) -> None:
+    """Unpack archives in a clean process, run their canaries and print each cosine to open_clip in fp32."""
+    from scripts.archive_build import MODEL_STORE
+    from scripts.archive_verify import verify
+
+    console = Console()
+    paths = archives or sorted(MODEL_STORE.glob("*.mar"))
+    if not paths:
+        raise typer.BadParameter("no archives to verify: run `clipserve archive build demo`")
+    table = Table("archive", "towers", "fingerprint", "precision", "canary cosines", "floor")
+    for path in paths:
+        seen = verify(path)
+        towers = ", ".join(f"{name}: {kind}" for name, kind in seen.towers.items())
+        cosines = " ".join(f"{cosine:.7f}" for cosine in seen.cosines)
+        table.add_row(path.name, towers, seen.fingerprint, seen.precision, cosines, str(seen.floor))
+    console.print(table)
+
+
+@app.command()
+def ingest(
+    directory: Annotated[Path, typer.Argument(help="A folder of pictures.", exists=True, file_okay=False)],
+    collection: Annotated[str, typer.Option(help="Collection to fill; made when it does not exist.")],
+    url: Url = DEFAULT_URL,
+    api_key: Key = None,
+) -> None:
+    """Embed every picture below DIRECTORY and put it into a collection.
+
+    Example: clipserve ingest ~/Pictures --collection holidays
+    """
+    from scripts.ingest import find_pictures
+    from scripts.ingest import ingest as run
+    from scripts.public_api import PublicApi
+
+    api, console = PublicApi(url, api_key), Console()
+    pictures = find_pictures(directory)
+    api.call("PUT", f"/v1/collections/{collection}", {})
+    failed = run(api, collection, pictures, console)
+    for line in failed:
+        console.print(f"[yellow]not ingested[/yellow] {line}")
+    console.print(f"{len(pictures) - len(failed)} of {len(pictures)} pictures are in {collection}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def search(
+    text: Annotated[str, typer.Argument(help="What to look for.")],
+    collection: Annotated[str, typer.Option(help="Where to look.")] = "demo",
+    k: Annotated[int, typer.Option(help="How many hits.")] = 5,
+    url: Url = DEFAULT_URL,
+    api_key: Key = None,
+) -> None:
+    """Search a collection by words and show the hits as a table.
+
+    Example: clipserve search "two small blue stars"
+    """
+    from scripts.demo import show_search
+    from scripts.public_api import PublicApi
+
+    show_search(PublicApi(url, api_key), Console(), text, collection, k)
+
+
+@app.command()
+def embed(
+    texts: Annotated[list[str], typer.Argument(help="Texts to embed.")], url: Url = DEFAULT_URL, api_key: Key = None
+) -> None:
+    """Print the vectors of texts, one JSON list a line."""
+    from scripts.public_api import PublicApi
+
+    answer = PublicApi(url, api_key).call("POST", "/v1/embeddings", {"input": texts, "encoding_format": "float"})
+    for item in answer["data"]:
+        typer.echo(json.dumps(item["embedding"]))
+
+
+def main() -> None:
+    """Run, and print an error of ours as one line with a status of 1."""
+    try:
+        app()
+    except ClipServeError as error:
+        Console(stderr=True).print(f"[red]error[/red] {error.message}", highlight=False)
+        sys.exit(1)

@@ -1,0 +1,73 @@
+"""How well the committed demo model finds scenes of combinations that it never saw: loaded and fed as any user would.
+
+python -m scripts.evaluate_demo
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scripts.demo_render import render
+from scripts.demo_scenes import TRAINED, UNSEEN, Combination, Scene, make_scene
+
+ARCHIVE = Path(__file__).resolve().parent.parent / "archive" / "demo"
+SCENES = 200
+SIZES = ((320, 240), (240, 320), (400, 240))
+
+
+def distinct_scenes(kind: str, combinations: tuple[Combination, ...], seed: int, count: int = SCENES) -> list[Scene]:
+    """`count` scenes whose canonical captions all differ."""
+    rng = Random(seed)
+    scenes: dict[str, Scene] = {}
+    while len(scenes) < count:
+        scene = make_scene(rng, combinations, kind)
+        scenes.setdefault(scene.canonical_caption(), scene)
+    return list(scenes.values())
+
+
+def recall_at_1(queries: Tensor, gallery: Tensor) -> float:
+    """Share of rows of `queries` (N, D) whose best match in `gallery` (N, D) is the row of the same number."""
+    best = (queries @ gallery.T).argmax(dim=1)
+    return float((best == torch.arange(len(queries))).float().mean())
+
+
+@torch.inference_mode()
+def recalls(model: Any, transform: Any, tokenizer: Any, scenes: list[Scene]) -> dict[str, float]:
+    """text→image and image→text recall@1 among `scenes`, by canonical captions."""
+    images = torch.stack([transform(render(s, *SIZES[i % len(SIZES)])) for i, s in enumerate(scenes)])
+    image_vectors = model.encode_image(images, normalize=True)
+    text_vectors = model.encode_text(tokenizer([s.canonical_caption() for s in scenes]), normalize=True)
+    return {
+        "text_to_image_recall_at_1": round(recall_at_1(text_vectors, image_vectors), 4),
+        "image_to_text_recall_at_1": round(recall_at_1(image_vectors, text_vectors), 4),
+    }
+
+
+def evaluate(directory: Path = ARCHIVE) -> dict[str, dict[str, float]]:
+    """Every recall of the model in `directory`, loaded by open_clip, images through open_clip's own transform."""
+    import open_clip
+
+    model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{directory}")
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{directory}")
+    model.eval()
+    groups = {
+        "one object, unseen combinations": ("single", UNSEEN, 101),
+        "one object, seen combinations": ("single", TRAINED, 102),
+        "two or three alike, unseen combinations": ("several", UNSEEN, 103),
+        "two objects in a relation, unseen combinations": ("relation", UNSEEN, 104),
+        "two objects in a relation, seen combinations": ("relation", TRAINED, 105),
+    }
+    return {
+        name: recalls(model, transform, tokenizer, distinct_scenes(kind, combinations, seed))
+        for name, (kind, combinations, seed) in groups.items()
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(evaluate(), indent=2))

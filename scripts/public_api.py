@@ -1,0 +1,46 @@
+"""The scripts' client of the gateway: what any user could send, over plain HTTP."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from clip_core.errors import Unavailable, from_dict
+
+
+class PublicApi:
+    """`url` such as http://127.0.0.1:8000. Raises the gateway's own errors as ClipServeError."""
+
+    def __init__(self, url: str, api_key: str | None = None, timeout_s: float = 60.0) -> None:
+        self.url, self.timeout_s = url.rstrip("/"), timeout_s
+        self.headers = {"Content-Type": "application/json"}
+        if api_key:
+            self.headers["Authorization"] = f"Bearer {api_key}"
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=data, headers=self.headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=self.timeout_s) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise from_dict(_json(error.read()), error.code) from error
+        except (OSError, urllib.error.URLError) as error:
+            raise Unavailable(f"{self.url} does not answer ({error}); is `clipserve up` running?") from error
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether /readyz is 200, and what it says when it is not."""
+        try:
+            self.call("GET", "/readyz")
+        except Exception as error:
+            return False, str(error)
+        return True, ""
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return data.decode("utf-8", "replace")

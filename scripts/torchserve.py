@@ -1,0 +1,93 @@
+"""TorchServe's command line and settings, from config.properties and the ports that `up` was given."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shlex
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.preflight import StartError
+from scripts.up_settings import UpSettings
+
+ROOT = Path(__file__).resolve().parent.parent
+ENDPOINTS = ("clip_text", "clip_image", "clip_multimodal")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What the management API says of one model's workers."""
+
+    name: str
+    ready: int
+    wanted: int
+
+
+def properties(settings: UpSettings, model_store: Path, run_dir: Path) -> Path:
+    """config.properties with this run's addresses → a file under `run_dir`."""
+    merged = read_properties(ROOT / "config.properties") | {
+        "inference_address": f"http://127.0.0.1:{settings.inference_port}",
+        "management_address": f"http://127.0.0.1:{settings.management_port}",
+        "metrics_address": f"http://127.0.0.1:{settings.metrics_port}",
+        "grpc_inference_port": str(settings.grpc_inference_port),
+        "grpc_management_port": str(settings.grpc_management_port),
+        "model_store": str(model_store),
+        "load_models": ",".join(f"{name}.mar" for name in ENDPOINTS),
+    }
+    path = run_dir / "config.properties"
+    path.write_text("".join(f"{key}={value}\n" for key, value in merged.items()), encoding="utf-8")
+    return path
+
+
+def read_properties(path: Path) -> dict[str, str]:
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def command(java: Path, config: Path, settings: UpSettings, run_dir: Path) -> list[str]:
+    """Java itself, not the `torchserve` launcher: the launcher leaves Java serving when it is stopped."""
+    spec = importlib.util.find_spec("ts")
+    if spec is None or not spec.submodule_search_locations:
+        raise StartError("the package torchserve is not installed.\nRun `make up`, or `pip install torchserve`.")
+    package = Path(spec.submodule_search_locations[0])
+    options = shlex.split(read_properties(config).get("vmargs", "")) + shlex.split(settings.java_options)
+    return [
+        *(str(java), f"-Dmodel_server_home={package.parent}", f"-Djava.io.tmpdir={run_dir}"),
+        *(f"-Dlog4j.configurationFile=file://{ROOT / 'config.log4j2.xml'}", *options),
+        *("-cp", f".:{package / 'frontend' / '*'}", "org.pytorch.serve.ModelServer"),
+        *("--python", sys.executable, "-f", str(config), "-ncs"),
+    ]
+
+
+def environment(settings: UpSettings, run_dir: Path, log_dir: Path) -> Mapping[str, str]:
+    return {
+        "TMPDIR": str(run_dir),
+        "TEMP": str(run_dir),
+        "LOG_LOCATION": str(log_dir),
+        "METRICS_LOCATION": str(log_dir),
+        "TS_DECODE_INPUT_REQUEST": "false",  # bodies arrive as bytes: the handlers parse them, once
+        "CLIPSERVE_HANDLER_INDEX_URL": f"http://127.0.0.1:{settings.index_port}",
+        "CLIPSERVE_HANDLER_LOG_JSON": str(settings.log_json).lower(),
+        "CLIPSERVE_HANDLER_LOG_LEVEL": settings.log_level,
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def workers(management_url: str) -> list[Endpoint]:
+    """The workers of every endpoint; an empty list while TorchServe does not answer yet."""
+    try:
+        return [_describe(management_url, name) for name in ENDPOINTS]
+    except (OSError, urllib.error.URLError, ValueError, KeyError, IndexError):
+        return []
+
+
+def _describe(management_url: str, name: str) -> Endpoint:
+    with urllib.request.urlopen(f"{management_url}/models/{name}", timeout=2) as answer:
+        body = json.load(answer)[0]
+    return Endpoint(name, sum(worker["status"] == "READY" for worker in body["workers"]), body["minWorkers"])

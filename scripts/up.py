@@ -1,0 +1,172 @@
+"""`clipserve up`: build the archives, start the three services, fill the demo, stay until told to stop."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from rich.console import Console
+
+from clip_core.errors import ClipServeError
+from scripts import torchserve
+from scripts.archive_build import MODEL_STORE, build
+from scripts.preflight import StartError, check_disk, check_ports, find_java
+from scripts.processes import Stack
+from scripts.public_api import PublicApi
+from scripts.up_settings import UpSettings
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Stopped(Exception):
+    """Someone asked us to stop."""
+
+
+def run(settings: UpSettings, console: Console) -> int:
+    """Everything from nothing to a stop. Returns the exit status: 0 when asked to stop, 1 when a part failed."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, _stop)
+    stack = Stack()
+    try:
+        started = time.monotonic()
+        _prepare(settings, console)
+        _start(stack, settings, console)
+        _wait_ready(stack, settings, console)
+        console.print(f"[green]ready[/green] in {time.monotonic() - started:.1f} s")
+        if settings.demo:
+            _demo(stack, settings, console)
+        _invite(settings, console)
+        _watch(stack)
+    except (StartError, ClipServeError) as error:
+        console.print(f"[red]error[/red] {error}", highlight=False, markup=True)
+        return 1
+    except Stopped:
+        console.print("stopping …")
+        return 0
+    finally:
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        stack.stop()
+    return 0
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    raise Stopped
+
+
+def gateway_url(settings: UpSettings) -> str:
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    return f"http://{host}:{settings.gateway_port}"
+
+
+def _prepare(settings: UpSettings, console: Console) -> None:
+    ports = {name: getattr(settings, name) for name in UpSettings.model_fields if name.endswith("_port")}
+    check_ports(ports)
+    check_disk(settings.data_dir)
+    find_java()
+    build(
+        settings.model,
+        checkpoint=settings.checkpoint,
+        report=lambda line: console.print(f"[dim]archives[/dim] {line}"),
+    )
+
+
+def _start(stack: Stack, settings: UpSettings, console: Console) -> None:
+    console.print("[dim]starting[/dim] index service, TorchServe, gateway")
+    run_dir = (settings.data_dir / "run").resolve()
+    logs = settings.log_dir.resolve()
+    run_dir.mkdir(parents=True, exist_ok=True)
+    python = [sys.executable, "-m"]
+    common = {"LOG_JSON": str(settings.log_json).lower(), "LOG_LEVEL": settings.log_level}
+    stack.start(
+        "index service", [*python, "index_service"], logs / "index.log", _prefixed("INDEX", common | _index(settings))
+    )
+    config = torchserve.properties(settings, MODEL_STORE, run_dir)
+    stack.start(
+        "TorchServe",
+        torchserve.command(find_java(), config, settings, run_dir),
+        logs / "torchserve.log",
+        torchserve.environment(settings, run_dir, logs),
+    )
+    stack.start(
+        "gateway", [*python, "gateway"], logs / "gateway.log", _prefixed("GATEWAY", common | _gateway(settings))
+    )
+
+
+def _prefixed(part: str, values: dict[str, str]) -> dict[str, str]:
+    return {f"CLIPSERVE_{part}_{key}": value for key, value in values.items()}
+
+
+def _index(settings: UpSettings) -> dict[str, str]:
+    return {"PORT": str(settings.index_port), "DATA_DIR": str((settings.data_dir / "index").resolve())}
+
+
+def _gateway(settings: UpSettings) -> dict[str, str]:
+    local = "http://127.0.0.1:"
+    return {
+        "HOST": settings.host,
+        "PORT": str(settings.gateway_port),
+        "TORCHSERVE_URL": f"{local}{settings.inference_port}",
+        "MANAGEMENT_URL": f"{local}{settings.management_port}",
+        "INDEX_URL": f"{local}{settings.index_port}",
+        "IMAGE_ROOTS": f"demo={(settings.data_dir / 'demo' / 'gallery').resolve()}",
+    }
+
+
+def _wait_ready(stack: Stack, settings: UpSettings, console: Console) -> None:
+    """Until /readyz is 200. Raises StartError when a part ends or time is up."""
+    api = PublicApi(gateway_url(settings), timeout_s=5)
+    deadline = time.monotonic() + settings.startup_timeout
+    with console.status("waiting for the workers to load and pass their canaries"):
+        while True:
+            stack.check()
+            ready, reason = api.ready()
+            if ready:
+                return
+            if time.monotonic() > deadline:
+                raise StartError(f"not ready after {settings.startup_timeout:.0f} s: {reason}\n{_tails(stack)}")
+            time.sleep(0.2)
+
+
+def _tails(stack: Stack) -> str:
+    return "\n".join(f"{part.log}:\n{part.tail()}" for part in stack.parts)
+
+
+def _demo(stack: Stack, settings: UpSettings, console: Console) -> None:
+    from scripts.demo import fill_demo, show_search
+
+    api = PublicApi(gateway_url(settings), api_key=_api_key())
+    _guarded(stack, lambda: fill_demo(api, settings.data_dir / "demo" / "gallery", console))
+    _guarded(stack, lambda: show_search(api, console))
+
+
+def _api_key() -> str | None:
+    from gateway.settings import Settings
+
+    return next(iter(Settings(host="127.0.0.1").keys), None)
+
+
+def _guarded(stack: Stack, step: Callable[[], None]) -> None:
+    """Run `step`; when it fails because a part has died, say so instead."""
+    try:
+        step()
+    except ClipServeError:
+        time.sleep(0.5)
+        stack.check()
+        raise
+
+
+def _invite(settings: UpSettings, console: Console) -> None:
+    url = gateway_url(settings)
+    console.print(
+        f"\n  page  [bold]{url}/[/bold]\n  docs  {url}/docs\n  logs  {settings.log_dir}/\n\nCtrl-C stops everything."
+    )
+
+
+def _watch(stack: Stack) -> None:
+    while True:
+        stack.check()
+        time.sleep(0.25)

@@ -1,0 +1,46 @@
+"""`clipserve up` as a command: its options are made from `UpSettings`, so that no setting can be missing."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from scripts.up_settings import UpSettings
+
+
+def up(**given: Any) -> None:
+    """Build the archives, start index service, TorchServe and gateway, fill the demo, stay until Ctrl-C.
+
+    Every option can be given as an environment variable, too. The services' own settings are environment
+    variables only; docs/settings.md lists them all (CLIPSERVE_GATEWAY_…, CLIPSERVE_INDEX_…, CLIPSERVE_HANDLER_…).
+    """
+    from scripts.up import run
+
+    try:
+        settings = UpSettings(**given)
+    except ValidationError as error:
+        raise typer.BadParameter(str(error)) from error
+    raise typer.Exit(run(settings, Console()))
+
+
+def _signature() -> inspect.Signature:
+    prefix = UpSettings.model_config["env_prefix"]
+    parameters = []
+    for name, field in UpSettings.model_fields.items():
+        kind = Path | None if name == "checkpoint" else field.annotation
+        option = typer.Option(help=field.description, envvar=f"{prefix}{name.upper()}")
+        parameters.append(
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=Annotated[kind, option]
+            )
+        )
+    return inspect.Signature(parameters)
+
+
+up.__dict__["__signature__"] = _signature()
+up.__annotations__ = {name: p.annotation for name, p in _signature().parameters.items()}

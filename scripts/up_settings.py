@@ -1,0 +1,32 @@
+"""Every setting of `clipserve up`: field, environment variable and command-line option are one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class UpSettings(BaseSettings):
+    """Each field is `--field-name` of `clipserve up` and the environment variable `CLIPSERVE_FIELD_NAME`."""
+
+    model_config = SettingsConfigDict(env_prefix="CLIPSERVE_", extra="ignore")
+
+    model: str = Field("demo", description="model under archive/ to build and serve")
+    checkpoint: Path | None = Field(None, description="local weights in the hub's layout, instead of the model's own")
+    host: str = Field("127.0.0.1", description="address of the gateway; others need CLIPSERVE_GATEWAY_API_KEYS")
+    gateway_port: int = Field(8000, description="the gateway's HTTP port")
+    inference_port: int = Field(8080, description="TorchServe's inference port (loopback)")
+    management_port: int = Field(8081, description="TorchServe's management port (loopback)")
+    metrics_port: int = Field(8082, description="TorchServe's metrics port (loopback)")
+    grpc_inference_port: int = Field(7070, description="TorchServe's gRPC inference port (loopback)")
+    grpc_management_port: int = Field(7071, description="TorchServe's gRPC management port (loopback)")
+    index_port: int = Field(8090, description="the index service's port (loopback)")
+    data_dir: Path = Field(Path("data"), description="where the index, the demo gallery and run files lie")
+    log_dir: Path = Field(Path("logs"), description="where each part's log lies")
+    log_json: bool = Field(False, description="one JSON object a log line, in all three processes")
+    log_level: str = Field("INFO", description="least level logged: DEBUG, INFO, WARNING, ERROR")
+    startup_timeout: float = Field(120.0, description="seconds to wait for /readyz")
+    java_options: str = Field("", description="options for TorchServe's JVM, after those in config.properties")
+    demo: bool = Field(True, description="fill the collection `demo` with rendered scenes and run one search")

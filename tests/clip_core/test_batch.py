@@ -1,0 +1,126 @@
+"""Flattening and splitting, one index call a batch, and the two dialects of answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clip_core.answers import Hits
+from clip_core.batch import answer
+from clip_core.encoders import Encoders
+from clip_core.errors import BadInput, ClipServeError, IndexUnavailable, UnknownCollection
+from clip_core.index_client import Query
+from clip_core.requests import Accepts, Request, parse_row
+from clip_core.settings import EndpointConfig
+from clip_core.wire import decode_vector
+
+ACCEPTS = Accepts(frozenset({"text", "vector"}), "text")
+
+
+class FakeIndex:
+    """Answers with its queries' collections; `gone` is one that does not exist."""
+
+    def __init__(self) -> None:
+        self.calls: list[Sequence[Query]] = []
+
+    def search(self, _fingerprint: str, queries: Sequence[Query]) -> list[Hits | ClipServeError]:
+        self.calls.append(queries)
+        return [
+            UnknownCollection("no such collection")
+            if query.part.collection == "gone"
+            else [{"id": query.part.collection, "score": 1.0}]
+            for query in queries
+        ]
+
+
+@pytest.fixture(scope="module")
+def encoders(model_dirs: dict[str, Path]) -> Encoders:
+    return Encoders.load(model_dirs["text"], EndpointConfig())
+
+
+def request(**body: Any) -> Request:
+    return parse_row({"body": json.dumps(body).encode()}, "application/json", ACCEPTS)
+
+
+def bodies(encoders: Encoders, index: FakeIndex, *requests: Request | ClipServeError) -> list[tuple[int, Any]]:
+    return [(a.status, json.loads(a.body)) for a in answer(requests, encoders, index)]
+
+
+def test_a_batch_of_requests_is_split_again(encoders: Encoders) -> None:
+    seen = bodies(
+        encoders,
+        FakeIndex(),
+        request(input=["a", "b", ""]),
+        BadInput("unreadable"),
+        request(input="b", encoding_format="float"),
+        request(input=""),
+    )
+    assert [status for status, _ in seen] == [200, 400, 200, 400]
+    first = seen[0][1]["data"]
+    assert [item["status"] for item in first] == [200, 200, 400]
+    assert first[2]["error"]["code"] == "invalid_text"
+    b = decode_vector(first[1]["embedding"], encoders.spec.dim)
+    assert np.allclose(b, seen[2][1]["data"][0]["embedding"], atol=1e-6)
+    assert seen[1][1]["status"] == 400
+    assert seen[3][1]["error"]["code"] == "invalid_text"
+
+
+def test_every_answer_names_the_model_and_its_fingerprint(encoders: Encoders) -> None:
+    ((_, body),) = bodies(encoders, FakeIndex(), request(input="a"))
+    assert (body["model"], body["fingerprint"], body["dim"]) == ("demo", encoders.spec.fingerprint, 32)
+
+
+def test_the_searches_of_a_batch_are_one_call(encoders: Encoders) -> None:
+    index = FakeIndex()
+    seen = bodies(
+        encoders,
+        index,
+        request(input=["a", "", "b"], search={"collection": "one"}),
+        request(input="c"),
+        request(input="d", search={"collection": "gone"}),
+        request(input="e", search={"collection": "two", "k": 3}),
+    )
+    assert [[query.part.collection for query in call] for call in index.calls] == [["one", "one", "gone", "two"]]
+    assert [item.get("hits") for item in seen[0][1]["data"]] == [
+        [{"id": "one", "score": 1.0}],
+        None,
+        [{"id": "one", "score": 1.0}],
+    ]
+    assert "embedding" in seen[1][1]["data"][0]
+    assert seen[2][0] == 404
+    assert seen[3][1]["data"][0]["hits"] == [{"id": "two", "score": 1.0}]
+
+
+def test_no_search_no_call(encoders: Encoders) -> None:
+    index = FakeIndex()
+    bodies(encoders, index, request(input="a"))
+    assert index.calls == []
+
+
+def test_the_index_down_fails_the_searches_and_not_the_embeddings(encoders: Encoders) -> None:
+    class Down(FakeIndex):
+        def search(self, _fingerprint: str, queries: Sequence[Query]) -> list[Hits | ClipServeError]:
+            return [IndexUnavailable("the index service does not answer")] * len(queries)
+
+    seen = bodies(encoders, Down(), request(input="a", search={"collection": "c"}), request(input="b"))
+    assert [status for status, _ in seen] == [503, 200]
+
+
+def test_kserve_v2(encoders: Encoders) -> None:
+    tensor = {"name": "text", "shape": [2], "datatype": "BYTES", "data": ["a", "b"]}
+    plain, search, bad = bodies(
+        encoders,
+        FakeIndex(),
+        request(id="1", inputs=[tensor]),
+        request(inputs=[tensor], parameters={"search": {"collection": "one"}}),
+        request(inputs=[{**tensor, "data": ["a", ""]}]),
+    )
+    output = plain[1]["outputs"][0]
+    assert (plain[1]["id"], output["datatype"], output["shape"], len(output["data"])) == ("1", "FP32", [2, 32], 64)
+    assert [json.loads(hits) for hits in search[1]["outputs"][0]["data"]] == [[{"id": "one", "score": 1.0}]] * 2
+    assert bad[0] == 400

@@ -1,0 +1,86 @@
+"""The handler as TorchServe calls it, without TorchServe."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handlers.text_handler import TextHandler
+
+
+class FakeContext:
+    """The parts of ts.context.Context that a handler uses."""
+
+    def __init__(self, model_dir: Path, headers: list[dict[str, str]], config: dict[str, Any] | None = None) -> None:
+        self.model_name = "clip_text"
+        self.system_properties = {"model_dir": str(model_dir)}
+        self.model_yaml_config = config
+        self.headers = headers
+        self.statuses: dict[int, int] = {}
+        self.sent: dict[tuple[int, str], str] = {}
+
+    def get_request_header(self, index: int, key: str) -> str | None:
+        return self.headers[index].get(key)
+
+    def set_response_status(self, code: int, phrase: str, index: int) -> None:
+        assert phrase
+        self.statuses[index] = code
+
+    def set_response_content_type(self, index: int, value: str) -> None:
+        self.sent[index, "content-type"] = value
+
+    def set_response_header(self, index: int, key: str, value: str) -> None:
+        self.sent[index, key] = value
+
+
+HTTP = {"Host": "localhost", "Content-Type": "text/plain"}
+
+
+@pytest.fixture(scope="module")
+def handler(model_dirs: dict[str, Path]) -> Iterator[TextHandler]:
+    handler = TextHandler()
+    handler.initialize(FakeContext(model_dirs["text"], [], {"threads": 2, "batchSize": 8}))
+    yield handler
+    logger = logging.getLogger("clipserve")
+    logger.handlers, logger.propagate = [], True
+
+
+def test_one_answer_a_row_each_with_its_status(handler: TextHandler, model_dirs: dict[str, Path]) -> None:
+    context = FakeContext(model_dirs["text"], [HTTP, HTTP, {}])
+    answers = [
+        json.loads(a) for a in handler.handle([{"body": b"a"}, {"body": b" "}, {"data": b'{"input": 3}'}], context)
+    ]
+    assert context.statuses == {1: 400, 2: 400}
+    assert "data" in answers[0]
+    assert answers[2]["status"] == 400
+    assert (0, "ts_stream_next") not in context.sent
+    assert context.sent[2, "ts_stream_next"] == "false"
+
+
+def test_a_crash_in_one_request_is_not_its_neighbours(
+    handler: TextHandler, model_dirs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = handler._answer
+
+    def explosive(requests: Any, *rest: Any) -> Any:
+        if any(part.value == "bomb" for request in requests for item in request.items for part in item.parts):
+            raise RuntimeError("out of memory")
+        return real(requests, *rest)
+
+    monkeypatch.setattr(handler, "_answer", explosive)
+    context = FakeContext(model_dirs["text"], [HTTP, HTTP])
+    good, bad = (json.loads(a) for a in handler.handle([{"body": b"fine"}, {"body": b"bomb"}], context))
+    assert "data" in good
+    assert bad["error"]["code"] == "inference_failed"
+    assert context.statuses == {1: 424}
+
+
+@pytest.mark.parametrize("config", [{"threads": 0}, {"max_inputs": "many"}, {"max_batch": True}])
+def test_a_bad_setting_is_named(model_dirs: dict[str, Path], config: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(config))):
+        TextHandler().initialize(FakeContext(model_dirs["text"], [], config))

@@ -1,0 +1,129 @@
+"""The handlers' client against a real HTTP server: one call a batch, every failure an error of ours."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clip_core.errors import IndexUnavailable, UnknownCollection
+from clip_core.index_client import IndexClient, Query
+from clip_core.wire import SearchPart, decode_vector
+
+QUERIES = [
+    Query(np.array([1, 0], np.float32), SearchPart("a", 3), "r1"),
+    Query(np.array([0, 1], np.float32), SearchPart("b")),
+]
+
+
+@contextmanager
+def serving(answer: Callable[[Any], tuple[int, Any]]) -> Iterator[tuple[str, list[Any]]]:
+    """A server that answers every POST; yields its address and the bodies it saw."""
+    seen: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            seen.append(body)
+            status, reply = answer(body)
+            data = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", seen
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def good(body: Any) -> tuple[int, Any]:
+    hits = [{"id": "x", "score": 1.0}]
+    missing = {"status": 404, "error": {"message": "no b", "code": "collection_not_found"}}
+    return 200, {
+        "results": [{"status": 200, "hits": hits} if s["collection"] == "a" else missing for s in body["searches"]]
+    }
+
+
+def test_a_batch_is_one_call_with_an_answer_each() -> None:
+    with serving(good) as (url, seen):
+        hits, missing = IndexClient(url).search("f00", QUERIES)
+    assert hits == [{"id": "x", "score": 1.0}]
+    assert isinstance(missing, UnknownCollection)
+    (body,) = seen
+    assert body["fingerprint"] == "f00"
+    assert [search["request_id"] for search in body["searches"]] == ["r1", None]
+    assert decode_vector(body["searches"][1]["vector"]).tolist() == [0, 1]
+
+
+def test_the_connection_is_kept() -> None:
+    with serving(good) as (url, seen):
+        client = IndexClient(url)
+        for _ in range(5):
+            client.search("f00", QUERIES)
+        assert client.pool.connection_from_url(url).num_connections == 1
+    assert len(seen) == 5
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        (500, {"error": {"message": "broken", "code": "internal_error"}}),
+        (200, b"no json"),
+        (200, {"results": []}),
+        (502, b"<html>"),
+    ],
+)
+def test_a_broken_answer_is_an_error_for_every_query(reply: tuple[int, Any]) -> None:
+    with serving(lambda _: reply) as (url, _):
+        results = IndexClient(url).search("f00", QUERIES)
+    assert [getattr(result, "status", 200) >= 500 for result in results] == [True, True]
+
+
+def test_nobody_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    results = IndexClient(f"http://127.0.0.1:{port}").search("f00", QUERIES)
+    assert all(isinstance(result, IndexUnavailable) for result in results)
+
+
+def test_a_service_that_hangs_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        started = time.monotonic()
+        results = IndexClient(url, timeout_s=0.5).search("f00", QUERIES)
+    assert time.monotonic() - started < 0.95  # waited once, not twice
+    assert all(isinstance(result, IndexUnavailable) for result in results)
+
+
+def test_a_connection_that_the_service_closed_is_opened_again() -> None:
+    with serving(good) as (url, seen):
+        client = IndexClient(url)
+        client.search("f00", QUERIES)
+        pool = client.pool.connection_from_url(url)
+        connection = pool.pool.get()
+        connection.sock.shutdown(socket.SHUT_RDWR)
+        pool.pool.put(connection)
+        hits, _ = client.search("f00", QUERIES)
+    assert hits == [{"id": "x", "score": 1.0}]
+    assert len(seen) == 2

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from clip_core.logs import configure_logging
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    logger = logging.getLogger("clipserve-test")
+    yield logger
+    logger.handlers = []
+
+
+def test_a_json_line_carries_the_extra_fields(logger: logging.Logger) -> None:
+    stream = io.StringIO()
+    configure_logging("gateway", json_lines=True, stream=stream, logger=logger.name)
+    logger.info("served", extra={"request_id": "r1", "ms": 2})
+    line = json.loads(stream.getvalue())
+    assert (line["service"], line["message"], line["request_id"], line["ms"]) == ("gateway", "served", "r1", 2)
+    assert line["time"].endswith("Z")
+
+
+def test_an_exception_stays_on_one_json_line(logger: logging.Logger) -> None:
+    stream = io.StringIO()
+    configure_logging("gateway", json_lines=True, stream=stream, logger=logger.name)
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        logger.exception("failed")
+    (line,) = stream.getvalue().splitlines()
+    assert "ValueError: broken" in json.loads(line)["exception"]
+
+
+def test_text_lines_show_the_same_fields(logger: logging.Logger) -> None:
+    stream = io.StringIO()
+    configure_logging("index", json_lines=False, stream=stream, logger=logger.name)
+    logger.info("served", extra={"request_id": "r1"})
+    assert "index served request_id=r1" in stream.getvalue()

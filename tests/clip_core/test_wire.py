@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import base64
+import math
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from clip_core.errors import BadInput, BadVector
+from clip_core.wire import MAX_K, Hit, SearchPart, decode_vector, encode_vector, parse_k, unit
+
+finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@given(hnp.arrays(np.float32, st.integers(1, 600), elements=finite))
+def test_base64_round_trip_is_exact(vector: np.ndarray) -> None:
+    assert decode_vector(encode_vector(vector), vector.size).tobytes() == vector.tobytes()
+
+
+def test_the_encoding_is_little_endian_float32() -> None:
+    assert encode_vector(np.array([1.0, -2.5], np.float32)) == base64.b64encode(struct.pack("<2f", 1.0, -2.5)).decode()
+
+
+@given(st.lists(finite, min_size=1, max_size=50))
+def test_a_list_of_numbers_decodes(values: list[float]) -> None:
+    assert decode_vector(values).tolist() == values
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *([], "", "%%%", "AAAA" * 3 + "AA==", None, {}, 3, ["a"], [True], [[1.0]], [math.nan], [math.inf], [10**400]),
+        encode_vector(np.array([math.nan], np.float32)),
+        [1e39],
+    ],
+)
+def test_what_is_no_vector_is_refused(value: object) -> None:
+    with pytest.raises(BadVector):
+        decode_vector(value)
+
+
+def test_a_wrong_length_is_named() -> None:
+    with pytest.raises(BadVector, match="3 dimensions, expected 4"):
+        decode_vector([1.0, 2.0, 3.0], 4)
+
+
+@given(hnp.arrays(np.float32, (3, 8), elements=st.floats(-(2.0**99), 2.0**99, width=32)))
+def test_unit_norm_or_an_error(vectors: np.ndarray) -> None:
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    if (norms < 1e-30).any():
+        with pytest.raises(BadVector):
+            unit(vectors)
+    else:
+        assert np.allclose(np.linalg.norm(unit(vectors), axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("k", [0, -1, MAX_K + 1, 1_000_000, 1.0, "3", True, None])
+def test_k_out_of_range(k: object) -> None:
+    with pytest.raises(BadInput, match="1 to 10000"):
+        parse_k(k)
+
+
+def test_search_part_round_trip() -> None:
+    body = {"collection": "demo", "k": 3, "filter": {"a": 1}, "include": ["vector"], "exact": True}
+    assert SearchPart.parse(body).to_dict() == body
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (3, "search"),
+        ({}, "collection"),
+        ({"collection": ""}, "collection"),
+        ({"collection": "c", "filter": []}, "filter"),
+        ({"collection": "c", "include": ["all"]}, "include"),
+        ({"collection": "c", "exact": "yes"}, "exact"),
+    ],
+)
+def test_a_bad_search_part_names_the_field(body: object, param: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        SearchPart.parse(body)
+    assert caught.value.param == param
+
+
+def test_a_hit_leaves_out_what_was_not_asked_for() -> None:
+    assert Hit("a", 0.5).to_dict() == {"id": "a", "score": 0.5}

@@ -1,0 +1,182 @@
+"""TorchServe as a front door of its own: every form of body, one status a request, searches answered with hits."""
+
+from __future__ import annotations
+
+import base64
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clip_core.wire import decode_vector
+from scripts.canary_images import canary_images
+from scripts.live_stack import LiveStack
+from tests.e2e.conftest import Answer, send
+
+pytestmark = pytest.mark.e2e
+PNG = canary_images()[0][0]
+
+
+def predict(stack: LiveStack, model: str, body: Any, **headers: str) -> Answer:
+    return send("POST", f"{stack.inference}/predictions/{model}", body, **headers)
+
+
+def only_vector(answer: Answer) -> np.ndarray:
+    assert answer.status == 200, answer.raw
+    (item,) = answer.json["data"]
+    return decode_vector(item["embedding"], answer.json["dim"])
+
+
+def test_text_in_every_form_gives_the_same_vector(stack: LiveStack) -> None:
+    raw = only_vector(predict(stack, "clip_text", b"a red circle", Content_Type="text/plain"))
+    assert abs(np.linalg.norm(raw) - 1) < 1e-5
+    for body in ({"input": "a red circle"}, {"input": ["a red circle"]}, {"input": {"text": "a red circle"}}):
+        assert np.allclose(only_vector(predict(stack, "clip_text", body)), raw, atol=1e-5)
+    assert np.allclose(only_vector(predict(stack, "clip_multimodal", {"input": "a red circle"})), raw, atol=1e-5)
+
+
+def test_an_image_in_every_form_gives_the_same_vector(stack: LiveStack) -> None:
+    raw = only_vector(predict(stack, "clip_image", PNG, Content_Type="application/octet-stream"))
+    bare = base64.b64encode(PNG).decode()
+    for text in (bare, f"data:image/png;base64,{bare}"):
+        for body in ({"input": text}, {"input": {"image": text}}):
+            assert np.allclose(only_vector(predict(stack, "clip_image", body)), raw, atol=1e-5)
+    assert np.allclose(only_vector(predict(stack, "clip_multimodal", PNG, Content_Type="image/png")), raw, atol=1e-5)
+
+
+def test_multipart_fields(stack: LiveStack) -> None:
+    boundary = "frontier"
+    parts = [
+        b'Content-Disposition: form-data; name="data"; filename="x.png"\r\nContent-Type: image/png\r\n\r\n' + PNG,
+        b'Content-Disposition: form-data; name="search"\r\n\r\n{"collection": "demo", "k": 2}',
+    ]
+    body = b"".join(b"--frontier\r\n" + part + b"\r\n" for part in parts) + b"--frontier--\r\n"
+    answer = predict(stack, "clip_image", body, Content_Type=f"multipart/form-data; boundary={boundary}")
+    assert answer.status == 200, answer.raw
+    assert len(answer.json["data"][0]["hits"]) == 2
+
+
+def test_a_list_has_a_status_for_each_item(stack: LiveStack) -> None:
+    answer = predict(stack, "clip_text", {"input": ["fine", "", 3, "word " * 10_000]})
+    assert answer.status == 200
+    items = answer.json["data"]
+    assert [item["status"] for item in items] == [200, 400, 400, 200]
+    assert items[3]["truncated"] is True
+    assert items[3]["tokens"] == 32
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "kind", "status", "code"),
+    [
+        ("clip_text", b'{"input":', "application/json", 400, "invalid_json"),
+        ("clip_text", b"", "text/plain", 400, "bad_input"),
+        ("clip_text", b"  ", "text/plain", 400, "invalid_text"),
+        ("clip_text", b"\xff\xfe\xfd", "text/plain", 400, "invalid_text"),
+        ("clip_text", b'{"input": 3}', "application/json", 400, "bad_input"),
+        (
+            "clip_text",
+            b'{"input": "x", "search": {"collection": "nowhere"}}',
+            "application/json",
+            404,
+            "collection_not_found",
+        ),
+        (
+            "clip_text",
+            b'{"input": "x", "search": {"collection": "demo", "k": 0}}',
+            "application/json",
+            400,
+            "bad_input",
+        ),
+        ("clip_image", b"not an image", "image/png", 400, "invalid_image"),
+        ("clip_image", PNG[:100], "application/octet-stream", 400, "invalid_image"),
+        ("clip_image", b"", "image/png", 400, "bad_input"),
+    ],
+)
+def test_a_bad_request_has_the_right_status(
+    stack: LiveStack, model: str, body: bytes, kind: str, status: int, code: str
+) -> None:
+    answer = predict(stack, model, body, Content_Type=kind)
+    assert (answer.status, answer.json["error"]["code"]) == (status, code)
+
+
+def test_good_and_bad_requests_at_once_keep_their_own_statuses(stack: LiveStack) -> None:
+    texts = [f"scene number {i}" if i % 3 else " " for i in range(60)]
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda t: predict(stack, "clip_text", {"input": t}), texts))
+    assert [answer.status for answer in answers] == [200 if text.strip() else 400 for text in texts]
+
+
+def test_a_search_straight_at_torchserve(stack: LiveStack) -> None:
+    body = {
+        "input": ["a large red plain circle", ""],
+        "search": {"collection": "demo", "k": 3, "filter": {"color": "red"}},
+    }
+    good, bad = predict(stack, "clip_text", body).json["data"]
+    assert [hit["metadata"]["color"] for hit in good["hits"]] == ["red"] * 3
+    scores = [hit["score"] for hit in good["hits"]]
+    assert scores == sorted(scores, reverse=True)
+    assert bad["status"] == 400
+
+
+def test_kserve_v2(stack: LiveStack) -> None:
+    tensor = {"name": "text", "shape": [2], "datatype": "BYTES", "data": ["a dog", "a red circle"]}
+    answer = send("POST", f"{stack.inference}/v2/models/clip_text/infer", {"id": "7", "inputs": [tensor]})
+    assert answer.status == 200
+    output = answer.json["outputs"][0]
+    dim = output["shape"][1]
+    raw = only_vector(predict(stack, "clip_text", {"input": "a red circle"}))
+    assert np.allclose(output["data"][dim:], raw, atol=1e-5)
+    bad = send("POST", f"{stack.inference}/v2/models/clip_text/infer", {"inputs": [{**tensor, "data": ["", "x"]}]})
+    assert (bad.status, bad.json["error"]["code"]) == (400, "invalid_text")
+
+
+def grpc_predict(stack: LiveStack, model: str, parts: dict[str, bytes]) -> Any:
+    """TorchServe's gRPC `Predictions`, with its two messages declared here."""
+    import grpc
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    file = descriptor_pb2.FileDescriptorProto(name="inference.proto", package="p", syntax="proto3")
+    request = file.message_type.add(name="PredictionsRequest")
+    string, data = descriptor_pb2.FieldDescriptorProto.TYPE_STRING, descriptor_pb2.FieldDescriptorProto.TYPE_BYTES
+    for number, (name, repeated, kind) in enumerate(
+        [
+            ("model_name", 1, string),
+            ("model_version", 1, string),
+            ("input", 3, descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE),
+        ],
+        1,
+    ):
+        field = request.field.add(name=name, number=number, label=repeated, type=kind)
+    field.type_name = ".p.PredictionsRequest.InputEntry"
+    entry = request.nested_type.add(name="InputEntry")
+    entry.options.map_entry = True
+    entry.field.add(name="key", number=1, label=1, type=string)
+    entry.field.add(name="value", number=2, label=1, type=data)
+    file.message_type.add(name="PredictionResponse").field.add(name="prediction", number=1, label=1, type=data)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    messages = message_factory.GetMessageClassesForFiles(["inference.proto"], pool)
+    with grpc.insecure_channel(f"127.0.0.1:{stack.ports['grpc_inference_port']}") as channel:
+        call = channel.unary_unary(
+            "/org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=messages["p.PredictionResponse"].FromString,
+        )
+        answer = call(messages["p.PredictionsRequest"](model_name=model, input=parts), timeout=30)
+    return json.loads(answer.prediction)
+
+
+def test_grpc(stack: LiveStack) -> None:
+    raw = only_vector(predict(stack, "clip_text", {"input": "a red circle"}))
+    body = grpc_predict(stack, "clip_text", {"data": b"a red circle"})
+    assert np.allclose(decode_vector(body["data"][0]["embedding"]), raw, atol=1e-5)
+    assert len(grpc_predict(stack, "clip_image", {"data": PNG})["data"]) == 1
+    found = grpc_predict(stack, "clip_text", {"data": b"a circle", "search": b'{"collection": "demo", "k": 1}'})
+    assert len(found["data"][0]["hits"]) == 1
+
+
+def test_grpc_carries_the_status_in_its_payload(stack: LiveStack) -> None:
+    body = grpc_predict(stack, "clip_text", {"data": b" "})
+    assert (body["status"], body["error"]["code"]) == (400, "invalid_text")

@@ -1,0 +1,321 @@
+"""A TorchServe and an index service that speak the contract over real HTTP, deterministically, in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import orjson
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from clip_core.errors import (
+    BadImage,
+    BadText,
+    BadVector,
+    ClipServeError,
+    Conflict,
+    FingerprintMismatch,
+    UnknownCollection,
+    UnknownItem,
+)
+from clip_core.wire import decode_vector, encode_vector, unit
+
+DIM = 16
+MODEL = "demo"
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def picture(name: str) -> bytes:
+    """Bytes that the fake takes for a picture of `name`."""
+    return PNG + name.encode()
+
+
+def picture_uri(name: str) -> str:
+    return "data:image/png;base64," + base64.b64encode(picture(name)).decode()
+
+
+def embed(word: str) -> np.ndarray:
+    """A picture of a word and the word itself have the same vector."""
+    seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "little")
+    return unit(np.random.default_rng(seed).standard_normal(DIM).astype(np.float32))
+
+
+def answer(body: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status, media_type="application/json")
+
+
+@contextlib.contextmanager
+def serving(app: Any, lifespan: str = "off") -> Iterator[str]:
+    """Run an ASGI app on a free port; yields its URL."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan=lifespan, timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.005)
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listening.close()
+
+
+@dataclass
+class FakeIndex:
+    """Collections in a dict; `down` makes it answer 503 like a dead proxy."""
+
+    collections: dict[str, dict[str, Any]] = field(default_factory=dict)
+    calls: list[tuple[str, str, Any]] = field(default_factory=list)
+    request_ids: list[str | None] = field(default_factory=list)
+    down: bool = False
+
+    def app(self) -> Starlette:
+        item = "/collections/{name}/items/{item_id:path}"
+        return Starlette(
+            routes=[
+                Route("/readyz", self._guard(self._ready)),
+                Route("/collections", self._guard(self._list)),
+                Route("/collections/{name}", self._guard(self._collection), methods=["GET", "PUT", "DELETE"]),
+                Route("/collections/{name}/items", self._guard(self._items), methods=["GET", "POST"]),
+                Route("/collections/{name}/items/delete", self._guard(self._delete), methods=["POST"]),
+                Route(item, self._guard(self._item), methods=["GET", "DELETE"]),
+                Route("/search", self._guard(self._search), methods=["POST"]),
+            ]
+        )
+
+    def _guard(self, handler: Any) -> Any:
+        async def run(request: Request) -> Response:
+            content = await request.body()
+            body = orjson.loads(content) if content else None
+            self.calls.append((request.method, request.url.path, body))
+            self.request_ids.append(request.headers.get("x-request-id"))
+            if self.down:
+                return Response("bad gateway", 503)
+            try:
+                return handler(request, body)
+            except ClipServeError as error:
+                return answer(error.to_dict(), error.status)
+
+        return run
+
+    def _ready(self, _: Request, __: Any) -> Response:
+        return answer({"status": "ok"})
+
+    def _list(self, _: Request, __: Any) -> Response:
+        return answer({"collections": [self._describe(name) for name in self.collections]})
+
+    def _describe(self, name: str) -> dict[str, Any]:
+        kept = self._get(name)
+        return {**kept["spec"], "name": name, "count": len(kept["items"]), "segment": {"engine": "exact"}}
+
+    def _get(self, name: str) -> dict[str, Any]:
+        if name not in self.collections:
+            raise UnknownCollection(f"there is no collection {name!r}", param="collection")
+        return self.collections[name]
+
+    def _collection(self, request: Request, body: Any) -> Response:
+        name = request.path_params["name"]
+        if request.method == "PUT":
+            return self._create(name, body)
+        described = self._describe(name)
+        if request.method == "DELETE":
+            del self.collections[name]
+            return answer({"deleted": True})
+        return answer(described)
+
+    def _create(self, name: str, body: Any) -> Response:
+        if name in self.collections:
+            if self.collections[name]["spec"]["fingerprint"] != body["fingerprint"]:
+                raise FingerprintMismatch("made with another model")
+            return answer(self._describe(name))
+        spec = {"engine": "auto", "recall_target": 1.0, "created": "2025-01-01T00:00:00Z", **body}
+        self.collections[name] = {"spec": spec, "items": {}}
+        return answer(self._describe(name), 201)
+
+    def _items(self, request: Request, body: Any) -> Response:
+        kept = self._get(request.path_params["name"])
+        if request.method == "GET":
+            limit, after = int(request.query_params["limit"]), request.query_params.get("after", "")
+            ids = sorted(item for item in kept["items"] if item > after)[:limit]
+            return answer({"items": [{"id": i, "metadata": kept["items"][i]["metadata"]} for i in ids]})
+        if body["fingerprint"] not in (None, kept["spec"]["fingerprint"]):
+            raise FingerprintMismatch("another fingerprint")
+        return answer({"results": [self._upsert(kept, item) for item in body["items"]]})
+
+    def _upsert(self, kept: Any, item: Any) -> dict[str, Any]:
+        try:
+            vector = decode_vector(item["vector"], DIM)
+        except BadVector as error:
+            return {"id": item["id"], "status": 400, **error.to_dict()}
+        kept["items"][item["id"]] = {"vector": vector, "metadata": item.get("metadata", {})}
+        return {"id": item["id"], "status": 200}
+
+    def _item(self, request: Request, _: Any) -> Response:
+        items, item_id = self._get(request.path_params["name"])["items"], request.path_params["item_id"]
+        if item_id not in items:
+            raise UnknownItem(f"there is no item {item_id!r}")
+        found = {"id": item_id, "metadata": items[item_id]["metadata"]}
+        if request.query_params.get("include") == "vector":
+            found["vector"] = encode_vector(items[item_id]["vector"])
+        if request.method == "DELETE":
+            del items[item_id]
+            return answer({"deleted": True})
+        return answer(found)
+
+    def _delete(self, request: Request, body: Any) -> Response:
+        items = self._get(request.path_params["name"])["items"]
+        gone = [item for item in body.get("ids", []) if items.pop(item, None)]
+        return answer({"deleted": len(gone)})
+
+    def _search(self, _: Request, body: Any) -> Response:
+        results = [
+            self.search_one(search, body["fingerprint"], decode_vector(search["vector"])) for search in body["searches"]
+        ]
+        return answer({"results": results, "timing": {"search_ms": 0.25}})
+
+    def search_one(self, search: Any, fingerprint: str | None, vector: np.ndarray) -> dict[str, Any]:
+        try:
+            return self._hits(search, fingerprint, vector)
+        except ClipServeError as error:
+            return {"status": error.status, **error.to_dict()}
+
+    def _hits(self, search: Any, fingerprint: str | None, vector: np.ndarray) -> dict[str, Any]:
+        kept = self._get(search["collection"])
+        spec = kept["spec"]
+        if fingerprint not in (None, spec["fingerprint"]):
+            raise FingerprintMismatch("another fingerprint")
+        if vector.size != spec["dim"]:
+            raise BadVector(f"the vector has {vector.size} dimensions, expected {spec['dim']}", param="vector")
+        wanted = (search.get("filter") or {}).items()
+        rows = [
+            {"id": item_id, "score": float(item["vector"] @ vector), "metadata": item["metadata"]}
+            for item_id, item in kept["items"].items()
+            if all(item["metadata"].get(key) == value for key, value in wanted)
+        ]
+        hits = sorted(rows, key=lambda row: -row["score"])[: search["k"]]
+        return {"status": 200, "hits": hits, "fingerprint": spec["fingerprint"], "dim": spec["dim"]}
+
+
+@dataclass
+class FakeTorchServe:
+    """The three endpoints. `failure` is one of the ways in which TorchServe itself fails."""
+
+    index: FakeIndex
+    fingerprint: str = "fp-demo"
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    model: str = MODEL
+    failure: str | None = None
+    failing_endpoint: str | None = None
+    workers: str = "READY"
+    delay_s: float = 0.0
+    calls: list[tuple[str, Any]] = field(default_factory=list)
+    request_ids: list[str | None] = field(default_factory=list)
+    busy: int = 0
+    busiest: int = 0
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/predictions/{endpoint}", self._predict, methods=["POST"]),
+                Route("/models/{endpoint}", self._models),
+            ]
+        )
+
+    def _models(self, request: Request) -> Response:
+        name = request.path_params["endpoint"]
+        return answer([{"modelName": name, "workers": [{"id": "9000", "status": self.workers}]}])
+
+    async def _predict(self, request: Request) -> Response:
+        endpoint, body = request.path_params["endpoint"], orjson.loads(await request.body())
+        self.calls.append((endpoint, body))
+        self.request_ids.append(request.headers.get("x-request-id"))
+        self.busy += 1
+        self.busiest = max(self.busiest, self.busy)
+        try:
+            await sleep(self.delay_s)
+            return self._failed(endpoint) or self._answer(endpoint, body)
+        finally:
+            self.busy -= 1
+
+    def _failed(self, endpoint: str) -> Response | None:
+        if self.failure is None or self.failing_endpoint not in (None, endpoint):
+            return None
+        status, kind, message = FAILURES[self.failure]
+        if not kind:
+            return Response(message, status)
+        return answer({"code": status, "type": kind, "message": message}, status)
+
+    def _answer(self, endpoint: str, body: Any) -> Response:
+        search = body.get("search")
+        data = [{"index": i, **self._entry(item, endpoint, search)} for i, item in enumerate(body["input"])]
+        timing = {"encode_ms": 1.5, "search_ms": 0.5} if search else {"encode_ms": 1.5}
+        named = {"model": self.model, "fingerprint": self.fingerprints.get(endpoint, self.fingerprint)}
+        return answer({**named, "dim": DIM, "data": data, "timing": timing})
+
+    def _entry(self, item: Any, endpoint: str, search: Any) -> dict[str, Any]:
+        try:
+            vector, tokens = self._vector(item, endpoint)
+        except ClipServeError as error:
+            return {"status": error.status, **error.to_dict()}
+        counted = {"tokens": tokens} if tokens else {}
+        if search is None:
+            return {"status": 200, "embedding": encode_vector(vector), **counted}
+        if self.index.down:
+            return {"status": 503, "error": {"message": "the index is down", "code": "index_unavailable"}}
+        return {**self.index.search_one(search, self.fingerprint, vector), **counted}
+
+    def _vector(self, item: Any, endpoint: str) -> tuple[np.ndarray, int]:
+        if "query" in item:
+            parts = [(self._vector(part, endpoint), part["weight"]) for part in item["query"]]
+            return unit(sum(vector * weight for (vector, _), weight in parts)), 0
+        if "text" in item:
+            if endpoint == "clip_image":
+                raise Conflict("text sent to the image endpoint")
+            if not item["text"].strip():
+                raise BadText("the text is empty", param="input[0].text")
+            return embed(item["text"]), len(item["text"].split()) + 2
+        if "image" in item:
+            if endpoint == "clip_text":
+                raise Conflict("an image sent to the text endpoint")
+            return embed(_word(item["image"])), 0
+        return decode_vector(item["vector"], DIM), 0
+
+
+def _word(encoded: str) -> str:
+    content = base64.b64decode(encoded) if re.fullmatch(r"[A-Za-z0-9+/=]+", encoded) else b""
+    if not content.startswith(PNG):
+        raise BadImage("this is not an image that we can read", param="input[0].image")
+    return content.removeprefix(PNG).decode("latin-1")
+
+
+async def sleep(seconds: float) -> None:
+    if seconds:
+        await asyncio.sleep(seconds)
+
+
+_NO_WORKER = 'Model "clip_text" has no worker to serve inference request. Please use scale workers API'
+FAILURES = {
+    "queue_full": (503, "ServiceUnavailableException", _NO_WORKER),
+    "batch_failed": (503, "InternalServerException", "Prediction failed"),
+    "worker_died": (500, "InternalServerException", "Worker died."),
+    "worker_507": (507, "InternalServerException", "Worker died."),
+    "unregistered": (404, "ModelNotFoundException", "Model not found: clip_text"),
+    "too_large": (413, "", ""),
+    "nonsense": (200, "", "<html>not ours</html>"),
+}

@@ -1,0 +1,181 @@
+"""Neighbours that are down, full, slow or broken; and readiness, which says which one."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+
+import pytest
+
+from clip_core.errors import IndexUnavailable, TorchServeUnavailable
+from gateway.clients import IndexClient, TorchServeClient
+from tests.gateway.fakes import picture_uri
+
+NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
+
+
+@pytest.mark.parametrize(
+    ("failure", "workers", "status", "code"),
+    [
+        ("queue_full", "READY", 429, "overloaded"),
+        ("queue_full", "LOADING", 503, "torchserve_unavailable"),
+        ("batch_failed", "READY", 424, "inference_failed"),
+        ("worker_died", "READY", 424, "inference_failed"),
+        ("worker_507", "READY", 424, "inference_failed"),
+        ("unregistered", "READY", 503, "torchserve_unavailable"),
+        ("too_large", "READY", 413, "request_too_large"),
+        ("nonsense", "READY", 424, "inference_failed"),
+    ],
+)
+def test_torchserves_own_failures(stack, failure, workers, status, code):
+    stack.torchserve.failure, stack.torchserve.workers = failure, workers
+    answer = stack.post("/v1/embeddings", {"input": "a"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert answer.headers.get("retry-after") == ("1" if status == 429 else None)
+
+
+def test_torchserve_down(stack_of):
+    stack = stack_of(torchserve_url=NOBODY, management_url=NOBODY)
+    for path, body in [
+        ("/v1/embeddings", {"input": ["a"] * 100}),
+        ("/v1/search", {"collection": "demo", "text": "a"}),
+        ("/v1/classify", {"image": picture_uri("a"), "labels": ["a"]}),
+    ]:
+        answer = stack.post(path, body)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "torchserve_unavailable")
+        assert "TorchServe" in answer.json()["error"]["message"]
+    assert stack.client.put("/v1/collections/demo", json={}).status_code == 503
+    assert stack.client.get("/healthz").status_code == 200
+
+
+def test_a_batch_with_torchserve_down_still_searches_vectors(stack_of):
+    stack_of().fill("cat")
+    stack = stack_of(torchserve_url=NOBODY)
+    searches = [{"collection": "demo", "text": "a"}, {"collection": "demo", "vector": [1.0] * 16}]
+    results = stack.post("/v1/search/batch", {"searches": searches}).json()["results"]
+    assert [result["status"] for result in results] == [503, 200]
+
+
+def test_index_down(stack_of):
+    stack = stack_of(index_url=NOBODY)
+    stack.index.down = True
+    assert stack.post("/v1/embeddings", {"input": "a"}).status_code == 200
+    for body in ({"text": "a"}, {"vector": [1.0] * 16}):
+        answer = stack.post("/v1/search", {"collection": "demo", **body})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "index_unavailable")
+    listed = stack.client.get("/v1/collections")
+    assert listed.status_code == 503
+    assert "index" in listed.json()["error"]["message"]
+
+
+def test_index_behind_a_broken_proxy(stack):
+    stack.index.down = True
+    assert stack.client.get("/v1/collections").json()["error"]["code"] == "index_unavailable"
+
+
+def test_slow_torchserve_times_out(stack_of):
+    stack = stack_of(timeout_s=0.1)
+    stack.torchserve.delay_s = 0.5
+    answer = stack.post("/v1/embeddings", {"input": "a"})
+    assert answer.status_code == 503
+    assert "within 0.1 s" in answer.json()["error"]["message"]
+
+
+def test_ready(stack):
+    body = stack.client.get("/readyz").json()
+    assert body["parts"] == {"clip_text": "ok", "clip_image": "ok", "clip_multimodal": "ok", "index": "ok"}
+
+
+def test_not_ready_names_the_part(stack):
+    stack.torchserve.failure, stack.torchserve.failing_endpoint = "batch_failed", "clip_image"
+    answer = stack.client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "unavailable"
+    assert "clip_image" in answer.json()["error"]["message"]
+    assert "clip_text" not in answer.json()["error"]["message"]
+
+
+def test_not_ready_without_the_index_or_in_time(stack_of):
+    stack = stack_of(index_url=NOBODY, ready_timeout_s=0.1)
+    assert "index" in stack.client.get("/readyz").json()["error"]["message"]
+    stack.torchserve.delay_s = 0.5
+    started = time.perf_counter()
+    parts = stack.client.get("/readyz").json()["parts"]
+    assert time.perf_counter() - started < 0.4
+    assert "within" in parts["clip_text"]
+
+
+class Flaky(threading.Thread):
+    """Closes the first connections without an answer, then answers `body`: a stale keep-alive connection."""
+
+    def __init__(self, closes: int, body: bytes) -> None:
+        super().__init__(daemon=True)
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
+        self.closes, self.body, self.seen = closes, body, 0
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listening.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(65536)
+                self.seen += 1
+                if self.seen > self.closes:
+                    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+                    connection.sendall(head % len(self.body) + self.body)
+
+    def stop(self) -> None:
+        self.listening.shutdown(socket.SHUT_RDWR)
+        self.listening.close()
+        self.join(5)
+
+
+@pytest.fixture
+def flaky():
+    made: list[Flaky] = []
+
+    def start(closes: int, body: bytes) -> Flaky:
+        made.append(Flaky(closes, body))
+        return made[-1]
+
+    yield start
+    for server in made:
+        server.stop()
+
+
+async def test_a_stale_connection_is_tried_once_more(flaky):
+    server = flaky(1, b'{"data": []}')
+    client = TorchServeClient(server.url, server.url)
+    assert await client.predict("clip_text", {"input": []}) == {"data": []}
+    assert server.seen == 2
+    await client.close()
+
+
+async def test_but_not_twice(flaky):
+    server = flaky(9, b"")
+    client = TorchServeClient(server.url, server.url)
+    with pytest.raises(TorchServeUnavailable):
+        await client.predict("clip_text", {"input": []})
+    assert server.seen == 2
+    await client.close()
+
+
+async def test_and_never_for_an_upsert(flaky):
+    server = flaky(9, b"")
+    client = IndexClient(server.url)
+    with pytest.raises(IndexUnavailable):
+        await client.upsert("demo", None, [])
+    assert server.seen == 1
+    await client.close()
+
+
+async def test_management_that_cannot_tell(flaky):
+    for url in (NOBODY, flaky(0, b"not json").url):
+        client = TorchServeClient(url, url)
+        assert await client.workers_ready("clip_text") is None
+        await client.close()

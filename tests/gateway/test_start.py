@@ -1,0 +1,100 @@
+"""Settings, and `python -m gateway` as a process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+from pydantic import ValidationError
+
+from gateway.settings import Settings, is_loopback
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_loopback_needs_no_keys(host):
+    assert is_loopback(host)
+    assert Settings(host=host).keys == ()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org", ""])
+def test_other_hosts_need_keys(host):
+    with pytest.raises(ValidationError, match="API keys"):
+        Settings(host=host)
+    assert Settings(host=host, api_keys="k").keys == ("k",)
+
+
+def test_keys_are_not_shown():
+    assert "hidden" not in repr(Settings(api_keys="hidden"))
+
+
+@pytest.mark.parametrize(
+    "bad", [{"torchserve_url": "x"}, {"image_roots": "demo"}, {"fetch_urls": True}, {"port": 99999}]
+)
+def test_bad_settings(bad):
+    with pytest.raises(ValidationError):
+        Settings(**bad)
+
+
+def test_image_roots():
+    roots = Settings(image_roots="a=x/y, b=z").image_roots
+    assert {name: str(path) for name, path in roots.items()} == {"a": "x/y", "b": "z"}
+
+
+def test_every_setting_is_described():
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def start(**env: str) -> subprocess.Popen[str]:
+    named = {f"CLIPSERVE_GATEWAY_{name}": value for name, value in env.items()}
+    return subprocess.Popen(
+        [sys.executable, "-m", "gateway"],
+        env={**os.environ, **named},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        ({"HOST": "0.0.0.0"}, "CLIPSERVE_GATEWAY_API_KEYS"),
+        ({"PORT": "many"}, "CLIPSERVE_GATEWAY_PORT"),
+    ],
+)
+def test_failed_start_is_one_clear_line(env, words):
+    _, stderr = start(**env).communicate(timeout=20)
+    assert words in stderr
+    assert len(stderr.strip().splitlines()) == 1
+
+
+def test_port_taken_then_clean_stop():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        process = start(PORT=port)
+        _, stderr = process.communicate(timeout=20)
+        assert process.returncode == 1
+        assert port in stderr
+        assert len(stderr.strip().splitlines()) == 1
+    process = start(PORT=port, LOG_JSON="true")
+    wait_for(f"http://127.0.0.1:{port}/healthz")
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=5)
+    assert process.returncode == 0, stderr
+    assert "Traceback" not in stderr
+
+
+def wait_for(url: str) -> None:
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.TransportError):
+            httpx.get(url)
+            return
+        time.sleep(0.05)
+    pytest.fail(f"{url} did not answer")

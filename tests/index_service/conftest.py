@@ -1,0 +1,40 @@
+"""A record in a temporary folder, and the app over it without a socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from index_service.app import create_app
+from index_service.registry import Registry
+from index_service.settings import Settings
+from index_service.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "index.sqlite3")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, max_body_bytes=200_000, max_searches=20, max_batch=50, compact_rows=8)
+
+
+@pytest.fixture
+def registry(store: Store, settings: Settings) -> Registry:
+    registry = Registry(store, settings)
+    registry.load()
+    return registry
+
+
+@pytest.fixture
+async def client(settings: Settings, registry: Registry) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(create_app(settings, registry))
+    async with httpx.AsyncClient(transport=transport, base_url="http://index") as client:
+        yield client

@@ -1,0 +1,92 @@
+"""What several of these tests share: vectors, collections, and the real process."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from clip_core.wire import FloatArray
+from index_service.store import Item
+
+ROOT = Path(__file__).parents[2]
+START_S = 20.0
+
+
+def unit_rows(count: int, dim: int, seed: int = 0) -> FloatArray:
+    """(count, dim) float32, unit norm."""
+    rows = np.random.default_rng(seed).standard_normal((count, dim))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def item(id_: str, vector: FloatArray, metadata: dict[str, Any] | None = None) -> Item:
+    """A row of the record."""
+    return Item(id_, vector.astype("<f4").tobytes(), json.dumps(metadata or {}).encode())
+
+
+class Service:
+    """`python -m index_service` on a free port, in a process of its own."""
+
+    def __init__(self, data_dir: Path, **settings: object) -> None:
+        given = {"HOST": "127.0.0.1", "PORT": 0, "DATA_DIR": data_dir, **settings}
+        ours = {f"CLIPSERVE_INDEX_{name.upper()}": str(value) for name, value in given.items()}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "index_service"],
+            cwd=ROOT,
+            env={**os.environ, **ours},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._drain, daemon=True)
+        self._reader.start()
+
+    def _drain(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as stream:
+            self.lines.extend(stream)
+
+    def url(self) -> str:
+        """Wait until it is ready, and say where it is."""
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline and self.process.poll() is None:
+            found = re.search(r"host=(\S+) port=(\d+)", "".join(list(self.lines)))
+            if found and _is_ready(f"http://{found[1]}:{found[2]}"):
+                return f"http://{found[1]}:{found[2]}"
+            time.sleep(0.02)
+        raise AssertionError(f"not ready: {self.process.poll()} {self.lines}")
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        self.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        self.process.terminate()
+        return self.wait()
+
+    def wait(self) -> int:
+        """The exit code, with everything it wrote on stderr in `lines`."""
+        try:
+            code = self.process.wait(10)
+        finally:
+            self.process.kill()
+        self._reader.join(5)
+        return code
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False

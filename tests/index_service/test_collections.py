@@ -1,0 +1,234 @@
+"""A collection against a dictionary: whatever is written, merged and reloaded in between, searches agree."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from clip_core.errors import UnknownCollection
+from clip_core.wire import FloatArray, unit
+from index_service.backends.base import Backend, Segment
+from index_service.backends.exact import ExactBackend
+from index_service.collections import Collection
+from index_service.engines import Engines
+from index_service.filters import canonical
+from index_service.registry import Registry
+from index_service.settings import Settings
+from index_service.store import CollectionInfo, Store
+from tests.index_service.helpers import item, unit_rows
+
+DIM = 4
+IDS = st.sampled_from([f"i{n}" for n in range(12)])
+VECTORS = st.lists(st.integers(-2, 2), min_size=DIM, max_size=DIM).filter(any)
+ITEMS = st.dictionaries(IDS, st.tuples(VECTORS, st.integers(0, 3)), max_size=5)
+COLORS = st.integers(0, 3)
+
+
+class Slow(Engines):
+    """Engines whose builds call `meanwhile` before they are done."""
+
+    meanwhile: Callable[[], None] = staticmethod(lambda: None)
+
+    def choose(self, info: CollectionInfo, rows: int, queries: FloatArray | None = None) -> Backend:
+        outer = self
+
+        class Building(ExactBackend):
+            def build(self, vectors: FloatArray, cancelled: Callable[[], bool] = lambda: False) -> Any:
+                segment = super().build(vectors, cancelled)
+                outer.meanwhile()
+                return segment
+
+        del info, rows, queries
+        return Building()
+
+
+class Model(RuleBasedStateMachine):
+    """`self.items` is the oracle: id → (vector, color), in the order of insertion."""
+
+    @initialize()
+    def start(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.store = Store(Path(self.folder.name) / "db")
+        info = CollectionInfo("c", "m", "f", DIM)
+        self.info = CollectionInfo("c", "m", "f", DIM, key=self.store.add_collection(info))
+        self.engines = Slow(Settings())
+        self.collection = Collection(self.info, self.store, self.engines)
+        self.items: dict[str, tuple[FloatArray, int]] = {}
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            self.store.close()
+            self.folder.cleanup()
+
+    @rule(items=ITEMS)
+    def upsert(self, items: dict[str, tuple[list[int], int]]) -> None:
+        vectors = np.array([unit(np.array(v, np.float32)) for v, _ in items.values()], np.float32).reshape(-1, DIM)
+        rows = [item(id_, v, {"color": items[id_][1]}) for id_, v in zip(items, vectors, strict=True)]
+        self.collection.upsert(rows, vectors)
+        for id_, vector in zip(items, vectors, strict=True):
+            self.items.pop(id_, None)
+            self.items[id_] = (vector, items[id_][1])
+
+    @rule(ids=st.lists(IDS, max_size=4))
+    def delete(self, ids: list[str]) -> None:
+        expected = [id_ for id_ in set(ids) if self.items.pop(id_, None)]
+        assert self.collection.delete(ids) == len(expected)
+
+    @rule(color=COLORS)
+    def delete_by_filter(self, color: int) -> None:
+        expected = [id_ for id_, (_, own) in self.items.items() if own == color]
+        assert self.collection.delete_where(canonical({"color": color})) == len(expected)
+        self.items = {id_: kept for id_, kept in self.items.items() if id_ not in expected}
+
+    @rule()
+    def merge(self) -> None:
+        self.collection.compact()
+        segment = self.collection.describe()["segment"]
+        assert (segment["delta"], segment["tombstones"]) == (0, 0)
+
+    @rule(items=ITEMS, ids=st.lists(IDS, max_size=3), color=COLORS)
+    def merge_while_writing(self, items: dict[str, tuple[list[int], int]], ids: list[str], color: int) -> None:
+        def meanwhile() -> None:
+            self.upsert(items)
+            self.delete(ids)
+            self.search([1, 0, 0, 0], 5, color)
+
+        self.engines.meanwhile = meanwhile
+        self.collection.compact()
+        self.engines.meanwhile = lambda: None
+
+    @rule()
+    def restart(self) -> None:
+        self.collection = Collection(self.info, self.store, self.engines)
+        self.collection.load()
+
+    @rule(query=VECTORS, k=st.integers(1, 20), color=st.none() | COLORS)
+    def search(self, query: list[int], k: int, color: int | None) -> None:
+        self.check(unit(np.array(query, np.float32)), k, color)
+
+    def check(self, query: FloatArray, k: int, color: int | None) -> None:
+        view = self.collection.view
+        where = None if color is None else canonical({"color": color})
+        scores, rows = view.search(query[None], k, where, False)
+        hits = [(view.rows.ids[row], float(score)) for row, score in zip(rows[0], scores[0], strict=True) if row >= 0]
+        ranked = [
+            (id_, float(np.float32(vector.astype(np.float64) @ query.astype(np.float64))))
+            for id_, (vector, own) in self.items.items()
+            if color is None or own == color
+        ]
+        assert hits == sorted(ranked, key=lambda hit: -hit[1])[:k]
+
+    @invariant()
+    def counts_agree(self) -> None:
+        if hasattr(self, "collection"):
+            assert self.collection.describe()["count"] == len(self.items) == self.store.count(self.info.key)
+
+
+TestModel = Model.TestCase
+TestModel.settings = settings(
+    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+def make(store: Store, settings: Settings, **info: Any) -> Collection:
+    bare = CollectionInfo("c", "m", "f", 16, **info)
+    return Collection(
+        CollectionInfo("c", "m", "f", 16, key=store.add_collection(bare), **info), store, Engines(settings)
+    )
+
+
+def test_searches_go_on_and_miss_nothing_while_segments_are_merged(store: Store) -> None:
+    collection = make(store, Settings(), engine="hnsw")
+    vectors = unit_rows(4000, 16)
+    stop, missed = threading.Event(), []
+    acknowledged = 0
+
+    def keep_merging() -> None:
+        while not stop.is_set():
+            collection.compact()
+
+    def keep_searching() -> None:
+        while not stop.is_set():
+            last = acknowledged - 1
+            if last >= 0:
+                view = collection.view
+                rows = view.search(vectors[last : last + 1], 1, None, True)[1]
+                if view.rows.ids[rows[0, 0]] != f"i{last}":
+                    missed.append(last)
+
+    threads = [threading.Thread(target=work) for work in (keep_merging, keep_searching)]
+    for thread in threads:
+        thread.start()
+    for start in range(0, 4000, 50):
+        batch = vectors[start : start + 50]
+        collection.upsert([item(f"i{start + n}", row) for n, row in enumerate(batch)], batch)
+        acknowledged = start + len(batch)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert missed == []
+    assert collection.view.live == 4000
+
+
+def test_an_hnsw_collection_is_rebuilt_after_a_restart(store: Store) -> None:
+    collection = make(store, Settings(), engine="hnsw", recall_target=0.9)
+    vectors = unit_rows(3000, 16)
+    collection.upsert([item(f"i{n}", row) for n, row in enumerate(vectors)], vectors)
+    collection.note_query(vectors[0])
+    collection.compact()
+    assert collection.describe()["segment"]["engine"] == "hnsw"
+    again = Collection(collection.info, store, Engines(Settings()))
+    again.load()
+    assert again.engine_due()
+    again.compact()
+    assert not again.engine_due()
+    view = again.view
+    assert view.rows.ids[view.search(vectors[5:6], 1, None, False)[1][0, 0]] == "i5"
+
+
+def test_a_filter_is_evaluated_once_for_each_row(store: Store) -> None:
+    collection = make(store, Settings())
+    vectors = unit_rows(10, 16)
+    where = canonical({"n": {"$gt": 4}})
+    collection.upsert([item(f"i{n}", row, {"n": n}) for n, row in enumerate(vectors)], vectors)
+    assert collection.view.cost(1, 1, where, False) > collection.view.cost(1, 1, None, False)
+    collection.view.search(vectors, 3, where, False)
+    assert collection.view.cost(1, 1, where, False) == collection.view.cost(1, 1, None, False)
+    collection.compact()
+    assert collection.view.rows.masks.missing(where, 10) == 0
+
+
+def test_the_registry_merges_in_the_background(store: Store) -> None:
+    registry = Registry(store, Settings(compact_rows=10))
+    merged = threading.Event()
+    registry.on_merge = lambda _: merged.set()
+    store.add_collection(CollectionInfo("c", "m", "f", 16))
+    registry.start()
+    while not registry.ready:
+        time.sleep(0.01)
+    collection = registry.get("c")
+    vectors = unit_rows(10, 16)
+    collection.upsert([item(f"i{n}", row) for n, row in enumerate(vectors)], vectors)
+    registry.written(collection)
+    assert merged.wait(10)
+    segment: Segment = collection.view.rows.main
+    assert len(segment.vectors) == 10
+
+
+def test_writes_to_a_dropped_collection_are_refused(registry: Registry) -> None:
+    collection, _ = registry.create(CollectionInfo("c", "m", "f", 16))
+    registry.drop("c")
+    with pytest.raises(UnknownCollection):
+        collection.delete(["a"])
+    with pytest.raises(UnknownCollection):
+        registry.get("c")

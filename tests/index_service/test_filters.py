@@ -1,0 +1,180 @@
+"""The compiled filters against an interpreter written straight from the module's table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clip_core.errors import BadFilter
+from index_service.filters import canonical, compile_filter
+
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 2),
+    st.sampled_from([0.5, 1.0, -1.5]),
+    st.sampled_from(["", "1", "a", "b"]),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("xy"), inner, max_size=2),
+    max_leaves=5,
+)
+KEYS = st.sampled_from(["x", "y", "x.y", "y.x", "z"])
+DOCUMENTS = st.dictionaries(KEYS, VALUES, max_size=4)
+COMPARABLE = st.one_of(st.integers(-2, 2), st.sampled_from([0.5, 1.0]), st.sampled_from(["", "1", "a"]))
+OPERATIONS = st.one_of(
+    st.tuples(st.sampled_from(["$eq", "$ne"]), VALUES),
+    st.tuples(st.sampled_from(["$gt", "$gte", "$lt", "$lte"]), COMPARABLE),
+    st.tuples(st.sampled_from(["$in", "$nin"]), st.lists(VALUES, max_size=3)),
+    st.tuples(st.just("$exists"), st.booleans()),
+)
+TESTS = st.lists(OPERATIONS, min_size=1, max_size=2).map(dict)
+FIELDS = st.dictionaries(KEYS, VALUES | TESTS | TESTS.map(lambda test: {"$not": test}), max_size=2)
+FILTERS = st.recursive(
+    FIELDS,
+    lambda inner: st.one_of(
+        st.fixed_dictionaries({"$and": st.lists(inner, min_size=1, max_size=3)}),
+        st.fixed_dictionaries({"$or": st.lists(inner, min_size=1, max_size=3)}),
+        st.fixed_dictionaries({"$not": inner}),
+    ),
+    max_leaves=5,
+)
+
+
+def equal(a: Any, b: Any) -> bool:
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, (list, dict)) or isinstance(b, (list, dict)):
+        return False
+    return a == b
+
+
+def less(a: Any, b: Any) -> bool | None:
+    """None: can't be compared."""
+    for kind in ((int, float), str):
+        if isinstance(a, kind) and isinstance(b, kind) and not isinstance(a, bool) and not isinstance(b, bool):
+            return a < b
+    return None
+
+
+def found(document: dict[str, Any], key: str) -> list[Any]:
+    """[] when missing, else [value]."""
+    if key in document:
+        return [document[key]]
+    value: Any = document
+    for part in key.split("."):
+        if not isinstance(value, dict) or part not in value:
+            return []
+        value = value[part]
+    return [value]
+
+
+def holds(name: str, operand: Any, values: list[Any]) -> bool:
+    ways = values + [part for value in values if isinstance(value, list) for part in value]
+    if name == "$not":
+        return not all(holds(inner, x, values) for inner, x in operand.items())
+    if name == "$exists":
+        return bool(values) == operand
+    if name in ("$ne", "$nin"):
+        return not holds({"$ne": "$eq", "$nin": "$in"}[name], operand, values)
+    if name == "$eq":
+        return any(equal(way, operand) for way in ways)
+    if name == "$in":
+        return any(equal(way, x) for way in ways for x in operand)
+    pairs = {
+        "$lt": [less(way, operand) for way in ways],
+        "$gt": [less(operand, way) for way in ways],
+        "$lte": [None if less(operand, way) is None else not less(operand, way) for way in ways],
+        "$gte": [None if less(way, operand) is None else not less(way, operand) for way in ways],
+    }
+    return any(pairs[name])
+
+
+def reference(filter_: dict[str, Any], document: dict[str, Any]) -> bool:
+    for key, value in filter_.items():
+        if key == "$and":
+            good = all(reference(part, document) for part in value)
+        elif key == "$or":
+            good = any(reference(part, document) for part in value)
+        elif key == "$not":
+            good = not reference(value, document)
+        elif isinstance(value, dict) and any(name.startswith("$") for name in value):
+            good = all(holds(name, operand, found(document, key)) for name, operand in value.items())
+        else:
+            good = holds("$eq", value, found(document, key))
+        if not good:
+            return False
+    return True
+
+
+def matches(filter_: dict[str, Any], document: dict[str, Any]) -> bool:
+    return compile_filter(canonical(filter_))(document)
+
+
+@given(FILTERS, DOCUMENTS)
+def test_the_compiled_filter_agrees_with_the_reference(filter_: dict[str, Any], document: dict[str, Any]) -> None:
+    assert matches(filter_, document) == reference(filter_, document)
+
+
+@pytest.mark.parametrize(
+    ("filter_", "document", "expected"),
+    [
+        ({"n": 1}, {"n": 1.0}, True),
+        ({"n": 1}, {"n": True}, False),
+        ({"n": 1}, {"n": "1"}, False),
+        ({"n": None}, {}, False),
+        ({"n": None}, {"n": None}, True),
+        ({"n": {"$ne": 1}}, {}, True),
+        ({"n": {"$nin": [1]}}, {}, True),
+        ({"n": {"$lt": 1}}, {}, False),
+        ({"n": {"$lt": 1}}, {"n": "0"}, False),
+        ({"n": {"$gte": 2, "$lt": 4}}, {"n": 3}, True),
+        ({"n": {"$exists": False}}, {}, True),
+        ({"a.b": "x"}, {"a": {"b": "x"}}, True),
+        ({"a.b": "x"}, {"a.b": "x"}, True),
+        ({"tags": "red"}, {"tags": ["red", "round"]}, True),
+        ({"tags": {"$ne": "red"}}, {"tags": ["red", "round"]}, False),
+        ({"a": {"b": 1}}, {"a": {"b": 1}}, True),
+        ({"$or": [{"c": "red"}, {"n": {"$gt": 3}}]}, {"c": "blue", "n": 4}, True),
+        ({}, {}, True),
+    ],
+)
+def test_the_table(filter_: dict[str, Any], document: dict[str, Any], expected: bool) -> None:
+    assert matches(filter_, document) is expected
+
+
+@pytest.mark.parametrize(
+    ("filter_", "names"),
+    [
+        ({"n": {"$near": 1}}, r"\$near"),
+        ({"$nor": [{}]}, r"\$nor"),
+        ({"n": {"$gt": 1, "x": 2}}, "operator x"),
+        ({"n": {"$in": 1}}, r"\$in takes a list"),
+        ({"n": {"$gt": None}}, r"\$gt takes a number"),
+        ({"n": {"$gt": True}}, r"\$gt takes a number"),
+        ({"n": {"$exists": 1}}, r"\$exists takes"),
+        ({"$and": []}, r"\$and takes"),
+        ({"$or": {"a": 1}}, r"\$or takes"),
+        ({"$not": 3}, "a filter is an object"),
+    ],
+)
+def test_what_is_wrong_is_named(filter_: dict[str, Any], names: str) -> None:
+    with pytest.raises(BadFilter, match=names):
+        matches(filter_, {})
+
+
+@pytest.mark.parametrize("levels", [40, 200, 5000])
+def test_a_filter_too_deep_is_an_error_not_a_crash(levels: int) -> None:
+    filter_: dict[str, Any] = {"a": 1}
+    for _ in range(levels):
+        filter_ = {"$not": filter_}
+    with pytest.raises(BadFilter, match="deep"):
+        matches(filter_, {})

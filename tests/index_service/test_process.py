@@ -1,0 +1,76 @@
+"""The real process: how it starts, how it fails to, and how it stops."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+import time
+from pathlib import Path
+
+import httpx
+
+from index_service.store import SCHEMA_VERSION
+from tests.index_service.helpers import Service
+
+
+def assert_refused(service: Service, *words: str) -> None:
+    """Exit code 1 after one line on stderr that holds all of `words`."""
+    assert service.wait() == 1
+    (line,) = service.lines
+    assert line.startswith("index_service: ")
+    assert all(word in line for word in words), line
+
+
+def test_sigterm_stops_it_cleanly_within_five_seconds(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    with httpx.Client(base_url=service.url()) as client:
+        client.put("/collections/a", json={"model": "m", "fingerprint": "f", "dim": 2})
+        began = time.monotonic()
+        assert service.stop() == 0
+    assert time.monotonic() - began < 5
+    assert not (tmp_path / "index.sqlite3-wal").exists()
+    assert "Traceback" not in "".join(service.lines)
+
+
+def test_a_port_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        service = Service(tmp_path, port=taken.getsockname()[1])
+        assert_refused(service, "can't listen on 127.0.0.1", "CLIPSERVE_INDEX_PORT")
+
+
+def test_other_failed_starts_are_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    newer = tmp_path / "newer"
+    newer.mkdir()
+    with sqlite3.connect(newer / "index.sqlite3") as db:
+        db.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
+    db.close()
+    services = [
+        (Service(tmp_path / "file" / "x"), ("can't be written", "CLIPSERVE_INDEX_DATA_DIR")),
+        (Service(newer), ("schema version", "newer clipserve")),
+        (Service(tmp_path, port="many"), ("CLIPSERVE_INDEX_PORT",)),
+    ]
+    for service, words in services:
+        assert_refused(service, *words)
+
+
+def test_a_second_process_on_the_same_folder_is_refused(tmp_path: Path) -> None:
+    first = Service(tmp_path)
+    try:
+        first.url()
+        assert_refused(Service(tmp_path), "another process holds", "CLIPSERVE_INDEX_DATA_DIR")
+    finally:
+        first.kill()
+
+
+def test_too_large_a_body_gets_its_answer_over_a_real_connection(tmp_path: Path) -> None:
+    service = Service(tmp_path, max_body_bytes=1000)
+    try:
+        with httpx.Client(base_url=service.url()) as client:
+            for content in (b" " * 2000, iter([b" " * 600] * 3)):
+                assert client.post("/search", content=content).status_code == 413
+                assert client.get("/healthz").status_code == 200
+    finally:
+        service.kill()

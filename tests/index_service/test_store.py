@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from clip_core.errors import StorageFull
+from index_service.data_dir import DataDir
+from index_service.errors import StartError
+from index_service.store import CollectionInfo, Store
+from tests.index_service.helpers import item, unit_rows
+
+INFO = CollectionInfo("shapes", "demo", "f1", 4, recall_target=0.9, metadata=b'{"a":1}')
+
+
+def all_ids(store: Store, key: int) -> list[str]:
+    return [row.id for rows in store.stream(key) for row in rows]
+
+
+def test_what_is_written_is_read_back_after_a_restart(tmp_path: Path) -> None:
+    store = Store(tmp_path / "db")
+    key = store.add_collection(INFO)
+    items = [item(f"i{n}", row, {"n": n}) for n, row in enumerate(unit_rows(5000, 4))]
+    store.upsert(key, items)
+    store.close()
+    store = Store(tmp_path / "db")
+    (info,) = store.collections()
+    assert (info.name, info.recall_target, info.metadata, info.key) == ("shapes", 0.9, b'{"a":1}', key)
+    assert [row for rows in store.stream(key) for row in rows] == items
+    assert store.get(key, "i7") == items[7]
+    assert store.get(key, "none") is None
+    store.close()
+
+
+def test_an_upsert_moves_the_item_to_the_end_of_the_order(store: Store) -> None:
+    key = store.add_collection(INFO)
+    a, b, c = unit_rows(3, 4)
+    store.upsert(key, [item("a", a), item("b", b)])
+    store.upsert(key, [item("a", c)])
+    assert all_ids(store, key) == ["b", "a"]
+    assert store.count(key) == 2
+
+
+def test_an_upsert_is_all_or_nothing(store: Store) -> None:
+    key = store.add_collection(INFO)
+    broken = item("b", unit_rows(1, 4)[0])._replace(metadata=None)
+    with pytest.raises(Exception, match="NOT NULL"):
+        store.upsert(key, [item("a", unit_rows(1, 4)[0]), broken])
+    assert store.count(key) == 0
+
+
+def test_pages_follow_the_ids(store: Store) -> None:
+    key = store.add_collection(INFO)
+    store.upsert(key, [item(id_, unit_rows(1, 4)[0]) for id_ in ("b", "ä", "a", "c")])
+    assert [id_ for id_, _ in store.page(key, "", 2)] == ["a", "b"]
+    assert [id_ for id_, _ in store.page(key, "b", 9)] == ["c", "ä"]
+
+
+def test_a_full_disk_is_507_and_reads_go_on(store: Store) -> None:
+    key = store.add_collection(INFO)
+    store.upsert(key, [item("kept", unit_rows(1, 4)[0])])
+    pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
+    store._writer.execute(f"PRAGMA max_page_count={pages + 2}").close()
+    with pytest.raises(StorageFull) as full:
+        store.upsert(key, [item(f"{n}", row) for n, row in enumerate(unit_rows(2000, 4))])
+    assert full.value.status == 507
+    assert all_ids(store, key) == ["kept"]
+    store._writer.execute(f"PRAGMA max_page_count={pages + 10_000}").close()
+    store.upsert(key, [item("later", unit_rows(1, 4)[0])])
+    assert all_ids(store, key) == ["kept", "later"]
+
+
+def test_a_dropped_collection_is_gone_and_its_name_is_free(store: Store) -> None:
+    first = store.add_collection(INFO)
+    store.upsert(first, [item("a", unit_rows(1, 4)[0])])
+    store.drop_collection(first)
+    assert store.collections() == []
+    second = store.add_collection(INFO)
+    assert second != first
+    assert store.count(second) == 0
+
+
+def test_a_record_of_a_newer_version_is_refused_with_advice(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "db") as db:
+        db.execute("PRAGMA user_version=99")
+    db.close()
+    with pytest.raises(StartError, match=r"schema version 99.*newer clipserve"):
+        Store(tmp_path / "db")
+
+
+def test_a_file_that_is_no_database_is_refused_with_advice(tmp_path: Path) -> None:
+    (tmp_path / "db").write_bytes(b"not a database, whatever its name says" * 100)
+    with pytest.raises(StartError, match=r"can't be opened.*DATA_DIR"):
+        Store(tmp_path / "db")
+
+
+def test_one_process_holds_a_data_folder(tmp_path: Path) -> None:
+    with DataDir(tmp_path), pytest.raises(StartError, match="another process holds"):
+        DataDir(tmp_path)
+    DataDir(tmp_path).close()
+
+
+def test_a_folder_that_cannot_be_made_is_refused_with_advice(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StartError, match=r"can't be written.*DATA_DIR"):
+        DataDir(tmp_path / "file" / "below")

@@ -1,0 +1,83 @@
+"""Scenes, their words, the gallery, and the committed model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+
+import pytest
+from PIL import Image, ImageChops
+
+from scripts.demo_render import render
+from scripts.demo_scenes import COMBINATIONS, HELD_OUT, TRAINED, UNSEEN, make_scene
+from scripts.evaluate_demo import ARCHIVE, distinct_scenes, evaluate
+from scripts.render_gallery import LISTING, render_gallery
+
+KINDS = ("single", "several", "relation")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_scene_is_drawn_alike_every_time(kind: str) -> None:
+    one, other = (make_scene(Random(7), COMBINATIONS, kind) for _ in range(2))
+    assert one == other
+    assert ImageChops.difference(render(one, 320, 240), render(other, 320, 240)).getbbox() is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_everything_lies_in_the_central_square(kind: str) -> None:
+    for seed in range(20):
+        scene = make_scene(Random(seed), COMBINATIONS, kind)
+        image = render(scene, 400, 240)
+        edge = image.crop((0, 0, 78, 240)).convert("HSV").getchannel("S")
+        low, high = edge.getextrema()
+        assert high - low < 40, scene.canonical_caption()
+
+
+def test_held_out_combinations_are_a_tenth_and_never_trained_on() -> None:
+    assert 0.07 < len(HELD_OUT) / len(COMBINATIONS) < 0.14
+    assert not HELD_OUT & set(TRAINED)
+    rng = Random(3)
+    scenes = [make_scene(rng, TRAINED, kind) for kind in KINDS for _ in range(500)]
+    assert not [scene for scene in scenes if any(each.combination in HELD_OUT for each in scene.objects)]
+
+
+def test_captions_name_the_shape_and_vary() -> None:
+    rng = Random(5)
+    for kind in KINDS:
+        scene = make_scene(rng, COMBINATIONS, kind)
+        captions = {scene.caption(rng) for _ in range(200)}
+        assert len(captions) > 20
+        assert all(each.shape in caption for caption in captions for each in scene.objects)
+
+
+def test_evaluation_scenes_differ_in_their_captions() -> None:
+    captions = {scene.canonical_caption() for scene in distinct_scenes("single", UNSEEN, 101)}
+    assert len(captions) == 200
+
+
+def test_a_gallery_is_whole_or_made_again(tmp_path: Path) -> None:
+    gallery = tmp_path / "gallery"
+    assert render_gallery(gallery, 12)
+    assert not render_gallery(gallery, 12)
+    rows = [json.loads(line) for line in (gallery / LISTING).read_text().splitlines()]
+    assert len({row["caption"] for row in rows}) == 12
+    for row in rows:
+        with Image.open(gallery / row["file"]) as picture:
+            assert picture.width != picture.height
+    (gallery / LISTING).write_text("")
+    assert render_gallery(gallery, 12)
+    assert [path.name for path in tmp_path.iterdir()] == ["gallery"]
+
+
+def test_the_committed_model_finds_what_it_never_saw() -> None:
+    fresh = evaluate()
+    assert fresh["one object, unseen combinations"]["text_to_image_recall_at_1"] >= 0.90
+    committed = json.loads((ARCHIVE / "evaluation.json").read_text())["recalls"]
+    for group, recalls in fresh.items():
+        for name, value in recalls.items():
+            assert value == pytest.approx(committed[group][name], abs=0.015), (group, name)
+
+
+def test_the_weights_fit_in_git() -> None:
+    assert (ARCHIVE / "open_clip_model.safetensors").stat().st_size <= 8_000_000

@@ -1,0 +1,66 @@
+"""The documents say what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from clip_core.errors import ClipServeError, _tree
+from scripts.archive_build import models
+from scripts.settings_table import PATH, rows, table
+from scripts.torchserve import read_properties
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_the_settings_table_is_the_code() -> None:
+    assert PATH.read_text(encoding="utf-8") == table(), "run `make docs`"
+
+
+def test_every_setting_is_explained() -> None:
+    assert [name for name, _, _, text in rows() if len(text) < 8] == []
+
+
+def test_our_keys_in_the_endpoint_files_are_known() -> None:
+    torchserve = {
+        "minWorkers",
+        "maxWorkers",
+        "batchSize",
+        "maxBatchDelay",
+        "responseTimeout",
+        "startupTimeout",
+        "jobQueueSize",
+    }
+    ours = {name for name, where, _, _ in rows() if "<kind>" in where}
+    for path in (ROOT / "archive").glob("*/*.yaml"):
+        if path.name != "model.yaml":
+            assert set(yaml.safe_load(path.read_text())) <= torchserve | ours, path
+
+
+def test_error_codes_are_documented() -> None:
+    text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    assert [cls.code for cls in _tree(ClipServeError) if f"| `{cls.code}` | {cls.status} |" not in text] == []
+
+
+def test_the_models_that_can_be_built_are_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [name for name in models() if f"`{name}`" not in readme] == []
+
+
+def test_torchserve_is_private() -> None:
+    properties = read_properties(ROOT / "config.properties")
+    for key in ("inference_address", "management_address", "metrics_address"):
+        assert properties[key].startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/settings.md"]
+)
+def test_links_lead_somewhere(name: str) -> None:
+    path = ROOT / name
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (path.parent / target).exists(), f"{name}: {target}"

@@ -46,7 +46,6 @@ class IndexClient:
             return [error] * len(queries)
         return [_result(result) for result in results]
 
-
     def _post(self, body: bytes) -> urllib3.BaseHTTPResponse:
         """Again at once when the service had just closed a kept connection: a search changes nothing."""
         try:

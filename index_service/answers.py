@@ -9,8 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from clip_core.errors import ClipServeError, NotFound, Unavailable
-from index_service.errors import InvalidRequest, MethodNotAllowed
+from clip_core.errors import ClipServeError, InvalidRequest, MethodNotAllowed, NotFound, Unavailable
 
 
 def json_answer(content: Any, status: int = 200) -> Response:

@@ -8,9 +8,8 @@ from typing import Any
 
 import orjson
 
-from clip_core.errors import BadFilter, BadInput, BadJson, TooLarge
+from clip_core.errors import BadFilter, BadInput, BadJson, InvalidRequest, TooLarge
 from index_service.engines import ENGINES
-from index_service.errors import InvalidRequest
 from index_service.filters import canonical, compile_filter
 from index_service.store import CollectionInfo
 

@@ -51,12 +51,9 @@ def build(
     report: Report = lambda _: None,
 ) -> list[Path]:
     """Build the three archives of `archive/<name>`; those that are whole and up to date stay. Raises BadModel."""
-    directory = ARCHIVE_DIR / name
-    if not directory.is_dir():
-        raise BadModel(f"archive/{name} does not exist; the models are {', '.join(models())}")
-    source = ModelSource.read(directory, checkpoint)
+    directory, source = _source(name, checkpoint)
     key = build_key(directory, source)
-    stale = [kind for kind in KINDS if force or built_with(model_store / f"{prefix}_{kind}.mar") != key]
+    stale = KINDS if force else stale_archives(name, checkpoint, model_store, prefix)
     if stale:
         report(f"loading the weights of {name}")
         loaded = load(source)
@@ -64,6 +61,21 @@ def build(
             report(f"packing {prefix}_{kind}.mar")
             _build_one(kind, f"{prefix}_{kind}", source, loaded, directory, key, model_store)
     return [model_store / f"{prefix}_{kind}.mar" for kind in KINDS]
+
+
+def stale_archives(
+    name: str, checkpoint: Path | None = None, model_store: Path = MODEL_STORE, prefix: str = "clip"
+) -> tuple[str, ...]:
+    """The kinds whose .mar is missing, damaged, or made of anything but what is here now. Raises BadModel."""
+    key = build_key(*_source(name, checkpoint))
+    return tuple(kind for kind in KINDS if built_with(model_store / f"{prefix}_{kind}.mar") != key)
+
+
+def _source(name: str, checkpoint: Path | None) -> tuple[Path, ModelSource]:
+    directory = ARCHIVE_DIR / name
+    if not directory.is_dir():
+        raise BadModel(f"archive/{name} does not exist; the models are {', '.join(models())}")
+    return directory, ModelSource.read(directory, checkpoint)
 
 
 def build_key(directory: Path, source: ModelSource) -> str:

@@ -167,3 +167,7 @@ def main() -> None:
     except ClipServeError as error:
         Console(stderr=True).print(f"[red]error[/red] {error.message}", highlight=False)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from clip_core.errors import ClipServeError
 from scripts import torchserve
-from scripts.archive_build import MODEL_STORE, build
+from scripts.archive_build import MODEL_STORE, ROOT, stale_archives
 from scripts.preflight import StartError, check_disk, check_ports, find_java
 from scripts.processes import Stack
 from scripts.public_api import PublicApi
@@ -67,11 +68,18 @@ def _prepare(settings: UpSettings, console: Console) -> None:
     check_ports(ports)
     check_disk(settings.data_dir)
     find_java()
-    build(
-        settings.model,
-        checkpoint=settings.checkpoint,
-        report=lambda line: console.print(f"[dim]archives[/dim] {line}"),
-    )
+    if stale_archives(settings.model, settings.checkpoint):
+        _build(settings, console)
+
+
+def _build(settings: UpSettings, console: Console) -> None:
+    """In a process of its own, so that torch does not stay in this one's memory."""
+    console.print(f"[dim]building[/dim] the archives of {settings.model}")
+    command = [sys.executable, "-m", "scripts.cli", "archive", "build", settings.model]
+    command += ["--checkpoint", str(settings.checkpoint)] if settings.checkpoint else []
+    done = subprocess.run(command, cwd=ROOT)
+    if done.returncode != 0:
+        raise StartError(f"the archives of {settings.model} could not be built (the reason stands above).")
 
 
 def _start(stack: Stack, settings: UpSettings, console: Console) -> None:

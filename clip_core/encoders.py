@@ -51,7 +51,7 @@ class Encoders:
         """Raises BadModel when the archive's parts do not fit together."""
         torch.set_num_threads(config.threads)
         spec = ModelSpec.read(model_dir)
-        text, image, _ = load_towers(model_dir, spec.kind, spec.precision)
+        text, image = load_towers(model_dir, spec.kind, spec.precision)
         return cls(spec, Tokenizer.load(model_dir) if text else None, text, image, config)
 
     def warm_up(self) -> None:

@@ -1,7 +1,7 @@
 """The text and image forward passes, loaded from open_clip weights.
 
-For now every architecture runs open_clip's own modules; an optimised tower replaces `TextTower.forward` or
-`ImageTower.forward` here and nothing else changes.
+Which one runs is decided by looking at the model that open_clip built, never by its name: our own blocks for its plain
+vision transformers and causal text towers, open_clip's own modules for everything else.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from clip_core import causal_text, vit
 from clip_core.compiling import warm_up
 from clip_core.errors import BadModel
 from clip_core.images import Transform
@@ -22,16 +23,40 @@ from clip_core.model_spec import CONFIG_FILE, WEIGHTS_FILE
 from clip_core.precision import cast
 
 
+class OpenClipText(nn.Module):
+    """Any text tower, by open_clip itself."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor) -> Tensor:
+        features: Tensor = self.model.encode_text(ids)
+        return features
+
+
+class OpenClipImage(nn.Module):
+    """Any image tower, by open_clip itself."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        features: Tensor = self.model.encode_image(pixels)
+        return features
+
+
 class TextTower:
     """(B, L) int64 token ids → (B, D) float32, not yet normalised."""
 
-    def __init__(self, model: Any, precision: str) -> None:
-        self.model = model
-        cast(model, precision)
+    def __init__(self, module: nn.Module, precision: str) -> None:
+        self.module, self.name = module, type(module).__name__
+        cast(module, precision)
 
     @torch.inference_mode()
     def forward(self, ids: Tensor) -> Tensor:
-        features: Tensor = self.model.encode_text(ids)
+        features: Tensor = self.module(ids)
         return features.float()
 
     def warm_up(self, example: Tensor) -> None:
@@ -41,35 +66,46 @@ class TextTower:
 class ImageTower:
     """(B, 3, H, W) float32 normalised pixels → (B, D) float32, not yet normalised."""
 
-    def __init__(self, model: Any, precision: str, transform: Transform) -> None:
-        self.model = model
-        self.transform = transform
-        self.dtype = cast(model, precision)
+    def __init__(self, module: nn.Module, precision: str, transform: Transform, size: tuple[int, int]) -> None:
+        self.module, self.name = module, type(module).__name__
+        self.transform, self.size = transform, size
+        self.dtype = cast(module, precision)
 
     @torch.inference_mode()
     def forward(self, pixels: Tensor) -> Tensor:
-        features: Tensor = self.model.encode_image(pixels.to(self.dtype))
+        features: Tensor = self.module(pixels.to(self.dtype))
         return features.float()
 
     def warm_up(self) -> None:
-        warm_up(self.forward, torch.zeros(1, 3, *_size(self.model.visual)))
+        warm_up(self.forward, torch.zeros(1, 3, *self.size))
 
 
-def load_towers(model_dir: Path, kind: str, precision: str) -> tuple[TextTower | None, ImageTower | None, nn.Module]:
+def text_module(model: Any) -> nn.Module:
+    """Our own forward pass where it computes the same, else open_clip's."""
+    tower = causal_text.find_supported(model)
+    return OpenClipText(model) if tower is None else causal_text.CausalTextTower(tower)
+
+
+def image_module(model: Any) -> nn.Module:
+    """Our own forward pass where it computes the same, else open_clip's."""
+    return vit.VisionTower(model.visual) if vit.is_supported(model.visual) else OpenClipImage(model)
+
+
+def load_towers(model_dir: Path, kind: str, precision: str) -> tuple[TextTower | None, ImageTower | None]:
     """Build the model that `open_clip_config.json` describes and load the packed weights into it.
 
     `kind` is text, image or multimodal; the tower that is not asked for is dropped. Raises BadModel.
     """
     model = _build(model_dir)
     _load_weights(model, model_dir / WEIGHTS_FILE, kind)
-    transform = reference_transform(model)
+    transform, size = reference_transform(model), _size(model.visual)
     if kind == "text":
         model.visual = None
     elif kind == "image":
         _drop_text(model)
-    text = TextTower(model, precision) if kind != "image" else None
-    image = ImageTower(model, precision, transform) if kind != "text" else None
-    return text, image, model
+    text = TextTower(text_module(model), precision) if kind != "image" else None
+    image = ImageTower(image_module(model), precision, transform, size) if kind != "text" else None
+    return text, image
 
 
 def reference_transform(model: Any) -> Transform:

@@ -30,7 +30,7 @@ try:
 except ClipServeError as error:
     sys.exit(error.message)
 spec = encoders.spec
-towers = {name: type(tower).__name__ for name, tower in (("text", encoders.text), ("image", encoders.image)) if tower}
+towers = {name: tower.name for name, tower in (("text", encoders.text), ("image", encoders.image)) if tower}
 print(json.dumps({"name": spec.name, "kind": spec.kind, "dim": spec.dim, "fingerprint": spec.fingerprint,
                   "precision": spec.precision, "floor": spec.cosine_floor, "towers": towers, "cosines": cosines}))
 """

@@ -26,7 +26,7 @@ def test_list_shows_models_archives_and_damage(archives: list[Path], tmp_path: P
 def test_verify_prints_cosines(archives: list[Path]) -> None:
     shown = RUNNER.invoke(app, ["archive", "verify", str(archives[0])])
     assert shown.exit_code == 0
-    assert "text: TextTower" in shown.output
+    assert "text: CausalTextTower" in shown.output
     assert "0.999" in shown.output or "1.0000" in shown.output
 
 

@@ -1,0 +1,100 @@
+"""Pre-norm transformer blocks with the weights of open_clip's, one matrix product for q, k and v, and SDPA.
+
+Only one row of the last block's output is ever used (the class token, the end of text), so `LastBlock` computes only
+that row: the same mathematics, five sixths of a block saved.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def is_plain(transformer: Any) -> bool:
+    """Whether every block is open_clip's standard one, which `Block` reproduces."""
+    from open_clip.transformer import LayerScale, ResidualAttentionBlock
+
+    return all(
+        type(block) is ResidualAttentionBlock
+        and isinstance(block.attn, nn.MultiheadAttention)
+        and block.attn.in_proj_weight is not None
+        and isinstance(block.ls_1, nn.Identity | LayerScale)
+        and not hasattr(block, "ln_1_kv")
+        for block in transformer.resblocks
+    )
+
+
+def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """An nn.Linear around weights that exist: (out, in) and (out,)."""
+    made = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
+    made.weight = nn.Parameter(weight.detach(), requires_grad=False)
+    if bias is not None:
+        made.bias = nn.Parameter(bias.detach(), requires_grad=False)
+    return made
+
+
+class _Shared(nn.Module):
+    """What both blocks have: everything but how they make q, k and v."""
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        self.heads: int = block.attn.num_heads
+        self.ln_1, self.ln_2, self.ls_1, self.ls_2 = block.ln_1, block.ln_2, block.ls_1, block.ls_2
+        self.out = linear(block.attn.out_proj.weight, block.attn.out_proj.bias)
+        self.fc, self.act, self.proj = block.mlp.c_fc, block.mlp.gelu, block.mlp.c_proj
+
+    def _feed(self, x: Tensor) -> Tensor:
+        fed: Tensor = x + self.ls_2(self.proj(self.act(self.fc(self.ln_2(x)))))
+        return fed
+
+
+class Block(_Shared):
+    """(B, L, W) → (B, L, W); source: open_clip.transformer.ResidualAttentionBlock."""
+
+    def __init__(self, block: Any) -> None:
+        super().__init__(block)
+        self.qkv = linear(block.attn.in_proj_weight, block.attn.in_proj_bias)
+
+    def forward(self, x: Tensor, causal: bool) -> Tensor:
+        q, k, v = (_split(part, self.heads) for part in self.qkv(self.ln_1(x)).chunk(3, dim=-1))
+        attended = functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        x = x + self.ls_1(self.out(_join(attended)))
+        return self._feed(x)
+
+
+class LastBlock(_Shared):
+    """(B, L, W) → (B, W): the one row of each sequence that is used."""
+
+    def __init__(self, block: Any) -> None:
+        super().__init__(block)
+        weight, bias, width = block.attn.in_proj_weight, block.attn.in_proj_bias, block.attn.embed_dim
+        self.q = linear(weight[:width], None if bias is None else bias[:width])
+        self.kv = linear(weight[width:], None if bias is None else bias[width:])
+
+    def forward(self, x: Tensor, rows: Tensor | None) -> Tensor:
+        """`rows` (B,) int64: the row of each sequence, seeing itself and what is before it; None: row 0, seeing all."""
+        normed = self.ln_1(x)
+        mask = None
+        if rows is None:
+            row, own = x[:, :1], normed[:, :1]
+        else:
+            batch = torch.arange(len(x), device=x.device)
+            row, own = x[batch, rows][:, None], normed[batch, rows][:, None]
+            mask = (torch.arange(x.shape[1], device=x.device) <= rows[:, None])[:, None, None]
+        k, v = (_split(part, self.heads) for part in self.kv(normed).chunk(2, dim=-1))
+        attended = functional.scaled_dot_product_attention(_split(self.q(own), self.heads), k, v, attn_mask=mask)
+        row = row + self.ls_1(self.out(_join(attended)))
+        return self._feed(row)[:, 0]
+
+
+def _split(x: Tensor, heads: int) -> Tensor:
+    """(B, L, W) → (B, heads, L, W / heads)"""
+    batch, length, width = x.shape
+    return x.view(batch, length, heads, width // heads).transpose(1, 2)
+
+
+def _join(x: Tensor) -> Tensor:
+    return x.transpose(1, 2).flatten(2)

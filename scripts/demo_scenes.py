@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -34,7 +34,8 @@ BACKGROUNDS: dict[str, tuple[int, int, int]] = {
     "beige": (232, 218, 190),
 }
 COUNTS = {1: "one", 2: "two", 3: "three"}
-RELATIONS = ("left of", "right of", "above", "below")
+OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
+RELATIONS = tuple(OPPOSITE)
 MEDIUM = 0.17  # radius of each object where there are several, in sides of the central square
 
 Combination = tuple[str, str, str]
@@ -108,9 +109,11 @@ class Scene:
         return f"{_article(words)} {where}" if self.count == 1 else f"{COUNTS[self.count]} {_plural(words)} {where}"
 
     def caption(self, rng: Random) -> str:
-        """One of many ways to say it; a third of them leave something out."""
-        if rng.random() < 0.45:
+        """One of many ways to say it, from everything to "blue star"."""
+        if rng.random() < 0.35:
             return self.canonical_caption()
+        if not self.relation and rng.random() < 0.35:
+            return self._short_caption(rng)
         return self._relation_caption(rng) if self.relation else self._simple_caption(rng)
 
     def _relation_caption(self, rng: Random) -> str:
@@ -126,6 +129,25 @@ class Scene:
             return f"{start.replace('there is', 'there are')}{COUNTS[self.count]} {_plural(words)}{self._where(rng)}"
         bare = not start and rng.random() < 0.4
         return f"{start}{words if bare else _article(words)}{self._where(rng)}"
+
+    def _short_caption(self, rng: Random) -> str:
+        """A noun with one or two adjectives, as people type into a search box."""
+        each = self.objects[0]
+        chosen = rng.choice(
+            ((each.color,), (each.color,), (each.texture,), (self.size, each.color), (each.color, each.texture))
+        )
+        words = " ".join([*chosen, each.shape])
+        if self.count > 1:
+            return rng.choice((_plural(words), f"{COUNTS[self.count]} {_plural(words)}"))
+        return rng.choice((words, _article(words)))
+
+    def nearly(self, rng: Random) -> Scene:
+        """The same words in a wrong arrangement: the relation reversed, or the two colours swapped."""
+        assert self.relation is not None
+        if rng.random() < 0.4:
+            return replace(self, relation=OPPOSITE[self.relation])
+        first, second = self.objects
+        return replace(self, objects=(replace(first, color=second.color), replace(second, color=first.color)))
 
     def _where(self, rng: Random) -> str:
         if rng.random() < 0.2:

@@ -20,12 +20,13 @@ from scripts.demo_render import render
 from scripts.demo_scenes import COMBINATIONS, Scene, make_scene
 
 COUNT = 640
+SEED = 2024
 SIZES = ((320, 240), (240, 320), (400, 240))
 KINDS, SHARES = ("single", "several", "relation"), (0.55, 0.2, 0.25)
 LISTING = "gallery.jsonl"
 
 
-def gallery_scenes(count: int = COUNT, seed: int = 2024) -> list[Scene]:
+def gallery_scenes(count: int = COUNT, seed: int = SEED) -> list[Scene]:
     """`count` scenes with captions that all differ, held-out combinations among them."""
     rng = Random(seed)
     scenes: dict[str, Scene] = {}
@@ -35,17 +36,22 @@ def gallery_scenes(count: int = COUNT, seed: int = 2024) -> list[Scene]:
     return list(scenes.values())
 
 
-def render_gallery(directory: Path, count: int = COUNT, console: Console | None = None) -> bool:
-    """JPEGs and a listing → `directory`; False when they are there already. Never leaves half a gallery."""
-    if is_whole(directory, count):
+def render_gallery(directory: Path, count: int = COUNT, console: Console | None = None, *, seed: int = SEED) -> bool:
+    """JPEGs and a listing → `directory`; False when they are there already. Never leaves half a gallery.
+
+    An older gallery is replaced; FileExistsError when `directory` holds anything that is not a gallery's.
+    """
+    scenes = gallery_scenes(count, seed)
+    if is_whole(directory, scenes):
         return False
+    _refuse_foreign(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=".gallery-", dir=directory.parent))
     try:
-        scenes = gallery_scenes(count)
         rows = track(enumerate(scenes), "render gallery", total=count, console=console, disable=console is None)
-        listing = [json.dumps(_save(scene, number, work)) for number, scene in rows]
-        (work / LISTING).write_text("\n".join(listing) + "\n", encoding="utf-8")
+        for number, scene in rows:
+            render(scene, *SIZES[number % len(SIZES)]).save(work / _name(number), "JPEG", quality=92)
+        (work / LISTING).write_text(_listing(scenes), encoding="utf-8")
         shutil.rmtree(directory, ignore_errors=True)
         os.chmod(work, 0o755)
         os.replace(work, directory)
@@ -54,17 +60,35 @@ def render_gallery(directory: Path, count: int = COUNT, console: Console | None 
     return True
 
 
-def is_whole(directory: Path, count: int) -> bool:
-    """The listing is written last, so its length says whether the gallery is whole and of this size."""
+def is_whole(directory: Path, scenes: list[Scene]) -> bool:
+    """Whether `directory` lists exactly these scenes and has a picture for each."""
     listing = directory / LISTING
-    return listing.is_file() and len(listing.read_text(encoding="utf-8").splitlines()) == count
+    if not listing.is_file() or listing.read_text(encoding="utf-8") != _listing(scenes):
+        return False
+    return all((directory / _name(number)).is_file() for number in range(len(scenes)))
 
 
-def _save(scene: Scene, number: int, directory: Path) -> dict[str, object]:
-    name = f"scene-{number:04d}.jpg"
-    render(scene, *SIZES[number % len(SIZES)]).save(directory / name, "JPEG", quality=92)
+def _refuse_foreign(directory: Path) -> None:
+    """Replacing a gallery deletes its directory, so nothing but a gallery's own files may be in it."""
+    for path in directory.iterdir() if directory.exists() else ():
+        if path.name != LISTING and not path.match("scene-*.jpg"):
+            raise FileExistsError(
+                f"{directory} holds {path.name}, which is no gallery's: name a new or empty directory"
+            )
+
+
+def _name(number: int) -> str:
+    return f"scene-{number:04d}.jpg"
+
+
+def _listing(scenes: list[Scene]) -> str:
+    return "".join(json.dumps(_row(scene, number)) + "\n" for number, scene in enumerate(scenes))
+
+
+def _row(scene: Scene, number: int) -> dict[str, object]:
+    name = _name(number)
     return {
-        "id": f"scene-{number:04d}",
+        "id": name.removesuffix(".jpg"),
         "file": name,
         "caption": scene.canonical_caption(),
         "metadata": scene.metadata(),
@@ -75,6 +99,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Render the demo gallery.")
     parser.add_argument("directory", type=Path)
     parser.add_argument("--count", type=int, default=COUNT)
+    parser.add_argument("--seed", type=int, default=SEED)
     arguments = parser.parse_args()
-    made = render_gallery(arguments.directory, arguments.count, Console())
+    try:
+        made = render_gallery(arguments.directory, arguments.count, Console(), seed=arguments.seed)
+    except FileExistsError as error:
+        parser.error(str(error))
     print("rendered" if made else "already there")

@@ -25,6 +25,7 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scripts.demo_claims import true_of
 from scripts.demo_render import render
 from scripts.demo_scenes import BACKGROUNDS, COLORS, SHAPES, TEXTURES, TRAINED, UNSEEN, Scene, make_scene
 from scripts.evaluate_demo import ARCHIVE, distinct_scenes, evaluate, recall_at_1
@@ -128,13 +129,23 @@ class Learner(nn.Module):
         self.model = model
         self.heads = nn.ModuleDict({name: nn.Linear(MODEL["embed_dim"], size) for name, size in HEADS.items()})
 
-    def forward(self, images: Tensor, ids: Tensor, attributes: Tensor) -> tuple[Tensor, Tensor]:
-        """Contrastive and attribute loss."""
+    def forward(
+        self, images: Tensor, ids: Tensor, attributes: Tensor, true: Tensor, wrong: Tensor, rows: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Contrastive and attribute loss.
+
+        `true` (B, B) bool: captions that hold for an image, its own among them; the others of these are no negatives.
+        `wrong` (R, L): ids of captions that nearly hold for the images `rows` (R,), told apart by a loss of their own.
+        """
         features = self.model.encode_image(images)
-        texts = self.model.encode_text(ids, normalize=True)
-        logits = self.model.logit_scale.exp() * functional.normalize(features, dim=-1) @ texts.T
+        texts, nearly = self.model.encode_text(torch.cat([ids, wrong]), normalize=True).split([len(ids), len(wrong)])
+        units, scale = functional.normalize(features, dim=-1), self.model.logit_scale.exp()
         target = torch.arange(len(images))
+        others = true & ~torch.eye(len(images), dtype=torch.bool)
+        logits = (scale * units @ texts.T).masked_fill(others, float("-inf"))
         contrastive = (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
+        margins = scale * (units[rows] * (texts[rows] - nearly)).sum(dim=1)
+        contrastive = contrastive + 0.3 * functional.softplus(-margins).mean()
         losses = [
             functional.cross_entropy(head(features), attributes[:, i], ignore_index=IGNORE)
             for i, head in enumerate(self.heads.values())
@@ -152,8 +163,11 @@ def optimiser(learner: Learner, rate: float) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
 
 
-def train(arguments: argparse.Namespace, console: Console) -> tuple[Any, float]:
-    """Returns the trained model and the minutes that rendering and training took."""
+def train(arguments: argparse.Namespace, console: Console) -> tuple[Any, float, int]:
+    """Returns the trained model, the minutes that rendering and training took, and the steps taken.
+
+    Fewer steps than asked for when `minutes` run out; the learning rate has then not come down to nothing.
+    """
     import open_clip
 
     started = time.monotonic()
@@ -172,24 +186,38 @@ def train(arguments: argparse.Namespace, console: Console) -> tuple[Any, float]:
     image_tower, model.visual = model.visual, torch.compile(model.visual)
     steps = optimiser(learner, arguments.rate)
     source = batches(scenes, arguments.batch, rng)
+    taken = 0
     for step in range(arguments.steps):
+        if time.monotonic() - started > arguments.minutes * 60:
+            console.print(f"stopped after {taken} of {arguments.steps} steps: {arguments.minutes} minutes are over")
+            break
         for group in steps.param_groups:
             group["lr"] = arguments.rate * schedule(step, arguments.steps)
         index, captions = next(source)
-        contrastive, attribute = learner(shift(normalise(images[index]), rng), tokenizer(captions), attributes[index])
+        chosen = [scenes[i] for i in index]
+        rows = [row for row, scene in enumerate(chosen) if scene.relation]
+        contrastive, attribute = learner(
+            shift(normalise(images[index]), rng),
+            tokenizer(captions),
+            attributes[index],
+            true_of(chosen, captions),
+            tokenizer([chosen[row].nearly(rng).caption(rng) for row in rows]),
+            torch.tensor(rows),
+        )
         steps.zero_grad()
         (contrastive + arguments.attribute_weight * attribute).backward()
         nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
         steps.step()
         with torch.no_grad():
             model.logit_scale.clamp_(0, math.log(100))
+        taken += 1
         if step % 100 == 99 or step == 0:
             recall = _probe(model, image_tower, tokenizer, probe, probe_images)
             minutes = (time.monotonic() - started) / 60
             line = f"step {step + 1} contrastive {contrastive:.3f} attribute {attribute:.3f} recall@1 {recall:.3f}"
             console.print(f"{line} {minutes:.1f} min", highlight=False)
     model.visual = image_tower
-    return model.eval(), (time.monotonic() - started) / 60
+    return model.eval(), (time.monotonic() - started) / 60, taken
 
 
 def schedule(step: int, total: int, warm: int = 100) -> float:
@@ -217,7 +245,8 @@ def save(model: Any, directory: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ARCHIVE, help="where the checkpoint goes")
-    parser.add_argument("--steps", type=int, default=1400, help="optimiser steps")
+    parser.add_argument("--minutes", type=float, default=30.0, help="stop after this long")
+    parser.add_argument("--steps", type=int, default=1300, help="optimiser steps")
     parser.add_argument("--batch", type=int, default=256, help="pairs in a step")
     parser.add_argument("--scenes", type=int, default=48_000, help="scenes rendered to learn from")
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
@@ -226,12 +255,13 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console()
     write_config(arguments.out)
-    model, minutes = train(arguments, console)
+    model, minutes, taken = train(arguments, console)
     save(model, arguments.out)
     report = {
         "command": "python -m scripts.train_demo",
         "arguments": {key: value for key, value in vars(arguments).items() if key != "out"},
         "minutes": round(minutes, 1),
+        "steps": taken,
         "parameters": sum(p.numel() for p in model.parameters()),
         "torch": torch.__version__,
         "scenes_per_group": 200,

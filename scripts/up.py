@@ -41,7 +41,7 @@ def run(settings: UpSettings, console: Console) -> int:
             _demo(stack, settings, console)
         _invite(settings, console)
         _watch(stack)
-    except (StartError, ClipServeError) as error:
+    except (StartError, ClipServeError, FileExistsError) as error:
         console.print(f"[red]error[/red] {error}", highlight=False, markup=True)
         return 1
     except Stopped:

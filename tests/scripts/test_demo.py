@@ -67,7 +67,18 @@ def test_a_gallery_is_whole_or_made_again(tmp_path: Path) -> None:
             assert picture.width != picture.height
     (gallery / LISTING).write_text("")
     assert render_gallery(gallery, 12)
+    (gallery / rows[5]["file"]).unlink()
+    assert render_gallery(gallery, 12)
+    assert not render_gallery(gallery, 12)
+    assert render_gallery(gallery, 12, seed=1)
     assert [path.name for path in tmp_path.iterdir()] == ["gallery"]
+
+
+def test_a_gallery_never_replaces_files_of_others(tmp_path: Path) -> None:
+    (tmp_path / "holiday.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"holiday\.txt"):
+        render_gallery(tmp_path, 3)
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday.txt"]
 
 
 def test_the_committed_model_finds_what_it_never_saw() -> None:

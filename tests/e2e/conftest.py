@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import pytest
 
 from scripts.live_stack import LiveStack, default_ports, live_stack
@@ -59,4 +60,4 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
         seconds = stack.stop()
     assert stack.process.returncode == 0, stack.text()
     assert seconds < 10
-    assert [process for process in stack.family if process.is_running()] == []
+    assert psutil.wait_procs(stack.family, timeout=1)[1] == []

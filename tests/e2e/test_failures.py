@@ -71,7 +71,7 @@ def test_when_a_part_dies_up_says_which_and_stops_the_rest(tmp_path: Path, fragm
         assert stack.process.wait(timeout=15) == 1
     assert f"{name} stopped with status -9" in stack.text()
     assert str(stack.log_dir) in stack.text()
-    assert [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
+    assert psutil.wait_procs(family, timeout=1)[1] == []
 
 
 def test_interrupt_stops_everything(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_interrupt_stops_everything(tmp_path: Path) -> None:
         assert len(family) >= 6
         assert stack.stop(signal.SIGINT) < 10
     assert stack.process.returncode == 0
-    assert [process for process in family if process.is_running()] == []
+    assert psutil.wait_procs(family, timeout=1)[1] == []
 
 
 def up(*options: str, **ports: int) -> subprocess.CompletedProcess[str]:

@@ -73,4 +73,4 @@ def test_a_part_that_ignores_its_stop_is_killed_with_its_children(tmp_path: Path
     assert family
     stack.stop(patience_s=0.5)
     assert part.process.poll() == -9
-    assert [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE] == []
+    assert psutil.wait_procs(family, timeout=1)[1] == []

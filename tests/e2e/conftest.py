@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
 import pytest
 
 from scripts.live_stack import LiveStack, default_ports, live_stack
 from scripts.preflight import StartError, check_ports
+from tests.processes import still_running
 
 
 @dataclass(frozen=True)
@@ -60,4 +60,4 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
         seconds = stack.stop()
     assert stack.process.returncode == 0, stack.text()
     assert seconds < 10
-    assert psutil.wait_procs(stack.family, timeout=1)[1] == []
+    assert still_running(stack.family) == []

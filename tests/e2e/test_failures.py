@@ -10,11 +10,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psutil
 import pytest
 
 from scripts.live_stack import PORTS, LiveStack, free_ports, live_stack
 from tests.e2e.conftest import send
+from tests.processes import still_running
 
 pytestmark = pytest.mark.e2e
 CLIPSERVE = str(Path(sys.executable).parent / "clipserve")
@@ -71,7 +71,7 @@ def test_when_a_part_dies_up_says_which_and_stops_the_rest(tmp_path: Path, fragm
         assert stack.process.wait(timeout=15) == 1
     assert f"{name} stopped with status -9" in stack.text()
     assert str(stack.log_dir) in stack.text()
-    assert psutil.wait_procs(family, timeout=1)[1] == []
+    assert still_running(family) == []
 
 
 def test_interrupt_stops_everything(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_interrupt_stops_everything(tmp_path: Path) -> None:
         assert len(family) >= 6
         assert stack.stop(signal.SIGINT) < 10
     assert stack.process.returncode == 0
-    assert psutil.wait_procs(family, timeout=1)[1] == []
+    assert still_running(family) == []
 
 
 def up(*options: str, **ports: int) -> subprocess.CompletedProcess[str]:

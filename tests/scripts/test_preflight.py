@@ -14,6 +14,7 @@ import pytest
 from scripts import preflight
 from scripts.preflight import StartError, check_disk, check_ports, find_java
 from scripts.processes import Stack
+from tests.processes import still_running
 
 
 def test_a_taken_port_names_its_holder_and_the_option() -> None:
@@ -73,4 +74,4 @@ def test_a_part_that_ignores_its_stop_is_killed_with_its_children(tmp_path: Path
     assert family
     stack.stop(patience_s=0.5)
     assert part.process.poll() == -9
-    assert psutil.wait_procs(family, timeout=1)[1] == []
+    assert still_running(family) == []

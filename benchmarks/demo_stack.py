@@ -3,7 +3,8 @@
     make bench
 
 Each run starts a stack of its own on free ports. The peer of the gateway is the same request sent straight to
-TorchServe, in turn with the gateway's, by one client. Quality stands beside speed: recall@1 of the gallery's captions.
+TorchServe, in turn with the gateway's, by one client. The embedding cache is off: captions come again, and every one
+is to be computed. Quality stands beside speed: recall@1 of the gallery's captions.
 Several runs, medians; the last line is one JSON document with `bars`.
 """
 
@@ -48,7 +49,7 @@ def captions(stack: LiveStack) -> list[tuple[str, str]]:
 def measure(directory: Path, seconds: float, console: Console) -> dict[str, float]:
     """One run: figures by name."""
     started = time.monotonic()
-    with live_stack(directory) as stack:
+    with live_stack(directory, env={"CLIPSERVE_HANDLER_CACHE": "false"}) as stack:
         ready = _wait_readyz(stack, started)
         stack.wait_ready()
         texts = captions(stack)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clip_core.answers import Answer, failure
+from clip_core.embedding_cache import CacheStats, EmbeddingCache
 from clip_core.errors import ClipServeError, InferenceFailed
 from clip_core.logs import configure_logging
 from clip_core.requests import Accepts, Request, parse_row
@@ -43,16 +44,17 @@ class BatchHandler:
         config = EndpointConfig.parse(context.model_yaml_config)
         model_dir = Path(context.system_properties["model_dir"])
         self.accepts = Accepts(self.kinds, self.bare, config.max_inputs)
-        self.encoders = Encoders.load(model_dir, config)
-        self.encoders.warm_up()
-        cosines = canaries.check(self.encoders, model_dir)
+        towers = Encoders.load(model_dir, config)
+        towers.warm_up()
+        cosines = canaries.check(towers, model_dir)
+        self.encoders = towers.with_cache(EmbeddingCache.from_config(config)) if settings.cache else towers
         self.index = IndexClient(settings.index_url, settings.index_timeout_s)
         self._answer = answer
         log.info("ready", extra={"fingerprint": self.encoders.spec.fingerprint, "canary_cosine": min(cosines)})
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """One answer for each row; never raises, because that would fail the whole batch with 503."""
-        started = time.perf_counter()
+        started, before = time.perf_counter(), self.encoders.cache.stats
         requests = [self._parse(row, index, context) for index, row in enumerate(data)]
         try:
             answers = self._answer(requests, self.encoders, self.index)
@@ -61,7 +63,7 @@ class BatchHandler:
             answers = [self._answer_alone(request) for request in requests]
         for index, answer in enumerate(answers):
             _report(context, index, answer)
-        _log_batch(requests, answers, started)
+        _log_batch(requests, answers, started, _cache_fields(before, self.encoders.cache.stats))
         return [answer.body for answer in answers]
 
     def _answer_alone(self, request: Request | ClipServeError) -> Answer:
@@ -94,7 +96,22 @@ def _request_ids(requests: Sequence[Request | ClipServeError]) -> list[str | Non
     return [request.request_id if isinstance(request, Request) else None for request in requests]
 
 
-def _log_batch(requests: Sequence[Request | ClipServeError], answers: Sequence[Answer], started: float) -> None:
+def _cache_fields(before: CacheStats, after: CacheStats) -> dict[str, int]:
+    """What a batch found in the cache and what it left there."""
+    return {
+        "cache_hits": after.hits - before.hits,
+        "cache_misses": after.misses - before.misses,
+        "cache_evictions": after.evictions - before.evictions,
+        "cache_bytes": after.bytes,
+    }
+
+
+def _log_batch(
+    requests: Sequence[Request | ClipServeError],
+    answers: Sequence[Answer],
+    started: float,
+    cache_fields: Mapping[str, int],
+) -> None:
     log.info(
         "batch",
         extra={
@@ -102,5 +119,6 @@ def _log_batch(requests: Sequence[Request | ClipServeError], answers: Sequence[A
             "statuses": [answer.status for answer in answers],
             "items": sum(len(request.items) for request in requests if isinstance(request, Request)),
             "ms": round((time.perf_counter() - started) * 1e3, 2),
+            **cache_fields,
         },
     )

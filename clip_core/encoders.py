@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clip_core.embedding_cache import EmbeddingCache, content_key
 from clip_core.errors import BadInput, BadText, BadVector, ClipServeError, InferenceFailed
 from clip_core.images import Transform, decode
 from clip_core.model_spec import ModelSpec
@@ -34,7 +35,7 @@ class Encoded:
 
 
 class Encoders:
-    """The towers of one archive with what prepares their inputs."""
+    """The towers of one archive with what prepares their inputs, and a cache of their vectors if one is given."""
 
     def __init__(
         self,
@@ -43,8 +44,10 @@ class Encoders:
         text: TextTower | None,
         image: ImageTower | None,
         config: EndpointConfig,
+        cache: EmbeddingCache | None = None,
     ) -> None:
         self.spec, self.tokenizer, self.text, self.image, self.config = spec, tokenizer, text, image, config
+        self.cache = EmbeddingCache(0) if cache is None else cache
 
     @classmethod
     def load(cls, model_dir: Path, config: EndpointConfig) -> Encoders:
@@ -53,6 +56,10 @@ class Encoders:
         spec = ModelSpec.read(model_dir)
         text, image = load_towers(model_dir, spec.kind, spec.precision)
         return cls(spec, Tokenizer.load(model_dir) if text else None, text, image, config)
+
+    def with_cache(self, cache: EmbeddingCache) -> Encoders:
+        """The same towers behind a cache; without one, as `load` gives them, every call runs the towers."""
+        return Encoders(self.spec, self.tokenizer, self.text, self.image, self.config, cache)
 
     def warm_up(self) -> None:
         if self.text and self.tokenizer:
@@ -80,15 +87,41 @@ class Encoders:
         images = [i for i, part in enumerate(parts) if part.kind == "image"]
         for i, result in zip(texts, self._texts([parts[i] for i in texts], [cuts[i] for i in texts]), strict=True):
             results[i] = result
-        for i, result in zip(images, self._images([parts[i] for i in images]), strict=True):
+        for i, result in zip(
+            images, self._computed_once([parts[i] for i in images], self._compute_images), strict=True
+        ):
             results[i] = result
         for i, part in enumerate(parts):
             if part.kind == "vector":
                 results[i] = self._vector(part.value)
         return results
 
+    def _computed_once(
+        self, parts: Sequence[Part], compute: Callable[[Sequence[Part]], list[Encoded | ClipServeError]]
+    ) -> list[Encoded | ClipServeError]:
+        """One result per part, in order: from the cache, or computed once for all equal parts. Errors aren't kept."""
+        keys = [content_key(part, self.spec) for part in parts]
+        results: dict[bytes, Encoded | ClipServeError] = {
+            key: hit for key in keys if (hit := self.cache.get(key)) is not None
+        }
+        missing = {key: part for key, part in zip(keys, parts, strict=True) if key not in results}
+        for key, result in zip(missing, compute(list(missing.values())), strict=True):
+            results[key] = result
+            if isinstance(result, Encoded):
+                self.cache.put(key, result)
+        return [results[key] for key in keys]
+
     def _texts(self, parts: Sequence[Part], cuts: Sequence[bool]) -> list[Encoded | ClipServeError]:
-        prepared = [_attempt(self._tokenize, pair) for pair in zip(parts, cuts, strict=True)]
+        """A text that one request cuts and another refuses is computed for the one, and an error for the other."""
+        cuttable = {part.value for part, cut in zip(parts, cuts, strict=True) if cut and isinstance(part.value, str)}
+        results = self._computed_once(parts, lambda missing: self._compute_texts(missing, cuttable))
+        return [result if cut else self._uncut(result) for result, cut in zip(results, cuts, strict=True)]
+
+    def _uncut(self, result: Encoded | ClipServeError) -> Encoded | ClipServeError:
+        return self._too_long() if isinstance(result, Encoded) and result.truncated else result
+
+    def _compute_texts(self, parts: Sequence[Part], cuttable: Set[str]) -> list[Encoded | ClipServeError]:
+        prepared = [_attempt(self._tokenize, (part, part.value in cuttable)) for part in parts]
         good = [tokens for tokens in prepared if isinstance(tokens, Tokens)]
         rows = self._forward(self.text.forward, [t.ids for t in good]) if self.text and good else ()
         vectors: Iterator[FloatArray] = iter(rows)
@@ -103,10 +136,13 @@ class Encoders:
             raise BadInput("this archive holds no text tower", param="text")
         tokens = self.tokenizer(str(part.value), max_chars=self.config.max_text_chars)
         if tokens.truncated and not cut:
-            raise BadText(f"the text has more than {self.spec.context_length} tokens", param="text")
+            raise self._too_long()
         return tokens
 
-    def _images(self, parts: Sequence[Part]) -> list[Encoded | ClipServeError]:
+    def _too_long(self) -> BadText:
+        return BadText(f"the text has more than {self.spec.context_length} tokens", param="text")
+
+    def _compute_images(self, parts: Sequence[Part]) -> list[Encoded | ClipServeError]:
         prepared = [_attempt(self._pixels, part) for part in parts]
         good = [pixels for pixels in prepared if isinstance(pixels, Tensor)]
         rows = self._forward(self.image.forward, good) if self.image and good else ()

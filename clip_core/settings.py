@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
 PREFIX = "CLIPSERVE_HANDLER_"
 
 
-def _setting(default: Any, description: str) -> Any:
-    return field(default=default, metadata={"description": description})
+def _setting(default: Any, description: str, *, least: int = 1, choices: tuple[str, ...] = ()) -> Any:
+    """`least` and `choices` bound what an endpoint's YAML may say."""
+    return field(default=default, metadata={"description": description, "least": least, "choices": choices})
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class HandlerSettings:
 
     index_url: str = _setting("http://127.0.0.1:8090", "where the handlers find the index service")
     index_timeout_s: float = _setting(5.0, "seconds a handler waits for the index service")
+    cache: bool = _setting(True, "false turns every worker's embedding cache off, whatever its YAML says")
     log_json: bool = _setting(False, "one JSON object a log line")
     log_level: str = _setting("INFO", "least level logged: DEBUG, INFO, WARNING, ERROR")
 
@@ -50,13 +52,32 @@ class EndpointConfig:
     max_batch: int = _setting(64, "items in one forward pass; a larger batch is split")
     max_image_pixels: int = _setting(64_000_000, "pixels of an image before it is refused undecoded")
     max_text_chars: int = _setting(1_000_000, "characters of a text before it is refused")
+    cache_bytes: int = _setting(32 << 20, "memory of one worker for vectors it has computed; 0 keeps none", least=0)
+    cache_ttl_s: float = _setting(0.0, "seconds that a computed vector is kept; 0 sets no end", least=0)
+    cache_policy: str = _setting(
+        "lru",
+        "what leaves a full cache: the least recently (lru) or least frequently (lfu) used",
+        choices=("lru", "lfu"),
+    )
 
     @classmethod
     def parse(cls, config: Mapping[str, Any] | None) -> EndpointConfig:
         """Take our keys from TorchServe's YAML. Raises ValueError that names the key."""
-        known = {f.name for f in fields(cls)}
-        ours = {key: value for key, value in (config or {}).items() if key in known}
-        for key, value in ours.items():
-            if type(value) is not int or value < 1:
-                raise ValueError(f"model-config.yaml: {key} is a whole number above 0, not {value!r}")
-        return cls(**ours)
+        given = config or {}
+        return cls(**{f.name: _checked(f, given[f.name]) for f in fields(cls) if f.name in given})
+
+
+def _checked(setting: Field[Any], value: Any) -> Any:
+    """`value` in the type of the setting's default. Raises ValueError that names the key and what it takes."""
+    choices, least = setting.metadata["choices"], setting.metadata["least"]
+    kind: Callable[[Any], Any] = type(setting.default)
+    if choices:
+        allowed, takes = value in choices, f"one of {', '.join(choices)}"
+    elif kind is float:
+        allowed = type(value) in (int, float) and least <= value < float("inf")
+        takes = f"a number of at least {least}"
+    else:
+        allowed, takes = type(value) is int and value >= least, f"a whole number of at least {least}"
+    if not allowed:
+        raise ValueError(f"model-config.yaml: {setting.name} is {takes}, not {value!r}")
+    return kind(value)

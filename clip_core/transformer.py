@@ -81,7 +81,7 @@ class LastBlock(_Shared):
         if rows is None:
             row, own = x[:, :1], normed[:, :1]
         else:
-            batch = torch.arange(len(x), device=x.device)
+            batch = torch.arange(x.shape[0], device=x.device)
             row, own = x[batch, rows][:, None], normed[batch, rows][:, None]
             mask = (torch.arange(x.shape[1], device=x.device) <= rows[:, None])[:, None, None]
         k, v = (_split(part, self.heads) for part in self.kv(normed).chunk(2, dim=-1))

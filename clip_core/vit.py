@@ -35,7 +35,7 @@ class VisionTower(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = self.patches(_unfold(pixels, *self.patch_size))
-        x = torch.cat([self.class_embedding.expand(len(x), 1, -1), x], dim=1) + self.positional_embedding
+        x = torch.cat([self.class_embedding.expand(x.shape[0], 1, -1), x], dim=1) + self.positional_embedding
         x = self.ln_pre(x)
         for block in self.blocks:
             x = block(x, causal=False)

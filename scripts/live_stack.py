@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +87,9 @@ def default_ports() -> dict[str, int]:
 
 
 @contextmanager
-def live_stack(directory: Path, *options: str, ports: dict[str, int] | None = None) -> Iterator[LiveStack]:
+def live_stack(
+    directory: Path, *options: str, ports: dict[str, int] | None = None, env: Mapping[str, str] | None = None
+) -> Iterator[LiveStack]:
     """`clipserve up` with its data and logs below `directory`; not yet ready. Stopped at the end whatever happens."""
     directory.mkdir(parents=True, exist_ok=True)
     ports = ports or dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
@@ -96,8 +98,9 @@ def live_stack(directory: Path, *options: str, ports: dict[str, int] | None = No
     command = [str(Path(sys.executable).parent / "clipserve"), "up", *arguments, *folders, *options]
     output = directory / "up.txt"
     with output.open("wb") as file:
+        environment = {**os.environ, "COLUMNS": "120", **(env or {})}
         process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, "COLUMNS": "120"}, start_new_session=True
+            command, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )
     stack = LiveStack(process, ports, directory / "data", directory / "logs", output)
     try:

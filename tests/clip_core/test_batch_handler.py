@@ -84,3 +84,24 @@ def test_a_crash_in_one_request_is_not_its_neighbours(
 def test_a_bad_setting_is_named(model_dirs: dict[str, Path], config: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(config))):
         TextHandler().initialize(FakeContext(model_dirs["text"], [], config))
+
+
+def test_a_batch_logs_what_the_cache_did(
+    handler: TextHandler, model_dirs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[dict[str, Any]] = []
+    monkeypatch.setattr("clip_core.batch_handler.log.info", lambda _, extra: lines.append(extra))
+    context = FakeContext(model_dirs["text"], [HTTP, HTTP])
+    answers = [handler.handle([{"body": b"seen"}, {"body": b"twice"}], context) for _ in range(2)]
+    assert [(line["cache_hits"], line["cache_misses"]) for line in lines] == [(0, 2), (2, 0)]
+    assert lines[0]["cache_bytes"] == lines[1]["cache_bytes"] > 0
+    first, second = ([json.loads(answer)["data"] for answer in batch] for batch in answers)
+    assert first == second
+
+
+@pytest.mark.usefixtures("handler")
+def test_canaries_run_before_there_is_a_cache(model_dirs: dict[str, Path]) -> None:
+    fresh = TextHandler()
+    fresh.initialize(FakeContext(model_dirs["text"], [], {"cache_bytes": 1 << 20}))
+    stats = fresh.encoders.cache.stats
+    assert (stats.hits, stats.misses, stats.entries) == (0, 0, 0)

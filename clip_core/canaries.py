@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from clip_core import draft_gate
 from clip_core.encoders import Encoded, Encoders
 from clip_core.errors import BadModel, ClipServeError
 from clip_core.model_spec import CANARIES_FILE
@@ -37,6 +38,7 @@ def check(encoders: Encoders, model_dir: Path) -> list[float]:
             f"canaries: the smallest cosine is {worst}, the floor {encoders.spec.cosine_floor}; "
             "this machine does not compute the vectors that the archive was built with"
         )
+    draft_gate.check(encoders, [value for item in items if isinstance(value := item.parts[0].value, bytes)])
     return cosines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clip_core.decoding import Decoder
 from clip_core.embedding_cache import EmbeddingCache, content_key
 from clip_core.errors import BadInput, BadText, BadVector, ClipServeError, InferenceFailed
-from clip_core.images import Transform, decode
+from clip_core.images import decode_unguarded, pil_warnings_ignored
 from clip_core.model_spec import ModelSpec
 from clip_core.requests import Item, Part
 from clip_core.settings import EndpointConfig
@@ -48,6 +50,7 @@ class Encoders:
     ) -> None:
         self.spec, self.tokenizer, self.text, self.image, self.config = spec, tokenizer, text, image, config
         self.cache = EmbeddingCache(0) if cache is None else cache
+        self.decoder = Decoder(config.decode_threads or config.threads)
 
     @classmethod
     def load(cls, model_dir: Path, config: EndpointConfig) -> Encoders:
@@ -143,17 +146,31 @@ class Encoders:
         return BadText(f"the text has more than {self.spec.context_length} tokens", param="text")
 
     def _compute_images(self, parts: Sequence[Part]) -> list[Encoded | ClipServeError]:
-        prepared = [_attempt(self._pixels, part) for part in parts]
-        good = [pixels for pixels in prepared if isinstance(pixels, Tensor)]
-        rows = self._forward(self.image.forward, good) if self.image and good else ()
-        vectors: Iterator[FloatArray] = iter(rows)
+        """The next pass's pictures are decoded while the tower runs."""
+        prepared: list[Tensor | ClipServeError] = []
+        with pil_warnings_ignored():
+            pixels = self.decoder.map(lambda part: _attempt(self._pixels, part), parts, self._passes(len(parts)))
+            vectors = iter([row for rows in self._image_passes(pixels, prepared) for row in rows])
         return [p if isinstance(p, ClipServeError) else _encoded(next(vectors)) for p in prepared]
+
+    def _image_passes(
+        self, pixels: Iterator[Tensor | ClipServeError], prepared: list[Tensor | ClipServeError]
+    ) -> Iterator[FloatArray]:
+        """The rows of each forward pass; everything that `pixels` gives is kept in `prepared`."""
+        while chunk := list(itertools.islice(pixels, self.config.max_batch)):
+            prepared += chunk
+            if self.image and (good := [each for each in chunk if isinstance(each, Tensor)]):
+                yield self.image.forward(torch.stack(good)).numpy()
+
+    def _passes(self, count: int) -> int:
+        return -(-count // self.config.max_batch)
 
     def _pixels(self, part: Part) -> Tensor:
         if self.image is None or not isinstance(part.value, bytes):
             raise BadInput("this archive holds no image tower", param="image")
-        transform: Transform = self.image.transform
-        return transform(decode(part.value, self.config.max_image_pixels))
+        draft = (max(self.image.size),) * 2 if self.config.jpeg_draft else None
+        pixels: Tensor = self.image.transform(decode_unguarded(part.value, self.config.max_image_pixels, draft))
+        return pixels
 
     def _vector(self, value: object) -> Encoded | ClipServeError:
         if not isinstance(value, np.ndarray) or value.size != self.spec.dim:

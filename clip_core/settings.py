@@ -51,6 +51,11 @@ class EndpointConfig:
     max_inputs: int = _setting(256, "inputs that one request may carry")
     max_batch: int = _setting(64, "items in one forward pass; a larger batch is split")
     max_image_pixels: int = _setting(64_000_000, "pixels of an image before it is refused undecoded")
+    decode_threads: int = _setting(0, "threads that decode a batch's pictures; 0: as many as `threads`", least=0)
+    jpeg_draft: bool = _setting(False, "decode large JPEGs at a fraction of their size: faster, other pixels")
+    jpeg_draft_floor: float = _setting(
+        0.99, "least cosine of a canary decoded so to the same decoded whole; below it a worker stays down", least=0
+    )
     max_text_chars: int = _setting(1_000_000, "characters of a text before it is refused")
     cache_bytes: int = _setting(32 << 20, "memory of one worker for vectors it has computed; 0 keeps none", least=0)
     cache_ttl_s: float = _setting(0.0, "seconds that a computed vector is kept; 0 sets no end", least=0)
@@ -73,6 +78,8 @@ def _checked(setting: Field[Any], value: Any) -> Any:
     kind: Callable[[Any], Any] = type(setting.default)
     if choices:
         allowed, takes = value in choices, f"one of {', '.join(choices)}"
+    elif kind is bool:
+        allowed, takes = type(value) is bool, "true or false"
     elif kind is float:
         allowed = type(value) in (int, float) and least <= value < float("inf")
         takes = f"a number of at least {least}"

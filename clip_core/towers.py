@@ -21,6 +21,7 @@ from clip_core.errors import BadModel
 from clip_core.images import Transform
 from clip_core.model_spec import CONFIG_FILE, WEIGHTS_FILE
 from clip_core.precision import cast
+from clip_core.preprocessing import Preprocessing
 
 
 class OpenClipText(nn.Module):
@@ -98,7 +99,7 @@ def load_towers(model_dir: Path, kind: str, precision: str) -> tuple[TextTower |
     """
     model = _build(model_dir)
     _load_weights(model, model_dir / WEIGHTS_FILE, kind)
-    transform, size = reference_transform(model), _size(model.visual)
+    transform, size = Preprocessing.of(reference_transform(model)).float32, _size(model.visual)
     if kind == "text":
         model.visual = None
     elif kind == "image":

@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from clip_core import encoders as encoders_module
 from clip_core.canaries import check
 from clip_core.embedding_cache import EmbeddingCache, content_key
 from clip_core.encoders import Encoded, Encoders
@@ -36,7 +35,7 @@ class FakeTower:
     """Each row's vector is a function of that row alone, in whatever batch it comes; counts the rows it was given."""
 
     def __init__(self, dim: int) -> None:
-        self.dim, self.rows = dim, 0
+        self.dim, self.rows, self.size = dim, 0, (8, 8)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         self.rows += len(inputs)
@@ -179,7 +178,7 @@ def test_a_hit_decodes_no_image_and_tokenizes_no_text(fakes: Fakes, monkeypatch:
     def refuse(*_: object) -> None:
         raise AssertionError("prepared again")
 
-    monkeypatch.setattr(encoders_module, "decode", refuse)
+    monkeypatch.setattr(fakes.encoders, "_pixels", refuse)
     monkeypatch.setattr(fakes.encoders, "_tokenize", refuse)
     assert [plain(result) for result in fakes.encode(text("a"), image(png(1)))] == [plain(result) for result in first]
 

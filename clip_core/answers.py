@@ -27,13 +27,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Answer:
+    """`codes`: the error code of the request, or of each of its items that failed."""
+
     status: int
     body: bytes
+    codes: tuple[str, ...] = ()
 
 
 def failure(error: ClipServeError) -> Answer:
     """The envelope, with the status inside too: gRPC drops the one outside."""
-    return Answer(error.status, orjson.dumps({**error.to_dict(), "status": error.status}))
+    return Answer(error.status, orjson.dumps({**error.to_dict(), "status": error.status}), (error.code,))
 
 
 def render(
@@ -47,7 +50,8 @@ def render(
         return _render_v2(request, [result for result in results if isinstance(result, Result)], spec)
     data = [_item(index, result, request) for index, result in enumerate(results)]
     head = {"model": spec.name, "fingerprint": spec.fingerprint, "dim": spec.dim}
-    return Answer(200, orjson.dumps({**head, "data": data, "timing": timing}))
+    codes = tuple(error.code for error in errors)
+    return Answer(200, orjson.dumps({**head, "data": data, "timing": timing}), codes)
 
 
 def _item(index: int, result: Result | ClipServeError, request: Request) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from clip_core.answers import Answer, Hits, Result, failure, render
@@ -18,8 +18,16 @@ class Index(Protocol):
     def search(self, fingerprint: str, queries: Sequence[Query]) -> list[Hits | ClipServeError]: ...
 
 
-def answer(requests: Sequence[Request | ClipServeError], encoders: Encoders, index: Index) -> list[Answer]:
-    """One answer for each request, in order; an error in one never reaches another."""
+def answer(
+    requests: Sequence[Request | ClipServeError],
+    encoders: Encoders,
+    index: Index,
+    observe: Callable[[str, float], None] = lambda *_: None,
+) -> list[Answer]:
+    """One answer for each request, in order; an error in one never reaches another.
+
+    `observe` is told the seconds of the batch's encoding, and of its searching when it searched.
+    """
     good = [request for request in requests if isinstance(request, Request)]
     started = time.perf_counter()
     encoded = encoders.encode(
@@ -28,10 +36,11 @@ def answer(requests: Sequence[Request | ClipServeError], encoders: Encoders, ind
     )
     middle = time.perf_counter()
     results = _search(_split(encoded, good), good, encoders.spec.fingerprint, index)
-    timing = {
-        "encode_ms": round((middle - started) * 1e3, 3),
-        "search_ms": round((time.perf_counter() - middle) * 1e3, 3),
-    }
+    encode_s, search_s = middle - started, time.perf_counter() - middle
+    observe("clipserve_encode_seconds", encode_s)
+    if any(request.search for request in good):
+        observe("clipserve_search_seconds", search_s)
+    timing = {"encode_ms": round(encode_s * 1e3, 3), "search_ms": round(search_s * 1e3, 3)}
     rendered = (render(request, own, encoders.spec, timing) for request, own in zip(good, results, strict=True))
     return [failure(request) if isinstance(request, ClipServeError) else next(rendered) for request in requests]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sys
 import time
@@ -14,6 +15,7 @@ from clip_core.answers import Answer, failure
 from clip_core.embedding_cache import CacheStats, EmbeddingCache
 from clip_core.errors import ClipServeError, InferenceFailed
 from clip_core.logs import configure_logging
+from clip_core.metrics import Metrics, count_cache, count_passes, declared
 from clip_core.requests import Accepts, Request, parse_row
 from clip_core.settings import EndpointConfig, HandlerSettings
 
@@ -50,6 +52,9 @@ class BatchHandler:
         self.encoders = towers.with_cache(EmbeddingCache.from_config(config)) if settings.cache else towers
         self.index = IndexClient(settings.index_url, settings.index_timeout_s)
         self._answer = answer
+        self.worker = worker_name(sys.argv)
+        self.metrics = Metrics(declared(context), (context.model_name,), settings.metrics_interval_s)
+        self.metrics.start()
         log.info("ready", extra={"fingerprint": self.encoders.spec.fingerprint, "canary_cosine": min(cosines)})
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
@@ -57,18 +62,35 @@ class BatchHandler:
         started, before = time.perf_counter(), self.encoders.cache.stats
         requests = [self._parse(row, index, context) for index, row in enumerate(data)]
         try:
-            answers = self._answer(requests, self.encoders, self.index)
+            answers = self._answer(requests, self.encoders, self.index, self.metrics.observe)
         except Exception:
             log.exception("batch failed, trying one by one", extra={"request_ids": _request_ids(requests)})
             answers = [self._answer_alone(request) for request in requests]
         for index, answer in enumerate(answers):
             _report(context, index, answer)
-        _log_batch(requests, answers, started, _cache_fields(before, self.encoders.cache.stats))
+        after = self.encoders.cache.stats
+        self._count(requests, answers, before, after)
+        _log_batch(requests, answers, started, _cache_fields(before, after))
         return [answer.body for answer in answers]
+
+    def _count(
+        self,
+        requests: Sequence[Request | ClipServeError],
+        answers: Sequence[Answer],
+        before: CacheStats,
+        after: CacheStats,
+    ) -> None:
+        self.metrics.add("clipserve_batches", 1)
+        self.metrics.add("clipserve_batch_requests", len(requests))
+        self.metrics.add("clipserve_batch_items", _items(requests))
+        for code in (code for answer in answers for code in answer.codes):
+            self.metrics.add("clipserve_errors", 1, code)
+        count_passes(self.metrics, self.encoders.tally.take())
+        count_cache(self.metrics, before, after, self.worker)
 
     def _answer_alone(self, request: Request | ClipServeError) -> Answer:
         try:
-            return self._answer([request], self.encoders, self.index)[0]
+            return self._answer([request], self.encoders, self.index, self.metrics.observe)[0]
         except Exception:
             log.exception("request failed", extra={"request_ids": _request_ids([request])})
             return failure(InferenceFailed("the model failed on this request; see the worker's log"))
@@ -96,6 +118,17 @@ def _request_ids(requests: Sequence[Request | ClipServeError]) -> list[str | Non
     return [request.request_id if isinstance(request, Request) else None for request in requests]
 
 
+def _items(requests: Sequence[Request | ClipServeError]) -> int:
+    return sum(len(request.items) for request in requests if isinstance(request, Request))
+
+
+def worker_name(arguments: Sequence[str]) -> str:
+    """The number that TorchServe gave this worker, from its socket or port: a worker started again keeps it."""
+    given = dict(itertools.pairwise(arguments))
+    name = given.get("--sock-name") or given.get("--port") or "0"
+    return name.rpartition(".")[2]
+
+
 def _cache_fields(before: CacheStats, after: CacheStats) -> dict[str, int]:
     """What a batch found in the cache and what it left there."""
     return {
@@ -117,7 +150,7 @@ def _log_batch(
         extra={
             "request_ids": _request_ids(requests),
             "statuses": [answer.status for answer in answers],
-            "items": sum(len(request.items) for request in requests if isinstance(request, Request)),
+            "items": _items(requests),
             "ms": round((time.perf_counter() - started) * 1e3, 2),
             **cache_fields,
         },

@@ -17,8 +17,10 @@ from clip_core.embedding_cache import EmbeddingCache, content_key
 from clip_core.errors import BadInput, BadText, BadVector, ClipServeError, InferenceFailed
 from clip_core.images import decode_unguarded, pil_warnings_ignored
 from clip_core.model_spec import ModelSpec
+from clip_core.packing import padded, plan
 from clip_core.requests import Item, Part
 from clip_core.settings import EndpointConfig
+from clip_core.tally import Tally
 from clip_core.tokens import Tokenizer, Tokens, stack
 from clip_core.towers import ImageTower, TextTower, load_towers
 from clip_core.wire import FloatArray, unit
@@ -51,6 +53,7 @@ class Encoders:
         self.spec, self.tokenizer, self.text, self.image, self.config = spec, tokenizer, text, image, config
         self.cache = EmbeddingCache(0) if cache is None else cache
         self.decoder = Decoder(config.decode_threads or config.threads)
+        self.tally = Tally()
 
     @classmethod
     def load(cls, model_dir: Path, config: EndpointConfig) -> Encoders:
@@ -126,12 +129,24 @@ class Encoders:
     def _compute_texts(self, parts: Sequence[Part], cuttable: Set[str]) -> list[Encoded | ClipServeError]:
         prepared = [_attempt(self._tokenize, (part, part.value in cuttable)) for part in parts]
         good = [tokens for tokens in prepared if isinstance(tokens, Tokens)]
-        rows = self._forward(self.text.forward, [t.ids for t in good]) if self.text and good else ()
-        vectors: Iterator[FloatArray] = iter(rows)
+        vectors: Iterator[FloatArray] = iter(self._text_rows(good))
         return [
             tokens if isinstance(tokens, ClipServeError) else _encoded(next(vectors), tokens.count, tokens.truncated)
             for tokens in prepared
         ]
+
+    def _text_rows(self, tokens: Sequence[Tokens]) -> list[FloatArray]:
+        """A row for each text, in passes that `plan` finds cheapest for the lengths this tower can run."""
+        buckets = (*getattr(self.text, "buckets", ()), self.spec.context_length)
+        lengths = [text.count for text in tokens]
+        rows: dict[int, FloatArray] = {}
+        for group in plan(lengths, buckets, self.config.max_batch, self.config.pass_tokens):
+            assert self.text is not None, "without a text tower nothing is tokenized"
+            rows.update(zip(group, self.text.forward(stack([tokens[i] for i in group])).numpy(), strict=True))
+            computed = len(group) * padded(max(lengths[i] for i in group), buckets)
+            padding = computed - sum(lengths[i] for i in group)
+            self.tally.text.add(len(group), self.config.max_batch, tokens=computed, padding=padding)
+        return [rows[i] for i in range(len(tokens))]
 
     def _tokenize(self, pair: tuple[Part, bool]) -> Tokens:
         part, cut = pair
@@ -160,6 +175,7 @@ class Encoders:
         while chunk := list(itertools.islice(pixels, self.config.max_batch)):
             prepared += chunk
             if self.image and (good := [each for each in chunk if isinstance(each, Tensor)]):
+                self.tally.image.add(len(good), self.config.max_batch)
                 yield self.image.forward(torch.stack(good)).numpy()
 
     def _passes(self, count: int) -> int:
@@ -176,13 +192,6 @@ class Encoders:
         if not isinstance(value, np.ndarray) or value.size != self.spec.dim:
             return BadVector(f"a vector for this model has {self.spec.dim} dimensions", param="vector")
         return _encoded(value)
-
-    def _forward(self, forward: Callable[[Tensor], Tensor], inputs: list[Tensor]) -> FloatArray:
-        """Inputs of equal shape → (B, D) float32, in passes of at most `max_batch`."""
-        step = self.config.max_batch
-        batches = [torch.stack(inputs[i : i + step]) for i in range(0, len(inputs), step)]
-        vectors: FloatArray = torch.cat([forward(batch) for batch in batches]).numpy()
-        return vectors
 
 
 def _attempt(prepare: Callable[[T], R], value: T) -> R | ClipServeError:

@@ -22,6 +22,7 @@ class HandlerSettings:
     index_url: str = _setting("http://127.0.0.1:8090", "where the handlers find the index service")
     index_timeout_s: float = _setting(5.0, "seconds a handler waits for the index service")
     cache: bool = _setting(True, "false turns every worker's embedding cache off, whatever its YAML says")
+    metrics_interval_s: float = _setting(1.0, "seconds between two reports of a worker's counters to TorchServe")
     log_json: bool = _setting(False, "one JSON object a log line")
     log_level: str = _setting("INFO", "least level logged: DEBUG, INFO, WARNING, ERROR")
 
@@ -51,6 +52,7 @@ class EndpointConfig:
     max_inputs: int = _setting(256, "inputs that one request may carry")
     max_batch: int = _setting(64, "items in one forward pass; a larger batch is split")
     max_image_pixels: int = _setting(64_000_000, "pixels of an image before it is refused undecoded")
+    pass_tokens: int = _setting(48, "what a forward pass of texts costs beside its tokens, in tokens", least=0)
     decode_threads: int = _setting(0, "threads that decode a batch's pictures; 0: as many as `threads`", least=0)
     jpeg_draft: bool = _setting(False, "decode large JPEGs at a fraction of their size: faster, other pixels")
     jpeg_draft_floor: float = _setting(

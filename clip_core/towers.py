@@ -49,10 +49,11 @@ class OpenClipImage(nn.Module):
 
 
 class TextTower:
-    """(B, L) int64 token ids → (B, D) float32, not yet normalised."""
+    """(B, L) int64 token ids → (B, D) float32, not yet normalised. `buckets`: lengths that it cuts a batch to."""
 
     def __init__(self, module: nn.Module, precision: str) -> None:
         self.module, self.name = module, type(module).__name__
+        self.buckets = causal_text.BUCKETS if isinstance(module, causal_text.CausalTextTower) else ()
         cast(module, precision)
 
     @torch.inference_mode()

@@ -36,6 +36,7 @@ def properties(settings: UpSettings, model_store: Path, run_dir: Path) -> Path:
         "metrics_address": f"http://127.0.0.1:{settings.metrics_port}",
         "grpc_inference_port": str(settings.grpc_inference_port),
         "grpc_management_port": str(settings.grpc_management_port),
+        "metrics_config": str(ROOT / "metrics.yaml"),
         "model_store": str(model_store),
         "load_models": ",".join(f"{name}.mar" for name in ENDPOINTS),
     }

@@ -50,6 +50,21 @@ def test_the_models_that_can_be_built_are_in_the_readme() -> None:
     assert [name for name in models() if f"`{name}`" not in readme] == []
 
 
+def test_every_metric_of_ours_is_explained() -> None:
+    text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    declared = yaml.safe_load((ROOT / "metrics.yaml").read_text(encoding="utf-8"))["model_metrics"]
+    names = [metric["name"] for group in declared.values() for metric in group]
+    assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_every_metric_that_a_worker_reports_is_declared() -> None:
+    declared = (ROOT / "metrics.yaml").read_text(encoding="utf-8")
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "clip_core").glob("*.py"))
+    reported = set(re.findall(r'"(clipserve_[a-z_]+)"', code))
+    assert len(reported) >= 16
+    assert [name for name in reported if f"name: {name}," not in declared] == []
+
+
 def test_torchserve_is_private() -> None:
     properties = read_properties(ROOT / "config.properties")
     for key in ("inference_address", "management_address", "metrics_address"):

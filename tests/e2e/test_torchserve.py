@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -180,3 +182,40 @@ def test_grpc(stack: LiveStack) -> None:
 def test_grpc_carries_the_status_in_its_payload(stack: LiveStack) -> None:
     body = grpc_predict(stack, "clip_text", {"data": b" "})
     assert (body["status"], body["error"]["code"]) == (400, "invalid_text")
+
+
+def shown(stack: LiveStack) -> dict[str, float]:
+    """TorchServe's metrics by name with labels, Hostname left out."""
+    text = send("GET", f"http://127.0.0.1:{stack.ports['metrics_port']}/metrics").raw.decode()
+    lines = [line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#")]
+    return {re.sub(r'Hostname="[^"]*",?', "", name): float(value) for name, _, value in lines}
+
+
+def test_torchserve_shows_the_workers_metrics(stack: LiveStack) -> None:
+    time.sleep(2.5)  # what came before is reported within a second
+    before = shown(stack)
+    texts = [f"metrics {i} " + "word " * (i % 9) for i in range(8)]
+    predict(stack, "clip_text", {"input": [*texts, texts[0], ""]})
+    predict(stack, "clip_text", {"input": texts, "search": {"collection": "demo", "k": 1}})
+    predict(stack, "clip_image", PNG[:50], Content_Type="image/png")
+
+    def grown(name: str, model: str = "clip_text", more: str = "") -> float:
+        key = f'{name}{{ModelName="{model}",{more}}}'
+        return shown(stack).get(key, 0.0) - before.get(key, 0.0)
+
+    deadline = time.monotonic() + 10
+    while (grown("clipserve_batches"), grown("clipserve_batches", "clip_image")) != (2, 1):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert grown("clipserve_batch_items") == 18
+    assert grown("clipserve_cache_hits") == 8
+    assert grown("clipserve_pass_items", more='Kind="text",') == 8
+    assert 0 < grown("clipserve_padding_tokens", more='Kind="text",') < grown("clipserve_tokens", more='Kind="text",')
+    assert grown("clipserve_errors", more='Code="invalid_text",') == 1
+    assert grown("clipserve_errors", "clip_image", 'Code="invalid_image",') == 1
+    assert grown("clipserve_encode_seconds_count") == 2
+    assert grown("clipserve_search_seconds_count") == 1
+    held = [value for name, value in shown(stack).items() if name.startswith("clipserve_cache_bytes")]
+    assert len(held) >= 1
+    assert max(held) > 8 * 1024
+    assert any(name.startswith("ts_queue_latency_microseconds") for name in shown(stack))

@@ -55,7 +55,7 @@ def best_ms(work: Callable[[], Tensor]) -> tuple[float, Tensor]:
 
 def measure(pictures: list[bytes]) -> list[dict[str, object]]:
     reference = image_transform_v2(PreprocessCfg(size=SIDE), is_train=False)
-    ours = Preprocessing.of(reference)
+    ours = Preprocessing.of(reference, SIDE)
     rows = []
 
     def add(name: str, work: Callable[[], Tensor]) -> None:

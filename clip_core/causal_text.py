@@ -6,6 +6,7 @@ mathematics. Lengths are rounded up to a few buckets, so that compiled shapes st
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,7 +14,22 @@ from torch import Tensor, nn
 
 from clip_core.transformer import Block, LastBlock, is_plain
 
-BUCKETS = (8, 16, 24, 32, 48, 64)
+BUCKETS = (8, 12, 16, 24, 32, 48, 64)
+
+
+@dataclass(frozen=True)
+class EndOfText:
+    """Where a text ends: at the first `eos_id`, or, as OpenAI's CLIP does it, at its largest id."""
+
+    eos_id: int | None = None
+
+    def find(self, ids: Tensor) -> Tensor:
+        """(B, L) → (B,) int64"""
+        return ids.argmax(dim=-1) if self.eos_id is None else (ids == self.eos_id).int().argmax(dim=-1)
+
+    def cut(self, ids: Tensor) -> Tensor:
+        """(B, L) → (B, bucket): no longer than the longest text needs."""
+        return ids[:, : bucket(int(self.find(ids).max()) + 1, ids.shape[1])]
 
 
 def find_supported(model: Any) -> Any | None:
@@ -36,31 +52,25 @@ def _is_causal(mask: Tensor) -> bool:
 
 
 class CausalTextTower(nn.Module):
-    """(B, L) token ids → (B, D); source: open_clip.model.CLIP.encode_text and open_clip.transformer.TextTransformer."""
+    """(B, L) token ids, cut anywhere after their ends → (B, D).
+
+    Source: open_clip.model.CLIP.encode_text and open_clip.transformer.TextTransformer.
+    """
 
     def __init__(self, tower: Any) -> None:
         super().__init__()
-        self.eos_id: int | None = None
-        if _pool_type(tower) == "eos":
-            self.eos_id = getattr(tower, "text_eos_id", getattr(tower, "eos_id", None))
+        by_id = _pool_type(tower) == "eos"
+        self.end = EndOfText(getattr(tower, "text_eos_id", getattr(tower, "eos_id", None)) if by_id else None)
         self.token_embedding, self.positional_embedding = tower.token_embedding, tower.positional_embedding
         *first, last = tower.transformer.resblocks
         self.blocks, self.last = nn.ModuleList(map(Block, first)), LastBlock(last)
         self.ln_final, self.text_projection = tower.ln_final, tower.text_projection
 
     def forward(self, ids: Tensor) -> Tensor:
-        ends = self._ends(ids)
-        return self.encode(ids[:, : bucket(int(ends.max()) + 1, ids.shape[1])], ends)
-
-    def encode(self, ids: Tensor, ends: Tensor) -> Tensor:
-        """`ids` (B, L) cut anywhere after the last of `ends` (B,), the places of the ends of text."""
         x = self.token_embedding(ids) + self.positional_embedding[: ids.shape[1]]
         for block in self.blocks:
             x = block(x, causal=True)
-        return self._project(self.ln_final(self.last(x, ends)))
-
-    def _ends(self, ids: Tensor) -> Tensor:
-        return ids.argmax(dim=-1) if self.eos_id is None else (ids == self.eos_id).int().argmax(dim=-1)
+        return self._project(self.ln_final(self.last(x, self.end.find(ids))))
 
     def _project(self, pooled: Tensor) -> Tensor:
         if self.text_projection is None:

@@ -1,17 +1,138 @@
-"""Making a tower ready for its first request. Warm-up only for now: no request pays for lazy initialisation."""
+"""Towers compiled ahead of time by AOTInductor: one package serves every batch size and text length.
+
+A package holds machine code and weights in the layout of the machine that made it, so it is named after that machine
+(`Machine`) and used on its like only. Loading one takes a tenth of a second and needs no compiler.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import json
+import logging
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-WARM_BATCHES = (1, 2, 8)
+from clip_core.errors import BadModel
+
+MAX_BATCH = 4096
+Forward = Callable[[Tensor], Tensor]
+log = logging.getLogger("clipserve.compiling")
 
 
-def warm_up(forward: Callable[[Tensor], Tensor], example: Tensor) -> None:
+@dataclass(frozen=True)
+class Machine:
+    """What a package depends on: torch's release, and the instructions of the CPU or the architecture of the GPU."""
+
+    torch: str
+    architecture: str
+    features: tuple[str, ...]
+
+    @classmethod
+    def here(cls, device: str = "cpu") -> Machine:
+        if device.startswith("cuda"):
+            major, minor = torch.cuda.get_device_capability(device)
+            return cls(torch.__version__, f"sm_{major}{minor}", ())
+        capabilities = torch.cpu.get_capabilities()
+        features = (name for name, there in capabilities.items() if there is True)
+        return cls(torch.__version__, str(capabilities["architecture"]), tuple(sorted(features)))
+
+    @classmethod
+    def read(cls, path: Path) -> Machine:
+        """Raises BadModel."""
+        try:
+            body = json.loads(path.read_text(encoding="utf-8"))
+            return cls(body["torch"], body["architecture"], tuple(body["features"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadModel(f"{path.name} can't be read: {error}") from error
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+    def difference(self, other: Machine) -> str | None:
+        """What makes a package of `self` unusable on `other`; None when nothing does."""
+        if self == other:
+            return None
+        if self.torch != other.torch:
+            return f"torch {self.torch}, here {other.torch}"
+        if self.architecture != other.architecture:
+            return f"{self.architecture}, here {other.architecture}"
+        return f"instruction sets differ: {', '.join(sorted(set(self.features) ^ set(other.features)))}"
+
+
+def compiler() -> str | None:
+    """The C++ compiler that Inductor would call; None when there is none."""
+    from torch._inductor import config
+
+    candidates = config.cpp.cxx if isinstance(config.cpp.cxx, tuple | list) else (config.cpp.cxx,)
+    return next((found for name in candidates if name and (found := shutil.which(name))), None)
+
+
+def compile_package(module: nn.Module, example: Tensor, path: Path, longest: int | None = None) -> None:
+    """Compile `module` for batches of 1 to MAX_BATCH like `example` (2 or more, …); `longest` frees dimension 1 too.
+
+    Raises BadModel when the module can't be exported or compiled.
+    """
+    if compiler() is None:
+        raise BadModel("no C++ compiler on the PATH: install g++, or say `compile: false` in model.yaml")
+    dims = {0: torch.export.Dim("batch", min=1, max=MAX_BATCH)}
+    if longest is not None:
+        dims[1] = torch.export.Dim("length", min=2, max=longest)
+    started = time.perf_counter()
+    try:
+        with _exportable(), torch.no_grad():
+            program = torch.export.export(module, (example,), dynamic_shapes=(dims,))
+            torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=_options())
+    except Exception as error:  # export and Inductor raise many kinds
+        raise BadModel(f"{type(module).__name__} can't be compiled: {str(error)[:600]}") from error
+    log.info("compiled", extra={"tower": type(module).__name__, "seconds": round(time.perf_counter() - started, 1)})
+
+
+def load_package(path: Path, device: str = "cpu") -> Forward:
+    """Raises BadModel when the file is no package for this machine."""
+    try:
+        index = torch.device(device).index if device.startswith("cuda") else -1
+        run = torch._inductor.aoti_load_package(str(path), device_index=-1 if index is None else index)
+    except Exception as error:
+        raise BadModel(f"{path.name} can't be loaded: {error}") from error
+
+    def forward(batch: Tensor) -> Tensor:
+        if not 1 <= len(batch) <= MAX_BATCH:  # a package does not check its bounds
+            raise BadModel(f"a compiled tower takes 1 to {MAX_BATCH} items, not {len(batch)}")
+        result: Tensor = run(batch)
+        return result
+
+    return forward
+
+
+def _options() -> dict[str, Any]:
+    return {"freezing": True, "max_autotune": torch.cuda.is_available()}
+
+
+@contextlib.contextmanager
+def _exportable() -> Iterator[None]:
+    """open_clip's attention without its fused inference path, which can't be exported; nothing printed."""
+    from torch._inductor import config
+
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with warnings.catch_warnings(), config.patch(freezing=True):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def warm_up(forward: Forward, example: Tensor, batches: tuple[int, ...] = (1, 2, 8)) -> None:
     """Run `forward` on the batch sizes that take different kernels. `example`: one item, shape (1, …)."""
     with torch.inference_mode():
-        for batch in WARM_BATCHES:
+        for batch in batches:
             forward(example.expand(batch, *example.shape[1:]).contiguous())

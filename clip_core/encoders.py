@@ -60,7 +60,7 @@ class Encoders:
         """Raises BadModel when the archive's parts do not fit together."""
         torch.set_num_threads(config.threads)
         spec = ModelSpec.read(model_dir)
-        text, image = load_towers(model_dir, spec.kind, spec.precision)
+        text, image = load_towers(model_dir, spec)
         return cls(spec, Tokenizer.load(model_dir) if text else None, text, image, config)
 
     def with_cache(self, cache: EmbeddingCache) -> Encoders:

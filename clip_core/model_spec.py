@@ -15,8 +15,9 @@ SPEC_FILE = "model_spec.json"
 CANARIES_FILE = "canaries.json"
 CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
+SCALES_FILE = "activation_scales.json"
 KINDS = ("text", "image", "multimodal")
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "fp16", "int8", "int8-static", "fp8")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class ModelSpec:
     context_length: int
     fingerprint: str
     precision: str = "fp32"
+    compile: bool = False
     cosine_floor: float = 0.999
     build_key: str = ""
 

@@ -1,18 +1,80 @@
-"""The numeric variants of a tower. Only weights are cast (never CPU autocast); what comes out is float32 again."""
+"""The numeric variants of a tower. Inputs and outputs of the tower as a whole stay what they are in float32.
+
+| precision | what it is |
+| --- | --- |
+| fp32 | as trained |
+| bf16, fp16 | weights and activations cast (never CPU autocast, which was seen to be slow); fp16 on a GPU only |
+| int8 | 8-bit products, a scale for each token found as it comes; the rest in float32, attention in bfloat16 |
+| int8-static | the same with one scale a layer from calibration |
+| fp8 | 8-bit float products on a GPU that has them (torchao) |
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 
+from clip_core import int8
 from clip_core.errors import BadModel
+from clip_core.gelu import FastGelu
+from clip_core.model_spec import PRECISIONS
+from clip_core.transformer import Block, LastBlock
+from clip_core.vit import VisionTower
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_CASTS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def cast(module: nn.Module, precision: str) -> torch.dtype:
-    """Cast `module` in place and return the type that its inputs need. Raises BadModel for an unknown precision."""
-    if precision not in DTYPES:
-        raise BadModel(f"precision is one of {', '.join(DTYPES)}, not {precision!r}")
-    module.to(DTYPES[precision])
-    return DTYPES[precision]
+def unavailable(precision: str, device: str = "cpu") -> str | None:
+    """Why `precision` can't run on `device` here; None when it can."""
+    on_gpu = device.startswith("cuda")
+    if precision not in PRECISIONS:
+        return f"precision is one of {', '.join(PRECISIONS)}, not {precision!r}"
+    if precision == "fp16" and not on_gpu:
+        return "fp16 is for GPUs: CPUs compute it slower than float32"
+    if precision == "fp8" and not (on_gpu and torch.cuda.get_device_capability(device) >= (8, 9)):
+        return "fp8 needs a GPU of compute capability 8.9 or later"
+    if precision.startswith("int8"):
+        return "int8 is for CPUs here" if on_gpu else int8.unsupported()
+    return None
+
+
+def apply(
+    module: nn.Module, precision: str, scales: Mapping[str, float] | None = None, device: str = "cpu"
+) -> nn.Module:
+    """Bring `module` to `precision` in place; `scales` by layer are for int8-static. Raises BadModel."""
+    reason = unavailable(precision, device)
+    if reason is not None:
+        raise BadModel(reason)
+    if precision == "int8-static" and not scales:
+        raise BadModel("int8-static needs the scales of a calibration")
+    module.to(device)
+    if precision in _CASTS:
+        module.to(_CASTS[precision])
+    elif precision == "fp8":
+        _to_fp8(module)
+    elif precision.startswith("int8"):
+        _to_int8(module, scales if precision == "int8-static" else None)
+    return module
+
+
+def _to_int8(module: nn.Module, scales: Mapping[str, float] | None) -> None:
+    int8.quantize(module, scales)
+    for name, child in list(module.named_modules()):
+        if isinstance(child, Block | LastBlock):
+            child.attention = torch.bfloat16
+        elif isinstance(child, nn.GELU) and child.approximate == "none":
+            parent, _, last = name.rpartition(".")
+            setattr(module.get_submodule(parent), last, FastGelu())
+    if isinstance(module, VisionTower):
+        module.patches.to(torch.bfloat16)
+
+
+def _to_fp8(module: nn.Module) -> None:
+    """bfloat16 with 8-bit float products in the blocks; the patch embedding is left alone."""
+    from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow, quantize_
+
+    module.to(torch.bfloat16)
+    inside = {id(layer) for _, layer in int8.quantizable(module)}
+    quantize_(module, Float8DynamicActivationFloat8WeightConfig(granularity=PerRow()), lambda m, _: id(m) in inside)

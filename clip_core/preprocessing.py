@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,15 +23,37 @@ class Preprocessing:
     geometry: Callable[[Image.Image], Image.Image]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    size: tuple[int, int]  # height and width
 
     @classmethod
-    def of(cls, transform: Any) -> Preprocessing:
+    def from_config(cls, path: Path) -> Preprocessing:
+        """Of the `preprocess_cfg` that an archive's `open_clip_config.json` holds whole. Raises BadModel."""
+        from open_clip.transform import PreprocessCfg, image_transform_v2
+
+        try:
+            config = PreprocessCfg(**json.loads(path.read_text(encoding="utf-8"))["preprocess_cfg"])
+            return cls.of(image_transform_v2(config, is_train=False), config.size)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadModel(f"{path.name} can't be read: {error}; rebuild with `clipserve archive build`") from error
+
+    @classmethod
+    def of_model(cls, model: Any) -> Preprocessing:
+        """Of a model that open_clip built."""
+        import open_clip
+        from open_clip.transform import PreprocessCfg, image_transform_v2
+
+        config = PreprocessCfg(**open_clip.get_model_preprocess_cfg(model))
+        return cls.of(image_transform_v2(config, is_train=False), config.size)
+
+    @classmethod
+    def of(cls, transform: Any, size: int | Sequence[int]) -> Preprocessing:
         """Split open_clip's transform: PIL's steps, then ToTensor and Normalize. Raises BadModel for any other form."""
         names = [type(step).__name__ for step in getattr(transform, "transforms", ())]
         if len(names) < 2 or "ToTensor" not in names[-2] or names[-1] != "Normalize":
             raise BadModel(f"the model's transform does not end in ToTensor and Normalize, it is {names}")
         *steps, _, normalize = transform.transforms
-        return cls(_Steps(steps), _three(normalize.mean), _three(normalize.std))
+        height, width = (size, size) if isinstance(size, int) else size
+        return cls(_Steps(steps), _three(normalize.mean), _three(normalize.std), (int(height), int(width)))
 
     def uint8(self, image: Image.Image) -> Tensor:
         """RGB image → (3, H, W) uint8: the very pixels that open_clip normalises."""

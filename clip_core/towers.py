@@ -1,170 +1,154 @@
-"""The text and image forward passes, loaded from open_clip weights.
-
-Which one runs is decided by looking at the model that open_clip built, never by its name: our own blocks for its plain
-vision transformers and causal text towers, open_clip's own modules for everything else.
-"""
+"""The towers as they serve: from the archive's compiled packages where these fit the machine, else from its weights."""
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from clip_core import causal_text, vit
-from clip_core.compiling import warm_up
+from clip_core import artifacts
+from clip_core.artifacts import TowerFacts
+from clip_core.causal_text import BUCKETS, CausalTextTower, EndOfText
+from clip_core.compiling import Forward, compile_package, compiler, load_package, warm_up
 from clip_core.errors import BadModel
 from clip_core.images import Transform
-from clip_core.model_spec import CONFIG_FILE, WEIGHTS_FILE
-from clip_core.precision import cast
+from clip_core.model_spec import CONFIG_FILE, SCALES_FILE, ModelSpec
+from clip_core.modules import image_module, text_module
+from clip_core.open_clip_model import load_model
+from clip_core.precision import apply
 from clip_core.preprocessing import Preprocessing
 
-
-class OpenClipText(nn.Module):
-    """Any text tower, by open_clip itself."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, ids: Tensor) -> Tensor:
-        features: Tensor = self.model.encode_text(ids)
-        return features
-
-
-class OpenClipImage(nn.Module):
-    """Any image tower, by open_clip itself."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        features: Tensor = self.model.encode_image(pixels)
-        return features
+log = logging.getLogger("clipserve.towers")
 
 
 class TextTower:
     """(B, L) int64 token ids → (B, D) float32, not yet normalised. `buckets`: lengths that it cuts a batch to."""
 
-    def __init__(self, module: nn.Module, precision: str) -> None:
-        self.module, self.name = module, type(module).__name__
-        self.buckets = causal_text.BUCKETS if isinstance(module, causal_text.CausalTextTower) else ()
-        cast(module, precision)
+    def __init__(self, run: Forward, facts: TowerFacts, compiled: bool, device: str = "cpu") -> None:
+        self.run, self.name, self.compiled, self.device = run, facts.name, compiled, device
+        self.end = EndOfText(facts.eos_id) if facts.cuts else None
+        self.buckets = BUCKETS if facts.cuts else ()
 
     @torch.inference_mode()
     def forward(self, ids: Tensor) -> Tensor:
-        features: Tensor = self.module(ids)
-        return features.float()
+        cut = ids if self.end is None else self.end.cut(ids)
+        return self.run(cut.contiguous().to(self.device)).float().cpu()
 
     def warm_up(self, example: Tensor) -> None:
-        warm_up(self.forward, example)
+        """`example` (1, context): every length that a batch may be cut to, so that no request meets a new one."""
+        end = example.max()
+        for length in (*self.buckets, example.shape[1]):
+            ids = torch.ones_like(example)
+            ids[:, length - 1] = end
+            warm_up(self.forward, ids)
 
 
 class ImageTower:
-    """(B, 3, H, W) float32 normalised pixels → (B, D) float32, not yet normalised."""
+    """(B, 3, H, W) uint8 pixels → (B, D) float32, not yet normalised."""
 
-    def __init__(self, module: nn.Module, precision: str, transform: Transform, size: tuple[int, int]) -> None:
-        self.module, self.name = module, type(module).__name__
-        self.transform, self.size = transform, size
-        self.dtype = cast(module, precision)
+    def __init__(
+        self, run: Forward, facts: TowerFacts, preprocessing: Preprocessing, compiled: bool, device: str = "cpu"
+    ) -> None:
+        self.run, self.name, self.compiled, self.device = run, facts.name, compiled, device
+        self.size = preprocessing.size
+        self.transform: Transform = preprocessing.uint8
 
     @torch.inference_mode()
     def forward(self, pixels: Tensor) -> Tensor:
-        features: Tensor = self.module(pixels.to(self.dtype))
-        return features.float()
+        return self.run(pixels.to(self.device)).float().cpu()
 
     def warm_up(self) -> None:
-        warm_up(self.forward, torch.zeros(1, 3, *self.size))
+        warm_up(self.forward, torch.zeros(1, 3, *self.size, dtype=torch.uint8))
 
 
-def text_module(model: Any) -> nn.Module:
-    """Our own forward pass where it computes the same, else open_clip's."""
-    tower = causal_text.find_supported(model)
-    return OpenClipText(model) if tower is None else causal_text.CausalTextTower(tower)
-
-
-def image_module(model: Any) -> nn.Module:
-    """Our own forward pass where it computes the same, else open_clip's."""
-    return vit.VisionTower(model.visual) if vit.is_supported(model.visual) else OpenClipImage(model)
-
-
-def load_towers(model_dir: Path, kind: str, precision: str) -> tuple[TextTower | None, ImageTower | None]:
-    """Build the model that `open_clip_config.json` describes and load the packed weights into it.
-
-    `kind` is text, image or multimodal; the tower that is not asked for is dropped. Raises BadModel.
-    """
-    model = _build(model_dir)
-    _load_weights(model, model_dir / WEIGHTS_FILE, kind)
-    transform, size = Preprocessing.of(reference_transform(model)).float32, _size(model.visual)
-    if kind == "text":
-        model.visual = None
-    elif kind == "image":
-        _drop_text(model)
-    text = TextTower(text_module(model), precision) if kind != "image" else None
-    image = ImageTower(image_module(model), precision, transform, size) if kind != "text" else None
+def load_towers(model_dir: Path, spec: ModelSpec, device: str = "cpu") -> tuple[TextTower | None, ImageTower | None]:
+    """The towers of `spec.kind`. Raises BadModel when the archive's parts do not fit together."""
+    preprocessing = Preprocessing.from_config(model_dir / CONFIG_FILE)
+    parts = modalities(spec.kind)
+    if spec.compile and artifacts.usable(model_dir, device):
+        loaded = {part: artifacts.load(model_dir, part, device) for part in parts}
+        compiled = True
+    else:
+        modules = load_modules(model_dir, spec, preprocessing, device)
+        compiled = spec.compile and _can_compile()
+        loaded = {
+            part: (_run(module, part, spec, preprocessing, compiled), facts(module)) for part, module in modules.items()
+        }
+    text = TextTower(*loaded["text"], compiled, device) if "text" in loaded else None
+    image = ImageTower(*loaded["image"], preprocessing, compiled, device) if "image" in loaded else None
     return text, image
 
 
-def reference_transform(model: Any) -> Transform:
-    """open_clip's own evaluation transform for this model."""
-    import open_clip
-    from open_clip.transform import PreprocessCfg, image_transform_v2
-
-    config = open_clip.get_model_preprocess_cfg(model)
-    transform: Transform = image_transform_v2(PreprocessCfg(**config), is_train=False)
-    return transform
+def modalities(kind: str) -> tuple[str, ...]:
+    return ("text", "image") if kind == "multimodal" else (kind,)
 
 
-def _build(model_dir: Path) -> Any:
-    import open_clip
+def load_modules(
+    model_dir: Path, spec: ModelSpec, preprocessing: Preprocessing, device: str = "cpu"
+) -> dict[str, nn.Module]:
+    """Modality → module with the archive's weights at the archive's precision."""
+    model = load_model(model_dir, spec.kind)
+    modules = build_modules(model, spec.kind, preprocessing)
+    scales = _read_scales(model_dir) if spec.precision == "int8-static" else {}
+    return {part: apply(module, spec.precision, scales.get(part), device) for part, module in modules.items()}
 
-    if not (model_dir / CONFIG_FILE).is_file():
-        raise BadModel(f"{CONFIG_FILE} is missing; rebuild with `clipserve archive build`")
-    logging.disable(logging.WARNING)  # open_clip warns that the weights are random: they are loaded next
+
+def build_modules(model: Any, kind: str, preprocessing: Preprocessing) -> dict[str, nn.Module]:
+    """Modality → float32 module around the weights of open_clip's `model`."""
+    modules: dict[str, nn.Module] = {}
+    if kind != "image":
+        modules["text"] = text_module(model).eval()
+    if kind != "text":
+        modules["image"] = image_module(model, preprocessing.mean, preprocessing.std).eval()
+    return modules
+
+
+def facts(module: nn.Module) -> TowerFacts:
+    """What must be known of a module when only its compiled form is there."""
+    if isinstance(module, CausalTextTower):
+        return TowerFacts(type(module).__name__, cuts=True, eos_id=module.end.eos_id)
+    return TowerFacts(type(module).__name__)
+
+
+def compile_tower(module: nn.Module, modality: str, context_length: int, size: tuple[int, int], path: Path) -> None:
+    """Write an AOTInductor package of `module` to `path`. Raises BadModel."""
+    device = next(module.parameters()).device
+    if modality == "image":
+        compile_package(module, torch.zeros(2, 3, *size, dtype=torch.uint8, device=device), path)
+    else:
+        example = torch.ones(2, context_length, dtype=torch.int64, device=device)
+        compile_package(module, example, path, context_length if facts(module).cuts else None)
+
+
+def _run(module: nn.Module, modality: str, spec: ModelSpec, preprocessing: Preprocessing, compiled: bool) -> Forward:
+    if not compiled:
+        return module
+    log.warning("compiling at start, which takes a minute or so", extra={"tower": type(module).__name__})
+    with tempfile.TemporaryDirectory(prefix="clipserve-compile-") as temporary:
+        path = Path(temporary) / f"{modality}.pt2"
+        try:
+            compile_tower(module, modality, spec.context_length, preprocessing.size, path)
+        except BadModel as error:
+            raise BadModel(f"{error.message}; `compile: false` in model.yaml serves it uncompiled") from error
+        return load_package(path)
+
+
+def _can_compile() -> bool:
+    if compiler() is not None:
+        return True
+    log.warning("there is no C++ compiler: the towers run uncompiled, and slower")
+    return False
+
+
+def _read_scales(model_dir: Path) -> Mapping[str, Mapping[str, float]]:
     try:
-        model = open_clip.create_model(
-            f"local-dir:{model_dir}", load_weights=False, pretrained_text=False, pretrained_image=False
-        )
-    except (RuntimeError, ValueError, TypeError, KeyError) as error:
-        raise BadModel(f"open_clip can't build the model in {CONFIG_FILE}: {error}") from error
-    finally:
-        logging.disable(logging.NOTSET)
-    return model.eval().requires_grad_(False)
-
-
-def _load_weights(model: nn.Module, path: Path, kind: str) -> None:
-    try:
-        state = {key: value.float() for key, value in load_file(path).items()}
-    except Exception as error:  # safetensors raises its own untyped errors
-        raise BadModel(f"{path.name} can't be read: {error}") from error
-    problem = model.load_state_dict(state, strict=False)
-    missing = [key for key in problem.missing_keys if belongs(key, kind)]
-    if missing or problem.unexpected_keys:
-        raise BadModel(f"{path.name} does not fit: missing {missing[:3]}, unknown {problem.unexpected_keys[:3]}")
-
-
-def belongs(key: str, kind: str) -> bool:
-    """Whether a weight is needed to serve `kind` ("text", "image", "multimodal"); the captioner's decoder never is."""
-    if key.startswith("text_decoder."):
-        return False
-    shared = key in ("logit_scale", "logit_bias")
-    return shared or kind == "multimodal" or key.startswith("visual.") == (kind == "image")
-
-
-def _drop_text(model: Any) -> None:
-    for name in _text_attributes(model):
-        setattr(model, name, None)
-
-
-def _text_attributes(model: nn.Module) -> Iterable[str]:
-    return [name for name, _ in model.named_children() if name not in ("visual", "text_decoder")]
-
-
-def _size(visual: Any) -> tuple[int, int]:
-    size = visual.image_size
-    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+        scales: Mapping[str, Mapping[str, float]] = json.loads((model_dir / SCALES_FILE).read_text(encoding="utf-8"))
+        return scales
+    except (OSError, ValueError) as error:
+        raise BadModel(f"{SCALES_FILE} can't be read: {error}") from error

@@ -1,4 +1,4 @@
-"""Pre-norm transformer blocks with the weights of open_clip's, one matrix product for q, k and v, and SDPA.
+"""Pre-norm transformer blocks with the weights of open_clip's and one matrix product for q, k and v.
 
 Only one row of the last block's output is ever used (the class token, the end of text), so `LastBlock` computes only
 that row: the same mathematics, five sixths of a block saved.
@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+SHORT = 128  # tokens up to which two small products beat the fused kernel on a CPU: it pays by tiles
 
 
 def is_plain(transformer: Any) -> bool:
@@ -37,7 +39,9 @@ def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 
 class _Shared(nn.Module):
-    """What both blocks have: everything but how they make q, k and v."""
+    """What both blocks have: everything but how they make q, k and v. `attention`: the type to attend in."""
+
+    attention: torch.dtype | None = None
 
     def __init__(self, block: Any) -> None:
         super().__init__()
@@ -45,6 +49,11 @@ class _Shared(nn.Module):
         self.ln_1, self.ln_2, self.ls_1, self.ls_2 = block.ln_1, block.ln_2, block.ls_1, block.ls_2
         self.out = linear(block.attn.out_proj.weight, block.attn.out_proj.bias)
         self.fc, self.act, self.proj = block.mlp.c_fc, block.mlp.gelu, block.mlp.c_proj
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None) -> Tensor:
+        """q (B, L, W), k and v (B, M, W) → (B, L, W); `seen`, (L, M) or broadcastable, is true where q sees k."""
+        split_q, split_k, split_v = (_split(each.to(self.attention or q.dtype), self.heads) for each in (q, k, v))
+        return _join(attend(split_q, split_k, split_v, seen)).to(q.dtype)
 
     def _feed(self, x: Tensor) -> Tensor:
         fed: Tensor = x + self.ls_2(self.proj(self.act(self.fc(self.ln_2(x)))))
@@ -59,10 +68,9 @@ class Block(_Shared):
         self.qkv = linear(block.attn.in_proj_weight, block.attn.in_proj_bias)
 
     def forward(self, x: Tensor, causal: bool) -> Tensor:
-        q, k, v = (_split(part, self.heads) for part in self.qkv(self.ln_1(x)).chunk(3, dim=-1))
-        attended = functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
-        x = x + self.ls_1(self.out(_join(attended)))
-        return self._feed(x)
+        q, k, v = self.qkv(self.ln_1(x)).chunk(3, dim=-1)
+        attended = self._attend(q, k, v, _lower(x) if causal else None)
+        return self._feed(x + self.ls_1(self.out(attended)))
 
 
 class LastBlock(_Shared):
@@ -77,17 +85,33 @@ class LastBlock(_Shared):
     def forward(self, x: Tensor, rows: Tensor | None) -> Tensor:
         """`rows` (B,) int64: the row of each sequence, seeing itself and what is before it; None: row 0, seeing all."""
         normed = self.ln_1(x)
-        mask = None
+        seen = None
         if rows is None:
             row, own = x[:, :1], normed[:, :1]
         else:
             batch = torch.arange(x.shape[0], device=x.device)
             row, own = x[batch, rows][:, None], normed[batch, rows][:, None]
-            mask = (torch.arange(x.shape[1], device=x.device) <= rows[:, None])[:, None, None]
-        k, v = (_split(part, self.heads) for part in self.kv(normed).chunk(2, dim=-1))
-        attended = functional.scaled_dot_product_attention(_split(self.q(own), self.heads), k, v, attn_mask=mask)
-        row = row + self.ls_1(self.out(_join(attended)))
+            seen = (torch.arange(x.shape[1], device=x.device) <= rows[:, None])[:, None, None]
+        k, v = self.kv(normed).chunk(2, dim=-1)
+        row = row + self.ls_1(self.out(self._attend(self.q(own), k, v, seen)))
         return self._feed(row)[:, 0]
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None) -> Tensor:
+    """(B, heads, L, D), twice (B, heads, M, D) → (B, heads, L, D); softmax(q·kᵀ / √D)·v where `seen`."""
+    if q.device.type != "cpu" or k.shape[2] > SHORT:
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    if seen is not None:
+        scores = scores.masked_fill(~seen, float("-inf"))
+    return scores.softmax(dim=-1) @ v
+
+
+def _lower(x: Tensor) -> Tensor:
+    """(B, L, W) → (L, L): true on and below the diagonal. From `arange`: a stored mask would fix the length."""
+    places = torch.arange(x.shape[1], device=x.device)
+    lower: Tensor = places <= places[:, None]
+    return lower
 
 
 def _split(x: Tensor, heads: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,13 +19,15 @@ def is_supported(visual: Any) -> bool:
 
 
 class VisionTower(nn.Module):
-    """(B, 3, H, W) normalised pixels → (B, D); source: open_clip.transformer.VisionTransformer."""
+    """(B, 3, H, W) uint8 pixels → (B, D); source: open_clip.transformer.VisionTransformer.
 
-    def __init__(self, visual: Any) -> None:
+    The normalisation is folded into the patch embedding, where 8-bit pixels are exact in bfloat16 too.
+    """
+
+    def __init__(self, visual: Any, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.patch_size: tuple[int, int] = visual.patch_size
-        self.image_size: tuple[int, int] = visual.image_size
-        self.patches = linear(visual.conv1.weight.flatten(1), None)
+        self.patches = _folded(visual.conv1.weight, torch.tensor(mean), torch.tensor(std))
         self.class_embedding, self.positional_embedding = visual.class_embedding, visual.positional_embedding
         self.ln_pre, self.ln_post, self.proj = visual.ln_pre, visual.ln_post, visual.proj
         *first, last = visual.transformer.resblocks
@@ -34,7 +37,7 @@ class VisionTower(nn.Module):
         self.pool = None if only_class_token else _Pool(visual)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        x = self.patches(_unfold(pixels, *self.patch_size))
+        x = self.patches(_unfold(pixels, *self.patch_size).to(self.patches.weight.dtype)).to(self.proj.dtype)
         x = torch.cat([self.class_embedding.expand(x.shape[0], 1, -1), x], dim=1) + self.positional_embedding
         x = self.ln_pre(x)
         for block in self.blocks:
@@ -60,6 +63,13 @@ class _Pool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         pooled: Tensor = self.visual._pool(x)[0]
         return pooled
+
+
+def _folded(weight: Tensor, mean: Tensor, std: Tensor) -> nn.Linear:
+    """The patch embedding's (W, 3, h, w) weights for pixels from 0 to 255 instead of (pixel / 255 - mean) / std."""
+    exact = weight.detach().double() / std.double().view(1, 3, 1, 1)
+    shift = -(exact * mean.double().view(1, 3, 1, 1)).flatten(1).sum(dim=1)
+    return linear((exact / 255).flatten(1).float(), shift.float())
 
 
 def _unfold(pixels: Tensor, height: int, width: int) -> Tensor:

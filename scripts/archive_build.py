@@ -12,8 +12,9 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -30,10 +31,13 @@ from clip_core.model_spec import (
 )
 from scripts.model_source import LoadedSource, ModelSource, load
 
+if TYPE_CHECKING:  # torch is slow to import, and most of what is here does without
+    from scripts.tower_build import BuiltTowers, Judged
+
+Report = Callable[[str], None]
 ROOT = Path(__file__).resolve().parent.parent
 ARCHIVE_DIR = ROOT / "archive"
 MODEL_STORE = ROOT / "model_store"
-Report = Callable[[str], None]
 
 
 def models() -> list[str]:
@@ -47,35 +51,73 @@ def build(
     checkpoint: Path | None = None,
     model_store: Path = MODEL_STORE,
     prefix: str = "clip",
+    precision: str | None = None,
+    compile: bool | None = None,
+    gate_images: Path | None = None,
     force: bool = False,
     report: Report = lambda _: None,
+    show: Callable[[list[Judged], str], None] = lambda *_: None,
 ) -> list[Path]:
-    """Build the three archives of `archive/<name>`; those that are whole and up to date stay. Raises BadModel."""
-    directory, source = _source(name, checkpoint)
+    """Build the three archives of `archive/<name>`; those that are whole and up to date stay. Raises BadModel.
+
+    `precision` and `compile` override the model's own; `gate_images` are judged with instead of rendered scenes;
+    `show` is given what `auto` compared and chose.
+    """
+    directory, source = _source(name, checkpoint, precision, compile)
     key = build_key(directory, source)
-    stale = KINDS if force else stale_archives(name, checkpoint, model_store, prefix)
+    stale = KINDS if force else _stale(key, model_store, prefix)
     if stale:
         report(f"loading the weights of {name}")
         loaded = load(source)
-        for kind in stale:
-            report(f"packing {prefix}_{kind}.mar")
-            _build_one(kind, f"{prefix}_{kind}", source, loaded, directory, key, model_store)
+        model_store.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".compiling-", dir=model_store) as temporary:
+            towers = _towers(source, loaded, gate_images, Path(temporary), report, show)
+            for kind in stale:
+                report(f"packing {prefix}_{kind}.mar")
+                _build_one(kind, f"{prefix}_{kind}", source, loaded, towers, directory, key, model_store)
     return [model_store / f"{prefix}_{kind}.mar" for kind in KINDS]
+
+
+def _towers(
+    source: ModelSource,
+    loaded: LoadedSource,
+    gate_images: Path | None,
+    work: Path,
+    report: Report,
+    show: Callable[[list[Judged], str], None],
+) -> BuiltTowers:
+    """Both towers at the precision asked for, compiled if the model says so."""
+    from scripts.gate_set import GateSet
+    from scripts.precision_choice import choose
+    from scripts.tower_build import build_towers
+
+    directory = work if source.compile else None
+    gate = GateSet.from_directory(gate_images) if gate_images else GateSet.rendered()
+    if source.precision != "auto":
+        return build_towers(loaded, source.precision, gate, directory, report)
+    towers, judged = choose(source, loaded, gate, directory, report)
+    show(judged, towers.precision)
+    return towers
 
 
 def stale_archives(
     name: str, checkpoint: Path | None = None, model_store: Path = MODEL_STORE, prefix: str = "clip"
 ) -> tuple[str, ...]:
     """The kinds whose .mar is missing, damaged, or made of anything but what is here now. Raises BadModel."""
-    key = build_key(*_source(name, checkpoint))
+    return _stale(build_key(*_source(name, checkpoint)), model_store, prefix)
+
+
+def _stale(key: str, model_store: Path, prefix: str) -> tuple[str, ...]:
     return tuple(kind for kind in KINDS if built_with(model_store / f"{prefix}_{kind}.mar") != key)
 
 
-def _source(name: str, checkpoint: Path | None) -> tuple[Path, ModelSource]:
+def _source(
+    name: str, checkpoint: Path | None, precision: str | None = None, compile: bool | None = None
+) -> tuple[Path, ModelSource]:
     directory = ARCHIVE_DIR / name
     if not directory.is_dir():
         raise BadModel(f"archive/{name} does not exist; the models are {', '.join(models())}")
-    return directory, ModelSource.read(directory, checkpoint)
+    return directory, ModelSource.read(directory, checkpoint, precision, compile)
 
 
 def build_key(directory: Path, source: ModelSource) -> str:
@@ -114,13 +156,19 @@ def read_spec(mar: Path) -> ModelSpec | None:
 
 
 def _build_one(
-    kind: str, endpoint: str, source: ModelSource, loaded: LoadedSource, directory: Path, key: str, model_store: Path
+    kind: str,
+    endpoint: str,
+    source: ModelSource,
+    loaded: LoadedSource,
+    towers: BuiltTowers,
+    directory: Path,
+    key: str,
+    model_store: Path,
 ) -> None:
-    model_store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".building-", dir=model_store) as temporary:
         work = Path(temporary)
         stage = work / "stage"
-        _stage(stage, kind, source, loaded, key)
+        _stage(stage, kind, source, loaded, towers, key)
         (work / "model-config.yaml").write_text(yaml.safe_dump(endpoint_config(kind, directory), sort_keys=False))
         _archive(work, stage, kind, endpoint)
         os.replace(work / f"{endpoint}.mar", model_store / f"{endpoint}.mar")
@@ -135,9 +183,10 @@ def endpoint_config(kind: str, directory: Path) -> dict[str, Any]:
     return merged
 
 
-def _stage(stage: Path, kind: str, source: ModelSource, loaded: LoadedSource, key: str) -> None:
+def _stage(stage: Path, kind: str, source: ModelSource, loaded: LoadedSource, towers: BuiltTowers, key: str) -> None:
     """Everything that the worker needs, laid out as it will find it."""
     from clip_core.tokens import Tokenizer
+    from clip_core.towers import modalities
 
     (stage / "clip_core").mkdir(parents=True)
     for path in _code_files():
@@ -150,14 +199,16 @@ def _stage(stage: Path, kind: str, source: ModelSource, loaded: LoadedSource, ke
     weights = _save_weights(loaded.model, stage / WEIGHTS_FILE, kind)
     dim = _write_canaries(stage / CANARIES_FILE, kind, source, loaded, tokenizer)
     identity = fingerprint(weights=weights, tokenizer=tokenizer.digest(), config=loaded.config)
-    ModelSpec(source.name, kind, dim, context_length, identity, source.precision, source.cosine_floor, key).write(stage)
+    towers.stage(stage, modalities(kind))
+    spec = ModelSpec(source.name, kind, dim, context_length, identity, towers.precision, source.compile)
+    replace(spec, cosine_floor=source.cosine_floor, build_key=key).write(stage)
 
 
 def _save_weights(model: Any, path: Path, kind: str) -> str:
     """Write the weights that `kind` needs; return the digest of all of them, whatever the kind."""
     from safetensors.torch import save_file
 
-    from clip_core.towers import belongs
+    from clip_core.open_clip_model import belongs
 
     state = {name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()}
     save_file({name: tensor for name, tensor in state.items() if belongs(name, kind)}, path)
@@ -172,8 +223,8 @@ def _write_canaries(path: Path, kind: str, source: ModelSource, loaded: LoadedSo
     import torch
 
     from clip_core import canaries
+    from clip_core.preprocessing import Preprocessing
     from clip_core.requests import Item, Part
-    from clip_core.towers import reference_transform
     from scripts.canary_images import canary_images
 
     items, rows = [], []
@@ -183,7 +234,7 @@ def _write_canaries(path: Path, kind: str, source: ModelSource, loaded: LoadedSo
             rows.append(loaded.model.encode_text(tokenizer.reference(list(source.canary_texts)), normalize=True))
         if kind != "text":
             images = canary_images()
-            transform = reference_transform(loaded.model)
+            transform = Preprocessing.of_model(loaded.model).float32
             items += [Item((Part("image", data),)) for data, _ in images]
             rows.append(loaded.model.encode_image(torch.stack([transform(i) for _, i in images]), normalize=True))
     vectors = torch.cat(rows).float().numpy()

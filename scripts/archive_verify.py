@@ -30,7 +30,8 @@ try:
 except ClipServeError as error:
     sys.exit(error.message)
 spec = encoders.spec
-towers = {name: tower.name for name, tower in (("text", encoders.text), ("image", encoders.image)) if tower}
+towers = {name: f"{tower.name} ({'compiled' if tower.compiled else 'not compiled'})"
+          for name, tower in (("text", encoders.text), ("image", encoders.image)) if tower}
 print(json.dumps({"name": spec.name, "kind": spec.kind, "dim": spec.dim, "fingerprint": spec.fingerprint,
                   "precision": spec.precision, "floor": spec.cosine_floor, "towers": towers, "cosines": cosines}))
 """

@@ -41,13 +41,30 @@ def archive_build(
         str, typer.Option(help="Endpoints are named PREFIX_text, PREFIX_image, PREFIX_multimodal.")
     ] = "clip",
     model_store: Annotated[Path | None, typer.Option(help="Where the .mar files go (default: model_store/).")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="fp32, bf16, int8, int8-static, or auto: measure them here, take the fastest that passes."),
+    ] = None,
+    compile: Annotated[
+        bool | None,
+        typer.Option("--compile/--no-compile", help="Compile the towers now (default: as model.yaml says)."),
+    ] = None,
+    gate_images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Pictures with captions (a.jpg, a.txt) to judge precisions with.", file_okay=False, exists=True
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option(help="Build again even when nothing has changed.")] = False,
 ) -> None:
     """Pack a model into three archives: text, image and multimodal.
 
     Example: clipserve archive build demo
+
+    Example: clipserve archive build vit-b-32 --precision auto
     """
     from scripts.archive_build import MODEL_STORE, build
+    from scripts.precision_choice import show
 
     console = Console()
     paths = build(
@@ -55,8 +72,12 @@ def archive_build(
         checkpoint=checkpoint,
         prefix=prefix,
         model_store=model_store or MODEL_STORE,
+        precision=precision,
+        compile=compile,
+        gate_images=gate_images,
         force=force,
         report=console.print,
+        show=lambda judged, chosen: show(judged, chosen, console),
     )
     for path in paths:
         console.print(f"{path.name}  {path.stat().st_size / 1e6:.1f} MB", highlight=False)

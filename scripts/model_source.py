@@ -26,18 +26,32 @@ class ModelSource:
     architecture: str | None = _key("open_clip architecture, such as ViT-B-32")
     pretrained: str | None = _key("open_clip pretrained tag; needs `architecture` and a network")
     checkpoint: str | None = _key("directory in the hub's layout (open_clip_config.json and weights), instead of a tag")
-    precision: str = _key("numbers that the towers compute in: fp32 or bf16", "fp32")
+    precision: str = _key(
+        "what the towers compute in: fp32, bf16, fp16, int8, int8-static, fp8, or auto: the fastest here that passes",
+        "fp32",
+    )
+    compile: bool = _key("compile the towers when the archive is built", True)
     cosine_floor: float = _key("least cosine of a canary to open_clip in fp32; below it a worker stays down", 0.999)
+    recall_loss_limit: float = _key("recall@10 that `precision: auto` may lose against fp32", 0.01)
     canary_texts: tuple[str, ...] = _key("texts that every worker checks itself with", ("a photo of a dog",))
 
     @classmethod
-    def read(cls, directory: Path, checkpoint: Path | None = None) -> ModelSource:
-        """`checkpoint` replaces the file's own source of weights. Raises BadModel that names the key."""
+    def read(
+        cls,
+        directory: Path,
+        checkpoint: Path | None = None,
+        precision: str | None = None,
+        compile: bool | None = None,
+    ) -> ModelSource:
+        """What is given beside `directory` replaces the file's own. Raises BadModel that names the key."""
         path = directory / "model.yaml"
         try:
             body = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:
             raise BadModel(f"{path} can't be read: {error}") from error
+        given = {"precision": precision, "compile": compile}
+        if isinstance(body, Mapping):
+            body = {**body, **{key: value for key, value in given.items() if value is not None}}
         return cls._parse(body, path, checkpoint)
 
     @classmethod
@@ -47,8 +61,8 @@ class ModelSource:
             raise BadModel(f"{path}: an object with `name` and no keys but {', '.join(known)}")
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in body.items()}
         source = cls(**values)
-        if source.precision not in PRECISIONS:
-            raise BadModel(f"{path}: precision is one of {', '.join(PRECISIONS)}")
+        if source.precision not in (*PRECISIONS, "auto"):
+            raise BadModel(f"{path}: precision is one of {', '.join(PRECISIONS)}, auto")
         where = checkpoint or (path.parent / source.checkpoint if source.checkpoint else None)
         if where is None and not (source.architecture and source.pretrained):
             raise BadModel(f"{path}: give `checkpoint`, or `architecture` and `pretrained`")

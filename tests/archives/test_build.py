@@ -137,7 +137,7 @@ def test_a_checkpoint_that_is_none(tmp_path: Path) -> None:
 def test_bf16_passes_its_floor(tmp_path: Path, checkpoint: Path) -> None:
     directory = tmp_path / "model"
     directory.mkdir()
-    spec = {"name": "half", "checkpoint": str(checkpoint), "precision": "bf16", "cosine_floor": 0.999}
+    spec = {"name": "half", "checkpoint": str(checkpoint), "precision": "bf16", "compile": False, "cosine_floor": 0.999}
     (directory / "model.yaml").write_text(json.dumps(spec))
     archives = build(str(directory), model_store=tmp_path / "store")
     for mar in archives:
@@ -176,7 +176,8 @@ FAMILIES = {
 @pytest.mark.parametrize("family", FAMILIES)
 def test_other_families_build_and_verify(tmp_path: Path, family: str) -> None:
     checkpoint = write_checkpoint(tmp_path / "checkpoint", FAMILIES[family])
-    for mar in build("vit-b-32", checkpoint=checkpoint, model_store=tmp_path / "store")[2:]:
+    store = tmp_path / "store"
+    for mar in build("vit-b-32", checkpoint=checkpoint, model_store=store, precision="fp32", compile=False)[2:]:
         seen = verify(mar)
         assert seen.name == "vit-b-32"
         assert min(seen.cosines) > 0.9999

@@ -136,7 +136,9 @@ def test_canaries_pass(model_dirs: dict[str, Path], kind: str) -> None:
 def test_a_changed_tower_fails_its_canaries(model_dirs: dict[str, Path]) -> None:
     encoders = Encoders.load(model_dirs["text"], EndpointConfig())
     assert encoders.text is not None
-    encoders.text.module.ln_final.weight.data[:16] *= -1
+    module = encoders.text.run
+    assert isinstance(module, torch.nn.Module)
+    module.ln_final.weight.data[:16] *= -1
     with pytest.raises(BadModel, match="cosine"):
         check(encoders, model_dirs["text"])
 

@@ -11,7 +11,9 @@ import torch
 from PIL import Image
 
 from clip_core.causal_text import BUCKETS, bucket
-from clip_core.towers import image_module, reference_transform, text_module
+from clip_core.modules import image_module, text_module
+from clip_core.preprocessing import Preprocessing
+from clip_core.towers import TextTower, facts
 from tests.checkpoints import VIT, write_checkpoint
 
 VISION, TEXT = VIT["vision_cfg"], VIT["text_cfg"]
@@ -101,11 +103,11 @@ def texts() -> list[str]:
 @torch.inference_mode()
 def test_pictures(built: tuple[str, Any, Path]) -> None:
     name, reference, directory = built
-    transform = reference_transform(reference)
-    pixels = torch.stack([transform(picture) for picture in pictures()])
-    module = image_module(fresh(directory)).eval()
+    ours = Preprocessing.of_model(reference)
+    pixels = torch.stack([ours.uint8(picture) for picture in pictures()])
+    module = image_module(fresh(directory), ours.mean, ours.std).eval()
     assert type(module).__name__ == FAMILIES[name][1]
-    assert difference(module(pixels), reference.encode_image(pixels)) < 1e-5
+    assert difference(module(pixels), reference.encode_image(ours.normalize(pixels))) < 1e-5
 
 
 @torch.inference_mode()
@@ -146,12 +148,11 @@ def test_a_text_does_not_depend_on_its_neighbours(plain: tuple[Any, Any]) -> Non
 
 @torch.inference_mode()
 def test_only_the_batchs_longest_text_is_paid_for(plain: tuple[Any, Any]) -> None:
-    ours, seen = plain[1], []
-    hook = ours.token_embedding.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[1]))
+    seen: list[int] = []
     tokenizer = open_clip.get_tokenizer("ViT-B-32")
+    tower = TextTower(lambda ids: (seen.append(ids.shape[1]), plain[1](ids))[1], facts(plain[1]), compiled=False)
     for text in ("a dog", "word " * 20, "word " * 300):
-        ours(tokenizer([text, "a"]))
-    hook.remove()
+        tower.forward(tokenizer([text, "a"]))
     assert seen == [8, 24, 77]
 
 

@@ -48,7 +48,7 @@ def test_pixels_equal_the_references_to_the_bit(mode: str, interpolation: str, s
     reference = image_transform_v2(
         PreprocessCfg(size=size, resize_mode=mode, interpolation=interpolation), is_train=False
     )
-    ours = Preprocessing.of(reference)
+    ours = Preprocessing.of(reference, size)
     for picture in map(noise, *zip(*SIZES, strict=True)):
         pixels = ours.uint8(picture)
         assert (pixels.dtype, pixels.is_contiguous()) == (torch.uint8, True)
@@ -57,7 +57,7 @@ def test_pixels_equal_the_references_to_the_bit(mode: str, interpolation: str, s
 
 
 def test_a_batch_is_normalised_as_each_alone() -> None:
-    ours = Preprocessing.of(image_transform_v2(PreprocessCfg(size=32), is_train=False))
+    ours = Preprocessing.of(image_transform_v2(PreprocessCfg(size=32), is_train=False), 32)
     pictures = [noise(40 + i, 50) for i in range(4)]
     together = ours.normalize(torch.stack([ours.uint8(picture) for picture in pictures]))
     assert torch.equal(together, torch.stack([ours.float32(picture) for picture in pictures]))
@@ -65,13 +65,13 @@ def test_a_batch_is_normalised_as_each_alone() -> None:
 
 def test_mean_and_std_are_the_models() -> None:
     config = PreprocessCfg(size=32, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
-    ours = Preprocessing.of(image_transform_v2(config, is_train=False))
+    ours = Preprocessing.of(image_transform_v2(config, is_train=False), 32)
     assert np.allclose((*ours.mean, *ours.std), (0.1, 0.2, 0.3, 0.4, 0.5, 0.6))
 
 
 def test_a_transform_of_another_form_is_refused() -> None:
     with pytest.raises(BadModel, match="ToTensor"):
-        Preprocessing.of(image_transform_v2(PreprocessCfg(size=32), is_train=False).transforms[:-1])
+        Preprocessing.of(image_transform_v2(PreprocessCfg(size=32), is_train=False).transforms[:-1], 32)
 
 
 # Decoding on threads

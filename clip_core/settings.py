@@ -22,6 +22,12 @@ class HandlerSettings:
     index_url: str = _setting("http://127.0.0.1:8090", "where the handlers find the index service")
     index_timeout_s: float = _setting(5.0, "seconds a handler waits for the index service")
     cache: bool = _setting(True, "false turns every worker's embedding cache off, whatever its YAML says")
+    cache_redis_url: str = _setting("", "a Redis that all workers share as second level of their caches; empty: none")
+    cache_redis_timeout_s: float = _setting(
+        0.05, "seconds a batch waits for that Redis; after a failure it is left out"
+    )
+    cache_redis_ttl_s: float = _setting(86400.0, "seconds that Redis keeps a vector")
+    admin_token: str = _setting("", "token of requests that clear a worker's cache; empty: there are none")
     metrics_interval_s: float = _setting(1.0, "seconds between two reports of a worker's counters to TorchServe")
     log_json: bool = _setting(False, "one JSON object a log line")
     log_level: str = _setting("INFO", "least level logged: DEBUG, INFO, WARNING, ERROR")

@@ -11,7 +11,9 @@ def test_the_environment_is_typed() -> None:
         "CLIPSERVE_HANDLER_INDEX_TIMEOUT_S": "2.5",
         "CLIPSERVE_HANDLER_LOG_JSON": "true",
     }
-    assert HandlerSettings.from_env(environ) == HandlerSettings("http://index:1", 2.5, True, True, "INFO")
+    assert HandlerSettings.from_env(environ) == HandlerSettings(
+        index_url="http://index:1", index_timeout_s=2.5, log_json=True
+    )
     assert HandlerSettings.from_env({}) == HandlerSettings()
 
 

@@ -37,7 +37,7 @@ def test_an_endpoints_keys_are_typed() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "takes"),
     [
-        ("threads", 0, "a whole number of at least 1"),
+        ("threads", -1, "a whole number of at least 0"),
         ("max_batch", True, "a whole number of at least 1"),
         ("max_inputs", 1.5, "a whole number of at least 1"),
         ("cache_bytes", -1, "a whole number of at least 0"),

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from clip_core.answers import Answer, failure
-from clip_core.embedding_cache import CacheStats, EmbeddingCache
+from clip_core.embedding_cache import CacheStats
 from clip_core.errors import ClipServeError, InferenceFailed
 from clip_core.logs import configure_logging
 from clip_core.metrics import Metrics, count_cache, count_passes, declared
-from clip_core.requests import Accepts, Request, parse_row
+from clip_core.requests import Accepts, AdminRequest, Request, parse_row
 from clip_core.settings import EndpointConfig, HandlerSettings
 
 log = logging.getLogger("clipserve.handler")
@@ -30,7 +30,8 @@ class BatchHandler:
 
     def initialize(self, context: Any) -> None:
         """Load, warm up, and run the canaries through the path that will serve. Raises BadModel: not ready."""
-        from clip_core import canaries
+        from clip_core import canaries, shared_cache
+        from clip_core.admin import Admin
         from clip_core.batch import answer
         from clip_core.encoders import Encoders
         from clip_core.index_client import IndexClient
@@ -49,10 +50,11 @@ class BatchHandler:
         towers = Encoders.load(model_dir, config)
         towers.warm_up()
         cosines = canaries.check(towers, model_dir)
-        self.encoders = towers.with_cache(EmbeddingCache.from_config(config)) if settings.cache else towers
+        self.encoders = towers.with_cache(shared_cache.from_settings(settings, config, towers.spec.dim))
         self.index = IndexClient(settings.index_url, settings.index_timeout_s)
         self._answer = answer
         self.worker = worker_name(sys.argv)
+        self.admin = Admin(settings.admin_token, self.encoders, self.accepts, self.worker)
         self.metrics = Metrics(declared(context), (context.model_name,), settings.metrics_interval_s)
         self.metrics.start()
         log.info("ready", extra={"fingerprint": self.encoders.spec.fingerprint, "canary_cosine": min(cosines)})
@@ -60,18 +62,23 @@ class BatchHandler:
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """One answer for each row; never raises, because that would fail the whole batch with 503."""
         started, before = time.perf_counter(), self.encoders.cache.stats
-        requests = [self._parse(row, index, context) for index, row in enumerate(data)]
-        try:
-            answers = self._answer(requests, self.encoders, self.index, self.metrics.observe)
-        except Exception:
-            log.exception("batch failed, trying one by one", extra={"request_ids": _request_ids(requests)})
-            answers = [self._answer_alone(request) for request in requests]
+        parsed = [self._parse(row, index, context) for index, row in enumerate(data)]
+        requests = [each for each in parsed if not isinstance(each, Answer)]
+        computed = iter(self._answers(requests))
+        answers = [each if isinstance(each, Answer) else next(computed) for each in parsed]
         for index, answer in enumerate(answers):
             _report(context, index, answer)
         after = self.encoders.cache.stats
         self._count(requests, answers, before, after)
         _log_batch(requests, answers, started, _cache_fields(before, after))
         return [answer.body for answer in answers]
+
+    def _answers(self, requests: Sequence[Request | ClipServeError]) -> list[Answer]:
+        try:
+            return self._answer(requests, self.encoders, self.index, self.metrics.observe)
+        except Exception:
+            log.exception("batch failed, trying one by one", extra={"request_ids": _request_ids(requests)})
+            return [self._answer_alone(request) for request in requests]
 
     def _count(
         self,
@@ -95,10 +102,14 @@ class BatchHandler:
             log.exception("request failed", extra={"request_ids": _request_ids([request])})
             return failure(InferenceFailed("the model failed on this request; see the worker's log"))
 
-    def _parse(self, row: Mapping[str, Any], index: int, context: Any) -> Request | ClipServeError:
+    def _parse(self, row: Mapping[str, Any], index: int, context: Any) -> Request | ClipServeError | Answer:
+        """What an admin request asks for is done at once, before its batch."""
         try:
             content_type = context.get_request_header(index, "Content-Type")
-            return parse_row(row, content_type, self.accepts, context.get_request_header(index, "X-Request-Id"))
+            request = parse_row(row, content_type, self.accepts, context.get_request_header(index, "X-Request-Id"))
+            if isinstance(request, AdminRequest):
+                return self.admin.answer(request, context.get_request_header(index, "Authorization"))
+            return request
         except ClipServeError as error:
             return error
         except Exception:
@@ -134,6 +145,7 @@ def _cache_fields(before: CacheStats, after: CacheStats) -> dict[str, int]:
     return {
         "cache_hits": after.hits - before.hits,
         "cache_misses": after.misses - before.misses,
+        "cache_shared_hits": after.shared_hits - before.shared_hits,
         "cache_evictions": after.evictions - before.evictions,
         "cache_bytes": after.bytes,
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,6 +36,8 @@ class CacheStats:
     expired: int = 0
     entries: int = 0
     bytes: int = 0
+    shared_hits: int = 0  # of the misses here, those that a second level had
+    shared_errors: int = 0
 
 
 class _Entry(NamedTuple):
@@ -50,14 +52,17 @@ def _size(entry: _Entry) -> int:
 _POLICIES: dict[str, type[Cache[bytes, _Entry]]] = {"lru": LRUCache, "lfu": LFUCache}
 
 
-def content_key(part: Part, spec: ModelSpec) -> bytes:
+def content_key(part: Part, spec: ModelSpec, variant: str = "") -> bytes:
     """32 bytes that name a part's vector: kind and content as given, weights and preprocessing, precision, cut.
+
+    A changed model has another fingerprint, so its vectors never meet those of the last; `variant` names what else of
+    an endpoint changes them.
 
     The fields are length-prefixed, so that no two lists of them share a digest. A part's weight and its request's
     `truncate` change no vector, so they are left out.
     """
     content = part.value.encode("utf-8", "surrogatepass") if isinstance(part.value, str) else bytes(part.value)
-    model = (spec.fingerprint, spec.precision, str(spec.context_length), part.kind)
+    model = (spec.fingerprint, spec.precision, str(spec.context_length), part.kind, variant)
     hasher = hashlib.blake2b(digest_size=32)
     for field in (*(text.encode() for text in model), content):
         hasher.update(len(field).to_bytes(8, "little"))
@@ -104,6 +109,14 @@ class EmbeddingCache:
         before = len(self._entries)
         self._entries[key] = entry
         self._evictions += before + 1 - len(self._entries)
+
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Encoded]:
+        """What is held of `keys`; each counts as one look-up."""
+        return {key: hit for key in keys if (hit := self.get(key)) is not None}
+
+    def put_many(self, values: Mapping[bytes, Encoded]) -> None:
+        for key, value in values.items():
+            self.put(key, value)
 
     def discard(self, key: bytes) -> bool:
         """Forget one vector; whether it was held."""

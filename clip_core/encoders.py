@@ -106,16 +106,18 @@ class Encoders:
         self, parts: Sequence[Part], compute: Callable[[Sequence[Part]], list[Encoded | ClipServeError]]
     ) -> list[Encoded | ClipServeError]:
         """One result per part, in order: from the cache, or computed once for all equal parts. Errors aren't kept."""
-        keys = [content_key(part, self.spec) for part in parts]
-        results: dict[bytes, Encoded | ClipServeError] = {
-            key: hit for key in keys if (hit := self.cache.get(key)) is not None
-        }
+        keys = [self.key(part) for part in parts]
+        results: dict[bytes, Encoded | ClipServeError] = {**self.cache.get_many(keys)}
         missing = {key: part for key, part in zip(keys, parts, strict=True) if key not in results}
-        for key, result in zip(missing, compute(list(missing.values())), strict=True):
-            results[key] = result
-            if isinstance(result, Encoded):
-                self.cache.put(key, result)
+        computed = dict(zip(missing, compute(list(missing.values())), strict=True))
+        self.cache.put_many({key: result for key, result in computed.items() if isinstance(result, Encoded)})
+        results |= computed
         return [results[key] for key in keys]
+
+    def key(self, part: Part) -> bytes:
+        """Under which the cache keeps a part's vector."""
+        draft = part.kind == "image" and self.config.jpeg_draft
+        return content_key(part, self.spec, "jpeg_draft" if draft else "")
 
     def _texts(self, parts: Sequence[Part], cuts: Sequence[bool]) -> list[Encoded | ClipServeError]:
         """A text that one request cuts and another refuses is computed for the one, and an error for the other."""

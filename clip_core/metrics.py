@@ -89,6 +89,8 @@ def count_cache(metrics: Metrics, before: CacheStats, after: CacheStats, worker:
     """The counts of one batch, and what the worker holds now."""
     metrics.add("clipserve_cache_hits", after.hits - before.hits)
     metrics.add("clipserve_cache_misses", after.misses - before.misses)
+    metrics.add("clipserve_cache_shared_hits", after.shared_hits - before.shared_hits)
+    metrics.add("clipserve_cache_shared_errors", after.shared_errors - before.shared_errors)
     metrics.add("clipserve_cache_evictions", after.evictions - before.evictions)
     metrics.set("clipserve_cache_bytes", after.bytes, worker)
     metrics.set("clipserve_cache_entries", after.entries, worker)

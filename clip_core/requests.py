@@ -48,6 +48,13 @@ class Request:
 
 
 @dataclass(frozen=True)
+class AdminRequest:
+    """The object under `admin`, as it came."""
+
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Accepts:
     """What an endpoint takes: the kinds of part, and the kind that a bare string or raw bytes stand for."""
 
@@ -58,7 +65,7 @@ class Accepts:
 
 def parse_row(
     row: Mapping[str, Any], content_type: str | None, accepts: Accepts, request_id: str | None = None
-) -> Request:
+) -> Request | AdminRequest:
     """One TorchServe batch slot → Request. Raises a ClipServeError when nothing in it can be answered."""
     fields = {str(key): value for key, value in row.items()}
     body = fields.pop("body", fields.pop("data", None))
@@ -69,6 +76,8 @@ def parse_row(
     options = {key: _json_or_text(value) for key, value in fields.items() if key in OPTIONS}
     parsed = _parse_body(body, (content_type or "").partition(";")[0].strip().lower(), accepts)
     if isinstance(parsed, Mapping):
+        if isinstance(parsed.get("admin"), Mapping):
+            return AdminRequest(parsed["admin"])
         if "inputs" in parsed and "input" not in parsed:
             return _parse_v2(parsed, accepts, request_id)
         return _request({**parsed, **options}, accepts, request_id)
@@ -136,7 +145,7 @@ def _request(body: Mapping[str, Any], accepts: Accepts, request_id: str | None) 
     if encoding_format not in ("base64", "float"):
         raise BadInput('`encoding_format` is "base64" or "float"', param="encoding_format")
     return Request(
-        items=_items([inputs] if single else inputs, accepts),
+        items=parse_items([inputs] if single else inputs, accepts),
         single=single,
         encoding_format=encoding_format,
         cut_long_texts=_cut(body.get("truncate", "end")),
@@ -151,7 +160,7 @@ def _cut(value: object) -> bool:
     return value == "end"
 
 
-def _items(inputs: list[Any], accepts: Accepts) -> tuple[Item | ClipServeError, ...]:
+def parse_items(inputs: list[Any], accepts: Accepts) -> tuple[Item | ClipServeError, ...]:
     if not inputs:
         raise BadInput("`input` is an empty list", param="input")
     if len(inputs) > accepts.max_inputs:

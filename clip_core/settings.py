@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 PREFIX = "CLIPSERVE_HANDLER_"
@@ -22,6 +23,12 @@ class HandlerSettings:
     index_url: str = _setting("http://127.0.0.1:8090", "where the handlers find the index service")
     index_timeout_s: float = _setting(5.0, "seconds a handler waits for the index service")
     cache: bool = _setting(True, "false turns every worker's embedding cache off, whatever its YAML says")
+    cache_redis_url: str = _setting("", "a Redis that all workers share as second level of their caches; empty: none")
+    cache_redis_timeout_s: float = _setting(
+        0.05, "seconds a batch waits for that Redis; after a failure it is left out"
+    )
+    cache_redis_ttl_s: float = _setting(86400.0, "seconds that Redis keeps a vector")
+    admin_token: str = _setting("", "token of requests that clear a worker's cache; empty: there are none")
     metrics_interval_s: float = _setting(1.0, "seconds between two reports of a worker's counters to TorchServe")
     log_json: bool = _setting(False, "one JSON object a log line")
     log_level: str = _setting("INFO", "least level logged: DEBUG, INFO, WARNING, ERROR")
@@ -48,7 +55,7 @@ def _convert(name: str, text: str, kind: type) -> Any:
 class EndpointConfig:
     """Our keys in an endpoint's `model-config.yaml`, beside TorchServe's own."""
 
-    threads: int = _setting(1, "torch threads of one worker")
+    threads: int = _setting(1, "torch threads of one worker; 0: the machine's cores divided by `maxWorkers`", least=0)
     max_inputs: int = _setting(256, "inputs that one request may carry")
     max_batch: int = _setting(64, "items in one forward pass; a larger batch is split")
     max_image_pixels: int = _setting(64_000_000, "pixels of an image before it is refused undecoded")
@@ -71,7 +78,24 @@ class EndpointConfig:
     def parse(cls, config: Mapping[str, Any] | None) -> EndpointConfig:
         """Take our keys from TorchServe's YAML. Raises ValueError that names the key."""
         given = config or {}
-        return cls(**{f.name: _checked(f, given[f.name]) for f in fields(cls) if f.name in given})
+        parsed = cls(**{f.name: _checked(f, given[f.name]) for f in fields(cls) if f.name in given})
+        workers = given.get("maxWorkers", 1)
+        return replace(parsed, threads=parsed.threads or share(available_cores(), workers))
+
+
+def share(cores: int, workers: Any) -> int:
+    """The threads of each of `workers` that together use no more than the cores, but one at least."""
+    return max(1, cores // workers) if type(workers) is int and workers > 0 else cores
+
+
+def available_cores(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """The cores that this process may use: its affinity, and no more than its container's quota (cgroup v2)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = cgroup.read_text(encoding="ascii").split()
+        return max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):  # no cgroup v2, or the quota is "max"
+        return cores
 
 
 def _checked(setting: Field[Any], value: Any) -> Any:

@@ -8,7 +8,7 @@ import shlex
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,8 +28,14 @@ class Endpoint:
     wanted: int
 
 
-def properties(settings: UpSettings, model_store: Path, run_dir: Path) -> Path:
-    """config.properties with this run's addresses → a file under `run_dir`."""
+def properties(
+    settings: UpSettings, model_store: Path, run_dir: Path, endpoints: Mapping[str, str] | None = None
+) -> Path:
+    """config.properties with this run's addresses → a file under `run_dir`.
+
+    `endpoints`: name → file or folder in the store; every endpoint's .mar unless given.
+    """
+    load = endpoints or {name: f"{name}.mar" for name in ENDPOINTS}
     merged = read_properties(ROOT / "config.properties") | {
         "inference_address": f"http://127.0.0.1:{settings.inference_port}",
         "management_address": f"http://127.0.0.1:{settings.management_port}",
@@ -38,7 +44,7 @@ def properties(settings: UpSettings, model_store: Path, run_dir: Path) -> Path:
         "grpc_management_port": str(settings.grpc_management_port),
         "metrics_config": str(ROOT / "metrics.yaml"),
         "model_store": str(model_store),
-        "load_models": ",".join(f"{name}.mar" for name in ENDPOINTS),
+        "load_models": ",".join(f"{name}={source}" for name, source in load.items()),
     }
     path = run_dir / "config.properties"
     path.write_text("".join(f"{key}={value}\n" for key, value in merged.items()), encoding="utf-8")
@@ -80,10 +86,10 @@ def environment(settings: UpSettings, run_dir: Path, log_dir: Path) -> Mapping[s
     }
 
 
-def workers(management_url: str) -> list[Endpoint]:
-    """The workers of every endpoint; an empty list while TorchServe does not answer yet."""
+def workers(management_url: str, names: Sequence[str] = ENDPOINTS) -> list[Endpoint]:
+    """The workers of each endpoint; an empty list while TorchServe does not answer yet."""
     try:
-        return [_describe(management_url, name) for name in ENDPOINTS]
+        return [_describe(management_url, name) for name in names]
     except (OSError, urllib.error.URLError, ValueError, KeyError, IndexError):
         return []
 

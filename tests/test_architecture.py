@@ -15,7 +15,7 @@ ALLOWED = {
     "handlers": ("clip_core",),
     "gateway": ("gateway", *SHARED),
     "index_service": ("index_service", *SHARED),
-    "scripts": ("scripts", "clip_core", "gateway", "index_service"),
+    "scripts": ("scripts", "benchmarks", "clip_core", "gateway", "index_service"),
     "benchmarks": ("benchmarks", "scripts", "clip_core", "gateway", "index_service"),
 }
 HEAVY = ("torch", "torchvision", "open_clip", "transformers")

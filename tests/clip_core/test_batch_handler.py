@@ -80,7 +80,7 @@ def test_a_crash_in_one_request_is_not_its_neighbours(
     assert context.statuses == {1: 424}
 
 
-@pytest.mark.parametrize("config", [{"threads": 0}, {"max_inputs": "many"}, {"max_batch": True}])
+@pytest.mark.parametrize("config", [{"threads": -1}, {"max_inputs": "many"}, {"max_batch": True}])
 def test_a_bad_setting_is_named(model_dirs: dict[str, Path], config: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(config))):
         TextHandler().initialize(FakeContext(model_dirs["text"], [], config))

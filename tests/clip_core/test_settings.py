@@ -11,7 +11,9 @@ def test_the_environment_is_typed() -> None:
         "CLIPSERVE_HANDLER_INDEX_TIMEOUT_S": "2.5",
         "CLIPSERVE_HANDLER_LOG_JSON": "true",
     }
-    assert HandlerSettings.from_env(environ) == HandlerSettings("http://index:1", 2.5, True, True, "INFO")
+    assert HandlerSettings.from_env(environ) == HandlerSettings(
+        index_url="http://index:1", index_timeout_s=2.5, log_json=True
+    )
     assert HandlerSettings.from_env({}) == HandlerSettings()
 
 
@@ -35,7 +37,7 @@ def test_an_endpoints_keys_are_typed() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "takes"),
     [
-        ("threads", 0, "a whole number of at least 1"),
+        ("threads", -1, "a whole number of at least 0"),
         ("max_batch", True, "a whole number of at least 1"),
         ("max_inputs", 1.5, "a whole number of at least 1"),
         ("cache_bytes", -1, "a whole number of at least 0"),

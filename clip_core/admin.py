@@ -1,0 +1,66 @@
+"""Requests that manage a worker instead of asking for vectors: `{"admin": {"cache": "clear" | "forget" | "stats"}}`.
+
+They need the token of `CLIPSERVE_HANDLER_ADMIN_TOKEN`, as `Authorization: Bearer …` or beside `cache` in the body;
+without that setting there are none. TorchServe hands a request to one worker: a clear reaches the others through
+Redis within a second, and without Redis they go on until they are asked, or replaced by the management API.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+
+from clip_core.answers import Answer, failure
+from clip_core.encoders import Encoders
+from clip_core.errors import BadInput, ClipServeError, Unauthorized
+from clip_core.requests import Accepts, AdminRequest, Item, parse_items
+
+ACTIONS = ("clear", "forget", "stats")
+
+
+@dataclass(frozen=True)
+class Admin:
+    """`token` is empty where there are no such requests."""
+
+    token: str
+    encoders: Encoders
+    accepts: Accepts
+    worker: str
+
+    def answer(self, request: AdminRequest, authorization: str | None) -> Answer:
+        """Never raises."""
+        try:
+            self._authorize(request.body.get("token"), authorization)
+            return Answer(200, orjson.dumps({"worker": self.worker, "cache": self._run(request.body)}))
+        except ClipServeError as error:
+            return failure(error)
+
+    def _authorize(self, in_body: object, authorization: str | None) -> None:
+        given = in_body if isinstance(in_body, str) else (authorization or "").removeprefix("Bearer ")
+        if not self.token or not hmac.compare_digest(given.encode(), self.token.encode()):
+            raise Unauthorized("admin requests need the token of CLIPSERVE_HANDLER_ADMIN_TOKEN")
+
+    def _run(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        action, cache = body.get("cache"), self.encoders.cache
+        if action not in ACTIONS:
+            raise BadInput(f'`admin` is {{"cache": one of {", ".join(ACTIONS)}}}', param="admin")
+        done: dict[str, Any] = {}
+        if action == "clear":
+            done = {"cleared": cache.stats.entries}
+            cache.clear()
+        elif action == "forget":
+            done = {"forgotten": self._forget(body.get("input"))}
+        return {**done, **asdict(cache.stats)}
+
+    def _forget(self, inputs: object) -> int:
+        """The number of parts that were held somewhere."""
+        items = parse_items(inputs if isinstance(inputs, list) else [inputs], self.accepts)
+        for item in items:
+            if isinstance(item, ClipServeError):
+                raise item
+        parts = [part for item in items if isinstance(item, Item) for part in item.parts if part.kind != "vector"]
+        return sum(self.encoders.cache.discard(self.encoders.key(part)) for part in parts)

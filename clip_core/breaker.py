@@ -1,0 +1,62 @@
+"""Calls to something that may be down or slow: bounded in time, and left out for a while after a failure."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TooLate  # the builtin one only from Python 3.11 on
+from typing import TypeVar
+
+T = TypeVar("T")
+_LONGEST_S = 60.0
+
+
+class Breaker:
+    """Runs calls on a thread of its own: neither a slow name server nor a dead peer holds the caller over `timeout_s`.
+
+    After a failure none is tried for `pause_s`, twice as long after each further one, at most a minute.
+    """
+
+    def __init__(self, timeout_s: float, pause_s: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._timeout_s, self._pause_s, self._clock = timeout_s, pause_s, clock
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="shared-cache")
+        self._busy = threading.Semaphore()
+        self._again_at, self._failures = 0.0, 0
+        self.errors = 0
+
+    def call(self, work: Callable[[], T], otherwise: T) -> T:
+        """What `work` gives in time, else `otherwise`. Never raises."""
+        future = self.start(work)
+        if future is None:
+            return otherwise
+        try:
+            return future.result(self._timeout_s)
+        except TooLate:
+            self._failed()
+        except Exception:  # counted where it was raised
+            return otherwise
+        return otherwise
+
+    def start(self, work: Callable[[], T]) -> Future[T] | None:
+        """Begin `work` without waiting; None while the last call still runs or the pause is not over."""
+        if self._clock() < self._again_at or not self._busy.acquire(blocking=False):
+            return None
+        return self._thread.submit(self._watched, work)
+
+    def _watched(self, work: Callable[[], T]) -> T:
+        try:
+            result = work()
+        except Exception:
+            self._failed()
+            raise
+        finally:
+            self._busy.release()
+        self._failures = 0
+        return result
+
+    def _failed(self) -> None:
+        self.errors += 1
+        self._again_at = self._clock() + min(self._pause_s * 2**self._failures, _LONGEST_S)
+        self._failures += 1

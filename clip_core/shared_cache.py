@@ -1,0 +1,158 @@
+"""A second level of the embedding cache in Redis, which all workers of a fleet share. It may be down at any time.
+
+An entry's key names the epoch beside the digest of content and model. Clearing starts a new epoch: every worker that
+sees it drops what it holds itself, and what the old epoch left behind ages out of Redis.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from clip_core.breaker import Breaker
+from clip_core.embedding_cache import CacheStats, EmbeddingCache
+from clip_core.encoders import Encoded
+from clip_core.settings import EndpointConfig, HandlerSettings
+
+_PREFIX = b"clipserve:vectors:1:"
+_EPOCH = _PREFIX + b"epoch"
+_HEAD = struct.Struct("<i?")  # tokens, -1 for none; truncated
+_EPOCH_CHECK_S = 1.0
+
+
+def pack(value: Encoded) -> bytes:
+    tokens = -1 if value.tokens is None else value.tokens
+    return _HEAD.pack(tokens, value.truncated) + value.vector.astype("<f4").tobytes()
+
+
+def unpack(data: bytes, dim: int) -> Encoded | None:
+    """None for anything but a unit vector of `dim` numbers: what lies in Redis is not ours alone."""
+    if len(data) != _HEAD.size + 4 * dim:
+        return None
+    tokens, truncated = _HEAD.unpack_from(data)
+    vector = np.frombuffer(data, "<f4", offset=_HEAD.size).astype(np.float32)
+    if not np.abs(vector).max() < 1.001 or not abs(float(vector @ vector) - 1.0) < 1e-3:
+        return None
+    return Encoded(vector, None if tokens < 0 else tokens, truncated)
+
+
+class SharedCache:
+    """Never raises and never waits longer than the breaker's timeout: what can't be had is a miss."""
+
+    def __init__(self, client: Any, dim: int, ttl_s: float, breaker: Breaker) -> None:
+        self._client, self._dim, self._ttl_ms, self._breaker = client, dim, int(ttl_s * 1000), breaker
+        self._epoch = b"0"
+        self.hits = 0
+
+    @property
+    def errors(self) -> int:
+        return self._breaker.errors
+
+    def get_many(self, keys: Sequence[bytes]) -> tuple[dict[bytes, Encoded], bool]:
+        """What is there of `keys`, and whether a new epoch has begun since the last look."""
+        names = [_EPOCH, *(self._name(key) for key in keys)]
+        nothing: list[bytes | None] = []
+        epoch, *found = self._breaker.call(lambda: self._client.mget(names), nothing) or [self._epoch]
+        if (epoch or b"0") != self._epoch:
+            self._epoch = epoch or b"0"
+            return {}, True
+        unpacked = {key: unpack(data, self._dim) for key, data in zip(keys, found, strict=False) if data}
+        values = {key: value for key, value in unpacked.items() if value is not None}
+        self.hits += len(values)
+        return values, False
+
+    def put_many(self, values: Mapping[bytes, Encoded]) -> None:
+        """Sent without waiting; dropped when Redis is busy or down."""
+        packed = {self._name(key): pack(value) for key, value in values.items()}
+        if packed:
+            self._breaker.start(lambda: self._write(packed))
+
+    def discard(self, key: bytes) -> bool:
+        """Whether Redis says that it is gone."""
+        return bool(self._breaker.call(lambda: self._client.delete(self._name(key)) >= 0, False))
+
+    def clear(self) -> bool:
+        """Begin a new epoch; whether Redis did."""
+        return self._breaker.call(lambda: self._client.incr(_EPOCH) > 0, False)
+
+    def _write(self, packed: Mapping[bytes, bytes]) -> None:
+        pipeline = self._client.pipeline(transaction=False)
+        for name, data in packed.items():
+            pipeline.set(name, data, px=self._ttl_ms)
+        pipeline.execute()
+
+    def _name(self, key: bytes) -> bytes:
+        return _PREFIX + self._epoch + b":" + key
+
+
+class TieredCache(EmbeddingCache):
+    """A worker's own cache in front of the shared one."""
+
+    def __init__(
+        self,
+        shared: SharedCache,
+        max_bytes: int,
+        *,
+        ttl_s: float = 0.0,
+        policy: str = "lru",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(max_bytes, ttl_s=ttl_s, policy=policy, clock=clock)
+        self.shared, self._checked_at = shared, clock()
+
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Encoded]:
+        """Redis is asked when something is missing here, and once a second whether the epoch is still the same."""
+        hits = super().get_many(keys)
+        missing = list(dict.fromkeys(key for key in keys if key not in hits))
+        if not missing and self._clock() < self._checked_at + _EPOCH_CHECK_S:
+            return hits
+        self._checked_at = self._clock()
+        found, new_epoch = self.shared.get_many(missing)
+        if new_epoch:
+            super().clear()
+            return {}
+        super().put_many(found)
+        return hits | found
+
+    def put_many(self, values: Mapping[bytes, Encoded]) -> None:
+        super().put_many(values)
+        self.shared.put_many(values)
+
+    def discard(self, key: bytes) -> bool:
+        gone = self.shared.discard(key)
+        return super().discard(key) or gone
+
+    def clear(self) -> None:
+        super().clear()
+        self.shared.clear()
+
+    @property
+    def stats(self) -> CacheStats:
+        own = super().stats
+        return CacheStats(**{**vars(own), "shared_hits": self.shared.hits, "shared_errors": self.shared.errors})
+
+
+def from_settings(settings: HandlerSettings, config: EndpointConfig, dim: int) -> EmbeddingCache:
+    """The cache that a worker serves with. Raises ValueError when Redis is wanted and its client is not installed."""
+    if not settings.cache:
+        return EmbeddingCache(0)
+    if not settings.cache_redis_url:
+        return EmbeddingCache.from_config(config)
+    client = _client(settings.cache_redis_url, settings.cache_redis_timeout_s)
+    breaker = Breaker(settings.cache_redis_timeout_s)
+    shared = SharedCache(client, dim, settings.cache_redis_ttl_s, breaker)
+    return TieredCache(shared, config.cache_bytes, ttl_s=config.cache_ttl_s, policy=config.cache_policy)
+
+
+def _client(url: str, timeout_s: float) -> Any:
+    try:
+        from redis import Redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+    except ImportError as error:
+        raise ValueError("CLIPSERVE_HANDLER_CACHE_REDIS_URL needs the extra `redis`: pip install redis") from error
+    return Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0))

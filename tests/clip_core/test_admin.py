@@ -1,0 +1,94 @@
+"""Admin requests: only with the token, and they do what they say without touching their batch."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clip_core.admin import Admin
+from handlers.text_handler import TextHandler
+from tests.clip_core.test_batch_handler import HTTP, FakeContext
+
+TOKEN = "a-long-secret"
+
+
+@pytest.fixture(scope="module")
+def handler(model_dirs: dict[str, Path]) -> Iterator[TextHandler]:
+    handler = TextHandler()
+    handler.initialize(FakeContext(model_dirs["text"], [], {"threads": 2}))
+    handler.admin = Admin(TOKEN, handler.encoders, handler.accepts, "9000")
+    yield handler
+    logger = logging.getLogger("clipserve")
+    logger.handlers, logger.propagate = [], True
+
+
+@pytest.fixture
+def ask(handler: TextHandler, model_dirs: dict[str, Path]) -> Any:
+    handler.encoders.cache.clear()
+
+    def send(*bodies: Any, authorization: str | None = None) -> list[tuple[int, Any]]:
+        header = {**HTTP, "Content-Type": "application/json"}
+        if authorization:
+            header["Authorization"] = authorization
+        context = FakeContext(model_dirs["text"], [header] * len(bodies))
+        answers = handler.handle([{"body": json.dumps(body).encode()} for body in bodies], context)
+        return [(context.statuses.get(i, 200), json.loads(answer)) for i, answer in enumerate(answers)]
+
+    return send
+
+
+@pytest.mark.parametrize(
+    ("body", "authorization", "status"),
+    [
+        ({"cache": "clear", "token": TOKEN}, None, 200),
+        ({"cache": "clear"}, f"Bearer {TOKEN}", 200),
+        ({"cache": "clear"}, None, 401),
+        ({"cache": "clear", "token": "other"}, f"Bearer {TOKEN}", 401),
+        ({"cache": "clear"}, "Bearer other", 401),
+        ({"cache": "clear", "token": 3}, None, 401),
+        ({"cache": "burn", "token": TOKEN}, None, 400),
+        ({"token": TOKEN}, None, 400),
+        ({"cache": "forget", "token": TOKEN}, None, 400),
+        ({"cache": "forget", "input": "x", "token": ""}, None, 401),
+    ],
+)
+def test_who_may_and_what(ask: Any, body: dict[str, Any], authorization: str | None, status: int) -> None:
+    ((got, answer),) = ask({"admin": body}, authorization=authorization)
+    assert got == status
+    if status == 401:
+        assert answer["error"]["code"] == "invalid_api_key"
+
+
+def test_without_a_token_in_the_settings_nobody_may(handler: TextHandler) -> None:
+    closed = Admin("", handler.encoders, handler.accepts, "9000")
+    from clip_core.requests import AdminRequest
+
+    for token in ("", TOKEN):
+        assert closed.answer(AdminRequest({"cache": "clear", "token": token}), "Bearer ").status == 401
+
+
+def test_clear_empties_the_cache_and_its_batch_goes_on(ask: Any) -> None:
+    ask({"input": ["a", "b"]})
+    first, admin, last = ask({"input": "a"}, {"admin": {"cache": "clear", "token": TOKEN}}, {"input": "c"})
+    assert (first[0], admin[0], last[0]) == (200, 200, 200)
+    assert (admin[1]["cache"]["cleared"], admin[1]["cache"]["entries"], admin[1]["worker"]) == (2, 0, "9000")
+    assert len(first[1]["data"]) == len(last[1]["data"]) == 1
+    ((_, stats),) = ask({"admin": {"cache": "stats", "token": TOKEN}})
+    assert stats["cache"]["entries"] == 2, "what came with the clear was computed after it"
+
+
+def test_forget_drops_what_it_names(ask: Any) -> None:
+    ask({"input": ["a", "b"]})
+    ((_, answer),) = ask({"admin": {"cache": "forget", "input": ["a", {"text": "never seen"}], "token": TOKEN}})
+    assert (answer["cache"]["forgotten"], answer["cache"]["entries"]) == (1, 1)
+
+
+def test_an_input_called_admin_is_none(ask: Any) -> None:
+    ((status, answer),) = ask({"input": "a", "admin": True})
+    assert status == 200
+    assert "data" in answer

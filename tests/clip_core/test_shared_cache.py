@@ -1,0 +1,242 @@
+"""The second level: shared, cleared for all, never trusted, and never in a request's way."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import fakeredis
+import numpy as np
+import pytest
+
+from clip_core.breaker import Breaker
+from clip_core.embedding_cache import EmbeddingCache, content_key
+from clip_core.encoders import Encoded
+from clip_core.model_spec import ModelSpec
+from clip_core.requests import Part
+from clip_core.settings import EndpointConfig, HandlerSettings
+from clip_core.shared_cache import SharedCache, TieredCache, from_settings, pack, unpack
+from clip_core.wire import unit
+
+DIM = 8
+SPEC = ModelSpec("m", "text", DIM, 77, "f" * 16)
+
+
+def key(n: int) -> bytes:
+    return content_key(Part("text", str(n)), SPEC)
+
+
+def encoded(seed: int, tokens: int | None = 3) -> Encoded:
+    return Encoded(unit(np.random.default_rng(seed).normal(size=DIM).astype(np.float32)), tokens, seed % 2 == 0)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def server() -> fakeredis.FakeServer:
+    return fakeredis.FakeServer()
+
+
+def worker(
+    server: fakeredis.FakeServer, max_bytes: int = 1 << 20, clock: Callable[[], float] = time.monotonic
+) -> TieredCache:
+    shared = SharedCache(fakeredis.FakeRedis(server=server), DIM, 60.0, Breaker(2.0, pause_s=0.01))
+    return TieredCache(shared, max_bytes, clock=clock)
+
+
+def settle(server: fakeredis.FakeServer, entries: int) -> None:
+    """Writes are not waited for: wait until Redis holds this many vectors."""
+    deadline, client = time.monotonic() + 5, fakeredis.FakeRedis(server=server)
+    while len(client.keys("clipserve:vectors:1:*:*")) != entries:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("tokens", [None, 0, 77])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_an_entry_survives_the_way_to_redis_bit_for_bit(tokens: int | None, seed: int) -> None:
+    value = encoded(seed, tokens)
+    again = unpack(pack(value), DIM)
+    assert again is not None
+    assert again.vector.tobytes() == value.vector.tobytes()
+    assert (again.tokens, again.truncated) == (value.tokens, value.truncated)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"x" * 37,
+        pack(encoded(1))[:-1],
+        pack(Encoded(np.zeros(DIM, np.float32))),
+        pack(Encoded(np.full(DIM, np.nan, np.float32))),
+        pack(Encoded(np.full(DIM, 2.0, np.float32))),
+        pack(Encoded(np.full(DIM + 1, 1.0, np.float32))),
+    ],
+)
+def test_what_is_no_unit_vector_of_ours_is_a_miss(server: fakeredis.FakeServer, data: bytes) -> None:
+    assert unpack(data, DIM) is None
+    fakeredis.FakeRedis(server=server).set(b"clipserve:vectors:1:0:" + key(1), data)
+    assert worker(server).get_many([key(1)]) == {}
+
+
+def test_what_one_worker_computed_another_finds(server: fakeredis.FakeServer) -> None:
+    one, other = worker(server), worker(server)
+    one.put_many({key(n): encoded(n) for n in range(3)})
+    settle(server, 3)
+    found = other.get_many([key(0), key(2), key(9)])
+    assert set(found) == {key(0), key(2)}
+    assert found[key(2)].vector.tobytes() == encoded(2).vector.tobytes()
+    assert (other.stats.shared_hits, other.stats.misses, other.stats.entries) == (2, 3, 2)
+    other.get_many([key(0)])
+    assert (other.stats.hits, other.stats.shared_hits) == (1, 2), "the second time it is at hand"
+
+
+def test_redis_forgets_after_its_time(server: fakeredis.FakeServer) -> None:
+    worker(server).put_many({key(1): encoded(1)})
+    settle(server, 1)
+    assert 50_000 < fakeredis.FakeRedis(server=server).pttl(b"clipserve:vectors:1:0:" + key(1)) <= 60_000
+
+
+def test_a_clear_reaches_every_worker_within_a_second(server: fakeredis.FakeServer) -> None:
+    clock = Clock()
+    one, other = worker(server, clock=clock), worker(server, clock=clock)
+    for each in (one, other):
+        each.put_many({key(1): encoded(1)})
+    settle(server, 1)
+    one.clear()
+    assert one.get_many([key(1)]) == {}
+    clock.now = 1.5
+    assert other.get_many([key(1)]) == {}, "it holds the vector, but sees the new epoch"
+    other.put_many({key(1): encoded(1)})
+    settle(server, 2)
+    assert set(one.get_many([key(1)])) == {key(1)}
+
+
+def test_between_two_looks_hits_do_not_ask_redis(server: fakeredis.FakeServer) -> None:
+    clock = Clock()
+    cache = worker(server, clock=clock)
+    cache.put_many({key(1): encoded(1)})
+    settle(server, 1)
+    server.connected = False
+    clock.now = 0.9
+    assert set(cache.get_many([key(1)])) == {key(1)}
+    assert cache.stats.shared_errors == 0
+
+
+def test_forgetting_one_forgets_it_in_redis_too(server: fakeredis.FakeServer) -> None:
+    cache = worker(server)
+    cache.put_many({key(n): encoded(n) for n in range(2)})
+    settle(server, 2)
+    assert cache.discard(key(0))
+    assert set(worker(server).get_many([key(0), key(1)])) == {key(1)}
+
+
+# Down and slow
+
+
+def test_a_redis_that_is_down_is_a_miss_and_comes_back(server: fakeredis.FakeServer) -> None:
+    cache = worker(server)
+    server.connected = False
+    assert cache.get_many([key(1)]) == {}
+    cache.put_many({key(1): encoded(1)})
+    assert set(cache.get_many([key(1)])) == {key(1)}, "the worker's own level goes on"
+    assert cache.stats.shared_errors >= 1
+    server.connected = True
+    deadline = time.monotonic() + 5
+    while not worker(server).get_many([key(2)]):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+        cache.put_many({key(2): encoded(2)})
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        held: list[Any] = []
+
+        def accept() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    held.append(listener.accept())
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+        for connection, _ in held:
+            connection.close()
+
+
+def test_a_silent_redis_costs_one_timeout_and_then_nothing(silent_port: int) -> None:
+    settings = HandlerSettings(cache_redis_url=f"redis://127.0.0.1:{silent_port}", cache_redis_timeout_s=0.1)
+    cache = from_settings(settings, EndpointConfig(), DIM)
+    started = time.monotonic()
+    assert cache.get_many([key(1)]) == {}
+    assert time.monotonic() - started < 1.0
+    started = time.monotonic()
+    for n in range(200):
+        assert cache.get_many([key(n)]) == {}
+        cache.put_many({key(n): encoded(n)})
+    assert time.monotonic() - started < 1.0, "200 timeouts would be 20 seconds"
+
+
+def test_a_call_that_hangs_holds_nobody_and_no_second_one_is_begun() -> None:
+    gate, begun = threading.Event(), []
+    breaker = Breaker(0.05, pause_s=0.0)
+
+    def hang() -> str:
+        begun.append(1)
+        gate.wait(10)
+        return "late"
+
+    assert [breaker.call(hang, "without") for _ in range(5)] == ["without"] * 5
+    assert (len(begun), breaker.errors) == (1, 1)
+    gate.set()
+    deadline = time.monotonic() + 5
+    while breaker.call(lambda: "well", "without") != "well":
+        assert time.monotonic() < deadline
+
+
+def test_the_pause_doubles_up_to_a_minute_and_ends_with_a_success() -> None:
+    clock, pauses = Clock(), []
+
+    def fail() -> bool:
+        raise OSError("down")
+
+    breaker = Breaker(5.0, pause_s=1.0, clock=clock)
+    for _ in range(9):
+        before = breaker.errors
+        while breaker.errors == before:
+            breaker.call(fail, False)
+            clock.now += 0.5
+        pauses.append(clock.now)
+    waits = np.diff(pauses)
+    assert waits[:5].tolist() == [1, 2, 4, 8, 16]
+    assert waits.max() <= 60.5
+    clock.now += 61
+    assert breaker.call(lambda: True, False)
+
+
+# Settings
+
+
+def test_the_settings_choose_the_levels() -> None:
+    assert type(from_settings(HandlerSettings(), EndpointConfig(), DIM)) is EmbeddingCache
+    url = HandlerSettings(cache_redis_url="redis://127.0.0.1:1")
+    assert isinstance(from_settings(url, EndpointConfig(), DIM), TieredCache)
+    off = from_settings(HandlerSettings(cache=False, cache_redis_url="redis://127.0.0.1:1"), EndpointConfig(), DIM)
+    off.put_many({key(1): encoded(1)})
+    assert off.get_many([key(1)]) == {}

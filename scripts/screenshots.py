@@ -20,6 +20,7 @@ from scripts.browser import chromium
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 QUERY = "a large purple striped heart"
+MIXED = "a large red shape"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Shot:
 
 SHOTS = (
     Shot("page", f"?collection=demo&q={quote(QUERY)}"),
-    Shot("page-dark", f"?collection=demo&q={quote(QUERY)}&not=striped&weights=negative:0.4", "dark", live=True),
+    Shot("page-dark", f"?collection=demo&q={quote(MIXED)}&not=striped&weights=negative:0.6", "dark", live=True),
     Shot("page-phone", f"?collection=demo&q={quote(QUERY)}", width=390, height=844),
 )
 
@@ -68,7 +69,7 @@ def settle(page: Page) -> None:
 def _exercise(page: Page) -> None:
     """Open the live panel and search a little, so that it has something to show."""
     page.click("#live-toggle")
-    for text in ("a small red star", "two blue circles", "a green ring", QUERY) * 2:
+    for text in ("a small red star", "two blue circles", "a green ring", MIXED) * 2:
         page.fill("#text", text)
         page.wait_for_timeout(900)
     settle(page)

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Request
 
 from gateway.errors import JsonResponse
 from gateway.openapi import answers
-from gateway.schemas import StatsAnswer
 from gateway.services import services
+from gateway.stats_schemas import StatsAnswer
 
 router = APIRouter(tags=["operations"])
 

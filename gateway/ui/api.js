@@ -36,7 +36,12 @@ export const listCollections = async (signal) => (await call("/v1/collections", 
 export const createCollection = (name) => call(collectionPath(name), { method: "PUT", body: {} });
 export const search = (body, signal) => call("/v1/search", { method: "POST", body, signal });
 export const getStats = (signal) => call("/v1/stats", { signal });
-export const getItem = (collection, id, signal) => call(`${collectionPath(collection)}/items/${pathOf(id)}`, { signal });
+
+// With `include` "vector" the item's vector comes too.
+export function getItem(collection, id, { include, signal } = {}) {
+  return call(`${collectionPath(collection)}/items/${pathOf(id)}${include ? `?include=${include}` : ""}`, { signal });
+}
+
 export const addItems = (collection, items, signal) =>
   call(`${collectionPath(collection)}/items`, { method: "POST", body: { items }, signal });
 
@@ -44,10 +49,4 @@ export const addItems = (collection, items, signal) =>
 export function listItems(collection, { limit, after, signal }) {
   const query = new URLSearchParams({ limit, ...(after ? { after } : {}) });
   return call(`${collectionPath(collection)}/items?${query}`, { signal });
-}
-
-// The part of a search that means “like this item”.
-export async function likePart(collection, id, signal) {
-  const item = await call(`${collectionPath(collection)}/items/${pathOf(id)}?include=vector`, { signal });
-  return { vector: item.vector };
 }

@@ -8,10 +8,11 @@ import { drawFilters, loadFacets, watchFilters } from "./filters.js";
 import { digits, plural } from "./format.js";
 import { watchKeyboard } from "./keyboard.js";
 import { watchKey } from "./keys.js";
+import { nameOfLiked } from "./liked.js";
 import { watchLive } from "./live.js";
 import { clearNotices, fail, sayEmpty } from "./notices.js";
 import { ask, isSearch } from "./query.js";
-import { drawResults, drawSkeletons, nameOf, results, watchResults } from "./results.js";
+import { drawResults, drawSkeletons, results, watchResults } from "./results.js";
 import { change, fromAddress, onChange, state } from "./state.js";
 import { openUpload, watchUpload } from "./upload.js";
 import { drawViewer, watchViewer } from "./viewer.js";
@@ -81,7 +82,7 @@ function drawHeading() {
   const parts = [
     text.trim() && `“${text.trim()}”`,
     picture && "your picture",
-    like && `more like “${nameOf(like)}”`,
+    like && `more like “${nameOfLiked(like)}”`,
   ].filter(Boolean);
   const without = negative.trim() ? ` without “${negative.trim()}”` : "";
   $("heading").textContent = parts.length ? sentence(parts.join(" and ") + without) : without ? sentence(without.trim()) : collection;
@@ -90,12 +91,13 @@ function drawHeading() {
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
-function drawStatus({ hits, timing }) {
+function drawStatus({ hits, timing, truncated }) {
   const count = element("b", { textContent: plural(hits.length, "result") });
   if (!timing) return $("status").replaceChildren(element("b", { textContent: plural(hits.length, "picture") }));
   const { total_ms: total, encode_ms: encode, search_ms: index } = timing;
   const stages = element("span", { className: "stages", textContent: ` · encode ${digits(encode)}, index ${digits(index)}` });
-  return $("status").replaceChildren(count, ` in ${digits(total)} ms`, stages);
+  const cut = truncated ? " · the end of the text was too long to be read" : "";
+  return $("status").replaceChildren(count, ` in ${digits(total)} ms`, stages, cut);
 }
 
 function nothingFound() {

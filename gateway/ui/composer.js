@@ -1,11 +1,11 @@
 // The search form: words, what to push away, a picture, and a slider for each part of a mix.
 
 import { $, element, icon, show } from "./dom.js";
+import { nameOfLiked } from "./liked.js";
 import { fail } from "./notices.js";
 import { ApiError } from "./api.js";
 import { readPicture } from "./pictures.js";
 import { partsOf } from "./query.js";
-import { nameOf } from "./results.js";
 import { change, setWeight, state } from "./state.js";
 
 const TYPING_MS = 220;
@@ -32,7 +32,7 @@ function drawMix() {
 }
 
 function label(name) {
-  return { text: state.text.trim(), negative: state.negative.trim(), picture: "the one you gave", like: state.like && nameOf(state.like) }[name];
+  return { text: state.text.trim(), negative: state.negative.trim(), picture: "the one you gave", like: state.like && nameOfLiked(state.like) }[name];
 }
 
 function row(name, withSlider) {

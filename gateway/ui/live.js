@@ -80,6 +80,10 @@ function sparkline(values) {
 
 async function tick() {
   clearTimeout(timer);
+  if (document.hidden) {
+    timer = setTimeout(tick, EVERY_MS); // nobody looks, so nothing is asked
+    return;
+  }
   try {
     const stats = await getStats();
     samples = [...samples, { ...stats, at: performance.now() }].slice(-MOST_SAMPLES);

@@ -1,6 +1,7 @@
 // From what is asked for to what the gateway is sent.
 
-import { likePart, listItems, search } from "./api.js";
+import { getItem, listItems, search } from "./api.js";
+import { rememberLiked } from "./liked.js";
 
 const PAGE = 500;
 const MOST_PAGES = 4;
@@ -26,14 +27,20 @@ export function filterOf(filters) {
 
 async function content(name, state, signal) {
   if (name === "picture") return { image: state.picture };
-  if (name === "like") return likePart(state.collection, state.like, signal);
+  if (name === "like") return likePart(state, signal);
   return { text: state[name].trim() };
+}
+
+async function likePart({ collection, like }, signal) {
+  const item = await getItem(collection, like, { include: "vector", signal });
+  rememberLiked(item);
+  return { vector: item.vector };
 }
 
 // One positive part goes alone, which is the shortest way through the models; more become a weighted mix.
 export async function requestOf(state, signal) {
   const names = countedParts(state);
-  const common = { collection: state.collection, k: state.k, filter: filterOf(state.filters) };
+  const common = { collection: state.collection, k: state.like ? state.k + 1 : state.k, filter: filterOf(state.filters) };
   const contents = await Promise.all(names.map((name) => content(name, state, signal)));
   if (names.length === 1 && names[0] !== "negative") return { ...common, ...contents[0] };
   const weightOf = (name) => (name === "negative" ? -1 : 1) * (names.length > 1 ? state.weights[name] : 1);
@@ -41,9 +48,11 @@ export async function requestOf(state, signal) {
   return { ...common, query };
 }
 
-// The answer to the search, or the collection's first items when nothing is asked for.
+// The answer to the search, or the collection's first items when nothing is asked for. An item is no news to itself.
 export async function ask(state, signal) {
-  return isSearch(state) ? search(await requestOf(state, signal), signal) : { hits: await browse(state, signal) };
+  if (!isSearch(state)) return { hits: await browse(state, signal) };
+  const answer = await search(await requestOf(state, signal), signal);
+  return { ...answer, hits: answer.hits.filter(({ id }) => id !== state.like).slice(0, state.k) };
 }
 
 async function browse({ collection, filters, k }, signal) {

@@ -2,24 +2,35 @@
 
 import { $, element, show } from "./dom.js";
 import { captionOf } from "./format.js";
+import { rememberLiked } from "./liked.js";
 import { pictureOf } from "./pictures.js";
 import { change, state } from "./state.js";
 
 export const results = { hits: [] };
-let liked = null; // the item that “more like this” was asked of
 
 export function drawResults(hits) {
+  const held = document.activeElement?.closest("#results") && document.activeElement;
+  const kept = new Map([...$("results").children].filter(({ hit }) => hit).map((one) => [one.hit.id, one]));
   results.hits = hits;
-  const held = document.activeElement?.closest("#results");
-  $("results").replaceChildren(...hits.map(card));
-  $("results").querySelector(".open")?.setAttribute("tabindex", "0");
-  if (held) $("results").focus({ preventScroll: true });
+  $("results").replaceChildren(...hits.map((hit, place) => placed(reusable(kept.get(hit.id), hit) ?? card(hit), hit, place)));
+  rove($("results").querySelector(".open"));
+  if (held) (held.isConnected ? held : $("results")).focus({ preventScroll: true });
 }
 
-// What the item `id` is called, as far as the page has seen it.
-export function nameOf(id) {
-  const hit = [...results.hits, liked].find((one) => one?.id === id);
-  return hit ? captionOf(hit) : id;
+// A card that stays on the page keeps its picture, so that typing does not make the grid flicker.
+function reusable(old, hit) {
+  const same = old && old.collection === state.collection && JSON.stringify(old.hit.metadata) === JSON.stringify(hit.metadata);
+  old?.classList.toggle("kept", Boolean(same));
+  return same ? old : null;
+}
+
+function placed(made, hit, place) {
+  const caption = captionOf(hit);
+  made.style.setProperty("--place", place);
+  made.classList.toggle("unscored", hit.score === undefined);
+  made.querySelector(".open").setAttribute("aria-label", hit.score === undefined ? caption : `${caption}, score ${hit.score.toFixed(3)}`);
+  drawScore(made.querySelector(".score"), hit.score);
+  return made;
 }
 
 export function drawSkeletons(count) {
@@ -32,20 +43,17 @@ function skeleton() {
   return element("li", { className: "card skeleton", ariaHidden: "true" }, element("span", { className: "frame" }), ...bones);
 }
 
-function card(hit, place) {
+function card(hit) {
   const made = $("card").content.cloneNode(true).firstElementChild;
   const caption = captionOf(hit);
   const [open, similar] = [made.querySelector(".open"), made.querySelector(".similar")];
-  made.style.setProperty("--place", place);
-  made.classList.toggle("unscored", hit.score === undefined);
+  Object.assign(made, { hit, collection: state.collection });
   made.querySelector(".caption").textContent = caption;
-  open.setAttribute("aria-label", hit.score === undefined ? caption : `${caption}, score ${hit.score.toFixed(3)}`);
   open.addEventListener("click", () => change({ item: hit.id }, { quiet: true }));
   open.addEventListener("focus", () => rove(open));
   similar.setAttribute("aria-label", `More like ${caption}`);
   similar.addEventListener("click", () => moreLike(hit));
   similar.tabIndex = 0;
-  drawScore(made.querySelector(".score"), hit.score);
   drawPicture(made.querySelector("img"), hit);
   return made;
 }
@@ -69,7 +77,7 @@ export async function drawPicture(image, hit) {
 }
 
 export function moreLike(hit) {
-  liked = hit;
+  rememberLiked(hit);
   change({ like: hit.id, text: "", negative: "", picture: null, item: null }, { push: true });
   window.scrollTo({ top: 0, behavior: "smooth" });
 }
@@ -79,7 +87,7 @@ export function moreLike(hit) {
 // One card at a time is a tab stop; the arrows move it.
 function rove(open) {
   for (const other of $("results").querySelectorAll(".open[tabindex='0']")) other.tabIndex = -1;
-  open.tabIndex = 0;
+  if (open) open.tabIndex = 0;
 }
 
 export function focusFirst() {

@@ -7,15 +7,27 @@ const EMPTY = { collection: "", text: "", negative: "", like: null, filters: {},
 
 export const state = { ...EMPTY, weights: { ...WEIGHTS }, picture: null };
 const listeners = [];
+let pending = 0; // the timer of an address that is still to be written
 
 export const onChange = (listener) => listeners.push(listener);
 
-// Applies `patch` and tells everyone; `how`: { push: a new entry in the history, wait: ms before searching }.
+// Applies `patch` and tells everyone; `how`: { push: a new entry in the history, wait: ms before searching,
+// quiet: nothing to search for }.
 export function change(patch, how = {}) {
+  if (pending && !how.wait) writeAddress();
+  clearTimeout(pending);
   Object.assign(state, patch);
-  const address = toAddress(state);
-  if (address !== location.search) history[how.push ? "pushState" : "replaceState"](null, "", address);
+  if (how.wait) pending = setTimeout(writeAddress, how.wait);
+  else writeAddress(how.push);
   for (const listener of listeners) listener(patch, how);
+}
+
+// Browsers refuse to write hundreds of addresses in a row, as a moving slider would.
+function writeAddress(push = false) {
+  clearTimeout(pending);
+  pending = 0;
+  const address = toAddress(state);
+  if (address !== location.search) history[push ? "pushState" : "replaceState"](null, "", address);
 }
 
 export function setWeight(name, weight) {

@@ -21,8 +21,9 @@ DESKTOP, PHONE = (1280, 800), (390, 844)
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Of one module: Playwright's event loop runs as long as it does, and asyncio tests elsewhere need their own."""
     with ExitStack() as entered:
         try:
             started = entered.enter_context(chromium())

@@ -13,7 +13,6 @@ from gateway.inputs import InputParser
 from gateway.readiness import Readiness
 from gateway.searching import Searcher
 from gateway.settings import Settings
-from gateway.stats import Stats
 from gateway.telemetry import Metrics
 
 
@@ -30,12 +29,10 @@ class Services:
     ingester: Ingester
     readiness: Readiness
     metrics: Metrics
-    stats: Stats
 
     @classmethod
     def build(cls, settings: Settings, torchserve: TorchServeClient, index: IndexClient) -> Services:
-        encoder, metrics = Encoder(torchserve, settings), Metrics()
-        endpoints = (settings.text_endpoint, settings.image_endpoint, settings.multimodal_endpoint)
+        encoder = Encoder(torchserve, settings)
         return cls(
             settings=settings,
             torchserve=torchserve,
@@ -45,8 +42,7 @@ class Services:
             searcher=Searcher(encoder, index),
             ingester=Ingester(encoder, index),
             readiness=Readiness(settings, torchserve, index),
-            metrics=metrics,
-            stats=Stats(metrics, torchserve, endpoints),
+            metrics=Metrics(),
         )
 
 

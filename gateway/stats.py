@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from clip_core.errors import Unavailable
 from gateway.clients import TorchServeClient
+from gateway.settings import Settings
 from gateway.telemetry import Metrics
 
 Json = dict[str, Any]
@@ -33,21 +34,21 @@ _WORKER = "model_service_worker"  # TorchServe's script, by which a worker's pid
 class Stats:
     """One reading at a time; nothing is kept between readings."""
 
-    def __init__(self, metrics: Metrics, torchserve: TorchServeClient, endpoints: Sequence[str]) -> None:
-        self._metrics, self._torchserve, self._endpoints = metrics, torchserve, endpoints
-        self._started = time.monotonic()
+    def __init__(self, metrics: Metrics, torchserve: TorchServeClient, settings: Settings) -> None:
+        self._metrics, self._torchserve = metrics, torchserve
+        self._endpoints = (settings.text_endpoint, settings.image_endpoint, settings.multimodal_endpoint)
 
     async def read(self) -> Json:
         """Times in seconds, memory in bytes; histogram counts are cumulative, the last one beyond all bounds."""
         families, pids = await asyncio.gather(self._worker_metrics(), self._worker_pids())
-        own = list(self._metrics.registry.collect())
+        own, gateway = list(self._metrics.registry.collect()), psutil.Process()
         return {
-            "uptime_s": round(time.monotonic() - self._started, 1),
+            "uptime_s": round(time.time() - gateway.create_time(), 1),
             "requests": _requests(own),
             "latency": _latency(own),
             "batches": _group(families, _BATCHES),
             "cache": _group(families, _CACHE),
-            "memory": {"gateway_bytes": psutil.Process().memory_info().rss, "workers_bytes": _memory(pids)},
+            "memory": {"gateway_bytes": gateway.memory_info().rss, "workers_bytes": _memory(pids)},
         }
 
     async def _worker_metrics(self) -> list[Metric]:

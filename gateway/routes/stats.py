@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from gateway.errors import JsonResponse
 from gateway.openapi import answers
 from gateway.services import services
+from gateway.stats import Stats
 from gateway.stats_schemas import StatsAnswer
 
 router = APIRouter(tags=["operations"])
@@ -15,4 +16,5 @@ router = APIRouter(tags=["operations"])
 @router.get("/v1/stats", responses=answers(StatsAnswer))
 async def stats(request: Request) -> JsonResponse:
     """Requests, latency, batches, cache and memory since the start; take the difference of two answers for a rate."""
-    return JsonResponse(await services(request).stats.read())
+    given = services(request)
+    return JsonResponse(await Stats(given.metrics, given.torchserve, given.settings).read())

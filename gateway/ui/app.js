@@ -6,6 +6,7 @@ import { $, element } from "./dom.js";
 import { watchDropping } from "./dropping.js";
 import { drawFilters, loadFacets, watchFilters } from "./filters.js";
 import { digits, plural } from "./format.js";
+import { watchJobs } from "./jobs.js";
 import { watchKeyboard } from "./keyboard.js";
 import { watchKey } from "./keys.js";
 import { nameOfLiked } from "./liked.js";
@@ -157,7 +158,10 @@ async function copyLink() {
 function start() {
   onChange(follow);
   for (const watch of [watchComposer, watchDropping, watchFilters, watchKeyboard, watchLive, watchResults, watchViewer]) watch();
-  watchKey(loadCollections);
+  watchKey(() => {
+    loadCollections();
+    watchJobs();
+  });
   watchUpload(showCollection);
   $("collection").addEventListener("change", () => change({ collection: $("collection").value, filters: {}, like: null, item: null }, { push: true }));
   $("k").addEventListener("change", () => change({ k: Number($("k").value) }));
@@ -168,6 +172,7 @@ function start() {
   drawComposer();
   drawSkeletons(SKELETONS);
   loadCollections();
+  watchJobs();
 }
 
 start();

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -33,6 +34,47 @@ class LimitedOnce:
             await refused(scope, receive, send)
         else:
             await self.app(scope, receive, send)
+
+
+class WithAJob:
+    """Has one background job, which a DELETE cancels; each look at it finds ten more items done."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.processed = 0
+        self.state = "running"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/v1/jobs"):
+            if scope["method"] == "DELETE":
+                self.state = "cancelled"
+            self.processed += 10
+            await JSONResponse(self.answer(scope["path"]))(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def answer(self, path: str) -> dict[str, Any]:
+        progress = {"total": 640, "processed": self.processed, "added": self.processed - 1, "failed": 1}
+        job = {"id": "j1", "collection": "photos", "state": self.state, "progress": progress, "rate": 41.5}
+        job |= {"eta_s": 12.0, "message": None, "error": None}
+        return {"jobs": [job]} if path == "/v1/jobs" else job
+
+
+def test_a_background_job_is_followed_and_cancelled(visit: Open, gateway_of) -> None:
+    page = visit(url=gateway_of(around=WithAJob))
+    job = page.get_by_label("Background jobs").get_by_role("listitem")
+    expect(job).to_contain_text("of 640 items · 42 a second · 12 s left · 1 set aside")
+    before = job.get_by_role("progressbar").evaluate("bar => bar.value")
+    expect(job).not_to_contain_text(f"{before} of 640")
+    job.get_by_role("button", name="Cancel").click()
+    expect(job).to_contain_text("cancelled")
+    expect(job.get_by_role("button", name="Try again")).to_be_visible()
+
+
+def test_without_jobs_nothing_is_shown(visit: Open) -> None:
+    page = visit()
+    captions(page)
+    expect(page.locator("#jobs")).to_be_hidden()
 
 
 def test_a_key_is_asked_for_and_kept(visit: Open, gateway_of) -> None:

@@ -5,7 +5,7 @@ import { drawComposer, watchComposer } from "./composer.js";
 import { $, element } from "./dom.js";
 import { watchDropping } from "./dropping.js";
 import { drawFilters, loadFacets, watchFilters } from "./filters.js";
-import { digits, plural } from "./format.js";
+import { digits, plural, sentence } from "./format.js";
 import { watchJobs } from "./jobs.js";
 import { watchKeyboard } from "./keyboard.js";
 import { watchKey } from "./keys.js";
@@ -89,8 +89,6 @@ function drawHeading() {
   $("heading").textContent = parts.length ? sentence(parts.join(" and ") + without) : without ? sentence(without.trim()) : collection;
   document.title = parts.length ? `${parts.join(" and ")} – CLIP search` : "CLIP search";
 }
-
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 function drawStatus({ hits, timing, truncated }) {
   const count = element("b", { textContent: plural(hits.length, "result") });

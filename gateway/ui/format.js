@@ -7,6 +7,9 @@ export const digits = (value) => (value < 10 ? value.toFixed(1) : String(Math.ro
 
 export const plural = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 
+// The gateway's messages begin small, as parts of a sentence.
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 export function bytes(n) {
   if (n < 1e6) return [String(Math.round(n / 1e3)), "kB"];
   return n < 1e9 ? [String(Math.round(n / 1e6)), "MB"] : [(n / 1e9).toFixed(2), "GB"];

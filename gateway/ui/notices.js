@@ -1,6 +1,7 @@
 // What is said when something fails or nothing is there.
 
 import { $, show } from "./dom.js";
+import { sentence } from "./format.js";
 import { askForKey, hideKeyPanel } from "./keys.js";
 
 const TITLES = {
@@ -29,7 +30,7 @@ export function fail(error, retry = null) {
   clearNotices();
   if (error.status === 401) return askForKey(error.message);
   $("problem-title").textContent = error.code === "bad_file" || error.code === "invalid_image" ? BAD_FILE : TITLES[error.status] ?? "Something went wrong";
-  $("problem-text").textContent = error.message;
+  $("problem-text").textContent = sentence(error.message);
   show($("retry"), Boolean(retry));
   $("retry").onclick = retry;
   show($("problem"), true);
@@ -39,7 +40,7 @@ export function fail(error, retry = null) {
 
 function countDown(seconds, message, retry) {
   if (seconds <= 0) return retry();
-  $("problem-text").textContent = `${message} Trying again in ${seconds} s.`;
+  $("problem-text").textContent = `${sentence(message)}. Trying again in ${seconds} s.`;
   waiting = setTimeout(() => countDown(seconds - 1, message, retry), 1000);
   return undefined;
 }

@@ -116,7 +116,7 @@ def test_a_part_that_is_down_is_named(visit: Open, gateway_of) -> None:
 
 def test_an_index_that_is_down_is_named(visit: Open, gateway_of) -> None:
     page = visit("/?collection=demo", url=gateway_of(index_url="http://127.0.0.1:9"))
-    expect(page.get_by_role("alert")).to_contain_text("the index service refuses connections")
+    expect(page.get_by_role("alert")).to_contain_text("The index service refuses connections")
 
 
 def test_a_gateway_that_went_away_and_came_back(visit: Open) -> None:

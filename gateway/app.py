@@ -12,13 +12,13 @@ from gateway.clients import IndexClient, TorchServeClient
 from gateway.errors import JsonResponse, install_handlers
 from gateway.limits import BodyLimitMiddleware
 from gateway.openapi import DocumentedApp
-from gateway.routes import classify, collections, embeddings, items, ops, page, search
+from gateway.routes import classify, collections, embeddings, items, ops, page, search, stats
 from gateway.services import Services
 from gateway.settings import Settings
 from gateway.telemetry import TelemetryMiddleware
 
 _DESCRIPTION = "Search images by words, by images, or by both; and CLIP vectors for your own pipelines."
-_ROUTES = (embeddings, search, collections, items, classify, ops, page)
+_ROUTES = (embeddings, search, collections, items, classify, stats, ops, page)
 
 
 def create_app(settings: Settings, torchserve: TorchServeClient, index: IndexClient) -> FastAPI:
@@ -63,6 +63,7 @@ def build(settings: Settings) -> FastAPI:
     torchserve = TorchServeClient(
         settings.torchserve_url,
         settings.management_url,
+        metrics_url=settings.metrics_url,
         timeout_s=settings.timeout_s,
         max_connections=settings.max_connections,
     )

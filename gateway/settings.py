@@ -21,6 +21,7 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
     torchserve_url: str = Field("http://127.0.0.1:8080", description="TorchServe's inference API.")
     management_url: str = Field("http://127.0.0.1:8081", description="TorchServe's management API.")
+    metrics_url: str = Field("http://127.0.0.1:8082", description="TorchServe's metrics, for the page's live panel.")
     index_url: str = Field("http://127.0.0.1:8090", description="The index service.")
     text_endpoint: str = Field("clip_text", description="TorchServe model that encodes text.")
     image_endpoint: str = Field("clip_image", description="TorchServe model that encodes images.")
@@ -55,7 +56,7 @@ class Settings(BaseSettings):
             raise ValueError("write it as `collection=folder,collection=folder`")
         return {name.strip(): Path(path.strip()) for name, _, path in pairs}
 
-    @field_validator("torchserve_url", "management_url", "index_url")
+    @field_validator("torchserve_url", "management_url", "metrics_url", "index_url")
     @classmethod
     def _is_http(cls, value: str) -> str:
         if not value.startswith(("http://", "https://")):

@@ -21,10 +21,11 @@ _PLAIN_BODY_BYTES = 1024 * 1024  # aiohttp wants larger bodies as a stream, so t
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: `body` is None when it was empty or not JSON."""
+    """An answer: `body` is None when it was empty or not JSON; `content` is what came."""
 
     status: int
     body: Any
+    content: bytes = b""
 
 
 class Upstream:
@@ -90,7 +91,8 @@ class Upstream:
         async with self._connected().request(
             method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False
         ) as response:
-            return Reply(response.status, _json_or_none(await response.read()))
+            content = await response.read()
+            return Reply(response.status, _json_or_none(content), content)
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -119,6 +119,7 @@ def _gateway(settings: UpSettings) -> dict[str, str]:
         "PORT": str(settings.gateway_port),
         "TORCHSERVE_URL": f"{local}{settings.inference_port}",
         "MANAGEMENT_URL": f"{local}{settings.management_port}",
+        "METRICS_URL": f"{local}{settings.metrics_port}",
         "INDEX_URL": f"{local}{settings.index_port}",
         "IMAGE_ROOTS": f"demo={(settings.data_dir / 'demo' / 'gallery').resolve()}",
     }

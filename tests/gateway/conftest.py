@@ -51,7 +51,7 @@ class Upstreams:
 def upstreams() -> Iterator[tuple[Upstreams, dict[str, str]]]:
     fakes = Upstreams()
     with serving(fakes.index.app()) as index_url, serving(fakes.torchserve.app()) as url:
-        yield fakes, {"index_url": index_url, "torchserve_url": url, "management_url": url}
+        yield fakes, {"index_url": index_url, "torchserve_url": url, "management_url": url, "metrics_url": url}
 
 
 @pytest.fixture

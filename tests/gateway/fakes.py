@@ -223,6 +223,8 @@ class FakeTorchServe:
     failure: str | None = None
     failing_endpoint: str | None = None
     workers: str = "READY"
+    worker_pid: int = 0
+    metrics: str = ""
     delay_s: float = 0.0
     calls: list[tuple[str, Any]] = field(default_factory=list)
     request_ids: list[str | None] = field(default_factory=list)
@@ -234,12 +236,15 @@ class FakeTorchServe:
             routes=[
                 Route("/predictions/{endpoint}", self._predict, methods=["POST"]),
                 Route("/models/{endpoint}", self._models),
+                Route("/metrics", lambda _: Response(self.metrics, media_type="text/plain")),
             ]
         )
 
     def _models(self, request: Request) -> Response:
         name = request.path_params["endpoint"]
-        return answer([{"modelName": name, "workers": [{"id": "9000", "status": self.workers}]}])
+        return answer(
+            [{"modelName": name, "workers": [{"id": "9000", "status": self.workers, "pid": self.worker_pid}]}]
+        )
 
     async def _predict(self, request: Request) -> Response:
         endpoint, body = request.path_params["endpoint"], orjson.loads(await request.body())

@@ -9,6 +9,8 @@ ClipServeError                     500 internal_error
 │  ├─ BadVector                    400 invalid_vector
 │  ├─ BadFilter                    400 invalid_filter
 │  ├─ InvalidRequest               400 invalid_request
+│  ├─ FetchRefused                 400 fetch_refused
+│  ├─ FetchFailed                  400 fetch_failed
 │  └─ TooLarge                     413 request_too_large
 ├─ Unauthorized                    401 invalid_api_key
 ├─ Forbidden                       403 cross_origin
@@ -82,6 +84,14 @@ class BadFilter(BadInput):
 
 class InvalidRequest(BadInput):
     code = "invalid_request"
+
+
+class FetchRefused(BadInput):
+    code = "fetch_refused"
+
+
+class FetchFailed(BadInput):
+    code = "fetch_failed"
 
 
 class TooLarge(BadInput):

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from gateway.auth import OPEN_PATHS, AuthMiddleware, KeyRing
 from gateway.clients import IndexClient, TorchServeClient
 from gateway.errors import JsonResponse, install_handlers
+from gateway.fetch import HttpFetcher, ImageFetcher
 from gateway.limits import BodyLimitMiddleware
 from gateway.openapi import DocumentedApp
 from gateway.routes import classify, collections, embeddings, items, ops, page, search
@@ -21,15 +22,19 @@ _DESCRIPTION = "Search images by words, by images, or by both; and CLIP vectors 
 _ROUTES = (embeddings, search, collections, items, classify, ops, page)
 
 
-def create_app(settings: Settings, torchserve: TorchServeClient, index: IndexClient) -> FastAPI:
-    """The app closes its clients when it ends."""
-    services = Services.build(settings, torchserve, index)
+def create_app(
+    settings: Settings, torchserve: TorchServeClient, index: IndexClient, fetcher: ImageFetcher | None = None
+) -> FastAPI:
+    """The app closes its clients when it ends. Without a fetcher no URL is fetched."""
+    services = Services.build(settings, torchserve, index, fetcher)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await torchserve.close()
         await index.close()
+        if fetcher is not None:
+            await fetcher.close()
 
     app = DocumentedApp(
         title="CLIP search",
@@ -67,4 +72,11 @@ def build(settings: Settings) -> FastAPI:
         max_connections=settings.max_connections,
     )
     index = IndexClient(settings.index_url, timeout_s=settings.timeout_s, max_connections=settings.max_connections)
-    return create_app(settings, torchserve, index)
+    return create_app(settings, torchserve, index, fetcher_of(settings))
+
+
+def fetcher_of(settings: Settings) -> ImageFetcher | None:
+    """None unless fetching is switched on."""
+    if not settings.fetch_urls:
+        return None
+    return HttpFetcher(settings.fetch_limits(), settings.url_policy(), settings.address_policy())

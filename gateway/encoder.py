@@ -20,6 +20,7 @@ from clip_core.errors import (
 )
 from clip_core.wire import SearchPart
 from gateway.clients import TorchServeClient
+from gateway.fetching import Fetched, Fetching
 from gateway.inputs import Source
 from gateway.settings import Settings
 
@@ -101,9 +102,10 @@ class Encoded:
 class Encoder:
     """The gateway's only way to TorchServe. Remembers which model answered last."""
 
-    def __init__(self, torchserve: TorchServeClient, settings: Settings) -> None:
+    def __init__(self, torchserve: TorchServeClient, settings: Settings, fetching: Fetching | None = None) -> None:
         self._torchserve = torchserve
         self._settings = settings
+        self._fetching = fetching
         self.served: Served | None = None
 
     def endpoint_for(self, source: Source) -> str:
@@ -115,8 +117,10 @@ class Encoder:
 
     async def run(self, asks: Sequence[Ask], *, truncate: str | None = None) -> Encoded:
         """Raises Conflict when the endpoints turn out to serve different models; all else is in the outcomes."""
-        chunks = self._split(asks, truncate)
         encoded = Encoded([InferenceFailed("TorchServe did not answer this input")] * len(asks))
+        sources = [ask.source for ask in asks]
+        fetched = await self._fetching.all(sources) if self._fetching is not None else sources
+        chunks = self._split(asks, fetched, encoded, truncate)
         if len(chunks) == 1:
             self._collect(encoded, chunks[0], await self._answer(chunks[0]))
             return encoded
@@ -154,19 +158,24 @@ class Encoder:
         except ClipServeError as error:
             return error
 
-    def _split(self, asks: Sequence[Ask], truncate: str | None) -> list[Chunk]:
-        """Neighbouring asks share a request up to the limits on number and bytes."""
+    def _split(
+        self, asks: Sequence[Ask], sources: Sequence[Fetched], encoded: Encoded, truncate: str | None
+    ) -> list[Chunk]:
+        """Neighbouring asks share a request up to the limits on number and bytes; what was not fetched is left out."""
         chunks: list[Chunk] = []
         filling: dict[tuple[str, bytes], Chunk] = {}
-        for place, ask in enumerate(asks):
-            endpoint, size = self.endpoint_for(ask.source), ask.source.size()
+        for place, (ask, source) in enumerate(zip(asks, sources, strict=True)):
+            if isinstance(source, ClipServeError):
+                encoded.outcomes[place] = source
+                continue
+            endpoint, size = self.endpoint_for(source), source.size()
             key = (endpoint, orjson.dumps(ask.search.to_dict()) if ask.search else b"")
             chunk = filling.get(key)
             if chunk is None or self._is_full(chunk, size):
                 chunk = filling[key] = Chunk(endpoint, ask.search, truncate)
                 chunks.append(chunk)
             chunk.places.append(place)
-            chunk.sources.append(ask.source)
+            chunk.sources.append(source)
             chunk.bytes += size
         return chunks
 

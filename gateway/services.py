@@ -8,6 +8,8 @@ from starlette.requests import Request
 
 from gateway.clients import IndexClient, TorchServeClient
 from gateway.encoder import Encoder
+from gateway.fetch import ImageFetcher
+from gateway.fetching import Fetching
 from gateway.ingest import Ingester
 from gateway.inputs import InputParser
 from gateway.readiness import Readiness
@@ -31,13 +33,21 @@ class Services:
     metrics: Metrics
 
     @classmethod
-    def build(cls, settings: Settings, torchserve: TorchServeClient, index: IndexClient) -> Services:
-        encoder = Encoder(torchserve, settings)
+    def build(
+        cls,
+        settings: Settings,
+        torchserve: TorchServeClient,
+        index: IndexClient,
+        fetcher: ImageFetcher | None = None,
+    ) -> Services:
+        encoder = Encoder(
+            torchserve, settings, Fetching(fetcher, settings.max_body_bytes) if fetcher is not None else None
+        )
         return cls(
             settings=settings,
             torchserve=torchserve,
             index=index,
-            parser=InputParser(settings.max_image_bytes),
+            parser=InputParser(settings.max_image_bytes, settings.url_policy() if fetcher is not None else None),
             encoder=encoder,
             searcher=Searcher(encoder, index),
             ingester=Ingester(encoder, index),

@@ -6,10 +6,23 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from gateway.addresses import AddressPolicy
+from gateway.fetch import FetchLimits
+from gateway.urls import UrlPolicy
+
 MB = 1024 * 1024
+
+
+def _listed(value: object) -> object:
+    """`a, b` → (`a`, `b`), as all our lists are written in the environment."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+Numbers = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class Settings(BaseSettings):
@@ -41,7 +54,16 @@ class Settings(BaseSettings):
     image_roots: Annotated[dict[str, Path], NoDecode] = Field(
         default_factory=dict, description="Folders of pictures to show: `demo=data/demo/gallery,…`."
     )
-    fetch_urls: bool = Field(False, description="Fetch images named by http(s) URLs. Not available yet.")
+    fetch_urls: bool = Field(False, description="Fetch images that requests name by http(s) URL.")
+    fetch_hosts: Words = Field((), description="Hosts fetched from: `img.example.org,*.example.net`; empty: any.")
+    fetch_ports: Numbers = Field((80, 443), description="Ports fetched from.")
+    fetch_networks: Words = Field((), description="Private networks fetched from all the same: `10.1.0.0/16`.")
+    fetch_timeout_s: float = Field(10.0, gt=0, description="How long fetching one image may take, redirects included.")
+    fetch_max_redirects: int = Field(
+        3, ge=0, description="Most redirects followed; each is checked like the first URL."
+    )
+    fetch_concurrency: int = Field(16, gt=0, description="Images fetched at once.")
+    max_image_pixels: int = Field(64_000_000, gt=0, description="Most pixels of a fetched image; more is a 413.")
     log_json: bool = Field(False, description="Log JSON lines instead of text.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
 
@@ -62,11 +84,10 @@ class Settings(BaseSettings):
             raise ValueError("must start with http:// or https://")
         return value.rstrip("/")
 
-    @field_validator("fetch_urls")
+    @field_validator("fetch_networks")
     @classmethod
-    def _no_fetching_yet(cls, value: bool) -> bool:
-        if value:
-            raise ValueError("fetching images by URL is not available yet; leave it false")
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        AddressPolicy(value)  # raises ValueError that names the one at fault
         return value
 
     @model_validator(mode="after")
@@ -82,6 +103,24 @@ class Settings(BaseSettings):
     def keys(self) -> tuple[str, ...]:
         """The accepted API keys."""
         return tuple(key.strip() for key in self.api_keys.get_secret_value().split(",") if key.strip())
+
+    def fetch_limits(self) -> FetchLimits:
+        """What one fetch may take."""
+        return FetchLimits(
+            max_bytes=self.max_image_bytes,
+            max_pixels=self.max_image_pixels,
+            timeout_s=self.fetch_timeout_s,
+            max_redirects=self.fetch_max_redirects,
+            concurrency=self.fetch_concurrency,
+        )
+
+    def url_policy(self) -> UrlPolicy:
+        """Which URLs may be fetched, by their own words."""
+        return UrlPolicy(self.fetch_hosts, self.fetch_ports)
+
+    def address_policy(self) -> AddressPolicy:
+        """Which addresses may be connected to for that."""
+        return AddressPolicy(self.fetch_networks)
 
 
 def is_loopback(host: str) -> bool:

@@ -14,6 +14,8 @@ ClipServeError                     500 internal_error
 │  └─ TooLarge                     413 request_too_large
 ├─ Unauthorized                    401 invalid_api_key
 ├─ Forbidden                       403 cross_origin
+│  ├─ ScopeMissing                 403 scope_missing
+│  └─ CollectionForbidden          403 collection_forbidden
 ├─ NotFound                        404 not_found
 │  ├─ UnknownCollection            404 collection_not_found
 │  ├─ UnknownItem                  404 item_not_found
@@ -107,6 +109,14 @@ class Unauthorized(ClipServeError):
 class Forbidden(ClipServeError):
     status = 403
     code = "cross_origin"
+
+
+class ScopeMissing(Forbidden):
+    code = "scope_missing"
+
+
+class CollectionForbidden(Forbidden):
+    code = "collection_forbidden"
 
 
 class NotFound(ClipServeError):

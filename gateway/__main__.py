@@ -29,6 +29,8 @@ def main() -> None:
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=4,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
     )
     for received in (signal.SIGTERM, signal.SIGINT):
         signal.signal(received, _leave)  # uvicorn raises it again once it has stopped cleanly

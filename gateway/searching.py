@@ -12,6 +12,7 @@ from clip_core.wire import SearchPart
 from gateway.clients import IndexClient
 from gateway.encoder import Ask, Encoder, Outcome, Served, unknown_model
 from gateway.inputs import KINDS, InputParser
+from gateway.keys import current_key
 from gateway.telemetry import current_trace
 
 Json = dict[str, Any]
@@ -39,7 +40,7 @@ class Found:
 
 
 def parse_ask(body: object, parser: InputParser, at: str = "") -> Ask:
-    """One search request. Raises BadInput that names the field, below `at`."""
+    """One search request. Raises BadInput that names the field, below `at`, or CollectionForbidden."""
     if not isinstance(body, Mapping):
         raise InvalidRequest("a search is an object", param=at or None)
     unknown = next((name for name in body if name not in _FIELDS), None)
@@ -50,6 +51,7 @@ def parse_ask(body: object, parser: InputParser, at: str = "") -> Ask:
     except BadInput as error:
         error.param = _below(at, error.param or "")
         raise
+    current_key().check_collection(search.collection)
     return Ask(parser.source(body, at), search, body.get("model"))
 
 

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     image_endpoint: str = Field("clip_image", description="TorchServe model that encodes images.")
     multimodal_endpoint: str = Field("clip_multimodal", description="TorchServe model that mixes both.")
     api_keys: SecretStr = Field(SecretStr(""), description="Accepted API keys, comma separated; empty: none.")
+    keys_file: Path | None = Field(None, description="File of keys that `clipserve keys` writes; `up`: data/keys.db.")
+    tls_certificate: Path | None = Field(None, description="PEM certificate chain, to speak TLS without a proxy.")
+    tls_key: Path | None = Field(None, description="PEM private key of tls_certificate.")
     metrics_open: bool = Field(False, description="Serve /metrics without a key even when keys are set.")
     max_body_bytes: int = Field(32 * MB, gt=0, description="Largest request body; more is a 413.")
     max_image_bytes: int = Field(16 * MB, gt=0, description="Largest single image file; more is a 413.")
@@ -92,12 +95,24 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _closed_unless_local(self) -> Settings:
-        if not self.keys and not is_loopback(self.host):
+        if not self.keys and not self._has_key_file() and not is_loopback(self.host):
             raise ValueError(
                 f"host {self.host} is reachable from other machines and there are no API keys: "
-                "set CLIPSERVE_GATEWAY_API_KEYS, or listen on 127.0.0.1"
+                "set CLIPSERVE_GATEWAY_API_KEYS, make one with `clipserve keys create`, or listen on 127.0.0.1"
             )
         return self
+
+    @model_validator(mode="after")
+    def _whole_tls(self) -> Settings:
+        for path in (self.tls_certificate, self.tls_key):
+            if path is not None and not path.is_file():
+                raise ValueError(f"there is no file {path}")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
+        return self
+
+    def _has_key_file(self) -> bool:
+        return self.keys_file is not None and self.keys_file.is_file()
 
     @property
     def keys(self) -> tuple[str, ...]:

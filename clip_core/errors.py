@@ -21,14 +21,17 @@ ClipServeError                     500 internal_error
 │  ├─ UnknownItem                  404 item_not_found
 │  └─ UnknownModel                 404 model_not_found
 ├─ MethodNotAllowed                405 method_not_allowed
+├─ TooSlow                         408 request_timeout
 ├─ Conflict                        409 conflict
 │  └─ FingerprintMismatch          409 fingerprint_mismatch
 ├─ Overloaded                      429 overloaded
+│  └─ RateLimited                  429 rate_limited
 ├─ BadModel                        500 bad_model
 ├─ InferenceFailed                 424 inference_failed
 ├─ Unavailable                     503 unavailable
 │  ├─ IndexUnavailable             503 index_unavailable
 │  └─ TorchServeUnavailable        503 torchserve_unavailable
+├─ DeadlineExceeded                504 deadline_exceeded
 └─ StorageFull                     507 storage_full
 """
 
@@ -141,6 +144,11 @@ class MethodNotAllowed(ClipServeError):
     code = "method_not_allowed"
 
 
+class TooSlow(ClipServeError):
+    status = 408
+    code = "request_timeout"
+
+
 class Conflict(ClipServeError):
     status = 409
     code = "conflict"
@@ -151,8 +159,18 @@ class FingerprintMismatch(Conflict):
 
 
 class Overloaded(ClipServeError):
+    """`retry_after` is in seconds."""
+
     status = 429
     code = "overloaded"
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after: float = 1.0) -> None:
+        super().__init__(message, param=param)
+        self.retry_after = retry_after
+
+
+class RateLimited(Overloaded):
+    code = "rate_limited"
 
 
 class BadModel(ClipServeError):
@@ -175,6 +193,11 @@ class IndexUnavailable(Unavailable):
 
 class TorchServeUnavailable(Unavailable):
     code = "torchserve_unavailable"
+
+
+class DeadlineExceeded(ClipServeError):
+    status = 504
+    code = "deadline_exceeded"
 
 
 class StorageFull(ClipServeError):

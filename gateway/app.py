@@ -7,13 +7,16 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from gateway.admission import AdmissionMiddleware
 from gateway.auth import OPEN_PATHS, AuthMiddleware
 from gateway.clients import IndexClient, TorchServeClient
+from gateway.deadlines import DeadlineMiddleware
 from gateway.errors import JsonResponse, install_handlers
 from gateway.fetch import HttpFetcher, ImageFetcher
 from gateway.key_ring import KeyRing
 from gateway.key_store import KeyStore
 from gateway.limits import BodyLimitMiddleware
+from gateway.metering import MeterMiddleware
 from gateway.openapi import DocumentedApp
 from gateway.routes import classify, collections, embeddings, items, ops, page, search
 from gateway.services import Services
@@ -62,6 +65,9 @@ def _add_layers(app: FastAPI, settings: Settings, services: Services, keys: KeyR
     """The last one added is the outermost."""
     open_paths = OPEN_PATHS | {"/metrics"} if settings.metrics_open else OPEN_PATHS
     app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
+    app.add_middleware(DeadlineMiddleware, patience=settings.patience())
+    app.add_middleware(MeterMiddleware, quotas=services.quotas, open_paths=open_paths)
+    app.add_middleware(AdmissionMiddleware, metrics=services.metrics, most=settings.max_in_flight)
     app.add_middleware(AuthMiddleware, keys=keys, open_paths=open_paths)
     app.add_middleware(TelemetryMiddleware, metrics=services.metrics)
 

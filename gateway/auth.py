@@ -30,16 +30,13 @@ class AuthMiddleware:
         self.open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not self._is_open(scope["path"]):
+        if scope["type"] == "http" and not is_open(scope["path"], self.open_paths):
             try:
                 set_current_key(self._admit(scope))
             except ClipServeError as refused:
                 await error_response(refused)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
-
-    def _is_open(self, path: str) -> bool:
-        return path in self.open_paths or path.startswith(OPEN_PREFIX)
 
     def _admit(self, scope: Scope) -> ApiKey:
         headers = Headers(scope=scope)
@@ -55,6 +52,11 @@ class AuthMiddleware:
         if collection is not None:
             key.check_collection(collection)
         return key
+
+
+def is_open(path: str, open_paths: frozenset[str]) -> bool:
+    """Whether the path needs no key, and so belongs to none."""
+    return path in open_paths or path.startswith(OPEN_PREFIX)
 
 
 def presented_key(headers: Headers) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -61,11 +61,8 @@ class _Budget:
             raise TooLarge(f"the images of one call, fetched, are larger than {self.max_bytes} bytes")
 
 
-def _urls(source: Source) -> Iterator[str]:
-    if source.kind == "image" and is_http_url(source.value):
-        yield source.value
-    elif source.kind == "query":
-        yield from (part["image"] for part in source.value if is_http_url(part.get("image")))
+def _urls(source: Source) -> list[str]:
+    return [image for image in source.images() if is_http_url(image)]
 
 
 def _filled(source: Source, images: dict[str, str | BadInput]) -> Fetched:

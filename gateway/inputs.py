@@ -36,6 +36,12 @@ class Source:
             return {self.kind}
         return {kind for part in self.value for kind in part if kind != "weight"}
 
+    def images(self) -> list[str]:
+        """Its own image or those of its parts, as base64 or URL."""
+        if self.kind == "query":
+            return [part["image"] for part in self.value if "image" in part]
+        return [self.value] if self.kind == "image" else []
+
     def size(self) -> int:
         """About how many bytes it takes on the wire."""
         if self.kind == "query":

@@ -12,6 +12,8 @@ from gateway.fetch import ImageFetcher
 from gateway.fetching import Fetching
 from gateway.ingest import Ingester
 from gateway.inputs import InputParser
+from gateway.metering import Meter
+from gateway.quotas import Quotas, storage_of
 from gateway.readiness import Readiness
 from gateway.searching import Searcher
 from gateway.settings import Settings
@@ -31,6 +33,7 @@ class Services:
     ingester: Ingester
     readiness: Readiness
     metrics: Metrics
+    quotas: Quotas
 
     @classmethod
     def build(
@@ -40,19 +43,21 @@ class Services:
         index: IndexClient,
         fetcher: ImageFetcher | None = None,
     ) -> Services:
-        encoder = Encoder(
-            torchserve, settings, Fetching(fetcher, settings.max_body_bytes) if fetcher is not None else None
-        )
+        quotas = Quotas(settings.key_limits(), storage_of(settings.redis_url.get_secret_value()))
+        meter = Meter(quotas)
+        fetching = Fetching(fetcher, settings.max_body_bytes) if fetcher is not None else None
+        encoder = Encoder(torchserve, settings, meter, fetching)
         return cls(
             settings=settings,
             torchserve=torchserve,
             index=index,
             parser=InputParser(settings.max_image_bytes, settings.url_policy() if fetcher is not None else None),
             encoder=encoder,
-            searcher=Searcher(encoder, index),
-            ingester=Ingester(encoder, index),
+            searcher=Searcher(encoder, index, meter),
+            ingester=Ingester(encoder, index, meter),
             readiness=Readiness(settings, torchserve, index),
             metrics=Metrics(),
+            quotas=quotas,
         )
 
 

@@ -10,7 +10,9 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gateway.addresses import AddressPolicy
+from gateway.deadlines import Patience
 from gateway.fetch import FetchLimits
+from gateway.keys import KeyLimits
 from gateway.urls import UrlPolicy
 
 MB = 1024 * 1024
@@ -40,6 +42,18 @@ class Settings(BaseSettings):
     multimodal_endpoint: str = Field("clip_multimodal", description="TorchServe model that mixes both.")
     api_keys: SecretStr = Field(SecretStr(""), description="Accepted API keys, comma separated; empty: none.")
     keys_file: Path | None = Field(None, description="File of keys that `clipserve keys` writes; `up`: data/keys.db.")
+    requests_per_minute: int | None = Field(None, gt=0, description="Requests a minute of a key; its own limit wins.")
+    items_per_minute: int | None = Field(None, gt=0, description="Texts, images and vectors a minute of a key.")
+    megapixels_per_minute: int | None = Field(None, gt=0, description="Megapixels of images a minute of a key.")
+    key_concurrency: int | None = Field(None, gt=0, description="Requests that a key may have under way.")
+    redis_url: SecretStr = Field(
+        SecretStr(""), description="Redis in which replicas count limits; empty: each its own."
+    )
+    max_in_flight: int = Field(256, gt=0, description="Most requests under way of each size; overload lowers it.")
+    max_clients: int = Field(1024, gt=0, description="Most open connections of clients.")
+    read_timeout_s: float = Field(10.0, gt=0, description="For a request's headers, and between pieces of its body.")
+    body_timeout_s: float = Field(30.0, gt=0, description="For a whole body, and one second more for each 16 KB of it.")
+    stall_timeout_s: float = Field(120.0, gt=0, description="Ends a request in which nothing moves for so long.")
     tls_certificate: Path | None = Field(None, description="PEM certificate chain, to speak TLS without a proxy.")
     tls_key: Path | None = Field(None, description="PEM private key of tls_certificate.")
     metrics_open: bool = Field(False, description="Serve /metrics without a key even when keys are set.")
@@ -118,6 +132,16 @@ class Settings(BaseSettings):
     def keys(self) -> tuple[str, ...]:
         """The accepted API keys."""
         return tuple(key.strip() for key in self.api_keys.get_secret_value().split(",") if key.strip())
+
+    def key_limits(self) -> KeyLimits:
+        """Those of keys that do not bring their own."""
+        return KeyLimits(
+            self.requests_per_minute, self.items_per_minute, self.megapixels_per_minute, self.key_concurrency
+        )
+
+    def patience(self) -> Patience:
+        """With clients that send or read slowly."""
+        return Patience(self.read_timeout_s, self.body_timeout_s, self.stall_timeout_s)
 
     def fetch_limits(self) -> FetchLimits:
         """What one fetch may take."""

@@ -37,9 +37,9 @@ class Gate:
         most: int,
         *,
         start: int = 64,
-        least: int = 8,
-        wait_ratio: float = 2.0,
-        wait_floor_s: float = 0.02,
+        least: int = 16,
+        wait_ratio: float = 1.5,
+        wait_floor_s: float = 0.05,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """A wait is tolerated up to `wait_ratio` times the work plus `wait_floor_s`, for what is no queueing."""

@@ -1,13 +1,13 @@
 """How long a request may take, and an end to its work when nobody waits for it any more. Pure ASGI.
 
-The app runs in a task of its own. It is cancelled when the client leaves, when the time of `X-Request-Timeout` is over,
-or when nothing has moved for long; what has not been sent to TorchServe or the index by then never is.
+The request's task is cancelled when the client leaves, when the time of `X-Request-Timeout` is over, or when nothing
+has moved for long; what has not been sent to TorchServe or the index by then never is. All of that hangs on one timer:
+most requests are answered before it goes off for the first time, and pay for nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import time
 from dataclasses import dataclass
@@ -22,6 +22,8 @@ from gateway.telemetry import current_trace
 
 HEADER = "X-Request-Timeout"
 LEAST_BYTES_PER_S = 16 * 1024
+_FIRST_LOOK_S = 0.05
+_LOOK_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -48,27 +50,24 @@ class DeadlineMiddleware:
             return
         exchange = _Exchange(receive, send, self.patience)
         try:
-            current_trace().deadline = deadline_of(Headers(scope=scope))
             await self._run(scope, exchange)
         except ClipServeError as error:
             if not exchange.answering:
                 await error_response(error)(scope, receive, send)
 
     async def _run(self, scope: Scope, exchange: _Exchange) -> None:
-        """Raises what the app raises, ClientDisconnect, or DeadlineExceeded."""
-        work = asyncio.ensure_future(self.app(scope, exchange.receive, exchange.send))
-        watch = asyncio.ensure_future(exchange.gone())
+        """Raises what the app raises, ClientDisconnect, DeadlineExceeded or TooSlow."""
+        current_trace().deadline = deadline_of(Headers(scope=scope))
+        exchange.start()
         try:
-            while not work.done():
-                left = exchange.seconds_left()
-                if watch.done():
-                    raise ClientDisconnect
-                if left <= 0:
-                    raise DeadlineExceeded("the time for this request is over; nothing more is done for it")
-                await asyncio.wait((work, watch), timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            work.result()
+            await self.app(scope, exchange.receive, exchange.send)
+        except asyncio.CancelledError:
+            if exchange.verdict is None:
+                raise  # the server itself is ending
+            exchange.uncancel()
+            raise exchange.verdict from None
         finally:
-            await _end(work, watch)
+            exchange.end()
 
 
 def deadline_of(headers: Headers) -> float | None:
@@ -86,7 +85,7 @@ def deadline_of(headers: Headers) -> float | None:
 
 
 class _Exchange:
-    """The `receive` and `send` of one request, timed."""
+    """The `receive` and `send` of one request, and the timer that looks at how they go; `verdict` is why it ended."""
 
     def __init__(self, receive: Receive, send: Send, patience: Patience) -> None:
         self._receive = receive
@@ -94,20 +93,36 @@ class _Exchange:
         self._patience = patience
         self._started = self._moved = time.monotonic()
         self._received = 0
-        self._whole = asyncio.Event()
-        self._left = asyncio.Event()
+        self._whole = False
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self.verdict: Exception | None = None
         self.answering = False
 
+    def start(self) -> None:
+        """From the task that is to be cancelled."""
+        self._task = asyncio.current_task()
+        self._look_in(min(_FIRST_LOOK_S, self._time_of_work()))
+
+    def end(self) -> None:
+        for waiting in (self._timer, self._watch):
+            if waiting is not None:
+                waiting.cancel()
+
+    def uncancel(self) -> None:
+        """Python 3.11 counts cancellations; this one is dealt with."""
+        uncancel = getattr(self._task, "uncancel", None)
+        if uncancel is not None:
+            uncancel()
+
     async def receive(self) -> Message:
-        """Raises TooSlow inside the route that reads the body, so that its handler answers."""
-        if self._whole.is_set():
-            await self._left.wait()
-            return {"type": "http.disconnect"}
-        message = await self._piece()
+        if self._whole:  # the app waits for the client to leave; then it is cancelled, like all that waits
+            await asyncio.get_running_loop().create_future()
+        message = await self._receive()
         self._moved = time.monotonic()
         self._received += len(message.get("body", b""))
-        if message["type"] == "http.disconnect" or not message.get("more_body", False):
-            self._whole.set()
+        self._whole = message["type"] == "http.request" and not message.get("more_body", False)
         return message
 
     async def send(self, message: Message) -> None:
@@ -115,30 +130,37 @@ class _Exchange:
         await self._send(message)
         self._moved = time.monotonic()
 
-    async def gone(self) -> None:
-        """Returns when the client has left; what is left of a body is the app's to read."""
-        await self._whole.wait()
+    def _look(self) -> None:
+        if not self._whole and self._time_of_body() <= 0:
+            self._give_up(TooSlow("the body of the request did not come in time"))
+        elif self._time_of_work() <= 0:
+            self._give_up(DeadlineExceeded("the time for this request is over; nothing more is done for it"))
+        else:
+            if self._whole and self._watch is None:
+                self._watch = asyncio.ensure_future(self._gone())
+            self._look_in(min(_LOOK_S, self._time_of_work()))
+
+    def _look_in(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), self._look)
+
+    def _give_up(self, verdict: Exception) -> None:
+        self.verdict = verdict
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _gone(self) -> None:
+        """What a peer sends after its body is no business of this request; that it leaves is."""
         while (await self._receive())["type"] != "http.disconnect":
-            """What a peer sends after its body is no business of this request."""
-        self._left.set()
+            await asyncio.sleep(0)
+        self._give_up(ClientDisconnect())
 
-    def seconds_left(self) -> float:
-        stalled = self._moved + self._patience.stall_s
+    def _time_of_body(self) -> float:
+        """Until the body takes too long, in this pause or as a whole."""
+        whole = self._started + self._patience.body_s + self._received / LEAST_BYTES_PER_S
+        return min(self._moved + self._patience.pause_s, whole) - time.monotonic()
+
+    def _time_of_work(self) -> float:
+        """Until the deadline, or until nothing has moved for too long."""
         deadline = current_trace().deadline
-        return min(stalled, deadline if deadline is not None else math.inf) - time.monotonic()
-
-    async def _piece(self) -> Message:
-        allowed = self._patience.body_s + self._received / LEAST_BYTES_PER_S
-        left = min(self._patience.pause_s, self._started + allowed - time.monotonic())
-        try:
-            return await asyncio.wait_for(self._receive(), max(left, 0.001))
-        except asyncio.TimeoutError:
-            raise TooSlow("the body of the request did not come in time") from None
-
-
-async def _end(*tasks: asyncio.Future[None]) -> None:
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await task
+        stalled = self._moved + self._patience.stall_s
+        return (stalled if deadline is None else min(stalled, deadline)) - time.monotonic()

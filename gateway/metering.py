@@ -33,7 +33,7 @@ class Meter:
     async def images(self, sources: Sequence[Source]) -> None:
         """Megapixels, by the images' own headers. Raises RateLimited or TooLarge."""
         key = current_key()
-        if self._quotas.limits_pixels(key):
+        if self._quotas.limits_of(key).megapixels_per_minute is not None:
             pixels = await asyncio.to_thread(_pixels, sources)
             await self._quotas.spend(key, "megapixels", pixels / 1e6)
 
@@ -70,7 +70,7 @@ class MeterMiddleware:
                 del self.under_way[key.id]
 
     def _check_concurrency(self, key: ApiKey) -> None:
-        most = self.quotas.concurrency_of(key)
+        most = self.quotas.limits_of(key).concurrency
         if most is not None and self.under_way[key.id] >= most:
             raise RateLimited(f"this API key has {most} requests under way, which is all that it may")
 

@@ -37,22 +37,21 @@ class Quotas:
         self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._shared = SlidingWindowCounterRateLimiter(storage) if storage is not None else None
         self._shared_again = 0.0
+        self._merged: dict[KeyLimits, KeyLimits] = {}  # as many as there are different limits
 
-    def concurrency_of(self, key: ApiKey) -> int | None:
-        """How many requests of the key may be under way."""
-        return key.limits.over(self._defaults).concurrency
-
-    def limits_pixels(self, key: ApiKey) -> bool:
-        """Whether it is worth looking at the images of the key's requests."""
-        return key.limits.over(self._defaults).megapixels_per_minute is not None
+    def limits_of(self, key: ApiKey) -> KeyLimits:
+        """The key's own over the defaults."""
+        merged = self._merged.get(key.limits)
+        if merged is None:
+            merged = self._merged[key.limits] = key.limits.over(self._defaults)
+        return merged
 
     async def spend(self, key: ApiKey, what: What, amount: float) -> None:
         """Raises RateLimited when that is more than is left now, TooLarge when it is more than a whole minute has.
 
         What is left goes into the answer's X-RateLimit headers either way.
         """
-        limits = key.limits.over(self._defaults)
-        limit: int | None = getattr(limits, f"{what}_per_minute")
+        limit: int | None = getattr(self.limits_of(key), f"{what}_per_minute")
         if limit is None or amount <= 0:
             return
         if amount > limit:

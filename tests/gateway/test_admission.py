@@ -113,7 +113,7 @@ def test_the_bound_follows_the_load():
                 gate.leave(waited, 0.01)
         return gate.limit
 
-    assert serve(1.0, 30) == 8
+    assert serve(1.0, 30) == 16
     assert serve(0.0, 60) == 128
 
 

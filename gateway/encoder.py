@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,14 +15,18 @@ from clip_core.errors import (
     ClipServeError,
     Conflict,
     InferenceFailed,
+    Overloaded,
     TorchServeUnavailable,
     UnknownModel,
     from_dict,
 )
 from clip_core.wire import SearchPart
 from gateway.clients import TorchServeClient
+from gateway.fetching import Fetched, Fetching
 from gateway.inputs import Source
+from gateway.metering import Meter
 from gateway.settings import Settings
+from gateway.telemetry import current_trace
 
 CANARY_TEXT = "a canary"
 Outcome = dict[str, Any] | ClipServeError
@@ -101,9 +106,13 @@ class Encoded:
 class Encoder:
     """The gateway's only way to TorchServe. Remembers which model answered last."""
 
-    def __init__(self, torchserve: TorchServeClient, settings: Settings) -> None:
+    def __init__(
+        self, torchserve: TorchServeClient, settings: Settings, meter: Meter, fetching: Fetching | None = None
+    ) -> None:
         self._torchserve = torchserve
         self._settings = settings
+        self._meter = meter
+        self._fetching = fetching
         self.served: Served | None = None
 
     def endpoint_for(self, source: Source) -> str:
@@ -114,11 +123,22 @@ class Encoder:
         return self._settings.text_endpoint if "text" in kinds else self._settings.multimodal_endpoint
 
     async def run(self, asks: Sequence[Ask], *, truncate: str | None = None) -> Encoded:
-        """Raises Conflict when the endpoints turn out to serve different models; all else is in the outcomes."""
-        chunks = self._split(asks, truncate)
+        """Raises Conflict when the endpoints turn out to serve different models, RateLimited when the key has no more
+        of its allowance; all else is in the outcomes.
+        """
+        await self._meter.items(len(asks))
+        sources = [ask.source for ask in asks]
+        fetched = await self._fetching.all(sources) if self._fetching is not None else sources
+        await self._meter.images([source for source in fetched if isinstance(source, Source)])
+        return await self._run(asks, fetched, truncate)
+
+    async def _run(self, asks: Sequence[Ask], fetched: Sequence[Fetched], truncate: str | None = None) -> Encoded:
         encoded = Encoded([InferenceFailed("TorchServe did not answer this input")] * len(asks))
+        chunks = self._split(asks, fetched, encoded, truncate)
         if len(chunks) == 1:
+            started = time.perf_counter()
             self._collect(encoded, chunks[0], await self._answer(chunks[0]))
+            _note_waiting(encoded, (time.perf_counter() - started) * 1e3)
             return encoded
         for chunk, answer in zip(chunks, await self._answers(chunks), strict=True):
             self._collect(encoded, chunk, answer)
@@ -126,7 +146,8 @@ class Encoder:
 
     async def describe(self) -> Served:
         """Ask TorchServe which model it serves. Raises ClipServeError."""
-        return (await self.run([Ask(Source("text", CANARY_TEXT, None))])).model()
+        canary = Source("text", CANARY_TEXT, None)
+        return (await self._run([Ask(canary)], [canary])).model()
 
     async def require(self, model: object) -> None:
         """Raises UnknownModel unless `model` is None or the served one, asking again before it refuses."""
@@ -154,19 +175,24 @@ class Encoder:
         except ClipServeError as error:
             return error
 
-    def _split(self, asks: Sequence[Ask], truncate: str | None) -> list[Chunk]:
-        """Neighbouring asks share a request up to the limits on number and bytes."""
+    def _split(
+        self, asks: Sequence[Ask], sources: Sequence[Fetched], encoded: Encoded, truncate: str | None
+    ) -> list[Chunk]:
+        """Neighbouring asks share a request up to the limits on number and bytes; what was not fetched is left out."""
         chunks: list[Chunk] = []
         filling: dict[tuple[str, bytes], Chunk] = {}
-        for place, ask in enumerate(asks):
-            endpoint, size = self.endpoint_for(ask.source), ask.source.size()
+        for place, (ask, source) in enumerate(zip(asks, sources, strict=True)):
+            if isinstance(source, ClipServeError):
+                encoded.outcomes[place] = source
+                continue
+            endpoint, size = self.endpoint_for(source), source.size()
             key = (endpoint, orjson.dumps(ask.search.to_dict()) if ask.search else b"")
             chunk = filling.get(key)
             if chunk is None or self._is_full(chunk, size):
                 chunk = filling[key] = Chunk(endpoint, ask.search, truncate)
                 chunks.append(chunk)
             chunk.places.append(place)
-            chunk.sources.append(ask.source)
+            chunk.sources.append(source)
             chunk.bytes += size
         return chunks
 
@@ -193,6 +219,16 @@ class Encoder:
             names = f"{encoded.served.model} and {served.model}"
             raise Conflict(f"TorchServe's endpoints serve different models ({names}); try again after the roll-out")
         encoded.served = served
+
+
+def _note_waiting(encoded: Encoded, elapsed_ms: float) -> None:
+    """For the admission of the next ones; only a call of one chunk is used, since several wait for one another."""
+    trace = current_trace()
+    if encoded.served is not None:
+        trace.worked_ms = encoded.encode_ms + encoded.search_ms
+        trace.waited_ms = max(0.0, elapsed_ms - trace.worked_ms)
+    elif isinstance(encoded.first_error(), Overloaded):
+        trace.worked_ms, trace.waited_ms = 0.0, max(elapsed_ms, 1e3)
 
 
 def check_model(model: object, served: Served) -> None:

@@ -10,6 +10,7 @@ from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch, Inva
 from gateway.clients import IndexClient
 from gateway.encoder import Ask, Encoder
 from gateway.inputs import InputParser, Source
+from gateway.metering import Meter
 
 Json = dict[str, Any]
 
@@ -54,9 +55,10 @@ def parse_items(body: Json, parser: InputParser, max_items: int) -> list[Item]:
 class Ingester:
     """Runs the two steps. An item that was encoded but not stored reports the index's error."""
 
-    def __init__(self, encoder: Encoder, index: IndexClient) -> None:
+    def __init__(self, encoder: Encoder, index: IndexClient, meter: Meter) -> None:
         self._encoder = encoder
         self._index = index
+        self._meter = meter
 
     async def add(self, collection: str, items: Sequence[Item]) -> list[Json]:
         """Raises UnknownCollection or FingerprintMismatch before any work is done."""
@@ -69,9 +71,10 @@ class Ingester:
         return [item.result() for item in items]
 
     async def _encode(self, items: Sequence[Item], described: Json) -> None:
-        for item in items:
-            if item.error is None and item.source is not None and item.is_own_vector():
-                item.vector = item.source.value
+        brought = [item for item in items if item.error is None and item.is_own_vector()]
+        await self._meter.items(len(brought))
+        for item in brought:
+            item.vector = item.source.value if item.source is not None else None
         todo = [item for item in items if item.error is None and item.vector is None]
         asks = [Ask(item.source) for item in todo if item.source is not None]
         if not asks:

@@ -12,6 +12,8 @@ from clip_core.wire import SearchPart
 from gateway.clients import IndexClient
 from gateway.encoder import Ask, Encoder, Outcome, Served, unknown_model
 from gateway.inputs import KINDS, InputParser
+from gateway.keys import current_key
+from gateway.metering import Meter
 from gateway.telemetry import current_trace
 
 Json = dict[str, Any]
@@ -39,7 +41,7 @@ class Found:
 
 
 def parse_ask(body: object, parser: InputParser, at: str = "") -> Ask:
-    """One search request. Raises BadInput that names the field, below `at`."""
+    """One search request. Raises BadInput that names the field, below `at`, or CollectionForbidden."""
     if not isinstance(body, Mapping):
         raise InvalidRequest("a search is an object", param=at or None)
     unknown = next((name for name in body if name not in _FIELDS), None)
@@ -50,15 +52,17 @@ def parse_ask(body: object, parser: InputParser, at: str = "") -> Ask:
     except BadInput as error:
         error.param = _below(at, error.param or "")
         raise
+    current_key().check_collection(search.collection)
     return Ask(parser.source(body, at), search, body.get("model"))
 
 
 class Searcher:
     """Runs searches. A text or an image is one hop: TorchServe's handler asks the index itself."""
 
-    def __init__(self, encoder: Encoder, index: IndexClient) -> None:
+    def __init__(self, encoder: Encoder, index: IndexClient, meter: Meter) -> None:
         self._encoder = encoder
         self._index = index
+        self._meter = meter
 
     async def one(self, ask: Ask) -> tuple[Json, Found]:
         """Raises whatever went wrong with it."""
@@ -93,6 +97,7 @@ class Searcher:
         return Found(answers, encoded.encode_ms, encoded.search_ms)
 
     async def _by_vector(self, asks: Sequence[Ask]) -> Found:
+        await self._meter.items(len(asks))
         searches = [_index_search(ask) for ask in asks]
         try:
             reply = await self._index.search(searches)

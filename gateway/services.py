@@ -8,8 +8,12 @@ from starlette.requests import Request
 
 from gateway.clients import IndexClient, TorchServeClient
 from gateway.encoder import Encoder
+from gateway.fetch import ImageFetcher
+from gateway.fetching import Fetching
 from gateway.ingest import Ingester
 from gateway.inputs import InputParser
+from gateway.metering import Meter
+from gateway.quotas import Quotas, storage_of
 from gateway.readiness import Readiness
 from gateway.searching import Searcher
 from gateway.settings import Settings
@@ -29,20 +33,31 @@ class Services:
     ingester: Ingester
     readiness: Readiness
     metrics: Metrics
+    quotas: Quotas
 
     @classmethod
-    def build(cls, settings: Settings, torchserve: TorchServeClient, index: IndexClient) -> Services:
-        encoder = Encoder(torchserve, settings)
+    def build(
+        cls,
+        settings: Settings,
+        torchserve: TorchServeClient,
+        index: IndexClient,
+        fetcher: ImageFetcher | None = None,
+    ) -> Services:
+        quotas = Quotas(settings.key_limits(), storage_of(settings.redis_url.get_secret_value()))
+        meter = Meter(quotas)
+        fetching = Fetching(fetcher, settings.max_body_bytes) if fetcher is not None else None
+        encoder = Encoder(torchserve, settings, meter, fetching)
         return cls(
             settings=settings,
             torchserve=torchserve,
             index=index,
-            parser=InputParser(settings.max_image_bytes),
+            parser=InputParser(settings.max_image_bytes, settings.url_policy() if fetcher is not None else None),
             encoder=encoder,
-            searcher=Searcher(encoder, index),
-            ingester=Ingester(encoder, index),
+            searcher=Searcher(encoder, index, meter),
+            ingester=Ingester(encoder, index, meter),
             readiness=Readiness(settings, torchserve, index),
             metrics=Metrics(),
+            quotas=quotas,
         )
 
 

@@ -12,7 +12,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from clip_core.errors import Unavailable
+from clip_core.errors import DeadlineExceeded, Unavailable
 from gateway.telemetry import current_trace
 
 _log = logging.getLogger("gateway.upstream")
@@ -62,10 +62,12 @@ class Upstream:
     ) -> Reply:
         """`path` is already percent-encoded. Raises `self.unavailable`; any HTTP status is a Reply.
 
+        The request's own deadline goes before our limit, and past it nothing is sent: DeadlineExceeded.
+
         An `idempotent` call is tried once more when the connection broke: the peer may have closed an idle
         keep-alive connection just as we picked it.
         """
-        limit = timeout_s or self.timeout_s
+        limit = _within_deadline(timeout_s or self.timeout_s)
         payload = None if body is None else orjson.dumps(body)
         try:
             return await self._send(method, path, payload, limit)
@@ -82,7 +84,7 @@ class Upstream:
             raise self._give_up(error, limit) from error
 
     async def _send(self, method: str, path: str, payload: bytes | None, limit: float) -> Reply:
-        headers = {"X-Request-Id": current_trace().request_id} if current_trace().request_id else {}
+        headers = _headers()
         if payload is not None:
             headers["Content-Type"] = "application/json"
         data = io.BytesIO(payload) if payload is not None and len(payload) > _PLAIN_BODY_BYTES else payload
@@ -111,6 +113,22 @@ class Upstream:
         extra = {"request_id": current_trace().request_id, "url": self.base_url, "cause": repr(error)[:200]}
         _log.warning("%s %s", self.name, what, extra=extra)
         return self.unavailable(f"{self.name} {what}")
+
+
+def _within_deadline(limit: float) -> float:
+    left = current_trace().seconds_left()
+    if left is None:
+        return limit
+    if left <= 0:
+        raise DeadlineExceeded("the time for this request was over before all its work had begun")
+    return min(limit, left)
+
+
+def _headers() -> dict[str, str]:
+    trace = current_trace()
+    headers = {"X-Request-Id": trace.request_id} if trace.request_id else {}
+    left = trace.seconds_left()
+    return headers if left is None else {**headers, "X-Request-Timeout": f"{left:.3f}"}
 
 
 def _json_or_none(content: bytes) -> Any:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Request
 from gateway.bodies import checked, parse_json
 from gateway.encoder import check_model
 from gateway.errors import JsonResponse
+from gateway.keys import current_key
 from gateway.openapi import answers, takes
 from gateway.schemas import CollectionAnswer, CollectionsAnswer, CollectionSpec
 from gateway.services import services
@@ -19,8 +20,10 @@ Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", descript
 
 @router.get("/v1/collections", responses=answers(CollectionsAnswer))
 async def list_collections(request: Request) -> JsonResponse:
-    """All collections, described."""
-    return JsonResponse(await services(request).index.collections())
+    """All collections that the key may use, described."""
+    answer = await services(request).index.collections()
+    key = current_key()
+    return JsonResponse({"collections": [each for each in answer["collections"] if key.may_use(each["name"])]})
 
 
 @router.put("/v1/collections/{name}", responses=answers(CollectionAnswer), openapi_extra=takes(CollectionSpec))

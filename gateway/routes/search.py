@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from clip_core.errors import BadInput, ClipServeError, InvalidRequest, TooLarge
+from clip_core.errors import BadInput, ClipServeError, CollectionForbidden, InvalidRequest, TooLarge
 from gateway.bodies import Body, read_body
 from gateway.encoder import Ask, Outcome
 from gateway.errors import JsonResponse
@@ -54,7 +54,7 @@ def _searches(body: Body, given: Services) -> list[Any]:
 def _parse(search: object, place: int, given: Services) -> Ask | ClipServeError:
     try:
         return parse_ask(search, given.parser, f"searches[{place}]")
-    except BadInput as error:
+    except (BadInput, CollectionForbidden) as error:
         return error
 
 

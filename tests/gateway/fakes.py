@@ -59,10 +59,11 @@ def answer(body: Any, status: int = 200) -> Response:
 
 
 @contextlib.contextmanager
-def serving(app: Any, lifespan: str = "off") -> Iterator[str]:
-    """Run an ASGI app on a free port; yields its URL."""
+def serving(app: Any, lifespan: str = "off", http: Any = "auto") -> Iterator[str]:
+    """Run an ASGI app on a free port; yields its URL. `http` is uvicorn's protocol."""
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan=lifespan, timeout_graceful_shutdown=1)
+    common = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": 1}
+    config = uvicorn.Config(app, lifespan=lifespan, http=http, **common)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()

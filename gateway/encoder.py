@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,10 +35,12 @@ class Served:
     model: str
     fingerprint: str
     dim: int
+    matryoshka_dimensions: tuple[int, ...] = ()  # what its vectors may be cut to
 
     @classmethod
     def of(cls, answer: dict[str, Any]) -> Served:
-        return cls(answer["model"], answer["fingerprint"], answer["dim"])
+        shorter = tuple(answer.get("matryoshka_dimensions") or ())
+        return cls(answer["model"], answer["fingerprint"], answer["dim"], shorter)
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Chunk:
     places: list[int] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
     bytes: int = 0
+    ms: float = 0.0  # what the request took, once it was answered
 
     def body(self) -> dict[str, Any]:
         body: dict[str, Any] = {"input": [source.item() for source in self.sources]}
@@ -74,18 +78,28 @@ class Chunk:
 
 @dataclass
 class Encoded:
-    """`outcomes` has one entry an ask, in order: the handler's entry, or what went wrong with that ask."""
+    """`outcomes` has one entry an ask, in order: the handler's entry, or what went wrong with that ask.
+
+    Times are those of the slowest request among those that ran side by side; `queue_ms` is what TorchServe took
+    beyond encoding and searching: waiting for the batch, and transport.
+    """
 
     outcomes: list[Outcome]
     served: Served | None = None
     encode_ms: float = 0.0
     search_ms: float = 0.0
+    queue_ms: float = 0.0
 
     def model(self) -> Served:
         """What encoded the asks. Raises the first error when nothing was encoded."""
         if self.served is None:
             raise self.first_error() or InferenceFailed("TorchServe encoded nothing")
         return self.served
+
+    def stages(self) -> dict[str, float]:
+        """For the Server-Timing header."""
+        times = {"queue": self.queue_ms, "encode": self.encode_ms, "search": self.search_ms}
+        return {name: ms for name, ms in times.items() if ms}
 
     def first_error(self) -> ClipServeError | None:
         return next((outcome for outcome in self.outcomes if isinstance(outcome, ClipServeError)), None)
@@ -149,10 +163,13 @@ class Encoder:
         return await asyncio.gather(*map(one, chunks))
 
     async def _answer(self, chunk: Chunk) -> dict[str, Any] | ClipServeError:
+        started = time.perf_counter()
         try:
             return await self._torchserve.predict(chunk.endpoint, chunk.body())
         except ClipServeError as error:
             return error
+        finally:
+            chunk.ms = (time.perf_counter() - started) * 1e3
 
     def _split(self, asks: Sequence[Ask], truncate: str | None) -> list[Chunk]:
         """Neighbouring asks share a request up to the limits on number and bytes."""
@@ -182,8 +199,10 @@ class Encoder:
             return
         self._note_served(encoded, Served.of(answer))
         timing = answer.get("timing") or {}
-        encoded.encode_ms = max(encoded.encode_ms, timing.get("encode_ms") or 0.0)
-        encoded.search_ms = max(encoded.search_ms, timing.get("search_ms") or 0.0)
+        encode_ms, search_ms = timing.get("encode_ms") or 0.0, timing.get("search_ms") or 0.0
+        encoded.encode_ms = max(encoded.encode_ms, encode_ms)
+        encoded.search_ms = max(encoded.search_ms, search_ms)
+        encoded.queue_ms = max(encoded.queue_ms, chunk.ms - encode_ms - search_ms)
         for place, source, entry in zip(chunk.places, chunk.sources, answer["data"], strict=False):
             encoded.outcomes[place] = _outcome(entry, source)
 

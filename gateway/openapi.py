@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -9,31 +10,56 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from gateway import schemas
+from clip_core.errors import (
+    ClipServeError,
+    Conflict,
+    Forbidden,
+    InferenceFailed,
+    InvalidRequest,
+    Overloaded,
+    StorageFull,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    UnknownCollection,
+    UnknownModel,
+    _tree,
+)
+from gateway import collection_schemas, dialect_schemas, schemas
 
 _REF = "#/components/schemas/{model}"
 _BODIES: list[type[BaseModel]] = [
     schemas.EmbeddingRequest,
     schemas.SearchRequest,
     schemas.BatchSearchRequest,
-    schemas.CollectionSpec,
-    schemas.ItemsRequest,
-    schemas.DeleteItemsRequest,
+    collection_schemas.CollectionSpec,
+    collection_schemas.ItemsRequest,
+    collection_schemas.DeleteItemsRequest,
     schemas.ClassifyRequest,
+    dialect_schemas.CohereRequest,
+    dialect_schemas.VoyageRequest,
 ]
 _FASTAPI_OWN = ("HTTPValidationError", "ValidationError")
-ERRORS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": schemas.ErrorEnvelope, "description": "The request is at fault."},
-    "5XX": {"model": schemas.ErrorEnvelope, "description": "The service is at fault."},
-}
+_Errors = tuple[type[ClipServeError], ...]
+_ALWAYS: _Errors = (InvalidRequest, Unauthorized, Forbidden, TooLarge, Overloaded, ClipServeError, Unavailable)
+ENCODES: _Errors = (UnknownModel, Conflict, InferenceFailed)
+READS: _Errors = (UnknownCollection,)
+WRITES: _Errors = (UnknownCollection, Conflict, StorageFull)
+Responses = dict[int | str, dict[str, Any]]
 
 
-def answers(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
-    """The `responses=` of a route."""
-    return {200: {"model": model}, **ERRORS}
+def answers(model: type[BaseModel], *errors: type[ClipServeError], status: int = 200) -> Responses:
+    """The `responses=` of a route: its answer, what any call may meet, and what `errors` add to that."""
+    statuses = sorted({error.status for error in (*_ALWAYS, *errors)})
+    return {status: {"model": model}, **{failed: _failure(failed) for failed in statuses}}
 
 
-def takes(model: type[BaseModel], form: dict[str, str] | None = None) -> dict[str, Any]:
+def _failure(status: int) -> dict[str, Any]:
+    codes = ", ".join(f"`{cls.code}`" for cls in _tree(ClipServeError) if cls.status == status)
+    return {"model": schemas.ErrorEnvelope, "description": f"One of {codes}."}
+
+
+def takes(model: type[BaseModel], form: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The `openapi_extra=` of a route whose body is `model`, or a form with these fields (JSON schema types)."""
     content: dict[str, Any] = {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
     if form is not None:
@@ -41,7 +67,7 @@ def takes(model: type[BaseModel], form: dict[str, str] | None = None) -> dict[st
     return {"requestBody": {"required": True, "content": content}}
 
 
-def _fields(form: dict[str, str]) -> dict[str, Any]:
+def _fields(form: Mapping[str, str]) -> dict[str, Any]:
     kinds = {"file": {"type": "string", "format": "binary"}}
     return {name: kinds.get(kind, {"type": kind}) for name, kind in form.items()}
 

@@ -16,7 +16,7 @@ class Schema(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
 
-def _example(value: dict[str, Any], *, extra: Literal["forbid", "allow"] = "forbid") -> ConfigDict:
+def example(value: dict[str, Any], *, extra: Literal["forbid", "allow"] = "forbid") -> ConfigDict:
     return ConfigDict(extra=extra, protected_namespaces=(), json_schema_extra={"examples": [value]})
 
 
@@ -28,7 +28,7 @@ class ErrorBody(Schema):
 
 
 class ErrorEnvelope(Schema):
-    model_config = _example(
+    model_config = example(
         {
             "error": {
                 "message": "`k` is a whole number from 1 to 10000",
@@ -42,19 +42,25 @@ class ErrorEnvelope(Schema):
 
 
 class EmbeddingRequest(Schema):
-    model_config = _example({"input": ["a red circle", "two blue squares"], "encoding_format": "float"}, extra="allow")
-    input: Any = Field(description='A string, {"text": …} or {"image": …}, or a list of these.')
+    model_config = example({"input": ["a red circle", "two blue squares"], "encoding_format": "float"}, extra="allow")
+    input: Any = Field(None, description='A string, {"text": …} or {"image": …}, or a list of these.')
+    messages: list[dict[str, Any]] | None = Field(None, description="vLLM's form instead of `input`: one vector.")
     model: str | None = Field(None, description="The served model's name, or nothing.")
     encoding_format: Literal["float", "base64"] = "float"
     modality: Literal["text", "image"] = Field("text", description="What plain strings in `input` are.")
-    dimensions: int | None = Field(None, description="Only the model's own number is possible.")
+    embedding_type: Literal["float", "base64", "binary", "ubinary"] | None = Field(
+        None, description="Jina's name for the format; the binary ones are packed signs."
+    )
+    dimensions: int | None = Field(
+        None, description="The model's own number, or one that its vectors may be cut to (see /v1/models)."
+    )
     truncate: Literal["end", "error"] | None = Field(None, description="What to do with a text too long.")
 
 
 class Embedding(Schema):
     object: Literal["embedding"] = "embedding"
     index: int
-    embedding: list[float] | str
+    embedding: list[float] | list[int] | str
     truncated: bool | None = Field(None, description="True when the end of a text too long was cut off.")
 
 
@@ -64,7 +70,7 @@ class Usage(Schema):
 
 
 class EmbeddingAnswer(Schema):
-    model_config = _example(
+    model_config = example(
         {
             "object": "list",
             "data": [{"object": "embedding", "index": 0, "embedding": [0.6, -0.8]}],
@@ -86,7 +92,7 @@ class QueryPart(Schema):
 
 
 class SearchRequest(Schema):
-    model_config = _example(
+    model_config = example(
         {"collection": "demo", "text": "a red circle", "k": 5, "filter": {"color": {"$in": ["red"]}}}
     )
     collection: str
@@ -115,7 +121,7 @@ class Timing(Schema):
 
 
 class SearchAnswer(Schema):
-    model_config = _example(
+    model_config = example(
         {
             "collection": "demo",
             "hits": [{"id": "scene-1", "score": 0.91, "metadata": {"color": "red"}}],
@@ -133,7 +139,7 @@ class SearchAnswer(Schema):
 
 
 class BatchSearchRequest(Schema):
-    model_config = _example(
+    model_config = example(
         {"searches": [{"collection": "demo", "text": "a star"}, {"collection": "demo", "text": "rain", "k": 3}]}
     )
     searches: list[SearchRequest]
@@ -153,64 +159,8 @@ class BatchSearchAnswer(Schema):
     timing: Timing
 
 
-class CollectionSpec(Schema):
-    model_config = _example({"engine": "auto", "recall_target": 0.99})
-    model: str | None = Field(None, description="The served model's name, or nothing.")
-    engine: str | None = Field(None, description="auto, exact or hnsw; the index service says what it has.")
-    recall_target: float | None = Field(None, gt=0, le=1)
-    metadata: dict[str, Any] | None = None
-
-
-class CollectionAnswer(BaseModel):
-    model_config = _example(
-        {"name": "demo", "model": "demo", "fingerprint": "8f3b2c", "dim": 256, "engine": "auto", "count": 480},
-        extra="allow",
-    )
-    name: str
-    model: str
-    fingerprint: str
-    dim: int
-    engine: str
-    count: int
-
-
-class CollectionsAnswer(Schema):
-    collections: list[CollectionAnswer]
-
-
-class ItemSpec(Schema):
-    id: str = Field(min_length=1, max_length=512)
-    text: str | None = None
-    image: str | None = Field(None, description=IMAGE)
-    vector: str | list[float] | None = Field(None, description=VECTOR)
-    metadata: dict[str, Any] | None = None
-
-
-class ItemsRequest(Schema):
-    model_config = _example(
-        {"items": [{"id": "scene-1", "image": "data:image/png;base64,iVBORw0…", "metadata": {"color": "red"}}]}
-    )
-    items: list[ItemSpec]
-
-
-class ItemResult(Schema):
-    id: str | None
-    status: int
-    error: ErrorBody | None = None
-
-
-class ItemsAnswer(Schema):
-    results: list[ItemResult]
-
-
-class DeleteItemsRequest(Schema):
-    model_config = _example({"filter": {"color": "red"}})
-    ids: list[str] | None = None
-    filter: dict[str, Any] | None = None
-
-
 class ClassifyRequest(Schema):
-    model_config = _example(
+    model_config = example(
         {
             "image": "data:image/png;base64,iVBORw0…",
             "labels": ["circle", "square"],

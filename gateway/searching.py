@@ -25,11 +25,12 @@ class Found:
     answers: list[Outcome]
     encode_ms: float = 0.0
     search_ms: float = 0.0
+    queue_ms: float = 0.0
 
     def timing(self) -> Json:
         """For the body; the same stages go into the Server-Timing header."""
         trace = current_trace()
-        trace.stages.update(encode=self.encode_ms, search=self.search_ms)
+        trace.stages.update(queue=self.queue_ms, encode=self.encode_ms, search=self.search_ms)
         times = {
             "total_ms": trace.elapsed_ms(),
             "encode_ms": self.encode_ms,
@@ -90,7 +91,7 @@ class Searcher:
             else:
                 served = encoded.model()
                 answers.append(_noted(_answer(ask, outcome["hits"], served, served.fingerprint), outcome))
-        return Found(answers, encoded.encode_ms, encoded.search_ms)
+        return Found(answers, encoded.encode_ms, encoded.search_ms, encoded.queue_ms)
 
     async def _by_vector(self, asks: Sequence[Ask]) -> Found:
         searches = [_index_search(ask) for ask in asks]
@@ -133,7 +134,7 @@ def _noted(answer: Outcome, entry: Json) -> Outcome:
 def _merged(own: Sequence[int], first: Found, rest: Sequence[int], second: Found) -> Found:
     placed = dict(zip([*own, *rest], [*first.answers, *second.answers], strict=True))
     answers = [placed[place] for place in range(len(placed))]
-    return Found(answers, second.encode_ms, max(first.search_ms, second.search_ms))
+    return Found(answers, second.encode_ms, max(first.search_ms, second.search_ms), second.queue_ms)
 
 
 def _below(at: str, name: str) -> str | None:

@@ -15,7 +15,7 @@ from gateway.bodies import checked, read_body
 from gateway.encoder import Ask, Encoded, check_model
 from gateway.errors import JsonResponse
 from gateway.inputs import Source
-from gateway.openapi import answers, takes
+from gateway.openapi import ENCODES, answers, takes
 from gateway.schemas import ClassifyAnswer, ClassifyRequest
 from gateway.searching import Found
 from gateway.services import services
@@ -24,7 +24,9 @@ router = APIRouter(tags=["classify"])
 _FORM = {"image": "file", "labels": "string", "templates": "string"}
 
 
-@router.post("/v1/classify", responses=answers(ClassifyAnswer), openapi_extra=takes(ClassifyRequest, form=_FORM))
+@router.post(
+    "/v1/classify", responses=answers(ClassifyAnswer, *ENCODES), openapi_extra=takes(ClassifyRequest, form=_FORM)
+)
 async def classify(request: Request) -> JsonResponse:
     """How well each label fits the image: a softmax over the similarities."""
     given = services(request)
@@ -42,7 +44,7 @@ async def classify(request: Request) -> JsonResponse:
             "labels": ranked(wanted.labels, scores, wanted.logit_scale),
             "model": served.model,
             "fingerprint": served.fingerprint,
-            "timing": Found([], encoded.encode_ms).timing(),
+            "timing": Found([], encoded.encode_ms, queue_ms=encoded.queue_ms).timing(),
         }
     )
 

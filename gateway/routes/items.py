@@ -7,11 +7,19 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request
 
 from gateway.bodies import Body, read_body, read_model
+from gateway.collection_schemas import (
+    DeletedAnswer,
+    DeleteItemsRequest,
+    DroppedAnswer,
+    ItemAnswer,
+    ItemsAnswer,
+    ItemsPage,
+    ItemsRequest,
+)
 from gateway.errors import JsonResponse
 from gateway.ingest import parse_items
-from gateway.openapi import answers, takes
+from gateway.openapi import ENCODES, READS, WRITES, answers, takes
 from gateway.routes.collections import Name
-from gateway.schemas import DeleteItemsRequest, ItemsAnswer, ItemsRequest
 from gateway.services import services
 
 router = APIRouter(tags=["items"])
@@ -20,7 +28,7 @@ _FORM = {"id": "string", "image": "file", "text": "string", "metadata": "string"
 
 @router.post(
     "/v1/collections/{name}/items",
-    responses=answers(ItemsAnswer),
+    responses=answers(ItemsAnswer, *ENCODES, *WRITES),
     openapi_extra=takes(ItemsRequest, form=_FORM),
 )
 async def add_items(request: Request, name: Name) -> JsonResponse:
@@ -36,7 +44,11 @@ def _as_list(body: Body) -> Body:
     return body if "items" in body or "id" not in body else {"items": [body]}
 
 
-@router.post("/v1/collections/{name}/items/delete", openapi_extra=takes(DeleteItemsRequest))
+@router.post(
+    "/v1/collections/{name}/items/delete",
+    responses=answers(DeletedAnswer, *WRITES),
+    openapi_extra=takes(DeleteItemsRequest),
+)
 async def delete_items(request: Request, name: Name) -> JsonResponse:
     """Delete the items with these ids, or those that match the filter."""
     body = await read_model(request, DeleteItemsRequest)
@@ -44,7 +56,7 @@ async def delete_items(request: Request, name: Name) -> JsonResponse:
     return JsonResponse(answer)
 
 
-@router.get("/v1/collections/{name}/items")
+@router.get("/v1/collections/{name}/items", responses=answers(ItemsPage, *READS))
 async def list_items(
     request: Request,
     name: Name,
@@ -55,7 +67,7 @@ async def list_items(
     return JsonResponse(await services(request).index.items(name, {"limit": limit, "after": after}))
 
 
-@router.get("/v1/collections/{name}/items/{item_id:path}")
+@router.get("/v1/collections/{name}/items/{item_id:path}", responses=answers(ItemAnswer, *READS))
 async def show_item(
     request: Request, name: Name, item_id: str, include: Literal["vector"] | None = None
 ) -> JsonResponse:
@@ -63,7 +75,7 @@ async def show_item(
     return JsonResponse(await services(request).index.item(name, item_id, {"include": include}))
 
 
-@router.delete("/v1/collections/{name}/items/{item_id:path}")
+@router.delete("/v1/collections/{name}/items/{item_id:path}", responses=answers(DroppedAnswer, *WRITES))
 async def delete_item(request: Request, name: Name, item_id: str) -> JsonResponse:
     """Delete one item."""
     return JsonResponse(await services(request).index.delete_item(name, item_id))

@@ -220,6 +220,7 @@ class FakeTorchServe:
     fingerprint: str = "fp-demo"
     fingerprints: dict[str, str] = field(default_factory=dict)
     model: str = MODEL
+    matryoshka_dimensions: tuple[int, ...] = ()
     failure: str | None = None
     failing_endpoint: str | None = None
     workers: str = "READY"
@@ -266,6 +267,7 @@ class FakeTorchServe:
         data = [{"index": i, **self._entry(item, endpoint, search)} for i, item in enumerate(body["input"])]
         timing = {"encode_ms": 1.5, "search_ms": 0.5} if search else {"encode_ms": 1.5}
         named = {"model": self.model, "fingerprint": self.fingerprints.get(endpoint, self.fingerprint)}
+        named["matryoshka_dimensions"] = self.matryoshka_dimensions
         return answer({**named, "dim": DIM, "data": data, "timing": timing})
 
     def _entry(self, item: Any, endpoint: str, search: Any) -> dict[str, Any]:

@@ -139,7 +139,9 @@ def test_server_timing_and_log_line(stack, caplog):
     with caplog.at_level(logging.INFO, "gateway.access"):
         answer = stack.post("/v1/search", SEARCH, headers={"X-Request-Id": "r1"})
         time.sleep(0.05)  # a request is logged just after its answer has left
-    assert re.fullmatch(r"encode;dur=1\.50, search;dur=0\.50, total;dur=[\d.]+", answer.headers["server-timing"])
+    assert re.fullmatch(
+        r"queue;dur=[\d.]+, encode;dur=1\.50, search;dur=0\.50, total;dur=[\d.]+", answer.headers["server-timing"]
+    )
     lines = [record for record in caplog.records if record.name == "gateway.access"]
     (line,) = [record for record in lines if record.request_id == "r1"]
     assert (line.method, line.path, line.status) == ("POST", "/v1/search", 200)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from gateway.schemas import IMAGE, VECTOR, ErrorBody, Schema, example
+from gateway.schemas import IMAGE, PIXEL, VECTOR, ErrorBody, Schema, example
 
 _COLLECTION = {"name": "demo", "model": "demo", "fingerprint": "8f3b2c", "dim": 256, "engine": "auto", "count": 480}
 
@@ -43,9 +43,7 @@ class ItemSpec(Schema):
 
 
 class ItemsRequest(Schema):
-    model_config = example(
-        {"items": [{"id": "scene-1", "image": "data:image/png;base64,iVBORw0…", "metadata": {"color": "red"}}]}
-    )
+    model_config = example({"items": [{"id": "scene-1", "image": PIXEL, "metadata": {"color": "red"}}]})
     items: list[ItemSpec]
 
 

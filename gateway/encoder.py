@@ -22,6 +22,7 @@ from clip_core.errors import (
 from clip_core.wire import SearchPart
 from gateway.clients import TorchServeClient
 from gateway.inputs import Source
+from gateway.paging import Page
 from gateway.settings import Settings
 
 CANARY_TEXT = "a canary"
@@ -47,12 +48,13 @@ class Served:
 class Ask:
     """One input, and what to search with its vector; without a search the vector itself is wanted.
 
-    `model` is the name that the caller asked for, if any.
+    `model` is the name that the caller asked for, if any; `page` is the part of the ranking that it wants to see.
     """
 
     source: Source
     search: SearchPart | None = None
     model: object = None
+    page: Page | None = None
 
 
 @dataclass

@@ -25,7 +25,7 @@ from clip_core.errors import (
     UnknownModel,
     _tree,
 )
-from gateway import collection_schemas, dialect_schemas, schemas
+from gateway import collection_schemas, dialect_schemas, rank_schemas, schemas
 
 _REF = "#/components/schemas/{model}"
 _BODIES: list[type[BaseModel]] = [
@@ -35,7 +35,8 @@ _BODIES: list[type[BaseModel]] = [
     collection_schemas.CollectionSpec,
     collection_schemas.ItemsRequest,
     collection_schemas.DeleteItemsRequest,
-    schemas.ClassifyRequest,
+    rank_schemas.ClassifyRequest,
+    rank_schemas.RankRequest,
     dialect_schemas.CohereRequest,
     dialect_schemas.VoyageRequest,
 ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 VECTOR = "base64 of little-endian float32, or a list of numbers"
 IMAGE = "A data: URI or bare base64; as multipart/form-data, a file"
+PIXEL = (  # one red pixel, for the examples
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+)
 
 
 class Schema(BaseModel):
@@ -88,6 +91,7 @@ class QueryPart(Schema):
     text: str | None = None
     image: str | None = Field(None, description=IMAGE)
     vector: str | list[float] | None = Field(None, description=VECTOR)
+    like: str | None = Field(None, description="The id of an item of the collection.")
     weight: float = Field(1.0, description="Negative pushes away.")
 
 
@@ -99,10 +103,15 @@ class SearchRequest(Schema):
     text: str | None = None
     image: str | None = Field(None, description=IMAGE)
     vector: str | list[float] | None = Field(None, description=VECTOR)
+    like: str | None = Field(None, description="More like the item of this id, which itself is left out.")
     query: list[QueryPart] | None = Field(None, description="A weighted mix.")
     k: int = Field(10, ge=1, le=10_000)
+    cursor: str | None = Field(None, description="The `next_cursor` of the page before, with the same query.")
+    min_score: float | None = Field(None, ge=-1, le=1, description="Hits below this cosine are left out.")
     filter: dict[str, Any] | None = Field(None, description="$eq $ne $gt $gte $lt $lte $in $nin $exists $and $or $not")
-    include: list[Literal["metadata", "vector"]] = Field(["metadata"])
+    include: list[Annotated[str, Field(pattern=r"^(metadata|vector|metadata\..+)$")]] = Field(
+        ["metadata"], description='"metadata", "vector", or single fields such as "metadata.color".'
+    )
     exact: bool = Field(False, description="Compare with every vector instead of asking the index.")
     model: str | None = Field(None, description="The served model's name, or nothing.")
 
@@ -134,6 +143,7 @@ class SearchAnswer(Schema):
     hits: list[SearchHit]
     model: str | None = Field(description="Null when the vector was the caller's own and its model unknown.")
     fingerprint: str | None
+    next_cursor: str | None = Field(None, description="Of the next page; null when this one was not full.")
     truncated: bool | None = Field(None, description="True when the end of a text too long was cut off.")
     timing: Timing
 
@@ -151,37 +161,11 @@ class BatchSearchResult(Schema):
     hits: list[SearchHit] | None = None
     model: str | None = None
     fingerprint: str | None = None
+    next_cursor: str | None = None
+    truncated: bool | None = None
     error: ErrorBody | None = None
 
 
 class BatchSearchAnswer(Schema):
     results: list[BatchSearchResult]
-    timing: Timing
-
-
-class ClassifyRequest(Schema):
-    model_config = example(
-        {
-            "image": "data:image/png;base64,iVBORw0…",
-            "labels": ["circle", "square"],
-            "templates": ["a photo of a {}"],
-        }
-    )
-    image: str = Field(description=IMAGE)
-    labels: list[str] = Field(min_length=1)
-    templates: list[str] = Field(["{}"], min_length=1, description="`{}` stands for the label.")
-    logit_scale: float = Field(100.0, gt=0, le=1000)
-    model: str | None = None
-
-
-class LabelScore(Schema):
-    label: str
-    probability: float
-    score: float = Field(description="Cosine similarity of the image and the label's averaged texts.")
-
-
-class ClassifyAnswer(Schema):
-    labels: list[LabelScore] = Field(description="Most probable first.")
-    model: str
-    fingerprint: str
     timing: Timing

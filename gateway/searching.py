@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clip_core.errors import BadInput, ClipServeError, InvalidRequest, from_dict
@@ -12,10 +12,12 @@ from clip_core.wire import SearchPart
 from gateway.clients import IndexClient
 from gateway.encoder import Ask, Encoder, Outcome, Served, unknown_model
 from gateway.inputs import KINDS, InputParser
+from gateway.likes import Likes
+from gateway.paging import FIELDS, Page, include_without_fields
 from gateway.telemetry import current_trace
 
 Json = dict[str, Any]
-_FIELDS = {*KINDS, "collection", "k", "filter", "include", "exact", "model"}
+_FIELDS = {*KINDS, *FIELDS, "collection", "k", "filter", "include", "exact", "model"}
 
 
 @dataclass
@@ -47,11 +49,12 @@ def parse_ask(body: object, parser: InputParser, at: str = "") -> Ask:
     if unknown is not None:
         raise InvalidRequest(f"a search has no field {unknown[:64]!r}", param=_below(at, unknown))
     try:
-        search = SearchPart.parse(body)
+        search = SearchPart.parse({**body, "include": include_without_fields(body.get("include"))})
+        page = Page.parse(body, search.k)
     except BadInput as error:
         error.param = _below(at, error.param or "")
         raise
-    return Ask(parser.source(body, at), search, body.get("model"))
+    return Ask(parser.source(body, at), replace(search, k=page.depth), body.get("model"), page)
 
 
 class Searcher:
@@ -60,6 +63,7 @@ class Searcher:
     def __init__(self, encoder: Encoder, index: IndexClient) -> None:
         self._encoder = encoder
         self._index = index
+        self._likes = Likes(index)
 
     async def one(self, ask: Ask) -> tuple[Json, Found]:
         """Raises whatever went wrong with it."""
@@ -70,7 +74,15 @@ class Searcher:
         return answer, found
 
     async def many(self, asks: Sequence[Ask]) -> Found:
-        """Each ask has its own answer or error."""
+        """Each ask has its own answer or error, cut to its page."""
+        ready = await self._likes.resolved(asks)
+        good = [ask for ask in ready if isinstance(ask, Ask)]
+        found = await self._ranked(good) if good else Found([])
+        rest = iter(found.answers)
+        answers = [_paged(ask, next(rest)) if isinstance(ask, Ask) else ask for ask in ready]
+        return replace(found, answers=answers)
+
+    async def _ranked(self, asks: Sequence[Ask]) -> Found:
         own = [place for place, ask in enumerate(asks) if ask.source.kind == "vector"]
         if len(own) == len(asks):
             return await self._by_vector(asks)
@@ -124,6 +136,13 @@ def _answer(ask: Ask, hits: list[Json], served: Served | None, fingerprint: str 
         return unknown_model(ask.model, served)
     model = served.model if served else None
     return {"collection": ask.search.collection, "hits": hits, "model": model, "fingerprint": fingerprint}
+
+
+def _paged(ask: Ask, answer: Outcome) -> Outcome:
+    if isinstance(answer, ClipServeError) or ask.page is None:
+        return answer
+    hits, cursor = ask.page.cut(answer["hits"])
+    return {**answer, "hits": hits, "next_cursor": cursor}
 
 
 def _noted(answer: Outcome, entry: Json) -> Outcome:

@@ -10,6 +10,7 @@ from gateway.clients import IndexClient, TorchServeClient
 from gateway.encoder import Encoder
 from gateway.ingest import Ingester
 from gateway.inputs import InputParser
+from gateway.labels import LabelVectors
 from gateway.readiness import Readiness
 from gateway.searching import Searcher
 from gateway.settings import Settings
@@ -26,6 +27,7 @@ class Services:
     parser: InputParser
     encoder: Encoder
     searcher: Searcher
+    labels: LabelVectors
     ingester: Ingester
     readiness: Readiness
     metrics: Metrics
@@ -40,6 +42,7 @@ class Services:
             parser=InputParser(settings.max_image_bytes),
             encoder=encoder,
             searcher=Searcher(encoder, index),
+            labels=LabelVectors(encoder, settings.label_cache_size),
             ingester=Ingester(encoder, index),
             readiness=Readiness(settings, torchserve, index),
             metrics=Metrics(),

@@ -26,7 +26,7 @@ def example(value: dict[str, Any], *, extra: Literal["forbid", "allow"] = "forbi
 class ErrorBody(Schema):
     message: str
     type: str
-    param: str | None
+    param: str | None = None
     code: str
 
 
@@ -167,5 +167,22 @@ class BatchSearchResult(Schema):
 
 
 class BatchSearchAnswer(Schema):
+    model_config = example(
+        {
+            "results": [
+                {"status": 200, "collection": "demo", "hits": [], "model": "demo", "fingerprint": "8f3b2c"},
+                {
+                    "status": 404,
+                    "error": {
+                        "message": "there is no collection 'rain'",
+                        "type": "invalid_request_error",
+                        "param": "collection",
+                        "code": "collection_not_found",
+                    },
+                },
+            ],
+            "timing": {"total_ms": 6.1, "encode_ms": 3.9, "search_ms": 0.4},
+        }
+    )
     results: list[BatchSearchResult]
     timing: Timing

@@ -14,7 +14,9 @@ from gateway.openapi import ENCODES, READS, WRITES, answers, takes
 from gateway.services import services
 
 router = APIRouter(tags=["collections"])
-Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", description="The collection's name.")]
+Name = Annotated[
+    str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", description="The collection's name.", examples=["demo"])
+]
 
 
 @router.get("/v1/collections", responses=answers(CollectionsAnswer))

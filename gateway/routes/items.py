@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 
 from gateway.bodies import Body, read_body, read_model
 from gateway.collection_schemas import (
@@ -23,6 +23,7 @@ from gateway.routes.collections import Name
 from gateway.services import services
 
 router = APIRouter(tags=["items"])
+ItemId = Annotated[str, Path(description="The item's id.", examples=["scene-1"])]
 _FORM = {"id": "string", "image": "file", "text": "string", "metadata": "string"}
 
 
@@ -60,8 +61,8 @@ async def delete_items(request: Request, name: Name) -> JsonResponse:
 async def list_items(
     request: Request,
     name: Name,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    after: Annotated[str | None, Query(description="The last id of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, examples=[100])] = 100,
+    after: Annotated[str | None, Query(description="The last id of the page before.", examples=["scene-0"])] = None,
 ) -> JsonResponse:
     """Ids and metadata, a page at a time."""
     return JsonResponse(await services(request).index.items(name, {"limit": limit, "after": after}))
@@ -69,13 +70,16 @@ async def list_items(
 
 @router.get("/v1/collections/{name}/items/{item_id:path}", responses=answers(ItemAnswer, *READS))
 async def show_item(
-    request: Request, name: Name, item_id: str, include: Literal["vector"] | None = None
+    request: Request,
+    name: Name,
+    item_id: ItemId,
+    include: Annotated[Literal["vector"] | None, Query(examples=["vector"])] = None,
 ) -> JsonResponse:
     """One item; with `?include=vector` also its vector."""
     return JsonResponse(await services(request).index.item(name, item_id, {"include": include}))
 
 
 @router.delete("/v1/collections/{name}/items/{item_id:path}", responses=answers(DroppedAnswer, *WRITES))
-async def delete_item(request: Request, name: Name, item_id: str) -> JsonResponse:
+async def delete_item(request: Request, name: Name, item_id: ItemId) -> JsonResponse:
     """Delete one item."""
     return JsonResponse(await services(request).index.delete_item(name, item_id))

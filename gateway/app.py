@@ -12,13 +12,13 @@ from gateway.clients import IndexClient, TorchServeClient
 from gateway.errors import JsonResponse, install_handlers
 from gateway.limits import BodyLimitMiddleware
 from gateway.openapi import DocumentedApp
-from gateway.routes import classify, cohere, collections, embeddings, items, ops, page, rank, search, voyage
+from gateway.routes import classify, cohere, collections, embeddings, items, jobs, ops, page, rank, search, voyage
 from gateway.services import Services
 from gateway.settings import Settings
 from gateway.telemetry import TelemetryMiddleware
 
 _DESCRIPTION = "Search images by words, by images, or by both; and CLIP vectors for your own pipelines."
-_ROUTES = (embeddings, cohere, voyage, search, collections, items, classify, rank, ops, page)
+_ROUTES = (embeddings, cohere, voyage, search, collections, items, jobs, classify, rank, ops, page)
 
 
 def create_app(settings: Settings, torchserve: TorchServeClient, index: IndexClient) -> FastAPI:
@@ -27,7 +27,9 @@ def create_app(settings: Settings, torchserve: TorchServeClient, index: IndexCli
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await services.jobs.start()
         yield
+        await services.jobs.stop()
         await torchserve.close()
         await index.close()
 

@@ -25,7 +25,7 @@ from clip_core.errors import (
     UnknownModel,
     _tree,
 )
-from gateway import collection_schemas, dialect_schemas, rank_schemas, schemas
+from gateway import collection_schemas, dialect_schemas, job_schemas, rank_schemas, schemas
 
 _REF = "#/components/schemas/{model}"
 _BODIES: list[type[BaseModel]] = [
@@ -39,6 +39,7 @@ _BODIES: list[type[BaseModel]] = [
     rank_schemas.RankRequest,
     dialect_schemas.CohereRequest,
     dialect_schemas.VoyageRequest,
+    job_schemas.JobRequest,
 ]
 _FASTAPI_OWN = ("HTTPValidationError", "ValidationError")
 _Errors = tuple[type[ClipServeError], ...]

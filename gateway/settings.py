@@ -42,18 +42,24 @@ class Settings(BaseSettings):
     image_roots: Annotated[dict[str, Path], NoDecode] = Field(
         default_factory=dict, description="Folders of pictures to show: `demo=data/demo/gallery,…`."
     )
+    data_dir: Path = Field(Path("data/gateway"), description="Folder of the record of jobs; one gateway at a time.")
+    ingest_roots: Annotated[dict[str, Path], NoDecode] = Field(
+        default_factory=dict, description="Folders that jobs may read: `photos=/srv/photos,…`."
+    )
+    job_batch: int = Field(32, gt=0, le=256, description="Items that a job adds at a time.")
+    max_jobs: int = Field(1, gt=0, description="Jobs that run at a time; others wait.")
     fetch_urls: bool = Field(False, description="Fetch images named by http(s) URLs. Not available yet.")
     log_json: bool = Field(False, description="Log JSON lines instead of text.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
 
-    @field_validator("image_roots", mode="before")
+    @field_validator("image_roots", "ingest_roots", mode="before")
     @classmethod
     def _parse_roots(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         pairs = [part.partition("=") for part in value.split(",") if part.strip()]
         if not all(sign and name.strip() and path.strip() for name, sign, path in pairs):
-            raise ValueError("write it as `collection=folder,collection=folder`")
+            raise ValueError("write it as `name=folder,name=folder`")
         return {name.strip(): Path(path.strip()) for name, _, path in pairs}
 
     @field_validator("torchserve_url", "management_url", "index_url")

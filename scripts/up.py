@@ -120,6 +120,7 @@ def _gateway(settings: UpSettings) -> dict[str, str]:
         "TORCHSERVE_URL": f"{local}{settings.inference_port}",
         "MANAGEMENT_URL": f"{local}{settings.management_port}",
         "INDEX_URL": f"{local}{settings.index_port}",
+        "DATA_DIR": str((settings.data_dir / "gateway").resolve()),
         "IMAGE_ROOTS": f"demo={(settings.data_dir / 'demo' / 'gallery').resolve()}",
     }
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 
 from gateway.bodies import checked, parse_json
+from gateway.clients import COLLECTION_NAME
 from gateway.collection_schemas import CollectionAnswer, CollectionsAnswer, CollectionSpec, DroppedAnswer
 from gateway.encoder import check_model
 from gateway.errors import JsonResponse
@@ -14,9 +15,7 @@ from gateway.openapi import ENCODES, READS, WRITES, answers, takes
 from gateway.services import services
 
 router = APIRouter(tags=["collections"])
-Name = Annotated[
-    str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$", description="The collection's name.", examples=["demo"])
-]
+Name = Annotated[str, Path(pattern=f"^{COLLECTION_NAME}$", description="The collection's name.", examples=["demo"])]
 
 
 @router.get("/v1/collections", responses=answers(CollectionsAnswer))

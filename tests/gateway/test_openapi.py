@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,23 +72,31 @@ def test_every_parameter_has_an_example_that_its_schema_allows(document):
             assert errors(document, parameter["schema"], example) == [], (method, path, parameter["name"])
 
 
-def filled_in(path, operation) -> str:
+def filled_in(path, operation, **known) -> str:
     for parameter in operation.get("parameters", []):
         if parameter["in"] == "path":
-            path = path.replace("{" + parameter["name"] + "}", parameter["schema"]["examples"][0])
+            name = parameter["name"]
+            path = path.replace("{" + name + "}", known.get(name, parameter["schema"]["examples"][0]))
     return path
 
 
-def test_every_example_is_accepted(stack, document):
-    """In the order of the document, with what deletes at the end."""
+def test_every_example_is_accepted(stack_of, document, pictures):
+    """With what deletes at the end. A job of the example's kind has ended by then: 409 to cancelling and retrying."""
+    (pictures / "2024").mkdir()
+    stack = stack_of(ingest_roots=f"photos={pictures}")
     stack.fill("scene-1", "scene-2")
+    example = document["components"]["schemas"]["JobRequest"]["examples"][0]
+    job = stack.post("/v1/jobs", example).json()["id"]
+    while stack.client.get(f"/v1/jobs/{job}").json()["state"] != "completed":
+        time.sleep(0.01)
     ordered = sorted(operations(document), key=lambda each: each[0] == "delete")
     ordered.sort(key=lambda each: (each[0] == "delete", -len(each[1])))
     for method, path, operation in ordered:
         media = operation.get("requestBody", {}).get("content", {}).get("application/json")
         body = example_of(document, media) if media else None
-        answer = stack.client.request(method, filled_in(path, operation), json=body)
-        assert answer.is_success, (method, path, answer.text)
+        answer = stack.client.request(method, filled_in(path, operation, job_id=job), json=body)
+        ended = answer.status_code == 409 and path.startswith("/v1/jobs/")
+        assert answer.is_success or ended, (method, path, answer.text)
         said = operation["responses"][str(answer.status_code)]["content"]
         if "application/json" in said:
             assert errors(document, said["application/json"]["schema"], answer.json()) == [], (method, path)

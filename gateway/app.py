@@ -10,11 +10,11 @@ from fastapi import FastAPI
 from gateway.auth import OPEN_PATHS, AuthMiddleware, KeyRing
 from gateway.clients import IndexClient, TorchServeClient
 from gateway.errors import JsonResponse, install_handlers
-from gateway.limits import BodyLimitMiddleware
 from gateway.openapi import DocumentedApp
 from gateway.routes import classify, cohere, collections, embeddings, items, jobs, ops, page, rank, search, voyage
 from gateway.services import Services
 from gateway.settings import Settings
+from gateway.streams import BodyLimits
 from gateway.telemetry import TelemetryMiddleware
 
 _DESCRIPTION = "Search images by words, by images, or by both; and CLIP vectors for your own pipelines."
@@ -55,7 +55,7 @@ def create_app(settings: Settings, torchserve: TorchServeClient, index: IndexCli
 def _add_layers(app: FastAPI, settings: Settings, services: Services) -> None:
     """The last one added is the outermost."""
     open_paths = OPEN_PATHS | {"/metrics"} if settings.metrics_open else OPEN_PATHS
-    app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
+    app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, max_stream_bytes=settings.max_stream_bytes)
     app.add_middleware(AuthMiddleware, keys=KeyRing(settings.keys), open_paths=open_paths)
     app.add_middleware(TelemetryMiddleware, metrics=services.metrics)
 

@@ -58,6 +58,18 @@ class ItemsAnswer(Schema):
     results: list[ItemResult]
 
 
+class LineError(ItemResult):
+    line: int = Field(description="Counted from 1.")
+
+
+class StreamAnswer(Schema):
+    model_config = example({"received": 1000, "added": 1000, "failed": 0, "errors": []})
+    received: int
+    added: int
+    failed: int
+    errors: list[LineError] = Field(description="The first thousand.")
+
+
 class DeleteItemsRequest(Schema):
     model_config = example({"filter": {"color": "red"}})
     ids: list[str] | None = None

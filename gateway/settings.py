@@ -28,6 +28,7 @@ class Settings(BaseSettings):
     api_keys: SecretStr = Field(SecretStr(""), description="Accepted API keys, comma separated; empty: none.")
     metrics_open: bool = Field(False, description="Serve /metrics without a key even when keys are set.")
     max_body_bytes: int = Field(32 * MB, gt=0, description="Largest request body; more is a 413.")
+    max_stream_bytes: int = Field(4096 * MB, gt=0, description="Largest NDJSON stream; more is a 413.")
     max_image_bytes: int = Field(16 * MB, gt=0, description="Largest single image file; more is a 413.")
     max_inputs: int = Field(256, gt=0, description="Most inputs of one embedding or batch search call.")
     max_items: int = Field(1000, gt=0, description="Most items of one call that adds to a collection.")
@@ -46,7 +47,7 @@ class Settings(BaseSettings):
     ingest_roots: Annotated[dict[str, Path], NoDecode] = Field(
         default_factory=dict, description="Folders that jobs may read: `photos=/srv/photos,…`."
     )
-    job_batch: int = Field(32, gt=0, le=256, description="Items that a job adds at a time.")
+    job_batch: int = Field(32, gt=0, le=256, description="Items that a job or an NDJSON stream adds at a time.")
     max_jobs: int = Field(1, gt=0, description="Jobs that run at a time; others wait.")
     fetch_urls: bool = Field(False, description="Fetch images named by http(s) URLs. Not available yet.")
     log_json: bool = Field(False, description="Log JSON lines instead of text.")

@@ -15,16 +15,19 @@ from gateway.collection_schemas import (
     ItemsAnswer,
     ItemsPage,
     ItemsRequest,
+    StreamAnswer,
 )
 from gateway.errors import JsonResponse
 from gateway.ingest import parse_items
-from gateway.openapi import ENCODES, READS, WRITES, answers, takes
+from gateway.openapi import ENCODES, READS, WRITES, answers, takes, takes_lines
 from gateway.routes.collections import Name
 from gateway.services import services
+from gateway.stream_ingest import ingest_lines
+from gateway.streams import batches
 
 router = APIRouter(tags=["items"])
 ItemId = Annotated[str, Path(description="The item's id.", examples=["scene-1"])]
-_FORM = {"id": "string", "image": "file", "text": "string", "metadata": "string"}
+_FORM = {"images": "files", "id": "string", "image": "file", "text": "string", "metadata": "string"}
 
 
 @router.post(
@@ -41,8 +44,23 @@ async def add_items(request: Request, name: Name) -> JsonResponse:
 
 
 def _as_list(body: Body) -> Body:
-    """A form carries one item as its own fields."""
+    """A form carries one item as its own fields, or many pictures as `images`, named by their files."""
+    if isinstance(body.get("images"), list):
+        return {"items": [{**each, "metadata": {"file": each["id"]}} for each in body["images"]]}
     return body if "items" in body or "id" not in body else {"items": [body]}
+
+
+@router.post(
+    "/v1/collections/{name}/items/stream",
+    responses=answers(StreamAnswer, *ENCODES, *WRITES),
+    openapi_extra=takes_lines({"id": "a", "text": "a red circle"}, {"id": "b", "text": "a star", "metadata": {"n": 1}}),
+)
+async def stream_items(request: Request, name: Name) -> JsonResponse:
+    """Add or replace the items of an NDJSON stream of any length, one a line; bad lines never stop the others."""
+    given, settings = services(request), services(request).settings
+    lines = batches(request, settings.job_batch, settings.max_image_bytes * 2)
+    tally = await ingest_lines(lines, name, given.ingester, given.parser)
+    return JsonResponse(tally.answer())
 
 
 @router.post(

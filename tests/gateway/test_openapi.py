@@ -94,7 +94,8 @@ def test_every_example_is_accepted(stack_of, document, pictures):
     for method, path, operation in ordered:
         media = operation.get("requestBody", {}).get("content", {}).get("application/json")
         body = example_of(document, media) if media else None
-        answer = stack.client.request(method, filled_in(path, operation, job_id=job), json=body)
+        lines = operation.get("requestBody", {}).get("content", {}).get("application/x-ndjson", {}).get("example")
+        answer = stack.client.request(method, filled_in(path, operation, job_id=job), json=body, content=lines)
         ended = answer.status_code == 409 and path.startswith("/v1/jobs/")
         assert answer.is_success or ended, (method, path, answer.text)
         said = operation["responses"][str(answer.status_code)]["content"]

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from clip_core.errors import ClipServeError
+from scripts.model_command import model
 from scripts.up_command import up
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ archive = typer.Typer(help="Build, list and verify TorchServe model archives (.m
 app.add_typer(archive, name="archive")
 bench = typer.Typer(help="Measure on this machine.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
+app.add_typer(model, name="model")
 
 app.command()(up)
 

@@ -24,6 +24,7 @@ from gateway.clients import TorchServeClient
 from gateway.inputs import Source
 from gateway.paging import Page
 from gateway.settings import Settings
+from gateway.sharing import Key, Sharing
 
 CANARY_TEXT = "a canary"
 Outcome = dict[str, Any] | ClipServeError
@@ -68,6 +69,15 @@ class Chunk:
     sources: list[Source] = field(default_factory=list)
     bytes: int = 0
     ms: float = 0.0  # what the request took, once it was answered
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    @property
+    def key(self) -> Key:
+        """Chunks of the same key may travel together."""
+        options = {"truncate": self.truncate, "search": self.search.to_dict() if self.search else None}
+        return self.endpoint, orjson.dumps(options)
 
     def body(self) -> dict[str, Any]:
         body: dict[str, Any] = {"input": [source.item() for source in self.sources]}
@@ -120,6 +130,7 @@ class Encoder:
     def __init__(self, torchserve: TorchServeClient, settings: Settings) -> None:
         self._torchserve = torchserve
         self._settings = settings
+        self._sharing = Sharing(self._send, settings.share_above, self._fits)
         self.served: Served | None = None
 
     def endpoint_for(self, source: Source) -> str:
@@ -167,11 +178,27 @@ class Encoder:
     async def _answer(self, chunk: Chunk) -> dict[str, Any] | ClipServeError:
         started = time.perf_counter()
         try:
-            return await self._torchserve.predict(chunk.endpoint, chunk.body())
+            return await (self._send([chunk]) if self._is_large(chunk) else self._sharing.answer(chunk))
         except ClipServeError as error:
             return error
         finally:
             chunk.ms = (time.perf_counter() - started) * 1e3
+
+    async def _send(self, chunks: Sequence[Chunk]) -> dict[str, Any]:
+        body = chunks[0].body()
+        body["input"] = [source.item() for chunk in chunks for source in chunk.sources]
+        return await self._torchserve.predict(chunks[0].endpoint, body)
+
+    def _is_large(self, chunk: Chunk) -> bool:
+        """Half of what a request may carry gains nothing from company."""
+        return not self._fits(len(chunk), chunk.bytes, chunk)
+
+    def _fits(self, number: int, size: int, chunk: Chunk) -> bool:
+        return number + len(chunk) <= self._most(chunk.endpoint) and size + chunk.bytes <= self._settings.fan_out_bytes
+
+    def _most(self, endpoint: str) -> int:
+        texts = endpoint == self._settings.text_endpoint
+        return self._settings.fan_out_texts if texts else self._settings.fan_out_images
 
     def _split(self, asks: Sequence[Ask], truncate: str | None) -> list[Chunk]:
         """Neighbouring asks share a request up to the limits on number and bytes."""
@@ -190,9 +217,7 @@ class Encoder:
         return chunks
 
     def _is_full(self, chunk: Chunk, more: int) -> bool:
-        texts = chunk.endpoint == self._settings.text_endpoint
-        most = self._settings.fan_out_texts if texts else self._settings.fan_out_images
-        return len(chunk.sources) >= most or chunk.bytes + more > self._settings.fan_out_bytes
+        return len(chunk) >= self._most(chunk.endpoint) or chunk.bytes + more > self._settings.fan_out_bytes
 
     def _collect(self, encoded: Encoded, chunk: Chunk, answer: dict[str, Any] | ClipServeError) -> None:
         if isinstance(answer, ClipServeError):

@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     fan_out_images: int = Field(8, gt=0, description="Images sent in one TorchServe request.")
     fan_out_bytes: int = Field(4 * MB, gt=0, description="Bytes of inputs sent in one TorchServe request.")
     fan_out_width: int = Field(8, gt=0, description="TorchServe requests that one call has under way.")
+    share_above: int = Field(
+        2, gt=0, description="Small TorchServe requests of a kind under way before the next ones share one."
+    )
     max_connections: int = Field(256, gt=0, description="Open connections to each upstream.")
     timeout_s: float = Field(30.0, gt=0, description="How long one upstream answer may take.")
     ready_timeout_s: float = Field(2.0, gt=0, le=10, description="How long each readiness check may take.")

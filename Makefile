@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-slow check format bench bench-encoders archives docs lock clean
+.PHONY: help setup up test test-slow check format bench bench-encoders bench-gateway archives docs lock clean
 
 help: ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ format: $(READY) ## format and fix what can be fixed
 
 bench: $(READY) ## measure the demo stack; the last line is one JSON document
 	$(BIN)/python -m benchmarks.demo_stack --save
+
+bench-gateway: $(READY) ## what the gateway costs and stands; INFINITY=… is a peer's Python (scripts/infinity_peer.py makes one)
+	$(BIN)/python -m benchmarks.gateway --save $(if $(INFINITY),--infinity $(INFINITY))
 
 bench-encoders: $(READY) ## our forward passes against open_clip's, with the GEMM ceiling
 	$(BIN)/python -m benchmarks.encoders --save

@@ -19,6 +19,7 @@ ClipServeError                     500 internal_error
 ├─ NotFound                        404 not_found
 │  ├─ UnknownCollection            404 collection_not_found
 │  ├─ UnknownItem                  404 item_not_found
+│  ├─ UnknownJob                   404 job_not_found
 │  └─ UnknownModel                 404 model_not_found
 ├─ MethodNotAllowed                405 method_not_allowed
 ├─ TooSlow                         408 request_timeout
@@ -133,6 +134,10 @@ class UnknownCollection(NotFound):
 
 class UnknownItem(NotFound):
     code = "item_not_found"
+
+
+class UnknownJob(NotFound):
+    code = "job_not_found"
 
 
 class UnknownModel(NotFound):

@@ -15,16 +15,29 @@ from gateway.errors import JsonResponse, install_handlers
 from gateway.fetch import HttpFetcher, ImageFetcher
 from gateway.key_ring import KeyRing
 from gateway.key_store import KeyStore
-from gateway.limits import BodyLimitMiddleware
 from gateway.metering import MeterMiddleware
 from gateway.openapi import DocumentedApp
-from gateway.routes import classify, collections, embeddings, items, ops, page, search, stats
+from gateway.routes import (
+    classify,
+    cohere,
+    collections,
+    embeddings,
+    items,
+    jobs,
+    ops,
+    page,
+    rank,
+    search,
+    stats,
+    voyage,
+)
 from gateway.services import Services
 from gateway.settings import Settings, is_loopback
+from gateway.streams import BodyLimits
 from gateway.telemetry import TelemetryMiddleware
 
 _DESCRIPTION = "Search images by words, by images, or by both; and CLIP vectors for your own pipelines."
-_ROUTES = (embeddings, search, collections, items, classify, stats, ops, page)
+_ROUTES = (embeddings, cohere, voyage, search, collections, items, jobs, classify, rank, stats, ops, page)
 
 
 def create_app(
@@ -35,7 +48,9 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await services.jobs.start()
         yield
+        await services.jobs.stop()
         await torchserve.close()
         await index.close()
         if fetcher is not None:
@@ -64,7 +79,7 @@ def create_app(
 def _add_layers(app: FastAPI, settings: Settings, services: Services, keys: KeyRing) -> None:
     """The last one added is the outermost."""
     open_paths = OPEN_PATHS | {"/metrics"} if settings.metrics_open else OPEN_PATHS
-    app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
+    app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, max_stream_bytes=settings.max_stream_bytes)
     app.add_middleware(DeadlineMiddleware, patience=settings.patience())
     app.add_middleware(MeterMiddleware, quotas=services.quotas, open_paths=open_paths)
     app.add_middleware(AdmissionMiddleware, metrics=services.metrics, most=settings.max_in_flight)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -15,12 +16,14 @@ from clip_core.errors import (
     Overloaded,
     TooLarge,
     TorchServeUnavailable,
+    UnknownCollection,
     from_dict,
 )
 from gateway.telemetry import current_trace
 from gateway.upstream import Reply, Upstream
 
 Json = dict[str, Any]
+COLLECTION_NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 _log = logging.getLogger("gateway.clients")
 
 
@@ -207,7 +210,10 @@ def _checked(reply: Reply) -> Reply:
 
 
 def _collection(name: str) -> str:
-    return f"/collections/{quote(name, safe='')}"
+    """Raises UnknownCollection for what can be no name: in a path, a slash would lead elsewhere."""
+    if not re.fullmatch(COLLECTION_NAME, name):
+        raise UnknownCollection(f"there is no collection {name[:64]!r}", param="collection")
+    return f"/collections/{name}"
 
 
 def _item(name: str, item_id: str) -> str:

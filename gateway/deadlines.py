@@ -29,7 +29,8 @@ _LOOK_S = 0.25
 @dataclass(frozen=True)
 class Patience:
     """`pause_s`: between two pieces of a body; `body_s`: for a body, and one second more for every 16 KB of it that has
-    come; `stall_s`: with neither a piece of body nor of answer.
+    come; `stall_s`: with neither a piece of body nor of answer. Only the time in which a piece is waited for counts
+    against the body: a stream may have to wait while what came before is encoded.
     """
 
     pause_s: float = 10.0
@@ -91,7 +92,9 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._patience = patience
-        self._started = self._moved = time.monotonic()
+        self._moved = time.monotonic()
+        self._asked: float | None = None  # since when a piece of the body is waited for
+        self._waited_s = 0.0
         self._received = 0
         self._whole = False
         self._task: asyncio.Task[None] | None = None
@@ -119,8 +122,10 @@ class _Exchange:
     async def receive(self) -> Message:
         if self._whole:  # the app waits for the client to leave; then it is cancelled, like all that waits
             await asyncio.get_running_loop().create_future()
+        asked = self._asked = time.monotonic()
         message = await self._receive()
-        self._moved = time.monotonic()
+        self._asked, self._moved = None, time.monotonic()
+        self._waited_s += self._moved - asked
         self._received += len(message.get("body", b""))
         self._whole = message["type"] == "http.request" and not message.get("more_body", False)
         return message
@@ -155,9 +160,10 @@ class _Exchange:
         self._give_up(ClientDisconnect())
 
     def _time_of_body(self) -> float:
-        """Until the body takes too long, in this pause or as a whole."""
-        whole = self._started + self._patience.body_s + self._received / LEAST_BYTES_PER_S
-        return min(self._moved + self._patience.pause_s, whole) - time.monotonic()
+        """Until the client takes too long for the body, in this pause or as a whole."""
+        pause = 0.0 if self._asked is None else time.monotonic() - self._asked
+        whole = self._patience.body_s + self._received / LEAST_BYTES_PER_S - self._waited_s
+        return min(self._patience.pause_s, whole) - pause
 
     def _time_of_work(self) -> float:
         """Until the deadline, or until nothing has moved for too long."""

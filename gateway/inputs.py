@@ -13,9 +13,10 @@ from clip_core.errors import BadImage, BadInput, BadText, ImageTooLarge, Invalid
 from clip_core.wire import decode_vector, encode_vector, unit
 from gateway.urls import UrlPolicy, is_http_url
 
-Kind = Literal["text", "image", "vector", "query"]
-KINDS: tuple[Kind, ...] = ("text", "image", "vector", "query")
+Kind = Literal["text", "image", "vector", "query", "like"]
+KINDS: tuple[Kind, ...] = ("text", "image", "vector", "query", "like")
 MAX_PARTS = 32
+MAX_ID = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,8 @@ class InputParser:
             return Source(kind, self.image(value, param), param)
         if kind == "vector":
             return Source(kind, checked_vector(value, param), param)
+        if kind == "like":
+            return Source(kind, checked_id(value, param), param)
         return Source(kind, self._parts(value, param), param)
 
     def image(self, value: object, param: str) -> str:
@@ -106,8 +109,8 @@ class InputParser:
 
     def _part(self, part: object, at: str) -> dict[str, Any]:
         if not isinstance(part, dict):
-            raise InvalidRequest("a part is an object with `text`, `image` or `vector`", param=at)
-        source = self.source(part, at, ("text", "image", "vector"))
+            raise InvalidRequest("a part is an object with `text`, `image`, `vector` or `like`", param=at)
+        source = self.source(part, at, ("text", "image", "vector", "like"))
         return {**source.item(), "weight": _weight(part.get("weight", 1.0), f"{at}.weight")}
 
 
@@ -119,6 +122,12 @@ def given_param(given: Sequence[str]) -> str | None:
 def checked_text(value: object, param: str) -> str:
     if not isinstance(value, str):
         raise BadText("a text is a string", param=param)
+    return value
+
+
+def checked_id(value: object, param: str) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID:
+        raise InvalidRequest(f"an item's id is a string of 1 to {MAX_ID} characters", param=param)
     return value
 
 

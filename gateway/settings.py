@@ -59,13 +59,18 @@ class Settings(BaseSettings):
     tls_key: Path | None = Field(None, description="PEM private key of tls_certificate.")
     metrics_open: bool = Field(False, description="Serve /metrics without a key even when keys are set.")
     max_body_bytes: int = Field(32 * MB, gt=0, description="Largest request body; more is a 413.")
+    max_stream_bytes: int = Field(4096 * MB, gt=0, description="Largest NDJSON stream; more is a 413.")
     max_image_bytes: int = Field(16 * MB, gt=0, description="Largest single image file; more is a 413.")
     max_inputs: int = Field(256, gt=0, description="Most inputs of one embedding or batch search call.")
     max_items: int = Field(1000, gt=0, description="Most items of one call that adds to a collection.")
+    label_cache_size: int = Field(10_000, gt=0, description="Label vectors that `/v1/classify` keeps.")
     fan_out_texts: int = Field(32, gt=0, description="Texts sent in one TorchServe request.")
     fan_out_images: int = Field(8, gt=0, description="Images sent in one TorchServe request.")
     fan_out_bytes: int = Field(4 * MB, gt=0, description="Bytes of inputs sent in one TorchServe request.")
     fan_out_width: int = Field(8, gt=0, description="TorchServe requests that one call has under way.")
+    share_above: int = Field(
+        2, gt=0, description="Small TorchServe requests of a kind under way before the next ones share one."
+    )
     max_connections: int = Field(256, gt=0, description="Open connections to each upstream.")
     timeout_s: float = Field(30.0, gt=0, description="How long one upstream answer may take.")
     ready_timeout_s: float = Field(2.0, gt=0, le=10, description="How long each readiness check may take.")
@@ -82,17 +87,23 @@ class Settings(BaseSettings):
     )
     fetch_concurrency: int = Field(16, gt=0, description="Images fetched at once.")
     max_image_pixels: int = Field(64_000_000, gt=0, description="Most pixels of a fetched image; more is a 413.")
+    data_dir: Path = Field(Path("data/gateway"), description="Folder of the record of jobs; one gateway at a time.")
+    ingest_roots: Annotated[dict[str, Path], NoDecode] = Field(
+        default_factory=dict, description="Folders that jobs may read: `photos=/srv/photos,…`."
+    )
+    job_batch: int = Field(32, gt=0, le=256, description="Items that a job or an NDJSON stream adds at a time.")
+    max_jobs: int = Field(1, gt=0, description="Jobs that run at a time; others wait.")
     log_json: bool = Field(False, description="Log JSON lines instead of text.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
 
-    @field_validator("image_roots", mode="before")
+    @field_validator("image_roots", "ingest_roots", mode="before")
     @classmethod
     def _parse_roots(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         pairs = [part.partition("=") for part in value.split(",") if part.strip()]
         if not all(sign and name.strip() and path.strip() for name, sign, path in pairs):
-            raise ValueError("write it as `collection=folder,collection=folder`")
+            raise ValueError("write it as `name=folder,name=folder`")
         return {name.strip(): Path(path.strip()) for name, _, path in pairs}
 
     @field_validator("torchserve_url", "management_url", "metrics_url", "index_url")

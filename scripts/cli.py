@@ -13,6 +13,7 @@ from rich.table import Table
 
 from clip_core.errors import ClipServeError
 from scripts.keys_command import keys
+from scripts.model_command import model
 from scripts.up_command import up
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app.add_typer(archive, name="archive")
 bench = typer.Typer(help="Measure on this machine.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
 app.add_typer(keys, name="keys")
+app.add_typer(model, name="model")
 
 app.command()(up)
 

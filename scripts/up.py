@@ -128,6 +128,7 @@ def _gateway(settings: UpSettings, key: str | None) -> dict[str, str]:
         "METRICS_URL": f"{local}{settings.metrics_port}",
         "INDEX_URL": f"{local}{settings.index_port}",
         "KEYS_FILE": str(_keys_file(settings)),
+        "DATA_DIR": str((settings.data_dir / "gateway").resolve()),
         "IMAGE_ROOTS": f"demo={(settings.data_dir / 'demo' / 'gallery').resolve()}",
     }
 

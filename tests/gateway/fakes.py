@@ -6,7 +6,6 @@ import asyncio
 import base64
 import contextlib
 import hashlib
-import re
 import socket
 import threading
 import time
@@ -221,6 +220,7 @@ class FakeTorchServe:
     fingerprint: str = "fp-demo"
     fingerprints: dict[str, str] = field(default_factory=dict)
     model: str = MODEL
+    matryoshka_dimensions: tuple[int, ...] = ()
     failure: str | None = None
     failing_endpoint: str | None = None
     workers: str = "READY"
@@ -272,6 +272,7 @@ class FakeTorchServe:
         data = [{"index": i, **self._entry(item, endpoint, search)} for i, item in enumerate(body["input"])]
         timing = {"encode_ms": 1.5, "search_ms": 0.5} if search else {"encode_ms": 1.5}
         named = {"model": self.model, "fingerprint": self.fingerprints.get(endpoint, self.fingerprint)}
+        named["matryoshka_dimensions"] = self.matryoshka_dimensions
         return answer({**named, "dim": DIM, "data": data, "timing": timing})
 
     def _entry(self, item: Any, endpoint: str, search: Any) -> dict[str, Any]:
@@ -304,7 +305,10 @@ class FakeTorchServe:
 
 
 def _word(encoded: str) -> str:
-    content = base64.b64decode(encoded) if re.fullmatch(r"[A-Za-z0-9+/=]+", encoded) else b""
+    try:
+        content = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        content = b""
     if not content.startswith(PNG):
         raise BadImage("this is not an image that we can read", param="input[0].image")
     return content.removeprefix(PNG).decode("latin-1")

@@ -83,6 +83,16 @@ def test_half_a_body_is_not_waited_for(slow):
     assert b"connection: close" in answer.lower()
 
 
+def test_a_stream_may_wait_for_what_came_before(stack_of):
+    """Lines as fast as they are taken: the time in which the model works is not the client's."""
+    stack = stack_of(job_batch=1, read_timeout_s=0.3)
+    stack.fill("a")
+    stack.torchserve.delay_s = 0.2
+    lines = b"".join(b'{"id": "%d", "text": "w%d %s"}\n' % (n, n, b"x" * 40_000) for n in range(10))
+    answer = stack.client.post("/v1/collections/demo/items/stream", content=lines, timeout=20)
+    assert (answer.status_code, answer.json()["added"]) == (200, 10)
+
+
 def test_a_dripping_body_is_not_waited_for(slow):
     started = time.perf_counter()
     with connect(slow.url) as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import httpx
@@ -30,6 +31,34 @@ async def test_an_image_by_url_is_the_image_itself(client, server):
         answer = await client.post("/v1/embeddings", json=body)
         assert answer.status_code == 200, answer.text
     assert len(server.seen) == 2
+
+
+async def test_every_dialect_fetches(client, server):
+    url = f"http://127.0.0.1:{server.port}/good"
+    part = {"content": [{"type": "image_url", "image_url": url}]}
+    calls = {
+        "/v2/embed": {"inputs": [{"content": [{"type": "image_url", "image_url": {"url": url}}]}]},
+        "/v1/multimodalembeddings": {"inputs": [part]},
+        "/v1/rank": {"queries": ["a"], "candidates": [{"image": url}]},
+        "/v1/classify": {"image": url, "labels": ["a"]},
+    }
+    for path, body in calls.items():
+        answer = await client.post(path, json=body)
+        assert answer.status_code == 200, (path, answer.text)
+    assert len(server.seen) == len(calls)
+
+
+async def test_a_job_fetches(client, server):
+    assert (await client.put("/v1/collections/demo", json={})).status_code == 201
+    urls = [f"http://127.0.0.1:{server.port}/{path}" for path in ("good", "missing")]
+    begun = await client.post("/v1/jobs", json={"collection": "demo", "source": {"urls": urls}})
+    assert begun.status_code == 202, begun.text
+    for _ in range(200):
+        job = (await client.get(f"/v1/jobs/{begun.json()['id']}")).json()
+        if job["state"] == "completed":
+            break
+        await asyncio.sleep(0.05)
+    assert job["progress"] == {"total": 2, "processed": 2, "added": 1, "failed": 1}
 
 
 @pytest.mark.parametrize(

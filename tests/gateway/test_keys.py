@@ -151,6 +151,10 @@ CALLS = [
     ("POST", "/v1/collections/demo/items", {"items": [{"id": "a", "text": "a"}]}, "write"),
     ("POST", "/v1/collections/demo/items/delete", {"ids": ["a"]}, "write"),
     ("DELETE", "/v1/collections/demo/items/a", None, "write"),
+    ("POST", "/v1/rank", {"queries": ["a"], "candidates": ["b"]}, "embed"),
+    ("POST", "/v2/embed", {"texts": ["a"]}, "embed"),
+    ("POST", "/v1/multimodalembeddings", {"inputs": [{"content": "a"}]}, "embed"),
+    ("GET", "/v1/jobs", None, "write"),
     ("GET", "/metrics", None, "admin"),
 ]
 
@@ -167,7 +171,8 @@ def test_scopes(stack_of, store):
             else:
                 assert answer.status_code == 403, (scope, path)
                 assert answer.json()["error"]["code"] == "scope_missing"
-    assert client.get("/v1/models", headers={"X-API-Key": keys["embed"]}).status_code == 200
+    for path in ("/v1/models", "/v1/stats"):
+        assert client.get(path, headers={"X-API-Key": keys["embed"]}).status_code == 200
 
 
 def test_collections_of_a_key(stack_of, store):
@@ -189,6 +194,26 @@ def test_collections_of_a_key(stack_of, store):
     searches = [{"collection": "other", "text": "a"}, {"collection": "mine", "text": "a"}]
     results = stack.post("/v1/search/batch", {"searches": searches}, headers=own).json()["results"]
     assert [result["status"] for result in results] == [403, 200]
+
+
+def test_jobs_of_a_key(stack_of, store, tmp_path):
+    """It sees, begins and ends those on its own collections only."""
+    root, _ = store.create("root", ("admin",))
+    mine, _ = store.create("mine", ("write",), collections=("mine",))
+    stack = stack_of(keys_file=store.path, ingest_roots=f"photos={tmp_path}")
+    jobs = {}
+    for name in ("mine", "other"):
+        assert stack.client.put(f"/v1/collections/{name}", json={}, headers={"X-API-Key": root}).status_code == 201
+        wanted = {"collection": name, "source": {"folder": "photos"}}
+        jobs[name] = stack.post("/v1/jobs", wanted, headers={"X-API-Key": root}).json()["id"]
+        answer = stack.post("/v1/jobs", wanted, headers={"X-API-Key": mine})
+        assert answer.status_code == (202 if name == "mine" else 403)
+    client, own = stack.client, {"X-API-Key": mine}
+    listed = client.get("/v1/jobs", headers=own).json()["jobs"]
+    assert [job["collection"] for job in listed] == ["mine", "mine"]
+    assert client.get(f"/v1/jobs/{jobs['mine']}", headers=own).status_code == 200
+    for method, path in (("GET", ""), ("GET", "/failures"), ("DELETE", ""), ("POST", "/retry")):
+        assert client.request(method, f"/v1/jobs/{jobs['other']}{path}", headers=own).status_code == 404
 
 
 def test_revoking_the_last_key_opens_nothing(store):

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
 
 import numpy as np
 import orjson
 
 from index_service.backends.base import BoolArray, IntArray
+from index_service.columns import Blobs
 from index_service.filters import compile_filter
 
 
 class FilterMasks:
-    """The masks of the filters used last, over `metadata`, a list that only ever grows (JSON text of each row)."""
+    """The masks of the filters used last, over `metadata` (JSON text of each row), which only ever grows."""
 
-    def __init__(self, metadata: Sequence[bytes], capacity: int = 32) -> None:
+    def __init__(self, metadata: Blobs, capacity: int = 32) -> None:
         self._metadata = metadata
         self._capacity = capacity
         self._masks: OrderedDict[bytes, BoolArray] = OrderedDict()
@@ -36,7 +36,7 @@ class FilterMasks:
         known = self._masks.get(where)
         return count if known is None else max(count - len(known), 0)
 
-    def carried(self, metadata: Sequence[bytes], rows: IntArray) -> FilterMasks:
+    def carried(self, metadata: Blobs, rows: IntArray) -> FilterMasks:
         """The masks for a new list whose row i was row `rows[i]` (ascending) of this one."""
         with self._lock:
             masks = list(self._masks.items())

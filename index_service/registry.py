@@ -13,6 +13,7 @@ from clip_core.errors import Conflict, FingerprintMismatch, Unavailable, Unknown
 from index_service.backends.base import BuildCancelled
 from index_service.collections import Collection
 from index_service.engines import Engines
+from index_service.segment_files import remove_orphans
 from index_service.settings import Settings
 from index_service.store import CollectionInfo, Store
 
@@ -41,12 +42,14 @@ class Registry:
         self._thread.start()
 
     def load(self) -> None:
-        """Read every collection from the record."""
-        for info in self._store.collections():
+        """Bring every collection up to date with the record."""
+        infos = self._store.collections()
+        remove_orphans(self._store.path.parent, {info.key for info in infos})
+        for info in infos:
             collection = Collection(info, self._store, self._engines)
             collection.load(self._stopped.is_set)
             self._collections[info.name] = collection
-            if collection.engine_due():
+            if collection.merge_due() or collection.engine_due():
                 self._enqueue(collection)
         self.ready = not self._stopped.is_set()
 

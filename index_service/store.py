@@ -1,7 +1,8 @@
 """The record: SQLite in WAL mode, one table of collections and one table of items for each of them.
 
 An upsert or delete call is one transaction, committed with `synchronous=FULL` before anyone is told: it survives
-`kill -9` and a power cut. A new or replaced item gets a new sequence number, so `seq` is the order of insertion.
+`kill -9` and a power cut. A new or replaced item gets a new sequence number, never used before in its collection: `seq`
+is the order of insertion, and whatever was derived from a row stays true for as long as that number is in the record.
 """
 
 from __future__ import annotations
@@ -15,23 +16,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clip_core.errors import ClipServeError, StorageFull, Unavailable
-from index_service.errors import StartError
+import numpy as np
 
-SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE collections (
-    key INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, model TEXT NOT NULL, fingerprint TEXT NOT NULL,
-    dim INTEGER NOT NULL, engine TEXT NOT NULL, recall_target REAL, metadata BLOB NOT NULL, created TEXT NOT NULL
-) STRICT
-"""
-_ITEMS = """
-CREATE TABLE items_{key} (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, vector BLOB NOT NULL, metadata BLOB NOT NULL
-) STRICT
-"""
+from clip_core.errors import ClipServeError, StorageFull, Unavailable
+from index_service.backends.base import IntArray
+from index_service.errors import StartError
+from index_service.schema import PAGE_BYTES, SCHEMA_VERSION, create_items, migrate, version
+
 _COLUMNS = "name, model, fingerprint, dim, engine, recall_target, metadata, created, key"
 _CHUNK = 2048
+_IDS = 1000  # in one question; SQLite takes at most 32766
 
 
 def _now() -> str:
@@ -54,11 +48,29 @@ class CollectionInfo:
 
 
 class Item(NamedTuple):
-    """One row: `vector` is D little-endian float32, `metadata` JSON text of an object."""
+    """One row: `vector` is D little-endian float32, `metadata` JSON text of an object.
+
+    `source` is JSON text of what the vector was made from, when the caller said so: what a re-embedding needs.
+    """
 
     id: str
     vector: bytes
     metadata: bytes
+    source: bytes | None = None
+
+
+class Chunk(NamedTuple):
+    """Some rows in the order of insertion, with their sequence numbers."""
+
+    seqs: list[int]
+    items: list[Item]
+
+
+class Written(NamedTuple):
+    """What an upsert did: the first of the consecutive sequence numbers it gave out, and those that it replaced."""
+
+    first: int
+    replaced: IntArray
 
 
 class Store:
@@ -78,22 +90,27 @@ class Store:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=1", "busy_timeout=5000"):
+        for pragma in (
+            f"page_size={PAGE_BYTES}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "fullfsync=1",
+            "busy_timeout=5000",
+        ):
             connection.execute(f"PRAGMA {pragma}").close()
         return connection
 
     def _migrate(self) -> None:
-        version = self._writer.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
+        found = version(self._writer)
+        if found > SCHEMA_VERSION:
             self._writer.close()
             raise StartError(
-                f"the record {self.path} is of schema version {version}, this program knows {SCHEMA_VERSION}: "
+                f"the record {self.path} is of schema version {found}, this program knows {SCHEMA_VERSION}: "
                 "run the newer clipserve that wrote it, or set another data_dir"
             )
-        if version == 0:
+        if found < SCHEMA_VERSION:
             with self._transaction() as db:
-                db.execute(_SCHEMA)
-                db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+                migrate(db)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -128,7 +145,7 @@ class Store:
                 f"INSERT INTO collections ({columns}) VALUES (?,?,?,?,?,?,?,?)", (*values, info.metadata, info.created)
             )
             key = int(cursor.lastrowid or 0)
-            db.execute(_ITEMS.format(key=key))
+            create_items(db, key)
         return key
 
     def drop_collection(self, key: int) -> None:
@@ -137,15 +154,29 @@ class Store:
             db.execute("DELETE FROM collections WHERE key = ?", (key,))
             db.execute(f"DROP TABLE items_{key}")
 
-    def upsert(self, key: int, items: Iterable[Item]) -> None:
-        """Write all items or none; returns once they are on disk. Raises StorageFull, Unavailable."""
+    def upsert(self, key: int, items: Sequence[Item]) -> Written:
+        """Write all items, whose ids differ, or none; they are on disk on return. Raises StorageFull, Unavailable."""
         with self._transaction() as db:
-            db.executemany(f"INSERT OR REPLACE INTO items_{key} (id, vector, metadata) VALUES (?,?,?)", items)
+            replaced = _seqs_of(db, key, [item.id for item in items])
+            _delete(db, key, replaced)
+            first = _last_seq(db, key) + 1
+            db.executemany(
+                f"INSERT INTO items_{key} (seq, id, vector, metadata, source) VALUES (?,?,?,?,?)",
+                ((seq, *item) for seq, item in enumerate(items, first)),
+            )
+        return Written(first, np.array(replaced, np.int64))
 
-    def delete(self, key: int, ids: Sequence[str]) -> None:
-        """Delete the items of these ids, all or none; unknown ids are passed over."""
+    def delete(self, key: int, ids: Sequence[str]) -> IntArray:
+        """Delete the items of these ids, all or none; the sequence numbers of those that were there."""
         with self._transaction() as db:
-            db.executemany(f"DELETE FROM items_{key} WHERE id = ?", ((id_,) for id_ in ids))
+            seqs = _seqs_of(db, key, ids)
+            _delete(db, key, seqs)
+        return np.array(seqs, np.int64)
+
+    def delete_rows(self, key: int, seqs: IntArray) -> None:
+        """Delete the items of these sequence numbers, all or none."""
+        with self._transaction() as db:
+            _delete(db, key, seqs.tolist())
 
     def _read(self, sql: str, *values: object) -> list[Any]:
         with self._read_lock:
@@ -158,16 +189,29 @@ class Store:
         """How many items a collection has."""
         return int(self._read(f"SELECT COUNT(*) FROM items_{key}")[0][0])
 
-    def stream(self, key: int) -> Iterator[list[Item]]:
-        """All items in the order of insertion, some thousands at a time, over a connection of its own."""
+    def stream(self, key: int, after: int = 0) -> Iterator[Chunk]:
+        """Items in the order of insertion from beyond `after`, some thousands at a time, as of one moment."""
         with closing(self._connect()) as db:
-            cursor = db.execute(f"SELECT id, vector, metadata FROM items_{key} ORDER BY seq")
+            cursor = db.execute(
+                f"SELECT seq, id, vector, metadata, source FROM items_{key} WHERE seq > ? ORDER BY seq", (after,)
+            )
             while rows := cursor.fetchmany(_CHUNK):
-                yield [Item(*row) for row in rows]
+                yield Chunk([row[0] for row in rows], [Item(*row[1:]) for row in rows])
+
+    def seqs(self, key: int) -> IntArray:
+        """The sequence numbers of all items, ascending: read from the index over the ids, not from the wide rows."""
+        with closing(self._connect()) as db:
+            rows = db.execute(f"SELECT seq FROM items_{key}")
+            return np.sort(np.fromiter((seq for (seq,) in rows), np.int64))
+
+    def last_seq(self, key: int) -> int:
+        """The largest sequence number ever given out in a collection; 0 when none was."""
+        with self._write_lock:
+            return _last_seq(self._writer, key)
 
     def get(self, key: int, id_: str) -> Item | None:
         """The item, or None."""
-        rows = self._read(f"SELECT id, vector, metadata FROM items_{key} WHERE id = ?", id_)
+        rows = self._read(f"SELECT id, vector, metadata, source FROM items_{key} WHERE id = ?", id_)
         return Item(*rows[0]) if rows else None
 
     def page(self, key: int, after: str, limit: int) -> list[tuple[str, bytes]]:
@@ -175,7 +219,27 @@ class Store:
         return self._read(f"SELECT id, metadata FROM items_{key} WHERE id > ? ORDER BY id LIMIT ?", after, limit)
 
 
+def _seqs_of(db: sqlite3.Connection, key: int, ids: Sequence[str]) -> list[int]:
+    """The sequence numbers of those of `ids` that there are, ascending."""
+    found: set[int] = set()
+    for start in range(0, len(ids), _IDS):
+        some = ids[start : start + _IDS]
+        places = ",".join("?" * len(some))
+        found.update(seq for (seq,) in db.execute(f"SELECT seq FROM items_{key} WHERE id IN ({places})", some))
+    return sorted(found)
+
+
+def _delete(db: sqlite3.Connection, key: int, seqs: Iterable[int]) -> None:
+    db.executemany(f"DELETE FROM items_{key} WHERE seq = ?", ((seq,) for seq in seqs))
+
+
+def _last_seq(db: sqlite3.Connection, key: int) -> int:
+    rows = db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (f"items_{key}",)).fetchall()
+    return int(rows[0][0]) if rows else 0
+
+
 def _mapped(error: sqlite3.Error) -> ClipServeError:
-    if "full" in str(error):
+    # SQLite calls only ENOSPC "full"; a quota or a limit on file sizes is a failed write (Python 3.11 names it).
+    if "full" in str(error) or getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_WRITE":
         return StorageFull("the disk of the index service is full: nothing was written; searches go on")
     return Unavailable(f"the record of the index service can't be written: {error}")

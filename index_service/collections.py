@@ -206,8 +206,8 @@ class Collection:
     def _swap(self, old: View, live: IntArray, merged: View) -> None:
         """Bring `merged`, built from the `live` rows of `old`, up to what was written since."""
         now, rows = self.view, merged.rows
-        rows.ids.extend(map(now.rows.ids.__getitem__, range(old.count, now.count)))
-        rows.metadata.extend(now.rows.metadata.since(old.count))
+        rows.ids.blobs.extend(now.rows.ids.blobs.rows(old.count, now.count))
+        rows.metadata.extend(now.rows.metadata.rows(old.count, now.count))
         delta, seqs = rows.delta.append(now.delta[len(old.delta) :]), rows.seqs.append(now.seqs[old.count :])
         alive = np.concatenate((now.alive[live], now.alive[old.count :]))
         carried = replace(rows, masks=now.rows.masks.carried(rows.metadata, live))

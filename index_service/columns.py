@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,12 @@ class Packed:
     def __getitem__(self, row: int) -> bytes:
         return bytes(self.data[self.ends[row - 1] if row else 0 : self.ends[row]])
 
+    def rows(self, start: int, end: int) -> list[bytes]:
+        """Many at once."""
+        first = int(self.ends[start - 1]) if start else 0
+        data, ends = bytes(self.data[first : self.ends[end - 1]]), (self.ends[start:end] - first).tolist()
+        return [data[begin:stop] for begin, stop in zip([0, *ends], ends, strict=False)]
+
 
 class Blobs:
     """Byte strings, one a row: those of the main segment packed, later ones in a list."""
@@ -67,9 +73,11 @@ class Blobs:
         """Add rows at the end."""
         self._later.extend(rows)
 
-    def since(self, start: int) -> Iterator[bytes]:
-        """The rows from `start` on."""
-        return map(self.__getitem__, range(start, len(self)))
+    def rows(self, start: int, end: int) -> list[bytes]:
+        """Many at once, from `start` to before `end`."""
+        split = min(end, self._size)
+        packed = self._main.rows(start, split) if start < split else []
+        return packed + self._later[max(start - self._size, 0) : max(end - self._size, 0)]
 
 
 class Texts:

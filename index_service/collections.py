@@ -153,6 +153,10 @@ class Collection:
         """(id, metadata) of the next `limit` items by id."""
         return self._store.page(self.info.key, after, limit)
 
+    def since(self, seq: int, limit: int) -> Chunk:
+        """The next `limit` items written after the sequence number `seq`."""
+        return self._store.since(self.info.key, seq, limit)
+
     def drop(self) -> None:
         """Delete the collection from the record; later writes get 404."""
         with self._lock:

@@ -59,6 +59,14 @@ class Item(NamedTuple):
     source: bytes | None = None
 
 
+class Alias(NamedTuple):
+    """A second name; `key` and `previous` are the keys of collections, `previous` of the one before the last switch."""
+
+    name: str
+    key: int
+    previous: int | None
+
+
 class Chunk(NamedTuple):
     """Some rows in the order of insertion, with their sequence numbers."""
 
@@ -74,7 +82,13 @@ class Written(NamedTuple):
 
 
 class Store:
-    """One writing and one reading connection to the database at `path`; safe to share between threads."""
+    """One writing and one reading connection to the database at `path`; safe to share between threads.
+
+    A collection whose name begins with `HIDDEN`, which no caller can name, is being restored; if the process dies
+    first, the next one forgets it.
+    """
+
+    HIDDEN = "."
 
     def __init__(self, path: Path) -> None:
         """Raises StartError when the file can't be opened or is of a newer version."""
@@ -84,6 +98,9 @@ class Store:
             self._writer = self._connect()
             self._migrate()
             self._reader = self._connect()
+            for info in self._collections():
+                if info.name.startswith(self.HIDDEN):
+                    self.drop_collection(info.key)
         except (sqlite3.Error, ClipServeError) as error:
             advice = "restore it, or set CLIPSERVE_INDEX_DATA_DIR to another folder"
             raise StartError(f"the record {path} can't be opened ({error}): {advice}") from error
@@ -133,7 +150,10 @@ class Store:
             self._writer.close()
 
     def collections(self) -> list[CollectionInfo]:
-        """Every collection, by name."""
+        """Every collection that isn't hidden, by name."""
+        return [info for info in self._collections() if not info.name.startswith(self.HIDDEN)]
+
+    def _collections(self) -> list[CollectionInfo]:
         return [CollectionInfo(*row) for row in self._read(f"SELECT {_COLUMNS} FROM collections ORDER BY name")]
 
     def add_collection(self, info: CollectionInfo) -> int:
@@ -148,11 +168,31 @@ class Store:
             create_items(db, key)
         return key
 
+    def rename_collection(self, key: int, name: str) -> None:
+        """Give a collection a name that is new."""
+        with self._transaction() as db:
+            db.execute("UPDATE collections SET name = ? WHERE key = ?", (name, key))
+
     def drop_collection(self, key: int) -> None:
         """Forget a collection and all its items."""
         with self._transaction() as db:
             db.execute("DELETE FROM collections WHERE key = ?", (key,))
+            db.execute("UPDATE aliases SET previous = NULL WHERE previous = ?", (key,))
             db.execute(f"DROP TABLE items_{key}")
+
+    def aliases(self) -> list[Alias]:
+        """Every alias, by name."""
+        return [Alias(*row) for row in self._read("SELECT name, key, previous FROM aliases ORDER BY name")]
+
+    def set_alias(self, alias: Alias) -> None:
+        """Make an alias, or point it elsewhere."""
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO aliases (name, key, previous) VALUES (?,?,?)", alias)
+
+    def drop_alias(self, name: str) -> None:
+        """Forget an alias."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM aliases WHERE name = ?", (name,))
 
     def upsert(self, key: int, items: Sequence[Item]) -> Written:
         """Write all items, whose ids differ, or none; they are on disk on return. Raises StorageFull, Unavailable."""
@@ -218,6 +258,15 @@ class Store:
         """(id, metadata) of up to `limit` items whose id follows `after`, by id."""
         return self._read(f"SELECT id, metadata FROM items_{key} WHERE id > ? ORDER BY id LIMIT ?", after, limit)
 
+    def since(self, key: int, after: int, limit: int) -> Chunk:
+        """Up to `limit` items written after the sequence number `after`, in the order of writing."""
+        rows = self._read(
+            f"SELECT seq, id, vector, metadata, source FROM items_{key} WHERE seq > ? ORDER BY seq LIMIT ?",
+            after,
+            limit,
+        )
+        return Chunk([row[0] for row in rows], [Item(*row[1:]) for row in rows])
+
 
 def _seqs_of(db: sqlite3.Connection, key: int, ids: Sequence[str]) -> list[int]:
     """The sequence numbers of those of `ids` that there are, ascending."""
@@ -239,7 +288,9 @@ def _last_seq(db: sqlite3.Connection, key: int) -> int:
 
 
 def _mapped(error: sqlite3.Error) -> ClipServeError:
-    # SQLite calls only ENOSPC "full"; a quota or a limit on file sizes is a failed write (Python 3.11 names it).
-    if "full" in str(error) or getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_WRITE":
+    # SQLite calls only ENOSPC "full"; a quota or a limit on file sizes is a failed write, which Python 3.10 can't name.
+    unnamed = "SQLITE_IOERR_WRITE" if "disk I/O" in str(error) else ""
+    failed = getattr(error, "sqlite_errorname", unnamed) in ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
+    if failed or "full" in str(error):
         return StorageFull("the disk of the index service is full: nothing was written; searches go on")
     return Unavailable(f"the record of the index service can't be written: {error}")

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from clip_core.errors import ClipServeError
+from scripts.index_command import index
 from scripts.up_command import up
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 archive = typer.Typer(help="Build, list and verify TorchServe model archives (.mar).", no_args_is_help=True)
 app.add_typer(archive, name="archive")
+app.add_typer(index, name="index")
 
 app.command()(up)
 

@@ -12,6 +12,7 @@ from typing import Any
 from index_service.collections import Collection
 from index_service.registry import Registry
 from index_service.settings import Settings
+from index_service.snapshots import Snapshots
 from index_service.store import CollectionInfo, Store
 from tests.index_service.helpers import item, unit_rows
 
@@ -22,11 +23,15 @@ VECTORS = unit_rows(POOL, DIM)
 
 def run(folder: Path, seed: int, pipe: Connection) -> None:
     """Send what there is, then for each write `(kind, version, ids)` before it and `None` once it is acknowledged."""
-    registry = Registry(Store(folder / "index.sqlite3"), Settings(data_dir=folder, compact_rows=20))
+    store = Store(folder / "index.sqlite3")
+    registry = Registry(store, Settings(data_dir=folder, compact_rows=20))
     registry.load()
+    snapshots = Snapshots(folder / "snapshots", store, registry)
+    check_restored(registry, snapshots)
     collection, _ = registry.create(CollectionInfo("c", "m", "f", DIM))
     pipe.send(contents(collection))
     threading.Thread(target=_merge, args=(collection,), daemon=True).start()
+    threading.Thread(target=_snapshot, args=(collection, registry, snapshots), daemon=True).start()
     for version in itertools.count(seed):
         _write(collection, version, pipe)
 
@@ -55,6 +60,28 @@ def _write(collection: Collection, version: int, pipe: Connection) -> None:
 def _merge(collection: Collection) -> None:
     while True:
         collection.compact()
+
+
+def _snapshot(collection: Collection, registry: Registry, snapshots: Snapshots) -> None:
+    """Make one, restore it, and take both away again, for ever."""
+    while True:
+        made = snapshots.create(collection)["name"]
+        snapshots.restore("copy", made)
+        registry.drop("copy")
+        snapshots.delete(made)
+
+
+def check_restored(registry: Registry, snapshots: Snapshots) -> None:
+    """What the process before left of snapshots is whole: each can be restored, and `copy` is all of one or absent."""
+    found = [collection for collection in registry.all() if collection.info.name == "copy"]
+    for snapshot in snapshots.all():
+        whole = contents(snapshots.restore("check", snapshot["name"]))
+        registry.drop("check")
+        assert all(contents(copy) == whole for copy in found)
+        snapshots.delete(snapshot["name"])
+    for copy in found:
+        contents(copy)
+        registry.drop("copy")
 
 
 def applied(state: dict[str, int], operation: tuple[str, int, list[str]]) -> dict[str, int]:

@@ -40,4 +40,7 @@ def test_an_old_data_folder_loads(version: str, tmp_path: Path) -> None:
         rows = shapes.view.search(EYE[3:], 3, None, True)[1]
         assert {shapes.view.rows.ids[row] for row in rows[0]} == {"i1", "i3", "i7"}
         assert registry.get("empty").view.live == 0
+        if version != "v1":
+            assert registry.aliases() == {"figures": "shapes"}
+            assert shapes.get("i7").source == b'{"text":"seven"}'
         registry.close()

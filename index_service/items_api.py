@@ -15,6 +15,7 @@ from clip_core.wire import encode_vector
 from index_service import bodies
 from index_service.answers import json_answer
 from index_service.collections import Collection
+from index_service.gate import Gate
 from index_service.items import parse_items
 from index_service.metrics import Metrics
 from index_service.registry import Registry
@@ -32,6 +33,7 @@ class ItemsApi:
 
     def __init__(self, settings: Settings, registry: Registry, metrics: Metrics, workers: Workers) -> None:
         self._most = settings.max_batch
+        self._gate = Gate(settings.max_concurrent_writes, "writes", "max_concurrent_writes")
         self._registry, self._metrics, self._workers = registry, metrics, workers
 
     def _collection(self, request: Request) -> Collection:
@@ -39,8 +41,9 @@ class ItemsApi:
 
     async def upsert_items(self, request: Request) -> Response:
         """One result for each item, in order; a bad item never stops its neighbours."""
-        raw, collection = await request.body(), self._collection(request)
-        results = await self._workers.write(lambda: self._upsert(collection, raw))
+        with self._gate.enter():
+            raw, collection = await request.body(), self._collection(request)
+            results = await self._workers.write(lambda: self._upsert(collection, raw))
         return json_answer({"results": results})
 
     def _upsert(self, collection: Collection, raw: bytes) -> list[dict[str, Any]]:
@@ -106,7 +109,8 @@ class ItemsApi:
         return lambda: collection.delete_where(where)
 
     async def _delete(self, collection: Collection, work: Callable[[], int]) -> int:
-        deleted = await self._workers.write(work)
+        with self._gate.enter():
+            deleted = await self._workers.write(work)
         self._metrics.deletes.inc(deleted)
         self._registry.written(collection)
         return deleted

@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 
 from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch
-from clip_core.wire import FloatArray, SearchPart, decode_vector, encode_vector
+from clip_core.wire import MAX_K, FloatArray, SearchPart, decode_vector, encode_vector
 from index_service.bodies import where
 from index_service.collections import Collection
 from index_service.items import as_unit
@@ -76,7 +76,7 @@ class Call:
             }
 
 
-def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry) -> Call:
+def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry, max_k: int = MAX_K) -> Call:
     """Check and group the searches. Raises nothing but Unavailable: errors of a search are in `results`.
 
     A name is looked up once a call, so that searches by one alias are never answered by two collections.
@@ -84,14 +84,18 @@ def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry) -
     call = Call({}, [])
     find = cache(lambda name: registry.get(name, fingerprint))
     for place, body in enumerate(bodies):
-        call.results.append(_add(call, place, body, fingerprint, find))
+        call.results.append(_add(call, place, body, fingerprint, find, max_k))
     return call
 
 
-def _add(call: Call, place: int, body: object, fingerprint: str | None, find: _Find) -> dict[str, Any] | None:
+def _add(
+    call: Call, place: int, body: object, fingerprint: str | None, find: _Find, max_k: int
+) -> dict[str, Any] | None:
     """Put one search into its group; its error, if it has one."""
     try:
         group, search = _parse(place, body, fingerprint, find)
+        if search.k > max_k:
+            raise BadInput(f"`k` is a whole number from 1 to {max_k}", param="k")
     except ClipServeError as error:
         return {"status": error.status, **error.to_dict()}
     call.groups.setdefault(group, []).append(search)

@@ -177,7 +177,8 @@ class Collection:
     def merge_due(self) -> bool:
         """Whether a merge would pay now."""
         view = self.view
-        return self._engines.merge_due(view.count - len(view.delta), len(view.delta), view.count - view.live)
+        scanned = view.rows.main.engine == self._engines.choose(self.info, view.live).engine == ExactSegment.engine
+        return self._engines.merge_due(view.count - len(view.delta), len(view.delta), view.count - view.live, scanned)
 
     def engine_due(self) -> bool:
         """Whether the main segment isn't of the engine that it should have, as after a start."""

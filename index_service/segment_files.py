@@ -160,6 +160,7 @@ class _SummedFile:
         while left:
             if self._size == len(self._crcs) * _BLOCK:
                 self._crcs.append(0)
+                os.fdatasync(self._file.fileno())  # bit by bit: a commit of the record would wait for all of it
             part = left[: len(self._crcs) * _BLOCK - self._size]
             self._crcs[-1] = zlib.crc32(part, self._crcs[-1])
             self._size, left = self._size + len(part), left[len(part) :]

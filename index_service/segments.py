@@ -15,7 +15,7 @@ import numpy as np
 from clip_core.wire import FloatArray
 from index_service.backends.base import BoolArray, Found, IntArray, Segment
 from index_service.backends.exact import ExactSegment
-from index_service.columns import Blobs, Block, Growing, Packed, Texts, empty_block
+from index_service.columns import Blobs, Block, Growing, Texts, empty_block
 from index_service.masks import FilterMasks
 
 # What else a search takes, in multiplications of about a tenth of a nanosecond each.
@@ -86,14 +86,8 @@ class View:
 
     def block(self, places: IntArray) -> Block:
         """The rows of these numbers, ascending, copied."""
-        rows = places.tolist()
-        ids, metadata = self.rows.ids.blobs, self.rows.metadata
-        return Block(
-            self.seqs[places],
-            self.vectors_of(places),
-            Packed.of([ids[row] for row in rows]),
-            Packed.of([metadata[row] for row in rows]),
-        )
+        ids, metadata = self.rows.ids.blobs.taken(places), self.rows.metadata.taken(places)
+        return Block(self.seqs[places], self.vectors_of(places), ids, metadata)
 
     def vector(self, row: int) -> FloatArray:
         """(D,)."""

@@ -229,6 +229,7 @@ class Collection:
             "engine": info.engine,
             "recall_target": info.recall_target,
             "count": view.live,
+            "seq": int(view.seqs[-1]) if view.count else 0,
             "created": info.created,
             "metadata": orjson.Fragment(info.metadata),
             "segment": _describe_segment(view.rows.main, view),

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from clip_core.errors import ClipServeError
 from scripts.index_command import index
+from scripts.reindex_command import reindex
 from scripts.up_command import up
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app.add_typer(archive, name="archive")
 app.add_typer(index, name="index")
 
 app.command()(up)
+app.command()(reindex)
 
 Url = Annotated[str, typer.Option(envvar="CLIPSERVE_URL", help="Address of the gateway.")]
 Key = Annotated[str | None, typer.Option(envvar="CLIPSERVE_API_KEY", help="API key, when the gateway asks for one.")]

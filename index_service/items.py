@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from clip_core.errors import BadInput, BadVector, ClipServeError
-from clip_core.wire import FloatArray, decode_vector, unit
+from clip_core.wire import FloatArray, decode_vector
 from index_service.bodies import item_id, metadata_json, source_json
 from index_service.store import Item
-
-_UNIT = 1e-6  # a norm this near to 1 is left alone, so that vectors come back bit for bit
+from index_service.vectors import as_unit, decode_units
 
 
 @dataclass(frozen=True)
@@ -37,9 +36,10 @@ def parse_items(bodies: list[Any], dim: int) -> Batch:
     """The last valid item of an id wins. Raises nothing: errors are in `results`."""
     results: list[dict[str, Any]] = []
     good: dict[str, tuple[int, _Parsed]] = {}
+    units = decode_units([body.get("vector") if isinstance(body, dict) else None for body in bodies], dim)
     for place, body in enumerate(bodies):
         try:
-            parsed = _parse(body, dim)
+            parsed = _parse(body, dim, None if units is None else units[place])
         except ClipServeError as error:
             results.append(_failed(body, error))
             continue
@@ -56,22 +56,18 @@ def parse_items(bodies: list[Any], dim: int) -> Batch:
     return Batch(items, vectors, results)
 
 
-def _parse(body: object, dim: int) -> _Parsed:
+def _parse(body: object, dim: int, vector: FloatArray | None) -> _Parsed:
+    """`vector` when it was decoded with all others, and is known to be good."""
     if not isinstance(body, dict):
         raise BadInput("an item is an object")
     id_ = item_id(body.get("id"))
     if "vector" not in body:
         raise BadVector("the item has no `vector`", param="vector")
-    vector = as_unit(decode_vector(body["vector"], dim))
+    if vector is None:
+        vector = as_unit(decode_vector(body["vector"], dim))
     return _Parsed(id_, vector, metadata_json(body.get("metadata")), source_json(body.get("source")))
 
 
 def _failed(body: object, error: ClipServeError) -> dict[str, Any]:
     id_ = body.get("id") if isinstance(body, dict) else None
     return {"id": id_ if isinstance(id_, str) else None, "status": error.status, **error.to_dict()}
-
-
-def as_unit(vector: FloatArray) -> FloatArray:
-    """(D,) → norm 1; one that has it already is returned as it is. Raises BadVector for the zero vector."""
-    wide = vector.astype(np.float64)
-    return vector if abs(float(wide @ wide) - 1) <= _UNIT else unit(vector)

@@ -15,9 +15,9 @@ from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch
 from clip_core.wire import MAX_K, FloatArray, SearchPart, decode_vector, encode_vector
 from index_service.bodies import where
 from index_service.collections import Collection
-from index_service.items import as_unit
 from index_service.registry import Registry
 from index_service.segments import View
+from index_service.vectors import as_unit
 
 _Find = Callable[[str], Collection]
 _COST_OF_PARSING = 100_000  # one search, in the unit of View.cost

@@ -24,7 +24,7 @@ from index_service.backends.base import BuildCancelled, IntArray, Segment
 from index_service.backends.exact import ExactSegment
 from index_service.columns import Block, Packed
 from index_service.engines import Engines
-from index_service.segment_files import Draft, SegmentFiles, Stored, segments_folder
+from index_service.segment_files import Draft, SegmentFiles, Stored, release, segments_folder
 from index_service.segments import View, empty_view, view_of
 from index_service.store import Chunk, CollectionInfo, Item, Store
 
@@ -191,6 +191,8 @@ class Collection:
         Raises BuildCancelled when `cancelled()` turns true or the collection is dropped meanwhile.
         """
         with self._merging:
+            if self.dropped:
+                raise BuildCancelled
             old = self.view
             live = np.flatnonzero(old.alive)
             recent = list(self._recent)
@@ -204,6 +206,8 @@ class Collection:
                 main = backend.build(block.vectors, given_up)
                 draft.save(main)
                 draft.commit()
+            if main.engine != ExactSegment.engine:  # which reads all of them for every search
+                release(block.vectors)
             with self._lock:
                 self._swap(old, live, view_of(main, block))
             self._files.remove_older()

@@ -223,3 +223,12 @@ def _mapped(path: Path, dtype: DTypeLike) -> NDArray[Any]:
         if path.stat().st_size == 0:  # which can't be mapped
             return np.empty(0, dtype)
         return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype)
+
+
+def release(mapped: NDArray[Any]) -> None:
+    """Give back the memory of pages that were read so far; they are read again when they are looked at."""
+    owner: Any = mapped
+    while isinstance(owner, (np.ndarray, memoryview)):
+        owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
+    if isinstance(owner, mmap.mmap):
+        owner.madvise(mmap.MADV_DONTNEED)

@@ -11,74 +11,21 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from clip_core.errors import ClipServeError, StorageFull, Unavailable
 from index_service.backends.base import IntArray
 from index_service.errors import StartError
+from index_service.records import Alias, Chunk, CollectionInfo, Item, Written
 from index_service.schema import PAGE_BYTES, SCHEMA_VERSION, create_items, migrate, version
 
+__all__ = ["Alias", "Chunk", "CollectionInfo", "Item", "Store", "Written"]
 _COLUMNS = "name, model, fingerprint, dim, engine, recall_target, metadata, created, key"
 _CHUNK = 2048
 _IDS = 1000  # in one question; SQLite takes at most 32766
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-@dataclass(frozen=True)
-class CollectionInfo:
-    """What a collection was created with; `metadata` is JSON text, `key` the record's own number for it."""
-
-    name: str
-    model: str
-    fingerprint: str
-    dim: int
-    engine: str = "auto"
-    recall_target: float | None = None
-    metadata: bytes = b"{}"
-    created: str = field(default_factory=_now)
-    key: int = 0
-
-
-class Item(NamedTuple):
-    """One row: `vector` is D little-endian float32, `metadata` JSON text of an object.
-
-    `source` is JSON text of what the vector was made from, when the caller said so: what a re-embedding needs.
-    """
-
-    id: str
-    vector: bytes
-    metadata: bytes
-    source: bytes | None = None
-
-
-class Alias(NamedTuple):
-    """A second name; `key` and `previous` are the keys of collections, `previous` of the one before the last switch."""
-
-    name: str
-    key: int
-    previous: int | None
-
-
-class Chunk(NamedTuple):
-    """Some rows in the order of insertion, with their sequence numbers."""
-
-    seqs: list[int]
-    items: list[Item]
-
-
-class Written(NamedTuple):
-    """What an upsert did: the first of the consecutive sequence numbers it gave out, and those that it replaced."""
-
-    first: int
-    replaced: IntArray
 
 
 class Store:

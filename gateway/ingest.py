@@ -13,6 +13,7 @@ from gateway.inputs import InputParser, Source
 from gateway.metering import Meter
 
 Json = dict[str, Any]
+_MAX_ORIGIN = 8192  # characters that the index service keeps
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Item:
     id: Any
     metadata: Any = None
     source: Source | None = None
+    origin: Json | None = None
     vector: str | None = None
     error: ClipServeError | None = None
 
@@ -36,8 +38,9 @@ class Item:
         return {"id": self.id, "status": self.error.status, **self.error.to_dict()}
 
     def record(self) -> Json:
-        record = {"id": self.id, "vector": self.vector}
-        return record if self.metadata is None else {**record, "metadata": self.metadata}
+        """As the index service takes it, with what `origin` a later model could embed it from again."""
+        record = {"id": self.id, "vector": self.vector, "metadata": self.metadata, "source": self.origin}
+        return {name: value for name, value in record.items() if value is not None}
 
 
 def parse_items(body: Json, parser: InputParser, max_items: int) -> list[Item]:
@@ -111,6 +114,7 @@ def _parse_item(item: object, at: str, parser: InputParser) -> Item:
     parsed = Item(at, item.get("id"), item.get("metadata"))
     try:
         parsed.source = _parse_source(item, at, parser)
+        parsed.origin = _origin(item)
     except BadInput as error:
         parsed.error = error
     return parsed
@@ -122,6 +126,15 @@ def _parse_source(item: Json, at: str, parser: InputParser) -> Source:
     if not isinstance(item.get("metadata", {}), dict | None):
         raise BadInput("`metadata` is an object", param=f"{at}.metadata")
     return parser.source(item, at, ("text", "image", "vector"))
+
+
+def _origin(item: Json) -> Json | None:
+    """A short text, or the address of an image; uploads and long texts are not kept."""
+    for kind, starts in (("text", ""), ("image", ("http://", "https://"))):
+        value = item.get(kind)
+        if isinstance(value, str) and value.startswith(starts) and len(value) <= _MAX_ORIGIN:
+            return {kind: value}
+    return None
 
 
 def _refuse_earlier_duplicates(items: Sequence[Item]) -> None:

@@ -25,6 +25,8 @@ from index_service.middleware import RequestMiddleware
 from index_service.registry import Registry
 from index_service.search_api import SearchApi
 from index_service.settings import Settings
+from index_service.snapshots import Snapshots
+from index_service.snapshots_api import SnapshotsApi
 from index_service.workers import Workers
 
 
@@ -74,6 +76,7 @@ def _routes(settings: Settings, registry: Registry, metrics: Metrics, workers: W
     searches = SearchApi(settings, registry, metrics, workers)
     collections = CollectionsApi(settings, registry, workers)
     items = ItemsApi(settings, registry, metrics, workers)
+    snapshots = SnapshotsApi(registry, Snapshots(settings.data_dir / "snapshots", registry.store, registry), workers)
     one = "/collections/{name}"
     return [
         Route("/search", searches.search, methods=["POST"]),
@@ -84,8 +87,17 @@ def _routes(settings: Settings, registry: Registry, metrics: Metrics, workers: W
         Route(one, collections.create_collection, methods=["PUT"]),
         Route(one, collections.describe_collection),
         Route(one, collections.drop_collection, methods=["DELETE"]),
+        Route("/aliases", collections.list_aliases),
+        Route("/aliases/{name}", collections.set_alias, methods=["PUT"]),
+        Route("/aliases/{name}", collections.drop_alias, methods=["DELETE"]),
         Route(f"{one}/items", items.upsert_items, methods=["POST"]),
         Route(f"{one}/items", items.list_items),
+        Route(f"{one}/snapshots", snapshots.create_snapshot, methods=["POST"]),
+        Route(f"{one}/snapshots", snapshots.list_snapshots),
+        Route(f"{one}/restore", snapshots.restore_snapshot, methods=["POST"]),
+        Route("/snapshots", snapshots.list_snapshots),
+        Route("/snapshots/{snapshot}", snapshots.fetch_snapshot),
+        Route("/snapshots/{snapshot}", snapshots.delete_snapshot, methods=["DELETE"]),
         Route(f"{one}/items/delete", items.delete_items, methods=["POST"]),
         Route(f"{one}/items/{{id:path}}", items.get_item),
         Route(f"{one}/items/{{id:path}}", items.delete_item, methods=["DELETE"]),

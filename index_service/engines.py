@@ -39,7 +39,10 @@ class Engines:
         small = rows <= self.settings.exact_max_rows
         return info.engine == "auto" and (small or info.recall_target == 1.0)
 
-    def merge_due(self, main: int, delta: int, dead: int) -> bool:
-        """Whether so many rows of the delta, or tombstones, are worth a rebuild of the main segment."""
+    def merge_due(self, main: int, delta: int, dead: int, scanned: bool = False) -> bool:
+        """Whether so many rows of the delta, or tombstones, are worth a rebuild of the main segment.
+
+        Where main rows are `scanned` too, rows of the delta cost a search no more than they do.
+        """
         least = self.settings.compact_rows
-        return delta >= max(least, main // 8) or dead >= max(least, (main + delta) // 4)
+        return delta >= max(least, main // (2 if scanned else 8)) or dead >= max(least, (main + delta) // 4)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
 from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch
-from clip_core.wire import FloatArray, SearchPart, decode_vector, encode_vector
+from clip_core.wire import MAX_K, FloatArray, SearchPart, decode_vector, encode_vector
 from index_service.bodies import where
 from index_service.collections import Collection
-from index_service.items import as_unit
 from index_service.registry import Registry
 from index_service.segments import View
+from index_service.vectors import as_unit
 
+_Find = Callable[[str], Collection]
 _COST_OF_PARSING = 100_000  # one search, in the unit of View.cost
 
 
@@ -74,27 +76,35 @@ class Call:
             }
 
 
-def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry) -> Call:
-    """Check and group the searches. Raises nothing but Unavailable: errors of a search are in `results`."""
+def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry, max_k: int = MAX_K) -> Call:
+    """Check and group the searches. Raises nothing but Unavailable: errors of a search are in `results`.
+
+    A name is looked up once a call, so that searches by one alias are never answered by two collections.
+    """
     call = Call({}, [])
+    find = cache(lambda name: registry.get(name, fingerprint))
     for place, body in enumerate(bodies):
-        call.results.append(_add(call, place, body, fingerprint, registry))
+        call.results.append(_add(call, place, body, fingerprint, find, max_k))
     return call
 
 
-def _add(call: Call, place: int, body: object, fingerprint: str | None, registry: Registry) -> dict[str, Any] | None:
+def _add(
+    call: Call, place: int, body: object, fingerprint: str | None, find: _Find, max_k: int
+) -> dict[str, Any] | None:
     """Put one search into its group; its error, if it has one."""
     try:
-        group, search = _parse(place, body, fingerprint, registry)
+        group, search = _parse(place, body, fingerprint, find)
+        if search.k > max_k:
+            raise BadInput(f"`k` is a whole number from 1 to {max_k}", param="k")
     except ClipServeError as error:
         return {"status": error.status, **error.to_dict()}
     call.groups.setdefault(group, []).append(search)
     return None
 
 
-def _parse(place: int, body: object, fingerprint: str | None, registry: Registry) -> tuple[Group, Search]:
+def _parse(place: int, body: object, fingerprint: str | None, find: _Find) -> tuple[Group, Search]:
     part = SearchPart.parse(body)
-    collection = registry.get(part.collection)
+    collection = find(part.collection)
     check_fingerprint(collection, fingerprint)
     if not isinstance(body, dict) or "vector" not in body:
         raise BadInput("the search has no `vector`", param="vector")

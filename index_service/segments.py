@@ -15,6 +15,7 @@ import numpy as np
 from clip_core.wire import FloatArray
 from index_service.backends.base import BoolArray, Found, IntArray, Segment
 from index_service.backends.exact import ExactSegment
+from index_service.columns import Blobs, Block, Growing, Texts, empty_block
 from index_service.masks import FilterMasks
 
 # What else a search takes, in multiplications of about a tenth of a nanosecond each.
@@ -22,42 +23,28 @@ _COST_OF_FILTERED_ROW = 10_000
 _COST_OF_HIT = 10_000
 
 
-class GrowingMatrix:
-    """Float32 rows that are appended in amortised constant time; earlier views of it stay as they were."""
-
-    def __init__(self, dim: int, capacity: int = 256) -> None:
-        self._rows = np.empty((capacity, dim), np.float32)
-        self._count = 0
-
-    def append(self, vectors: FloatArray) -> FloatArray:
-        """Add (B, D); all rows so far, (N, D), as a view."""
-        end = self._count + len(vectors)
-        if end > len(self._rows):
-            grown = np.empty((max(end, 2 * len(self._rows)), self._rows.shape[1]), np.float32)
-            grown[: self._count] = self._rows[: self._count]
-            self._rows = grown
-        self._rows[self._count : end] = vectors
-        self._count = end
-        return self._rows[:end]
-
-
 @dataclass(frozen=True)
 class Rows:
-    """The columns of a collection between two merges. `ids` and `metadata` (JSON text) grow with `delta`."""
+    """The columns of a collection between two merges: all but `main` grow.
+
+    `delta` (D,) float32 and `seqs` int64, the rows' ascending numbers in the record; `metadata` JSON text.
+    """
 
     main: Segment
-    delta: GrowingMatrix
-    ids: list[str]
-    metadata: list[bytes]
+    delta: Growing
+    seqs: Growing
+    ids: Texts
+    metadata: Blobs
     masks: FilterMasks
 
 
 @dataclass(frozen=True)
 class View:
-    """One moment of a collection. `delta` (N, D) and `alive` (rows,) are never written to after this is made."""
+    """One moment of a collection. `delta` (N, D), `seqs` and `alive` (rows,) are never written to after it is made."""
 
     rows: Rows
     delta: FloatArray
+    seqs: IntArray
     alive: BoolArray
     live: int
 
@@ -93,6 +80,15 @@ class View:
             return self.delta[places - size]
         return np.concatenate((self.rows.main.vectors[places[:split]], self.delta[places[split:] - size]))
 
+    def places(self, seqs: IntArray) -> IntArray:
+        """The row numbers of rows that have these sequence numbers."""
+        return np.searchsorted(self.seqs, seqs)
+
+    def block(self, places: IntArray) -> Block:
+        """The rows of these numbers, ascending, copied."""
+        ids, metadata = self.rows.ids.blobs.taken(places), self.rows.metadata.taken(places)
+        return Block(self.seqs[places], self.vectors_of(places), ids, metadata)
+
     def vector(self, row: int) -> FloatArray:
         """(D,)."""
         size = self.count - len(self.delta)
@@ -111,14 +107,17 @@ class View:
 
 def empty_view(dim: int) -> View:
     """A view of no rows."""
-    return view_of(ExactSegment(np.empty((0, dim), np.float32)), [], [])
+    return view_of(ExactSegment(np.empty((0, dim), np.float32)), empty_block(dim))
 
 
-def view_of(main: Segment, ids: list[str], metadata: list[bytes]) -> View:
-    """A view whose rows are those of `main`, all alive."""
-    delta = GrowingMatrix(main.vectors.shape[1])
-    rows = Rows(main, delta, ids, metadata, FilterMasks(metadata))
-    return View(rows, delta.append(main.vectors[:0]), np.ones(len(ids), np.bool_), len(ids))
+def view_of(main: Segment, block: Block) -> View:
+    """A view whose rows are those of `main` and of the `block` that it was built from, all alive."""
+    metadata, dim = Blobs(block.metadata), block.vectors.shape[1]
+    rows = Rows(
+        main, Growing((dim,), np.float32), Growing((), np.int64), Texts(block.ids), metadata, FilterMasks(metadata)
+    )
+    delta, seqs = rows.delta.append(block.vectors[:0]), rows.seqs.append(block.seqs)
+    return View(rows, delta, seqs, np.ones(len(seqs), np.bool_), len(seqs))
 
 
 def _merged(parts: list[Found], batch: int, k: int) -> Found:

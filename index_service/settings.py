@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from clip_core.wire import MAX_K
+
 MB = 1024 * 1024
 
 
@@ -24,6 +26,13 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(64 * MB, gt=0, description="Largest request body; more is a 413.")
     max_batch: int = Field(10_000, gt=0, description="Most items of one upsert, delete or listing.")
     max_searches: int = Field(1024, gt=0, description="Most searches of one call.")
+    max_k: int = Field(MAX_K, gt=0, le=MAX_K, description="Most hits of one search.")
+    max_concurrent_searches: int = Field(
+        256, gt=0, description="Search calls under way at once; more get 429 with Retry-After."
+    )
+    max_concurrent_writes: int = Field(
+        64, gt=0, description="Upsert and delete calls under way at once, each with its body; more get 429."
+    )
     max_dim: int = Field(8192, gt=0, description="Largest dimension of a collection.")
     max_collections: int = Field(1000, gt=0, description="Most collections held.")
     compact_rows: int = Field(4096, gt=0, description="Least rows of the delta (or tombstones) that start a merge.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import faiss
@@ -71,6 +72,11 @@ class HnswSegment:
         """See `Segment.cost`: each candidate kept looks at some tens of links."""
         return batch * self.ef * 32 * int(self.index.d)
 
+    def save(self, path: Path) -> None:
+        """Write the index, with what was calibrated, to `path`."""
+        self.index.hnsw.efSearch = self.ef
+        _faiss.write_index(self.index, str(path))
+
     def recall(self, queries: FloatArray, truth: IntArray, ef: int) -> float:
         """Mean share of `truth` (B, K) that a walk with `ef` finds."""
         found = self._walk(queries, truth.shape[1], None, ef)
@@ -104,6 +110,12 @@ class HnswBackend:
         if self.recall_target is not None and len(vectors):
             segment.ef = calibrate(segment, self._sample(vectors), self.recall_target)
         return segment
+
+    def load(self, path: Path, vectors: FloatArray) -> HnswSegment:
+        """The segment that was saved at `path`; the file is known to be whole."""
+        del vectors
+        index = _faiss.read_index(str(path))
+        return HnswSegment(index, index.hnsw.efSearch)
 
     def _sample(self, vectors: FloatArray) -> FloatArray:
         if self.queries is not None and len(self.queries) >= _SAMPLE // 2:

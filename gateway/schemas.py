@@ -97,7 +97,9 @@ class SearchRequest(Schema):
     k: int = Field(10, ge=1, le=10_000)
     filter: dict[str, Any] | None = Field(None, description="$eq $ne $gt $gte $lt $lte $in $nin $exists $and $or $not")
     include: list[Literal["metadata", "vector"]] = Field(["metadata"])
-    exact: bool = Field(False, description="Compare with every vector instead of asking the index.")
+    exact: bool | Literal["certified"] = Field(
+        False, description='true: compare with every vector; "certified": the same result with proof, from bounds.'
+    )
     model: str | None = Field(None, description="The served model's name, or nothing.")
 
 
@@ -112,6 +114,11 @@ class Timing(Schema):
     total_ms: float
     encode_ms: float
     search_ms: float
+
+
+class Certificate(Schema):
+    rows_bounded: int = Field(description="Vectors ruled out by a bound on their score.")
+    rows_verified: int = Field(description="Vectors scored in full precision.")
 
 
 class SearchAnswer(Schema):
@@ -129,6 +136,7 @@ class SearchAnswer(Schema):
     model: str | None = Field(description="Null when the vector was the caller's own and its model unknown.")
     fingerprint: str | None
     truncated: bool | None = Field(None, description="True when the end of a text too long was cut off.")
+    certificate: Certificate | None = Field(None, description='With "exact": "certified" and a vector of your own.')
     timing: Timing
 
 
@@ -145,6 +153,7 @@ class BatchSearchResult(Schema):
     hits: list[SearchHit] | None = None
     model: str | None = None
     fingerprint: str | None = None
+    certificate: Certificate | None = None
     error: ErrorBody | None = None
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from clip_core.wire import FloatArray
 from index_service.backends.base import Backend
+from index_service.backends.certified import CertifiedBackend
 from index_service.backends.exact import ExactBackend
 from index_service.backends.faiss import HnswBackend
 from index_service.settings import Settings
 from index_service.store import CollectionInfo
 
-ENGINES = ("auto", "exact", "hnsw")
+ENGINES = ("auto", "exact", "certified", "hnsw")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Engines:
         """`queries` (Q, D), when there are some, are what a recall target is measured on."""
         if info.engine == "exact" or rows == 0 or self._auto_is_exact(info, rows):
             return ExactBackend()
+        if info.engine == "certified" or info.recall_target == 1.0:
+            return CertifiedBackend()
         given = self.settings
         return HnswBackend(
             m=given.hnsw_m,
@@ -36,8 +39,7 @@ class Engines:
         )
 
     def _auto_is_exact(self, info: CollectionInfo, rows: int) -> bool:
-        small = rows <= self.settings.exact_max_rows
-        return info.engine == "auto" and (small or info.recall_target == 1.0)
+        return info.engine == "auto" and rows <= self.settings.exact_max_rows
 
     def merge_due(self, main: int, delta: int, dead: int) -> bool:
         """Whether so many rows of the delta, or tombstones, are worth a rebuild of the main segment."""

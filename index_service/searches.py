@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch
-from clip_core.wire import FloatArray, SearchPart, decode_vector, encode_vector
+from clip_core.wire import Exactness, FloatArray, SearchPart, decode_vector, encode_vector
 from index_service.bodies import where
 from index_service.collections import Collection
 from index_service.items import as_unit
@@ -35,7 +35,7 @@ class Group(NamedTuple):
 
     collection: Collection
     where: bytes | None
-    exact: bool
+    exact: Exactness
 
 
 @dataclass(frozen=True)
@@ -62,16 +62,18 @@ class Call:
         view = group.collection.view
         queries = np.stack([search.query for search in searches])
         group.collection.note_query(queries[0])
-        scores, rows = view.search(queries, max(search.k for search in searches), group.where, group.exact)
+        k, certificates = max(search.k for search in searches), None
+        if group.exact == "certified":
+            (scores, rows), certificates = view.certify(queries, k, group.where)
+        else:
+            scores, rows = view.search(queries, k, group.where, group.exact)
+        info = group.collection.info
         for i, search in enumerate(searches):
             hits = _hits(view, scores[i, : search.k], rows[i, : search.k].tolist(), search.include)
-            info = group.collection.info
-            self.results[search.place] = {
-                "status": 200,
-                "hits": hits,
-                "fingerprint": info.fingerprint,
-                "dim": info.dim,
-            }
+            answer = {"status": 200, "hits": hits, "fingerprint": info.fingerprint, "dim": info.dim}
+            if certificates is not None:
+                answer["certificate"] = certificates[i]._asdict()
+            self.results[search.place] = answer
 
 
 def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry) -> Call:

@@ -16,9 +16,10 @@ import orjson
 
 from clip_core.errors import UnknownCollection, UnknownItem
 from clip_core.wire import FloatArray
+from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import IntArray, Segment
 from index_service.backends.exact import ExactSegment
-from index_service.engines import Engines
+from index_service.engines import Engines, describe_engine
 from index_service.segments import GrowingMatrix, Rows, View, empty_view, view_of
 from index_service.store import CollectionInfo, Item, Store
 
@@ -174,7 +175,7 @@ class Collection:
             "model": info.model,
             "fingerprint": info.fingerprint,
             "dim": info.dim,
-            "engine": info.engine,
+            **describe_engine(info.engine),
             "recall_target": info.recall_target,
             "count": view.live,
             "created": info.created,
@@ -187,6 +188,7 @@ def _describe_segment(main: Segment, view: View) -> dict[str, Any]:
     delta = len(view.delta)
     return {
         "engine": main.engine,
+        **(main.described if isinstance(main, ApproximateSegment) else {}),
         "rows": view.count - delta,
         "delta": delta,
         "tombstones": view.count - view.live,

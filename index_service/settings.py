@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MB = 1024 * 1024
@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     hnsw_m: int = Field(32, ge=2, le=256, description="Links of an HNSW node: more memory, better recall.")
     hnsw_ef_search: int = Field(128, gt=0, description="HNSW candidates of a search when no recall_target is set.")
     hnsw_ef_construction: int = Field(200, gt=0, description="HNSW candidates while building.")
+    milvus_uri: str = Field("", description="Milvus for the engine `milvus`; empty: milvus-lite in the data folder.")
+    milvus_token: SecretStr = Field(SecretStr(""), description="Token, or user:password, of that Milvus.")
+    milvus_prefix: str = Field("clipserve", pattern="^[A-Za-z_]+$", description="Start of the names made in Milvus.")
     threads: int = Field(
         0, ge=0, le=1024, description="Threads that search, and half as many that merge; 0: one a core."
     )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from clip_core.wire import FloatArray
 from index_service.backends.base import BoolArray, Certificate, Found, IntArray, Segment
 from index_service.backends.exact import ExactSegment, padded, rescore, search_exact
-from index_service.backends.int8 import Draft, Int8Codes, encode
+from index_service.backends.int8 import Draft, Int8Codes, encode, load
 
 _DRAFT = 512
 _LARGER = 8
@@ -69,6 +70,10 @@ class CertifiedSegment:
             rows = rows[upper >= np.partition(lower, -k)[-k]]
         return np.union1d(rows, outliers)
 
+    def save(self, path: Path) -> None:
+        """Write the codes to `path`."""
+        self.codes.save(path)
+
     def cost(self, batch: int) -> int:
         """See `Segment.cost`: a code is read four times as fast as a vector."""
         return batch * self.vectors.size // 4
@@ -82,6 +87,10 @@ class CertifiedBackend:
     def build(self, vectors: FloatArray, cancelled: Callable[[], bool] = lambda: False) -> CertifiedSegment:
         """See `Backend.build`."""
         return CertifiedSegment(vectors, encode(vectors, cancelled))
+
+    def load(self, path: Path, vectors: FloatArray) -> CertifiedSegment:
+        """The segment of `vectors` whose codes were saved at `path`; the file is known to be whole."""
+        return CertifiedSegment(vectors, load(path))
 
 
 def exact_of(segment: Segment) -> CertifiedSegment | ExactSegment:

@@ -11,8 +11,11 @@ and Stability of Numerical Algorithms, §3.1). All else is computed in float64; 
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import faiss
@@ -26,6 +29,7 @@ _faiss: Any = faiss  # its stubs lack what is used here
 Float64Array = NDArray[np.float64]
 _MULTIPLE = 64  # dimensions are padded to a multiple of this: FAISS's integer kernel takes no others
 _ROWS = 1 << 14
+_FIGURES = 3 * 8  # bytes at the end of a file
 _FLOAT64 = 1e-11  # for sums of up to 8192 products of unit vectors
 _ROUNDED = 2.0**-23  # twice what rounding a score of at most 1 + 10⁻⁶ to float32 changes
 _OUTLYING = 1.25  # rows whose error is this many times the median ...
@@ -83,6 +87,30 @@ class Int8Codes:
         off = norm * self.errors[rows] + slack
         unseen = float(scores[-1]) + float(norm) * self.error + float(slack)
         return Draft(rows, scores - off, scores + off, unseen)
+
+    def save(self, path: Path) -> None:
+        """The index by FAISS's own format, then everything else as an archive of numpy's."""
+        _faiss.write_index(self.index, str(path))
+        with path.open("ab") as file:
+            start = file.tell()
+            arrays = io.BytesIO()  # an archive in a file of its own, as far as its offsets go
+            np.savez(arrays, centre=self.centre, steps=self.steps, errors=self.errors, outliers=self.outliers)
+            file.write(arrays.getvalue())
+            figures = np.asarray([self.error, self.code_norm, start], np.float64)
+            file.write(figures.tobytes())
+
+
+def load(path: Path) -> Int8Codes:
+    """The codes saved at `path`; the file is known to be whole."""
+    index = _faiss.read_index(str(path))
+    with path.open("rb") as file:
+        file.seek(-_FIGURES, os.SEEK_END)
+        end = file.tell()
+        error, code_norm, start = np.frombuffer(file.read(_FIGURES))
+        file.seek(int(start))
+        with np.load(io.BytesIO(file.read(end - int(start)))) as kept:
+            centre, steps, errors, outliers = (kept[name] for name in ("centre", "steps", "errors", "outliers"))
+            return Int8Codes(index, centre, steps, errors, float(error), float(code_norm), outliers)
 
 
 def encode(vectors: FloatArray, cancelled: Callable[[], bool]) -> Int8Codes:

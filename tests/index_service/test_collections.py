@@ -196,6 +196,43 @@ def test_an_hnsw_collection_is_rebuilt_after_a_restart(store: Store) -> None:
     assert view.rows.ids[view.search(vectors[5:6], 1, None, False)[1][0, 0]] == "i5"
 
 
+def test_a_faiss_factory_and_what_was_calibrated_are_described(store: Store) -> None:
+    collection = make(store, Settings(), engine="faiss:IVF16,SQ8", recall_target=0.9)
+    vectors = unit_rows(3000, 16)
+    collection.upsert([item(f"i{n}", row) for n, row in enumerate(vectors)], vectors)
+    for query in unit_rows(40, 16, seed=3):
+        collection.note_query(query)
+    collection.compact()
+    described = collection.describe()
+    assert (described["engine"], described["factory"]) == ("faiss", "IVF16,SQ8")
+    assert described["segment"]["factory"] == "IVF16,SQ8"
+    calibration = described["segment"]["calibration"]
+    assert (calibration["measured_on"], calibration["queries"]) == ("queries", 40)
+    assert calibration["recall"] >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("engine", "rows", "target", "chosen"),
+    [
+        ("auto", 50_000, None, "exact"),
+        ("auto", 60_000, None, "faiss"),
+        ("auto", 60_000, 1.0, "certified"),
+        ("certified", 10, None, "certified"),
+        ("hnsw", 10, None, "hnsw"),
+        ("scann", 999, None, "exact"),
+        ("scann", 1000, None, "scann"),
+        ("milvus", 1, None, "milvus"),
+        ("faiss:IVF64,Flat", 64 * 39 - 1, None, "exact"),
+        ("faiss:IVF64,Flat", 64 * 39, None, "faiss"),
+    ],
+)
+def test_the_engine_goes_by_what_was_asked_and_by_size(
+    engine: str, rows: int, target: float | None, chosen: str
+) -> None:
+    info = CollectionInfo("c", "m", "f", 16, engine=engine, recall_target=target)
+    assert Engines(Settings()).choose(info, rows).engine == chosen
+
+
 def test_a_filter_is_evaluated_once_for_each_row(store: Store) -> None:
     collection = make(store, Settings())
     vectors = unit_rows(10, 16)

@@ -20,6 +20,7 @@ from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import IntArray, Segment
 from index_service.backends.exact import ExactSegment
 from index_service.engines import Engines, describe_engine
+from index_service.recall import RecallTally
 from index_service.segments import GrowingMatrix, Rows, View, empty_view, view_of
 from index_service.store import CollectionInfo, Item, Store
 
@@ -33,6 +34,7 @@ class Collection:
         self.info = info
         self.view = empty_view(info.dim)
         self.dropped = False
+        self.recall = RecallTally()
         self._recent: deque[FloatArray] = deque(maxlen=_RECENT_QUERIES)
         self._store, self._engines = store, engines
         self._row_of: dict[str, int] = {}
@@ -181,6 +183,7 @@ class Collection:
             "created": info.created,
             "metadata": orjson.Fragment(info.metadata),
             "segment": _describe_segment(view.rows.main, view),
+            "recall": self.recall.describe(),
         }
 
 

@@ -15,6 +15,7 @@ from clip_core.wire import Exactness, FloatArray, SearchPart, decode_vector, enc
 from index_service.bodies import where
 from index_service.collections import Collection
 from index_service.items import as_unit
+from index_service.recall import Sample
 from index_service.registry import Registry
 from index_service.segments import View
 
@@ -44,6 +45,7 @@ class Call:
 
     groups: dict[Group, list[Search]]
     results: list[dict[str, Any] | None]
+    samples: list[Sample]
 
     @property
     def cost(self) -> int:
@@ -67,6 +69,9 @@ class Call:
             (scores, rows), certificates = view.certify(queries, k, group.where)
         else:
             scores, rows = view.search(queries, k, group.where, group.exact)
+            if not group.exact and view.approximate:
+                tally, found = group.collection.recall, scores[0][rows[0] >= 0]
+                self.samples.append(Sample(tally, view, queries[0], group.where, found))
         info = group.collection.info
         for i, search in enumerate(searches):
             hits = _hits(view, scores[i, : search.k], rows[i, : search.k].tolist(), search.include)
@@ -78,7 +83,7 @@ class Call:
 
 def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry) -> Call:
     """Check and group the searches. Raises nothing but Unavailable: errors of a search are in `results`."""
-    call = Call({}, [])
+    call = Call({}, [], [])
     for place, body in enumerate(bodies):
         call.results.append(_add(call, place, body, fingerprint, registry))
     return call

@@ -67,6 +67,11 @@ class View:
         """Rows, dead ones included."""
         return len(self.alive)
 
+    @property
+    def approximate(self) -> bool:
+        """Whether a search may miss something."""
+        return exact_of(self.rows.main) is not self.rows.main
+
     def search(self, queries: FloatArray, k: int, where: bytes | None, exact: Exactness) -> Found:
         """The best k live rows for each of `queries` (B, D) that the canonical filter `where` lets through."""
         allowed, main = self.allowed(where), self.rows.main

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from clip_core.wire import FloatArray
-from index_service.backends.base import BoolArray, Found, IntArray
-from index_service.backends.exact import padded, rescore, search_exact
+from index_service.backends.base import NO_ROW, BoolArray, Found, IntArray
+from index_service.backends.exact import padded, rescore_all, search_exact
 
 _FEW = 2000  # so few rows are scored faster than an index is asked
 _SPARSE = 0.05  # under this share of allowed rows every engine misses too much: score them exactly
@@ -100,9 +100,9 @@ class ApproximateSegment:
             rows = self.seeker.seek(queries, wanted, effort, mask)
         else:
             rows = self.seeker.seek(queries, int(wanted / share) + 1, effort, None)
-        kept = [own[own >= 0] for own in rows]
-        kept = kept if mask is None else [own[mask[own]] for own in kept]
-        return [rescore(self.vectors, query, np.sort(own), k) for query, own in zip(queries, kept, strict=True)]
+        if mask is not None:
+            rows = np.where((rows >= 0) & mask[rows], rows, NO_ROW)
+        return rescore_all(self.vectors, queries, rows, k)
 
     @property
     def save(self) -> Callable[[Path], None] | None:

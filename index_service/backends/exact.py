@@ -122,6 +122,25 @@ def rescore(vectors: FloatArray, query: FloatArray, rows: IntArray, k: int) -> F
     return scores[order], rows[order]
 
 
+def rescore_all(vectors: FloatArray, queries: FloatArray, rows: IntArray, k: int) -> list[Found]:
+    """`rescore` for each of `queries` (B, D) among its candidates `rows` (B, C), where -1 stands for none.
+
+    float32 products, read where the vectors lie, leave some k candidates for float64; the slack is `search_exact`'s.
+    """
+    queries, rows = np.ascontiguousarray(queries), np.ascontiguousarray(rows, np.int64)
+    scores = np.empty(rows.shape, np.float32)
+    pointer, (batch, count), dim = _faiss.swig_ptr, rows.shape, vectors.shape[1]
+    _faiss.fvec_inner_products_by_idx(
+        pointer(scores), pointer(queries), pointer(vectors), pointer(rows), dim, batch, count
+    )
+    scores[rows < 0] = -np.inf
+    floors = np.full((batch, 1), -np.inf, np.float32)
+    if count > k:
+        floors = np.partition(scores, count - k, axis=1)[:, count - k, None] - np.float32(2 * (dim + 2) * 2.0**-24)
+    kept = (scores >= floors) & (rows >= 0)
+    return [rescore(vectors, q, np.sort(own[good]), k) for q, own, good in zip(queries, rows, kept, strict=True)]
+
+
 def padded(found: list[Found], k: int) -> Found:
     """Results of each query (K_i,) → (B, K) of both; K is the longest, at most k."""
     width = min(k, max((len(rows) for _, rows in found), default=0))

@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-slow check format bench bench-encoders bench-gateway bench-record archives docs lock clean
+.PHONY: help setup up test test-slow check format bench bench-encoders bench-gateway bench-record bench-index archives \
+  docs lock clean
 
 help: ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +53,9 @@ bench-encoders: $(READY) ## our forward passes against open_clip's, with the GEM
 bench-record: $(READY) ## durable upserts, restart and memory of the index service; filters
 	$(BIN)/python -m benchmarks.filters
 	$(BIN)/python -m benchmarks.record --save
+
+bench-index: $(READY) ## exact and approximate search against FAISS, in process and over HTTP
+	$(BIN)/python -m benchmarks.index --save
 
 docs: $(READY) ## write the tables that are made from the code
 	$(BIN)/python -m scripts.settings_table

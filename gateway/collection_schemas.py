@@ -14,7 +14,8 @@ _COLLECTION = {"name": "demo", "model": "demo", "fingerprint": "8f3b2c", "dim": 
 class CollectionSpec(Schema):
     model_config = example({"engine": "auto", "recall_target": 0.99})
     model: str | None = Field(None, description="The served model's name, or nothing.")
-    engine: str | None = Field(None, description="auto, exact or hnsw; the index service says what it has.")
+    engine: str | None = Field(None, description="auto, exact, certified, faiss, hnsw, scann or milvus.")
+    factory: str | None = Field(None, description='A FAISS factory string, with `"engine": "faiss"`.')
     recall_target: float | None = Field(None, gt=0, le=1)
     metadata: dict[str, Any] | None = None
 

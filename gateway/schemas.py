@@ -112,7 +112,9 @@ class SearchRequest(Schema):
     include: list[Annotated[str, Field(pattern=r"^(metadata|vector|metadata\..+)$")]] = Field(
         ["metadata"], description='"metadata", "vector", or single fields such as "metadata.color".'
     )
-    exact: bool = Field(False, description="Compare with every vector instead of asking the index.")
+    exact: bool | Literal["certified"] = Field(
+        False, description='true: compare with every vector; "certified": the same result with proof, from bounds.'
+    )
     model: str | None = Field(None, description="The served model's name, or nothing.")
 
 
@@ -127,6 +129,11 @@ class Timing(Schema):
     total_ms: float
     encode_ms: float
     search_ms: float
+
+
+class Certificate(Schema):
+    rows_bounded: int = Field(description="Vectors ruled out by a bound on their score.")
+    rows_verified: int = Field(description="Vectors scored in full precision.")
 
 
 class SearchAnswer(Schema):
@@ -145,6 +152,7 @@ class SearchAnswer(Schema):
     fingerprint: str | None
     next_cursor: str | None = Field(None, description="Of the next page; null when this one was not full.")
     truncated: bool | None = Field(None, description="True when the end of a text too long was cut off.")
+    certificate: Certificate | None = Field(None, description='With "exact": "certified" and a vector of your own.')
     timing: Timing
 
 
@@ -163,6 +171,7 @@ class BatchSearchResult(Schema):
     fingerprint: str | None = None
     next_cursor: str | None = None
     truncated: bool | None = None
+    certificate: Certificate | None = None
     error: ErrorBody | None = None
 
 

@@ -126,7 +126,7 @@ class Searcher:
             return error
         fingerprint, served = result.get("fingerprint"), self._encoder.served
         known = served if served is not None and served.fingerprint == fingerprint else None
-        return _answer(ask, result["hits"], known, fingerprint)
+        return _certified(_answer(ask, result["hits"], known, fingerprint), result)
 
 
 def _index_search(ask: Ask) -> Json:
@@ -153,6 +153,14 @@ def _paged(ask: Ask, answer: Outcome) -> Outcome:
 def _noted(answer: Outcome, entry: Json) -> Outcome:
     """`truncated` when the text was longer than the model reads and its end was cut off."""
     return {**answer, "truncated": True} if isinstance(answer, dict) and entry.get("truncated") else answer
+
+
+def _certified(answer: Outcome, result: Json) -> Outcome:
+    return (
+        {**answer, "certificate": result["certificate"]}
+        if isinstance(answer, dict) and "certificate" in result
+        else answer
+    )
 
 
 def _merged(own: Sequence[int], first: Found, rest: Sequence[int], second: Found) -> Found:

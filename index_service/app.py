@@ -22,6 +22,7 @@ from index_service.collections_api import CollectionsApi
 from index_service.items_api import ItemsApi
 from index_service.metrics import Metrics
 from index_service.middleware import RequestMiddleware
+from index_service.recall import RecallSampler
 from index_service.registry import Registry
 from index_service.search_api import SearchApi
 from index_service.settings import Settings
@@ -53,16 +54,19 @@ class HealthApi:
 def create_app(settings: Settings, registry: Registry) -> Starlette:
     """The application over `registry`, which its lifespan starts and closes."""
     metrics, workers = Metrics(registry), Workers(settings.threads)
+    sampler = RecallSampler(settings.recall_sample_share)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         registry.start()
+        sampler.start()
         yield
+        sampler.close()
         workers.close()
         registry.close()
 
     app = Starlette(
-        routes=_routes(settings, registry, metrics, workers),
+        routes=_routes(settings, registry, metrics, workers, sampler),
         middleware=[Middleware(RequestMiddleware, settings.max_body_bytes, metrics)],
         exception_handlers={ClipServeError: on_error, HTTPException: on_http},
         lifespan=lifespan,
@@ -71,9 +75,11 @@ def create_app(settings: Settings, registry: Registry) -> Starlette:
     return app
 
 
-def _routes(settings: Settings, registry: Registry, metrics: Metrics, workers: Workers) -> list[BaseRoute]:
+def _routes(
+    settings: Settings, registry: Registry, metrics: Metrics, workers: Workers, sampler: RecallSampler
+) -> list[BaseRoute]:
     health = HealthApi(registry, metrics)
-    searches = SearchApi(settings, registry, metrics, workers)
+    searches = SearchApi(settings, registry, metrics, workers, sampler)
     collections = CollectionsApi(settings, registry, workers)
     items = ItemsApi(settings, registry, metrics, workers)
     snapshots = SnapshotsApi(registry, Snapshots(settings.data_dir / "snapshots", registry.store, registry), workers)

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from clip_core.errors import BadFilter, BadInput, BadJson, InvalidRequest, TooLarge
-from index_service.engines import ENGINES
+from index_service.engines import parse_engine
 from index_service.filters import canonical, compile_filter
 from index_service.store import CollectionInfo
 
@@ -68,9 +68,7 @@ def collection_info(name: str, body: Mapping[str, Any], max_dim: int) -> Collect
     dim = body.get("dim")
     if type(dim) is not int or not 1 <= dim <= max_dim:
         raise InvalidRequest(f"`dim` is a whole number from 1 to {max_dim}", param="dim")
-    engine = body.get("engine", "auto")
-    if engine not in ENGINES:
-        raise InvalidRequest(f"`engine` is one of {', '.join(ENGINES)}", param="engine")
+    engine = parse_engine(body.get("engine", "auto"), body.get("factory"), dim)
     return CollectionInfo(
         name=collection_name(name),
         model=text(body, "model"),

@@ -20,10 +20,12 @@ import orjson
 
 from clip_core.errors import UnknownCollection, UnknownItem
 from clip_core.wire import FloatArray
+from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import BuildCancelled, IntArray, Segment
 from index_service.backends.exact import ExactSegment
 from index_service.columns import Block, Packed
-from index_service.engines import Engines
+from index_service.engines import Engines, describe_engine
+from index_service.recall import RecallTally
 from index_service.segment_files import Draft, SegmentFiles, Stored, release, segments_folder
 from index_service.segments import View, empty_view, view_of
 from index_service.store import Chunk, CollectionInfo, Item, Store
@@ -40,6 +42,7 @@ class Collection:
         self.info = info
         self.view = empty_view(info.dim)
         self.dropped = False
+        self.recall = RecallTally()
         self._recent: deque[FloatArray] = deque(maxlen=_RECENT_QUERIES)
         self._store, self._engines = store, engines
         self._files = SegmentFiles(segments_folder(store.path.parent, info.key), info.dim)
@@ -63,12 +66,18 @@ class Collection:
             self.view = self._with(block.seqs, chunk.items, block.vectors, block.seqs[:0])
 
     def _segment(self, stored: Stored) -> Segment:
-        """The engine's saved index when it is what the collection should have; else all rows, scanned exactly."""
-        backend = self._engines.choose(self.info, len(stored.block.seqs))
+        """The engine's saved index when it is what the collection should have and can be read; else all rows, scanned
+        exactly, until a merge builds the engine again.
+        """
+        backend, vectors = self._engines.choose(self.info, len(stored.block.seqs)), stored.block.vectors
         load: Callable[[Path, FloatArray], Segment] | None = getattr(backend, "load", None)
-        if stored.engine_file is not None and load is not None and stored.engine == backend.engine:
-            return load(stored.engine_file, stored.block.vectors)
-        return ExactSegment(stored.block.vectors)
+        if stored.engine_file is None or load is None or stored.engine != backend.engine:
+            return ExactSegment(vectors)
+        try:
+            return load(stored.engine_file, vectors)
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:  # whole, but of another version
+            _log.warning("saved engine not read", extra={"collection": self.info.name, "reason": str(error)[:200]})
+            return ExactSegment(vectors)
 
     def _rebuilt(self, cancelled: Callable[[], bool]) -> Stored | None:
         """An exact segment on disk, streamed from the record; None when there is no room for it."""
@@ -230,13 +239,14 @@ class Collection:
             "model": info.model,
             "fingerprint": info.fingerprint,
             "dim": info.dim,
-            "engine": info.engine,
+            **describe_engine(info.engine),
             "recall_target": info.recall_target,
             "count": view.live,
             "seq": int(view.seqs[-1]) if view.count else 0,
             "created": info.created,
             "metadata": orjson.Fragment(info.metadata),
             "segment": _describe_segment(view.rows.main, view),
+            "recall": self.recall.describe(),
         }
 
 
@@ -251,6 +261,7 @@ def _describe_segment(main: Segment, view: View) -> dict[str, Any]:
     delta = len(view.delta)
     return {
         "engine": main.engine,
+        **(main.described if isinstance(main, ApproximateSegment) else {}),
         "rows": view.count - delta,
         "delta": delta,
         "tombstones": view.count - view.live,

@@ -12,6 +12,7 @@ from index_service.answers import json_answer
 from index_service.gate import Gate
 from index_service.metrics import Metrics
 from index_service.middleware import clean_id
+from index_service.recall import RecallSampler
 from index_service.registry import Registry
 from index_service.searches import Call, parse_call
 from index_service.settings import Settings
@@ -24,7 +25,10 @@ _INLINE_BYTES = 64 * 1024  # a larger body takes too long to parse on the event 
 class SearchApi:
     """Searches that cost well under a millisecond run on the event loop, all others in a thread."""
 
-    def __init__(self, settings: Settings, registry: Registry, metrics: Metrics, workers: Workers) -> None:
+    def __init__(
+        self, settings: Settings, registry: Registry, metrics: Metrics, workers: Workers, sampler: RecallSampler
+    ) -> None:
+        self._sampler = sampler
         self._most, self._max_k = settings.max_searches, settings.max_k
         self._gate = Gate(settings.max_concurrent_searches, "searches", "max_concurrent_searches")
         self._registry, self._metrics, self._workers = registry, metrics, workers
@@ -54,6 +58,7 @@ class SearchApi:
 
     def _answer(self, call: Call) -> Response:
         results, ms = call.run()
+        self._sampler.offer(call.samples)
         self._metrics.searches.inc(len(results))
         self._metrics.search_seconds.observe(ms / 1e3)
         return json_answer({"results": results, "timing": {"search_ms": round(ms, 4)}})

@@ -12,9 +12,10 @@ import numpy as np
 import orjson
 
 from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch
-from clip_core.wire import MAX_K, FloatArray, SearchPart, decode_vector, encode_vector
+from clip_core.wire import MAX_K, Exactness, FloatArray, SearchPart, decode_vector, encode_vector
 from index_service.bodies import where
 from index_service.collections import Collection
+from index_service.recall import Sample
 from index_service.registry import Registry
 from index_service.segments import View
 from index_service.vectors import as_unit
@@ -37,7 +38,7 @@ class Group(NamedTuple):
 
     collection: Collection
     where: bytes | None
-    exact: bool
+    exact: Exactness
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Call:
 
     groups: dict[Group, list[Search]]
     results: list[dict[str, Any] | None]
+    samples: list[Sample]
 
     @property
     def cost(self) -> int:
@@ -64,16 +66,21 @@ class Call:
         view = group.collection.view
         queries = np.stack([search.query for search in searches])
         group.collection.note_query(queries[0])
-        scores, rows = view.search(queries, max(search.k for search in searches), group.where, group.exact)
+        k, certificates = max(search.k for search in searches), None
+        if group.exact == "certified":
+            (scores, rows), certificates = view.certify(queries, k, group.where)
+        else:
+            scores, rows = view.search(queries, k, group.where, group.exact)
+            if not group.exact and view.approximate:
+                tally, found = group.collection.recall, scores[0][rows[0] >= 0]
+                self.samples.append(Sample(tally, view, queries[0], group.where, found))
+        info = group.collection.info
         for i, search in enumerate(searches):
             hits = _hits(view, scores[i, : search.k], rows[i, : search.k].tolist(), search.include)
-            info = group.collection.info
-            self.results[search.place] = {
-                "status": 200,
-                "hits": hits,
-                "fingerprint": info.fingerprint,
-                "dim": info.dim,
-            }
+            answer = {"status": 200, "hits": hits, "fingerprint": info.fingerprint, "dim": info.dim}
+            if certificates is not None:
+                answer["certificate"] = certificates[i]._asdict()
+            self.results[search.place] = answer
 
 
 def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry, max_k: int = MAX_K) -> Call:
@@ -81,7 +88,7 @@ def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry, m
 
     A name is looked up once a call, so that searches by one alias are never answered by two collections.
     """
-    call = Call({}, [])
+    call = Call({}, [], [])
     find = cache(lambda name: registry.get(name, fingerprint))
     for place, body in enumerate(bodies):
         call.results.append(_add(call, place, body, fingerprint, find, max_k))

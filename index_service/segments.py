@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clip_core.wire import FloatArray
-from index_service.backends.base import BoolArray, Found, IntArray, Segment
+from clip_core.wire import Exactness, FloatArray
+from index_service.backends.base import BoolArray, Certificate, Found, IntArray, Segment
+from index_service.backends.certified import exact_of
 from index_service.backends.exact import ExactSegment
 from index_service.columns import Blobs, Block, Growing, Texts, empty_block
 from index_service.masks import FilterMasks
@@ -53,18 +54,34 @@ class View:
         """Rows, dead ones included."""
         return len(self.alive)
 
-    def search(self, queries: FloatArray, k: int, where: bytes | None, exact: bool) -> Found:
+    @property
+    def approximate(self) -> bool:
+        """Whether a search may miss something."""
+        return exact_of(self.rows.main) is not self.rows.main
+
+    def search(self, queries: FloatArray, k: int, where: bytes | None, exact: Exactness) -> Found:
         """The best k live rows for each of `queries` (B, D) that the canonical filter `where` lets through."""
         allowed, main = self.allowed(where), self.rows.main
         size = self.count - len(self.delta)
         parts: list[Found] = []
         if size:
-            segment = ExactSegment(main.vectors) if exact else main
+            segment = exact_of(main) if exact else main
             parts.append(segment.search(queries, k, None if allowed is None else allowed[:size]))
         if len(self.delta):
             scores, rows = ExactSegment(self.delta).search(queries, k, None if allowed is None else allowed[size:])
             parts.append((scores, np.where(rows >= 0, rows + size, rows)))
         return _merged(parts, len(queries), k)
+
+    def certify(self, queries: FloatArray, k: int, where: bytes | None) -> tuple[Found, list[Certificate]]:
+        """As an exact `search`, with a certificate for each of `queries` over all rows that `where` lets through."""
+        allowed = self.allowed(where)
+        size = self.count - len(self.delta)
+        main, delta = (None, None) if allowed is None else (allowed[:size], allowed[size:])
+        (scores, rows), first = exact_of(self.rows.main).certify(queries, k, main)
+        late, second = ExactSegment(self.delta).certify(queries, k, delta)
+        shifted = np.where(late[1] >= 0, late[1] + size, late[1])
+        both = [Certificate(a[0] + b[0], a[1] + b[1]) for a, b in zip(first, second, strict=True)]
+        return _merged([(scores, rows), (late[0], shifted)], len(queries), k), both
 
     def allowed(self, where: bytes | None) -> BoolArray | None:
         """(rows,): alive and let through by `where`; None when that is every row."""
@@ -95,7 +112,7 @@ class View:
         vector: FloatArray = self.rows.main.vectors[row] if row < size else self.delta[row - size]
         return vector
 
-    def cost(self, batch: int, k: int, where: bytes | None, exact: bool) -> int:
+    def cost(self, batch: int, k: int, where: bytes | None, exact: Exactness) -> int:
         """Roughly how long a search takes at most, in multiplications; any engine may scan for a filter."""
         unknown = 0 if where is None else self.rows.masks.missing(where, self.count)
         main = self.rows.main

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from clip_core.wire import MAX_K
@@ -40,6 +40,12 @@ class Settings(BaseSettings):
     hnsw_m: int = Field(32, ge=2, le=256, description="Links of an HNSW node: more memory, better recall.")
     hnsw_ef_search: int = Field(128, gt=0, description="HNSW candidates of a search when no recall_target is set.")
     hnsw_ef_construction: int = Field(200, gt=0, description="HNSW candidates while building.")
+    recall_sample_share: float = Field(
+        0.01, ge=0, le=1, description="Share of approximate searches repeated exactly to know the recall; 0: none."
+    )
+    milvus_uri: str = Field("", description="Milvus for the engine `milvus`; empty: milvus-lite in the data folder.")
+    milvus_token: SecretStr = Field(SecretStr(""), description="Token, or user:password, of that Milvus.")
+    milvus_prefix: str = Field("clipserve", pattern="^[A-Za-z_]+$", description="Start of the names made in Milvus.")
     threads: int = Field(
         0, ge=0, le=1024, description="Threads that search, and half as many that merge; 0: one a core."
     )

@@ -68,8 +68,9 @@ def _prepare(api: PublicApi, collection: str, path: Path, file: Any) -> str | No
     except UnknownCollection:
         if not told:
             raise BadInput(f"{path} doesn't say which model its vectors are of: make the collection first") from None
-        made = ("model", "fingerprint", "dim", "engine", "recall_target", "metadata")
-        api.call("PUT", f"/collections/{quote(collection)}", {name: told[name] for name in made})
+        made = ("model", "fingerprint", "dim", "engine", "factory", "recall_target", "metadata")
+        wanted = {name: told[name] for name in made if told.get(name) is not None}
+        api.call("PUT", f"/collections/{quote(collection)}", wanted)
     return told.get("fingerprint")
 
 

@@ -17,9 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from clip_core.errors import UnknownCollection
 from clip_core.wire import FloatArray, unit
+from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import Backend, Segment
 from index_service.backends.exact import ExactBackend
-from index_service.backends.faiss import HnswSegment
 from index_service.collections import Collection
 from index_service.engines import Engines
 from index_service.filters import canonical
@@ -192,12 +192,14 @@ def test_a_restart_begins_with_the_index_that_was_built(store: Store) -> None:
     again = Collection(collection.info, store, Engines(Settings()))
     again.load()
     assert again.describe()["count"] == 3000
-    assert again.describe()["segment"] == {"engine": "hnsw", "rows": 3000, "delta": 2, "tombstones": 2}
+    segment = again.describe()["segment"]
+    assert [segment[name] for name in ("engine", "rows", "delta", "tombstones")] == ["hnsw", 3000, 2, 2]
+    assert segment["calibration"] == collection.describe()["segment"]["calibration"]
     assert not again.engine_due()
     main, built = again.view.rows.main, collection.view.rows.main
-    assert isinstance(main, HnswSegment)
-    assert isinstance(built, HnswSegment)
-    assert main.ef == built.ef
+    assert isinstance(main, ApproximateSegment)
+    assert isinstance(built, ApproximateSegment)
+    assert main.setting == built.setting
     assert np.array_equal(main.search(vectors[:9], 5, None)[1], built.search(vectors[:9], 5, None)[1])
     scores, rows = again.view.search(vectors[5:10], 2, None, True)
     assert "i5" not in {again.view.rows.ids[row] for row in rows.ravel()}
@@ -207,14 +209,51 @@ def test_a_restart_begins_with_the_index_that_was_built(store: Store) -> None:
 
 def test_another_engine_than_the_saved_one_is_due_after_a_restart(store: Store) -> None:
     collection = make(store, Settings())
-    vectors = unit_rows(100, 16)
+    vectors = unit_rows(3000, 16)
     collection.upsert([item(f"i{n}", row) for n, row in enumerate(vectors)], vectors)
     collection.compact()
     again = Collection(collection.info, store, Engines(Settings(exact_max_rows=50)))
     again.load()
     assert again.engine_due()
     again.compact()
-    assert again.describe()["segment"]["engine"] == "hnsw"
+    assert again.describe()["segment"]["engine"] == "faiss"
+
+
+def test_a_faiss_factory_and_what_was_calibrated_are_described(store: Store) -> None:
+    collection = make(store, Settings(), engine="faiss:IVF16,SQ8", recall_target=0.9)
+    vectors = unit_rows(3000, 16)
+    collection.upsert([item(f"i{n}", row) for n, row in enumerate(vectors)], vectors)
+    for query in unit_rows(40, 16, seed=3):
+        collection.note_query(query)
+    collection.compact()
+    described = collection.describe()
+    assert (described["engine"], described["factory"]) == ("faiss", "IVF16,SQ8")
+    assert described["segment"]["factory"] == "IVF16,SQ8"
+    calibration = described["segment"]["calibration"]
+    assert (calibration["measured_on"], calibration["queries"]) == ("queries", 40)
+    assert calibration["recall"] >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("engine", "rows", "target", "chosen"),
+    [
+        ("auto", 50_000, None, "exact"),
+        ("auto", 60_000, None, "faiss"),
+        ("auto", 60_000, 1.0, "certified"),
+        ("certified", 10, None, "certified"),
+        ("hnsw", 10, None, "hnsw"),
+        ("scann", 999, None, "exact"),
+        ("scann", 1000, None, "scann"),
+        ("milvus", 1, None, "milvus"),
+        ("faiss:IVF64,Flat", 64 * 39 - 1, None, "exact"),
+        ("faiss:IVF64,Flat", 64 * 39, None, "faiss"),
+    ],
+)
+def test_the_engine_goes_by_what_was_asked_and_by_size(
+    engine: str, rows: int, target: float | None, chosen: str
+) -> None:
+    info = CollectionInfo("c", "m", "f", 16, engine=engine, recall_target=target)
+    assert Engines(Settings()).choose(info, rows).engine == chosen
 
 
 def test_a_filter_is_evaluated_once_for_each_row(store: Store) -> None:

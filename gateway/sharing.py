@@ -64,8 +64,7 @@ class Sharing:
         try:
             return await self._send([part])
         except Unavailable as error:
-            if current_trace().deadline is None:  # else it may be only its own time that was over
-                _fail(lane, error)
+            _fail(lane, error)
             raise
         finally:
             self._done(part.key, lane)

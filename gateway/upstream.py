@@ -12,10 +12,11 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from clip_core.errors import DeadlineExceeded, Unavailable
+from clip_core.errors import ClipServeError, DeadlineExceeded, Unavailable
 from gateway.telemetry import current_trace
 
 _log = logging.getLogger("gateway.upstream")
+_AT_ONCE_S = 0.01  # two timers for the same moment go off this near to each other
 _PLAIN_BODY_BYTES = 1024 * 1024  # aiohttp wants larger bodies as a stream, so that the loop can breathe
 
 
@@ -102,8 +103,11 @@ class Upstream:
             self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         return self._session
 
-    def _give_up(self, error: Exception, limit: float) -> Unavailable:
+    def _give_up(self, error: Exception, limit: float) -> ClipServeError:
         if isinstance(error, asyncio.TimeoutError):
+            left = current_trace().seconds_left()
+            if left is not None and left < _AT_ONCE_S:
+                return DeadlineExceeded(f"the time for this request was over before {self.name} answered")
             return self._failed(error, f"did not answer within {limit:g} s")
         if isinstance(error, aiohttp.ClientConnectorError):
             return self._failed(error, "refuses connections")

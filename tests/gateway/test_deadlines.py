@@ -30,6 +30,13 @@ def test_a_deadline_is_kept_and_stops_what_has_not_started(slow):
     assert len(slow.torchserve.calls) == seen
 
 
+def test_a_deadline_within_one_call_is_no_outage(slow):
+    slow.torchserve.delay_s = 0.3
+    for _ in range(10):  # whichever of the timers goes off first
+        answer = slow.post("/v1/embeddings", {"input": "a"}, headers={"X-Request-Timeout": "0.06"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (504, "deadline_exceeded")
+
+
 def test_a_deadline_that_is_met_changes_nothing(slow):
     answer = slow.post("/v1/embeddings", {"input": "a"}, headers={"X-Request-Timeout": "5"})
     assert answer.status_code == 200

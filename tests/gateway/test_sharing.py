@@ -132,21 +132,6 @@ async def test_nobody_loses_time_to_a_shorter_deadline(deadlines, kept) -> None:
     assert server.deadlines == [1.0, kept]
 
 
-async def test_an_outage_within_a_deadline_is_only_its_own() -> None:
-    server = Server(Unavailable("not in time"))
-    sharing = server.sharing()
-
-    async def hurried() -> Any:
-        set_current_trace(Trace("a", deadline=1.0))
-        return await sharing.answer(Words(["bad"]))
-
-    first = asyncio.create_task(hurried())
-    (second,) = await begin(sharing, Words(["b"]))
-    server.gate.set()
-    assert isinstance((await asyncio.gather(first, return_exceptions=True))[0], Unavailable)
-    assert (await second)["data"] == ["B"]
-
-
 async def test_when_nobody_answers_all_who_wait_hear_it_at_once() -> None:
     server = Server(Unavailable("down"))
     tasks = await begin(server.sharing(most=2), *[Words(["bad"])] * 7)

@@ -38,9 +38,8 @@ export const search = (body, signal) => call("/v1/search", { method: "POST", bod
 export const getStats = (signal) => call("/v1/stats", { signal });
 
 // With `include` "vector" the item's vector comes too.
-export function getItem(collection, id, { include, signal } = {}) {
-  return call(`${collectionPath(collection)}/items/${pathOf(id)}${include ? `?include=${include}` : ""}`, { signal });
-}
+export const getItem = (collection, id, { signal } = {}) =>
+  call(`${collectionPath(collection)}/items/${pathOf(id)}`, { signal });
 
 export const addItems = (collection, items, signal) =>
   call(`${collectionPath(collection)}/items`, { method: "POST", body: { items }, signal });

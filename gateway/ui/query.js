@@ -31,16 +31,16 @@ async function content(name, state, signal) {
   return { text: state[name].trim() };
 }
 
+// The gateway knows the item's vector and leaves the item out; what it is called is asked for here.
 async function likePart({ collection, like }, signal) {
-  const item = await getItem(collection, like, { include: "vector", signal });
-  rememberLiked(item);
-  return { vector: item.vector };
+  rememberLiked(await getItem(collection, like, { signal }));
+  return { like };
 }
 
 // One positive part goes alone, which is the shortest way through the models; more become a weighted mix.
 export async function requestOf(state, signal) {
   const names = countedParts(state);
-  const common = { collection: state.collection, k: state.like ? state.k + 1 : state.k, filter: filterOf(state.filters) };
+  const common = { collection: state.collection, k: state.k, filter: filterOf(state.filters) };
   const contents = await Promise.all(names.map((name) => content(name, state, signal)));
   if (names.length === 1 && names[0] !== "negative") return { ...common, ...contents[0] };
   const weightOf = (name) => (name === "negative" ? -1 : 1) * (names.length > 1 ? state.weights[name] : 1);
@@ -48,11 +48,10 @@ export async function requestOf(state, signal) {
   return { ...common, query };
 }
 
-// The answer to the search, or the collection's first items when nothing is asked for. An item is no news to itself.
+// The answer to the search, or the collection's first items when nothing is asked for.
 export async function ask(state, signal) {
   if (!isSearch(state)) return { hits: await browse(state, signal) };
-  const answer = await search(await requestOf(state, signal), signal);
-  return { ...answer, hits: answer.hits.filter(({ id }) => id !== state.like).slice(0, state.k) };
+  return search(await requestOf(state, signal), signal);
 }
 
 async function browse({ collection, filters, k }, signal) {

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from index_service.backends.faiss import FaissBackend
+from index_service.columns import Block, Packed
 from index_service.recall import RecallSampler, RecallTally, Sample
 from index_service.segments import View, view_of
 from tests.index_service.helpers import unit_rows
@@ -18,7 +19,8 @@ ROWS = unit_rows(5000, 16)
 @pytest.fixture(scope="module")
 def view() -> View:
     segment = FaissBackend("IVF64,Flat", threads=1, effort=1).build(ROWS)
-    return view_of(segment, [str(n) for n in range(len(ROWS))], [b"{}"] * len(ROWS))
+    ids = Packed.of([b"%d" % n for n in range(len(ROWS))])
+    return view_of(segment, Block(np.arange(len(ROWS)), ROWS, ids, Packed.of([b"{}"] * len(ROWS))))
 
 
 def test_what_a_search_missed_is_counted(view: View) -> None:

@@ -1,10 +1,11 @@
-"""The towers in process: our own forward passes against open_clip's, with the GEMM ceiling of the same run.
+"""CLIP's towers: ours in every precision against open_clip, ONNX Runtime and OpenVINO, with the run's own ceiling.
 
     make bench-encoders
 
-ViT-B/32 with random weights (the speed is that of real ones), fp32 eager on both sides, batch 16 and 1. Each round
-measures both sides once, so that noise falls on both alike; medians over the rounds. The smallest cosine to open_clip
-stands beside every speed. The last line is one JSON document with `bars`.
+ViT-B/32 with random weights (the speed is that of real ones). Each round runs every candidate once at each batch size,
+so that noise falls on all alike; medians over the rounds; the smallest cosine to open_clip in float32 beside every
+speed. Then the serving side with a real TorchServe (`benchmarks/encoder_serving.py`). The last line is one JSON
+document with `bars`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 import logging
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,121 +26,161 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.encoder_bars import judge
+from benchmarks.encoder_peers import peers
+from benchmarks.encoder_plot import draw
+from benchmarks.encoder_towers import Subject, just_in_time, towers
+from benchmarks.gemm import ceilings
 from benchmarks.machine import machine
-from clip_core.towers import image_module, text_module
 
 RESULTS = Path(__file__).resolve().parent / "results" / "encoders.json"
-SHORT = "a photo of a small red circle"  # 9 tokens with both ends
-GFLOP_PER_IMAGE = 8.82
-BATCH = 16
+PLOT = Path(__file__).resolve().parent.parent / "docs" / "encoders.png"
+BATCHES = (1, 8, 16, 32)
 Forward = Callable[[], Tensor]
+Key = tuple[str, str, int]  # what, engine, batch
 
 
-def candidates(name: str) -> dict[str, tuple[Forward, Forward, int]]:
-    """What is measured → (open_clip's pass, ours, items in a pass)."""
-    import open_clip
-
-    logging.disable(logging.WARNING)
-    torch.manual_seed(0)
-    model, copy = (open_clip.create_model(name).eval() for _ in range(2))
-    copy.load_state_dict(model.state_dict())
-    image, text = image_module(copy).eval(), text_module(copy).eval()
-    pixels = torch.randn(BATCH, 3, *model.visual.image_size)
-    short = open_clip.get_tokenizer(name)([SHORT] * BATCH)
-    full = open_clip.get_tokenizer(name)(["word " * 100] * BATCH)
-    return {
-        "image, batch 16": (lambda: model.encode_image(pixels), lambda: image(pixels), BATCH),
-        "image, alone": (lambda: model.encode_image(pixels[:1]), lambda: image(pixels[:1]), 1),
-        "short texts, batch 16": (lambda: model.encode_text(short), lambda: text(short), BATCH),
-        "short text, alone": (lambda: model.encode_text(short[:1]), lambda: text(short[:1]), 1),
-        "texts of 77 tokens, batch 16": (lambda: model.encode_text(full), lambda: text(full), BATCH),
-    }
-
-
-def gemm_ceiling() -> float:
-    """GFLOP/s of a float32 product of the size of an MLP layer on this machine."""
-    rows, inner, columns = BATCH * 50, 768, 3072
-    a, w = torch.randn(rows, inner), torch.randn(columns, inner)
-    seconds = min(_seconds(lambda: functional.linear(a, w)) for _ in range(20))
-    return 2 * rows * inner * columns / seconds / 1e9
-
-
-def _seconds(forward: Forward) -> float:
-    started = time.perf_counter()
-    forward()
-    return time.perf_counter() - started
+def candidates(
+    subject: Subject, directory: Path, threads: int, full: bool, report: Callable[[str], None]
+) -> dict[Key, Forward]:
+    """Every (what, engine, batch) → one forward pass."""
+    model = subject.loaded.model
+    made: dict[Key, Forward] = {}
+    ours = towers(subject, directory, report)
+    report("exporting for the peers")
+    images: dict[str, Callable[[Tensor], Tensor]] = {"open_clip fp32": model.encode_image}
+    images |= peers(model, subject.normal[:2], directory, threads)
+    for batch in BATCHES:
+        for name, image in images.items():
+            made["image", name, batch] = lambda f=image, b=batch: f(subject.normal[:b])  # type: ignore[misc]
+        for name, each in ours.items():
+            made["image", name, batch] = lambda t=each, b=batch: t.image(subject.pixels[:b])  # type: ignore[misc]
+        for what, ids in {"short text": subject.short, "full text": subject.full}.items():
+            made[what, "open_clip fp32", batch] = lambda i=ids, b=batch: model.encode_text(i[:b])  # type: ignore[misc]
+            for name, each in ours.items():
+                made[what, name, batch] = lambda t=each, i=ids, b=batch: t.text(i[:b])  # type: ignore[misc]
+    if full:
+        compiled = just_in_time(subject)
+        made["image", "ours fp32, torch.compile", 16] = lambda: compiled(subject.pixels[:16])
+    return made
 
 
 @torch.inference_mode()
-def measure(name: str, rounds: int) -> tuple[list[dict[str, Any]], float]:
-    rows = []
-    ceilings = [gemm_ceiling()]
-    for what, (theirs, ours, items) in candidates(name).items():
-        cosine = float(functional.cosine_similarity(theirs(), ours()).min())
-        pairs = [(_seconds(theirs), _seconds(ours)) for _ in range(rounds)]
-        their, our = (statistics.median(column) for column in zip(*pairs, strict=True))
-        rows.append(
+def cosines(made: dict[Key, Forward]) -> dict[Key, float]:
+    """The smallest cosine to open_clip of each candidate's vectors; running each once also warms it up."""
+    references = {
+        (what, batch): made[what, engine, batch]() for what, engine, batch in made if engine == "open_clip fp32"
+    }
+    return {
+        (what, engine, batch): float(
+            functional.cosine_similarity(forward().double(), references[what, batch].double()).min()
+        )
+        for (what, engine, batch), forward in made.items()
+    }
+
+
+@torch.inference_mode()
+def measure(
+    made: dict[Key, Forward], rounds: int, report: Callable[[str], None]
+) -> tuple[dict[Key, list[float]], dict[str, float]]:
+    """Seconds of each candidate in each round, and the best GEMM rates seen between the rounds."""
+    seconds: dict[Key, list[float]] = {key: [] for key in made}
+    best = ceilings()
+    for number in range(rounds):
+        report(f"round {number + 1} of {rounds}")
+        for key, forward in made.items():
+            started = time.perf_counter()
+            forward()
+            seconds[key].append(time.perf_counter() - started)
+        best = {name: max(rate, best[name]) for name, rate in ceilings().items()}
+    return seconds, best
+
+
+def rows(seconds: dict[Key, list[float]], close: dict[Key, float]) -> list[dict[str, Any]]:
+    """One row a candidate; `ratio` is the median over the rounds of its rate to open_clip's in the same round."""
+    made = []
+    for (what, engine, batch), mine in seconds.items():
+        theirs = seconds[what, "open_clip fp32", batch]
+        made.append(
             {
                 "what": what,
-                "open_clip_items_per_s": items / their,
-                "ours_items_per_s": items / our,
-                "ratio": statistics.median(a / b for a, b in pairs),
-                "cosine": cosine,
+                "engine": engine,
+                "batch": batch,
+                "items_per_s": batch / statistics.median(mine),
+                "ratio": statistics.median(t / m for t, m in zip(theirs, mine, strict=True)),
+                "cosine": close[what, engine, batch],
             }
         )
-        ceilings.append(gemm_ceiling())
-    return rows, max(ceilings)
+    return made
 
 
-def judge(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    by_name = {row["what"]: row for row in rows}
-    short, alone = by_name["short texts, batch 16"]["ratio"], 1 / by_name["short text, alone"]["ratio"]
-    return [
-        {
-            "name": "short texts, batch 16 ÷ open_clip eager at 77",
-            "value": round(short, 2),
-            "bar": 10,
-            "holds": short >= 10,
-        },
-        {
-            "name": "one short text alone ÷ open_clip eager (time)",
-            "value": round(alone, 3),
-            "bar": 1 / 6,
-            "holds": alone <= 1 / 6,
-        },
-    ]
+def show(made: list[dict[str, Any]], console: Console) -> None:
+    for what in dict.fromkeys(row["what"] for row in made):
+        own = [row for row in made if row["what"] == what]
+        table = Table(f"{what}, items /s", *(f"batch {batch}" for batch in BATCHES), "least cosine")
+        for engine in dict.fromkeys(row["engine"] for row in own):
+            rates = {row["batch"]: row["items_per_s"] for row in own if row["engine"] == engine}
+            least = min(row["cosine"] for row in own if row["engine"] == engine)
+            table.add_row(engine, *(f"{rates[b]:.1f}" if b in rates else "" for b in BATCHES), f"{least:.6f}")
+        console.print(table)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="ViT-B-32", help="an open_clip architecture")
-    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name} under benchmarks/results")
+    parser.add_argument("--packages", type=Path, help="keep compiled packages here, and take them from here")
+    parser.add_argument("--no-serving", action="store_true", help="the towers alone, without TorchServe")
+    parser.add_argument(
+        "--no-jit", action="store_true", help="leave torch.compile out, which takes a minute to compile"
+    )
+    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name} and the plot")
     arguments = parser.parse_args()
+    logging.disable(logging.WARNING)
     torch.set_num_threads(arguments.threads)
-    rows, ceiling = measure(arguments.model, arguments.rounds)
-    table = Table("what", "open_clip /s", "ours /s", "ratio", "smallest cosine")
-    for row in rows:
-        speeds = (f"{row['open_clip_items_per_s']:.1f}", f"{row['ours_items_per_s']:.1f}", f"{row['ratio']:.2f}")
-        table.add_row(row["what"], *speeds, f"{row['cosine']:.7f}")
-    Console().print(table)
-    share = rows[0]["ours_items_per_s"] * GFLOP_PER_IMAGE / ceiling
-    report = {
+    console = Console(stderr=True)
+    with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as temporary:
+        directory = arguments.packages or Path(temporary)
+        directory.mkdir(parents=True, exist_ok=True)
+        report = _report(arguments, directory, console)
+    if arguments.save:
+        path = RESULTS if arguments.model == "ViT-B-32" else RESULTS.with_stem(f"encoders-{arguments.model.lower()}")
+        path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        draw(report, PLOT if path == RESULTS else PLOT.with_stem(path.stem))
+    print(json.dumps(report))
+
+
+def _report(arguments: argparse.Namespace, directory: Path, console: Console) -> dict[str, Any]:
+    subject = Subject.random(arguments.model, max(BATCHES))
+    with console.status("building") as status:
+        made = candidates(subject, directory, arguments.threads, not arguments.no_jit, status.update)
+        close = cosines(made)
+        seconds, ceiling = measure(made, arguments.rounds, status.update)
+    table = rows(seconds, close)
+    show(table, console)
+    serving: dict[str, float] = {}
+    if not arguments.no_serving:
+        from benchmarks.encoder_serving import measure_serving
+
+        del made
+        serving = measure_serving(arguments.model, console)
+    command = (
+        "make bench-encoders"
+        if arguments.model == "ViT-B-32"
+        else "python -m benchmarks.encoders --model " + arguments.model
+    )
+    return {
         "benchmark": "encoders",
-        "command": "make bench-encoders",
+        "command": command,
         "model": arguments.model,
         "torch": torch.__version__,
         "machine": machine(),
-        "rows": rows,
-        "gemm_gflops_fp32": ceiling,
-        "image_share_of_gemm_ceiling": share if arguments.model == "ViT-B-32" else None,
-        "bars": judge(rows),
+        "gemm_gflops": ceiling,
+        "rows": table,
+        "serving": serving,
+        "bars": judge(table, ceiling, serving, arguments.model),
     }
-    if arguments.save:
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(report))
 
 
 if __name__ == "__main__":

@@ -104,7 +104,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None) -> Tensor:
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     if seen is not None:
         scores = scores.masked_fill(~seen, float("-inf"))
-    return scores.softmax(dim=-1) @ v
+    attended: Tensor = scores.softmax(dim=-1) @ v
+    return attended
 
 
 def _lower(x: Tensor) -> Tensor:

@@ -92,10 +92,10 @@ def _measure(
 
 
 @contextlib.contextmanager
-def serving(directory: Path, kind: str, config: dict[str, Any]) -> Iterator[str]:
+def serving(directory: Path, kind: str, config: dict[str, Any], *, cache: bool = False) -> Iterator[str]:
     """TorchServe with the unpacked archive in `directory` under `config`; gives the address to send requests to.
 
-    Raises StartError when it stops, or no worker is ready in five minutes.
+    `cache` leaves the embedding cache on. Raises StartError when it stops, or no worker is ready in five minutes.
     """
     (directory / "model-config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
@@ -106,7 +106,10 @@ def serving(directory: Path, kind: str, config: dict[str, Any]) -> Iterator[str]
         (store / name).symlink_to(directory)
         properties = torchserve.properties(settings, store, run_dir, endpoints={name: name})
         command = torchserve.command(find_java(), properties, settings, run_dir)
-        environment = {**torchserve.environment(settings, run_dir, run_dir), "CLIPSERVE_HANDLER_CACHE": "false"}
+        environment = {
+            **torchserve.environment(settings, run_dir, run_dir),
+            "CLIPSERVE_HANDLER_CACHE": str(cache).lower(),
+        }
         try:
             stack.start("TorchServe", command, run_dir / "torchserve.log", environment)
             _wait(stack, settings, name)

@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-slow check format bench bench-encoders archives docs lock clean
+.PHONY: help setup up test test-slow check format test-browser bench bench-encoders bench-gateway bench-record bench-index archives \
+  docs lock clean
 
 help: ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,10 +27,13 @@ archives: $(READY) ## build the demo's .mar files into model_store/
 	$(BIN)/clipserve archive build demo
 
 test: $(READY) ## fast tests, then archives and end to end against a real TorchServe
-	$(BIN)/python -m pytest -m "not slow and not gpu and not containers"
+	$(BIN)/python -m pytest -m "not slow and not gpu and not containers and not browser"
+
+test-browser: $(READY) ## the page in a real Chromium (apt-get install chromium)
+	$(BIN)/python -m pytest -m "browser and not slow" tests/browser
 
 test-slow: $(READY) ## the slower suites
-	$(BIN)/python -m pytest -m "slow and not gpu and not containers"
+	$(BIN)/python -m pytest -m "slow and not gpu and not containers and not browser"
 
 check: $(READY) ## formatting, lint, types
 	$(BIN)/ruff format --check .
@@ -43,8 +47,18 @@ format: $(READY) ## format and fix what can be fixed
 bench: $(READY) ## measure the demo stack; the last line is one JSON document
 	$(BIN)/python -m benchmarks.demo_stack --save
 
+bench-gateway: $(READY) ## what the gateway costs and stands; INFINITY=… is a peer's Python (scripts/infinity_peer.py makes one)
+	$(BIN)/python -m benchmarks.gateway --save $(if $(INFINITY),--infinity $(INFINITY))
+
 bench-encoders: $(READY) ## our forward passes against open_clip's, with the GEMM ceiling
 	$(BIN)/python -m benchmarks.encoders --save
+
+bench-record: $(READY) ## durable upserts, restart and memory of the index service; filters
+	$(BIN)/python -m benchmarks.filters
+	$(BIN)/python -m benchmarks.record --save
+
+bench-index: $(READY) ## exact and approximate search against FAISS, in process and over HTTP
+	$(BIN)/python -m benchmarks.index --save
 
 docs: $(READY) ## write the tables that are made from the code
 	$(BIN)/python -m scripts.settings_table

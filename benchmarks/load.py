@@ -38,6 +38,12 @@ def together(url: str, bodies: list[Any], clients: int, seconds: float) -> Load:
     return loads[0]
 
 
+def at_rate(url: str, bodies: list[Any], per_s: float, seconds: float) -> Load:
+    """An open loop: requests leave at `per_s` whether or not earlier ones were answered. Ends with the last answer."""
+    loads: list[Load] = _in_process(_at_rate, url, bodies, per_s, seconds)
+    return loads[0]
+
+
 def _in_process(function: Any, *arguments: Any) -> Any:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_run, (function, arguments))
@@ -88,6 +94,29 @@ async def _together(url: str, bodies: list[Any], clients: int, seconds: float) -
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         await asyncio.gather(*(client(i, session) for i in range(clients)))
     return [Load(latencies, errors, time.perf_counter() - started, [])]
+
+
+async def _at_rate(url: str, bodies: list[Any], per_s: float, seconds: float) -> list[Load]:
+    packed = [orjson.dumps(body) for body in bodies]
+    latencies: list[float] = []
+    errors = 0
+
+    async def one(number: int, session: aiohttp.ClientSession) -> None:
+        nonlocal errors
+        ms, status, _ = await _post(session, url, packed[number % len(packed)])
+        if status == 200:
+            latencies.append(ms)
+        else:
+            errors += 1
+
+    started = time.perf_counter()
+    tasks = []
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        for number in range(max(1, int(per_s * seconds))):
+            await asyncio.sleep(started + number / per_s - time.perf_counter())
+            tasks.append(asyncio.create_task(one(number, session)))
+        await asyncio.gather(*tasks)
+    return [Load(latencies, errors, max(seconds, time.perf_counter() - started), [])]
 
 
 async def _post(session: aiohttp.ClientSession, url: str, body: bytes) -> tuple[float, int, bytes]:

@@ -49,7 +49,9 @@ def render(
     if request.v2:
         return _render_v2(request, [result for result in results if isinstance(result, Result)], spec)
     data = [_item(index, result, request) for index, result in enumerate(results)]
-    head = {"model": spec.name, "fingerprint": spec.fingerprint, "dim": spec.dim}
+    head: dict[str, Any] = {"model": spec.name, "fingerprint": spec.fingerprint, "dim": spec.dim}
+    if spec.matryoshka_dimensions:
+        head["matryoshka_dimensions"] = spec.matryoshka_dimensions
     codes = tuple(error.code for error in errors)
     return Answer(200, orjson.dumps({**head, "data": data, "timing": timing}), codes)
 

@@ -9,22 +9,30 @@ ClipServeError                     500 internal_error
 │  ├─ BadVector                    400 invalid_vector
 │  ├─ BadFilter                    400 invalid_filter
 │  ├─ InvalidRequest               400 invalid_request
+│  ├─ FetchRefused                 400 fetch_refused
+│  ├─ FetchFailed                  400 fetch_failed
 │  └─ TooLarge                     413 request_too_large
 ├─ Unauthorized                    401 invalid_api_key
 ├─ Forbidden                       403 cross_origin
+│  ├─ ScopeMissing                 403 scope_missing
+│  └─ CollectionForbidden          403 collection_forbidden
 ├─ NotFound                        404 not_found
 │  ├─ UnknownCollection            404 collection_not_found
 │  ├─ UnknownItem                  404 item_not_found
+│  ├─ UnknownJob                   404 job_not_found
 │  └─ UnknownModel                 404 model_not_found
 ├─ MethodNotAllowed                405 method_not_allowed
+├─ TooSlow                         408 request_timeout
 ├─ Conflict                        409 conflict
 │  └─ FingerprintMismatch          409 fingerprint_mismatch
 ├─ Overloaded                      429 overloaded
+│  └─ RateLimited                  429 rate_limited
 ├─ BadModel                        500 bad_model
 ├─ InferenceFailed                 424 inference_failed
 ├─ Unavailable                     503 unavailable
 │  ├─ IndexUnavailable             503 index_unavailable
 │  └─ TorchServeUnavailable        503 torchserve_unavailable
+├─ DeadlineExceeded                504 deadline_exceeded
 └─ StorageFull                     507 storage_full
 """
 
@@ -84,6 +92,14 @@ class InvalidRequest(BadInput):
     code = "invalid_request"
 
 
+class FetchRefused(BadInput):
+    code = "fetch_refused"
+
+
+class FetchFailed(BadInput):
+    code = "fetch_failed"
+
+
 class TooLarge(BadInput):
     status = 413
     code = "request_too_large"
@@ -99,6 +115,14 @@ class Forbidden(ClipServeError):
     code = "cross_origin"
 
 
+class ScopeMissing(Forbidden):
+    code = "scope_missing"
+
+
+class CollectionForbidden(Forbidden):
+    code = "collection_forbidden"
+
+
 class NotFound(ClipServeError):
     status = 404
     code = "not_found"
@@ -112,6 +136,10 @@ class UnknownItem(NotFound):
     code = "item_not_found"
 
 
+class UnknownJob(NotFound):
+    code = "job_not_found"
+
+
 class UnknownModel(NotFound):
     code = "model_not_found"
 
@@ -119,6 +147,11 @@ class UnknownModel(NotFound):
 class MethodNotAllowed(ClipServeError):
     status = 405
     code = "method_not_allowed"
+
+
+class TooSlow(ClipServeError):
+    status = 408
+    code = "request_timeout"
 
 
 class Conflict(ClipServeError):
@@ -131,8 +164,18 @@ class FingerprintMismatch(Conflict):
 
 
 class Overloaded(ClipServeError):
+    """`retry_after` is in seconds."""
+
     status = 429
     code = "overloaded"
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after: float = 1.0) -> None:
+        super().__init__(message, param=param)
+        self.retry_after = retry_after
+
+
+class RateLimited(Overloaded):
+    code = "rate_limited"
 
 
 class BadModel(ClipServeError):
@@ -155,6 +198,11 @@ class IndexUnavailable(Unavailable):
 
 class TorchServeUnavailable(Unavailable):
     code = "torchserve_unavailable"
+
+
+class DeadlineExceeded(ClipServeError):
+    status = 504
+    code = "deadline_exceeded"
 
 
 class StorageFull(ClipServeError):

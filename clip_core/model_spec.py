@@ -33,6 +33,7 @@ class ModelSpec:
     compile: bool = False
     cosine_floor: float = 0.999
     build_key: str = ""
+    matryoshka_dimensions: tuple[int, ...] = ()  # what its vectors may be cut to; most models: nothing
 
     @classmethod
     def read(cls, model_dir: Path) -> ModelSpec:
@@ -49,7 +50,7 @@ class ModelSpec:
         if not isinstance(body, Mapping):
             raise BadModel(f"{SPEC_FILE} holds no object")
         try:
-            spec = cls(**body)
+            spec = cls(**{**body, "matryoshka_dimensions": tuple(body.get("matryoshka_dimensions", ()))})
         except TypeError as error:
             known = ", ".join(field.name for field in fields(cls))
             raise BadModel(f"{SPEC_FILE}: {error}; the fields are {known}") from error

@@ -43,7 +43,8 @@ class TextTower:
     def warm_up(self, example: Tensor) -> None:
         """`example` (1, context): every length that a batch may be cut to, so that no request meets a new one."""
         end = example.max()
-        for length in (*self.buckets, example.shape[1]):
+        context = example.shape[1]
+        for length in (*(size for size in self.buckets if size < context), context):
             ids = torch.ones_like(example)
             ids[:, length - 1] = end
             warm_up(self.forward, ids)

@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from clip_core.errors import BadInput, BadVector
 
 FloatArray = NDArray[np.float32]
 MAX_K = 10_000
+Exactness: TypeAlias = bool | Literal["certified"]
 
 
 def encode_vector(vector: FloatArray) -> str:
@@ -75,7 +76,7 @@ class SearchPart:
     k: int = 10
     filter: Mapping[str, Any] | None = None
     include: Sequence[str] = ("metadata",)
-    exact: bool = False
+    exact: Exactness = False
 
     @classmethod
     def parse(cls, body: object) -> SearchPart:
@@ -88,9 +89,7 @@ class SearchPart:
         filter_ = body.get("filter")
         if filter_ is not None and not isinstance(filter_, Mapping):
             raise BadInput("`filter` is an object", param="filter")
-        exact = body.get("exact", False)
-        if not isinstance(exact, bool):
-            raise BadInput("`exact` is true or false", param="exact")
+        exact = _exact(body.get("exact", False))
         return cls(collection, parse_k(body.get("k", 10)), filter_, _include(body.get("include")), exact)
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,6 +100,14 @@ def parse_k(value: object) -> int:
     """Raises BadInput unless `value` is a whole number from 1 to MAX_K."""
     if type(value) is not int or not 1 <= value <= MAX_K:
         raise BadInput(f"`k` is a whole number from 1 to {MAX_K}", param="k")
+    return value
+
+
+def _exact(value: object) -> Exactness:
+    if value == "certified":
+        return "certified"
+    if not isinstance(value, bool):
+        raise BadInput('`exact` is true, false or "certified"', param="exact")
     return value
 
 

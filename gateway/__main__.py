@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from clip_core.logs import configure_logging
 from gateway.app import build
+from gateway.protocol import guarded
 from gateway.settings import Settings
 
 
@@ -23,12 +24,14 @@ def main() -> None:
     config = uvicorn.Config(
         build(settings),
         loop="uvloop",
-        http="httptools",
+        http=guarded(settings.read_timeout_s, settings.max_clients),
         ws="none",
         access_log=False,
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=4,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
     )
     for received in (signal.SIGTERM, signal.SIGINT):
         signal.signal(received, _leave)  # uvicorn raises it again once it has stopped cleanly

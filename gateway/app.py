@@ -7,29 +7,54 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from gateway.auth import OPEN_PATHS, AuthMiddleware, KeyRing
+from gateway.admission import AdmissionMiddleware
+from gateway.auth import OPEN_PATHS, AuthMiddleware
 from gateway.clients import IndexClient, TorchServeClient
+from gateway.deadlines import DeadlineMiddleware
 from gateway.errors import JsonResponse, install_handlers
-from gateway.limits import BodyLimitMiddleware
+from gateway.fetch import HttpFetcher, ImageFetcher
+from gateway.key_ring import KeyRing
+from gateway.key_store import KeyStore
+from gateway.metering import MeterMiddleware
 from gateway.openapi import DocumentedApp
-from gateway.routes import classify, collections, embeddings, items, ops, page, search
+from gateway.routes import (
+    classify,
+    cohere,
+    collections,
+    embeddings,
+    items,
+    jobs,
+    ops,
+    page,
+    rank,
+    search,
+    stats,
+    voyage,
+)
 from gateway.services import Services
-from gateway.settings import Settings
+from gateway.settings import Settings, is_loopback
+from gateway.streams import BodyLimits
 from gateway.telemetry import TelemetryMiddleware
 
 _DESCRIPTION = "Search images by words, by images, or by both; and CLIP vectors for your own pipelines."
-_ROUTES = (embeddings, search, collections, items, classify, ops, page)
+_ROUTES = (embeddings, cohere, voyage, search, collections, items, jobs, classify, rank, stats, ops, page)
 
 
-def create_app(settings: Settings, torchserve: TorchServeClient, index: IndexClient) -> FastAPI:
-    """The app closes its clients when it ends."""
-    services = Services.build(settings, torchserve, index)
+def create_app(
+    settings: Settings, torchserve: TorchServeClient, index: IndexClient, fetcher: ImageFetcher | None = None
+) -> FastAPI:
+    """The app closes its clients when it ends. Without a fetcher no URL is fetched."""
+    services = Services.build(settings, torchserve, index, fetcher)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await services.jobs.start()
         yield
+        await services.jobs.stop()
         await torchserve.close()
         await index.close()
+        if fetcher is not None:
+            await fetcher.close()
 
     app = DocumentedApp(
         title="CLIP search",
@@ -44,17 +69,21 @@ def create_app(settings: Settings, torchserve: TorchServeClient, index: IndexCli
     app.state.services = services
     for module in _ROUTES:
         app.include_router(module.router)
-    app.secured = bool(settings.keys)
+    keys = key_ring(settings)
+    app.secured = bool(keys)
     install_handlers(app)
-    _add_layers(app, settings, services)
+    _add_layers(app, settings, services, keys)
     return app
 
 
-def _add_layers(app: FastAPI, settings: Settings, services: Services) -> None:
+def _add_layers(app: FastAPI, settings: Settings, services: Services, keys: KeyRing) -> None:
     """The last one added is the outermost."""
     open_paths = OPEN_PATHS | {"/metrics"} if settings.metrics_open else OPEN_PATHS
-    app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
-    app.add_middleware(AuthMiddleware, keys=KeyRing(settings.keys), open_paths=open_paths)
+    app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, max_stream_bytes=settings.max_stream_bytes)
+    app.add_middleware(DeadlineMiddleware, patience=settings.patience())
+    app.add_middleware(MeterMiddleware, quotas=services.quotas, open_paths=open_paths)
+    app.add_middleware(AdmissionMiddleware, metrics=services.metrics, most=settings.max_in_flight)
+    app.add_middleware(AuthMiddleware, keys=keys, open_paths=open_paths)
     app.add_middleware(TelemetryMiddleware, metrics=services.metrics)
 
 
@@ -63,8 +92,22 @@ def build(settings: Settings) -> FastAPI:
     torchserve = TorchServeClient(
         settings.torchserve_url,
         settings.management_url,
+        metrics_url=settings.metrics_url,
         timeout_s=settings.timeout_s,
         max_connections=settings.max_connections,
     )
     index = IndexClient(settings.index_url, timeout_s=settings.timeout_s, max_connections=settings.max_connections)
-    return create_app(settings, torchserve, index)
+    return create_app(settings, torchserve, index, fetcher_of(settings))
+
+
+def key_ring(settings: Settings) -> KeyRing:
+    """The keys of the settings and of their file; asked for in any case when other machines can call."""
+    store = KeyStore(settings.keys_file) if settings.keys_file is not None else None
+    return KeyRing(settings.keys, store, enforced=not is_loopback(settings.host))
+
+
+def fetcher_of(settings: Settings) -> ImageFetcher | None:
+    """None unless fetching is switched on."""
+    if not settings.fetch_urls:
+        return None
+    return HttpFetcher(settings.fetch_limits(), settings.url_policy(), settings.address_policy())

@@ -17,6 +17,7 @@ Body = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
 _TEXT_FIELDS = {"collection", "text", "id", "model", "modality", "encoding_format", "truncate"}
 _MAX_FIELDS = 64
+_MANY = "images"  # the one field that may come again: files, each an item named by its file
 
 
 async def read_body(request: Request, parser: InputParser) -> Body:
@@ -57,6 +58,10 @@ def checked(model: type[Model], body: Body) -> Model:
 async def _from_form(form: FormData, parser: InputParser) -> Body:
     body: Body = {}
     for name, value in form.multi_items():
+        if name == _MANY and isinstance(value, UploadFile):
+            picture = {"id": value.filename or "", "image": parser.upload(await value.read(), name)}
+            body.setdefault(name, []).append(picture)
+            continue
         if name in body:
             raise InvalidRequest(f"the form holds `{name}` twice", param=name)
         if isinstance(value, UploadFile):

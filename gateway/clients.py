@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -15,12 +16,14 @@ from clip_core.errors import (
     Overloaded,
     TooLarge,
     TorchServeUnavailable,
+    UnknownCollection,
     from_dict,
 )
 from gateway.telemetry import current_trace
 from gateway.upstream import Reply, Upstream
 
 Json = dict[str, Any]
+COLLECTION_NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 _log = logging.getLogger("gateway.clients")
 
 
@@ -32,6 +35,7 @@ class TorchServeClient:
         inference_url: str,
         management_url: str,
         *,
+        metrics_url: str = "",
         timeout_s: float = 30.0,
         max_connections: int = 256,
     ) -> None:
@@ -43,9 +47,12 @@ class TorchServeClient:
             max_connections=max_connections,
         )
         self._management = Upstream("TorchServe's management API", management_url, TorchServeUnavailable, timeout_s=2.0)
+        self._metrics = Upstream(
+            "TorchServe's metrics", metrics_url or management_url, TorchServeUnavailable, timeout_s=2.0
+        )
 
     async def close(self) -> None:
-        await asyncio.gather(self._inference.close(), self._management.close())
+        await asyncio.gather(self._inference.close(), self._management.close(), self._metrics.close())
 
     async def predict(self, endpoint: str, body: Json, *, timeout_s: float | None = None) -> Json:
         """The handler's answer to `body`; see the handlers for its form. Raises ClipServeError."""
@@ -58,14 +65,32 @@ class TorchServeClient:
     async def workers_ready(self, endpoint: str) -> bool | None:
         """Whether the endpoint has a READY worker; None when the management API cannot tell."""
         try:
-            reply = await self._management.call("GET", f"/models/{quote(endpoint, safe='')}")
+            reply = await self._describe(endpoint)
         except TorchServeUnavailable:
             return None
         if reply.status == 404:
             return False
-        versions = reply.body if isinstance(reply.body, list) else []
-        workers = [worker for version in versions for worker in version.get("workers", [])]
-        return any(worker.get("status") == "READY" for worker in workers) if versions else None
+        if not _has_versions(reply):
+            return None
+        return any(worker.get("status") == "READY" for worker in _workers(reply))
+
+    async def worker_pids(self, endpoint: str) -> list[int]:
+        """Process ids of its workers, on TorchServe's machine; none when the management API cannot tell."""
+        try:
+            workers = _workers(await self._describe(endpoint))
+        except TorchServeUnavailable:
+            return []
+        return [worker["pid"] for worker in workers if isinstance(worker.get("pid"), int) and worker["pid"] > 0]
+
+    async def metrics(self) -> str:
+        """TorchServe's metrics as Prometheus text. Raises TorchServeUnavailable."""
+        reply = await self._metrics.call("GET", "/metrics")
+        if reply.status != 200:
+            raise TorchServeUnavailable(f"TorchServe's metrics are not there (status {reply.status})")
+        return reply.content.decode("utf-8", "replace")
+
+    async def _describe(self, endpoint: str) -> Reply:
+        return await self._management.call("GET", f"/models/{quote(endpoint, safe='')}")
 
     async def _error(self, endpoint: str, reply: Reply) -> ClipServeError:
         body = reply.body if isinstance(reply.body, dict) else {}
@@ -87,6 +112,16 @@ class TorchServeClient:
         if "no worker" in message and not await self.workers_ready(endpoint):
             return TorchServeUnavailable(f"TorchServe's endpoint {endpoint} has no ready worker")
         return Overloaded(f"the queue of {endpoint} is full; try again in a moment")
+
+
+def _workers(reply: Reply) -> list[Json]:
+    """The workers of all versions in the management API's description of a model."""
+    versions = reply.body if _has_versions(reply) else []
+    return [worker for version in versions for worker in version.get("workers", [])]
+
+
+def _has_versions(reply: Reply) -> bool:
+    return isinstance(reply.body, list) and bool(reply.body)
 
 
 def _torchserve_error(endpoint: str, status: int) -> ClipServeError:
@@ -175,7 +210,10 @@ def _checked(reply: Reply) -> Reply:
 
 
 def _collection(name: str) -> str:
-    return f"/collections/{quote(name, safe='')}"
+    """Raises UnknownCollection for what can be no name: in a path, a slash would lead elsewhere."""
+    if not re.fullmatch(COLLECTION_NAME, name):
+        raise UnknownCollection(f"there is no collection {name[:64]!r}", param="collection")
+    return f"/collections/{name}"
 
 
 def _item(name: str, item_id: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,14 +15,20 @@ from clip_core.errors import (
     ClipServeError,
     Conflict,
     InferenceFailed,
+    Overloaded,
     TorchServeUnavailable,
     UnknownModel,
     from_dict,
 )
 from clip_core.wire import SearchPart
 from gateway.clients import TorchServeClient
+from gateway.fetching import Fetched, Fetching
 from gateway.inputs import Source
+from gateway.metering import Meter
+from gateway.paging import Page
 from gateway.settings import Settings
+from gateway.sharing import Key, Sharing
+from gateway.telemetry import current_trace
 
 CANARY_TEXT = "a canary"
 Outcome = dict[str, Any] | ClipServeError
@@ -34,22 +41,25 @@ class Served:
     model: str
     fingerprint: str
     dim: int
+    matryoshka_dimensions: tuple[int, ...] = ()  # what its vectors may be cut to
 
     @classmethod
     def of(cls, answer: dict[str, Any]) -> Served:
-        return cls(answer["model"], answer["fingerprint"], answer["dim"])
+        shorter = tuple(answer.get("matryoshka_dimensions") or ())
+        return cls(answer["model"], answer["fingerprint"], answer["dim"], shorter)
 
 
 @dataclass(frozen=True)
 class Ask:
     """One input, and what to search with its vector; without a search the vector itself is wanted.
 
-    `model` is the name that the caller asked for, if any.
+    `model` is the name that the caller asked for, if any; `page` is the part of the ranking that it wants to see.
     """
 
     source: Source
     search: SearchPart | None = None
     model: object = None
+    page: Page | None = None
 
 
 @dataclass
@@ -62,6 +72,16 @@ class Chunk:
     places: list[int] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
     bytes: int = 0
+    ms: float = 0.0  # what the request took, once it was answered
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    @property
+    def key(self) -> Key:
+        """Chunks of the same key may travel together."""
+        options = {"truncate": self.truncate, "search": self.search.to_dict() if self.search else None}
+        return self.endpoint, orjson.dumps(options)
 
     def body(self) -> dict[str, Any]:
         body: dict[str, Any] = {"input": [source.item() for source in self.sources]}
@@ -74,18 +94,28 @@ class Chunk:
 
 @dataclass
 class Encoded:
-    """`outcomes` has one entry an ask, in order: the handler's entry, or what went wrong with that ask."""
+    """`outcomes` has one entry an ask, in order: the handler's entry, or what went wrong with that ask.
+
+    Times are those of the slowest request among those that ran side by side; `queue_ms` is what TorchServe took
+    beyond encoding and searching: waiting for the batch, and transport.
+    """
 
     outcomes: list[Outcome]
     served: Served | None = None
     encode_ms: float = 0.0
     search_ms: float = 0.0
+    queue_ms: float = 0.0
 
     def model(self) -> Served:
         """What encoded the asks. Raises the first error when nothing was encoded."""
         if self.served is None:
             raise self.first_error() or InferenceFailed("TorchServe encoded nothing")
         return self.served
+
+    def stages(self) -> dict[str, float]:
+        """For the Server-Timing header."""
+        times = {"queue": self.queue_ms, "encode": self.encode_ms, "search": self.search_ms}
+        return {name: ms for name, ms in times.items() if ms}
 
     def first_error(self) -> ClipServeError | None:
         return next((outcome for outcome in self.outcomes if isinstance(outcome, ClipServeError)), None)
@@ -101,9 +131,14 @@ class Encoded:
 class Encoder:
     """The gateway's only way to TorchServe. Remembers which model answered last."""
 
-    def __init__(self, torchserve: TorchServeClient, settings: Settings) -> None:
+    def __init__(
+        self, torchserve: TorchServeClient, settings: Settings, meter: Meter, fetching: Fetching | None = None
+    ) -> None:
         self._torchserve = torchserve
         self._settings = settings
+        self._meter = meter
+        self._fetching = fetching
+        self._sharing = Sharing(self._send, settings.share_above, self._fits)
         self.served: Served | None = None
 
     def endpoint_for(self, source: Source) -> str:
@@ -114,11 +149,21 @@ class Encoder:
         return self._settings.text_endpoint if "text" in kinds else self._settings.multimodal_endpoint
 
     async def run(self, asks: Sequence[Ask], *, truncate: str | None = None) -> Encoded:
-        """Raises Conflict when the endpoints turn out to serve different models; all else is in the outcomes."""
-        chunks = self._split(asks, truncate)
+        """Raises Conflict when the endpoints turn out to serve different models, RateLimited when the key has no more
+        of its allowance; all else is in the outcomes.
+        """
+        await self._meter.items(len(asks))
+        sources = [ask.source for ask in asks]
+        fetched = await self._fetching.all(sources) if self._fetching is not None else sources
+        await self._meter.images([source for source in fetched if isinstance(source, Source)])
+        return await self._run(asks, fetched, truncate)
+
+    async def _run(self, asks: Sequence[Ask], fetched: Sequence[Fetched], truncate: str | None = None) -> Encoded:
         encoded = Encoded([InferenceFailed("TorchServe did not answer this input")] * len(asks))
+        chunks = self._split(asks, fetched, encoded, truncate)
         if len(chunks) == 1:
             self._collect(encoded, chunks[0], await self._answer(chunks[0]))
+            _note_waiting(encoded, chunks[0].ms)
             return encoded
         for chunk, answer in zip(chunks, await self._answers(chunks), strict=True):
             self._collect(encoded, chunk, answer)
@@ -126,7 +171,8 @@ class Encoder:
 
     async def describe(self) -> Served:
         """Ask TorchServe which model it serves. Raises ClipServeError."""
-        return (await self.run([Ask(Source("text", CANARY_TEXT, None))])).model()
+        canary = Source("text", CANARY_TEXT, None)
+        return (await self._run([Ask(canary)], [canary])).model()
 
     async def require(self, model: object) -> None:
         """Raises UnknownModel unless `model` is None or the served one, asking again before it refuses."""
@@ -149,31 +195,53 @@ class Encoder:
         return await asyncio.gather(*map(one, chunks))
 
     async def _answer(self, chunk: Chunk) -> dict[str, Any] | ClipServeError:
+        started = time.perf_counter()
         try:
-            return await self._torchserve.predict(chunk.endpoint, chunk.body())
+            return await (self._send([chunk]) if self._is_large(chunk) else self._sharing.answer(chunk))
         except ClipServeError as error:
             return error
+        finally:
+            chunk.ms = (time.perf_counter() - started) * 1e3
 
-    def _split(self, asks: Sequence[Ask], truncate: str | None) -> list[Chunk]:
-        """Neighbouring asks share a request up to the limits on number and bytes."""
+    async def _send(self, chunks: Sequence[Chunk]) -> dict[str, Any]:
+        body = chunks[0].body()
+        body["input"] = [source.item() for chunk in chunks for source in chunk.sources]
+        return await self._torchserve.predict(chunks[0].endpoint, body)
+
+    def _is_large(self, chunk: Chunk) -> bool:
+        """Half of what a request may carry gains nothing from company."""
+        return not self._fits(len(chunk), chunk.bytes, chunk)
+
+    def _fits(self, number: int, size: int, chunk: Chunk) -> bool:
+        return number + len(chunk) <= self._most(chunk.endpoint) and size + chunk.bytes <= self._settings.fan_out_bytes
+
+    def _most(self, endpoint: str) -> int:
+        texts = endpoint == self._settings.text_endpoint
+        return self._settings.fan_out_texts if texts else self._settings.fan_out_images
+
+    def _split(
+        self, asks: Sequence[Ask], sources: Sequence[Fetched], encoded: Encoded, truncate: str | None
+    ) -> list[Chunk]:
+        """Neighbouring asks share a request up to the limits on number and bytes; what was not fetched is left out."""
         chunks: list[Chunk] = []
         filling: dict[tuple[str, bytes], Chunk] = {}
-        for place, ask in enumerate(asks):
-            endpoint, size = self.endpoint_for(ask.source), ask.source.size()
+        for place, (ask, source) in enumerate(zip(asks, sources, strict=True)):
+            if isinstance(source, ClipServeError):
+                encoded.outcomes[place] = source
+                continue
+            endpoint, size = self.endpoint_for(source), source.size()
             key = (endpoint, orjson.dumps(ask.search.to_dict()) if ask.search else b"")
             chunk = filling.get(key)
             if chunk is None or self._is_full(chunk, size):
                 chunk = filling[key] = Chunk(endpoint, ask.search, truncate)
                 chunks.append(chunk)
             chunk.places.append(place)
-            chunk.sources.append(ask.source)
+            chunk.sources.append(source)
             chunk.bytes += size
         return chunks
 
     def _is_full(self, chunk: Chunk, more: int) -> bool:
-        texts = chunk.endpoint == self._settings.text_endpoint
-        most = self._settings.fan_out_texts if texts else self._settings.fan_out_images
-        return len(chunk.sources) >= most or chunk.bytes + more > self._settings.fan_out_bytes
+        return len(chunk) >= self._most(chunk.endpoint) or chunk.bytes + more > self._settings.fan_out_bytes
 
     def _collect(self, encoded: Encoded, chunk: Chunk, answer: dict[str, Any] | ClipServeError) -> None:
         if isinstance(answer, ClipServeError):
@@ -182,8 +250,10 @@ class Encoder:
             return
         self._note_served(encoded, Served.of(answer))
         timing = answer.get("timing") or {}
-        encoded.encode_ms = max(encoded.encode_ms, timing.get("encode_ms") or 0.0)
-        encoded.search_ms = max(encoded.search_ms, timing.get("search_ms") or 0.0)
+        encode_ms, search_ms = timing.get("encode_ms") or 0.0, timing.get("search_ms") or 0.0
+        encoded.encode_ms = max(encoded.encode_ms, encode_ms)
+        encoded.search_ms = max(encoded.search_ms, search_ms)
+        encoded.queue_ms = max(encoded.queue_ms, chunk.ms - encode_ms - search_ms)
         for place, source, entry in zip(chunk.places, chunk.sources, answer["data"], strict=False):
             encoded.outcomes[place] = _outcome(entry, source)
 
@@ -193,6 +263,16 @@ class Encoder:
             names = f"{encoded.served.model} and {served.model}"
             raise Conflict(f"TorchServe's endpoints serve different models ({names}); try again after the roll-out")
         encoded.served = served
+
+
+def _note_waiting(encoded: Encoded, elapsed_ms: float) -> None:
+    """For the admission of the next ones; only a call of one chunk is used, since several wait for one another."""
+    trace = current_trace()
+    if encoded.served is not None:
+        trace.worked_ms = encoded.encode_ms + encoded.search_ms
+        trace.waited_ms = max(0.0, elapsed_ms - trace.worked_ms)
+    elif isinstance(encoded.first_error(), Overloaded):
+        trace.worked_ms, trace.waited_ms = 0.0, max(elapsed_ms, 1e3)
 
 
 def check_model(model: object, served: Served) -> None:

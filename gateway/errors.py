@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from clip_core.errors import (
     NotFound,
     Overloaded,
     TooLarge,
+    TooSlow,
     Unauthorized,
 )
 
@@ -30,17 +32,21 @@ class JsonResponse(JSONResponse):
         return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-_HEADERS: dict[type[ClipServeError], dict[str, str]] = {
-    Unauthorized: {"WWW-Authenticate": "Bearer"},
-    Overloaded: {"Retry-After": "1"},
-}
 _BY_STATUS: dict[int, type[ClipServeError]] = {404: NotFound, 405: MethodNotAllowed, 413: TooLarge}
 
 
 def error_response(error: ClipServeError, headers: Mapping[str, str] | None = None) -> Response:
     """The answer for `error`: its status, its envelope, and the headers that clients expect with it."""
-    own = _HEADERS.get(type(error), {})
-    return JsonResponse(error.to_dict(), status_code=error.status, headers={**own, **(headers or {})})
+    return JsonResponse(error.to_dict(), status_code=error.status, headers={**_own_headers(error), **(headers or {})})
+
+
+def _own_headers(error: ClipServeError) -> dict[str, str]:
+    """A body that was refused half-read is not waited for: the connection ends with the answer."""
+    if isinstance(error, Unauthorized):
+        return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, Overloaded):
+        return {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    return {"Connection": "close"} if isinstance(error, TooLarge | TooSlow) else {}
 
 
 def install_handlers(app: FastAPI) -> None:

@@ -10,8 +10,10 @@ from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch, Inva
 from gateway.clients import IndexClient
 from gateway.encoder import Ask, Encoder
 from gateway.inputs import InputParser, Source
+from gateway.metering import Meter
 
 Json = dict[str, Any]
+_MAX_ORIGIN = 8192  # characters that the index service keeps
 
 
 @dataclass
@@ -22,6 +24,7 @@ class Item:
     id: Any
     metadata: Any = None
     source: Source | None = None
+    origin: Json | None = None
     vector: str | None = None
     error: ClipServeError | None = None
 
@@ -35,8 +38,9 @@ class Item:
         return {"id": self.id, "status": self.error.status, **self.error.to_dict()}
 
     def record(self) -> Json:
-        record = {"id": self.id, "vector": self.vector}
-        return record if self.metadata is None else {**record, "metadata": self.metadata}
+        """As the index service takes it, with what `origin` a later model could embed it from again."""
+        record = {"id": self.id, "vector": self.vector, "metadata": self.metadata, "source": self.origin}
+        return {name: value for name, value in record.items() if value is not None}
 
 
 def parse_items(body: Json, parser: InputParser, max_items: int) -> list[Item]:
@@ -54,9 +58,10 @@ def parse_items(body: Json, parser: InputParser, max_items: int) -> list[Item]:
 class Ingester:
     """Runs the two steps. An item that was encoded but not stored reports the index's error."""
 
-    def __init__(self, encoder: Encoder, index: IndexClient) -> None:
+    def __init__(self, encoder: Encoder, index: IndexClient, meter: Meter) -> None:
         self._encoder = encoder
         self._index = index
+        self._meter = meter
 
     async def add(self, collection: str, items: Sequence[Item]) -> list[Json]:
         """Raises UnknownCollection or FingerprintMismatch before any work is done."""
@@ -69,9 +74,10 @@ class Ingester:
         return [item.result() for item in items]
 
     async def _encode(self, items: Sequence[Item], described: Json) -> None:
-        for item in items:
-            if item.error is None and item.source is not None and item.is_own_vector():
-                item.vector = item.source.value
+        brought = [item for item in items if item.error is None and item.is_own_vector()]
+        await self._meter.items(len(brought))
+        for item in brought:
+            item.vector = item.source.value if item.source is not None else None
         todo = [item for item in items if item.error is None and item.vector is None]
         asks = [Ask(item.source) for item in todo if item.source is not None]
         if not asks:
@@ -108,6 +114,7 @@ def _parse_item(item: object, at: str, parser: InputParser) -> Item:
     parsed = Item(at, item.get("id"), item.get("metadata"))
     try:
         parsed.source = _parse_source(item, at, parser)
+        parsed.origin = _origin(item)
     except BadInput as error:
         parsed.error = error
     return parsed
@@ -119,6 +126,15 @@ def _parse_source(item: Json, at: str, parser: InputParser) -> Source:
     if not isinstance(item.get("metadata", {}), dict | None):
         raise BadInput("`metadata` is an object", param=f"{at}.metadata")
     return parser.source(item, at, ("text", "image", "vector"))
+
+
+def _origin(item: Json) -> Json | None:
+    """A short text, or the address of an image; uploads and long texts are not kept."""
+    for kind, starts in (("text", ""), ("image", ("http://", "https://"))):
+        value = item.get(kind)
+        if isinstance(value, str) and value.startswith(starts) and len(value) <= _MAX_ORIGIN:
+            return {kind: value}
+    return None
 
 
 def _refuse_earlier_duplicates(items: Sequence[Item]) -> None:

@@ -11,10 +11,12 @@ from typing import Any, Literal
 
 from clip_core.errors import BadImage, BadInput, BadText, ImageTooLarge, InvalidRequest
 from clip_core.wire import decode_vector, encode_vector, unit
+from gateway.urls import UrlPolicy, is_http_url
 
-Kind = Literal["text", "image", "vector", "query"]
-KINDS: tuple[Kind, ...] = ("text", "image", "vector", "query")
+Kind = Literal["text", "image", "vector", "query", "like"]
+KINDS: tuple[Kind, ...] = ("text", "image", "vector", "query", "like")
 MAX_PARTS = 32
+MAX_ID = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,12 @@ class Source:
             return {self.kind}
         return {kind for part in self.value for kind in part if kind != "weight"}
 
+    def images(self) -> list[str]:
+        """Its own image or those of its parts, as base64 or URL."""
+        if self.kind == "query":
+            return [part["image"] for part in self.value if "image" in part]
+        return [self.value] if self.kind == "image" else []
+
     def size(self) -> int:
         """About how many bytes it takes on the wire."""
         if self.kind == "query":
@@ -47,6 +55,7 @@ class InputParser:
     """Checks inputs against the limits. Raises BadInput that names the place in the request."""
 
     max_image_bytes: int
+    urls: UrlPolicy | None = None  # None: no URL is fetched
 
     def source(self, body: Mapping[str, Any], at: str = "", allowed: Sequence[Kind] = KINDS) -> Source:
         """The one of text, image, vector and query that `body` holds; `at` is the body's own place."""
@@ -65,16 +74,27 @@ class InputParser:
             return Source(kind, self.image(value, param), param)
         if kind == "vector":
             return Source(kind, checked_vector(value, param), param)
+        if kind == "like":
+            return Source(kind, checked_id(value, param), param)
         return Source(kind, self._parts(value, param), param)
 
     def image(self, value: object, param: str) -> str:
-        """A data: URI or bare base64 → bare base64, not decoded."""
+        """A data: URI or bare base64 → bare base64, not decoded; an admissible http(s) URL → itself."""
         if not isinstance(value, str) or not value:
             raise BadImage("an image is a data: URI, base64, or an upload", param=param)
+        if is_http_url(value):
+            return self._url(value, param)
         encoded = _without_data_uri(value, param)
         if len(encoded) // 4 * 3 > self.max_image_bytes + 2:
             raise ImageTooLarge(f"the image is larger than {self.max_image_bytes} bytes", param=param)
         return encoded
+
+    def _url(self, value: str, param: str) -> str:
+        if self.urls is None:
+            raise BadImage("fetching images by URL is off; send a data: URI, base64 or an upload", param=param)
+        with renamed(param):
+            self.urls.checked(value)
+        return value
 
     def upload(self, content: bytes, param: str) -> str:
         """The bytes of an uploaded file → base64."""
@@ -89,8 +109,8 @@ class InputParser:
 
     def _part(self, part: object, at: str) -> dict[str, Any]:
         if not isinstance(part, dict):
-            raise InvalidRequest("a part is an object with `text`, `image` or `vector`", param=at)
-        source = self.source(part, at, ("text", "image", "vector"))
+            raise InvalidRequest("a part is an object with `text`, `image`, `vector` or `like`", param=at)
+        source = self.source(part, at, ("text", "image", "vector", "like"))
         return {**source.item(), "weight": _weight(part.get("weight", 1.0), f"{at}.weight")}
 
 
@@ -102,6 +122,12 @@ def given_param(given: Sequence[str]) -> str | None:
 def checked_text(value: object, param: str) -> str:
     if not isinstance(value, str):
         raise BadText("a text is a string", param=param)
+    return value
+
+
+def checked_id(value: object, param: str) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID:
+        raise InvalidRequest(f"an item's id is a string of 1 to {MAX_ID} characters", param=param)
     return value
 
 
@@ -131,8 +157,6 @@ def _without_data_uri(value: str, param: str) -> str:
     head = value[:128].lower()
     if head.startswith("data:"):
         return _data_of_uri(value, param)
-    if head.startswith(("http:", "https:")):
-        raise BadImage("fetching images by URL is off; send a data: URI, base64 or an upload", param=param)
     if ":" in head:
         raise BadImage("this kind of URL is not accepted; send a data: URI, base64 or an upload", param=param)
     return value

@@ -2,38 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import orjson
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from gateway import schemas
+from clip_core.errors import (
+    ClipServeError,
+    Conflict,
+    Forbidden,
+    InferenceFailed,
+    InvalidRequest,
+    Overloaded,
+    StorageFull,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    UnknownCollection,
+    UnknownModel,
+    _tree,
+)
+from gateway import collection_schemas, dialect_schemas, job_schemas, rank_schemas, schemas
 
 _REF = "#/components/schemas/{model}"
 _BODIES: list[type[BaseModel]] = [
     schemas.EmbeddingRequest,
     schemas.SearchRequest,
     schemas.BatchSearchRequest,
-    schemas.CollectionSpec,
-    schemas.ItemsRequest,
-    schemas.DeleteItemsRequest,
-    schemas.ClassifyRequest,
+    collection_schemas.CollectionSpec,
+    collection_schemas.ItemsRequest,
+    collection_schemas.DeleteItemsRequest,
+    rank_schemas.ClassifyRequest,
+    rank_schemas.RankRequest,
+    dialect_schemas.CohereRequest,
+    dialect_schemas.VoyageRequest,
+    job_schemas.JobRequest,
 ]
 _FASTAPI_OWN = ("HTTPValidationError", "ValidationError")
-ERRORS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": schemas.ErrorEnvelope, "description": "The request is at fault."},
-    "5XX": {"model": schemas.ErrorEnvelope, "description": "The service is at fault."},
-}
+_Errors = tuple[type[ClipServeError], ...]
+_ALWAYS: _Errors = (InvalidRequest, Unauthorized, Forbidden, TooLarge, Overloaded, ClipServeError, Unavailable)
+ENCODES: _Errors = (UnknownModel, Conflict, InferenceFailed)
+READS: _Errors = (UnknownCollection,)
+WRITES: _Errors = (UnknownCollection, Conflict, StorageFull)
+Responses = dict[int | str, dict[str, Any]]
 
 
-def answers(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
-    """The `responses=` of a route."""
-    return {200: {"model": model}, **ERRORS}
+def answers(model: type[BaseModel], *errors: type[ClipServeError], status: int = 200) -> Responses:
+    """The `responses=` of a route: its answer, what any call may meet, and what `errors` add to that."""
+    statuses = sorted({error.status for error in (*_ALWAYS, *errors)})
+    return {status: {"model": model}, **{failed: _failure(failed) for failed in statuses}}
 
 
-def takes(model: type[BaseModel], form: dict[str, str] | None = None) -> dict[str, Any]:
+def _failure(status: int) -> dict[str, Any]:
+    codes = ", ".join(f"`{cls.code}`" for cls in _tree(ClipServeError) if cls.status == status)
+    return {"model": schemas.ErrorEnvelope, "description": f"One of {codes}."}
+
+
+def takes(model: type[BaseModel], form: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The `openapi_extra=` of a route whose body is `model`, or a form with these fields (JSON schema types)."""
     content: dict[str, Any] = {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
     if form is not None:
@@ -41,8 +70,16 @@ def takes(model: type[BaseModel], form: dict[str, str] | None = None) -> dict[st
     return {"requestBody": {"required": True, "content": content}}
 
 
-def _fields(form: dict[str, str]) -> dict[str, Any]:
-    kinds = {"file": {"type": "string", "format": "binary"}}
+def takes_lines(*items: dict[str, Any]) -> dict[str, Any]:
+    """The `openapi_extra=` of a route that takes NDJSON."""
+    example = "".join(orjson.dumps(item).decode() + "\n" for item in items)
+    media = {"schema": {"type": "string"}, "example": example}
+    return {"requestBody": {"required": True, "content": {"application/x-ndjson": media}}}
+
+
+def _fields(form: Mapping[str, str]) -> dict[str, Any]:
+    file = {"type": "string", "format": "binary"}
+    kinds = {"file": file, "files": {"type": "array", "items": file}}
     return {name: kinds.get(kind, {"type": kind}) for name, kind in form.items()}
 
 

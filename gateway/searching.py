@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clip_core.errors import BadInput, ClipServeError, InvalidRequest, from_dict
@@ -12,10 +12,14 @@ from clip_core.wire import SearchPart
 from gateway.clients import IndexClient
 from gateway.encoder import Ask, Encoder, Outcome, Served, unknown_model
 from gateway.inputs import KINDS, InputParser
+from gateway.keys import current_key
+from gateway.likes import Likes
+from gateway.metering import Meter
+from gateway.paging import FIELDS, Page, include_without_fields
 from gateway.telemetry import current_trace
 
 Json = dict[str, Any]
-_FIELDS = {*KINDS, "collection", "k", "filter", "include", "exact", "model"}
+_FIELDS = {*KINDS, *FIELDS, "collection", "k", "filter", "include", "exact", "model"}
 
 
 @dataclass
@@ -25,11 +29,12 @@ class Found:
     answers: list[Outcome]
     encode_ms: float = 0.0
     search_ms: float = 0.0
+    queue_ms: float = 0.0
 
     def timing(self) -> Json:
         """For the body; the same stages go into the Server-Timing header."""
         trace = current_trace()
-        trace.stages.update(encode=self.encode_ms, search=self.search_ms)
+        trace.stages.update(queue=self.queue_ms, encode=self.encode_ms, search=self.search_ms)
         times = {
             "total_ms": trace.elapsed_ms(),
             "encode_ms": self.encode_ms,
@@ -39,26 +44,30 @@ class Found:
 
 
 def parse_ask(body: object, parser: InputParser, at: str = "") -> Ask:
-    """One search request. Raises BadInput that names the field, below `at`."""
+    """One search request. Raises BadInput that names the field, below `at`, or CollectionForbidden."""
     if not isinstance(body, Mapping):
         raise InvalidRequest("a search is an object", param=at or None)
     unknown = next((name for name in body if name not in _FIELDS), None)
     if unknown is not None:
         raise InvalidRequest(f"a search has no field {unknown[:64]!r}", param=_below(at, unknown))
     try:
-        search = SearchPart.parse(body)
+        search = SearchPart.parse({**body, "include": include_without_fields(body.get("include"))})
+        page = Page.parse(body, search.k)
     except BadInput as error:
         error.param = _below(at, error.param or "")
         raise
-    return Ask(parser.source(body, at), search, body.get("model"))
+    current_key().check_collection(search.collection)
+    return Ask(parser.source(body, at), replace(search, k=page.depth), body.get("model"), page)
 
 
 class Searcher:
     """Runs searches. A text or an image is one hop: TorchServe's handler asks the index itself."""
 
-    def __init__(self, encoder: Encoder, index: IndexClient) -> None:
+    def __init__(self, encoder: Encoder, index: IndexClient, meter: Meter) -> None:
         self._encoder = encoder
         self._index = index
+        self._meter = meter
+        self._likes = Likes(index)
 
     async def one(self, ask: Ask) -> tuple[Json, Found]:
         """Raises whatever went wrong with it."""
@@ -69,7 +78,15 @@ class Searcher:
         return answer, found
 
     async def many(self, asks: Sequence[Ask]) -> Found:
-        """Each ask has its own answer or error."""
+        """Each ask has its own answer or error, cut to its page."""
+        ready = await self._likes.resolved(asks)
+        good = [ask for ask in ready if isinstance(ask, Ask)]
+        found = await self._ranked(good) if good else Found([])
+        rest = iter(found.answers)
+        answers = [_paged(ask, next(rest)) if isinstance(ask, Ask) else ask for ask in ready]
+        return replace(found, answers=answers)
+
+    async def _ranked(self, asks: Sequence[Ask]) -> Found:
         own = [place for place, ask in enumerate(asks) if ask.source.kind == "vector"]
         if len(own) == len(asks):
             return await self._by_vector(asks)
@@ -90,9 +107,10 @@ class Searcher:
             else:
                 served = encoded.model()
                 answers.append(_noted(_answer(ask, outcome["hits"], served, served.fingerprint), outcome))
-        return Found(answers, encoded.encode_ms, encoded.search_ms)
+        return Found(answers, encoded.encode_ms, encoded.search_ms, encoded.queue_ms)
 
     async def _by_vector(self, asks: Sequence[Ask]) -> Found:
+        await self._meter.items(len(asks))
         searches = [_index_search(ask) for ask in asks]
         try:
             reply = await self._index.search(searches)
@@ -108,7 +126,7 @@ class Searcher:
             return error
         fingerprint, served = result.get("fingerprint"), self._encoder.served
         known = served if served is not None and served.fingerprint == fingerprint else None
-        return _answer(ask, result["hits"], known, fingerprint)
+        return _certified(_answer(ask, result["hits"], known, fingerprint), result)
 
 
 def _index_search(ask: Ask) -> Json:
@@ -125,15 +143,30 @@ def _answer(ask: Ask, hits: list[Json], served: Served | None, fingerprint: str 
     return {"collection": ask.search.collection, "hits": hits, "model": model, "fingerprint": fingerprint}
 
 
+def _paged(ask: Ask, answer: Outcome) -> Outcome:
+    if isinstance(answer, ClipServeError) or ask.page is None:
+        return answer
+    hits, cursor = ask.page.cut(answer["hits"])
+    return {**answer, "hits": hits, "next_cursor": cursor}
+
+
 def _noted(answer: Outcome, entry: Json) -> Outcome:
     """`truncated` when the text was longer than the model reads and its end was cut off."""
     return {**answer, "truncated": True} if isinstance(answer, dict) and entry.get("truncated") else answer
 
 
+def _certified(answer: Outcome, result: Json) -> Outcome:
+    return (
+        {**answer, "certificate": result["certificate"]}
+        if isinstance(answer, dict) and "certificate" in result
+        else answer
+    )
+
+
 def _merged(own: Sequence[int], first: Found, rest: Sequence[int], second: Found) -> Found:
     placed = dict(zip([*own, *rest], [*first.answers, *second.answers], strict=True))
     answers = [placed[place] for place in range(len(placed))]
-    return Found(answers, second.encode_ms, max(first.search_ms, second.search_ms))
+    return Found(answers, second.encode_ms, max(first.search_ms, second.search_ms), second.queue_ms)
 
 
 def _below(at: str, name: str) -> str | None:

@@ -8,8 +8,15 @@ from starlette.requests import Request
 
 from gateway.clients import IndexClient, TorchServeClient
 from gateway.encoder import Encoder
+from gateway.fetch import ImageFetcher
+from gateway.fetching import Fetching
 from gateway.ingest import Ingester
 from gateway.inputs import InputParser
+from gateway.jobs.runner import Jobs
+from gateway.jobs.store import JobStore
+from gateway.labels import LabelVectors
+from gateway.metering import Meter
+from gateway.quotas import Quotas, storage_of
 from gateway.readiness import Readiness
 from gateway.searching import Searcher
 from gateway.settings import Settings
@@ -26,24 +33,47 @@ class Services:
     parser: InputParser
     encoder: Encoder
     searcher: Searcher
+    labels: LabelVectors
     ingester: Ingester
+    jobs: Jobs
     readiness: Readiness
     metrics: Metrics
+    quotas: Quotas
 
     @classmethod
-    def build(cls, settings: Settings, torchserve: TorchServeClient, index: IndexClient) -> Services:
-        encoder = Encoder(torchserve, settings)
+    def build(
+        cls,
+        settings: Settings,
+        torchserve: TorchServeClient,
+        index: IndexClient,
+        fetcher: ImageFetcher | None = None,
+    ) -> Services:
+        quotas = Quotas(settings.key_limits(), storage_of(settings.redis_url.get_secret_value()))
+        meter = Meter(quotas)
+        fetching = Fetching(fetcher, settings.max_body_bytes) if fetcher is not None else None
+        encoder = Encoder(torchserve, settings, meter, fetching)
+        parser = InputParser(settings.max_image_bytes, settings.url_policy() if fetcher is not None else None)
+        ingester = Ingester(encoder, index, meter)
         return cls(
             settings=settings,
             torchserve=torchserve,
             index=index,
-            parser=InputParser(settings.max_image_bytes),
+            parser=parser,
             encoder=encoder,
-            searcher=Searcher(encoder, index),
-            ingester=Ingester(encoder, index),
+            searcher=Searcher(encoder, index, meter),
+            labels=LabelVectors(encoder, settings.label_cache_size),
+            ingester=ingester,
+            jobs=_jobs(settings, ingester, parser),
             readiness=Readiness(settings, torchserve, index),
             metrics=Metrics(),
+            quotas=quotas,
         )
+
+
+def _jobs(settings: Settings, ingester: Ingester, parser: InputParser) -> Jobs:
+    store = JobStore(settings.data_dir / "jobs.db")
+    limits = {"batch": settings.job_batch, "width": settings.max_jobs}
+    return Jobs(store, ingester, parser, settings.ingest_roots, **limits)
 
 
 def services(request: Request) -> Services:

@@ -6,10 +6,25 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from gateway.addresses import AddressPolicy
+from gateway.deadlines import Patience
+from gateway.fetch import FetchLimits
+from gateway.keys import KeyLimits
+from gateway.urls import UrlPolicy
+
 MB = 1024 * 1024
+
+
+def _listed(value: object) -> object:
+    """`a, b` → (`a`, `b`), as all our lists are written in the environment."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+Numbers = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class Settings(BaseSettings):
@@ -21,67 +36,142 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
     torchserve_url: str = Field("http://127.0.0.1:8080", description="TorchServe's inference API.")
     management_url: str = Field("http://127.0.0.1:8081", description="TorchServe's management API.")
+    metrics_url: str = Field("http://127.0.0.1:8082", description="TorchServe's metrics, for the page's live panel.")
     index_url: str = Field("http://127.0.0.1:8090", description="The index service.")
     text_endpoint: str = Field("clip_text", description="TorchServe model that encodes text.")
     image_endpoint: str = Field("clip_image", description="TorchServe model that encodes images.")
     multimodal_endpoint: str = Field("clip_multimodal", description="TorchServe model that mixes both.")
     api_keys: SecretStr = Field(SecretStr(""), description="Accepted API keys, comma separated; empty: none.")
+    keys_file: Path | None = Field(None, description="File of keys that `clipserve keys` writes; `up`: data/keys.db.")
+    requests_per_minute: int | None = Field(None, gt=0, description="Requests a minute of a key; its own limit wins.")
+    items_per_minute: int | None = Field(None, gt=0, description="Texts, images and vectors a minute of a key.")
+    megapixels_per_minute: int | None = Field(None, gt=0, description="Megapixels of images a minute of a key.")
+    key_concurrency: int | None = Field(None, gt=0, description="Requests that a key may have under way.")
+    redis_url: SecretStr = Field(
+        SecretStr(""), description="Redis in which replicas count limits; empty: each its own."
+    )
+    max_in_flight: int = Field(256, gt=0, description="Most requests under way of each size; overload lowers it.")
+    max_clients: int = Field(1024, gt=0, description="Most open connections of clients.")
+    read_timeout_s: float = Field(10.0, gt=0, description="For a request's headers, and between pieces of its body.")
+    body_timeout_s: float = Field(30.0, gt=0, description="For a whole body, and one second more for each 16 KB of it.")
+    stall_timeout_s: float = Field(120.0, gt=0, description="Ends a request in which nothing moves for so long.")
+    tls_certificate: Path | None = Field(None, description="PEM certificate chain, to speak TLS without a proxy.")
+    tls_key: Path | None = Field(None, description="PEM private key of tls_certificate.")
     metrics_open: bool = Field(False, description="Serve /metrics without a key even when keys are set.")
     max_body_bytes: int = Field(32 * MB, gt=0, description="Largest request body; more is a 413.")
+    max_stream_bytes: int = Field(4096 * MB, gt=0, description="Largest NDJSON stream; more is a 413.")
     max_image_bytes: int = Field(16 * MB, gt=0, description="Largest single image file; more is a 413.")
     max_inputs: int = Field(256, gt=0, description="Most inputs of one embedding or batch search call.")
     max_items: int = Field(1000, gt=0, description="Most items of one call that adds to a collection.")
+    label_cache_size: int = Field(10_000, gt=0, description="Label vectors that `/v1/classify` keeps.")
     fan_out_texts: int = Field(32, gt=0, description="Texts sent in one TorchServe request.")
     fan_out_images: int = Field(8, gt=0, description="Images sent in one TorchServe request.")
     fan_out_bytes: int = Field(4 * MB, gt=0, description="Bytes of inputs sent in one TorchServe request.")
     fan_out_width: int = Field(8, gt=0, description="TorchServe requests that one call has under way.")
+    share_above: int = Field(
+        2, gt=0, description="Small TorchServe requests of a kind under way before the next ones share one."
+    )
     max_connections: int = Field(256, gt=0, description="Open connections to each upstream.")
     timeout_s: float = Field(30.0, gt=0, description="How long one upstream answer may take.")
     ready_timeout_s: float = Field(2.0, gt=0, le=10, description="How long each readiness check may take.")
     image_roots: Annotated[dict[str, Path], NoDecode] = Field(
         default_factory=dict, description="Folders of pictures to show: `demo=data/demo/gallery,…`."
     )
-    fetch_urls: bool = Field(False, description="Fetch images named by http(s) URLs. Not available yet.")
+    fetch_urls: bool = Field(False, description="Fetch images that requests name by http(s) URL.")
+    fetch_hosts: Words = Field((), description="Hosts fetched from: `img.example.org,*.example.net`; empty: any.")
+    fetch_ports: Numbers = Field((80, 443), description="Ports fetched from.")
+    fetch_networks: Words = Field((), description="Private networks fetched from all the same: `10.1.0.0/16`.")
+    fetch_timeout_s: float = Field(10.0, gt=0, description="How long fetching one image may take, redirects included.")
+    fetch_max_redirects: int = Field(
+        3, ge=0, description="Most redirects followed; each is checked like the first URL."
+    )
+    fetch_concurrency: int = Field(16, gt=0, description="Images fetched at once.")
+    max_image_pixels: int = Field(64_000_000, gt=0, description="Most pixels of a fetched image; more is a 413.")
+    data_dir: Path = Field(Path("data/gateway"), description="Folder of the record of jobs; one gateway at a time.")
+    ingest_roots: Annotated[dict[str, Path], NoDecode] = Field(
+        default_factory=dict, description="Folders that jobs may read: `photos=/srv/photos,…`."
+    )
+    job_batch: int = Field(32, gt=0, le=256, description="Items that a job or an NDJSON stream adds at a time.")
+    max_jobs: int = Field(1, gt=0, description="Jobs that run at a time; others wait.")
     log_json: bool = Field(False, description="Log JSON lines instead of text.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
 
-    @field_validator("image_roots", mode="before")
+    @field_validator("image_roots", "ingest_roots", mode="before")
     @classmethod
     def _parse_roots(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         pairs = [part.partition("=") for part in value.split(",") if part.strip()]
         if not all(sign and name.strip() and path.strip() for name, sign, path in pairs):
-            raise ValueError("write it as `collection=folder,collection=folder`")
+            raise ValueError("write it as `name=folder,name=folder`")
         return {name.strip(): Path(path.strip()) for name, _, path in pairs}
 
-    @field_validator("torchserve_url", "management_url", "index_url")
+    @field_validator("torchserve_url", "management_url", "metrics_url", "index_url")
     @classmethod
     def _is_http(cls, value: str) -> str:
         if not value.startswith(("http://", "https://")):
             raise ValueError("must start with http:// or https://")
         return value.rstrip("/")
 
-    @field_validator("fetch_urls")
+    @field_validator("fetch_networks")
     @classmethod
-    def _no_fetching_yet(cls, value: bool) -> bool:
-        if value:
-            raise ValueError("fetching images by URL is not available yet; leave it false")
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        AddressPolicy(value)  # raises ValueError that names the one at fault
         return value
 
     @model_validator(mode="after")
     def _closed_unless_local(self) -> Settings:
-        if not self.keys and not is_loopback(self.host):
+        if not self.keys and not self._has_key_file() and not is_loopback(self.host):
             raise ValueError(
                 f"host {self.host} is reachable from other machines and there are no API keys: "
-                "set CLIPSERVE_GATEWAY_API_KEYS, or listen on 127.0.0.1"
+                "set CLIPSERVE_GATEWAY_API_KEYS, make one with `clipserve keys create`, or listen on 127.0.0.1"
             )
         return self
+
+    @model_validator(mode="after")
+    def _whole_tls(self) -> Settings:
+        for path in (self.tls_certificate, self.tls_key):
+            if path is not None and not path.is_file():
+                raise ValueError(f"there is no file {path}")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
+        return self
+
+    def _has_key_file(self) -> bool:
+        return self.keys_file is not None and self.keys_file.is_file()
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The accepted API keys."""
         return tuple(key.strip() for key in self.api_keys.get_secret_value().split(",") if key.strip())
+
+    def key_limits(self) -> KeyLimits:
+        """Those of keys that do not bring their own."""
+        return KeyLimits(
+            self.requests_per_minute, self.items_per_minute, self.megapixels_per_minute, self.key_concurrency
+        )
+
+    def patience(self) -> Patience:
+        """With clients that send or read slowly."""
+        return Patience(self.read_timeout_s, self.body_timeout_s, self.stall_timeout_s)
+
+    def fetch_limits(self) -> FetchLimits:
+        """What one fetch may take."""
+        return FetchLimits(
+            max_bytes=self.max_image_bytes,
+            max_pixels=self.max_image_pixels,
+            timeout_s=self.fetch_timeout_s,
+            max_redirects=self.fetch_max_redirects,
+            concurrency=self.fetch_concurrency,
+        )
+
+    def url_policy(self) -> UrlPolicy:
+        """Which URLs may be fetched, by their own words."""
+        return UrlPolicy(self.fetch_hosts, self.fetch_ports)
+
+    def address_policy(self) -> AddressPolicy:
+        """Which addresses may be connected to for that."""
+        return AddressPolicy(self.fetch_networks)
 
 
 def is_loopback(host: str) -> bool:

@@ -25,11 +25,23 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 @dataclass
 class Trace:
-    """One request as it goes through; `stages` holds milliseconds by name."""
+    """One request as it goes through; `stages` holds milliseconds by name, `headers` go into the answer.
+
+    `deadline` is on the clock of time.monotonic(); None: no other than the gateway's own timeouts. `worked_ms` and
+    `waited_ms` divide the time at TorchServe into the model's and the queue's; None: no model worked on it.
+    """
 
     request_id: str = ""
     started: float = field(default_factory=time.perf_counter)
     stages: dict[str, float] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    deadline: float | None = None
+    worked_ms: float | None = None
+    waited_ms: float = 0.0
+
+    def seconds_left(self) -> float | None:
+        """Until the deadline, which may be past; None without one."""
+        return None if self.deadline is None else self.deadline - time.monotonic()
 
     def elapsed_ms(self) -> float:
         return (time.perf_counter() - self.started) * 1e3
@@ -45,6 +57,11 @@ _current: ContextVar[Trace] = ContextVar("gateway_trace")
 def current_trace() -> Trace:
     """The request being answered; outside of any, a fresh Trace without an id."""
     return _current.get(None) or Trace()
+
+
+def set_current_trace(trace: Trace) -> None:
+    """For the rest of this task: work that is done for several requests at once has a trace of its own."""
+    _current.set(trace)
 
 
 def request_id_of(headers: Headers) -> str:
@@ -69,6 +86,12 @@ class Metrics:
             "Time to answer a request.",
             ["route"],
             buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.shed = Counter(
+            "clipserve_gateway_shed_total",
+            "Requests turned away because too much was under way, by the size of their bodies.",
+            ["body"],
             registry=self.registry,
         )
         self.in_flight = Gauge(
@@ -141,6 +164,7 @@ class _Answer:
             headers["X-Request-Id"] = self.trace.request_id
             headers["Server-Timing"] = self.trace.server_timing()
             headers["X-Content-Type-Options"] = "nosniff"
+            headers.update(self.trace.headers)
         await self.send(message)
 
 

@@ -12,19 +12,21 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from clip_core.errors import Unavailable
+from clip_core.errors import ClipServeError, DeadlineExceeded, Unavailable
 from gateway.telemetry import current_trace
 
 _log = logging.getLogger("gateway.upstream")
+_AT_ONCE_S = 0.01  # two timers for the same moment go off this near to each other
 _PLAIN_BODY_BYTES = 1024 * 1024  # aiohttp wants larger bodies as a stream, so that the loop can breathe
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: `body` is None when it was empty or not JSON."""
+    """An answer: `body` is None when it was empty or not JSON; `content` is what came."""
 
     status: int
     body: Any
+    content: bytes = b""
 
 
 class Upstream:
@@ -61,10 +63,12 @@ class Upstream:
     ) -> Reply:
         """`path` is already percent-encoded. Raises `self.unavailable`; any HTTP status is a Reply.
 
+        The request's own deadline goes before our limit, and past it nothing is sent: DeadlineExceeded.
+
         An `idempotent` call is tried once more when the connection broke: the peer may have closed an idle
         keep-alive connection just as we picked it.
         """
-        limit = timeout_s or self.timeout_s
+        limit = _within_deadline(timeout_s or self.timeout_s)
         payload = None if body is None else orjson.dumps(body)
         try:
             return await self._send(method, path, payload, limit)
@@ -81,7 +85,7 @@ class Upstream:
             raise self._give_up(error, limit) from error
 
     async def _send(self, method: str, path: str, payload: bytes | None, limit: float) -> Reply:
-        headers = {"X-Request-Id": current_trace().request_id} if current_trace().request_id else {}
+        headers = _headers()
         if payload is not None:
             headers["Content-Type"] = "application/json"
         data = io.BytesIO(payload) if payload is not None and len(payload) > _PLAIN_BODY_BYTES else payload
@@ -90,7 +94,8 @@ class Upstream:
         async with self._connected().request(
             method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False
         ) as response:
-            return Reply(response.status, _json_or_none(await response.read()))
+            content = await response.read()
+            return Reply(response.status, _json_or_none(content), content)
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -98,8 +103,11 @@ class Upstream:
             self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         return self._session
 
-    def _give_up(self, error: Exception, limit: float) -> Unavailable:
+    def _give_up(self, error: Exception, limit: float) -> ClipServeError:
         if isinstance(error, asyncio.TimeoutError):
+            left = current_trace().seconds_left()
+            if left is not None and left < _AT_ONCE_S:
+                return DeadlineExceeded(f"the time for this request was over before {self.name} answered")
             return self._failed(error, f"did not answer within {limit:g} s")
         if isinstance(error, aiohttp.ClientConnectorError):
             return self._failed(error, "refuses connections")
@@ -109,6 +117,22 @@ class Upstream:
         extra = {"request_id": current_trace().request_id, "url": self.base_url, "cause": repr(error)[:200]}
         _log.warning("%s %s", self.name, what, extra=extra)
         return self.unavailable(f"{self.name} {what}")
+
+
+def _within_deadline(limit: float) -> float:
+    left = current_trace().seconds_left()
+    if left is None:
+        return limit
+    if left <= 0:
+        raise DeadlineExceeded("the time for this request was over before all its work had begun")
+    return min(limit, left)
+
+
+def _headers() -> dict[str, str]:
+    trace = current_trace()
+    headers = {"X-Request-Id": trace.request_id} if trace.request_id else {}
+    left = trace.seconds_left()
+    return headers if left is None else {**headers, "X-Request-Timeout": f"{left:.3f}"}
 
 
 def _json_or_none(content: bytes) -> Any:

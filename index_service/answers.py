@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from clip_core.errors import ClipServeError, InvalidRequest, MethodNotAllowed, NotFound, Unavailable
+from clip_core.errors import ClipServeError, InvalidRequest, MethodNotAllowed, NotFound, Overloaded, Unavailable
 
 
 def json_answer(content: Any, status: int = 200) -> Response:
@@ -21,7 +21,7 @@ def json_answer(content: Any, status: int = 200) -> Response:
 def error_answer(error: ClipServeError) -> Response:
     """The answer for `error`: its status and its envelope."""
     answer = json_answer(error.to_dict(), error.status)
-    if isinstance(error, Unavailable):
+    if isinstance(error, (Unavailable, Overloaded)):
         answer.headers["Retry-After"] = "1"
     return answer
 

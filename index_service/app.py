@@ -22,9 +22,12 @@ from index_service.collections_api import CollectionsApi
 from index_service.items_api import ItemsApi
 from index_service.metrics import Metrics
 from index_service.middleware import RequestMiddleware
+from index_service.recall import RecallSampler
 from index_service.registry import Registry
 from index_service.search_api import SearchApi
 from index_service.settings import Settings
+from index_service.snapshots import Snapshots
+from index_service.snapshots_api import SnapshotsApi
 from index_service.workers import Workers
 
 
@@ -51,16 +54,19 @@ class HealthApi:
 def create_app(settings: Settings, registry: Registry) -> Starlette:
     """The application over `registry`, which its lifespan starts and closes."""
     metrics, workers = Metrics(registry), Workers(settings.threads)
+    sampler = RecallSampler(settings.recall_sample_share)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         registry.start()
+        sampler.start()
         yield
+        sampler.close()
         workers.close()
         registry.close()
 
     app = Starlette(
-        routes=_routes(settings, registry, metrics, workers),
+        routes=_routes(settings, registry, metrics, workers, sampler),
         middleware=[Middleware(RequestMiddleware, settings.max_body_bytes, metrics)],
         exception_handlers={ClipServeError: on_error, HTTPException: on_http},
         lifespan=lifespan,
@@ -69,11 +75,14 @@ def create_app(settings: Settings, registry: Registry) -> Starlette:
     return app
 
 
-def _routes(settings: Settings, registry: Registry, metrics: Metrics, workers: Workers) -> list[BaseRoute]:
+def _routes(
+    settings: Settings, registry: Registry, metrics: Metrics, workers: Workers, sampler: RecallSampler
+) -> list[BaseRoute]:
     health = HealthApi(registry, metrics)
-    searches = SearchApi(settings, registry, metrics, workers)
+    searches = SearchApi(settings, registry, metrics, workers, sampler)
     collections = CollectionsApi(settings, registry, workers)
     items = ItemsApi(settings, registry, metrics, workers)
+    snapshots = SnapshotsApi(registry, Snapshots(settings.data_dir / "snapshots", registry.store, registry), workers)
     one = "/collections/{name}"
     return [
         Route("/search", searches.search, methods=["POST"]),
@@ -84,8 +93,17 @@ def _routes(settings: Settings, registry: Registry, metrics: Metrics, workers: W
         Route(one, collections.create_collection, methods=["PUT"]),
         Route(one, collections.describe_collection),
         Route(one, collections.drop_collection, methods=["DELETE"]),
+        Route("/aliases", collections.list_aliases),
+        Route("/aliases/{name}", collections.set_alias, methods=["PUT"]),
+        Route("/aliases/{name}", collections.drop_alias, methods=["DELETE"]),
         Route(f"{one}/items", items.upsert_items, methods=["POST"]),
         Route(f"{one}/items", items.list_items),
+        Route(f"{one}/snapshots", snapshots.create_snapshot, methods=["POST"]),
+        Route(f"{one}/snapshots", snapshots.list_snapshots),
+        Route(f"{one}/restore", snapshots.restore_snapshot, methods=["POST"]),
+        Route("/snapshots", snapshots.list_snapshots),
+        Route("/snapshots/{snapshot}", snapshots.fetch_snapshot),
+        Route("/snapshots/{snapshot}", snapshots.delete_snapshot, methods=["DELETE"]),
         Route(f"{one}/items/delete", items.delete_items, methods=["POST"]),
         Route(f"{one}/items/{{id:path}}", items.get_item),
         Route(f"{one}/items/{{id:path}}", items.delete_item, methods=["DELETE"]),

@@ -9,12 +9,13 @@ from typing import Any
 import orjson
 
 from clip_core.errors import BadFilter, BadInput, BadJson, InvalidRequest, TooLarge
-from index_service.engines import ENGINES
+from index_service.engines import parse_engine
 from index_service.filters import canonical, compile_filter
 from index_service.store import CollectionInfo
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _MAX_ID = 512
+_MAX_SOURCE = 8192
 _MAX_DEPTH = 64
 
 
@@ -55,18 +56,21 @@ def fingerprint(body: Mapping[str, Any]) -> str | None:
     return value
 
 
+def collection_name(name: object) -> str:
+    """The name of a collection, or of an alias."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InvalidRequest("a name is 1 to 64 of A-Z a-z 0-9 _ -, the first a letter or digit", param="name")
+    return name
+
+
 def collection_info(name: str, body: Mapping[str, Any], max_dim: int) -> CollectionInfo:
     """The body of `PUT /collections/{name}`."""
-    if not _NAME.fullmatch(name):
-        raise InvalidRequest("a name is 1 to 64 of A-Z a-z 0-9 _ -, the first a letter or digit", param="name")
     dim = body.get("dim")
     if type(dim) is not int or not 1 <= dim <= max_dim:
         raise InvalidRequest(f"`dim` is a whole number from 1 to {max_dim}", param="dim")
-    engine = body.get("engine", "auto")
-    if engine not in ENGINES:
-        raise InvalidRequest(f"`engine` is one of {', '.join(ENGINES)}", param="engine")
+    engine = parse_engine(body.get("engine", "auto"), body.get("factory"), dim)
     return CollectionInfo(
-        name=name,
+        name=collection_name(name),
         model=text(body, "model"),
         fingerprint=text(body, "fingerprint"),
         dim=dim,
@@ -108,6 +112,18 @@ def metadata_json(value: object) -> bytes:
     return encoded
 
 
+def source_json(value: object) -> bytes | None:
+    """What an item's vector was made from: `{"text": …}` or `{"image": …}`, the latter a URL or a file's name."""
+    if value is None:
+        return None
+    if not isinstance(value, dict) or list(value) not in (["text"], ["image"]):
+        raise BadInput('`source` is {"text": …} or {"image": …}', param="source")
+    (content,) = value.values()
+    if not isinstance(content, str) or not 1 <= len(content) <= _MAX_SOURCE:
+        raise BadInput(f"a source is a string of 1 to {_MAX_SOURCE} characters", param="source")
+    return orjson.dumps(value)
+
+
 def _too_deep() -> BadInput:
     return BadInput(f"`metadata` is nested deeper than {_MAX_DEPTH} levels", param="metadata")
 
@@ -133,10 +149,10 @@ def where(filter_: object) -> bytes | None:
     return encoded
 
 
-def whole(value: str | None, name: str, default: int, most: int) -> int:
-    """A query parameter: a whole number from 1 to `most`."""
+def whole(value: str | None, name: str, default: int, most: int, *, least: int = 1) -> int:
+    """A query parameter: a whole number from `least` to `most`."""
     if value is None:
         return default
-    if not value.isdecimal() or not value.isascii() or len(value) > 9 or not 1 <= int(value) <= most:
-        raise InvalidRequest(f"`{name}` is a whole number from 1 to {most}", param=name)
+    if not value.isdecimal() or not value.isascii() or len(value) > 19 or not least <= int(value) <= most:
+        raise InvalidRequest(f"`{name}` is a whole number from {least} to {most}", param=name)
     return int(value)

@@ -6,9 +6,13 @@ was acknowledged sees it, and no search ever waits for a writer or for a merge.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,13 +20,19 @@ import orjson
 
 from clip_core.errors import UnknownCollection, UnknownItem
 from clip_core.wire import FloatArray
-from index_service.backends.base import IntArray, Segment
+from index_service.backends.approximate import ApproximateSegment
+from index_service.backends.base import BuildCancelled, IntArray, Segment
 from index_service.backends.exact import ExactSegment
-from index_service.engines import Engines
-from index_service.segments import GrowingMatrix, Rows, View, empty_view, view_of
-from index_service.store import CollectionInfo, Item, Store
+from index_service.columns import Block, Packed
+from index_service.engines import Engines, describe_engine
+from index_service.recall import RecallTally
+from index_service.segment_files import Draft, SegmentFiles, Stored, release, segments_folder
+from index_service.segments import View, empty_view, view_of
+from index_service.store import Chunk, CollectionInfo, Item, Store
 
 _RECENT_QUERIES = 64
+_COPY_ROWS = 4096  # of a merge, held in memory at a time
+_log = logging.getLogger("index_service.collections")
 
 
 class Collection:
@@ -32,25 +42,71 @@ class Collection:
         self.info = info
         self.view = empty_view(info.dim)
         self.dropped = False
+        self.recall = RecallTally()
         self._recent: deque[FloatArray] = deque(maxlen=_RECENT_QUERIES)
         self._store, self._engines = store, engines
-        self._row_of: dict[str, int] = {}
+        self._files = SegmentFiles(segments_folder(store.path.parent, info.key), info.dim)
         self._lock, self._merging = threading.Lock(), threading.Lock()
 
     def load(self, cancelled: Callable[[], bool] = lambda: False) -> None:
-        """Read all items from the record into an exact main segment; a merge gives it its engine later."""
-        matrix = np.empty((self._store.count(self.info.key), self.info.dim), np.float32)
-        ids: list[str] = []
-        metadata: list[bytes] = []
-        for items in self._store.stream(self.info.key):
+        """Map the newest segment on disk and bring it up to date with the record; without one, write one first."""
+        seqs, last = self._store.seqs(self.info.key), self._store.last_seq(self.info.key)
+        stored = self._files.newest(last)
+        if stored is None and self._engines.merge_due(0, len(seqs), 0):
+            stored = self._rebuilt(cancelled)
+        if stored is not None:
+            alive = np.isin(stored.block.seqs, seqs, assume_unique=True)
+            view = view_of(self._segment(stored), stored.block)
+            self.view = replace(view, alive=alive, live=int(np.count_nonzero(alive)))
+        after = int(self.view.seqs[-1]) if self.view.count else 0
+        for chunk in self._store.stream(self.info.key, after):
             if cancelled():
                 return
-            vectors = np.frombuffer(b"".join(item.vector for item in items), "<f4").reshape(len(items), -1)
-            matrix[len(ids) : len(ids) + len(items)] = vectors
-            ids += [item.id for item in items]
-            metadata += [item.metadata for item in items]
-        self._row_of = {id_: row for row, id_ in enumerate(ids)}
-        self.view = view_of(ExactSegment(matrix), ids, metadata)
+            block = _block(chunk, self.info.dim)
+            self.view = self._with(block.seqs, chunk.items, block.vectors, block.seqs[:0])
+
+    def _segment(self, stored: Stored) -> Segment:
+        """The engine's saved index when it is what the collection should have and can be read; else all rows, scanned
+        exactly, until a merge builds the engine again.
+        """
+        backend, vectors = self._engines.choose(self.info, len(stored.block.seqs)), stored.block.vectors
+        load: Callable[[Path, FloatArray], Segment] | None = getattr(backend, "load", None)
+        if stored.engine_file is None or load is None or stored.engine != backend.engine:
+            return ExactSegment(vectors)
+        try:
+            return load(stored.engine_file, vectors)
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:  # whole, but of another version
+            _log.warning("saved engine not read", extra={"collection": self.info.name, "reason": str(error)[:200]})
+            return ExactSegment(vectors)
+
+    def _rebuilt(self, cancelled: Callable[[], bool]) -> Stored | None:
+        """An exact segment on disk, streamed from the record; None when there is no room for it."""
+        try:
+            blocks = (_block(chunk, self.info.dim) for chunk in self._store.stream(self.info.key))
+            with self._drafting(blocks, cancelled) as (draft, block):
+                draft.save(ExactSegment(block.vectors))
+                draft.commit()
+        except (OSError, BuildCancelled) as error:
+            _log.warning("segment not written", extra={"collection": self.info.name, "reason": str(error)})
+            return None
+        return Stored(block, ExactSegment.engine, None)
+
+    @contextmanager
+    def _drafting(self, blocks: Iterable[Block], cancelled: Callable[[], bool]) -> Iterator[tuple[Draft, Block]]:
+        """A draft of a segment with all rows of `blocks`; it is removed unless it gets committed."""
+        draft = self._files.draft()
+        try:
+            for block in blocks:
+                if cancelled():
+                    raise BuildCancelled
+                draft.append(block)
+            yield draft, draft.mapped()
+        except OSError as error:
+            if self.dropped:  # and so were its files
+                raise BuildCancelled from error
+            raise
+        finally:
+            draft.drop()
 
     def upsert(self, items: Sequence[Item], vectors: FloatArray) -> None:
         """Write `items`, whose ids differ, with their unit `vectors` (N, D); durable and visible on return."""
@@ -58,27 +114,24 @@ class Collection:
             return
         with self._lock:
             self._check_open()
-            self._store.upsert(self.info.key, items)
-            self.view = self._with(items, vectors)
+            first, replaced = self._store.upsert(self.info.key, items)
+            self.view = self._with(np.arange(first, first + len(items)), items, vectors, replaced)
 
-    def _with(self, items: Sequence[Item], vectors: FloatArray) -> View:
+    def _with(self, seqs: IntArray, items: Sequence[Item], vectors: FloatArray, replaced: IntArray) -> View:
+        """The view with new rows, and without those of the sequence numbers `replaced`."""
         view, rows = self.view, self.view.rows
         alive = np.concatenate((view.alive, np.ones(len(items), np.bool_)))
-        live = view.live + len(items)
-        for row, item in enumerate(items, view.count):
-            old = self._row_of.get(item.id)
-            if old is not None:
-                alive[old], live = False, live - 1
-            self._row_of[item.id] = row
+        alive[view.places(replaced)] = False
         rows.ids.extend(item.id for item in items)
         rows.metadata.extend(item.metadata for item in items)
-        return View(rows, rows.delta.append(vectors), alive, live)
+        live = view.live + len(items) - len(replaced)
+        return View(rows, rows.delta.append(vectors), rows.seqs.append(seqs), alive, live)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete the items of these ids; how many there were."""
         with self._lock:
             self._check_open()
-            return self._delete([id_ for id_ in dict.fromkeys(ids) if id_ in self._row_of])
+            return self._without(self._store.delete(self.info.key, ids))
 
     def delete_where(self, where: bytes) -> int:
         """Delete every item that the canonical filter lets through; how many there were."""
@@ -86,16 +139,17 @@ class Collection:
         with self._lock:
             self._check_open()
             view = self.view
-            places = np.flatnonzero(view.alive & view.rows.masks.mask(where, view.count))
-            return self._delete([view.rows.ids[row] for row in places.tolist()])
+            seqs = view.seqs[view.alive & view.rows.masks.mask(where, view.count)]
+            self._store.delete_rows(self.info.key, seqs)
+            return self._without(seqs)
 
-    def _delete(self, ids: Sequence[str]) -> int:
-        if ids:
-            self._store.delete(self.info.key, ids)
+    def _without(self, seqs: IntArray) -> int:
+        """Bury the rows of these sequence numbers; how many they are."""
+        if len(seqs):
             view, alive = self.view, self.view.alive.copy()
-            alive[[self._row_of.pop(id_) for id_ in ids]] = False
-            self.view = View(view.rows, view.delta, alive, view.live - len(ids))
-        return len(ids)
+            alive[view.places(seqs)] = False
+            self.view = replace(view, alive=alive, live=view.live - len(seqs))
+        return len(seqs)
 
     def get(self, id_: str) -> Item:
         """The item as recorded. Raises UnknownItem."""
@@ -108,12 +162,17 @@ class Collection:
         """(id, metadata) of the next `limit` items by id."""
         return self._store.page(self.info.key, after, limit)
 
+    def since(self, seq: int, limit: int) -> Chunk:
+        """The next `limit` items written after the sequence number `seq`."""
+        return self._store.since(self.info.key, seq, limit)
+
     def drop(self) -> None:
         """Delete the collection from the record; later writes get 404."""
         with self._lock:
             self._check_open()
             self._store.drop_collection(self.info.key)
             self.dropped = True
+        self._files.remove()
 
     def _check_open(self) -> None:
         if self.dropped:
@@ -127,7 +186,8 @@ class Collection:
     def merge_due(self) -> bool:
         """Whether a merge would pay now."""
         view = self.view
-        return self._engines.merge_due(view.count - len(view.delta), len(view.delta), view.count - view.live)
+        scanned = view.rows.main.engine == self._engines.choose(self.info, view.live).engine == ExactSegment.engine
+        return self._engines.merge_due(view.count - len(view.delta), len(view.delta), view.count - view.live, scanned)
 
     def engine_due(self) -> bool:
         """Whether the main segment isn't of the engine that it should have, as after a start."""
@@ -140,31 +200,36 @@ class Collection:
         Raises BuildCancelled when `cancelled()` turns true or the collection is dropped meanwhile.
         """
         with self._merging:
+            if self.dropped:
+                raise BuildCancelled
             old = self.view
             live = np.flatnonzero(old.alive)
             recent = list(self._recent)
             backend = self._engines.choose(self.info, len(live), np.stack(recent) if recent else None)
-            main = backend.build(old.vectors_of(live), lambda: cancelled() or self.dropped)
-            ids = [old.rows.ids[row] for row in live.tolist()]
-            metadata = [old.rows.metadata[row] for row in live.tolist()]
-            row_of = {id_: row for row, id_ in enumerate(ids)}
-            with self._lock:
-                self._swap(old, live, Rows(main, GrowingMatrix(self.info.dim), ids, metadata, old.rows.masks), row_of)
+            parts = (old.block(live[start : start + _COPY_ROWS]) for start in range(0, len(live), _COPY_ROWS))
 
-    def _swap(self, old: View, live: IntArray, rows: Rows, row_of: dict[str, int]) -> None:
-        """Bring `rows`, built from the `live` rows of `old`, up to what was written since."""
-        now, size = self.view, len(live)
+            def given_up() -> bool:
+                return cancelled() or self.dropped
+
+            with self._drafting(parts, given_up) as (draft, block):
+                main = backend.build(block.vectors, given_up)
+                draft.save(main)
+                draft.commit()
+            if main.engine != ExactSegment.engine:  # which reads all of them for every search
+                release(block.vectors)
+            with self._lock:
+                self._swap(old, live, view_of(main, block))
+            self._files.remove_older()
+
+    def _swap(self, old: View, live: IntArray, merged: View) -> None:
+        """Bring `merged`, built from the `live` rows of `old`, up to what was written since."""
+        now, rows = self.view, merged.rows
+        rows.ids.blobs.extend(now.rows.ids.blobs.rows(old.count, now.count))
+        rows.metadata.extend(now.rows.metadata.rows(old.count, now.count))
+        delta, seqs = rows.delta.append(now.delta[len(old.delta) :]), rows.seqs.append(now.seqs[old.count :])
         alive = np.concatenate((now.alive[live], now.alive[old.count :]))
-        for row in np.flatnonzero(~alive[:size]).tolist():
-            del row_of[rows.ids[row]]
-        rows.ids.extend(now.rows.ids[old.count :])
-        rows.metadata.extend(now.rows.metadata[old.count :])
-        row_of.update((rows.ids[row], row) for row in (np.flatnonzero(alive[size:]) + size).tolist())
-        masks = now.rows.masks.carried(rows.metadata, live)
-        delta = rows.delta.append(now.delta[len(old.delta) :])
-        merged = Rows(rows.main, rows.delta, rows.ids, rows.metadata, masks)
-        self._row_of = row_of
-        self.view = View(merged, delta, alive, now.live)
+        carried = replace(rows, masks=now.rows.masks.carried(rows.metadata, live))
+        self.view = View(carried, delta, seqs, alive, now.live)
 
     def describe(self) -> dict[str, Any]:
         """The collection as the API shows it."""
@@ -174,19 +239,29 @@ class Collection:
             "model": info.model,
             "fingerprint": info.fingerprint,
             "dim": info.dim,
-            "engine": info.engine,
+            **describe_engine(info.engine),
             "recall_target": info.recall_target,
             "count": view.live,
+            "seq": int(view.seqs[-1]) if view.count else 0,
             "created": info.created,
             "metadata": orjson.Fragment(info.metadata),
             "segment": _describe_segment(view.rows.main, view),
+            "recall": self.recall.describe(),
         }
+
+
+def _block(chunk: Chunk, dim: int) -> Block:
+    """Rows of the record as columns."""
+    vectors = np.frombuffer(b"".join(item.vector for item in chunk.items), "<f4").reshape(-1, dim)
+    ids = Packed.of([item.id.encode() for item in chunk.items])
+    return Block(np.array(chunk.seqs), vectors, ids, Packed.of([item.metadata for item in chunk.items]))
 
 
 def _describe_segment(main: Segment, view: View) -> dict[str, Any]:
     delta = len(view.delta)
     return {
         "engine": main.engine,
+        **(main.described if isinstance(main, ApproximateSegment) else {}),
         "rows": view.count - delta,
         "delta": delta,
         "tombstones": view.count - view.live,

@@ -1,4 +1,4 @@
-"""`/collections`: create, list, describe, drop."""
+"""`/collections` and `/aliases`: create, list, describe, switch, drop."""
 
 from __future__ import annotations
 
@@ -38,4 +38,22 @@ class CollectionsApi:
         """Deletes the collection and all its items."""
         name = request.path_params["name"]
         await self._workers.write(lambda: self._registry.drop(name))
+        return json_answer({"deleted": True})
+
+    async def list_aliases(self, _: Request) -> Response:
+        """Every alias with its collection."""
+        found = self._registry.aliases()
+        return json_answer({"aliases": [{"name": name, "collection": target} for name, target in found.items()]})
+
+    async def set_alias(self, request: Request) -> Response:
+        """Points the alias to a collection, at once; searches under way end in the one they began in."""
+        body = bodies.parse_body(await request.body())
+        name, target = bodies.collection_name(request.path_params["name"]), bodies.text(body, "collection")
+        await self._workers.write(lambda: self._registry.set_alias(name, target))
+        return json_answer({"name": name, "collection": self._registry.aliases()[name]})
+
+    async def drop_alias(self, request: Request) -> Response:
+        """Removes the alias; its collection stays."""
+        name = request.path_params["name"]
+        await self._workers.write(lambda: self._registry.drop_alias(name))
         return json_answer({"deleted": True})

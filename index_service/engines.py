@@ -1,18 +1,67 @@
-"""Which engine a collection gets: the one place that turns settings into backends."""
+"""Which engine a collection gets: the one place that turns settings into backends.
+
+`CollectionInfo.engine` is a name of `ENGINES`, followed by `:` and a FAISS factory string where one was given.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+import math
 import os
 from dataclasses import dataclass
+from typing import Any
 
+from clip_core.errors import InvalidRequest
 from clip_core.wire import FloatArray
 from index_service.backends.base import Backend
+from index_service.backends.certified import CertifiedBackend
 from index_service.backends.exact import ExactBackend
-from index_service.backends.faiss import HnswBackend
+from index_service.backends.faiss import FaissBackend, least_rows
+from index_service.backends.milvus import MilvusBackend
+from index_service.backends.scann import LEAST_ROWS, ScannBackend
 from index_service.settings import Settings
 from index_service.store import CollectionInfo
 
-ENGINES = ("auto", "exact", "hnsw")
+ENGINES = ("auto", "exact", "certified", "faiss", "hnsw", "scann", "milvus")
+_MODULES = {"scann": "scann", "milvus": "pymilvus"}
+_MAX_FACTORY = 200
+_AUTO_RECALL = 0.95  # what `auto` aims at when nobody asked for more
+_MIN_LISTS, _MAX_LISTS = 64, 65536
+
+
+def parse_engine(engine: object, factory: object, dim: int) -> str:
+    """The two fields of a request → `CollectionInfo.engine`. Raises InvalidRequest."""
+    if not isinstance(engine, str) or engine not in ENGINES:
+        raise InvalidRequest(f"`engine` is one of {', '.join(ENGINES)}", param="engine")
+    module = _MODULES.get(engine)
+    if module is not None and importlib.util.find_spec(module) is None:
+        advice = f"pip install 'clipserve[{engine}]' beside the index service, or choose another"
+        raise InvalidRequest(f"the engine {engine} is not installed here: {advice}", param="engine")
+    if factory is None:
+        return engine
+    if engine != "faiss":
+        raise InvalidRequest('`factory` goes with `"engine": "faiss"`', param="factory")
+    if not isinstance(factory, str) or not 1 <= len(factory) <= _MAX_FACTORY:
+        raise InvalidRequest(f"`factory` is a string of 1 to {_MAX_FACTORY} characters", param="factory")
+    try:
+        least_rows(factory, dim)
+    except ValueError as error:
+        raise InvalidRequest(f"FAISS can't make {factory!r} of {dim} dimensions: {error}", param="factory") from error
+    return f"faiss:{factory}"
+
+
+def describe_engine(engine: str) -> dict[str, Any]:
+    """`CollectionInfo.engine` as the API shows it: `engine`, and `factory` where one was given."""
+    name, _, factory = engine.partition(":")
+    return {"engine": name, "factory": factory} if factory else {"engine": name}
+
+
+def auto_factory(rows: int, dim: int) -> str:
+    """Inverted lists and 4-bit product codes of two dimensions each: the best recall for its speed that was measured
+    on CLIP-like vectors with text queries (docs/engines.md), at an eighth of the vectors' memory.
+    """
+    lists = min(max(1 << round(math.log2(1.4 * math.sqrt(rows))), _MIN_LISTS), _MAX_LISTS)
+    return f"IVF{lists},PQ{dim // 2}x4fs" if dim % 2 == 0 else f"IVF{lists},SQ8"
 
 
 @dataclass(frozen=True)
@@ -23,23 +72,59 @@ class Engines:
 
     def choose(self, info: CollectionInfo, rows: int, queries: FloatArray | None = None) -> Backend:
         """`queries` (Q, D), when there are some, are what a recall target is measured on."""
-        if info.engine == "exact" or rows == 0 or self._auto_is_exact(info, rows):
+        name, _, factory = info.engine.partition(":")
+        if name == "exact" or rows == 0 or (name == "auto" and rows <= self.settings.exact_max_rows):
             return ExactBackend()
+        if name == "certified" or info.recall_target == 1.0:
+            return CertifiedBackend()
+        if name == "scann":
+            return self._scann(info, rows, queries)
+        if name == "milvus":
+            return self._milvus(info, queries)
+        return self._faiss(info, name, factory, rows, queries)
+
+    def _faiss(
+        self, info: CollectionInfo, name: str, factory: str, rows: int, queries: FloatArray | None
+    ) -> FaissBackend | ExactBackend:
         given = self.settings
-        return HnswBackend(
-            m=given.hnsw_m,
+        factory = f"HNSW{given.hnsw_m}" if name == "hnsw" else factory or auto_factory(rows, info.dim)
+        if rows < least_rows(factory, info.dim):
+            return ExactBackend()
+        return FaissBackend(
+            factory,
+            engine="hnsw" if name == "hnsw" else "faiss",
+            effort=given.hnsw_ef_search if name == "hnsw" else None,
             ef_construction=given.hnsw_ef_construction,
-            ef_search=given.hnsw_ef_search,
-            threads=max(1, (given.threads or os.cpu_count() or 1) // 2),  # searches go on meanwhile
-            recall_target=info.recall_target,
+            threads=self._threads,
+            recall_target=info.recall_target if name == "hnsw" else info.recall_target or _AUTO_RECALL,
             queries=queries,
         )
 
-    def _auto_is_exact(self, info: CollectionInfo, rows: int) -> bool:
-        small = rows <= self.settings.exact_max_rows
-        return info.engine == "auto" and (small or info.recall_target == 1.0)
+    def _scann(self, info: CollectionInfo, rows: int, queries: FloatArray | None) -> ScannBackend | ExactBackend:
+        if rows < LEAST_ROWS:
+            return ExactBackend()
+        return ScannBackend(self._threads, info.recall_target or _AUTO_RECALL, queries)
 
-    def merge_due(self, main: int, delta: int, dead: int) -> bool:
-        """Whether so many rows of the delta, or tombstones, are worth a rebuild of the main segment."""
+    def _milvus(self, info: CollectionInfo, queries: FloatArray | None) -> MilvusBackend:
+        given, prefix = self.settings, f"{self.settings.milvus_prefix}_{info.name.replace('-', '_')}_{info.key}"
+        return MilvusBackend(
+            given.milvus_uri or str(given.data_dir / "milvus.db"),
+            prefix,
+            given.milvus_token.get_secret_value(),
+            given.hnsw_ef_search,
+            info.recall_target,
+            queries,
+        )
+
+    @property
+    def _threads(self) -> int:
+        """For a build: half of what searches have, since they go on meanwhile."""
+        return max(1, (self.settings.threads or os.cpu_count() or 1) // 2)
+
+    def merge_due(self, main: int, delta: int, dead: int, scanned: bool = False) -> bool:
+        """Whether so many rows of the delta, or tombstones, are worth a rebuild of the main segment.
+
+        Where main rows are `scanned` too, rows of the delta cost a search no more than they do.
+        """
         least = self.settings.compact_rows
-        return delta >= max(least, main // 8) or dead >= max(least, (main + delta) // 4)
+        return delta >= max(least, main // (2 if scanned else 8)) or dead >= max(least, (main + delta) // 4)

@@ -1,4 +1,4 @@
-"""Mongo-style filters over metadata, compiled once to a predicate.
+"""Mongo-style filters over metadata, compiled once: to a predicate of one document, and to masks over columns.
 
 A filter is an object; all its entries must hold. `{"color": "red"}` is `{"color": {"$eq": "red"}}`.
 
@@ -19,25 +19,88 @@ A filter is an object; all its entries must hold. `{"color": "red"}` is `{"color
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import orjson
 
 from clip_core.errors import BadFilter
+from index_service.backends.base import BoolArray
+from index_service.fields import look_up
+from index_service.filter_tests import ORDERS, All, Compares, Equals, Exists, Not, Test, identity, kind
 
-Predicate = Callable[[Mapping[str, Any]], bool]
-_Test = Callable[[Any], bool]
-_MISSING = object()
 _MAX_DEPTH = 32
-_ORDERS: dict[str, Callable[[Any, Any], bool]] = {
-    "$gt": operator.gt,
-    "$gte": operator.ge,
-    "$lt": operator.lt,
-    "$lte": operator.le,
-}
+Evaluate = Callable[[str, Test], BoolArray]
+"""A field's key and a test of its value → (N,)."""
+
+
+class Filter(Protocol):
+    """A compiled filter."""
+
+    def __call__(self, document: Mapping[str, Any]) -> bool:
+        """Whether it lets one item's metadata through."""
+        ...
+
+    def mask(self, evaluate: Evaluate) -> BoolArray:
+        """(N,): the same for N items, whose fields `evaluate` knows."""
+        ...
+
+    def keys(self) -> set[str]:
+        """The fields that it asks about."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Field:
+    key: str
+    path: tuple[str, ...]
+    test: Test
+
+    def __call__(self, document: Mapping[str, Any]) -> bool:
+        return self.test(document[self.key] if self.key in document else look_up(document, self.path))
+
+    def mask(self, evaluate: Evaluate) -> BoolArray:
+        return evaluate(self.key, self.test)
+
+    def keys(self) -> set[str]:
+        return {self.key}
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """All of `parts`, or any."""
+
+    every: bool
+    parts: tuple[Filter, ...]
+
+    def __call__(self, document: Mapping[str, Any]) -> bool:
+        join = all if self.every else any
+        return join(part(document) for part in self.parts)
+
+    def mask(self, evaluate: Evaluate) -> BoolArray:
+        join = np.logical_and if self.every else np.logical_or
+        mask: BoolArray = join.reduce([part.mask(evaluate) for part in self.parts])
+        return mask
+
+    def keys(self) -> set[str]:
+        return set().union(*(part.keys() for part in self.parts))
+
+
+@dataclass(frozen=True)
+class _Negated:
+    inner: Filter
+
+    def __call__(self, document: Mapping[str, Any]) -> bool:
+        return not self.inner(document)
+
+    def mask(self, evaluate: Evaluate) -> BoolArray:
+        return ~self.inner.mask(evaluate)
+
+    def keys(self) -> set[str]:
+        return self.inner.keys()
 
 
 def canonical(filter_: Mapping[str, Any]) -> bytes:
@@ -49,116 +112,79 @@ def canonical(filter_: Mapping[str, Any]) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def compile_filter(text: bytes) -> Predicate:
-    """A canonical filter → a function of one item's metadata. Raises BadFilter that names what is wrong."""
+def compile_filter(text: bytes) -> Filter:
+    """A canonical filter → what it lets through. Raises BadFilter that names what is wrong."""
     return _all_of(orjson.loads(text), 0)
 
 
-def _all_of(filter_: object, depth: int) -> Predicate:
+def _all_of(filter_: object, depth: int) -> Filter:
     if not isinstance(filter_, Mapping):
         raise BadFilter(f"a filter is an object, not {_show(filter_)}", param="filter")
     if depth > _MAX_DEPTH:
         raise BadFilter(f"the filter is nested deeper than {_MAX_DEPTH} levels", param="filter")
-    parts = [_clause(key, value, depth + 1) for key, value in filter_.items()]
-    return parts[0] if len(parts) == 1 else lambda document: all(part(document) for part in parts)
+    if not filter_:  # lets everything through
+        return _Negated(_Joined(False, (_Field("", ("",), Equals(frozenset())),)))
+    parts = tuple(_clause(key, value, depth + 1) for key, value in filter_.items())
+    return parts[0] if len(parts) == 1 else _Joined(True, parts)
 
 
-def _clause(key: str, value: object, depth: int) -> Predicate:
+def _clause(key: str, value: object, depth: int) -> Filter:
     if key == "$not":
-        inner = _all_of(value, depth)
-        return lambda document: not inner(document)
+        return _Negated(_all_of(value, depth))
     if key in ("$and", "$or"):
         return _joined(key, value, depth)
     if key.startswith("$"):
         raise BadFilter(f"unknown operator {key}", param="filter")
-    test, path = _field_test(value, depth), tuple(key.split("."))
-    return lambda document: test(_look_up(document, key, path))
+    return _Field(key, tuple(key.split(".")), _field_test(value, depth))
 
 
-def _joined(key: str, value: object, depth: int) -> Predicate:
+def _joined(key: str, value: object, depth: int) -> Filter:
     if not isinstance(value, list) or not value:
         raise BadFilter(f"{key} takes a list of at least one filter", param="filter")
-    parts = [_all_of(part, depth) for part in value]
-    join = all if key == "$and" else any
-    return lambda document: join(part(document) for part in parts)
+    return _Joined(key == "$and", tuple(_all_of(part, depth) for part in value))
 
 
-def _look_up(document: Mapping[str, Any], key: str, path: tuple[str, ...]) -> Any:
-    if key in document:
-        return document[key]
-    value: Any = document
-    for part in path:
-        if not isinstance(value, dict) or part not in value:
-            return _MISSING
-        value = value[part]
-    return value
-
-
-def _field_test(value: object, depth: int) -> _Test:
+def _field_test(value: object, depth: int) -> Test:
     if not isinstance(value, Mapping) or not any(key.startswith("$") for key in value):
         return _equals("$eq", value)
     if depth > _MAX_DEPTH:
         raise BadFilter(f"the filter is nested deeper than {_MAX_DEPTH} levels", param="filter")
-    tests = [_operator_test(name, operand, depth + 1) for name, operand in value.items()]
-    return tests[0] if len(tests) == 1 else lambda found: all(test(found) for test in tests)
+    tests = tuple(_operator_test(name, operand, depth + 1) for name, operand in value.items())
+    return tests[0] if len(tests) == 1 else All(tests)
 
 
-def _operator_test(name: str, operand: object, depth: int) -> _Test:
-    if name in ("$ne", "$nin", "$not"):
-        inner = _field_test(operand, depth) if name == "$not" else _equals(name, operand)
-        return lambda found: not inner(found)
+def _operator_test(name: str, operand: object, depth: int) -> Test:
+    if name == "$not":
+        return Not(_field_test(operand, depth))
+    if name in ("$ne", "$nin"):
+        return Not(_equals(name, operand))
     if name in ("$eq", "$in"):
         return _equals(name, operand)
-    if name in _ORDERS:
+    if name in ORDERS:
         return _compares(name, operand)
     if name == "$exists":
         return _exists(operand)
     raise BadFilter(f"unknown operator {name}", param="filter")
 
 
-def _equals(name: str, operand: object) -> _Test:
-    if name in ("$in", "$nin") and not isinstance(operand, list):
+def _equals(name: str, operand: object) -> Test:
+    if name not in ("$in", "$nin"):
+        return Equals(frozenset({identity(operand)}))
+    if not isinstance(operand, list):
         raise BadFilter(f"{name} takes a list, not {_show(operand)}", param="filter")
-    wanted = {identity(x) for x in operand} if name in ("$in", "$nin") and isinstance(operand, list) else None
-    keys = {identity(operand)} if wanted is None else wanted
-    return lambda found: any(identity(value) in keys for value in _candidates(found))
+    return Equals(frozenset(map(identity, operand)))
 
 
-def _compares(name: str, operand: object) -> _Test:
-    kind = _kind(operand)
-    if kind not in ("number", "string"):
+def _compares(name: str, operand: object) -> Test:
+    if kind(operand) not in ("number", "string"):
         raise BadFilter(f"{name} takes a number or a string, not {_show(operand)}", param="filter")
-    order = _ORDERS[name]
-    return lambda found: any(_kind(value) == kind and order(value, operand) for value in _candidates(found))
+    return Compares(name, kind(operand), operand)
 
 
-def _exists(operand: object) -> _Test:
+def _exists(operand: object) -> Test:
     if not isinstance(operand, bool):
         raise BadFilter(f"$exists takes true or false, not {_show(operand)}", param="filter")
-    return lambda found: (found is not _MISSING) is operand
-
-
-def _candidates(found: Any) -> tuple[Any, ...]:
-    if found is _MISSING:
-        return ()
-    return (found, *found) if isinstance(found, list) else (found,)
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, (int, float)):
-        return "number"
-    return "string" if isinstance(value, str) else "other"
-
-
-def identity(value: Any) -> Hashable:
-    """A hashable stand-in: two JSON values are equal, types included, exactly when these are."""
-    if isinstance(value, list):
-        return "list", tuple(identity(x) for x in value)
-    if isinstance(value, dict):
-        return "object", frozenset((key, identity(x)) for key, x in value.items())
-    return _kind(value), value
+    return Exists(operand)
 
 
 def _show(value: object) -> str:

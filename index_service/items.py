@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from clip_core.errors import BadInput, BadVector, ClipServeError
-from clip_core.wire import FloatArray, decode_vector, unit
-from index_service.bodies import item_id, metadata_json
+from clip_core.wire import FloatArray, decode_vector
+from index_service.bodies import item_id, metadata_json, source_json
 from index_service.store import Item
-
-_UNIT = 1e-6  # a norm this near to 1 is left alone, so that vectors come back bit for bit
+from index_service.vectors import as_unit, decode_units
 
 
 @dataclass(frozen=True)
@@ -24,43 +23,51 @@ class Batch:
     results: list[dict[str, Any]]
 
 
+class _Parsed(NamedTuple):
+    """One checked item."""
+
+    id: str
+    vector: FloatArray
+    metadata: bytes
+    source: bytes | None
+
+
 def parse_items(bodies: list[Any], dim: int) -> Batch:
     """The last valid item of an id wins. Raises nothing: errors are in `results`."""
     results: list[dict[str, Any]] = []
-    good: dict[str, tuple[int, FloatArray, bytes]] = {}
+    good: dict[str, tuple[int, _Parsed]] = {}
+    units = decode_units([body.get("vector") if isinstance(body, dict) else None for body in bodies], dim)
     for place, body in enumerate(bodies):
         try:
-            id_, vector, metadata = _parse(body, dim)
+            parsed = _parse(body, dim, None if units is None else units[place])
         except ClipServeError as error:
             results.append(_failed(body, error))
             continue
-        if id_ in good:
-            results[good.pop(id_)[0]] = _failed(body, BadInput("a later item of this call has the same id", param="id"))
-        good[id_] = (place, vector, metadata)
-        results.append({"id": id_, "status": 200})
-    vectors = np.stack([vector for _, vector, _ in good.values()]) if good else np.empty((0, dim), np.float32)
-    items = [
-        Item(id_, vector.astype("<f4", copy=False).tobytes(), metadata)
-        for (id_, (_, _, metadata)), vector in zip(good.items(), vectors, strict=True)
-    ]
+        if parsed.id in good:
+            results[good.pop(parsed.id)[0]] = _failed(
+                body, BadInput("a later item of this call has the same id", param="id")
+            )
+        good[parsed.id] = (place, parsed)
+        results.append({"id": parsed.id, "status": 200})
+    valid = [parsed for _, parsed in good.values()]
+    vectors = np.stack([parsed.vector for parsed in valid]) if valid else np.empty((0, dim), np.float32)
+    raw = np.ascontiguousarray(vectors, "<f4")
+    items = [Item(one.id, row.tobytes(), one.metadata, one.source) for one, row in zip(valid, raw, strict=True)]
     return Batch(items, vectors, results)
 
 
-def _parse(body: object, dim: int) -> tuple[str, FloatArray, bytes]:
+def _parse(body: object, dim: int, vector: FloatArray | None) -> _Parsed:
+    """`vector` when it was decoded with all others, and is known to be good."""
     if not isinstance(body, dict):
         raise BadInput("an item is an object")
     id_ = item_id(body.get("id"))
     if "vector" not in body:
         raise BadVector("the item has no `vector`", param="vector")
-    return id_, as_unit(decode_vector(body["vector"], dim)), metadata_json(body.get("metadata"))
+    if vector is None:
+        vector = as_unit(decode_vector(body["vector"], dim))
+    return _Parsed(id_, vector, metadata_json(body.get("metadata")), source_json(body.get("source")))
 
 
 def _failed(body: object, error: ClipServeError) -> dict[str, Any]:
     id_ = body.get("id") if isinstance(body, dict) else None
     return {"id": id_ if isinstance(id_, str) else None, "status": error.status, **error.to_dict()}
-
-
-def as_unit(vector: FloatArray) -> FloatArray:
-    """(D,) → norm 1; one that has it already is returned as it is. Raises BadVector for the zero vector."""
-    wide = vector.astype(np.float64)
-    return vector if abs(float(wide @ wide) - 1) <= _UNIT else unit(vector)

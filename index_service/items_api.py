@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,17 @@ from clip_core.wire import encode_vector
 from index_service import bodies
 from index_service.answers import json_answer
 from index_service.collections import Collection
+from index_service.gate import Gate
 from index_service.items import parse_items
 from index_service.metrics import Metrics
 from index_service.registry import Registry
 from index_service.searches import check_fingerprint
 from index_service.settings import Settings
+from index_service.store import Item
 from index_service.workers import Workers
 
 _PAGE = 100
+_MAX_SEQ = 2**63 - 1
 
 
 class ItemsApi:
@@ -30,6 +33,7 @@ class ItemsApi:
 
     def __init__(self, settings: Settings, registry: Registry, metrics: Metrics, workers: Workers) -> None:
         self._most = settings.max_batch
+        self._gate = Gate(settings.max_concurrent_writes, "writes", "max_concurrent_writes")
         self._registry, self._metrics, self._workers = registry, metrics, workers
 
     def _collection(self, request: Request) -> Collection:
@@ -37,8 +41,9 @@ class ItemsApi:
 
     async def upsert_items(self, request: Request) -> Response:
         """One result for each item, in order; a bad item never stops its neighbours."""
-        raw, collection = await request.body(), self._collection(request)
-        results = await self._workers.write(lambda: self._upsert(collection, raw))
+        with self._gate.enter():
+            raw, collection = await request.body(), self._collection(request)
+            results = await self._workers.write(lambda: self._upsert(collection, raw))
         return json_answer({"results": results})
 
     def _upsert(self, collection: Collection, raw: bytes) -> list[dict[str, Any]]:
@@ -51,21 +56,33 @@ class ItemsApi:
         return batch.results
 
     async def list_items(self, request: Request) -> Response:
-        """`limit` ids and metadata after the id `after`; `next` is what to pass as `after`, null at the end."""
+        """`limit` ids and metadata after the id `after`; `next` is what to pass as `after`, null at the end.
+
+        With `since`, a sequence number, whole items in the order of writing; `next` is what to pass as `since`.
+        """
+        if "since" in request.query_params:
+            return await self._list_since(request)
         collection, after = self._collection(request), request.query_params.get("after", "")
         limit = bodies.whole(request.query_params.get("limit"), "limit", _PAGE, self._most)
         page = await self._workers.read(lambda: collection.page(after, limit + 1))
         items = [{"id": id_, "metadata": orjson.Fragment(metadata)} for id_, metadata in page[:limit]]
         return json_answer({"items": items, "next": page[limit - 1][0] if len(page) > limit else None})
 
+    async def _list_since(self, request: Request) -> Response:
+        """For whoever follows a collection: whatever is written later gets a larger number."""
+        collection, include = self._collection(request), request.query_params.get("include", "").split(",")
+        limit = bodies.whole(request.query_params.get("limit"), "limit", _PAGE, self._most)
+        since = bodies.whole(request.query_params["since"], "since", 0, _MAX_SEQ, least=0)
+        chunk = await self._workers.read(lambda: collection.since(since, limit + 1))
+        items = [{**_shown(item, include), "seq": seq} for seq, item in zip(chunk.seqs, chunk.items, strict=True)]
+        more = len(items) > limit
+        return json_answer({"items": items[:limit], "next": chunk.seqs[limit - 1] if more else None})
+
     async def get_item(self, request: Request) -> Response:
-        """One item; its vector too with `include=vector`."""
+        """One item; with `include=vector,source` those too."""
         collection, id_ = self._collection(request), request.path_params["id"]
         item = await self._workers.read(lambda: collection.get(id_))
-        answer: dict[str, Any] = {"id": item.id, "metadata": orjson.Fragment(item.metadata)}
-        if "vector" in request.query_params.get("include", "").split(","):
-            answer["vector"] = encode_vector(np.frombuffer(item.vector, "<f4"))
-        return json_answer(answer)
+        return json_answer(_shown(item, request.query_params.get("include", "").split(",")))
 
     async def delete_item(self, request: Request) -> Response:
         """404 when there is no such item."""
@@ -92,7 +109,17 @@ class ItemsApi:
         return lambda: collection.delete_where(where)
 
     async def _delete(self, collection: Collection, work: Callable[[], int]) -> int:
-        deleted = await self._workers.write(work)
+        with self._gate.enter():
+            deleted = await self._workers.write(work)
         self._metrics.deletes.inc(deleted)
         self._registry.written(collection)
         return deleted
+
+
+def _shown(item: Item, include: Sequence[str]) -> dict[str, Any]:
+    shown: dict[str, Any] = {"id": item.id, "metadata": orjson.Fragment(item.metadata)}
+    if "vector" in include:
+        shown["vector"] = encode_vector(np.frombuffer(item.vector, "<f4"))
+    if "source" in include:
+        shown["source"] = None if item.source is None else orjson.Fragment(item.source)
+    return shown

@@ -1,60 +1,97 @@
-"""Which rows a filter lets through: evaluated once a row, since a row's metadata never changes."""
+"""Which rows a filter lets through: the fields that filters ask about as columns, and the masks of the last filters.
+
+A row's metadata never changes, so columns and masks only grow: rows that were looked at aren't looked at again.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Set
 
-import numpy as np
 import orjson
 
 from index_service.backends.base import BoolArray, IntArray
+from index_service.columns import Blobs
+from index_service.fields import Field
 from index_service.filters import compile_filter
+
+_FIELDS = 16  # columns kept; a filter that asks about more is still answered
+_PARSE_ROWS = 4096  # documents held at a time
 
 
 class FilterMasks:
-    """The masks of the filters used last, over `metadata`, a list that only ever grows (JSON text of each row)."""
+    """Over `metadata` (JSON text of each row), which only ever grows. Safe to share between threads."""
 
-    def __init__(self, metadata: Sequence[bytes], capacity: int = 32) -> None:
-        self._metadata = metadata
-        self._capacity = capacity
+    def __init__(self, metadata: Blobs, capacity: int = 32) -> None:
+        self._metadata, self._capacity = metadata, capacity
         self._masks: OrderedDict[bytes, BoolArray] = OrderedDict()
-        self._lock = threading.Lock()
+        self._fields: OrderedDict[str, Field] = OrderedDict()
+        self._lock, self._parsing = threading.Lock(), threading.Lock()
 
     def mask(self, where: bytes, count: int) -> BoolArray:
-        """(count,) for the canonical filter `where`. Rows that an earlier call evaluated aren't looked at again."""
+        """(count,) for the canonical filter `where`."""
         with self._lock:
             known = self._masks.get(where)
-        if known is None or len(known) < count:
-            known = self._extended(where, known, count)
-            self._keep(where, known)
-        return known[:count]
+            if known is not None and len(known) >= count:
+                self._masks.move_to_end(where)
+                return known[:count]
+        known = self._evaluated(where, count)
+        self._keep(where, known)
+        return known
 
     def missing(self, where: bytes, count: int) -> int:
-        """How many of the first `count` rows `mask` would have to evaluate."""
+        """How many of the first `count` rows' documents `mask` would have to parse, at most."""
         known = self._masks.get(where)
-        return count if known is None else max(count - len(known), 0)
+        if known is not None and len(known) >= count:
+            return 0
+        keys = compile_filter(where).keys()
+        parsed = [len(self._fields[key]) if key in self._fields else 0 for key in keys]
+        return max(count - min(parsed, default=0), 0)
 
-    def carried(self, metadata: Sequence[bytes], rows: IntArray) -> FilterMasks:
-        """The masks for a new list whose row i was row `rows[i]` (ascending) of this one."""
-        with self._lock:
-            masks = list(self._masks.items())
+    def carried(self, metadata: Blobs, rows: IntArray) -> FilterMasks:
+        """The columns for new metadata whose row i was row `rows[i]` (ascending) of this one."""
         after = FilterMasks(metadata, self._capacity)
-        for where, mask in masks:
-            after._masks[where] = mask[rows[: np.searchsorted(rows, len(mask))]]
+        with self._parsing:
+            after._fields = OrderedDict((key, field.taken(rows)) for key, field in self._fields.items())
         return after
 
-    def _extended(self, where: bytes, known: BoolArray | None, count: int) -> BoolArray:
-        start = 0 if known is None else len(known)
-        holds, metadata = compile_filter(where), self._metadata
-        fresh = np.fromiter((holds(orjson.loads(metadata[i])) for i in range(start, count)), np.bool_, count - start)
-        return fresh if known is None else np.concatenate((known, fresh))
+    def _evaluated(self, where: bytes, count: int) -> BoolArray:
+        filter_ = compile_filter(where)
+        fields = self._fields_of(filter_.keys())
+        while self._behind(fields, count):  # bit by bit, so that other filters needn't wait
+            with self._parsing:
+                self._parse(fields, count)
+        with self._parsing:
+            return filter_.mask(lambda key, test: fields[key].mask(test, count))
+
+    def _fields_of(self, keys: Set[str]) -> dict[str, Field]:
+        """The columns of these fields, new ones empty; those used least recently make room for them."""
+        with self._parsing:
+            for key in keys:
+                self._fields.setdefault(key, Field(key))
+                self._fields.move_to_end(key)
+            fields = {key: self._fields[key] for key in keys}
+            while len(self._fields) > _FIELDS:
+                self._fields.popitem(last=False)
+        return fields
+
+    @staticmethod
+    def _behind(fields: Mapping[str, Field], count: int) -> bool:
+        return any(len(field) < count for field in fields.values())
+
+    def _parse(self, fields: Mapping[str, Field], count: int) -> None:
+        """Add some more documents to those columns that are furthest behind."""
+        start = min(map(len, fields.values()))
+        rows = self._metadata.rows(start, min(start + _PARSE_ROWS, count))
+        documents = orjson.loads(b"[%s]" % b",".join(rows))
+        for field in fields.values():
+            if len(field) == start:
+                field.extend(documents)
 
     def _keep(self, where: bytes, mask: BoolArray) -> None:
         with self._lock:
-            if len(self._masks.get(where, ())) <= len(mask):
-                self._masks[where] = mask
+            self._masks[where] = mask
             self._masks.move_to_end(where)
             while len(self._masks) > self._capacity:
                 self._masks.popitem(last=False)

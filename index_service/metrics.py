@@ -48,9 +48,17 @@ class _Gauges(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         live = GaugeMetricFamily("clipserve_index_items", "Items of a collection.", labels=["collection"])
         delta = GaugeMetricFamily("clipserve_index_delta_rows", "Rows not merged yet.", labels=["collection"])
+        recall = GaugeMetricFamily(
+            "clipserve_index_recall",
+            "Mean recall of the live searches that were repeated exactly.",
+            labels=["collection", "engine", "k"],
+        )
         for collection in self._collections.all() if self._collections.ready else []:
             view = collection.view
             live.add_metric([collection.info.name], view.live)
             delta.add_metric([collection.info.name], len(view.delta))
+            for row in collection.recall.describe():
+                recall.add_metric([collection.info.name, row["engine"], str(row["k"])], row["recall"])
         yield live
         yield delta
+        yield recall

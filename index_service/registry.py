@@ -10,9 +10,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from clip_core.errors import Conflict, FingerprintMismatch, Unavailable, UnknownCollection
+from index_service.aliases import Aliases
 from index_service.backends.base import BuildCancelled
 from index_service.collections import Collection
 from index_service.engines import Engines
+from index_service.segment_files import remove_orphans
 from index_service.settings import Settings
 from index_service.store import CollectionInfo, Store
 
@@ -27,8 +29,10 @@ class Registry:
         self.ready = False
         self.failure: str | None = None
         self.on_merge: Callable[[float], None] = lambda _: None
-        self._store, self._settings, self._engines = store, settings, Engines(settings)
+        self.store = self._store = store
+        self._settings, self._engines = settings, Engines(settings)
         self._collections: dict[str, Collection] = {}
+        self._aliases = Aliases(store)
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._due: queue.SimpleQueue[Collection | None] = queue.SimpleQueue()
@@ -41,13 +45,16 @@ class Registry:
         self._thread.start()
 
     def load(self) -> None:
-        """Read every collection from the record."""
-        for info in self._store.collections():
+        """Bring every collection up to date with the record."""
+        infos = self._store.collections()
+        remove_orphans(self._store.path.parent, {info.key for info in infos})
+        for info in infos:
             collection = Collection(info, self._store, self._engines)
             collection.load(self._stopped.is_set)
             self._collections[info.name] = collection
-            if collection.engine_due():
+            if collection.merge_due() or collection.engine_due():
                 self._enqueue(collection)
+        self._aliases.load(self._collections.values())
         self.ready = not self._stopped.is_set()
 
     def close(self) -> None:
@@ -58,13 +65,36 @@ class Registry:
             self._thread.join(_STOP_S)
         self._store.close()
 
-    def get(self, name: object) -> Collection:
-        """Raises UnknownCollection, or Unavailable while loading."""
+    def get(self, name: object, fingerprint: str | None = None) -> Collection:
+        """By its name or an alias. Raises UnknownCollection, or Unavailable while loading.
+
+        An alias that was switched leads to the collection before it for searches of that one's `fingerprint`, so that
+        searches by the model before don't fail while it is still serving.
+        """
         self.check_ready()
         collection = self._collections.get(name) if isinstance(name, str) else None
+        if collection is None and isinstance(name, str):
+            collection = self._aliases.resolve(name, fingerprint)
         if collection is None:
             raise UnknownCollection(f"there is no collection {name!r}", param="collection")
         return collection
+
+    def set_alias(self, name: str, target: object) -> None:
+        """Point the alias `name` to the collection `target` at once. Raises UnknownCollection, Conflict."""
+        with self._lock:
+            if name in self._collections:
+                raise Conflict(f"{name} is the name of a collection", param="name")
+            self._aliases.set(name, self.get(target))
+
+    def drop_alias(self, name: str) -> None:
+        """Forget an alias; its collection stays. Raises NotFound."""
+        with self._lock:
+            self._aliases.drop(name)
+
+    def aliases(self) -> dict[str, str]:
+        """The name of every alias → that of its collection."""
+        self.check_ready()
+        return self._aliases.all()
 
     def all(self) -> list[Collection]:
         """Every collection, by name."""
@@ -79,17 +109,41 @@ class Registry:
             if existing is not None:
                 _check_same(existing.info, info)
                 return existing, False
-            if len(self._collections) >= self._settings.max_collections:
-                raise Conflict(f"there are {len(self._collections)} collections, the most allowed: delete one first")
+            self.check_free(info.name)
             recorded = replace(info, key=self._store.add_collection(info))
             collection = Collection(recorded, self._store, self._engines)
             self._collections[info.name] = collection
             return collection, True
 
-    def drop(self, name: str) -> None:
-        """Delete a collection with all its items. Raises UnknownCollection."""
+    def check_free(self, name: str) -> None:
+        """Raises Conflict when the name is taken or there are too many collections."""
+        self.check_ready()
+        if name in self._collections or name in self._aliases.all():
+            raise Conflict(f"there is a collection or an alias {name} already", param="name")
+        if len(self._collections) >= self._settings.max_collections:
+            raise Conflict(f"there are {len(self._collections)} collections, the most allowed: delete one first")
+
+    def reveal(self, info: CollectionInfo) -> Collection:
+        """Load a hidden collection, whose items are all recorded, and give it its name. Raises Conflict."""
+        collection = Collection(info, self._store, self._engines)
+        collection.load(self._stopped.is_set)
         with self._lock:
-            self.get(name).drop()
+            self.check_free(info.name)
+            self._store.rename_collection(info.key, info.name)
+            self._collections[info.name] = collection
+        if collection.engine_due():
+            self._enqueue(collection)
+        return collection
+
+    def drop(self, name: str) -> None:
+        """Delete a collection with all its items. Raises UnknownCollection; Conflict while an alias leads to it."""
+        with self._lock:
+            collection = self.get(name)
+            held = [alias for alias, target in self._aliases.all().items() if target == collection.info.name]
+            if held:
+                raise Conflict(f"the alias {held[0]} leads to {collection.info.name}: switch or delete it first")
+            collection.drop()
+            self._aliases.forget(collection)
             del self._collections[name]
 
     def written(self, collection: Collection) -> None:

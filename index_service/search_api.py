@@ -9,8 +9,10 @@ from starlette.responses import Response
 
 from index_service import bodies
 from index_service.answers import json_answer
+from index_service.gate import Gate
 from index_service.metrics import Metrics
 from index_service.middleware import clean_id
+from index_service.recall import RecallSampler
 from index_service.registry import Registry
 from index_service.searches import Call, parse_call
 from index_service.settings import Settings
@@ -23,12 +25,20 @@ _INLINE_BYTES = 64 * 1024  # a larger body takes too long to parse on the event 
 class SearchApi:
     """Searches that cost well under a millisecond run on the event loop, all others in a thread."""
 
-    def __init__(self, settings: Settings, registry: Registry, metrics: Metrics, workers: Workers) -> None:
-        self._most = settings.max_searches
+    def __init__(
+        self, settings: Settings, registry: Registry, metrics: Metrics, workers: Workers, sampler: RecallSampler
+    ) -> None:
+        self._sampler = sampler
+        self._most, self._max_k = settings.max_searches, settings.max_k
+        self._gate = Gate(settings.max_concurrent_searches, "searches", "max_concurrent_searches")
         self._registry, self._metrics, self._workers = registry, metrics, workers
 
     async def search(self, request: Request) -> Response:
         """All searches of the body, each with an answer of its own."""
+        with self._gate.enter():
+            return await self._search(request)
+
+    async def _search(self, request: Request) -> Response:
         raw, fields = await request.body(), request.scope["state"]["log"]
         if len(raw) > _INLINE_BYTES:
             return await self._workers.read(lambda: self._answer(self._parse(raw, fields)))
@@ -44,10 +54,11 @@ class SearchApi:
         ids = [search.get("request_id") for search in searches if isinstance(search, dict)]
         fields["searches"] = len(searches)
         fields["request_ids"] = [good for good in map(clean_id, ids) if good]
-        return parse_call(searches, bodies.fingerprint(body), self._registry)
+        return parse_call(searches, bodies.fingerprint(body), self._registry, self._max_k)
 
     def _answer(self, call: Call) -> Response:
         results, ms = call.run()
+        self._sampler.offer(call.samples)
         self._metrics.searches.inc(len(results))
         self._metrics.search_seconds.observe(ms / 1e3)
         return json_answer({"results": results, "timing": {"search_ms": round(ms, 4)}})

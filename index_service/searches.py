@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
 from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch
-from clip_core.wire import FloatArray, SearchPart, decode_vector, encode_vector
+from clip_core.wire import MAX_K, Exactness, FloatArray, SearchPart, decode_vector, encode_vector
 from index_service.bodies import where
 from index_service.collections import Collection
-from index_service.items import as_unit
+from index_service.recall import Sample
 from index_service.registry import Registry
 from index_service.segments import View
+from index_service.vectors import as_unit
 
+_Find = Callable[[str], Collection]
 _COST_OF_PARSING = 100_000  # one search, in the unit of View.cost
 
 
@@ -35,7 +38,7 @@ class Group(NamedTuple):
 
     collection: Collection
     where: bytes | None
-    exact: bool
+    exact: Exactness
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Call:
 
     groups: dict[Group, list[Search]]
     results: list[dict[str, Any] | None]
+    samples: list[Sample]
 
     @property
     def cost(self) -> int:
@@ -62,39 +66,52 @@ class Call:
         view = group.collection.view
         queries = np.stack([search.query for search in searches])
         group.collection.note_query(queries[0])
-        scores, rows = view.search(queries, max(search.k for search in searches), group.where, group.exact)
+        k, certificates = max(search.k for search in searches), None
+        if group.exact == "certified":
+            (scores, rows), certificates = view.certify(queries, k, group.where)
+        else:
+            scores, rows = view.search(queries, k, group.where, group.exact)
+            if not group.exact and view.approximate:
+                tally, found = group.collection.recall, scores[0][rows[0] >= 0]
+                self.samples.append(Sample(tally, view, queries[0], group.where, found))
+        info = group.collection.info
         for i, search in enumerate(searches):
             hits = _hits(view, scores[i, : search.k], rows[i, : search.k].tolist(), search.include)
-            info = group.collection.info
-            self.results[search.place] = {
-                "status": 200,
-                "hits": hits,
-                "fingerprint": info.fingerprint,
-                "dim": info.dim,
-            }
+            answer = {"status": 200, "hits": hits, "fingerprint": info.fingerprint, "dim": info.dim}
+            if certificates is not None:
+                answer["certificate"] = certificates[i]._asdict()
+            self.results[search.place] = answer
 
 
-def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry) -> Call:
-    """Check and group the searches. Raises nothing but Unavailable: errors of a search are in `results`."""
-    call = Call({}, [])
+def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry, max_k: int = MAX_K) -> Call:
+    """Check and group the searches. Raises nothing but Unavailable: errors of a search are in `results`.
+
+    A name is looked up once a call, so that searches by one alias are never answered by two collections.
+    """
+    call = Call({}, [], [])
+    find = cache(lambda name: registry.get(name, fingerprint))
     for place, body in enumerate(bodies):
-        call.results.append(_add(call, place, body, fingerprint, registry))
+        call.results.append(_add(call, place, body, fingerprint, find, max_k))
     return call
 
 
-def _add(call: Call, place: int, body: object, fingerprint: str | None, registry: Registry) -> dict[str, Any] | None:
+def _add(
+    call: Call, place: int, body: object, fingerprint: str | None, find: _Find, max_k: int
+) -> dict[str, Any] | None:
     """Put one search into its group; its error, if it has one."""
     try:
-        group, search = _parse(place, body, fingerprint, registry)
+        group, search = _parse(place, body, fingerprint, find)
+        if search.k > max_k:
+            raise BadInput(f"`k` is a whole number from 1 to {max_k}", param="k")
     except ClipServeError as error:
         return {"status": error.status, **error.to_dict()}
     call.groups.setdefault(group, []).append(search)
     return None
 
 
-def _parse(place: int, body: object, fingerprint: str | None, registry: Registry) -> tuple[Group, Search]:
+def _parse(place: int, body: object, fingerprint: str | None, find: _Find) -> tuple[Group, Search]:
     part = SearchPart.parse(body)
-    collection = registry.get(part.collection)
+    collection = find(part.collection)
     check_fingerprint(collection, fingerprint)
     if not isinstance(body, dict) or "vector" not in body:
         raise BadInput("the search has no `vector`", param="vector")

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clip_core.wire import FloatArray
-from index_service.backends.base import BoolArray, Found, IntArray, Segment
+from clip_core.wire import Exactness, FloatArray
+from index_service.backends.base import BoolArray, Certificate, Found, IntArray, Segment
+from index_service.backends.certified import exact_of
 from index_service.backends.exact import ExactSegment
+from index_service.columns import Blobs, Block, Growing, Texts, empty_block
 from index_service.masks import FilterMasks
 
 # What else a search takes, in multiplications of about a tenth of a nanosecond each.
@@ -22,42 +24,28 @@ _COST_OF_FILTERED_ROW = 10_000
 _COST_OF_HIT = 10_000
 
 
-class GrowingMatrix:
-    """Float32 rows that are appended in amortised constant time; earlier views of it stay as they were."""
-
-    def __init__(self, dim: int, capacity: int = 256) -> None:
-        self._rows = np.empty((capacity, dim), np.float32)
-        self._count = 0
-
-    def append(self, vectors: FloatArray) -> FloatArray:
-        """Add (B, D); all rows so far, (N, D), as a view."""
-        end = self._count + len(vectors)
-        if end > len(self._rows):
-            grown = np.empty((max(end, 2 * len(self._rows)), self._rows.shape[1]), np.float32)
-            grown[: self._count] = self._rows[: self._count]
-            self._rows = grown
-        self._rows[self._count : end] = vectors
-        self._count = end
-        return self._rows[:end]
-
-
 @dataclass(frozen=True)
 class Rows:
-    """The columns of a collection between two merges. `ids` and `metadata` (JSON text) grow with `delta`."""
+    """The columns of a collection between two merges: all but `main` grow.
+
+    `delta` (D,) float32 and `seqs` int64, the rows' ascending numbers in the record; `metadata` JSON text.
+    """
 
     main: Segment
-    delta: GrowingMatrix
-    ids: list[str]
-    metadata: list[bytes]
+    delta: Growing
+    seqs: Growing
+    ids: Texts
+    metadata: Blobs
     masks: FilterMasks
 
 
 @dataclass(frozen=True)
 class View:
-    """One moment of a collection. `delta` (N, D) and `alive` (rows,) are never written to after this is made."""
+    """One moment of a collection. `delta` (N, D), `seqs` and `alive` (rows,) are never written to after it is made."""
 
     rows: Rows
     delta: FloatArray
+    seqs: IntArray
     alive: BoolArray
     live: int
 
@@ -66,18 +54,34 @@ class View:
         """Rows, dead ones included."""
         return len(self.alive)
 
-    def search(self, queries: FloatArray, k: int, where: bytes | None, exact: bool) -> Found:
+    @property
+    def approximate(self) -> bool:
+        """Whether a search may miss something."""
+        return exact_of(self.rows.main) is not self.rows.main
+
+    def search(self, queries: FloatArray, k: int, where: bytes | None, exact: Exactness) -> Found:
         """The best k live rows for each of `queries` (B, D) that the canonical filter `where` lets through."""
         allowed, main = self.allowed(where), self.rows.main
         size = self.count - len(self.delta)
         parts: list[Found] = []
         if size:
-            segment = ExactSegment(main.vectors) if exact else main
+            segment = exact_of(main) if exact else main
             parts.append(segment.search(queries, k, None if allowed is None else allowed[:size]))
         if len(self.delta):
             scores, rows = ExactSegment(self.delta).search(queries, k, None if allowed is None else allowed[size:])
             parts.append((scores, np.where(rows >= 0, rows + size, rows)))
         return _merged(parts, len(queries), k)
+
+    def certify(self, queries: FloatArray, k: int, where: bytes | None) -> tuple[Found, list[Certificate]]:
+        """As an exact `search`, with a certificate for each of `queries` over all rows that `where` lets through."""
+        allowed = self.allowed(where)
+        size = self.count - len(self.delta)
+        main, delta = (None, None) if allowed is None else (allowed[:size], allowed[size:])
+        (scores, rows), first = exact_of(self.rows.main).certify(queries, k, main)
+        late, second = ExactSegment(self.delta).certify(queries, k, delta)
+        shifted = np.where(late[1] >= 0, late[1] + size, late[1])
+        both = [Certificate(a[0] + b[0], a[1] + b[1]) for a, b in zip(first, second, strict=True)]
+        return _merged([(scores, rows), (late[0], shifted)], len(queries), k), both
 
     def allowed(self, where: bytes | None) -> BoolArray | None:
         """(rows,): alive and let through by `where`; None when that is every row."""
@@ -93,13 +97,22 @@ class View:
             return self.delta[places - size]
         return np.concatenate((self.rows.main.vectors[places[:split]], self.delta[places[split:] - size]))
 
+    def places(self, seqs: IntArray) -> IntArray:
+        """The row numbers of rows that have these sequence numbers."""
+        return np.searchsorted(self.seqs, seqs)
+
+    def block(self, places: IntArray) -> Block:
+        """The rows of these numbers, ascending, copied."""
+        ids, metadata = self.rows.ids.blobs.taken(places), self.rows.metadata.taken(places)
+        return Block(self.seqs[places], self.vectors_of(places), ids, metadata)
+
     def vector(self, row: int) -> FloatArray:
         """(D,)."""
         size = self.count - len(self.delta)
         vector: FloatArray = self.rows.main.vectors[row] if row < size else self.delta[row - size]
         return vector
 
-    def cost(self, batch: int, k: int, where: bytes | None, exact: bool) -> int:
+    def cost(self, batch: int, k: int, where: bytes | None, exact: Exactness) -> int:
         """Roughly how long a search takes at most, in multiplications; any engine may scan for a filter."""
         unknown = 0 if where is None else self.rows.masks.missing(where, self.count)
         main = self.rows.main
@@ -111,14 +124,17 @@ class View:
 
 def empty_view(dim: int) -> View:
     """A view of no rows."""
-    return view_of(ExactSegment(np.empty((0, dim), np.float32)), [], [])
+    return view_of(ExactSegment(np.empty((0, dim), np.float32)), empty_block(dim))
 
 
-def view_of(main: Segment, ids: list[str], metadata: list[bytes]) -> View:
-    """A view whose rows are those of `main`, all alive."""
-    delta = GrowingMatrix(main.vectors.shape[1])
-    rows = Rows(main, delta, ids, metadata, FilterMasks(metadata))
-    return View(rows, delta.append(main.vectors[:0]), np.ones(len(ids), np.bool_), len(ids))
+def view_of(main: Segment, block: Block) -> View:
+    """A view whose rows are those of `main` and of the `block` that it was built from, all alive."""
+    metadata, dim = Blobs(block.metadata), block.vectors.shape[1]
+    rows = Rows(
+        main, Growing((dim,), np.float32), Growing((), np.int64), Texts(block.ids), metadata, FilterMasks(metadata)
+    )
+    delta, seqs = rows.delta.append(block.vectors[:0]), rows.seqs.append(block.seqs)
+    return View(rows, delta, seqs, np.ones(len(seqs), np.bool_), len(seqs))
 
 
 def _merged(parts: list[Found], batch: int, k: int) -> Found:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from clip_core.wire import MAX_K
 
 MB = 1024 * 1024
 
@@ -24,6 +26,13 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(64 * MB, gt=0, description="Largest request body; more is a 413.")
     max_batch: int = Field(10_000, gt=0, description="Most items of one upsert, delete or listing.")
     max_searches: int = Field(1024, gt=0, description="Most searches of one call.")
+    max_k: int = Field(MAX_K, gt=0, le=MAX_K, description="Most hits of one search.")
+    max_concurrent_searches: int = Field(
+        256, gt=0, description="Search calls under way at once; more get 429 with Retry-After."
+    )
+    max_concurrent_writes: int = Field(
+        64, gt=0, description="Upsert and delete calls under way at once, each with its body; more get 429."
+    )
     max_dim: int = Field(8192, gt=0, description="Largest dimension of a collection.")
     max_collections: int = Field(1000, gt=0, description="Most collections held.")
     compact_rows: int = Field(4096, gt=0, description="Least rows of the delta (or tombstones) that start a merge.")
@@ -31,6 +40,12 @@ class Settings(BaseSettings):
     hnsw_m: int = Field(32, ge=2, le=256, description="Links of an HNSW node: more memory, better recall.")
     hnsw_ef_search: int = Field(128, gt=0, description="HNSW candidates of a search when no recall_target is set.")
     hnsw_ef_construction: int = Field(200, gt=0, description="HNSW candidates while building.")
+    recall_sample_share: float = Field(
+        0.01, ge=0, le=1, description="Share of approximate searches repeated exactly to know the recall; 0: none."
+    )
+    milvus_uri: str = Field("", description="Milvus for the engine `milvus`; empty: milvus-lite in the data folder.")
+    milvus_token: SecretStr = Field(SecretStr(""), description="Token, or user:password, of that Milvus.")
+    milvus_prefix: str = Field("clipserve", pattern="^[A-Za-z_]+$", description="Start of the names made in Milvus.")
     threads: int = Field(
         0, ge=0, le=1024, description="Threads that search, and half as many that merge; 0: one a core."
     )

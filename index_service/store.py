@@ -1,7 +1,8 @@
 """The record: SQLite in WAL mode, one table of collections and one table of items for each of them.
 
 An upsert or delete call is one transaction, committed with `synchronous=FULL` before anyone is told: it survives
-`kill -9` and a power cut. A new or replaced item gets a new sequence number, so `seq` is the order of insertion.
+`kill -9` and a power cut. A new or replaced item gets a new sequence number, never used before in its collection: `seq`
+is the order of insertion, and whatever was derived from a row stays true for as long as that number is in the record.
 """
 
 from __future__ import annotations
@@ -10,59 +11,31 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+import numpy as np
 
 from clip_core.errors import ClipServeError, StorageFull, Unavailable
+from index_service.backends.base import IntArray
 from index_service.errors import StartError
+from index_service.records import Alias, Chunk, CollectionInfo, Item, Written
+from index_service.schema import PAGE_BYTES, SCHEMA_VERSION, create_items, migrate, version
 
-SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE collections (
-    key INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, model TEXT NOT NULL, fingerprint TEXT NOT NULL,
-    dim INTEGER NOT NULL, engine TEXT NOT NULL, recall_target REAL, metadata BLOB NOT NULL, created TEXT NOT NULL
-) STRICT
-"""
-_ITEMS = """
-CREATE TABLE items_{key} (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, vector BLOB NOT NULL, metadata BLOB NOT NULL
-) STRICT
-"""
+__all__ = ["Alias", "Chunk", "CollectionInfo", "Item", "Store", "Written"]
 _COLUMNS = "name, model, fingerprint, dim, engine, recall_target, metadata, created, key"
 _CHUNK = 2048
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-@dataclass(frozen=True)
-class CollectionInfo:
-    """What a collection was created with; `metadata` is JSON text, `key` the record's own number for it."""
-
-    name: str
-    model: str
-    fingerprint: str
-    dim: int
-    engine: str = "auto"
-    recall_target: float | None = None
-    metadata: bytes = b"{}"
-    created: str = field(default_factory=_now)
-    key: int = 0
-
-
-class Item(NamedTuple):
-    """One row: `vector` is D little-endian float32, `metadata` JSON text of an object."""
-
-    id: str
-    vector: bytes
-    metadata: bytes
+_IDS = 1000  # in one question; SQLite takes at most 32766
 
 
 class Store:
-    """One writing and one reading connection to the database at `path`; safe to share between threads."""
+    """One writing and one reading connection to the database at `path`; safe to share between threads.
+
+    A collection whose name begins with `HIDDEN`, which no caller can name, is being restored; if the process dies
+    first, the next one forgets it.
+    """
+
+    HIDDEN = "."
 
     def __init__(self, path: Path) -> None:
         """Raises StartError when the file can't be opened or is of a newer version."""
@@ -72,28 +45,36 @@ class Store:
             self._writer = self._connect()
             self._migrate()
             self._reader = self._connect()
+            for info in self._collections():
+                if info.name.startswith(self.HIDDEN):
+                    self.drop_collection(info.key)
         except (sqlite3.Error, ClipServeError) as error:
             advice = "restore it, or set CLIPSERVE_INDEX_DATA_DIR to another folder"
             raise StartError(f"the record {path} can't be opened ({error}): {advice}") from error
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=1", "busy_timeout=5000"):
+        for pragma in (
+            f"page_size={PAGE_BYTES}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "fullfsync=1",
+            "busy_timeout=5000",
+        ):
             connection.execute(f"PRAGMA {pragma}").close()
         return connection
 
     def _migrate(self) -> None:
-        version = self._writer.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
+        found = version(self._writer)
+        if found > SCHEMA_VERSION:
             self._writer.close()
             raise StartError(
-                f"the record {self.path} is of schema version {version}, this program knows {SCHEMA_VERSION}: "
+                f"the record {self.path} is of schema version {found}, this program knows {SCHEMA_VERSION}: "
                 "run the newer clipserve that wrote it, or set another data_dir"
             )
-        if version == 0:
+        if found < SCHEMA_VERSION:
             with self._transaction() as db:
-                db.execute(_SCHEMA)
-                db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+                migrate(db)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -116,7 +97,10 @@ class Store:
             self._writer.close()
 
     def collections(self) -> list[CollectionInfo]:
-        """Every collection, by name."""
+        """Every collection that isn't hidden, by name."""
+        return [info for info in self._collections() if not info.name.startswith(self.HIDDEN)]
+
+    def _collections(self) -> list[CollectionInfo]:
         return [CollectionInfo(*row) for row in self._read(f"SELECT {_COLUMNS} FROM collections ORDER BY name")]
 
     def add_collection(self, info: CollectionInfo) -> int:
@@ -128,24 +112,58 @@ class Store:
                 f"INSERT INTO collections ({columns}) VALUES (?,?,?,?,?,?,?,?)", (*values, info.metadata, info.created)
             )
             key = int(cursor.lastrowid or 0)
-            db.execute(_ITEMS.format(key=key))
+            create_items(db, key)
         return key
+
+    def rename_collection(self, key: int, name: str) -> None:
+        """Give a collection a name that is new."""
+        with self._transaction() as db:
+            db.execute("UPDATE collections SET name = ? WHERE key = ?", (name, key))
 
     def drop_collection(self, key: int) -> None:
         """Forget a collection and all its items."""
         with self._transaction() as db:
             db.execute("DELETE FROM collections WHERE key = ?", (key,))
+            db.execute("UPDATE aliases SET previous = NULL WHERE previous = ?", (key,))
             db.execute(f"DROP TABLE items_{key}")
 
-    def upsert(self, key: int, items: Iterable[Item]) -> None:
-        """Write all items or none; returns once they are on disk. Raises StorageFull, Unavailable."""
-        with self._transaction() as db:
-            db.executemany(f"INSERT OR REPLACE INTO items_{key} (id, vector, metadata) VALUES (?,?,?)", items)
+    def aliases(self) -> list[Alias]:
+        """Every alias, by name."""
+        return [Alias(*row) for row in self._read("SELECT name, key, previous FROM aliases ORDER BY name")]
 
-    def delete(self, key: int, ids: Sequence[str]) -> None:
-        """Delete the items of these ids, all or none; unknown ids are passed over."""
+    def set_alias(self, alias: Alias) -> None:
+        """Make an alias, or point it elsewhere."""
         with self._transaction() as db:
-            db.executemany(f"DELETE FROM items_{key} WHERE id = ?", ((id_,) for id_ in ids))
+            db.execute("INSERT OR REPLACE INTO aliases (name, key, previous) VALUES (?,?,?)", alias)
+
+    def drop_alias(self, name: str) -> None:
+        """Forget an alias."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM aliases WHERE name = ?", (name,))
+
+    def upsert(self, key: int, items: Sequence[Item]) -> Written:
+        """Write all items, whose ids differ, or none; they are on disk on return. Raises StorageFull, Unavailable."""
+        with self._transaction() as db:
+            replaced = _seqs_of(db, key, [item.id for item in items])
+            _delete(db, key, replaced)
+            first = _last_seq(db, key) + 1
+            db.executemany(
+                f"INSERT INTO items_{key} (seq, id, vector, metadata, source) VALUES (?,?,?,?,?)",
+                ((seq, *item) for seq, item in enumerate(items, first)),
+            )
+        return Written(first, np.array(replaced, np.int64))
+
+    def delete(self, key: int, ids: Sequence[str]) -> IntArray:
+        """Delete the items of these ids, all or none; the sequence numbers of those that were there."""
+        with self._transaction() as db:
+            seqs = _seqs_of(db, key, ids)
+            _delete(db, key, seqs)
+        return np.array(seqs, np.int64)
+
+    def delete_rows(self, key: int, seqs: IntArray) -> None:
+        """Delete the items of these sequence numbers, all or none."""
+        with self._transaction() as db:
+            _delete(db, key, seqs.tolist())
 
     def _read(self, sql: str, *values: object) -> list[Any]:
         with self._read_lock:
@@ -158,24 +176,68 @@ class Store:
         """How many items a collection has."""
         return int(self._read(f"SELECT COUNT(*) FROM items_{key}")[0][0])
 
-    def stream(self, key: int) -> Iterator[list[Item]]:
-        """All items in the order of insertion, some thousands at a time, over a connection of its own."""
+    def stream(self, key: int, after: int = 0) -> Iterator[Chunk]:
+        """Items in the order of insertion from beyond `after`, some thousands at a time, as of one moment."""
         with closing(self._connect()) as db:
-            cursor = db.execute(f"SELECT id, vector, metadata FROM items_{key} ORDER BY seq")
+            cursor = db.execute(
+                f"SELECT seq, id, vector, metadata, source FROM items_{key} WHERE seq > ? ORDER BY seq", (after,)
+            )
             while rows := cursor.fetchmany(_CHUNK):
-                yield [Item(*row) for row in rows]
+                yield Chunk([row[0] for row in rows], [Item(*row[1:]) for row in rows])
+
+    def seqs(self, key: int) -> IntArray:
+        """The sequence numbers of all items, ascending: read from the index over the ids, not from the wide rows."""
+        with closing(self._connect()) as db:
+            rows = db.execute(f"SELECT seq FROM items_{key}")
+            return np.sort(np.fromiter((seq for (seq,) in rows), np.int64))
+
+    def last_seq(self, key: int) -> int:
+        """The largest sequence number ever given out in a collection; 0 when none was."""
+        with self._write_lock:
+            return _last_seq(self._writer, key)
 
     def get(self, key: int, id_: str) -> Item | None:
         """The item, or None."""
-        rows = self._read(f"SELECT id, vector, metadata FROM items_{key} WHERE id = ?", id_)
+        rows = self._read(f"SELECT id, vector, metadata, source FROM items_{key} WHERE id = ?", id_)
         return Item(*rows[0]) if rows else None
 
     def page(self, key: int, after: str, limit: int) -> list[tuple[str, bytes]]:
         """(id, metadata) of up to `limit` items whose id follows `after`, by id."""
         return self._read(f"SELECT id, metadata FROM items_{key} WHERE id > ? ORDER BY id LIMIT ?", after, limit)
 
+    def since(self, key: int, after: int, limit: int) -> Chunk:
+        """Up to `limit` items written after the sequence number `after`, in the order of writing."""
+        rows = self._read(
+            f"SELECT seq, id, vector, metadata, source FROM items_{key} WHERE seq > ? ORDER BY seq LIMIT ?",
+            after,
+            limit,
+        )
+        return Chunk([row[0] for row in rows], [Item(*row[1:]) for row in rows])
+
+
+def _seqs_of(db: sqlite3.Connection, key: int, ids: Sequence[str]) -> list[int]:
+    """The sequence numbers of those of `ids` that there are, ascending."""
+    found: set[int] = set()
+    for start in range(0, len(ids), _IDS):
+        some = ids[start : start + _IDS]
+        places = ",".join("?" * len(some))
+        found.update(seq for (seq,) in db.execute(f"SELECT seq FROM items_{key} WHERE id IN ({places})", some))
+    return sorted(found)
+
+
+def _delete(db: sqlite3.Connection, key: int, seqs: Iterable[int]) -> None:
+    db.executemany(f"DELETE FROM items_{key} WHERE seq = ?", ((seq,) for seq in seqs))
+
+
+def _last_seq(db: sqlite3.Connection, key: int) -> int:
+    rows = db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (f"items_{key}",)).fetchall()
+    return int(rows[0][0]) if rows else 0
+
 
 def _mapped(error: sqlite3.Error) -> ClipServeError:
-    if "full" in str(error):
+    # SQLite calls only ENOSPC "full"; a quota or a limit on file sizes is a failed write, which Python 3.10 can't name.
+    unnamed = "SQLITE_IOERR_WRITE" if "disk I/O" in str(error) else ""
+    failed = getattr(error, "sqlite_errorname", unnamed) in ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
+    if failed or "full" in str(error):
         return StorageFull("the disk of the index service is full: nothing was written; searches go on")
     return Unavailable(f"the record of the index service can't be written: {error}")

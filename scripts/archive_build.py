@@ -201,7 +201,17 @@ def _stage(stage: Path, kind: str, source: ModelSource, loaded: LoadedSource, to
     identity = fingerprint(weights=weights, tokenizer=tokenizer.digest(), config=loaded.config)
     towers.stage(stage, modalities(kind))
     spec = ModelSpec(source.name, kind, dim, context_length, identity, towers.precision, source.compile)
-    replace(spec, cosine_floor=source.cosine_floor, build_key=key).write(stage)
+    shorter = shorter_dimensions(source, dim)
+    spec = replace(spec, cosine_floor=source.cosine_floor, build_key=key, matryoshka_dimensions=shorter)
+    spec.write(stage)
+
+
+def shorter_dimensions(source: ModelSource, dim: int) -> tuple[int, ...]:
+    """`matryoshka_dimensions` of model.yaml. Raises BadModel for one that is no part of `dim`."""
+    for shorter in source.matryoshka_dimensions:
+        if type(shorter) is not int or not 0 < shorter < dim:
+            raise BadModel(f"{source.name}: matryoshka_dimensions are whole numbers below {dim}, not {shorter!r}")
+    return source.matryoshka_dimensions
 
 
 def _save_weights(model: Any, path: Path, kind: str) -> str:

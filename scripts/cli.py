@@ -12,6 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from clip_core.errors import ClipServeError
+from scripts.index_command import index
+from scripts.keys_command import keys
+from scripts.model_command import model
+from scripts.reindex_command import reindex
 from scripts.up_command import up
 
 app = typer.Typer(
@@ -25,8 +29,12 @@ archive = typer.Typer(help="Build, list and verify TorchServe model archives (.m
 app.add_typer(archive, name="archive")
 bench = typer.Typer(help="Measure on this machine.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
+app.add_typer(keys, name="keys")
+app.add_typer(model, name="model")
+app.add_typer(index, name="index")
 
 app.command()(up)
+app.command()(reindex)
 
 Url = Annotated[str, typer.Option(envvar="CLIPSERVE_URL", help="Address of the gateway.")]
 Key = Annotated[str | None, typer.Option(envvar="CLIPSERVE_API_KEY", help="API key, when the gateway asks for one.")]

@@ -63,11 +63,12 @@ def _batches(pictures: Sequence[Picture]) -> Iterator[Sequence[Picture]]:
 
 
 def _send(api: PublicApi, collection: str, batch: Iterable[Picture]) -> list[str]:
-    items = [{"id": p.id, "image": _data_uri(p.path), "metadata": p.metadata} for p in batch]
+    items = [{"id": p.id, "image": data_uri(p.path), "metadata": p.metadata} for p in batch]
     results = api.call("POST", f"/v1/collections/{collection}/items", {"items": items})["results"]
     return [f"{r['id']}: {r.get('error', {}).get('message')}" for r in results if r["status"] >= 300]
 
 
-def _data_uri(path: Path) -> str:
+def data_uri(path: Path) -> str:
+    """The file's bytes, as the public API takes them."""
     kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"

@@ -33,6 +33,9 @@ class ModelSource:
     compile: bool = _key("compile the towers when the archive is built", True)
     cosine_floor: float = _key("least cosine of a canary to open_clip in fp32; below it a worker stays down", 0.999)
     recall_loss_limit: float = _key("recall@10 that `precision: auto` may lose against fp32", 0.01)
+    matryoshka_dimensions: tuple[int, ...] = _key(
+        "dimensions that vectors may be cut to, for models trained for it; others are refused", ()
+    )
     canary_texts: tuple[str, ...] = _key("texts that every worker checks itself with", ("a photo of a dog",))
 
     @classmethod

@@ -17,6 +17,7 @@ import psutil
 from scripts.preflight import StartError
 
 TAIL_LINES = 20
+_KILLED_S = 1.0  # a killed process is gone in moments; nobody may reap an orphan in a container
 
 
 @dataclass
@@ -87,6 +88,7 @@ class Stack:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(part.process.pid, signal.SIGKILL)
             part.process.wait()
+            psutil.wait_procs(alive, timeout=_KILLED_S)
             part.close()
         self.parts.clear()
 

@@ -57,10 +57,14 @@ def _environment(settings: type[BaseSettings], where: str) -> Iterator[Row]:
 def _show(value: Any) -> str:
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
-    if value is None or value in ("", {}):
+    if value is None or value in ("", {}, ()):
         return "–"
     text = (
-        ", ".join(value) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else str(value)
+        ", ".join(map(str, value))
+        if isinstance(value, tuple)
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
     )
     return f"`{text}`"
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
 
 from clip_core.errors import ClipServeError
+from gateway.key_store import KeyStore
+from gateway.settings import Settings as GatewaySettings
 from scripts import torchserve
 from scripts.archive_build import MODEL_STORE, ROOT, stale_archives
 from scripts.preflight import StartError, check_disk, check_ports, find_java
@@ -34,11 +38,12 @@ def run(settings: UpSettings, console: Console) -> int:
     try:
         started = time.monotonic()
         _prepare(settings, console)
-        _start(stack, settings, console)
+        key = _api_key(settings)
+        _start(stack, settings, console, key)
         _wait_ready(stack, settings, console)
         console.print(f"[green]ready[/green] in {time.monotonic() - started:.1f} s")
         if settings.demo:
-            _demo(stack, settings, console)
+            _demo(stack, settings, console, key)
         _invite(settings, console)
         _watch(stack)
     except (StartError, ClipServeError, FileExistsError) as error:
@@ -82,7 +87,7 @@ def _build(settings: UpSettings, console: Console) -> None:
         raise StartError(f"the archives of {settings.model} could not be built (the reason stands above).")
 
 
-def _start(stack: Stack, settings: UpSettings, console: Console) -> None:
+def _start(stack: Stack, settings: UpSettings, console: Console, key: str | None) -> None:
     console.print("[dim]starting[/dim] index service, TorchServe, gateway")
     run_dir = (settings.data_dir / "run").resolve()
     logs = settings.log_dir.resolve()
@@ -100,7 +105,7 @@ def _start(stack: Stack, settings: UpSettings, console: Console) -> None:
         torchserve.environment(settings, run_dir, logs),
     )
     stack.start(
-        "gateway", [*python, "gateway"], logs / "gateway.log", _prefixed("GATEWAY", common | _gateway(settings))
+        "gateway", [*python, "gateway"], logs / "gateway.log", _prefixed("GATEWAY", common | _gateway(settings, key))
     )
 
 
@@ -112,14 +117,18 @@ def _index(settings: UpSettings) -> dict[str, str]:
     return {"PORT": str(settings.index_port), "DATA_DIR": str((settings.data_dir / "index").resolve())}
 
 
-def _gateway(settings: UpSettings) -> dict[str, str]:
+def _gateway(settings: UpSettings, key: str | None) -> dict[str, str]:
     local = "http://127.0.0.1:"
-    return {
+    own = {} if key is None or gateway_settings().keys else {"API_KEYS": key}
+    return own | {
         "HOST": settings.host,
         "PORT": str(settings.gateway_port),
         "TORCHSERVE_URL": f"{local}{settings.inference_port}",
         "MANAGEMENT_URL": f"{local}{settings.management_port}",
+        "METRICS_URL": f"{local}{settings.metrics_port}",
         "INDEX_URL": f"{local}{settings.index_port}",
+        "KEYS_FILE": str(_keys_file(settings)),
+        "DATA_DIR": str((settings.data_dir / "gateway").resolve()),
         "IMAGE_ROOTS": f"demo={(settings.data_dir / 'demo' / 'gallery').resolve()}",
     }
 
@@ -143,18 +152,29 @@ def _tails(stack: Stack) -> str:
     return "\n".join(f"{part.log}:\n{part.tail()}" for part in stack.parts)
 
 
-def _demo(stack: Stack, settings: UpSettings, console: Console) -> None:
+def _demo(stack: Stack, settings: UpSettings, console: Console, key: str | None) -> None:
     from scripts.demo import fill_demo, show_search
 
-    api = PublicApi(gateway_url(settings), api_key=_api_key())
+    api = PublicApi(gateway_url(settings), api_key=key)
     _guarded(stack, lambda: fill_demo(api, settings.data_dir / "demo" / "gallery", console))
     _guarded(stack, lambda: show_search(api, console))
 
 
-def _api_key() -> str | None:
-    from gateway.settings import Settings
+def gateway_settings() -> GatewaySettings:
+    """What the environment says of the gateway; the host is given by `up` itself."""
+    return GatewaySettings(host="127.0.0.1")
 
-    return next(iter(Settings(host="127.0.0.1").keys), None)
+
+def _keys_file(settings: UpSettings) -> Path:
+    return (gateway_settings().keys_file or settings.data_dir / "keys.db").resolve()
+
+
+def _api_key(settings: UpSettings) -> str | None:
+    """A key for our own calls: one of the environment's, or, where only the file has keys, one for this run."""
+    given = gateway_settings().keys
+    if given:
+        return given[0]
+    return secrets.token_urlsafe(32) if KeyStore(_keys_file(settings)).all() else None
 
 
 def _guarded(stack: Stack, step: Callable[[], None]) -> None:

@@ -15,7 +15,7 @@ class UpSettings(BaseSettings):
 
     model: str = Field("demo", description="model under archive/ to build and serve")
     checkpoint: Path | None = Field(None, description="local weights in the hub's layout, instead of the model's own")
-    host: str = Field("127.0.0.1", description="address of the gateway; others need CLIPSERVE_GATEWAY_API_KEYS")
+    host: str = Field("127.0.0.1", description="address of the gateway; others need keys (`clipserve keys create`)")
     gateway_port: int = Field(8000, description="the gateway's HTTP port")
     inference_port: int = Field(8080, description="TorchServe's inference port (loopback)")
     management_port: int = Field(8081, description="TorchServe's management port (loopback)")

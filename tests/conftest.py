@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from scripts.live_stack import LiveStack, default_ports, live_stack
+from scripts.preflight import StartError, check_ports
 from tests.checkpoints import write_checkpoint
+from tests.processes import still_running
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +36,24 @@ def model_dirs(archives: list[Path]) -> Iterator[dict[str, Path]]:
 
     with contextlib.ExitStack() as stack:
         yield {mar.stem.removeprefix("clip_"): stack.enter_context(unpacked(mar)) for mar in archives}
+
+
+def _ports() -> dict[str, int] | None:
+    """The default ports, as the README prints them, when they are free."""
+    try:
+        check_ports(default_ports())
+    except StartError:
+        return None
+    return default_ports()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
+    """The real one: index service, TorchServe and gateway, started once, as a user starts them."""
+    with live_stack(tmp_path_factory.mktemp("stack"), "--log-json", ports=_ports()) as stack:
+        stack.wait_ready()
+        yield stack
+        seconds = stack.stop()
+    assert stack.process.returncode == 0, stack.text()
+    assert seconds < 10
+    assert still_running(stack.family) == []

@@ -72,7 +72,7 @@ def test_torchserve_is_private() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/settings.md"]
+    "name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/settings.md", "docs/clients.md"]
 )
 def test_links_lead_somewhere(name: str) -> None:
     path = ROOT / name

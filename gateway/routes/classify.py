@@ -2,79 +2,59 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, Request
 
 from clip_core.errors import InvalidRequest, TooLarge
-from clip_core.wire import FloatArray, unit
 from gateway.bodies import checked, read_body
-from gateway.encoder import Ask, Encoded, check_model
+from gateway.encoder import check_model
 from gateway.errors import JsonResponse
 from gateway.inputs import Source
-from gateway.openapi import answers, takes
-from gateway.schemas import ClassifyAnswer, ClassifyRequest
+from gateway.openapi import ENCODES, answers, takes
+from gateway.rank_schemas import ClassifyAnswer, ClassifyRequest
 from gateway.searching import Found
 from gateway.services import services
+from gateway.similarity import ranking
 
 router = APIRouter(tags=["classify"])
 _FORM = {"image": "file", "labels": "string", "templates": "string"}
 
 
-@router.post("/v1/classify", responses=answers(ClassifyAnswer), openapi_extra=takes(ClassifyRequest, form=_FORM))
+@router.post(
+    "/v1/classify",
+    responses=answers(ClassifyAnswer, *ENCODES),
+    openapi_extra=takes(ClassifyRequest, form=_FORM),
+)
 async def classify(request: Request) -> JsonResponse:
     """How well each label fits the image: a softmax over the similarities."""
     given = services(request)
     wanted = checked(ClassifyRequest, await read_body(request, given.parser))
-    texts = prompts(wanted, given.settings.max_items)
+    check_prompts(wanted, given.settings.max_items)
     image = Source("image", given.parser.image(wanted.image, "image"), "image")
-    sources = [image, *(Source("text", text, "labels") for text in texts)]
-    encoded = await given.encoder.run([Ask(source) for source in sources])
-    vectors = _vectors(encoded)
+    encoded, picture, labels = await given.labels.encode(image, wanted.labels, wanted.templates)
     served = encoded.model()
     check_model(wanted.model, served)
-    scores = label_scores(vectors[0], vectors[1:], len(wanted.labels))
+    found = Found([], encoded.encode_ms, queue_ms=encoded.queue_ms)
     return JsonResponse(
         {
-            "labels": ranked(wanted.labels, scores, wanted.logit_scale),
+            "labels": _labels(wanted, ranking(labels @ picture, wanted.logit_scale)),
             "model": served.model,
             "fingerprint": served.fingerprint,
-            "timing": Found([], encoded.encode_ms).timing(),
+            "timing": found.timing(),
         }
     )
 
 
-def prompts(wanted: ClassifyRequest, most: int) -> list[str]:
-    """Every label in every template, label by label. Raises BadInput."""
+def check_prompts(wanted: ClassifyRequest, most: int) -> None:
+    """Raises BadInput for a template without a place for the label, or for too many prompts."""
     for place, template in enumerate(wanted.templates):
         if "{}" not in template:
             raise InvalidRequest("a template holds `{}` for the label", param=f"templates[{place}]")
-    texts = [template.replace("{}", label) for label in wanted.labels for template in wanted.templates]
-    if len(texts) > most:
-        raise TooLarge(f"{len(texts)} labels times templates in one call; at most {most}", param="labels")
-    return texts
+    prompts = len(wanted.labels) * len(wanted.templates)
+    if prompts > most:
+        raise TooLarge(f"{prompts} labels times templates in one call; at most {most}", param="labels")
 
 
-def label_scores(image: FloatArray, texts: FloatArray, labels: int) -> FloatArray:
-    """(D,), (labels * templates, D) → (labels,) cosines of the image with each label's averaged texts."""
-    averaged = unit(texts.reshape(labels, -1, texts.shape[1]).mean(axis=1))
-    scores: FloatArray = averaged @ image
-    return scores
-
-
-def ranked(labels: Sequence[str], scores: FloatArray, logit_scale: float) -> list[dict[str, Any]]:
-    """Most probable first; the probabilities add up to 1."""
-    logits = scores.astype(np.float64) * logit_scale
-    weights = np.exp(logits - logits.max())
-    probabilities = weights / weights.sum()
-    return [
-        {"label": labels[i], "probability": float(probabilities[i]), "score": float(scores[i])}
-        for i in np.argsort(-probabilities, kind="stable")
-    ]
-
-
-def _vectors(encoded: Encoded) -> FloatArray:
-    return np.stack([np.frombuffer(b64decode(entry["embedding"]), "<f4") for entry in encoded.entries()])
+def _labels(wanted: ClassifyRequest, ranked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"label": wanted.labels[entry.pop("index")], **entry} for entry in ranked]

@@ -1,55 +1,52 @@
-"""POST /v1/embeddings: OpenAI's dialect, with Infinity's `modality` and Jina's items."""
+"""POST /v1/embeddings: OpenAI's dialect, with Infinity's `modality`, Jina's items and vLLM's `messages`."""
 
 from __future__ import annotations
 
-from base64 import b64decode
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, Request
 
-from clip_core.errors import BadInput, BadText, InvalidRequest, TooLarge
+from clip_core.errors import BadText, InvalidRequest
 from gateway.bodies import Body, read_body
-from gateway.encoder import Ask, Encoded, Served, check_model
+from gateway.content import messages_source
+from gateway.embedding import FORMATS, Embedded, Options, check_number, choice, embed, formatted
 from gateway.errors import JsonResponse
 from gateway.inputs import InputParser, Kind, Source, renamed
-from gateway.openapi import answers, takes
+from gateway.openapi import ENCODES, answers, takes
 from gateway.schemas import EmbeddingAnswer, EmbeddingRequest
 from gateway.services import services
-from gateway.telemetry import current_trace
 
 router = APIRouter(tags=["embeddings"])
-_FORMATS = ("float", "base64")
 _MODALITIES = ("text", "image")
+_FORM = {"image": "file"}
 
 
-@router.post("/v1/embeddings", responses=answers(EmbeddingAnswer), openapi_extra=takes(EmbeddingRequest))
+@router.post(
+    "/v1/embeddings",
+    responses=answers(EmbeddingAnswer, *ENCODES),
+    openapi_extra=takes(EmbeddingRequest, form=_FORM),
+)
 async def create_embeddings(request: Request) -> JsonResponse:
     """Vectors of texts and images, in the order of `input`; one bad input fails the call and is named."""
     given = services(request)
     body = await read_body(request, given.parser)
     sources = parse_inputs(body, given.parser, given.settings.max_inputs)
-    as_base64 = _choice(body, "encoding_format", _FORMATS, "float") == "base64"
-    await given.encoder.require(body.get("model"))
-    encoded = await given.encoder.run([Ask(source) for source in sources], truncate=_truncate(body))
-    served = _served(encoded, body)
-    current_trace().stages["encode"] = encoded.encode_ms
-    return JsonResponse(_answer(encoded.entries(), served, as_base64))
+    kind = _format(body)
+    options = Options(body.get("model"), body.get("dimensions"), _truncate(body))
+    return JsonResponse(openai_answer(await embed(given.encoder, sources, options), kind))
 
 
 def parse_inputs(body: Body, parser: InputParser, max_inputs: int) -> list[Source]:
     """Raises BadInput whose `param` is `input`, or `input[3]` in a list."""
+    if "messages" in body and "input" not in body:
+        return [messages_source(body["messages"], parser)]
     if "input" not in body and "image" in body:
         body = {**body, "input": {"image": body["image"]}}
-    kind: Kind = "image" if _choice(body, "modality", _MODALITIES, "text") == "image" else "text"
+    kind: Kind = "image" if choice(body.get("modality"), "modality", _MODALITIES, "text") == "image" else "text"
     value = body.get("input")
     if not isinstance(value, list):
         return [_parse(value, "input", kind, parser)]
-    if not value:
-        raise InvalidRequest("`input` is an empty list", param="input")
-    if len(value) > max_inputs:
-        raise TooLarge(f"{len(value)} inputs in one call; at most {max_inputs}", param="input")
+    check_number(value, max_inputs, "input")
     if all(isinstance(token, int) for token in value):
         raise _token_ids("input")
     return [_parse(item, f"input[{place}]", kind, parser) for place, item in enumerate(value)]
@@ -75,13 +72,13 @@ def _token_ids(param: str) -> BadText:
     )
 
 
-def _choice(body: Body, name: str, allowed: Sequence[str], default: str) -> str:
-    value = body.get(name)
-    if value is None:
-        return default
-    if value not in allowed:
-        raise InvalidRequest(f"`{name}` is one of {', '.join(allowed)}", param=name)
-    return str(value)
+def _format(body: Body) -> str:
+    """OpenAI's `encoding_format`, or Jina's `embedding_type`, which may also be a list of one."""
+    wanted = body.get("embedding_type")
+    if isinstance(wanted, list) and len(wanted) == 1:
+        wanted = wanted[0]
+    default = choice(wanted, "embedding_type", FORMATS, "float")
+    return choice(body.get("encoding_format"), "encoding_format", ("float", "base64"), default)
 
 
 def _truncate(body: Body) -> str | None:
@@ -90,37 +87,16 @@ def _truncate(body: Body) -> str | None:
     return value if value in ("end", "error") else None
 
 
-def _served(encoded: Encoded, body: Body) -> Served:
-    served = encoded.model()
-    check_model(body.get("model"), served)
-    dimensions = body.get("dimensions")
-    if dimensions is not None and dimensions != served.dim:
-        raise BadInput(f"{served.model!r} has {served.dim} dimensions and no others", param="dimensions")
-    return served
+def openai_answer(embedded: Embedded, kind: str) -> dict[str, Any]:
+    """OpenAI's list; `truncated` stands beside a vector whose text was longer than the model reads."""
+    data = [
+        {"object": "embedding", "index": place, "embedding": formatted(vector, kind), **notes(cut)}
+        for place, (vector, cut) in enumerate(zip(embedded.vectors, embedded.truncated, strict=True))
+    ]
+    usage = {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens}
+    return {"object": "list", "data": data, "model": embedded.served.model, "usage": usage}
 
 
-def _answer(entries: Sequence[dict[str, Any]], served: Served, as_base64: bool) -> dict[str, Any]:
-    tokens = sum(entry.get("tokens") or 0 for entry in entries)
-    return {
-        "object": "list",
-        "data": [
-            {"object": "embedding", "index": place, "embedding": _vector(entry["embedding"], as_base64), **notes(entry)}
-            for place, entry in enumerate(entries)
-        ],
-        "model": served.model,
-        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-    }
-
-
-def notes(entry: dict[str, Any]) -> dict[str, Any]:
-    """`truncated` when a text was longer than the model reads and its end was cut off; nothing otherwise."""
-    return {"truncated": True} if entry.get("truncated") else {}
-
-
-def _vector(encoded: str, as_base64: bool) -> Any:
-    return encoded if as_base64 else floats(encoded)
-
-
-def floats(encoded: str) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """A handler's base64 vector → (D,) float32; the handlers vouch for it, so it is not checked again."""
-    return np.frombuffer(b64decode(encoded), dtype="<f4")
+def notes(truncated: bool) -> dict[str, bool]:
+    """`truncated` when a text's end was cut off; nothing otherwise."""
+    return {"truncated": True} if truncated else {}

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 
 from gateway.bodies import Body, read_body, read_model
+from gateway.collection_schemas import (
+    DeletedAnswer,
+    DeleteItemsRequest,
+    DroppedAnswer,
+    ItemAnswer,
+    ItemsAnswer,
+    ItemsPage,
+    ItemsRequest,
+    StreamAnswer,
+)
 from gateway.errors import JsonResponse
 from gateway.ingest import parse_items
-from gateway.openapi import answers, takes
+from gateway.openapi import ENCODES, READS, WRITES, answers, takes, takes_lines
 from gateway.routes.collections import Name
-from gateway.schemas import DeleteItemsRequest, ItemsAnswer, ItemsRequest
 from gateway.services import services
+from gateway.stream_ingest import ingest_lines
+from gateway.streams import batches
 
 router = APIRouter(tags=["items"])
-_FORM = {"id": "string", "image": "file", "text": "string", "metadata": "string"}
+ItemId = Annotated[str, Path(description="The item's id.", examples=["scene-1"])]
+_FORM = {"images": "files", "id": "string", "image": "file", "text": "string", "metadata": "string"}
 
 
 @router.post(
     "/v1/collections/{name}/items",
-    responses=answers(ItemsAnswer),
+    responses=answers(ItemsAnswer, *ENCODES, *WRITES),
     openapi_extra=takes(ItemsRequest, form=_FORM),
 )
 async def add_items(request: Request, name: Name) -> JsonResponse:
@@ -32,11 +44,30 @@ async def add_items(request: Request, name: Name) -> JsonResponse:
 
 
 def _as_list(body: Body) -> Body:
-    """A form carries one item as its own fields."""
+    """A form carries one item as its own fields, or many pictures as `images`, named by their files."""
+    if isinstance(body.get("images"), list):
+        return {"items": [{**each, "metadata": {"file": each["id"]}} for each in body["images"]]}
     return body if "items" in body or "id" not in body else {"items": [body]}
 
 
-@router.post("/v1/collections/{name}/items/delete", openapi_extra=takes(DeleteItemsRequest))
+@router.post(
+    "/v1/collections/{name}/items/stream",
+    responses=answers(StreamAnswer, *ENCODES, *WRITES),
+    openapi_extra=takes_lines({"id": "a", "text": "a red circle"}, {"id": "b", "text": "a star", "metadata": {"n": 1}}),
+)
+async def stream_items(request: Request, name: Name) -> JsonResponse:
+    """Add or replace the items of an NDJSON stream of any length, one a line; bad lines never stop the others."""
+    given, settings = services(request), services(request).settings
+    lines = batches(request, settings.job_batch, settings.max_image_bytes * 2)
+    tally = await ingest_lines(lines, name, given.ingester, given.parser)
+    return JsonResponse(tally.answer())
+
+
+@router.post(
+    "/v1/collections/{name}/items/delete",
+    responses=answers(DeletedAnswer, *WRITES),
+    openapi_extra=takes(DeleteItemsRequest),
+)
 async def delete_items(request: Request, name: Name) -> JsonResponse:
     """Delete the items with these ids, or those that match the filter."""
     body = await read_model(request, DeleteItemsRequest)
@@ -44,26 +75,29 @@ async def delete_items(request: Request, name: Name) -> JsonResponse:
     return JsonResponse(answer)
 
 
-@router.get("/v1/collections/{name}/items")
+@router.get("/v1/collections/{name}/items", responses=answers(ItemsPage, *READS))
 async def list_items(
     request: Request,
     name: Name,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    after: Annotated[str | None, Query(description="The last id of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, examples=[100])] = 100,
+    after: Annotated[str | None, Query(description="The last id of the page before.", examples=["scene-0"])] = None,
 ) -> JsonResponse:
     """Ids and metadata, a page at a time."""
     return JsonResponse(await services(request).index.items(name, {"limit": limit, "after": after}))
 
 
-@router.get("/v1/collections/{name}/items/{item_id:path}")
+@router.get("/v1/collections/{name}/items/{item_id:path}", responses=answers(ItemAnswer, *READS))
 async def show_item(
-    request: Request, name: Name, item_id: str, include: Literal["vector"] | None = None
+    request: Request,
+    name: Name,
+    item_id: ItemId,
+    include: Annotated[Literal["vector"] | None, Query(examples=["vector"])] = None,
 ) -> JsonResponse:
     """One item; with `?include=vector` also its vector."""
     return JsonResponse(await services(request).index.item(name, item_id, {"include": include}))
 
 
-@router.delete("/v1/collections/{name}/items/{item_id:path}")
-async def delete_item(request: Request, name: Name, item_id: str) -> JsonResponse:
+@router.delete("/v1/collections/{name}/items/{item_id:path}", responses=answers(DroppedAnswer, *WRITES))
+async def delete_item(request: Request, name: Name, item_id: ItemId) -> JsonResponse:
     """Delete one item."""
     return JsonResponse(await services(request).index.delete_item(name, item_id))

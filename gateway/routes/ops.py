@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
+from gateway.collection_schemas import HealthAnswer, ModelsAnswer, NotReadyAnswer, ReadyAnswer
 from gateway.errors import JsonResponse
-from gateway.openapi import ERRORS
+from gateway.openapi import ENCODES, answers
 from gateway.readiness import verdict_error
 from gateway.services import services
 
 router = APIRouter(tags=["operations"])
+_EXAMPLE = "# TYPE clipserve_gateway_requests_in_flight gauge\nclipserve_gateway_requests_in_flight 1.0\n"
+_METRICS: dict[int | str, dict[str, Any]] = {
+    **answers(HealthAnswer),
+    200: {"content": {"text/plain": {"schema": {"type": "string"}, "example": _EXAMPLE}}},
+}
 
 
-@router.get("/healthz")
+@router.get("/healthz", responses=answers(HealthAnswer))
 async def healthz() -> JsonResponse:
     """The gateway's process answers."""
     return JsonResponse({"status": "ok"})
 
 
-@router.get("/readyz", responses=ERRORS)
+@router.get("/readyz", responses={**answers(ReadyAnswer), 503: {"model": NotReadyAnswer}})
 async def readyz(request: Request) -> JsonResponse:
     """200 when every TorchServe endpoint embeds a canary and the index answers; else 503 naming the part."""
     report = await services(request).readiness.report()
@@ -30,13 +38,13 @@ async def readyz(request: Request) -> JsonResponse:
     return JsonResponse({**error.to_dict(), "status": "not ready", "parts": report}, status_code=503)
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=Response, responses=_METRICS)
 async def metrics(request: Request) -> Response:
     """Prometheus text."""
     return Response(generate_latest(services(request).metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-@router.get("/v1/models", responses=ERRORS)
+@router.get("/v1/models", responses=answers(ModelsAnswer, *ENCODES))
 async def list_models(request: Request) -> JsonResponse:
     """The served model, in the form of OpenAI's list."""
     given = services(request)
@@ -49,6 +57,7 @@ async def list_models(request: Request) -> JsonResponse:
         "owned_by": "clipserve",
         "fingerprint": served.fingerprint,
         "dimensions": served.dim,
+        "matryoshka_dimensions": served.matryoshka_dimensions,
         "endpoints": [settings.text_endpoint, settings.image_endpoint, settings.multimodal_endpoint],
     }
     return JsonResponse({"object": "list", "data": [model]})

@@ -6,11 +6,11 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from clip_core.errors import BadInput, ClipServeError, InvalidRequest, TooLarge
+from clip_core.errors import BadInput, ClipServeError, CollectionForbidden, InvalidRequest, TooLarge
 from gateway.bodies import Body, read_body
 from gateway.encoder import Ask, Outcome
 from gateway.errors import JsonResponse
-from gateway.openapi import answers, takes
+from gateway.openapi import ENCODES, answers, takes
 from gateway.schemas import BatchSearchAnswer, BatchSearchRequest, SearchAnswer, SearchRequest
 from gateway.searching import Found, parse_ask
 from gateway.services import Services, services
@@ -19,7 +19,7 @@ router = APIRouter(tags=["search"])
 _FORM = {"image": "file", "text": "string", "collection": "string", "k": "integer", "filter": "string"}
 
 
-@router.post("/v1/search", responses=answers(SearchAnswer), openapi_extra=takes(SearchRequest, form=_FORM))
+@router.post("/v1/search", responses=answers(SearchAnswer, *ENCODES), openapi_extra=takes(SearchRequest, form=_FORM))
 async def search(request: Request) -> JsonResponse:
     """The items of a collection nearest to a text, an image, a vector, or a weighted mix of them."""
     given = services(request)
@@ -28,7 +28,9 @@ async def search(request: Request) -> JsonResponse:
     return JsonResponse({**answer, "timing": found.timing()})
 
 
-@router.post("/v1/search/batch", responses=answers(BatchSearchAnswer), openapi_extra=takes(BatchSearchRequest))
+@router.post(
+    "/v1/search/batch", responses=answers(BatchSearchAnswer, *ENCODES), openapi_extra=takes(BatchSearchRequest)
+)
 async def search_batch(request: Request) -> JsonResponse:
     """Many searches; each has its own status, and a bad one never stops its neighbours."""
     given = services(request)
@@ -54,7 +56,7 @@ def _searches(body: Body, given: Services) -> list[Any]:
 def _parse(search: object, place: int, given: Services) -> Ask | ClipServeError:
     try:
         return parse_ask(search, given.parser, f"searches[{place}]")
-    except BadInput as error:
+    except (BadInput, CollectionForbidden) as error:
         return error
 
 

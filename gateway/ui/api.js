@@ -1,53 +1,51 @@
 // Calls to the gateway: adds the key, turns error envelopes into ApiError.
 
-const KEY = "clipserve-key";
-const pictures = new Map(); // address → object URL, for pictures that need the key
+import { withKey } from "./keys.js";
 
 export class ApiError extends Error {
-  constructor(status, message, code) {
+  constructor(status, message, { code = null, retryAfter = 0 } = {}) {
     super(message);
     this.status = status;
     this.code = code;
+    this.retryAfter = retryAfter; // seconds, 0 when the gateway named none
   }
 }
 
-export const key = {
-  get: () => sessionStorage.getItem(KEY),
-  set: (value) => sessionStorage.setItem(KEY, value),
-};
-
-function withKey(headers = {}) {
-  return key.get() ? { ...headers, Authorization: `Bearer ${key.get()}` } : headers;
-}
-
-export async function call(path, body, signal) {
-  const options = { headers: withKey(), signal };
-  if (body !== undefined) {
-    options.method = "POST";
-    options.headers = withKey({ "Content-Type": "application/json" });
-    options.body = JSON.stringify(body);
-  }
+export async function call(path, { method = "GET", body, signal } = {}) {
+  const headers = withKey(body === undefined ? {} : { "Content-Type": "application/json" });
+  const options = { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) };
   const response = await fetch(path, options).catch((error) => {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "The gateway does not answer. Is it still running?");
   });
   const answer = await response.json().catch(() => null);
   if (response.ok && answer) return answer;
-  const error = answer?.error ?? { message: `The gateway answered ${response.status}.` };
-  throw new ApiError(response.status, error.message, error.code);
+  throw refusal(response, answer);
 }
 
-// An <img> sends no key, so with one the picture is fetched and shown as a blob.
-export async function picture(address) {
-  if (!key.get()) return address;
-  if (!pictures.has(address)) {
-    const response = await fetch(address, { headers: withKey() });
-    if (!response.ok) throw new ApiError(response.status, "no picture");
-    pictures.set(address, URL.createObjectURL(await response.blob()));
-  }
-  return pictures.get(address);
+function refusal(response, answer) {
+  const message = answer?.error?.message ?? `The gateway answered ${response.status}.`;
+  const retryAfter = Number(response.headers.get("Retry-After")) || 0;
+  return new ApiError(response.status, message, { code: answer?.error?.code, retryAfter });
 }
 
-export function pictureAddress(collection, file) {
-  return `/images/${encodeURIComponent(collection)}/${file.split("/").map(encodeURIComponent).join("/")}`;
+const collectionPath = (name) => `/v1/collections/${encodeURIComponent(name)}`;
+const pathOf = (id) => id.split("/").map(encodeURIComponent).join("/");
+
+export const listCollections = async (signal) => (await call("/v1/collections", { signal })).collections;
+export const createCollection = (name) => call(collectionPath(name), { method: "PUT", body: {} });
+export const search = (body, signal) => call("/v1/search", { method: "POST", body, signal });
+export const getStats = (signal) => call("/v1/stats", { signal });
+
+// With `include` "vector" the item's vector comes too.
+export const getItem = (collection, id, { signal } = {}) =>
+  call(`${collectionPath(collection)}/items/${pathOf(id)}`, { signal });
+
+export const addItems = (collection, items, signal) =>
+  call(`${collectionPath(collection)}/items`, { method: "POST", body: { items }, signal });
+
+// `limit` items after the id `after`; `next` is the id to go on with, null at the end.
+export function listItems(collection, { limit, after, signal }) {
+  const query = new URLSearchParams({ limit, ...(after ? { after } : {}) });
+  return call(`${collectionPath(collection)}/items?${query}`, { signal });
 }

@@ -1,302 +1,176 @@
-// The search page: reads the form, asks the gateway, draws cards.
+// The search page: whenever the state changes, ask the gateway and draw what it answers.
 
-import { ApiError, call, key, picture, pictureAddress } from "./api.js";
+import { ApiError, listCollections } from "./api.js";
+import { drawComposer, watchComposer } from "./composer.js";
+import { $, element } from "./dom.js";
+import { watchDropping } from "./dropping.js";
+import { drawFilters, loadFacets, watchFilters } from "./filters.js";
+import { digits, plural, sentence } from "./format.js";
+import { watchJobs } from "./jobs.js";
+import { watchKeyboard } from "./keyboard.js";
+import { watchKey } from "./keys.js";
+import { nameOfLiked } from "./liked.js";
+import { watchLive } from "./live.js";
+import { clearNotices, fail, sayEmpty } from "./notices.js";
+import { ask, isSearch } from "./query.js";
+import { drawResults, drawSkeletons, results, watchResults } from "./results.js";
+import { change, fromAddress, onChange, state } from "./state.js";
+import { openUpload, watchUpload } from "./upload.js";
+import { drawViewer, watchViewer } from "./viewer.js";
 
-const DEBOUNCE_MS = 250;
-const CAPTION_FIELDS = ["caption", "title", "text", "description", "name"];
-const MAX_TAGS = 4;
-const $ = (id) => document.getElementById(id);
-
-const state = { image: null, similar: null, running: null, timer: 0 };
+const SKELETONS = 12;
+let running = null;
+let timer = 0;
+let names = [];
 
 // ---------------------------------------------------------------- asking
 
-function request() {
-  const common = { collection: $("collection").value, k: Number($("k").value) };
-  const text = $("text").value.trim();
-  if (state.similar) return { ...common, vector: state.similar.vector };
-  if (state.image && text) return { ...common, query: [{ image: state.image }, { text }] };
-  if (state.image) return { ...common, image: state.image };
-  return text ? { ...common, text } : null;
-}
-
+// Only the newest search may draw; the ones before it are broken off.
 async function run() {
-  clearTimeout(state.timer);
-  state.running?.abort();
-  const running = (state.running = new AbortController());
-  if (!$("collection").value) return;
-  remember();
-  $("results").setAttribute("aria-busy", "true");
+  clearTimeout(timer);
+  running?.abort();
+  const mine = (running = new AbortController());
+  if (!state.collection) return;
+  busy(true);
   try {
-    await (request() ? search(request(), running.signal) : browse(running.signal));
-    if (state.running === running) hide("problem", "key-form");
+    const answer = await ask(state, mine.signal);
+    if (running === mine) draw(answer);
   } catch (error) {
-    if (error.name !== "AbortError") fail(error);
+    if (error.name !== "AbortError" && running === mine) failed(error);
   } finally {
-    if (state.running === running) $("results").setAttribute("aria-busy", "false");
+    if (running === mine) busy(false);
   }
 }
 
-async function search(body, signal) {
-  const started = performance.now();
-  const answer = await call("/v1/search", body, signal);
-  showTiming(answer, performance.now() - started);
-  draw(answer.hits, headingFor(body));
-  if (!answer.hits.length) showEmpty("Nothing found", "The collection has no item that fits.");
-}
-
-function showTiming({ hits, timing }, roundTrip) {
-  const stages = `encode ${digits(timing.encode_ms)}, index ${digits(timing.search_ms)}`;
-  $("status").textContent = `${count(hits.length)} in ${digits(timing.total_ms)} ms (${stages})`;
-  $("status").title = `${digits(roundTrip)} ms with the way to the server and back`;
-}
-
-async function browse(signal) {
-  const collection = $("collection").value;
-  const limit = Number($("k").value);
-  const answer = await call(`/v1/collections/${encodeURIComponent(collection)}/items?limit=${limit}`, undefined, signal);
-  const items = answer.items ?? [];
-  $("status").textContent = "";
-  draw(items, items.length ? `Some of what is in “${collection}”` : "");
-  if (!items.length) showEmpty("This collection is empty", `Add items with POST /v1/collections/${collection}/items.`);
-}
-
-async function moreLike(hit) {
-  const collection = encodeURIComponent($("collection").value);
-  const id = hit.id.split("/").map(encodeURIComponent).join("/");
-  try {
-    const item = await call(`/v1/collections/${collection}/items/${id}?include=vector`);
-    clearPicture();
-    $("text").value = "";
-    state.similar = { caption: captionOf(hit), vector: item.vector };
-    run();
-    window.scrollTo({ top: 0, behavior: "smooth" });
-  } catch (error) {
-    fail(error);
+function busy(on) {
+  $("search").classList.toggle("busy", on);
+  $("results").setAttribute("aria-busy", String(on && results.hits.length > 0));
+  if (on && !results.hits.length) {
+    clearNotices();
+    drawSkeletons(SKELETONS);
   }
 }
 
-async function loadCollections() {
+async function loadCollections(fresh = false) {
   try {
-    const { collections } = await call("/v1/collections");
-    hide("problem", "key-form");
-    const wanted = $("collection").value || new URLSearchParams(location.search).get("collection");
-    const names = collections.map((collection) => collection.name);
-    $("collection").replaceChildren(...collections.map(optionOf));
-    if (names.includes(wanted)) $("collection").value = wanted;
-    if (names.length) return run();
-    draw([], "");
-    showEmpty("There is no collection yet", "Fill one with “clipserve ingest DIR --collection NAME”, then reload this page.");
+    const collections = await listCollections();
+    clearNotices();
+    names = collections.map(({ name }) => name);
+    $("collection").replaceChildren(...collections.map(({ name, count }) => element("option", { value: name, textContent: `${name} (${count})` })));
+    if (!names.length) return nothingYet();
+    const wanted = names.includes(state.collection) ? state.collection : names[0];
+    if (fresh) loadFacets(wanted, true);
+    return change({ collection: wanted });
   } catch (error) {
-    fail(error);
+    return failed(error, loadCollections);
   }
 }
 
 // ---------------------------------------------------------------- drawing
 
-function draw(hits, heading) {
-  hide("empty");
-  $("heading").textContent = heading;
-  $("heading").hidden = !heading;
-  const collection = $("collection").value;
-  $("results").replaceChildren(...hits.map((hit) => cardOf(hit, collection)));
+function draw(answer) {
+  clearNotices();
+  drawResults(answer.hits);
+  drawComposer();
+  drawHeading();
+  drawStatus(answer);
+  if (!answer.hits.length) nothingFound();
+  drawViewer();
 }
 
-function cardOf(hit, collection) {
-  const card = $("card").content.cloneNode(true).firstElementChild;
-  const caption = captionOf(hit);
-  card.querySelector(".caption").textContent = caption;
-  card.querySelector(".caption").title = hit.id;
-  card.querySelector(".similar").setAttribute("aria-label", `More like ${caption}`);
-  card.querySelector(".similar").addEventListener("click", () => moreLike(hit));
-  card.querySelector(".tags").replaceChildren(...tagsOf(hit));
-  drawScore(card.querySelector(".score"), hit.score);
-  if (typeof hit.metadata?.file === "string") drawPicture(card, pictureAddress(collection, hit.metadata.file), caption);
-  return card;
+function drawHeading() {
+  const { text, negative, picture, like, collection } = state;
+  const parts = [
+    text.trim() && `“${text.trim()}”`,
+    picture && "your picture",
+    like && `more like “${nameOfLiked(like)}”`,
+  ].filter(Boolean);
+  const without = negative.trim() ? ` without “${negative.trim()}”` : "";
+  $("heading").textContent = parts.length ? sentence(parts.join(" and ") + without) : without ? sentence(without.trim()) : collection;
+  document.title = parts.length ? `${parts.join(" and ")} – CLIP search` : "CLIP search";
 }
 
-function drawScore(line, score) {
-  line.hidden = score === undefined;
-  if (line.hidden) return;
-  line.querySelector(".number").textContent = score.toFixed(3);
-  line.querySelector(".fill").style.width = `${Math.max(0, Math.min(1, score)) * 100}%`;
-  line.title = "Cosine similarity";
+function drawStatus({ hits, timing, truncated }) {
+  const count = element("b", { textContent: plural(hits.length, "result") });
+  if (!timing) return $("status").replaceChildren(element("b", { textContent: plural(hits.length, "picture") }));
+  const { total_ms: total, encode_ms: encode, search_ms: index } = timing;
+  const stages = element("span", { className: "stages", textContent: ` · encode ${digits(encode)}, index ${digits(index)}` });
+  const cut = truncated ? " · the end of the text was too long to be read" : "";
+  return $("status").replaceChildren(count, ` in ${digits(total)} ms`, stages, cut);
 }
 
-async function drawPicture(card, address, caption) {
-  const image = card.querySelector("img");
-  image.alt = caption;
-  image.addEventListener("load", () => {
-    image.hidden = false;
-    card.querySelector(".blank").hidden = true;
-  });
-  try {
-    image.src = await picture(address);
-  } catch {
-    // the placeholder stays
+function nothingFound() {
+  if (Object.keys(state.filters).length) {
+    const action = { label: "Remove the filters", run: () => change({ filters: {} }, { push: true }) };
+    return sayEmpty("Nothing fits these filters", "Remove one of them, or all.", action);
   }
+  if (isSearch(state)) return sayEmpty("Nothing found", "The collection has no item that fits.");
+  return sayEmpty("This collection is empty", "Add the first pictures to it.", { label: "Add pictures", run: () => openUpload(names) });
 }
 
-function captionOf(hit) {
-  const field = CAPTION_FIELDS.find((name) => typeof hit.metadata?.[name] === "string" && hit.metadata[name]);
-  return field ? hit.metadata[field] : hit.id;
+function nothingYet() {
+  drawResults([]);
+  $("heading").textContent = "Pictures";
+  sayEmpty("There is no collection yet", "Make one by adding pictures.", { label: "Add pictures", run: () => openUpload(names) });
 }
 
-function tagsOf(hit) {
-  const shown = Object.entries(hit.metadata ?? {}).filter(
-    ([name, value]) => name !== "file" && !CAPTION_FIELDS.includes(name) && ["string", "number", "boolean"].includes(typeof value),
-  );
-  return shown.slice(0, MAX_TAGS).map(([name, value]) => element("li", `${name}: ${value}`));
-}
-
-function headingFor(body) {
-  if (state.similar) return `Like “${state.similar.caption}”`;
-  if (body.query) return `Like your picture and “${body.query[1].text}”`;
-  return body.image ? "Like your picture" : "";
-}
-
-function element(name, text) {
-  const made = document.createElement(name);
-  made.textContent = text;
-  return made;
-}
-
-function optionOf(collection) {
-  const option = element("option", `${collection.name} (${collection.count})`);
-  option.value = collection.name;
-  return option;
-}
-
-const digits = (value) => (value < 10 ? value.toFixed(1) : String(Math.round(value)));
-const count = (n) => (n === 1 ? "1 result" : `${n} results`);
-
-// ---------------------------------------------------------------- states
-
-function hide(...ids) {
-  for (const id of ids) $(id).hidden = true;
-}
-
-function showEmpty(title, text) {
-  $("empty-title").textContent = title;
-  $("empty-text").textContent = text;
-  $("empty").hidden = false;
-}
-
-const TITLES = {
-  400: "That did not work",
-  404: "Not found",
-  413: "That is too large",
-  429: "Too busy at the moment",
-  503: "A part of the service is not there",
-};
-
-function fail(error) {
+function failed(error, retry = run) {
+  if (!(error instanceof ApiError)) throw error;
+  drawResults([]);
   $("status").textContent = "";
-  hide("empty", "problem");
-  if (error instanceof ApiError && error.status === 401) return askForKey(error);
-  draw([], "");
-  $("problem-title").textContent = TITLES[error.status] ?? "Something went wrong";
-  $("problem-text").textContent = error.message;
-  $("problem").hidden = false;
+  const again = error.status === 400 || error.status === 413 ? null : () => (names.length ? retry() : loadCollections());
+  fail(error, again);
 }
 
-function askForKey(error) {
-  draw([], "");
-  $("key-reason").textContent = key.get() ? error.message : "It is kept in this tab only.";
-  $("key-form").hidden = false;
-  $("key").focus();
+// ---------------------------------------------------------------- the state and the page
+
+function follow(patch, { wait = 0, quiet = false }) {
+  drawComposer();
+  $("collection").value = state.collection;
+  $("k").value = String(state.k);
+  if (quiet) return drawViewer();
+  if (patch.collection || patch.filters) facets();
+  clearTimeout(timer);
+  if (!wait) return run();
+  timer = setTimeout(run, wait);
+  return undefined;
 }
 
-function remember() {
-  const kept = new URLSearchParams({ collection: $("collection").value });
-  const text = $("text").value.trim();
-  if (text) kept.set("q", text);
-  history.replaceState(null, "", `?${kept}`);
+function facets() {
+  drawFilters();
+  loadFacets(state.collection).catch(() => undefined); // the search itself reports what is wrong
 }
 
-// ---------------------------------------------------------------- pictures
+function showCollection(name) {
+  change({ collection: name, text: "", negative: "", picture: null, like: null, filters: {}, item: null }, { push: true });
+  loadCollections(true);
+}
 
-function pick(file) {
-  if (!file) return;
-  if (!file.type.startsWith("image/")) return fail(new ApiError(400, `“${file.name}” is not a picture.`));
-  const reader = new FileReader();
-  reader.addEventListener("load", () => {
-    state.image = reader.result;
-    state.similar = null;
-    $("picked-image").src = reader.result;
-    $("picked").hidden = false;
-    $("text").placeholder = "Add words to the picture";
-    run();
+async function copyLink() {
+  const label = $("share").querySelector("span");
+  const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
+  label.textContent = copied ? "Copied" : "Copy it from the address bar";
+  setTimeout(() => (label.textContent = "Copy link"), 2000);
+}
+
+function start() {
+  onChange(follow);
+  for (const watch of [watchComposer, watchDropping, watchFilters, watchKeyboard, watchLive, watchResults, watchViewer]) watch();
+  watchKey(() => {
+    loadCollections();
+    watchJobs();
   });
-  reader.readAsDataURL(file);
-}
-
-function clearPicture() {
-  state.image = null;
-  $("picked").hidden = true;
-  $("file").value = "";
-  $("text").placeholder = "Describe a picture, or drop one here";
-}
-
-function unpick() {
-  clearPicture();
-  $("text").focus();
-  run();
-}
-
-function hasFiles(event) {
-  return [...(event.dataTransfer?.types ?? [])].includes("Files");
-}
-
-// ---------------------------------------------------------------- events
-
-$("search").addEventListener("submit", (event) => {
-  event.preventDefault();
-  state.similar = null;
-  run();
-});
-$("text").addEventListener("input", () => {
-  state.similar = null;
-  clearTimeout(state.timer);
-  state.timer = setTimeout(run, DEBOUNCE_MS);
-});
-$("collection").addEventListener("change", () => {
-  state.similar = null;
-  run();
-});
-$("k").addEventListener("change", run);
-$("file").addEventListener("change", () => pick($("file").files[0]));
-$("unpick").addEventListener("click", unpick);
-$("retry").addEventListener("click", loadCollections);
-$("key-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  key.set($("key").value.trim());
+  watchUpload(showCollection);
+  $("collection").addEventListener("change", () => change({ collection: $("collection").value, filters: {}, like: null, item: null }, { push: true }));
+  $("k").addEventListener("change", () => change({ k: Number($("k").value) }));
+  $("add").addEventListener("click", () => openUpload(names));
+  $("share").addEventListener("click", copyLink);
+  window.addEventListener("popstate", () => change({ ...fromAddress(location.search), picture: null }));
+  Object.assign(state, fromAddress(location.search));
+  drawComposer();
+  drawSkeletons(SKELETONS);
   loadCollections();
-});
-document.addEventListener("paste", (event) => {
-  const file = [...(event.clipboardData?.files ?? [])].find((one) => one.type.startsWith("image/"));
-  if (file) pick(file);
-});
-document.addEventListener("dragover", (event) => {
-  if (!hasFiles(event)) return;
-  event.preventDefault();
-  $("drop").hidden = false;
-});
-document.addEventListener("dragleave", (event) => {
-  if (!event.relatedTarget) $("drop").hidden = true;
-});
-document.addEventListener("drop", (event) => {
-  $("drop").hidden = true;
-  if (!hasFiles(event)) return;
-  event.preventDefault();
-  pick(event.dataTransfer.files[0]);
-});
-document.addEventListener("keydown", (event) => {
-  if (event.key === "/" && !["INPUT", "SELECT", "TEXTAREA"].includes(document.activeElement.tagName)) {
-    event.preventDefault();
-    $("text").focus();
-  }
-});
+  watchJobs();
+}
 
-$("text").value = new URLSearchParams(location.search).get("q") ?? "";
-loadCollections();
+start();

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,16 @@ Found: TypeAlias = tuple[FloatArray, IntArray]
 """scores (B, K) float32, descending, and rows (B, K) int64; places left over hold -inf and -1."""
 
 NO_ROW = -1
+
+
+class Certificate(NamedTuple):
+    """How a result is known to be exact; both figures add up to the rows that were allowed.
+
+    `rows_bounded` were ruled out by a bound on their score, `rows_verified` were scored in full precision.
+    """
+
+    rows_bounded: int
+    rows_verified: int
 
 
 class Segment(Protocol):

@@ -7,6 +7,7 @@ float32 score lies more than twice that below the k-th best can't be among the k
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,13 +15,14 @@ import faiss
 import numpy as np
 
 from clip_core.wire import FloatArray
-from index_service.backends.base import NO_ROW, BoolArray, Found, IntArray
+from index_service.backends.base import NO_ROW, BoolArray, Certificate, Found, IntArray
+from index_service.backends.pools import Pools
 
 _faiss: Any = faiss  # its stubs lack what is used here
 _FEW_QUERIES = 4
-_BLOCK_SCORES = 1 << 22  # scores held at a time: 16 MB
-_BLOCK_ROWS = (1 << 10, 1 << 16)  # least and most rows of a block
-_SPARSE = 0.5  # under this share of allowed rows, gathering them beats scoring all
+_BLOCK_SCORES = 1 << 19  # scores held at a time: 2 MB, which stay in the cache until they are compared
+_BLOCK_ROWS = (1 << 10, 1 << 16)  # least and most rows of a block; the first one is small and sets the floors
+_SPARSE = 0.5  # under this share of allowed rows, scoring only those beats scoring all
 _RESCORE_ROWS = 1 << 12
 
 
@@ -35,6 +37,11 @@ class ExactSegment:
     def search(self, queries: FloatArray, k: int, mask: BoolArray | None) -> Found:
         """See `Segment.search`."""
         return search_exact(self.vectors, queries, k, mask)
+
+    def certify(self, queries: FloatArray, k: int, mask: BoolArray | None) -> tuple[Found, list[Certificate]]:
+        """As `search`, with a certificate for each of `queries`: every allowed row was scored."""
+        allowed = len(self.vectors) if mask is None else int(np.count_nonzero(mask))
+        return self.search(queries, k, mask), [Certificate(0, allowed)] * len(queries)
 
     def cost(self, batch: int) -> int:
         """See `Segment.cost`."""
@@ -54,63 +61,53 @@ class ExactBackend:
 
 def search_exact(vectors: FloatArray, queries: FloatArray, k: int, mask: BoolArray | None) -> Found:
     """Brute force over `vectors` (N, D) for `queries` (B, D); the contract is `Segment.search`."""
-    pools = [(np.empty(0, np.int64), np.empty(0, np.float32)) for _ in queries]
-    slack = np.float32(2 * (vectors.shape[1] + 2) * 2.0**-24)
-    for rows, scores in _blocks(vectors, queries, mask):
-        for i, pool in enumerate(pools):
-            pools[i] = _grow(pool, rows, scores[i], k, slack)
-    best = [rescore(vectors, query, pool[0], k) for query, pool in zip(queries, pools, strict=True)]
+    queries = np.ascontiguousarray(queries)
+    pools = Pools(len(queries), k, 2 * (vectors.shape[1] + 2) * 2.0**-24)
+    if mask is None or np.count_nonzero(mask) >= _SPARSE * len(vectors):
+        for start, end in _spans(len(vectors), len(queries)):
+            allowed = None if mask is None else mask[start:end]
+            pools.add(np.arange(start, end), _scores(queries, vectors[start:end]), allowed)
+    else:
+        rows = np.flatnonzero(mask)
+        for start, end in _spans(len(rows), len(queries)):
+            pools.add(rows[start:end], _scores_of(queries, vectors, rows[start:end]))
+    best = [rescore(vectors, query, rows, k) for query, rows in zip(queries, pools.rows(), strict=True)]
     return padded(best, k)
 
 
-def _blocks(vectors: FloatArray, queries: FloatArray, mask: BoolArray | None) -> Iterator[tuple[IntArray, FloatArray]]:
-    """Row numbers (R,) and raw scores (B, R), block after block, without the masked rows."""
+def _spans(rows: int, batch: int) -> Iterator[tuple[int, int]]:
+    """Blocks of rows, a small one first."""
     least, most = _BLOCK_ROWS
-    size = min(max(_BLOCK_SCORES // max(len(queries), 1), least), most)
-    for start in range(0, len(vectors), size):
-        block = vectors[start : start + size]
-        if mask is None:
-            yield np.arange(start, start + len(block)), _scores(queries, block)
-            continue
-        allowed = np.flatnonzero(mask[start : start + size])
-        sparse = len(allowed) < _SPARSE * len(block)
-        yield allowed + start, _scores(queries, block[allowed]) if sparse else _scores(queries, block)[:, allowed]
+    size = min(max(_BLOCK_SCORES // max(batch, 1), least), most)
+    yield from itertools.pairwise([0, *range(least, rows, size), rows])
 
 
 def _scores(queries: FloatArray, block: FloatArray) -> FloatArray:
-    """(B, D) and (R, D) → (B, R).
+    """(B, D) and (R, D) → (R, B).
 
     A few queries go one by one over FAISS's single-threaded kernel: BLAS would share them among threads that wait for
     each other, and where other processes keep the cores busy that took 8 ms instead of 1 (45,000 rows of 128).
     """
     if len(queries) > _FEW_QUERIES:
-        return queries @ block.T
+        return block @ queries.T
     scores = np.empty((len(queries), len(block)), np.float32)
     pointer, (count, dim) = _faiss.swig_ptr, block.shape
-    for query, out in zip(np.ascontiguousarray(queries), scores, strict=True):
+    for query, out in zip(queries, scores, strict=True):
         _faiss.fvec_inner_products_ny(pointer(out), pointer(query), pointer(block), dim, count)
-    return scores
+    return np.ascontiguousarray(scores.T)
 
 
-def _grow(
-    pool: tuple[IntArray, FloatArray], rows: IntArray, scores: FloatArray, k: int, slack: np.float32
-) -> tuple[IntArray, FloatArray]:
-    """Add a block's rows to the candidates and drop those that can't be among the k best any more."""
-    if len(pool[0]) >= k:  # then all that counts is above the k-th best so far
-        above = np.flatnonzero(scores >= _kth(pool[1], k) - slack)
-        rows, scores = rows[above], scores[above]
-    if len(pool[0]):
-        rows, scores = np.concatenate((pool[0], rows)), np.concatenate((pool[1], scores))
-    if len(scores) > k:
-        above = np.flatnonzero(scores >= _kth(scores, k) - slack)
-        rows, scores = rows[above], scores[above]
-    return rows, scores
-
-
-def _kth(scores: FloatArray, k: int) -> np.float32:
-    place = len(scores) - k
-    kth: np.float32 = np.partition(scores, place)[place]
-    return kth
+def _scores_of(queries: FloatArray, vectors: FloatArray, rows: IntArray) -> FloatArray:
+    """`_scores` of the given rows (R,) only; for a few queries they are read where they are, not copied."""
+    if len(queries) > _FEW_QUERIES:
+        return vectors[rows] @ queries.T
+    scores = np.empty((len(queries), len(rows)), np.float32)
+    pointer = _faiss.swig_ptr
+    for query, out in zip(queries, scores, strict=True):
+        _faiss.fvec_inner_products_by_idx(
+            pointer(out), pointer(query), pointer(vectors), pointer(rows), vectors.shape[1], 1, len(rows)
+        )
+    return np.ascontiguousarray(scores.T)
 
 
 def rescore(vectors: FloatArray, query: FloatArray, rows: IntArray, k: int) -> Found:
@@ -123,6 +120,25 @@ def rescore(vectors: FloatArray, query: FloatArray, rows: IntArray, k: int) -> F
     scores = (parts[0] if len(parts) == 1 else np.concatenate([np.empty(0), *parts])).astype(np.float32)
     order = np.argsort(-scores, kind="stable")[:k]  # stable: ties stay in the order of rows
     return scores[order], rows[order]
+
+
+def rescore_all(vectors: FloatArray, queries: FloatArray, rows: IntArray, k: int) -> list[Found]:
+    """`rescore` for each of `queries` (B, D) among its candidates `rows` (B, C), where -1 stands for none.
+
+    float32 products, read where the vectors lie, leave some k candidates for float64; the slack is `search_exact`'s.
+    """
+    queries, rows = np.ascontiguousarray(queries), np.ascontiguousarray(rows, np.int64)
+    scores = np.empty(rows.shape, np.float32)
+    pointer, (batch, count), dim = _faiss.swig_ptr, rows.shape, vectors.shape[1]
+    _faiss.fvec_inner_products_by_idx(
+        pointer(scores), pointer(queries), pointer(vectors), pointer(rows), dim, batch, count
+    )
+    scores[rows < 0] = -np.inf
+    floors = np.full((batch, 1), -np.inf, np.float32)
+    if count > k:
+        floors = np.partition(scores, count - k, axis=1)[:, count - k, None] - np.float32(2 * (dim + 2) * 2.0**-24)
+    kept = (scores >= floors) & (rows >= 0)
+    return [rescore(vectors, q, np.sort(own[good]), k) for q, own, good in zip(queries, rows, kept, strict=True)]
 
 
 def padded(found: list[Found], k: int) -> Found:

@@ -1,121 +1,180 @@
-"""Approximate search by FAISS: HNSW over full float32 vectors (Malkov & Yashunin, arXiv:1603.09320).
+"""FAISS by any factory string for inner products: HNSW, IVF with PQ fast scan or RaBitQ, scalar quantizers, …
 
-The module shares its name with the library; `import faiss` is absolute and gets the library.
+The syntax is FAISS's own (wiki, "The index factory"). A refining stage in it is left out: candidates are always
+rescored from the collection's own vectors. The module shares its name with the library; `import faiss` is absolute.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
+import orjson
 
 from clip_core.wire import FloatArray
-from index_service.backends.base import BoolArray, BuildCancelled, Found, IntArray
-from index_service.backends.exact import padded, rescore, search_exact
+from index_service.backends.approximate import ApproximateSegment, Setting, calibrated, ladder
+from index_service.backends.base import BoolArray, BuildCancelled, IntArray
+from index_service.backends.exact import ExactSegment
 
 _faiss: Any = faiss  # its stubs lack half of what is used here
 _ADD_ROWS = 2048  # between two looks at `cancelled`
-_SPARSE = 0.1  # under this share of allowed rows the graph falls apart: score them exactly
-_FEW = 2000  # so few rows are scored faster than a graph is walked
-_SAMPLE = 64
-_MAX_EF = 4096
-
-
-class HnswSegment:
-    """`index` holds unit vectors; `ef` is how many candidates a search keeps."""
-
-    engine = "hnsw"
-
-    def __init__(self, index: Any, ef: int) -> None:
-        self.index = index
-        self.ef = ef
-
-    @property
-    def vectors(self) -> FloatArray:
-        """(N, D), a view into the index's own storage: valid as long as the segment."""
-        storage = _faiss.downcast_index(self.index.storage)
-        flat = _faiss.rev_swig_ptr(storage.get_xb(), storage.ntotal * storage.d)
-        rows: FloatArray = flat.reshape(storage.ntotal, storage.d)
-        return rows
-
-    def search(self, queries: FloatArray, k: int, mask: BoolArray | None) -> Found:
-        """See `Segment.search`; which rows are found is approximate, their scores aren't."""
-        vectors = self.vectors
-        allowed = len(vectors) if mask is None else int(np.count_nonzero(mask))
-        if allowed <= max(_FEW, _SPARSE * len(vectors), 4 * k):
-            return search_exact(vectors, queries, k, mask)
-        # A walk keeps masked candidates too, so it needs as many more as there are masked rows for each allowed one.
-        ef = int(max(self.ef, 2 * k) * len(vectors) / allowed)
-        rows = self._walk(queries, k, mask, ef)
-        found = [rescore(vectors, query, np.sort(own[own >= 0]), k) for query, own in zip(queries, rows, strict=True)]
-        for i, (scores, _) in enumerate(found):
-            if len(scores) < k:  # the graph's allowed part isn't connected
-                again = search_exact(vectors, queries[i : i + 1], k, mask)
-                found[i] = (again[0][0], again[1][0])
-        return padded(found, k)
-
-    def _walk(self, queries: FloatArray, k: int, mask: BoolArray | None, ef: int) -> IntArray:
-        """(B, K) rows, -1 where fewer were found."""
-        extra: dict[str, Any] = {}
-        if mask is not None:
-            extra["sel"] = _faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
-        parameters = _faiss.SearchParametersHNSW(efSearch=max(ef, k), **extra)
-        rows: IntArray = self.index.search(np.ascontiguousarray(queries), k, params=parameters)[1]
-        return rows
-
-    def cost(self, batch: int) -> int:
-        """See `Segment.cost`: each candidate kept looks at some tens of links."""
-        return batch * self.ef * 32 * int(self.index.d)
-
-    def recall(self, queries: FloatArray, truth: IntArray, ef: int) -> float:
-        """Mean share of `truth` (B, K) that a walk with `ef` finds."""
-        found = self._walk(queries, truth.shape[1], None, ef)
-        shares = [len(np.intersect1d(a, b)) / len(b) for a, b in zip(found, truth, strict=True)]
-        return float(np.mean(shares))
+_TRAIN_ROWS = 100_000
+_ROWS_A_LIST = 39  # fewer than these for each list or centroid, and FAISS warns that clusters mean little
+_CENTROIDS = re.compile(r"(?<!O)PQ\d+(?:x(\d+))?")
+_REFINE = re.compile(r"(,(RFlat|Refine\(.*\)))+$")
+_MAX_LISTS = 1 << 20
+_REORDER = 10
 
 
 @dataclass(frozen=True)
-class HnswBackend:
-    """`m` links a node; `recall_target`, when set, chooses `ef_search` by measuring on `queries` (Q, D) or on rows."""
+class FaissSeeker:
+    """`index` holds N rows; its knob is efSearch for a graph, nprobe for inverted lists, else none."""
 
-    m: int = 32
+    index: Any
+    knob: str
+    efforts: Sequence[int]
+    filters: bool
+
+    def seek(self, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
+        """See `Seeker.seek`."""
+        sel = None if mask is None else _faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
+        parameters = self._parameters(effort, count, sel)
+        most = min(count, int(self.index.ntotal))
+        rows: IntArray = self.index.search(np.ascontiguousarray(queries), most, params=parameters)[1]
+        return rows
+
+    def write(self, path: Path, notes: dict[str, Any]) -> None:
+        """The index by FAISS's own format, then the notes and their length: FAISS reads no further than its own."""
+        _faiss.write_index(self.index, str(path))
+        encoded = orjson.dumps(notes, option=orjson.OPT_SERIALIZE_NUMPY)
+        with path.open("ab") as file:
+            file.write(encoded + len(encoded).to_bytes(8, "little"))
+
+    def _parameters(self, effort: int, count: int, sel: Any) -> Any:
+        chosen: dict[str, Any] = {} if sel is None else {"sel": sel}
+        if self.knob == "efSearch":
+            return _faiss.SearchParametersHNSW(efSearch=max(effort, count), **chosen)
+        if self.knob == "nprobe":
+            inner = _faiss.SearchParametersIVF(nprobe=min(effort, self.efforts[-1]), **chosen)
+            transformed = isinstance(self.index, _faiss.IndexPreTransform)
+            return _faiss.SearchParametersPreTransform(index_params=inner) if transformed else inner
+        return _faiss.SearchParameters(**chosen) if chosen else None
+
+
+@dataclass(frozen=True)
+class FaissBackend:
+    """`recall_target`, when set, chooses the knobs by measuring on `queries` (Q, D) or on rows."""
+
+    factory: str
+    engine: str = "faiss"
+    effort: int | None = None
     ef_construction: int = 200
-    ef_search: int = 128
     threads: int = 0
     recall_target: float | None = None
-    queries: FloatArray | None = None
+    queries: FloatArray | None = field(default=None, compare=False)
 
-    engine = "hnsw"
-
-    def build(self, vectors: FloatArray, cancelled: Callable[[], bool] = lambda: False) -> HnswSegment:
-        """See `Backend.build`."""
+    def build(
+        self, vectors: FloatArray, cancelled: Callable[[], bool] = lambda: False
+    ) -> ApproximateSegment | ExactSegment:
+        """See `Backend.build`; too few rows to train on stay exact."""
+        if len(vectors) < max(1, least_rows(self.factory, vectors.shape[1])):
+            return ExactSegment(vectors)
         _faiss.omp_set_num_threads(self.threads or os.cpu_count() or 1)
-        index = _faiss.IndexHNSWFlat(vectors.shape[1], self.m, _faiss.METRIC_INNER_PRODUCT)
-        index.hnsw.efConstruction = self.ef_construction
+        index = new_index(self.factory, vectors.shape[1])
+        if hasattr(index, "hnsw"):
+            index.hnsw.efConstruction = self.ef_construction
+        if not index.is_trained:
+            index.train(_training_rows(vectors))
         for start in range(0, len(vectors), _ADD_ROWS):
             if cancelled():
                 raise BuildCancelled
             index.add(np.ascontiguousarray(vectors[start : start + _ADD_ROWS]))
-        segment = HnswSegment(index, self.ef_search)
-        if self.recall_target is not None and len(vectors):
-            segment.ef = calibrate(segment, self._sample(vectors), self.recall_target)
-        return segment
+        seeker = _seeker(index)
+        effort = self.effort or seeker.efforts[len(seeker.efforts) // 2]
+        stored = _stored(index)
+        setting = Setting(effort, 1 if stored is not None else _REORDER)
+        rows = vectors if stored is None else stored
+        segment = ApproximateSegment(self.engine, rows, seeker, setting, {"factory": self.factory})
+        return calibrated(segment, self.queries, self.recall_target)
 
-    def _sample(self, vectors: FloatArray) -> FloatArray:
-        if self.queries is not None and len(self.queries) >= _SAMPLE // 2:
-            return self.queries[-_SAMPLE:]
-        rows = np.random.default_rng(0).choice(len(vectors), min(_SAMPLE, len(vectors)), replace=False)
-        return vectors[rows]
+    def load(self, path: Path, vectors: FloatArray) -> ApproximateSegment:
+        """The segment of `vectors` that was saved at `path`; the file is known to be whole."""
+        index, notes = _faiss.read_index(str(path)), _notes(path)
+        stored = _stored(index)
+        return ApproximateSegment(
+            self.engine,
+            vectors if stored is None else stored,
+            _seeker(index),
+            Setting(*notes["setting"]),
+            notes["described"],
+            notes["seconds"],
+        )
 
 
-def calibrate(segment: HnswSegment, queries: FloatArray, target: float, k: int = 10) -> int:
-    """The least ef among powers of two whose recall@k on `queries` reaches `target`; else the largest."""
-    truth = search_exact(segment.vectors, queries, k, None)[1]
-    ef = 16
-    while ef < _MAX_EF and segment.recall(queries, truth, ef) < target:
-        ef *= 2
-    return ef
+def _notes(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        file.seek(-8, os.SEEK_END)
+        length = int.from_bytes(file.read(8), "little")
+        file.seek(-8 - length, os.SEEK_END)
+        notes: dict[str, Any] = orjson.loads(file.read(length))
+    return notes
+
+
+def new_index(factory: str, dim: int) -> Any:
+    """An empty index, without the refining stage that `factory` may end in. Raises RuntimeError when it can't be."""
+    return _faiss.index_factory(dim, _REFINE.sub("", factory), _faiss.METRIC_INNER_PRODUCT)
+
+
+def least_rows(factory: str, dim: int) -> int:
+    """How many rows training needs; a collection of fewer stays exact. Raises ValueError for an impossible factory."""
+    try:
+        index = new_index(factory, dim)
+    except RuntimeError as error:
+        raise ValueError(str(error).strip().rsplit(": ", 1)[-1]) from error
+    ivf = _faiss.try_extract_index_ivf(index)
+    lists = 0 if ivf is None else int(ivf.nlist)
+    if lists > _MAX_LISTS:
+        raise ValueError(f"{lists} inverted lists, at most {_MAX_LISTS}")
+    bits = [int(found or 8) for found in _CENTROIDS.findall(factory)]
+    return _ROWS_A_LIST * max([lists, *(1 << bit for bit in bits)])
+
+
+def _training_rows(vectors: FloatArray) -> FloatArray:
+    rows = np.random.default_rng(0).choice(len(vectors), min(_TRAIN_ROWS, len(vectors)), replace=False)
+    return np.ascontiguousarray(vectors[np.sort(rows)])
+
+
+def _seeker(index: Any) -> FaissSeeker:
+    ivf = _faiss.try_extract_index_ivf(index)
+    if ivf is not None:
+        seeker = FaissSeeker(index, "nprobe", ladder(1, int(ivf.nlist)), True)
+    elif hasattr(index, "hnsw"):
+        seeker = FaissSeeker(index, "efSearch", ladder(16, 4096), True)
+    else:
+        seeker = FaissSeeker(index, "none", [1], True)
+    return FaissSeeker(index, seeker.knob, seeker.efforts, _filters(seeker))
+
+
+def _filters(seeker: FaissSeeker) -> bool:
+    """Whether the index takes a selector: FAISS says so only by refusing."""
+    try:
+        seeker.seek(np.zeros((1, seeker.index.d), np.float32), 1, 1, np.ones(seeker.index.ntotal, np.bool_))
+    except RuntimeError:
+        return False
+    return True
+
+
+def _stored(index: Any) -> FloatArray | None:
+    """(N, D), a view into a graph's own float32 vectors where it has them, so that they are held once."""
+    if not isinstance(index, _faiss.IndexHNSWFlat) or not index.ntotal:
+        return None
+    storage = _faiss.downcast_index(index.storage)
+    flat = _faiss.rev_swig_ptr(storage.get_xb(), storage.ntotal * storage.d)
+    rows: FloatArray = flat.reshape(storage.ntotal, storage.d)
+    return rows

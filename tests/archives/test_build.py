@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from clip_core.errors import BadModel
 from clip_core.model_spec import ModelSpec
-from scripts.archive_build import ARCHIVE_DIR, build, built_with, endpoint_config, models
+from scripts.archive_build import ARCHIVE_DIR, build, built_with, endpoint_config, models, shorter_dimensions
 from scripts.archive_verify import verify
 from scripts.model_source import ModelSource
 from tests.checkpoints import VIT, write_checkpoint
@@ -181,3 +181,16 @@ def test_other_families_build_and_verify(tmp_path: Path, family: str) -> None:
         seen = verify(mar)
         assert seen.name == "vit-b-32"
         assert min(seen.cosines) > 0.9999
+
+
+@pytest.mark.parametrize("wrong", [0, 96, 200, "8", True])
+def test_shorter_dimensions_are_parts_of_the_whole(wrong: object) -> None:
+    assert shorter_dimensions(ModelSource("m", matryoshka_dimensions=(64, 32)), 96) == (64, 32)
+    with pytest.raises(BadModel, match="matryoshka_dimensions"):
+        shorter_dimensions(ModelSource("m", matryoshka_dimensions=(wrong,)), 96)
+
+
+def test_shorter_dimensions_survive_the_archive(tmp_path: Path) -> None:
+    spec = ModelSpec("m", "text", 96, 77, "f", matryoshka_dimensions=(64, 32))
+    spec.write(tmp_path)
+    assert ModelSpec.read(tmp_path) == spec

@@ -64,8 +64,9 @@ def test_k_out_of_range(k: object) -> None:
         parse_k(k)
 
 
-def test_search_part_round_trip() -> None:
-    body = {"collection": "demo", "k": 3, "filter": {"a": 1}, "include": ["vector"], "exact": True}
+@pytest.mark.parametrize("exact", [True, "certified"])
+def test_search_part_round_trip(exact: object) -> None:
+    body = {"collection": "demo", "k": 3, "filter": {"a": 1}, "include": ["vector"], "exact": exact}
     assert SearchPart.parse(body).to_dict() == body
 
 

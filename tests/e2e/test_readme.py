@@ -36,7 +36,7 @@ def test_example(stack: LiveStack, tmp_path: Path, number: int) -> None:
         text=True,
         timeout=120,
         cwd=tmp_path,
-        env={**os.environ, "PATH": path, "CLIPSERVE_URL": stack.gateway},
+        env={**os.environ, "PATH": path, "CLIPSERVE_URL": stack.gateway, "CLIPSERVE_INDEX_URL": stack.index},
     )
     assert done.returncode == 0, done.stderr + done.stdout
     assert '"error":{' not in done.stdout.replace('"status":400,"error":{', ""), done.stdout

@@ -51,18 +51,18 @@ class Upstreams:
 def upstreams() -> Iterator[tuple[Upstreams, dict[str, str]]]:
     fakes = Upstreams()
     with serving(fakes.index.app()) as index_url, serving(fakes.torchserve.app()) as url:
-        yield fakes, {"index_url": index_url, "torchserve_url": url, "management_url": url}
+        yield fakes, {"index_url": index_url, "torchserve_url": url, "management_url": url, "metrics_url": url}
 
 
 @pytest.fixture
-def stack_of(upstreams: tuple[Upstreams, dict[str, str]]) -> Iterator[Any]:
+def stack_of(upstreams: tuple[Upstreams, dict[str, str]], tmp_path: Path) -> Iterator[Any]:
     """`stack_of(api_keys="k", …)` starts a gateway with these settings."""
     fakes, urls = upstreams
     fakes.reset()
     entered: list[Any] = []
 
     def start(**settings: Any) -> Stack:
-        app = build(Settings(**{**urls, **settings}))
+        app = build(Settings(**{**urls, "data_dir": tmp_path / "gateway", **settings}))
         running = serving(app, lifespan="on")
         url = running.__enter__()
         client = httpx.Client(base_url=url, timeout=10)
@@ -70,15 +70,22 @@ def stack_of(upstreams: tuple[Upstreams, dict[str, str]]) -> Iterator[Any]:
         client.__enter__()
         return Stack(client, fakes.torchserve, fakes.index, url)
 
+    def stop() -> None:
+        while entered:
+            entered.pop(0).__exit__(None, None, None)
+
+    start.stop = stop  # type: ignore[attr-defined]
     yield start
-    for context in entered:
-        context.__exit__(None, None, None)
+    stop()
 
 
 @pytest.fixture(scope="session")
-def plain_gateway(upstreams: tuple[Upstreams, dict[str, str]]) -> Iterator[str]:
+def plain_gateway(
+    upstreams: tuple[Upstreams, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """A gateway with default settings, started once."""
-    with serving(build(Settings(**upstreams[1])), lifespan="on") as url:
+    settings = Settings(**upstreams[1], data_dir=tmp_path_factory.mktemp("gateway"))
+    with serving(build(settings), lifespan="on") as url:
         yield url
 
 

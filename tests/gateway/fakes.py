@@ -6,7 +6,6 @@ import asyncio
 import base64
 import contextlib
 import hashlib
-import re
 import socket
 import threading
 import time
@@ -59,10 +58,11 @@ def answer(body: Any, status: int = 200) -> Response:
 
 
 @contextlib.contextmanager
-def serving(app: Any, lifespan: str = "off") -> Iterator[str]:
-    """Run an ASGI app on a free port; yields its URL."""
+def serving(app: Any, lifespan: str = "off", http: Any = "auto") -> Iterator[str]:
+    """Run an ASGI app on a free port; yields its URL. `http` is uvicorn's protocol."""
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan=lifespan, timeout_graceful_shutdown=1)
+    common = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": 1}
+    config = uvicorn.Config(app, lifespan=lifespan, http=http, **common)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
@@ -220,9 +220,12 @@ class FakeTorchServe:
     fingerprint: str = "fp-demo"
     fingerprints: dict[str, str] = field(default_factory=dict)
     model: str = MODEL
+    matryoshka_dimensions: tuple[int, ...] = ()
     failure: str | None = None
     failing_endpoint: str | None = None
     workers: str = "READY"
+    worker_pid: int = 0
+    metrics: str = ""
     delay_s: float = 0.0
     calls: list[tuple[str, Any]] = field(default_factory=list)
     request_ids: list[str | None] = field(default_factory=list)
@@ -234,12 +237,15 @@ class FakeTorchServe:
             routes=[
                 Route("/predictions/{endpoint}", self._predict, methods=["POST"]),
                 Route("/models/{endpoint}", self._models),
+                Route("/metrics", lambda _: Response(self.metrics, media_type="text/plain")),
             ]
         )
 
     def _models(self, request: Request) -> Response:
         name = request.path_params["endpoint"]
-        return answer([{"modelName": name, "workers": [{"id": "9000", "status": self.workers}]}])
+        return answer(
+            [{"modelName": name, "workers": [{"id": "9000", "status": self.workers, "pid": self.worker_pid}]}]
+        )
 
     async def _predict(self, request: Request) -> Response:
         endpoint, body = request.path_params["endpoint"], orjson.loads(await request.body())
@@ -266,6 +272,7 @@ class FakeTorchServe:
         data = [{"index": i, **self._entry(item, endpoint, search)} for i, item in enumerate(body["input"])]
         timing = {"encode_ms": 1.5, "search_ms": 0.5} if search else {"encode_ms": 1.5}
         named = {"model": self.model, "fingerprint": self.fingerprints.get(endpoint, self.fingerprint)}
+        named["matryoshka_dimensions"] = self.matryoshka_dimensions
         return answer({**named, "dim": DIM, "data": data, "timing": timing})
 
     def _entry(self, item: Any, endpoint: str, search: Any) -> dict[str, Any]:
@@ -298,7 +305,10 @@ class FakeTorchServe:
 
 
 def _word(encoded: str) -> str:
-    content = base64.b64decode(encoded) if re.fullmatch(r"[A-Za-z0-9+/=]+", encoded) else b""
+    try:
+        content = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        content = b""
     if not content.startswith(PNG):
         raise BadImage("this is not an image that we can read", param="input[0].image")
     return content.removeprefix(PNG).decode("latin-1")

@@ -201,3 +201,18 @@ def test_own_vectors_need_no_torchserve(stack):
     stack.torchserve.failure = "queue_full"
     items = [{"id": "v", "vector": encode_vector(embed("v"))}]
     assert stack.post(ITEMS, {"items": items}).json()["results"][0]["status"] == 200
+
+
+def test_items_go_to_the_index_with_what_they_could_be_embedded_from_again(stack):
+    stack.client.put("/v1/collections/demo")
+    vector = encode_vector(embed("cat"))
+    items = [
+        {"id": "text", "text": "a cat"},
+        {"id": "long", "text": "x" * 8193},
+        {"id": "bytes", "image": picture_uri("cat")},
+        {"id": "own", "vector": vector},
+    ]
+    assert stack.post(ITEMS, {"items": items}).status_code == 200
+    written = [item for method, path, body in stack.index.calls if method == "POST" for item in body["items"]]
+    sources = {item["id"]: item.get("source") for item in written}
+    assert sources == {"text": {"text": "a cat"}, "long": None, "bytes": None, "own": None}

@@ -35,7 +35,7 @@ def test_keys_are_not_shown():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"torchserve_url": "x"}, {"image_roots": "demo"}, {"fetch_urls": True}, {"port": 99999}]
+    "bad", [{"torchserve_url": "x"}, {"image_roots": "demo"}, {"fetch_networks": "10.0.0.1/8"}, {"port": 99999}]
 )
 def test_bad_settings(bad):
     with pytest.raises(ValidationError):

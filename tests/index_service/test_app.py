@@ -104,6 +104,9 @@ async def test_a_collection_is_never_changed(client: httpx.AsyncClient, change: 
         ({"dim": 9000}, "dim"),
         ({"engine": "magic"}, "engine"),
         ({"engine": ["exact"]}, "engine"),
+        ({"engine": "faiss", "factory": "nonsense"}, "factory"),
+        ({"engine": "faiss", "factory": 3}, "factory"),
+        ({"engine": "exact", "factory": "HNSW32"}, "factory"),
         ({"recall_target": 0}, "recall_target"),
         ({"recall_target": True}, "recall_target"),
         ({"model": ""}, "model"),
@@ -248,6 +251,16 @@ async def test_include_chooses_what_a_hit_holds(client: httpx.AsyncClient) -> No
     assert set((await search(client, include=[]))["hits"][0]) == {"id", "score"}
     assert set((await search(client, include=["vector"]))["hits"][0]) == {"id", "score", "vector"}
     assert set((await search(client, exact=True))["hits"][0]) == {"id", "score", "metadata"}
+
+
+async def test_a_certified_search_says_what_was_bounded_and_what_verified(client: httpx.AsyncClient) -> None:
+    await fill(client)
+    plain, certified = await search(client, exact=True), await search(client, exact="certified")
+    assert certified["hits"] == plain["hits"]
+    assert "certificate" not in plain
+    assert certified["certificate"] == {"rows_bounded": 0, "rows_verified": 30}
+    filtered = await search(client, exact="certified", filter={"n": {"$lt": 4}})
+    assert filtered["certificate"] == {"rows_bounded": 0, "rows_verified": 4}
 
 
 async def test_searches_of_one_call_are_answered_each_by_itself(client: httpx.AsyncClient) -> None:

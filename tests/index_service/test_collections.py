@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from clip_core.errors import UnknownCollection
 from clip_core.wire import FloatArray, unit
+from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import Backend, Segment
 from index_service.backends.exact import ExactBackend
 from index_service.collections import Collection
@@ -136,7 +137,7 @@ class Model(RuleBasedStateMachine):
 
 TestModel = Model.TestCase
 TestModel.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 
@@ -180,20 +181,79 @@ def test_searches_go_on_and_miss_nothing_while_segments_are_merged(store: Store)
     assert collection.view.live == 4000
 
 
-def test_an_hnsw_collection_is_rebuilt_after_a_restart(store: Store) -> None:
+def test_a_restart_begins_with_the_index_that_was_built(store: Store) -> None:
     collection = make(store, Settings(), engine="hnsw", recall_target=0.9)
     vectors = unit_rows(3000, 16)
     collection.upsert([item(f"i{n}", row) for n, row in enumerate(vectors)], vectors)
     collection.note_query(vectors[0])
     collection.compact()
-    assert collection.describe()["segment"]["engine"] == "hnsw"
+    collection.upsert([item("i7", vectors[8]), item("new", vectors[9])], vectors[8:10])
+    collection.delete(["i5"])
     again = Collection(collection.info, store, Engines(Settings()))
+    again.load()
+    assert again.describe()["count"] == 3000
+    segment = again.describe()["segment"]
+    assert [segment[name] for name in ("engine", "rows", "delta", "tombstones")] == ["hnsw", 3000, 2, 2]
+    assert segment["calibration"] == collection.describe()["segment"]["calibration"]
+    assert not again.engine_due()
+    main, built = again.view.rows.main, collection.view.rows.main
+    assert isinstance(main, ApproximateSegment)
+    assert isinstance(built, ApproximateSegment)
+    assert main.setting == built.setting
+    assert np.array_equal(main.search(vectors[:9], 5, None)[1], built.search(vectors[:9], 5, None)[1])
+    scores, rows = again.view.search(vectors[5:10], 2, None, True)
+    assert "i5" not in {again.view.rows.ids[row] for row in rows.ravel()}
+    assert {again.view.rows.ids[row] for row in rows[4]} == {"i9", "new"}
+    assert scores[4] == pytest.approx([1, 1])
+
+
+def test_another_engine_than_the_saved_one_is_due_after_a_restart(store: Store) -> None:
+    collection = make(store, Settings())
+    vectors = unit_rows(3000, 16)
+    collection.upsert([item(f"i{n}", row) for n, row in enumerate(vectors)], vectors)
+    collection.compact()
+    again = Collection(collection.info, store, Engines(Settings(exact_max_rows=50)))
     again.load()
     assert again.engine_due()
     again.compact()
-    assert not again.engine_due()
-    view = again.view
-    assert view.rows.ids[view.search(vectors[5:6], 1, None, False)[1][0, 0]] == "i5"
+    assert again.describe()["segment"]["engine"] == "faiss"
+
+
+def test_a_faiss_factory_and_what_was_calibrated_are_described(store: Store) -> None:
+    collection = make(store, Settings(), engine="faiss:IVF16,SQ8", recall_target=0.9)
+    vectors = unit_rows(3000, 16)
+    collection.upsert([item(f"i{n}", row) for n, row in enumerate(vectors)], vectors)
+    for query in unit_rows(40, 16, seed=3):
+        collection.note_query(query)
+    collection.compact()
+    described = collection.describe()
+    assert (described["engine"], described["factory"]) == ("faiss", "IVF16,SQ8")
+    assert described["segment"]["factory"] == "IVF16,SQ8"
+    calibration = described["segment"]["calibration"]
+    assert (calibration["measured_on"], calibration["queries"]) == ("queries", 40)
+    assert calibration["recall"] >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("engine", "rows", "target", "chosen"),
+    [
+        ("auto", 50_000, None, "exact"),
+        ("auto", 60_000, None, "faiss"),
+        ("auto", 60_000, 1.0, "certified"),
+        ("certified", 10, None, "certified"),
+        ("hnsw", 10, None, "hnsw"),
+        ("scann", 999, None, "exact"),
+        ("scann", 1000, None, "scann"),
+        ("milvus", 1, None, "milvus"),
+        ("faiss:IVF64,Flat", 64 * 39 - 1, None, "exact"),
+        ("faiss:IVF64,Flat", 64 * 39, None, "faiss"),
+    ],
+)
+def test_the_engine_goes_by_what_was_asked_and_by_size(
+    engine: str, rows: int, target: float | None, chosen: str
+) -> None:
+    info = CollectionInfo("c", "m", "f", 16, engine=engine, recall_target=target)
+    assert Engines(Settings()).choose(info, rows).engine == chosen
 
 
 def test_a_filter_is_evaluated_once_for_each_row(store: Store) -> None:

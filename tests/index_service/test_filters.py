@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clip_core.errors import BadFilter
+from index_service.columns import Blobs, Packed
 from index_service.filters import canonical, compile_filter
+from index_service.masks import FilterMasks
 
 SCALARS = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-2, 2),
-    st.sampled_from([0.5, 1.0, -1.5]),
-    st.sampled_from(["", "1", "a", "b"]),
+    st.sampled_from([0.5, 1.0, -1.5, 2.0**53, 2**53, 2**53 + 1, -(2**53) - 1, 2**63 - 1]),
+    st.sampled_from(["", "1", "a", "b", "ä", "a\u0308", "\U0001f600", "\uffff"]),
 )
 VALUES = st.recursive(
     SCALARS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("xy"), inner, max_size=2),
     max_leaves=5,
 )
-KEYS = st.sampled_from(["x", "y", "x.y", "y.x", "z"])
+KEYS = st.sampled_from(["x", "y", "x.y", "y.x", "z", "ü", ""])
 DOCUMENTS = st.dictionaries(KEYS, VALUES, max_size=4)
-COMPARABLE = st.one_of(st.integers(-2, 2), st.sampled_from([0.5, 1.0]), st.sampled_from(["", "1", "a"]))
+COMPARABLE = st.one_of(
+    st.integers(-2, 2),
+    st.sampled_from([0.5, 1.0, 2.0**53, 2**53 + 1, 2**63 - 1, -(2**53) - 1]),
+    st.sampled_from(["", "1", "a", "ä", "\U0001f600"]),
+)
 OPERATIONS = st.one_of(
     st.tuples(st.sampled_from(["$eq", "$ne"]), VALUES),
     st.tuples(st.sampled_from(["$gt", "$gte", "$lt", "$lte"]), COMPARABLE),
@@ -122,6 +131,53 @@ def matches(filter_: dict[str, Any], document: dict[str, Any]) -> bool:
 @given(FILTERS, DOCUMENTS)
 def test_the_compiled_filter_agrees_with_the_reference(filter_: dict[str, Any], document: dict[str, Any]) -> None:
     assert matches(filter_, document) == reference(filter_, document)
+
+
+def masks_of(documents: list[dict[str, Any]], main: int) -> FilterMasks:
+    """Over documents of which the first `main` are packed as in a main segment."""
+    texts = [orjson.dumps(document) for document in documents]
+    blobs = Blobs(Packed.of(texts[:main]))
+    blobs.extend(texts[main:])
+    return FilterMasks(blobs)
+
+
+@given(st.lists(FILTERS, max_size=3), st.lists(DOCUMENTS, max_size=8), st.data())
+def test_masks_agree_with_the_reference_as_rows_come_and_go(
+    filters: list[dict[str, Any]], documents: list[dict[str, Any]], data: st.DataObject
+) -> None:
+    masks = masks_of(documents, data.draw(st.integers(0, len(documents))))
+    counts = [*data.draw(st.lists(st.integers(0, len(documents)), max_size=3)), len(documents)]
+    for count in counts:
+        for filter_ in filters:
+            expected = [reference(filter_, document) for document in documents[:count]]
+            assert masks.mask(canonical(filter_), count).tolist() == expected
+    kept = np.array(
+        sorted(data.draw(st.sets(st.integers(0, max(len(documents) - 1, 0)), max_size=len(documents)))), int
+    )
+    rest = [documents[row] for row in kept]
+    carried = masks.carried(Blobs(Packed.of([orjson.dumps(document) for document in rest])), kept)
+    for filter_ in filters:
+        assert carried.missing(canonical(filter_), len(rest)) == 0
+        assert carried.mask(canonical(filter_), len(rest)).tolist() == [reference(filter_, d) for d in rest]
+
+
+@pytest.mark.parametrize("operator", ["$gt", "$gte", "$lt", "$lte", "$eq", "$in", "$ne"])
+@pytest.mark.parametrize("operand", [2**53 + 1, 2**53 - 1, 2.0**53, 2**63 - 1, 2**63 - 513, -(2**53) - 1, 0.1])
+def test_numbers_beyond_the_precision_of_float64_compare_exactly(operator: str, operand: float) -> None:
+    values = [2**53 - 1, 2**53, 2**53 + 1, 2**53 + 2, 2.0**53 + 2, 2.0**63, 2**63 - 1, -(2.0**53) - 2, 0.1, 0, "1"]
+    documents = [{"n": value} for value in values]
+    filter_ = {"n": {operator: [operand] if operator == "$in" else operand}}
+    expected = [reference(filter_, document) for document in documents]
+    assert masks_of(documents, 5).mask(canonical(filter_), len(documents)).tolist() == expected
+
+
+def test_many_filters_at_once_are_right_while_rows_are_parsed() -> None:
+    documents = [{f"f{n}": row % (n + 2) for n in range(20)} for row in range(9000)]
+    masks = masks_of(documents, 5000)
+    with ThreadPoolExecutor(8) as threads:
+        found = threads.map(lambda n: masks.mask(canonical({f"f{n % 20}": 1}), 9000), range(60))
+    for n, mask in enumerate(found):
+        assert np.array_equal(mask, np.arange(9000) % (n % 20 + 2) == 1)
 
 
 @pytest.mark.parametrize(

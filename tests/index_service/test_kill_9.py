@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import random
 import threading
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from clip_core.wire import encode_vector
+from tests.index_service import crashes
 from tests.index_service.helpers import Service, unit_rows
 
 DIM = 16
@@ -68,3 +72,48 @@ def test_every_acknowledged_item_survives_kill_9(tmp_path: Path) -> None:
         assert_all_there(service.url(), versions)
     finally:
         service.stop()
+
+
+def survive(folder: Path, rounds: int) -> int:
+    """Kill a writing and merging process `rounds` times; how many writes were acknowledged in all."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.index_service.crashes"])
+    moments, acknowledged = random.Random(1), 0
+    possible: list[dict[str, int]] = [{}]
+    for round_ in range(rounds):
+        ours, theirs = context.Pipe()
+        process = context.Process(target=crashes.run, args=(folder, 1_000_000 * round_, theirs))
+        process.start()
+        theirs.close()
+        assert ours.poll(20)
+        state = ours.recv()
+        assert state in possible
+        threading.Timer(moments.uniform(0.0, 0.25), process.kill).start()
+        done, possible = follow(ours, state)
+        acknowledged += done
+        process.join()
+        process.close()
+    return acknowledged
+
+
+def follow(pipe: Connection, state: dict[str, int]) -> tuple[int, list[dict[str, int]]]:
+    """How many writes were acknowledged until the process died; what may be there now, without the last or with it."""
+    done, pending = 0, state
+    while True:
+        try:
+            message = pipe.recv()
+        except EOFError:
+            return done, [state, pending]
+        if message is None:
+            state, done = pending, done + 1
+        else:
+            pending = crashes.applied(state, message)
+
+
+def test_writes_and_merges_survive_being_killed(tmp_path: Path) -> None:
+    assert survive(tmp_path, 6) > 6
+
+
+@pytest.mark.slow
+def test_writes_and_merges_survive_being_killed_a_hundred_times(tmp_path: Path) -> None:
+    assert survive(tmp_path, 100) > 500

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from index_service.store import SCHEMA_VERSION
+from index_service.schema import SCHEMA_VERSION
 from tests.index_service.helpers import Service
 
 

@@ -15,7 +15,7 @@ INFO = CollectionInfo("shapes", "demo", "f1", 4, recall_target=0.9, metadata=b'{
 
 
 def all_ids(store: Store, key: int) -> list[str]:
-    return [row.id for rows in store.stream(key) for row in rows]
+    return [item.id for chunk in store.stream(key) for item in chunk.items]
 
 
 def test_what_is_written_is_read_back_after_a_restart(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_what_is_written_is_read_back_after_a_restart(tmp_path: Path) -> None:
     store = Store(tmp_path / "db")
     (info,) = store.collections()
     assert (info.name, info.recall_target, info.metadata, info.key) == ("shapes", 0.9, b'{"a":1}', key)
-    assert [row for rows in store.stream(key) for row in rows] == items
+    assert [item for chunk in store.stream(key) for item in chunk.items] == items
     assert store.get(key, "i7") == items[7]
     assert store.get(key, "none") is None
     store.close()

@@ -1,0 +1,107 @@
+"""What filters cost: the first over a field, a new one over it, one seen before; and searches by them.
+
+    python -m benchmarks.filters [ITEMS]
+
+Masks are checked against a plain Python loop. Searches are exact scans of ITEMS × 512, one query, the same without a
+filter in the same run. The last line is one JSON document.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import orjson
+
+from index_service.backends.exact import ExactSegment
+from index_service.columns import Blobs, Block, Packed
+from index_service.filters import canonical
+from index_service.masks import FilterMasks
+from index_service.segments import view_of
+
+Json = dict[str, Any]
+DIM, REPEATS = 512, 15
+CASES: dict[str, tuple[list[Json], Callable[[Json], bool]]] = {
+    "numbers": ([{"price": {"$gte": 99}}, {"price": {"$lt": 1}}], lambda d: d["price"] < 1),
+    "few strings": ([{"color": "red"}, {"color": "blue"}], lambda d: d["color"] == "blue"),
+    "unique strings": ([{"file": "img-7.jpg"}, {"file": "img-8.jpg"}], lambda d: d["file"] == "img-8.jpg"),
+    "lists": ([{"tags": "a"}, {"tags": {"$nin": ["b"]}}], lambda d: "b" not in d["tags"]),
+    "nested": ([{"at.k": 7}, {"at.k": 8}], lambda d: d["at"]["k"] == 8),
+}
+
+
+def documents(count: int) -> list[bytes]:
+    """Metadata of `count` items, as JSON text."""
+    draw = random.Random(0)
+    return [
+        orjson.dumps(
+            {
+                "color": draw.choice(("red", "green", "blue")),
+                "n": n,
+                "price": 100 * draw.random(),
+                "tags": draw.sample("abcd", 2),
+                "file": f"img-{n}.jpg",
+                "at": {"k": n % 1000},
+            }
+        )
+        for n in range(count)
+    ]
+
+
+def timed(masks: FilterMasks, filter_: Json, count: int) -> float:
+    """Milliseconds."""
+    where, started = canonical(filter_), time.perf_counter()
+    masks.mask(where, count)
+    return (time.perf_counter() - started) * 1e3
+
+
+def measure(count: int) -> dict[str, dict[str, float]]:
+    """Milliseconds by kind of field."""
+    rows = documents(count)
+    masks, result = FilterMasks(Blobs(Packed.of(rows))), {}
+    for name, ((first, second), holds) in CASES.items():
+        times = [timed(masks, filter_, count) for filter_ in (first, second, second)]
+        assert int(masks.mask(canonical(second), count).sum()) == sum(holds(orjson.loads(row)) for row in rows)
+        result[name] = dict(zip(("first_ms", "new_ms", "again_ms"), (round(ms, 4) for ms in times), strict=True))
+        print(f"| {name}: first / another / seen before | {times[0]:.0f} / {times[1]:.2f} / {times[2]:.3f} ms |")
+    return result
+
+
+def searches(count: int) -> dict[str, float]:
+    """Median milliseconds of an exact search: of all items, of one in a hundred, of three."""
+    draw, filters = (
+        np.random.default_rng(0),
+        {"all": None, "1%": {"at.k": {"$lt": 10}}, "3": {"n": {"$in": [5, 77, 999]}}},
+    )
+    vectors = draw.standard_normal((count, DIM), np.float32) / np.float32(DIM**0.5)
+    texts = documents(count)
+    ids = [b"%d" % n for n in range(count)]
+    view = view_of(ExactSegment(vectors), Block(np.arange(count), vectors, Packed.of(ids), Packed.of(texts)))
+    wheres = {name: None if filter_ is None else canonical(filter_) for name, filter_ in filters.items()}
+    times: dict[str, list[float]] = {name: [] for name in wheres}
+    for _ in range(REPEATS + 1):  # the first reads the fields, and isn't counted
+        for name, where in wheres.items():
+            started = time.perf_counter()
+            view.search(vectors[:1], 10, where, False)
+            times[name].append((time.perf_counter() - started) * 1e3)
+    return {name: round(statistics.median(of[1:]), 3) for name, of in times.items()}
+
+
+def main() -> None:
+    """Measure and print."""
+    items = int(sys.argv[1]) if len(sys.argv) > 1 else 500_000
+    found, ms = measure(items), searches(items)
+    print(f"| exact search of all / 1 % / 3 items | {ms['all']} / {ms['1%']} / {ms['3']} ms |")
+    ratio = ms["all"] / ms["1%"]
+    bar = {"name": "filtered_1_percent_qps_ratio", "value": round(ratio, 2), "bar": "≥ 0.7", "holds": ratio >= 0.7}
+    print(json.dumps({"items": items, "filters": found, "search_ms": ms, "bars": [bar]}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""The gateway: what it adds to a request, what it keeps of TorchServe's throughput, how it stands overload and time.
+
+    make bench-gateway [INFINITY=/path/to/venv/bin/python]
+
+The demo model, the handlers' embedding cache off, so that every text is computed. The peer of the gateway is the same
+request sent straight to TorchServe, in turn and in the same run. Lists are compared with single requests at the same
+number of clients. Overload is an open loop: requests leave at four times the rate that was just measured as the peak,
+whether or not earlier ones were answered; requests carry 16 texts, so that the client is not what is overloaded.
+The soak sends 70 % of that peak. With --infinity, `benchmarks.infinity` measures ViT-B/32 of random weights against
+Infinity's torch engine; without it those bars are null. The last line is one JSON document with `bars`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.demo_stack import captions
+from benchmarks.infinity import against_infinity
+from benchmarks.load import Load, alternate, at_rate, together
+from benchmarks.machine import machine
+from scripts.live_stack import LiveStack, live_stack
+from scripts.processes import resident_bytes
+
+RESULTS = Path(__file__).resolve().parent / "results" / "gateway.json"
+CLIENTS = 32
+LIST = 64
+HEAVY = 16
+BARS = {
+    "gateway_cost_p50_ms": (2.0, "≤"),
+    "texts_per_s_over_torchserve": (0.6, "≥"),
+    "images_per_s_over_infinity": (3.0, "≥"),
+    "texts_per_s_over_infinity": (3.0, "≥"),
+    "list_of_64_over_singles": (2.0, "≥"),
+    "overload_throughput_over_peak": (0.9, "≥"),
+    "overload_p99_over_capacity": (2.0, "≤"),
+    "soak_errors": (0.0, "≤"),
+    "soak_memory_growth": (0.03, "≤"),
+}
+Figures = dict[str, float]
+
+
+def measure(directory: Path, seconds: float, soak_s: float, rounds: int, console: Console) -> Figures:
+    """Everything about the demo model, on one stack."""
+    with live_stack(directory, env={"CLIPSERVE_HANDLER_CACHE": "false"}) as stack:
+        stack.wait_ready()
+        texts = [text for _, text in captions(stack)]
+        url = f"{stack.gateway}/v1/embeddings"
+        together(url, [{"input": text} for text in texts], CLIENTS, min(3.0, seconds))
+        figures = {**_cost(stack, texts), **_throughput(stack, texts, seconds, rounds), **_lists(url, texts, seconds)}
+        peak = _peak(url, texts, seconds)
+        figures |= _overload(url, texts, seconds, peak)
+        figures |= _soak(stack, url, texts, soak_s, 0.7 * peak.rate)
+    console.print(" ".join(f"{name}={value:.3g}" for name, value in figures.items()), highlight=False)
+    return figures
+
+
+def _cost(stack: LiveStack, texts: list[str]) -> Figures:
+    """One client, both ways in turn, every text once."""
+    through, straight = alternate(
+        [
+            (f"{stack.gateway}/v1/embeddings", [{"input": text, "encoding_format": "base64"} for text in texts]),
+            (f"{stack.inference}/predictions/clip_text", [{"input": {"text": text}} for text in texts]),
+        ],
+        keep=False,
+    )
+    p50, own = statistics.median(through.latencies), statistics.median(straight.latencies)
+    return {"embedding_p50_ms": p50, "torchserve_p50_ms": own, "gateway_cost_p50_ms": p50 - own}
+
+
+def _throughput(stack: LiveStack, texts: list[str], seconds: float, rounds: int) -> Figures:
+    """The median of the rounds' ratios: both ways in each round."""
+    ways: dict[str, list[Any]] = {
+        f"{stack.gateway}/v1/embeddings": [{"input": text, "encoding_format": "base64"} for text in texts],
+        f"{stack.inference}/predictions/clip_text": [{"input": {"text": text}} for text in texts],
+    }
+    rates = [[together(url, bodies, CLIENTS, seconds).rate for url, bodies in ways.items()] for _ in range(rounds)]
+    return {
+        "texts_per_s_gateway": statistics.median(through for through, _ in rates),
+        "texts_per_s_torchserve": statistics.median(straight for _, straight in rates),
+        "texts_per_s_over_torchserve": statistics.median(through / straight for through, straight in rates),
+    }
+
+
+def _lists(url: str, texts: list[str], seconds: float, clients: int = 8) -> Figures:
+    lists = together(url, _lists_of(texts, LIST), clients, seconds).rate * LIST
+    singles = together(url, [{"input": text, "encoding_format": "base64"} for text in texts], clients, seconds).rate
+    return {"texts_per_s_lists": lists, "texts_per_s_singles": singles, "list_of_64_over_singles": lists / singles}
+
+
+def _lists_of(texts: list[str], length: int) -> list[Any]:
+    starts = range(0, len(texts) - length + 1, length)
+    return [{"input": texts[start : start + length], "encoding_format": "base64"} for start in starts]
+
+
+def _peak(url: str, texts: list[str], seconds: float) -> Load:
+    """What the gateway can do: as many clients as keep it busy, none of them ahead of its answer."""
+    return together(url, _lists_of(texts, HEAVY), 16, seconds)
+
+
+def _overload(url: str, texts: list[str], seconds: float, peak: Load) -> Figures:
+    load = at_rate(url, _lists_of(texts, HEAVY), 4 * peak.rate, seconds)
+    return {
+        "peak_requests_per_s": peak.rate,
+        "peak_p99_ms": _p99(peak),
+        "overload_refused": float(load.errors),
+        "overload_p99_ms": _p99(load),
+        "overload_throughput_over_peak": load.rate / peak.rate,
+        "overload_p99_over_capacity": _p99(load) / _p99(peak),
+    }
+
+
+def _p99(load: Load) -> float:
+    return statistics.quantiles(load.latencies, n=100)[98] if len(load.latencies) > 1 else float("inf")
+
+
+def _soak(stack: LiveStack, url: str, texts: list[str], seconds: float, per_s: float) -> Figures:
+    """Memory is the proportional set size of everything, from the first minute (a tenth of a short soak) to the end."""
+    memory = _Memory(stack.process.pid, min(60.0, seconds / 10), seconds)
+    memory.start()
+    load = at_rate(url, _lists_of(texts, HEAVY), per_s, seconds)
+    memory.join()
+    return {
+        "soak_requests": float(len(load.latencies) + load.errors),
+        "soak_errors": float(load.errors),
+        "soak_p99_ms": _p99(load),
+        "soak_memory_growth": memory.last / memory.first - 1,
+    }
+
+
+class _Memory(threading.Thread):
+    """Looks twice: after `first_s`, and shortly before `last_s`."""
+
+    def __init__(self, pid: int, first_s: float, last_s: float) -> None:
+        super().__init__()
+        self._pid, self._first_s, self._wait_s = pid, first_s, max(0.0, last_s - first_s - 0.5)
+        self.first = self.last = 1.0
+
+    def run(self) -> None:
+        time.sleep(self._first_s)
+        self.first = float(resident_bytes([self._pid]))
+        time.sleep(self._wait_s)
+        self.last = float(resident_bytes([self._pid]))
+
+
+def judge(figures: Figures) -> list[dict[str, Any]]:
+    """A bar whose figure was not measured has null for its value and does not hold."""
+    rows: list[dict[str, Any]] = []
+    for name, (bar, sign) in BARS.items():
+        value = figures.get(name)
+        holds = value is not None and (value <= bar if sign == "≤" else value >= bar)
+        rows.append({"name": name, "value": None if value is None else round(value, 4), "bar": bar, "holds": holds})
+    return rows
+
+
+def show(figures: Figures, console: Console) -> None:
+    table = Table("figure", "value", "bar")
+    for name in sorted({*figures, *BARS}):
+        bar = f"{BARS[name][1]} {BARS[name][0]:g}" if name in BARS else ""
+        table.add_row(name, f"{figures[name]:.4g}" if name in figures else "not measured", bar)
+    console.print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of each load")
+    parser.add_argument("--rounds", type=int, default=3, help="how often gateway and TorchServe are compared")
+    parser.add_argument("--soak-minutes", type=float, default=10.0)
+    parser.add_argument("--infinity", type=Path, help="Python of a venv with infinity-emb (scripts/infinity_peer.py)")
+    parser.add_argument("--model", default="vit-b-32", help="served against Infinity, with random weights")
+    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name} under benchmarks/results")
+    arguments = parser.parse_args()
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as temporary:
+        work = Path(temporary)
+        figures = measure(work / "demo", arguments.seconds, arguments.soak_minutes * 60, arguments.rounds, console)
+        if arguments.infinity:
+            figures |= against_infinity(work / "peer", arguments.infinity, arguments.model, arguments.seconds)
+    show(figures, console)
+    command = "make bench-gateway" + (" INFINITY=PYTHON" if arguments.infinity else "")
+    report: dict[str, Any] = {"benchmark": "gateway", "command": command, "machine": machine(), "figures": figures}
+    report["soak_minutes"], report["bars"] = arguments.soak_minutes, judge(figures)
+    if arguments.save:
+        RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

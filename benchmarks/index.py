@@ -1,0 +1,216 @@
+"""The index service against FAISS: exact and approximate search, over HTTP and in process, with recall beside speed.
+
+    make bench-index
+
+Vectors and text queries come from a seeded generator (`index_data`); every ratio is taken within this run. Peers are
+measured in turn with ours. The last line is one JSON document with `bars`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.index_data import DIM, make
+from benchmarks.index_engines import TARGET, Point, backends, fastest, plot, sweep
+from benchmarks.index_exact import batch_against_flat, certified_against_flat, cores, milliseconds
+from benchmarks.index_live import LiveIndex, latencies, percentile, recall, while_compacting
+from benchmarks.machine import machine
+from clip_core.wire import FloatArray
+from index_service.backends.approximate import ApproximateSegment
+from index_service.backends.base import IntArray
+from index_service.backends.exact import search_exact
+
+RESULTS = Path(__file__).resolve().parent / "results" / "index.json"
+PLOT = Path(__file__).resolve().parent.parent / "docs" / "engines.png"
+BARS = {
+    "certified_vs_flat": (2.5, "≥"),
+    "exact_batch_64_vs_flat": (4.0, "≥"),
+    "ann_http_batch_16_vs_raw": (0.8, "≥"),
+    "http_search_beyond_raw_p50_ms": (1.0, "≤"),
+    "auto_vs_best_engine_qps": (0.8, "≥"),
+    "upsert_vectors_per_s": (8000.0, "≥"),
+    "filtered_1_percent_vs_unfiltered_qps": (0.7, "≥"),
+    "resident_vs_raw_vectors": (0.5, "≤"),
+    "restart_s": (10.0, "≤"),
+    "p99_during_compaction_vs_rest": (2.0, "≤"),
+}
+_faiss: Any = faiss
+QUERIES = 400
+
+
+def engines(
+    images: FloatArray, queries: FloatArray, truth: IntArray, graph: bool, console: Console
+) -> tuple[dict[str, float], list[Point], ApproximateSegment | None]:
+    """Every engine's curve; how near `auto` is to the best of them; its segment."""
+    points: list[Point] = []
+    chosen: dict[str, Point] = {}
+    auto: ApproximateSegment | None = None
+    threads = cores()
+    rows, dim = images.shape
+    for name, backend in backends(rows, dim, threads, queries[: len(queries) // 2], graph).items():
+        own, at, segment = sweep(name, backend, images, queries[len(queries) // 2 :], truth, console.print)
+        points += own
+        if at is not None:
+            chosen[name] = at
+        auto = segment if name == "auto" else auto
+    best = fastest([*points, *chosen.values()])
+    figures: dict[str, float] = {}
+    if best is not None and "auto" in chosen:
+        figures = {"auto_vs_best_engine_qps": chosen["auto"].qps / best.qps, "auto_recall": chosen["auto"].recall}
+    PLOT.parent.mkdir(exist_ok=True)
+    plot(points, chosen.get("auto"), f"{len(images):,} CLIP-like vectors of {images.shape[1]}", PLOT)
+    _show_points([*points, *chosen.values()], console)
+    return figures, points, auto
+
+
+def over_http(
+    images: FloatArray, queries: FloatArray, truth: IntArray, auto: ApproximateSegment | None, folder: Path
+) -> dict[str, float]:
+    """Everything that a client of the service sees, and a restart."""
+    figures: dict[str, float] = {}
+    compact = max(4096, len(images) // 10)
+    with LiveIndex(folder, compact_rows=compact) as live:
+        live.create(images.shape[1], recall_target=TARGET)
+        for query in queries[:64]:
+            live.search(query[None])
+        figures["upsert_vectors_per_s"] = live.fill(images)
+        segment = live.settled(compact)
+        figures |= _searches(live, queries, truth, auto, segment)
+        rest = latencies(live, np.tile(queries, (3, 1)))
+        figures["resident_vs_raw_vectors"] = live.resident() / images.nbytes
+        busy = while_compacting(live, images, queries)
+        if len(busy) > 1:
+            figures["p99_during_compaction_vs_rest"] = percentile(busy, 99) / percentile(rest, 99)
+    with LiveIndex(folder, compact_rows=compact) as live:
+        figures["restart_s"] = live.ready_s
+        figures["recall_after_restart"] = recall(live.search(queries[:64])[1], truth[:64])
+    return figures
+
+
+def _searches(
+    live: LiveIndex, queries: FloatArray, truth: IntArray, auto: ApproximateSegment | None, segment: dict[str, Any]
+) -> dict[str, float]:
+    """Batches of 16 and lone searches over HTTP, in turn with the raw library at the service's own setting."""
+    raw = None if auto is None or "search" not in segment else _raw(auto, segment["search"])
+    pairs, found = [], []
+    for start in range(0, len(queries) - 15, 16):
+        batch = queries[start : start + 16]
+        theirs = 0.0 if raw is None else milliseconds(lambda b=batch: raw.search(b, 10))  # type: ignore[misc]
+        ms, rows = live.search(batch)
+        found += rows
+        pairs.append((theirs, ms))
+    lone = [
+        (0.0 if raw is None else milliseconds(lambda q=query: raw.search(q[None], 10)), live.search(query[None])[0])  # type: ignore[misc]
+        for query in queries
+    ]
+    hot = latencies(live, queries[:100], filter={"hot": True})
+    plain = latencies(live, queries[:100])
+    figures = {
+        "http_recall": recall(found, truth[: len(found)]),
+        "http_search_p50_ms": statistics.median(ms for _, ms in lone),
+        "filtered_1_percent_vs_unfiltered_qps": statistics.median(plain) / statistics.median(hot),
+    }
+    if raw is not None:
+        theirs, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
+        figures["ann_http_batch_16_vs_raw"] = theirs / ours
+        figures["raw_recall"] = recall(raw.search(queries, 10)[1].tolist(), truth)
+        figures["http_search_beyond_raw_p50_ms"] = statistics.median(ms - theirs for theirs, ms in lone)
+    return figures
+
+
+def _raw(auto: ApproximateSegment, knobs: dict[str, int]) -> Any:
+    """FAISS alone: the same index with its own float32 refining stage, at the same setting."""
+    index = auto.seeker.index  # type: ignore[attr-defined]
+    _faiss.extract_index_ivf(index).nprobe = knobs["nprobe"]
+    refined = _faiss.IndexRefineFlat(index, _faiss.swig_ptr(np.ascontiguousarray(auto.vectors)))
+    refined.k_factor = knobs["reorder"]
+    return refined
+
+
+def judge(figures: dict[str, float]) -> list[dict[str, Any]]:
+    """One entry for each bar; a figure that is missing holds no bar."""
+    rows = []
+    for name, (bar, sign) in BARS.items():
+        value = figures.get(name)
+        holds = value is not None and (value <= bar if sign == "≤" else value >= bar)
+        rows.append({"name": name, "value": None if value is None else round(value, 3), "bar": bar, "holds": holds})
+    return rows
+
+
+def growth(sizes: list[int], console: Console) -> list[dict[str, float]]:
+    """Ingest, ready and search at each size, a service of its own each."""
+    rows = []
+    for size in sizes:
+        images, queries = make(size, 100)
+        truth = search_exact(images, queries, 10, None)[1]
+        with tempfile.TemporaryDirectory(prefix="clipserve-index-") as temporary:
+            figures = over_http(images, queries, truth, None, Path(temporary))
+        rows.append({"rows": float(size), **figures})
+        console.print(" ".join(f"{name}={value:.3g}" for name, value in rows[-1].items()), highlight=False)
+    return rows
+
+
+def _show_points(points: list[Point], console: Console) -> None:
+    table = Table("engine", "knob", "reorder", "recall@10", "queries/s")
+    for each in points:
+        table.add_row(each.engine, str(each.effort), str(each.reorder), f"{each.recall:.3f}", f"{each.qps:.0f}")
+    console.print(table)
+
+
+def _show(figures: dict[str, float], console: Console) -> None:
+    table = Table("figure", "value", "bar")
+    for name, value in figures.items():
+        table.add_row(name, f"{value:.4g}", f"{BARS[name][1]} {BARS[name][0]:g}" if name in BARS else "")
+    console.print(table)
+
+
+def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """The whole run."""
+    images, queries = make(arguments.rows, QUERIES, dim=arguments.dim)
+    truth = search_exact(images, queries, 10, None)[1]
+    one = certified_against_flat(images, queries, arguments.rounds)
+    many = batch_against_flat(images, queries, max(3, arguments.rounds // 5))
+    console.print({"certified": one, "batch of 64": many})
+    figures = {"certified_vs_flat": one["ratio"], "certified_recall": one["recall"]}
+    figures["exact_batch_64_vs_flat"] = many["ratio"]
+    near, points, auto = engines(images, queries, truth[len(queries) // 2 :], arguments.graph, console)
+    with tempfile.TemporaryDirectory(prefix="clipserve-index-") as temporary:
+        figures |= near | over_http(images, queries, truth, auto, Path(temporary))
+    _show(figures, console)
+    return {"figures": figures, "exact": one, "batch": many, "points": [vars(each) for each in points]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=500_000)
+    parser.add_argument("--dim", type=int, default=DIM)
+    parser.add_argument("--rounds", type=int, default=25, help="repetitions of the exact searches")
+    parser.add_argument("--graph", action="store_true", help="try HNSW too, which takes long to build")
+    parser.add_argument("--growth", action="store_true", help="10k, 100k and 1M rows over HTTP as well")
+    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name} under benchmarks/results")
+    arguments = parser.parse_args()
+    console, started = Console(), time.monotonic()
+    report: dict[str, Any] = {"benchmark": "index", "command": "make bench-index", "machine": machine()}
+    report |= {"rows": arguments.rows, **measure(arguments, console)}
+    if arguments.growth:
+        report["growth"] = growth([10_000, 100_000, 1_000_000], console)
+    report |= {"seconds": round(time.monotonic() - started), "bars": judge(report["figures"])}
+    if arguments.save:
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Each engine in process over its knob: recall@10 on text queries beside queries a second, one thread of queries."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from clip_core.wire import FloatArray
+from index_service.backends.approximate import ApproximateSegment, Setting
+from index_service.backends.base import Backend, IntArray
+from index_service.backends.faiss import FaissBackend
+from index_service.backends.scann import ScannBackend
+from index_service.engines import auto_factory
+
+K = 10
+TARGET = 0.95
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting of one engine."""
+
+    engine: str
+    effort: int
+    reorder: int
+    recall: float
+    qps: float
+
+
+def backends(rows: int, dim: int, threads: int, queries: FloatArray, graph: bool) -> dict[str, Backend]:
+    """What is tried; a graph takes many times as long to build as all others together."""
+    lists = f"IVF{auto_factory(rows, dim).partition(',')[0].removeprefix('IVF')}"
+
+    def made(factory: str) -> FaissBackend:
+        return FaissBackend(factory, threads=threads, recall_target=TARGET, queries=queries)
+
+    tried: dict[str, Backend] = {
+        "auto": made(auto_factory(rows, dim)),
+        "IVF,PQ fast scan, 4 dims a code": made(f"{lists},PQ{dim // 4}x4fs"),
+        "IVF,SQ8": made(f"{lists},SQ8"),
+        "IVF,Flat": made(f"{lists},Flat"),
+        "IVF,RaBitQ": made(f"{lists},RaBitQ"),
+        "ScaNN": ScannBackend(threads, TARGET, queries),
+    }
+    return {**tried, "HNSW": made("HNSW32")} if graph else tried
+
+
+def sweep(
+    name: str, backend: Backend, images: FloatArray, queries: FloatArray, truth: IntArray, log: Callable[[str], None]
+) -> tuple[list[Point], Point | None, ApproximateSegment | None]:
+    """Points along the knob, the point that calibration chose, and the segment; nothing where it stayed exact."""
+    started = time.perf_counter()
+    segment = backend.build(images)
+    log(f"{name}: built in {time.perf_counter() - started:.0f} s")
+    if not isinstance(segment, ApproximateSegment):
+        return [], None, None
+    chosen = point(name, segment, segment.setting, queries, truth)
+    efforts = [effort for effort in segment.seeker.efforts if effort >= segment.setting.effort / 8][::2][:10]
+    settings = [Setting(effort, segment.setting.reorder) for effort in efforts]
+    return [point(name, segment, setting, queries, truth) for setting in settings], chosen, segment
+
+
+def point(name: str, segment: ApproximateSegment, setting: Setting, queries: FloatArray, truth: IntArray) -> Point:
+    """One query at a time, scores in full precision included, as every engine of the service does it."""
+    tuned = replace(segment, setting=setting)
+    started = time.perf_counter()
+    rows = [tuned.search(query[None], K, None)[1][0] for query in queries]
+    seconds = time.perf_counter() - started
+    recall = float(np.mean([len(np.intersect1d(a, b)) / K for a, b in zip(rows, truth, strict=True)]))
+    return Point(name, setting.effort, setting.reorder, recall, len(queries) / seconds)
+
+
+def fastest(points: list[Point], target: float = TARGET) -> Point | None:
+    """The best of those that reach the target."""
+    return max((each for each in points if each.recall >= target), key=lambda each: each.qps, default=None)
+
+
+def plot(points: list[Point], chosen: Point | None, title: str, path: Path) -> None:
+    """Recall–QPS curves; `chosen` is marked."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    for name in dict.fromkeys(each.engine for each in points):
+        own = sorted((each for each in points if each.engine == name), key=lambda each: each.recall)
+        axes.plot([each.recall for each in own], [each.qps for each in own], marker=".", label=name)
+    if chosen is not None:
+        axes.plot([chosen.recall], [chosen.qps], "k*", markersize=12, label="auto, calibrated to 0.95")
+    axes.set(xlabel="recall@10, text queries", ylabel="queries per second", yscale="log", title=title)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=90)

@@ -1,0 +1,70 @@
+"""Exact search in process: certified for one query, a matrix product for a batch, against FAISS's flat indexes."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import faiss
+import numpy as np
+
+from clip_core.wire import FloatArray
+from index_service.backends.certified import CertifiedBackend
+from index_service.backends.exact import search_exact
+
+_faiss: Any = faiss
+_PANORAMA_LEVELS = 8
+K = 10
+
+
+def cores() -> int:
+    """Those that this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def milliseconds(call: Callable[[], Any]) -> float:
+    """Wall time of one call."""
+    started = time.perf_counter()
+    call()
+    return (time.perf_counter() - started) * 1e3
+
+
+def certified_against_flat(images: FloatArray, queries: FloatArray, rounds: int) -> dict[str, float]:
+    """One query on one thread each, in turn, so that noise falls on all alike; medians in ms."""
+    _faiss.omp_set_num_threads(1)
+    segment = CertifiedBackend().build(images)
+    flat, panorama = _faiss.IndexFlatIP(images.shape[1]), _faiss.IndexFlatIPPanorama(images.shape[1], _PANORAMA_LEVELS)
+    flat.add(images)
+    panorama.add(images)
+    times: dict[str, list[float]] = {"flat": [], "panorama": [], "certified": []}
+    same, verified = 0, []
+    for i in range(rounds):
+        query = queries[i % len(queries)][None]
+        times["flat"].append(milliseconds(lambda q=query: flat.search(q, K)))  # type: ignore[misc]
+        times["panorama"].append(milliseconds(lambda q=query: panorama.search(q, K)))  # type: ignore[misc]
+        times["certified"].append(milliseconds(lambda q=query: segment.certify(q, K, None)))  # type: ignore[misc]
+        (_, rows), certificates = segment.certify(query, K, None)
+        same += set(rows[0]) == set(flat.search(query, K)[1][0])
+        verified.append(certificates[0].rows_verified)
+    medians = {f"{name}_ms": statistics.median(values) for name, values in times.items()}
+    slowest = min(medians["flat_ms"], medians["panorama_ms"])
+    ratio = slowest / medians["certified_ms"]
+    return {**medians, "ratio": ratio, "recall": same / rounds, "rows_verified": statistics.median(verified)}
+
+
+def batch_against_flat(images: FloatArray, queries: FloatArray, rounds: int, batch: int = 64) -> dict[str, float]:
+    """A batch on all threads, in turn; medians in ms."""
+    _faiss.omp_set_num_threads(cores())
+    flat = _faiss.IndexFlatIP(images.shape[1])
+    flat.add(images)
+    asked = np.ascontiguousarray(queries[:batch])
+    search_exact(images, asked, K, None)
+    pairs = [
+        (milliseconds(lambda: flat.search(asked, K)), milliseconds(lambda: search_exact(images, asked, K, None)))
+        for _ in range(rounds)
+    ]
+    theirs, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return {"flat_ms": theirs, "exact_ms": ours, "ratio": theirs / ours}

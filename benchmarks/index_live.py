@@ -1,0 +1,133 @@
+"""The service as its clients meet it: one process, HTTP, every write durable."""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import urllib3
+
+from clip_core.wire import FloatArray, encode_vector
+from index_service.backends.base import IntArray
+from scripts.processes import resident_bytes
+
+NAME = "bench"
+BATCH = 256
+K = 10
+_START_S = 300.0
+_MERGE_S = 600.0
+
+
+class LiveIndex:
+    """`python -m index_service` over `data_dir` on a free port; a context manager."""
+
+    def __init__(self, data_dir: Path, **settings: object) -> None:
+        given = {"PORT": 0, "DATA_DIR": data_dir, "LOG_LEVEL": "INFO", "RECALL_SAMPLE_SHARE": 0, **settings}
+        env = {**os.environ, **{f"CLIPSERVE_INDEX_{name.upper()}": str(value) for name, value in given.items()}}
+        started = time.perf_counter()
+        command = [sys.executable, "-m", "index_service"]
+        self._process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+        assert self._process.stderr is not None
+        line = next((each for each in self._process.stderr if "port=" in each), "")
+        threading.Thread(target=self._process.stderr.read, daemon=True).start()
+        found = re.search(r"port=(\d+)", line)
+        if found is None:
+            raise RuntimeError(f"the index service didn't start: {line}")
+        self._pool = urllib3.HTTPConnectionPool("127.0.0.1", int(found[1]), maxsize=4)
+        while self._pool.request("GET", "/readyz").status != 200:
+            if time.perf_counter() - started > _START_S:
+                raise RuntimeError("the index service isn't ready")
+            time.sleep(0.02)
+        self.ready_s = time.perf_counter() - started
+
+    def __enter__(self) -> LiveIndex:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(60)
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        """The answer's JSON. Raises RuntimeError for anything but 2xx."""
+        data = None if body is None else orjson.dumps(body)
+        answer = self._pool.request(method, path, body=data, retries=False)
+        if answer.status >= 300:
+            raise RuntimeError(f"{method} {path}: {answer.status} {answer.data[:300]!r}")
+        return orjson.loads(answer.data)
+
+    def create(self, dim: int, **given: object) -> None:
+        """The collection."""
+        self.call("PUT", f"/collections/{NAME}", {"model": "bench", "fingerprint": "bench", "dim": dim, **given})
+
+    def fill(self, images: FloatArray, first: int = 0) -> float:
+        """Upsert rows in batches, one client; vectors a second. One of a hundred rows has `hot` true."""
+        started = time.perf_counter()
+        for start in range(0, len(images), BATCH):
+            rows = range(start, min(start + BATCH, len(images)))
+            items = [
+                {"id": str(first + row), "vector": encode_vector(images[row]), "metadata": {"hot": row % 100 == 0}}
+                for row in rows
+            ]
+            self.call("POST", f"/collections/{NAME}/items", {"fingerprint": "bench", "items": items})
+        return len(images) / (time.perf_counter() - started)
+
+    def search(self, queries: FloatArray, **given: object) -> tuple[float, list[list[int]]]:
+        """One call with all the queries: ms, and the rows found for each."""
+        one = {"collection": NAME, "k": K, "include": [], **given}
+        body = {"fingerprint": "bench", "searches": [{**one, "vector": encode_vector(query)} for query in queries]}
+        started = time.perf_counter()
+        answer = self.call("POST", "/search", body)
+        ms = (time.perf_counter() - started) * 1e3
+        return ms, [[int(hit["id"]) for hit in result["hits"]] for result in answer["results"]]
+
+    def segment(self) -> dict[str, Any]:
+        """The main segment, as described."""
+        described: dict[str, Any] = self.call("GET", f"/collections/{NAME}")["segment"]
+        return described
+
+    def settled(self, most_delta: int) -> dict[str, Any]:
+        """Wait for merges to end: at most `most_delta` rows lie outside the main segment."""
+        deadline = time.monotonic() + _MERGE_S
+        while self.segment()["delta"] > most_delta:
+            if time.monotonic() > deadline:
+                raise RuntimeError("the merge doesn't end")
+            time.sleep(0.25)
+        return self.segment()
+
+    def resident(self) -> int:
+        """Bytes of the process."""
+        return resident_bytes([self._process.pid])
+
+
+def latencies(live: LiveIndex, queries: FloatArray, **given: object) -> list[float]:
+    """ms of one search each."""
+    return [live.search(query[None], **given)[0] for query in queries]
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Of at least two values."""
+    return statistics.quantiles(values, n=100)[percent - 1]
+
+
+def recall(found: list[list[int]], truth: IntArray) -> float:
+    """Mean share of the truth (B, K) found."""
+    return float(np.mean([len(np.intersect1d(a, b)) / K for a, b in zip(found, truth, strict=True)]))
+
+
+def while_compacting(live: LiveIndex, images: FloatArray, queries: FloatArray) -> list[float]:
+    """ms of searches from the upsert that starts a merge until its end."""
+    live.fill(images[: len(images) // 8 + BATCH])
+    times: list[float] = []
+    while live.segment()["delta"]:
+        times += latencies(live, queries[:32])
+    return times

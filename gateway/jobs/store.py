@@ -1,0 +1,154 @@
+"""The record of background jobs: one SQLite file, so that a restarted gateway goes on where it stopped."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import uuid
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, fields
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from clip_core.errors import UnknownJob
+
+UNFINISHED = ("queued", "running")
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY, collection TEXT NOT NULL, source TEXT NOT NULL, state TEXT NOT NULL, total INTEGER,
+    position INTEGER NOT NULL, added INTEGER NOT NULL, seconds REAL NOT NULL, message TEXT, error TEXT,
+    created TEXT NOT NULL, finished TEXT
+) STRICT;
+CREATE TABLE IF NOT EXISTS failures (
+    job TEXT NOT NULL, place INTEGER NOT NULL, item TEXT NOT NULL, error TEXT NOT NULL, retry INTEGER NOT NULL,
+    PRIMARY KEY (job, place)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+def now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True)
+class Job:
+    """`position`: entries of the source that were dealt with; `seconds`: time spent running; JSON as text."""
+
+    id: str
+    collection: str
+    source: str
+    state: str
+    total: int | None
+    position: int
+    added: int
+    seconds: float
+    message: str | None
+    error: str | None
+    created: str
+    finished: str | None
+
+
+class Failure(NamedTuple):
+    """An entry set aside; `error` is the envelope as JSON text."""
+
+    place: int
+    item: str
+    error: str
+
+
+_COLUMNS = ", ".join(field.name for field in fields(Job))
+
+
+class JobStore:
+    """Safe to use from several threads. The file is made with the first job, not before."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.RLock()
+        self._opened: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        with self._lock:
+            if self._opened is not None:
+                self._opened.close()
+                self._opened = None
+
+    def add(self, collection: str, source: dict[str, Any]) -> Job:
+        values = (uuid.uuid4().hex, collection, orjson.dumps(source).decode(), now())
+        with self._lock, self._db as db:
+            db.execute("INSERT INTO jobs VALUES (?, ?, ?, 'queued', NULL, 0, 0, 0, NULL, NULL, ?, NULL)", values)
+        return self.get(values[0])
+
+    def get(self, job_id: str) -> Job:
+        """Raises UnknownJob."""
+        found = self._rows(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", job_id)
+        if not found:
+            raise UnknownJob(f"there is no job {job_id[:64]!r}", param="job_id")
+        return Job(*found[0])
+
+    def all(self, limit: int = 1000) -> list[Job]:
+        """Newest first."""
+        rows = self._rows(f"SELECT {_COLUMNS} FROM jobs ORDER BY created DESC, rowid DESC LIMIT ?", limit)
+        return [Job(*row) for row in rows]
+
+    def unfinished(self) -> list[str]:
+        """Ids, oldest first."""
+        return [row[0] for row in self._rows("SELECT id FROM jobs WHERE state IN (?, ?) ORDER BY rowid", *UNFINISHED)]
+
+    def update(self, job_id: str, **values: Any) -> None:
+        """Set columns by name."""
+        names = ", ".join(f"{name} = ?" for name in values)
+        with self._lock, self._db as db:
+            db.execute(f"UPDATE jobs SET {names} WHERE id = ?", (*values.values(), job_id))
+
+    def advance(
+        self, job_id: str, position: int, good: Sequence[int], failures: Sequence[Failure], seconds: float
+    ) -> None:
+        """One batch, whole or not at all: the places that went in, and those that are set aside."""
+        with self._lock, self._db as db:
+            db.executemany("DELETE FROM failures WHERE job = ? AND place = ?", [(job_id, place) for place in good])
+            rows = [(job_id, *failure) for failure in failures]
+            db.executemany("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, 0)", rows)
+            db.execute(
+                "UPDATE jobs SET position = max(position, ?), added = added + ?, seconds = seconds + ?, message = NULL "
+                "WHERE id = ?",
+                (position, len(good), seconds, job_id),
+            )
+
+    def failed(self, job_id: str) -> int:
+        """How many entries are set aside."""
+        return int(self._rows("SELECT count(*) FROM failures WHERE job = ?", job_id)[0][0])
+
+    def failures(self, job_id: str, after: int = -1, limit: int = 100) -> list[Failure]:
+        query = "SELECT place, item, error FROM failures WHERE job = ? AND place > ? ORDER BY place LIMIT ?"
+        return [Failure(*row) for row in self._rows(query, job_id, after, limit)]
+
+    def retry(self, job_id: str) -> None:
+        """Queue it again, with what was set aside."""
+        with self._lock, self._db as db:
+            db.execute("UPDATE failures SET retry = 1 WHERE job = ?", (job_id,))
+            db.execute("UPDATE jobs SET state = 'queued', error = NULL, finished = NULL WHERE id = ?", (job_id,))
+
+    def to_retry(self, job_id: str) -> set[int]:
+        """The places of entries to be tried again."""
+        return {row[0] for row in self._rows("SELECT place FROM failures WHERE job = ? AND retry = 1", job_id)}
+
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        with self._lock:
+            if self._opened is None and not self._path.exists():
+                return [(0,)] if "count(*)" in query else []
+            with closing(self._db.execute(query, values)) as cursor:
+                return cursor.fetchall()
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        if self._opened is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._opened = sqlite3.connect(self._path, check_same_thread=False)
+            self._opened.execute("PRAGMA journal_mode = WAL")
+            self._opened.executescript(_SCHEMA)
+        return self._opened

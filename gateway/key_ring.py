@@ -1,0 +1,70 @@
+"""Which key a request came with: those of the environment and those of the key file, looked up in memory."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+
+from clip_core.errors import Unauthorized
+from gateway.key_store import KeyStore, digest, id_of, matches
+from gateway.keys import ApiKey
+
+_log = logging.getLogger("gateway.keys")
+_NOBODY = (ApiKey("nobody"), bytes(32))
+_REFRESH_S = 1.0
+
+
+class KeyRing:
+    """Keys of the environment have every scope. The file is read again within a second of a change to it."""
+
+    def __init__(
+        self,
+        keys: Sequence[str] = (),
+        store: KeyStore | None = None,
+        *,
+        enforced: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`enforced`: keys are asked for even while there are none, because others than this machine can call."""
+        self._given = [(ApiKey(f"environment-{place}"), digest(key)) for place, key in enumerate(keys)]
+        self._store = store
+        self._enforced = enforced
+        self._clock = clock
+        self._kept: dict[str, tuple[ApiKey, bytes]] = {}
+        self._version: tuple[int, int, int] | None = None
+        self._checked = -_REFRESH_S
+
+    def __bool__(self) -> bool:
+        """Whether a key is needed. A file whose keys are all revoked still says yes."""
+        self._refresh()
+        return self._enforced or bool(self._given) or bool(self._kept)
+
+    def identify(self, presented: str) -> ApiKey:
+        """Raises Unauthorized for a key that is unknown, expired or revoked."""
+        self._refresh()
+        kept, kept_digest = self._kept.get(id_of(presented), _NOBODY)
+        found = [key for key, known in self._given if matches(presented, known)]
+        if matches(presented, kept_digest):
+            found.append(kept)
+        if not found:
+            raise Unauthorized("this API key is not accepted")
+        state = found[0].state()
+        if state != "active":
+            raise Unauthorized(f"this API key is {state}")
+        return found[0]
+
+    def _refresh(self) -> None:
+        now = self._clock()
+        if self._store is None or now - self._checked < _REFRESH_S:
+            return
+        self._checked = now
+        version = self._store.version()
+        if version == self._version:
+            return
+        try:
+            self._kept = {key.id: (key, kept) for key, kept in self._store.all()}
+            self._version = version
+        except sqlite3.Error as error:  # being written, or damaged: what was read before stays in force
+            _log.warning("the key file cannot be read", extra={"cause": str(error)})

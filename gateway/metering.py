@@ -1,0 +1,88 @@
+"""What a request costs its key: one request, the items that it names, and the pixels of its images. Pure ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections import Counter
+from collections.abc import Sequence
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from clip_core.errors import BadInput, ClipServeError, RateLimited
+from gateway.auth import is_open
+from gateway.errors import error_response
+from gateway.inputs import Source
+from gateway.keys import ApiKey, current_key
+from gateway.quotas import Quotas
+from gateway.sniffing import pixels_of
+from gateway.urls import is_http_url
+
+
+class Meter:
+    """Charges the key of the request at hand; called before any work is done."""
+
+    def __init__(self, quotas: Quotas) -> None:
+        self._quotas = quotas
+
+    async def items(self, number: int) -> None:
+        """Texts, images and vectors. Raises RateLimited or TooLarge."""
+        await self._quotas.spend(current_key(), "items", number)
+
+    async def images(self, sources: Sequence[Source]) -> None:
+        """Megapixels, by the images' own headers. Raises RateLimited or TooLarge."""
+        key = current_key()
+        if self._quotas.limits_of(key).megapixels_per_minute is not None:
+            pixels = await asyncio.to_thread(_pixels, sources)
+            await self._quotas.spend(key, "megapixels", pixels / 1e6)
+
+
+class MeterMiddleware:
+    """Charges one request, and holds the key to its number of requests at the same time."""
+
+    def __init__(self, app: ASGIApp, quotas: Quotas, open_paths: frozenset[str]) -> None:
+        self.app = app
+        self.quotas = quotas
+        self.open_paths = open_paths
+        self.under_way: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or is_open(scope["path"], self.open_paths):
+            await self.app(scope, receive, send)
+            return
+        key = current_key()
+        try:
+            self._check_concurrency(key)
+            await self.quotas.spend(key, "requests", 1)
+        except ClipServeError as refused:
+            await error_response(refused)(scope, receive, send)
+            return
+        await self._counted(key, scope, receive, send)
+
+    async def _counted(self, key: ApiKey, scope: Scope, receive: Receive, send: Send) -> None:
+        self.under_way[key.id] += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.under_way[key.id] -= 1
+            if not self.under_way[key.id]:
+                del self.under_way[key.id]
+
+    def _check_concurrency(self, key: ApiKey) -> None:
+        most = self.quotas.limits_of(key).concurrency
+        if most is not None and self.under_way[key.id] >= most:
+            raise RateLimited(f"this API key has {most} requests under way, which is all that it may")
+
+
+def _pixels(sources: Sequence[Source]) -> int:
+    images = [value for source in sources for value in source.images() if not is_http_url(value)]
+    return sum(map(_pixels_of, images))
+
+
+def _pixels_of(encoded: str) -> int:
+    """0 for what is no image: the encoder refuses it and says why."""
+    try:
+        return pixels_of(base64.b64decode(encoded))
+    except (BadInput, binascii.Error, ValueError):
+        return 0

@@ -1,0 +1,109 @@
+"""Which part of a ranking a search wants: its page, a least score, fields of the metadata, ids to leave out."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from clip_core.errors import BadInput
+from clip_core.wire import MAX_K
+
+Json = dict[str, Any]
+FIELDS = ("cursor", "min_score")
+_NOT_THE_QUERY = ("cursor", "k", "include")  # may differ from page to page
+_METADATA = "metadata."
+
+
+@dataclass(frozen=True)
+class Page:
+    """`k` hits from `offset` on. The index is asked for everything up to their end."""
+
+    k: int
+    offset: int = 0
+    min_score: float = -math.inf
+    fields: tuple[str, ...] = ()
+    left_out: frozenset[str] = frozenset()
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any], k: int) -> Page:
+        """`k` is checked already. Raises BadInput that names the field."""
+        cursor = body.get("cursor")
+        offset = 0 if cursor is None else _offset(cursor, body)
+        if offset + k > MAX_K:
+            raise BadInput(f"`k` and what the cursor has passed are at most {MAX_K} together", param="cursor")
+        return cls(k, offset, _score(body.get("min_score")), _fields(body.get("include")), body=body)
+
+    @property
+    def depth(self) -> int:
+        """How many hits the index is asked for."""
+        return min(self.offset + self.k + len(self.left_out), MAX_K)
+
+    def cut(self, hits: Sequence[Json]) -> tuple[list[Json], str | None]:
+        """The page's hits, and the cursor of the next page; None when this one is not full."""
+        kept = [hit for hit in hits if hit["id"] not in self.left_out and hit["score"] >= self.min_score]
+        page = kept[self.offset : self.offset + self.k]
+        end = self.offset + len(page)
+        more = len(page) == self.k and end < MAX_K
+        return [self._projected(hit) for hit in page], _cursor(end, self.body) if more else None
+
+    def _projected(self, hit: Json) -> Json:
+        if not self.fields or "metadata" not in hit:
+            return hit
+        return {**hit, "metadata": {name: hit["metadata"][name] for name in self.fields if name in hit["metadata"]}}
+
+
+def include_without_fields(include: object) -> object:
+    """`include` as the index service takes it: "metadata.color" asks for the metadata."""
+    if not isinstance(include, list) or not any(map(_is_field, include)):
+        return include
+    plain = [entry for entry in include if not _is_field(entry)]
+    return plain if "metadata" in plain else [*plain, "metadata"]
+
+
+def _fields(include: object) -> tuple[str, ...]:
+    """The names after "metadata."; none when all metadata is wanted anyway."""
+    if not isinstance(include, list) or "metadata" in include:
+        return ()
+    return tuple(entry.removeprefix(_METADATA) for entry in include if _is_field(entry))
+
+
+def _is_field(entry: object) -> bool:
+    return isinstance(entry, str) and entry.startswith(_METADATA) and len(entry) > len(_METADATA)
+
+
+def _score(value: object) -> float:
+    if value is None:
+        return -math.inf
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -1 <= value <= 1:
+        raise BadInput("`min_score` is a cosine, a number from -1 to 1", param="min_score")
+    return float(value)
+
+
+def _cursor(offset: int, body: Mapping[str, Any]) -> str:
+    return base64.urlsafe_b64encode(f"{offset}.{_digest(body)}".encode()).decode().rstrip("=")
+
+
+def _offset(cursor: object, body: Mapping[str, Any]) -> int:
+    """Raises BadInput for what is no cursor, and for the cursor of another query."""
+    try:
+        text = base64.urlsafe_b64decode(str(cursor).encode() + b"==").decode("ascii")
+        offset, _, digest = text.partition(".")
+        number = int(offset)
+    except (binascii.Error, ValueError) as error:
+        raise BadInput("`cursor` is what an answer gave as `next_cursor`", param="cursor") from error
+    if digest != _digest(body) or not 0 < number <= MAX_K:
+        raise BadInput("this cursor belongs to another query; leave it out to start again", param="cursor")
+    return number
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    query = {name: value for name, value in body.items() if name not in _NOT_THE_QUERY and value is not None}
+    return hashlib.sha256(orjson.dumps(query, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]

@@ -1,0 +1,105 @@
+"""Limits a minute for each key, counted with the `limits` library: in memory, or in Redis for several replicas.
+
+A sliding window of two counters: constant memory a key, no burst of twice the limit at a window's edge (which a fixed
+window allows), and a cost for each hit, so that a request may spend many items. Redis that cannot be reached costs
+accuracy and never an answer: each process then counts for itself until Redis is back.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from typing import Literal
+
+from limits import RateLimitItemPerMinute
+from limits.aio.storage import MemoryStorage, Storage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.errors import StorageError
+from limits.storage import storage_from_string
+
+from clip_core.errors import RateLimited, TooLarge
+from gateway.keys import ApiKey, KeyLimits
+from gateway.telemetry import current_trace
+
+What = Literal["requests", "items", "megapixels"]
+_UNITS: dict[What, int] = {"requests": 1, "items": 1, "megapixels": 1000}  # the library counts whole numbers
+_RETRY_REDIS_S = 5.0
+_REDIS_TIMEOUT_S = 0.25
+_log = logging.getLogger("gateway.quotas")
+
+
+class Quotas:
+    """`defaults` hold for keys that do not set their own; None anywhere means no limit."""
+
+    def __init__(self, defaults: KeyLimits, storage: Storage | None = None) -> None:
+        self._defaults = defaults
+        self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._shared = SlidingWindowCounterRateLimiter(storage) if storage is not None else None
+        self._shared_again = 0.0
+        self._merged: dict[KeyLimits, KeyLimits] = {}  # as many as there are different limits
+
+    def limits_of(self, key: ApiKey) -> KeyLimits:
+        """The key's own over the defaults."""
+        merged = self._merged.get(key.limits)
+        if merged is None:
+            merged = self._merged[key.limits] = key.limits.over(self._defaults)
+        return merged
+
+    async def spend(self, key: ApiKey, what: What, amount: float) -> None:
+        """Raises RateLimited when that is more than is left now, TooLarge when it is more than a whole minute has.
+
+        What is left goes into the answer's X-RateLimit headers either way.
+        """
+        limit: int | None = getattr(self.limits_of(key), f"{what}_per_minute")
+        if limit is None or amount <= 0:
+            return
+        if amount > limit:
+            raise TooLarge(f"this call takes {amount:g} {what}, and this API key has {limit} a minute")
+        item = RateLimitItemPerMinute(limit * _UNITS[what])
+        taken, left, reset_s = await self._hit(item, (key.id, what), math.ceil(amount * _UNITS[what]))
+        _note(what, limit, left // _UNITS[what], reset_s)
+        if not taken:
+            raise RateLimited(f"this API key has used up its {limit} {what} a minute", retry_after=reset_s)
+
+    async def _hit(self, item: RateLimitItemPerMinute, names: tuple[str, str], cost: int) -> tuple[bool, int, float]:
+        """Whether it was granted, what is left, and in how many seconds there is more."""
+        if self._shared is not None and time.monotonic() >= self._shared_again:
+            try:
+                return await _hit(self._shared, item, names, cost)
+            except StorageError as error:
+                self._shared_again = time.monotonic() + _RETRY_REDIS_S
+                _log.warning(
+                    "Redis does not answer: limits are counted in this process", extra={"cause": str(error)[:200]}
+                )
+        return await _hit(self._own, item, names, cost)
+
+
+def storage_of(url: str) -> Storage | None:
+    """`redis://…` or `rediss://…` → where replicas count together; nothing → None."""
+    if not url:
+        return None
+    timeouts = {"socket_timeout": _REDIS_TIMEOUT_S, "socket_connect_timeout": _REDIS_TIMEOUT_S}
+    storage = storage_from_string(f"async+{url}", implementation="redispy", wrap_exceptions=True, **timeouts)
+    assert isinstance(storage, Storage)
+    return storage
+
+
+async def _hit(
+    limiter: SlidingWindowCounterRateLimiter, item: RateLimitItemPerMinute, names: tuple[str, str], cost: int
+) -> tuple[bool, int, float]:
+    taken = await limiter.hit(item, *names, cost=cost)
+    stats = await limiter.get_window_stats(item, *names)
+    return taken, stats.remaining, max(0.0, stats.reset_time - time.time())
+
+
+def _note(what: What, limit: int, left: int, reset_s: float) -> None:
+    """In the names of OpenAI's headers; the reset is in seconds."""
+    name = what.capitalize()
+    current_trace().headers.update(
+        {
+            f"X-RateLimit-Limit-{name}": str(limit),
+            f"X-RateLimit-Remaining-{name}": str(left),
+            f"X-RateLimit-Reset-{name}": str(math.ceil(reset_s)),
+        }
+    )

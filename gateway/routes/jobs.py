@@ -1,0 +1,118 @@
+"""/v1/jobs: background ingestion — begin, watch, cancel, retry."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Path, Query, Request
+
+from clip_core.errors import Conflict, UnknownJob
+from gateway.bodies import read_model
+from gateway.errors import JsonResponse
+from gateway.job_schemas import FailuresAnswer, JobAnswer, JobRequest, JobsAnswer
+from gateway.jobs.sources import source_kind
+from gateway.jobs.store import Job, JobStore
+from gateway.keys import current_key
+from gateway.openapi import READS, answers, takes
+from gateway.services import services
+
+router = APIRouter(tags=["jobs"])
+JobId = Annotated[str, Path(description="The job's id.", examples=["5f0c6c2e"])]
+
+
+@router.post(
+    "/v1/jobs",
+    status_code=202,
+    responses=answers(JobAnswer, *READS, status=202),
+    openapi_extra=takes(JobRequest),
+)
+async def begin_job(request: Request) -> JsonResponse:
+    """Fill a collection from a folder, a webdataset tar, a Parquet file or URLs, in the background."""
+    given, wanted = services(request), await read_model(request, JobRequest)
+    current_key().check_collection(wanted.collection)
+    source = wanted.source.model_dump(exclude_none=True)
+    if source_kind(source) == "urls":
+        for place, entry in enumerate(source["urls"]):
+            given.parser.image(entry if isinstance(entry, str) else entry["url"], f"source.urls[{place}]")
+    await given.index.describe(wanted.collection)
+    return await _answer(given.jobs.store, await given.jobs.submit(wanted.collection, source), 202)
+
+
+@router.get("/v1/jobs", responses=answers(JobsAnswer))
+async def list_jobs(request: Request) -> JsonResponse:
+    """All jobs on collections that the key may use, newest first."""
+    store, key = services(request).jobs.store, current_key()
+    jobs = [job for job in await asyncio.to_thread(store.all) if key.may_use(job.collection)]
+    described = await asyncio.to_thread(lambda: [describe(job, store.failed(job.id)) for job in jobs])
+    return JsonResponse({"jobs": described})
+
+
+@router.get("/v1/jobs/{job_id}", responses=answers(JobAnswer, UnknownJob))
+async def show_job(request: Request, job_id: JobId) -> JsonResponse:
+    """State, progress, rate and time left."""
+    store = services(request).jobs.store
+    return await _answer(store, await _job(store, job_id))
+
+
+@router.get("/v1/jobs/{job_id}/failures", responses=answers(FailuresAnswer, UnknownJob))
+async def list_failures(
+    request: Request,
+    job_id: JobId,
+    limit: Annotated[int, Query(ge=1, le=1000, examples=[100])] = 100,
+    after: Annotated[int, Query(ge=-1, le=2**53, examples=[-1], description="`next` of the page before.")] = -1,
+) -> JsonResponse:
+    """What was set aside, and why, a page at a time."""
+    store = services(request).jobs.store
+    await _job(store, job_id)
+    found = await asyncio.to_thread(store.failures, job_id, after, limit)
+    failures = [{"place": each.place, "id": each.item, "error": orjson.loads(each.error)} for each in found]
+    return JsonResponse({"failures": failures, "next": found[-1].place if len(found) == limit else None})
+
+
+@router.delete("/v1/jobs/{job_id}", responses=answers(JobAnswer, UnknownJob, Conflict))
+async def cancel_job(request: Request, job_id: JobId) -> JsonResponse:
+    """Cancel; what is in the collection stays there."""
+    jobs = services(request).jobs
+    await _job(jobs.store, job_id)
+    return await _answer(jobs.store, await jobs.cancel(job_id))
+
+
+@router.post("/v1/jobs/{job_id}/retry", status_code=202, responses=answers(JobAnswer, UnknownJob, Conflict, status=202))
+async def retry_job(request: Request, job_id: JobId) -> JsonResponse:
+    """Try again what was set aside, and go on with the rest of a cancelled or failed job."""
+    jobs = services(request).jobs
+    await _job(jobs.store, job_id)
+    return await _answer(jobs.store, await jobs.retry(job_id), 202)
+
+
+async def _job(store: JobStore, job_id: str) -> Job:
+    """Raises UnknownJob, also about a collection that the key may not use."""
+    job = await asyncio.to_thread(store.get, job_id)
+    if not current_key().may_use(job.collection):
+        raise UnknownJob(f"there is no job {job_id[:64]!r}", param="job_id")
+    return job
+
+
+async def _answer(store: JobStore, job: Job, status: int = 200) -> JsonResponse:
+    return JsonResponse(describe(job, await asyncio.to_thread(store.failed, job.id)), status_code=status)
+
+
+def describe(job: Job, failed: int) -> dict[str, Any]:
+    """As the API shows it."""
+    rate = round(job.added / job.seconds, 2) if job.added and job.seconds else None
+    running = job.state == "running" and rate and job.total is not None
+    return {
+        "id": job.id,
+        "collection": job.collection,
+        "source": orjson.loads(job.source),
+        "state": job.state,
+        "progress": {"total": job.total, "processed": job.position, "added": job.added, "failed": failed},
+        "rate": rate,
+        "eta_s": round((job.total - job.position) / rate, 1) if running and rate and job.total is not None else None,
+        "message": job.message,
+        "error": orjson.loads(job.error) if job.error else None,
+        "created": job.created,
+        "finished": job.finished,
+    }

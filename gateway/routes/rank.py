@@ -1,0 +1,64 @@
+"""POST /v1/rank: texts against images, images against texts, or any mix, without a collection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request
+
+from clip_core.errors import InvalidRequest
+from gateway.bodies import checked, read_body
+from gateway.embedding import check_number, floats
+from gateway.encoder import Ask, check_model
+from gateway.errors import JsonResponse
+from gateway.inputs import InputParser, Source
+from gateway.openapi import ENCODES, answers, takes
+from gateway.rank_schemas import RankAnswer, RankRequest
+from gateway.searching import Found
+from gateway.services import services
+from gateway.similarity import ranking
+
+router = APIRouter(tags=["classify"])
+
+
+@router.post("/v1/rank", responses=answers(RankAnswer, *ENCODES), openapi_extra=takes(RankRequest))
+async def rank(request: Request) -> JsonResponse:
+    """Order the candidates for each query by cosine; one bad query or candidate fails the call and is named."""
+    given = services(request)
+    wanted = checked(RankRequest, await read_body(request, given.parser))
+    most = given.settings.max_inputs
+    queries = _sources(wanted.queries, "queries", given.parser, most)
+    candidates = _sources(wanted.candidates, "candidates", given.parser, most)
+    await given.encoder.require(wanted.model)
+    encoded = await given.encoder.run([Ask(source) for source in (*queries, *candidates)])
+    served = encoded.model()
+    check_model(wanted.model, served)
+    vectors = np.stack([floats(entry["embedding"]) for entry in encoded.entries()])
+    scores = vectors[: len(queries)] @ vectors[len(queries) :].T
+    found = Found([], encoded.encode_ms, queue_ms=encoded.queue_ms)
+    return JsonResponse(
+        {
+            "results": [_result(i, row, wanted) for i, row in enumerate(scores)],
+            "model": served.model,
+            "fingerprint": served.fingerprint,
+            "timing": found.timing(),
+        }
+    )
+
+
+def _sources(values: list[Any], name: str, parser: InputParser, most: int) -> list[Source]:
+    check_number(values, most, name)
+    return [_source(value, f"{name}[{place}]", parser) for place, value in enumerate(values)]
+
+
+def _source(value: object, param: str, parser: InputParser) -> Source:
+    if isinstance(value, str):
+        return parser.of_kind("text", value, param)
+    if not isinstance(value, dict):
+        raise InvalidRequest("give a text, or an object with `text` or `image`", param=param)
+    return parser.source(value, param, ("text", "image"))
+
+
+def _result(place: int, row: Any, wanted: RankRequest) -> dict[str, Any]:
+    return {"query": place, "ranking": ranking(row, wanted.logit_scale)[: wanted.top_n]}

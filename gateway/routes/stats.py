@@ -1,0 +1,20 @@
+"""GET /v1/stats: the figures behind the page's live panel."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+
+from gateway.errors import JsonResponse
+from gateway.openapi import answers
+from gateway.services import services
+from gateway.stats import Stats
+from gateway.stats_schemas import StatsAnswer
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/v1/stats", responses=answers(StatsAnswer))
+async def stats(request: Request) -> JsonResponse:
+    """Requests, latency, batches, cache and memory since the start; take the difference of two answers for a rate."""
+    given = services(request)
+    return JsonResponse(await Stats(given.metrics, given.torchserve, given.settings).read())

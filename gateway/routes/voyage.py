@@ -1,0 +1,46 @@
+"""POST /v1/multimodalembeddings: Voyage's dialect (https://docs.voyageai.com/reference/multimodal-embeddings-api)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from clip_core.errors import InvalidRequest
+from gateway.bodies import Body, read_body
+from gateway.content import inputs_source
+from gateway.dialect_schemas import VoyageAnswer, VoyageRequest
+from gateway.embedding import Embedded, Options, check_number, choice, embed
+from gateway.errors import JsonResponse
+from gateway.inputs import InputParser, Source
+from gateway.openapi import ENCODES, answers, takes
+from gateway.routes.embeddings import openai_answer
+from gateway.services import services
+
+router = APIRouter(tags=["embeddings"])
+
+
+@router.post("/v1/multimodalembeddings", responses=answers(VoyageAnswer, *ENCODES), openapi_extra=takes(VoyageRequest))
+async def embed_voyage(request: Request) -> JsonResponse:
+    """Voyage's dialect: each input is a sequence of texts and images that becomes one vector."""
+    given = services(request)
+    body = await read_body(request, given.parser)
+    sources = _sources(body, given.parser, given.settings.max_inputs)
+    kind = choice(body.get("output_encoding"), "output_encoding", ("base64",), "float")
+    truncate = "error" if body.get("truncation") is False else "end"
+    options = Options(body.get("model"), body.get("output_dimension"), truncate, "output_dimension")
+    return JsonResponse(_answer(await embed(given.encoder, sources, options), kind))
+
+
+def _sources(body: Body, parser: InputParser, most: int) -> list[Source]:
+    inputs = body.get("inputs")
+    if not isinstance(inputs, list):
+        raise InvalidRequest("`inputs` is a list of objects with `content`", param="inputs")
+    check_number(inputs, most, "inputs")
+    return [inputs_source(entry, f"inputs[{place}]", parser) for place, entry in enumerate(inputs)]
+
+
+def _answer(embedded: Embedded, kind: str) -> dict[str, Any]:
+    """Images cost by their number here, not by their pixels, which are therefore not counted."""
+    usage = {"text_tokens": embedded.tokens, "image_pixels": 0, "total_tokens": embedded.tokens}
+    return {**openai_answer(embedded, kind), "usage": usage}

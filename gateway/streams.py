@@ -1,0 +1,75 @@
+"""NDJSON: a body of any length, one JSON object a line, of which only a batch is held at a time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+import orjson
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from clip_core.errors import BadJson, TooLarge
+from gateway.limits import BodyLimitMiddleware
+
+STREAM_PATH = "/items/stream"
+
+
+class Line(NamedTuple):
+    """`number` counts from 1; `value` is an error when the line is not JSON."""
+
+    number: int
+    value: Any
+
+
+class BodyLimits:
+    """One limit for bodies that are read whole, a larger one for those that are streamed. Pure ASGI."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int, max_stream_bytes: int) -> None:
+        self._whole = BodyLimitMiddleware(app, max_bytes)
+        self._streamed = BodyLimitMiddleware(app, max_stream_bytes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        streamed = scope["type"] == "http" and scope["path"].endswith(STREAM_PATH)
+        await (self._streamed if streamed else self._whole)(scope, receive, send)
+
+
+async def batches(request: Request, size: int, max_line_bytes: int) -> AsyncIterator[list[Line]]:
+    """At most `size` lines at a time; empty ones are left out. Raises TooLarge for a line over the limit."""
+    batch: list[Line] = []
+    async for number, text in _lines(request, max_line_bytes):
+        if text.strip():
+            batch.append(Line(number, _parsed(number, text)))
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+async def _lines(request: Request, max_bytes: int) -> AsyncIterator[tuple[int, bytes]]:
+    number, rest = 0, bytearray()
+    async for chunk in request.stream():
+        rest += chunk
+        *whole, last = rest.split(b"\n") if b"\n" in chunk else (rest,)
+        for text in whole:
+            number += 1
+            _check(text, number, max_bytes)
+            yield number, bytes(text)
+        rest = bytearray(last)
+        _check(rest, number + 1, max_bytes)
+    yield number + 1, bytes(rest)
+
+
+def _check(text: bytes | bytearray, number: int, max_bytes: int) -> None:
+    if len(text) > max_bytes:
+        raise TooLarge(
+            f"line {number} is longer than {max_bytes} bytes; the lines before it are in", param=f"line {number}"
+        )
+
+
+def _parsed(number: int, text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        return BadJson(f"line {number} is not JSON: {error}", param=f"line {number}")

@@ -1,0 +1,85 @@
+// Filter chips from metadata: fields with a few repeated values in a sample of the collection.
+
+import { listItems } from "./api.js";
+import { $, element, icon, show } from "./dom.js";
+import { factsOf } from "./format.js";
+import { state, toggleFilter } from "./state.js";
+
+const SAMPLE = 200;
+const MOST_VALUES = 12;
+const MOST_FIELDS = 7;
+let facets = [];
+let loaded = null;
+
+export async function loadFacets(collection, fresh = false) {
+  if (loaded === collection && !fresh) return drawFilters();
+  loaded = collection;
+  const { items } = await listItems(collection, { limit: SAMPLE });
+  if (loaded !== collection) return undefined;
+  facets = facetsOf(items);
+  return drawFilters();
+}
+
+// [{ field, values }] with the values sorted; a field that says nothing, or says too much, is left out.
+export function facetsOf(items) {
+  const seen = new Map();
+  for (const [field, value] of items.flatMap(factsOf)) {
+    if (!seen.has(field)) seen.set(field, new Map());
+    seen.get(field).set(value, (seen.get(field).get(value) ?? 0) + 1);
+  }
+  const useful = [...seen].filter(([, counts]) => counts.size > 1 && counts.size <= MOST_VALUES && repeats(counts));
+  return useful.slice(0, MOST_FIELDS).map(([field, counts]) => ({ field, values: [...counts.keys()].sort(byValue) }));
+}
+
+const repeats = (counts) => [...counts.values()].some((count) => count > 1);
+const byValue = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b)));
+
+export function drawFilters() {
+  $("filters").replaceChildren(...facets.map(group));
+  const active = Object.entries(state.filters).flatMap(([field, values]) => values.map((value) => activeChip(field, value)));
+  $("active").replaceChildren(...active);
+  show($("active"), active.length > 0);
+  show($("filters-toggle"), facets.length > 0);
+}
+
+function group({ field, values }) {
+  const chips = element("ul", { className: "chips" }, ...values.map((value) => element("li", {}, chip(field, value))));
+  const title = element("h2", { textContent: field });
+  chips.setAttribute("aria-label", field);
+  return element("section", { className: "facet" }, title, chips);
+}
+
+// A toggle for one value; in front of a colour's name its colour.
+export function chip(field, value) {
+  const made = element("button", { type: "button", className: "chip", ariaPressed: String(isChosen(field, value)) });
+  made.append(...swatch(value), element("span", { textContent: String(value) }));
+  made.dataset.facet = `${field}=${value}`;
+  made.addEventListener("click", () => {
+    toggleFilter(field, value);
+    document.querySelector(`.filters [data-facet="${CSS.escape(made.dataset.facet)}"]`)?.focus();
+  });
+  return made;
+}
+
+function activeChip(field, value) {
+  const made = element("button", { type: "button", className: "chip", ariaLabel: `Remove the filter ${field}: ${value}` });
+  made.append(element("span", { textContent: `${field}: ${value}` }), icon("close"));
+  made.addEventListener("click", () => toggleFilter(field, value));
+  return element("li", {}, made);
+}
+
+function swatch(value) {
+  if (typeof value !== "string" || !/^[a-z]+$/.test(value) || !CSS.supports("color", value)) return [];
+  const dot = element("span", { className: "dot" });
+  dot.style.background = value;
+  return [dot];
+}
+
+const isChosen = (field, value) => (state.filters[field] ?? []).includes(value);
+
+export function watchFilters() {
+  $("filters-toggle").addEventListener("click", () => {
+    const open = $("filters").classList.toggle("open");
+    $("filters-toggle").setAttribute("aria-expanded", String(open));
+  });
+}

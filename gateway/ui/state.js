@@ -1,0 +1,87 @@
+// What is asked for, and its form in the address bar. A dropped picture stays out of the address: it is too large.
+
+export const WEIGHTS = { text: 1, picture: 1, like: 1, negative: 0.5 };
+const COUNTS = [12, 24, 48, 96];
+
+const EMPTY = { collection: "", text: "", negative: "", like: null, filters: {}, k: 24, item: null };
+
+export const state = { ...EMPTY, weights: { ...WEIGHTS }, picture: null };
+const listeners = [];
+let pending = 0; // the timer of an address that is still to be written
+
+export const onChange = (listener) => listeners.push(listener);
+
+// Applies `patch` and tells everyone; `how`: { push: a new entry in the history, wait: ms before searching,
+// quiet: nothing to search for }.
+export function change(patch, how = {}) {
+  if (pending && !how.wait) writeAddress();
+  clearTimeout(pending);
+  Object.assign(state, patch);
+  if (how.wait) pending = setTimeout(writeAddress, how.wait);
+  else writeAddress(how.push);
+  for (const listener of listeners) listener(patch, how);
+}
+
+// Browsers refuse to write hundreds of addresses in a row, as a moving slider would.
+function writeAddress(push = false) {
+  clearTimeout(pending);
+  pending = 0;
+  const address = toAddress(state);
+  if (address !== location.search) history[push ? "pushState" : "replaceState"](null, "", address);
+}
+
+export function setWeight(name, weight) {
+  change({ weights: { ...state.weights, [name]: weight } }, { wait: 150 });
+}
+
+export function toggleFilter(field, value) {
+  const chosen = state.filters[field] ?? [];
+  const values = chosen.includes(value) ? chosen.filter((one) => one !== value) : [...chosen, value];
+  const { [field]: _, ...others } = state.filters;
+  change({ filters: values.length ? { ...others, [field]: values } : others }, { push: true });
+}
+
+export function toAddress({ collection, text, negative, like, filters, k, item, weights }) {
+  const kept = new URLSearchParams();
+  const set = (name, value, normal = "") => value && value !== normal && kept.set(name, value);
+  set("collection", collection);
+  set("q", text.trim());
+  set("not", negative.trim());
+  set("like", like);
+  const moved = Object.keys(WEIGHTS).filter((name) => weights[name] !== WEIGHTS[name]);
+  set("weights", moved.map((name) => `${name}:${weights[name]}`).join(","));
+  if (Object.keys(filters).length) set("filter", JSON.stringify(filters));
+  set("k", String(k), String(EMPTY.k));
+  set("item", item);
+  return `?${kept}`;
+}
+
+export function fromAddress(address) {
+  const given = new URLSearchParams(address);
+  const k = Number(given.get("k"));
+  return {
+    collection: given.get("collection") ?? "",
+    text: given.get("q") ?? "",
+    negative: given.get("not") ?? "",
+    like: given.get("like"),
+    weights: readWeights(given.get("weights") ?? ""),
+    filters: readFilters(given.get("filter")),
+    k: COUNTS.includes(k) ? k : EMPTY.k,
+    item: given.get("item"),
+  };
+}
+
+function readWeights(text) {
+  const pairs = text.split(",").map((pair) => pair.split(":"));
+  const good = pairs.filter(([name, weight]) => name in WEIGHTS && Number(weight) >= 0 && Number(weight) <= 2);
+  return { ...WEIGHTS, ...Object.fromEntries(good.map(([name, weight]) => [name, Number(weight)])) };
+}
+
+function readFilters(text) {
+  try {
+    const read = Object.entries(JSON.parse(text ?? "{}"));
+    return Object.fromEntries(read.filter(([, values]) => Array.isArray(values) && values.length));
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,189 @@
+"""What every approximate engine shares: an engine finds candidates, float64 scores them, a scan fills what is missing.
+
+An engine is a `Seeker`; build parameters are its own. What a search asks of it is a `Setting`, chosen by `calibrate`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from clip_core.wire import FloatArray
+from index_service.backends.base import NO_ROW, BoolArray, Found, IntArray
+from index_service.backends.exact import padded, rescore_all, search_exact
+
+_FEW = 2000  # so few rows are scored faster than an index is asked
+_SPARSE = 0.05  # under this share of allowed rows every engine misses too much: score them exactly
+_DENSE = 0.5  # over it, an engine without filters is asked for more candidates instead
+_LEAST_K = 10  # fewer wanted hits need as many candidates
+_REORDERS = (1, 2, 3, 5, 8, 12, 20, 30, 50, 100)
+_SAMPLE = 64
+_COST_PER_SECOND = 1e10  # the unit of `Segment.cost` is a tenth of a nanosecond
+
+
+class Setting(NamedTuple):
+    """`effort` is the engine's own knob (efSearch, nprobe, leaves).
+
+    `reorder` candidates are scored for each wanted hit, of which ten are counted at least.
+    """
+
+    effort: int
+    reorder: int = 1
+
+
+class Seeker(Protocol):
+    """A built index over N rows."""
+
+    @property
+    def efforts(self) -> Sequence[int]:
+        """What calibration may try, ascending."""
+        ...
+
+    @property
+    def filters(self) -> bool:
+        """Whether `seek` takes a mask."""
+        ...
+
+    @property
+    def knob(self) -> str:
+        """What the effort is called."""
+        ...
+
+    def seek(self, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
+        """(B, ≤ count) candidate rows, -1 for none, some perhaps outside `mask`, which is None unless `filters`."""
+        ...
+
+
+@runtime_checkable
+class Savable(Protocol):
+    """A seeker whose index can be kept in a file."""
+
+    def write(self, path: Path, notes: dict[str, Any]) -> None:
+        """The index and `notes`, which are JSON."""
+        ...
+
+
+@dataclass(frozen=True)
+class ApproximateSegment:
+    """`vectors` (N, D) are kept, not copied; candidates are scored from them, so scores are true cosines."""
+
+    engine: str
+    vectors: FloatArray
+    seeker: Seeker
+    setting: Setting
+    described: dict[str, Any]
+    seconds: float = 0.0
+
+    def search(self, queries: FloatArray, k: int, mask: BoolArray | None) -> Found:
+        """See `Segment.search`; which rows are found is approximate, their scores aren't."""
+        count = len(self.vectors)
+        allowed = count if mask is None else int(np.count_nonzero(mask))
+        share = allowed / max(count, 1)
+        if allowed <= max(_FEW, _SPARSE * count, 4 * k) or (share < _DENSE and not self.seeker.filters):
+            return search_exact(self.vectors, queries, k, mask)
+        found = self._found(queries, k, mask, share)
+        for i, (scores, _) in enumerate(found):
+            if len(scores) < k:  # the engine's allowed part isn't connected, or its probes hold too few rows
+                again = search_exact(self.vectors, queries[i : i + 1], k, mask)
+                found[i] = (again[0][0], again[1][0])
+        return padded(found, k)
+
+    def _found(self, queries: FloatArray, k: int, mask: BoolArray | None, share: float) -> list[Found]:
+        """Masked rows take up effort as allowed ones do, so that a filter needs as much more of it."""
+        effort, wanted = int(self.setting.effort / share), max(k, _LEAST_K) * self.setting.reorder
+        if mask is None or self.seeker.filters:
+            rows = self.seeker.seek(queries, wanted, effort, mask)
+        else:
+            rows = self.seeker.seek(queries, int(wanted / share) + 1, effort, None)
+        if mask is not None:
+            rows = np.where((rows >= 0) & mask[rows], rows, NO_ROW)
+        return rescore_all(self.vectors, queries, rows, k)
+
+    @property
+    def save(self) -> Callable[[Path], None] | None:
+        """Writes the index, with what was calibrated, to a file; None where the engine has no file format."""
+        if not isinstance(self.seeker, Savable):
+            return None
+        write, described = self.seeker.write, {"described": self.described, "seconds": self.seconds}
+        return lambda path: write(path, {**described, "setting": list(self.setting)})
+
+    def cost(self, batch: int) -> int:
+        """See `Segment.cost`; measured when the segment was built."""
+        return int(batch * self.seconds * _COST_PER_SECOND)
+
+    def recall(self, queries: FloatArray, truth: IntArray, setting: Setting) -> float:
+        """Mean share of `truth` (B, K) that a search with `setting` finds."""
+        found = replace(self, setting=setting)._found(queries, truth.shape[1], None, 1.0)
+        return float(
+            np.mean([len(np.intersect1d(rows, own)) / len(own) for (_, rows), own in zip(found, truth, strict=True)])
+        )
+
+
+def calibrated(
+    segment: ApproximateSegment, queries: FloatArray | None, target: float | None, k: int = 10
+) -> ApproximateSegment:
+    """The segment with the cheapest setting whose recall@k reaches `target`, and the time that a search takes.
+
+    Measured on `queries` (Q, D) when there are enough, else on some of the rows. Without a target the setting stays.
+    """
+    own = queries is None or len(queries) < _SAMPLE // 2
+    sample = _some_rows(segment.vectors) if own or queries is None else queries[-4 * _SAMPLE :]
+    if target is not None and len(sample):
+        truth = search_exact(segment.vectors, sample, k, None)[1]
+        setting = _cheapest(segment, sample, truth, target)
+        measured = {
+            "recall_target": target,
+            "recall": round(segment.recall(sample, truth, setting), 4),
+            "k": k,
+            "queries": len(sample),
+            "measured_on": "rows" if own else "queries",
+        }
+        segment = replace(segment, setting=setting, described={**segment.described, "calibration": measured})
+    knobs = {segment.seeker.knob: segment.setting.effort, "reorder": segment.setting.reorder}
+    return replace(segment, seconds=_seconds(segment, sample, k), described={**segment.described, "search": knobs})
+
+
+def _some_rows(vectors: FloatArray) -> FloatArray:
+    rows = np.random.default_rng(0).choice(len(vectors), min(_SAMPLE, len(vectors)), replace=False)
+    return vectors[np.sort(rows)]
+
+
+def _cheapest(segment: ApproximateSegment, queries: FloatArray, truth: IntArray, target: float) -> Setting:
+    """The least effort with generous reordering, then the least reordering with that effort; else the most of both."""
+    reorders = sorted({*_REORDERS, segment.setting.reorder}) if segment.setting.reorder > 1 else [1]
+    efforts = segment.seeker.efforts
+    effort = _least(efforts, lambda e: segment.recall(queries, truth, Setting(e, reorders[-1])) >= target)
+    reorder = _least(reorders, lambda r: segment.recall(queries, truth, Setting(effort, r)) >= target)
+    return Setting(effort, reorder)
+
+
+def _least(values: Sequence[int], reaches: Callable[[int], bool]) -> int:
+    """The first of `values` (ascending) that `reaches`, found by halving; the last when none does."""
+    low, high = 0, len(values) - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reaches(values[middle]) else (middle + 1, high)
+    return values[low]
+
+
+def _seconds(segment: ApproximateSegment, sample: FloatArray, k: int) -> float:
+    times = []
+    for query in sample[:9]:
+        started = time.perf_counter()
+        segment.search(query[None], k, None)
+        times.append(time.perf_counter() - started)
+    return float(np.median(times)) if times else 0.0
+
+
+def ladder(least: int, most: int, step: float = 2**0.5) -> list[int]:
+    """Efforts from `least` to `most`, each some 1.4 times the one before."""
+    values, value = [], float(least)
+    while value < most:
+        values.append(round(value))
+        value *= step
+    return [*values, most]

@@ -1,0 +1,128 @@
+"""The columns of a collection's rows: numbers and byte strings that grow at the end and never change before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from clip_core.wire import FloatArray
+from index_service.backends.base import IntArray
+
+
+class Growing:
+    """Rows of numbers appended in amortised constant time; earlier views of them stay as they were."""
+
+    def __init__(self, width: tuple[int, ...], dtype: DTypeLike, capacity: int = 256) -> None:
+        self._rows: NDArray[Any] = np.empty((capacity, *width), dtype)
+        self._count = 0
+
+    def append(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Add (B, …); all rows so far, (N, …), as a view."""
+        end = self._count + len(rows)
+        if end > len(self._rows):
+            grown = np.empty((max(end, 2 * len(self._rows)), *self._rows.shape[1:]), self._rows.dtype)
+            grown[: self._count] = self._rows[: self._count]
+            self._rows = grown
+        self._rows[self._count : end] = rows
+        self._count = end
+        return self._rows[:end]
+
+
+class Packed:
+    """N byte strings one after the other in `data`, the i-th up to `ends[i]`: no object a row, and it can be a file."""
+
+    def __init__(self, data: memoryview, ends: IntArray) -> None:
+        self.data, self.ends = data, ends
+
+    @classmethod
+    def of(cls, rows: Sequence[bytes]) -> Packed:
+        """The same strings in memory."""
+        ends = np.cumsum(np.fromiter(map(len, rows), np.int64, len(rows)))
+        return cls(memoryview(b"".join(rows)), ends)
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, row: int) -> bytes:
+        return bytes(self.data[self.ends[row - 1] if row else 0 : self.ends[row]])
+
+    def rows(self, start: int, end: int) -> list[bytes]:
+        """Many at once."""
+        first = int(self.ends[start - 1]) if start else 0
+        data, ends = bytes(self.data[first : self.ends[end - 1]]), (self.ends[start:end] - first).tolist()
+        return [data[begin:stop] for begin, stop in zip([0, *ends], ends, strict=False)]
+
+    def taken(self, rows: IntArray) -> Packed:
+        """The strings of these rows, copied; no Python runs for each, since a merge must leave the GIL to searches."""
+        ends = self.ends[rows]
+        sizes = ends - np.where(rows == 0, 0, self.ends[rows - 1])
+        after = np.cumsum(sizes)
+        places = np.arange(after[-1] if len(after) else 0) + np.repeat(ends - after, sizes)
+        return Packed(np.frombuffer(self.data, np.uint8)[places].data, after)
+
+
+class Blobs:
+    """Byte strings, one a row: those of the main segment packed, later ones in a list."""
+
+    def __init__(self, main: Packed) -> None:
+        self._main, self._later, self._size = main, list[bytes](), len(main)
+
+    def __len__(self) -> int:
+        return self._size + len(self._later)
+
+    def __getitem__(self, row: int) -> bytes:
+        return self._main[row] if row < self._size else self._later[row - self._size]
+
+    def extend(self, rows: Iterable[bytes]) -> None:
+        """Add rows at the end."""
+        self._later.extend(rows)
+
+    def rows(self, start: int, end: int) -> list[bytes]:
+        """Many at once, from `start` to before `end`."""
+        split = min(end, self._size)
+        packed = self._main.rows(start, split) if start < split else []
+        return packed + self._later[max(start - self._size, 0) : max(end - self._size, 0)]
+
+    def taken(self, rows: IntArray) -> Packed:
+        """The strings of these rows, ascending, copied."""
+        split = int(np.searchsorted(rows, self._size))
+        main, later = self._main.taken(rows[:split]), Packed.of([self[row] for row in rows[split:].tolist()])
+        ends = np.concatenate((main.ends, later.ends + len(main.data)))
+        return Packed(memoryview(b"".join((main.data, later.data))), ends)
+
+
+class Texts:
+    """Strings, one a row, kept as UTF-8."""
+
+    def __init__(self, main: Packed) -> None:
+        self.blobs = Blobs(main)
+
+    def __len__(self) -> int:
+        return len(self.blobs)
+
+    def __getitem__(self, row: int) -> str:
+        return self.blobs[row].decode()
+
+    def extend(self, rows: Iterable[str]) -> None:
+        """Add rows at the end."""
+        self.blobs.extend(row.encode() for row in rows)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some consecutive rows: `seqs` (N,) ascending, `vectors` (N, D), `ids` in UTF-8, `metadata` JSON text."""
+
+    seqs: IntArray
+    vectors: FloatArray
+    ids: Packed
+    metadata: Packed
+
+
+def empty_block(dim: int) -> Block:
+    """A block of no rows."""
+    nothing = Packed(memoryview(b""), np.empty(0, np.int64))
+    return Block(np.empty(0, np.int64), np.empty((0, dim), np.float32), nothing, nothing)

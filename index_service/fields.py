@@ -1,0 +1,90 @@
+"""One field of many documents as a column: evaluated for a filter without looking at the documents again.
+
+Numbers lie in an array of their own. All other values are numbered in the order in which they first appear, and a
+filter asks each distinct value once, or looks its operands up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from index_service.backends.base import BoolArray, IntArray
+from index_service.columns import Growing
+from index_service.filter_tests import MISSING, Equals, Test, identity
+
+_NUMBER = 0  # the code of a value that is in `numbers`
+_EXACT = 1 << 53  # whole numbers up to here are float64
+
+
+class Field:
+    """The values of `key` (looked up whole first, then along its dots) in documents that are only ever added."""
+
+    def __init__(self, key: str) -> None:
+        self.key, self._path = key, tuple(key.split("."))
+        self._values: list[Any] = [None, MISSING]
+        self._codes: dict[Hashable, int] = {MISSING: 1}
+        self._lists: list[int] = []
+        self._rows, self._numbers = Growing((), np.int32), Growing((), np.float64)
+        self.rows, self.numbers = self._rows.append(np.empty(0)), self._numbers.append(np.empty(0))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def extend(self, documents: Iterable[Mapping[str, Any]]) -> None:
+        """Add documents at the end."""
+        key, path, codes, numbers = self.key, self._path, list[int](), list[float]()
+        for document in documents:
+            value = document[key] if key in document else look_up(document, path)
+            plain = type(value) is float or (type(value) is int and -_EXACT <= value <= _EXACT)
+            codes.append(_NUMBER if plain else self._code(value))
+            numbers.append(value if plain else np.nan)
+        self.numbers = self._numbers.append(np.array(numbers))
+        self.rows = self._rows.append(np.array(codes, np.int32))
+
+    def _code(self, value: Any) -> int:
+        known: Hashable = value if value is MISSING else identity(value)
+        code = self._codes.get(known)
+        if code is None:
+            code = self._codes[known] = len(self._values)
+            self._values.append(value)
+            if isinstance(value, list):
+                self._lists.append(code)
+        return code
+
+    def mask(self, test: Test, count: int) -> BoolArray:
+        """(count,): where `test` holds, among the first `count` documents."""
+        rows, numbers = self.rows[:count], self.numbers[:count]
+        holds: BoolArray = self._table(test)[rows]
+        plain = rows == _NUMBER
+        return np.where(plain, test.numbers(numbers), holds) if plain.any() else holds
+
+    def _table(self, test: Test) -> BoolArray:
+        """(distinct values,): where `test` holds."""
+        values = self._values
+        if not isinstance(test, Equals):
+            return np.array([False, *(test(value) for value in values[1:])])
+        table = np.zeros(len(values), np.bool_)
+        table[[self._codes[key] for key in test.keys if key in self._codes]] = True
+        table[self._lists] = [test(values[code]) for code in self._lists]
+        return table
+
+    def taken(self, places: IntArray) -> Field:
+        """The same field of the documents at `places`, ascending; those beyond the end aren't taken."""
+        after = Field(self.key)
+        after._values, after._codes, after._lists = list(self._values), dict(self._codes), list(self._lists)
+        places = places[: np.searchsorted(places, len(self))]
+        after.rows, after.numbers = after._rows.append(self.rows[places]), after._numbers.append(self.numbers[places])
+        return after
+
+
+def look_up(document: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    """The value at the end of `path`, or MISSING."""
+    value: Any = document
+    for part in path:
+        if not isinstance(value, dict) or part not in value:
+            return MISSING
+        value = value[part]
+    return value

@@ -1,0 +1,43 @@
+"""A headless Chromium for the page's tests and pictures: Debian's package, driven by Playwright."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, sync_playwright
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+class NoBrowser(RuntimeError):
+    """There is no Chromium on this machine."""
+
+
+def find_chromium() -> str:
+    """The path of an installed Chromium. Raises NoBrowser that says what to install."""
+    path = next((found for name in _NAMES if (found := shutil.which(name))), None)
+    if path is None:
+        raise NoBrowser("the page's tests need Chromium: apt-get install --no-install-recommends chromium")
+    return path
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Started headless, closed at the end. Raises NoBrowser."""
+    path = find_chromium()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, headless=True, args=list(_FLAGS))
+        try:
+            yield browser
+        finally:
+            browser.close()

@@ -1,0 +1,81 @@
+"""`clipserve keys create | list | revoke`: the gateway's API keys."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gateway.key_store import KeyStore
+from gateway.keys import SCOPES, ApiKey, KeyLimits
+
+keys = typer.Typer(help="Create, list and revoke the gateway's API keys.", no_args_is_help=True)
+DEFAULT_FILE = Path("data/keys.db")
+_UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+File = Annotated[Path, typer.Option(envvar="CLIPSERVE_GATEWAY_KEYS_FILE", help="The file of keys.")]
+
+
+@keys.command("create")
+def create(
+    name: Annotated[str, typer.Argument(help="Whose key it is; shown in the list.")],
+    scope: Annotated[list[str] | None, typer.Option(help=f"May be repeated: {', '.join(SCOPES)}.")] = None,
+    collection: Annotated[list[str] | None, typer.Option(help="May be repeated; without it: all.")] = None,
+    expires: Annotated[str | None, typer.Option(help="How long it lives: 12h, 30d, 8w; without it: for ever.")] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(min=1, help="Instead of the gateway's setting.")] = None,
+    items_per_minute: Annotated[int | None, typer.Option(min=1, help="Texts, images and vectors.")] = None,
+    megapixels_per_minute: Annotated[int | None, typer.Option(min=1, help="Of the images sent.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="Requests at the same time.")] = None,
+    file: File = DEFAULT_FILE,
+) -> None:
+    """Make a key and print it. It is shown this once: the file keeps only its digest.
+
+    Example: clipserve keys create shop --scope embed --scope search --collection products --expires 90d
+    """
+    secret, key = KeyStore(file).create(
+        name,
+        tuple(scope or ("embed", "search")),
+        collections=tuple(collection) if collection else None,
+        expires=None if expires is None else time.time() + seconds(expires),
+        limits=KeyLimits(requests_per_minute, items_per_minute, megapixels_per_minute, concurrency),
+    )
+    Console(stderr=True).print(f"key {key.id} ({', '.join(key.scopes)}); it is not shown again:", highlight=False)
+    typer.echo(secret)
+
+
+@keys.command("list")
+def show(file: File = DEFAULT_FILE) -> None:
+    """Show the keys: never their secrets, which nobody has but their owners."""
+    table = Table("id", "name", "state", "scopes", "collections", "created", "expires")
+    for key, _ in KeyStore(file).all():
+        table.add_row(*_line(key))
+    Console().print(table)
+
+
+@keys.command("revoke")
+def revoke(key_id: Annotated[str, typer.Argument(help="As `list` shows it.")], file: File = DEFAULT_FILE) -> None:
+    """Refuse a key from now on; running gateways follow within a second."""
+    KeyStore(file).revoke(key_id)
+    Console().print(f"{key_id} is revoked", highlight=False)
+
+
+def seconds(text: str) -> int:
+    """`90d` → 7776000. Raises typer.BadParameter."""
+    found = re.fullmatch(r"([1-9]\d{0,5})([mhdw])", text.strip().lower())
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is not a time such as 30m, 12h, 90d or 8w")
+    return int(found.group(1)) * _UNITS[found.group(2)]
+
+
+def _line(key: ApiKey) -> tuple[str, ...]:
+    collections = "all" if key.collections is None else ", ".join(key.collections)
+    return (key.id, key.name, key.state(), ", ".join(key.scopes), collections, _day(key.created), _day(key.expires))
+
+
+def _day(moment: float | None) -> str:
+    return "never" if moment is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))

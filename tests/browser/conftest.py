@@ -1,0 +1,77 @@
+"""The page in a real browser, before the real stack or before a gateway of its own that misbehaves in some way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+from starlette.types import ASGIApp
+
+from gateway.app import build
+from gateway.settings import Settings
+from scripts.browser import NoBrowser, chromium
+from scripts.live_stack import LiveStack
+from tests.gateway.fakes import serving
+
+DESKTOP, PHONE = (1280, 800), (390, 844)
+Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Of one module: Playwright's event loop runs as long as it does, and asyncio tests elsewhere need their own."""
+    with ExitStack() as entered:
+        try:
+            started = entered.enter_context(chromium())
+        except NoBrowser as error:
+            pytest.fail(str(error))
+        yield started
+
+
+@pytest.fixture
+def visit(browser: Browser, stack: LiveStack) -> Iterator[Open]:
+    """`visit("/?q=…", url=…, size=…)` opens the page in a session of its own; no script may fail on it."""
+    with ExitStack() as contexts:
+        failures: list[str] = []
+
+        def start(address: str = "/?collection=demo", url: str = stack.gateway, size: Any = DESKTOP) -> Page:
+            viewport = {"width": size[0], "height": size[1]}
+            context = browser.new_context(viewport=viewport, reduced_motion="reduce")  # type: ignore[arg-type]
+            contexts.callback(context.close)
+            page = context.new_page()
+            page.set_default_timeout(15_000)
+            page.on("pageerror", lambda error: failures.append(str(error)))
+            page.on("console", lambda line: failures.append(line.text) if "Content Security" in line.text else None)
+            page.goto(url + address)
+            return page
+
+        yield start
+    assert failures == []
+
+
+@pytest.fixture
+def gateway_of(stack: LiveStack) -> Iterator[Callable[..., str]]:
+    """`gateway_of(api_keys="k", around=…)` → the URL of another gateway before the same TorchServe and index."""
+    with ExitStack() as running:
+
+        def start(around: Callable[[ASGIApp], ASGIApp] = lambda app: app, **settings: Any) -> str:
+            upstreams = {
+                "torchserve_url": stack.inference,
+                "management_url": f"http://127.0.0.1:{stack.ports['management_port']}",
+                "metrics_url": f"http://127.0.0.1:{stack.ports['metrics_port']}",
+                "index_url": stack.index,
+                "image_roots": {"demo": gallery(stack)},
+            }
+            app = around(build(Settings(**{**upstreams, **settings})))
+            return running.enter_context(serving(app, lifespan="on"))
+
+        yield start
+
+
+def gallery(stack: LiveStack) -> Path:
+    """The folder of the demo's pictures."""
+    return stack.data_dir / "demo" / "gallery"

@@ -1,0 +1,64 @@
+"""The page's modules without the page: arithmetic, batches, facets, addresses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import Open
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def run(visit: Open) -> Any:
+    """`run("samples.js", "quantile", …)` calls a module's function in the browser."""
+    page = visit("/docs")
+    call = "async ([file, name, given]) => (await import(`/ui/${file}`))[name](...given)"
+    return lambda file, name, *given: page.evaluate(call, [file, name, given])
+
+
+@pytest.mark.parametrize(
+    ("counts", "part", "ms"),
+    [
+        ([0, 0, 0], 0.5, None),
+        ([10, 10, 10], 0.5, 5),  # the middle of 0 … 10 ms
+        ([0, 10, 10], 0.5, 15),  # the middle of 10 … 20 ms
+        ([5, 10, 10], 0.75, 15),
+        ([0, 0, 4], 0.99, 20),  # beyond all bounds: the last of them
+    ],
+)
+def test_percentiles_as_prometheus_has_them(run: Any, counts: list[int], part: float, ms: float | None) -> None:
+    assert run("samples.js", "quantile", [0.01, 0.02], counts, part) == pytest.approx(ms)
+
+
+def test_uploads_go_in_batches_of_few_files_and_few_bytes(run: Any) -> None:
+    files = [{"size": 1000}] * 17 + [{"size": 5_000_000}, {"size": 5_000_000}, {"size": 50_000_000}]
+    assert [len(batch) for batch in run("upload.js", "batches", files)] == [8, 8, 2, 1, 1]
+    assert run("upload.js", "batches", [{"size": 1e9}]) == [[{"size": 1e9}]]
+
+
+def test_facets_are_fields_with_a_few_repeated_values(run: Any) -> None:
+    rows = [
+        {"id": str(n), "metadata": {"n": n % 3, "unique": str(n), "same": 1, "caption": "c", "deep": {}}}
+        for n in range(30)
+    ]
+    assert run("filters.js", "facetsOf", rows) == [{"field": "n", "values": [0, 1, 2]}]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "?collection=demo",
+        "?collection=a-b&q=red+%26+blue&not=small&like=a%2Fb&weights=text%3A0.5%2Cnegative%3A1.2&k=48&item=x",
+        "?collection=demo&filter=%7B%22n%22%3A%5B1%2Ctrue%2C%22a%22%5D%7D",
+    ],
+)
+def test_an_address_is_what_it_was_read_from(run: Any, address: str) -> None:
+    assert run("state.js", "toAddress", run("state.js", "fromAddress", address)) == address
+
+
+def test_weights_outside_of_the_sliders_are_not_taken(run: Any) -> None:
+    weights = run("state.js", "fromAddress", "?weights=text:9,like:-1,negative:x,picture:2,other:1")["weights"]
+    assert weights == {"text": 1, "picture": 2, "like": 1, "negative": 0.5}

@@ -1,0 +1,96 @@
+"""Images by URL through the whole gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from tests.gateway.hostile import HostileServer
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[HostileServer]:
+    async with HostileServer().running() as running:
+        yield running
+
+
+@pytest.fixture
+async def client(stack_of, server) -> AsyncIterator[httpx.AsyncClient]:
+    allowed = {"fetch_networks": "127.0.0.1/32", "fetch_ports": str(server.port)}
+    stack = stack_of(fetch_urls=True, fetch_timeout_s=0.5, **allowed)
+    async with httpx.AsyncClient(base_url=stack.url, timeout=10) as client:
+        yield client
+
+
+async def test_an_image_by_url_is_the_image_itself(client, server):
+    url = f"http://127.0.0.1:{server.port}/good"
+    for body in ({"modality": "image", "input": [url]}, {"input": [{"image": url}]}):
+        answer = await client.post("/v1/embeddings", json=body)
+        assert answer.status_code == 200, answer.text
+    assert len(server.seen) == 2
+
+
+async def test_every_dialect_fetches(client, server):
+    url = f"http://127.0.0.1:{server.port}/good"
+    part = {"content": [{"type": "image_url", "image_url": url}]}
+    calls = {
+        "/v2/embed": {"inputs": [{"content": [{"type": "image_url", "image_url": {"url": url}}]}]},
+        "/v1/multimodalembeddings": {"inputs": [part]},
+        "/v1/rank": {"queries": ["a"], "candidates": [{"image": url}]},
+        "/v1/classify": {"image": url, "labels": ["a"]},
+    }
+    for path, body in calls.items():
+        answer = await client.post(path, json=body)
+        assert answer.status_code == 200, (path, answer.text)
+    assert len(server.seen) == len(calls)
+
+
+async def test_a_job_fetches(client, server):
+    assert (await client.put("/v1/collections/demo", json={})).status_code == 201
+    urls = [f"http://127.0.0.1:{server.port}/{path}" for path in ("good", "missing")]
+    begun = await client.post("/v1/jobs", json={"collection": "demo", "source": {"urls": urls}})
+    assert begun.status_code == 202, begun.text
+    for _ in range(200):
+        job = (await client.get(f"/v1/jobs/{begun.json()['id']}")).json()
+        if job["state"] == "completed":
+            break
+        await asyncio.sleep(0.05)
+    assert job["progress"] == {"total": 2, "processed": 2, "added": 1, "failed": 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [("page", 400, "invalid_image"), ("drip", 400, "fetch_failed"), ("ten_gigabytes", 413, "image_too_large")],
+)
+async def test_a_url_that_gives_no_image(client, server, path, status, code):
+    body = {"input": [{"text": "a"}, {"image": f"http://127.0.0.1:{server.port}/{path}"}]}
+    answer = await client.post("/v1/embeddings", json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert answer.json()["error"]["param"] == "input[1]"
+
+
+async def test_a_url_that_leads_inside(client, server):
+    urls = ["http://127.0.0.2:{port}/good", "http://169.254.169.254:{port}/", "http://127.0.0.1:22/"]
+    for url in urls:
+        body = {"collection": "demo", "query": [{"image": url.format(port=server.port)}, {"text": "a"}]}
+        answer = await client.post("/v1/search", json=body)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "fetch_refused")
+    assert not server.seen
+
+
+async def test_good_and_bad_urls_in_one_ingest(client, server):
+    assert (await client.put("/v1/collections/demo", json={})).status_code == 201
+    root = f"http://127.0.0.1:{server.port}"
+    items = [{"id": path, "image": f"{root}/{path}"} for path in ("good", "missing", "half")]
+    answer = await client.post("/v1/collections/demo/items", json={"items": items})
+    assert [result["status"] for result in answer.json()["results"]] == [200, 400, 400]
+
+
+async def test_fetching_is_off_by_default(stack, server):
+    answer = stack.post("/v1/embeddings", {"input": [{"image": f"http://127.0.0.1:{server.port}/good"}]})
+    assert answer.status_code == 400
+    assert "is off" in answer.json()["error"]["message"]
+    assert not server.seen

@@ -1,0 +1,255 @@
+"""Background jobs: every source, progress, set-aside items, cancelling, retrying, and going on after a restart."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import time
+from pathlib import Path
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from tests.gateway.fakes import picture
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    for n in range(10):
+        (folder / "sub" / f"{n}.png").write_bytes(picture(f"w{n}"))
+    return folder
+
+
+@pytest.fixture
+def begin(stack_of, root):
+    def start(source, **settings):
+        stack = stack_of(**{"ingest_roots": f"photos={root}", "job_batch": 4, **settings})
+        if "demo" not in stack.index.collections:
+            stack.fill("cat")
+        answer = stack.post("/v1/jobs", {"collection": "demo", "source": source})
+        assert answer.status_code == 202, answer.text
+        return stack, answer.json()["id"]
+
+    return start
+
+
+def wait(stack, job_id, *states, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        job = stack.client.get(f"/v1/jobs/{job_id}").json()
+        if job["state"] in (states or ("completed", "failed", "cancelled")):
+            return job
+        time.sleep(0.02)
+    pytest.fail(f"the job stayed {job}")
+
+
+def until(condition, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def kept(stack):
+    return stack.index.collections["demo"]["items"]
+
+
+def failures(stack, job_id, **query):
+    return stack.client.get(f"/v1/jobs/{job_id}/failures", params=query).json()
+
+
+def test_folder(begin, root):
+    (root / "broken.png").write_bytes(b"not a picture")
+    (root / "notes.txt").write_text("no picture by name")
+    stack, job_id = begin({"folder": "photos"})
+    job = wait(stack, job_id)
+    assert job["state"] == "completed"
+    assert job["progress"] == {"total": 11, "processed": 11, "added": 10, "failed": 1}
+    assert job["rate"] > 0
+    assert set(kept(stack)) == {"cat", *(f"sub/{n}.png" for n in range(10))}
+    assert kept(stack)["sub/3.png"]["metadata"] == {"file": "sub/3.png"}
+    (failure,) = failures(stack, job_id)["failures"]
+    assert (failure["place"], failure["id"], failure["error"]["code"]) == (0, "broken.png", "invalid_image")
+    assert [listed["id"] for listed in stack.client.get("/v1/jobs").json()["jobs"]] == [job_id]
+
+
+def test_retry_of_what_was_set_aside(begin, root):
+    for name in ("a", "b"):
+        (root / f"{name}.png").write_bytes(b"not a picture")
+    stack, job_id = begin({"folder": "photos"})
+    assert wait(stack, job_id)["progress"]["failed"] == 2
+    (root / "a.png").write_bytes(picture("mended"))
+    stack.torchserve.calls.clear()
+    assert stack.client.post(f"/v1/jobs/{job_id}/retry").status_code == 202
+    job = wait(stack, job_id)
+    assert job["progress"] == {"total": 12, "processed": 12, "added": 11, "failed": 1}
+    assert sum(len(body["input"]) for _, body in stack.torchserve.calls) == 2
+    assert "a.png" in kept(stack)
+    (root / "b.png").write_bytes(picture("mended"))
+    stack.client.post(f"/v1/jobs/{job_id}/retry")
+    assert wait(stack, job_id)["progress"]["failed"] == 0
+    assert stack.client.post(f"/v1/jobs/{job_id}/retry").status_code == 409
+
+
+def test_a_part_that_is_down_is_waited_for(begin):
+    stack, job_id = begin({"folder": "photos"})
+    wait(stack, job_id)
+    stack.torchserve.failure = "queue_full"
+    second = stack.post("/v1/jobs", {"collection": "demo", "source": {"folder": "photos"}}).json()["id"]
+    until(lambda: stack.client.get(f"/v1/jobs/{second}").json()["message"])
+    job = stack.client.get(f"/v1/jobs/{second}").json()
+    assert (job["state"], job["progress"]["failed"]) == ("running", 0)
+    assert job["message"].startswith("waiting: ")
+    stack.torchserve.failure = None
+    assert wait(stack, second)["progress"] == {"total": 10, "processed": 10, "added": 10, "failed": 0}
+
+
+def test_cancel_then_go_on(begin):
+    stack, job_id = begin({"folder": "photos"})
+    wait(stack, job_id)
+    stack.torchserve.delay_s = 0.2
+    second = stack.post("/v1/jobs", {"collection": "demo", "source": {"folder": "photos"}}).json()["id"]
+    until(lambda: stack.client.get(f"/v1/jobs/{second}").json()["progress"]["processed"] == 4)
+    cancelled = stack.client.delete(f"/v1/jobs/{second}").json()
+    assert cancelled["state"] == "cancelled"
+    assert cancelled["progress"]["processed"] < 10
+    assert stack.client.delete(f"/v1/jobs/{second}").status_code == 409
+    stack.torchserve.delay_s = 0.0
+    stack.client.post(f"/v1/jobs/{second}/retry")
+    assert wait(stack, second)["progress"] == {"total": 10, "processed": 10, "added": 10, "failed": 0}
+
+
+def test_a_restarted_gateway_goes_on(begin, stack_of, root):
+    stack, job_id = begin({"folder": "photos"})
+    wait(stack, job_id)
+    stack.torchserve.delay_s = 0.2
+    second = stack.post("/v1/jobs", {"collection": "demo", "source": {"folder": "photos"}}).json()["id"]
+    until(lambda: stack.client.get(f"/v1/jobs/{second}").json()["progress"]["processed"] == 4)
+    stack_of.stop()
+    stack.torchserve.calls.clear()
+    again = stack_of(ingest_roots=f"photos={root}", job_batch=4)
+    job = wait(again, second)
+    assert job["state"] == "completed"
+    assert job["progress"] == {"total": 10, "processed": 10, "added": 10, "failed": 0}
+    assert sum(len(body["input"]) for _, body in again.torchserve.calls) == 6
+
+
+def add(tar, name, content):
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
+def test_webdataset(begin, root):
+    with tarfile.open(root / "shard.tar.gz", "w:gz") as tar:
+        add(tar, "a/000.png", picture("cat"))
+        add(tar, "a/000.json", json.dumps({"color": "red"}).encode())
+        add(tar, "a/000.txt", b"a red cat\n")
+        add(tar, "a/001.txt", b"alone")
+        add(tar, "a/002.jpg", picture("x" * 2000))
+        add(tar, "a/003.png", picture("dog"))
+        add(tar, "a/003.json", b"{")
+    stack, job_id = begin({"webdataset": "photos/shard.tar.gz"}, max_image_bytes=1000)
+    job = wait(stack, job_id)
+    assert job["progress"] == {"total": 4, "processed": 4, "added": 2, "failed": 2}
+    assert kept(stack)["a/000"]["metadata"] == {"color": "red", "caption": "a red cat"}
+    assert kept(stack)["a/003"]["metadata"] == {}
+    codes = [(failure["id"], failure["error"]["code"]) for failure in failures(stack, job_id)["failures"]]
+    assert codes == [("a/001", "bad_input"), ("a/002", "image_too_large")]
+
+
+def test_parquet(begin, root):
+    images = [{"bytes": picture(f"w{n}"), "path": None} for n in range(70)]
+    images[5] = {"bytes": None, "path": "x"}
+    table = pyarrow.table({"key": [f"k{n}" for n in range(70)], "image": images, "n": list(range(70))})
+    parquet.write_table(table, root / "t.parquet")
+    stack, job_id = begin({"parquet": "photos/t.parquet", "columns": {"id": "key"}})
+    job = wait(stack, job_id)
+    assert job["progress"] == {"total": 70, "processed": 70, "added": 69, "failed": 1}
+    assert kept(stack)["k69"]["metadata"] == {"n": 69}
+    assert failures(stack, job_id)["failures"][0]["id"] == "k5"
+
+
+def test_parquet_of_texts(begin, root):
+    parquet.write_table(pyarrow.table({"caption": ["a star", "a dot"]}), root / "t.parquet")
+    stack, job_id = begin({"parquet": "photos/t.parquet", "columns": {"text": "caption"}})
+    assert wait(stack, job_id)["progress"]["added"] == 2
+    assert {"0", "1"} <= set(kept(stack))
+
+
+def test_failures_have_pages(begin, root):
+    for n in range(5):
+        (root / f"{n}.png").write_bytes(b"bad")
+    stack, job_id = begin({"folder": "photos"})
+    wait(stack, job_id)
+    first = failures(stack, job_id, limit=3)
+    second = failures(stack, job_id, limit=3, after=first["next"])
+    assert [each["place"] for each in first["failures"] + second["failures"]] == [0, 1, 2, 3, 4]
+    assert second["next"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("bad.tar", b"no tar at all" * 100), ("cut.tar.gz", b"\x1f\x8b\x08\x00cut")]
+)
+def test_a_damaged_tar_fails_the_job(begin, root, name, content):
+    (root / name).write_bytes(content)
+    stack, job_id = begin({"webdataset": f"photos/{name}"})
+    job = wait(stack, job_id)
+    assert (job["state"], job["error"]["code"]) == ("failed", "bad_input")
+
+
+def test_a_dropped_collection_fails_the_job(begin):
+    stack, job_id = begin({"folder": "photos"})
+    wait(stack, job_id)
+    stack.torchserve.delay_s = 0.2
+    second = stack.post("/v1/jobs", {"collection": "demo", "source": {"folder": "photos"}}).json()["id"]
+    until(lambda: stack.client.get(f"/v1/jobs/{second}").json()["state"] == "running")
+    stack.client.delete("/v1/collections/demo")
+    job = wait(stack, second)
+    assert (job["state"], job["error"]["code"]) == ("failed", "collection_not_found")
+
+
+@pytest.mark.parametrize(
+    ("source", "status", "code"),
+    [
+        ({}, 400, "invalid_request"),
+        ({"folder": "photos", "parquet": "photos/x"}, 400, "invalid_request"),
+        ({"folder": "nowhere"}, 403, "cross_origin"),
+        ({"folder": "/etc"}, 403, "cross_origin"),
+        ({"folder": "photos/../.."}, 403, "cross_origin"),
+        ({"folder": "photos/out"}, 403, "cross_origin"),
+        ({"folder": "photos/none"}, 404, "not_found"),
+        ({"folder": "photos/\x00"}, 404, "not_found"),
+        ({"folder": "photos/sub/1.png"}, 404, "not_found"),
+        ({"webdataset": "photos/sub"}, 404, "not_found"),
+        ({"parquet": "photos/sub/1.png"}, 400, "bad_input"),
+        ({"urls": []}, 400, "invalid_request"),
+        ({"urls": ["file:///etc/passwd"]}, 400, "invalid_image"),
+        ({"urls": [{"id": "a"}]}, 400, "invalid_request"),
+    ],
+)
+def test_bad_sources_make_no_job(stack_of, root, source, status, code):
+    (root / "out").symlink_to(root.parent.parent)
+    stack = stack_of(ingest_roots=f"photos={root}")
+    stack.fill("cat")
+    answer = stack.post("/v1/jobs", {"collection": "demo", "source": source})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), answer.text
+    assert stack.client.get("/v1/jobs").json() == {"jobs": []}
+
+
+def test_unknown_jobs_and_collections(stack_of, root):
+    stack = stack_of(ingest_roots=f"photos={root}")
+    assert stack.post("/v1/jobs", {"collection": "none", "source": {"folder": "photos"}}).status_code == 404
+    for method, path in (("GET", "x"), ("DELETE", "x"), ("POST", "x/retry"), ("GET", "x/failures")):
+        answer = stack.client.request(method, f"/v1/jobs/{path}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "job_not_found")
+
+
+def test_no_job_leaves_no_file(stack_of, tmp_path):
+    stack = stack_of()
+    assert stack.client.get("/v1/jobs").json() == {"jobs": []}
+    assert not (tmp_path / "gateway").exists()

@@ -1,0 +1,136 @@
+"""Limits of a key: requests, items and megapixels a minute, and requests at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from clip_core.errors import RateLimited, TooLarge
+from gateway.key_store import KeyStore
+from gateway.keys import ApiKey, KeyLimits
+from gateway.quotas import Quotas, storage_of
+from tests.gateway.hostile import png
+
+KEY, OTHER = ApiKey("a"), ApiKey("b")
+
+
+async def test_a_limit_holds_and_each_key_has_its_own():
+    quotas = Quotas(KeyLimits(items_per_minute=10))
+    await quotas.spend(KEY, "items", 6)
+    await quotas.spend(KEY, "items", 4)
+    with pytest.raises(RateLimited) as raised:
+        await quotas.spend(KEY, "items", 1)
+    assert 0 < raised.value.retry_after <= 60
+    await quotas.spend(OTHER, "items", 10)
+    await quotas.spend(KEY, "requests", 1000)  # no limit on these
+
+
+async def test_a_refused_spending_takes_nothing():
+    quotas = Quotas(KeyLimits(items_per_minute=10))
+    await quotas.spend(KEY, "items", 6)
+    with pytest.raises(RateLimited):
+        await quotas.spend(KEY, "items", 5)
+    await quotas.spend(KEY, "items", 4)
+
+
+async def test_more_than_a_minute_has_is_not_worth_a_retry():
+    with pytest.raises(TooLarge, match="10 a minute"):
+        await Quotas(KeyLimits(items_per_minute=10)).spend(KEY, "items", 11)
+
+
+async def test_fractions_of_megapixels_add_up():
+    quotas = Quotas(KeyLimits(megapixels_per_minute=1))
+    for _ in range(3):
+        await quotas.spend(KEY, "megapixels", 0.3072)  # 640x480
+    with pytest.raises(RateLimited):
+        await quotas.spend(KEY, "megapixels", 0.3072)
+
+
+async def test_the_keys_own_limit_wins():
+    quotas = Quotas(KeyLimits(requests_per_minute=1))
+    generous = ApiKey("g", limits=KeyLimits(requests_per_minute=3))
+    for _ in range(3):
+        await quotas.spend(generous, "requests", 1)
+    with pytest.raises(RateLimited):
+        await quotas.spend(generous, "requests", 1)
+
+
+async def test_racing_requests_get_no_more_than_there_is():
+    quotas = Quotas(KeyLimits(requests_per_minute=10))
+    spending = (quotas.spend(KEY, "requests", 1) for _ in range(50))
+    outcomes = await asyncio.gather(*spending, return_exceptions=True)
+    assert sum(outcome is None for outcome in outcomes) <= 10
+
+
+async def test_without_redis_each_process_counts_for_itself(caplog):
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    quotas = Quotas(KeyLimits(items_per_minute=2), storage_of(f"redis://user:hidden@127.0.0.1:{port}"))
+    await quotas.spend(KEY, "items", 2)
+    with pytest.raises(RateLimited):
+        await quotas.spend(KEY, "items", 1)
+    assert caplog.text.count("Redis does not answer") == 1
+    assert "hidden" not in caplog.text
+
+
+def test_no_url_no_redis():
+    assert storage_of("") is None
+
+
+def test_requests_a_minute(stack_of):
+    stack = stack_of(api_keys="k,l", requests_per_minute=2)
+    for left in ("1", "0"):
+        answer = stack.post("/v1/embeddings", {"input": "a"}, headers={"X-API-Key": "k"})
+        assert answer.status_code == 200
+        assert answer.headers["x-ratelimit-limit-requests"] == "2"
+        assert answer.headers["x-ratelimit-remaining-requests"] == left
+    refused = stack.post("/v1/embeddings", {"input": "a"}, headers={"X-API-Key": "k"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limited")
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert refused.headers["x-ratelimit-remaining-requests"] == "0"
+    assert stack.post("/v1/embeddings", {"input": "a"}, headers={"X-API-Key": "l"}).status_code == 200
+    assert stack.client.get("/healthz").status_code == 200
+
+
+def test_items_a_minute_are_texts_images_and_vectors(stack_of):
+    stack = stack_of(items_per_minute=10)
+    assert stack.client.put("/v1/collections/demo", json={}).status_code == 201
+    assert stack.post("/v1/embeddings", {"input": ["a", "b", "c"]}).status_code == 200
+    items = [{"id": "a", "text": "a"}, {"id": "v", "vector": [1.0] * 16}]
+    assert stack.post("/v1/collections/demo/items", {"items": items}).status_code == 200
+    searches = [{"collection": "demo", "text": "a"}, {"collection": "demo", "vector": [1.0] * 16}]
+    answer = stack.post("/v1/search/batch", {"searches": searches})
+    assert answer.headers["x-ratelimit-remaining-items"] == "3"
+    calls = len(stack.torchserve.calls)
+    assert stack.post("/v1/embeddings", {"input": ["a"] * 4}).status_code == 429
+    assert len(stack.torchserve.calls) == calls  # nothing was done for it
+    assert stack.post("/v1/embeddings", {"input": ["a"] * 11}).status_code == 413
+
+
+def test_megapixels_a_minute(stack_of):
+    stack = stack_of(megapixels_per_minute=1)
+    image = base64.b64encode(png(800, 600)).decode()
+    answers = [stack.post("/v1/embeddings", {"input": [{"image": image}]}) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert stack.post("/v1/embeddings", {"input": [{"image": "bm8="}, {"text": "a"}]}).status_code == 400
+
+
+def test_requests_at_the_same_time(stack_of, tmp_path):
+    store = KeyStore(tmp_path / "keys.db")
+    secret, _ = store.create("one at a time", ("embed",), limits=KeyLimits(concurrency=1))
+    stack = stack_of(keys_file=store.path, api_keys="k")
+    stack.torchserve.delay_s = 0.3
+
+    def ask(key: str) -> int:
+        return stack.post("/v1/embeddings", {"input": "a"}, headers={"X-API-Key": key}).status_code
+
+    with ThreadPoolExecutor(6) as pool:
+        limited = [pool.submit(ask, secret) for _ in range(3)]
+        free = [pool.submit(ask, "k") for _ in range(3)]
+        assert sorted(each.result() for each in limited) == [200, 429, 429]
+        assert {each.result() for each in free} == {200}
+    assert ask(secret) == 200

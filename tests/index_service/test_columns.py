@@ -1,0 +1,31 @@
+"""Byte strings packed one after the other, against plain lists."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from index_service.columns import Blobs, Growing, Packed
+
+ROWS = st.lists(st.binary(max_size=5), max_size=12)
+
+
+@given(ROWS, ROWS, st.data())
+def test_blobs_are_a_list_of_byte_strings(main: list[bytes], later: list[bytes], data: st.DataObject) -> None:
+    blobs, rows = Blobs(Packed.of(main)), main + later
+    blobs.extend(later)
+    assert [blobs[row] for row in range(len(blobs))] == rows
+    start = data.draw(st.integers(0, len(rows)))
+    end = data.draw(st.integers(start, len(rows)))
+    assert blobs.rows(start, end) == rows[start:end]
+    places = sorted(data.draw(st.sets(st.integers(0, len(rows) - 1)))) if rows else []
+    taken = blobs.taken(np.array(places, np.int64))
+    assert [taken[row] for row in range(len(taken))] == [rows[place] for place in places]
+
+
+def test_earlier_views_of_a_growing_array_stay_as_they_were() -> None:
+    growing = Growing((), np.int64, capacity=2)
+    views = [growing.append(np.full(size, size)) for size in (1, 3, 100)]
+    assert [len(view) for view in views] == [1, 4, 104]
+    assert views[1].tolist() == [1, 3, 3, 3]

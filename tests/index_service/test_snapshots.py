@@ -1,0 +1,137 @@
+"""Snapshots: made while writes go on, whole or absent, and restored to what they were."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from clip_core.errors import Conflict, InvalidRequest, NotFound, StorageFull
+from index_service.collections import Collection
+from index_service.registry import Registry
+from index_service.settings import Settings
+from index_service.snapshots import Snapshots
+from index_service.store import CollectionInfo, Item, Store
+from tests.index_service.helpers import item, unit_rows
+
+VECTORS = unit_rows(3000, 8)
+ITEMS = [item(f"ü{n}", row, {"n": n, "name": "Größe"}) for n, row in enumerate(VECTORS)]
+
+
+@pytest.fixture
+def collection(registry: Registry) -> Collection:
+    info = CollectionInfo("shapes", "demo", "f1", 8, engine="hnsw", recall_target=0.9, metadata=b'{"a":[1]}')
+    collection, _ = registry.create(info)
+    collection.upsert([*ITEMS[:-1], ITEMS[-1]._replace(source=b'{"text":"x"}')], VECTORS)
+    collection.delete(["ü1"])
+    return collection
+
+
+@pytest.fixture
+def snapshots(tmp_path: Path, store: Store, registry: Registry) -> Snapshots:
+    return Snapshots(tmp_path / "snapshots", store, registry)
+
+
+def items_of(store: Store, collection: Collection) -> list[Item]:
+    return [item for chunk in store.stream(collection.info.key) for item in chunk.items]
+
+
+def test_a_restored_collection_is_what_it_was(
+    store: Store, settings: Settings, collection: Collection, snapshots: Snapshots
+) -> None:
+    before = items_of(store, collection)
+    name = snapshots.create(collection)["name"]
+    collection.upsert(ITEMS[:2], VECTORS[:2])
+    restored = snapshots.restore("again", name)
+    assert items_of(store, restored) == before
+    assert before[-1].source == b'{"text":"x"}'
+    same = ("model", "fingerprint", "dim", "engine", "recall_target", "metadata", "created")
+    assert [getattr(restored.info, field) for field in same] == [getattr(collection.info, field) for field in same]
+    hits = restored.view.search(VECTORS[5:6], 1, None, True)[1]
+    assert restored.view.rows.ids[hits[0, 0]] == "ü5"
+    loaded = Registry(store, settings)
+    loaded.load()
+    assert loaded.get("again").view.live == 2999
+
+
+def test_other_tools_can_read_it(collection: Collection, snapshots: Snapshots) -> None:
+    table = pq.read_table(snapshots.path(snapshots.create(collection)["name"]))
+    assert table.column_names == ["id", "vector", "metadata", "source"]
+    assert table.num_rows == 2999
+    assert np.array_equal(np.array(table["vector"].to_pylist(), np.float32), np.delete(VECTORS, 1, axis=0))
+
+
+def test_a_name_that_is_taken_is_refused_and_nothing_is_left(
+    store: Store, collection: Collection, snapshots: Snapshots
+) -> None:
+    name = snapshots.create(collection)["name"]
+    with pytest.raises(Conflict, match="shapes"):
+        snapshots.restore("shapes", name)
+    assert len(store.collections()) == 1
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9, 0.999])
+def test_a_damaged_snapshot_restores_nothing(
+    store: Store, collection: Collection, snapshots: Snapshots, place: float
+) -> None:
+    path = snapshots.path(snapshots.create(collection)["name"])
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * place)] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(InvalidRequest, match="damaged"):
+        snapshots.restore("again", path.name)
+    assert [info.name for info in store.collections()] == ["shapes"]
+
+
+def test_what_a_dying_process_left_is_cleared_away(tmp_path: Path, store: Store) -> None:
+    (tmp_path / "snapshots").mkdir()
+    (tmp_path / "snapshots" / "a.part").write_bytes(b"half")
+    key = store.add_collection(CollectionInfo(f"{Store.HIDDEN}half", "m", "f", 8))
+    store.upsert(key, ITEMS[:3])
+    assert store.collections() == []
+    again = Store(store.path)
+    registry = Registry(again, Settings(data_dir=tmp_path))
+    Snapshots(tmp_path / "snapshots", again, registry)
+    assert list((tmp_path / "snapshots").iterdir()) == []
+    assert again._read("SELECT COUNT(*) FROM collections") == [(0,)]
+    again.close()
+
+
+def test_without_room_it_is_507(tmp_path: Path, collection: Collection, snapshots: Snapshots) -> None:
+    (tmp_path / "snapshots").write_bytes(b"")
+    with pytest.raises(StorageFull, match="can't be written"):
+        snapshots.create(collection)
+
+
+@pytest.mark.parametrize("name", ["../index.sqlite3", "none", "shapes.20260101T000000000000.parquet", ""])
+def test_only_snapshots_are_found(snapshots: Snapshots, name: str) -> None:
+    with pytest.raises(NotFound):
+        snapshots.path(name)
+
+
+@pytest.mark.usefixtures("collection")
+async def test_over_http(client: httpx.AsyncClient, tmp_path: Path) -> None:
+    made = await client.post("/collections/shapes/snapshots")
+    assert made.status_code == 201
+    snapshot: dict[str, Any] = made.json()
+    for path in ("/snapshots", "/collections/shapes/snapshots"):
+        assert (await client.get(path)).json() == {"snapshots": [snapshot]}
+    assert (await client.get("/collections/other/snapshots")).json() == {"snapshots": []}
+    fetched = await client.get(f"/snapshots/{snapshot['name']}")
+    assert len(fetched.content) == snapshot["bytes"]
+    restored = await client.post("/collections/again/restore", json={"snapshot": snapshot["name"]})
+    assert (restored.status_code, restored.json()["count"]) == (201, 2999)
+    taken = await client.post("/collections/again/restore", json={"snapshot": snapshot["name"]})
+    assert (taken.status_code, taken.json()["error"]["code"]) == (409, "conflict")
+    assert (await client.delete(f"/snapshots/{snapshot['name']}")).json() == {"deleted": True}
+    for call in (client.get, client.delete):
+        assert (await call(f"/snapshots/{snapshot['name']}")).status_code == 404
+    assert (await client.post("/collections/x/restore", json={"snapshot": "none"})).status_code == 404
+    assert (await client.post("/collections/.x/restore", json={"snapshot": "none"})).status_code == 400
+    shutil.rmtree(tmp_path / "snapshots")
+    assert (await client.get("/snapshots")).json() == {"snapshots": []}

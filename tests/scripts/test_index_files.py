@@ -1,0 +1,75 @@
+"""`clipserve index`: against a real index service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from clip_core.wire import decode_vector, encode_vector
+from scripts.cli import app
+from tests.index_service.helpers import Service, unit_rows
+
+VECTORS = unit_rows(600, 8)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    service = Service(tmp_path_factory.mktemp("index"))
+    try:
+        url = service.url()
+        httpx.put(f"{url}/collections/c", json={"model": "m", "fingerprint": "f", "dim": 8, "metadata": {"a": 1}})
+        items = [
+            {"id": f"ü{n}", "vector": encode_vector(row), "metadata": {"n": n}, "source": {"text": f"{n}"}}
+            for n, row in enumerate(VECTORS)
+        ]
+        assert httpx.post(f"{url}/collections/c/items", json={"fingerprint": "f", "items": items}).status_code == 200
+        yield url
+    finally:
+        service.kill()
+
+
+def run(url: str, *words: object, code: int = 0) -> str:
+    result = CliRunner().invoke(app, ["index", *map(str, words), "--url", url], env={"COLUMNS": "200"})
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_an_export_comes_back_as_it_was(url: str, tmp_path: Path) -> None:
+    run(url, "export", "c", tmp_path / "c.parquet")
+    assert httpx.get(f"{url}/snapshots").json() == {"snapshots": []}
+    run(url, "import", tmp_path / "c.parquet", "copy")
+    described = [httpx.get(f"{url}/collections/{name}").json() for name in ("c", "copy")]
+    for field in ("model", "fingerprint", "dim", "count", "metadata"):
+        assert described[0][field] == described[1][field]
+    item = httpx.get(f"{url}/collections/copy/items/ü7", params={"include": "vector,source"}).json()
+    assert np.array_equal(decode_vector(item["vector"]), VECTORS[7])
+    assert (item["metadata"], item["source"]) == ({"n": 7}, {"text": "7"})
+
+
+def test_a_snapshot_is_made_listed_and_restored(url: str) -> None:
+    name = run(url, "snapshot", "c").split()[0]
+    assert name in run(url, "snapshots")
+    assert "600 items are in again" in run(url, "restore", "again", name)
+
+
+def test_any_parquet_with_ids_and_vectors_can_be_imported(url: str, tmp_path: Path) -> None:
+    path = tmp_path / "plain.parquet"
+    pq.write_table(pa.table({"id": ["a", "b"], "vector": [[1.0, 2.0], [0.0] * 8]}), path)
+    assert httpx.put(f"{url}/collections/p", json={"model": "m", "fingerprint": "f", "dim": 8}).status_code == 201
+    output = run(url, "import", path, "p", code=1)
+    assert output.count("not imported") == 2
+    assert "2 dimensions" in output
+
+
+def test_a_file_that_names_no_model_needs_its_collection(url: str, tmp_path: Path) -> None:
+    path = tmp_path / "plain.parquet"
+    pq.write_table(pa.table({"id": ["a"], "vector": [[1.0] * 8]}), path)
+    result = CliRunner().invoke(app, ["index", "import", str(path), "none", "--url", url])
+    assert "make the collection first" in str(result.exception)

@@ -1,0 +1,54 @@
+"""`clipserve keys`, as it is typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from gateway.key_ring import KeyRing
+from gateway.key_store import KeyStore
+from gateway.keys import KeyLimits
+from scripts.cli import app
+from scripts.keys_command import seconds
+
+
+@pytest.fixture
+def run(tmp_path: Path):
+    def call(*words: str, status: int = 0) -> str:
+        environment = {"CLIPSERVE_GATEWAY_KEYS_FILE": str(tmp_path / "keys.db"), "COLUMNS": "200"}
+        result = CliRunner().invoke(app, ["keys", *words], env=environment)
+        assert result.exit_code == status, result.output
+        return result.stdout
+
+    return call
+
+
+def test_create_list_revoke(run, tmp_path):
+    secret = run(
+        "create", "shop", "--scope", "embed", "--collection", "a", "--expires", "90d", "--concurrency", "2"
+    ).strip()
+    key = KeyRing((), KeyStore(tmp_path / "keys.db")).identify(secret)
+    assert (key.name, key.scopes, key.collections) == ("shop", ("embed",), ("a",))
+    assert key.limits == KeyLimits(concurrency=2)
+    listed = run("list")
+    assert key.id in listed
+    assert "active" in listed
+    assert secret.rpartition("_")[2] not in listed
+    run("revoke", key.id)
+    assert "revoked" in run("list")
+
+
+def test_what_cannot_be_done(run):
+    run("create", "shop", "--scope", "root", status=1)
+    run("revoke", "nobody", status=1)
+    run("create", "shop", "--expires", "soon", status=2)
+
+
+def test_times():
+    assert [seconds(text) for text in ("30m", "12h", "90d", "8w")] == [1800, 43200, 7776000, 4838400]
+    for text in ("", "0d", "-1d", "1y", "d"):
+        with pytest.raises(typer.BadParameter):
+            seconds(text)

@@ -1,0 +1,136 @@
+"""The steps of a swap against a TorchServe that only remembers what it was told."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clip_core.errors import BadModel, FingerprintMismatch, TorchServeUnavailable
+from clip_core.model_spec import SPEC_FILE, ModelSpec
+from scripts.model_swap import MANIFEST, Swap, with_version
+
+ENDPOINTS = ("clip_text", "clip_image")
+
+
+class Remembering:
+    """Stands where `Management` stands. `broken` fails to become ready."""
+
+    def __init__(self, store: Path, fingerprint: str = "old", broken: str | None = None, queue: int = 2) -> None:
+        self.store, self.fingerprint, self.broken, self.queue = store, fingerprint, broken, queue
+        self.models = {endpoint: {"1.0": 2} for endpoint in ENDPOINTS}
+        self.default = dict.fromkeys(ENDPOINTS, "1.0")
+        self.warmed: list[str] = []
+
+    def versions(self, endpoint: str) -> list[dict[str, Any]]:
+        return [{"modelVersion": v, "workers": [{}] * n} for v, n in self.models[endpoint].items()]
+
+    def default_version(self, endpoint: str) -> str:
+        return self.default[endpoint]
+
+    def register(self, endpoint: str, archive: str, workers: int) -> None:
+        manifest = json.loads(zipfile.ZipFile(self.store / archive).read(MANIFEST))
+        self.models[endpoint][manifest["model"]["modelVersion"]] = workers
+
+    def wait_ready(self, endpoint: str, version: str) -> None:
+        if endpoint == self.broken:
+            raise TorchServeUnavailable(f"{endpoint} {version} is not ready")
+
+    def predict(self, endpoint: str, _: Any, version: str | None = None) -> dict[str, Any]:
+        if version:
+            self.warmed.append(endpoint)
+        return {"fingerprint": self.fingerprint}
+
+    def make_default(self, endpoint: str, version: str) -> None:
+        assert endpoint in self.warmed
+        self.default[endpoint] = version
+
+    def pending(self, endpoint: str, version: str) -> int:
+        assert self.default[endpoint] != version
+        self.queue = max(0, self.queue - 1)
+        return self.queue
+
+    def unregister(self, endpoint: str, version: str) -> None:
+        assert self.default[endpoint] != version
+        del self.models[endpoint][version]
+
+
+class Index:
+    def call(self, *_: Any) -> Any:
+        collections = [
+            {"name": "mine", "count": 3, "fingerprint": "old"},
+            {"name": "other", "count": 5, "fingerprint": "x"},
+        ]
+        return {"collections": collections}
+
+
+def archive(path: Path, fingerprint: str, kind: str) -> Path:
+    with zipfile.ZipFile(path, "w") as mar:
+        mar.writestr(SPEC_FILE, json.dumps(asdict(ModelSpec("demo", kind, 4, 77, fingerprint))))
+        mar.writestr(MANIFEST, json.dumps({"model": {"modelName": "m", "modelVersion": "1.0"}}))
+        mar.writestr("weights", b"w" * 100)
+    return path
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Any:
+    def make(fingerprint: str = "old", accept: bool = False, **server: Any) -> Swap:
+        store = tmp_path / "store"
+        store.mkdir()
+        kinds = {endpoint: endpoint.removeprefix("clip_") for endpoint in ENDPOINTS}
+        archives = {e: archive(tmp_path / f"{e}.mar", fingerprint, kind) for e, kind in kinds.items()}
+        return Swap(Remembering(store, **server), Index(), archives, store, accept, drain_s=0)  # type: ignore[arg-type]
+
+    return make
+
+
+def test_new_in_old_out(make: Any) -> None:
+    swap = make()
+    assert swap.run() == {"clip_text": "2.0", "clip_image": "2.0"}
+    assert swap.torchserve.models == {endpoint: {"2.0": 2} for endpoint in ENDPOINTS}
+    assert swap.torchserve.queue == 0
+    assert sorted(path.name for path in swap.model_store.iterdir()) == ["clip_image.mar", "clip_text.mar"]
+    assert swap.run() == {"clip_text": "3.0", "clip_image": "3.0"}
+
+
+def test_a_new_version_that_does_not_start_leaves_everything_as_it_was(make: Any) -> None:
+    swap = make(broken="clip_image")
+    with pytest.raises(TorchServeUnavailable):
+        swap.run()
+    assert swap.torchserve.models == {endpoint: {"1.0": 2} for endpoint in ENDPOINTS}
+    assert set(swap.torchserve.default.values()) == {"1.0"}
+    assert list(swap.model_store.iterdir()) == []
+
+
+def test_another_fingerprint_needs_a_word(make: Any) -> None:
+    swap = make("new")
+    with pytest.raises(FingerprintMismatch) as refused:
+        swap.run()
+    assert "mine (3 items)" in refused.value.message
+    assert "other" not in refused.value.message
+    assert "clipserve ingest DIR --collection mine-new" in refused.value.message
+    assert swap.torchserve.models == {endpoint: {"1.0": 2} for endpoint in ENDPOINTS}
+
+
+def test_another_fingerprint_with_that_word(make: Any) -> None:
+    assert make("new", accept=True).run() == {"clip_text": "2.0", "clip_image": "2.0"}
+
+
+def test_archives_of_different_models_are_refused(make: Any, tmp_path: Path) -> None:
+    swap = make()
+    archive(tmp_path / "clip_image.mar", "another", "image")
+    with pytest.raises(BadModel, match="different models"):
+        swap.run()
+
+
+def test_only_the_version_changes(tmp_path: Path) -> None:
+    source = archive(tmp_path / "a.mar", "f", "text")
+    with_version(source, tmp_path / "b.mar", "7.0")
+    old, new = zipfile.ZipFile(source), zipfile.ZipFile(tmp_path / "b.mar")
+    assert json.loads(new.read(MANIFEST))["model"] == {"modelName": "m", "modelVersion": "7.0"}
+    assert old.namelist() == new.namelist()
+    assert all(old.read(name) == new.read(name) for name in old.namelist() if name != MANIFEST)

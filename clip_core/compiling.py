@@ -96,17 +96,23 @@ def compile_package(module: nn.Module, example: Tensor, path: Path, longest: int
 
 
 def load_package(path: Path, device: str = "cpu") -> Forward:
-    """Raises BadModel when the file is no package for this machine."""
+    """Raises BadModel when the file is no package for this machine.
+
+    By torch's loader itself: `torch._inductor.aoti_load_package` around it imports all of Inductor, which costs each
+    worker a second and 70 MB.
+    """
+    index = torch.device(device).index if device.startswith("cuda") else None
     try:
-        index = torch.device(device).index if device.startswith("cuda") else -1
-        run = torch._inductor.aoti_load_package(str(path), device_index=-1 if index is None else index)
+        loader: Any = torch._C._aoti.AOTIModelPackageLoader(
+            str(path), "model", False, 1, -1 if index is None else index
+        )
     except Exception as error:
         raise BadModel(f"{path.name} can't be loaded: {error}") from error
 
     def forward(batch: Tensor) -> Tensor:
         if not 1 <= len(batch) <= MAX_BATCH:  # a package does not check its bounds
             raise BadModel(f"a compiled tower takes 1 to {MAX_BATCH} items, not {len(batch)}")
-        result: Tensor = run(batch)
+        result: Tensor = loader.boxed_run([batch])[0]
         return result
 
     return forward

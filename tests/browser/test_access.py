@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import PHONE, Open
 from tests.browser.test_search import captions, searched
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.browser
 # The name that a screen reader would say, near enough to the accessible name computation for our own markup.
 UNNAMED = """() => [...document.querySelectorAll("button, a[href], input, select, textarea, dialog, progress")]
   .filter((node) => !node.closest("[hidden], dialog:not([open])"))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser.conftest import Open
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture

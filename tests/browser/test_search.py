@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from scripts.live_stack import LiveStack
 from tests.browser.conftest import Open, gallery
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.browser
 DROP = """([bytes, name, type]) => {
   const given = new DataTransfer();
   given.items.add(new File([new Uint8Array(bytes)], name, { type }));

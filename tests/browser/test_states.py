@@ -16,7 +16,7 @@ from clip_core.errors import Overloaded
 from tests.browser.conftest import Open
 from tests.browser.test_search import captions, searched
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.browser
 KEY = "a-key-for-the-page"
 
 

@@ -14,7 +14,7 @@ from tests.browser.conftest import Open, gallery
 from tests.browser.test_search import captions, searched
 from tests.e2e.conftest import send
 
-pytestmark = pytest.mark.e2e
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture

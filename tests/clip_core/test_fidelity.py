@@ -162,3 +162,22 @@ def test_buckets_hold_what_they_must() -> None:
             size = bucket(length, longest)
             assert length <= size <= longest
             assert size in BUCKETS or size == longest
+
+
+@torch.inference_mode()
+def test_a_hugging_face_text_tower(tmp_path: Path) -> None:
+    """Built from a local config; it gets open_clip's own pass, which masks padding, so nothing is cut."""
+    from transformers import BertConfig, BertModel
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    BertModel(BertConfig(vocab_size=1000, pad_token_id=0, **sizes)).save_pretrained(tmp_path / "bert")
+    text = {"hf_model_name": str(tmp_path / "bert"), "hf_model_pretrained": False, "hf_proj_type": "mlp"}
+    config = {**VIT, "custom_text": True, "text_cfg": {**text, "hf_pooler_type": "mean_pooler", "context_length": 16}}
+    directory = write_checkpoint(tmp_path / "model", config)
+    reference, module = fresh(directory), text_module(fresh(directory)).eval()
+    assert (type(module).__name__, facts(module).cuts) == (THEIRS[1], False)
+    ids = torch.randint(3, 1000, (4, 16), generator=torch.Generator().manual_seed(0))
+    ids[1, 7:] = 0
+    together = TextTower(module, facts(module), compiled=False).forward(ids)
+    assert difference(together, reference.encode_text(ids)) < 1e-5
+    assert difference(module(ids[1:2]), together[1:2]) < 1e-5

@@ -22,10 +22,10 @@ import yaml
 from rich.console import Console
 
 from benchmarks.load import alternate, together
-from benchmarks.random_model import write_random_model
 from clip_core.artifacts import DIRECTORY
 from scripts.archive_build import build, unpacked
 from scripts.bench_tune import requests, serving
+from scripts.random_checkpoint import write_random
 
 CLIENTS, SECONDS, ROUNDS = 32, 8.0, 3
 IMAGE = {"minWorkers": 1, "maxWorkers": 1, "threads": 2, "decode_threads": 2, "batchSize": 16, "maxBatchDelay": 5}
@@ -56,8 +56,9 @@ def measure_serving(architecture: str, console: Console) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as temporary, contextlib.ExitStack() as stack:
         work = Path(temporary)
         console.print("building archives of random weights in int8 and fp32")
-        int8 = _archives(architecture, "int8", work, stack)
-        fp32 = _archives(architecture, "fp32", work, stack)
+        checkpoint = write_random(work / "checkpoint", architecture)
+        int8 = _archives(architecture, checkpoint, "int8", work, stack)
+        fp32 = _archives(architecture, checkpoint, "fp32", work, stack)
         return {
             **_images(int8["image"], console),
             **_memory(int8["image"], fp32["image"], console),
@@ -66,10 +67,11 @@ def measure_serving(architecture: str, console: Console) -> dict[str, float]:
         }
 
 
-def _archives(architecture: str, precision: str, work: Path, stack: contextlib.ExitStack) -> dict[str, Path]:
+def _archives(
+    architecture: str, checkpoint: Path, precision: str, work: Path, stack: contextlib.ExitStack
+) -> dict[str, Path]:
     """Kind → its unpacked archive."""
-    model = write_random_model(architecture, work / precision, precision=precision, cosine_floor=0.999)
-    archives = build(str(model), model_store=work / f"{precision}-store")
+    archives = build(architecture.lower(), checkpoint=checkpoint, precision=precision, model_store=work / precision)
     return {mar.stem.removeprefix("clip_"): stack.enter_context(unpacked(mar)) for mar in archives[:2]}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,11 @@ class Subject:
         )
 
 
-def towers(subject: Subject, directory: Path, report: Report) -> dict[str, BuiltTowers]:
+def towers(subject: Subject, directory: Path, precisions: Sequence[str], report: Report) -> dict[str, BuiltTowers]:
     """`ours <precision>` (compiled ahead of time) and `ours <precision> eager`."""
     gate = GateSet.rendered(16)
     made: dict[str, BuiltTowers] = {}
-    for precision in PRECISIONS:
+    for precision in precisions:
         if unavailable(precision) is not None:
             report(f"{precision}: {unavailable(precision)}")
             continue

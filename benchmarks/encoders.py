@@ -29,28 +29,31 @@ from torch.nn import functional
 from benchmarks.encoder_bars import judge
 from benchmarks.encoder_peers import peers
 from benchmarks.encoder_plot import draw
-from benchmarks.encoder_towers import Subject, just_in_time, towers
+from benchmarks.encoder_towers import PRECISIONS, Subject, just_in_time, towers
 from benchmarks.gemm import ceilings
 from benchmarks.machine import machine
 
 RESULTS = Path(__file__).resolve().parent / "results" / "encoders.json"
 PLOT = Path(__file__).resolve().parent.parent / "docs" / "encoders.png"
 BATCHES = (1, 8, 16, 32)
+SETTLE_S = (
+    0.1  # before each timing: thread pools of the engine before spin for a while, on cores that the next one needs
+)
 Forward = Callable[[], Tensor]
 Key = tuple[str, str, int]  # what, engine, batch
 
 
 def candidates(
-    subject: Subject, directory: Path, threads: int, full: bool, report: Callable[[str], None]
+    subject: Subject, directory: Path, arguments: argparse.Namespace, report: Callable[[str], None]
 ) -> dict[Key, Forward]:
     """Every (what, engine, batch) → one forward pass."""
-    model = subject.loaded.model
+    model, batches = subject.loaded.model, arguments.batches
     made: dict[Key, Forward] = {}
-    ours = towers(subject, directory, report)
+    ours = towers(subject, directory, arguments.precisions, report)
     report("exporting for the peers")
     images: dict[str, Callable[[Tensor], Tensor]] = {"open_clip fp32": model.encode_image}
-    images |= peers(model, subject.normal[:2], directory, threads)
-    for batch in BATCHES:
+    images |= peers(model, subject.normal[:2], directory, arguments.threads)
+    for batch in batches:
         for name, image in images.items():
             made["image", name, batch] = lambda f=image, b=batch: f(subject.normal[:b])  # type: ignore[misc]
         for name, each in ours.items():
@@ -59,9 +62,9 @@ def candidates(
             made[what, "open_clip fp32", batch] = lambda i=ids, b=batch: model.encode_text(i[:b])  # type: ignore[misc]
             for name, each in ours.items():
                 made[what, name, batch] = lambda t=each, i=ids, b=batch: t.text(i[:b])  # type: ignore[misc]
-    if full:
-        compiled = just_in_time(subject)
-        made["image", "ours fp32, torch.compile", 16] = lambda: compiled(subject.pixels[:16])
+    if not arguments.no_jit:
+        compiled, last = just_in_time(subject), 16 if 16 in batches else batches[-1]
+        made["image", "ours fp32, torch.compile", last] = lambda: compiled(subject.pixels[:last])
     return made
 
 
@@ -89,6 +92,7 @@ def measure(
     for number in range(rounds):
         report(f"round {number + 1} of {rounds}")
         for key, forward in made.items():
+            time.sleep(SETTLE_S)
             started = time.perf_counter()
             forward()
             seconds[key].append(time.perf_counter() - started)
@@ -115,13 +119,14 @@ def rows(seconds: dict[Key, list[float]], close: dict[Key, float]) -> list[dict[
 
 
 def show(made: list[dict[str, Any]], console: Console) -> None:
+    batches = sorted({row["batch"] for row in made})
     for what in dict.fromkeys(row["what"] for row in made):
         own = [row for row in made if row["what"] == what]
-        table = Table(f"{what}, items /s", *(f"batch {batch}" for batch in BATCHES), "least cosine")
+        table = Table(f"{what}, items /s", *(f"batch {batch}" for batch in batches), "least cosine")
         for engine in dict.fromkeys(row["engine"] for row in own):
             rates = {row["batch"]: row["items_per_s"] for row in own if row["engine"] == engine}
             least = min(row["cosine"] for row in own if row["engine"] == engine)
-            table.add_row(engine, *(f"{rates[b]:.1f}" if b in rates else "" for b in BATCHES), f"{least:.6f}")
+            table.add_row(engine, *(f"{rates[b]:.1f}" if b in rates else "" for b in batches), f"{least:.6f}")
         console.print(table)
 
 
@@ -129,6 +134,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="ViT-B-32", help="an open_clip architecture")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--batches", type=int, nargs="+", default=list(BATCHES))
+    parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=PRECISIONS)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--packages", type=Path, help="keep compiled packages here, and take them from here")
     parser.add_argument("--no-serving", action="store_true", help="the towers alone, without TorchServe")
@@ -152,9 +159,9 @@ def main() -> None:
 
 
 def _report(arguments: argparse.Namespace, directory: Path, console: Console) -> dict[str, Any]:
-    subject = Subject.random(arguments.model, max(BATCHES))
+    subject = Subject.random(arguments.model, max(arguments.batches))
     with console.status("building") as status:
-        made = candidates(subject, directory, arguments.threads, not arguments.no_jit, status.update)
+        made = candidates(subject, directory, arguments, status.update)
         close = cosines(made)
         seconds, ceiling = measure(made, arguments.rounds, status.update)
     table = rows(seconds, close)

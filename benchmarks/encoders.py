@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +56,13 @@ def candidates(
     images |= peers(model, subject.normal[:2], directory, arguments.threads)
     for batch in batches:
         for name, image in images.items():
-            made["image", name, batch] = lambda f=image, b=batch: f(subject.normal[:b])  # type: ignore[misc]
+            made["image", name, batch] = partial(image, subject.normal[:batch])
         for name, each in ours.items():
-            made["image", name, batch] = lambda t=each, b=batch: t.image(subject.pixels[:b])  # type: ignore[misc]
+            made["image", name, batch] = partial(each.image, subject.pixels[:batch])
         for what, ids in {"short text": subject.short, "full text": subject.full}.items():
-            made[what, "open_clip fp32", batch] = lambda i=ids, b=batch: model.encode_text(i[:b])  # type: ignore[misc]
+            made[what, "open_clip fp32", batch] = partial(model.encode_text, ids[:batch])
             for name, each in ours.items():
-                made[what, name, batch] = lambda t=each, i=ids, b=batch: t.text(i[:b])  # type: ignore[misc]
+                made[what, name, batch] = partial(each.text, ids[:batch])
     if not arguments.no_jit:
         compiled, last = just_in_time(subject), 16 if 16 in batches else batches[-1]
         made["image", "ours fp32, torch.compile", last] = lambda: compiled(subject.pixels[:last])

@@ -5,6 +5,7 @@ An engine is a `Seeker`; build parameters are its own. What a search asks of it 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ _DENSE = 0.5  # over it, an engine without filters is asked for more candidates 
 _LEAST_K = 10  # fewer wanted hits need as many candidates
 _REORDERS = (1, 2, 3, 5, 8, 12, 20, 30, 50, 100)
 _SAMPLE = 64
+_CONFIDENCE = 1.645  # standard errors: the one-sided 95 % bound of a normal mean
 _COST_PER_SECOND = 1e10  # the unit of `Segment.cost` is a tenth of a nanosecond
 
 
@@ -116,12 +118,11 @@ class ApproximateSegment:
         """See `Segment.cost`; measured when the segment was built."""
         return int(batch * self.seconds * _COST_PER_SECOND)
 
-    def recall(self, queries: FloatArray, truth: IntArray, setting: Setting) -> float:
-        """Mean share of `truth` (B, K) that a search with `setting` finds."""
+    def recall(self, queries: FloatArray, truth: IntArray, setting: Setting) -> FloatArray:
+        """(B,): the share of each row of `truth` (B, K) that a search with `setting` finds."""
         found = replace(self, setting=setting)._found(queries, truth.shape[1], None, 1.0)
-        return float(
-            np.mean([len(np.intersect1d(rows, own)) / len(own) for (_, rows), own in zip(found, truth, strict=True)])
-        )
+        shares = [len(np.intersect1d(rows, own)) / len(own) for (_, rows), own in zip(found, truth, strict=True)]
+        return np.array(shares, dtype=np.float32)
 
 
 def calibrated(
@@ -138,7 +139,7 @@ def calibrated(
         setting = _cheapest(segment, sample, truth, target)
         measured = {
             "recall_target": target,
-            "recall": round(segment.recall(sample, truth, setting), 4),
+            "recall": round(float(segment.recall(sample, truth, setting).mean()), 4),
             "k": k,
             "queries": len(sample),
             "measured_on": "rows" if own else "queries",
@@ -157,9 +158,17 @@ def _cheapest(segment: ApproximateSegment, queries: FloatArray, truth: IntArray,
     """The least effort with generous reordering, then the least reordering with that effort; else the most of both."""
     reorders = sorted({*_REORDERS, segment.setting.reorder}) if segment.setting.reorder > 1 else [1]
     efforts = segment.seeker.efforts
-    effort = _least(efforts, lambda e: segment.recall(queries, truth, Setting(e, reorders[-1])) >= target)
-    reorder = _least(reorders, lambda r: segment.recall(queries, truth, Setting(effort, r)) >= target)
+    effort = _least(efforts, lambda e: _surely(segment.recall(queries, truth, Setting(e, reorders[-1]))) >= target)
+    reorder = _least(reorders, lambda r: _surely(segment.recall(queries, truth, Setting(effort, r))) >= target)
     return Setting(effort, reorder)
+
+
+def _surely(shares: FloatArray) -> float:
+    """What the mean of all queries reaches with 95 % confidence, judged by these `shares` of a few.
+
+    Without that margin a setting would be taken as often as not that only the sample's luck lifts over the target.
+    """
+    return float(shares.mean() - _CONFIDENCE * shares.std() / math.sqrt(len(shares)))
 
 
 def _least(values: Sequence[int], reaches: Callable[[int], bool]) -> int:

@@ -122,12 +122,9 @@ def test_a_batch_is_scored_like_its_parts(segment: Segment) -> None:
     alone = [found(segment, query, 10, None) for query in QUERIES]
     if getattr(segment, "engine", "") != "scann":
         assert alone == batch
-    shared = [len({*one} & {*many}) for one, many in zip(alone, batch, strict=True)]
-    same_rows = [
-        len({row for row, _ in one} & {row for row, _ in many}) for one, many in zip(alone, batch, strict=True)
-    ]
-    assert shared == same_rows
-    assert np.mean(same_rows) >= 9
+    for one, many in zip(alone, batch, strict=True):
+        same_rows = {row for row, _ in one} & {row for row, _ in many}
+        assert len({*one} & {*many}) == len(same_rows) >= 7
 
 
 def test_keeps_the_vectors_as_they_were(segment: Segment) -> None:

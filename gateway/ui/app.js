@@ -28,6 +28,7 @@ let names = [];
 // Only the newest search may draw; the ones before it are broken off.
 async function run() {
   clearTimeout(timer);
+  timer = 0;
   running?.abort();
   const mine = (running = new AbortController());
   if (!state.collection) return;
@@ -38,17 +39,25 @@ async function run() {
   } catch (error) {
     if (error.name !== "AbortError" && running === mine) failed(error);
   } finally {
-    if (running === mine) busy(false);
+    if (running === mine) {
+      busy(false);
+      stale(timer > 0); // while it ran, something else was typed
+    }
   }
 }
 
 function busy(on) {
   $("search").classList.toggle("busy", on);
-  $("results").setAttribute("aria-busy", String(on && results.hits.length > 0));
+  stale(on);
   if (on && !results.hits.length) {
     clearNotices();
     drawSkeletons(SKELETONS);
   }
+}
+
+// From the moment that something else is asked for, typing included, until its answer is drawn.
+function stale(on) {
+  $("results").setAttribute("aria-busy", String(on && results.hits.length > 0));
 }
 
 async function loadCollections(fresh = false) {
@@ -132,6 +141,7 @@ function follow(patch, { wait = 0, quiet = false }) {
   if (patch.collection || patch.filters) facets();
   clearTimeout(timer);
   if (!wait) return run();
+  stale(true);
   timer = setTimeout(run, wait);
   return undefined;
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from starlette.types import ASGIApp
 
 from gateway.app import build
@@ -18,12 +18,14 @@ from scripts.live_stack import LiveStack
 from tests.gateway.fakes import serving
 
 DESKTOP, PHONE = (1280, 800), (390, 844)
+PATIENCE_MS = 20_000  # of a test on a machine with other work; what is there at once costs none of it
 Open = Callable[..., Page]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Of one module: Playwright's event loop runs as long as it does, and asyncio tests elsewhere need their own."""
+    expect.set_options(timeout=PATIENCE_MS)
     with ExitStack() as entered:
         try:
             started = entered.enter_context(chromium())
@@ -43,7 +45,7 @@ def visit(browser: Browser, stack: LiveStack) -> Iterator[Open]:
             context = browser.new_context(viewport=viewport, reduced_motion="reduce")  # type: ignore[arg-type]
             contexts.callback(context.close)
             page = context.new_page()
-            page.set_default_timeout(15_000)
+            page.set_default_timeout(PATIENCE_MS)
             page.on("pageerror", lambda error: failures.append(str(error)))
             page.on("console", lambda line: failures.append(line.text) if "Content Security" in line.text else None)
             page.goto(url + address)

@@ -15,8 +15,10 @@ import pytest
 from scripts.live_stack import PORTS, LiveStack, free_ports, live_stack
 from tests.e2e.conftest import send
 from tests.processes import still_running
+from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
+RECOVERY_S = 120.0  # a worker that loads its model on a machine with other work
 CLIPSERVE = str(Path(sys.executable).parent / "clipserve")
 
 
@@ -34,13 +36,8 @@ def test_a_worker_killed_in_mid_request_is_a_clean_error_then_recovery(stack: Li
             victim.kill()
         statuses = {future.result() for future in futures}
     assert statuses <= {200, 424, 429, 503}
-    deadline = time.monotonic() + 60
-    while embed(stack) != 200:
-        assert time.monotonic() < deadline, "no recovery"
-        time.sleep(0.5)
-    while send("GET", f"{stack.gateway}/readyz").status != 200:
-        assert time.monotonic() < deadline, "not ready again"
-        time.sleep(0.5)
+    until(lambda: embed(stack) == 200, RECOVERY_S)
+    until(lambda: send("GET", f"{stack.gateway}/readyz").status == 200, RECOVERY_S)
 
 
 def test_the_index_service_hanging_is_named_and_embedding_goes_on(stack: LiveStack) -> None:
@@ -55,7 +52,8 @@ def test_the_index_service_hanging_is_named_and_embedding_goes_on(stack: LiveSta
         assert b"index" in ready.raw
     finally:
         index.send_signal(signal.SIGCONT)
-    assert send("POST", f"{stack.gateway}/v1/search", {"collection": "demo", "text": "a star"}).status == 200
+    search = {"collection": "demo", "text": "a star"}
+    until(lambda: send("POST", f"{stack.gateway}/v1/search", search).status == 200, RECOVERY_S)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +66,7 @@ def test_when_a_part_dies_up_says_which_and_stops_the_rest(tmp_path: Path, fragm
         family = stack.children()
         (victim,) = stack.find(fragment)
         victim.kill()
-        assert stack.process.wait(timeout=15) == 1
+        assert stack.process.wait(timeout=30) == 1
     assert f"{name} stopped with status -9" in stack.text()
     assert str(stack.log_dir) in stack.text()
     assert still_running(family) == []
@@ -79,7 +77,7 @@ def test_interrupt_stops_everything(tmp_path: Path) -> None:
         stack.wait_ready()
         family = stack.children()
         assert len(family) >= 6
-        assert stack.stop(signal.SIGINT) < 10
+        assert stack.stop(signal.SIGINT) < 20
     assert stack.process.returncode == 0
     assert still_running(family) == []
 

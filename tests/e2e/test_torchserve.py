@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,6 +15,7 @@ from clip_core.wire import decode_vector
 from scripts.canary_images import canary_images
 from scripts.live_stack import LiveStack
 from tests.e2e.conftest import Answer, send
+from tests.waiting import settled, until
 
 pytestmark = pytest.mark.e2e
 PNG = canary_images()[0][0]
@@ -191,31 +191,38 @@ def shown(stack: LiveStack) -> dict[str, float]:
     return {re.sub(r'Hostname="[^"]*",?', "", name): float(value) for name, _, value in lines}
 
 
+def counted(stack: LiveStack) -> dict[str, float]:
+    """The workers' own metrics."""
+    return {name: value for name, value in shown(stack).items() if name.startswith("clipserve_")}
+
+
 def test_torchserve_shows_the_workers_metrics(stack: LiveStack) -> None:
-    time.sleep(2.5)  # what came before is reported within a second
-    before = shown(stack)
+    before = settled(lambda: counted(stack), quiet_s=2.0)  # what came before is reported within a second
     texts = [f"metrics {i} " + "word " * (i % 9) for i in range(8)]
     predict(stack, "clip_text", {"input": [*texts, texts[0], ""]})
     predict(stack, "clip_text", {"input": texts, "search": {"collection": "demo", "k": 1}})
     predict(stack, "clip_image", PNG[:50], Content_Type="image/png")
 
-    def grown(name: str, model: str = "clip_text", more: str = "") -> float:
+    def grown(now: dict[str, float], name: str, model: str = "clip_text", more: str = "") -> float:
         key = f'{name}{{ModelName="{model}",{more}}}'
-        return shown(stack).get(key, 0.0) - before.get(key, 0.0)
+        return now.get(key, 0.0) - before.get(key, 0.0)
 
-    deadline = time.monotonic() + 10
-    while (grown("clipserve_batches"), grown("clipserve_batches", "clip_image")) != (2, 1):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    assert grown("clipserve_batch_items") == 18
-    assert grown("clipserve_cache_hits") == 8
-    assert grown("clipserve_pass_items", more='Kind="text",') == 8
-    assert 0 < grown("clipserve_padding_tokens", more='Kind="text",') < grown("clipserve_tokens", more='Kind="text",')
-    assert grown("clipserve_errors", more='Code="invalid_text",') == 1
-    assert grown("clipserve_errors", "clip_image", 'Code="invalid_image",') == 1
-    assert grown("clipserve_encode_seconds_count") == 2
-    assert grown("clipserve_search_seconds_count") == 1
-    held = [value for name, value in shown(stack).items() if name.startswith("clipserve_cache_bytes")]
+    def reported() -> bool:
+        now = counted(stack)
+        return (grown(now, "clipserve_batches"), grown(now, "clipserve_batches", "clip_image")) == (2, 1)
+
+    until(reported)
+    now = settled(lambda: counted(stack), quiet_s=1.0)  # a batch's metrics come one after the other
+    assert grown(now, "clipserve_batch_items") == 18
+    assert grown(now, "clipserve_cache_hits") == 8
+    assert grown(now, "clipserve_pass_items", more='Kind="text",') == 8
+    padding = grown(now, "clipserve_padding_tokens", more='Kind="text",')
+    assert 0 < padding < grown(now, "clipserve_tokens", more='Kind="text",')
+    assert grown(now, "clipserve_errors", more='Code="invalid_text",') == 1
+    assert grown(now, "clipserve_errors", "clip_image", 'Code="invalid_image",') == 1
+    assert grown(now, "clipserve_encode_seconds_count") == 2
+    assert grown(now, "clipserve_search_seconds_count") == 1
+    held = [value for name, value in now.items() if name.startswith("clipserve_cache_bytes")]
     assert len(held) >= 1
     assert max(held) > 8 * 1024
     assert any(name.startswith("ts_queue_latency_microseconds") for name in shown(stack))

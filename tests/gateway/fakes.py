@@ -227,6 +227,7 @@ class FakeTorchServe:
     worker_pid: int = 0
     metrics: str = ""
     delay_s: float = 0.0
+    lets_pass: int | None = None  # how many more calls are answered before the next ones wait; None: all
     calls: list[tuple[str, Any]] = field(default_factory=list)
     request_ids: list[str | None] = field(default_factory=list)
     busy: int = 0
@@ -255,9 +256,16 @@ class FakeTorchServe:
         self.busiest = max(self.busiest, self.busy)
         try:
             await sleep(self.delay_s)
+            await self._let_pass()
             return self._failed(endpoint) or self._answer(endpoint, body)
         finally:
             self.busy -= 1
+
+    async def _let_pass(self) -> None:
+        while self.lets_pass is not None and self.lets_pass <= 0:
+            await asyncio.sleep(0.005)
+        if self.lets_pass is not None:
+            self.lets_pass -= 1
 
     def _failed(self, endpoint: str) -> Response | None:
         if self.failure is None or self.failing_endpoint not in (None, endpoint):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from gateway.admission import Gate
+from tests.waiting import until
 
 BATCH = 16
 
@@ -133,9 +134,19 @@ def test_what_no_model_worked_on_says_nothing():
     assert (gate.limit, gate.under_way) == (64, 0)
 
 
+def in_flight(stack) -> float:
+    """As the gateway counts it, without the request that asks."""
+    (line,) = [
+        each
+        for each in stack.client.get("/metrics").text.splitlines()
+        if each.startswith("clipserve_gateway_requests_in_flight")
+    ]
+    return float(line.split()[-1]) - 1
+
+
 def test_too_many_at_once_are_told_so(stack_of):
     stack = stack_of(max_in_flight=2)
-    stack.torchserve.delay_s = 0.3
+    stack.torchserve.lets_pass = 0
     image = "A" * 10_000
 
     def ask(body: object) -> tuple[int, str | None]:
@@ -143,9 +154,14 @@ def test_too_many_at_once_are_told_so(stack_of):
         return answer.status_code, answer.headers.get("retry-after")
 
     with ThreadPoolExecutor(8) as pool:
-        texts = [pool.submit(ask, {"input": "a"}) for _ in range(6)]
+        texts = [pool.submit(ask, {"input": "a"}) for _ in range(2)]
+        until(lambda: stack.torchserve.busy == 2)
+        more = [pool.submit(ask, {"input": "a"}) for _ in range(4)]
+        assert [each.result() for each in more] == [(429, "1")] * 4
         images = [pool.submit(ask, {"input": "a", "filler": image}) for _ in range(2)]
-        assert sorted(each.result() for each in texts) == [(200, None)] * 2 + [(429, "1")] * 4
+        until(lambda: in_flight(stack) == 4)
+        stack.torchserve.lets_pass = None
+        assert [each.result() for each in texts] == [(200, None)] * 2
         assert [each.result()[0] for each in images] == [200, 200]  # a flood of one kind leaves the other alone
     assert stack.client.get("/healthz").status_code == 200
     assert 'clipserve_gateway_shed_total{body="small"} 4.0' in stack.client.get("/metrics").text

@@ -99,10 +99,10 @@ def test_not_ready_names_the_part(stack):
 def test_not_ready_without_the_index_or_in_time(stack_of):
     stack = stack_of(index_url=NOBODY, ready_timeout_s=0.1)
     assert "index" in stack.client.get("/readyz").json()["error"]["message"]
-    stack.torchserve.delay_s = 0.5
+    stack.torchserve.delay_s = 3.0
     started = time.perf_counter()
     parts = stack.client.get("/readyz").json()["parts"]
-    assert time.perf_counter() - started < 0.4
+    assert time.perf_counter() - started < 2.5
     assert "within" in parts["clip_text"]
 
 

@@ -293,11 +293,11 @@ async def test_nobody_there(fetcher_of):
 
 async def test_only_so_many_at_once_and_the_rest_give_up_in_time(server, fetcher_of):
     fetcher = fetcher_of()
-    calls = [fetcher.fetch(f"http://img.example:{server.port}/silent") for _ in range(6)]
+    calls = [fetcher.fetch(f"http://img.example:{server.port}/silent") for _ in range(20)]
     started = asyncio.get_running_loop().time()
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(outcome, FetchFailed) for outcome in outcomes)
-    assert asyncio.get_running_loop().time() - started < 1.5
+    assert asyncio.get_running_loop().time() - started < 3  # one after the other, two at a time, they take five
     assert server.busiest <= 2
 
 

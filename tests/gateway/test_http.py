@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import re
 import socket
-import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
+
+from tests.waiting import until
 
 KEYS = {"api_keys": "first, second"}
 SEARCH = {"collection": "demo", "text": "cat"}
@@ -76,14 +77,16 @@ async def test_bug_in_the_gateway_is_a_500_envelope(caplog):
     assert "a secret detail" in caplog.text
 
 
+def access(caplog) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.name == "gateway.access"]
+
+
 def test_client_that_leaves_is_no_failure(stack, caplog):
     host, _, port = stack.url.removeprefix("http://").partition(":")
     with caplog.at_level(logging.INFO):
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(b"POST /v1/search HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-            time.sleep(0.05)
-        time.sleep(0.1)
-    assert 499 in [record.status for record in caplog.records if record.name == "gateway.access"]
+        until(lambda: 499 in [record.status for record in access(caplog)])
     assert "unforeseen" not in caplog.text
 
 
@@ -138,12 +141,11 @@ def test_server_timing_and_log_line(stack, caplog):
     stack.fill("cat")
     with caplog.at_level(logging.INFO, "gateway.access"):
         answer = stack.post("/v1/search", SEARCH, headers={"X-Request-Id": "r1"})
-        time.sleep(0.05)  # a request is logged just after its answer has left
+        lines = until(lambda: [each for each in access(caplog) if each.request_id == "r1"])
     assert re.fullmatch(
         r"queue;dur=[\d.]+, encode;dur=1\.50, search;dur=0\.50, total;dur=[\d.]+", answer.headers["server-timing"]
     )
-    lines = [record for record in caplog.records if record.name == "gateway.access"]
-    (line,) = [record for record in lines if record.request_id == "r1"]
+    (line,) = lines
     assert (line.method, line.path, line.status) == ("POST", "/v1/search", 200)
     assert line.ms > 0
 
@@ -154,7 +156,8 @@ def test_metrics(stack_of):
     stack.client.get("/v1/collections/x")
     stack.client.get("/whatever/1")
     stack.client.get("/ui/app.js")
-    time.sleep(0.05)  # a request is counted just after its answer has left
+    last = 'route="/ui/{path:path}",status="200"} 1.0'  # a request is counted just after its answer has left
+    until(lambda: last in stack.client.get("/metrics").text)
     text = stack.client.get("/metrics").text
     for line in (
         'requests_total{method="POST",route="/v1/search",status="404"} 1.0',

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-import time
 from pathlib import Path
 
 import pyarrow
@@ -13,6 +12,7 @@ import pytest
 from pyarrow import parquet
 
 from tests.gateway.fakes import picture
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -37,21 +37,15 @@ def begin(stack_of, root):
     return start
 
 
-def wait(stack, job_id, *states, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+def wait(stack, job_id, *states):
+    """The job, once it has ended or is in one of these states."""
+    wanted = states or ("completed", "failed", "cancelled")
+
+    def look():
         job = stack.client.get(f"/v1/jobs/{job_id}").json()
-        if job["state"] in (states or ("completed", "failed", "cancelled")):
-            return job
-        time.sleep(0.02)
-    pytest.fail(f"the job stayed {job}")
+        return job if job["state"] in wanted else None
 
-
-def until(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    return until(look)
 
 
 def kept(stack):
@@ -111,14 +105,14 @@ def test_a_part_that_is_down_is_waited_for(begin):
 def test_cancel_then_go_on(begin):
     stack, job_id = begin({"folder": "photos"})
     wait(stack, job_id)
-    stack.torchserve.delay_s = 0.2
+    stack.torchserve.lets_pass = 1
     second = stack.post("/v1/jobs", {"collection": "demo", "source": {"folder": "photos"}}).json()["id"]
     until(lambda: stack.client.get(f"/v1/jobs/{second}").json()["progress"]["processed"] == 4)
     cancelled = stack.client.delete(f"/v1/jobs/{second}").json()
     assert cancelled["state"] == "cancelled"
-    assert cancelled["progress"]["processed"] < 10
+    assert cancelled["progress"]["processed"] == 4
     assert stack.client.delete(f"/v1/jobs/{second}").status_code == 409
-    stack.torchserve.delay_s = 0.0
+    stack.torchserve.lets_pass = None
     stack.client.post(f"/v1/jobs/{second}/retry")
     assert wait(stack, second)["progress"] == {"total": 10, "processed": 10, "added": 10, "failed": 0}
 
@@ -126,11 +120,12 @@ def test_cancel_then_go_on(begin):
 def test_a_restarted_gateway_goes_on(begin, stack_of, root):
     stack, job_id = begin({"folder": "photos"})
     wait(stack, job_id)
-    stack.torchserve.delay_s = 0.2
+    stack.torchserve.lets_pass = 1
     second = stack.post("/v1/jobs", {"collection": "demo", "source": {"folder": "photos"}}).json()["id"]
     until(lambda: stack.client.get(f"/v1/jobs/{second}").json()["progress"]["processed"] == 4)
     stack_of.stop()
     stack.torchserve.calls.clear()
+    stack.torchserve.lets_pass = None
     again = stack_of(ingest_roots=f"photos={root}", job_batch=4)
     job = wait(again, second)
     assert job["state"] == "completed"
@@ -205,10 +200,11 @@ def test_a_damaged_tar_fails_the_job(begin, root, name, content):
 def test_a_dropped_collection_fails_the_job(begin):
     stack, job_id = begin({"folder": "photos"})
     wait(stack, job_id)
-    stack.torchserve.delay_s = 0.2
+    stack.torchserve.lets_pass = 0
     second = stack.post("/v1/jobs", {"collection": "demo", "source": {"folder": "photos"}}).json()["id"]
-    until(lambda: stack.client.get(f"/v1/jobs/{second}").json()["state"] == "running")
+    until(lambda: stack.torchserve.busy)
     stack.client.delete("/v1/collections/demo")
+    stack.torchserve.lets_pass = None
     job = wait(stack, second)
     assert (job["state"], job["error"]["code"]) == ("failed", "collection_not_found")
 

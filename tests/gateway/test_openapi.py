@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import jsonschema_rs
 import pytest
+
+from tests.waiting import until
 
 METHODS = ("get", "put", "post", "delete", "patch")
 Operation = tuple[str, str, dict[str, Any]]
@@ -87,8 +88,7 @@ def test_every_example_is_accepted(stack_of, document, pictures):
     stack.fill("scene-1", "scene-2")
     example = document["components"]["schemas"]["JobRequest"]["examples"][0]
     job = stack.post("/v1/jobs", example).json()["id"]
-    while stack.client.get(f"/v1/jobs/{job}").json()["state"] != "completed":
-        time.sleep(0.01)
+    until(lambda: stack.client.get(f"/v1/jobs/{job}").json()["state"] == "completed")
     ordered = sorted(operations(document), key=lambda each: each[0] == "delete")
     ordered.sort(key=lambda each: (each[0] == "delete", -len(each[1])))
     for method, path, operation in ordered:

@@ -51,6 +51,7 @@ def create_app(
         await services.jobs.start()
         yield
         await services.jobs.stop()
+        await services.quotas.close()
         await torchserve.close()
         await index.close()
         if fetcher is not None:

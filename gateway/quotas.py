@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, Storage
@@ -30,14 +31,32 @@ _log = logging.getLogger("gateway.quotas")
 
 
 class Quotas:
-    """`defaults` hold for keys that do not set their own; None anywhere means no limit."""
+    """`defaults` hold for keys that do not set their own; None anywhere means no limit.
 
-    def __init__(self, defaults: KeyLimits, storage: Storage | None = None) -> None:
+    `on_alone` is told of each check that this process made by itself although it has `shared` counts, which are tried
+    again `retry_s` after they failed.
+    """
+
+    def __init__(
+        self,
+        defaults: KeyLimits,
+        shared: RedisCounts | None = None,
+        *,
+        on_alone: Callable[[], None] = lambda: None,
+        retry_s: float = _RETRY_REDIS_S,
+    ) -> None:
+        self._on_alone, self._retry_s = on_alone, retry_s
         self._defaults = defaults
         self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
-        self._shared = SlidingWindowCounterRateLimiter(storage) if storage is not None else None
+        self._counts = shared
+        self._shared = SlidingWindowCounterRateLimiter(shared.storage) if shared is not None else None
         self._shared_again = 0.0
         self._merged: dict[KeyLimits, KeyLimits] = {}  # as many as there are different limits
+
+    async def close(self) -> None:
+        """Let go of Redis."""
+        if self._counts is not None:
+            await self._counts.close()
 
     def limits_of(self, key: ApiKey) -> KeyLimits:
         """The key's own over the defaults."""
@@ -68,21 +87,38 @@ class Quotas:
             try:
                 return await _hit(self._shared, item, names, cost)
             except StorageError as error:
-                self._shared_again = time.monotonic() + _RETRY_REDIS_S
+                self._shared_again = time.monotonic() + self._retry_s
                 _log.warning(
                     "Redis does not answer: limits are counted in this process", extra={"cause": str(error)[:200]}
                 )
+        if self._shared is not None:
+            self._on_alone()
         return await _hit(self._own, item, names, cost)
 
 
-def storage_of(url: str) -> Storage | None:
-    """`redis://…` or `rediss://…` → where replicas count together; nothing → None."""
-    if not url:
-        return None
-    timeouts = {"socket_timeout": _REDIS_TIMEOUT_S, "socket_connect_timeout": _REDIS_TIMEOUT_S}
-    storage = storage_from_string(f"async+{url}", implementation="redispy", wrap_exceptions=True, **timeouts)
-    assert isinstance(storage, Storage)
-    return storage
+class RedisCounts:
+    """Where replicas count together: `redis://…` or `rediss://…`. Connects when it is first asked."""
+
+    def __init__(self, url: str) -> None:
+        from redis.asyncio import ConnectionPool  # of the extra `redis`
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+
+        timeouts = {"socket_timeout": _REDIS_TIMEOUT_S, "socket_connect_timeout": _REDIS_TIMEOUT_S}
+        once_more = Retry(NoBackoff(), 1)  # for a stale connection; the library would pause for seconds
+        self._pool = ConnectionPool.from_url(url, retry=once_more, **timeouts)
+        given: dict[str, Any] = {"implementation": "redispy", "wrap_exceptions": True, "connection_pool": self._pool}
+        storage = storage_from_string(f"async+{url}", **given)
+        assert isinstance(storage, Storage)
+        self.storage: Storage = storage
+
+    async def close(self) -> None:
+        await self._pool.disconnect()
+
+
+def counts_in(url: str) -> RedisCounts | None:
+    """Nothing → None: each replica counts for itself."""
+    return RedisCounts(url) if url else None
 
 
 async def _hit(

@@ -16,7 +16,7 @@ from gateway.jobs.runner import Jobs
 from gateway.jobs.store import JobStore
 from gateway.labels import LabelVectors
 from gateway.metering import Meter
-from gateway.quotas import Quotas, storage_of
+from gateway.quotas import Quotas, counts_in
 from gateway.readiness import Readiness
 from gateway.searching import Searcher
 from gateway.settings import Settings
@@ -48,7 +48,9 @@ class Services:
         index: IndexClient,
         fetcher: ImageFetcher | None = None,
     ) -> Services:
-        quotas = Quotas(settings.key_limits(), storage_of(settings.redis_url.get_secret_value()))
+        metrics = Metrics()
+        shared = counts_in(settings.redis_url.get_secret_value())
+        quotas = Quotas(settings.key_limits(), shared, on_alone=metrics.counted_alone.inc)
         meter = Meter(quotas)
         fetching = Fetching(fetcher, settings.max_body_bytes) if fetcher is not None else None
         encoder = Encoder(torchserve, settings, meter, fetching)
@@ -65,7 +67,7 @@ class Services:
             ingester=ingester,
             jobs=_jobs(settings, ingester, parser),
             readiness=Readiness(settings, torchserve, index),
-            metrics=Metrics(),
+            metrics=metrics,
             quotas=quotas,
         )
 

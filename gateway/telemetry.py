@@ -94,6 +94,11 @@ class Metrics:
             ["body"],
             registry=self.registry,
         )
+        self.counted_alone = Counter(
+            "clipserve_gateway_limits_counted_alone_total",
+            "Checks of a key's limits that this replica made by itself because Redis did not answer.",
+            registry=self.registry,
+        )
         self.in_flight = Gauge(
             "clipserve_gateway_requests_in_flight", "Requests being answered.", registry=self.registry
         )

@@ -13,7 +13,7 @@ import pytest
 from clip_core.errors import RateLimited, TooLarge
 from gateway.key_store import KeyStore
 from gateway.keys import ApiKey, KeyLimits
-from gateway.quotas import Quotas, storage_of
+from gateway.quotas import Quotas, counts_in
 from tests.gateway.hostile import png
 from tests.waiting import until
 
@@ -77,16 +77,17 @@ async def test_racing_requests_get_no_more_than_there_is():
 async def test_without_redis_each_process_counts_for_itself(caplog):
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]
-    quotas = Quotas(KeyLimits(items_per_minute=2), storage_of(f"redis://user:hidden@127.0.0.1:{port}"))
+    quotas = Quotas(KeyLimits(items_per_minute=2), counts_in(f"redis://user:hidden@127.0.0.1:{port}"))
     await quotas.spend(KEY, "items", 2)
     with pytest.raises(RateLimited):
         await quotas.spend(KEY, "items", 1)
     assert caplog.text.count("Redis does not answer") == 1
     assert "hidden" not in caplog.text
+    await quotas.close()
 
 
 def test_no_url_no_redis():
-    assert storage_of("") is None
+    assert counts_in("") is None
 
 
 def test_requests_a_minute(stack_of):

@@ -44,7 +44,8 @@ def create_app(
     settings: Settings, torchserve: TorchServeClient, index: IndexClient, fetcher: ImageFetcher | None = None
 ) -> FastAPI:
     """The app closes its clients when it ends. Without a fetcher no URL is fetched."""
-    services = Services.build(settings, torchserve, index, fetcher)
+    keys = key_ring(settings)
+    services = Services.build(settings, torchserve, index, fetcher, keys)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -70,7 +71,6 @@ def create_app(
     app.state.services = services
     for module in _ROUTES:
         app.include_router(module.router)
-    keys = key_ring(settings)
     app.secured = bool(keys)
     install_handlers(app)
     _add_layers(app, settings, services, keys)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from clip_core.errors import Unauthorized
 from gateway.key_store import KeyStore, digest, id_of, matches
-from gateway.keys import ApiKey
+from gateway.keys import ANONYMOUS, ApiKey
 
 _log = logging.getLogger("gateway.keys")
 _NOBODY = (ApiKey("nobody"), bytes(32))
@@ -50,10 +50,21 @@ class KeyRing:
             found.append(kept)
         if not found:
             raise Unauthorized("this API key is not accepted")
-        state = found[0].state()
-        if state != "active":
-            raise Unauthorized(f"this API key is {state}")
-        return found[0]
+        return _active(found[0], "this API key")
+
+    def find(self, key_id: str | None) -> ApiKey:
+        """The key as it is now, for work that outlives its request; None is a call without a key.
+
+        Raises Unauthorized for one that is gone, expired or revoked.
+        """
+        self._refresh()
+        if key_id is None:
+            return ANONYMOUS
+        kept = self._kept.get(key_id)
+        found = [key for key, _ in self._given if key.id == key_id] + ([kept[0]] if kept else [])
+        if not found:
+            raise Unauthorized(f"the API key {key_id} is not accepted any more")
+        return _active(found[0], f"the API key {key_id}")
 
     def _refresh(self) -> None:
         now = self._clock()
@@ -68,3 +79,10 @@ class KeyRing:
             self._version = version
         except sqlite3.Error as error:  # being written, or damaged: what was read before stays in force
             _log.warning("the key file cannot be read", extra={"cause": str(error)})
+
+
+def _active(key: ApiKey, name: str) -> ApiKey:
+    state = key.state()
+    if state != "active":
+        raise Unauthorized(f"{name} is {state}")
+    return key

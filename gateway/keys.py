@@ -82,6 +82,12 @@ def set_current_key(key: ApiKey) -> None:
     _current.set(key)
 
 
+def current_key_id() -> str | None:
+    """To find the key again with later; None: a call without a key."""
+    key = _current.get()
+    return None if key is ANONYMOUS else key.id
+
+
 def check_scopes(scopes: tuple[str, ...]) -> tuple[str, ...]:
     """Raises InvalidRequest that names the first unknown one."""
     unknown = next((scope for scope in scopes if scope not in SCOPES), None)

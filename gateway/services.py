@@ -14,6 +14,7 @@ from gateway.ingest import Ingester
 from gateway.inputs import InputParser
 from gateway.jobs.runner import Jobs
 from gateway.jobs.store import JobStore
+from gateway.key_ring import KeyRing
 from gateway.labels import LabelVectors
 from gateway.metering import Meter
 from gateway.quotas import Quotas, counts_in
@@ -46,7 +47,8 @@ class Services:
         settings: Settings,
         torchserve: TorchServeClient,
         index: IndexClient,
-        fetcher: ImageFetcher | None = None,
+        fetcher: ImageFetcher | None,
+        keys: KeyRing,
     ) -> Services:
         metrics = Metrics()
         shared = counts_in(settings.redis_url.get_secret_value())
@@ -65,17 +67,17 @@ class Services:
             searcher=Searcher(encoder, index, meter),
             labels=LabelVectors(encoder, settings.label_cache_size),
             ingester=ingester,
-            jobs=_jobs(settings, ingester, parser),
+            jobs=_jobs(settings, ingester, parser, keys),
             readiness=Readiness(settings, torchserve, index),
             metrics=metrics,
             quotas=quotas,
         )
 
 
-def _jobs(settings: Settings, ingester: Ingester, parser: InputParser) -> Jobs:
+def _jobs(settings: Settings, ingester: Ingester, parser: InputParser, keys: KeyRing) -> Jobs:
     store = JobStore(settings.data_dir / "jobs.db")
     limits = {"batch": settings.job_batch, "width": settings.max_jobs}
-    return Jobs(store, ingester, parser, settings.ingest_roots, **limits)
+    return Jobs(store, ingester, parser, settings.ingest_roots, keys.find, **limits)
 
 
 def services(request: Request) -> Services:

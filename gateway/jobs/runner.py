@@ -19,16 +19,20 @@ from gateway.ingest import Ingester, parse_items
 from gateway.inputs import InputParser
 from gateway.jobs.sources import Entry, Source, open_source
 from gateway.jobs.store import UNFINISHED, Failure, Job, JobStore, now
-from gateway.keys import current_key, set_current_key
+from gateway.keys import ApiKey, current_key_id, set_current_key
 
 _log = logging.getLogger("gateway.jobs")
 _LONGEST_PAUSE_S = 30.0
 _TRY_AGAIN = (429, 503)
-Opener = Callable[[Mapping[str, Any]], Source]
+SCOPE = "write"
 
 
 class Jobs:
-    """Runs at most `width` jobs at a time. A part that is down is waited for; a bad item is set aside."""
+    """Runs at most `width` jobs at a time. A part that is down is waited for; a bad item is set aside.
+
+    `key_of` finds the key of a job before each batch: a job does what its key may do at that moment, also after a
+    restart, and counts against its limits. Raises Unauthorized, which ends the job.
+    """
 
     def __init__(
         self,
@@ -36,13 +40,14 @@ class Jobs:
         ingester: Ingester,
         parser: InputParser,
         roots: Mapping[str, Path],
+        key_of: Callable[[str | None], ApiKey],
         *,
         batch: int = 32,
         width: int = 1,
         first_pause_s: float = 0.5,
     ) -> None:
         self.store = store
-        self._ingester, self._parser, self._roots = ingester, parser, roots
+        self._ingester, self._parser, self._roots, self._key_of = ingester, parser, roots, key_of
         self._batch, self._first_pause_s = batch, first_pause_s
         self._slots = asyncio.Semaphore(width)
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -62,7 +67,7 @@ class Jobs:
     async def submit(self, collection: str, source: Mapping[str, Any]) -> Job:
         """Raises Forbidden, NotFound or BadInput about the source, before there is a job."""
         await asyncio.to_thread(self._open, source)
-        job = await asyncio.to_thread(self.store.add, collection, dict(source))
+        job = await asyncio.to_thread(self.store.add, collection, dict(source), current_key_id())
         self._spawn(job.id)
         return job
 
@@ -85,7 +90,7 @@ class Jobs:
             raise Conflict("the job has not ended yet")
         if job.state == "completed" and await asyncio.to_thread(self.store.failed, job_id) == 0:
             raise Conflict("nothing of this job was set aside")
-        await asyncio.to_thread(self.store.retry, job_id)
+        await asyncio.to_thread(self.store.retry, job_id, current_key_id())
         self._spawn(job_id)
         return await asyncio.to_thread(self.store.get, job_id)
 
@@ -93,10 +98,8 @@ class Jobs:
         return open_source(source, self._roots, self._parser.max_image_bytes)
 
     def _spawn(self, job_id: str) -> None:
-        """The work counts against the key that asks for it, but has neither the deadline nor the id of its request."""
-        context = contextvars.Context()
-        context.run(set_current_key, current_key())
-        task = context.run(asyncio.create_task, self._in_slot(job_id))
+        """In a context of its own: the work has neither the deadline nor the id of the request that asked for it."""
+        task = contextvars.Context().run(asyncio.create_task, self._in_slot(job_id))
         self._tasks[job_id] = task
         task.add_done_callback(lambda done: self._forget(job_id, done))
 
@@ -149,7 +152,8 @@ class Jobs:
         await self._record(job, batch, outcomes, time.monotonic() - started)
 
     async def _try(self, job: Job, entries: Sequence[Entry]) -> list[tuple[int, dict[str, Any] | None]]:
-        """(status, error) of each; what concerns the whole collection is raised, what will pass is a status."""
+        """(status, error) of each; what concerns the key or the collection is raised, what will pass is a status."""
+        self._act_for(job)
         items = parse_items({"items": [entry.item for entry in entries]}, self._parser, len(entries))
         try:
             results = await self._ingester.add(job.collection, items)
@@ -159,6 +163,13 @@ class Jobs:
         if waiting is not None:
             await asyncio.to_thread(self.store.update, job.id, message=f"waiting: {waiting}")
         return [(result["status"], result.get("error")) for result in results]
+
+    def _act_for(self, job: Job) -> None:
+        """From here on as the job's key. Raises Unauthorized, ScopeMissing or CollectionForbidden."""
+        key = self._key_of(job.key)
+        key.check_scope(SCOPE)
+        key.check_collection(job.collection)
+        set_current_key(key)
 
     async def _record(
         self, job: Job, batch: Sequence[Entry], outcomes: Mapping[int, dict[str, Any] | None], seconds: float

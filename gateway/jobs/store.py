@@ -21,7 +21,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY, collection TEXT NOT NULL, source TEXT NOT NULL, state TEXT NOT NULL, total INTEGER,
     position INTEGER NOT NULL, added INTEGER NOT NULL, seconds REAL NOT NULL, message TEXT, error TEXT,
-    created TEXT NOT NULL, finished TEXT
+    created TEXT NOT NULL, finished TEXT, key TEXT
 ) STRICT;
 CREATE TABLE IF NOT EXISTS failures (
     job TEXT NOT NULL, place INTEGER NOT NULL, item TEXT NOT NULL, error TEXT NOT NULL, retry INTEGER NOT NULL,
@@ -36,7 +36,10 @@ def now() -> str:
 
 @dataclass(frozen=True)
 class Job:
-    """`position`: entries of the source that were dealt with; `seconds`: time spent running; JSON as text."""
+    """`position`: entries of the source that were dealt with; `seconds`: time spent running; JSON as text.
+
+    `key`: the id of the API key whose work it is; None: a call without a key.
+    """
 
     id: str
     collection: str
@@ -50,6 +53,7 @@ class Job:
     error: str | None
     created: str
     finished: str | None
+    key: str | None
 
 
 class Failure(NamedTuple):
@@ -77,10 +81,10 @@ class JobStore:
                 self._opened.close()
                 self._opened = None
 
-    def add(self, collection: str, source: dict[str, Any]) -> Job:
-        values = (uuid.uuid4().hex, collection, orjson.dumps(source).decode(), now())
+    def add(self, collection: str, source: dict[str, Any], key: str | None) -> Job:
+        values = (uuid.uuid4().hex, collection, orjson.dumps(source).decode(), now(), key)
         with self._lock, self._db as db:
-            db.execute("INSERT INTO jobs VALUES (?, ?, ?, 'queued', NULL, 0, 0, 0, NULL, NULL, ?, NULL)", values)
+            db.execute("INSERT INTO jobs VALUES (?, ?, ?, 'queued', NULL, 0, 0, 0, NULL, NULL, ?, NULL, ?)", values)
         return self.get(values[0])
 
     def get(self, job_id: str) -> Job:
@@ -127,11 +131,12 @@ class JobStore:
         query = "SELECT place, item, error FROM failures WHERE job = ? AND place > ? ORDER BY place LIMIT ?"
         return [Failure(*row) for row in self._rows(query, job_id, after, limit)]
 
-    def retry(self, job_id: str) -> None:
-        """Queue it again, with what was set aside."""
+    def retry(self, job_id: str, key: str | None) -> None:
+        """Queue it again, with what was set aside, as the work of `key`."""
+        again = "UPDATE jobs SET state = 'queued', error = NULL, finished = NULL, key = ? WHERE id = ?"
         with self._lock, self._db as db:
             db.execute("UPDATE failures SET retry = 1 WHERE job = ?", (job_id,))
-            db.execute("UPDATE jobs SET state = 'queued', error = NULL, finished = NULL WHERE id = ?", (job_id,))
+            db.execute(again, (key, job_id))
 
     def to_retry(self, job_id: str) -> set[int]:
         """The places of entries to be tried again."""
@@ -151,4 +156,11 @@ class JobStore:
             self._opened = sqlite3.connect(self._path, check_same_thread=False)
             self._opened.execute("PRAGMA journal_mode = WAL")
             self._opened.executescript(_SCHEMA)
+            _add_key_column(self._opened)
         return self._opened
+
+
+def _add_key_column(db: sqlite3.Connection) -> None:
+    """Records of the first version have none; their jobs count as calls without a key."""
+    if "key" not in {row[1] for row in db.execute("PRAGMA table_info(jobs)")}:
+        db.execute("ALTER TABLE jobs ADD COLUMN key TEXT")

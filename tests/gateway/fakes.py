@@ -84,6 +84,7 @@ class FakeIndex:
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
     request_ids: list[str | None] = field(default_factory=list)
     down: bool = False
+    answers_upserts: int | None = None  # how many more are answered; later ones are stored, and nobody hears of it
 
     def app(self) -> Starlette:
         item = "/collections/{name}/items/{item_id:path}"
@@ -108,11 +109,20 @@ class FakeIndex:
             if self.down:
                 return Response("bad gateway", 503)
             try:
-                return handler(request, body)
+                done = handler(request, body)
             except ClipServeError as error:
                 return answer(error.to_dict(), error.status)
+            if request.method == "POST" and request.url.path.endswith("/items"):
+                await self._hold_upserts()
+            return done
 
         return run
+
+    async def _hold_upserts(self) -> None:
+        while self.answers_upserts == 0:
+            await asyncio.sleep(0.005)
+        if self.answers_upserts is not None:
+            self.answers_upserts -= 1
 
     def _ready(self, _: Request, __: Any) -> Response:
         return answer({"status": "ok"})

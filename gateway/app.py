@@ -18,6 +18,7 @@ from gateway.key_store import KeyStore
 from gateway.metering import MeterMiddleware
 from gateway.openapi import DocumentedApp
 from gateway.routes import (
+    aliases,
     classify,
     cohere,
     collections,
@@ -37,7 +38,7 @@ from gateway.streams import BodyLimits
 from gateway.telemetry import TelemetryMiddleware
 
 _DESCRIPTION = "Search images by words, by images, or by both; and CLIP vectors for your own pipelines."
-_ROUTES = (embeddings, cohere, voyage, search, collections, items, jobs, classify, rank, stats, ops, page)
+_ROUTES = (embeddings, cohere, voyage, search, collections, aliases, items, jobs, classify, rank, stats, ops, page)
 
 
 def create_app(

@@ -174,6 +174,17 @@ class IndexClient:
     async def drop(self, name: str) -> Json:
         return await self._json("DELETE", _collection(name))
 
+    async def aliases(self) -> list[Json]:
+        """`{"name", "collection"}` of each, by name."""
+        found: list[Json] = (await self._get("/aliases"))["aliases"]
+        return found
+
+    async def set_alias(self, name: str, collection: str) -> Json:
+        return await self._json("PUT", f"/aliases/{quote(name, safe='')}", {"collection": collection})
+
+    async def drop_alias(self, name: str) -> Json:
+        return await self._json("DELETE", f"/aliases/{quote(name, safe='')}")
+
     async def upsert(self, name: str, fingerprint: str | None, items: Sequence[Json]) -> list[Json]:
         """One result an item, in order."""
         body = {"fingerprint": fingerprint, "items": list(items)}

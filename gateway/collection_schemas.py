@@ -35,6 +35,22 @@ class CollectionsAnswer(Schema):
     collections: list[CollectionAnswer]
 
 
+class AliasSpec(Schema):
+    model_config = example({"collection": "demo"})
+    collection: str = Field(min_length=1, description="Where searches and writes by this alias go.")
+
+
+class AliasAnswer(Schema):
+    model_config = example({"name": "shapes", "collection": "demo"})
+    name: str
+    collection: str
+
+
+class AliasesAnswer(Schema):
+    model_config = example({"aliases": [{"name": "shapes", "collection": "demo"}]})
+    aliases: list[AliasAnswer]
+
+
 class ItemSpec(Schema):
     id: str = Field(min_length=1, max_length=512)
     text: str | None = None

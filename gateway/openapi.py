@@ -34,6 +34,7 @@ _BODIES: list[type[BaseModel]] = [
     schemas.SearchRequest,
     schemas.BatchSearchRequest,
     collection_schemas.CollectionSpec,
+    collection_schemas.AliasSpec,
     collection_schemas.ItemsRequest,
     collection_schemas.DeleteItemsRequest,
     rank_schemas.ClassifyRequest,

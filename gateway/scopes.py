@@ -19,10 +19,11 @@ _RULES: tuple[tuple[str, str | None, str | None], ...] = (  # path, scope to rea
     ("/knn-service", "search", "search"),
     ("/images", "search", "admin"),
     ("/v1/collections", "search", "write"),
+    ("/v1/aliases", "search", "write"),
     ("/v1/jobs", "write", "write"),
     ("/metrics", "admin", "admin"),
 )
-_COLLECTION = re.compile(r"/(?:v1/collections|images)/([^/]+)")
+_COLLECTION = re.compile(r"/(?:v1/collections|v1/aliases|images)/([^/]+)")
 
 
 def scope_of(method: str, path: str) -> str | None:
@@ -39,7 +40,7 @@ def is_listed(path: str) -> bool:
 
 
 def collection_of(path: str) -> str | None:
-    """The collection that the path names, if it names one."""
+    """The collection or alias that the path names, if it names one."""
     found = _COLLECTION.match(path)
     return found.group(1) if found else None
 

@@ -187,6 +187,19 @@ def test_the_life_of_a_collection(stack: LiveStack) -> None:
     assert send("GET", url).status == 404
 
 
+def test_searches_by_alias(stack: LiveStack) -> None:
+    alias = f"shapes-{uuid.uuid4().hex[:8]}"
+    url = f"{stack.gateway}/v1/aliases/{alias}"
+    assert send("PUT", url, {"collection": "demo"}).json == {"name": alias, "collection": "demo"}
+    picture = data_uri(stack.data_dir / "demo" / "gallery" / gallery(stack)[0]["file"])
+    for what in ({"text": "a star"}, {"image": picture}, {"like": gallery(stack)[0]["id"]}):
+        by_name, by_alias = search(stack, **what), search(stack, collection=alias, **what)
+        assert [hit["id"] for hit in by_alias["hits"]] == [hit["id"] for hit in by_name["hits"]]
+    assert send("DELETE", f"{stack.gateway}/v1/collections/demo").status == 409  # an alias leads to it
+    assert send("DELETE", url).json == {"deleted": True}
+    assert send("GET", url).status == 404
+
+
 def test_another_fingerprint_is_a_conflict(stack: LiveStack) -> None:
     name = f"other-{uuid.uuid4().hex[:8]}"
     made = send("PUT", f"{stack.index}/collections/{name}", {"model": "other", "fingerprint": "0" * 16, "dim": 96})

@@ -28,6 +28,7 @@ from clip_core.errors import (
     ClipServeError,
     Conflict,
     FingerprintMismatch,
+    NotFound,
     UnknownCollection,
     UnknownItem,
 )
@@ -81,6 +82,7 @@ class FakeIndex:
     """Collections in a dict; `down` makes it answer 503 like a dead proxy."""
 
     collections: dict[str, dict[str, Any]] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
     request_ids: list[str | None] = field(default_factory=list)
     down: bool = False
@@ -96,6 +98,8 @@ class FakeIndex:
                 Route("/collections/{name}/items", self._guard(self._items), methods=["GET", "POST"]),
                 Route("/collections/{name}/items/delete", self._guard(self._delete), methods=["POST"]),
                 Route(item, self._guard(self._item), methods=["GET", "DELETE"]),
+                Route("/aliases", self._guard(self._list_aliases)),
+                Route("/aliases/{name}", self._guard(self._alias), methods=["PUT", "DELETE"]),
                 Route("/search", self._guard(self._search), methods=["POST"]),
             ]
         )
@@ -134,7 +138,23 @@ class FakeIndex:
         kept = self._get(name)
         return {**kept["spec"], "name": name, "count": len(kept["items"]), "segment": {"engine": "exact"}}
 
+    def _list_aliases(self, _: Request, __: Any) -> Response:
+        return answer({"aliases": [{"name": name, "collection": to} for name, to in sorted(self.aliases.items())]})
+
+    def _alias(self, request: Request, body: Any) -> Response:
+        name = request.path_params["name"]
+        if request.method == "DELETE":
+            if self.aliases.pop(name, None) is None:
+                raise NotFound(f"there is no alias {name!r}", param="name")
+            return answer({"deleted": True})
+        if name in self.collections:
+            raise Conflict(f"{name} is the name of a collection", param="name")
+        self._get(body["collection"])
+        self.aliases[name] = body["collection"]
+        return answer({"name": name, "collection": body["collection"]})
+
     def _get(self, name: str) -> dict[str, Any]:
+        name = self.aliases.get(name, name)
         if name not in self.collections:
             raise UnknownCollection(f"there is no collection {name!r}", param="collection")
         return self.collections[name]

@@ -155,6 +155,9 @@ CALLS = [
     ("POST", "/v2/embed", {"texts": ["a"]}, "embed"),
     ("POST", "/v1/multimodalembeddings", {"inputs": [{"content": "a"}]}, "embed"),
     ("GET", "/v1/jobs", None, "write"),
+    ("GET", "/v1/aliases", None, "search"),
+    ("PUT", "/v1/aliases/second", {"collection": "demo"}, "write"),
+    ("DELETE", "/v1/aliases/second", None, "write"),
     ("GET", "/metrics", None, "admin"),
 ]
 

@@ -86,6 +86,7 @@ def test_every_example_is_accepted(stack_of, document, pictures):
     (pictures / "2024").mkdir()
     stack = stack_of(ingest_roots=f"photos={pictures}")
     stack.fill("scene-1", "scene-2")
+    assert stack.client.put("/v1/aliases/shapes", json={"collection": "demo"}).status_code == 200
     example = document["components"]["schemas"]["JobRequest"]["examples"][0]
     job = stack.post("/v1/jobs", example).json()["id"]
     until(lambda: stack.client.get(f"/v1/jobs/{job}").json()["state"] == "completed")

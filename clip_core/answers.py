@@ -12,17 +12,15 @@ from clip_core.encoders import Encoded
 from clip_core.errors import ClipServeError
 from clip_core.model_spec import ModelSpec
 from clip_core.requests import Request
-from clip_core.wire import encode_vector
-
-Hits = list[dict[str, Any]]
+from clip_core.wire import Neighbours, encode_vector
 
 
 @dataclass(frozen=True)
 class Result:
-    """One item's outcome: its vector, and its hits when the request asked for a search."""
+    """One item's outcome: its vector, and its neighbours when the request asked for a search."""
 
     encoded: Encoded
-    hits: Hits | None = None
+    found: Neighbours | None = None
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,8 @@ def _item(index: int, result: Result | ClipServeError, request: Request) -> dict
     if isinstance(result, ClipServeError):
         return {"index": index, "status": result.status, **result.to_dict()}
     item: dict[str, Any] = {"index": index, "status": 200}
-    if result.hits is not None:
-        item["hits"] = result.hits
+    if result.found is not None:
+        item |= _searched(result.found)
     elif request.encoding_format == "base64":
         item["embedding"] = encode_vector(result.encoded.vector)
     else:
@@ -71,17 +69,29 @@ def _item(index: int, result: Result | ClipServeError, request: Request) -> dict
     return item
 
 
+def _searched(found: Neighbours) -> dict[str, Any]:
+    return {"hits": found.hits, **({} if found.certificate is None else {"certificate": found.certificate})}
+
+
 def _render_v2(request: Request, results: Sequence[Result], spec: ModelSpec) -> Answer:
     if request.search is not None:
-        data: list[Any] = [orjson.dumps(result.hits).decode() for result in results]
-        output = {"name": "hits", "datatype": "BYTES", "shape": [len(results)], "data": data}
+        found = [result.found for result in results if result.found is not None]
+        outputs = [_texts("hits", [one.hits for one in found])]
+        if any(one.certificate for one in found):
+            outputs.append(_texts("certificate", [one.certificate for one in found]))
     else:
         flat = [x for result in results for x in result.encoded.vector.tolist()]
-        output = {"name": "embedding", "datatype": "FP32", "shape": [len(results), spec.dim], "data": flat}
+        outputs = [{"name": "embedding", "datatype": "FP32", "shape": [len(results), spec.dim], "data": flat}]
     body = {
         "id": request.v2_id,
         "model_name": spec.name,
         "parameters": {"fingerprint": spec.fingerprint},
-        "outputs": [output],
+        "outputs": outputs,
     }
     return Answer(200, orjson.dumps({key: value for key, value in body.items() if value is not None}))
+
+
+def _texts(name: str, values: Sequence[Any]) -> dict[str, Any]:
+    """A KServe v2 output of JSON texts."""
+    data = [orjson.dumps(value).decode() for value in values]
+    return {"name": name, "datatype": "BYTES", "shape": [len(values)], "data": data}

@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from clip_core.answers import Answer, Hits, Result, failure, render
+from clip_core.answers import Answer, Result, failure, render
 from clip_core.encoders import Encoded, Encoders
 from clip_core.errors import ClipServeError
 from clip_core.index_client import Query
 from clip_core.requests import Request
+from clip_core.wire import Neighbours
 
 
 class Index(Protocol):
-    def search(self, fingerprint: str, queries: Sequence[Query]) -> list[Hits | ClipServeError]: ...
+    def search(self, fingerprint: str, queries: Sequence[Query]) -> list[Neighbours | ClipServeError]: ...
 
 
 def answer(
@@ -67,9 +68,9 @@ def _search(
     ]
     if not slots:
         return results
-    found = index.search(fingerprint, [query for _, _, query in slots])
-    for (row, column, _), hits in zip(slots, found, strict=True):
+    answers = index.search(fingerprint, [query for _, _, query in slots])
+    for (row, column, _), found in zip(slots, answers, strict=True):
         result = results[row][column]
         assert isinstance(result, Result)
-        results[row][column] = hits if isinstance(hits, ClipServeError) else Result(result.encoded, hits)
+        results[row][column] = found if isinstance(found, ClipServeError) else Result(result.encoded, found)
     return results

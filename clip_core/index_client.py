@@ -10,7 +10,7 @@ import orjson
 import urllib3
 
 from clip_core.errors import ClipServeError, IndexUnavailable, from_dict
-from clip_core.wire import FloatArray, SearchPart, encode_vector
+from clip_core.wire import FloatArray, Neighbours, SearchPart, encode_vector
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class IndexClient:
         timeout = urllib3.Timeout(connect=min(1.0, timeout_s), read=timeout_s)
         self.pool = urllib3.PoolManager(timeout=timeout, retries=False)
 
-    def search(self, fingerprint: str, queries: Sequence[Query]) -> list[list[dict[str, Any]] | ClipServeError]:
-        """Hits or an error for each query, in order; IndexUnavailable for all when the service can't be reached."""
+    def search(self, fingerprint: str, queries: Sequence[Query]) -> list[Neighbours | ClipServeError]:
+        """Neighbours or an error for each, in order; IndexUnavailable for all when the service can't be reached."""
         body = {"fingerprint": fingerprint, "searches": [query.to_dict() for query in queries]}
         try:
             answer = self._post(orjson.dumps(body))
@@ -67,8 +67,7 @@ def _parse(status: int, data: bytes, expected: int) -> list[dict[str, Any]]:
     return results
 
 
-def _result(result: dict[str, Any]) -> list[dict[str, Any]] | ClipServeError:
+def _result(result: dict[str, Any]) -> Neighbours | ClipServeError:
     if result["status"] != 200:
         return from_dict(result, result["status"])
-    hits: list[dict[str, Any]] = result["hits"]
-    return hits
+    return Neighbours(result["hits"], result.get("certificate"))

@@ -130,3 +130,11 @@ class Hit:
 
     def to_dict(self) -> dict[str, Any]:
         return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What a search found: hits as the index wrote them, and its certificate when `exact` was "certified"."""
+
+    hits: list[dict[str, Any]]
+    certificate: dict[str, int] | None = None

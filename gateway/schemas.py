@@ -152,7 +152,7 @@ class SearchAnswer(Schema):
     fingerprint: str | None
     next_cursor: str | None = Field(None, description="Of the next page; null when this one was not full.")
     truncated: bool | None = Field(None, description="True when the end of a text too long was cut off.")
-    certificate: Certificate | None = Field(None, description='With "exact": "certified" and a vector of your own.')
+    certificate: Certificate | None = Field(None, description='With "exact": "certified".')
     timing: Timing
 
 

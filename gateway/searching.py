@@ -106,7 +106,8 @@ class Searcher:
                 answers.append(outcome)
             else:
                 served = encoded.model()
-                answers.append(_noted(_answer(ask, outcome["hits"], served, served.fingerprint), outcome))
+                answer = _answer(ask, outcome["hits"], served, served.fingerprint)
+                answers.append(_certified(_noted(answer, outcome), outcome))
         return Found(answers, encoded.encode_ms, encoded.search_ms, encoded.queue_ms)
 
     async def _by_vector(self, asks: Sequence[Ask]) -> Found:

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clip_core.answers import Hits
 from clip_core.batch import answer
 from clip_core.encoders import Encoders
 from clip_core.errors import BadInput, ClipServeError, IndexUnavailable, UnknownCollection
 from clip_core.index_client import Query
 from clip_core.requests import Accepts, Request, parse_row
 from clip_core.settings import EndpointConfig
-from clip_core.wire import decode_vector
+from clip_core.wire import Neighbours, decode_vector
 
+CERTIFICATE = {"rows_bounded": 3, "rows_verified": 1}
 ACCEPTS = Accepts(frozenset({"text", "vector"}), "text")
 
 
@@ -28,12 +28,12 @@ class FakeIndex:
     def __init__(self) -> None:
         self.calls: list[Sequence[Query]] = []
 
-    def search(self, _fingerprint: str, queries: Sequence[Query]) -> list[Hits | ClipServeError]:
+    def search(self, _fingerprint: str, queries: Sequence[Query]) -> list[Neighbours | ClipServeError]:
         self.calls.append(queries)
         return [
             UnknownCollection("no such collection")
             if query.part.collection == "gone"
-            else [{"id": query.part.collection, "score": 1.0}]
+            else Neighbours([{"id": query.part.collection, "score": 1.0}], CERTIFICATE if query.part.exact else None)
             for query in queries
         ]
 
@@ -96,6 +96,15 @@ def test_the_searches_of_a_batch_are_one_call(encoders: Encoders) -> None:
     assert seen[3][1]["data"][0]["hits"] == [{"id": "two", "score": 1.0}]
 
 
+def test_a_certificate_comes_with_the_search_that_asked_for_it(encoders: Encoders) -> None:
+    certified, plain = (
+        request(input="a", search={"collection": "one", "exact": exact}) for exact in ("certified", False)
+    )
+    (_, first), (_, second) = bodies(encoders, FakeIndex(), certified, plain)
+    assert first["data"][0]["certificate"] == CERTIFICATE
+    assert "certificate" not in second["data"][0]
+
+
 def test_no_search_no_call(encoders: Encoders) -> None:
     index = FakeIndex()
     bodies(encoders, index, request(input="a"))
@@ -104,7 +113,7 @@ def test_no_search_no_call(encoders: Encoders) -> None:
 
 def test_the_index_down_fails_the_searches_and_not_the_embeddings(encoders: Encoders) -> None:
     class Down(FakeIndex):
-        def search(self, _fingerprint: str, queries: Sequence[Query]) -> list[Hits | ClipServeError]:
+        def search(self, _fingerprint: str, queries: Sequence[Query]) -> list[Neighbours | ClipServeError]:
             return [IndexUnavailable("the index service does not answer")] * len(queries)
 
     seen = bodies(encoders, Down(), request(input="a", search={"collection": "c"}), request(input="b"))

@@ -16,7 +16,7 @@ import pytest
 
 from clip_core.errors import IndexUnavailable, UnknownCollection
 from clip_core.index_client import IndexClient, Query
-from clip_core.wire import SearchPart, decode_vector
+from clip_core.wire import Neighbours, SearchPart, decode_vector
 
 QUERIES = [
     Query(np.array([1, 0], np.float32), SearchPart("a", 3), "r1"),
@@ -68,7 +68,7 @@ def good(body: Any) -> tuple[int, Any]:
 def test_a_batch_is_one_call_with_an_answer_each() -> None:
     with serving(good) as (url, seen):
         hits, missing = IndexClient(url).search("f00", QUERIES)
-    assert hits == [{"id": "x", "score": 1.0}]
+    assert hits == Neighbours([{"id": "x", "score": 1.0}])
     assert isinstance(missing, UnknownCollection)
     (body,) = seen
     assert body["fingerprint"] == "f00"
@@ -125,5 +125,5 @@ def test_a_connection_that_the_service_closed_is_opened_again() -> None:
         connection.sock.shutdown(socket.SHUT_RDWR)
         pool.pool.put(connection)
         hits, _ = client.search("f00", QUERIES)
-    assert hits == [{"id": "x", "score": 1.0}]
+    assert hits == Neighbours([{"id": "x", "score": 1.0}])
     assert len(seen) == 2

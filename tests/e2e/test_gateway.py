@@ -187,6 +187,17 @@ def test_the_life_of_a_collection(stack: LiveStack) -> None:
     assert send("GET", url).status == 404
 
 
+def test_a_certificate_comes_with_words_pictures_and_mixes(stack: LiveStack) -> None:
+    picture = data_uri(stack.data_dir / "demo" / "gallery" / gallery(stack)[0]["file"])
+    mix = {"query": [{"text": "a star"}, {"image": picture, "weight": 0.5}]}
+    for what in ({"text": "a star"}, {"image": picture}, mix, {"text": "a star", "filter": {"color": "red"}}):
+        found = search(stack, exact="certified", **what)
+        count = len([row for row in gallery(stack) if "filter" not in what or row["metadata"]["color"] == "red"])
+        assert sum(found["certificate"].values()) == count
+        assert found["hits"] == search(stack, exact=True, **what)["hits"]
+    assert "certificate" not in search(stack, text="a star")
+
+
 def test_searches_by_alias(stack: LiveStack) -> None:
     alias = f"shapes-{uuid.uuid4().hex[:8]}"
     url = f"{stack.gateway}/v1/aliases/{alias}"

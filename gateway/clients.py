@@ -171,6 +171,9 @@ class IndexClient:
     async def describe(self, name: str) -> Json:
         return await self._get(_collection(name))
 
+    async def facets(self, name: str, body: Json) -> Json:
+        return await self._json("POST", f"{_collection(name)}/facets", body)
+
     async def drop(self, name: str) -> Json:
         return await self._json("DELETE", _collection(name))
 

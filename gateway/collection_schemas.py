@@ -35,6 +35,25 @@ class CollectionsAnswer(Schema):
     collections: list[CollectionAnswer]
 
 
+class FacetValue(Schema):
+    value: str | int | float | bool
+    count: int
+
+
+class Facet(Schema):
+    field: str
+    distinct: int = Field(description="How many different values there are, of which `values` has the most frequent.")
+    missing: int = Field(description="Items without a string, number or boolean there.")
+    values: list[FacetValue]
+
+
+class FacetsAnswer(Schema):
+    model_config = example(
+        {"facets": [{"field": "color", "distinct": 2, "missing": 0, "values": [{"value": "red", "count": 300}]}]}
+    )
+    facets: list[Facet]
+
+
 class AliasSpec(Schema):
     model_config = example({"collection": "demo"})
     collection: str = Field(min_length=1, description="Where searches and writes by this alias go.")

@@ -93,6 +93,7 @@ def _routes(
         Route(one, collections.create_collection, methods=["PUT"]),
         Route(one, collections.describe_collection),
         Route(one, collections.drop_collection, methods=["DELETE"]),
+        Route(f"{one}/facets", collections.count_facets, methods=["POST"]),
         Route("/aliases", collections.list_aliases),
         Route("/aliases/{name}", collections.set_alias, methods=["PUT"]),
         Route("/aliases/{name}", collections.drop_alias, methods=["DELETE"]),

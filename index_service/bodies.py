@@ -17,6 +17,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _MAX_ID = 512
 _MAX_SOURCE = 8192
 _MAX_DEPTH = 64
+_MAX_VALUES = 1000
 
 
 def parse_body(raw: bytes) -> dict[str, Any]:
@@ -86,6 +87,24 @@ def _recall_target(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
         raise InvalidRequest("`recall_target` is a number above 0, at most 1", param="recall_target")
     return float(value)
+
+
+def field_names(value: object, most: int) -> list[str] | None:
+    """Names of metadata fields, dots inside objects; None: the caller names none."""
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(name, str) and 1 <= len(name) <= _MAX_ID for name in value):
+        raise InvalidRequest(f"`fields` lists names of 1 to {_MAX_ID} characters", param="fields")
+    if not 1 <= len(value) <= most:
+        raise InvalidRequest(f"`fields` has 1 to {most} names", param="fields")
+    return value
+
+
+def most_values(value: object) -> int:
+    """How many values of a field are shown."""
+    if type(value) is not int or not 1 <= value <= _MAX_VALUES:
+        raise InvalidRequest(f"`values` is a whole number from 1 to {_MAX_VALUES}", param="values")
+    return value
 
 
 def item_id(value: object) -> str:

@@ -7,6 +7,8 @@ from starlette.responses import Response
 
 from index_service import bodies
 from index_service.answers import json_answer
+from index_service.facets import MOST_FIELDS, facets_of
+from index_service.gate import Gate
 from index_service.registry import Registry
 from index_service.settings import Settings
 from index_service.workers import Workers
@@ -17,6 +19,7 @@ class CollectionsApi:
 
     def __init__(self, settings: Settings, registry: Registry, workers: Workers) -> None:
         self._max_dim = settings.max_dim
+        self._gate = Gate(settings.max_concurrent_searches, "facets", "max_concurrent_searches")
         self._registry, self._workers = registry, workers
 
     async def list_collections(self, _: Request) -> Response:
@@ -33,6 +36,15 @@ class CollectionsApi:
     async def describe_collection(self, request: Request) -> Response:
         """One collection, with its segment."""
         return json_answer(self._registry.get(request.path_params["name"]).describe())
+
+    async def count_facets(self, request: Request) -> Response:
+        """The values of metadata fields with their exact counts, over the items that a filter lets through."""
+        with self._gate.enter():
+            body, collection = bodies.parse_body(await request.body()), self._registry.get(request.path_params["name"])
+            fields, where = bodies.field_names(body.get("fields"), MOST_FIELDS), bodies.where(body.get("filter"))
+            most = bodies.most_values(body.get("values", 20))
+            found = await self._workers.read(lambda: facets_of(collection.view, fields, where, most))
+        return json_answer({"facets": [facet.to_dict() for facet in found]})
 
     async def drop_collection(self, request: Request) -> Response:
         """Deletes the collection and all its items."""

@@ -7,7 +7,7 @@ filter asks each distinct value once, or looks its operands up.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,13 @@ from index_service.filter_tests import MISSING, Equals, Test, identity
 
 _NUMBER = 0  # the code of a value that is in `numbers`
 _EXACT = 1 << 53  # whole numbers up to here are float64
+
+
+class FieldCounts(NamedTuple):
+    """(value, items with it) of every string, number and boolean; `missing`: items with none of these."""
+
+    values: list[tuple[Any, int]]
+    missing: int
 
 
 class Field:
@@ -61,6 +68,16 @@ class Field:
         plain = rows == _NUMBER
         return np.where(plain, test.numbers(numbers), holds) if plain.any() else holds
 
+    def counts(self, allowed: BoolArray) -> FieldCounts:
+        """How often each plain value occurs among the documents that `allowed` (count,) lets through."""
+        rows, numbers = self.rows[: len(allowed)][allowed], self.numbers[: len(allowed)][allowed]
+        distinct, often = np.unique(numbers[rows == _NUMBER], return_counts=True)
+        values = [(_as_written(each), n) for each, n in zip(distinct.tolist(), often.tolist(), strict=True)]
+        by_code = np.bincount(rows, minlength=len(self._values)).tolist()
+        plain = (code for code in range(1, len(by_code)) if by_code[code] and isinstance(self._values[code], str | int))
+        values += [(self._values[code], by_code[code]) for code in plain]
+        return FieldCounts(values, len(rows) - sum(n for _, n in values))
+
     def _table(self, test: Test) -> BoolArray:
         """(distinct values,): where `test` holds."""
         values = self._values
@@ -78,6 +95,11 @@ class Field:
         places = places[: np.searchsorted(places, len(self))]
         after.rows, after.numbers = after._rows.append(self.rows[places]), after._numbers.append(self.numbers[places])
         return after
+
+
+def _as_written(number: float) -> float | int:
+    """2.0 → 2: JSON and filters know one kind of number."""
+    return int(number) if number.is_integer() else number
 
 
 def look_up(document: Mapping[str, Any], path: tuple[str, ...]) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 
 import orjson
 
@@ -56,12 +56,17 @@ class FilterMasks:
             after._fields = OrderedDict((key, field.taken(rows)) for key, field in self._fields.items())
         return after
 
-    def _evaluated(self, where: bytes, count: int) -> BoolArray:
-        filter_ = compile_filter(where)
-        fields = self._fields_of(filter_.keys())
+    def columns(self, keys: Iterable[str], count: int) -> dict[str, Field]:
+        """The columns of these fields, with at least the first `count` rows in them."""
+        fields = self._fields_of(frozenset(keys))
         while self._behind(fields, count):  # bit by bit, so that other filters needn't wait
             with self._parsing:
                 self._parse(fields, count)
+        return fields
+
+    def _evaluated(self, where: bytes, count: int) -> BoolArray:
+        filter_ = compile_filter(where)
+        fields = self.columns(filter_.keys(), count)
         with self._parsing:
             return filter_.mask(lambda key, test: fields[key].mask(test, count))
 

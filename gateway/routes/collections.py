@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 
 from gateway.bodies import checked, parse_json
 from gateway.clients import COLLECTION_NAME
-from gateway.collection_schemas import CollectionAnswer, CollectionsAnswer, CollectionSpec, DroppedAnswer
+from gateway.collection_schemas import CollectionAnswer, CollectionsAnswer, CollectionSpec, DroppedAnswer, FacetsAnswer
 from gateway.encoder import check_model
 from gateway.errors import JsonResponse
 from gateway.keys import current_key
@@ -16,6 +16,7 @@ from gateway.openapi import ENCODES, READS, WRITES, answers, takes
 from gateway.services import services
 
 router = APIRouter(tags=["collections"])
+_FIELD = "A metadata field, again for each; without any: those of the collection whose values repeat."
 Name = Annotated[str, Path(pattern=f"^{COLLECTION_NAME}$", description="The collection's name.", examples=["demo"])]
 
 
@@ -49,6 +50,22 @@ async def create_collection(request: Request, name: Name) -> JsonResponse:
 async def describe_collection(request: Request, name: Name) -> JsonResponse:
     """Its model, engine, and how many items it holds."""
     return JsonResponse(await services(request).index.describe(name))
+
+
+@router.get("/v1/collections/{name}/facets", responses=answers(FacetsAnswer, *READS))
+async def count_facets(
+    request: Request,
+    name: Name,
+    field: Annotated[list[str] | None, Query(max_length=16, examples=[["color"]], description=_FIELD)] = None,
+    values: Annotated[int, Query(ge=1, le=1000, examples=[20], description="Most values of a field.")] = 20,
+    filter_: Annotated[
+        str | None, Query(alias="filter", examples=['{"color": "red"}'], description="Counts only what fits, as JSON.")
+    ] = None,
+) -> JsonResponse:
+    """The values of metadata fields, the most frequent first, with exact counts of their items."""
+    wanted = {"fields": field, "values": values, "filter": None if filter_ is None else parse_json(filter_.encode())}
+    given = {key: value for key, value in wanted.items() if value is not None}
+    return JsonResponse(await services(request).index.facets(name, given))
 
 
 @router.delete("/v1/collections/{name}", responses=answers(DroppedAnswer, *WRITES))

@@ -44,6 +44,9 @@ export const getItem = (collection, id, { signal } = {}) =>
 export const addItems = (collection, items, signal) =>
   call(`${collectionPath(collection)}/items`, { method: "POST", body: { items }, signal });
 
+// The fields whose values repeat: `values` of each, the most frequent first, counted over the whole collection.
+export const getFacets = async (collection, values) => (await call(`${collectionPath(collection)}/facets?values=${values}`)).facets;
+
 // `limit` items after the id `after`; `next` is the id to go on with, null at the end.
 export function listItems(collection, { limit, after, signal }) {
   const query = new URLSearchParams({ limit, ...(after ? { after } : {}) });

@@ -1,11 +1,10 @@
-// Filter chips from metadata: fields with a few repeated values in a sample of the collection.
+// Filter chips from metadata: fields with a few repeated values, counted by the index over the whole collection.
 
-import { listItems } from "./api.js";
+import { getFacets } from "./api.js";
 import { $, element, icon, show } from "./dom.js";
-import { factsOf } from "./format.js";
+import { isFact } from "./format.js";
 import { state, toggleFilter } from "./state.js";
 
-const SAMPLE = 200;
 const MOST_VALUES = 12;
 const MOST_FIELDS = 7;
 let facets = [];
@@ -14,24 +13,19 @@ let loaded = null;
 export async function loadFacets(collection, fresh = false) {
   if (loaded === collection && !fresh) return drawFilters();
   loaded = collection;
-  const { items } = await listItems(collection, { limit: SAMPLE });
+  const counted = await getFacets(collection, MOST_VALUES);
   if (loaded !== collection) return undefined;
-  facets = facetsOf(items);
+  facets = facetsOf(counted);
   return drawFilters();
 }
 
 // [{ field, values }] with the values sorted; a field that says nothing, or says too much, is left out.
-export function facetsOf(items) {
-  const seen = new Map();
-  for (const [field, value] of items.flatMap(factsOf)) {
-    if (!seen.has(field)) seen.set(field, new Map());
-    seen.get(field).set(value, (seen.get(field).get(value) ?? 0) + 1);
-  }
-  const useful = [...seen].filter(([, counts]) => counts.size > 1 && counts.size <= MOST_VALUES && repeats(counts));
-  return useful.slice(0, MOST_FIELDS).map(([field, counts]) => ({ field, values: [...counts.keys()].sort(byValue) }));
+export function facetsOf(counted) {
+  const useful = counted.filter(({ field, distinct, values }) => isFact(field, values[0]?.value) && distinct > 1 && distinct <= MOST_VALUES && repeats(values));
+  return useful.slice(0, MOST_FIELDS).map(({ field, values }) => ({ field, values: values.map(({ value }) => value).sort(byValue) }));
 }
 
-const repeats = (counts) => [...counts.values()].some((count) => count > 1);
+const repeats = (values) => values.some(({ count }) => count > 1);
 const byValue = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b)));
 
 export function drawFilters() {

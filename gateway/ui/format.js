@@ -23,7 +23,7 @@ export function captionOf(item) {
 
 // The metadata that one can filter by: [name, value] with a string, number or boolean.
 export function factsOf(item) {
-  return Object.entries(item.metadata ?? {}).filter(
-    ([name, value]) => !HIDDEN_FIELDS.has(name) && ["string", "number", "boolean"].includes(typeof value),
-  );
+  return Object.entries(item.metadata ?? {}).filter(([name, value]) => isFact(name, value));
 }
+
+export const isFact = (name, value) => !HIDDEN_FIELDS.has(name) && ["string", "number", "boolean"].includes(typeof value);

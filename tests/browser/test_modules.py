@@ -40,11 +40,19 @@ def test_uploads_go_in_batches_of_few_files_and_few_bytes(run: Any) -> None:
 
 
 def test_facets_are_fields_with_a_few_repeated_values(run: Any) -> None:
-    rows = [
-        {"id": str(n), "metadata": {"n": n % 3, "unique": str(n), "same": 1, "caption": "c", "deep": {}}}
-        for n in range(30)
+    def field(name: str, *counts: tuple[Any, int], distinct: int = 0) -> dict[str, Any]:
+        values = [{"value": value, "count": count} for value, count in counts]
+        return {"field": name, "distinct": distinct or len(counts), "missing": 0, "values": values}
+
+    counted = [
+        field("n", (2, 30), (10, 20), (1, 10)),
+        field("same", (1, 60)),
+        field("unique", ("a", 1), ("b", 1)),
+        field("many", ("a", 9), ("b", 8), distinct=40),
+        field("caption", ("a", 2), ("b", 2)),
+        field("nothing"),
     ]
-    assert run("filters.js", "facetsOf", rows) == [{"field": "n", "values": [0, 1, 2]}]
+    assert run("filters.js", "facetsOf", counted) == [{"field": "n", "values": [1, 2, 10]}]
 
 
 @pytest.mark.parametrize(

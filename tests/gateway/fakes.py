@@ -9,6 +9,7 @@ import hashlib
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -98,6 +99,7 @@ class FakeIndex:
                 Route("/collections/{name}/items", self._guard(self._items), methods=["GET", "POST"]),
                 Route("/collections/{name}/items/delete", self._guard(self._delete), methods=["POST"]),
                 Route(item, self._guard(self._item), methods=["GET", "DELETE"]),
+                Route("/collections/{name}/facets", self._guard(self._facets), methods=["POST"]),
                 Route("/aliases", self._guard(self._list_aliases)),
                 Route("/aliases/{name}", self._guard(self._alias), methods=["PUT", "DELETE"]),
                 Route("/search", self._guard(self._search), methods=["POST"]),
@@ -137,6 +139,17 @@ class FakeIndex:
     def _describe(self, name: str) -> dict[str, Any]:
         kept = self._get(name)
         return {**kept["spec"], "name": name, "count": len(kept["items"]), "segment": {"engine": "exact"}}
+
+    def _facets(self, request: Request, body: Any) -> Response:
+        """Of fields with strings only."""
+        items = self._get(request.path_params["name"])["items"].values()
+        found = []
+        for field_name in body.get("fields") or ["word"]:
+            words = Counter(item["metadata"][field_name] for item in items if field_name in item["metadata"])
+            values = [{"value": value, "count": n} for value, n in words.most_common(body["values"])]
+            facet = {"field": field_name, "distinct": len(words), "missing": len(items) - words.total()}
+            found.append(facet | {"values": values})
+        return answer({"facets": found})
 
     def _list_aliases(self, _: Request, __: Any) -> Response:
         return answer({"aliases": [{"name": name, "collection": to} for name, to in sorted(self.aliases.items())]})

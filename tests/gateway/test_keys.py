@@ -147,6 +147,7 @@ CALLS = [
     ("GET", "/v1/collections", None, "search"),
     ("GET", "/v1/collections/demo", None, "search"),
     ("GET", "/v1/collections/demo/items", None, "search"),
+    ("GET", "/v1/collections/demo/facets", None, "search"),
     ("PUT", "/v1/collections/demo", {}, "write"),
     ("POST", "/v1/collections/demo/items", {"items": [{"id": "a", "text": "a"}]}, "write"),
     ("POST", "/v1/collections/demo/items/delete", {"ids": ["a"]}, "write"),

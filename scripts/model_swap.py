@@ -21,6 +21,7 @@ from scripts.management import Management
 from scripts.public_api import PublicApi
 
 MANIFEST = "MAR-INF/MANIFEST.json"
+_LONGEST_NAME = 64  # of a collection
 _WARM_UP = 8
 Report = Callable[[str], None]
 
@@ -146,9 +147,18 @@ def advice(fingerprint: str, collections: Sequence[tuple[str, int]]) -> str:
     if collections:
         names = ", ".join(f"{name} ({count} items)" for name, count in collections)
         lines.append(f"Collections of the old model, which would answer 409 after the swap: {names}.")
-        lines.append("Swap with --accept-new-fingerprint, then fill new collections from the pictures:")
-        lines += [f"  clipserve ingest DIR --collection {name}-{fingerprint[:6]}" for name, _ in collections]
-        lines.append("or POST /v1/jobs; let clients move over, and drop the old collections.")
+        lines.append(
+            "Swap with --accept-new-fingerprint, then embed them again, from DIR where pictures came as bytes:"
+        )
+        lines += [f"  {reindex_command(name, fingerprint)}" for name, _ in collections]
+        lines.append("let clients move over, and drop the old collections. Without any search refused meanwhile:")
+        lines.append("docs/reindexing.md, with the new model served beside the old one and an alias between them.")
     else:
         lines.append("No collection holds the old one's vectors: swap with --accept-new-fingerprint.")
     return "\n".join(lines)
+
+
+def reindex_command(collection: str, fingerprint: str) -> str:
+    """The command line that embeds a collection again, into one that is named after the new model."""
+    ending = f"-{fingerprint[:6]}"
+    return f"clipserve reindex {collection} {collection[: _LONGEST_NAME - len(ending)]}{ending} --images DIR"

@@ -4,6 +4,8 @@ import { withKey } from "./keys.js";
 
 const THUMBNAIL = /^data:image\/(jpeg|png|webp);base64,/;
 const THUMBNAIL_PX = 320;
+const THUMBNAIL_MOST = 32_000; // characters, of a picture that is nothing but noise
+const QUALITIES = [0.8, 0.5, 0.2];
 const MOST_KEPT = 400;
 const kept = new Map(); // address → object URL, for pictures that need the key
 
@@ -64,7 +66,8 @@ function shrink(bitmap) {
   paper.fillStyle = "#fff";
   paper.fillRect(0, 0, canvas.width, canvas.height);
   paper.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  return canvas.toDataURL("image/jpeg", 0.8);
+  const tries = QUALITIES.map((quality) => () => canvas.toDataURL("image/jpeg", quality));
+  return tries.reduce((best, make) => (best && best.length <= THUMBNAIL_MOST ? best : make()), null);
 }
 
 function dataUri(file) {

@@ -39,6 +39,27 @@ def test_uploads_go_in_batches_of_few_files_and_few_bytes(run: Any) -> None:
     assert run("upload.js", "batches", [{"size": 1e9}]) == [[{"size": 1e9}]]
 
 
+NOISE = """async (pixels) => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: pixels, height: pixels });
+  const paper = canvas.getContext("2d");
+  const image = paper.createImageData(pixels, pixels);
+  const piece = 65536;
+  for (let at = 0; at < image.data.length; at += piece) crypto.getRandomValues(image.data.subarray(at, at + piece));
+  image.data.forEach((_, place) => place % 4 === 3 && (image.data[place] = 255));
+  paper.putImageData(image, 0, 0);
+  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  const { readForUpload } = await import("/ui/pictures.js");
+  const { image: whole, thumbnail } = await readForUpload(new File([blob], "noise.png", { type: "image/png" }));
+  return { whole: whole.length, thumbnail: thumbnail.length, type: thumbnail.slice(0, 23) };
+}"""
+
+
+def test_a_thumbnail_is_small_whatever_the_picture(visit: Open) -> None:
+    made = visit("/docs").evaluate(NOISE, 500)
+    assert made["type"] == "data:image/jpeg;base64,"
+    assert made["thumbnail"] <= 32_000 < made["whole"]
+
+
 def test_facets_are_fields_with_a_few_repeated_values(run: Any) -> None:
     def field(name: str, *counts: tuple[Any, int], distinct: int = 0) -> dict[str, Any]:
         values = [{"value": value, "count": count} for value, count in counts]

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import shlex
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from typer.core import TyperGroup
 
 from clip_core.errors import BadModel, FingerprintMismatch, TorchServeUnavailable
 from clip_core.model_spec import SPEC_FILE, ModelSpec
-from scripts.model_swap import MANIFEST, Swap, with_version
+from index_service.bodies import collection_name
+from scripts.cli import app
+from scripts.model_swap import MANIFEST, Swap, advice, with_version
 
 ENDPOINTS = ("clip_text", "clip_image")
 
@@ -112,8 +117,24 @@ def test_another_fingerprint_needs_a_word(make: Any) -> None:
         swap.run()
     assert "mine (3 items)" in refused.value.message
     assert "other" not in refused.value.message
-    assert "clipserve ingest DIR --collection mine-new" in refused.value.message
+    assert "clipserve reindex mine mine-new --images DIR" in refused.value.message
     assert swap.torchserve.models == {endpoint: {"1.0": 2} for endpoint in ENDPOINTS}
+
+
+@pytest.mark.parametrize("collection", ["mine", "m" * 64])
+def test_the_command_that_is_offered_is_one(tmp_path: Path, collection: str) -> None:
+    """Parsed as the command line parses it, down to names that the index service takes."""
+    command = advice("8f3b2c9d", [(collection, 3)]).splitlines()[3].replace("DIR", str(tmp_path))
+    program, *arguments = shlex.split(command)
+    assert program == "clipserve"
+    clipserve = typer.main.get_command(app)
+    assert isinstance(clipserve, TyperGroup)
+    context = clipserve.make_context(program, list(arguments), resilient_parsing=True)
+    name, reindex, rest = clipserve.resolve_command(context, arguments)
+    assert (name, reindex is not None) == ("reindex", True)
+    given = reindex.make_context("reindex", rest).params if reindex is not None else {}
+    assert (given["old"], given["images"]) == (collection, tmp_path)
+    assert collection_name(given["new"]).endswith("-8f3b2c")
 
 
 def test_another_fingerprint_with_that_word(make: Any) -> None:

@@ -48,6 +48,7 @@ async function run() {
 
 function busy(on) {
   $("search").classList.toggle("busy", on);
+  $("results").classList.toggle("waiting", on && results.hits.length > 0);
   stale(on);
   if (on && !results.hits.length) {
     clearNotices();

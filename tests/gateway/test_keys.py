@@ -16,7 +16,7 @@ from gateway.app import build
 from gateway.auth import OPEN_PATHS, OPEN_PREFIX
 from gateway.key_ring import KeyRing
 from gateway.key_store import KeyStore
-from gateway.keys import KeyLimits
+from gateway.keys import ANONYMOUS, KeyLimits
 from gateway.scopes import is_listed, scope_of
 from gateway.settings import Settings
 
@@ -83,6 +83,18 @@ def test_a_key_is_itself_and_nothing_like_it(store):
     ):
         with pytest.raises(Unauthorized):
             ring.identify(other)
+
+
+def test_a_key_is_found_again_by_its_id(store):
+    _, key = store.create("shop", ("embed",))
+    _, old = store.create("old", ("embed",), expires=time.time() - 1)
+    ring = KeyRing(("from-environment",), store)
+    assert ring.find(key.id) == key
+    assert ring.find("environment-0") == ring.identify("from-environment")
+    assert ring.find(None) is ANONYMOUS
+    for gone, words in ((old.id, "is expired"), ("environment-1", "not accepted any more"), ("nobody", "not accepted")):
+        with pytest.raises(Unauthorized, match=words):
+            ring.find(gone)
 
 
 def test_expired_and_revoked(store):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,13 @@ def test_curl_recipes_name_calls_that_exist(environment):
     for command in recipe("curl").replace("\\\n", "").strip().splitlines():
         words = shlex.split(command)
         assert words[2].removeprefix("http://127.0.0.1:8000") in paths
+
+
+def test_the_alias_recipe_is_what_works(environment):
+    put, search = (shlex.split(line) for line in recipe("Aliases").strip().splitlines())
+    url, body = put[put.index("PUT") + 1], put[put.index("-d") + 1]
+    made = environment.client.put(url.removeprefix("http://127.0.0.1:8000"), content=body)
+    assert made.status_code == 200, made.text
+    form = dict(part.split("=", 1) for flag, part in pairwise(search) if flag == "-F")
+    found = environment.client.post("/v1/search", json=form)
+    assert (found.status_code, found.json()["collection"]) == (200, made.json()["name"])

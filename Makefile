@@ -47,7 +47,7 @@ format: $(READY) ## format and fix what can be fixed
 bench: $(READY) ## measure the demo stack; the last line is one JSON document
 	$(BIN)/python -m benchmarks.demo_stack --save
 
-bench-gateway: $(READY) ## what the gateway costs and stands; INFINITY=… is a peer's Python (scripts/infinity_peer.py makes one)
+bench-gateway: $(READY) ## what the gateway costs and stands; INFINITY=DIR is what scripts/infinity_peer.py makes
 	$(BIN)/python -m benchmarks.gateway --save $(if $(INFINITY),--infinity $(INFINITY))
 
 bench-encoders: $(READY) ## our forward passes against open_clip's, with the GEMM ceiling

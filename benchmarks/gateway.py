@@ -1,13 +1,14 @@
 """The gateway: what it adds to a request, what it keeps of TorchServe's throughput, how it stands overload and time.
 
-    make bench-gateway [INFINITY=/path/to/venv/bin/python]
+    make bench-gateway [INFINITY=DIR]
 
 The demo model, the handlers' embedding cache off, so that every text is computed. The peer of the gateway is the same
 request sent straight to TorchServe, in turn and in the same run. Lists are compared with single requests at the same
 number of clients. Overload is an open loop: requests leave at four times the rate that was just measured as the peak,
 whether or not earlier ones were answered; requests carry 16 texts, so that the client is not what is overloaded.
-The soak sends 70 % of that peak. With --infinity, `benchmarks.infinity` measures ViT-B/32 of random weights against
-Infinity's torch engine; without it those bars are null. The last line is one JSON document with `bars`.
+The soak sends 70 % of that peak. With --infinity DIR, which `python -m scripts.infinity_peer DIR` makes,
+`benchmarks.infinity` measures ViT-B/32 of random weights against Infinity's torch engine; without it those bars are
+null. The last line is one JSON document with `bars`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from benchmarks.demo_stack import captions
 from benchmarks.infinity import against_infinity
 from benchmarks.load import Load, alternate, at_rate, together
 from benchmarks.machine import machine
+from scripts.infinity_peer import Peer
 from scripts.live_stack import LiveStack, live_stack
 from scripts.processes import resident_bytes
 
@@ -175,20 +177,22 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each load")
     parser.add_argument("--rounds", type=int, default=3, help="how often gateway and TorchServe are compared")
     parser.add_argument("--soak-minutes", type=float, default=10.0)
-    parser.add_argument("--infinity", type=Path, help="Python of a venv with infinity-emb (scripts/infinity_peer.py)")
-    parser.add_argument("--model", default="vit-b-32", help="served against Infinity, with random weights")
+    parser.add_argument("--infinity", type=Path, help="folder that scripts/infinity_peer.py made")
     parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name} under benchmarks/results")
     arguments = parser.parse_args()
     console = Console()
+    setup: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as temporary:
         work = Path(temporary)
         figures = measure(work / "demo", arguments.seconds, arguments.soak_minutes * 60, arguments.rounds, console)
         if arguments.infinity:
-            figures |= against_infinity(work / "peer", arguments.infinity, arguments.model, arguments.seconds)
+            peer = Peer(arguments.infinity.resolve())
+            against, setup = against_infinity(work / "peer", peer, arguments.seconds, arguments.rounds)
+            figures |= against
     show(figures, console)
-    command = "make bench-gateway" + (" INFINITY=PYTHON" if arguments.infinity else "")
+    command = "make bench-gateway" + (" INFINITY=DIR" if arguments.infinity else "")
     report: dict[str, Any] = {"benchmark": "gateway", "command": command, "machine": machine(), "figures": figures}
-    report["soak_minutes"], report["bars"] = arguments.soak_minutes, judge(figures)
+    report["peer"], report["soak_minutes"], report["bars"] = setup, arguments.soak_minutes, judge(figures)
     if arguments.save:
         RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(report))

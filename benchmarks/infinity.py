@@ -1,13 +1,18 @@
-"""ViT-B/32 with random weights, served by us and by Infinity's torch engine: the same requests, one stack at a time.
+"""ViT-B/32 with random weights, served by us in int8 and by Infinity's torch engine: the same requests in turn.
 
-Random weights give the same speed as trained ones, and need no network. Infinity lives in a venv of its own, because it
-pins an older torch; `python -m scripts.infinity_peer DIR` makes that venv.
+Random weights give the same speed as trained ones, and need no network. `python -m scripts.infinity_peer DIR` makes the
+peer: Infinity in a venv of its own, because it pins an older torch, and the same weights in the forms that both read.
+Our archives are built once and kept beside them. Both servers run all the time with the settings that they bring, so
+that rounds alternate; the one that is not asked does nothing. The vectors of both are compared, since speed says
+nothing without them. Infinity tells the size of each of its batches in its log.
 """
 
 from __future__ import annotations
 
 import base64
 import io
+import os
+import re
 import statistics
 import subprocess
 import time
@@ -15,21 +20,24 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.load import together
-from scripts.archive_build import MODEL_STORE, read_spec
-from scripts.infinity_peer import checkpoint as peer_checkpoint
-from scripts.live_stack import free_ports, live_stack
-from scripts.random_checkpoint import write_random
+from benchmarks.load import Load, alternate, together
+from scripts.archive_build import ARCHIVE_DIR, endpoint_config
+from scripts.infinity_peer import Peer
+from scripts.live_stack import LiveStack, free_ports, live_stack
 
+MODEL = "vit-b-32"
 TEXTS = [
     f"a photo of a {color} {thing}" for color in ("red", "green", "blue") for thing in ("dog", "car", "house", "cup")
 ]
-Figures = dict[str, Any]
+CLIENTS = {"images": 16, "texts": 32}
+SETTLE_S = 1.0
+Figures = dict[str, float]
 
 
 def pictures(count: int = 32) -> list[str]:
@@ -45,50 +53,89 @@ def pictures(count: int = 32) -> list[str]:
     return made
 
 
-def against_infinity(directory: Path, python: Path, model: str, seconds: float) -> Figures:
-    """Images a second at 16 clients and short texts a second at 32, ours over theirs."""
-    ours, theirs = _ours(directory, model, seconds), _theirs(directory, python, seconds)
-    figures: Figures = {f"{name}_ours": value for name, value in ours.items()}
-    figures |= {f"{name}_infinity": value for name, value in theirs.items()}
-    return figures | {f"{name}_over_infinity": ours[name] / theirs[name] for name in theirs}
+@dataclass(frozen=True)
+class Server:
+    """One of the two, and what it is asked: one input a request."""
+
+    url: str
+    model: str
+
+    def bodies(self, what: str) -> list[dict[str, Any]]:
+        inputs, modality = (pictures(), "image") if what == "images" else (TEXTS, "text")
+        return [{"model": self.model, "input": [each], "modality": modality} for each in inputs]
+
+    def load(self, what: str, seconds: float) -> Load:
+        time.sleep(SETTLE_S)
+        return together(self.url, self.bodies(what), CLIENTS[what], seconds)
 
 
-def _load(url: str, model: str, seconds: float) -> dict[str, float]:
-    images = [{"model": model, "input": [each], "modality": "image"} for each in pictures()]
-    texts = [{"model": model, "input": [text]} for text in TEXTS]
-    together(url, images, 4, min(seconds, 5.0))
-    together(url, texts, 4, min(seconds, 5.0))
-    rates = [(together(url, images, 16, seconds).rate, together(url, texts, 32, seconds).rate) for _ in range(3)]
+def against_infinity(directory: Path, peer: Peer, seconds: float, rounds: int) -> tuple[Figures, dict[str, Any]]:
+    """Figures by name, and what the two ran with. Raises RuntimeError when a request fails."""
+    with _infinity(peer) as url, _ours(directory, peer) as stack:
+        theirs, ours = Server(url, "peer"), Server(f"{stack.gateway}/v1/embeddings", MODEL)
+        figures: Figures = {}
+        for what in CLIENTS:
+            figures[f"{what}_least_cosine"] = _least_cosine(ours, theirs, what)
+            figures |= _rates(ours, theirs, what, seconds, rounds)
+    sizes = batch_sizes(peer.log.read_text(encoding="utf-8", errors="replace"))
+    setup = {"ours": _our_setup(), "infinity": {**peer.versions(), "batch_sizes": sizes}}
+    return figures, setup
+
+
+def _rates(ours: Server, theirs: Server, what: str, seconds: float, rounds: int) -> Figures:
+    """Medians of rounds in which each had its turn."""
+    for server in (ours, theirs):
+        server.load(what, min(seconds, 3.0))
+    loads = [(ours.load(what, seconds), theirs.load(what, seconds)) for _ in range(rounds)]
+    if any(load.errors for pair in loads for load in pair):
+        raise RuntimeError(f"requests for {what} failed: {[(our.errors, their.errors) for our, their in loads]}")
     return {
-        "images_per_s": statistics.median(image for image, _ in rates),
-        "texts_per_s": statistics.median(text for _, text in rates),
+        f"{what}_per_s_ours": statistics.median(our.rate for our, _ in loads),
+        f"{what}_per_s_infinity": statistics.median(their.rate for _, their in loads),
+        f"{what}_per_s_over_infinity": statistics.median(our.rate / their.rate for our, their in loads),
     }
 
 
-def _ours(directory: Path, model: str, seconds: float) -> dict[str, float]:
-    weights = write_random(directory / "ours", "ViT-B-32")
-    options = ("--model", model, "--checkpoint", str(weights), "--no-demo", "--startup-timeout", "600")
-    with live_stack(directory / "stack", *options, env={"CLIPSERVE_HANDLER_CACHE": "false"}) as stack:
-        stack.wait_ready(900)
-        spec = read_spec(MODEL_STORE / "clip_image.mar")
-        return _load(f"{stack.gateway}/v1/embeddings", spec.name if spec else model, seconds)
+def _least_cosine(ours: Server, theirs: Server, what: str) -> float:
+    """Of the vectors that the two give for the same inputs; theirs are float32."""
+    loads = alternate([(server.url, server.bodies(what)) for server in (ours, theirs)])
+    mine, others = (np.array([body["data"][0]["embedding"] for body in load.bodies]) for load in loads)
+    return float((mine * others).sum(axis=1).min())
 
 
-def _theirs(directory: Path, python: Path, seconds: float) -> dict[str, float]:
-    weights = peer_checkpoint(directory / "theirs")
-    with _infinity(python, weights) as url:
-        return _load(url, "peer", seconds)
+def batch_sizes(log: str) -> dict[str, float]:
+    """Number and mean size of the batches that Infinity's debug log tells of, and the largest."""
+    sizes = [int(size) for size in re.findall(r"Inference on batch_size=(\d+)", log)]
+    return {"batches": len(sizes), "mean": round(statistics.fmean(sizes), 1), "largest": max(sizes)} if sizes else {}
+
+
+def _our_setup() -> dict[str, Any]:
+    """The keys of each endpoint that decide how the cores are used."""
+    keys = ("minWorkers", "threads", "decode_threads", "batchSize", "maxBatchDelay")
+    configs = {kind: endpoint_config(kind, ARCHIVE_DIR / MODEL) for kind in ("text", "image")}
+    return {"precision": "int8", **{kind: {k: c[k] for k in keys if k in c} for kind, c in configs.items()}}
 
 
 @contextmanager
-def _infinity(python: Path, weights: Path) -> Iterator[str]:
+def _ours(directory: Path, peer: Peer) -> Iterator[LiveStack]:
+    options = ["--model", MODEL, "--checkpoint", str(peer.our_weights), "--precision", "int8"]
+    options += ["--model-store", str(peer.model_store), "--no-demo", "--startup-timeout", "600"]
+    with live_stack(directory, *options, env={"CLIPSERVE_HANDLER_CACHE": "false"}) as stack:
+        stack.wait_ready(1200)
+        yield stack
+
+
+@contextmanager
+def _infinity(peer: Peer) -> Iterator[str]:
     (port,) = free_ports(1)
-    command = [str(python.parent / "infinity_emb"), "v2", "--model-id", str(weights), "--served-model-name", "peer"]
-    command += ["--engine", "torch", "--device", "cpu", "--no-bettertransformer", "--port", str(port)]
-    with (weights / "infinity.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+    command = [str(peer.command), "v2", "--model-id", str(peer.checkpoint), "--served-model-name", "peer"]
+    command += ["--engine", "torch", "--device", "cpu", "--no-bettertransformer", "--log-level", "debug"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    offline = {**os.environ, "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
+    with peer.log.open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=offline)
     try:
-        _wait(f"http://127.0.0.1:{port}/health", process, weights / "infinity.log")
+        _wait(f"http://127.0.0.1:{port}/health", process, peer.log)
         yield f"http://127.0.0.1:{port}/embeddings"
     finally:
         process.terminate()

@@ -101,10 +101,14 @@ def _towers(
 
 
 def stale_archives(
-    name: str, checkpoint: Path | None = None, model_store: Path = MODEL_STORE, prefix: str = "clip"
+    name: str,
+    checkpoint: Path | None = None,
+    model_store: Path = MODEL_STORE,
+    prefix: str = "clip",
+    precision: str | None = None,
 ) -> tuple[str, ...]:
     """The kinds whose .mar is missing, damaged, or made of anything but what is here now. Raises BadModel."""
-    return _stale(build_key(*_source(name, checkpoint)), model_store, prefix)
+    return _stale(build_key(*_source(name, checkpoint, precision)), model_store, prefix)
 
 
 def _stale(key: str, model_store: Path, prefix: str) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
-"""The benchmark's peer: a venv with Infinity, and a ViT-B/32 of random weights in the form that it serves.
+"""The gateway benchmark's peer: a venv with Infinity, and a ViT-B/32 of random weights in the forms that both serve.
 
     python -m scripts.infinity_peer DIR
 
-makes DIR/venv (needs a package index) and DIR/checkpoint, and prints what to pass to `make bench-gateway`.
+makes DIR/venv (needs a package index, and a few minutes), DIR/ours, DIR/checkpoint with the same weights, and our
+archives of them in DIR/model_store; `make bench-gateway INFINITY=DIR` measures with it.
 """
 
 from __future__ import annotations
@@ -12,32 +13,134 @@ import gzip
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # torch is slow to import, and a benchmark that only serves does without
+    import torch
 
 PACKAGES = ("infinity-emb[server,torch,vision]==0.0.78", "torch==2.8.*", "transformers<5", "aiohttp")
+ARCHITECTURE = "ViT-B-32"
 _SPECIAL = ("<|startoftext|>", "<|endoftext|>")
+_VERSIONS = """
+import importlib.metadata, json, torch
+names = ("infinity-emb", "torch", "transformers")
+print(json.dumps({**{name: importlib.metadata.version(name) for name in names}, "threads": torch.get_num_threads()}))
+"""
 
 
-def venv(directory: Path) -> Path:
-    """→ its Python, with Infinity installed."""
-    subprocess.run([sys.executable, "-m", "venv", str(directory)], check=True)
-    python = directory / "bin" / "python"
-    subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-    return python
+@dataclass(frozen=True)
+class Peer:
+    """The folder that `main` makes."""
+
+    directory: Path
+
+    @property
+    def command(self) -> Path:
+        return self.directory / "venv" / "bin" / "infinity_emb"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.directory / "checkpoint"
+
+    @property
+    def our_weights(self) -> Path:
+        return self.directory / "ours"
+
+    @property
+    def model_store(self) -> Path:
+        return self.directory / "model_store"
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "infinity.log"
+
+    def versions(self) -> dict[str, Any]:
+        """Of the packages that its server runs on, and the threads that its torch takes."""
+        python = self.command.parent / "python"
+        done = subprocess.run([str(python), "-c", _VERSIONS], check=True, capture_output=True, text=True)
+        versions: dict[str, Any] = json.loads(done.stdout)
+        return versions
+
+    def make_weights(self) -> None:
+        """Those of one random model, for us and for Infinity."""
+        from scripts.random_checkpoint import write_random
+
+        write_random(self.our_weights, ARCHITECTURE)
+        checkpoint(self.our_weights, self.checkpoint)
+
+    def make_archives(self) -> None:
+        """What is up to date stays; compiling both towers takes minutes."""
+        from scripts.archive_build import build
+
+        build("vit-b-32", checkpoint=self.our_weights, precision="int8", model_store=self.model_store, report=print)
+
+    def make_venv(self) -> None:
+        python = self.command.parent / "python"
+        subprocess.run([sys.executable, "-m", "venv", str(self.directory / "venv")], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
 
 
-def checkpoint(directory: Path, seed: int = 0) -> Path:
-    """transformers' CLIP in its default shape, which is ViT-B/32, with open_clip's tokenizer and image settings."""
-    import torch
+def checkpoint(source: Path, directory: Path) -> None:
+    """open_clip's weights in `source` → transformers' CLIPModel in `directory`, with tokenizer and image settings."""
+    from safetensors.torch import load_file
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
-    directory.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(seed)
-    model = CLIPModel(CLIPConfig())
+    from clip_core.model_spec import WEIGHTS_FILE
+
+    special = {"bos_token_id": 49406, "eos_token_id": 49407, "pad_token_id": 49407}
+    config = CLIPConfig(text_config={"hidden_act": "gelu", **special}, vision_config={"hidden_act": "gelu"})
+    model = CLIPModel(config)  # whose defaults are the shape of ViT-B/32
+    model.load_state_dict(transformers_names(load_file(source / WEIGHTS_FILE)))
     model.save_pretrained(directory)
     CLIPImageProcessor().save_pretrained(directory)
     write_tokenizer(directory)
-    return directory
+
+
+_TOWER_NAMES = {
+    "conv1.weight": "embeddings.patch_embedding.weight",
+    "class_embedding": "embeddings.class_embedding",
+    "token_embedding.weight": "embeddings.token_embedding.weight",
+    "positional_embedding": "embeddings.position_embedding.weight",
+}
+_PARTS = {
+    "ln_pre.": "pre_layrnorm.",
+    "ln_post.": "post_layernorm.",
+    "ln_final.": "final_layer_norm.",
+    "transformer.resblocks.": "encoder.layers.",
+    ".attn.": ".self_attn.",
+    ".ln_1.": ".layer_norm1.",
+    ".ln_2.": ".layer_norm2.",
+    ".mlp.c_fc.": ".mlp.fc1.",
+    ".mlp.c_proj.": ".mlp.fc2.",
+}
+
+
+def transformers_names(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """open_clip's state of a ViT CLIP under the names of transformers' CLIPModel."""
+    renamed: dict[str, torch.Tensor] = {}
+    for name, tensor in state.items():
+        tower, inner = ("vision_model", name[7:]) if name.startswith("visual.") else ("text_model", name)
+        if name == "logit_scale":
+            renamed[name] = tensor
+        elif inner in ("proj", "text_projection"):
+            renamed["visual_projection.weight" if inner == "proj" else "text_projection.weight"] = tensor.T.contiguous()
+        elif ".in_proj_" in inner:
+            stem, kind = _renamed(inner).split("in_proj_")
+            renamed |= {f"{tower}.{stem}{p}_proj.{kind}": t for p, t in zip("qkv", tensor.chunk(3), strict=True)}
+        else:
+            renamed[f"{tower}.{_renamed(inner)}"] = tensor
+    return renamed
+
+
+def _renamed(name: str) -> str:
+    if name in _TOWER_NAMES:
+        return _TOWER_NAMES[name]
+    for ours, theirs in _PARTS.items():
+        name = name.replace(ours, theirs)
+    return name
 
 
 def write_tokenizer(directory: Path) -> None:
@@ -59,10 +162,14 @@ def write_tokenizer(directory: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
+    parser.add_argument("--no-venv", action="store_true", help="weights and archives only: the venv is there")
     arguments = parser.parse_args()
-    checkpoint(arguments.directory / "checkpoint")
-    python = venv(arguments.directory / "venv")
-    print(f"make bench-gateway INFINITY={python.resolve()}")
+    peer = Peer(arguments.directory.resolve())
+    peer.make_weights()
+    peer.make_archives()
+    if not arguments.no_venv:
+        peer.make_venv()
+    print(f"make bench-gateway INFINITY={peer.directory}")
 
 
 if __name__ == "__main__":

@@ -73,15 +73,22 @@ def _prepare(settings: UpSettings, console: Console) -> None:
     check_ports(ports)
     check_disk(settings.data_dir)
     find_java()
-    if stale_archives(settings.model, settings.checkpoint):
+    store = _model_store(settings)
+    if stale_archives(settings.model, settings.checkpoint, store, precision=settings.precision):
         _build(settings, console)
+
+
+def _model_store(settings: UpSettings) -> Path:
+    return (settings.model_store or MODEL_STORE).resolve()
 
 
 def _build(settings: UpSettings, console: Console) -> None:
     """In a process of its own, so that torch does not stay in this one's memory."""
     console.print(f"[dim]building[/dim] the archives of {settings.model}")
     command = [sys.executable, "-m", "scripts.cli", "archive", "build", settings.model]
+    command += ["--model-store", str(_model_store(settings))]
     command += ["--checkpoint", str(settings.checkpoint)] if settings.checkpoint else []
+    command += ["--precision", settings.precision] if settings.precision else []
     done = subprocess.run(command, cwd=ROOT)
     if done.returncode != 0:
         raise StartError(f"the archives of {settings.model} could not be built (the reason stands above).")
@@ -97,7 +104,7 @@ def _start(stack: Stack, settings: UpSettings, console: Console, key: str | None
     stack.start(
         "index service", [*python, "index_service"], logs / "index.log", _prefixed("INDEX", common | _index(settings))
     )
-    config = torchserve.properties(settings, MODEL_STORE, run_dir)
+    config = torchserve.properties(settings, _model_store(settings), run_dir)
     stack.start(
         "TorchServe",
         torchserve.command(find_java(), config, settings, run_dir),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -32,11 +31,13 @@ def _signature() -> inspect.Signature:
     prefix = UpSettings.model_config["env_prefix"]
     parameters = []
     for name, field in UpSettings.model_fields.items():
-        kind = Path | None if name == "checkpoint" else field.annotation
         option = typer.Option(help=field.description, envvar=f"{prefix}{name.upper()}")
         parameters.append(
             inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=Annotated[kind, option]
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=Annotated[field.annotation, option],
             )
         )
     return inspect.Signature(parameters)

@@ -15,6 +15,8 @@ class UpSettings(BaseSettings):
 
     model: str = Field("demo", description="model under archive/ to build and serve")
     checkpoint: Path | None = Field(None, description="local weights in the hub's layout, instead of the model's own")
+    precision: str | None = Field(None, description="what the towers compute in, instead of the model's own choice")
+    model_store: Path | None = Field(None, description="where the archives lie; model_store/ here unless given")
     host: str = Field("127.0.0.1", description="address of the gateway; others need keys (`clipserve keys create`)")
     gateway_port: int = Field(8000, description="the gateway's HTTP port")
     inference_port: int = Field(8080, description="TorchServe's inference port (loopback)")

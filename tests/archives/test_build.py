@@ -10,8 +10,16 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from clip_core.errors import BadModel
-from clip_core.model_spec import ModelSpec
-from scripts.archive_build import ARCHIVE_DIR, build, built_with, endpoint_config, models, shorter_dimensions
+from clip_core.model_spec import KINDS, ModelSpec
+from scripts.archive_build import (
+    ARCHIVE_DIR,
+    build,
+    built_with,
+    endpoint_config,
+    models,
+    shorter_dimensions,
+    stale_archives,
+)
 from scripts.archive_verify import verify
 from scripts.model_source import ModelSource
 from tests.checkpoints import VIT, write_checkpoint
@@ -53,6 +61,13 @@ def test_verify_loads_the_archives_own_code(archives: list[Path], position: int)
     seen = verify(archives[position])
     assert min(seen.cosines) > 0.99999
     assert seen.towers.keys() == ({"text"}, {"image"}, {"text", "image"})[position]
+
+
+def test_another_precision_needs_other_archives(archives: list[Path], checkpoint: Path) -> None:
+    def stale(precision: str | None) -> tuple[str, ...]:
+        return stale_archives("demo", checkpoint, archives[0].parent, precision=precision)
+
+    assert (stale(None), stale("fp32"), stale("bf16")) == ((), (), KINDS)
 
 
 def test_a_second_build_changes_nothing_and_a_changed_checkpoint_does(tmp_path: Path) -> None:

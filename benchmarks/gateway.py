@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -180,6 +182,7 @@ def main() -> None:
     parser.add_argument("--infinity", type=Path, help="folder that scripts/infinity_peer.py made")
     parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name} under benchmarks/results")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started is stopped
     console = Console()
     setup: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as temporary:

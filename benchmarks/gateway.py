@@ -3,12 +3,13 @@
     make bench-gateway [INFINITY=DIR]
 
 The demo model, the handlers' embedding cache off, so that every text is computed. The peer of the gateway is the same
-request sent straight to TorchServe, in turn and in the same run. Lists are compared with single requests at the same
-number of clients. Overload is an open loop: requests leave at four times the rate that was just measured as the peak,
-whether or not earlier ones were answered; requests carry 16 texts, so that the client is not what is overloaded.
-The soak sends 70 % of that peak. With --infinity DIR, which `python -m scripts.infinity_peer DIR` makes,
-`benchmarks.infinity` measures ViT-B/32 of random weights against Infinity's torch engine; without it those bars are
-null. The last line is one JSON document with `bars`.
+request sent straight to TorchServe, in turn and in the same run; a second gateway, in which requests never share one
+(`gateway/sharing.py`), has its turn too. Lists are compared with single requests at the same number of clients.
+Overload is an open loop: requests leave at four times the rate that was just measured as the peak, whether or not
+earlier ones were answered; requests carry 16 texts, so that the client is not what is overloaded. The soak sends 70 %
+of that peak. With --infinity DIR, which `python -m scripts.infinity_peer DIR` makes, `benchmarks.infinity` measures
+ViT-B/32 of random weights against Infinity's torch engine; without it those bars are null. The last line is one JSON
+document with `bars`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from benchmarks.demo_stack import captions
 from benchmarks.infinity import against_infinity
 from benchmarks.load import Load, alternate, at_rate, together
 from benchmarks.machine import machine
+from benchmarks.sharing import processor_s, unshared_gateway
 from scripts.infinity_peer import Peer
 from scripts.live_stack import LiveStack, live_stack
 from scripts.processes import resident_bytes
@@ -60,7 +62,8 @@ def measure(directory: Path, seconds: float, soak_s: float, rounds: int, console
         texts = [text for _, text in captions(stack)]
         url = f"{stack.gateway}/v1/embeddings"
         together(url, [{"input": text} for text in texts], CLIENTS, min(3.0, seconds))
-        figures = {**_cost(stack, texts), **_throughput(stack, texts, seconds, rounds), **_lists(url, texts, seconds)}
+        figures = {**_cost(stack, texts), **_lists(url, texts, seconds)}
+        figures |= _throughput(stack, directory / "unshared", texts, seconds, rounds)
         peak = _peak(url, texts, seconds)
         figures |= _overload(url, texts, seconds, peak)
         figures |= _soak(stack, url, texts, soak_s, 0.7 * peak.rate)
@@ -81,18 +84,37 @@ def _cost(stack: LiveStack, texts: list[str]) -> Figures:
     return {"embedding_p50_ms": p50, "torchserve_p50_ms": own, "gateway_cost_p50_ms": p50 - own}
 
 
-def _throughput(stack: LiveStack, texts: list[str], seconds: float, rounds: int) -> Figures:
-    """The median of the rounds' ratios: both ways in each round."""
-    ways: dict[str, list[Any]] = {
-        f"{stack.gateway}/v1/embeddings": [{"input": text, "encoding_format": "base64"} for text in texts],
-        f"{stack.inference}/predictions/clip_text": [{"input": {"text": text}} for text in texts],
-    }
-    rates = [[together(url, bodies, CLIENTS, seconds).rate for url, bodies in ways.items()] for _ in range(rounds)]
-    return {
-        "texts_per_s_gateway": statistics.median(through for through, _ in rates),
-        "texts_per_s_torchserve": statistics.median(straight for _, straight in rates),
-        "texts_per_s_over_torchserve": statistics.median(through / straight for through, straight in rates),
-    }
+def _throughput(stack: LiveStack, directory: Path, texts: list[str], seconds: float, rounds: int) -> Figures:
+    """The medians of rounds in which each way had its turn, and the servers' processor time for each text."""
+    own = [{"input": text, "encoding_format": "base64"} for text in texts]
+    straight = [{"input": {"text": text}} for text in texts]
+    with unshared_gateway(stack, directory) as (unshared, pid):
+        ways: list[tuple[str, list[Any]]] = [
+            (f"{stack.gateway}/v1/embeddings", own),
+            (f"{unshared}/v1/embeddings", own),
+            (f"{stack.inference}/predictions/clip_text", straight),
+        ]
+        pids = [stack.process.pid, pid]
+        together(ways[1][0], own, CLIENTS, min(3.0, seconds))
+        measured = [[_metered(url, bodies, seconds, pids) for url, bodies in ways] for _ in range(rounds)]
+    return _compared(measured)
+
+
+def _metered(url: str, bodies: list[Any], seconds: float, pids: list[int]) -> tuple[float, float]:
+    """Requests a second, and milliseconds of processor time for each."""
+    before = processor_s(pids)
+    load = together(url, bodies, CLIENTS, seconds)
+    return load.rate, (processor_s(pids) - before) * 1e3 / max(1, len(load.latencies))
+
+
+def _compared(measured: list[list[tuple[float, float]]]) -> Figures:
+    figures: Figures = {}
+    for place, way in enumerate(("gateway", "unshared", "torchserve")):
+        figures[f"texts_per_s_{way}"] = statistics.median(row[place][0] for row in measured)
+        figures[f"server_cpu_ms_per_text_{way}"] = statistics.median(row[place][1] for row in measured)
+    figures["texts_per_s_over_unshared"] = statistics.median(row[0][0] / row[1][0] for row in measured)
+    figures["texts_per_s_over_torchserve"] = statistics.median(row[0][0] / row[2][0] for row in measured)
+    return figures
 
 
 def _lists(url: str, texts: list[str], seconds: float, clients: int = 8) -> Figures:

@@ -54,8 +54,8 @@ def best_ms(work: Callable[[], Tensor]) -> tuple[float, Tensor]:
 
 
 def measure(pictures: list[bytes]) -> list[dict[str, object]]:
-    reference = image_transform_v2(PreprocessCfg(size=SIDE), is_train=False)
-    ours = Preprocessing.of(reference, SIDE)
+    config = PreprocessCfg(size=SIDE)
+    reference, ours = image_transform_v2(config, is_train=False), Preprocessing.parse(vars(config))
     rows = []
 
     def add(name: str, work: Callable[[], Tensor]) -> None:

@@ -47,7 +47,7 @@ class BatchHandler:
         config = EndpointConfig.parse(context.model_yaml_config)
         model_dir = Path(context.system_properties["model_dir"])
         self.accepts = Accepts(self.kinds, self.bare, config.max_inputs)
-        towers = Encoders.load(model_dir, config)
+        towers = Encoders.load(model_dir, config, context.system_properties.get("gpu_id"))
         towers.warm_up()
         cosines = canaries.check(towers, model_dir)
         self.encoders = towers.with_cache(shared_cache.from_settings(settings, config, towers.spec.dim))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from clip_core.decoding import Decoder
+from clip_core.devices import serving_device
 from clip_core.embedding_cache import EmbeddingCache, content_key
 from clip_core.errors import BadInput, BadText, BadVector, ClipServeError, InferenceFailed
 from clip_core.images import decode_unguarded, pil_warnings_ignored
@@ -56,11 +57,11 @@ class Encoders:
         self.tally = Tally()
 
     @classmethod
-    def load(cls, model_dir: Path, config: EndpointConfig) -> Encoders:
-        """Raises BadModel when the archive's parts do not fit together."""
+    def load(cls, model_dir: Path, config: EndpointConfig, gpu_id: int | None = None) -> Encoders:
+        """On that GPU where it can be used, else on the CPU. Raises BadModel when the archive's parts don't fit."""
         torch.set_num_threads(config.threads)
         spec = ModelSpec.read(model_dir)
-        text, image = load_towers(model_dir, spec)
+        text, image = load_towers(model_dir, spec, serving_device(gpu_id, spec.precision))
         return cls(spec, Tokenizer.load(model_dir) if text else None, text, image, config)
 
     def with_cache(self, cache: EmbeddingCache) -> Encoders:

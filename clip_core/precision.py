@@ -31,12 +31,14 @@ def unavailable(precision: str, device: str = "cpu") -> str | None:
     on_gpu = device.startswith("cuda")
     if precision not in PRECISIONS:
         return f"precision is one of {', '.join(PRECISIONS)}, not {precision!r}"
+    if precision.startswith("int8"):
+        return "int8 is for CPUs here" if on_gpu else int8.unsupported()
+    if on_gpu and not torch.cuda.is_available():
+        return "torch sees no CUDA here"
     if precision == "fp16" and not on_gpu:
         return "fp16 is for GPUs: CPUs compute it slower than float32"
     if precision == "fp8" and not (on_gpu and torch.cuda.get_device_capability(device) >= (8, 9)):
         return "fp8 needs a GPU of compute capability 8.9 or later"
-    if precision.startswith("int8"):
-        return "int8 is for CPUs here" if on_gpu else int8.unsupported()
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,46 +14,56 @@ from PIL import Image
 from torch import Tensor
 
 from clip_core.errors import BadModel
+from clip_core.geometry import INTERPOLATIONS, MODES, Geometry
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """`geometry` resizes and crops as open_clip does before its ToTensor; `mean` and `std` are of pixels in [0, 1]."""
 
-    geometry: Callable[[Image.Image], Image.Image]
+    geometry: Geometry
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    size: tuple[int, int]  # height and width
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.geometry.size
 
     @classmethod
     def from_config(cls, path: Path) -> Preprocessing:
         """Of the `preprocess_cfg` that an archive's `open_clip_config.json` holds whole. Raises BadModel."""
-        from open_clip.transform import PreprocessCfg, image_transform_v2
-
         try:
-            config = PreprocessCfg(**json.loads(path.read_text(encoding="utf-8"))["preprocess_cfg"])
-            return cls.of(image_transform_v2(config, is_train=False), config.size)
+            return cls.parse(json.loads(path.read_text(encoding="utf-8"))["preprocess_cfg"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadModel(f"{path.name} can't be read: {error}; rebuild with `clipserve archive build`") from error
 
     @classmethod
     def of_model(cls, model: Any) -> Preprocessing:
-        """Of a model that open_clip built."""
+        """Of a model that open_clip built. Raises BadModel."""
         import open_clip
-        from open_clip.transform import PreprocessCfg, image_transform_v2
+        from open_clip.transform import PreprocessCfg
 
         config = PreprocessCfg(**open_clip.get_model_preprocess_cfg(model))
-        return cls.of(image_transform_v2(config, is_train=False), config.size)
+        try:
+            return cls.parse(vars(config))
+        except (ValueError, TypeError) as error:
+            raise BadModel(f"the model's preprocessing is not known here: {error}") from error
 
     @classmethod
-    def of(cls, transform: Any, size: int | Sequence[int]) -> Preprocessing:
-        """Split open_clip's transform: PIL's steps, then ToTensor and Normalize. Raises BadModel for any other form."""
-        names = [type(step).__name__ for step in getattr(transform, "transforms", ())]
-        if len(names) < 2 or "ToTensor" not in names[-2] or names[-1] != "Normalize":
-            raise BadModel(f"the model's transform does not end in ToTensor and Normalize, it is {names}")
-        *steps, _, normalize = transform.transforms
+    def parse(cls, config: Mapping[str, Any]) -> Preprocessing:
+        """open_clip's `PreprocessCfg` as a mapping, all of it. Raises ValueError or TypeError."""
+        known = {"size", "mode", "mean", "std", "interpolation", "resize_mode", "fill_color"}
+        if set(config) != known or config["mode"] != "RGB":
+            raise ValueError(f"preprocess_cfg has the keys {sorted(known)} and the mode RGB, not {dict(config)}")
+        if config["resize_mode"] not in MODES or config["interpolation"] not in INTERPOLATIONS:
+            raise ValueError(f"resize_mode is one of {MODES}, interpolation one of {INTERPOLATIONS}")
+        size = config["size"]
         height, width = (size, size) if isinstance(size, int) else size
-        return cls(_Steps(steps), _three(normalize.mean), _three(normalize.std), (int(height), int(width)))
+        geometry = Geometry(
+            (int(height), int(width)), config["resize_mode"], config["interpolation"], int(config["fill_color"])
+        )
+        return cls(geometry, _three(config["mean"]), _three(config["std"]))
 
     def uint8(self, image: Image.Image) -> Tensor:
         """RGB image → (3, H, W) uint8: the very pixels that open_clip normalises."""
@@ -72,16 +82,6 @@ class Preprocessing:
         return self.normalize(self.uint8(image))
 
 
-class _Steps:
-    def __init__(self, steps: list[Callable[[Image.Image], Image.Image]]) -> None:
-        self.steps = steps
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        for step in self.steps:
-            image = step(image)
-        return image
-
-
-def _three(values: Any) -> tuple[float, float, float]:
-    red, green, blue = (float(value) for value in values)
+def _three(values: float | Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in ([values] * 3 if isinstance(values, int | float) else values))
     return red, green, blue

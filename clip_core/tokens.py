@@ -13,6 +13,7 @@ from torch import Tensor
 
 from clip_core.errors import BadText
 from clip_core.model_spec import canonical, digest
+from clip_core.open_clip_tokenizer import load_reference
 
 _CHARS_PER_TOKEN = 16
 
@@ -35,10 +36,8 @@ class Tokenizer:
 
     @classmethod
     def load(cls, model_dir: Path) -> Tokenizer:
-        """The tokenizer that the model's `open_clip_config.json` names; files of a Hugging Face one lie beside it."""
-        import open_clip
-
-        reference = open_clip.get_tokenizer(f"local-dir:{model_dir}")
+        """The tokenizer that the model's `open_clip_config.json` names. Raises BadModel."""
+        reference = load_reference(model_dir)
         return cls(reference, int(reference.context_length))
 
     def __call__(self, text: str, *, max_chars: int = 1_000_000) -> Tokens:

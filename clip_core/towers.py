@@ -16,6 +16,7 @@ from clip_core import artifacts
 from clip_core.artifacts import TowerFacts
 from clip_core.causal_text import BUCKETS, CausalTextTower, EndOfText
 from clip_core.compiling import Forward, compile_package, compiler, load_package, warm_up
+from clip_core.devices import move
 from clip_core.errors import BadModel
 from clip_core.images import Transform
 from clip_core.model_spec import CONFIG_FILE, SCALES_FILE, ModelSpec
@@ -38,7 +39,7 @@ class TextTower:
     @torch.inference_mode()
     def forward(self, ids: Tensor) -> Tensor:
         cut = ids if self.end is None else self.end.cut(ids)
-        return self.run(cut.contiguous().to(self.device)).float().cpu()
+        return self.run(move(cut.contiguous(), self.device)).float().cpu()
 
     def warm_up(self, example: Tensor) -> None:
         """`example` (1, context): every length that a batch may be cut to, so that no request meets a new one."""
@@ -62,7 +63,7 @@ class ImageTower:
 
     @torch.inference_mode()
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.run(pixels.to(self.device)).float().cpu()
+        return self.run(move(pixels, self.device)).float().cpu()
 
     def warm_up(self) -> None:
         warm_up(self.forward, torch.zeros(1, 3, *self.size, dtype=torch.uint8))
@@ -79,7 +80,8 @@ def load_towers(model_dir: Path, spec: ModelSpec, device: str = "cpu") -> tuple[
         modules = load_modules(model_dir, spec, preprocessing, device)
         compiled = spec.compile and _can_compile()
         loaded = {
-            part: (_run(module, part, spec, preprocessing, compiled), facts(module)) for part, module in modules.items()
+            part: (_run(module, part, spec, preprocessing, compiled, device), facts(module))
+            for part, module in modules.items()
         }
     text = TextTower(*loaded["text"], compiled, device) if "text" in loaded else None
     image = ImageTower(*loaded["image"], preprocessing, compiled, device) if "image" in loaded else None
@@ -127,7 +129,9 @@ def compile_tower(module: nn.Module, modality: str, context_length: int, size: t
         compile_package(module, example, path, context_length if facts(module).cuts else None)
 
 
-def _run(module: nn.Module, modality: str, spec: ModelSpec, preprocessing: Preprocessing, compiled: bool) -> Forward:
+def _run(
+    module: nn.Module, modality: str, spec: ModelSpec, preprocessing: Preprocessing, compiled: bool, device: str
+) -> Forward:
     if not compiled:
         return module
     log.warning("compiling at start, which takes a minute or so", extra={"tower": type(module).__name__})
@@ -137,7 +141,7 @@ def _run(module: nn.Module, modality: str, spec: ModelSpec, preprocessing: Prepr
             compile_tower(module, modality, spec.context_length, preprocessing.size, path)
         except BadModel as error:
             raise BadModel(f"{error.message}; `compile: false` in model.yaml serves it uncompiled") from error
-        return load_package(path)
+        return load_package(path, device)
 
 
 def _can_compile() -> bool:

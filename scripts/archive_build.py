@@ -54,16 +54,17 @@ def build(
     precision: str | None = None,
     compile: bool | None = None,
     gate_images: Path | None = None,
+    device: str | None = None,
     force: bool = False,
     report: Report = lambda _: None,
     show: Callable[[list[Judged], str], None] = lambda *_: None,
 ) -> list[Path]:
     """Build the three archives of `archive/<name>`; those that are whole and up to date stay. Raises BadModel.
 
-    `precision` and `compile` override the model's own; `gate_images` are judged with instead of rendered scenes;
-    `show` is given what `auto` compared and chose.
+    `precision`, `compile` and `device` override the model's own; `gate_images` are judged with instead of rendered
+    scenes; `show` is given what `auto` compared and chose.
     """
-    directory, source = _source(name, checkpoint, precision, compile)
+    directory, source = _source(name, checkpoint, precision, compile, device)
     key = build_key(directory, source)
     stale = KINDS if force else _stale(key, model_store, prefix)
     if stale:
@@ -94,7 +95,7 @@ def _towers(
     directory = work if source.compile else None
     gate = GateSet.from_directory(gate_images) if gate_images else GateSet.rendered()
     if source.precision != "auto":
-        return build_towers(loaded, source.precision, gate, directory, report)
+        return build_towers(loaded, source.precision, gate, directory, report, source.device)
     towers, judged = choose(source, loaded, gate, directory, report)
     show(judged, towers.precision)
     return towers
@@ -116,12 +117,16 @@ def _stale(key: str, model_store: Path, prefix: str) -> tuple[str, ...]:
 
 
 def _source(
-    name: str, checkpoint: Path | None, precision: str | None = None, compile: bool | None = None
+    name: str,
+    checkpoint: Path | None,
+    precision: str | None = None,
+    compile: bool | None = None,
+    device: str | None = None,
 ) -> tuple[Path, ModelSource]:
     directory = ARCHIVE_DIR / name
     if not directory.is_dir():
         raise BadModel(f"archive/{name} does not exist; the models are {', '.join(models())}")
-    return directory, ModelSource.read(directory, checkpoint, precision, compile)
+    return directory, ModelSource.read(directory, checkpoint, precision, compile, device)
 
 
 def build_key(directory: Path, source: ModelSource) -> str:
@@ -189,9 +194,12 @@ def endpoint_config(kind: str, directory: Path) -> dict[str, Any]:
 
 def _stage(stage: Path, kind: str, source: ModelSource, loaded: LoadedSource, towers: BuiltTowers, key: str) -> None:
     """Everything that the worker needs, laid out as it will find it."""
+    from clip_core.preprocessing import Preprocessing
     from clip_core.tokens import Tokenizer
     from clip_core.towers import modalities
+    from scripts.input_check import check_pixels, check_tokens, reference_transform
 
+    check_pixels(Preprocessing.of_model(loaded.model), reference_transform(loaded.model))
     (stage / "clip_core").mkdir(parents=True)
     for path in _code_files():
         shutil.copy(path, stage / "clip_core" / path.name)
@@ -200,6 +208,7 @@ def _stage(stage: Path, kind: str, source: ModelSource, loaded: LoadedSource, to
         loaded.tokenizer.save_pretrained(str(stage))
     context_length = int(loaded.tokenizer.context_length)
     tokenizer = Tokenizer(loaded.tokenizer, context_length)
+    check_tokens(loaded.tokenizer, Tokenizer.load(stage))
     weights = _save_weights(loaded.model, stage / WEIGHTS_FILE, kind)
     dim = _write_canaries(stage / CANARIES_FILE, kind, source, loaded, tokenizer)
     identity = fingerprint(weights=weights, tokenizer=tokenizer.digest(), config=loaded.config)
@@ -237,9 +246,9 @@ def _write_canaries(path: Path, kind: str, source: ModelSource, loaded: LoadedSo
     import torch
 
     from clip_core import canaries
-    from clip_core.preprocessing import Preprocessing
     from clip_core.requests import Item, Part
     from scripts.canary_images import canary_images
+    from scripts.input_check import reference_transform
 
     items, rows = [], []
     with torch.inference_mode():
@@ -248,7 +257,7 @@ def _write_canaries(path: Path, kind: str, source: ModelSource, loaded: LoadedSo
             rows.append(loaded.model.encode_text(tokenizer.reference(list(source.canary_texts)), normalize=True))
         if kind != "text":
             images = canary_images()
-            transform = Preprocessing.of_model(loaded.model).float32
+            transform = reference_transform(loaded.model)
             items += [Item((Part("image", data),)) for data, _ in images]
             rows.append(loaded.model.encode_image(torch.stack([transform(i) for _, i in images]), normalize=True))
     vectors = torch.cat(rows).float().numpy()

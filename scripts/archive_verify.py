@@ -16,6 +16,7 @@ import json, sys
 from pathlib import Path
 directory = Path(sys.argv[1])
 sys.path.insert(0, str(directory))
+import torch
 import clip_core
 assert Path(clip_core.__file__).is_relative_to(directory), clip_core.__file__
 from clip_core.canaries import check
@@ -25,7 +26,7 @@ from clip_core.settings import EndpointConfig
 import yaml
 try:
     config = EndpointConfig.parse(yaml.safe_load((directory / "model-config.yaml").read_text()))
-    encoders = Encoders.load(directory, config)
+    encoders = Encoders.load(directory, config, 0 if torch.cuda.is_available() else None)
     cosines = check(encoders, directory)
 except ClipServeError as error:
     sys.exit(error.message)

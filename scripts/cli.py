@@ -65,6 +65,10 @@ def archive_build(
             help="Pictures with captions (a.jpg, a.txt) to judge precisions with.", file_okay=False, exists=True
         ),
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Compile for cpu, or for cuda on a machine with a GPU (default: as model.yaml says)."),
+    ] = None,
     force: Annotated[bool, typer.Option(help="Build again even when nothing has changed.")] = False,
 ) -> None:
     """Pack a model into three archives: text, image and multimodal.
@@ -85,6 +89,7 @@ def archive_build(
         precision=precision,
         compile=compile,
         gate_images=gate_images,
+        device=device,
         force=force,
         report=console.print,
         show=lambda judged, chosen: show(judged, chosen, console),

@@ -31,6 +31,7 @@ class ModelSource:
         "fp32",
     )
     compile: bool = _key("compile the towers when the archive is built", True)
+    device: str = _key("what the towers are compiled for: cpu, or cuda where the archive is built on a GPU", "cpu")
     cosine_floor: float = _key("least cosine of a canary to open_clip in fp32; below it a worker stays down", 0.999)
     recall_loss_limit: float = _key("recall@10 that `precision: auto` may lose against fp32", 0.01)
     matryoshka_dimensions: tuple[int, ...] = _key(
@@ -45,6 +46,7 @@ class ModelSource:
         checkpoint: Path | None = None,
         precision: str | None = None,
         compile: bool | None = None,
+        device: str | None = None,
     ) -> ModelSource:
         """What is given beside `directory` replaces the file's own. Raises BadModel that names the key."""
         path = directory / "model.yaml"
@@ -52,7 +54,7 @@ class ModelSource:
             body = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:
             raise BadModel(f"{path} can't be read: {error}") from error
-        given = {"precision": precision, "compile": compile}
+        given = {"precision": precision, "compile": compile, "device": device}
         if isinstance(body, Mapping):
             body = {**body, **{key: value for key, value in given.items() if value is not None}}
         return cls._parse(body, path, checkpoint)
@@ -66,6 +68,8 @@ class ModelSource:
         source = cls(**values)
         if source.precision not in (*PRECISIONS, "auto"):
             raise BadModel(f"{path}: precision is one of {', '.join(PRECISIONS)}, auto")
+        if source.device not in ("cpu", "cuda"):
+            raise BadModel(f"{path}: device is cpu or cuda, not {source.device!r}")
         where = checkpoint or (path.parent / source.checkpoint if source.checkpoint else None)
         if where is None and not (source.architecture and source.pretrained):
             raise BadModel(f"{path}: give `checkpoint`, or `architecture` and `pretrained`")

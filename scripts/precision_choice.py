@@ -14,7 +14,7 @@ from scripts.gate_set import GateSet
 from scripts.model_source import LoadedSource, ModelSource
 from scripts.tower_build import BuiltTowers, Judge, Judged, Report, build_towers
 
-CANDIDATES = ("fp32", "bf16", "int8", "int8-static")
+CANDIDATES = ("fp32", "bf16", "fp16", "int8", "int8-static", "fp8")
 
 
 def choose(
@@ -25,12 +25,12 @@ def choose(
     judged: list[Judged] = []
     best: BuiltTowers | None = None
     for precision in CANDIDATES:
-        reason = unavailable(precision)
+        reason = unavailable(precision, source.device)
         if reason is not None:
             judged.append(Judged(precision, failed=reason))
             continue
         try:
-            towers = build_towers(loaded, precision, gate, directory, report)
+            towers = build_towers(loaded, precision, gate, directory, report, source.device)
         except BadModel as error:
             judged.append(Judged(precision, failed=error.message))
             continue

@@ -83,6 +83,7 @@ def environment(settings: UpSettings, run_dir: Path, log_dir: Path) -> Mapping[s
         "CLIPSERVE_HANDLER_LOG_JSON": str(settings.log_json).lower(),
         "CLIPSERVE_HANDLER_LOG_LEVEL": settings.log_level,
         "OMP_NUM_THREADS": "1",
+        "MALLOC_ARENA_MAX": "2",  # glibc would keep a heap for every thread that ever decoded a picture
     }
 
 

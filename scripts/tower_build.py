@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from clip_core.artifacts import DIRECTORY, TowerFacts
 from clip_core.causal_text import EndOfText
 from clip_core.compiling import Forward, Machine, load_package
+from clip_core.devices import move
 from clip_core.int8 import Calibration
 from clip_core.model_spec import SCALES_FILE
 from clip_core.precision import apply
@@ -39,18 +40,19 @@ class BuiltTowers:
     facts: dict[str, TowerFacts]
     packages: dict[str, Path] = field(default_factory=dict)
     scales: dict[str, dict[str, float]] = field(default_factory=dict)
+    device: str = "cpu"
 
     @torch.inference_mode()
     def text(self, ids: Tensor) -> Tensor:
         """(B, context) → (B, D) float32."""
         known = self.facts["text"]
         cut = EndOfText(known.eos_id).cut(ids).contiguous() if known.cuts else ids
-        return self.forwards["text"](cut).float()
+        return self.forwards["text"](move(cut, self.device)).float().cpu()
 
     @torch.inference_mode()
     def image(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 → (B, D) float32."""
-        return self.forwards["image"](pixels).float()
+        return self.forwards["image"](move(pixels, self.device)).float().cpu()
 
     def stage(self, stage: Path, parts: Iterable[str]) -> None:
         """Lay the packages, what must be known of them, and the scales where a worker looks for them."""
@@ -59,14 +61,19 @@ class BuiltTowers:
         if not self.packages:
             return
         (stage / DIRECTORY).mkdir()
-        Machine.here().write(stage / DIRECTORY / "machine.json")
+        Machine.here(self.device).write(stage / DIRECTORY / "machine.json")
         for part in parts:
             (stage / DIRECTORY / f"{part}.pt2").hardlink_to(self.packages[part])
             self.facts[part].write(stage / DIRECTORY / f"{part}.json")
 
 
 def build_towers(
-    loaded: LoadedSource, precision: str, gate: GateSet, directory: Path | None, report: Report = lambda _: None
+    loaded: LoadedSource,
+    precision: str,
+    gate: GateSet,
+    directory: Path | None,
+    report: Report = lambda _: None,
+    device: str = "cpu",
 ) -> BuiltTowers:
     """`directory` takes the compiled packages; None leaves the towers uncompiled. Raises BadModel."""
     preprocessing = Preprocessing.of_model(loaded.model)
@@ -74,15 +81,15 @@ def build_towers(
     scales = _calibrate(modules, loaded, preprocessing, gate) if precision == "int8-static" else {}
     known = {part: facts(module) for part, module in modules.items()}
     for part, module in modules.items():
-        modules[part] = apply(module, precision, scales.get(part))
+        modules[part] = apply(module, precision, scales.get(part), device)
     if directory is None:
-        return BuiltTowers(precision, dict(modules), known, scales=scales)
+        return BuiltTowers(precision, dict(modules), known, scales=scales, device=device)
     packages = {part: directory / f"{precision}-{part}.pt2" for part in modules}
     for part, module in modules.items():
         report(f"compiling {type(module).__name__} in {precision}")
         compile_tower(module, part, int(loaded.tokenizer.context_length), preprocessing.size, packages[part])
-    forwards = {part: load_package(path) for part, path in packages.items()}
-    return BuiltTowers(precision, forwards, known, packages, scales)
+    forwards = {part: load_package(path, device) for part, path in packages.items()}
+    return BuiltTowers(precision, forwards, known, packages, scales, device)
 
 
 def _calibrate(

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torchvision.transforms import functional
 
 from clip_core import canaries, draft_gate
 from clip_core.encoders import Encoded, Encoders
-from clip_core.errors import BadModel
+from clip_core.errors import BadImage, BadModel
+from clip_core.geometry import INTERPOLATIONS, MODES, Geometry
 from clip_core.images import decode, decode_unguarded
 from clip_core.preprocessing import Preprocessing
 from clip_core.requests import Item, Part
 from clip_core.settings import EndpointConfig
 from scripts.canary_images import canary_images
+from scripts.input_check import check_pixels, reference_transform
 
 SIZES = ((640, 480), (33, 31), (1, 60), (400, 20), (224, 224), (1000, 37))
 
@@ -41,14 +47,17 @@ def photo(width: int, height: int, orientation: int = 1) -> bytes:
     return buffer.getvalue()
 
 
+def both(config: PreprocessCfg) -> tuple[Any, Preprocessing]:
+    """open_clip's transform, and ours."""
+    return image_transform_v2(config, is_train=False), Preprocessing.parse(vars(config))
+
+
 @pytest.mark.parametrize("mode", ["shortest", "longest", "squash"])
-@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
-@pytest.mark.parametrize("size", [32, (32, 48)])
-def test_pixels_equal_the_references_to_the_bit(mode: str, interpolation: str, size: int | tuple[int, int]) -> None:
-    reference = image_transform_v2(
-        PreprocessCfg(size=size, resize_mode=mode, interpolation=interpolation), is_train=False
-    )
-    ours = Preprocessing.of(reference, size)
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear", "random"])
+@pytest.mark.parametrize("size", [32, (32, 48), [48, 32]])
+def test_pixels_equal_the_references_to_the_bit(mode: str, interpolation: str, size: Any) -> None:
+    config = PreprocessCfg(size=size, resize_mode=mode, interpolation=interpolation, fill_color=77)
+    reference, ours = both(config)
     for picture in map(noise, *zip(*SIZES, strict=True)):
         pixels = ours.uint8(picture)
         assert (pixels.dtype, pixels.is_contiguous()) == (torch.uint8, True)
@@ -56,22 +65,59 @@ def test_pixels_equal_the_references_to_the_bit(mode: str, interpolation: str, s
         assert torch.equal(pixels, functional.pil_to_tensor(ours.geometry(picture)))
 
 
+sides = st.integers(1, 90)
+
+
+@given(
+    *(sides, sides, st.tuples(st.integers(1, 40), st.integers(1, 40))),
+    *(st.sampled_from(MODES), st.sampled_from(INTERPOLATIONS), st.integers(0, 255)),
+)
+def test_any_picture_and_any_target_equal_the_reference(
+    width: int, height: int, size: tuple[int, int], mode: str, interpolation: str, fill: int
+) -> None:
+    reference, ours = both(PreprocessCfg(size, resize_mode=mode, interpolation=interpolation, fill_color=fill))
+    picture = noise(width, height)
+    try:
+        expected = reference(picture)
+    except ValueError:  # PIL's, of an edge that becomes nothing
+        with pytest.raises(BadImage, match="too narrow"):
+            ours.uint8(picture)
+    else:
+        assert torch.equal(ours.float32(picture), expected)
+
+
+@pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1)])
+def test_a_thread_of_a_picture_is_refused_before_it_fills_the_memory(size: tuple[int, int]) -> None:
+    with pytest.raises(BadImage, match="too narrow"):
+        Geometry((224, 224))(Image.new("RGB", size))
+
+
 def test_a_batch_is_normalised_as_each_alone() -> None:
-    ours = Preprocessing.of(image_transform_v2(PreprocessCfg(size=32), is_train=False), 32)
+    _, ours = both(PreprocessCfg(size=32))
     pictures = [noise(40 + i, 50) for i in range(4)]
     together = ours.normalize(torch.stack([ours.uint8(picture) for picture in pictures]))
     assert torch.equal(together, torch.stack([ours.float32(picture) for picture in pictures]))
 
 
 def test_mean_and_std_are_the_models() -> None:
-    config = PreprocessCfg(size=32, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
-    ours = Preprocessing.of(image_transform_v2(config, is_train=False), 32)
+    _, ours = both(PreprocessCfg(size=32, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)))
     assert np.allclose((*ours.mean, *ours.std), (0.1, 0.2, 0.3, 0.4, 0.5, 0.6))
 
 
-def test_a_transform_of_another_form_is_refused() -> None:
-    with pytest.raises(BadModel, match="ToTensor"):
-        Preprocessing.of(image_transform_v2(PreprocessCfg(size=32), is_train=False).transforms[:-1], 32)
+@pytest.mark.parametrize("change", [{"antialias": False}, {"resize_mode": "tile"}, {"mode": "L"}, {"size": [1, 2, 3]}])
+def test_a_config_that_is_not_known_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = tmp_path / "open_clip_config.json"
+    path.write_text(json.dumps({"preprocess_cfg": {**vars(PreprocessCfg()), **change}}))
+    with pytest.raises(BadModel, match=r"open_clip_config.json"):
+        Preprocessing.from_config(path)
+
+
+def test_the_build_compares_pixels_with_open_clip(checkpoint: Path) -> None:
+    model = open_clip.create_model(f"local-dir:{checkpoint}")
+    check_pixels(Preprocessing.of_model(model), reference_transform(model))
+    other = replace(Preprocessing.of_model(model), geometry=Geometry((32, 32), "squash"))
+    with pytest.raises(BadModel, match="640×480"):
+        check_pixels(other, reference_transform(model))
 
 
 # Decoding on threads

@@ -1,8 +1,8 @@
 """Requests that manage a worker instead of asking for vectors: `{"admin": {"cache": "clear" | "forget" | "stats"}}`.
 
 They need the token of `CLIPSERVE_HANDLER_ADMIN_TOKEN`, as `Authorization: Bearer …` or beside `cache` in the body;
-without that setting there are none. TorchServe hands a request to one worker: a clear reaches the others through
-Redis within a second, and without Redis they go on until they are asked, or replaced by the management API.
+without that setting there are none. TorchServe hands a request to one worker: what it clears or forgets reaches the
+others through Redis within a second; without Redis they go on until they are asked, or replaced by the management API.
 """
 
 from __future__ import annotations

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from clip_core.answers import Answer, failure
-from clip_core.embedding_cache import CacheStats
+from clip_core.batch_log import Batch, BatchLog, items, request_ids
 from clip_core.errors import ClipServeError, InferenceFailed
 from clip_core.logs import configure_logging
 from clip_core.metrics import Metrics, count_cache, count_passes, declared
+from clip_core.periodic import Periodic
 from clip_core.requests import Accepts, AdminRequest, Request, parse_row
 from clip_core.settings import EndpointConfig, HandlerSettings
+from clip_core.torchserve_lines import silence
 
 log = logging.getLogger("clipserve.handler")
 
@@ -57,6 +59,9 @@ class BatchHandler:
         self.admin = Admin(settings.admin_token, self.encoders, self.accepts, self.worker)
         self.metrics = Metrics(declared(context), (context.model_name,), settings.metrics_interval_s)
         self.metrics.start()
+        self.batch_log = BatchLog(log, settings.log_interval_s, settings.log_slow_s)
+        Periodic("batch-log", self.batch_log.report, settings.log_interval_s or 1.0).start()
+        silence(context, logging.getLogger())
         log.info("ready", extra={"fingerprint": self.encoders.spec.fingerprint, "canary_cosine": min(cosines)})
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
@@ -68,38 +73,32 @@ class BatchHandler:
         answers = [each if isinstance(each, Answer) else next(computed) for each in parsed]
         for index, answer in enumerate(answers):
             _report(context, index, answer)
-        after = self.encoders.cache.stats
-        self._count(requests, answers, before, after)
-        _log_batch(requests, answers, started, _cache_fields(before, after))
+        batch = Batch(requests, answers, time.perf_counter() - started, before, self.encoders.cache.stats)
+        self._count(batch)
+        self.batch_log.add(batch)
         return [answer.body for answer in answers]
 
     def _answers(self, requests: Sequence[Request | ClipServeError]) -> list[Answer]:
         try:
             return self._answer(requests, self.encoders, self.index, self.metrics.observe)
         except Exception:
-            log.exception("batch failed, trying one by one", extra={"request_ids": _request_ids(requests)})
+            log.exception("batch failed, trying one by one", extra={"request_ids": request_ids(requests)})
             return [self._answer_alone(request) for request in requests]
 
-    def _count(
-        self,
-        requests: Sequence[Request | ClipServeError],
-        answers: Sequence[Answer],
-        before: CacheStats,
-        after: CacheStats,
-    ) -> None:
+    def _count(self, batch: Batch) -> None:
         self.metrics.add("clipserve_batches", 1)
-        self.metrics.add("clipserve_batch_requests", len(requests))
-        self.metrics.add("clipserve_batch_items", _items(requests))
-        for code in (code for answer in answers for code in answer.codes):
+        self.metrics.add("clipserve_batch_requests", len(batch.requests))
+        self.metrics.add("clipserve_batch_items", items(batch.requests))
+        for code in (code for answer in batch.answers for code in answer.codes):
             self.metrics.add("clipserve_errors", 1, code)
         count_passes(self.metrics, self.encoders.tally.take())
-        count_cache(self.metrics, before, after, self.worker)
+        count_cache(self.metrics, batch.before, batch.after, self.worker)
 
     def _answer_alone(self, request: Request | ClipServeError) -> Answer:
         try:
             return self._answer([request], self.encoders, self.index, self.metrics.observe)[0]
         except Exception:
-            log.exception("request failed", extra={"request_ids": _request_ids([request])})
+            log.exception("request failed", extra={"request_ids": request_ids([request])})
             return failure(InferenceFailed("the model failed on this request; see the worker's log"))
 
     def _parse(self, row: Mapping[str, Any], index: int, context: Any) -> Request | ClipServeError | Answer:
@@ -125,45 +124,8 @@ def _report(context: Any, index: int, answer: Answer) -> None:
         context.set_response_header(index, "ts_stream_next", "false")
 
 
-def _request_ids(requests: Sequence[Request | ClipServeError]) -> list[str | None]:
-    return [request.request_id if isinstance(request, Request) else None for request in requests]
-
-
-def _items(requests: Sequence[Request | ClipServeError]) -> int:
-    return sum(len(request.items) for request in requests if isinstance(request, Request))
-
-
 def worker_name(arguments: Sequence[str]) -> str:
     """The number that TorchServe gave this worker, from its socket or port: a worker started again keeps it."""
     given = dict(itertools.pairwise(arguments))
     name = given.get("--sock-name") or given.get("--port") or "0"
     return name.rpartition(".")[2]
-
-
-def _cache_fields(before: CacheStats, after: CacheStats) -> dict[str, int]:
-    """What a batch found in the cache and what it left there."""
-    return {
-        "cache_hits": after.hits - before.hits,
-        "cache_misses": after.misses - before.misses,
-        "cache_shared_hits": after.shared_hits - before.shared_hits,
-        "cache_evictions": after.evictions - before.evictions,
-        "cache_bytes": after.bytes,
-    }
-
-
-def _log_batch(
-    requests: Sequence[Request | ClipServeError],
-    answers: Sequence[Answer],
-    started: float,
-    cache_fields: Mapping[str, int],
-) -> None:
-    log.info(
-        "batch",
-        extra={
-            "request_ids": _request_ids(requests),
-            "statuses": [answer.status for answer in answers],
-            "items": _items(requests),
-            "ms": round((time.perf_counter() - started) * 1e3, 2),
-            **cache_fields,
-        },
-    )

@@ -101,7 +101,7 @@ class EmbeddingCache:
     def put(self, key: bytes, value: Encoded) -> None:
         """Keep `value`, whose array becomes read-only because every later hit shares it."""
         self._expire()
-        self.discard(key)
+        self._entries.pop(key, None)
         entry = _Entry(value, self._clock() + self._ttl_s if self._ttl_s else _NEVER)
         if _size(entry) > self._entries.maxsize:
             return

@@ -107,9 +107,13 @@ class Encoders:
         self, parts: Sequence[Part], compute: Callable[[Sequence[Part]], list[Encoded | ClipServeError]]
     ) -> list[Encoded | ClipServeError]:
         """One result per part, in order: from the cache, or computed once for all equal parts. Errors aren't kept."""
+        if not parts:
+            return []
         keys = [self.key(part) for part in parts]
         results: dict[bytes, Encoded | ClipServeError] = {**self.cache.get_many(keys)}
         missing = {key: part for key, part in zip(keys, parts, strict=True) if key not in results}
+        if not missing:
+            return [results[key] for key in keys]
         computed = dict(zip(missing, compute(list(missing.values())), strict=True))
         self.cache.put_many({key: result for key, result in computed.items() if isinstance(result, Encoded)})
         results |= computed

@@ -1,20 +1,26 @@
 """A worker's metrics, the way TorchServe takes them: lines on its stdout for what metrics.yaml declares.
 
-Each line is parsed by TorchServe's frontend and costs both processes something, so counters and gauges are summed here
-and reported once in `interval_s`; only histograms, which TorchServe fills one value a line, are written as they come.
+Each line is parsed by TorchServe's frontend and costs both processes something, so all values are gathered here and
+reported once in `interval_s`. TorchServe's own histograms take one value a line; ours are counters instead, named and
+labelled as Prometheus names a histogram's: `…_bucket` with `le`, `…_sum` and `…_count`.
 What metrics.yaml does not declare is dropped: an archive also serves under a TorchServe that has never heard of us.
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from clip_core.embedding_cache import CacheStats
+from clip_core.periodic import Periodic
 from clip_core.tally import Passes
 
 Labels = tuple[str, ...]
+BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)  # seconds
+_LE = (*map(str, BUCKETS), "+Inf")
 
 
 class Metric(Protocol):
@@ -29,22 +35,40 @@ def declared(context: Any) -> dict[str, Metric]:
     return {name: metric for group in groups.values() for name, metric in group.items()}
 
 
+class Histogram:
+    """Seconds that were observed since the last report."""
+
+    def __init__(self) -> None:
+        self._counts, self._sum = [0] * len(_LE), 0.0
+
+    def add(self, seconds: float) -> None:
+        self._counts[bisect_left(BUCKETS, seconds)] += 1
+        self._sum += seconds
+
+    def counters(self) -> Iterator[tuple[str, Labels, float]]:
+        """(suffix, labels, growth) of the counters that have grown."""
+        growth = list(itertools.accumulate(self._counts))
+        yield from (("_bucket", (le,), count) for le, count in zip(_LE, growth, strict=True) if count)
+        yield "_sum", (), round(self._sum, 6)
+        yield "_count", (), growth[-1]
+
+
 class Metrics:
     """Values by name and labels, until the next report. `labels` come before each value's own."""
 
     def __init__(self, metrics: Mapping[str, Metric], labels: Labels, interval_s: float = 1.0) -> None:
-        self._metrics, self._labels, self._interval_s = metrics, labels, interval_s
+        self._metrics, self._labels = metrics, labels
         self._counters: dict[tuple[str, Labels], float] = {}
         self._gauges: dict[tuple[str, Labels], float] = {}
-        self._lock, self._stopped = threading.Lock(), threading.Event()
+        self._histograms: dict[str, Histogram] = {}
+        self._lock, self._reports = threading.Lock(), Periodic("metrics", self.report, interval_s)
 
     def start(self) -> None:
         """Report in the background from now on, so that the last batch before a silence is seen too."""
-        threading.Thread(target=self._report_on, name="metrics", daemon=True).start()
+        self._reports.start()
 
     def stop(self) -> None:
-        self._stopped.set()
-        self.report()
+        self._reports.stop()
 
     def add(self, name: str, value: float, *labels: str) -> None:
         if value:
@@ -55,25 +79,25 @@ class Metrics:
         with self._lock:
             self._gauges[name, labels] = value
 
-    def observe(self, name: str, value: float, *labels: str) -> None:
-        """One value of a histogram, in seconds: TorchServe's buckets are 5 ms to 10 s."""
-        self._write(name, labels, value)
+    def observe(self, name: str, seconds: float) -> None:
+        """One value of a histogram."""
+        with self._lock:
+            self._histograms.setdefault(name, Histogram()).add(seconds)
 
     def report(self) -> None:
         """Write what has been gathered since the last time."""
         with self._lock:
-            values = {**self._counters, **self._gauges}
-            self._counters, self._gauges = {}, {}
+            values, histograms = {**self._counters, **self._gauges}, self._histograms
+            self._counters, self._gauges, self._histograms = {}, {}, {}
         for (name, labels), value in values.items():
             self._write(name, labels, value)
+        for name, histogram in histograms.items():
+            for suffix, labels, value in histogram.counters():
+                self._write(name + suffix, labels, value)
 
     def _write(self, name: str, labels: Labels, value: float) -> None:
         if metric := self._metrics.get(name):
             metric.add_or_update(value, [*self._labels, *labels])
-
-    def _report_on(self) -> None:
-        while not self._stopped.wait(self._interval_s):
-            self.report()
 
 
 def count_passes(metrics: Metrics, passes: Mapping[str, Passes]) -> None:

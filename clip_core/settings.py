@@ -32,6 +32,10 @@ class HandlerSettings:
     metrics_interval_s: float = _setting(1.0, "seconds between two reports of a worker's counters to TorchServe")
     log_json: bool = _setting(False, "one JSON object a log line")
     log_level: str = _setting("INFO", "least level logged: DEBUG, INFO, WARNING, ERROR")
+    log_interval_s: float = _setting(
+        10.0, "seconds between two lines on the batches that went well; 0, like DEBUG, gives each batch a line"
+    )
+    log_slow_s: float = _setting(2.0, "a batch that takes more seconds has a line of its own")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> HandlerSettings:

@@ -1,7 +1,8 @@
 """A second level of the embedding cache in Redis, which all workers of a fleet share. It may be down at any time.
 
 An entry's key names the epoch beside the digest of content and model. Clearing starts a new epoch: every worker that
-sees it drops what it holds itself, and what the old epoch left behind ages out of Redis.
+sees it drops what it holds itself, and what the old epoch left behind ages out of Redis. Forgetting one vector adds
+its key to a stream, which every worker reads on from where it was, so that it drops its own copy (Redis 6.2 or later).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,11 @@ from clip_core.settings import EndpointConfig, HandlerSettings
 
 _PREFIX = b"clipserve:vectors:1:"
 _EPOCH = _PREFIX + b"epoch"
+_FORGOTTEN = _PREFIX + b"forgotten"  # a stream of the latest keys that were
+_FORGOTTEN_KEPT = 1000
 _HEAD = struct.Struct("<i?")  # tokens, -1 for none; truncated
 _EPOCH_CHECK_S = 1.0
+_Entry = tuple[bytes, dict[bytes, bytes]]  # of a Redis stream: its number and its fields
 
 
 def pack(value: Encoded) -> bytes:
@@ -40,30 +45,52 @@ def unpack(data: bytes, dim: int) -> Encoded | None:
     return Encoded(vector, None if tokens < 0 else tokens, truncated)
 
 
+@dataclass(frozen=True)
+class News:
+    """What other workers did since the last look: forgot everything, or single keys."""
+
+    cleared: bool = False
+    forgotten: Sequence[bytes] = ()
+
+
 class SharedCache:
     """Never raises and never waits longer than the breaker's timeout: what can't be had is a miss."""
 
     def __init__(self, client: Any, dim: int, ttl_s: float, breaker: Breaker) -> None:
         self._client, self._dim, self._ttl_ms, self._breaker = client, dim, int(ttl_s * 1000), breaker
-        self._epoch = b"0"
+        self._epoch, self._read_to = b"0", b"0-0"
         self.hits = 0
 
     @property
     def errors(self) -> int:
         return self._breaker.errors
 
-    def get_many(self, keys: Sequence[bytes]) -> tuple[dict[bytes, Encoded], bool]:
-        """What is there of `keys`, and whether a new epoch has begun since the last look."""
-        names = [_EPOCH, *(self._name(key) for key in keys)]
-        nothing: list[bytes | None] = []
-        epoch, *found = self._breaker.call(lambda: self._client.mget(names), nothing) or [self._epoch]
+    def get_many(self, keys: Sequence[bytes]) -> tuple[dict[bytes, Encoded], News]:
+        """What is there of `keys`, and what has happened since the last look."""
+        nothing: tuple[list[bytes | None], list[_Entry]] = ([self._epoch], [])
+        (epoch, *found), forgotten = self._breaker.call(lambda: self._ask(keys), nothing)
         if (epoch or b"0") != self._epoch:
             self._epoch = epoch or b"0"
-            return {}, True
+            return {}, News(cleared=True)
         unpacked = {key: unpack(data, self._dim) for key, data in zip(keys, found, strict=False) if data}
         values = {key: value for key, value in unpacked.items() if value is not None}
         self.hits += len(values)
-        return values, False
+        return values, self._news(forgotten)
+
+    def _ask(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], list[_Entry]]:
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.mget([_EPOCH, *(self._name(key) for key in keys)])
+        pipeline.xrange(_FORGOTTEN, min=b"(" + self._read_to)
+        values, forgotten = pipeline.execute()
+        return values, forgotten
+
+    def _news(self, forgotten: Sequence[_Entry]) -> News:
+        """A stream that was read from end to end may have lost its start: then everything is forgotten."""
+        if not forgotten:
+            return News()
+        self._read_to = forgotten[-1][0]
+        keys = [key for _, fields in forgotten for key in fields.values()]
+        return News(cleared=len(forgotten) >= _FORGOTTEN_KEPT, forgotten=keys)
 
     def put_many(self, values: Mapping[bytes, Encoded]) -> None:
         """Sent without waiting; dropped when Redis is busy or down."""
@@ -73,11 +100,19 @@ class SharedCache:
 
     def discard(self, key: bytes) -> bool:
         """Whether Redis says that it is gone."""
-        return bool(self._breaker.call(lambda: self._client.delete(self._name(key)) >= 0, False))
+        return bool(self._breaker.call(lambda: self._forget(key), False))
 
     def clear(self) -> bool:
         """Begin a new epoch; whether Redis did."""
         return self._breaker.call(lambda: self._client.incr(_EPOCH) > 0, False)
+
+    def _forget(self, key: bytes) -> bool:
+        """Its vector goes first, so that who hears of it does not find it again."""
+        pipeline = self._client.pipeline()
+        pipeline.delete(self._name(key))
+        pipeline.xadd(_FORGOTTEN, {b"key": key}, maxlen=_FORGOTTEN_KEPT, approximate=False)
+        pipeline.execute()
+        return True
 
     def _write(self, packed: Mapping[bytes, bytes]) -> None:
         pipeline = self._client.pipeline(transaction=False)
@@ -111,10 +146,13 @@ class TieredCache(EmbeddingCache):
         if not missing and self._clock() < self._checked_at + _EPOCH_CHECK_S:
             return hits
         self._checked_at = self._clock()
-        found, new_epoch = self.shared.get_many(missing)
-        if new_epoch:
+        found, news = self.shared.get_many(missing)
+        if news.cleared:
             super().clear()
             return {}
+        for key in news.forgotten:
+            super().discard(key)
+            hits.pop(key, None)
         super().put_many(found)
         return hits | found
 

@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,10 +92,13 @@ def _measure(
 
 
 @contextlib.contextmanager
-def serving(directory: Path, kind: str, config: dict[str, Any], *, cache: bool = False) -> Iterator[str]:
+def serving(
+    directory: Path, kind: str, config: dict[str, Any], *, cache: bool = False, env: Mapping[str, str] | None = None
+) -> Iterator[str]:
     """TorchServe with the unpacked archive in `directory` under `config`; gives the address to send requests to.
 
-    `cache` leaves the embedding cache on. Raises StartError when it stops, or no worker is ready in five minutes.
+    `cache` leaves the embedding cache on; `env` goes over the workers' environment.
+    Raises StartError when TorchServe stops, or no worker is ready in five minutes.
     """
     (directory / "model-config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
@@ -109,6 +112,7 @@ def serving(directory: Path, kind: str, config: dict[str, Any], *, cache: bool =
         environment = {
             **torchserve.environment(settings, run_dir, run_dir),
             "CLIPSERVE_HANDLER_CACHE": str(cache).lower(),
+            **(env or {}),
         }
         try:
             stack.start("TorchServe", command, run_dir / "torchserve.log", environment)

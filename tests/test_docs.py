@@ -62,7 +62,8 @@ def test_every_metric_that_a_worker_reports_is_declared() -> None:
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "clip_core").glob("*.py"))
     reported = set(re.findall(r'"(clipserve_[a-z_]+)"', code))
     assert len(reported) >= 16
-    assert [name for name in reported if f"name: {name}," not in declared] == []
+    missing = [name for name in reported if f"name: {name}," not in declared]
+    assert [name for name in missing if f"name: {name}_bucket," not in declared] == []
 
 
 def test_torchserve_is_private() -> None:

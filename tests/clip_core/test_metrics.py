@@ -1,4 +1,4 @@
-"""Counters are summed until the next report, histograms written at once, and nothing but what is declared."""
+"""All values are gathered until the next report, and nothing is written but what is declared."""
 
 from __future__ import annotations
 
@@ -32,12 +32,17 @@ def test_counters_are_summed_and_the_last_gauge_counts() -> None:
     assert held.lines == [(0, ["m", "9000"])]
 
 
-def test_histograms_are_written_as_they_come() -> None:
-    seconds = Written()
-    metrics = Metrics({"seconds": seconds}, ("m",))
-    metrics.observe("seconds", 0.5)
-    metrics.observe("seconds", 0.5)
-    assert seconds.lines == [(0.5, ["m"])] * 2
+def test_a_histogram_is_counters_of_cumulative_buckets() -> None:
+    buckets, total, count = Written(), Written(), Written()
+    metrics = Metrics({"s_bucket": buckets, "s_sum": total, "s_count": count}, ("m",))
+    for seconds in (0.5, 0.3, 20.0):
+        metrics.observe("s", seconds)
+    assert buckets.lines == []
+    metrics.report()
+    metrics.report()
+    assert buckets.lines == [(2, ["m", le]) for le in ("0.5", "1.0", "2.5", "10.0")] + [(3, ["m", "+Inf"])]
+    assert total.lines == [(20.8, ["m"])]
+    assert count.lines == [(3, ["m"])]
 
 
 def test_what_is_not_declared_is_dropped() -> None:

@@ -100,6 +100,7 @@ def test_what_one_worker_computed_another_finds(server: fakeredis.FakeServer) ->
     assert (other.stats.shared_hits, other.stats.misses, other.stats.entries) == (2, 3, 2)
     other.get_many([key(0)])
     assert (other.stats.hits, other.stats.shared_hits) == (1, 2), "the second time it is at hand"
+    assert set(worker(server).get_many([key(0)])) == {key(0)}, "finding it leaves it there for the next"
 
 
 def test_redis_forgets_after_its_time(server: fakeredis.FakeServer) -> None:
@@ -140,6 +141,32 @@ def test_forgetting_one_forgets_it_in_redis_too(server: fakeredis.FakeServer) ->
     settle(server, 2)
     assert cache.discard(key(0))
     assert set(worker(server).get_many([key(0), key(1)])) == {key(1)}
+
+
+def test_forgetting_one_reaches_every_worker_within_a_second(server: fakeredis.FakeServer) -> None:
+    clock = Clock()
+    one, other = worker(server, clock=clock), worker(server, clock=clock)
+    one.put_many({key(n): encoded(n) for n in range(2)})
+    settle(server, 2)
+    assert set(other.get_many([key(0), key(1)])) == {key(0), key(1)}
+    one.discard(key(0))
+    assert set(other.get_many([key(0)])) == {key(0)}, "it has not looked yet"
+    clock.now = 1.5
+    assert set(other.get_many([key(0), key(1)])) == {key(1)}
+    other.put_many({key(0): encoded(0)})
+    clock.now = 3.0
+    assert set(other.get_many([key(0)])) == {key(0)}, "it was forgotten once, not for ever"
+
+
+def test_a_worker_that_may_have_missed_something_forgets_everything(server: fakeredis.FakeServer) -> None:
+    clock = Clock()
+    one, other = worker(server, clock=clock), worker(server, clock=clock)
+    other.put_many({key(1): encoded(1)})
+    for n in range(1001):
+        one.discard(key(1_000_000 + n))
+    clock.now = 1.5
+    assert other.get_many([key(1)]) == {}
+    assert other.stats.entries == 0
 
 
 # Down and slow

@@ -1,0 +1,102 @@
+"""What a worker logs of its batches: a line for each that failed or was slow, one in a while for all others.
+
+A line on a worker's stdout is written, read and parsed by TorchServe's frontend, which costs a small batch more than
+its vectors from the cache do. So batches that went well are summed; at DEBUG, or with an interval of 0, each has one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clip_core.answers import Answer
+from clip_core.embedding_cache import CacheStats
+from clip_core.errors import ClipServeError
+from clip_core.requests import Request
+
+Parsed = Request | ClipServeError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One call of the handler; `before` and `after` are its cache's counts."""
+
+    requests: Sequence[Parsed]
+    answers: Sequence[Answer]
+    seconds: float
+    before: CacheStats
+    after: CacheStats
+
+    @property
+    def failed(self) -> bool:
+        return any(answer.codes for answer in self.answers)
+
+    def fields(self) -> dict[str, Any]:
+        return {
+            "request_ids": request_ids(self.requests),
+            "statuses": [answer.status for answer in self.answers],
+            "items": items(self.requests),
+            "ms": round(self.seconds * 1e3, 2),
+            "cache_hits": self.after.hits - self.before.hits,
+            "cache_misses": self.after.misses - self.before.misses,
+            "cache_shared_hits": self.after.shared_hits - self.before.shared_hits,
+            "cache_evictions": self.after.evictions - self.before.evictions,
+            "cache_bytes": self.after.bytes,
+        }
+
+
+def request_ids(requests: Sequence[Parsed]) -> list[str | None]:
+    return [request.request_id if isinstance(request, Request) else None for request in requests]
+
+
+def items(requests: Sequence[Parsed]) -> int:
+    return sum(len(request.items) for request in requests if isinstance(request, Request))
+
+
+@dataclass
+class _Sum:
+    batches: int = 0
+    requests: int = 0
+    items: int = 0
+    cache_hits: int = 0
+    seconds: float = 0.0
+    longest: float = 0.0
+
+    def add(self, batch: Batch) -> None:
+        self.batches += 1
+        self.requests += len(batch.requests)
+        self.items += items(batch.requests)
+        self.cache_hits += batch.after.hits - batch.before.hits
+        self.seconds += batch.seconds
+        self.longest = max(self.longest, batch.seconds)
+
+    def fields(self) -> dict[str, Any]:
+        counts = {name: getattr(self, name) for name in ("batches", "requests", "items", "cache_hits")}
+        mean = self.seconds / self.batches
+        return {**counts, "mean_ms": round(mean * 1e3, 2), "longest_ms": round(self.longest * 1e3, 2)}
+
+
+class BatchLog:
+    """`slow_s`: a batch that takes longer gets a line of its own. `report` is called once in `interval_s`."""
+
+    def __init__(self, log: logging.Logger, interval_s: float, slow_s: float) -> None:
+        self._log, self._slow_s = log, slow_s
+        self._each = interval_s <= 0 or log.isEnabledFor(logging.DEBUG)
+        self._lock, self._sum = threading.Lock(), _Sum()
+
+    def add(self, batch: Batch) -> None:
+        if self._each or batch.failed or batch.seconds > self._slow_s:
+            self._log.info("batch", extra=batch.fields())
+            return
+        with self._lock:
+            self._sum.add(batch)
+
+    def report(self) -> None:
+        """One line for what was summed since the last; none when there was nothing."""
+        with self._lock:
+            done, self._sum = self._sum, _Sum()
+        if done.batches:
+            self._log.info("batches", extra=done.fields())

@@ -74,7 +74,7 @@ def admin(url: str, **body: Any) -> dict[str, Any]:
 
 def until_both(url: str, texts: list[str], reached: Callable[[int], bool]) -> None:
     """Ask for `texts` until both workers hold a number of vectors that is `reached`."""
-    deadline, held = time.monotonic() + 20, {"": -1}
+    deadline, held = time.monotonic() + 60, {"": -1}
     while len(held) < 3 or not all(reached(entries) for worker, entries in held.items() if worker):
         assert time.monotonic() < deadline, held
         assert send("POST", url, {"input": texts}).status == 200

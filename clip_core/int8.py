@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +46,7 @@ class Int8Linear(nn.Module):
         self.register_buffer("row_zeros", torch.zeros(len(scales), dtype=torch.int64))
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().float())
         self.scale = scale
+        self.int8_original_dtype = linear.weight.dtype  # where open_clip looks for the type to embed tokens in
         self._packed: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,10 +89,24 @@ def quantizable(module: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
 
 
 def quantize(module: nn.Module, scales: Mapping[str, float] | None = None) -> None:
-    """Swap every quantizable layer in place; `scales` by layer name make it static."""
+    """Swap every quantizable layer in place; `scales` by layer name make it static.
+
+    A layer that calibration never met has no scale and stays: it belongs to a part of the model that does not run.
+    """
+    _call_every_layer(module)
     for name, layer in list(quantizable(module)):
+        if scales is not None and name not in scales:
+            continue
         parent, _, child = name.rpartition(".")
         setattr(module.get_submodule(parent), child, Int8Linear(layer, None if scales is None else scales[name]))
+
+
+def _call_every_layer(module: nn.Module) -> None:
+    """timm's EVA and BEiT take the weights out of their qkv layer unless told to call it and add the bias after."""
+    owners: Iterator[Any] = module.modules()
+    for owner in owners:
+        if hasattr(owner, "qkv_bias_separate"):
+            owner.qkv_bias_separate = True
 
 
 class Calibration:
@@ -98,6 +114,7 @@ class Calibration:
 
     def __init__(self, module: nn.Module) -> None:
         self.largest: dict[str, float] = {}
+        _call_every_layer(module)
         self._layers = list(quantizable(module))
 
     def __enter__(self) -> Calibration:

@@ -49,7 +49,7 @@ def apply(
     reason = unavailable(precision, device)
     if reason is not None:
         raise BadModel(reason)
-    if precision == "int8-static" and not scales:
+    if precision == "int8-static" and scales is None:
         raise BadModel("int8-static needs the scales of a calibration")
     module.to(device)
     if precision in _CASTS:

@@ -1,4 +1,4 @@
-"""`clipserve bench tune`: an endpoint of a model under load with one choice of settings after another.
+"""`clipserve bench tune`: an endpoint's pass size, then the endpoint under load with one choice after another.
 
 TorchServe runs alone, on free ports, with the archive's files and the trial's model-config.yaml; the embedding cache is
 off. The winner goes to `archive/<model>/<kind>.yaml`, whose keys override `archive/common/<kind>.yaml`.
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from rich.table import Table
 from benchmarks.decoding import photographs
 from benchmarks.load import alternate, together
 from clip_core.settings import available_cores
-from scripts import torchserve
+from scripts import device_batch, torchserve
 from scripts.archive_build import ARCHIVE_DIR, build, endpoint_config, unpacked
 from scripts.live_stack import PORTS, free_ports
 from scripts.preflight import StartError, find_java
@@ -61,7 +61,7 @@ def tune(model: str, kind: str, effort: Effort, p99_limit_ms: float, console: Co
 def _trials(directory: Path, kind: str, effort: Effort, p99_limit_ms: float, console: Console) -> list[Trial]:
     config = yaml.safe_load((directory / "model-config.yaml").read_text(encoding="utf-8"))
     cores, bodies, trials = available_cores(), requests(kind), []
-    start = Choice.of(config, cores)
+    start = _with_device_batch(Choice.of(config, cores), directory, console)
     with Progress(console=console, transient=True) as progress:
         bar = progress.add_task(f"clip_{kind}", total=len(list(_most(start, cores))))
 
@@ -73,6 +73,14 @@ def _trials(directory: Path, kind: str, effort: Effort, p99_limit_ms: float, con
             trials.append(trial)
             progress.advance(bar)
     return trials
+
+
+def _with_device_batch(start: Choice, directory: Path, console: Console) -> Choice:
+    """`start` with the pass size that the towers alone run best at, which holds under any load."""
+    rates = device_batch.measure(directory)
+    best = device_batch.pick(rates)
+    console.print(f"max_batch {best}: " + ", ".join(f"{size} → {rate:.1f}/s" for size, rate in rates.items()))
+    return replace(start, max_batch=best)
 
 
 def _most(start: Choice, cores: int) -> Iterator[Trial]:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from clip_core.settings import EndpointConfig
+
 BATCH_SIZES = (1, 4, 8, 16, 32)
 DELAYS_MS = (1, 2, 5)
 _EVEN = 0.97  # throughputs this close are taken for equal: the machine's noise
@@ -13,19 +15,21 @@ _EVEN = 0.97  # throughputs this close are taken for equal: the machine's noise
 
 @dataclass(frozen=True)
 class Choice:
-    """Settings of an endpoint: TorchServe's workers, batchSize and maxBatchDelay (ms), and our torch threads."""
+    """Settings of an endpoint: TorchServe's workers, batchSize and maxBatchDelay (ms), our threads and pass size."""
 
     workers: int
     threads: int
     batch_size: int
     delay_ms: int
+    max_batch: int = EndpointConfig.max_batch
 
     @classmethod
     def of(cls, config: dict[str, Any], cores: int) -> Choice:
         """What a model-config.yaml says. Threads of 0 are the cores divided among the workers."""
         workers = int(config["minWorkers"])
         threads = int(config["threads"]) or max(1, cores // workers)
-        return cls(workers, threads, int(config["batchSize"]), int(config["maxBatchDelay"]))
+        most = int(config.get("max_batch", EndpointConfig.max_batch))
+        return cls(workers, threads, int(config["batchSize"]), int(config["maxBatchDelay"]), most)
 
     def keys(self) -> dict[str, int]:
         """The same as keys of a model-config.yaml."""
@@ -35,6 +39,7 @@ class Choice:
             "batchSize": self.batch_size,
             "maxBatchDelay": self.delay_ms,
             "threads": self.threads,
+            "max_batch": self.max_batch,
         }
 
 

@@ -54,13 +54,14 @@ def test_the_winner_is_written_over_the_common_settings_and_keeps_other_keys(tmp
     (tmp_path / "m").mkdir()
     path = tmp_path / "m" / "text.yaml"
     path.write_text("cache_bytes: 7\nbatchSize: 2\n")
-    trial = Trial(Choice(2, 1, 16, 5), 1.0, 1.0, 1.0, 0)
+    trial = Trial(Choice(2, 1, 16, 5, 8), 1.0, 1.0, 1.0, 0)
     assert write("m", "text", trial, tmp_path) == path
     assert yaml.safe_load(path.read_text()) == {
         "cache_bytes": 7,
         "minWorkers": 2,
         "maxWorkers": 2,
         "maxBatchDelay": 5,
+        "max_batch": 8,
     }
 
 

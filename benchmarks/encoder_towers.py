@@ -53,8 +53,10 @@ class Subject:
         )
 
 
-def towers(subject: Subject, directory: Path, precisions: Sequence[str], report: Report) -> dict[str, BuiltTowers]:
-    """`ours <precision>` (compiled ahead of time) and `ours <precision> eager`."""
+def towers(
+    subject: Subject, directory: Path, precisions: Sequence[str], eager: bool, report: Report
+) -> dict[str, BuiltTowers]:
+    """`ours <precision>` (compiled ahead of time) and, if asked for, `ours <precision>, eager` of two."""
     gate = GateSet.rendered(16)
     made: dict[str, BuiltTowers] = {}
     for precision in precisions:
@@ -62,7 +64,7 @@ def towers(subject: Subject, directory: Path, precisions: Sequence[str], report:
             report(f"{precision}: {unavailable(precision)}")
             continue
         made[f"ours {precision}"] = _compiled(subject, precision, gate, directory, report)
-        if precision in ("fp32", "int8"):
+        if eager and precision in ("fp32", "int8"):
             made[f"ours {precision}, eager"] = build_towers(subject.loaded, precision, gate, None)
     return made
 

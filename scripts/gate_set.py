@@ -25,13 +25,13 @@ class GateSet:
     captions: list[str]
 
     @classmethod
-    def rendered(cls, pairs: int = PAIRS) -> GateSet:
+    def rendered(cls, pairs: int = PAIRS, seed: int = 301) -> GateSet:
         """Scenes as the demo model was trained on: there without a network, and mild for a model of the real world."""
         from scripts.demo_render import render
         from scripts.demo_scenes import UNSEEN
         from scripts.evaluate_demo import SIZES, distinct_scenes
 
-        scenes = distinct_scenes("single", UNSEEN, 301, pairs)
+        scenes = distinct_scenes("single", UNSEEN, seed, pairs)
         images = [render(scene, *SIZES[i % len(SIZES)]) for i, scene in enumerate(scenes)]
         return cls(images, [scene.canonical_caption() for scene in scenes])
 
@@ -51,11 +51,12 @@ class GateSet:
 
 @dataclass(frozen=True)
 class Quality:
-    """Smallest cosine to open_clip in fp32 by modality, and recall@10 of pictures by their captions."""
+    """Smallest cosine to open_clip in fp32 by modality, and recall of pictures by their captions."""
 
     image_cosine: float
     text_cosine: float
     recall_at_10: float
+    recall_at_1: float
 
     @property
     def cosine(self) -> float:
@@ -65,15 +66,18 @@ class Quality:
 def quality(images: Tensor, texts: Tensor, reference_images: Tensor, reference_texts: Tensor) -> Quality:
     """Each (N, D) float32, of any norm; row i of each belongs to pair i."""
     return Quality(
-        _least_cosine(images, reference_images), _least_cosine(texts, reference_texts), recall_at_10(images, texts)
+        _least_cosine(images, reference_images),
+        _least_cosine(texts, reference_texts),
+        recall_at(10, images, texts),
+        recall_at(1, images, texts),
     )
 
 
-def recall_at_10(images: Tensor, texts: Tensor) -> float:
-    """The share of captions whose own picture is among the ten nearest."""
+def recall_at(k: int, images: Tensor, texts: Tensor) -> float:
+    """The share of captions whose own picture is among the `k` nearest."""
     scores = functional.normalize(texts, dim=-1) @ functional.normalize(images, dim=-1).T
     own = scores.diagonal()[:, None]
-    return float(((scores > own).sum(dim=1) < 10).float().mean())
+    return float(((scores > own).sum(dim=1) < k).float().mean())
 
 
 def _least_cosine(one: Tensor, other: Tensor) -> float:

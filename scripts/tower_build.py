@@ -134,12 +134,15 @@ class Judge:
         images = torch.cat([model.encode_image(normal(batch)).float() for batch in _batches(self.pixels)])
         return images, torch.cat([model.encode_text(batch).float() for batch in _batches(self.ids)])
 
-    def judge(self, towers: BuiltTowers) -> Judged:
+    def quality(self, towers: BuiltTowers) -> Quality:
         images = torch.cat([towers.image(batch) for batch in _batches(self.pixels)])
         texts = torch.cat([towers.text(batch) for batch in _batches(self.ids)])
+        return quality(images, texts, *self.reference)
+
+    def judge(self, towers: BuiltTowers) -> Judged:
         return Judged(
             towers.precision,
-            quality(images, texts, *self.reference),
+            self.quality(towers),
             _rate(lambda: towers.image(self.pixels[:BATCH])),
             _rate(lambda: towers.text(self.short)),
         )

@@ -14,7 +14,7 @@ from rich.console import Console
 from clip_core.errors import BadModel
 from scripts.archive_build import build
 from scripts.archive_verify import verify
-from scripts.gate_set import GateSet, Quality, quality, recall_at_10
+from scripts.gate_set import GateSet, Quality, quality, recall_at
 from scripts.model_source import ModelSource
 from scripts.precision_choice import CANDIDATES, fastest, gated, show
 from scripts.tower_build import Judged
@@ -23,7 +23,7 @@ SOURCE = ModelSource(name="x", cosine_floor=0.999, recall_loss_limit=0.01)
 
 
 def judged(precision: str, rate: float, cosine: float = 1.0, recall: float = 0.9) -> Judged:
-    return Judged(precision, Quality(cosine, 1.0, recall), rate, rate)
+    return Judged(precision, Quality(cosine, 1.0, recall, recall), rate, rate)
 
 
 def test_the_fastest_that_passes_is_taken() -> None:
@@ -41,10 +41,12 @@ def test_recall_is_a_gate_of_its_own() -> None:
     assert gated(replace(judged("int8", 3, recall=0.95)), SOURCE, 0.9).failed is None
 
 
-def test_recall_at_10_counts_pairs_among_the_ten_nearest() -> None:
+def test_recall_counts_pairs_among_the_nearest() -> None:
     same = torch.eye(30)
-    assert recall_at_10(same, same) == 1.0
-    assert recall_at_10(same, -same) == 0.0
+    assert recall_at(10, same, same) == recall_at(1, same, same) == 1.0
+    assert recall_at(10, same, -same) == 0.0
+    second = same + 2 * same.roll(1, dims=0)  # each caption's own picture comes second
+    assert (recall_at(1, second, same), recall_at(2, second, same)) == (0.0, 1.0)
 
 
 def test_quality_names_the_worst_vector_and_catches_nan() -> None:

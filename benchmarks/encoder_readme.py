@@ -1,0 +1,126 @@
+"""The README's figures of the encoders, from the committed results.
+
+    python -m benchmarks.encoder_readme
+
+`make bench-encoders` writes them too. They stand between two marks, so that no figure is copied by hand.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.encoder_plot import rate
+from benchmarks.encoder_rounds import main_batch
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+RESULTS = Path(__file__).resolve().parent / "results"
+BEGIN, END = "<!-- encoders: written by `make bench-encoders` -->\n", "<!-- end of encoders -->\n"
+Report = dict[str, Any]
+
+
+def write() -> None:
+    README.write_text(updated(README.read_text(encoding="utf-8"), reports()), encoding="utf-8")
+
+
+def reports() -> list[Report]:
+    """ViT-B/32's, and ViT-L/14's when it has been measured."""
+    paths = (RESULTS / "encoders.json", RESULTS / "encoders-vit-l-14.json")
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+
+
+def updated(readme: str, found: Sequence[Report]) -> str:
+    """`readme` with what stands between its marks written again. Raises ValueError without marks."""
+    head, _, rest = readme.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not end:
+        raise ValueError(f"{README.name} has lost its marks {BEGIN.strip()} and {END.strip()}")
+    return head + BEGIN + section(found) + END + tail
+
+
+def section(found: Sequence[Report]) -> str:
+    parts = [part for report in found for part in (_engines(report), _plot(report))]
+    parts += [_bars(found), *(_serving(report["serving"]) for report in found if report["serving"])]
+    parts += [_quality(report["quality"]) for report in found if report.get("quality")]
+    return "\n" + "\n\n".join(parts) + "\n\n"
+
+
+def _engines(report: Report) -> str:
+    batch = main_batch({row["batch"] for row in report["rows"]})
+    table = {(row["what"], row["engine"]): row for row in report["rows"] if row["batch"] == batch}
+    engines = [e for e in dict.fromkeys(engine for _, engine in table) if "," not in e]  # uncompiled variants have one
+    return _table(
+        (f"{report['model']}, batch {batch}", "pictures /s", "short texts /s", "least cosine to open_clip fp32"),
+        ((engine, *_figures(table, engine)) for engine in engines),
+    )
+
+
+def _figures(table: dict[tuple[str, str], Report], engine: str) -> tuple[str, str, str]:
+    picture, text = table.get(("image", engine)), table.get(("short text", engine))
+    least = min(row["cosine"] for row in (picture, text) if row)
+    rates = [rate(row["items_per_s"]) if row else "" for row in (picture, text)]
+    return rates[0], rates[1], f"{least:.5f}"
+
+
+def _plot(report: Report) -> str:
+    stem = "encoders" if report["model"] == "ViT-B-32" else f"encoders-{report['model'].lower()}"
+    return f"![{report['model']}: throughput of every engine and precision](docs/{stem}.png)"
+
+
+def _bars(found: Sequence[Report]) -> str:
+    return _table(
+        ("what was asked for", "measured", "bar"),
+        (
+            (f"{report['model']}: {bar['name']}", _measured(bar), f"{bar['sign']} {bar['bar']:.3g}")
+            for report in found
+            for bar in report["bars"]
+        ),
+    )
+
+
+def _measured(bar: Report) -> str:
+    if bar["value"] is None:
+        return "not measured"
+    return f"{bar['value']:.3g}" + ("" if bar["holds"] else " (missed)")
+
+
+def _serving(found: dict[str, float]) -> str:
+    return _table(
+        ("ViT-B-32 through TorchServe, int8", "measured"),
+        (
+            ("JPEGs (640×480) a second, 32 clients", rate(found["images/s through TorchServe, 32 clients"])),
+            ("start to READY with the archive's packages, s", rate(found["worker start to READY with packages, s"])),
+            ("start to READY when it must compile, s", rate(found["worker start to READY without packages, s"])),
+            ("memory of an image worker, MB (fp32)", _pair(found, "int8 image worker, MB", "fp32 image worker, MB")),
+            (
+                "one text from the cache, ms (computed)",
+                _pair(found, "one text cached through TorchServe, ms", "one text computed through TorchServe, ms"),
+            ),
+        ),
+    )
+
+
+def _pair(found: dict[str, float], one: str, other: str) -> str:
+    return f"{rate(found[one])} ({rate(found[other])})"
+
+
+def _quality(rows: Iterable[Report]) -> str:
+    keys = ("recall_at_1", "recall_at_10", "image_cosine", "text_cosine")
+    return _table(
+        ("demo model, unseen scenes", "recall@1", "recall@10", "least cosine, pictures", "texts"),
+        (
+            (row["engine"], *(f"{row[key]:.5f}" if "cosine" in key else f"{row[key]:.3f}" for key in keys))
+            for row in rows
+        ),
+    )
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    write()

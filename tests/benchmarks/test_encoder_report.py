@@ -1,0 +1,127 @@
+"""The bars and the README of the encoder benchmark say what was measured, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import encoder_readme
+from benchmarks.encoder_bars import SERVING, judge
+from benchmarks.encoder_plot import draw
+from benchmarks.encoder_quality import measure_quality
+from benchmarks.encoder_rounds import cosines, main_batch, measure, rows
+
+CEILING = {"fp32": 200.0, "bf16": 400.0, "int8": 882.0}
+
+
+def row(what: str, engine: str, batch: int, rate: float, cosine: float = 0.9999, ratio: float = 3.0) -> dict[str, Any]:
+    return {"what": what, "engine": engine, "batch": batch, "items_per_s": rate, "ratio": ratio, "cosine": cosine}
+
+
+def table(batch: int) -> list[dict[str, Any]]:
+    return [
+        row("image", "open_clip fp32", batch, 20.0, 1.0, 1.0),
+        row("image", "onnxruntime int8 per tensor", batch, 50.0),
+        row("image", "openvino int8", batch, 70.0, 0.98),  # faster, with vectors that do not count
+        row("image", "ours int8", batch, 60.0, 0.9995),
+        row("image", "ours bf16", batch, 44.0, 0.99985, 2.2),
+        row("short text", "ours int8", batch, 500.0, 0.9995, 16.0),
+        row("short text", "ours int8", 1, 90.0, 0.9995, 10.0),
+    ]
+
+
+def bars(rows: list[dict[str, Any]], model: str = "ViT-B-32", serving: Any = None) -> dict[str, dict[str, Any]]:
+    return {bar["name"]: bar for bar in judge(rows, CEILING, serving, model)}
+
+
+@pytest.mark.parametrize("batch", [16, 32])
+def test_bars_stand_at_the_batch_that_was_measured_and_name_it(batch: int) -> None:
+    found = bars(table(batch))
+    against = found[f"image int8, batch {batch} ÷ best of ONNX Runtime int8 and OpenVINO"]
+    assert (against["value"], against["holds"]) == (1.2, True)
+    assert found[f"image bf16, batch {batch} ÷ open_clip fp32 eager"]["holds"]
+    assert found["image int8, share of the int8 GEMM ceiling"]["value"] == 0.6
+    assert found["one short text, time ÷ open_clip eager"]["value"] == 0.1
+
+
+def test_a_fast_tower_of_poor_vectors_holds_no_bar() -> None:
+    poor = [{**each, "cosine": 0.99} if each["engine"] == "ours int8" else each for each in table(16)]
+    assert not bars(poor)["image int8, batch 16 ÷ best of ONNX Runtime int8 and OpenVINO"]["holds"]
+
+
+def test_what_was_not_measured_has_no_value_and_holds_nothing() -> None:
+    found = bars([each for each in table(16) if "ours" not in each["engine"]], "another model", {})
+    assert {(bar["value"], bar["holds"]) for bar in found.values()} == {(None, False)}
+    assert set(SERVING) < set(found)
+    assert not set(SERVING) & set(bars(table(16)))
+
+
+def test_serving_bars_have_their_own_direction() -> None:
+    found = bars(table(16), serving=dict.fromkeys(SERVING, 0.5))
+    assert [found[name]["holds"] for name in SERVING] == [False, False, True, False]
+
+
+def test_every_engine_runs_in_every_round_and_is_compared_with_open_clip() -> None:
+    ran: list[str] = []
+
+    def engine(name: str, features: torch.Tensor) -> Callable[[], torch.Tensor]:
+        def forward() -> torch.Tensor:
+            ran.append(name)
+            return features
+
+        return forward
+
+    made = {
+        ("image", "open_clip fp32", 2): engine("theirs", torch.eye(2)),
+        ("image", "ours bf16", 2): engine("ours", torch.tensor([[1.0, 1.0], [0.0, 1.0]])),
+    }
+    close = cosines(made)
+    seconds, ceiling = measure(made, 1, lambda _: None)
+    assert close["image", "open_clip fp32", 2] == 1.0
+    assert close["image", "ours bf16", 2] == pytest.approx(0.5**0.5)
+    assert ran == ["theirs", "ours"] * 2
+    assert {len(laps) for laps in seconds.values()} == {1}
+    assert min(ceiling.values()) > 0
+
+
+def test_rates_and_ratios_are_medians_over_the_rounds() -> None:
+    seconds = {("image", "open_clip fp32", 8): [2.0, 4.0, 2.0], ("image", "ours bf16", 8): [1.0, 1.0, 4.0]}
+    made = rows(seconds, dict.fromkeys(seconds, 1.0))
+    assert (made[1]["items_per_s"], made[1]["ratio"]) == (8.0, 2.0)
+
+
+def test_engines_are_compared_at_16_or_at_the_largest_batch() -> None:
+    assert [main_batch(batches) for batches in ({1, 8, 16, 32}, {1, 8, 32}, {1})] == [16, 32, 1]
+
+
+def test_the_readme_says_what_the_committed_results_say() -> None:
+    readme = encoder_readme.README.read_text(encoding="utf-8")
+    assert encoder_readme.updated(readme, encoder_readme.reports()) == readme
+
+
+def test_the_readme_shows_every_model_a_missed_bar_and_quality() -> None:
+    quality = [{"engine": "ours int8", "recall_at_1": 0.5, "recall_at_10": 1, "image_cosine": 1, "text_cosine": 1}]
+    large = {"model": "ViT-L-14", "rows": table(32), "serving": {}, "bars": judge(table(32), CEILING, None, "ViT-L-14")}
+    section = encoder_readme.section([*encoder_readme.reports()[:1], {**large, "quality": quality}])
+    for part in ("ViT-B-32, batch 16", "ViT-L-14, batch 32", "encoders-vit-l-14.png", "≥ 1.15", "(missed)", "0.500"):
+        assert part in section
+    with pytest.raises(ValueError, match="marks"):
+        encoder_readme.updated("no marks", [])
+
+
+def test_a_plot_of_any_batch(tmp_path: Path) -> None:
+    rows = [*table(32), row("short text", "open_clip fp32", 32, 3.0)]
+    draw({"model": "ViT-L-14", "rows": rows, "gemm_gflops": CEILING}, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_no_precision_costs_the_demo_model_its_recall() -> None:
+    reference, *ours = measure_quality()
+    for each in ours:
+        assert each["recall_at_1"] > reference["recall_at_1"] - 0.02
+        assert min(each["image_cosine"], each["text_cosine"]) > 0.999

@@ -13,6 +13,7 @@ import json
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,9 @@ def over_http(
         segment = live.settled(compact)
         figures |= _searches(live, queries, truth, auto, segment)
         rest = latencies(live, np.tile(queries, (3, 1)))
-        figures["resident_vs_raw_vectors"] = live.resident() / images.nbytes
+        held, mapped = live.memory()
+        figures["resident_vs_raw_vectors"] = held / images.nbytes
+        figures["mapped_vs_raw_vectors"] = mapped / images.nbytes
         busy = while_compacting(live, images, queries)
         if len(busy) > 1:
             figures["p99_during_compaction_vs_rest"] = percentile(busy, 99) / percentile(rest, 99)
@@ -106,12 +109,12 @@ def _searches(
     pairs, found = [], []
     for start in range(0, len(queries) - 15, 16):
         batch = queries[start : start + 16]
-        theirs = 0.0 if raw is None else milliseconds(lambda b=batch: raw.search(b, 10))  # type: ignore[misc]
+        theirs = 0.0 if raw is None else milliseconds(partial(raw.search, batch, 10))
         ms, rows = live.search(batch)
         found += rows
         pairs.append((theirs, ms))
     lone = [
-        (0.0 if raw is None else milliseconds(lambda q=query: raw.search(q[None], 10)), live.search(query[None])[0])  # type: ignore[misc]
+        (0.0 if raw is None else milliseconds(partial(raw.search, query[None], 10)), live.search(query[None])[0])
         for query in queries
     ]
     hot = latencies(live, queries[:100], filter={"hot": True})

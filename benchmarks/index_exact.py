@@ -6,6 +6,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import faiss
@@ -43,9 +44,9 @@ def certified_against_flat(images: FloatArray, queries: FloatArray, rounds: int)
     same, verified = 0, []
     for i in range(rounds):
         query = queries[i % len(queries)][None]
-        times["flat"].append(milliseconds(lambda q=query: flat.search(q, K)))  # type: ignore[misc]
-        times["panorama"].append(milliseconds(lambda q=query: panorama.search(q, K)))  # type: ignore[misc]
-        times["certified"].append(milliseconds(lambda q=query: segment.certify(q, K, None)))  # type: ignore[misc]
+        times["flat"].append(milliseconds(partial(flat.search, query, K)))
+        times["panorama"].append(milliseconds(partial(panorama.search, query, K)))
+        times["certified"].append(milliseconds(partial(segment.certify, query, K, None)))
         (_, rows), certificates = segment.certify(query, K, None)
         same += set(rows[0]) == set(flat.search(query, K)[1][0])
         verified.append(certificates[0].rows_verified)

@@ -21,8 +21,9 @@ import orjson
 from clip_core.errors import UnknownCollection, UnknownItem
 from clip_core.wire import FloatArray
 from index_service.backends.approximate import ApproximateSegment
-from index_service.backends.base import BuildCancelled, IntArray, Segment
+from index_service.backends.base import Backend, BuildCancelled, IntArray, Segment
 from index_service.backends.exact import ExactSegment
+from index_service.builders import build_apart
 from index_service.columns import Block, Packed
 from index_service.engines import Engines, describe_engine
 from index_service.recall import RecallTally
@@ -117,6 +118,17 @@ class Collection:
             first, replaced = self._store.upsert(self.info.key, items)
             self.view = self._with(np.arange(first, first + len(items)), items, vectors, replaced)
 
+    def seal(self) -> bool:
+        """Index one more block of the delta, when there is one; nobody waits for it."""
+        view = self.view
+        sealed = view.seal()
+        if sealed is None:
+            return False
+        with self._lock:
+            if self.view.rows is view.rows and self.view.sealed is view.sealed:  # no merge came between
+                self.view = self.view.with_sealed(sealed.sealed)
+        return True
+
     def _with(self, seqs: IntArray, items: Sequence[Item], vectors: FloatArray, replaced: IntArray) -> View:
         """The view with new rows, and without those of the sequence numbers `replaced`."""
         view, rows = self.view, self.view.rows
@@ -125,7 +137,8 @@ class Collection:
         rows.ids.extend(item.id for item in items)
         rows.metadata.extend(item.metadata for item in items)
         live = view.live + len(items) - len(replaced)
-        return View(rows, rows.delta.append(vectors), rows.seqs.append(seqs), alive, live)
+        after = View(rows, rows.delta.append(vectors), rows.seqs.append(seqs), alive, live)
+        return after.with_sealed(view.sealed) if view.sealed else after
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete the items of these ids; how many there were."""
@@ -189,6 +202,10 @@ class Collection:
         scanned = view.rows.main.engine == self._engines.choose(self.info, view.live).engine == ExactSegment.engine
         return self._engines.merge_due(view.count - len(view.delta), len(view.delta), view.count - view.live, scanned)
 
+    def seal_due(self) -> bool:
+        """Whether there is a block of the delta to index."""
+        return self.view.seal_due
+
     def engine_due(self) -> bool:
         """Whether the main segment isn't of the engine that it should have, as after a start."""
         main = self.view.rows.main
@@ -212,7 +229,7 @@ class Collection:
                 return cancelled() or self.dropped
 
             with self._drafting(parts, given_up) as (draft, block):
-                main = backend.build(block.vectors, given_up)
+                main = self._built(backend, draft, block.vectors, given_up)
                 draft.save(main)
                 draft.commit()
             if main.engine != ExactSegment.engine:  # which reads all of them for every search
@@ -220,6 +237,12 @@ class Collection:
             with self._lock:
                 self._swap(old, live, view_of(main, block))
             self._files.remove_older()
+
+    def _built(self, backend: Backend, draft: Draft, vectors: FloatArray, cancelled: Callable[[], bool]) -> Segment:
+        """In a process of its own, but where that would start for longer than the build takes."""
+        if len(vectors) < self._engines.settings.build_apart_rows:
+            return backend.build(vectors, cancelled)
+        return build_apart(backend, vectors, draft.vectors_file, draft.engine_file, cancelled)
 
     def _swap(self, old: View, live: IntArray, merged: View) -> None:
         """Bring `merged`, built from the `live` rows of `old`, up to what was written since."""

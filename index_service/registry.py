@@ -1,4 +1,4 @@
-"""All collections, and the one background thread that loads them and merges their segments."""
+"""All collections, and the background threads: one loads them and merges their segments, one indexes their deltas."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+
+import faiss
 
 from clip_core.errors import Conflict, FingerprintMismatch, Unavailable, UnknownCollection
 from index_service.aliases import Aliases
@@ -37,12 +39,15 @@ class Registry:
         self._stopped = threading.Event()
         self._due: queue.SimpleQueue[Collection | None] = queue.SimpleQueue()
         self._queued: set[Collection] = set()
-        self._thread: threading.Thread | None = None
+        self._unsealed: queue.SimpleQueue[Collection | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Load in the background, then merge whenever a collection is due."""
-        self._thread = threading.Thread(target=self._run, name="index-merge", daemon=True)
-        self._thread.start()
+        """Load in the background, then merge and seal whenever a collection is due."""
+        for target, name in ((self._run, "index-merge"), (self._seal_all, "index-seal")):
+            thread = threading.Thread(target=target, name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def load(self) -> None:
         """Bring every collection up to date with the record."""
@@ -52,17 +57,19 @@ class Registry:
             collection = Collection(info, self._store, self._engines)
             collection.load(self._stopped.is_set)
             self._collections[info.name] = collection
-            if collection.merge_due() or collection.engine_due():
+            if collection.engine_due():
                 self._enqueue(collection)
+            self.written(collection)
         self._aliases.load(self._collections.values())
         self.ready = not self._stopped.is_set()
 
     def close(self) -> None:
-        """Stop the thread and close the record; a merge under way is dropped, nothing is lost by that."""
+        """Stop the threads and close the record; a merge under way is dropped, nothing is lost by that."""
         self._stopped.set()
         self._due.put(None)
-        if self._thread is not None:
-            self._thread.join(_STOP_S)
+        self._unsealed.put(None)
+        for thread in self._threads:
+            thread.join(_STOP_S)
         self._store.close()
 
     def get(self, name: object, fingerprint: str | None = None) -> Collection:
@@ -147,9 +154,11 @@ class Registry:
             del self._collections[name]
 
     def written(self, collection: Collection) -> None:
-        """Called after each write: queues a merge when one is due."""
+        """Called after each write: queues a merge when one is due, and what the delta can have indexed until then."""
         if collection.merge_due():
             self._enqueue(collection)
+        if collection.seal_due():
+            self._unsealed.put(collection)
 
     def check_ready(self) -> None:
         """Raises Unavailable until everything is loaded."""
@@ -175,6 +184,13 @@ class Registry:
                 self._queued.discard(collection)
                 self._merge(collection)
 
+    def _seal_all(self) -> None:
+        faiss.omp_set_num_threads(1)  # of this thread: searches go on meanwhile
+        while not self._stopped.is_set():
+            collection = self._unsealed.get()
+            while collection is not None and not self._stopped.is_set() and collection.seal():
+                pass
+
     def _merge(self, collection: Collection) -> None:
         started, extra = time.perf_counter(), {"collection": collection.info.name}
         try:
@@ -187,6 +203,7 @@ class Registry:
             seconds = time.perf_counter() - started
             self.on_merge(seconds)
             _log.info("merged", extra={**extra, "seconds": round(seconds, 3), "rows": collection.view.live})
+            self.written(collection)  # perhaps much was, meanwhile
 
 
 def _check_same(old: CollectionInfo, new: CollectionInfo) -> None:

@@ -37,7 +37,8 @@ _BLOCK = 16 << 20
 _READERS = 2
 _MANIFEST = "manifest.json"
 _ENGINE = "engine"
-_DATA = ("vectors.f32", "seqs.i64", "ids", "ids.ends", "metadata", "metadata.ends")
+_VECTORS = "vectors.f32"
+_DATA = (_VECTORS, "seqs.i64", "ids", "ids.ends", "metadata", "metadata.ends")
 _log = logging.getLogger("index_service.segments")
 
 
@@ -102,17 +103,21 @@ class SegmentFiles:
 
 
 class Draft:
-    """A segment being written in the folder `aside`: `append` rows, `mapped` them, `save` the engine, `commit`."""
+    """A segment being written in the folder `aside`: `append` rows, `mapped` them, `save` the engine, `commit`.
+
+    A builder that is a process of its own reads the `vectors_file` and leaves the index in the `engine_file`.
+    """
 
     def __init__(self, folder: Path, aside: Path, number: int, dim: int) -> None:
         self._folder, self._aside, self._number, self._dim = folder, aside, number, dim
+        self.vectors_file, self.engine_file = aside / _VECTORS, aside / _ENGINE
         self._files = {name: _SummedFile(aside / name) for name in _DATA}
         self._sums: dict[str, Any] = {}
         self._ends = {"ids": 0, "metadata": 0}
 
     def append(self, block: Block) -> None:
         """Add rows at the end. Raises OSError, as when the disk is full."""
-        self._files["vectors.f32"].write(np.ascontiguousarray(block.vectors, "<f4"))
+        self._files[_VECTORS].write(np.ascontiguousarray(block.vectors, "<f4"))
         self._files["seqs.i64"].write(block.seqs.astype("<i8"))
         for name, packed in (("ids", block.ids), ("metadata", block.metadata)):
             self._files[name].write(packed.data)
@@ -125,11 +130,12 @@ class Draft:
         return _map(self._aside, self._dim)
 
     def save(self, segment: Segment) -> None:
-        """Save the segment's own index, when it has one to save."""
+        """Save the segment's own index, when it has one to save that its builder didn't leave here already."""
         save: Callable[[Path], None] | None = getattr(segment, "save", None)
-        if save is not None:
-            save(self._aside / _ENGINE)
-            self._sums[_ENGINE] = _sums(self._aside / _ENGINE)
+        if save is not None and not self.engine_file.exists():
+            save(self.engine_file)
+        if self.engine_file.exists():
+            self._sums[_ENGINE] = _sums(self.engine_file)
         manifest = orjson.dumps({"format": FORMAT, "dim": self._dim, "engine": segment.engine, "files": self._sums})
         (self._aside / _MANIFEST).write_bytes(b"%s\n%08x\n" % (manifest, zlib.crc32(manifest)))
 
@@ -155,7 +161,7 @@ class _SummedFile:
         self._size, self._crcs = 0, [0]
 
     def write(self, data: NDArray[Any] | memoryview) -> None:
-        left = memoryview(data.tobytes() if isinstance(data, np.ndarray) else data)
+        left = data.reshape(-1).view(np.uint8).data if isinstance(data, np.ndarray) else data  # not copied
         self._file.write(left)
         while left:
             if self._size == len(self._crcs) * _BLOCK:
@@ -209,7 +215,7 @@ def _read(path: Path, dim: int, last_seq: int) -> Stored:
 
 
 def _map(path: Path, dim: int) -> Block:
-    vectors: FloatArray = _mapped(path / "vectors.f32", "<f4").reshape(-1, dim)
+    vectors: FloatArray = _mapped(path / _VECTORS, "<f4").reshape(-1, dim)
     ids, metadata = (
         Packed(_mapped(path / name, np.uint8).data, _mapped(path / f"{name}.ends", "<i8"))
         for name in ("ids", "metadata")

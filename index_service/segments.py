@@ -1,4 +1,7 @@
-"""What a search sees of a collection: a main segment, a small exact delta and tombstones, frozen at one moment.
+"""What a search sees of a collection: a main segment, a small delta and tombstones, frozen at one moment.
+
+The delta is scanned exactly, but for blocks of it that were sealed: those are searched as the main segment is, by what
+that one learned, so that a search need not read every row that came since.
 
 Rows are numbered in the order of insertion: first the main segment's, then the delta's. Rows are only ever added at
 the end, and a `View` knows how many there were when it was made, so searches need no lock.
@@ -8,11 +11,13 @@ Invariant: nothing in here changes a row that some view can see.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from clip_core.wire import Exactness, FloatArray
+from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import BoolArray, Certificate, Found, IntArray, Segment
 from index_service.backends.certified import exact_of
 from index_service.backends.exact import ExactSegment
@@ -22,6 +27,7 @@ from index_service.masks import FilterMasks
 # What else a search takes, in multiplications of about a tenth of a nanosecond each.
 _COST_OF_FILTERED_ROW = 10_000
 _COST_OF_HIT = 10_000
+_SEALED_ROWS = 8192  # of the delta: a scan of so many vectors takes a search some ten times as long as their index
 
 
 @dataclass(frozen=True)
@@ -41,13 +47,17 @@ class Rows:
 
 @dataclass(frozen=True)
 class View:
-    """One moment of a collection. `delta` (N, D), `seqs` and `alive` (rows,) are never written to after it is made."""
+    """One moment of a collection. `delta` (N, D), `seqs` and `alive` (rows,) are never written to after it is made.
+
+    `sealed` are the indexes of the delta's first rows, a block each.
+    """
 
     rows: Rows
     delta: FloatArray
     seqs: IntArray
     alive: BoolArray
     live: int
+    sealed: tuple[ApproximateSegment, ...] = ()
 
     @property
     def count(self) -> int:
@@ -67,10 +77,44 @@ class View:
         if size:
             segment = exact_of(main) if exact else main
             parts.append(segment.search(queries, k, None if allowed is None else allowed[:size]))
-        if len(self.delta):
-            scores, rows = ExactSegment(self.delta).search(queries, k, None if allowed is None else allowed[size:])
-            parts.append((scores, np.where(rows >= 0, rows + size, rows)))
+        for start, later in self._later(() if exact else self.sealed):
+            end = start + len(later.vectors)
+            scores, rows = later.search(queries, k, None if allowed is None else allowed[start:end])
+            parts.append((scores, np.where(rows >= 0, rows + start, rows)))
         return _merged(parts, len(queries), k)
+
+    def _later(self, sealed: tuple[ApproximateSegment, ...]) -> Iterator[tuple[int, Segment]]:
+        """What the delta is searched by, each with its first row: blocks of it that are `sealed`, then a scan."""
+        size, done = self.count - len(self.delta), 0
+        for block in sealed:
+            yield size + done, block
+            done += len(block.vectors)
+        if done < len(self.delta):
+            yield size + done, ExactSegment(self.delta[done:])
+
+    def with_sealed(self, sealed: tuple[ApproximateSegment, ...]) -> View:
+        """With these indexes of the delta's first rows, which read their vectors where the delta has them now."""
+        ends = np.cumsum([len(block.vectors) for block in sealed], dtype=np.int64).tolist()
+        spans = zip(sealed, [0, *ends], ends, strict=False)
+        return replace(self, sealed=tuple(replace(block, vectors=self.delta[a:b]) for block, a, b in spans))
+
+    @property
+    def unsealed(self) -> int:
+        """Rows of the delta that every search scans."""
+        return len(self.delta) - sum(len(block.vectors) for block in self.sealed)
+
+    @property
+    def seal_due(self) -> bool:
+        """Whether the delta has another block to seal; its engine may still not be one that can."""
+        return self.unsealed >= _SEALED_ROWS and isinstance(self.rows.main, ApproximateSegment)
+
+    def seal(self) -> View | None:
+        """With one more block of the delta sealed; None while too few rows are left, or where the engine can't."""
+        main, done = self.rows.main, len(self.delta) - self.unsealed
+        if not self.seal_due or not isinstance(main, ApproximateSegment):
+            return None
+        block = main.sibling(self.delta[done : done + _SEALED_ROWS])
+        return None if block is None else replace(self, sealed=(*self.sealed, block))
 
     def certify(self, queries: FloatArray, k: int, where: bytes | None) -> tuple[Found, list[Certificate]]:
         """As an exact `search`, with a certificate for each of `queries` over all rows that `where` lets through."""
@@ -118,7 +162,7 @@ class View:
         main = self.rows.main
         scan = batch * (main.vectors.size + self.delta.size)
         if where is None and not exact:
-            scan = main.cost(batch) + batch * self.delta.size
+            scan = main.cost(batch) * (1 + len(self.sealed)) + batch * self.unsealed * self.delta.shape[1]
         return scan + unknown * _COST_OF_FILTERED_ROW + batch * min(k, self.live) * _COST_OF_HIT
 
 

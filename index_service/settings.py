@@ -36,6 +36,11 @@ class Settings(BaseSettings):
     max_dim: int = Field(8192, gt=0, description="Largest dimension of a collection.")
     max_collections: int = Field(1000, gt=0, description="Most collections held.")
     compact_rows: int = Field(4096, gt=0, description="Least rows of the delta (or tombstones) that start a merge.")
+    build_apart_rows: int = Field(
+        20_000,
+        ge=0,
+        description="From this many rows a merge builds its engine in a process of its own, at low priority.",
+    )
     exact_max_rows: int = Field(50_000, ge=0, description="Up to this many rows the engine `auto` scans exactly.")
     hnsw_m: int = Field(32, ge=2, le=256, description="Links of an HNSW node: more memory, better recall.")
     hnsw_ef_search: int = Field(128, gt=0, description="HNSW candidates of a search when no recall_target is set.")

@@ -1,0 +1,72 @@
+"""Builds in a process of their own: the same segment, given up at once, and none that outlives its parent."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index_service.backends.approximate import ApproximateSegment
+from index_service.backends.base import BuildCancelled
+from index_service.backends.faiss import FaissBackend
+from index_service.builders import build_apart
+from index_service.collections import Collection
+from index_service.engines import Engines
+from index_service.settings import Settings
+from index_service.store import CollectionInfo, Store
+from tests.index_service.helpers import ROOT, item, unit_rows
+
+DIM = 16
+VECTORS = unit_rows(3000, DIM)
+BACKEND = FaissBackend("IVF16,SQ8", recall_target=0.95, queries=VECTORS[:64])
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "vectors.f32"
+    path.write_bytes(VECTORS.tobytes())
+    return path
+
+
+def test_a_segment_built_apart_is_the_one_built_here(source: Path) -> None:
+    apart = build_apart(BACKEND, VECTORS, source, source.with_name("engine"), lambda: False)
+    here = BACKEND.build(VECTORS)
+    assert isinstance(apart, ApproximateSegment)
+    assert isinstance(here, ApproximateSegment)
+    assert (apart.setting, apart.described) == (here.setting, here.described)
+    assert np.array_equal(apart.search(VECTORS[:40], 5, None)[1], here.search(VECTORS[:40], 5, None)[1])
+
+
+def test_a_cancelled_build_ends(source: Path) -> None:
+    with pytest.raises(BuildCancelled):
+        build_apart(BACKEND, VECTORS, source, source.with_name("engine"), lambda: True)
+    assert not source.with_name("engine").exists()
+
+
+def test_a_build_that_fails_says_why(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="ended with 1: FileNotFoundError"):
+        build_apart(BACKEND, VECTORS, tmp_path / "missing", tmp_path / "engine", lambda: False)
+
+
+def test_a_builder_ends_with_its_parent() -> None:
+    builder = subprocess.Popen([sys.executable, "-m", "index_service.builders"], cwd=ROOT, stdin=subprocess.PIPE)
+    assert builder.stdin is not None
+    builder.stdin.close()
+    assert builder.wait(20) != 0
+
+
+def test_a_merge_of_many_rows_builds_apart(store: Store, tmp_path: Path) -> None:
+    info = CollectionInfo("c", "m", "f", DIM, engine="faiss:IVF16,SQ8")
+    given = CollectionInfo(**{**vars(info), "key": store.add_collection(info)})
+    settings = Settings(data_dir=tmp_path, build_apart_rows=3000)
+    collection = Collection(given, store, Engines(settings))
+    collection.upsert([item(f"i{n}", row) for n, row in enumerate(VECTORS)], VECTORS)
+    collection.compact()
+    assert collection.view.rows.main.engine == "faiss"
+    again = Collection(given, store, Engines(settings))
+    again.load()
+    assert not again.engine_due()
+    assert np.array_equal(again.view.search(VECTORS[:9], 5, None, False)[1][:, 0], np.arange(9))

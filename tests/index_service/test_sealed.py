@@ -1,0 +1,142 @@
+"""Blocks of the delta that are indexed by what the main segment learned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from index_service.collections import Collection
+from index_service.engines import Engines
+from index_service.filters import canonical
+from index_service.registry import Registry
+from index_service.settings import Settings
+from index_service.store import CollectionInfo, Store
+from tests.index_service.helpers import item, unit_rows
+
+DIM, MAIN = 16, 3000
+VECTORS = unit_rows(22_000, DIM)
+QUERIES = unit_rows(50, DIM, seed=1)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, build_apart_rows=1 << 30)
+
+
+@pytest.fixture
+def collection(store: Store, settings: Settings) -> Collection:
+    """3,000 rows in the main segment, 19,000 in the delta; `n` is a row's number modulo 10."""
+    info = CollectionInfo("c", "m", "f", DIM, engine="faiss:IVF16,SQ8", recall_target=0.95)
+    collection = Collection(
+        CollectionInfo(**{**vars(info), "key": store.add_collection(info)}), store, Engines(settings)
+    )
+    write(collection, 0, MAIN)
+    collection.compact()
+    write(collection, MAIN, len(VECTORS))
+    seal(collection)
+    return collection
+
+
+def write(collection: Collection, start: int, end: int) -> None:
+    for first in range(start, end, 5000):
+        rows = range(first, min(first + 5000, end))
+        items = [item(f"i{row}", VECTORS[row], {"n": row % 10}) for row in rows]
+        collection.upsert(items, VECTORS[rows.start : rows.stop])
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def seal(collection: Collection) -> None:
+    while collection.seal():
+        pass
+
+
+def found(collection: Collection, where: bytes | None = None, exact: bool = False) -> list[set[str]]:
+    view = collection.view
+    return [{view.rows.ids[row] for row in own if row >= 0} for own in view.search(QUERIES, 10, where, exact)[1]]
+
+
+def shared(collection: Collection, where: bytes | None = None) -> float:
+    """Recall@10 against an exact search."""
+    pairs = zip(found(collection, where), found(collection, where, True), strict=True)
+    return float(np.mean([len(own & truth) / 10 for own, truth in pairs]))
+
+
+def test_sealed_blocks_are_searched_as_well_as_the_main_segment(collection: Collection) -> None:
+    view = collection.view
+    assert [len(block.vectors) for block in view.sealed] == [8192, 8192]
+    assert all(np.shares_memory(block.vectors, view.delta) for block in view.sealed)
+    assert np.array_equal(view.sealed[1].vectors, VECTORS[MAIN + 8192 : MAIN + 16384])
+    assert shared(collection) >= 0.93
+    assert shared(collection, canonical({"n": {"$lt": 6}})) >= 0.93
+    assert shared(collection, canonical({"n": 3})) >= 0.93
+
+
+def test_a_registry_seals_after_writes(store: Store, settings: Settings) -> None:
+    registry = Registry(store, settings)
+    registry.start()
+    wait_until(lambda: registry.ready)
+    collection, _ = registry.create(CollectionInfo("r", "m", "f", DIM, engine="faiss:IVF16,SQ8"))
+    write(collection, 0, MAIN)
+    collection.compact()
+    write(collection, MAIN, MAIN + 9000)
+    registry.written(collection)
+    wait_until(lambda: len(collection.view.sealed) == 1)
+    registry.close()
+
+
+def test_an_exact_search_scans_what_is_sealed(collection: Collection) -> None:
+    order = np.argsort(-(QUERIES @ VECTORS.T), axis=1)[:, :10]
+    assert found(collection, exact=True) == [{f"i{row}" for row in own} for own in order]
+
+
+def test_what_is_deleted_or_replaced_is_not_found_in_a_sealed_block(collection: Collection) -> None:
+    gone = sorted(set().union(*found(collection)))
+    collection.delete(gone[::2])
+    collection.upsert(
+        [item(id_, -VECTORS[int(id_[1:])]) for id_ in gone[1::2]], -VECTORS[[int(i[1:]) for i in gone[1::2]]]
+    )
+    assert not set(gone[::2]) & set().union(*found(collection))
+    assert shared(collection) >= 0.9
+
+
+def test_more_is_found_than_a_probe_of_a_block_holds(collection: Collection) -> None:
+    scores, rows = collection.view.search(QUERIES[:2], 9000, None, False)
+    assert rows.shape == (2, 9000)
+    assert (np.diff(scores) <= 0).all()
+    assert all(len(np.unique(own)) == 9000 for own in rows)
+
+
+def test_a_merge_takes_them_in_and_a_restart_seals_again(
+    collection: Collection, store: Store, settings: Settings
+) -> None:
+    again = Collection(collection.info, store, Engines(settings))
+    again.load()
+    seal(again)
+    assert len(again.view.sealed) == 2
+    assert found(again) == found(collection)
+    collection.compact()
+    assert not collection.view.sealed
+    assert len(collection.view.rows.main.vectors) == len(VECTORS)
+
+
+def test_a_graph_has_no_sealed_blocks(store: Store, settings: Settings) -> None:
+    info = CollectionInfo("g", "m", "f", DIM, engine="hnsw")
+    collection = Collection(
+        CollectionInfo(**{**vars(info), "key": store.add_collection(info)}), store, Engines(settings)
+    )
+    write(collection, 0, 100)
+    collection.compact()
+    write(collection, 100, 9000)
+    seal(collection)
+    assert collection.view.rows.main.engine == "hnsw"
+    assert not collection.view.sealed

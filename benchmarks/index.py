@@ -51,7 +51,7 @@ QUERIES = 400
 
 
 def engines(
-    images: FloatArray, queries: FloatArray, truth: IntArray, graph: bool, console: Console
+    images: FloatArray, queries: FloatArray, truth: IntArray, arguments: argparse.Namespace, console: Console
 ) -> tuple[dict[str, float], list[Point], ApproximateSegment | None]:
     """Every engine's curve; how near `auto` is to the best of them; its segment."""
     points: list[Point] = []
@@ -59,7 +59,7 @@ def engines(
     auto: ApproximateSegment | None = None
     threads = cores()
     rows, dim = images.shape
-    for name, backend in backends(rows, dim, threads, queries[: len(queries) // 2], graph).items():
+    for name, backend in backends(rows, dim, threads, queries[: len(queries) // 2], arguments.graph).items():
         own, at, segment = sweep(name, backend, images, queries[len(queries) // 2 :], truth, console.print)
         points += own
         if at is not None:
@@ -69,8 +69,8 @@ def engines(
     figures: dict[str, float] = {}
     if best is not None and "auto" in chosen:
         figures = {"auto_vs_best_engine_qps": chosen["auto"].qps / best.qps, "auto_recall": chosen["auto"].recall}
-    PLOT.parent.mkdir(exist_ok=True)
-    plot(points, chosen.get("auto"), f"{len(images):,} CLIP-like vectors of {images.shape[1]}", PLOT)
+    if arguments.save:
+        plot(points, chosen.get("auto"), f"{rows:,} CLIP-like vectors of {dim}", PLOT)
     _show_points([*points, *chosen.values()], console)
     return figures, points, auto
 
@@ -86,7 +86,7 @@ def over_http(
         for query in queries[:64]:
             live.search(query[None])
         figures["upsert_vectors_per_s"] = live.fill(images)
-        segment = live.settled(compact)
+        segment = live.settled(len(images) // 100)
         figures |= _searches(live, queries, truth, auto, segment)
         rest = latencies(live, np.tile(queries, (3, 1)))
         held, mapped = live.memory()
@@ -187,7 +187,7 @@ def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     console.print({"certified": one, "batch of 64": many})
     figures = {"certified_vs_flat": one["ratio"], "certified_recall": one["recall"]}
     figures["exact_batch_64_vs_flat"] = many["ratio"]
-    near, points, auto = engines(images, queries, truth[len(queries) // 2 :], arguments.graph, console)
+    near, points, auto = engines(images, queries, truth[len(queries) // 2 :], arguments, console)
     with tempfile.TemporaryDirectory(prefix="clipserve-index-") as temporary:
         figures |= near | over_http(images, queries, truth, auto, Path(temporary))
     _show(figures, console)

@@ -15,6 +15,7 @@ from clip_core.logs import configure_logging
 from index_service.app import create_app
 from index_service.data_dir import DataDir
 from index_service.errors import StartError
+from index_service.heap import frugal
 from index_service.registry import Registry
 from index_service.settings import Settings
 from index_service.store import Store
@@ -28,6 +29,7 @@ def main() -> int:
     """The exit code."""
     signal.signal(signal.SIGTERM, _stop)  # uvicorn puts its own over this one and gives the signal back at the end
     signal.signal(signal.SIGINT, _stop)
+    frugal()
     try:
         _serve(_settings())
     except StartError as error:

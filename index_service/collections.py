@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ class Collection:
         self.info = info
         self.view = empty_view(info.dim)
         self.dropped = False
+        self._written = time.monotonic()
         self.recall = RecallTally()
         self._recent: deque[FloatArray] = deque(maxlen=_RECENT_QUERIES)
         self._store, self._engines = store, engines
@@ -115,6 +117,7 @@ class Collection:
             return
         with self._lock:
             self._check_open()
+            self._written = time.monotonic()
             first, replaced = self._store.upsert(self.info.key, items)
             self.view = self._with(np.arange(first, first + len(items)), items, vectors, replaced)
 
@@ -158,6 +161,7 @@ class Collection:
 
     def _without(self, seqs: IntArray) -> int:
         """Bury the rows of these sequence numbers; how many they are."""
+        self._written = time.monotonic()
         if len(seqs):
             view, alive = self.view, self.view.alive.copy()
             alive[view.places(seqs)] = False
@@ -201,6 +205,14 @@ class Collection:
         view = self.view
         scanned = view.rows.main.engine == self._engines.choose(self.info, view.live).engine == ExactSegment.engine
         return self._engines.merge_due(view.count - len(view.delta), len(view.delta), view.count - view.live, scanned)
+
+    def quiet_merge_due(self, quiet_s: float) -> bool:
+        """Whether nothing was written for `quiet_s`, and what was written before is worth a merge to searches."""
+        view = self.view
+        if time.monotonic() - self._written < quiet_s or not view.approximate:
+            return False
+        self._written = time.monotonic()  # should the merge fail, it is tried again after as long again
+        return self._engines.quiet_merge_due(view.count - len(view.delta), len(view.delta) + view.count - view.live)
 
     def seal_due(self) -> bool:
         """Whether there is a block of the delta to index."""

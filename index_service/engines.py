@@ -26,6 +26,7 @@ ENGINES = ("auto", "exact", "certified", "faiss", "hnsw", "scann", "milvus")
 _MODULES = {"scann": "scann", "milvus": "pymilvus"}
 _MAX_FACTORY = 200
 _AUTO_RECALL = 0.95  # what `auto` aims at when nobody asked for more
+_QUIET_SHARE = 128  # of the main segment
 _MIN_LISTS, _MAX_LISTS = 64, 65536
 
 
@@ -120,6 +121,10 @@ class Engines:
     def _threads(self) -> int:
         """For a build: half of what searches have, since they go on meanwhile."""
         return max(1, (self.settings.threads or os.cpu_count() or 1) // 2)
+
+    def quiet_merge_due(self, main: int, delta: int) -> bool:
+        """Whether so many rows of the delta, or tombstones, are worth a rebuild while nothing is written."""
+        return delta >= max(self.settings.compact_rows // 4, main // _QUIET_SHARE)
 
     def merge_due(self, main: int, delta: int, dead: int, scanned: bool = False) -> bool:
         """Whether so many rows of the delta, or tombstones, are worth a rebuild of the main segment.

@@ -16,6 +16,7 @@ from index_service.aliases import Aliases
 from index_service.backends.base import BuildCancelled
 from index_service.collections import Collection
 from index_service.engines import Engines
+from index_service.heap import give_back
 from index_service.segment_files import remove_orphans
 from index_service.settings import Settings
 from index_service.store import CollectionInfo, Store
@@ -179,10 +180,19 @@ class Registry:
             return
         _log.info("collections loaded", extra={"collections": len(self._collections)})
         while not self._stopped.is_set():
-            collection = self._due.get()
+            try:
+                collection = self._due.get(timeout=self._settings.quiet_merge_s / 2 or None)
+            except queue.Empty:
+                self._enqueue_quiet()
+                continue
             if collection is not None:
                 self._queued.discard(collection)
                 self._merge(collection)
+
+    def _enqueue_quiet(self) -> None:
+        for collection in self._collections.copy().values():
+            if collection.quiet_merge_due(self._settings.quiet_merge_s):
+                self._enqueue(collection)
 
     def _seal_all(self) -> None:
         faiss.omp_set_num_threads(1)  # of this thread: searches go on meanwhile
@@ -200,6 +210,7 @@ class Registry:
         except Exception:  # searches go on with the segments there are; the next write tries again
             _log.exception("merge failed", extra=extra)
         else:
+            give_back()
             seconds = time.perf_counter() - started
             self.on_merge(seconds)
             _log.info("merged", extra={**extra, "seconds": round(seconds, 3), "rows": collection.view.live})

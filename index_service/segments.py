@@ -77,11 +77,16 @@ class View:
         if size:
             segment = exact_of(main) if exact else main
             parts.append(segment.search(queries, k, None if allowed is None else allowed[:size]))
-        for start, later in self._later(() if exact else self.sealed):
+        for start, later in self._later(self._blocks(allowed, exact)):
             end = start + len(later.vectors)
             scores, rows = later.search(queries, k, None if allowed is None else allowed[start:end])
             parts.append((scores, np.where(rows >= 0, rows + start, rows)))
         return _merged(parts, len(queries), k)
+
+    def _blocks(self, allowed: BoolArray | None, exact: Exactness) -> tuple[ApproximateSegment, ...]:
+        """The sealed blocks that are worth a search each; where a filter leaves few rows, one scan is faster."""
+        few = allowed is not None and np.count_nonzero(allowed[self.count - len(self.delta) :]) < _SEALED_ROWS
+        return () if exact or few else self.sealed
 
     def _later(self, sealed: tuple[ApproximateSegment, ...]) -> Iterator[tuple[int, Segment]]:
         """What the delta is searched by, each with its first row: blocks of it that are `sealed`, then a scan."""

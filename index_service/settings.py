@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     max_dim: int = Field(8192, gt=0, description="Largest dimension of a collection.")
     max_collections: int = Field(1000, gt=0, description="Most collections held.")
     compact_rows: int = Field(4096, gt=0, description="Least rows of the delta (or tombstones) that start a merge.")
+    quiet_merge_s: float = Field(
+        10.0, ge=0, description="Seconds without a write after which a smaller delta is merged too; 0: never."
+    )
     build_apart_rows: int = Field(
         20_000,
         ge=0,

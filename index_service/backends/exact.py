@@ -24,6 +24,7 @@ _BLOCK_SCORES = 1 << 19  # scores held at a time: 2 MB, which stay in the cache 
 _BLOCK_ROWS = (1 << 10, 1 << 16)  # least and most rows of a block; the first one is small and sets the floors
 _SPARSE = 0.5  # under this share of allowed rows, scoring only those beats scoring all
 _RESCORE_ROWS = 1 << 12
+_PART_ROWS = 1 << 10  # of a thread at least
 
 
 class ExactSegment:
@@ -101,13 +102,20 @@ def _scores_of(queries: FloatArray, vectors: FloatArray, rows: IntArray) -> Floa
     """`_scores` of the given rows (R,) only; for a few queries they are read where they are, not copied."""
     if len(queries) > _FEW_QUERIES:
         return vectors[rows] @ queries.T
-    scores = np.empty((len(queries), len(rows)), np.float32)
-    pointer = _faiss.swig_ptr
-    for query, out in zip(queries, scores, strict=True):
-        _faiss.fvec_inner_products_by_idx(
-            pointer(out), pointer(query), pointer(vectors), pointer(rows), vectors.shape[1], 1, len(rows)
-        )
-    return np.ascontiguousarray(scores.T)
+    return np.stack([_dots(query, vectors, rows) for query in queries], axis=1)
+
+
+def _dots(query: FloatArray, vectors: FloatArray, rows: IntArray) -> FloatArray:
+    """(R,). FAISS has a thread for each query, so the one `query` (D,) is given once for each part of `rows`."""
+    parts = min(_faiss.omp_get_max_threads(), max(1, len(rows) // _PART_ROWS))
+    size, pointer = -(-len(rows) // parts), _faiss.swig_ptr
+    places, scores = np.full(parts * size, NO_ROW, np.int64), np.empty(parts * size, np.float32)
+    places[: len(rows)] = rows
+    queries = np.tile(query, parts)
+    _faiss.fvec_inner_products_by_idx(
+        pointer(scores), pointer(queries), pointer(vectors), pointer(places), vectors.shape[1], parts, size
+    )
+    return scores[: len(rows)]
 
 
 def rescore(vectors: FloatArray, query: FloatArray, rows: IntArray, k: int) -> Found:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from index_service.registry import Registry
 from index_service.settings import Settings
 from index_service.store import CollectionInfo, Store
 from tests.index_service.helpers import item, unit_rows
+from tests.waiting import until
 
 DIM, MAIN = 16, 3000
 VECTORS = unit_rows(22_000, DIM)
@@ -48,13 +47,6 @@ def write(collection: Collection, start: int, end: int) -> None:
         collection.upsert(items, VECTORS[rows.start : rows.stop])
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def seal(collection: Collection) -> None:
     while collection.seal():
         pass
@@ -84,13 +76,13 @@ def test_sealed_blocks_are_searched_as_well_as_the_main_segment(collection: Coll
 def test_a_registry_seals_after_writes(store: Store, settings: Settings) -> None:
     registry = Registry(store, settings)
     registry.start()
-    wait_until(lambda: registry.ready)
+    until(lambda: registry.ready)
     collection, _ = registry.create(CollectionInfo("r", "m", "f", DIM, engine="faiss:IVF16,SQ8"))
     write(collection, 0, MAIN)
     collection.compact()
     write(collection, MAIN, MAIN + 9000)
     registry.written(collection)
-    wait_until(lambda: len(collection.view.sealed) == 1)
+    until(lambda: len(collection.view.sealed) == 1)
     registry.close()
 
 

@@ -29,7 +29,8 @@ def decode_units(values: Sequence[object], dim: int) -> FloatArray | None:
     if raw is None:
         return None
     vectors: FloatArray = raw.view("<f4").astype(np.float32, copy=False)
-    wide = vectors.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN
+        wide = vectors.astype(np.float64)
     off = np.flatnonzero(~(np.abs(np.vecdot(wide, wide) - 1) <= _UNIT))  # NaN too
     if len(off):
         try:

@@ -28,11 +28,11 @@ from index_service.builders import build_apart
 from index_service.columns import Block, Packed
 from index_service.engines import Engines, describe_engine
 from index_service.recall import RecallTally
-from index_service.segment_files import Draft, SegmentFiles, Stored, release, segments_folder
+from index_service.segment_files import Draft, SegmentFiles, Stored, prefault, segments_folder
 from index_service.segments import View, empty_view, view_of
 from index_service.store import Chunk, CollectionInfo, Item, Store
 
-_RECENT_QUERIES = 64
+_RECENT_QUERIES = 256
 _COPY_ROWS = 4096  # of a merge, held in memory at a time
 _log = logging.getLogger("index_service.collections")
 
@@ -244,8 +244,7 @@ class Collection:
                 main = self._built(backend, draft, block.vectors, given_up)
                 draft.save(main)
                 draft.commit()
-            if main.engine != ExactSegment.engine:  # which reads all of them for every search
-                release(block.vectors)
+            prefault(block.vectors)
             with self._lock:
                 self._swap(old, live, view_of(main, block))
             self._files.remove_older()

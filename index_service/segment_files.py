@@ -20,6 +20,7 @@ import shutil
 import zlib
 from collections.abc import Callable, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from index_service.columns import Block, Packed
 FORMAT = 1
 _BLOCK = 16 << 20
 _READERS = 2
+_MADV_POPULATE_READ = 22  # Linux; Python has no name for it
 _MANIFEST = "manifest.json"
 _ENGINE = "engine"
 _VECTORS = "vectors.f32"
@@ -231,10 +233,16 @@ def _mapped(path: Path, dtype: DTypeLike) -> NDArray[Any]:
         return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype)
 
 
-def release(mapped: NDArray[Any]) -> None:
-    """Give back the memory of pages that were read so far; they are read again when they are looked at."""
+def prefault(mapped: NDArray[Any]) -> None:
+    """Map the pages of a file that was just written, before searches do it one fault a row.
+
+    For files of at most half the memory: larger ones would push out of the page cache what else is in use.
+    """
     owner: Any = mapped
     while isinstance(owner, (np.ndarray, memoryview)):
         owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
-    if isinstance(owner, mmap.mmap):
-        owner.madvise(mmap.MADV_DONTNEED)
+    if not isinstance(owner, mmap.mmap) or len(owner) > os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE // 2:
+        return
+    with suppress(OSError):  # a kernel before 5.14
+        for start in range(0, len(owner), _BLOCK):
+            owner.madvise(_MADV_POPULATE_READ, start, min(_BLOCK, len(owner) - start))

@@ -138,15 +138,31 @@ def rescore_all(vectors: FloatArray, queries: FloatArray, rows: IntArray, k: int
     queries, rows = np.ascontiguousarray(queries), np.ascontiguousarray(rows, np.int64)
     scores = np.empty(rows.shape, np.float32)
     pointer, (batch, count), dim = _faiss.swig_ptr, rows.shape, vectors.shape[1]
-    _faiss.fvec_inner_products_by_idx(
-        pointer(scores), pointer(queries), pointer(vectors), pointer(rows), dim, batch, count
-    )
+    if batch == 1:  # threads that start for so little wait for each other longer than it takes
+        scores[0] = np.vecdot(vectors[rows[0]], queries[0])
+    else:
+        _faiss.fvec_inner_products_by_idx(
+            pointer(scores), pointer(queries), pointer(vectors), pointer(rows), dim, batch, count
+        )
     scores[rows < 0] = -np.inf
     floors = np.full((batch, 1), -np.inf, np.float32)
     if count > k:
         floors = np.partition(scores, count - k, axis=1)[:, count - k, None] - np.float32(2 * (dim + 2) * 2.0**-24)
-    kept = (scores >= floors) & (rows >= 0)
-    return [rescore(vectors, q, np.sort(own[good]), k) for q, own, good in zip(queries, rows, kept, strict=True)]
+    asked, places = np.nonzero((scores >= floors) & (rows >= 0))
+    return _decided(vectors, queries, asked, rows[asked, places], k)
+
+
+def _decided(vectors: FloatArray, queries: FloatArray, asked: IntArray, rows: IntArray, k: int) -> list[Found]:
+    """The best k for each of `queries` (B, D) in float64, of candidates `rows` (C,) for the queries `asked` (C,)."""
+    wide = queries.astype(np.float64)
+    starts = range(0, max(len(rows), 1), _RESCORE_ROWS)
+    spans = [slice(start, start + _RESCORE_ROWS) for start in starts]
+    parts = [np.vecdot(vectors[rows[span]].astype(np.float64), wide[asked[span]]) for span in spans]
+    scores = np.concatenate(parts).astype(np.float32)
+    order = np.lexsort((rows, -scores, asked))  # ties in the order of rows
+    asked, rows, scores = asked[order], rows[order], scores[order]
+    ends = np.searchsorted(asked, np.arange(1, len(queries)))
+    return [(own[:k], best[:k]) for own, best in zip(np.split(scores, ends), np.split(rows, ends), strict=True)]
 
 
 def padded(found: list[Found], k: int) -> Found:

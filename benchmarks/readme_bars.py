@@ -1,0 +1,82 @@
+"""The README's tables of what was asked of the index and of the gateway, from the committed results.
+
+    python -m benchmarks.readme_bars
+
+Run after `make bench-index` or `make bench-gateway` with --save. Each table stands between marks of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from benchmarks import gateway, index
+from benchmarks.encoder_readme import README, RESULTS
+
+BARS = {**index.BARS, **gateway.BARS}
+LABELS = {
+    "index": {
+        "certified_vs_flat": "certified exact, one query ÷ FAISS IndexFlatIP and IndexFlatIPPanorama (speed)",
+        "exact_batch_64_vs_flat": "exact, batch of 64 ÷ FAISS IndexFlatIP (speed)",
+        "ann_http_batch_16_vs_raw": "batch of 16 over HTTP ÷ FAISS in process, the same setting (speed)",
+        "http_search_beyond_raw_p50_ms": "one HTTP search beyond FAISS's own time, p50, ms",
+        "auto_vs_best_engine_qps": "the engine that `auto` picks ÷ the best of the others (QPS at recall 0.95)",
+        "upsert_vectors_per_s": "durable upserts, batches of 256, vectors/s",
+        "filtered_1_percent_vs_unfiltered_qps": "search with a 1 % filter ÷ without (QPS)",
+        "resident_vs_raw_vectors": "memory of the service's own ÷ raw vectors, quantized engine, vectors on disk",
+        "restart_s": "restart to ready, s",
+        "p99_during_compaction_vs_rest": "search p99 during a merge ÷ at rest",
+    },
+    "gateway": {
+        "gateway_cost_p50_ms": "what the gateway adds to one text embedding, p50, ms",
+        "texts_per_s_over_torchserve": "texts/s at 32 clients, cache off ÷ straight to TorchServe",
+        "images_per_s_over_infinity": "ViT-B/32 pictures/s at 16 clients ÷ Infinity's torch engine",
+        "texts_per_s_over_infinity": "ViT-B/32 short texts/s at 32 clients ÷ Infinity's torch engine",
+        "list_of_64_over_singles": "a list of 64 texts ÷ 64 single requests (texts/s)",
+        "overload_throughput_over_peak": "four times the capacity: answered ÷ peak",
+        "overload_p99_over_capacity": "four times the capacity: p99 of those answered ÷ p99 at capacity",
+        "soak_errors": "ten minutes at 70 % load: errors",
+        "soak_memory_growth": "ten minutes at 70 % load: growth of memory after the first minute",
+    },
+}
+
+
+def write() -> None:
+    text = README.read_text(encoding="utf-8")
+    for name in LABELS:
+        text = updated(text, name)
+    README.write_text(text, encoding="utf-8")
+
+
+def updated(readme: str, name: str) -> str:
+    """`readme` with the table of "index" or "gateway" written again. Raises ValueError without its marks."""
+    begin, end = f"<!-- {name}: written by `python -m benchmarks.readme_bars` -->\n", f"<!-- end of {name} -->\n"
+    head, _, rest = readme.partition(begin)
+    _, found, tail = rest.partition(end)
+    if not found:
+        raise ValueError(f"{README.name} has lost its marks {begin.strip()} and {end.strip()}")
+    report = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return head + begin + table(report["bars"], LABELS[name]) + end + tail
+
+
+def table(bars: list[dict[str, Any]], labels: dict[str, str]) -> str:
+    """Raises KeyError for a bar without a label."""
+    rows = [f"| {labels[bar['name']]} | {_measured(bar)} | {_asked(bar['name'])} |" for bar in bars]
+    return "\n".join(["", "| what was asked for | measured | bar |", "| --- | --- | --- |", *rows, "", ""])
+
+
+def _asked(name: str) -> str:
+    bar, sign = BARS[name]
+    return f"{sign} {bar:,g}"
+
+
+def _measured(bar: dict[str, Any]) -> str:
+    if bar["value"] is None:
+        return "not measured"
+    value = bar["value"]
+    figure = f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    return figure + ("" if bar["holds"] else " (missed)")
+
+
+if __name__ == "__main__":
+    write()

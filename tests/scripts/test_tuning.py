@@ -60,6 +60,7 @@ def test_the_winner_is_written_over_the_common_settings_and_keeps_other_keys(tmp
         "cache_bytes": 7,
         "minWorkers": 2,
         "maxWorkers": 2,
+        "threads": 1,
         "maxBatchDelay": 5,
         "max_batch": 8,
     }

@@ -1,8 +1,8 @@
 """glibc's heap, told to give back what writes and merges leave free in it.
 
 By default every thread gets an arena of its own and keeps it, and the size from which blocks are mapped, and so are
-given back at once, grows with the blocks that were freed: a service that had taken in 120,000 vectors of 512 dimensions
-kept 400 MB in arenas without using them. Elsewhere than on glibc nothing here does anything.
+given back at once, grows with the blocks that were freed: what a service had once taken in stayed in arenas that nobody
+used (docs/decisions/027). Elsewhere than on glibc nothing here does anything.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Collection:
         self.info = info
         self.view = empty_view(info.dim)
         self.dropped = False
-        self._written = time.monotonic()
+        self._touched = time.monotonic()
         self.recall = RecallTally()
         self._recent: deque[FloatArray] = deque(maxlen=_RECENT_QUERIES)
         self._store, self._engines = store, engines
@@ -117,7 +117,7 @@ class Collection:
             return
         with self._lock:
             self._check_open()
-            self._written = time.monotonic()
+            self._touched = time.monotonic()
             first, replaced = self._store.upsert(self.info.key, items)
             self.view = self._with(np.arange(first, first + len(items)), items, vectors, replaced)
 
@@ -161,7 +161,7 @@ class Collection:
 
     def _without(self, seqs: IntArray) -> int:
         """Bury the rows of these sequence numbers; how many they are."""
-        self._written = time.monotonic()
+        self._touched = time.monotonic()
         if len(seqs):
             view, alive = self.view, self.view.alive.copy()
             alive[view.places(seqs)] = False
@@ -207,11 +207,10 @@ class Collection:
         return self._engines.merge_due(view.count - len(view.delta), len(view.delta), view.count - view.live, scanned)
 
     def quiet_merge_due(self, quiet_s: float) -> bool:
-        """Whether nothing was written for `quiet_s`, and what was written before is worth a merge to searches."""
+        """Whether no write or merge began for `quiet_s`, and what was written before is worth a merge to searches."""
         view = self.view
-        if time.monotonic() - self._written < quiet_s or not view.approximate:
+        if time.monotonic() - self._touched < quiet_s or not view.approximate:
             return False
-        self._written = time.monotonic()  # should the merge fail, it is tried again after as long again
         return self._engines.quiet_merge_due(view.count - len(view.delta), len(view.delta) + view.count - view.live)
 
     def seal_due(self) -> bool:
@@ -231,7 +230,7 @@ class Collection:
         with self._merging:
             if self.dropped:
                 raise BuildCancelled
-            old = self.view
+            self._touched, old = time.monotonic(), self.view  # one that fails is tried again only after a while
             live = np.flatnonzero(old.alive)
             recent = list(self._recent)
             backend = self._engines.choose(self.info, len(live), np.stack(recent) if recent else None)

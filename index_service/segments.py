@@ -85,8 +85,9 @@ class View:
 
     def _blocks(self, allowed: BoolArray | None, exact: Exactness) -> tuple[ApproximateSegment, ...]:
         """The sealed blocks that are worth a search each; where a filter leaves few rows, one scan is faster."""
-        few = allowed is not None and np.count_nonzero(allowed[self.count - len(self.delta) :]) < _SEALED_ROWS
-        return () if exact or few else self.sealed
+        if exact or not self.sealed or allowed is None:
+            return () if exact else self.sealed
+        return () if np.count_nonzero(allowed[-len(self.delta) :]) < _SEALED_ROWS else self.sealed
 
     def _later(self, sealed: tuple[ApproximateSegment, ...]) -> Iterator[tuple[int, Segment]]:
         """What the delta is searched by, each with its first row: blocks of it that are `sealed`, then a scan."""

@@ -138,12 +138,9 @@ def rescore_all(vectors: FloatArray, queries: FloatArray, rows: IntArray, k: int
     queries, rows = np.ascontiguousarray(queries), np.ascontiguousarray(rows, np.int64)
     scores = np.empty(rows.shape, np.float32)
     pointer, (batch, count), dim = _faiss.swig_ptr, rows.shape, vectors.shape[1]
-    if batch == 1:  # threads that start for so little wait for each other longer than it takes
-        scores[0] = np.vecdot(vectors[rows[0]], queries[0])
-    else:
-        _faiss.fvec_inner_products_by_idx(
-            pointer(scores), pointer(queries), pointer(vectors), pointer(rows), dim, batch, count
-        )
+    _faiss.fvec_inner_products_by_idx(
+        pointer(scores), pointer(queries), pointer(vectors), pointer(rows), dim, batch, count
+    )
     scores[rows < 0] = -np.inf
     floors = np.full((batch, 1), -np.inf, np.float32)
     if count > k:

@@ -81,8 +81,6 @@ def _ended(process: subprocess.Popen[bytes]) -> bool:
 def main() -> int:
     """The exit code; the job comes over standard input, which then stays open for as long as the parent lives."""
     os.nice(_NICE)
-    with suppress(AttributeError, OSError):  # Linux: whoever else wants the core gets it at once, not at a tick's end
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     pipe = sys.stdin.buffer
     backend, shape, source, engine = pickle.loads(pipe.read(int.from_bytes(pipe.read(8), "little")))
     threading.Thread(target=_end_with_parent, args=(pipe,), daemon=True).start()

@@ -122,14 +122,14 @@ class Collection:
             self.view = self._with(np.arange(first, first + len(items)), items, vectors, replaced)
 
     def seal(self) -> bool:
-        """Index one more block of the delta, when there is one; nobody waits for it."""
+        """Index more rows of the delta, when there are enough; nobody waits for it."""
         view = self.view
-        sealed = view.seal()
-        if sealed is None:
+        after = view.seal()
+        if after is None or after.sealed is None:
             return False
         with self._lock:
             if self.view.rows is view.rows and self.view.sealed is view.sealed:  # no merge came between
-                self.view = self.view.with_sealed(sealed.sealed)
+                self.view = self.view.with_sealed(after.sealed)
         return True
 
     def _with(self, seqs: IntArray, items: Sequence[Item], vectors: FloatArray, replaced: IntArray) -> View:
@@ -214,7 +214,7 @@ class Collection:
         return self._engines.quiet_merge_due(view.count - len(view.delta), len(view.delta) + view.count - view.live)
 
     def seal_due(self) -> bool:
-        """Whether there is a block of the delta to index."""
+        """Whether there are rows of the delta to index."""
         return self.view.seal_due
 
     def engine_due(self) -> bool:

@@ -1,7 +1,7 @@
 """What a search sees of a collection: a main segment, a small delta and tombstones, frozen at one moment.
 
-The delta is scanned exactly, but for blocks of it that were sealed: those are searched as the main segment is, by what
-that one learned, so that a search need not read every row that came since.
+The delta is scanned exactly, but for its first rows, once these are sealed: they are searched as the main segment is,
+by what that one learned, so that a search need not read every row that came since.
 
 Rows are numbered in the order of insertion: first the main segment's, then the delta's. Rows are only ever added at
 the end, and a `View` knows how many there were when it was made, so searches need no lock.
@@ -27,7 +27,8 @@ from index_service.masks import FilterMasks
 # What else a search takes, in multiplications of about a tenth of a nanosecond each.
 _COST_OF_FILTERED_ROW = 10_000
 _COST_OF_HIT = 10_000
-_SEALED_ROWS = 8192  # of the delta: a scan of so many vectors takes a search some ten times as long as their index
+_LEAST_SEALED, _MOST_SEALED = 2048, 8192  # rows that are sealed at once
+_SEALED_SHARE = 16  # the index so far is copied to seal more: as many of its rows must wait for that
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Rows:
 class View:
     """One moment of a collection. `delta` (N, D), `seqs` and `alive` (rows,) are never written to after it is made.
 
-    `sealed` are the indexes of the delta's first rows, a block each.
+    `sealed` is the index of the delta's first rows.
     """
 
     rows: Rows
@@ -57,7 +58,7 @@ class View:
     seqs: IntArray
     alive: BoolArray
     live: int
-    sealed: tuple[ApproximateSegment, ...] = ()
+    sealed: ApproximateSegment | None = None
 
     @property
     def count(self) -> int:
@@ -77,50 +78,52 @@ class View:
         if size:
             segment = exact_of(main) if exact else main
             parts.append(segment.search(queries, k, None if allowed is None else allowed[:size]))
-        for start, later in self._later(self._blocks(allowed, exact)):
+        for start, later in self._later(None if exact else self._worthy(allowed)):
             end = start + len(later.vectors)
             scores, rows = later.search(queries, k, None if allowed is None else allowed[start:end])
             parts.append((scores, np.where(rows >= 0, rows + start, rows)))
         return _merged(parts, len(queries), k)
 
-    def _blocks(self, allowed: BoolArray | None, exact: Exactness) -> tuple[ApproximateSegment, ...]:
-        """The sealed blocks that are worth a search each; where a filter leaves few rows, one scan is faster."""
-        if exact or not self.sealed or allowed is None:
-            return () if exact else self.sealed
-        return () if np.count_nonzero(allowed[-len(self.delta) :]) < _SEALED_ROWS else self.sealed
+    def _worthy(self, allowed: BoolArray | None) -> ApproximateSegment | None:
+        """The sealed index where it is worth a search; where a filter leaves few rows, one scan is faster."""
+        if allowed is not None and np.count_nonzero(allowed[-len(self.delta) :]) < _MOST_SEALED:
+            return None
+        return self.sealed
 
-    def _later(self, sealed: tuple[ApproximateSegment, ...]) -> Iterator[tuple[int, Segment]]:
-        """What the delta is searched by, each with its first row: blocks of it that are `sealed`, then a scan."""
+    def _later(self, sealed: ApproximateSegment | None) -> Iterator[tuple[int, Segment]]:
+        """What the delta is searched by, each with its first row: what is `sealed`, then a scan."""
         size, done = self.count - len(self.delta), 0
-        for block in sealed:
-            yield size + done, block
-            done += len(block.vectors)
+        if sealed is not None:
+            yield size, sealed
+            done = len(sealed.vectors)
         if done < len(self.delta):
             yield size + done, ExactSegment(self.delta[done:])
 
-    def with_sealed(self, sealed: tuple[ApproximateSegment, ...]) -> View:
-        """With these indexes of the delta's first rows, which read their vectors where the delta has them now."""
-        ends = np.cumsum([len(block.vectors) for block in sealed], dtype=np.int64).tolist()
-        spans = zip(sealed, [0, *ends], ends, strict=False)
-        return replace(self, sealed=tuple(replace(block, vectors=self.delta[a:b]) for block, a, b in spans))
+    def with_sealed(self, sealed: ApproximateSegment) -> View:
+        """With this index of the delta's first rows, which reads its vectors where the delta has them now."""
+        return replace(self, sealed=replace(sealed, vectors=self.delta[: len(sealed.vectors)]))
 
     @property
     def unsealed(self) -> int:
         """Rows of the delta that every search scans."""
-        return len(self.delta) - sum(len(block.vectors) for block in self.sealed)
+        return len(self.delta) - (0 if self.sealed is None else len(self.sealed.vectors))
 
     @property
     def seal_due(self) -> bool:
-        """Whether the delta has another block to seal; its engine may still not be one that can."""
-        return self.unsealed >= _SEALED_ROWS and isinstance(self.rows.main, ApproximateSegment)
+        """Whether the delta has more rows to seal; its engine may still not be one that can."""
+        sealed = len(self.delta) - self.unsealed
+        enough = self.unsealed >= max(_LEAST_SEALED, sealed // _SEALED_SHARE)
+        return enough and isinstance(self.rows.main, ApproximateSegment)
 
     def seal(self) -> View | None:
-        """With one more block of the delta sealed; None while too few rows are left, or where the engine can't."""
-        main, done = self.rows.main, len(self.delta) - self.unsealed
+        """With more rows of the delta sealed; None while too few are left, or where the engine can't."""
+        main = self.rows.main
         if not self.seal_due or not isinstance(main, ApproximateSegment):
             return None
-        block = main.sibling(self.delta[done : done + _SEALED_ROWS])
-        return None if block is None else replace(self, sealed=(*self.sealed, block))
+        sealed = self.sealed or main.emptied()
+        if sealed is None:
+            return None
+        return replace(self, sealed=sealed.extended(self.delta[: len(sealed.vectors) + _MOST_SEALED]))
 
     def certify(self, queries: FloatArray, k: int, where: bytes | None) -> tuple[Found, list[Certificate]]:
         """As an exact `search`, with a certificate for each of `queries` over all rows that `where` lets through."""
@@ -168,7 +171,8 @@ class View:
         main = self.rows.main
         scan = batch * (main.vectors.size + self.delta.size)
         if where is None and not exact:
-            scan = main.cost(batch) * (1 + len(self.sealed)) + batch * self.unsealed * self.delta.shape[1]
+            indexes = 1 if self.sealed is None else 2
+            scan = main.cost(batch) * indexes + batch * self.unsealed * self.delta.shape[1]
         return scan + unknown * _COST_OF_FILTERED_ROW + batch * min(k, self.live) * _COST_OF_HIT
 
 

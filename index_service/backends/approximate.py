@@ -74,8 +74,12 @@ class Savable(Protocol):
 class Learned(Protocol):
     """A seeker that learned from its rows how to code others."""
 
-    def sibling(self, vectors: FloatArray) -> Seeker | None:
-        """The same over other rows (N, D), by what was learned; None where that takes as long as learning anew."""
+    def emptied(self) -> Learned | None:
+        """What was learned, without the rows; None where adding a row takes as long as learning anew."""
+        ...
+
+    def extended(self, vectors: FloatArray) -> Seeker:
+        """Another with these rows (N, D) after its own."""
         ...
 
 
@@ -123,10 +127,15 @@ class ApproximateSegment:
         write, described = self.seeker.write, {"described": self.described, "seconds": self.seconds}
         return lambda path: write(path, {**described, "setting": list(self.setting)})
 
-    def sibling(self, vectors: FloatArray) -> ApproximateSegment | None:
-        """Other rows (N, D), searched as these are; None where the engine can't index them quickly."""
-        seeker = self.seeker.sibling(vectors) if isinstance(self.seeker, Learned) else None
-        return None if seeker is None else replace(self, vectors=vectors, seeker=seeker)
+    def emptied(self) -> ApproximateSegment | None:
+        """The same without rows, to be `extended` by others; None where the engine can't index them quickly."""
+        seeker = self.seeker.emptied() if isinstance(self.seeker, Learned) else None
+        return None if seeker is None else replace(self, vectors=self.vectors[:0], seeker=seeker)
+
+    def extended(self, vectors: FloatArray) -> ApproximateSegment:
+        """Over `vectors` (N, D), which begin with its own; it stays as it is for those who search it."""
+        seeker = self.seeker.extended(vectors[len(self.vectors) :])
+        return replace(self, vectors=vectors, seeker=seeker)
 
     def cost(self, batch: int) -> int:
         """See `Segment.cost`; measured when the segment was built."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,20 +49,19 @@ class FaissSeeker:
         rows: IntArray = self.index.search(np.ascontiguousarray(queries), most, params=parameters)[1]
         return rows
 
-    def sibling(self, vectors: FloatArray) -> FaissSeeker | None:
-        """See `Learned.sibling`: inverted lists are filled anew; a graph would have to be built."""
+    def emptied(self) -> FaissSeeker | None:
+        """See `Learned.emptied`: inverted lists are filled anew; a graph would have to be built."""
         if self.knob != "nprobe":
             return None
-        index = _faiss.clone_index(self._empty)
-        index.add(np.ascontiguousarray(vectors))
-        return FaissSeeker(index, self.knob, self.efforts, self.filters)
-
-    @cached_property
-    def _empty(self) -> Any:
-        """The trained index without its rows."""
         index = _faiss.clone_index(self.index)
         index.reset()
-        return index
+        return replace(self, index=index)
+
+    def extended(self, vectors: FloatArray) -> FaissSeeker:
+        """See `Learned.extended`."""
+        index = _faiss.clone_index(self.index)
+        index.add(np.ascontiguousarray(vectors))
+        return replace(self, index=index)
 
     def write(self, path: Path, notes: dict[str, Any]) -> None:
         """The index by FAISS's own format, then the notes and their length: FAISS reads no further than its own."""

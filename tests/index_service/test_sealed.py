@@ -63,11 +63,12 @@ def shared(collection: Collection, where: bytes | None = None) -> float:
     return float(np.mean([len(own & truth) / 10 for own, truth in pairs]))
 
 
-def test_sealed_blocks_are_searched_as_well_as_the_main_segment(collection: Collection) -> None:
+def test_sealed_rows_are_searched_as_well_as_the_main_segment(collection: Collection) -> None:
     view = collection.view
-    assert [len(block.vectors) for block in view.sealed] == [8192, 8192]
-    assert all(np.shares_memory(block.vectors, view.delta) for block in view.sealed)
-    assert np.array_equal(view.sealed[1].vectors, VECTORS[MAIN + 8192 : MAIN + 16384])
+    assert view.sealed is not None
+    assert view.unsealed < 2048
+    assert np.shares_memory(view.sealed.vectors, view.delta)
+    assert np.array_equal(view.sealed.vectors, VECTORS[MAIN : len(VECTORS) - view.unsealed])
     assert shared(collection) >= 0.93
     assert shared(collection, canonical({"n": {"$lt": 6}})) >= 0.93
     assert shared(collection, canonical({"n": 3})) >= 0.93
@@ -82,7 +83,8 @@ def test_a_registry_seals_after_writes(store: Store, settings: Settings) -> None
     collection.compact()
     write(collection, MAIN, MAIN + 9000)
     registry.written(collection)
-    until(lambda: len(collection.view.sealed) == 1)
+    until(lambda: collection.view.sealed is not None)
+    assert collection.view.unsealed == 9000 - 8192
     registry.close()
 
 
@@ -91,7 +93,7 @@ def test_an_exact_search_scans_what_is_sealed(collection: Collection) -> None:
     assert found(collection, exact=True) == [{f"i{row}" for row in own} for own in order]
 
 
-def test_what_is_deleted_or_replaced_is_not_found_in_a_sealed_block(collection: Collection) -> None:
+def test_what_is_deleted_or_replaced_is_not_found_among_sealed_rows(collection: Collection) -> None:
     gone = sorted(set().union(*found(collection)))
     collection.delete(gone[::2])
     collection.upsert(
@@ -101,7 +103,7 @@ def test_what_is_deleted_or_replaced_is_not_found_in_a_sealed_block(collection: 
     assert shared(collection) >= 0.9
 
 
-def test_more_is_found_than_a_probe_of_a_block_holds(collection: Collection) -> None:
+def test_more_is_found_than_the_probes_hold(collection: Collection) -> None:
     scores, rows = collection.view.search(QUERIES[:2], 9000, None, False)
     assert rows.shape == (2, 9000)
     assert (np.diff(scores) <= 0).all()
@@ -114,14 +116,14 @@ def test_a_merge_takes_them_in_and_a_restart_seals_again(
     again = Collection(collection.info, store, Engines(settings))
     again.load()
     seal(again)
-    assert len(again.view.sealed) == 2
+    assert again.view.unsealed == collection.view.unsealed
     assert found(again) == found(collection)
     collection.compact()
     assert not collection.view.sealed
     assert len(collection.view.rows.main.vectors) == len(VECTORS)
 
 
-def test_a_graph_has_no_sealed_blocks(store: Store, settings: Settings) -> None:
+def test_a_graph_has_no_sealed_rows(store: Store, settings: Settings) -> None:
     info = CollectionInfo("g", "m", "f", DIM, engine="hnsw")
     collection = Collection(
         CollectionInfo(**{**vars(info), "key": store.add_collection(info)}), store, Engines(settings)

@@ -26,6 +26,7 @@ from index_service.backends.exact import ExactSegment
 
 _LOOK_S = 0.1
 _NICE = 19
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # FAISS's and numpy's: the latter would take every core
 
 
 @runtime_checkable
@@ -38,18 +39,19 @@ class Loads(Protocol):
 
 
 def build_apart(
-    backend: Backend, vectors: FloatArray, source: Path, engine: Path, cancelled: Callable[[], bool]
+    backend: Backend, vectors: FloatArray, source: Path, engine: Path, cancelled: Callable[[], bool], threads: int = 1
 ) -> Segment:
     """`backend.build(vectors)` in a process of its own; the rows of `vectors` (N, D) are what the file `source` holds.
 
     The index is left in the file `engine`. A backend without a file format builds here. Raises BuildCancelled soon
-    after `cancelled()` turns true, RuntimeError when the process fails.
+    after `cancelled()` turns true, RuntimeError when the process fails. It computes in so many `threads`.
     """
     if not isinstance(backend, Loads):
         return backend.build(vectors, cancelled)
     job = pickle.dumps((backend, vectors.shape, str(source), str(engine)))
     command = [sys.executable, "-m", "index_service.builders"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    env = {**os.environ, **dict.fromkeys(_THREADS, str(threads))}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env) as process:
         try:
             failure = _awaited(process, job, cancelled)
         finally:

@@ -33,7 +33,7 @@ from index_service.segments import View, empty_view, view_of
 from index_service.store import Chunk, CollectionInfo, Item, Store
 
 _RECENT_QUERIES = 256
-_COPY_ROWS = 4096  # of a merge, held in memory at a time
+_COPY_ROWS = 512  # of a merge, held in memory at a time
 _log = logging.getLogger("index_service.collections")
 
 
@@ -252,7 +252,8 @@ class Collection:
         """In a process of its own, but where that would start for longer than the build takes."""
         if len(vectors) < self._engines.settings.build_apart_rows:
             return backend.build(vectors, cancelled)
-        return build_apart(backend, vectors, draft.vectors_file, draft.engine_file, cancelled)
+        threads = self._engines.build_threads
+        return build_apart(backend, vectors, draft.vectors_file, draft.engine_file, cancelled, threads)
 
     def _swap(self, old: View, live: IntArray, merged: View) -> None:
         """Bring `merged`, built from the `live` rows of `old`, up to what was written since."""

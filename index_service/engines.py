@@ -96,7 +96,7 @@ class Engines:
             engine="hnsw" if name == "hnsw" else "faiss",
             effort=given.hnsw_ef_search if name == "hnsw" else None,
             ef_construction=given.hnsw_ef_construction,
-            threads=self._threads,
+            threads=self.build_threads,
             recall_target=info.recall_target if name == "hnsw" else info.recall_target or _AUTO_RECALL,
             queries=queries,
         )
@@ -104,7 +104,7 @@ class Engines:
     def _scann(self, info: CollectionInfo, rows: int, queries: FloatArray | None) -> ScannBackend | ExactBackend:
         if rows < LEAST_ROWS:
             return ExactBackend()
-        return ScannBackend(self._threads, info.recall_target or _AUTO_RECALL, queries)
+        return ScannBackend(self.build_threads, info.recall_target or _AUTO_RECALL, queries)
 
     def _milvus(self, info: CollectionInfo, queries: FloatArray | None) -> MilvusBackend:
         given, prefix = self.settings, f"{self.settings.milvus_prefix}_{info.name.replace('-', '_')}_{info.key}"
@@ -118,8 +118,8 @@ class Engines:
         )
 
     @property
-    def _threads(self) -> int:
-        """For a build: half of what searches have, since they go on meanwhile."""
+    def build_threads(self) -> int:
+        """Half of what searches have, since they go on meanwhile."""
         return max(1, (self.settings.threads or os.cpu_count() or 1) // 2)
 
     def quiet_merge_due(self, main: int, delta: int) -> bool:

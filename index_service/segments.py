@@ -27,8 +27,9 @@ from index_service.masks import FilterMasks
 # What else a search takes, in multiplications of about a tenth of a nanosecond each.
 _COST_OF_FILTERED_ROW = 10_000
 _COST_OF_HIT = 10_000
-_LEAST_SEALED, _MOST_SEALED = 2048, 8192  # rows that are sealed at once
-_SEALED_SHARE = 16  # the index so far is copied to seal more: as many of its rows must wait for that
+_UNSEALED_ROWS = 2048  # of the delta are scanned as fast as an index is searched
+_SEALED_ROWS, _SEALED_SHARE = 256, 64  # sealed at once: at least so many, and this part of the index, which is copied
+_FEW_ROWS = 8192  # that a filter leaves of the delta
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class View:
 
     def _worthy(self, allowed: BoolArray | None) -> ApproximateSegment | None:
         """The sealed index where it is worth a search; where a filter leaves few rows, one scan is faster."""
-        if allowed is not None and np.count_nonzero(allowed[-len(self.delta) :]) < _MOST_SEALED:
+        if allowed is not None and np.count_nonzero(allowed[-len(self.delta) :]) < _FEW_ROWS:
             return None
         return self.sealed
 
@@ -111,19 +112,18 @@ class View:
     @property
     def seal_due(self) -> bool:
         """Whether the delta has more rows to seal; its engine may still not be one that can."""
-        sealed = len(self.delta) - self.unsealed
-        enough = self.unsealed >= max(_LEAST_SEALED, sealed // _SEALED_SHARE)
-        return enough and isinstance(self.rows.main, ApproximateSegment)
+        return self.unsealed >= _UNSEALED_ROWS and isinstance(self.rows.main, ApproximateSegment)
 
     def seal(self) -> View | None:
-        """With more rows of the delta sealed; None while too few are left, or where the engine can't."""
+        """With some more rows of the delta sealed; None where too few are left, or the engine can't."""
         main = self.rows.main
-        if not self.seal_due or not isinstance(main, ApproximateSegment):
+        if self.unsealed < _SEALED_ROWS or not isinstance(main, ApproximateSegment):
             return None
         sealed = self.sealed or main.emptied()
         if sealed is None:
             return None
-        return replace(self, sealed=sealed.extended(self.delta[: len(sealed.vectors) + _MOST_SEALED]))
+        done = len(sealed.vectors)
+        return replace(self, sealed=sealed.extended(self.delta[: done + max(_SEALED_ROWS, done // _SEALED_SHARE)]))
 
     def certify(self, queries: FloatArray, k: int, where: bytes | None) -> tuple[Found, list[Certificate]]:
         """As an exact `search`, with a certificate for each of `queries` over all rows that `where` lets through."""

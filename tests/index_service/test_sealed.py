@@ -84,7 +84,7 @@ def test_a_registry_seals_after_writes(store: Store, settings: Settings) -> None
     write(collection, MAIN, MAIN + 9000)
     registry.written(collection)
     until(lambda: collection.view.sealed is not None)
-    assert collection.view.unsealed == 9000 - 8192
+    until(lambda: collection.view.unsealed < 2048)
     registry.close()
 
 

@@ -28,6 +28,7 @@ from index_service.search_api import SearchApi
 from index_service.settings import Settings
 from index_service.snapshots import Snapshots
 from index_service.snapshots_api import SnapshotsApi
+from index_service.warm_fields import WarmFields
 from index_service.workers import Workers
 
 
@@ -54,13 +55,15 @@ class HealthApi:
 def create_app(settings: Settings, registry: Registry) -> Starlette:
     """The application over `registry`, which its lifespan starts and closes."""
     metrics, workers = Metrics(registry), Workers(settings.threads)
-    sampler = RecallSampler(settings.recall_sample_share)
+    sampler, fields = RecallSampler(settings.recall_sample_share), WarmFields(registry)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         registry.start()
         sampler.start()
+        fields.start()
         yield
+        fields.close()
         sampler.close()
         workers.close()
         registry.close()

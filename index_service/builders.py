@@ -31,7 +31,9 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # FAISS's and numpy's: t
 
 @runtime_checkable
 class Loads(Protocol):
-    """A backend whose segments can be saved, and loaded by another process."""
+    """A backend whose segments can be saved, and loaded by another process; `apart`: built by one too."""
+
+    apart: bool
 
     def load(self, path: Path, vectors: FloatArray) -> Segment:
         """The segment of `vectors` (N, D) that was saved at `path`."""
@@ -43,10 +45,10 @@ def build_apart(
 ) -> Segment:
     """`backend.build(vectors)` in a process of its own; the rows of `vectors` (N, D) are what the file `source` holds.
 
-    The index is left in the file `engine`. A backend without a file format builds here. Raises BuildCancelled soon
+    The index is left in the file `engine`. A backend that isn't `apart` builds here. Raises BuildCancelled soon
     after `cancelled()` turns true, RuntimeError when the process fails. It computes in so many `threads`.
     """
-    if not isinstance(backend, Loads):
+    if not isinstance(backend, Loads) or not backend.apart:
         return backend.build(vectors, cancelled)
     job = pickle.dumps((backend, vectors.shape, str(source), str(engine)))
     command = [sys.executable, "-m", "index_service.builders"]

@@ -78,7 +78,7 @@ class Collection:
             return ExactSegment(vectors)
         try:
             return load(stored.engine_file, vectors)
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:  # whole, but of another version
+        except (ImportError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:  # of another version
             _log.warning("saved engine not read", extra={"collection": self.info.name, "reason": str(error)[:200]})
             return ExactSegment(vectors)
 

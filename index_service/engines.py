@@ -19,6 +19,7 @@ from index_service.backends.exact import ExactBackend
 from index_service.backends.faiss import FaissBackend, least_rows
 from index_service.backends.milvus import MilvusBackend
 from index_service.backends.scann import LEAST_ROWS, ScannBackend
+from index_service.segment_files import segments_folder
 from index_service.settings import Settings
 from index_service.store import CollectionInfo
 
@@ -111,6 +112,7 @@ class Engines:
         return MilvusBackend(
             given.milvus_uri or str(given.data_dir / "milvus.db"),
             prefix,
+            segments_folder(given.data_dir, info.key),
             given.milvus_token.get_secret_value(),
             given.hnsw_ef_search,
             info.recall_target,

@@ -64,6 +64,27 @@ class FilterMasks:
                 self._parse(fields, count)
         return fields
 
+    @property
+    def keys(self) -> list[str]:
+        """The fields that there are columns of."""
+        with self._parsing:
+            return list(self._fields)
+
+    def expect(self, keys: Iterable[str]) -> None:
+        """Begin the columns of these fields, which `advance` and the filters that ask for them fill."""
+        self._fields_of(frozenset(keys))
+
+    def advance(self, count: int) -> bool:
+        """Read some more of the first `count` documents into the columns there are; whether any is still behind.
+
+        It leaves their order alone: what nobody asks for must not drive out what somebody does.
+        """
+        with self._parsing:
+            behind = {key: field for key, field in self._fields.items() if len(field) < count}
+            if behind:
+                self._parse(behind, count)
+            return self._behind(behind, count)
+
     def _evaluated(self, where: bytes, count: int) -> BoolArray:
         filter_ = compile_filter(where)
         fields = self.columns(filter_.keys(), count)

@@ -83,6 +83,7 @@ class CertifiedBackend:
     """Codes the vectors as they come."""
 
     engine = "certified"
+    apart = True
 
     def build(self, vectors: FloatArray, cancelled: Callable[[], bool] = lambda: False) -> CertifiedSegment:
         """See `Backend.build`."""

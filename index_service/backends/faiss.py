@@ -93,6 +93,8 @@ class FaissBackend:
     recall_target: float | None = None
     queries: FloatArray | None = field(default=None, compare=False)
 
+    apart = True
+
     def build(
         self, vectors: FloatArray, cancelled: Callable[[], bool] = lambda: False
     ) -> ApproximateSegment | ExactSegment:

@@ -1,6 +1,7 @@
 """ScaNN: partitions, then anisotropic hashing (Guo et al., arXiv:1908.10396). An optional extra, imported when built.
 
-Its own reordering is left out, since it would hold the vectors a second time: candidates are rescored here anyway.
+Its own reordering is left out, since it would hold the vectors a second time, in memory and on disk: candidates are
+rescored here anyway.
 """
 
 from __future__ import annotations
@@ -8,11 +9,16 @@ from __future__ import annotations
 import importlib
 import math
 import os
-from collections.abc import Callable, Sequence
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 
 from clip_core.wire import FloatArray
 from index_service.backends.approximate import ApproximateSegment, Setting, calibrated, ladder
@@ -24,6 +30,9 @@ _LEAVES_PER_ROOT = 2
 _TRAIN_ROWS = 100_000
 _THRESHOLD = 0.2  # anisotropic quantization for unit vectors, as the authors advise
 _REORDER = 30
+_MODULE = "scann.scann_ops.py.scann_ops_pybind"
+_NOTES = "notes.json"
+_PICKLE = ".pkl"  # names of rows, which ScaNN would unpickle; a searcher made here has none
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,14 @@ class ScannSeeker:
         found: IntArray = np.where(np.isfinite(scores) & (rows < self.rows), rows.astype(np.int64), NO_ROW)
         return found
 
+    def write(self, path: Path, notes: dict[str, Any]) -> None:
+        """ScaNN's own files and the notes as one archive, uncompressed."""
+        with _aside(path) as folder, zipfile.ZipFile(path, "w") as archive:
+            self.searcher.serialize(str(folder), True)
+            (folder / _NOTES).write_bytes(orjson.dumps(notes, option=orjson.OPT_SERIALIZE_NUMPY))
+            for file in sorted(folder.iterdir()):
+                archive.write(file, file.name)
+
 
 @dataclass(frozen=True)
 class ScannBackend:
@@ -56,6 +73,7 @@ class ScannBackend:
     queries: FloatArray | None = field(default=None, compare=False)
 
     engine = "scann"
+    apart = True
 
     def build(
         self, vectors: FloatArray, cancelled: Callable[[], bool] = lambda: False
@@ -74,9 +92,36 @@ class ScannBackend:
         segment = ApproximateSegment(self.engine, vectors, seeker, setting, {"leaves": leaves})
         return calibrated(segment, self.queries, self.recall_target)
 
+    def load(self, path: Path, vectors: FloatArray) -> ApproximateSegment:
+        """The segment of `vectors` that was saved at `path`. Raises ValueError when it is no such archive."""
+        with _aside(path) as folder:
+            try:
+                with zipfile.ZipFile(path) as archive:
+                    archive.extractall(folder, [name for name in archive.namelist() if not name.endswith(_PICKLE)])
+            except zipfile.BadZipFile as error:
+                raise ValueError(str(error)) from error
+            notes = orjson.loads((folder / _NOTES).read_bytes())
+            searcher = importlib.import_module(_MODULE).load_searcher(str(folder))
+        seeker = ScannSeeker(searcher, len(vectors), ladder(1, notes["described"]["leaves"]))
+        return ApproximateSegment(
+            self.engine, vectors, seeker, Setting(*notes["setting"]), notes["described"], notes["seconds"]
+        )
+
     def _builder(self, vectors: FloatArray, leaves: int) -> Any:
-        scann = importlib.import_module("scann.scann_ops.py.scann_ops_pybind")
+        scann = importlib.import_module(_MODULE)
         builder = scann.builder(np.ascontiguousarray(vectors), _REORDER, "dot_product")
         builder = builder.set_n_training_threads(self.threads or os.cpu_count() or 1)
         builder = builder.tree(leaves, max(1, leaves // 10), training_sample_size=min(_TRAIN_ROWS, len(vectors)))
         return builder.score_ah(2, anisotropic_quantization_threshold=_THRESHOLD)
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """A folder beside `path` for a while: the system's temporary one may be too small."""
+    folder = path.with_name(f"{path.name}.unpacked")
+    shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

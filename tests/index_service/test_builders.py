@@ -11,7 +11,9 @@ import pytest
 
 from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import BuildCancelled
+from index_service.backends.exact import search_exact
 from index_service.backends.faiss import FaissBackend
+from index_service.backends.scann import ScannBackend
 from index_service.builders import build_apart
 from index_service.collections import Collection
 from index_service.engines import Engines
@@ -38,6 +40,15 @@ def test_a_segment_built_apart_is_the_one_built_here(source: Path) -> None:
     assert isinstance(here, ApproximateSegment)
     assert (apart.setting, apart.described) == (here.setting, here.described)
     assert np.array_equal(apart.search(VECTORS[:40], 5, None)[1], here.search(VECTORS[:40], 5, None)[1])
+
+
+def test_scann_is_built_apart_too(source: Path) -> None:
+    """Not the same index as one built here: ScaNN's training differs from build to build."""
+    backend = ScannBackend(1, 0.95, VECTORS[:64])
+    apart = build_apart(backend, VECTORS, source, source.with_name("engine"), lambda: False)
+    assert isinstance(apart, ApproximateSegment)
+    assert {path.name for path in source.parent.iterdir()} == {"engine", "vectors.f32"}
+    assert apart.recall(VECTORS[:64], search_exact(VECTORS, VECTORS[:64], 10, None)[1], apart.setting).mean() >= 0.95
 
 
 def test_a_cancelled_build_ends(source: Path) -> None:

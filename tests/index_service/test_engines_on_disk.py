@@ -1,7 +1,8 @@
-"""Every engine over segments on disk: what a restart begins with, and what it builds again."""
+"""Every engine over segments on disk: a restart begins with the index that was built before, or builds it again."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,7 @@ from tests.index_service.helpers import item, unit_rows
 
 DIM = 16
 VECTORS = unit_rows(3000, DIM)
-SAVED = ("exact", "certified", "hnsw", "faiss:IVF16,SQ8", "faiss:IVF16,PQ8x4fs", "faiss")
-MADE_AGAIN = ("scann", "milvus")
+ENGINES = ("exact", "certified", "hnsw", "faiss:IVF16,SQ8", "faiss:IVF16,PQ8x4fs", "faiss", "scann", "milvus")
 
 
 def filled(store: Store, engine: str, settings: Settings) -> Collection:
@@ -39,7 +39,7 @@ def answers(collection: Collection) -> list[list[str]]:
     return [[collection.view.rows.ids[row] for row in own] for own in rows]
 
 
-@pytest.mark.parametrize("engine", [*SAVED, *MADE_AGAIN])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_restart_serves_the_same(store: Store, tmp_path: Path, engine: str) -> None:
     settings = Settings(data_dir=tmp_path, exact_max_rows=100)
     collection = filled(store, engine, settings)
@@ -48,10 +48,10 @@ def test_a_restart_serves_the_same(store: Store, tmp_path: Path, engine: str) ->
     again = Collection(collection.info, store, Engines(settings))
     again.load()
     assert answers(again) == answers(collection)
-    assert again.engine_due() == (engine in MADE_AGAIN)
-    if not again.engine_due():
-        main, built = again.view.rows.main, collection.view.rows.main
-        assert np.array_equal(main.search(VECTORS[:40], 5, None)[1], built.search(VECTORS[:40], 5, None)[1])
+    assert not again.engine_due()
+    main, built = again.view.rows.main, collection.view.rows.main
+    assert main.engine == name
+    assert np.array_equal(main.search(VECTORS[:40], 5, None)[1], built.search(VECTORS[:40], 5, None)[1])
     again.compact()
     assert again.view.rows.main.engine == name
     assert answers(again) == answers(collection)
@@ -67,7 +67,7 @@ def test_certificates_over_a_mapped_segment(store: Store, tmp_path: Path) -> Non
     assert {sum(certificate) for certificate in certificates} == {again.view.live}
 
 
-@pytest.mark.parametrize("engine", ["certified", "hnsw", "faiss:IVF16,SQ8"])
+@pytest.mark.parametrize("engine", ["certified", "hnsw", "faiss:IVF16,SQ8", "scann", "milvus"])
 def test_a_saved_engine_that_cannot_be_read_is_built_again(store: Store, tmp_path: Path, engine: str) -> None:
     settings = Settings(data_dir=tmp_path)
     collection = filled(store, "exact", settings)
@@ -86,6 +86,20 @@ def test_a_saved_engine_that_cannot_be_read_is_built_again(store: Store, tmp_pat
     assert answers(again) == answers(collection)
     again.compact()
     assert again.view.rows.main.engine == engine.partition(":")[0]
+
+
+@pytest.mark.parametrize(
+    ("engine", "module"), [("scann", "scann.scann_ops.py.scann_ops_pybind"), ("milvus", "pymilvus")]
+)
+def test_an_engine_that_is_no_longer_installed_is_scanned(
+    store: Store, tmp_path: Path, engine: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = filled(store, engine, Settings(data_dir=tmp_path))
+    monkeypatch.setitem(sys.modules, module, None)
+    again = Collection(collection.info, store, Engines(Settings(data_dir=tmp_path)))
+    again.load()
+    assert again.view.rows.main.engine == "exact"
+    assert answers(again) == answers(collection)
 
 
 class _OfAnotherVersion:

@@ -147,8 +147,10 @@ def test_masks_agree_with_the_reference_as_rows_come_and_go(
 ) -> None:
     masks = masks_of(documents, data.draw(st.integers(0, len(documents))))
     counts = [*data.draw(st.lists(st.integers(0, len(documents)), max_size=3)), len(documents)]
+    masks.expect(data.draw(st.lists(KEYS, max_size=3)))
     for count in counts:
         for filter_ in filters:
+            masks.advance(data.draw(st.integers(0, len(documents))))
             expected = [reference(filter_, document) for document in documents[:count]]
             assert masks.mask(canonical(filter_), count).tolist() == expected
     kept = np.array(

@@ -101,10 +101,11 @@ def load_package(path: Path, device: str = "cpu") -> Forward:
     By torch's loader itself: `torch._inductor.aoti_load_package` around it imports all of Inductor, which costs each
     worker a second and 70 MB.
     """
-    index = torch.device(device).index if device.startswith("cuda") else None
-    try:
+    on_gpu = device.startswith("cuda")
+    index = torch.device(device).index if on_gpu else None
+    try:  # on a GPU without its own synchronisation of threads, which can't be captured in a CUDA graph
         loader: Any = torch._C._aoti.AOTIModelPackageLoader(
-            str(path), "model", False, 1, -1 if index is None else index
+            str(path), "model", on_gpu, 1, -1 if index is None else index
         )
     except Exception as error:
         raise BadModel(f"{path.name} can't be loaded: {error}") from error

@@ -31,6 +31,7 @@ class ModelSpec:
     fingerprint: str
     precision: str = "fp32"
     compile: bool = False
+    cuda_graphs: bool = True  # of no effect on a CPU
     cosine_floor: float = 0.999
     build_key: str = ""
     matryoshka_dimensions: tuple[int, ...] = ()  # what its vectors may be cut to; most models: nothing

@@ -16,6 +16,7 @@ from clip_core import artifacts
 from clip_core.artifacts import TowerFacts
 from clip_core.causal_text import BUCKETS, CausalTextTower, EndOfText
 from clip_core.compiling import Forward, compile_package, compiler, load_package, warm_up
+from clip_core.cuda_graphs import GraphedForward
 from clip_core.devices import move
 from clip_core.errors import BadModel
 from clip_core.images import Transform
@@ -38,8 +39,11 @@ class TextTower:
 
     @torch.inference_mode()
     def forward(self, ids: Tensor) -> Tensor:
+        return self.run(self._input(ids)).float().cpu()
+
+    def _input(self, ids: Tensor) -> Tensor:
         cut = ids if self.end is None else self.end.cut(ids)
-        return self.run(move(cut.contiguous(), self.device)).float().cpu()
+        return move(cut.contiguous(), self.device)
 
     def warm_up(self, example: Tensor) -> None:
         """`example` (1, context): every length that a batch may be cut to, so that no request meets a new one."""
@@ -49,6 +53,7 @@ class TextTower:
             ids = torch.ones_like(example)
             ids[:, length - 1] = end
             warm_up(self.forward, ids)
+            _capture(self.run, self._input(ids))
 
 
 class ImageTower:
@@ -66,7 +71,15 @@ class ImageTower:
         return self.run(move(pixels, self.device)).float().cpu()
 
     def warm_up(self) -> None:
-        warm_up(self.forward, torch.zeros(1, 3, *self.size, dtype=torch.uint8))
+        example = torch.zeros(1, 3, *self.size, dtype=torch.uint8)
+        warm_up(self.forward, example)
+        _capture(self.run, move(example, self.device))
+
+
+@torch.inference_mode()
+def _capture(run: Forward, example: Tensor) -> None:
+    if isinstance(run, GraphedForward):
+        run.capture(example)
 
 
 def load_towers(model_dir: Path, spec: ModelSpec, device: str = "cpu") -> tuple[TextTower | None, ImageTower | None]:
@@ -83,6 +96,8 @@ def load_towers(model_dir: Path, spec: ModelSpec, device: str = "cpu") -> tuple[
             part: (_run(module, part, spec, preprocessing, compiled, device), facts(module))
             for part, module in modules.items()
         }
+    if spec.cuda_graphs and device.startswith("cuda"):
+        loaded = {part: (GraphedForward(run), known) for part, (run, known) in loaded.items()}
     text = TextTower(*loaded["text"], compiled, device) if "text" in loaded else None
     image = ImageTower(*loaded["image"], preprocessing, compiled, device) if "image" in loaded else None
     return text, image

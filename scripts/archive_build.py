@@ -216,6 +216,7 @@ def _stage(stage: Path, kind: str, source: ModelSource, loaded: LoadedSource, to
     spec = ModelSpec(source.name, kind, dim, context_length, identity, towers.precision, source.compile)
     shorter = shorter_dimensions(source, dim)
     spec = replace(spec, cosine_floor=source.cosine_floor, build_key=key, matryoshka_dimensions=shorter)
+    spec = replace(spec, cuda_graphs=source.cuda_graphs)
     spec.write(stage)
 
 

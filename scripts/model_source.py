@@ -32,6 +32,7 @@ class ModelSource:
     )
     compile: bool = _key("compile the towers when the archive is built", True)
     device: str = _key("what the towers are compiled for: cpu, or cuda where the archive is built on a GPU", "cpu")
+    cuda_graphs: bool = _key("on a GPU, capture the towers' small batches as CUDA graphs when a worker warms up", True)
     cosine_floor: float = _key("least cosine of a canary to open_clip in fp32; below it a worker stays down", 0.999)
     recall_loss_limit: float = _key("recall@10 that `precision: auto` may lose against fp32", 0.01)
     matryoshka_dimensions: tuple[int, ...] = _key(
@@ -70,6 +71,8 @@ class ModelSource:
             raise BadModel(f"{path}: precision is one of {', '.join(PRECISIONS)}, auto")
         if source.device not in ("cpu", "cuda"):
             raise BadModel(f"{path}: device is cpu or cuda, not {source.device!r}")
+        if type(source.cuda_graphs) is not bool:
+            raise BadModel(f"{path}: cuda_graphs is true or false, not {source.cuda_graphs!r}")
         where = checkpoint or (path.parent / source.checkpoint if source.checkpoint else None)
         if where is None and not (source.architecture and source.pretrained):
             raise BadModel(f"{path}: give `checkpoint`, or `architecture` and `pretrained`")

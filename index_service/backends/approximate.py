@@ -71,7 +71,7 @@ class Savable(Protocol):
 
 
 @runtime_checkable
-class Learned(Protocol):
+class Learned(Seeker, Protocol):
     """A seeker that learned from its rows how to code others."""
 
     def emptied(self) -> Learned | None:
@@ -134,8 +134,8 @@ class ApproximateSegment:
 
     def extended(self, vectors: FloatArray) -> ApproximateSegment:
         """Over `vectors` (N, D), which begin with its own; it stays as it is for those who search it."""
-        seeker = self.seeker.extended(vectors[len(self.vectors) :])
-        return replace(self, vectors=vectors, seeker=seeker)
+        assert isinstance(self.seeker, Learned)
+        return replace(self, vectors=vectors, seeker=self.seeker.extended(vectors[len(self.vectors) :]))
 
     def cost(self, batch: int) -> int:
         """See `Segment.cost`; measured when the segment was built."""

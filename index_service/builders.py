@@ -51,9 +51,9 @@ def build_apart(
     if not isinstance(backend, Loads) or not backend.apart:
         return backend.build(vectors, cancelled)
     job = pickle.dumps((backend, vectors.shape, str(source), str(engine)))
-    command = [sys.executable, "-m", "index_service.builders"]
-    env = {**os.environ, **dict.fromkeys(_THREADS, str(threads))}
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env) as process:
+    settings = [f"{name}={threads}" for name in _THREADS]
+    command = ["env", *settings, sys.executable, "-m", "index_service.builders"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             failure = _awaited(process, job, cancelled)
         finally:

@@ -33,6 +33,8 @@ def decode_units(values: Sequence[object], dim: int) -> FloatArray | None:
         wide = vectors.astype(np.float64)
     off = np.flatnonzero(~(np.abs(np.vecdot(wide, wide) - 1) <= _UNIT))  # NaN too
     if len(off):
+        if not np.isfinite(vectors[off]).all():
+            return None
         try:
             vectors[off] = unit(vectors[off])
         except BadVector:

@@ -54,6 +54,7 @@ def test_what_one_by_one_would_refuse_is_left_to_it(dim: int, data: st.DataObjec
         base64.b64encode(np.zeros(2, "<f4").tobytes()).decode(),
         base64.b64encode(np.array([np.nan, 1], "<f4").tobytes()).decode(),
         base64.b64encode(np.array([np.inf, 1], "<f4").tobytes()).decode(),
+        base64.b64encode(np.array([0x7F8D0000, 0], "<u4").tobytes()).decode(),  # a signalling NaN
         base64.urlsafe_b64encode(b"\xff" * 8).decode(),
         base64.b64encode(np.ones(3, "<f4").tobytes()).decode(),
     ],

@@ -96,6 +96,7 @@ def over_http(
         figures["mapped_vs_raw_vectors"] = mapped / images.nbytes
         busy = while_compacting(live, images, queries)
         if len(busy) > 1:
+            figures["p50_at_rest_ms"], figures["p50_during_compaction_ms"] = map(statistics.median, (rest, busy))
             figures["p99_during_compaction_vs_rest"] = percentile(busy, 99) / percentile(rest, 99)
     with LiveIndex(folder, compact_rows=compact) as live:
         figures["restart_s"] = live.ready_s

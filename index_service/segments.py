@@ -87,9 +87,9 @@ class View:
 
     def _worthy(self, allowed: BoolArray | None) -> ApproximateSegment | None:
         """The sealed index where it is worth a search; where a filter leaves few rows, one scan is faster."""
-        if allowed is not None and np.count_nonzero(allowed[-len(self.delta) :]) < _FEW_ROWS:
-            return None
-        return self.sealed
+        if self.sealed is None or allowed is None:
+            return self.sealed
+        return self.sealed if np.count_nonzero(allowed[-len(self.delta) :]) >= _FEW_ROWS else None
 
     def _later(self, sealed: ApproximateSegment | None) -> Iterator[tuple[int, Segment]]:
         """What the delta is searched by, each with its first row: what is `sealed`, then a scan."""

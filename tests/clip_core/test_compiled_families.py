@@ -1,7 +1,6 @@
 """The families that differ most, compiled ahead of time: open_clip's vectors at any batch, with any neighbours.
 
-The plain vision and causal text towers are compiled in tests/clip_core/test_compiling.py. Of timm's trunks two blocks
-are compiled, since the others are compiled just alike; tests/clip_core/test_family_precisions.py has them all.
+The plain vision and causal text towers are compiled in tests/clip_core/test_compiling.py.
 """
 
 from __future__ import annotations
@@ -26,15 +25,6 @@ pytestmark = pytest.mark.slow
 GATE = 0.998  # a random tower 32 wide loses more than a real one, which is held to 0.999
 
 
-def shallow(directory: Path) -> Any:
-    """The model of a checkpoint, with two blocks where timm's trunk has more."""
-    model = fresh(directory)
-    trunk = getattr(model.visual, "trunk", None)
-    if trunk is not None:
-        trunk.blocks = trunk.blocks[:2]
-    return model
-
-
 def check(compiled: Forward, batch: Tensor, expected: Tensor, precision: str) -> None:
     """Alone, in batches of several sizes, and beside other items."""
     for start, end in ((0, 1), (0, 2), (3, 4), (1, len(batch)), (0, len(batch))):
@@ -49,10 +39,10 @@ def check(compiled: Forward, batch: Tensor, expected: Tensor, precision: str) ->
 @pytest.mark.parametrize(("family", "precision"), [("resnet", "fp32"), ("eva02", "fp32"), ("siglip", "int8")])
 def test_pictures(family: str, precision: str, tmp_path: Path) -> None:
     directory = write_family(tmp_path, family)
-    reference = shallow(directory)
+    reference = fresh(directory)
     ours = Preprocessing.of_model(reference)
     pixels = torch.stack([ours.uint8(picture) for picture in pictures()])
-    module = apply(image_module(shallow(directory), ours.mean, ours.std).eval(), precision)
+    module = apply(image_module(fresh(directory), ours.mean, ours.std).eval(), precision)
     assert type(module).__name__ == "OpenClipImage"
     compile_tower(module, "image", 77, ours.size, tmp_path / "image.pt2")
     expected = reference.encode_image(ours.normalize(pixels))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pymilvus import MilvusClient
 
+from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.milvus import MilvusBackend
 from index_service.collections import Collection
 from index_service.engines import Engines
@@ -60,7 +61,9 @@ def milvus(store: Store, tmp_path: Path) -> Milvus:
 
 
 def in_milvus(collection: Collection) -> str:
-    return str(collection.view.rows.main.described["collection"])  # type: ignore[attr-defined]
+    main = collection.view.rows.main
+    assert isinstance(main, ApproximateSegment)
+    return str(main.described["collection"])
 
 
 def test_it_outlives_the_process_and_goes_with_its_segment(milvus: Milvus) -> None:

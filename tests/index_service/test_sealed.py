@@ -1,4 +1,4 @@
-"""Blocks of the delta that are indexed by what the main segment learned."""
+"""Rows of the delta that are indexed by what the main segment learned."""
 
 from __future__ import annotations
 

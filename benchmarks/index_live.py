@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import orjson
-import urllib3
 
+from clip_core.kept_connection import KeptConnection
 from clip_core.wire import FloatArray, encode_vector
 from index_service.backends.base import IntArray
 
@@ -42,8 +42,8 @@ class LiveIndex:
         found = re.search(r"port=(\d+)", line)
         if found is None:
             raise RuntimeError(f"the index service didn't start: {line}")
-        self._pool = urllib3.HTTPConnectionPool("127.0.0.1", int(found[1]), maxsize=4)
-        while self._pool.request("GET", "/readyz").status != 200:
+        self._connection = KeptConnection(f"http://127.0.0.1:{found[1]}", _MERGE_S)
+        while self._connection.call("GET", "/readyz")[0] != 200:
             if time.perf_counter() - started > _START_S:
                 raise RuntimeError("the index service isn't ready")
             time.sleep(0.02)
@@ -59,10 +59,10 @@ class LiveIndex:
     def call(self, method: str, path: str, body: object = None) -> Any:
         """The answer's JSON. Raises RuntimeError for anything but 2xx."""
         data = None if body is None else orjson.dumps(body)
-        answer = self._pool.request(method, path, body=data, retries=False)
-        if answer.status >= 300:
-            raise RuntimeError(f"{method} {path}: {answer.status} {answer.data[:300]!r}")
-        return orjson.loads(answer.data)
+        status, answer = self._connection.call(method, path, data)
+        if status >= 300:
+            raise RuntimeError(f"{method} {path}: {status} {answer[:300]!r}")
+        return orjson.loads(answer)
 
     def create(self, dim: int, **given: object) -> None:
         """The collection."""

@@ -8,8 +8,6 @@ frame. A JPEG may be decoded at a fraction of its size ("draft"), faster and wit
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import functools
 import io
@@ -18,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pybase64
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from clip_core.errors import BadImage, ImageTooLarge
@@ -111,6 +110,6 @@ def from_reference(reference: str) -> bytes:
     elif text.startswith(("http://", "https://")):
         raise BadImage("image URLs are not fetched here: send the bytes, a data: URI or base64")
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
+        return pybase64.b64decode(text, validate=True)
+    except ValueError as error:
         raise BadImage("the image is neither a data: URI nor base64") from error

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 
 import orjson
-import urllib3
 
 from clip_core.errors import ClipServeError, IndexUnavailable, from_dict
+from clip_core.kept_connection import KeptConnection
 from clip_core.wire import FloatArray, Neighbours, SearchPart, encode_vector
 
 
@@ -29,32 +30,19 @@ class IndexClient:
     """`url` such as http://127.0.0.1:8090; not shared between threads."""
 
     def __init__(self, url: str, timeout_s: float = 5.0) -> None:
-        self.url = url.rstrip("/")
-        timeout = urllib3.Timeout(connect=min(1.0, timeout_s), read=timeout_s)
-        self.pool = urllib3.PoolManager(timeout=timeout, retries=False)
+        self._connection = KeptConnection(url, timeout_s)
 
     def search(self, fingerprint: str, queries: Sequence[Query]) -> list[Neighbours | ClipServeError]:
         """Neighbours or an error for each, in order; IndexUnavailable for all when the service can't be reached."""
         body = {"fingerprint": fingerprint, "searches": [query.to_dict() for query in queries]}
         try:
-            answer = self._post(orjson.dumps(body))
-            results = _parse(answer.status, answer.data, len(queries))
-        except (urllib3.exceptions.HTTPError, orjson.JSONDecodeError) as error:
+            results = _parse(*self._connection.call("POST", "/search", orjson.dumps(body)), len(queries))
+        except (OSError, HTTPException, orjson.JSONDecodeError) as error:
             reason = type(error).__name__
             return [IndexUnavailable(f"the index service does not answer ({reason})")] * len(queries)
         except ClipServeError as error:
             return [error] * len(queries)
         return [_result(result) for result in results]
-
-    def _post(self, body: bytes) -> urllib3.BaseHTTPResponse:
-        """Again at once when the service had just closed a kept connection: a search changes nothing."""
-        try:
-            return self._post_once(body)
-        except urllib3.exceptions.ProtocolError:
-            return self._post_once(body)
-
-    def _post_once(self, body: bytes) -> urllib3.BaseHTTPResponse:
-        return self.pool.request("POST", f"{self.url}/search", body=body, headers={"Content-Type": "application/json"})
 
 
 def _parse(status: int, data: bytes, expected: int) -> list[dict[str, Any]]:

@@ -1,14 +1,13 @@
-"""What crosses a process boundary: frozen dataclasses, and the vector codec. Needs numpy and nothing else."""
+"""What crosses a process boundary: frozen dataclasses, and the vector codec. Needs numpy and a base64 codec."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import pybase64
 from numpy.typing import NDArray
 
 from clip_core.errors import BadInput, BadVector
@@ -20,7 +19,7 @@ Exactness: TypeAlias = bool | Literal["certified"]
 
 def encode_vector(vector: FloatArray) -> str:
     """(D,) float32 → base64 of little-endian float32, the OpenAI `encoding_format: "base64"` convention."""
-    return base64.b64encode(np.ascontiguousarray(vector, dtype="<f4").tobytes()).decode("ascii")
+    return pybase64.b64encode(np.ascontiguousarray(vector, dtype="<f4").tobytes()).decode("ascii")
 
 
 def decode_vector(value: object, dim: int | None = None) -> FloatArray:
@@ -40,8 +39,8 @@ def decode_vector(value: object, dim: int | None = None) -> FloatArray:
 
 def _from_base64(value: str) -> FloatArray:
     try:
-        raw = base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError) as error:
+        raw = pybase64.b64decode(value, validate=True)
+    except ValueError as error:
         raise BadVector("the vector is not base64", param="vector") from error
     if len(raw) % 4:
         raise BadVector("the vector's bytes are not whole float32 numbers", param="vector")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pybase64
 
 from clip_core.errors import BadInput, InvalidRequest, TooLarge
 from clip_core.wire import FloatArray, encode_vector, unit
@@ -67,7 +67,7 @@ def shortened(encoded: str, dim: int) -> str:
 
 def floats(encoded: str) -> FloatArray:
     """A handler's base64 vector → (D,) float32; the handlers vouch for it, so it is not checked again."""
-    return np.frombuffer(b64decode(encoded), dtype="<f4")
+    return np.frombuffer(pybase64.b64decode(encoded), dtype="<f4")
 
 
 def formatted(encoded: str, kind: str) -> Any:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+
+import pybase64
 
 from clip_core.errors import BadInput, ClipServeError, TooLarge
 from gateway.fetch import ImageFetcher
@@ -45,7 +46,7 @@ class Fetching:
                 budget.check()
             except BadInput as error:
                 return error
-        return base64.b64encode(content).decode("ascii")
+        return pybase64.b64encode(content).decode("ascii")
 
 
 class _Budget:

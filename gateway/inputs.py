@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import pybase64
 
 from clip_core.errors import BadImage, BadInput, BadText, ImageTooLarge, InvalidRequest
 from clip_core.wire import decode_vector, encode_vector, unit
@@ -100,7 +101,7 @@ class InputParser:
         """The bytes of an uploaded file → base64."""
         if len(content) > self.max_image_bytes:
             raise ImageTooLarge(f"the image is larger than {self.max_image_bytes} bytes", param=param)
-        return base64.b64encode(content).decode("ascii")
+        return pybase64.b64encode(content).decode("ascii")
 
     def _parts(self, value: object, param: str) -> list[dict[str, Any]]:
         if not isinstance(value, list) or not 1 <= len(value) <= MAX_PARTS:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 from collections import Counter
 from collections.abc import Sequence
 
+import pybase64
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clip_core.errors import BadInput, ClipServeError, RateLimited
@@ -83,6 +82,6 @@ def _pixels(sources: Sequence[Source]) -> int:
 def _pixels_of(encoded: str) -> int:
     """0 for what is no image: the encoder refuses it and says why."""
     try:
-        return pixels_of(base64.b64decode(encoded))
-    except (BadInput, binascii.Error, ValueError):
+        return pixels_of(pybase64.b64decode(encoded))
+    except (BadInput, ValueError):
         return 0

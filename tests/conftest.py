@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from scripts.live_stack import LiveStack, default_ports, live_stack
 from scripts.preflight import StartError, check_ports
 from tests.checkpoints import write_checkpoint
 from tests.processes import still_running
+
+# How long an example takes says how busy the machine is, and nothing about the code.
+settings.register_profile("clipserve", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("clipserve")
 
 
 @pytest.fixture(scope="session")

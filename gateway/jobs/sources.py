@@ -5,10 +5,11 @@ Every source gives its entries in an order that does not change, so that a place
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
+
+import pybase64
 
 from clip_core.errors import BadInput, ClipServeError, Forbidden, ImageTooLarge, InvalidRequest, NotFound
 from gateway.files import PICTURES, inside
@@ -79,7 +80,7 @@ def allowed(name: str, roots: Mapping[str, Path]) -> Path:
 
 
 def image_item(item_id: str, content: bytes, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    return {"id": item_id, "image": base64.b64encode(content).decode("ascii"), "metadata": dict(metadata)}
+    return {"id": item_id, "image": pybase64.b64encode(content).decode("ascii"), "metadata": dict(metadata)}
 
 
 def too_large(max_bytes: int) -> ImageTooLarge:

@@ -101,14 +101,17 @@ class ApproximateSegment:
         share = allowed / max(count, 1)
         if allowed <= max(_FEW, _SPARSE * count, 4 * k) or (share < _DENSE and not self.seeker.filters):
             return search_exact(self.vectors, queries, k, mask)
-        found = self._found(queries, k, mask, share)
-        for i, (scores, _) in enumerate(found):
-            if len(scores) < k:  # the engine's allowed part isn't connected, or its probes hold too few rows
-                again = search_exact(self.vectors, queries[i : i + 1], k, mask)
-                found[i] = (again[0][0], again[1][0])
+        scores, rows = self._found(queries, k, mask, share)
+        short = np.flatnonzero(np.count_nonzero(rows >= 0, axis=1) < k)
+        if not len(short):
+            return scores, rows
+        found = list(zip(scores, rows, strict=True))
+        for i in short:  # the engine's allowed part isn't connected, or its probes hold too few rows
+            again = search_exact(self.vectors, queries[i : i + 1], k, mask)
+            found[i] = (again[0][0], again[1][0])
         return padded(found, k)
 
-    def _found(self, queries: FloatArray, k: int, mask: BoolArray | None, share: float) -> list[Found]:
+    def _found(self, queries: FloatArray, k: int, mask: BoolArray | None, share: float) -> Found:
         """Masked rows take up effort as allowed ones do, so that a filter needs as much more of it."""
         effort, wanted = int(self.setting.effort / share), max(k, _LEAST_K) * self.setting.reorder
         if mask is None or self.seeker.filters:
@@ -143,8 +146,8 @@ class ApproximateSegment:
 
     def recall(self, queries: FloatArray, truth: IntArray, setting: Setting) -> FloatArray:
         """(B,): the share of each row of `truth` (B, K) that a search with `setting` finds."""
-        found = replace(self, setting=setting)._found(queries, truth.shape[1], None, 1.0)
-        shares = [len(np.intersect1d(rows, own)) / len(own) for (_, rows), own in zip(found, truth, strict=True)]
+        found = replace(self, setting=setting)._found(queries, truth.shape[1], None, 1.0)[1]
+        shares = [len(np.intersect1d(rows, own)) / len(own) for rows, own in zip(found, truth, strict=True)]
         return np.array(shares, dtype=np.float32)
 
 

@@ -130,36 +130,44 @@ def rescore(vectors: FloatArray, query: FloatArray, rows: IntArray, k: int) -> F
     return scores[order], rows[order]
 
 
-def rescore_all(vectors: FloatArray, queries: FloatArray, rows: IntArray, k: int) -> list[Found]:
+def rescore_all(vectors: FloatArray, queries: FloatArray, rows: IntArray, k: int) -> Found:
     """`rescore` for each of `queries` (B, D) among its candidates `rows` (B, C), where -1 stands for none.
 
     float32 products, read where the vectors lie, leave some k candidates for float64; the slack is `search_exact`'s.
     """
+    products = _products(vectors, queries, rows)
+    order = np.argsort(-products, axis=1)
+    ranked = np.take_along_axis(products, order, axis=1)
+    floors = ranked[:, k - 1 : k] if ranked.shape[1] >= k else np.float32(-np.inf)
+    near = (ranked >= floors - np.float32(2 * (vectors.shape[1] + 2) * 2.0**-24)) & (ranked > -np.inf)
+    width = int(np.count_nonzero(near, axis=1).max(initial=0))
+    best = np.take_along_axis(rows, order[:, :width], axis=1)
+    scores = _scores_in_full(vectors, queries, best)
+    order = np.lexsort((best, -scores), axis=1)[:, :k]  # ties in the order of rows
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(best, order, axis=1)
+
+
+def _products(vectors: FloatArray, queries: FloatArray, rows: IntArray) -> FloatArray:
+    """(B, C): each of `queries` with its own `rows` (B, C); -inf for none."""
     queries, rows = np.ascontiguousarray(queries), np.ascontiguousarray(rows, np.int64)
-    scores = np.empty(rows.shape, np.float32)
+    products = np.empty(rows.shape, np.float32)
     pointer, (batch, count), dim = _faiss.swig_ptr, rows.shape, vectors.shape[1]
     _faiss.fvec_inner_products_by_idx(
-        pointer(scores), pointer(queries), pointer(vectors), pointer(rows), dim, batch, count
+        pointer(products), pointer(queries), pointer(vectors), pointer(rows), dim, batch, count
     )
+    products[rows < 0] = -np.inf
+    return products
+
+
+def _scores_in_full(vectors: FloatArray, queries: FloatArray, rows: IntArray) -> FloatArray:
+    """As `_products`, rounded from float64."""
+    wide, scores = queries.astype(np.float64)[:, None], np.empty(rows.shape, np.float32)
+    size = max(1, _RESCORE_ROWS // max(len(rows), 1))
+    for start in range(0, rows.shape[1], size):
+        part = slice(start, start + size)
+        scores[:, part] = np.vecdot(vectors[rows[:, part]].astype(np.float64), wide)
     scores[rows < 0] = -np.inf
-    floors = np.full((batch, 1), -np.inf, np.float32)
-    if count > k:
-        floors = np.partition(scores, count - k, axis=1)[:, count - k, None] - np.float32(2 * (dim + 2) * 2.0**-24)
-    asked, places = np.nonzero((scores >= floors) & (rows >= 0))
-    return _decided(vectors, queries, asked, rows[asked, places], k)
-
-
-def _decided(vectors: FloatArray, queries: FloatArray, asked: IntArray, rows: IntArray, k: int) -> list[Found]:
-    """The best k for each of `queries` (B, D) in float64, of candidates `rows` (C,) for the queries `asked` (C,)."""
-    wide = queries.astype(np.float64)
-    starts = range(0, max(len(rows), 1), _RESCORE_ROWS)
-    spans = [slice(start, start + _RESCORE_ROWS) for start in starts]
-    parts = [np.vecdot(vectors[rows[span]].astype(np.float64), wide[asked[span]]) for span in spans]
-    scores = np.concatenate(parts).astype(np.float32)
-    order = np.lexsort((rows, -scores, asked))  # ties in the order of rows
-    asked, rows, scores = asked[order], rows[order], scores[order]
-    ends = np.searchsorted(asked, np.arange(1, len(queries)))
-    return [(own[:k], best[:k]) for own, best in zip(np.split(scores, ends), np.split(rows, ends), strict=True)]
+    return scores
 
 
 def padded(found: list[Found], k: int) -> Found:

@@ -1,0 +1,56 @@
+"""One HTTP connection, kept between calls: the standard library's, for a pool's bookkeeping costs as much."""
+
+from __future__ import annotations
+
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from urllib.parse import urlsplit
+
+_HEADERS = {"Content-Type": "application/json"}
+_CONNECT_S = 1.0
+
+
+class KeptConnection:
+    """To the server of `url`, such as http://127.0.0.1:8090; not shared between threads."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        """`timeout_s` is the longest wait for the server to go on; connecting has a second at most."""
+        parts = urlsplit(url.rstrip("/"))
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        self._connection = kind(parts.hostname or "", parts.port, timeout=min(_CONNECT_S, timeout_s))
+        self._timeout_s, self._prefix = timeout_s, parts.path
+
+    def call(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        """Status and body; for calls that may be made twice, as they are when the server had closed the connection.
+
+        Raises OSError or http.client.HTTPException when the server can't be reached, or doesn't answer.
+        """
+        kept = self._open
+        try:
+            return self._once(method, path, body)
+        except (ConnectionError, HTTPException):
+            if not kept:
+                raise
+            return self._once(method, path, body)
+
+    @property
+    def _open(self) -> bool:
+        return self._connection.sock is not None
+
+    def close(self) -> None:
+        """The next call opens it again."""
+        self._connection.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _once(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        try:
+            if not self._open:
+                self._connection.connect()
+                self._connection.sock.settimeout(self._timeout_s)
+            self._connection.request(method, self._prefix + path, body, _HEADERS)
+            answer = self._connection.getresponse()
+            return answer.status, answer.read()
+        except BaseException:
+            self.close()
+            raise

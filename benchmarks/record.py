@@ -54,10 +54,10 @@ def vectors(seed: int, count: int) -> FloatArray:
     return unit
 
 
-def body(batch: int) -> bytes:
-    """An upsert of BATCH new items."""
-    start = batch * BATCH
-    encoded = [base64.b64encode(row.tobytes()).decode() for row in vectors(batch, BATCH)]
+def body(batch: int, size: int) -> bytes:
+    """An upsert of `size` new items."""
+    start = batch * size
+    encoded = [base64.b64encode(row.tobytes()).decode() for row in vectors(batch, size)]
     items = [
         {"id": f"item-{start + n}", "vector": text, "metadata": {"color": COLORS[n % 3], "n": start + n}}
         for n, text in enumerate(encoded)
@@ -89,9 +89,9 @@ def _ready(url: str) -> bool:
         return False
 
 
-def upserts(url: str, clients: int, first: int) -> float:
-    """Vectors a second of TIMED batches, sent by `clients` at once."""
-    bodies = [body(first + n) for n in range(TIMED)]
+def upserts(url: str, clients: int, first: int, size: int = BATCH) -> float:
+    """Vectors a second of TIMED calls with `size` items each, sent by `clients` at once."""
+    bodies = [body(first + n, size) for n in range(TIMED)]
 
     def send(own: list[bytes]) -> None:
         with httpx.Client(base_url=url, timeout=60) as client:
@@ -102,7 +102,7 @@ def upserts(url: str, clients: int, first: int) -> float:
     started = time.perf_counter()
     with ThreadPoolExecutor(clients) as senders:
         list(senders.map(send, [bodies[n::clients] for n in range(clients)]))
-    return TIMED * BATCH / (time.perf_counter() - started)
+    return TIMED * size / (time.perf_counter() - started)
 
 
 def sqlite_alone(folder: Path) -> float:
@@ -159,8 +159,12 @@ def measure(items: int) -> dict[str, float]:
         with service(folder / "fresh") as (url, _, _):
             httpx.put(f"{url}/collections/c", json=MODEL)
             upserts(url, 1, 10_000)  # warm-up
-            one, many = upserts(url, 1, 0), upserts(url, CLIENTS, 1000)
-        figures = {"upserts_per_s": one, f"upserts_per_s_{CLIENTS}_clients": many, "sqlite_alone_per_s": 0.0}
+            figures = {
+                "upserts_per_s": upserts(url, 1, 0),
+                f"upserts_per_s_{CLIENTS}_clients": upserts(url, CLIENTS, 1000),
+            }
+            for clients in (1, CLIENTS, 4 * CLIENTS):
+                figures[f"lone_upserts_per_s_{clients}_clients"] = upserts(url, clients, 10**7 * clients, size=1)
         figures["sqlite_alone_per_s"] = sqlite_alone(folder)
         (folder / "full").mkdir()
         fill(folder / "full", items)

@@ -27,6 +27,7 @@ from index_service.backends.exact import ExactSegment
 from index_service.builders import build_apart
 from index_service.columns import Block, Packed
 from index_service.engines import Engines, describe_engine
+from index_service.group_commit import GroupCommit
 from index_service.recall import RecallTally
 from index_service.segment_files import Draft, SegmentFiles, Stored, prefault, segments_folder
 from index_service.segments import View, empty_view, view_of
@@ -50,6 +51,7 @@ class Collection:
         self._store, self._engines = store, engines
         self._files = SegmentFiles(segments_folder(store.path.parent, info.key), info.dim)
         self._lock, self._merging = threading.Lock(), threading.Lock()
+        self._upserts = GroupCommit(self._lock, self._upsert_all)
 
     def load(self, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Map the newest segment on disk and bring it up to date with the record; without one, write one first."""
@@ -113,12 +115,14 @@ class Collection:
 
     def upsert(self, items: Sequence[Item], vectors: FloatArray) -> None:
         """Write `items`, whose ids differ, with their unit `vectors` (N, D); durable and visible on return."""
-        if not items:
-            return
-        with self._lock:
-            self._check_open()
-            self._touched = time.monotonic()
-            first, replaced = self._store.upsert(self.info.key, items)
+        if items:
+            self._upserts.write((items, vectors))
+
+    def _upsert_all(self, batches: Sequence[tuple[Sequence[Item], FloatArray]]) -> None:
+        self._check_open()
+        self._touched = time.monotonic()
+        written = self._store.upsert_all(self.info.key, [items for items, _ in batches])
+        for (items, vectors), (first, replaced) in zip(batches, written, strict=True):
             self.view = self._with(np.arange(first, first + len(items)), items, vectors, replaced)
 
     def seal(self) -> bool:

@@ -143,15 +143,12 @@ class Store:
 
     def upsert(self, key: int, items: Sequence[Item]) -> Written:
         """Write all items, whose ids differ, or none; they are on disk on return. Raises StorageFull, Unavailable."""
+        return self.upsert_all(key, [items])[0]
+
+    def upsert_all(self, key: int, batches: Sequence[Sequence[Item]]) -> list[Written]:
+        """`upsert` for each of `batches`, one after the other, all or none."""
         with self._transaction() as db:
-            replaced = _seqs_of(db, key, [item.id for item in items])
-            _delete(db, key, replaced)
-            first = _last_seq(db, key) + 1
-            db.executemany(
-                f"INSERT INTO items_{key} (seq, id, vector, metadata, source) VALUES (?,?,?,?,?)",
-                ((seq, *item) for seq, item in enumerate(items, first)),
-            )
-        return Written(first, np.array(replaced, np.int64))
+            return [_upsert(db, key, items) for items in batches]
 
     def delete(self, key: int, ids: Sequence[str]) -> IntArray:
         """Delete the items of these ids, all or none; the sequence numbers of those that were there."""
@@ -213,6 +210,17 @@ class Store:
             limit,
         )
         return Chunk([row[0] for row in rows], [Item(*row[1:]) for row in rows])
+
+
+def _upsert(db: sqlite3.Connection, key: int, items: Sequence[Item]) -> Written:
+    replaced = _seqs_of(db, key, [item.id for item in items])
+    _delete(db, key, replaced)
+    first = _last_seq(db, key) + 1
+    db.executemany(
+        f"INSERT INTO items_{key} (seq, id, vector, metadata, source) VALUES (?,?,?,?,?)",
+        ((seq, *item) for seq, item in enumerate(items, first)),
+    )
+    return Written(first, np.array(replaced, np.int64))
 
 
 def _seqs_of(db: sqlite3.Connection, key: int, ids: Sequence[str]) -> list[int]:

@@ -6,6 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,26 @@ def test_searches_go_on_and_miss_nothing_while_segments_are_merged(store: Store)
         thread.join()
     assert missed == []
     assert collection.view.live == 4000
+
+
+def test_writers_at_once_share_a_transaction_and_the_later_one_wins(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection, vectors = make(store, Settings()), unit_rows(5, 16)
+    groups: list[int] = []
+    write = store.upsert_all
+    monkeypatch.setattr(store, "upsert_all", lambda key, batches: groups.append(len(batches)) or write(key, batches))
+    with ThreadPoolExecutor(5) as pool, collection._lock:
+        for n, vector in enumerate(vectors):
+            pool.submit(collection.upsert, [item(f"own{n}", vector), item("shared", vector)], vectors[[n, n]])
+            while len(collection._upserts._waiting) <= n:
+                time.sleep(0.001)
+    assert groups == [5]
+    view = collection.view
+    assert view.live == store.count(collection.info.key) == 6
+    rows = view.search(vectors[4:], 6, None, True)[1][0]
+    assert [view.rows.ids[row] for row in rows[:2]] == ["own4", "shared"]
+    assert store.get(collection.info.key, "shared") == item("shared", vectors[4])
 
 
 def test_a_restart_begins_with_the_index_that_was_built(store: Store) -> None:

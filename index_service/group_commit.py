@@ -1,0 +1,53 @@
+"""Writers that come while another one waits for the disk are committed together: one transaction, one sync for all."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class _Waiting(Generic[T]):
+    """One writer's part; `failure` is what it raises unless it was committed."""
+
+    def __init__(self, part: T) -> None:
+        self.part = part
+        self.taken = False
+        self.failure: BaseException | None = None
+
+
+class GroupCommit(Generic[T]):
+    """`commit` writes several parts, all or none, in the order in which they came; it is called under `lock`."""
+
+    def __init__(self, lock: threading.Lock, commit: Callable[[Sequence[T]], None]) -> None:
+        self._lock, self._commit = lock, commit
+        self._waiting: deque[_Waiting[T]] = deque()
+
+    def write(self, part: T) -> None:
+        """`part` is committed on return, by this thread or by the one before. Raises what `commit` raised for it."""
+        own = _Waiting(part)
+        self._waiting.append(own)
+        with self._lock:
+            if not own.taken:
+                self._write_all([self._waiting.popleft() for _ in range(len(self._waiting))])
+        if own.failure is not None:
+            raise own.failure
+
+    def _write_all(self, group: list[_Waiting[T]]) -> None:
+        """A part that can't be written doesn't keep the others from it: each is then tried alone."""
+        for each in group:
+            each.taken = True
+        failure = self._failure(group)
+        if failure is not None:
+            for each in group:
+                each.failure = failure if len(group) == 1 else self._failure([each])
+
+    def _failure(self, group: list[_Waiting[T]]) -> Exception | None:
+        try:
+            self._commit([each.part for each in group])
+        except Exception as error:  # raised again by the writer whose part it was
+            return error
+        return None

@@ -26,6 +26,7 @@ from benchmarks.index_data import DIM, make
 from benchmarks.index_engines import TARGET, Point, backends, fastest, plot, sweep
 from benchmarks.index_exact import batch_against_flat, certified_against_flat, cores, milliseconds
 from benchmarks.index_live import LiveIndex, latencies, percentile, recall, while_compacting
+from benchmarks.index_load import rates
 from benchmarks.machine import machine
 from clip_core.wire import FloatArray
 from index_service.backends.approximate import ApproximateSegment
@@ -112,15 +113,19 @@ def _searches(
     batches = [queries[start : start + 16] for start in range(0, len(queries) - 15, 16)]
     found = [rows for batch in batches for rows in live.search(batch)[1]]
     many, lone = _in_turn(raw, live, batches), _in_turn(raw, live, [query[None] for query in queries])
+    served, direct = rates(raw, live, batches)
     hot = latencies(live, queries[:100], filter={"hot": True})
     plain = latencies(live, queries[:100])
     figures = {
         "http_recall": recall(found, truth[: len(found)]),
         "http_search_p50_ms": lone[1],
+        "http_batch_16_ms": many[1],
+        "http_batch_16_queries_per_s": served,
         "filtered_1_percent_vs_unfiltered_qps": statistics.median(plain) / statistics.median(hot),
     }
     if raw is not None:
         figures["ann_http_batch_16_vs_raw"] = many[0] / many[1]
+        figures["ann_http_batch_16_rate_vs_raw"] = served / direct
         figures["raw_recall"] = recall(raw.search(queries, 10)[1].tolist(), truth)
         figures["http_search_beyond_raw_p50_ms"] = lone[1] - lone[0]
     return figures

@@ -42,12 +42,17 @@ class LiveIndex:
         found = re.search(r"port=(\d+)", line)
         if found is None:
             raise RuntimeError(f"the index service didn't start: {line}")
-        self._connection = KeptConnection(f"http://127.0.0.1:{found[1]}", _MERGE_S)
+        self._url = f"http://127.0.0.1:{found[1]}"
+        self._connection = self.client()
         while self._connection.call("GET", "/readyz")[0] != 200:
             if time.perf_counter() - started > _START_S:
                 raise RuntimeError("the index service isn't ready")
             time.sleep(0.02)
         self.ready_s = time.perf_counter() - started
+
+    def client(self) -> KeptConnection:
+        """Another connection, for another thread."""
+        return KeptConnection(self._url, _MERGE_S)
 
     def __enter__(self) -> LiveIndex:
         return self
@@ -82,8 +87,7 @@ class LiveIndex:
 
     def search(self, queries: FloatArray, **given: object) -> tuple[float, list[list[int]]]:
         """One call with all the queries: ms, and the rows found for each."""
-        one = {"collection": NAME, "k": K, "include": [], **given}
-        body = {"fingerprint": "bench", "searches": [{**one, "vector": encode_vector(query)} for query in queries]}
+        body = searches(queries, **given)
         started = time.perf_counter()
         answer = self.call("POST", "/search", body)
         ms = (time.perf_counter() - started) * 1e3
@@ -110,6 +114,12 @@ class LiveIndex:
             name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines) if "Rss" in name
         }
         return sizes["RssAnon"] << 10, sizes["RssFile"] << 10
+
+
+def searches(queries: FloatArray, **given: object) -> dict[str, Any]:
+    """The body of one call with all the queries."""
+    one = {"collection": NAME, "k": K, "include": [], **given}
+    return {"fingerprint": "bench", "searches": [{**one, "vector": encode_vector(query)} for query in queries]}
 
 
 def latencies(live: LiveIndex, queries: FloatArray, **given: object) -> list[float]:

@@ -50,6 +50,12 @@ class Packed:
     def __getitem__(self, row: int) -> bytes:
         return bytes(self.data[self.ends[row - 1] if row else 0 : self.ends[row]])
 
+    def at(self, rows: IntArray) -> list[bytes]:
+        """The strings of these rows, anywhere."""
+        ends = self.ends[rows]
+        starts = np.where(rows == 0, 0, self.ends[rows - 1])
+        return [bytes(self.data[start:end]) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+
     def rows(self, start: int, end: int) -> list[bytes]:
         """Many at once."""
         first = int(self.ends[start - 1]) if start else 0
@@ -76,6 +82,12 @@ class Blobs:
 
     def __getitem__(self, row: int) -> bytes:
         return self._main[row] if row < self._size else self._later[row - self._size]
+
+    def at(self, rows: IntArray) -> list[bytes]:
+        """The strings of these rows, anywhere."""
+        if (rows < self._size).all():
+            return self._main.at(rows)
+        return [self[row] for row in rows.tolist()]
 
     def extend(self, rows: Iterable[bytes]) -> None:
         """Add rows at the end."""
@@ -106,6 +118,10 @@ class Texts:
 
     def __getitem__(self, row: int) -> str:
         return self.blobs[row].decode()
+
+    def at(self, rows: IntArray) -> list[str]:
+        """The strings of these rows, anywhere."""
+        return [blob.decode() for blob in self.blobs.at(rows)]
 
     def extend(self, rows: Iterable[str]) -> None:
         """Add rows at the end."""

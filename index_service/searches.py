@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ import orjson
 
 from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch
 from clip_core.wire import MAX_K, Exactness, FloatArray, SearchPart, decode_vector, encode_vector
+from index_service.backends.base import Certificate, Found
 from index_service.bodies import where
 from index_service.collections import Collection
 from index_service.recall import Sample
@@ -63,24 +64,27 @@ class Call:
         return self.results, (time.perf_counter() - started) * 1e3
 
     def _run_group(self, group: Group, searches: list[Search]) -> None:
-        view = group.collection.view
-        queries = np.stack([search.query for search in searches])
-        group.collection.note_query(queries[0])
-        k, certificates = max(search.k for search in searches), None
-        if group.exact == "certified":
-            (scores, rows), certificates = view.certify(queries, k, group.where)
-        else:
-            scores, rows = view.search(queries, k, group.where, group.exact)
-            if not group.exact and view.approximate:
-                tally, found = group.collection.recall, scores[0][rows[0] >= 0]
-                self.samples.append(Sample(tally, view, queries[0], group.where, found))
-        info = group.collection.info
-        for i, search in enumerate(searches):
-            hits = _hits(view, scores[i, : search.k], rows[i, : search.k].tolist(), search.include)
+        view, info = group.collection.view, group.collection.info
+        (scores, rows), certificates = self._found(view, group, searches)
+        wanted = [row[: search.k][row[: search.k] >= 0] for row, search in zip(rows, searches, strict=True)]
+        ids = iter(view.rows.ids.at(np.concatenate(wanted)))  # at once: one by one took four times as long
+        for search, own_scores, own, certificate in zip(searches, scores, wanted, certificates, strict=True):
+            hits = _hits(view, ids, own_scores, own.tolist(), search.include)
             answer = {"status": 200, "hits": hits, "fingerprint": info.fingerprint, "dim": info.dim}
-            if certificates is not None:
-                answer["certificate"] = certificates[i]._asdict()
+            if certificate is not None:
+                answer["certificate"] = certificate._asdict()
             self.results[search.place] = answer
+
+    def _found(self, view: View, group: Group, searches: list[Search]) -> tuple[Found, Sequence[Certificate | None]]:
+        queries, k = np.stack([search.query for search in searches]), max(search.k for search in searches)
+        group.collection.note_query(queries[0])
+        if group.exact == "certified":
+            return view.certify(queries, k, group.where)
+        scores, rows = view.search(queries, k, group.where, group.exact)
+        if not group.exact and view.approximate:
+            tally, found = group.collection.recall, scores[0][rows[0] >= 0]
+            self.samples.append(Sample(tally, view, queries[0], group.where, found))
+        return (scores, rows), [None] * len(searches)
 
 
 def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry, max_k: int = MAX_K) -> Call:
@@ -129,18 +133,15 @@ def check_fingerprint(collection: Collection, fingerprint: str | None) -> None:
         )
 
 
-def _hits(view: View, scores: FloatArray, rows: list[int], include: Sequence[str]) -> list[dict[str, Any]]:
-    """float32 scores are written with as many digits as float32 has."""
-    ids, metadata = view.rows.ids, view.rows.metadata
+def _hits(
+    view: View, ids: Iterator[str], scores: FloatArray, rows: list[int], include: Sequence[str]
+) -> list[dict[str, Any]]:
+    """One for each of `rows`, whose `ids` come next; float32 scores are written with as many digits as float32 has."""
+    hits: list[dict[str, Any]] = [{"id": next(ids), "score": score} for _, score in zip(rows, scores, strict=False)]
     if "metadata" in include:
-        hits: list[dict[str, Any]] = [
-            {"id": ids[row], "score": score, "metadata": orjson.Fragment(metadata[row])}
-            for row, score in zip(rows, scores, strict=True)
-            if row >= 0
-        ]
-    else:
-        hits = [{"id": ids[row], "score": score} for row, score in zip(rows, scores, strict=True) if row >= 0]
+        for hit, row in zip(hits, rows, strict=True):
+            hit["metadata"] = orjson.Fragment(view.rows.metadata[row])
     if "vector" in include:
-        for hit, row in zip(hits, rows, strict=False):
+        for hit, row in zip(hits, rows, strict=True):
             hit["vector"] = encode_vector(view.vector(row))
     return hits

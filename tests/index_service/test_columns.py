@@ -22,6 +22,8 @@ def test_blobs_are_a_list_of_byte_strings(main: list[bytes], later: list[bytes],
     places = sorted(data.draw(st.sets(st.integers(0, len(rows) - 1)))) if rows else []
     taken = blobs.taken(np.array(places, np.int64))
     assert [taken[row] for row in range(len(taken))] == [rows[place] for place in places]
+    anywhere = data.draw(st.lists(st.integers(0, len(rows) - 1))) if rows else []
+    assert blobs.at(np.array(anywhere, np.int64)) == [rows[place] for place in anywhere]
 
 
 def test_earlier_views_of_a_growing_array_stay_as_they_were() -> None:

@@ -120,7 +120,7 @@ def _include(value: object) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Hit:
-    """One neighbour: `score` is the cosine similarity."""
+    """One neighbour: `score` is the cosine, or the inner product where the collection's metric says so."""
 
     id: str
     score: float

@@ -8,12 +8,23 @@ from pydantic import BaseModel, Field
 
 from gateway.schemas import IMAGE, PIXEL, VECTOR, ErrorBody, Schema, example
 
-_COLLECTION = {"name": "demo", "model": "demo", "fingerprint": "8f3b2c", "dim": 256, "engine": "auto", "count": 480}
+_COLLECTION = {
+    "name": "demo",
+    "model": "demo",
+    "fingerprint": "8f3b2c",
+    "dim": 256,
+    "metric": "cosine",
+    "engine": "auto",
+    "count": 480,
+}
 
 
 class CollectionSpec(Schema):
     model_config = example({"engine": "auto", "recall_target": 0.99})
     model: str | None = Field(None, description="The served model's name, or nothing.")
+    metric: Literal["cosine", "dot"] | None = Field(
+        None, description="What a score is: the cosine, which is the default, or the inner product of vectors as given."
+    )
     engine: str | None = Field(None, description="auto, exact, certified, faiss, hnsw, scann or milvus.")
     factory: str | None = Field(None, description='A FAISS factory string, with `"engine": "faiss"`.')
     recall_target: float | None = Field(None, gt=0, le=1)
@@ -26,6 +37,7 @@ class CollectionAnswer(BaseModel):
     model: str
     fingerprint: str
     dim: int
+    metric: Literal["cosine", "dot"]
     engine: str
     count: int
 

@@ -98,7 +98,8 @@ class Ingester:
         for item, result in zip(items, results, strict=True):
             if result["status"] >= 400:
                 item.error = from_dict(result, result["status"])
-                item.error.param = item.at
+                own = item.source if item.error.code == "invalid_vector" else None
+                item.error.param = own.param if own is not None else item.at
 
 
 def _mismatch(described: Json, model: str) -> FingerprintMismatch:

@@ -112,6 +112,8 @@ class InputParser:
         if not isinstance(part, dict):
             raise InvalidRequest("a part is an object with `text`, `image`, `vector` or `like`", param=at)
         source = self.source(part, at, ("text", "image", "vector", "like"))
+        if source.kind == "vector":
+            check_direction(source.value, f"{at}.vector")
         return {**source.item(), "weight": _weight(part.get("weight", 1.0), f"{at}.weight")}
 
 
@@ -133,9 +135,15 @@ def checked_id(value: object, param: str) -> str:
 
 
 def checked_vector(value: object, param: str) -> str:
-    """base64 or a list of numbers, of any length → base64 of the unit vector."""
+    """base64 or a list of numbers, of any length → base64 of the same; what its norm may be the collection says."""
     with renamed(param):
-        return encode_vector(unit(decode_vector(value)))
+        return encode_vector(decode_vector(value))
+
+
+def check_direction(vector: str, param: str) -> None:
+    """A vector in a mix counts by its direction. Raises BadVector when it has none."""
+    with renamed(param):
+        unit(decode_vector(vector))
 
 
 @contextmanager

@@ -82,8 +82,8 @@ def _is_field(entry: object) -> bool:
 def _score(value: object) -> float:
     if value is None:
         return -math.inf
-    if isinstance(value, bool) or not isinstance(value, int | float) or not -1 <= value <= 1:
-        raise BadInput("`min_score` is a cosine, a number from -1 to 1", param="min_score")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
+        raise BadInput("`min_score` is a score, a number", param="min_score")
     return float(value)
 
 

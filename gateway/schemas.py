@@ -107,7 +107,7 @@ class SearchRequest(Schema):
     query: list[QueryPart] | None = Field(None, description="A weighted mix.")
     k: int = Field(10, ge=1, le=10_000)
     cursor: str | None = Field(None, description="The `next_cursor` of the page before, with the same query.")
-    min_score: float | None = Field(None, ge=-1, le=1, description="Hits below this cosine are left out.")
+    min_score: float | None = Field(None, description="Hits below this score are left out.")
     filter: dict[str, Any] | None = Field(None, description="$eq $ne $gt $gte $lt $lte $in $nin $exists $and $or $not")
     include: list[Annotated[str, Field(pattern=r"^(metadata|vector|metadata\..+)$")]] = Field(
         ["metadata"], description='"metadata", "vector", or single fields such as "metadata.color".'
@@ -120,7 +120,7 @@ class SearchRequest(Schema):
 
 class SearchHit(Schema):
     id: str
-    score: float = Field(description="Cosine similarity.")
+    score: float = Field(description="Cosine similarity, or the inner product where the collection's metric is dot.")
     metadata: dict[str, Any] | None = None
     vector: str | None = None
 

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from clip_core.errors import BadFilter, BadInput, BadJson, InvalidRequest, TooLarge
+from index_service.backends.base import METRICS, Metric
 from index_service.engines import parse_engine
 from index_service.filters import canonical, compile_filter
 from index_service.store import CollectionInfo
@@ -77,8 +78,15 @@ def collection_info(name: str, body: Mapping[str, Any], max_dim: int) -> Collect
         dim=dim,
         engine=engine,
         recall_target=_recall_target(body.get("recall_target")),
+        metric=_metric(body.get("metric", "cosine")),
         metadata=metadata_json(body.get("metadata")),
     )
+
+
+def _metric(value: object) -> Metric:
+    if value not in METRICS:
+        raise InvalidRequest(f"`metric` is one of {', '.join(METRICS)}", param="metric")
+    return value
 
 
 def _recall_target(value: object) -> float | None:

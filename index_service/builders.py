@@ -22,7 +22,7 @@ import numpy as np
 
 from clip_core.wire import FloatArray
 from index_service.backends.base import Backend, BuildCancelled, Segment
-from index_service.backends.exact import ExactSegment
+from index_service.backends.exact import ExactBackend
 
 _LOOK_S = 0.1
 _NICE = 19
@@ -60,7 +60,7 @@ def build_apart(
             process.kill()
     if process.returncode:
         raise RuntimeError(f"the builder ended with {process.returncode}: {failure.decode(errors='replace')}")
-    return backend.load(engine, vectors) if engine.exists() else ExactSegment(vectors)
+    return backend.load(engine, vectors) if engine.exists() else ExactBackend(backend.metric).build(vectors)
 
 
 def _awaited(process: subprocess.Popen[bytes], job: bytes, cancelled: Callable[[], bool]) -> bytes:

@@ -23,7 +23,8 @@ from clip_core.errors import UnknownCollection, UnknownItem
 from clip_core.wire import FloatArray
 from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import Backend, BuildCancelled, IntArray, Segment
-from index_service.backends.exact import ExactSegment
+from index_service.backends.bounds import raised
+from index_service.backends.exact import ExactBackend, ExactSegment
 from index_service.builders import build_apart
 from index_service.columns import Block, Packed
 from index_service.engines import Engines, describe_engine
@@ -43,7 +44,7 @@ class Collection:
 
     def __init__(self, info: CollectionInfo, store: Store, engines: Engines) -> None:
         self.info = info
-        self.view = empty_view(info.dim)
+        self.view = empty_view(info.dim, info.metric)
         self.dropped = False
         self._touched = time.monotonic()
         self.recall = RecallTally()
@@ -75,14 +76,15 @@ class Collection:
         exactly, until a merge builds the engine again.
         """
         backend, vectors = self._engines.choose(self.info, len(stored.block.seqs)), stored.block.vectors
+        exact = ExactBackend(self.info.metric)
         load: Callable[[Path, FloatArray], Segment] | None = getattr(backend, "load", None)
         if stored.engine_file is None or load is None or stored.engine != backend.engine:
-            return ExactSegment(vectors)
+            return exact.build(vectors)
         try:
             return load(stored.engine_file, vectors)
         except (ImportError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:  # of another version
             _log.warning("saved engine not read", extra={"collection": self.info.name, "reason": str(error)[:200]})
-            return ExactSegment(vectors)
+            return exact.build(vectors)
 
     def _rebuilt(self, cancelled: Callable[[], bool]) -> Stored | None:
         """An exact segment on disk, streamed from the record; None when there is no room for it."""
@@ -114,7 +116,7 @@ class Collection:
             draft.drop()
 
     def upsert(self, items: Sequence[Item], vectors: FloatArray) -> None:
-        """Write `items`, whose ids differ, with their unit `vectors` (N, D); durable and visible on return."""
+        """Write `items`, whose ids differ, with their `vectors` (N, D); durable and visible on return."""
         if items:
             self._upserts.write((items, vectors))
 
@@ -144,7 +146,8 @@ class Collection:
         rows.ids.extend(item.id for item in items)
         rows.metadata.extend(item.metadata for item in items)
         live = view.live + len(items) - len(replaced)
-        after = View(rows, rows.delta.append(vectors), rows.seqs.append(seqs), alive, live)
+        longest = raised(view.longest, vectors)
+        after = View(rows, rows.delta.append(vectors), rows.seqs.append(seqs), alive, live, longest)
         return after.with_sealed(view.sealed) if view.sealed else after
 
     def delete(self, ids: Sequence[str]) -> int:
@@ -267,7 +270,7 @@ class Collection:
         delta, seqs = rows.delta.append(now.delta[len(old.delta) :]), rows.seqs.append(now.seqs[old.count :])
         alive = np.concatenate((now.alive[live], now.alive[old.count :]))
         carried = replace(rows, masks=now.rows.masks.carried(rows.metadata, live))
-        self.view = View(carried, delta, seqs, alive, now.live)
+        self.view = View(carried, delta, seqs, alive, now.live, raised(merged.longest, delta))
 
     def describe(self) -> dict[str, Any]:
         """The collection as the API shows it."""
@@ -277,6 +280,7 @@ class Collection:
             "model": info.model,
             "fingerprint": info.fingerprint,
             "dim": info.dim,
+            "metric": info.metric,
             **describe_engine(info.engine),
             "recall_target": info.recall_target,
             "count": view.live,

@@ -27,10 +27,11 @@ class CollectionsApi:
         return json_answer({"collections": [collection.describe() for collection in self._registry.all()]})
 
     async def create_collection(self, request: Request) -> Response:
-        """201 for a new one, 200 when it exists with the same model, fingerprint and dim."""
+        """201 for a new one, 200 when it exists with the same model, fingerprint, dim, and metric if one is given."""
         body = bodies.parse_body(await request.body())
         info = bodies.collection_info(request.path_params["name"], body, self._max_dim)
-        collection, created = await self._workers.write(lambda: self._registry.create(info))
+        unnamed = "metric" not in body
+        collection, created = await self._workers.write(lambda: self._registry.create(info, any_metric=unnamed))
         return json_answer(collection.describe(), 201 if created else 200)
 
     async def describe_collection(self, request: Request) -> Response:

@@ -76,9 +76,9 @@ class Engines:
         """`queries` (Q, D), when there are some, are what a recall target is measured on."""
         name, _, factory = info.engine.partition(":")
         if name == "exact" or rows == 0 or (name == "auto" and rows <= self.settings.exact_max_rows):
-            return ExactBackend()
+            return ExactBackend(info.metric)
         if name == "certified" or info.recall_target == 1.0:
-            return CertifiedBackend()
+            return CertifiedBackend(info.metric)
         if name == "scann":
             return self._scann(info, rows, queries)
         if name == "milvus":
@@ -91,7 +91,7 @@ class Engines:
         given = self.settings
         factory = f"HNSW{given.hnsw_m}" if name == "hnsw" else factory or auto_factory(rows, info.dim)
         if rows < least_rows(factory, info.dim):
-            return ExactBackend()
+            return ExactBackend(info.metric)
         return FaissBackend(
             factory,
             engine="hnsw" if name == "hnsw" else "faiss",
@@ -100,12 +100,13 @@ class Engines:
             threads=self.build_threads,
             recall_target=info.recall_target if name == "hnsw" else info.recall_target or _AUTO_RECALL,
             queries=queries,
+            metric=info.metric,
         )
 
     def _scann(self, info: CollectionInfo, rows: int, queries: FloatArray | None) -> ScannBackend | ExactBackend:
         if rows < LEAST_ROWS:
-            return ExactBackend()
-        return ScannBackend(self.build_threads, info.recall_target or _AUTO_RECALL, queries)
+            return ExactBackend(info.metric)
+        return ScannBackend(self.build_threads, info.recall_target or _AUTO_RECALL, queries, info.metric)
 
     def _milvus(self, info: CollectionInfo, queries: FloatArray | None) -> MilvusBackend:
         given, prefix = self.settings, f"{self.settings.milvus_prefix}_{info.name.replace('-', '_')}_{info.key}"
@@ -117,6 +118,7 @@ class Engines:
             given.hnsw_ef_search,
             info.recall_target,
             queries,
+            info.metric,
         )
 
     @property

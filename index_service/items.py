@@ -9,14 +9,15 @@ import numpy as np
 
 from clip_core.errors import BadInput, BadVector, ClipServeError
 from clip_core.wire import FloatArray, decode_vector
+from index_service.backends.base import Metric
 from index_service.bodies import item_id, metadata_json, source_json
 from index_service.store import Item
-from index_service.vectors import as_unit, decode_units
+from index_service.vectors import as_kept, decode_all
 
 
 @dataclass(frozen=True)
 class Batch:
-    """`items` with their unit `vectors` (N, D) are to be written; `results` is what the caller is told, in order."""
+    """`items` with their `vectors` (N, D) are to be written; `results` is what the caller is told, in order."""
 
     items: list[Item]
     vectors: FloatArray
@@ -32,14 +33,17 @@ class _Parsed(NamedTuple):
     source: bytes | None
 
 
-def parse_items(bodies: list[Any], dim: int) -> Batch:
-    """The last valid item of an id wins. Raises nothing: errors are in `results`."""
+def parse_items(bodies: list[Any], dim: int, metric: Metric = "cosine") -> Batch:
+    """For a collection of that dimension and metric; the last valid item of an id wins.
+
+    Raises nothing: errors are in `results`.
+    """
     results: list[dict[str, Any]] = []
     good: dict[str, tuple[int, _Parsed]] = {}
-    units = decode_units([body.get("vector") if isinstance(body, dict) else None for body in bodies], dim)
+    decoded = decode_all([body.get("vector") if isinstance(body, dict) else None for body in bodies], dim, metric)
     for place, body in enumerate(bodies):
         try:
-            parsed = _parse(body, dim, None if units is None else units[place])
+            parsed = _parse(body, dim, metric, None if decoded is None else decoded[place])
         except ClipServeError as error:
             results.append(_failed(body, error))
             continue
@@ -56,7 +60,7 @@ def parse_items(bodies: list[Any], dim: int) -> Batch:
     return Batch(items, vectors, results)
 
 
-def _parse(body: object, dim: int, vector: FloatArray | None) -> _Parsed:
+def _parse(body: object, dim: int, metric: Metric, vector: FloatArray | None) -> _Parsed:
     """`vector` when it was decoded with all others, and is known to be good."""
     if not isinstance(body, dict):
         raise BadInput("an item is an object")
@@ -64,7 +68,7 @@ def _parse(body: object, dim: int, vector: FloatArray | None) -> _Parsed:
     if "vector" not in body:
         raise BadVector("the item has no `vector`", param="vector")
     if vector is None:
-        vector = as_unit(decode_vector(body["vector"], dim))
+        vector = as_kept(decode_vector(body["vector"], dim), metric)
     return _Parsed(id_, vector, metadata_json(body.get("metadata")), source_json(body.get("source")))
 
 

@@ -49,7 +49,8 @@ class ItemsApi:
     def _upsert(self, collection: Collection, raw: bytes) -> list[dict[str, Any]]:
         body = bodies.parse_body(raw)
         check_fingerprint(collection, bodies.fingerprint(body))
-        batch = parse_items(bodies.listed(body, "items", self._most), collection.info.dim)
+        info = collection.info
+        batch = parse_items(bodies.listed(body, "items", self._most), info.dim, info.metric)
         collection.upsert(batch.items, batch.vectors)
         self._metrics.upserts.inc(len(batch.items))
         self._registry.written(collection)

@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 
 from clip_core.errors import InvalidRequest
+from index_service.backends.base import METRICS
 from index_service.store import Chunk, CollectionInfo, Item
 
 FORMAT = 1
@@ -69,6 +70,8 @@ def read_info(path: Path, name: str) -> CollectionInfo:
         about = orjson.loads(pq.read_schema(path).metadata[_KEY])
         if about.pop("format") != FORMAT:
             raise InvalidRequest(f"the snapshot {path.name} is of a format that this program doesn't know")
+        if about.get("metric", "cosine") not in METRICS:  # files from before have none
+            raise InvalidRequest(f"the snapshot {path.name} is of a metric that this program doesn't know")
         return CollectionInfo(**{**about, "name": name, "metadata": orjson.dumps(about["metadata"])})
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import NamedTuple
 
-from index_service.backends.base import IntArray
+from index_service.backends.base import IntArray, Metric
 
 
 def _now() -> str:
@@ -23,6 +23,7 @@ class CollectionInfo:
     dim: int
     engine: str = "auto"
     recall_target: float | None = None
+    metric: Metric = "cosine"
     metadata: bytes = b"{}"
     created: str = field(default_factory=_now)
     key: int = 0

@@ -6,7 +6,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import faiss
@@ -109,13 +109,16 @@ class Registry:
         self.check_ready()
         return [collection for _, collection in sorted(self._collections.copy().items())]
 
-    def create(self, info: CollectionInfo) -> tuple[Collection, bool]:
-        """The collection, and whether it is new. Raises Conflict, FingerprintMismatch when it exists and differs."""
+    def create(self, info: CollectionInfo, *, any_metric: bool = False) -> tuple[Collection, bool]:
+        """The collection, and whether it is new. Raises Conflict, FingerprintMismatch when it exists and differs.
+
+        With `any_metric`, for callers who named none, one that exists may have another.
+        """
         self.check_ready()
         with self._lock:
             existing = self._collections.get(info.name)
             if existing is not None:
-                _check_same(existing.info, info)
+                _check_same(existing.info, info, ("model", "dim") if any_metric else ("model", "dim", "metric"))
                 return existing, False
             self.check_free(info.name)
             recorded = replace(info, key=self._store.add_collection(info))
@@ -217,13 +220,13 @@ class Registry:
             self.written(collection)  # perhaps much was, meanwhile
 
 
-def _check_same(old: CollectionInfo, new: CollectionInfo) -> None:
+def _check_same(old: CollectionInfo, new: CollectionInfo, fields: Sequence[str]) -> None:
     if old.fingerprint != new.fingerprint:
         raise FingerprintMismatch(
             f"the collection {old.name} holds vectors of {old.model} ({old.fingerprint}), not {new.fingerprint}",
             param="fingerprint",
         )
-    for field in ("model", "dim"):
+    for field in fields:
         if getattr(old, field) != getattr(new, field):
             raise Conflict(
                 f"the collection {old.name} exists with {field} {getattr(old, field)}, not {getattr(new, field)}",

@@ -1,18 +1,20 @@
 """The tables of the record, and how older ones are brought up to date.
 
-Version 1 had no aliases and no sources; such a record is brought up to date in one transaction when it is opened.
+Version 1 had no aliases and no sources, version 2 no metrics: every score was a cosine. Such a record is
+brought up to date in one transaction when it is opened.
 """
 
 from __future__ import annotations
 
 import sqlite3
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 PAGE_BYTES = 16384  # seven rows of 512 dimensions fit into a page; into one of 4096 bytes fits one, and half is wasted
 _COLLECTIONS = """
 CREATE TABLE collections (
     key INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, model TEXT NOT NULL, fingerprint TEXT NOT NULL,
-    dim INTEGER NOT NULL, engine TEXT NOT NULL, recall_target REAL, metadata BLOB NOT NULL, created TEXT NOT NULL
+    dim INTEGER NOT NULL, engine TEXT NOT NULL, recall_target REAL, metadata BLOB NOT NULL, created TEXT NOT NULL,
+    metric TEXT NOT NULL DEFAULT 'cosine'
 ) STRICT
 """
 _ALIASES = "CREATE TABLE aliases (name TEXT PRIMARY KEY, key INTEGER NOT NULL, previous INTEGER) STRICT"
@@ -38,6 +40,8 @@ def migrate(db: sqlite3.Connection) -> None:
         db.execute(_ALIASES)
         for (key,) in db.execute("SELECT key FROM collections").fetchall():
             db.execute(f"ALTER TABLE items_{key} ADD COLUMN source BLOB")
+    if 0 < before < 3:
+        db.execute("ALTER TABLE collections ADD COLUMN metric TEXT NOT NULL DEFAULT 'cosine'")
     db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
 
 

@@ -19,14 +19,14 @@ from index_service.collections import Collection
 from index_service.recall import Sample
 from index_service.registry import Registry
 from index_service.segments import View
-from index_service.vectors import as_unit
+from index_service.vectors import as_kept
 
 _Find = Callable[[str], Collection]
 _COST_OF_PARSING = 100_000  # one search, in the unit of View.cost
 
 
 class Search(NamedTuple):
-    """One checked search; `place` is its place in the call, `query` (D,) a unit vector."""
+    """One checked search; `place` is its place in the call, `query` (D,) is as its collection's vectors are."""
 
     place: int
     query: FloatArray
@@ -119,7 +119,7 @@ def _parse(place: int, body: object, fingerprint: str | None, find: _Find) -> tu
     check_fingerprint(collection, fingerprint)
     if not isinstance(body, dict) or "vector" not in body:
         raise BadInput("the search has no `vector`", param="vector")
-    query = as_unit(decode_vector(body["vector"], collection.info.dim))
+    query = as_kept(decode_vector(body["vector"], collection.info.dim), collection.info.metric)
     return Group(collection, where(part.filter), part.exact), Search(place, query, part.k, part.include)
 
 

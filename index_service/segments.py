@@ -18,9 +18,9 @@ import numpy as np
 
 from clip_core.wire import Exactness, FloatArray
 from index_service.backends.approximate import ApproximateSegment
-from index_service.backends.base import BoolArray, Certificate, Found, IntArray, Segment
+from index_service.backends.base import BoolArray, Certificate, Found, IntArray, Metric, Segment
 from index_service.backends.certified import exact_of
-from index_service.backends.exact import ExactSegment
+from index_service.backends.exact import ExactBackend, ExactSegment
 from index_service.columns import Blobs, Block, Growing, Texts, empty_block
 from index_service.masks import FilterMasks
 
@@ -51,7 +51,7 @@ class Rows:
 class View:
     """One moment of a collection. `delta` (N, D), `seqs` and `alive` (rows,) are never written to after it is made.
 
-    `sealed` is the index of the delta's first rows.
+    `longest` is a bound on the norms of the delta's rows, None for cosines; `sealed` is the index of its first rows.
     """
 
     rows: Rows
@@ -59,6 +59,7 @@ class View:
     seqs: IntArray
     alive: BoolArray
     live: int
+    longest: float | None = None
     sealed: ApproximateSegment | None = None
 
     @property
@@ -98,7 +99,7 @@ class View:
             yield size, sealed
             done = len(sealed.vectors)
         if done < len(self.delta):
-            yield size + done, ExactSegment(self.delta[done:])
+            yield size + done, ExactSegment(self.delta[done:], self.longest)
 
     def with_sealed(self, sealed: ApproximateSegment) -> View:
         """With this index of the delta's first rows, which reads its vectors where the delta has them now."""
@@ -131,7 +132,7 @@ class View:
         size = self.count - len(self.delta)
         main, delta = (None, None) if allowed is None else (allowed[:size], allowed[size:])
         (scores, rows), first = exact_of(self.rows.main).certify(queries, k, main)
-        late, second = ExactSegment(self.delta).certify(queries, k, delta)
+        late, second = ExactSegment(self.delta, self.longest).certify(queries, k, delta)
         shifted = np.where(late[1] >= 0, late[1] + size, late[1])
         both = [Certificate(a[0] + b[0], a[1] + b[1]) for a, b in zip(first, second, strict=True)]
         return _merged([(scores, rows), (late[0], shifted)], len(queries), k), both
@@ -176,9 +177,9 @@ class View:
         return scan + unknown * _COST_OF_FILTERED_ROW + batch * min(k, self.live) * _COST_OF_HIT
 
 
-def empty_view(dim: int) -> View:
+def empty_view(dim: int, metric: Metric = "cosine") -> View:
     """A view of no rows."""
-    return view_of(ExactSegment(np.empty((0, dim), np.float32)), empty_block(dim))
+    return view_of(ExactBackend(metric).build(np.empty((0, dim), np.float32)), empty_block(dim))
 
 
 def view_of(main: Segment, block: Block) -> View:
@@ -188,7 +189,8 @@ def view_of(main: Segment, block: Block) -> View:
         main, Growing((dim,), np.float32), Growing((), np.int64), Texts(block.ids), metadata, FilterMasks(metadata)
     )
     delta, seqs = rows.delta.append(block.vectors[:0]), rows.seqs.append(block.seqs)
-    return View(rows, delta, seqs, np.ones(len(seqs), np.bool_), len(seqs))
+    longest = None if main.longest is None else 0.0
+    return View(rows, delta, seqs, np.ones(len(seqs), np.bool_), len(seqs), longest)
 
 
 def _merged(parts: list[Found], batch: int, k: int) -> Found:

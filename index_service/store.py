@@ -23,7 +23,7 @@ from index_service.records import Alias, Chunk, CollectionInfo, Item, Written
 from index_service.schema import PAGE_BYTES, SCHEMA_VERSION, create_items, migrate, version
 
 __all__ = ["Alias", "Chunk", "CollectionInfo", "Item", "Store", "Written"]
-_COLUMNS = "name, model, fingerprint, dim, engine, recall_target, metadata, created, key"
+_COLUMNS = "name, model, fingerprint, dim, engine, recall_target, metric, metadata, created, key"
 _CHUNK = 2048
 _IDS = 1000  # in one question; SQLite takes at most 32766
 
@@ -105,11 +105,12 @@ class Store:
 
     def add_collection(self, info: CollectionInfo) -> int:
         """Record a collection whose name is new; its key."""
-        values = (info.name, info.model, info.fingerprint, info.dim, info.engine, info.recall_target)
+        values = (info.name, info.model, info.fingerprint, info.dim, info.engine, info.recall_target, info.metric)
         columns = _COLUMNS.removesuffix(", key")
         with self._transaction() as db:
             cursor = db.execute(
-                f"INSERT INTO collections ({columns}) VALUES (?,?,?,?,?,?,?,?)", (*values, info.metadata, info.created)
+                f"INSERT INTO collections ({columns}) VALUES (?,?,?,?,?,?,?,?,?)",
+                (*values, info.metadata, info.created),
             )
             key = int(cursor.lastrowid or 0)
             create_items(db, key)

@@ -1,4 +1,7 @@
-"""The vectors of an upsert, all at once: the norms in one pass of numpy, where each is as it should be."""
+"""Vectors as callers give them → as a collection keeps them: of unit norm for cosines, untouched for inner products.
+
+Those of an upsert are decoded all at once: their norms in one pass of numpy, where each is as it should be.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pybase64
+from numpy.typing import NDArray
 
 from clip_core.errors import BadVector
 from clip_core.wire import FloatArray, unit
+from index_service.backends.base import Metric
 
 _UNIT = 1e-6  # a norm this near to 1 is left alone, so that vectors come back bit for bit
+MOST_NORM = 1e18  # of a vector for inner products: any product of two, and any sum on the way, fits into float32
 
 
 def as_unit(vector: FloatArray) -> FloatArray:
@@ -19,14 +25,36 @@ def as_unit(vector: FloatArray) -> FloatArray:
     return vector if abs(float(wide @ wide) - 1) <= _UNIT else unit(vector)
 
 
-def decode_units(values: Sequence[object], dim: int) -> FloatArray | None:
-    """Base64 texts of `dim` float32 each → (N, D), unit norm; None when any isn't: then look at each by itself."""
+def as_kept(vector: FloatArray, metric: Metric) -> FloatArray:
+    """(D,) → as a collection of this metric keeps it, and searches with it. Raises BadVector when it can't."""
+    if metric == "cosine":
+        return as_unit(vector)
+    if not _squared(vector) <= MOST_NORM**2:
+        raise BadVector(f"the vector's norm is over {MOST_NORM:g}, the most for inner products", param="vector")
+    return vector
+
+
+def decode_all(values: Sequence[object], dim: int, metric: Metric) -> FloatArray | None:
+    """Base64 texts of `dim` float32 each → (N, D) `as_kept`; None when any isn't good: then look at each by itself."""
     vectors = _decode(values, dim)
     if vectors is None:
         return None
+    if metric == "cosine":
+        return _units(vectors)
+    return vectors if (_squared(vectors) <= MOST_NORM**2).all() else None
+
+
+def _squared(vectors: FloatArray) -> NDArray[np.float64]:
+    """(…, D) → the squares of their norms, in float64."""
     with np.errstate(invalid="ignore"):  # a signalling NaN
         wide = vectors.astype(np.float64)
-    off = np.flatnonzero(~(np.abs(np.vecdot(wide, wide) - 1) <= _UNIT))  # NaN too
+    squared: NDArray[np.float64] = np.vecdot(wide, wide)
+    return squared
+
+
+def _units(vectors: FloatArray) -> FloatArray | None:
+    """(N, D) → of unit norm, those that aren't changed in place; None when one can't be."""
+    off = np.flatnonzero(~(np.abs(_squared(vectors) - 1) <= _UNIT))  # NaN too
     if len(off):
         if not np.isfinite(vectors[off]).all():
             return None

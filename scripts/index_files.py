@@ -68,7 +68,7 @@ def _prepare(api: PublicApi, collection: str, path: Path, file: Any) -> str | No
     except UnknownCollection:
         if not told:
             raise BadInput(f"{path} doesn't say which model its vectors are of: make the collection first") from None
-        made = ("model", "fingerprint", "dim", "engine", "factory", "recall_target", "metadata")
+        made = ("model", "fingerprint", "dim", "metric", "engine", "factory", "recall_target", "metadata")
         wanted = {name: told[name] for name in made if told.get(name) is not None}
         api.call("PUT", f"/collections/{quote(collection)}", wanted)
     return told.get("fingerprint")

@@ -68,7 +68,8 @@ class Reindex:
     def copy(self, console: Console) -> None:
         """Make the new collection, embed what is due, again what failed, until nothing new has been written."""
         described = self._index.call("GET", self._old)
-        wanted = {name: described[name] for name in ("engine", "factory", "recall_target") if described.get(name)}
+        kept = ("metric", "engine", "factory", "recall_target")
+        wanted = {name: described[name] for name in kept if described.get(name)}
         self._gateway.call("PUT", f"/v1{self._new}", wanted)
         columns = (TextColumn(f"reindex {self.state.new}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:

@@ -14,6 +14,7 @@ import { watchLive } from "./live.js";
 import { clearNotices, fail, sayEmpty } from "./notices.js";
 import { ask, isSearch } from "./query.js";
 import { drawResults, drawSkeletons, results, watchResults } from "./results.js";
+import { noteMetrics } from "./scores.js";
 import { change, fromAddress, onChange, state } from "./state.js";
 import { openUpload, watchUpload } from "./upload.js";
 import { drawViewer, watchViewer } from "./viewer.js";
@@ -65,6 +66,7 @@ async function loadCollections(fresh = false) {
   try {
     const collections = await listCollections();
     clearNotices();
+    noteMetrics(collections);
     names = collections.map(({ name }) => name);
     $("collection").replaceChildren(...collections.map(({ name, count }) => element("option", { value: name, textContent: `${name} (${count})` })));
     if (!names.length) return nothingYet();

@@ -1,9 +1,10 @@
 // The grid of results: cards, skeletons while the first ones load, and the arrow keys in it.
 
 import { $, element, show } from "./dom.js";
-import { captionOf } from "./format.js";
+import { captionOf, sentence } from "./format.js";
 import { rememberLiked } from "./liked.js";
 import { pictureOf } from "./pictures.js";
+import { filled, scoreName } from "./scores.js";
 import { change, state } from "./state.js";
 
 export const results = { hits: [] };
@@ -61,9 +62,9 @@ function card(hit) {
 function drawScore(line, score) {
   show(line, score !== undefined);
   if (score === undefined) return;
-  line.title = "Cosine similarity";
+  line.title = sentence(scoreName(state.collection));
   line.querySelector(".number").textContent = score.toFixed(3);
-  line.querySelector(".fill").style.width = `${Math.max(0, Math.min(1, score)) * 100}%`;
+  line.querySelector(".fill").style.width = `${filled(score, state.collection, results.hits[0].score) * 100}%`;
 }
 
 // Shown once it has loaded; until then, and when there is none, the placeholder stands in its place.

@@ -6,6 +6,7 @@ import { chip } from "./filters.js";
 import { captionOf, factsOf } from "./format.js";
 import { fail } from "./notices.js";
 import { drawPicture, focusCard, moreLike, results } from "./results.js";
+import { scoreName } from "./scores.js";
 import { change, state } from "./state.js";
 
 let shown = null;
@@ -37,7 +38,7 @@ function fill(hit) {
   const caption = captionOf(hit);
   $("viewer-title").textContent = caption;
   $("viewer-image").alt = caption;
-  $("viewer-score").replaceChildren(...(hit.score === undefined ? [] : [element("b", { textContent: hit.score.toFixed(3) }), " cosine similarity"]));
+  $("viewer-score").replaceChildren(...(hit.score === undefined ? [] : [element("b", { textContent: hit.score.toFixed(3) }), ` ${scoreName(state.collection)}`]));
   const facts = factsOf(hit).flatMap(([field, value]) => [element("dt", { textContent: field }), element("dd", {}, chip(field, value))]);
   $("viewer-facts").replaceChildren(element("dt", { textContent: "id" }), element("dd", { textContent: hit.id }), ...facts);
   $("viewer-previous").disabled = place() <= 0;

@@ -16,11 +16,13 @@ import numpy as np
 
 from clip_core.wire import FloatArray
 from index_service.backends.base import NO_ROW, BoolArray, Found, IntArray
+from index_service.backends.bounds import raised
 from index_service.backends.exact import padded, rescore_all, search_exact
 
 _FEW = 2000  # so few rows are scored faster than an index is asked
 _SPARSE = 0.05  # under this share of allowed rows every engine misses too much: score them exactly
 _DENSE = 0.5  # over it, an engine without filters is asked for more candidates instead
+_CROWDED = 0.5  # of the allowed candidates wanted: fewer are not trusted to hold the best
 _LEAST_K = 10  # fewer wanted hits need as many candidates
 _REORDERS = (1, 2, 3, 5, 8, 12, 20, 30, 50, 100)
 _SAMPLE = 64
@@ -85,7 +87,9 @@ class Learned(Seeker, Protocol):
 
 @dataclass(frozen=True)
 class ApproximateSegment:
-    """`vectors` (N, D) are kept, not copied; candidates are scored from them, so scores are true cosines."""
+    """`vectors` (N, D), no longer than `longest`, are kept, not copied; candidates are scored from them, so scores are
+    true whatever the engine's own codes say.
+    """
 
     engine: str
     vectors: FloatArray
@@ -93,6 +97,7 @@ class ApproximateSegment:
     setting: Setting
     described: dict[str, Any]
     seconds: float = 0.0
+    longest: float | None = None
 
     def search(self, queries: FloatArray, k: int, mask: BoolArray | None) -> Found:
         """See `Segment.search`; which rows are found is approximate, their scores aren't."""
@@ -100,14 +105,14 @@ class ApproximateSegment:
         allowed = count if mask is None else int(np.count_nonzero(mask))
         share = allowed / max(count, 1)
         if allowed <= max(_FEW, _SPARSE * count, 4 * k) or (share < _DENSE and not self.seeker.filters):
-            return search_exact(self.vectors, queries, k, mask)
+            return search_exact(self.vectors, queries, k, mask, self.longest)
         scores, rows = self._found(queries, k, mask, share)
         short = np.flatnonzero(np.count_nonzero(rows >= 0, axis=1) < k)
         if not len(short):
             return scores, rows
         found = list(zip(scores, rows, strict=True))
-        for i in short:  # the engine's allowed part isn't connected, or its probes hold too few rows
-            again = search_exact(self.vectors, queries[i : i + 1], k, mask)
+        for i in short:  # the engine's allowed part isn't connected, or it found too few rows to trust
+            again = search_exact(self.vectors, queries[i : i + 1], k, mask, self.longest)
             found[i] = (again[0][0], again[1][0])
         return padded(found, k)
 
@@ -117,10 +122,19 @@ class ApproximateSegment:
         if mask is None or self.seeker.filters:
             rows = self.seeker.seek(queries, wanted, effort, mask)
         else:
-            rows = self.seeker.seek(queries, int(wanted / share) + 1, effort, None)
+            rows = self.seeker.seek(queries, self._before(wanted / share), effort, None)
         if mask is not None:
             rows = np.where((rows >= 0) & mask[rows], rows, NO_ROW)
-        return rescore_all(self.vectors, queries, rows, k)
+            if self.longest is not None and not self.seeker.filters:  # long rows may have crowded out what is allowed
+                rows[np.count_nonzero(rows >= 0, axis=1) < wanted * _CROWDED] = NO_ROW
+        return rescore_all(self.vectors, queries, rows, k, self.longest)
+
+    def _before(self, expected: float) -> int:
+        """How many candidates to ask for before the mask: for inner products so many that chance rarely leaves too few
+        of the wanted ones, since those searches are scanned.
+        """
+        spare = 1.0 if self.longest is None else 1 + 4 * math.sqrt(expected)
+        return int(expected + spare)
 
     @property
     def save(self) -> Callable[[Path], None] | None:
@@ -133,12 +147,14 @@ class ApproximateSegment:
     def emptied(self) -> ApproximateSegment | None:
         """The same without rows, to be `extended` by others; None where the engine can't index them quickly."""
         seeker = self.seeker.emptied() if isinstance(self.seeker, Learned) else None
-        return None if seeker is None else replace(self, vectors=self.vectors[:0], seeker=seeker)
+        longest = None if self.longest is None else 0.0
+        return None if seeker is None else replace(self, vectors=self.vectors[:0], seeker=seeker, longest=longest)
 
     def extended(self, vectors: FloatArray) -> ApproximateSegment:
         """Over `vectors` (N, D), which begin with its own; it stays as it is for those who search it."""
         assert isinstance(self.seeker, Learned)
-        return replace(self, vectors=vectors, seeker=self.seeker.extended(vectors[len(self.vectors) :]))
+        new = vectors[len(self.vectors) :]
+        return replace(self, vectors=vectors, seeker=self.seeker.extended(new), longest=raised(self.longest, new))
 
     def cost(self, batch: int) -> int:
         """See `Segment.cost`; measured when the segment was built."""
@@ -161,7 +177,7 @@ def calibrated(
     own = queries is None or len(queries) < _SAMPLE // 2
     sample = _some_rows(segment.vectors) if own or queries is None else queries[-4 * _SAMPLE :]
     if target is not None and len(sample):
-        truth = search_exact(segment.vectors, sample, k, None)[1]
+        truth = search_exact(segment.vectors, sample, k, None, segment.longest)[1]
         setting = _cheapest(segment, sample, truth, target)
         measured = {
             "recall_target": target,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,10 @@ IntArray: TypeAlias = NDArray[np.int64]
 Found: TypeAlias = tuple[FloatArray, IntArray]
 """scores (B, K) float32, descending, and rows (B, K) int64; places left over hold -inf and -1."""
 
+Metric: TypeAlias = Literal["cosine", "dot"]
+"""What a score is. For `cosine` rows and queries are of unit norm; for `dot` they are as they were given."""
+
+METRICS: tuple[Metric, ...] = get_args(Metric)
 NO_ROW = -1
 
 
@@ -29,7 +33,7 @@ class Certificate(NamedTuple):
 
 
 class Segment(Protocol):
-    """An immutable set of rows. `vectors` (N, D) float32, unit norm, may be a view into the engine's own memory."""
+    """An immutable set of rows. `vectors` (N, D) float32 may be a view into the engine's own memory."""
 
     @property
     def engine(self) -> str:
@@ -41,11 +45,16 @@ class Segment(Protocol):
         """(N, D)."""
         ...
 
+    @property
+    def longest(self) -> float | None:
+        """A bound on the norm of every row; None where rows and queries are of unit norm (see `bounds`)."""
+        ...
+
     def search(self, queries: FloatArray, k: int, mask: BoolArray | None) -> Found:
         """The best `k` rows for each of `queries` (B, D), only among rows where `mask` (N,) is true.
 
-        Scores are cosines as float32, each rounded from a float64 dot product, so that equal vectors tie whatever
-        path found them; ties go by row. Gives min(k, allowed) rows for each query, and never one that is masked.
+        Scores are float32, each rounded from a float64 dot product, so that equal vectors tie whatever path found
+        them; ties go by row. Gives min(k, allowed) rows for each query, and never one that is masked.
         """
         ...
 
@@ -55,15 +64,23 @@ class Segment(Protocol):
 
 
 class Backend(Protocol):
-    """Makes segments. Build parameters are the backend's; what a query asks for travels with the query."""
+    """Makes segments for one metric. Build parameters are the backend's; what a query asks for travels with it."""
 
     @property
     def engine(self) -> str:
         """The name of the segments it makes."""
         ...
 
+    @property
+    def metric(self) -> Metric:
+        """What their scores are."""
+        ...
+
     def build(self, vectors: FloatArray, cancelled: Callable[[], bool] = lambda: False) -> Segment:
-        """(N, D) float32, unit norm → a segment. Raises BuildCancelled soon after `cancelled()` turns true."""
+        """(N, D) float32, of unit norm for cosines → a segment.
+
+        Raises BuildCancelled soon after `cancelled()` turns true.
+        """
         ...
 
 

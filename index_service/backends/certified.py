@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from clip_core.wire import FloatArray
-from index_service.backends.base import BoolArray, Certificate, Found, IntArray, Segment
+from index_service.backends.base import BoolArray, Certificate, Found, IntArray, Metric, Segment
+from index_service.backends.bounds import longest_of
 from index_service.backends.exact import ExactSegment, padded, rescore, search_exact
 from index_service.backends.int8 import Draft, Int8Codes, encode, load
 
@@ -31,6 +32,11 @@ class CertifiedSegment:
     codes: Int8Codes
     engine = "certified"
 
+    @property
+    def longest(self) -> float | None:
+        """See `Segment.longest`."""
+        return self.codes.longest
+
     def search(self, queries: FloatArray, k: int, mask: BoolArray | None) -> Found:
         """See `Segment.search`."""
         return self.certify(queries, k, mask)[0]
@@ -40,7 +46,7 @@ class CertifiedSegment:
         allowed = len(self.vectors) if mask is None else int(np.count_nonzero(mask))
         size = int(max(_DRAFT, _LARGER * k) * len(self.vectors) / max(allowed, 1))
         if len(queries) > _FEW_QUERIES or size * _SHARE > len(self.vectors):
-            return ExactSegment(self.vectors).certify(queries, k, mask)
+            return ExactSegment(self.vectors, self.longest).certify(queries, k, mask)
         drafts = self.codes.draft(queries, size)
         results = [self._one(q, k, mask, d, allowed) for q, d in zip(queries, drafts, strict=True)]
         return padded([found for found, _ in results], k), [certificate for _, certificate in results]
@@ -55,7 +61,7 @@ class CertifiedSegment:
                 return found, Certificate(allowed - len(rows), len(rows))
             size = len(draft.rows) * _LARGER
             if size * _SHARE > len(self.vectors):
-                scores, places = search_exact(self.vectors, query[None], k, mask)
+                scores, places = search_exact(self.vectors, query[None], k, mask, self.longest)
                 return (scores[0], places[0]), Certificate(0, allowed)
             draft = self.codes.draft(query[None], size)[0]
 
@@ -85,15 +91,20 @@ class CertifiedBackend:
     engine = "certified"
     apart = True
 
+    def __init__(self, metric: Metric = "cosine") -> None:
+        self.metric = metric
+
     def build(self, vectors: FloatArray, cancelled: Callable[[], bool] = lambda: False) -> CertifiedSegment:
         """See `Backend.build`."""
-        return CertifiedSegment(vectors, encode(vectors, cancelled))
+        return CertifiedSegment(vectors, encode(vectors, cancelled, longest_of(vectors, self.metric)))
 
     def load(self, path: Path, vectors: FloatArray) -> CertifiedSegment:
         """The segment of `vectors` whose codes were saved at `path`; the file is known to be whole."""
-        return CertifiedSegment(vectors, load(path))
+        return CertifiedSegment(vectors, load(path, longest_of(vectors, self.metric)))
 
 
 def exact_of(segment: Segment) -> CertifiedSegment | ExactSegment:
     """The same rows, searched exactly: by the segment itself where it is exact, else by a scan of its vectors."""
-    return segment if isinstance(segment, (CertifiedSegment, ExactSegment)) else ExactSegment(segment.vectors)
+    if isinstance(segment, (CertifiedSegment, ExactSegment)):
+        return segment
+    return ExactSegment(segment.vectors, segment.longest)

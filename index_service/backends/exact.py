@@ -1,8 +1,7 @@
 """Exact search: float32 dot products find candidates, float64 dot products decide among them.
 
-The result equals brute force in float64, provably. A float32 dot product of unit vectors of D dimensions is off by
-at most (D + 2)·2⁻²⁴ (Higham, Accuracy and Stability of Numerical Algorithms, §3.1, with ‖q‖‖v‖ = 1), so a row whose
-float32 score lies more than twice that below the k-th best can't be among the k best; all others are rescored.
+The result equals brute force in float64, provably: a row whose float32 score lies so far below the k-th best that what
+both may be off (see `bounds`) doesn't make up for it can't be among the k best; all others are rescored.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ import faiss
 import numpy as np
 
 from clip_core.wire import FloatArray
-from index_service.backends.base import NO_ROW, BoolArray, Certificate, Found, IntArray
+from index_service.backends.base import NO_ROW, BoolArray, Certificate, Found, IntArray, Metric
+from index_service.backends.bounds import longest_of, slacks
 from index_service.backends.pools import Pools
 
 _faiss: Any = faiss  # its stubs lack what is used here
@@ -28,16 +28,16 @@ _PART_ROWS = 1 << 10  # of a thread at least
 
 
 class ExactSegment:
-    """Rows scanned one by one. `vectors` (N, D) float32, unit norm; kept, not copied."""
+    """Rows scanned one by one. `vectors` (N, D) float32, no longer than `longest`; kept, not copied."""
 
     engine = "exact"
 
-    def __init__(self, vectors: FloatArray) -> None:
-        self.vectors = vectors
+    def __init__(self, vectors: FloatArray, longest: float | None = None) -> None:
+        self.vectors, self.longest = vectors, longest
 
     def search(self, queries: FloatArray, k: int, mask: BoolArray | None) -> Found:
         """See `Segment.search`."""
-        return search_exact(self.vectors, queries, k, mask)
+        return search_exact(self.vectors, queries, k, mask, self.longest)
 
     def certify(self, queries: FloatArray, k: int, mask: BoolArray | None) -> tuple[Found, list[Certificate]]:
         """As `search`, with a certificate for each of `queries`: every allowed row was scored."""
@@ -54,16 +54,24 @@ class ExactBackend:
 
     engine = "exact"
 
+    def __init__(self, metric: Metric = "cosine") -> None:
+        self.metric = metric
+
     def build(self, vectors: FloatArray, cancelled: Callable[[], bool] = lambda: False) -> ExactSegment:
         """See `Backend.build`; there is nothing to wait for, so nothing to cancel."""
         del cancelled
-        return ExactSegment(vectors)
+        return ExactSegment(vectors, longest_of(vectors, self.metric))
 
 
-def search_exact(vectors: FloatArray, queries: FloatArray, k: int, mask: BoolArray | None) -> Found:
-    """Brute force over `vectors` (N, D) for `queries` (B, D); the contract is `Segment.search`."""
+def search_exact(
+    vectors: FloatArray, queries: FloatArray, k: int, mask: BoolArray | None, longest: float | None = None
+) -> Found:
+    """Brute force over `vectors` (N, D) for `queries` (B, D); the contract is `Segment.search`.
+
+    `longest` is a bound on the rows' norms, None where rows and queries are of unit norm.
+    """
     queries = np.ascontiguousarray(queries)
-    pools = Pools(len(queries), k, 2 * (vectors.shape[1] + 2) * 2.0**-24)
+    pools = Pools(k, slacks(queries, longest))
     if mask is None or np.count_nonzero(mask) >= _SPARSE * len(vectors):
         for start, end in _spans(len(vectors), len(queries)):
             allowed = None if mask is None else mask[start:end]
@@ -130,16 +138,18 @@ def rescore(vectors: FloatArray, query: FloatArray, rows: IntArray, k: int) -> F
     return scores[order], rows[order]
 
 
-def rescore_all(vectors: FloatArray, queries: FloatArray, rows: IntArray, k: int) -> Found:
+def rescore_all(
+    vectors: FloatArray, queries: FloatArray, rows: IntArray, k: int, longest: float | None = None
+) -> Found:
     """`rescore` for each of `queries` (B, D) among its candidates `rows` (B, C), where -1 stands for none.
 
-    float32 products, read where the vectors lie, leave some k candidates for float64; the slack is `search_exact`'s.
+    float32 products, read where the vectors lie, leave some k candidates for float64, as in `search_exact`.
     """
     products = _products(vectors, queries, rows)
     order = np.argsort(-products, axis=1)
     ranked = np.take_along_axis(products, order, axis=1)
     floors = ranked[:, k - 1 : k] if ranked.shape[1] >= k else np.float32(-np.inf)
-    near = (ranked >= floors - np.float32(2 * (vectors.shape[1] + 2) * 2.0**-24)) & (ranked > -np.inf)
+    near = (ranked >= floors - slacks(queries, longest)[:, None]) & (ranked > -np.inf)
     width = int(np.count_nonzero(near, axis=1).max(initial=0))
     best = np.take_along_axis(rows, order[:, :width], axis=1)
     scores = _scores_in_full(vectors, queries, best)

@@ -19,8 +19,9 @@ import orjson
 
 from clip_core.wire import FloatArray
 from index_service.backends.approximate import ApproximateSegment, Setting, calibrated, ladder
-from index_service.backends.base import BoolArray, BuildCancelled, IntArray
-from index_service.backends.exact import ExactSegment
+from index_service.backends.base import BoolArray, BuildCancelled, IntArray, Metric
+from index_service.backends.bounds import longest_of
+from index_service.backends.exact import ExactBackend, ExactSegment
 
 _faiss: Any = faiss  # its stubs lack half of what is used here
 _ADD_ROWS = 2048  # between two looks at `cancelled`
@@ -92,6 +93,7 @@ class FaissBackend:
     threads: int = 0
     recall_target: float | None = None
     queries: FloatArray | None = field(default=None, compare=False)
+    metric: Metric = "cosine"
 
     apart = True
 
@@ -100,7 +102,7 @@ class FaissBackend:
     ) -> ApproximateSegment | ExactSegment:
         """See `Backend.build`; too few rows to train on stay exact."""
         if len(vectors) < max(1, least_rows(self.factory, vectors.shape[1])):
-            return ExactSegment(vectors)
+            return ExactBackend(self.metric).build(vectors)
         _faiss.omp_set_num_threads(self.threads or os.cpu_count() or 1)
         index = new_index(self.factory, vectors.shape[1])
         if hasattr(index, "hnsw"):
@@ -111,12 +113,12 @@ class FaissBackend:
             if cancelled():
                 raise BuildCancelled
             index.add(np.ascontiguousarray(vectors[start : start + _ADD_ROWS]))
-        seeker = _seeker(index)
+        seeker = _seeker(index, self.metric)
         effort = self.effort or seeker.efforts[len(seeker.efforts) // 2]
-        stored = _stored(index)
+        stored, longest = _stored(index), longest_of(vectors, self.metric)
         setting = Setting(effort, 1 if stored is not None else _REORDER)
         rows = vectors if stored is None else stored
-        segment = ApproximateSegment(self.engine, rows, seeker, setting, {"factory": self.factory})
+        segment = ApproximateSegment(self.engine, rows, seeker, setting, {"factory": self.factory}, longest=longest)
         return calibrated(segment, self.queries, self.recall_target)
 
     def load(self, path: Path, vectors: FloatArray) -> ApproximateSegment:
@@ -126,10 +128,11 @@ class FaissBackend:
         return ApproximateSegment(
             self.engine,
             vectors if stored is None else stored,
-            _seeker(index),
+            _seeker(index, self.metric),
             Setting(*notes["setting"]),
             notes["described"],
             notes["seconds"],
+            longest_of(vectors, self.metric),
         )
 
 
@@ -166,7 +169,10 @@ def _training_rows(vectors: FloatArray) -> FloatArray:
     return np.ascontiguousarray(vectors[np.sort(rows)])
 
 
-def _seeker(index: Any) -> FaissSeeker:
+def _seeker(index: Any, metric: Metric) -> FaissSeeker:
+    """A graph over inner products is not asked with a filter: its links lead to long rows, so that it finds few of the
+    short ones that a filter may leave.
+    """
     ivf = _faiss.try_extract_index_ivf(index)
     if ivf is not None:
         seeker = FaissSeeker(index, "nprobe", ladder(1, int(ivf.nlist)), True)
@@ -174,7 +180,8 @@ def _seeker(index: Any) -> FaissSeeker:
         seeker = FaissSeeker(index, "efSearch", ladder(16, 4096), True)
     else:
         seeker = FaissSeeker(index, "none", [1], True)
-    return FaissSeeker(index, seeker.knob, seeker.efforts, _filters(seeker))
+    asked = metric == "cosine" or seeker.knob != "efSearch"
+    return replace(seeker, filters=asked and _filters(seeker))
 
 
 def _filters(seeker: FaissSeeker) -> bool:

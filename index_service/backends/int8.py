@@ -6,7 +6,8 @@ p = q∘w, coded as t·b with b int8. Then, for the error e = x - x̂ that is st
     q·x = q·m + t(b·c) + (p - t·b)·c + q·e,   so   |q·x - q·m - t(b·c)| ≤ ‖p - t·b‖‖c‖ + ‖q‖‖e‖  (Cauchy-Schwarz).
 
 b·c is a sum of integers: exact in an integer kernel, and off by at most D·2⁻²⁴‖b‖‖c‖ in a float32 one (Higham, Accuracy
-and Stability of Numerical Algorithms, §3.1). All else is computed in float64; `_FLOAT64` covers its rounding.
+and Stability of Numerical Algorithms, §3.1). All else is computed in float64; `_FLOAT64` covers its rounding. That
+and the rounding of scores grow with ‖q‖ and with the longest row, and both are 1 for cosines.
 """
 
 from __future__ import annotations
@@ -31,13 +32,15 @@ _MULTIPLE = 64  # dimensions are padded to a multiple of this: FAISS's integer k
 _ROWS = 1 << 14
 _FIGURES = 3 * 8  # bytes at the end of a file
 _FLOAT64 = 1e-11  # for sums of up to 8192 products of unit vectors
+_SMALL = 1e-300  # what a step is at least: a dimension may not vary, and a query may be 0
 _ROUNDED = 2.0**-23  # twice what rounding a score of at most 1 + 10⁻⁶ to float32 changes
+_UNDERFLOW = 2.0**-125  # and twice what it changes where a score is too small for float32
 _OUTLYING = 1.25  # rows whose error is this many times the median ...
 _OUTLIERS = 1 / 1024  # ... but no larger share than this, are outliers
 
 
 class Draft(NamedTuple):
-    """The K best rows by draft score for one query, with what is certain about their float32-rounded cosines.
+    """The K best rows by draft score for one query, with what is certain about their float32-rounded scores.
 
     `rows`, `lower` and `upper` are (K,); every row that is neither among them nor an outlier is below `unseen`.
     """
@@ -52,6 +55,7 @@ class Draft(NamedTuple):
 class Int8Codes:
     """`index` holds c (N, D padded); `errors` (N,) are upper bounds on ‖e‖, `code_norm` one on every ‖c‖.
 
+    `longest` is one on every row's norm, None where rows and queries are of unit norm.
     `outliers` are rows (ascending) whose error is over `error`, the bound for all the others.
     """
 
@@ -62,25 +66,29 @@ class Int8Codes:
     error: float
     code_norm: float
     outliers: IntArray
+    longest: float | None = None
 
     def draft(self, queries: FloatArray, k: int) -> list[Draft]:
-        """For each of `queries` (B, D), unit norm, the best `k` ≤ N rows."""
+        """For each of `queries` (B, D) the best `k` ≤ N rows."""
         wide = queries.astype(np.float64)
         scaled = wide * self.steps
-        unit = np.maximum(np.abs(scaled).max(axis=1, keepdims=True) / 127, 1e-30)
+        unit = np.maximum(np.abs(scaled).max(axis=1, keepdims=True) / 127, _SMALL)
         codes = np.rint(scaled / unit)
         padded = np.zeros((len(queries), self.index.d), np.float32)
         padded[:, : codes.shape[1]] = codes
         products, rows = self.index.search(padded, k)
         scores = (wide @ self.centre)[:, None] + unit * products
-        slack = self._slack(scaled - unit * codes, unit[:, 0] * np.linalg.norm(codes, axis=1))
         norms = np.linalg.norm(wide, axis=1)
+        slack = self._slack(scaled - unit * codes, unit[:, 0] * np.linalg.norm(codes, axis=1), norms)
         return [self._bounded(*row) for row in zip(rows, scores, slack, norms, strict=True)]
 
-    def _slack(self, missed: Float64Array, norms: Float64Array) -> Float64Array:
+    def _slack(self, missed: Float64Array, coded: Float64Array, norms: Float64Array) -> Float64Array:
         """(B,): what a draft score may be off beside q·e, with the rounding of the score it is compared with."""
-        kernel = (self.index.d + 2) * 2.0**-24 * norms
-        slack: Float64Array = (np.linalg.norm(missed, axis=1) + kernel) * self.code_norm + _FLOAT64 + _ROUNDED
+        kernel = (self.index.d + 2) * 2.0**-24 * coded
+        rounding: Float64Array | float = _FLOAT64 + _ROUNDED
+        if self.longest is not None:
+            rounding = rounding * norms * self.longest + _UNDERFLOW
+        slack: Float64Array = (np.linalg.norm(missed, axis=1) + kernel) * self.code_norm + rounding
         return slack
 
     def _bounded(self, rows: IntArray, scores: Float64Array, slack: float, norm: float) -> Draft:
@@ -100,8 +108,8 @@ class Int8Codes:
             file.write(figures.tobytes())
 
 
-def load(path: Path) -> Int8Codes:
-    """The codes saved at `path`; the file is known to be whole."""
+def load(path: Path, longest: float | None = None) -> Int8Codes:
+    """The codes saved at `path` of rows no longer than `longest`; the file is known to be whole."""
     index = _faiss.read_index(str(path))
     with path.open("rb") as file:
         file.seek(-_FIGURES, os.SEEK_END)
@@ -110,21 +118,25 @@ def load(path: Path) -> Int8Codes:
         file.seek(int(start))
         with np.load(io.BytesIO(file.read(end - int(start)))) as kept:
             centre, steps, errors, outliers = (kept[name] for name in ("centre", "steps", "errors", "outliers"))
-            return Int8Codes(index, centre, steps, errors, float(error), float(code_norm), outliers)
+            return Int8Codes(index, centre, steps, errors, float(error), float(code_norm), outliers, longest)
 
 
-def encode(vectors: FloatArray, cancelled: Callable[[], bool]) -> Int8Codes:
-    """(N, D) float32, N ≥ 1 → its codes; reads the vectors twice, a block at a time. Raises BuildCancelled."""
+def encode(vectors: FloatArray, cancelled: Callable[[], bool], longest: float | None = None) -> Int8Codes:
+    """(N, D) float32, N ≥ 1 → its codes; reads the vectors twice, a block at a time. Raises BuildCancelled.
+
+    `longest` is a bound on the rows' norms, None where rows and queries are of unit norm.
+    """
     centre, steps = _frame(vectors, cancelled)
     dim = vectors.shape[1]
     index = _faiss.IndexScalarQuantizer(
         -(-dim // _MULTIPLE) * _MULTIPLE, _faiss.ScalarQuantizer.QT_8bit_direct_signed, _faiss.METRIC_INNER_PRODUCT
     )
     errors, code_norm = np.empty(len(vectors), np.float32), 0.0
+    rounding = _FLOAT64 * (1.0 if longest is None else longest)
     for start, block in _blocks(vectors, cancelled):
         away = block.astype(np.float64) - centre
         codes = np.clip(np.rint(away / steps), -127, 127)
-        missed = np.linalg.norm(away - codes * steps, axis=1) * (1 + 1e-9) + _FLOAT64
+        missed = np.linalg.norm(away - codes * steps, axis=1) * (1 + 1e-9) + rounding
         errors[start : start + len(block)] = np.nextafter(missed.astype(np.float32), np.float32(np.inf))
         code_norm = max(code_norm, float(np.linalg.norm(codes, axis=1).max()))
         padded = np.zeros((len(block), index.d), np.float32)
@@ -132,7 +144,7 @@ def encode(vectors: FloatArray, cancelled: Callable[[], bool]) -> Int8Codes:
         index.add(padded)
     outliers = _outliers(errors)
     regular = np.delete(errors, outliers)
-    return Int8Codes(index, centre, steps, errors, float(regular.max()), code_norm * (1 + 1e-9), outliers)
+    return Int8Codes(index, centre, steps, errors, float(regular.max()), code_norm * (1 + 1e-9), outliers, longest)
 
 
 def _blocks(vectors: FloatArray, cancelled: Callable[[], bool]) -> Iterator[tuple[int, FloatArray]]:
@@ -150,7 +162,7 @@ def _frame(vectors: FloatArray, cancelled: Callable[[], bool]) -> tuple[Float64A
         total += block.sum(axis=0, dtype=np.float64)
         low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
     centre = total / len(vectors)
-    return centre, np.maximum(np.maximum(high - centre, centre - low) / 127, 1e-30)
+    return centre, np.maximum(np.maximum(high - centre, centre - low) / 127, _SMALL)
 
 
 def _outliers(errors: FloatArray) -> IntArray:

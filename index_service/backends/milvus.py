@@ -24,8 +24,9 @@ import orjson
 
 from clip_core.wire import FloatArray
 from index_service.backends.approximate import ApproximateSegment, Setting, calibrated, ladder
-from index_service.backends.base import BoolArray, BuildCancelled, IntArray
-from index_service.backends.exact import ExactSegment
+from index_service.backends.base import BoolArray, BuildCancelled, IntArray, Metric
+from index_service.backends.bounds import longest_of
+from index_service.backends.exact import ExactBackend, ExactSegment
 
 _log = logging.getLogger("index_service.milvus")
 _INSERT_ROWS = 2000
@@ -81,6 +82,7 @@ class MilvusBackend:
     effort: int = 128
     recall_target: float | None = None
     queries: FloatArray | None = field(default=None, compare=False)
+    metric: Metric = "cosine"
 
     engine = "milvus"
     apart = False  # Milvus is another process already, and milvus-lite's file is held by this one
@@ -90,7 +92,7 @@ class MilvusBackend:
     ) -> ApproximateSegment | ExactSegment:
         """See `Backend.build`."""
         if not len(vectors):
-            return ExactSegment(vectors)
+            return ExactBackend(self.metric).build(vectors)
         client, name = self._client(), f"{self.prefix}_{uuid.uuid4().hex}"
         try:
             _fill(client, name, vectors, cancelled)
@@ -98,7 +100,14 @@ class MilvusBackend:
             _drop(client, name)
             raise
         seeker = MilvusSeeker(client, name, len(vectors), self.segments)
-        segment = ApproximateSegment(self.engine, vectors, seeker, Setting(self.effort), {"collection": name})
+        segment = ApproximateSegment(
+            self.engine,
+            vectors,
+            seeker,
+            Setting(self.effort),
+            {"collection": name},
+            longest=longest_of(vectors, self.metric),
+        )
         return calibrated(segment, self.queries, self.recall_target)
 
     def load(self, path: Path, vectors: FloatArray) -> ApproximateSegment:
@@ -114,7 +123,13 @@ class MilvusBackend:
             raise RuntimeError(f"Milvus has {held} rows in {name}, not {len(vectors)}")
         seeker = MilvusSeeker(client, name, len(vectors), self.segments)
         return ApproximateSegment(
-            self.engine, vectors, seeker, Setting(*notes["setting"]), notes["described"], notes["seconds"]
+            self.engine,
+            vectors,
+            seeker,
+            Setting(*notes["setting"]),
+            notes["described"],
+            notes["seconds"],
+            longest_of(vectors, self.metric),
         )
 
     def _client(self) -> Any:

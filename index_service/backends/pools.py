@@ -13,15 +13,16 @@ _PENDING = 1024  # hits, and two for each one wanted, that are gathered before t
 
 
 class Pools:
-    """For each of `batch` queries, the rows that may be among its `k` best by scores that are off by `slack` / 2.
+    """For each query of a batch, the rows that may be among its `k` best by scores that are off by half of its slack.
 
     Scores below a query's floor are dropped at once. Floors rise only every so many hits: one comparison of a whole
     block does nearly all the work.
     """
 
-    def __init__(self, batch: int, k: int, slack: float) -> None:
-        self._batch, self._k, self._slack = batch, k, np.float32(slack)
-        self._floors = np.full(batch, -np.inf, np.float32)
+    def __init__(self, k: int, slacks: FloatArray) -> None:
+        """`slacks` (B,)."""
+        self._batch, self._k, self._slacks = len(slacks), k, slacks
+        self._floors = np.full(self._batch, -np.inf, np.float32)
         self._hits: list[tuple[IntArray, IntArray, FloatArray]] = []
         self._pending = 0
 
@@ -47,7 +48,7 @@ class Pools:
         for i, (start, end) in enumerate(itertools.pairwise(ends)):
             if end - start > self._k:
                 kth = np.partition(scores[start:end], end - start - self._k)[end - start - self._k]
-                self._floors[i] = max(self._floors[i], kth - self._slack)
+                self._floors[i] = max(self._floors[i], kth - self._slacks[i])
         kept = scores >= self._floors[queries]
         return queries[kept], rows[kept], scores[kept]
 

@@ -22,8 +22,9 @@ import orjson
 
 from clip_core.wire import FloatArray
 from index_service.backends.approximate import ApproximateSegment, Setting, calibrated, ladder
-from index_service.backends.base import NO_ROW, BoolArray, BuildCancelled, IntArray
-from index_service.backends.exact import ExactSegment
+from index_service.backends.base import NO_ROW, BoolArray, BuildCancelled, IntArray, Metric
+from index_service.backends.bounds import longest_of
+from index_service.backends.exact import ExactBackend, ExactSegment
 
 LEAST_ROWS = 1000  # fewer can't fill the codebooks; a scan is as fast
 _LEAVES_PER_ROOT = 2
@@ -71,6 +72,7 @@ class ScannBackend:
     threads: int = 0
     recall_target: float | None = None
     queries: FloatArray | None = field(default=None, compare=False)
+    metric: Metric = "cosine"
 
     engine = "scann"
     apart = True
@@ -80,7 +82,7 @@ class ScannBackend:
     ) -> ApproximateSegment | ExactSegment:
         """See `Backend.build`. ScaNN builds in one call: `cancelled` is asked before and after it."""
         if len(vectors) < LEAST_ROWS:
-            return ExactSegment(vectors)
+            return ExactBackend(self.metric).build(vectors)
         if cancelled():
             raise BuildCancelled
         leaves = _LEAVES_PER_ROOT * math.isqrt(len(vectors))
@@ -89,7 +91,8 @@ class ScannBackend:
             raise BuildCancelled
         seeker = ScannSeeker(searcher, len(vectors), ladder(1, leaves))
         setting = Setting(max(1, leaves // 10), _REORDER)
-        segment = ApproximateSegment(self.engine, vectors, seeker, setting, {"leaves": leaves})
+        longest = longest_of(vectors, self.metric)
+        segment = ApproximateSegment(self.engine, vectors, seeker, setting, {"leaves": leaves}, longest=longest)
         return calibrated(segment, self.queries, self.recall_target)
 
     def load(self, path: Path, vectors: FloatArray) -> ApproximateSegment:
@@ -104,7 +107,13 @@ class ScannBackend:
             searcher = importlib.import_module(_MODULE).load_searcher(str(folder))
         seeker = ScannSeeker(searcher, len(vectors), ladder(1, notes["described"]["leaves"]))
         return ApproximateSegment(
-            self.engine, vectors, seeker, Setting(*notes["setting"]), notes["described"], notes["seconds"]
+            self.engine,
+            vectors,
+            seeker,
+            Setting(*notes["setting"]),
+            notes["described"],
+            notes["seconds"],
+            longest_of(vectors, self.metric),
         )
 
     def _builder(self, vectors: FloatArray, leaves: int) -> Any:

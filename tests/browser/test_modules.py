@@ -39,6 +39,17 @@ def test_uploads_go_in_batches_of_few_files_and_few_bytes(run: Any) -> None:
     assert run("upload.js", "batches", [{"size": 1e9}]) == [[{"size": 1e9}]]
 
 
+def test_scores_have_the_name_and_the_scale_of_their_metric(run: Any) -> None:
+    run("scores.js", "noteMetrics", [{"name": "a", "metric": "cosine"}, {"name": "b", "metric": "dot"}])
+    assert [run("scores.js", "scoreName", name) for name in "ab"] == ["cosine similarity", "inner product"]
+    assert [run("scores.js", "filled", *given) for given in ((0.3, "a", 0.5), (30, "b", 40), (-1, "b", -1))] == [
+        0.3,
+        0.75,
+        0,
+    ]
+    assert run("scores.js", "filled", 0, "b", 0) == 0
+
+
 NOISE = """async (pixels) => {
   const canvas = Object.assign(document.createElement("canvas"), { width: pixels, height: pixels });
   const paper = canvas.getContext("2d");

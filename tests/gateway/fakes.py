@@ -34,6 +34,7 @@ from clip_core.errors import (
     UnknownItem,
 )
 from clip_core.wire import decode_vector, encode_vector, unit
+from index_service.vectors import as_kept
 
 DIM = 16
 MODEL = "demo"
@@ -187,7 +188,7 @@ class FakeIndex:
             if self.collections[name]["spec"]["fingerprint"] != body["fingerprint"]:
                 raise FingerprintMismatch("made with another model")
             return answer(self._describe(name))
-        spec = {"engine": "auto", "recall_target": 1.0, "created": "2025-01-01T00:00:00Z", **body}
+        spec = {"metric": "cosine", "engine": "auto", "recall_target": 1.0, "created": "2025-01-01T00:00:00Z", **body}
         self.collections[name] = {"spec": spec, "items": {}}
         return answer(self._describe(name), 201)
 
@@ -203,7 +204,7 @@ class FakeIndex:
 
     def _upsert(self, kept: Any, item: Any) -> dict[str, Any]:
         try:
-            vector = decode_vector(item["vector"], DIM)
+            vector = as_kept(decode_vector(item["vector"], DIM), kept["spec"]["metric"])
         except BadVector as error:
             return {"id": item["id"], "status": 400, **error.to_dict()}
         kept["items"][item["id"]] = {"vector": vector, "metadata": item.get("metadata", {})}
@@ -245,6 +246,7 @@ class FakeIndex:
             raise FingerprintMismatch("another fingerprint")
         if vector.size != spec["dim"]:
             raise BadVector(f"the vector has {vector.size} dimensions, expected {spec['dim']}", param="vector")
+        vector = as_kept(vector, spec["metric"])
         wanted = (search.get("filter") or {}).items()
         rows = [
             {"id": item_id, "score": float(item["vector"] @ vector), "metadata": item["metadata"]}

@@ -37,6 +37,7 @@ def test_create_describe_list_drop(stack):
         ("demo", {"model": "vit"}, 404, "model_not_found", "model"),
         ("demo", {"recall_target": 2}, 400, "invalid_request", "recall_target"),
         ("demo", {"engines": "x"}, 400, "invalid_request", "engines"),
+        ("demo", {"metric": "l2"}, 400, "invalid_request", "metric"),
         ("demo", [], 400, "invalid_request", None),
         ("-bad", {}, 400, "invalid_request", "name"),
         ("a" * 65, {}, 400, "invalid_request", "name"),
@@ -46,6 +47,31 @@ def test_bad_collections(stack, name, body, status, code, param):
     answer = stack.client.put(f"/v1/collections/{name}", json=body)
     assert answer.status_code == status
     assert (answer.json()["error"]["code"], answer.json()["error"]["param"]) == (code, param)
+
+
+def test_inner_products_of_vectors_as_they_are(stack):
+    made = stack.client.put("/v1/collections/demo", json={"metric": "dot"})
+    assert (made.status_code, made.json()["metric"]) == (201, "dot")
+    assert stack.index.calls[-1][2]["metric"] == "dot"
+    vectors = [3 * embed("a"), 0 * embed("b"), -2 * embed("c")]
+    items = [{"id": f"{n}", "vector": encode_vector(vector)} for n, vector in enumerate(vectors)]
+    assert [one["status"] for one in stack.post(ITEMS, {"items": items}).json()["results"]] == [200, 200, 200]
+    kept = stack.index.collections["demo"]["items"]
+    assert [kept[f"{n}"]["vector"].tobytes() for n in range(3)] == [vector.tobytes() for vector in vectors]
+    asked = {"collection": "demo", "vector": encode_vector(5 * embed("a")), "min_score": 10}
+    (hit,) = stack.post("/v1/search", asked).json()["hits"]
+    assert (hit["id"], hit["score"]) == ("0", pytest.approx(15, rel=1e-5))
+
+
+def test_a_collection_of_cosines_refuses_a_vector_without_a_direction(stack):
+    stack.fill("cat")
+    items = [{"id": "good", "text": "a"}, {"id": "zero", "vector": [0.0] * 16}]
+    good, zero = stack.post(ITEMS, {"items": items}).json()["results"]
+    assert (good["status"], zero["status"]) == (200, 400)
+    assert (zero["error"]["code"], zero["error"]["param"]) == ("invalid_vector", "items[1].vector")
+    part = {"collection": "demo", "query": [{"text": "a"}, {"vector": [0.0] * 16}]}
+    refused = stack.post("/v1/search", part)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "query[1].vector")
 
 
 def test_another_fingerprint_is_a_conflict(stack):

@@ -78,7 +78,12 @@ def test_min_score(filled):
     assert len(search(filled, k=3, min_score=least, cursor=first["next_cursor"])["hits"]) == 1
 
 
-@pytest.mark.parametrize("value", [1.5, -2, "0.5", True, []])
+def test_min_score_may_be_any_number_since_inner_products_may(filled):
+    assert len(search(filled, k=10, min_score=-2)["hits"]) == 10
+    assert search(filled, k=10, min_score=1.5)["hits"] == []
+
+
+@pytest.mark.parametrize("value", ["0.5", True, []])
 def test_bad_min_score(filled, value):
     answer = filled.post("/v1/search", {**QUERY, "min_score": value})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "min_score")

@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 
 from clip_core.wire import FloatArray
+from index_service.backends.base import Metric
 from index_service.store import Item
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +27,14 @@ def unit_rows(count: int, dim: int, seed: int = 0) -> FloatArray:
     """(count, dim) float32, unit norm."""
     rows = np.random.default_rng(seed).standard_normal((count, dim))
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def rows_of(metric: Metric, count: int, dim: int, seed: int = 0) -> FloatArray:
+    """(count, dim) float32: unit rows for cosines; for inner products the same with norms around 3, of wide spread."""
+    rows = unit_rows(count, dim, seed)
+    if metric == "cosine":
+        return rows
+    return 3 * np.random.default_rng(seed).lognormal(0, 0.7, (count, 1)).astype(np.float32) * rows
 
 
 def item(id_: str, vector: FloatArray, metadata: dict[str, Any] | None = None) -> Item:

@@ -89,7 +89,12 @@ async def test_a_collection_is_created_described_and_dropped(client: httpx.Async
 
 @pytest.mark.parametrize(
     ("change", "code"),
-    [({"fingerprint": "f2"}, "fingerprint_mismatch"), ({"dim": 9}, "conflict"), ({"model": "other"}, "conflict")],
+    [
+        ({"fingerprint": "f2"}, "fingerprint_mismatch"),
+        ({"dim": 9}, "conflict"),
+        ({"model": "other"}, "conflict"),
+        ({"metric": "dot"}, "conflict"),
+    ],
 )
 async def test_a_collection_is_never_changed(client: httpx.AsyncClient, change: dict[str, Any], code: str) -> None:
     await client.put("/collections/shapes", json=MODEL)
@@ -108,6 +113,9 @@ async def test_a_collection_is_never_changed(client: httpx.AsyncClient, change: 
         ({"engine": "faiss", "factory": 3}, "factory"),
         ({"engine": "exact", "factory": "HNSW32"}, "factory"),
         ({"recall_target": 0}, "recall_target"),
+        ({"metric": "l2"}, "metric"),
+        ({"metric": ["dot"]}, "metric"),
+        ({"metric": None}, "metric"),
         ({"recall_target": True}, "recall_target"),
         ({"model": ""}, "model"),
         ({"fingerprint": None}, "fingerprint"),

@@ -81,3 +81,11 @@ def test_a_merge_of_many_rows_builds_apart(store: Store, tmp_path: Path) -> None
     again.load()
     assert not again.engine_due()
     assert np.array_equal(again.view.search(VECTORS[:9], 5, None, False)[1][:, 0], np.arange(9))
+
+
+def test_what_is_built_apart_has_the_metric(source: Path) -> None:
+    for factory, engine in (("IVF16,SQ8", "faiss"), ("IVF1024,Flat", "exact")):  # the latter has too few rows
+        backend = FaissBackend(factory, metric="dot")
+        apart = build_apart(backend, VECTORS, source, source.with_name(f"engine-{engine}"), lambda: False)
+        assert apart.engine == engine
+        assert apart.longest == pytest.approx(1, abs=1e-6)

@@ -10,10 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clip_core.wire import FloatArray, unit
-from index_service.backends.base import BuildCancelled
+from index_service.backends.base import BuildCancelled, Metric
+from index_service.backends.bounds import longest_of
 from index_service.backends.certified import CertifiedBackend
+from index_service.backends.exact import ExactBackend, rescore_all
 from index_service.backends.int8 import encode
-from tests.index_service.helpers import unit_rows
+from index_service.vectors import MOST_NORM
+from tests.index_service.helpers import rows_of, unit_rows
 
 ROWS = 3000  # a draft of 512 is tried from 2048 on
 
@@ -60,6 +63,58 @@ Kind = Callable[[np.random.Generator, int], FloatArray]
 KINDS: list[Kind] = [spread, duplicates, near_ties, outliers, tiny_norms, constant_dimensions, clustered]
 
 
+def lognormal(rng: np.random.Generator, dim: int) -> FloatArray:
+    return (spread(rng, dim) * rng.lognormal(0, 1, (ROWS, 1))).astype(np.float32)
+
+
+def huge(rng: np.random.Generator, dim: int) -> FloatArray:
+    """As long as is let in, and nearly."""
+    return (spread(rng, dim) * rng.uniform(0.9, 0.999, (ROWS, 1)) * MOST_NORM).astype(np.float32)
+
+
+def tiny(rng: np.random.Generator, dim: int) -> FloatArray:
+    """Products of these leave float32 nothing, or little."""
+    return (spread(rng, dim) * 10.0 ** rng.uniform(-24, -16, (ROWS, 1))).astype(np.float32)
+
+
+def denormal(rng: np.random.Generator, dim: int) -> FloatArray:
+    return (spread(rng, dim) * 10.0 ** rng.uniform(-44, -38, (ROWS, 1))).astype(np.float32)
+
+
+def of_all_lengths(rng: np.random.Generator, dim: int) -> FloatArray:
+    return (spread(rng, dim) * 10.0 ** rng.uniform(-20, 17.99, (ROWS, 1))).astype(np.float32)
+
+
+def with_zeros(rng: np.random.Generator, dim: int) -> FloatArray:
+    rows = lognormal(rng, dim)
+    rows[rng.random(ROWS) < 0.5] = 0
+    return rows
+
+
+def all_zero(rng: np.random.Generator, dim: int) -> FloatArray:
+    del rng
+    return np.zeros((ROWS, dim), np.float32)
+
+
+def near_ties_of_other_lengths(rng: np.random.Generator, dim: int) -> FloatArray:
+    """Short rows beside one so long that float32 scores can't tell the others apart."""
+    rows = near_ties(rng, dim)
+    rows[rng.integers(ROWS, size=3)] *= np.float32(1e9)
+    return rows
+
+
+def cancelling(rng: np.random.Generator, dim: int) -> FloatArray:
+    """Huge entries whose products cancel, so that what is left is all rounding to float32."""
+    rows = rng.standard_normal((ROWS, dim)).astype(np.float32)
+    rows[:, : dim // 2] *= np.float32(1e8)
+    rows[:, dim // 2 : 2 * (dim // 2)] = -rows[:, : dim // 2] * (1 + rng.integers(-3, 4, (ROWS, 1)) * 2.0**-20)
+    return rows
+
+
+LENGTHS: list[Kind] = [lognormal, huge, tiny, denormal, of_all_lengths, with_zeros, all_zero, cancelling]
+ANY: list[Kind] = [*KINDS, *LENGTHS, near_ties_of_other_lengths]
+
+
 def brute(rows: FloatArray, query: FloatArray, k: int, mask: np.ndarray) -> tuple[list[int], list[float]]:
     """The definition: float64 dot products rounded to float32; ties go by row."""
     scores = np.vecdot(rows.astype(np.float64), query.astype(np.float64)).astype(np.float32)
@@ -90,13 +145,58 @@ def test_equals_brute_force(kind: Kind, seed: int, dim: int, k: int, share: floa
         assert sum(certificates[i]) == (ROWS if share == 1 else np.count_nonzero(mask))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=300, deadline=None)
+@given(
+    backend=st.sampled_from([CertifiedBackend("dot"), ExactBackend("dot")]),
+    kind=st.sampled_from(ANY),
+    asked=st.sampled_from([None, *LENGTHS]),
+    seed=st.integers(0, 2**32 - 1),
+    dim=st.sampled_from([1, 3, 16, 64, 100]),
+    k=st.sampled_from([1, 2, 10, 60]),
+    share=st.sampled_from([1.0, 0.9, 0.4, 0.01]),
+    batch=st.sampled_from([1, 3, 6]),
+)
+def test_inner_products_equal_brute_force(
+    backend: CertifiedBackend | ExactBackend,
+    kind: Kind,
+    asked: Kind | None,
+    seed: int,
+    dim: int,
+    k: int,
+    share: float,
+    batch: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    rows = kind(rng, dim)
+    queries = rows[rng.integers(ROWS, size=batch)] if asked is None else asked(rng, dim)[:batch]
+    mask = None if share == 1 else rng.random(ROWS) < share
+    (scores, found), certificates = backend.build(rows).certify(queries, k, mask)
+    allowed = np.ones(ROWS, np.bool_) if mask is None else mask
+    assert np.isfinite(scores[found >= 0]).all()
+    for i, query in enumerate(queries):
+        kept = found[i] >= 0
+        assert (found[i, kept].tolist(), scores[i, kept].tolist()) == brute(rows, query, k, allowed)
+        assert sum(certificates[i]) == np.count_nonzero(allowed)
+
+
+@settings(max_examples=60, deadline=None)
+@given(kind=st.sampled_from(ANY), seed=st.integers(0, 2**32 - 1), dim=st.sampled_from([3, 64]))
+def test_candidates_are_scored_as_brute_force_scores_them(kind: Kind, seed: int, dim: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, queries = kind(rng, dim), lognormal(rng, dim)[:3]
+    candidates = np.sort(rng.permuted(np.tile(np.arange(ROWS), (3, 1)), axis=1)[:, :400])
+    best = rescore_all(rows, queries, candidates, 10, longest_of(rows, "dot"))
+    for query, own, (scores, found) in zip(queries, candidates, best, strict=True):
+        assert (found.tolist(), scores.tolist()) == brute(rows, query, 10, np.isin(np.arange(ROWS), own))
+
+
+@pytest.mark.parametrize(("kind", "metric"), [*((kind, "cosine") for kind in KINDS), *((kind, "dot") for kind in ANY)])
 @pytest.mark.parametrize("dim", [5, 64, 200])
-def test_every_score_lies_within_its_bound(kind: Kind, dim: int) -> None:
+def test_every_score_lies_within_its_bound(kind: Kind, metric: Metric, dim: int) -> None:
     rng = np.random.default_rng(dim)
     rows = kind(rng, dim)
-    codes = encode(rows, lambda: False)
-    for query in (rows[7], spread(rng, dim)[0]):
+    codes = encode(rows, lambda: False, longest_of(rows, metric))
+    for query in (rows[7], (spread if metric == "cosine" else of_all_lengths)(rng, dim)[0]):
         truth = np.vecdot(rows.astype(np.float64), query.astype(np.float64)).astype(np.float32)
         draft = codes.draft(query[None], 700)[0]
         assert (draft.lower <= truth[draft.rows]).all()
@@ -109,6 +209,14 @@ def test_most_rows_are_ruled_out_unread() -> None:
     rows, queries = unit_rows(20_000, 128), unit_rows(5, 128, seed=1)
     _, certificates = CertifiedBackend().build(rows).certify(queries, 10, None)
     assert max(certificate.rows_verified for certificate in certificates) < 400
+    assert {sum(certificate) for certificate in certificates} == {20_000}
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1, 1e16])
+def test_most_rows_of_any_length_are_ruled_out_unread(scale: float) -> None:
+    rows, queries = (rows_of("dot", count, 128, seed) * np.float32(scale) for count, seed in ((20_000, 0), (5, 1)))
+    _, certificates = CertifiedBackend("dot").build(rows).certify(queries, 10, None)
+    assert max(certificate.rows_verified for certificate in certificates) < 600
     assert {sum(certificate) for certificate in certificates} == {20_000}
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from clip_core.errors import UnknownCollection
-from clip_core.wire import FloatArray, unit
+from clip_core.wire import FloatArray
 from index_service.backends.approximate import ApproximateSegment
-from index_service.backends.base import Backend, Segment
+from index_service.backends.base import METRICS, Backend, Metric, Segment
 from index_service.backends.exact import ExactBackend
 from index_service.collections import Collection
 from index_service.engines import Engines
@@ -27,6 +28,7 @@ from index_service.filters import canonical
 from index_service.registry import Registry
 from index_service.settings import Settings
 from index_service.store import CollectionInfo, Store
+from index_service.vectors import as_kept
 from tests.index_service.helpers import item, unit_rows
 
 DIM = 4
@@ -50,19 +52,20 @@ class Slow(Engines):
                 outer.meanwhile()
                 return segment
 
-        del info, rows, queries
-        return Building()
+        del rows, queries
+        return Building(info.metric)
 
 
 class Model(RuleBasedStateMachine):
     """`self.items` is the oracle: id → (vector, color), in the order of insertion."""
 
-    @initialize()
-    def start(self) -> None:
+    @initialize(metric=st.sampled_from(METRICS))
+    def start(self, metric: Metric) -> None:
+        self.metric = metric
         self.folder = tempfile.TemporaryDirectory()
         self.store = Store(Path(self.folder.name) / "db")
-        info = CollectionInfo("c", "m", "f", DIM)
-        self.info = CollectionInfo("c", "m", "f", DIM, key=self.store.add_collection(info))
+        info = CollectionInfo("c", "m", "f", DIM, metric=metric)
+        self.info = replace(info, key=self.store.add_collection(info))
         self.engines = Slow(Settings())
         self.collection = Collection(self.info, self.store, self.engines)
         self.items: dict[str, tuple[FloatArray, int]] = {}
@@ -72,9 +75,14 @@ class Model(RuleBasedStateMachine):
             self.store.close()
             self.folder.cleanup()
 
+    def kept(self, numbers: list[int]) -> FloatArray:
+        """Between dimensions lie some thousand times, so that many bounds of any kind are met."""
+        vector = np.array(numbers, np.float32) * np.array([1, 1e3, 1, 1e-3], np.float32)
+        return as_kept(vector, self.metric)
+
     @rule(items=ITEMS)
     def upsert(self, items: dict[str, tuple[list[int], int]]) -> None:
-        vectors = np.array([unit(np.array(v, np.float32)) for v, _ in items.values()], np.float32).reshape(-1, DIM)
+        vectors = np.array([self.kept(v) for v, _ in items.values()], np.float32).reshape(-1, DIM)
         rows = [item(id_, v, {"color": items[id_][1]}) for id_, v in zip(items, vectors, strict=True)]
         self.collection.upsert(rows, vectors)
         for id_, vector in zip(items, vectors, strict=True):
@@ -116,7 +124,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(query=VECTORS, k=st.integers(1, 20), color=st.none() | COLORS)
     def search(self, query: list[int], k: int, color: int | None) -> None:
-        self.check(unit(np.array(query, np.float32)), k, color)
+        self.check(self.kept(query), k, color)
 
     def check(self, query: FloatArray, k: int, color: int | None) -> None:
         view = self.collection.view
@@ -129,6 +137,9 @@ class Model(RuleBasedStateMachine):
             if color is None or own == color
         ]
         assert hits == sorted(ranked, key=lambda hit: -hit[1])[:k]
+        (certain, same), certificates = view.certify(query[None], k, where)
+        assert (certain.tolist(), same.tolist()) == (scores.tolist(), rows.tolist())
+        assert sum(certificates[0]) == len(ranked)
 
     @invariant()
     def counts_agree(self) -> None:

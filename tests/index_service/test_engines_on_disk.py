@@ -8,41 +8,46 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from index_service.backends.base import METRICS, Metric
 from index_service.backends.certified import CertifiedSegment
+from index_service.backends.exact import ExactBackend
 from index_service.collections import Collection
 from index_service.engines import Engines
 from index_service.segment_files import segments_folder
 from index_service.settings import Settings
 from index_service.store import CollectionInfo, Store
-from tests.index_service.helpers import item, unit_rows
+from tests.index_service.helpers import item, rows_of, unit_rows
 
 DIM = 16
 VECTORS = unit_rows(3000, DIM)
+VECTORS_OF = {metric: rows_of(metric, 3000, DIM) for metric in METRICS}
 ENGINES = ("exact", "certified", "hnsw", "faiss:IVF16,SQ8", "faiss:IVF16,PQ8x4fs", "faiss", "scann", "milvus")
 
 
-def filled(store: Store, engine: str, settings: Settings) -> Collection:
-    """A collection of `VECTORS` whose main segment has the engine; two late writes and a deletion beside it."""
-    info = CollectionInfo("c", "m", "f", DIM, engine=engine, recall_target=0.95)
+def filled(store: Store, engine: str, settings: Settings, metric: Metric = "cosine") -> Collection:
+    """A collection of `VECTORS_OF` the metric whose main segment has the engine; two late writes and a deletion."""
+    info = CollectionInfo("c", "m", "f", DIM, engine=engine, recall_target=0.95, metric=metric)
     collection = Collection(
         CollectionInfo(**{**vars(info), "key": store.add_collection(info)}), store, Engines(settings)
     )
-    collection.upsert([item(f"i{n}", row) for n, row in enumerate(VECTORS)], VECTORS)
+    vectors = VECTORS_OF[metric]
+    collection.upsert([item(f"i{n}", row) for n, row in enumerate(vectors)], vectors)
     collection.compact()
-    collection.upsert([item("i7", VECTORS[8]), item("new", VECTORS[9])], VECTORS[8:10])
+    collection.upsert([item("i7", vectors[8]), item("new", vectors[9])], vectors[8:10])
     collection.delete(["i5"])
     return collection
 
 
 def answers(collection: Collection) -> list[list[str]]:
-    rows = collection.view.search(VECTORS[:40], 5, None, True)[1]
+    rows = collection.view.search(VECTORS_OF[collection.info.metric][:40], 5, None, True)[1]
     return [[collection.view.rows.ids[row] for row in own] for own in rows]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_restart_serves_the_same(store: Store, tmp_path: Path, engine: str) -> None:
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_restart_serves_the_same(store: Store, tmp_path: Path, engine: str, metric: Metric) -> None:
     settings = Settings(data_dir=tmp_path, exact_max_rows=100)
-    collection = filled(store, engine, settings)
+    collection, queries = filled(store, engine, settings, metric), VECTORS_OF[metric][:40]
     name = engine.partition(":")[0]
     assert collection.view.rows.main.engine == name
     again = Collection(collection.info, store, Engines(settings))
@@ -51,19 +56,25 @@ def test_a_restart_serves_the_same(store: Store, tmp_path: Path, engine: str) ->
     assert not again.engine_due()
     main, built = again.view.rows.main, collection.view.rows.main
     assert main.engine == name
-    assert np.array_equal(main.search(VECTORS[:40], 5, None)[1], built.search(VECTORS[:40], 5, None)[1])
+    assert main.longest == built.longest
+    assert (main.longest is None) == (metric == "cosine")
+    assert np.array_equal(main.search(queries, 5, None)[1], built.search(queries, 5, None)[1])
     again.compact()
     assert again.view.rows.main.engine == name
     assert answers(again) == answers(collection)
 
 
-def test_certificates_over_a_mapped_segment(store: Store, tmp_path: Path) -> None:
-    collection = filled(store, "certified", Settings(data_dir=tmp_path))
+@pytest.mark.parametrize("metric", METRICS)
+def test_certificates_over_a_mapped_segment(store: Store, tmp_path: Path, metric: Metric) -> None:
+    collection = filled(store, "certified", Settings(data_dir=tmp_path), metric)
     again = Collection(collection.info, store, Engines(Settings()))
     again.load()
     assert isinstance(again.view.rows.main, CertifiedSegment)
-    (_, rows), certificates = again.view.certify(VECTORS[:40], 5, None)
-    assert np.array_equal(rows, again.view.search(VECTORS[:40], 5, None, True)[1])
+    queries = VECTORS_OF[metric][:16]  # of more at once every row is scored
+    (_, rows), certificates = again.view.certify(queries, 5, None)
+    assert min(certificate.rows_bounded for certificate in certificates) > 0
+    every = ExactBackend(metric).build(again.view.block(np.arange(again.view.count)).vectors)
+    assert np.array_equal(rows, every.search(queries, 5, again.view.alive)[1])
     assert {sum(certificate) for certificate in certificates} == {again.view.live}
 
 

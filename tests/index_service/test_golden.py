@@ -30,7 +30,8 @@ def test_an_old_data_folder_loads(version: str, tmp_path: Path) -> None:
         store = Store(tmp_path / "data" / "index.sqlite3")
         registry = Registry(store, Settings())
         registry.load()
-        assert [collection.info.name for collection in registry.all()] == ["empty", "shapes"]
+        made = ["empty", "shapes"] if version < "v3" else ["empty", "shapes", "weights"]
+        assert [collection.info.name for collection in registry.all()] == made
         shapes = registry.get("shapes")
         assert shapes.describe()["segment"]["rows"] == (0 if version == "v1" else 8)  # the stored segment is taken
         assert (shapes.info.recall_target, shapes.info.metadata) == (0.9, b'{"a":1}')
@@ -43,4 +44,12 @@ def test_an_old_data_folder_loads(version: str, tmp_path: Path) -> None:
         if version != "v1":
             assert registry.aliases() == {"figures": "shapes"}
             assert shapes.get("i7").source == b'{"text":"seven"}'
+        assert {registry.get(name).info.metric for name in made[:2]} == {"cosine"}
+        if version >= "v3":
+            weights = registry.get("weights")
+            assert (weights.info.metric, weights.view.rows.main.engine) == ("dot", "certified")
+            (scores, found), _ = weights.view.certify(2 * EYE[:1], 5, None)
+            assert [weights.view.rows.ids[row] for row in found[0]] == ["w4", "w0", "w3", "w1", "w2"]
+            assert scores[0].tolist() == [8, 6, 4, 0, 0]
+            assert np.frombuffer(weights.get("w3").vector, "<f4").tolist() == [2, 2, 0, -1e9]
         registry.close()

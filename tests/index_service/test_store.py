@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,10 +10,12 @@ import pytest
 from clip_core.errors import StorageFull
 from index_service.data_dir import DataDir
 from index_service.errors import StartError
+from index_service.schema import SCHEMA_VERSION, version
 from index_service.store import CollectionInfo, Store
 from tests.index_service.helpers import item, unit_rows
 
-INFO = CollectionInfo("shapes", "demo", "f1", 4, recall_target=0.9, metadata=b'{"a":1}')
+GOLDEN = Path(__file__).parents[1] / "golden" / "index"
+INFO = CollectionInfo("shapes", "demo", "f1", 4, recall_target=0.9, metric="dot", metadata=b'{"a":1}')
 
 
 def all_ids(store: Store, key: int) -> list[str]:
@@ -26,7 +30,7 @@ def test_what_is_written_is_read_back_after_a_restart(tmp_path: Path) -> None:
     store.close()
     store = Store(tmp_path / "db")
     (info,) = store.collections()
-    assert (info.name, info.recall_target, info.metadata, info.key) == ("shapes", 0.9, b'{"a":1}', key)
+    assert info == replace(INFO, key=key)
     assert [item for chunk in store.stream(key) for item in chunk.items] == items
     assert store.get(key, "i7") == items[7]
     assert store.get(key, "none") is None
@@ -79,6 +83,19 @@ def test_a_dropped_collection_is_gone_and_its_name_is_free(store: Store) -> None
     second = store.add_collection(INFO)
     assert second != first
     assert store.count(second) == 0
+
+
+def test_a_record_of_version_2_gets_its_metrics(tmp_path: Path) -> None:
+    shutil.copy(GOLDEN / "v2" / "index.sqlite3", tmp_path / "db")
+    store = Store(tmp_path / "db")
+    before = [(info.name, info.metric, info.created) for info in store.collections()]
+    assert before == [("empty", "cosine", "2026-01-02T03:04:05Z"), ("shapes", "cosine", "2026-01-02T03:04:05Z")]
+    store.add_collection(replace(INFO, name="weights"))
+    store.close()
+    store = Store(tmp_path / "db")
+    assert [info.metric for info in store.collections()] == ["cosine", "cosine", "dot"]
+    assert version(store._writer) == SCHEMA_VERSION == 3
+    store.close()
 
 
 def test_a_record_of_a_newer_version_is_refused_with_advice(tmp_path: Path) -> None:

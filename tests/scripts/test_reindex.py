@@ -68,7 +68,8 @@ def write(index: PublicApi, numbers: range, collection: str = "old") -> None:
 
 @pytest.fixture
 def gateway(index: PublicApi) -> Gateway:
-    index.call("PUT", "/collections/old", {"model": "m", "fingerprint": "f1", "dim": DIM, "engine": "exact"})
+    made = {"model": "m", "fingerprint": "f1", "dim": DIM, "engine": "exact", "metric": "dot"}
+    index.call("PUT", "/collections/old", made)
     write(index, range(COUNT))
     index.call("PUT", "/aliases/live", {"collection": "old"})
     return Gateway(index)
@@ -86,6 +87,8 @@ def contents(index: PublicApi, collection: str) -> dict[str, Json]:
 
 
 def assert_same(index: PublicApi) -> None:
+    for field in ("engine", "metric"):
+        assert index.call("GET", "/collections/new")[field] == index.call("GET", "/collections/old")[field]
     old, new = contents(index, "old"), contents(index, "new")
     assert new.keys() == old.keys()
     for id_, item in new.items():

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.encoder_bars import GFLOP_PER_IMAGE
 from benchmarks.encoder_plot import rate
 from benchmarks.encoder_rounds import main_batch
 
@@ -22,7 +23,7 @@ Report = dict[str, Any]
 
 
 def write() -> None:
-    README.write_text(updated(README.read_text(encoding="utf-8"), reports()), encoding="utf-8")
+    README.write_text(updated(README.read_text(encoding="utf-8"), reports(), gpu_reports()), encoding="utf-8")
 
 
 def reports() -> list[Report]:
@@ -31,19 +32,25 @@ def reports() -> list[Report]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
 
 
-def updated(readme: str, found: Sequence[Report]) -> str:
+def gpu_reports(directory: Path = RESULTS) -> list[Report]:
+    """None until the benchmark has run on a GPU."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(directory.glob("encoders-cuda*.json"))]
+
+
+def updated(readme: str, found: Sequence[Report], on_gpu: Sequence[Report] = ()) -> str:
     """`readme` with what stands between its marks written again. Raises ValueError without marks."""
     head, _, rest = readme.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not end:
         raise ValueError(f"{README.name} has lost its marks {BEGIN.strip()} and {END.strip()}")
-    return head + BEGIN + section(found) + END + tail
+    return head + BEGIN + section(found, on_gpu) + END + tail
 
 
-def section(found: Sequence[Report]) -> str:
+def section(found: Sequence[Report], on_gpu: Sequence[Report] = ()) -> str:
     parts = [part for report in found for part in (_engines(report), _plot(report))]
     parts += [_bars(found), *(_serving(report["serving"]) for report in found if report["serving"])]
     parts += [_quality(report["quality"]) for report in found if report.get("quality")]
+    parts += [part for report in on_gpu for part in _on_gpu(report)]
     return "\n" + "\n\n".join(parts) + "\n\n"
 
 
@@ -115,6 +122,39 @@ def _quality(rows: Iterable[Report]) -> str:
             for row in rows
         ),
     )
+
+
+def _on_gpu(report: Report) -> list[str]:
+    """All batch sizes, since the largest that is fast enough is what a GPU is asked for."""
+    whats = dict.fromkeys(row["what"] for row in report["rows"])
+    bars = [_bars([report])] if report["bars"] else []
+    return [*(_gpu_rates(report, what) for what in whats), *bars]
+
+
+def _gpu_rates(report: Report, what: str) -> str:
+    own = [row for row in report["rows"] if row["what"] == what]
+    batches = sorted({row["batch"] for row in own})
+    engines = {engine: [row for row in own if row["engine"] == engine] for engine in (row["engine"] for row in own)}
+    title = f"{report['model']} on one {report['gpu']['name']}, {what}s /s"
+    return _table(
+        (title, *(f"batch {batch}" for batch in batches), "share of GEMM ceiling", "least cosine to open_clip fp32"),
+        (
+            (engine, *_rates(rows, batches), _share(report, rows), f"{min(row['cosine'] for row in rows):.5f}")
+            for engine, rows in engines.items()
+        ),
+    )
+
+
+def _rates(rows: Iterable[Report], batches: Iterable[int]) -> list[str]:
+    found = {row["batch"]: rate(row["items_per_s"]) for row in rows}
+    return [found.get(batch, "") for batch in batches]
+
+
+def _share(report: Report, rows: Sequence[Report]) -> str:
+    """Of what the GPU's matrix products reach in the engine's own type, at its best batch; known of pictures."""
+    gflop = GFLOP_PER_IMAGE.get(report["model"]) if rows[0]["what"] == "image" else None
+    ceiling = report["gemm_gflops"].get(rows[0]["engine"].split()[1].rstrip(","))
+    return f"{max(row['items_per_s'] for row in rows) * gflop / ceiling:.2f}" if gflop and ceiling else ""
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -2,64 +2,66 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.encoder_peers import peers
-from benchmarks.encoder_towers import Subject, just_in_time, towers
-from benchmarks.gemm import ceilings
+from benchmarks.encoder_plans import Plan
+from benchmarks.encoder_towers import Subject
 
 REFERENCE = "open_clip fp32"
-SETTLE_S = (
-    0.1  # before each timing: thread pools of the engine before spin for a while, on cores that the next one needs
-)
 Report = Callable[[str], None]
 Forward = Callable[[], Tensor]
 Key = tuple[str, str, int]  # what, engine, batch
+Row = dict[str, Any]
+
+
+class Deadline:
+    """How much of `seconds` has passed since it was made."""
+
+    def __init__(self, seconds: float = math.inf, now: Callable[[], float] = time.monotonic) -> None:
+        self._seconds, self._now, self._started = seconds, now, now()
+
+    def passed(self, share: float = 1.0) -> bool:
+        return self._now() - self._started > share * self._seconds
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is measured of a model; `variants`: ours uncompiled and by torch.compile too, beside ahead of time."""
+class Job:
+    """What is measured: a model as its plan says. `directory` keeps packages and exports."""
 
-    model: str
-    batches: tuple[int, ...]
-    precisions: tuple[str, ...]
-    rounds: int
-    variants: bool
-    serving: bool
-    threads: int = 2
+    plan: Plan
+    subject: Subject
+    directory: Path
+    deadline: Deadline
+    say: Report
 
 
-def candidates(subject: Subject, directory: Path, plan: Plan, report: Report) -> dict[Key, Forward]:
-    """Every (what, engine, batch) → one forward pass."""
-    model, made = subject.loaded.model, dict[Key, Forward]()
-    ours = towers(subject, directory, plan.precisions, plan.variants, report)
-    report("exporting for the peers")
-    images: dict[str, Callable[[Tensor], Tensor]] = {REFERENCE: model.encode_image}
-    images |= peers(model, subject.normal[:2], directory, plan.threads)
-    for batch in plan.batches:
-        for name, image in images.items():
-            made["image", name, batch] = partial(image, subject.normal[:batch])
-        for name, each in ours.items():
-            made["image", name, batch] = partial(each.image, subject.pixels[:batch])
-        for what, ids in {"short text": subject.short, "full text": subject.full}.items():
-            made[what, REFERENCE, batch] = partial(model.encode_text, ids[:batch])
-            for name, each in ours.items():
-                made[what, name, batch] = partial(each.text, ids[:batch])
-    if plan.variants:
-        batch = main_batch(plan.batches)
-        made["image", "ours fp32, torch.compile", batch] = partial(just_in_time(subject), subject.pixels[:batch])
-    return made
+class Device(Protocol):
+    """All that differs between a CPU (`encoder_cpu.py`) and an NVIDIA GPU (`encoder_cuda.py`)."""
+
+    def candidates(self, job: Job) -> dict[Key, Forward]:
+        """Every (what, engine, batch) → one forward pass, REFERENCE among them."""
+
+    def seconds(self, forward: Forward) -> float:
+        """How long one pass takes."""
+
+    def ceilings(self) -> dict[str, float]:
+        """GFLOP/s of matrix products by type."""
+
+    def facts(self) -> dict[str, Any]:
+        """What stands in the report beside the figures."""
+
+    def bars(self, report: dict[str, Any]) -> list[Row]:
+        """Each bar against what the report says."""
 
 
 def main_batch(batches: tuple[int, ...] | set[int]) -> int:
@@ -80,22 +82,26 @@ def cosines(made: dict[Key, Forward]) -> dict[Key, float]:
 
 
 @torch.inference_mode()
-def measure(made: dict[Key, Forward], rounds: int, report: Report) -> tuple[dict[Key, list[float]], dict[str, float]]:
-    """Seconds of each candidate in each round, and the best GEMM rates seen between the rounds."""
+def measure(
+    made: dict[Key, Forward], device: Device, rounds: int, deadline: Deadline, say: Report
+) -> tuple[dict[Key, list[float]], dict[str, float]]:
+    """Seconds of each candidate in each round, and the best GEMM rates seen between the rounds.
+
+    Past the deadline no other round begins, but there is always one.
+    """
     seconds: dict[Key, list[float]] = {key: [] for key in made}
-    best = ceilings()
+    best = device.ceilings()
     for number in range(rounds):
-        report(f"round {number + 1} of {rounds}")
+        if number and deadline.passed():
+            break
+        say(f"round {number + 1} of {rounds}")
         for key, forward in made.items():
-            time.sleep(SETTLE_S)
-            started = time.perf_counter()
-            forward()
-            seconds[key].append(time.perf_counter() - started)
-        best = {name: max(rate, best[name]) for name, rate in ceilings().items()}
+            seconds[key].append(device.seconds(forward))
+        best = {name: max(rate, best.get(name, 0.0)) for name, rate in device.ceilings().items()}
     return seconds, best
 
 
-def rows(seconds: dict[Key, list[float]], close: dict[Key, float]) -> list[dict[str, Any]]:
+def rows(seconds: dict[Key, list[float]], close: dict[Key, float]) -> list[Row]:
     """One row a candidate; `ratio` is the median over the rounds of its rate to open_clip's in the same round."""
     made = []
     for (what, engine, batch), mine in seconds.items():

@@ -19,7 +19,6 @@ from scripts.gate_set import GateSet
 from scripts.model_source import LoadedSource
 from scripts.tower_build import BuiltTowers, build_towers
 
-PRECISIONS = ("fp32", "bf16", "int8", "int8-static")
 Report = Callable[[str], None]
 
 

@@ -8,6 +8,9 @@ twenty times as long a picture, so it gets fewer rounds, and of ours what the ot
 with a real TorchServe (`benchmarks/encoder_serving.py`), and what each precision costs the demo model's recall
 (`benchmarks/encoder_quality.py`). The last line is one JSON document: ViT-B/32's report with its `bars`, and the report
 of any other model under its name.
+
+Where torch sees an NVIDIA GPU, or with `--device cuda`, ViT-B/32's towers run there instead, alone and up to batches of
+1024 (`benchmarks/encoder_cuda.py`), in about six minutes; the results have a file of their own.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import argparse
 import json
 import logging
 import tempfile
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +28,18 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import encoder_quality, encoder_readme
-from benchmarks.encoder_bars import judge
+from benchmarks.encoder_cpu import Cpu
+from benchmarks.encoder_cuda import Cuda
+from benchmarks.encoder_plans import PLANS, Plan, chosen, command, default_device, stem
 from benchmarks.encoder_plot import draw
-from benchmarks.encoder_rounds import Plan, candidates, cosines, measure, rows
-from benchmarks.encoder_towers import PRECISIONS, Subject
+from benchmarks.encoder_rounds import Deadline, Device, Job, cosines, measure, rows
+from benchmarks.encoder_towers import Subject
 from benchmarks.machine import machine
+from clip_core.model_spec import PRECISIONS
 
 RESULTS = Path(__file__).resolve().parent / "results"
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-BASE = Plan("ViT-B-32", (1, 8, 16, 32), PRECISIONS, rounds=9, variants=True, serving=True)
-LARGE = Plan("ViT-L-14", (1, 8, 32), ("bf16", "int8"), rounds=3, variants=False, serving=False)
-PLANS = {plan.model: plan for plan in (BASE, LARGE)}
+DEVICES: dict[str, Callable[[], Device]] = {"cpu": Cpu, "cuda": Cuda}
 
 
 def main() -> None:
@@ -43,23 +47,27 @@ def main() -> None:
     logging.disable(logging.WARNING)
     torch.set_num_threads(arguments.threads)
     console = Console(stderr=True)
+    plans = chosen(arguments)
     with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as temporary:
         work = arguments.packages or Path(temporary)
-        reports = [_report(plan, work, console) for plan in _plans(arguments)]
-    if not arguments.no_quality:
+        reports = [_report(plan, DEVICES[plan.device](), work, console) for plan in plans]
+    if plans[0].quality:
         reports[0]["quality"] = encoder_quality.measure_quality()
         encoder_quality.show(reports[0]["quality"], console)
     if arguments.save:
-        for report in reports:
-            save(report)
+        for plan, report in zip(plans, reports, strict=True):
+            save(plan, report, arguments.save)
+    if arguments.save == RESULTS:
         encoder_readme.write()
     print(json.dumps({**reports[0], **{report["model"]: report for report in reports[1:]}}))
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", nargs="+", default=list(PLANS), help="open_clip architectures")
+    parser.add_argument("--device", choices=PLANS, default=default_device(), help="cuda where torch sees a GPU")
+    parser.add_argument("--model", nargs="+", help="open_clip architectures")
     parser.add_argument("--rounds", type=int, help="instead of each model's own number")
+    parser.add_argument("--minutes", type=float, help="on a GPU: what has not begun by then is left out")
     parser.add_argument("--batches", type=int, nargs="+")
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS)
     parser.add_argument("--threads", type=int, default=2)
@@ -69,55 +77,55 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--no-serving", action="store_true", help="the towers alone, without TorchServe")
     parser.add_argument("--no-variants", action="store_true", help="of ours, only what is compiled ahead of time")
     parser.add_argument("--no-quality", action="store_true", help="leave the demo model's recall out")
-    parser.add_argument("--save", action="store_true", help="write results, plots and the README's tables")
-    return parser.parse_args()
+    parser.add_argument(
+        "--save",
+        type=Path,
+        nargs="?",
+        const=RESULTS,
+        metavar="DIR",
+        help="write results, plots and the README's tables; with DIR the results alone, into it",
+    )
+    found = parser.parse_args()
+    if found.device == "cuda" and not torch.cuda.is_available():
+        parser.error("torch sees no CUDA here: --device cpu")
+    return found
 
 
-def _plans(arguments: argparse.Namespace) -> list[Plan]:
-    given: dict[str, Any] = {"threads": arguments.threads}
-    given |= {key: tuple(value) for key in ("batches", "precisions") if (value := getattr(arguments, key))}
-    given |= {"rounds": arguments.rounds} if arguments.rounds else {}
-    given |= {"serving": False} if arguments.no_serving else {}
-    given |= {"variants": False} if arguments.no_variants else {}
-    return [replace(PLANS.get(model, replace(LARGE, model=model)), **given) for model in arguments.model]
-
-
-def _report(plan: Plan, work: Path, console: Console) -> dict[str, Any]:
+def _report(plan: Plan, device: Device, work: Path, console: Console) -> dict[str, Any]:
     directory = work / plan.model.lower()
     directory.mkdir(parents=True, exist_ok=True)
-    table, ceiling = _towers(plan, directory, console)
+    table = _towers(plan, device, directory, console)
     serving = None
     if plan.serving:
         from benchmarks.encoder_serving import measure_serving
 
         serving = measure_serving(plan.model, console)
-    return {
+    report = {
         "benchmark": "encoders",
-        "command": "make bench-encoders"
-        if plan.model in PLANS
-        else f"python -m benchmarks.encoders --model {plan.model}",
+        "command": command(plan),
         "model": plan.model,
         "torch": torch.__version__,
         "machine": machine(),
-        "rounds": plan.rounds,
-        "gemm_gflops": ceiling,
-        "rows": table,
+        **device.facts(),
+        **table,
         "serving": serving or {},
-        "bars": judge(table, ceiling, serving, plan.model),
     }
+    return {**report, "bars": device.bars(report)}
 
 
-def _towers(plan: Plan, directory: Path, console: Console) -> tuple[list[dict[str, Any]], dict[str, float]]:
+def _towers(plan: Plan, device: Device, directory: Path, console: Console) -> dict[str, Any]:
     """The table of all engines, and the ceilings; every model and session is gone again when this returns."""
     with console.status(plan.model) as status:
+        deadline = Deadline(plan.seconds)
         subject = Subject.random(plan.model, max(plan.batches))
-        made = candidates(subject, directory, plan, status.update)
+        job = Job(plan, subject, directory, deadline, status.update)
+        made = device.candidates(job)
         status.update("warming up")
         close = cosines(made)
-        seconds, ceiling = measure(made, plan.rounds, status.update)
+        seconds, ceiling = measure(made, device, plan.rounds, deadline, status.update)
     table = rows(seconds, close)
     show(plan.model, table, console)
-    return table, ceiling
+    return {"rounds": max(map(len, seconds.values())), "gemm_gflops": ceiling, "rows": table}
 
 
 def show(model: str, table: list[dict[str, Any]], console: Console) -> None:
@@ -132,11 +140,12 @@ def show(model: str, table: list[dict[str, Any]], console: Console) -> None:
         console.print(printed)
 
 
-def save(report: dict[str, Any]) -> None:
-    """`encoders.json` and `encoders.png` are ViT-B/32's; those of another model carry its name."""
-    stem = "encoders" if report["model"] == BASE.model else f"encoders-{report['model'].lower()}"
-    (RESULTS / f"{stem}.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    draw(report, DOCS / f"{stem}.png")
+def save(plan: Plan, report: dict[str, Any], directory: Path) -> None:
+    """`encoders.json` and `encoders.png` are ViT-B/32's on a CPU; others carry the device and the model in the name."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / f"{stem(plan)}.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    if plan.plot and directory == RESULTS:
+        draw(report, DOCS / f"{stem(plan)}.png")
 
 
 if __name__ == "__main__":

@@ -72,21 +72,21 @@ class GraphedForward:
         self.run = run
         self._capture = CudaCapture() if capture is None else capture
         self._graphs: dict[tuple[int, ...], Graph] = {}
-        self._failed = False
+        self.failure: str | None = None  # why there is no graph from some shape on
         self._lock = threading.Lock()
 
     def capture(self, example: Tensor) -> None:
         """`example` (1, …) on the GPU: a graph for each of BATCHES. The first that fails is logged and is the last."""
         for size in sorted(BATCHES, reverse=True):  # the pool that the largest made holds all others
-            if self._failed:
+            if self.failure is not None:
                 return
             batch = example.expand(size, *example.shape[1:]).contiguous()
             try:
                 self._graphs[tuple(batch.shape)] = self._capture(self.run, batch)
             except RuntimeError as error:  # out of memory, or an operation that can't be captured
-                self._failed = True
-                shape, reason = list(batch.shape), str(error)[:300]
-                log.warning("no CUDA graph from this shape on", extra={"shape": shape, "reason": reason})
+                self.failure = str(error)[:300]
+                extra = {"shape": list(batch.shape), "reason": self.failure}
+                log.warning("no CUDA graph from this shape on", extra=extra)
 
     def __call__(self, batch: Tensor) -> Tensor:
         graph = self._fitting(batch)
@@ -96,6 +96,9 @@ class GraphedForward:
             graph.held[: len(batch)].copy_(batch)
             graph.replay()
             return graph.output[: len(batch)].clone()
+
+    def has_graph(self, batch: Tensor) -> bool:
+        return self._fitting(batch) is not None
 
     def _fitting(self, batch: Tensor) -> Graph | None:
         """The least captured batch of such items that holds this one, unless most of it would be padding."""

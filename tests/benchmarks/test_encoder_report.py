@@ -10,10 +10,13 @@ import pytest
 import torch
 
 from benchmarks import encoder_readme
-from benchmarks.encoder_bars import SERVING, judge
+from benchmarks.encoder_bars import SERVING, judge, judge_gpu
+from benchmarks.encoder_cpu import Cpu
+from benchmarks.encoder_plans import BASE, GPU
 from benchmarks.encoder_plot import draw
 from benchmarks.encoder_quality import measure_quality
-from benchmarks.encoder_rounds import cosines, main_batch, measure, rows
+from benchmarks.encoder_rounds import Deadline, cosines, main_batch, measure, rows
+from benchmarks.encoders import save
 
 CEILING = {"fp32": 200.0, "bf16": 400.0, "int8": 882.0}
 
@@ -80,7 +83,7 @@ def test_every_engine_runs_in_every_round_and_is_compared_with_open_clip() -> No
         ("image", "ours bf16", 2): engine("ours", torch.tensor([[1.0, 1.0], [0.0, 1.0]])),
     }
     close = cosines(made)
-    seconds, ceiling = measure(made, 1, lambda _: None)
+    seconds, ceiling = measure(made, Cpu(), 1, Deadline(), lambda _: None)
     assert close["image", "open_clip fp32", 2] == 1.0
     assert close["image", "ours bf16", 2] == pytest.approx(0.5**0.5)
     assert ran == ["theirs", "ours"] * 2
@@ -100,7 +103,7 @@ def test_engines_are_compared_at_16_or_at_the_largest_batch() -> None:
 
 def test_the_readme_says_what_the_committed_results_say() -> None:
     readme = encoder_readme.README.read_text(encoding="utf-8")
-    assert encoder_readme.updated(readme, encoder_readme.reports()) == readme
+    assert encoder_readme.updated(readme, encoder_readme.reports(), encoder_readme.gpu_reports()) == readme
 
 
 def test_the_readme_shows_every_model_a_missed_bar_and_quality() -> None:
@@ -119,6 +122,63 @@ def test_a_plot_of_any_batch(tmp_path: Path) -> None:
     rows = [*table(32), row("short text", "open_clip fp32", 32, 3.0)]
     draw({"model": "ViT-L-14", "rows": rows, "gemm_gflops": CEILING}, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def gpu_report(card: str) -> dict[str, Any]:
+    rows = [
+        row("image", "open_clip fp32", 1, 900.0, 1.0, 1.0),
+        row("image", "open_clip fp32", 512, 5_000.0, 1.0, 1.0),
+        row("image", "ours bf16", 512, 42_000.0, 0.99985),
+        row("image", "ours bf16, eager", 512, 30_000.0, 0.99985),
+        row("image", "ours bf16, graphs", 1, 2_000.0, 0.99984),
+        row("image", "ours fp8", 512, 70_000.0, 0.998),
+        row("short text", "ours bf16", 512, 99_000.0, 0.99985),
+    ]
+    bars = judge_gpu(rows, "ViT-B-32", card)
+    return {
+        "model": "ViT-B-32",
+        "gpu": {"name": card},
+        "gemm_gflops": {"fp32": 50_000.0, "bf16": 740_880.0},
+        "rows": rows,
+        "bars": bars,
+    }
+
+
+def test_a_gpus_bars_are_judged_on_the_card_that_they_were_asked_for() -> None:
+    bar, stretch = gpu_report("NVIDIA H200")["bars"]
+    assert (bar["value"], bar["bar"], bar["cosine"], bar["holds"]) == (42_000, 40_000, 0.99985, True)
+    assert (stretch["bar"], stretch["holds"]) == (60_000, False)
+    for bar in gpu_report("NVIDIA H100 80GB HBM3")["bars"]:
+        assert (bar["value"], bar["holds"]) == (None, False)
+    assert judge_gpu(gpu_report("NVIDIA H200")["rows"], "ViT-L-14", "NVIDIA H200") == []
+
+
+def test_poor_vectors_hold_no_gpu_bar() -> None:
+    poor = [row("image", "ours bf16", 512, 90_000.0, 0.99), row("image", "ours bf16, eager", 512, 41_000.0, 0.9999)]
+    assert [bar["holds"] for bar in judge_gpu(poor, "ViT-B-32", "NVIDIA H200")] == [True, False]
+    assert not judge_gpu(poor[:1], "ViT-B-32", "NVIDIA H200")[0]["holds"]
+
+
+def test_the_readme_gets_a_gpus_table_only_once_there_are_results(tmp_path: Path) -> None:
+    assert encoder_readme.gpu_reports(tmp_path) == []
+    save(GPU, gpu_report("NVIDIA H200"), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["encoders-cuda.json"]
+    found = encoder_readme.reports()
+    section = encoder_readme.section(found, encoder_readme.gpu_reports(tmp_path))
+    assert section.startswith(encoder_readme.section(found).rstrip("\n"))
+    for part in (
+        "| ViT-B-32 on one NVIDIA H200, images /s | batch 1 | batch 512 | share of GEMM ceiling |",
+        "| ours bf16 |  | 42000 | 0.50 | 0.99985 |",
+        "| ours bf16, graphs | 2000 |  | 0.02 | 0.99984 |",
+        "| ours fp8 |  | 70000 |  | 0.99800 |",  # no ceiling was measured in its type
+        "| ViT-B-32: image bf16, images/s on one H200, tower only, stretch | 4.2e+04 (missed) | ≥ 6e+04 |",
+    ):
+        assert part in section
+
+
+def test_a_cpus_results_keep_their_name(tmp_path: Path) -> None:
+    save(BASE, {"model": "ViT-B-32"}, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["encoders.json"]
 
 
 @pytest.mark.slow

@@ -99,6 +99,7 @@ def test_a_capture_that_fails_is_said_once_and_the_plain_pass_serves(caplog: pyt
         forward.capture(torch.ones(1, 5))
     (record,) = caplog.records
     assert (vars(record)["shape"], vars(record)["reason"]) == ([64, 3], "out of memory")
+    assert (forward.failure, forward.has_graph(torch.ones(2, 3))) == ("out of memory", False)
     assert forward(torch.ones(2, 3)).tolist() == [[3.0, 6.0]] * 2
     assert (graphs.captured, plain) == ([], [2])
 
@@ -142,7 +143,7 @@ def test_graphs_give_what_the_plain_pass_gives(tmp_path: Path, checkpoint: Path,
     assert encoders.image is not None
     run = encoders.image.run
     assert isinstance(run, GraphedForward)
-    assert not run._failed
+    assert run.failure is None
     with torch.inference_mode():
         batches = [torch.randint(0, 256, (rows, 3, 32, 32), dtype=torch.uint8, device="cuda") for rows in (1, 3, 64)]
         answers = [run(batch) for batch in batches]

@@ -1,0 +1,88 @@
+"""What the encoder benchmark runs on a GPU: open_clip cast to each type, and our towers, their inputs already there."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.encoder_towers import Subject
+from clip_core.causal_text import EndOfText
+from clip_core.compiling import Forward, compile_package, load_package
+from clip_core.precision import apply
+from clip_core.towers import build_modules, facts
+
+CASTS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+PARTS = {"image": "image", "short text": "text"}  # what is measured → the tower that computes it
+
+
+def any_batch(_: Tensor) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Engine:
+    """`run` computes (B, D) from the first B rows of `items`, where it `takes` so many."""
+
+    what: str
+    name: str
+    run: Forward
+    items: Tensor
+    takes: Callable[[Tensor], bool] = any_batch
+
+
+@dataclass(frozen=True)
+class OurTower:
+    """One tower of ours at one precision, on the device, with the largest batch of its inputs."""
+
+    what: str
+    precision: str
+    module: nn.Module
+    items: Tensor
+    context_length: int
+
+    @classmethod
+    def build(cls, subject: Subject, what: str, precision: str, device: str) -> OurTower:
+        """Texts are cut to the longest, as in a worker. Raises BadModel."""
+        part = PARTS[what]
+        module = build_modules(copy.deepcopy(subject.loaded.model), part, subject.preprocessing)[part]
+        items = subject.pixels if part == "image" else _cut(module, subject.short)
+        context = int(subject.loaded.tokenizer.context_length)
+        return cls(what, precision, apply(module, precision, device=device), items.to(device), context)
+
+    def compile(self, example: int, path: Path) -> None:
+        """For every batch, with kernels chosen at `example` items; texts of any length. Raises BadModel."""
+        if self.what == "image":
+            compile_package(self.module, self.items.new_zeros(example, *self.items.shape[1:]), path)
+        else:
+            longest = self.context_length if facts(self.module).cuts else None
+            compile_package(self.module, self.items.new_ones(example, self.context_length), path, longest)
+
+
+Compiled = Callable[[OurTower, int, Path, str], Forward]
+
+
+def compiled(tower: OurTower, example: int, path: Path, device: str) -> Forward:
+    """From `path` when an earlier run left the package there. Raises BadModel."""
+    if not path.exists():
+        tower.compile(example, path)
+    return load_package(path, device)
+
+
+def open_clip_engines(subject: Subject, precisions: Sequence[str], device: str) -> Iterator[Engine]:
+    """open_clip's own eager passes: in float32 always, and in each other type that it can be cast to."""
+    for precision in dict.fromkeys(("fp32", *precisions)):
+        if precision in CASTS:
+            model = copy.deepcopy(subject.loaded.model).to(device, CASTS[precision])
+            name = f"open_clip {precision}"
+            yield Engine("image", name, model.encode_image, subject.normal.to(device, CASTS[precision]))
+            yield Engine("short text", name, model.encode_text, subject.short.to(device))
+
+
+def _cut(module: nn.Module, ids: Tensor) -> Tensor:
+    known = facts(module)
+    return EndOfText(known.eos_id).cut(ids).contiguous() if known.cuts else ids

@@ -1,0 +1,77 @@
+"""What `python -m benchmarks.encoders` measures of each model, by the device that it runs on."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`variants`: ours uncompiled too, and compiled in other ways, beside what serves.
+
+    `seconds` bounds the run from its first candidate on: what there is no time for is left out, and the report says so.
+    """
+
+    model: str
+    batches: tuple[int, ...]
+    precisions: tuple[str, ...]  # the earlier, the sooner: time may run out
+    rounds: int
+    variants: bool
+    serving: bool
+    threads: int = 2
+    device: str = "cpu"
+    quality: bool = True
+    plot: bool = True
+    seconds: float = math.inf
+
+
+BASE = Plan("ViT-B-32", (1, 8, 16, 32), ("fp32", "bf16", "int8", "int8-static"), rounds=9, variants=True, serving=True)
+LARGE = Plan("ViT-L-14", (1, 8, 32), ("bf16", "int8"), rounds=3, variants=False, serving=False)
+GPU = Plan(
+    BASE.model,
+    (1, 8, 32, 256, 512, 1024),
+    ("bf16", "fp8", "fp16", "fp32"),
+    rounds=5,
+    variants=True,
+    serving=False,
+    device="cuda",
+    quality=False,
+    plot=False,
+    seconds=360,
+)
+PLANS = {"cpu": (BASE, LARGE), "cuda": (GPU,)}  # the last one's also for models that have none
+
+
+def default_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def chosen(arguments: argparse.Namespace) -> list[Plan]:
+    """A plan for each model asked for, on the device asked for, with what else was said."""
+    known = {plan.model: plan for plan in PLANS[arguments.device]}
+    other = PLANS[arguments.device][-1]
+    given: dict[str, Any] = {"threads": arguments.threads}
+    given |= {key: tuple(value) for key in ("batches", "precisions") if (value := getattr(arguments, key))}
+    given |= {"rounds": arguments.rounds} if arguments.rounds else {}
+    given |= {"seconds": 60 * arguments.minutes} if arguments.minutes else {}
+    given |= {key: False for key in ("serving", "variants", "quality") if getattr(arguments, f"no_{key}")}
+    return [replace(known.get(model, replace(other, model=model)), **given) for model in arguments.model or known]
+
+
+def command(plan: Plan) -> str:
+    """What measures this model again."""
+    if plan.model in {each.model for each in PLANS[plan.device]}:
+        return "make bench-encoders"
+    return f"python -m benchmarks.encoders --model {plan.model}"
+
+
+def stem(plan: Plan) -> str:
+    """The name of its files of results, without a suffix."""
+    device = "" if plan.device == "cpu" else f"-{plan.device}"
+    return f"encoders{device}" + ("" if plan.model == BASE.model else f"-{PurePath(plan.model).name.lower()}")

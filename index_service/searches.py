@@ -19,17 +19,18 @@ from index_service.collections import Collection
 from index_service.recall import Sample
 from index_service.registry import Registry
 from index_service.segments import View
-from index_service.vectors import as_kept
+from index_service.store import CollectionInfo
+from index_service.vectors import as_kept, decode_all
 
 _Find = Callable[[str], Collection]
 _COST_OF_PARSING = 100_000  # one search, in the unit of View.cost
 
 
 class Search(NamedTuple):
-    """One checked search; `place` is its place in the call, `query` (D,) is as its collection's vectors are."""
+    """One checked search but for its `vector`, as the caller sent it; `place` is its place in the call."""
 
     place: int
-    query: FloatArray
+    vector: object
     k: int
     include: Sequence[str]
 
@@ -42,30 +43,37 @@ class Group(NamedTuple):
     exact: Exactness
 
 
+class Batch(NamedTuple):
+    """The searches of a group; `queries` (B, D) are as their collection's vectors are."""
+
+    searches: list[Search]
+    queries: FloatArray
+
+
 @dataclass(frozen=True)
 class Call:
     """All of a call's searches; `results` holds the errors found so far, and None where a search is to run."""
 
-    groups: dict[Group, list[Search]]
+    batches: dict[Group, Batch]
     results: list[dict[str, Any] | None]
     samples: list[Sample]
 
     @property
     def cost(self) -> int:
         """Roughly how long `run` takes, in multiplications."""
-        runs = (g.collection.view.cost(len(s), max(x.k for x in s), g.where, g.exact) for g, s in self.groups.items())
+        runs = (g.collection.view.cost(len(b.searches), _most(b), g.where, g.exact) for g, b in self.batches.items())
         return sum(runs) + len(self.results) * _COST_OF_PARSING
 
     def run(self) -> tuple[list[dict[str, Any] | None], float]:
         """The answers in order, and the milliseconds that searching took."""
         started = time.perf_counter()
-        for group, searches in self.groups.items():
-            self._run_group(group, searches)
+        for group, batch in self.batches.items():
+            self._run(group, batch)
         return self.results, (time.perf_counter() - started) * 1e3
 
-    def _run_group(self, group: Group, searches: list[Search]) -> None:
-        view, info = group.collection.view, group.collection.info
-        (scores, rows), certificates = self._found(view, group, searches)
+    def _run(self, group: Group, batch: Batch) -> None:
+        view, info, searches = group.collection.view, group.collection.info, batch.searches
+        (scores, rows), certificates = self._found(view, group, batch)
         wanted = [row[: search.k][row[: search.k] >= 0] for row, search in zip(rows, searches, strict=True)]
         ids = iter(view.rows.ids.at(np.concatenate(wanted)))  # at once: one by one took four times as long
         for search, own_scores, own, certificate in zip(searches, scores, wanted, certificates, strict=True):
@@ -75,8 +83,8 @@ class Call:
                 answer["certificate"] = certificate._asdict()
             self.results[search.place] = answer
 
-    def _found(self, view: View, group: Group, searches: list[Search]) -> tuple[Found, Sequence[Certificate | None]]:
-        queries, k = np.stack([search.query for search in searches]), max(search.k for search in searches)
+    def _found(self, view: View, group: Group, batch: Batch) -> tuple[Found, Sequence[Certificate | None]]:
+        queries, k = batch.queries, _most(batch)
         group.collection.note_query(queries[0])
         if group.exact == "certified":
             return view.certify(queries, k, group.where)
@@ -84,7 +92,7 @@ class Call:
         if not group.exact and view.approximate:
             tally, found = group.collection.recall, scores[0][rows[0] >= 0]
             self.samples.append(Sample(tally, view, queries[0], group.where, found))
-        return (scores, rows), [None] * len(searches)
+        return (scores, rows), [None] * len(queries)
 
 
 def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry, max_k: int = MAX_K) -> Call:
@@ -92,35 +100,56 @@ def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry, m
 
     A name is looked up once a call, so that searches by one alias are never answered by two collections.
     """
-    call = Call({}, [], [])
+    groups: dict[Group, list[Search]] = {}
+    results: list[dict[str, Any] | None] = []
     find = cache(lambda name: registry.get(name, fingerprint))
     for place, body in enumerate(bodies):
-        call.results.append(_add(call, place, body, fingerprint, find, max_k))
-    return call
+        try:
+            group, search = _parse(place, body, fingerprint, find, max_k)
+        except ClipServeError as error:
+            results.append(_failed(error))
+            continue
+        groups.setdefault(group, []).append(search)
+        results.append(None)
+    batches = {group: _decoded(group.collection.info, searches, results) for group, searches in groups.items()}
+    return Call({group: batch for group, batch in batches.items() if batch.searches}, results, [])
 
 
-def _add(
-    call: Call, place: int, body: object, fingerprint: str | None, find: _Find, max_k: int
-) -> dict[str, Any] | None:
-    """Put one search into its group; its error, if it has one."""
-    try:
-        group, search = _parse(place, body, fingerprint, find)
-        if search.k > max_k:
-            raise BadInput(f"`k` is a whole number from 1 to {max_k}", param="k")
-    except ClipServeError as error:
-        return {"status": error.status, **error.to_dict()}
-    call.groups.setdefault(group, []).append(search)
-    return None
+def _failed(error: ClipServeError) -> dict[str, Any]:
+    return {"status": error.status, **error.to_dict()}
 
 
-def _parse(place: int, body: object, fingerprint: str | None, find: _Find) -> tuple[Group, Search]:
+def _parse(place: int, body: object, fingerprint: str | None, find: _Find, max_k: int) -> tuple[Group, Search]:
     part = SearchPart.parse(body)
     collection = find(part.collection)
     check_fingerprint(collection, fingerprint)
     if not isinstance(body, dict) or "vector" not in body:
         raise BadInput("the search has no `vector`", param="vector")
-    query = as_kept(decode_vector(body["vector"], collection.info.dim), collection.info.metric)
-    return Group(collection, where(part.filter), part.exact), Search(place, query, part.k, part.include)
+    if part.k > max_k:
+        raise BadInput(f"`k` is a whole number from 1 to {max_k}", param="k")
+    return Group(collection, where(part.filter), part.exact), Search(place, body["vector"], part.k, part.include)
+
+
+def _decoded(info: CollectionInfo, searches: list[Search], results: list[dict[str, Any] | None]) -> Batch:
+    """The searches whose vectors are good; for the others their error is in `results`."""
+    queries = decode_all([search.vector for search in searches], info.dim, info.metric)
+    if queries is not None:
+        return Batch(searches, queries)
+    rows = [_row(info, search, results) for search in searches]
+    good = [(search, row) for search, row in zip(searches, rows, strict=True) if row is not None]
+    return Batch([search for search, _ in good], np.array([row for _, row in good]))
+
+
+def _row(info: CollectionInfo, search: Search, results: list[dict[str, Any] | None]) -> FloatArray | None:
+    try:
+        return as_kept(decode_vector(search.vector, info.dim), info.metric)
+    except ClipServeError as error:
+        results[search.place] = _failed(error)
+        return None
+
+
+def _most(batch: Batch) -> int:
+    return max(search.k for search in batch.searches)
 
 
 def check_fingerprint(collection: Collection, fingerprint: str | None) -> None:

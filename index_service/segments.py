@@ -29,6 +29,7 @@ _COST_OF_FILTERED_ROW = 10_000
 _COST_OF_HIT = 10_000
 _UNSEALED_ROWS = 2048  # of the delta are scanned as fast as an index is searched
 _SEALED_ROWS, _SEALED_SHARE = 256, 64  # sealed at once: at least so many, and this part of the index, which is copied
+_LONGER = 2  # times the longest row of the main segment: what that one learned codes no longer ones
 _FEW_ROWS = 8192  # that a filter leaves of the delta
 
 
@@ -116,9 +117,11 @@ class View:
         return self.unsealed >= _UNSEALED_ROWS and isinstance(self.rows.main, ApproximateSegment)
 
     def seal(self) -> View | None:
-        """With some more rows of the delta sealed; None where too few are left, or the engine can't."""
+        """With some more rows of the delta sealed; None where too few are left or too long, or the engine can't."""
         main = self.rows.main
         if self.unsealed < _SEALED_ROWS or not isinstance(main, ApproximateSegment):
+            return None
+        if main.longest is not None and self.longest is not None and self.longest > _LONGER * main.longest:
             return None
         sealed = self.sealed or main.emptied()
         if sealed is None:

@@ -18,6 +18,7 @@ from clip_core.wire import FloatArray
 from index_service.backends.base import NO_ROW, BoolArray, Found, IntArray
 from index_service.backends.bounds import raised
 from index_service.backends.exact import padded, rescore_all, search_exact
+from index_service.backends.scaling import levelled, scaled
 
 _FEW = 2000  # so few rows are scored faster than an index is asked
 _SPARSE = 0.05  # under this share of allowed rows every engine misses too much: score them exactly
@@ -88,7 +89,7 @@ class Learned(Seeker, Protocol):
 @dataclass(frozen=True)
 class ApproximateSegment:
     """`vectors` (N, D), no longer than `longest`, are kept, not copied; candidates are scored from them, so scores are
-    true whatever the engine's own codes say.
+    true whatever the engine's own codes say. The seeker holds them times `scale`.
     """
 
     engine: str
@@ -98,6 +99,7 @@ class ApproximateSegment:
     described: dict[str, Any]
     seconds: float = 0.0
     longest: float | None = None
+    scale: float = 1.0
 
     def search(self, queries: FloatArray, k: int, mask: BoolArray | None) -> Found:
         """See `Segment.search`; which rows are found is approximate, their scores aren't."""
@@ -119,10 +121,11 @@ class ApproximateSegment:
     def _found(self, queries: FloatArray, k: int, mask: BoolArray | None, share: float) -> Found:
         """Masked rows take up effort as allowed ones do, so that a filter needs as much more of it."""
         effort, wanted = int(self.setting.effort / share), max(k, _LEAST_K) * self.setting.reorder
+        asked = queries if self.longest is None else levelled(queries)
         if mask is None or self.seeker.filters:
-            rows = self.seeker.seek(queries, wanted, effort, mask)
+            rows = self.seeker.seek(asked, wanted, effort, mask)
         else:
-            rows = self.seeker.seek(queries, self._before(wanted / share), effort, None)
+            rows = self.seeker.seek(asked, self._before(wanted / share), effort, None)
         if mask is not None:
             rows = np.where((rows >= 0) & mask[rows], rows, NO_ROW)
             if self.longest is not None and not self.seeker.filters:  # long rows may have crowded out what is allowed
@@ -141,8 +144,9 @@ class ApproximateSegment:
         """Writes the index, with what was calibrated, to a file; None where the engine has no file format."""
         if not isinstance(self.seeker, Savable):
             return None
-        write, described = self.seeker.write, {"described": self.described, "seconds": self.seconds}
-        return lambda path: write(path, {**described, "setting": list(self.setting)})
+        write, setting = self.seeker.write, list(self.setting)
+        notes = {"described": self.described, "seconds": self.seconds, "setting": setting, "scale": self.scale}
+        return lambda path: write(path, notes)
 
     def emptied(self) -> ApproximateSegment | None:
         """The same without rows, to be `extended` by others; None where the engine can't index them quickly."""
@@ -154,7 +158,8 @@ class ApproximateSegment:
         """Over `vectors` (N, D), which begin with its own; it stays as it is for those who search it."""
         assert isinstance(self.seeker, Learned)
         new = vectors[len(self.vectors) :]
-        return replace(self, vectors=vectors, seeker=self.seeker.extended(new), longest=raised(self.longest, new))
+        seeker = self.seeker.extended(scaled(new, self.scale))
+        return replace(self, vectors=vectors, seeker=seeker, longest=raised(self.longest, new))
 
     def cost(self, batch: int) -> int:
         """See `Segment.cost`; measured when the segment was built."""

@@ -22,6 +22,7 @@ from index_service.backends.approximate import ApproximateSegment, Setting, cali
 from index_service.backends.base import BoolArray, BuildCancelled, IntArray, Metric
 from index_service.backends.bounds import longest_of
 from index_service.backends.exact import ExactBackend, ExactSegment
+from index_service.backends.scaling import scale_of, scaled
 
 _faiss: Any = faiss  # its stubs lack half of what is used here
 _ADD_ROWS = 2048  # between two looks at `cancelled`
@@ -107,18 +108,23 @@ class FaissBackend:
         index = new_index(self.factory, vectors.shape[1])
         if hasattr(index, "hnsw"):
             index.hnsw.efConstruction = self.ef_construction
+        longest = longest_of(vectors, self.metric)
+        scale = (
+            1.0 if hasattr(index, "hnsw") else scale_of(vectors, longest)
+        )  # a graph shares its rows with the segment
         if not index.is_trained:
-            index.train(_training_rows(vectors))
+            index.train(scaled(_training_rows(vectors), scale))
         for start in range(0, len(vectors), _ADD_ROWS):
             if cancelled():
                 raise BuildCancelled
-            index.add(np.ascontiguousarray(vectors[start : start + _ADD_ROWS]))
+            index.add(np.ascontiguousarray(scaled(vectors[start : start + _ADD_ROWS], scale)))
         seeker = _seeker(index, self.metric)
         effort = self.effort or seeker.efforts[len(seeker.efforts) // 2]
-        stored, longest = _stored(index), longest_of(vectors, self.metric)
+        stored = _stored(index)
         setting = Setting(effort, 1 if stored is not None else _REORDER)
         rows = vectors if stored is None else stored
-        segment = ApproximateSegment(self.engine, rows, seeker, setting, {"factory": self.factory}, longest=longest)
+        described = {"factory": self.factory}
+        segment = ApproximateSegment(self.engine, rows, seeker, setting, described, longest=longest, scale=scale)
         return calibrated(segment, self.queries, self.recall_target)
 
     def load(self, path: Path, vectors: FloatArray) -> ApproximateSegment:
@@ -133,6 +139,7 @@ class FaissBackend:
             notes["described"],
             notes["seconds"],
             longest_of(vectors, self.metric),
+            notes.get("scale", 1.0),
         )
 
 

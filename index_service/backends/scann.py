@@ -25,11 +25,12 @@ from index_service.backends.approximate import ApproximateSegment, Setting, cali
 from index_service.backends.base import NO_ROW, BoolArray, BuildCancelled, IntArray, Metric
 from index_service.backends.bounds import longest_of
 from index_service.backends.exact import ExactBackend, ExactSegment
+from index_service.backends.scaling import scale_of, scaled
 
 LEAST_ROWS = 1000  # fewer can't fill the codebooks; a scan is as fast
 _LEAVES_PER_ROOT = 2
 _TRAIN_ROWS = 100_000
-_THRESHOLD = 0.2  # anisotropic quantization for unit vectors, as the authors advise
+_THRESHOLD = 0.2  # anisotropic quantization for norms near 1, as the authors advise
 _REORDER = 30
 _MODULE = "scann.scann_ops.py.scann_ops_pybind"
 _NOTES = "notes.json"
@@ -86,13 +87,16 @@ class ScannBackend:
         if cancelled():
             raise BuildCancelled
         leaves = _LEAVES_PER_ROOT * math.isqrt(len(vectors))
-        searcher = self._builder(vectors, leaves).build()
+        longest = longest_of(vectors, self.metric)
+        scale = scale_of(vectors, longest)
+        searcher = self._builder(scaled(vectors, scale), leaves).build()
         if cancelled():
             raise BuildCancelled
         seeker = ScannSeeker(searcher, len(vectors), ladder(1, leaves))
         setting = Setting(max(1, leaves // 10), _REORDER)
-        longest = longest_of(vectors, self.metric)
-        segment = ApproximateSegment(self.engine, vectors, seeker, setting, {"leaves": leaves}, longest=longest)
+        segment = ApproximateSegment(
+            self.engine, vectors, seeker, setting, {"leaves": leaves}, longest=longest, scale=scale
+        )
         return calibrated(segment, self.queries, self.recall_target)
 
     def load(self, path: Path, vectors: FloatArray) -> ApproximateSegment:
@@ -114,6 +118,7 @@ class ScannBackend:
             notes["described"],
             notes["seconds"],
             longest_of(vectors, self.metric),
+            notes.get("scale", 1.0),
         )
 
     def _builder(self, vectors: FloatArray, leaves: int) -> Any:

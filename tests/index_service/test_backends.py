@@ -237,6 +237,17 @@ def test_duplicates_hide_no_allowed_rows_from_a_graph() -> None:
     assert all(mask[row] for row, _ in hits)
 
 
+@pytest.mark.parametrize("name", ["HNSW16", "IVF16,SQ8", "IVF16,PQ8x4fs", "IVF16,RaBitQ4", "RaBitQ", "scann"])
+@pytest.mark.parametrize(("rows_by", "queries_by"), [(1e-18, 1e16), (1e-6, 1), (1e16, 1e-18), (1, 1e-15)])
+def test_no_engine_counts_on_norms_near_one(name: str, rows_by: float, queries_by: float, tmp_path: Path) -> None:
+    rows, queries = ROWS_OF["dot"] * np.float32(rows_by), QUERIES_OF["dot"] * np.float32(queries_by)
+    segment = backend_of(name, "dot", tmp_path).build(rows)
+    truth = search_exact(rows, queries, 10, None, segment.longest)[1]
+    found_rows = segment.search(queries, 10, None)[1]
+    assert np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(found_rows, truth, strict=True)]) >= 0.9
+    assert np.array_equal(segment.vectors, rows)
+
+
 @pytest.mark.parametrize("factory", ["hello", "IVF16,PQ7", "LSH", "IVF99999999,Flat", ""])
 def test_an_impossible_factory_is_refused(factory: str) -> None:
     with pytest.raises(ValueError, match=r"dim|pars|lists|metric"):

@@ -97,17 +97,17 @@ async def test_a_vector_that_is_too_long_stops_no_other(client: httpx.AsyncClien
     assert [hit["score"] for hit in zero["hits"]] == [0, 0]
 
 
-@pytest.fixture
-def collection(registry: Registry) -> Collection:
-    """Rows that grow longer from one write to the next: in the main segment, sealed, and waiting."""
+@pytest.fixture(params=[1, 1e-7])
+def collection(registry: Registry, request: pytest.FixtureRequest) -> Collection:
+    """Rows in the main segment, rows that are sealed, and then rows that are too long for that."""
     info = CollectionInfo("c", "m", "f", 16, engine="faiss:IVF16,SQ8", recall_target=0.95, metric="dot")
     collection, _ = registry.create(info)
-    for start, scale in ((0, 1), (3000, 3), (8000, 1000)):
-        rows = rows_of("dot", 5000, 16, seed=start) * np.float32(scale)
+    for start, scale in ((0, 1), (5000, 1), (10_000, 1000)):
+        rows = rows_of("dot", 5000, 16, seed=start) * np.float32(scale * request.param)
         collection.upsert([item(f"i{start + n}", row, {"n": n % 3}) for n, row in enumerate(rows)], rows)
         if not start:
             collection.compact()
-        while start == 3000 and collection.seal():
+        while start == 5000 and collection.seal():
             pass
     return collection
 
@@ -121,6 +121,14 @@ def test_a_view_knows_the_longest_row_of_each_of_its_parts(collection: Collectio
         (view.longest, view.delta),
     ):
         assert longest == pytest.approx(np.linalg.norm(rows, axis=1).max(), rel=1e-6)
+
+
+def test_rows_far_longer_than_those_learned_from_are_scanned(collection: Collection) -> None:
+    view = collection.view
+    assert view.seal_due
+    assert view.seal() is None
+    collection.compact()
+    assert len(collection.view.delta) == 0
 
 
 def test_all_parts_are_searched_as_one(collection: Collection) -> None:

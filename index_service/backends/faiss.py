@@ -22,6 +22,7 @@ from index_service.backends.approximate import ApproximateSegment, Setting, cali
 from index_service.backends.base import BoolArray, BuildCancelled, IntArray, Metric
 from index_service.backends.bounds import longest_of
 from index_service.backends.exact import ExactBackend, ExactSegment
+from index_service.backends.faiss_gpu import GpuCopy, copied_to_gpu
 from index_service.backends.scaling import scale_of, scaled
 
 _faiss: Any = faiss  # its stubs lack half of what is used here
@@ -36,18 +37,24 @@ _REORDER = 10
 
 @dataclass(frozen=True)
 class FaissSeeker:
-    """`index` holds N rows; its knob is efSearch for a graph, nprobe for inverted lists, else none."""
+    """`index` holds N rows; its knob is efSearch for a graph, nprobe for inverted lists, else none.
+
+    `gpu` has the same rows, for the searches that it takes.
+    """
 
     index: Any
     knob: str
     efforts: Sequence[int]
     filters: bool
+    gpu: GpuCopy | None = None
 
     def seek(self, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
         """See `Seeker.seek`."""
         sel = None if mask is None else _faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
         parameters = self._parameters(effort, count, sel)
         most = min(count, int(self.index.ntotal))
+        if self.gpu is not None and self.gpu.takes(most, effort, masked=mask is not None):
+            return self.gpu.search(queries, most, parameters)
         rows: IntArray = self.index.search(np.ascontiguousarray(queries), most, params=parameters)[1]
         return rows
 
@@ -57,13 +64,13 @@ class FaissSeeker:
             return None
         index = _faiss.clone_index(self.index)
         index.reset()
-        return replace(self, index=index)
+        return replace(self, index=index, gpu=None)
 
     def extended(self, vectors: FloatArray) -> FaissSeeker:
         """See `Learned.extended`."""
         index = _faiss.clone_index(self.index)
         index.add(np.ascontiguousarray(vectors))
-        return replace(self, index=index)
+        return replace(self, index=index, gpu=None)
 
     def write(self, path: Path, notes: dict[str, Any]) -> None:
         """The index by FAISS's own format, then the notes and their length: FAISS reads no further than its own."""
@@ -134,7 +141,7 @@ class FaissBackend:
         return ApproximateSegment(
             self.engine,
             vectors if stored is None else stored,
-            _seeker(index, self.metric),
+            replace(_seeker(index, self.metric), gpu=copied_to_gpu(index)),
             Setting(*notes["setting"]),
             notes["described"],
             notes["seconds"],

@@ -1,0 +1,114 @@
+"""Which searches go to a GPU: a stand-in refuses what GPU indexes refuse. Where there is a GPU, that one too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+
+from index_service.backends import faiss_gpu
+from index_service.backends.approximate import ApproximateSegment
+from index_service.backends.faiss import FaissBackend, FaissSeeker
+from tests.index_service.helpers import unit_rows
+
+ROWS, QUERIES = unit_rows(6000, 16), unit_rows(5, 16, seed=1)
+HALF = np.arange(len(ROWS)) % 2 == 0
+GPUS = getattr(faiss, "get_num_gpus", lambda: 0)()
+
+
+class StandIn:
+    """An index "on a GPU": at most 2,048 candidates and lists, and no masks."""
+
+    def __init__(self, index: Any) -> None:
+        self.index, self.calls = faiss.clone_index(index), 0
+
+    def search(self, queries: Any, count: int, params: Any) -> Any:
+        assert count <= 2048
+        assert params.nprobe <= 2048
+        assert params.sel is None
+        self.calls += 1
+        return self.index.search(queries, count, params=params)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """An index in a file."""
+    segment = FaissBackend("IVF32,Flat").build(ROWS)
+    assert isinstance(segment, ApproximateSegment)
+    assert segment.save is not None
+    segment.save(tmp_path / "engine")
+    return tmp_path / "engine"
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, copy: Any) -> None:
+    """One GPU, to which indexes are copied by `copy`."""
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1, raising=False)
+    monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+    monkeypatch.setattr(faiss, "GpuIndex", StandIn, raising=False)
+    monkeypatch.setattr(faiss, "index_cpu_to_gpu", lambda _resources, _device, index: copy(index), raising=False)
+
+
+def loaded(path: Path) -> ApproximateSegment:
+    return FaissBackend("IVF32,Flat").load(path, ROWS)
+
+
+def test_a_gpu_finds_what_the_cpu_finds(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = loaded(saved)
+    copies: list[StandIn] = []
+    pretend(monkeypatch, lambda index: copies.append(StandIn(index)) or copies[-1])
+    segment = loaded(saved)
+    for queries in (QUERIES, QUERIES[:1]):
+        for ours, cpu in zip(segment.search(queries, 10, None), expected.search(queries, 10, None), strict=True):
+            assert np.array_equal(ours, cpu)
+    (copy,) = copies
+    assert copy.calls == 2
+    rows = segment.search(QUERIES, 10, HALF)[1]
+    assert HALF[rows].all()
+    segment.search(QUERIES, 1000, None)  # ten candidates for each
+    assert copy.calls == 2
+
+
+def test_rows_indexed_later_are_searched_on_the_cpu(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copies: list[StandIn] = []
+    pretend(monkeypatch, lambda index: copies.append(StandIn(index)) or copies[-1])
+    emptied = loaded(saved).emptied()
+    assert emptied is not None
+    found = emptied.extended(ROWS[:5000]).search(ROWS[:1], 1, None)[1]
+    assert found.tolist() == [[0]]
+    assert copies[0].calls == 0
+
+
+def _no_room(_: Any) -> Any:
+    raise RuntimeError("cudaMalloc error out of memory")
+
+
+@pytest.mark.parametrize("copy", [faiss.clone_index, _no_room], ids=["no form for a GPU", "no room"])
+def test_an_index_that_can_not_be_copied_stays(saved: Path, monkeypatch: pytest.MonkeyPatch, copy: Any) -> None:
+    pretend(monkeypatch, copy)
+    assert faiss_gpu.copied_to_gpu(faiss.read_index(str(saved))) is None
+    assert loaded(saved).search(ROWS[:1], 1, None)[1].tolist() == [[0]]
+
+
+def test_without_a_gpu_nothing_is_copied(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0, raising=False)
+    seeker = loaded(saved).seeker
+    assert isinstance(seeker, FaissSeeker)
+    assert seeker.gpu is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not GPUS, reason="needs faiss-gpu and a GPU")
+@pytest.mark.parametrize("factory", ["IVF32,Flat", "IVF32,SQ8", "IVF32,PQ8"])
+def test_on_a_real_gpu(tmp_path: Path, factory: str) -> None:
+    built = FaissBackend(factory).build(ROWS)
+    assert isinstance(built, ApproximateSegment)
+    assert built.save is not None
+    built.save(tmp_path / "engine")
+    segment = FaissBackend(factory).load(tmp_path / "engine", ROWS)
+    assert isinstance(segment.seeker, FaissSeeker)
+    assert segment.seeker.gpu is not None
+    ours, cpu = segment.search(QUERIES, 10, None)[1], built.search(QUERIES, 10, None)[1]
+    assert np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(ours, cpu, strict=True)]) > 0.95

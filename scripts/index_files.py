@@ -69,6 +69,8 @@ def _prepare(api: PublicApi, collection: str, path: Path, file: Any) -> str | No
         if not told:
             raise BadInput(f"{path} doesn't say which model its vectors are of: make the collection first") from None
         made = ("model", "fingerprint", "dim", "metric", "engine", "factory", "recall_target", "metadata")
+        engine, _, factory = told["engine"].partition(":")
+        told.update(engine=engine, factory=factory or None)
         wanted = {name: told[name] for name in made if told.get(name) is not None}
         api.call("PUT", f"/collections/{quote(collection)}", wanted)
     return told.get("fingerprint")

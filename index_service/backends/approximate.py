@@ -23,6 +23,7 @@ from index_service.backends.scaling import levelled, scaled
 _FEW = 2000  # so few rows are scored faster than an index is asked
 _SPARSE = 0.05  # under this share of allowed rows every engine misses too much: score them exactly
 _DENSE = 0.5  # over it, an engine without filters is asked for more candidates instead
+_MASKED_REORDER = 10
 _CROWDED = 0.5  # of the allowed candidates wanted: fewer are not trusted to hold the best
 _LEAST_K = 10  # fewer wanted hits need as many candidates
 _REORDERS = (1, 2, 3, 5, 8, 12, 20, 30, 50, 100)
@@ -120,7 +121,7 @@ class ApproximateSegment:
 
     def _found(self, queries: FloatArray, k: int, mask: BoolArray | None, share: float) -> Found:
         """Masked rows take up effort as allowed ones do, so that a filter needs as much more of it."""
-        effort, wanted = int(self.setting.effort / share), max(k, _LEAST_K) * self.setting.reorder
+        effort, wanted = int(self.setting.effort / share), max(k, _LEAST_K) * self._reorder(mask)
         asked = queries if self.longest is None else levelled(queries)
         if mask is None or self.seeker.filters:
             rows = self.seeker.seek(asked, wanted, effort, mask)
@@ -131,6 +132,11 @@ class ApproximateSegment:
             if self.longest is not None and not self.seeker.filters:  # long rows may have crowded out what is allowed
                 rows[np.count_nonzero(rows >= 0, axis=1) < wanted * _CROWDED] = NO_ROW
         return rescore_all(self.vectors, queries, rows, k, self.longest)
+
+    def _reorder(self, mask: BoolArray | None) -> int:
+        """Codes that tell long rows apart may not tell the short ones apart that a mask leaves."""
+        least = 1 if mask is None or self.longest is None else _MASKED_REORDER
+        return max(self.setting.reorder, least)
 
     def _before(self, expected: float) -> int:
         """How many candidates to ask for before the mask: for inner products so many that chance rarely leaves too few

@@ -55,12 +55,14 @@ def test_an_export_comes_back_as_it_was(url: str, tmp_path: Path) -> None:
 
 def test_an_export_of_inner_products_keeps_the_metric_and_every_bit(url: str, tmp_path: Path) -> None:
     raw = np.array([[0] * 8, [-0.0, 1e-45, 3e17, 1e-20, -7, 0.1, 0, 2]], np.float32)
-    httpx.put(f"{url}/collections/raw", json={"model": "m", "fingerprint": "f", "dim": 8, "metric": "dot"})
+    spec = {"model": "m", "fingerprint": "f", "dim": 8, "metric": "dot", "engine": "faiss", "factory": "IVF4,SQ8"}
+    assert httpx.put(f"{url}/collections/raw", json=spec).status_code == 201
     items = [{"id": f"{n}", "vector": encode_vector(row)} for n, row in enumerate(raw)]
     httpx.post(f"{url}/collections/raw/items", json={"fingerprint": "f", "items": items})
     run(url, "export", "raw", tmp_path / "raw.parquet")
     run(url, "import", tmp_path / "raw.parquet", "raw2")
-    assert httpx.get(f"{url}/collections/raw2").json()["metric"] == "dot"
+    described = httpx.get(f"{url}/collections/raw2").json()
+    assert {name: described[name] for name in spec} == spec
     shown = [httpx.get(f"{url}/collections/raw2/items/{n}", params={"include": "vector"}).json() for n in range(2)]
     assert b"".join(decode_vector(item["vector"]).tobytes() for item in shown) == raw.tobytes()
 

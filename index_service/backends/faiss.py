@@ -23,6 +23,7 @@ from index_service.backends.base import BoolArray, BuildCancelled, IntArray, Met
 from index_service.backends.bounds import longest_of
 from index_service.backends.exact import ExactBackend, ExactSegment
 from index_service.backends.faiss_gpu import GpuCopy, copied_to_gpu
+from index_service.backends.huge_pages import collapse_index
 from index_service.backends.scaling import scale_of, scaled
 
 _faiss: Any = faiss  # its stubs lack half of what is used here
@@ -137,6 +138,7 @@ class FaissBackend:
     def load(self, path: Path, vectors: FloatArray) -> ApproximateSegment:
         """The segment of `vectors` that was saved at `path`; the file is known to be whole."""
         index, notes = _faiss.read_index(str(path)), _notes(path)
+        collapse_index(index)
         stored = _stored(index)
         return ApproximateSegment(
             self.engine,

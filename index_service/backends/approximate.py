@@ -24,7 +24,6 @@ _FEW = 2000  # so few rows are scored faster than an index is asked
 _SPARSE = 0.05  # under this share of allowed rows every engine misses too much: score them exactly
 _DENSE = 0.5  # over it, an engine without filters is asked for more candidates instead
 _MASKED_REORDER = 10
-_CROWDED = 0.5  # of the allowed candidates wanted: fewer are not trusted to hold the best
 _LEAST_K = 10  # fewer wanted hits need as many candidates
 _REORDERS = (1, 2, 3, 5, 8, 12, 20, 30, 50, 100)
 _SAMPLE = 64
@@ -130,13 +129,13 @@ class ApproximateSegment:
         if mask is not None:
             rows = np.where((rows >= 0) & mask[rows], rows, NO_ROW)
             if self.longest is not None and not self.seeker.filters:  # long rows may have crowded out what is allowed
-                rows[np.count_nonzero(rows >= 0, axis=1) < wanted * _CROWDED] = NO_ROW
+                rows[np.count_nonzero(rows >= 0, axis=1) < wanted] = NO_ROW
         return rescore_all(self.vectors, queries, rows, k, self.longest)
 
     def _reorder(self, mask: BoolArray | None) -> int:
         """Codes that tell long rows apart may not tell the short ones apart that a mask leaves."""
-        least = 1 if mask is None or self.longest is None else _MASKED_REORDER
-        return max(self.setting.reorder, least)
+        masked = mask is not None and self.longest is not None and self.seeker.filters
+        return max(self.setting.reorder, _MASKED_REORDER if masked else 1)
 
     def _before(self, expected: float) -> int:
         """How many candidates to ask for before the mask: for inner products so many that chance rarely leaves too few

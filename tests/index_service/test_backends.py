@@ -91,6 +91,13 @@ def found(segment: Segment, query: FloatArray, k: int, mask: BoolArray | None) -
     return [(int(row), float(score)) for row, score in zip(rows[0], scores[0], strict=True) if row >= 0]
 
 
+def least_recall(segment: Segment) -> float:
+    """Of k up to 100, calibrated for 10. A graph of inner products has rows that no link leads to."""
+    graph = isinstance(segment, ApproximateSegment) and segment.seeker.knob in ("efSearch", "ef")
+    approximate = 0.85 if graph and segment.longest is not None else 0.9
+    return 1.0 if segment.engine in EXACT else approximate
+
+
 @pytest.mark.parametrize("name", MASKS)
 @pytest.mark.parametrize("k", [1, 10, 100])
 def test_finds_what_the_oracle_finds(segment: Segment, metric: Metric, name: str, k: int) -> None:
@@ -102,8 +109,7 @@ def test_finds_what_the_oracle_finds(segment: Segment, metric: Metric, name: str
     if mask is not None:
         assert mask[rows].all()
     recall = np.mean([len(np.intersect1d(a, b)) / max(len(b), 1) for a, b in zip(rows, truth, strict=True)] or [1])
-    least = 1.0 if segment.engine in EXACT else 0.9 if k <= 10 else 0.8  # settings are calibrated for 10
-    assert name == "empty" or recall >= least
+    assert name == "empty" or recall >= least_recall(segment)
     same = rows == truth
     assert (scores[same] == truth_scores[same]).all()
 

@@ -30,7 +30,7 @@ from index_service.columns import Block, Packed
 from index_service.engines import Engines, describe_engine
 from index_service.group_commit import GroupCommit
 from index_service.recall import RecallTally
-from index_service.segment_files import Draft, SegmentFiles, Stored, prefault, segments_folder
+from index_service.segment_files import Draft, SegmentFiles, Stored, half_of_memory, prefault, segments_folder
 from index_service.segments import View, empty_view, view_of
 from index_service.store import Chunk, CollectionInfo, Item, Store
 
@@ -250,7 +250,7 @@ class Collection:
                 main = self._built(backend, draft, block.vectors, given_up)
                 draft.save(main)
                 draft.commit()
-            prefault(block.vectors)
+            prefault(block.vectors, half_of_memory())
             with self._lock:
                 self._swap(old, live, view_of(main, block))
             self._files.remove_older()

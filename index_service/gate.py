@@ -15,6 +15,11 @@ class Gate:
         self._most, self._what, self._setting = most, what, setting
         self._inside = 0
 
+    @property
+    def alone(self) -> bool:
+        """Whether the only call inside asks."""
+        return self._inside == 1
+
     @contextmanager
     def enter(self) -> Iterator[None]:
         """Raises Overloaded when `most` calls are inside."""

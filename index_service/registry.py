@@ -17,7 +17,7 @@ from index_service.backends.base import BuildCancelled
 from index_service.collections import Collection
 from index_service.engines import Engines
 from index_service.heap import give_back
-from index_service.segment_files import remove_orphans
+from index_service.segment_files import half_of_memory, prefault, remove_orphans
 from index_service.settings import Settings
 from index_service.store import CollectionInfo, Store
 
@@ -63,6 +63,13 @@ class Registry:
             self.written(collection)
         self._aliases.load(self._collections.values())
         self.ready = not self._stopped.is_set()
+
+    def _map_pages(self) -> None:
+        """Of the vectors on disk, while the service is ready already."""
+        room = half_of_memory()
+        for collection in list(self._collections.values()):
+            if not self._stopped.is_set():
+                room -= prefault(collection.view.rows.main.vectors, room)
 
     def close(self) -> None:
         """Stop the threads and close the record; a merge under way is dropped, nothing is lost by that."""
@@ -182,6 +189,7 @@ class Registry:
             _log.exception("load failed")
             return
         _log.info("collections loaded", extra={"collections": len(self._collections)})
+        self._map_pages()
         while not self._stopped.is_set():
             try:
                 collection = self._due.get(timeout=self._settings.quiet_merge_s / 2 or None)

@@ -150,6 +150,9 @@ def test_pages_are_mapped_before_a_search_asks_for_them(tmp_path: Path, collecti
         draft.append(block)
     vectors, process = draft.mapped().vectors, psutil.Process()
     before = process.memory_info().rss
-    prefault(vectors)
+    assert prefault(vectors, vectors.nbytes - 1) == 0
+    assert prefault(np.zeros(10), vectors.nbytes) == 0
+    assert process.memory_info().rss - before < 0.1 * vectors.nbytes
+    assert prefault(vectors, vectors.nbytes) == vectors.nbytes
     assert process.memory_info().rss - before > 0.8 * vectors.nbytes
     draft.drop()

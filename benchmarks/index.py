@@ -170,7 +170,7 @@ def growth(sizes: list[int], console: Console) -> list[dict[str, float]]:
     """Ingest, ready and search at each size, a service of its own each."""
     rows = []
     for size in sizes:
-        images, queries = make(size, 100)
+        images, queries = make(size, QUERIES)
         truth = search_exact(images, queries, 10, None)[1]
         with tempfile.TemporaryDirectory(prefix="clipserve-index-") as temporary:
             figures = over_http(images, queries, truth, None, Path(temporary))

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+import psutil
 
 from clip_core.kept_connection import KeptConnection
 from clip_core.wire import FloatArray, encode_vector
@@ -25,6 +26,7 @@ BATCH = 256
 K = 10
 _START_S = 300.0
 _MERGE_S = 600.0
+_QUIET_S = 17.0  # longer than the service waits before it merges what was written last
 
 
 class LiveIndex:
@@ -99,13 +101,19 @@ class LiveIndex:
         return described
 
     def settled(self, most_delta: int) -> dict[str, Any]:
-        """Wait for merges to end: at most `most_delta` rows lie outside the main segment."""
-        deadline = time.monotonic() + _MERGE_S
-        while self.segment()["delta"] > most_delta:
-            if time.monotonic() > deadline:
-                raise RuntimeError("the merge doesn't end")
+        """Wait until at most `most_delta` rows lie outside the main segment, and no merge has run for a while."""
+        started = busy = time.monotonic()
+        while time.monotonic() - busy < _QUIET_S:
+            if self._builders() or self.segment()["delta"] > most_delta:
+                busy = time.monotonic()
+            if busy - started > _MERGE_S:
+                raise RuntimeError("the merges don't end")
             time.sleep(0.25)
         return self.segment()
+
+    def _builders(self) -> int:
+        """Processes that build an index for a merge."""
+        return len(psutil.Process(self._process.pid).children())
 
     def memory(self) -> tuple[int, int]:
         """Bytes of the process: what it holds, and pages of mapped files, which the kernel takes back when it likes."""

@@ -186,7 +186,7 @@ def test_candidates_are_scored_as_brute_force_scores_them(kind: Kind, seed: int,
     rows, queries = kind(rng, dim), lognormal(rng, dim)[:3]
     candidates = np.sort(rng.permuted(np.tile(np.arange(ROWS), (3, 1)), axis=1)[:, :400])
     best = rescore_all(rows, queries, candidates, 10, longest_of(rows, "dot"))
-    for query, own, (scores, found) in zip(queries, candidates, best, strict=True):
+    for query, own, scores, found in zip(queries, candidates, *best, strict=True):
         assert (found.tolist(), scores.tolist()) == brute(rows, query, 10, np.isin(np.arange(ROWS), own))
 
 

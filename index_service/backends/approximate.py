@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from clip_core.wire import FloatArray
-from index_service.backends.base import NO_ROW, BoolArray, Found, IntArray
-from index_service.backends.bounds import raised
+from index_service.backends.base import NO_ROW, BoolArray, Found, IntArray, Metric
+from index_service.backends.bounds import longest_of, raised
 from index_service.backends.exact import padded, rescore_all, search_exact
 from index_service.backends.scaling import levelled, scaled
 
@@ -175,6 +175,22 @@ class ApproximateSegment:
         found = replace(self, setting=setting)._found(queries, truth.shape[1], None, 1.0)[1]
         shares = [len(np.intersect1d(rows, own)) / len(own) for rows, own in zip(found, truth, strict=True)]
         return np.array(shares, dtype=np.float32)
+
+
+def restored(
+    engine: str, vectors: FloatArray, seeker: Seeker, notes: dict[str, Any], metric: Metric
+) -> ApproximateSegment:
+    """The segment whose `notes` were saved beside its index, over `vectors` (N, D). Raises KeyError, TypeError."""
+    return ApproximateSegment(
+        engine,
+        vectors,
+        seeker,
+        Setting(*notes["setting"]),
+        notes["described"],
+        notes["seconds"],
+        longest_of(vectors, metric),
+        notes.get("scale", 1.0),
+    )
 
 
 def calibrated(

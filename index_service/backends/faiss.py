@@ -18,7 +18,7 @@ import numpy as np
 import orjson
 
 from clip_core.wire import FloatArray
-from index_service.backends.approximate import ApproximateSegment, Setting, calibrated, ladder
+from index_service.backends.approximate import ApproximateSegment, Setting, calibrated, ladder, restored
 from index_service.backends.base import BoolArray, BuildCancelled, IntArray, Metric
 from index_service.backends.bounds import longest_of
 from index_service.backends.exact import ExactBackend, ExactSegment
@@ -117,9 +117,8 @@ class FaissBackend:
         if hasattr(index, "hnsw"):
             index.hnsw.efConstruction = self.ef_construction
         longest = longest_of(vectors, self.metric)
-        scale = (
-            1.0 if hasattr(index, "hnsw") else scale_of(vectors, longest)
-        )  # a graph shares its rows with the segment
+        shared = hasattr(index, "hnsw")  # a graph's rows are the segment's
+        scale = 1.0 if shared else scale_of(vectors, longest)
         if not index.is_trained:
             index.train(scaled(_training_rows(vectors), scale))
         for start in range(0, len(vectors), _ADD_ROWS):
@@ -140,16 +139,9 @@ class FaissBackend:
         index, notes = _faiss.read_index(str(path)), _notes(path)
         collapse_index(index)
         stored = _stored(index)
-        return ApproximateSegment(
-            self.engine,
-            vectors if stored is None else stored,
-            replace(_seeker(index, self.metric), gpu=copied_to_gpu(index)),
-            Setting(*notes["setting"]),
-            notes["described"],
-            notes["seconds"],
-            longest_of(vectors, self.metric),
-            notes.get("scale", 1.0),
-        )
+        rows = vectors if stored is None else stored
+        seeker = replace(_seeker(index, self.metric), gpu=copied_to_gpu(index))
+        return restored(self.engine, rows, seeker, notes, self.metric)
 
 
 def _notes(path: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ import numpy as np
 import orjson
 
 from clip_core.wire import FloatArray
-from index_service.backends.approximate import ApproximateSegment, Setting, calibrated, ladder
+from index_service.backends.approximate import ApproximateSegment, Setting, calibrated, ladder, restored
 from index_service.backends.base import BoolArray, BuildCancelled, IntArray, Metric
 from index_service.backends.bounds import longest_of
 from index_service.backends.exact import ExactBackend, ExactSegment
@@ -122,15 +122,7 @@ class MilvusBackend:
         if held != len(vectors):
             raise RuntimeError(f"Milvus has {held} rows in {name}, not {len(vectors)}")
         seeker = MilvusSeeker(client, name, len(vectors), self.segments)
-        return ApproximateSegment(
-            self.engine,
-            vectors,
-            seeker,
-            Setting(*notes["setting"]),
-            notes["described"],
-            notes["seconds"],
-            longest_of(vectors, self.metric),
-        )
+        return restored(self.engine, vectors, seeker, notes, self.metric)
 
     def _client(self) -> Any:
         """A client; what earlier processes left behind is dropped."""

@@ -21,7 +21,7 @@ import numpy as np
 import orjson
 
 from clip_core.wire import FloatArray
-from index_service.backends.approximate import ApproximateSegment, Setting, calibrated, ladder
+from index_service.backends.approximate import ApproximateSegment, Setting, calibrated, ladder, restored
 from index_service.backends.base import NO_ROW, BoolArray, BuildCancelled, IntArray, Metric
 from index_service.backends.bounds import longest_of
 from index_service.backends.exact import ExactBackend, ExactSegment
@@ -110,16 +110,7 @@ class ScannBackend:
             notes = orjson.loads((folder / _NOTES).read_bytes())
             searcher = importlib.import_module(_MODULE).load_searcher(str(folder))
         seeker = ScannSeeker(searcher, len(vectors), ladder(1, notes["described"]["leaves"]))
-        return ApproximateSegment(
-            self.engine,
-            vectors,
-            seeker,
-            Setting(*notes["setting"]),
-            notes["described"],
-            notes["seconds"],
-            longest_of(vectors, self.metric),
-            notes.get("scale", 1.0),
-        )
+        return restored(self.engine, vectors, seeker, notes, self.metric)
 
     def _builder(self, vectors: FloatArray, leaves: int) -> Any:
         scann = importlib.import_module(_MODULE)

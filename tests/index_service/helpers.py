@@ -16,7 +16,9 @@ import httpx
 import numpy as np
 
 from clip_core.wire import FloatArray
+from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import Metric
+from index_service.backends.faiss import FaissBackend
 from index_service.store import Item
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +42,16 @@ def rows_of(metric: Metric, count: int, dim: int, seed: int = 0) -> FloatArray:
 def item(id_: str, vector: FloatArray, metadata: dict[str, Any] | None = None) -> Item:
     """A row of the record."""
     return Item(id_, vector.astype("<f4").tobytes(), json.dumps(metadata or {}).encode())
+
+
+def reloaded(factory: str, rows: FloatArray, path: Path) -> tuple[ApproximateSegment, ApproximateSegment]:
+    """A FAISS segment as it was built, and as it is read from `path`."""
+    backend = FaissBackend(factory)
+    built = backend.build(rows)
+    assert isinstance(built, ApproximateSegment)
+    assert built.save is not None
+    built.save(path)
+    return built, backend.load(path, rows)
 
 
 class Service:

@@ -12,7 +12,7 @@ import pytest
 from index_service.backends import faiss_gpu
 from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.faiss import FaissBackend, FaissSeeker
-from tests.index_service.helpers import unit_rows
+from tests.index_service.helpers import reloaded, unit_rows
 
 ROWS, QUERIES = unit_rows(6000, 16), unit_rows(5, 16, seed=1)
 HALF = np.arange(len(ROWS)) % 2 == 0
@@ -36,10 +36,7 @@ class StandIn:
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     """An index in a file."""
-    segment = FaissBackend("IVF32,Flat").build(ROWS)
-    assert isinstance(segment, ApproximateSegment)
-    assert segment.save is not None
-    segment.save(tmp_path / "engine")
+    reloaded("IVF32,Flat", ROWS, tmp_path / "engine")
     return tmp_path / "engine"
 
 
@@ -103,11 +100,7 @@ def test_without_a_gpu_nothing_is_copied(saved: Path, monkeypatch: pytest.Monkey
 @pytest.mark.skipif(not GPUS, reason="needs faiss-gpu and a GPU")
 @pytest.mark.parametrize("factory", ["IVF32,Flat", "IVF32,SQ8", "IVF32,PQ8"])
 def test_on_a_real_gpu(tmp_path: Path, factory: str) -> None:
-    built = FaissBackend(factory).build(ROWS)
-    assert isinstance(built, ApproximateSegment)
-    assert built.save is not None
-    built.save(tmp_path / "engine")
-    segment = FaissBackend(factory).load(tmp_path / "engine", ROWS)
+    built, segment = reloaded(factory, ROWS, tmp_path / "engine")
     assert isinstance(segment.seeker, FaissSeeker)
     assert segment.seeker.gpu is not None
     ours, cpu = segment.search(QUERIES, 10, None)[1], built.search(QUERIES, 10, None)[1]

@@ -9,10 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_service.backends.approximate import ApproximateSegment
-from index_service.backends.faiss import FaissBackend
 from index_service.backends.huge_pages import collapse
-from tests.index_service.helpers import unit_rows
+from tests.index_service.helpers import reloaded, unit_rows
 
 SIZE = 8 << 20
 ROWS = unit_rows(4000, 64)
@@ -41,10 +39,6 @@ def test_a_range_that_can_not_be_moved_is_left_alone() -> None:
 
 @pytest.mark.parametrize("factory", ["IVF16,PQ16x4fs", "IVF16,Flat", "HNSW8", "HNSW8,SQ8", "SQ8"])
 def test_a_loaded_index_finds_what_it_found(tmp_path: Path, factory: str) -> None:
-    built = FaissBackend(factory).build(ROWS)
-    assert isinstance(built, ApproximateSegment)
-    assert built.save is not None
-    built.save(tmp_path / "engine")
-    loaded = FaissBackend(factory).load(tmp_path / "engine", ROWS)
+    built, loaded = reloaded(factory, ROWS, tmp_path / "engine")
     for ours, before in zip(loaded.search(ROWS[:20], 10, None), built.search(ROWS[:20], 10, None), strict=True):
         assert np.array_equal(ours, before)

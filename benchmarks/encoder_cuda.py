@@ -19,6 +19,7 @@ from benchmarks import gemm_cuda
 from benchmarks.cuda_clock import CudaClock
 from benchmarks.encoder_bars import judge_gpu
 from benchmarks.encoder_cuda_ours import Attempts, OurEngines
+from benchmarks.encoder_cuda_packages import compile_all
 from benchmarks.encoder_cuda_towers import Compiled, Engine, compiled, open_clip_engines
 from benchmarks.encoder_rounds import Forward, Job, Key, Row
 from clip_core.cuda_graphs import Capture, CudaCapture
@@ -42,12 +43,14 @@ class Cuda:
     name: str = "cuda"
     clock: Callable[[Forward], float] = field(default_factory=CudaClock)
     capture: Callable[[], Capture] = CudaCapture
+    compile_all: Callable[[Job, str], dict[str, float]] = compile_all
     compiled: Compiled = compiled
     card: Callable[[], dict[str, Any]] = card
     gemm_size: int = gemm_cuda.SIZE
     attempts: Attempts = field(default_factory=Attempts)
 
     def candidates(self, job: Job) -> dict[Key, Forward]:
+        self.attempts.seconds |= self.compile_all(job, self.name)
         made: dict[Key, Forward] = {}
         ours = OurEngines(job, self.attempts, self.compiled, self.capture, self.name)
         for engine in (*open_clip_engines(job.subject, job.plan.precisions, self.name), *ours):

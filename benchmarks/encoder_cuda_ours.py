@@ -9,14 +9,11 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from benchmarks.encoder_cuda_packages import AS_SERVED, COMPILING, LARGE, TUNED, Package
 from benchmarks.encoder_cuda_towers import PARTS, Compiled, Engine, OurTower
 from benchmarks.encoder_rounds import Job
 from clip_core.compiling import Forward
 from clip_core.cuda_graphs import Capture, GraphedForward
-
-COMPILING = 0.4  # the share of the run after which nothing more is compiled
-AS_SERVED, LARGE = 2, 256  # items that kernels are chosen at: an archive's, and what suits the largest batches
-TUNED = ("bf16",)  # compiled at LARGE too: the bar is asked of it
 
 
 @dataclass
@@ -70,19 +67,21 @@ class OurEngines:
         return []
 
     def _ways(self, tower: OurTower) -> Iterator[tuple[str, Forward]]:
-        name, variants = f"ours {tower.precision}", self.job.plan.variants
+        variants = self.job.plan.variants
         if variants:
-            yield f"{name}, eager", tower.module
-        yield from self._packaged(tower, name, AS_SERVED)
+            yield f"ours {tower.precision}, eager", tower.module
+        yield from self._packaged(tower, AS_SERVED)
         if variants and tower.precision in TUNED:
-            yield from self._packaged(tower, f"{name}, tuned at {LARGE}", LARGE)
+            yield from self._packaged(tower, LARGE)
 
-    def _packaged(self, tower: OurTower, name: str, example: int) -> list[tuple[str, Forward]]:
-        path = self.job.directory / f"cuda-{tower.precision}-{PARTS[tower.what]}-{example}.pt2"
-        with self.attempts.timed(f"{tower.what}, {name}"):
-            if self.job.deadline.passed(COMPILING) and not path.exists():
+    def _packaged(self, tower: OurTower, example: int) -> list[tuple[str, Forward]]:
+        package = Package(tower.what, tower.precision, example)
+        path = package.path(self.job.directory)
+        there = path.exists()
+        with self.attempts(package.label) if there else self.attempts.timed(package.label):
+            if self.job.deadline.passed(COMPILING) and not there:
                 raise TimeoutError("no time was left to compile it")
-            return [(name, self.compiled(tower, example, path, self.device))]
+            return [(package.label.partition(", ")[2], self.compiled(tower, example, path, self.device))]
         return []
 
     def _graphed(self, engine: Engine) -> Engine:

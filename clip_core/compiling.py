@@ -120,7 +120,7 @@ def load_package(path: Path, device: str = "cpu") -> Forward:
 
 
 def _options() -> dict[str, Any]:
-    return {"freezing": True, "max_autotune": torch.cuda.is_available()}
+    return {"freezing": True}
 
 
 @contextlib.contextmanager

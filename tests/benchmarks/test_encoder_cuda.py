@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,9 +20,11 @@ from torch import Tensor
 from benchmarks import encoder_readme, gemm_cuda
 from benchmarks.cuda_clock import LEAST_S, MOST_PASSES, WARM_UPS, CudaClock
 from benchmarks.encoder_cuda import Cuda
+from benchmarks.encoder_cuda_packages import Package, compile_all
 from benchmarks.encoder_cuda_towers import OurTower, compiled
 from benchmarks.encoder_plans import GPU
-from benchmarks.encoder_rounds import REFERENCE, Deadline
+from benchmarks.encoder_rounds import REFERENCE, Deadline, Job
+from benchmarks.encoder_towers import Subject
 from benchmarks.encoders import DEVICES, _report, main
 from clip_core.compiling import Forward
 from clip_core.cuda_graphs import Capture, Graph
@@ -122,7 +125,7 @@ def stand_in(compiled: Any = uncompiled, capture: Capture = replayed) -> Cuda:
     def clock(forward: Callable[[], Tensor]) -> float:
         return float(len(forward())) / 1000
 
-    return Cuda("cpu", clock, lambda: capture, compiled, lambda: CARD, gemm_size=16)
+    return Cuda("cpu", clock, lambda: capture, lambda *_: {}, compiled, lambda: CARD, gemm_size=16)
 
 
 def report(device: Cuda, checkpoint: Path, directory: Path, **given: Any) -> dict[str, Any]:
@@ -232,6 +235,41 @@ def test_a_real_package_for_each_example(tmp_path: Path, checkpoint: Path) -> No
     }
     assert min(row["cosine"] for row in found["rows"]) > 0.99
     assert len(list(tmp_path.rglob("cuda-bf16-*.pt2"))) == 4
+
+
+def _job(directory: Path, checkpoint: Path, seconds: float = math.inf) -> Job:
+    plan = replace(GPU, model=f"local-dir:{checkpoint}", precisions=("fp8", "bf16"), variants=False)
+    subject = Subject.random(plan.model, 2)
+    return Job(plan, subject, directory, Deadline(seconds), lambda _: None)
+
+
+@pytest.mark.slow
+def test_packages_are_compiled_side_by_side_each_by_a_process(tmp_path: Path, checkpoint: Path) -> None:
+    job = _job(tmp_path, checkpoint)
+    seconds = compile_all(job, "cpu")
+    assert set(seconds) == {"image, ours bf16", "short text, ours bf16"}  # no CPU has fp8
+    assert {path.name for path in tmp_path.iterdir()} == {"cuda-bf16-image-2.pt2", "cuda-bf16-text-2.pt2"}
+    with torch.inference_mode():
+        tower = OurTower.build(job.subject, "image", "bf16", "cpu")
+        served = compiled(tower, 2, tmp_path / "cuda-bf16-image-2.pt2", "cpu")(tower.items)
+        assert torch.cosine_similarity(served.float(), tower.module(tower.items).float()).min() > 0.999
+    assert compile_all(job, "cpu") == {}, "what is there is not compiled again"
+
+
+def test_when_time_is_over_no_compiler_stays_behind(tmp_path: Path, checkpoint: Path) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    start = Package.start
+
+    def remembered(self: Package, *given: Any) -> subprocess.Popen[bytes]:
+        started.append(start(self, *given))
+        return started[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Package, "start", remembered)
+        assert compile_all(_job(tmp_path, checkpoint, seconds=1), "cpu") == {}
+    assert started
+    assert all(process.returncode is not None for process in started)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.gpu

@@ -1,0 +1,116 @@
+"""The GPU benchmark's packages, several compiled at once, each by a process of its own: one takes a minute.
+
+python -m benchmarks.encoder_cuda_packages --model ViT-B-32 --what image --precision bf16 --example 2 PATH
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.encoder_cuda_towers import PARTS, OurTower
+from benchmarks.encoder_plans import Plan
+from benchmarks.encoder_rounds import Job
+from benchmarks.encoder_towers import Subject
+from clip_core.precision import unavailable
+
+ROOT = Path(__file__).resolve().parent.parent
+COMPILING = 0.5  # the share of the run after which nothing more is compiled
+AS_SERVED, LARGE = 2, 256  # items that kernels are chosen at: an archive's, and what suits the largest batches
+TUNED = ("bf16",)  # compiled at LARGE too: the bar is asked of it
+CORES_EACH = 3  # one of Python, the others of Triton's and the C++ compiler
+POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class Package:
+    what: str
+    precision: str
+    example: int
+
+    def path(self, directory: Path) -> Path:
+        return directory / f"cuda-{self.precision}-{PARTS[self.what]}-{self.example}.pt2"
+
+    @property
+    def label(self) -> str:
+        tuned = "" if self.example == AS_SERVED else f", tuned at {self.example}"
+        return f"{self.what}, ours {self.precision}{tuned}"
+
+    def start(self, job: Job, device: str) -> subprocess.Popen[bytes]:
+        what = ("--what", self.what, "--precision", self.precision, "--example", str(self.example))
+        path = str(self.path(job.directory).resolve())
+        return subprocess.Popen(
+            [sys.executable, "-m", __name__, "--model", job.plan.model, *what, "--device", device, path],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+
+def packages(plan: Plan) -> Iterator[Package]:
+    """By importance: pictures before texts, precisions in the plan's order."""
+    for what in PARTS:
+        for precision in plan.precisions:
+            yield Package(what, precision, AS_SERVED)
+            if plan.variants and precision in TUNED:
+                yield Package(what, precision, LARGE)
+
+
+def compile_all(job: Job, device: str) -> dict[str, float]:
+    """Seconds by label of what was compiled in time; what failed is left for whoever asks for it, and fails there."""
+    waiting = [
+        each
+        for each in packages(job.plan)
+        if unavailable(each.precision, device) is None and not each.path(job.directory).exists()
+    ]
+    at_once = max(1, (os.cpu_count() or 1) // CORES_EACH)
+    running: dict[Package, tuple[subprocess.Popen[bytes], float]] = {}
+    seconds: dict[str, float] = {}
+    try:
+        while (waiting or running) and not job.deadline.passed(COMPILING):
+            while waiting and len(running) < at_once:
+                package = waiting.pop(0)
+                running[package] = (package.start(job, device), time.monotonic())
+            job.say(f"compiling {len(waiting) + len(running)} packages")
+            time.sleep(POLL_S)
+            for package, (process, started) in list(running.items()):
+                if process.poll() is not None:
+                    del running[package]
+                    if process.returncode == 0:
+                        seconds[package.label] = round(time.monotonic() - started, 1)
+    finally:
+        for process, _ in running.values():
+            process.kill()
+            process.wait()
+    return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="open_clip architecture")
+    parser.add_argument("--what", choices=PARTS, required=True)
+    parser.add_argument("--precision", required=True)
+    parser.add_argument("--example", type=int, default=AS_SERVED, help="items that kernels are chosen at")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("path", type=Path)
+    arguments = parser.parse_args()
+    logging.disable(logging.WARNING)
+    subject = Subject.random(arguments.model, arguments.example)
+    tower = OurTower.build(subject, arguments.what, arguments.precision, arguments.device)
+    unfinished = arguments.path.with_name(f"{os.getpid()}-{arguments.path.name}")
+    try:
+        tower.compile(arguments.example, unfinished)
+        unfinished.rename(arguments.path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()

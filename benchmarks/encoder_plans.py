@@ -32,7 +32,7 @@ class Plan:
 
 
 BASE = Plan("ViT-B-32", (1, 8, 16, 32), ("fp32", "bf16", "int8", "int8-static"), rounds=9, variants=True, serving=True)
-LARGE = Plan("ViT-L-14", (1, 8, 32), ("bf16", "int8"), rounds=3, variants=False, serving=False)
+LARGE = Plan("ViT-L-14", (1, 8, 32), ("bf16", "int8"), rounds=3, variants=False, serving=False, quality=False)
 GPU = Plan(
     BASE.model,
     (1, 8, 32, 256, 512, 1024),

@@ -50,15 +50,7 @@ def main() -> None:
     plans = chosen(arguments)
     with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as temporary:
         work = arguments.packages or Path(temporary)
-        reports = [_report(plan, DEVICES[plan.device](), work, console) for plan in plans]
-    if plans[0].quality:
-        reports[0]["quality"] = encoder_quality.measure_quality()
-        encoder_quality.show(reports[0]["quality"], console)
-    if arguments.save:
-        for plan, report in zip(plans, reports, strict=True):
-            save(plan, report, arguments.save)
-    if arguments.save == RESULTS:
-        encoder_readme.write()
+        reports = [_saved(plan, DEVICES[plan.device](), work, arguments.save, console) for plan in plans]
     print(json.dumps({**reports[0], **{report["model"]: report for report in reports[1:]}}))
 
 
@@ -89,6 +81,19 @@ def _arguments() -> argparse.Namespace:
     if found.device == "cuda" and not torch.cuda.is_available():
         parser.error("torch sees no CUDA here: --device cpu")
     return found
+
+
+def _saved(plan: Plan, device: Device, work: Path, directory: Path | None, console: Console) -> dict[str, Any]:
+    """Written as soon as a model is measured: the next one takes long, and may fail."""
+    report = _report(plan, device, work, console)
+    if plan.quality:
+        report["quality"] = encoder_quality.measure_quality()
+        encoder_quality.show(report["quality"], console)
+    if directory:
+        save(plan, report, directory)
+    if directory == RESULTS:
+        encoder_readme.write()
+    return report
 
 
 def _report(plan: Plan, device: Device, work: Path, console: Console) -> dict[str, Any]:

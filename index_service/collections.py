@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,11 +29,11 @@ from index_service.columns import Block, Packed
 from index_service.engines import Engines, describe_engine
 from index_service.group_commit import GroupCommit
 from index_service.recall import RecallTally
+from index_service.recent_queries import RecentQueries
 from index_service.segment_files import Draft, SegmentFiles, Stored, half_of_memory, prefault, segments_folder
 from index_service.segments import View, empty_view, view_of
 from index_service.store import Chunk, CollectionInfo, Item, Store
 
-_RECENT_QUERIES = 256
 _COPY_ROWS = 512  # of a merge, held in memory at a time
 _log = logging.getLogger("index_service.collections")
 
@@ -48,7 +47,7 @@ class Collection:
         self.dropped = False
         self._touched = time.monotonic()
         self.recall = RecallTally()
-        self._recent: deque[FloatArray] = deque(maxlen=_RECENT_QUERIES)
+        self._recent = RecentQueries()
         self._store, self._engines = store, engines
         self._files = SegmentFiles(segments_folder(store.path.parent, info.key), info.dim)
         self._lock, self._merging = threading.Lock(), threading.Lock()
@@ -203,9 +202,8 @@ class Collection:
             raise UnknownCollection(f"the collection {self.info.name} was deleted", param="collection")
 
     def note_query(self, query: FloatArray) -> None:
-        """Remember a query (D,) to measure recall on, when the collection has a recall target."""
-        if self.info.recall_target is not None:
-            self._recent.append(query.copy())
+        """Remember a query (D,) to measure recall on."""
+        self._recent.note(query)
 
     def merge_due(self) -> bool:
         """Whether a merge would pay now."""
@@ -239,8 +237,7 @@ class Collection:
                 raise BuildCancelled
             self._touched, old = time.monotonic(), self.view  # one that fails is tried again only after a while
             live = np.flatnonzero(old.alive)
-            recent = list(self._recent)
-            backend = self._engines.choose(self.info, len(live), np.stack(recent) if recent else None)
+            backend = self._engines.choose(self.info, len(live), self._recent.stacked())
             parts = (old.block(live[start : start + _COPY_ROWS]) for start in range(0, len(live), _COPY_ROWS))
 
             def given_up() -> bool:

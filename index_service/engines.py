@@ -27,6 +27,7 @@ ENGINES = ("auto", "exact", "certified", "faiss", "hnsw", "scann", "milvus")
 _MODULES = {"scann": "scann", "milvus": "pymilvus"}
 _MAX_FACTORY = 200
 _AUTO_RECALL = 0.95  # what `auto` aims at when nobody asked for more
+_CODED_ROWS = 4096  # so many are scanned faster by their codes
 _QUIET_SHARE = 128  # of the main segment
 _MIN_LISTS, _MAX_LISTS = 64, 65536
 
@@ -75,9 +76,10 @@ class Engines:
     def choose(self, info: CollectionInfo, rows: int, queries: FloatArray | None = None) -> Backend:
         """`queries` (Q, D), when there are some, are what a recall target is measured on."""
         name, _, factory = info.engine.partition(":")
-        if name == "exact" or rows == 0 or (name == "auto" and rows <= self.settings.exact_max_rows):
+        small = name == "auto" and rows <= self.settings.exact_max_rows
+        if name == "exact" or rows == 0 or (small and rows < _CODED_ROWS):
             return ExactBackend(info.metric)
-        if name == "certified" or info.recall_target == 1.0:
+        if name == "certified" or small or info.recall_target == 1.0:
             return CertifiedBackend(info.metric)
         if name == "scann":
             return self._scann(info, rows, queries)

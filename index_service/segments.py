@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from clip_core.wire import Exactness, FloatArray
-from index_service.backends.approximate import ApproximateSegment
+from index_service.backends.approximate import SPARSE, ApproximateSegment
 from index_service.backends.base import BoolArray, Certificate, Found, IntArray, Metric, Segment
 from index_service.backends.certified import exact_of
 from index_service.backends.exact import ExactBackend, ExactSegment
@@ -177,6 +177,9 @@ class View:
         if where is None and not exact:
             indexes = 1 if self.sealed is None else 2
             scan = main.cost(batch) * indexes + batch * self.unsealed * self.delta.shape[1]
+        elif where is not None and not unknown:
+            allowed = np.count_nonzero(self.rows.masks.mask(where, self.count))
+            scan = batch * allowed * self.delta.shape[1] if allowed <= SPARSE * self.count else scan
         return scan + unknown * _COST_OF_FILTERED_ROW + batch * min(k, self.live) * _COST_OF_HIT
 
 

@@ -44,7 +44,7 @@ class Settings(BaseSettings):
         ge=0,
         description="From this many rows a merge builds its engine in a process of its own, at low priority.",
     )
-    exact_max_rows: int = Field(50_000, ge=0, description="Up to this many rows the engine `auto` scans exactly.")
+    exact_max_rows: int = Field(50_000, ge=0, description="Up to this many rows the engine `auto` searches exactly.")
     hnsw_m: int = Field(32, ge=2, le=256, description="Links of an HNSW node: more memory, better recall.")
     hnsw_ef_search: int = Field(128, gt=0, description="HNSW candidates of a search when no recall_target is set.")
     hnsw_ef_construction: int = Field(200, gt=0, description="HNSW candidates while building.")

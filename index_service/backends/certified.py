@@ -21,7 +21,7 @@ from index_service.backends.int8 import Draft, Int8Codes, encode, load
 _DRAFT = 512
 _LARGER = 8
 _SHARE = 4  # a draft of more than 1/4 of the rows doesn't pay
-_FEW_QUERIES = 16  # more are faster as one matrix product
+_FEW_QUERIES = 8  # more are faster as one matrix product
 
 
 @dataclass(frozen=True)

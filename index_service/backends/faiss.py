@@ -31,8 +31,10 @@ _ADD_ROWS = 2048  # between two looks at `cancelled`
 _TRAIN_ROWS = 100_000
 _ROWS_A_LIST = 39  # fewer than these for each list or centroid, and FAISS warns that clusters mean little
 _CENTROIDS = re.compile(r"(?<!O)PQ\d+(?:x(\d+))?")
+_LISTS = re.compile(r"IVF(\d+)([kM]?)|IMI(\d+)x(\d+)")
 _REFINE = re.compile(r"(,(RFlat|Refine\(.*\)))+$")
 _MAX_LISTS = 1 << 20
+_SUFFIX = {"": 1, "k": 1 << 10, "M": 1 << 20}
 _REORDER = 10
 
 
@@ -160,16 +162,25 @@ def new_index(factory: str, dim: int) -> Any:
 
 def least_rows(factory: str, dim: int) -> int:
     """How many rows training needs; a collection of fewer stays exact. Raises ValueError for an impossible factory."""
+    if (named := _lists(factory)) > _MAX_LISTS:
+        raise ValueError(f"{named} inverted lists, at most {_MAX_LISTS}")
     try:
         index = new_index(factory, dim)
     except RuntimeError as error:
         raise ValueError(str(error).strip().rsplit(": ", 1)[-1]) from error
     ivf = _faiss.try_extract_index_ivf(index)
     lists = 0 if ivf is None else int(ivf.nlist)
-    if lists > _MAX_LISTS:
-        raise ValueError(f"{lists} inverted lists, at most {_MAX_LISTS}")
     bits = [int(found or 8) for found in _CENTROIDS.findall(factory)]
     return _ROWS_A_LIST * max([lists, *(1 << bit for bit in bits)])
+
+
+def _lists(factory: str) -> int:
+    """The most inverted lists that `factory` names, read from the string: FAISS would allocate them, however many."""
+    named = (
+        int(count) * _SUFFIX[suffix] if count else 1 << min(int(parts) * int(bits), 64)
+        for count, suffix, parts, bits in _LISTS.findall(factory)
+    )
+    return max(named, default=0)
 
 
 def _training_rows(vectors: FloatArray) -> FloatArray:

@@ -7,7 +7,10 @@ SQ codes or of 8-bit PQ codes. Fast scan codes and graphs have none.
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
+from functools import cache
 from typing import Any
 
 import faiss
@@ -18,6 +21,16 @@ from index_service.backends.base import IntArray
 
 _faiss: Any = faiss  # its stubs lack what is used here
 _MOST = 2048  # candidates, and lists probed, of a search on a GPU
+_TRIAL_S = 120
+_TRIAL = """
+import faiss, numpy
+rows = numpy.eye(8, dtype=numpy.float32)
+index = faiss.index_factory(8, "IVF1,Flat", faiss.METRIC_INNER_PRODUCT)
+index.train(rows)
+index.add(rows)
+copy = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+assert (copy.search(rows, 1)[1][:, 0] == range(8)).all()
+"""
 _log = logging.getLogger("index_service.faiss_gpu")
 
 
@@ -40,7 +53,7 @@ class GpuCopy:
 
 def copied_to_gpu(index: Any) -> GpuCopy | None:
     """None where there is no GPU, no form of the index for it, or no room."""
-    if not getattr(_faiss, "get_num_gpus", lambda: 0)():
+    if not getattr(_faiss, "get_num_gpus", lambda: 0)() or not gpu_works():
         return None
     resources = _faiss.StandardGpuResources()
     try:
@@ -49,6 +62,21 @@ def copied_to_gpu(index: Any) -> GpuCopy | None:
         _log.warning("index stays on the CPU", extra={"reason": str(error).strip()[-200:]})
         return None
     return GpuCopy(copy, resources) if _on_gpu(copy) else None
+
+
+@cache
+def gpu_works() -> bool:
+    """Whether a search on the GPU succeeds, tried once, by a process of its own: FAISS aborts the process that calls
+    kernels which were not built for that GPU.
+    """
+    try:
+        done = subprocess.run([sys.executable, "-c", _TRIAL], capture_output=True, text=True, timeout=_TRIAL_S)
+        reason = "" if done.returncode == 0 else f"exit status {done.returncode}: {done.stderr.strip()[-200:]}"
+    except subprocess.TimeoutExpired:
+        reason = f"no answer in {_TRIAL_S} s"
+    if reason:
+        _log.warning("indexes stay on the CPU: FAISS does not work on this GPU", extra={"reason": reason})
+    return not reason
 
 
 def _on_gpu(index: Any) -> bool:

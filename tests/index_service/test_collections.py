@@ -251,6 +251,17 @@ def test_another_engine_than_the_saved_one_is_due_after_a_restart(store: Store) 
     assert again.describe()["segment"]["engine"] == "faiss"
 
 
+def test_without_a_target_auto_measures_on_queries_too(store: Store) -> None:
+    collection = make(store, Settings(exact_max_rows=100))
+    vectors = unit_rows(3000, 16)
+    collection.upsert([item(f"i{n}", row) for n, row in enumerate(vectors)], vectors)
+    for query in unit_rows(40, 16, seed=3):
+        collection.note_query(query)
+    collection.compact()
+    calibration = collection.describe()["segment"]["calibration"]
+    assert (calibration["measured_on"], calibration["queries"], calibration["recall_target"]) == ("queries", 40, 0.95)
+
+
 def test_a_faiss_factory_and_what_was_calibrated_are_described(store: Store) -> None:
     collection = make(store, Settings(), engine="faiss:IVF16,SQ8", recall_target=0.9)
     vectors = unit_rows(3000, 16)
@@ -269,7 +280,9 @@ def test_a_faiss_factory_and_what_was_calibrated_are_described(store: Store) -> 
 @pytest.mark.parametrize(
     ("engine", "rows", "target", "chosen"),
     [
-        ("auto", 50_000, None, "exact"),
+        ("auto", 4095, None, "exact"),
+        ("auto", 4096, None, "certified"),
+        ("auto", 50_000, None, "certified"),
         ("auto", 60_000, None, "faiss"),
         ("auto", 60_000, 1.0, "certified"),
         ("certified", 10, None, "certified"),
@@ -298,6 +311,16 @@ def test_a_filter_is_evaluated_once_for_each_row(store: Store) -> None:
     assert collection.view.cost(1, 1, where, False) == collection.view.cost(1, 1, None, False)
     collection.compact()
     assert collection.view.rows.masks.missing(where, 10) == 0
+
+
+def test_a_known_filter_costs_what_it_leaves(store: Store) -> None:
+    collection = make(store, Settings())
+    vectors, where = unit_rows(3000, 16), {few: canonical({"n": {"$lt": few}}) for few in (150, 151)}
+    collection.upsert([item(f"i{n}", row, {"n": n}) for n, row in enumerate(vectors)], vectors)
+    for one in where.values():
+        collection.view.search(vectors[:1], 1, one, False)
+    costs = {few: collection.view.cost(4, 1, one, False) - 4 * 10_000 for few, one in where.items()}
+    assert costs == {150: 4 * 150 * 16, 151: 4 * 3000 * 16}  # of more than a twentieth an engine may scan all
 
 
 def test_the_registry_merges_in_the_background(store: Store) -> None:

@@ -41,7 +41,8 @@ def saved(tmp_path: Path) -> Path:
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, copy: Any) -> None:
-    """One GPU, to which indexes are copied by `copy`."""
+    """One GPU that works, to which indexes are copied by `copy`."""
+    monkeypatch.setattr(faiss_gpu, "gpu_works", lambda: True)
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1, raising=False)
     monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
     monkeypatch.setattr(faiss, "GpuIndex", StandIn, raising=False)
@@ -87,6 +88,37 @@ def test_an_index_that_can_not_be_copied_stays(saved: Path, monkeypatch: pytest.
     pretend(monkeypatch, copy)
     assert faiss_gpu.copied_to_gpu(faiss.read_index(str(saved))) is None
     assert loaded(saved).search(ROWS[:1], 1, None)[1].tolist() == [[0]]
+
+
+@pytest.mark.parametrize(
+    ("trial", "reason"),
+    [
+        ("import os, sys; print('no kernel image', file=sys.stderr, flush=True); os.abort()", "-6: no kernel image"),
+        ("import time; time.sleep(60)", "no answer in 1 s"),
+        ("assert [1] == [2]", "AssertionError"),
+        ("pass", None),
+    ],
+)
+def test_a_gpu_that_aborts_whoever_calls_it_is_left_alone(
+    trial: str, reason: str | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(faiss_gpu, "_TRIAL", trial)
+    monkeypatch.setattr(faiss_gpu, "_TRIAL_S", 1 if "sleep" in trial else 60)
+    works = faiss_gpu.gpu_works.__wrapped__()  # what it found for this machine stays cached
+    assert works == (reason is None)
+    assert [reason in vars(record)["reason"] for record in caplog.records if reason] == [True] * (reason is not None)
+
+
+def test_where_the_trial_fails_indexes_stay_on_the_cpu(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, StandIn)
+    monkeypatch.setattr(faiss_gpu, "gpu_works", lambda: False)
+    assert faiss_gpu.copied_to_gpu(faiss.read_index(str(saved))) is None
+
+
+def test_the_trial_is_a_program_that_a_cpu_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_cpu = "import faiss; faiss.StandardGpuResources = object; faiss.index_cpu_to_gpu = lambda _, d, index: index\n"
+    monkeypatch.setattr(faiss_gpu, "_TRIAL", on_cpu + faiss_gpu._TRIAL)
+    assert faiss_gpu.gpu_works.__wrapped__()
 
 
 def test_without_a_gpu_nothing_is_copied(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

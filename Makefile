@@ -35,7 +35,7 @@ test-browser: $(READY) ## the page in a real Chromium (apt-get install chromium)
 	$(BIN)/python -m pytest -m "browser and not slow" tests/browser
 
 test-slow: $(READY) ## the slower suites
-	$(BIN)/python -m pytest $(PARALLEL) -m "slow and not gpu and not containers and not browser"
+	$(BIN)/python -m pytest -m "slow and not gpu and not containers and not browser"
 
 check: $(READY) ## formatting, lint, types
 	$(BIN)/ruff format --check .

@@ -32,6 +32,7 @@ import orjson
 import psutil
 
 from benchmarks.machine import machine
+from clip_core.kept_connection import KeptConnection
 from clip_core.wire import FloatArray
 from index_service.collections import Collection
 from index_service.engines import Engines
@@ -41,7 +42,7 @@ from index_service.store import CollectionInfo, Item, Store
 from scripts.live_stack import free_ports
 
 RESULTS = Path(__file__).resolve().parent / "results" / "record.json"
-DIM, BATCH, CLIENTS, TIMED, FILL = 512, 256, 4, 100, 8192
+DIM, BATCH, CLIENTS, TIMED, LONE, FILL = 512, 256, 4, 100, 800, 8192
 COLORS = ("red", "green", "blue")
 MODEL = {"model": "m", "fingerprint": "f", "dim": DIM, "engine": "exact"}
 BARS = {"upserts_per_s": (8000.0, "≥"), "restart_s": (10.0, "≤")}
@@ -89,20 +90,21 @@ def _ready(url: str) -> bool:
         return False
 
 
-def upserts(url: str, clients: int, first: int, size: int = BATCH) -> float:
-    """Vectors a second of TIMED calls with `size` items each, sent by `clients` at once."""
-    bodies = [body(first + n, size) for n in range(TIMED)]
+def upserts(url: str, clients: int, first: int, size: int = BATCH, calls: int = TIMED) -> float:
+    """Vectors a second of `calls` with `size` items each, sent by `clients` at once over connections of their own."""
+    bodies = [body(first + n, size) for n in range(calls)]
+    connections = [KeptConnection(url, 60) for _ in range(clients)]
 
-    def send(own: list[bytes]) -> None:
-        with httpx.Client(base_url=url, timeout=60) as client:
-            for content in own:
-                answer = client.post("/collections/c/items", content=content)
-                assert {result["status"] for result in orjson.loads(answer.content)["results"]} == {200}
+    def send(connection: KeptConnection, own: list[bytes]) -> None:
+        for content in own:
+            status, answer = connection.call("POST", "/collections/c/items", content)
+            assert status == 200
+            assert {result["status"] for result in orjson.loads(answer)["results"]} == {200}
 
     started = time.perf_counter()
     with ThreadPoolExecutor(clients) as senders:
-        list(senders.map(send, [bodies[n::clients] for n in range(clients)]))
-    return TIMED * size / (time.perf_counter() - started)
+        list(senders.map(send, connections, [bodies[n::clients] for n in range(clients)]))
+    return calls * size / (time.perf_counter() - started)
 
 
 def sqlite_alone(folder: Path) -> float:
@@ -158,13 +160,14 @@ def measure(items: int) -> dict[str, float]:
         folder = Path(name)
         with service(folder / "fresh") as (url, _, _):
             httpx.put(f"{url}/collections/c", json=MODEL)
-            upserts(url, 1, 10_000)  # warm-up
-            figures = {
-                "upserts_per_s": upserts(url, 1, 0),
-                f"upserts_per_s_{CLIENTS}_clients": upserts(url, CLIENTS, 1000),
+            upserts(url, 1, 10**9, size=1)  # warm-up
+            figures = {  # before there is anything to merge
+                f"lone_upserts_per_s_{clients}_clients": upserts(url, clients, 10**7 * clients, size=1, calls=LONE)
+                for clients in (1, CLIENTS, 4 * CLIENTS)
             }
-            for clients in (1, CLIENTS, 4 * CLIENTS):
-                figures[f"lone_upserts_per_s_{clients}_clients"] = upserts(url, clients, 10**7 * clients, size=1)
+            upserts(url, 1, 10_000)
+            figures["upserts_per_s"] = upserts(url, 1, 0)
+            figures[f"upserts_per_s_{CLIENTS}_clients"] = upserts(url, CLIENTS, 1000)
         figures["sqlite_alone_per_s"] = sqlite_alone(folder)
         (folder / "full").mkdir()
         fill(folder / "full", items)

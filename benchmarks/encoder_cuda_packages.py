@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 COMPILING = 0.5  # the share of the run after which nothing more is compiled
 AS_SERVED, LARGE = 2, 256  # items that kernels are chosen at: an archive's, and what suits the largest batches
 TUNED = ("bf16",)  # compiled at LARGE too: the bar is asked of it
+DAY_S = 86_400  # a subprocess takes no infinite timeout
 CORES_EACH = 3  # one of Python, the others of Triton's and the C++ compiler
-POLL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -43,15 +44,17 @@ class Package:
         tuned = "" if self.example == AS_SERVED else f", tuned at {self.example}"
         return f"{self.what}, ours {self.precision}{tuned}"
 
-    def start(self, job: Job, device: str) -> subprocess.Popen[bytes]:
+    def compile(self, job: Job, device: str) -> float | None:
+        """Seconds that it took; None where it failed or was not done when the time to compile in was over."""
         what = ("--what", self.what, "--precision", self.precision, "--example", str(self.example))
         path = str(self.path(job.directory).resolve())
-        return subprocess.Popen(
-            [sys.executable, "-m", __name__, "--model", job.plan.model, *what, "--device", device, path],
-            cwd=ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        command = [sys.executable, "-m", __name__, "--model", job.plan.model, *what, "--device", device, path]
+        started, left = time.monotonic(), job.deadline.left(COMPILING)
+        try:
+            subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=min(max(left, 0), DAY_S))
+        except subprocess.SubprocessError:
+            return None
+        return round(time.monotonic() - started, 1)
 
 
 def packages(plan: Plan) -> Iterator[Package]:
@@ -65,31 +68,15 @@ def packages(plan: Plan) -> Iterator[Package]:
 
 def compile_all(job: Job, device: str) -> dict[str, float]:
     """Seconds by label of what was compiled in time; what failed is left for whoever asks for it, and fails there."""
-    waiting = [
+    wanted = [
         each
         for each in packages(job.plan)
         if unavailable(each.precision, device) is None and not each.path(job.directory).exists()
     ]
-    at_once = max(1, (os.cpu_count() or 1) // CORES_EACH)
-    running: dict[Package, tuple[subprocess.Popen[bytes], float]] = {}
-    seconds: dict[str, float] = {}
-    try:
-        while (waiting or running) and not job.deadline.passed(COMPILING):
-            while waiting and len(running) < at_once:
-                package = waiting.pop(0)
-                running[package] = (package.start(job, device), time.monotonic())
-            job.say(f"compiling {len(waiting) + len(running)} packages")
-            time.sleep(POLL_S)
-            for package, (process, started) in list(running.items()):
-                if process.poll() is not None:
-                    del running[package]
-                    if process.returncode == 0:
-                        seconds[package.label] = round(time.monotonic() - started, 1)
-    finally:
-        for process, _ in running.values():
-            process.kill()
-            process.wait()
-    return seconds
+    job.say(f"compiling {len(wanted)} packages")
+    with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // CORES_EACH)) as pool:
+        seconds = pool.map(lambda package: package.compile(job, device), wanted)
+        return {package.label: took for package, took in zip(wanted, seconds, strict=True) if took is not None}
 
 
 def main() -> None:

@@ -31,7 +31,11 @@ class Deadline:
         self._seconds, self._now, self._started = seconds, now, now()
 
     def passed(self, share: float = 1.0) -> bool:
-        return self._now() - self._started > share * self._seconds
+        return self.left(share) < 0
+
+    def left(self, share: float = 1.0) -> float:
+        """Seconds until then; under 0 past it, infinite where there is no end."""
+        return self._started + share * self._seconds - self._now()
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class RecentQueries:
 
     def note(self, query: FloatArray) -> None:
         """Remember a copy of `query`."""
-        key = query.astype(np.float32).tobytes()
+        key = query.astype(np.float32, copy=False).tobytes()
         with self._lock:
             self._kept.pop(key, None)
             self._kept[key] = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from benchmarks.encoder_cuda_packages import AS_SERVED, COMPILING, LARGE, TUNED, Package
+from benchmarks.encoder_cuda_packages import COMPILING, Package
 from benchmarks.encoder_cuda_towers import PARTS, Compiled, Engine, OurTower
 from benchmarks.encoder_rounds import Job
 from clip_core.compiling import Forward
@@ -67,21 +67,18 @@ class OurEngines:
         return []
 
     def _ways(self, tower: OurTower) -> Iterator[tuple[str, Forward]]:
-        variants = self.job.plan.variants
-        if variants:
+        if self.job.plan.variants:
             yield f"ours {tower.precision}, eager", tower.module
-        yield from self._packaged(tower, AS_SERVED)
-        if variants and tower.precision in TUNED:
-            yield from self._packaged(tower, LARGE)
+        yield from self._packaged(tower)
 
-    def _packaged(self, tower: OurTower, example: int) -> list[tuple[str, Forward]]:
-        package = Package(tower.what, tower.precision, example)
+    def _packaged(self, tower: OurTower) -> list[tuple[str, Forward]]:
+        package = Package(tower.what, tower.precision)
         path = package.path(self.job.directory)
         there = path.exists()
         with self.attempts(package.label) if there else self.attempts.timed(package.label):
             if self.job.deadline.passed(COMPILING) and not there:
                 raise TimeoutError("no time was left to compile it")
-            return [(package.label.partition(", ")[2], self.compiled(tower, example, path, self.device))]
+            return [(package.label.partition(", ")[2], self.compiled(tower, path, self.device))]
         return []
 
     def _graphed(self, engine: Engine) -> Engine:

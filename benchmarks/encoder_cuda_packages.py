@@ -1,6 +1,6 @@
 """The GPU benchmark's packages, several compiled at once, each by a process of its own: one takes a minute.
 
-python -m benchmarks.encoder_cuda_packages --model ViT-B-32 --what image --precision bf16 --example 2 PATH
+python -m benchmarks.encoder_cuda_packages --model ViT-B-32 --what image --precision bf16 PATH
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ from clip_core.precision import unavailable
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPILING = 0.5  # the share of the run after which nothing more is compiled
-AS_SERVED, LARGE = 2, 256  # items that kernels are chosen at: an archive's, and what suits the largest batches
-TUNED = ("bf16",)  # compiled at LARGE too: the bar is asked of it
 DAY_S = 86_400  # a subprocess takes no infinite timeout
 CORES_EACH = 3  # one of Python, the others of Triton's and the C++ compiler
 
@@ -34,19 +32,17 @@ CORES_EACH = 3  # one of Python, the others of Triton's and the C++ compiler
 class Package:
     what: str
     precision: str
-    example: int
 
     def path(self, directory: Path) -> Path:
-        return directory / f"cuda-{self.precision}-{PARTS[self.what]}-{self.example}.pt2"
+        return directory / f"cuda-{self.precision}-{PARTS[self.what]}.pt2"
 
     @property
     def label(self) -> str:
-        tuned = "" if self.example == AS_SERVED else f", tuned at {self.example}"
-        return f"{self.what}, ours {self.precision}{tuned}"
+        return f"{self.what}, ours {self.precision}"
 
     def compile(self, job: Job, device: str) -> float | None:
         """Seconds that it took; None where it failed or was not done when the time to compile in was over."""
-        what = ("--what", self.what, "--precision", self.precision, "--example", str(self.example))
+        what = ("--what", self.what, "--precision", self.precision)
         path = str(self.path(job.directory).resolve())
         command = [sys.executable, "-m", __name__, "--model", job.plan.model, *what, "--device", device, path]
         started, left = time.monotonic(), job.deadline.left(COMPILING)
@@ -61,9 +57,7 @@ def packages(plan: Plan) -> Iterator[Package]:
     """By importance: pictures before texts, precisions in the plan's order."""
     for what in PARTS:
         for precision in plan.precisions:
-            yield Package(what, precision, AS_SERVED)
-            if plan.variants and precision in TUNED:
-                yield Package(what, precision, LARGE)
+            yield Package(what, precision)
 
 
 def compile_all(job: Job, device: str) -> dict[str, float]:
@@ -84,16 +78,15 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="open_clip architecture")
     parser.add_argument("--what", choices=PARTS, required=True)
     parser.add_argument("--precision", required=True)
-    parser.add_argument("--example", type=int, default=AS_SERVED, help="items that kernels are chosen at")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("path", type=Path)
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
-    subject = Subject.random(arguments.model, arguments.example)
+    subject = Subject.random(arguments.model, 1)
     tower = OurTower.build(subject, arguments.what, arguments.precision, arguments.device)
     unfinished = arguments.path.with_name(f"{os.getpid()}-{arguments.path.name}")
     try:
-        tower.compile(arguments.example, unfinished)
+        tower.compile(unfinished)
         unfinished.rename(arguments.path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from benchmarks.encoder_towers import Subject
 from clip_core.causal_text import EndOfText
-from clip_core.compiling import Forward, compile_package, load_package
+from clip_core.compiling import Forward, load_package
 from clip_core.precision import apply
-from clip_core.towers import build_modules, facts
+from clip_core.towers import build_modules, compile_tower, facts
 
 CASTS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 PARTS = {"image": "image", "short text": "text"}  # what is measured → the tower that computes it
@@ -44,6 +44,7 @@ class OurTower:
     module: nn.Module
     items: Tensor
     context_length: int
+    size: tuple[int, int]
 
     @classmethod
     def build(cls, subject: Subject, what: str, precision: str, device: str) -> OurTower:
@@ -52,24 +53,21 @@ class OurTower:
         module = build_modules(copy.deepcopy(subject.loaded.model), part, subject.preprocessing)[part]
         items = subject.pixels if part == "image" else _cut(module, subject.short)
         context = int(subject.loaded.tokenizer.context_length)
-        return cls(what, precision, apply(module, precision, device=device), items.to(device), context)
+        size = subject.preprocessing.size
+        return cls(what, precision, apply(module, precision, device=device), items.to(device), context, size)
 
-    def compile(self, example: int, path: Path) -> None:
-        """For every batch, with kernels chosen at `example` items; texts of any length. Raises BadModel."""
-        if self.what == "image":
-            compile_package(self.module, self.items.new_zeros(example, *self.items.shape[1:]), path)
-        else:
-            longest = self.context_length if facts(self.module).cuts else None
-            compile_package(self.module, self.items.new_ones(example, self.context_length), path, longest)
+    def compile(self, path: Path) -> None:
+        """As an archive's packages are. Raises BadModel."""
+        compile_tower(self.module, PARTS[self.what], self.context_length, self.size, path)
 
 
-Compiled = Callable[[OurTower, int, Path, str], Forward]
+Compiled = Callable[[OurTower, Path, str], Forward]
 
 
-def compiled(tower: OurTower, example: int, path: Path, device: str) -> Forward:
+def compiled(tower: OurTower, path: Path, device: str) -> Forward:
     """From `path` when an earlier run left the package there. Raises BadModel."""
     if not path.exists():
-        tower.compile(example, path)
+        tower.compile(path)
     return load_package(path, device)
 
 

@@ -13,7 +13,7 @@ import torch
 
 @dataclass(frozen=True)
 class Plan:
-    """`variants`: ours uncompiled too, and compiled in other ways, beside what serves.
+    """`variants`: ours uncompiled too (on a CPU also compiled in other ways), beside what serves.
 
     `seconds` bounds the run from its first candidate on: what there is no time for is left out, and the report says so.
     """

@@ -54,12 +54,14 @@ def apply(
     module.to(device)
     if precision in _CASTS:
         module.to(_CASTS[precision])
-        if device.startswith("cuda"):
-            fuse_gelu(module)
     elif precision == "fp8":
         _to_fp8(module)
     elif precision.startswith("int8"):
         _to_int8(module, scales if precision == "int8-static" else None)
+    if device.startswith("cuda") and precision != "fp32":
+        pack_attention(module)
+    if device.startswith("cuda") and precision in _CASTS:
+        fuse_gelu(module)
     return module
 
 
@@ -68,6 +70,15 @@ def fuse_gelu(module: nn.Module) -> None:
     for child in list(module.modules()):
         if isinstance(child, Block | LastBlock) and _is_exact(child.act) and child.fc.bias is not None:
             child.fc, child.act = GeluLinear(child.fc), nn.Identity()
+
+
+def pack_attention(module: nn.Module) -> None:
+    """In blocks whose heads it takes: attention by our own kernel, in place."""
+    from clip_core.short_attention import HEAD_DIMS, short_attention  # needs Triton, which comes with CUDA's torch
+
+    for child in module.modules():
+        if isinstance(child, Block) and child.out.in_features // child.heads in HEAD_DIMS:
+            child.packed = short_attention
 
 
 def _is_exact(act: nn.Module) -> bool:

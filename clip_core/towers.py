@@ -27,6 +27,7 @@ from clip_core.precision import apply
 from clip_core.preprocessing import Preprocessing
 
 log = logging.getLogger("clipserve.towers")
+_EXAMPLES = {"cpu": 2, "cuda": 256}  # items that a package's kernels are chosen at; it takes any number
 
 
 class TextTower:
@@ -137,10 +138,11 @@ def facts(module: nn.Module) -> TowerFacts:
 def compile_tower(module: nn.Module, modality: str, context_length: int, size: tuple[int, int], path: Path) -> None:
     """Write an AOTInductor package of `module` to `path`. Raises BadModel."""
     device = next(module.parameters()).device
+    items = _EXAMPLES[device.type]
     if modality == "image":
-        compile_package(module, torch.zeros(2, 3, *size, dtype=torch.uint8, device=device), path)
+        compile_package(module, torch.zeros(items, 3, *size, dtype=torch.uint8, device=device), path)
     else:
-        example = torch.ones(2, context_length, dtype=torch.int64, device=device)
+        example = torch.ones(items, context_length, dtype=torch.int64, device=device)
         compile_package(module, example, path, context_length if facts(module).cuts else None)
 
 

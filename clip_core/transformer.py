@@ -6,13 +6,14 @@ that row: the same mathematics, five sixths of a block saved.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SHORT = 128  # tokens up to which two small products beat the fused kernel on a CPU: it pays by tiles
+SHORT = 128  # tokens up to which the library's fused kernel, which pays by tiles, is beaten: on a CPU by two products
 
 
 def is_plain(transformer: Any) -> bool:
@@ -61,15 +62,24 @@ class _Shared(nn.Module):
 
 
 class Block(_Shared):
-    """(B, L, W) → (B, L, W); source: open_clip.transformer.ResidualAttentionBlock."""
+    """(B, L, W) → (B, L, W); source: open_clip.transformer.ResidualAttentionBlock.
+
+    `packed`, (B, L, 3·W), heads, causal → (B, L, W): attends to SHORT tokens or fewer in place of q, k and v apart.
+    """
+
+    packed: Callable[[Tensor, int, bool], Tensor] | None = None
 
     def __init__(self, block: Any) -> None:
         super().__init__(block)
         self.qkv = linear(block.attn.in_proj_weight, block.attn.in_proj_bias)
 
     def forward(self, x: Tensor, causal: bool) -> Tensor:
-        q, k, v = self.qkv(self.ln_1(x)).chunk(3, dim=-1)
-        attended = self._attend(q, k, v, _lower(x) if causal else None)
+        qkv = self.qkv(self.ln_1(x))
+        if self.packed is not None and x.shape[1] <= SHORT:
+            attended = self.packed(qkv, self.heads, causal)
+        else:
+            q, k, v = qkv.chunk(3, dim=-1)
+            attended = self._attend(q, k, v, _lower(x) if causal else None)
         return self._feed(x + self.ls_1(self.out(attended)))
 
 
@@ -99,12 +109,22 @@ class LastBlock(_Shared):
 
 def attend(q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None) -> Tensor:
     """(B, heads, L, D), twice (B, heads, M, D) → (B, heads, L, D); softmax(q·kᵀ / √D)·v where `seen`."""
+    if q.device.type != "cpu" and q.shape[2] == 1 and seen is not None:
+        return attend_one(q, k, v, seen)
     if q.device.type != "cpu" or k.shape[2] > SHORT:
         return functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     if seen is not None:
         scores = scores.masked_fill(~seen, float("-inf"))
     attended: Tensor = scores.softmax(dim=-1) @ v
+    return attended
+
+
+def attend_one(q: Tensor, k: Tensor, v: Tensor, seen: Tensor) -> Tensor:
+    """`attend` of one query by sums: a GPU's kernel that takes a mask is made for many queries, and slower."""
+    scores = (q.float() * k.float()).sum(dim=-1) * q.shape[-1] ** -0.5
+    weights = scores.masked_fill(~seen[..., 0, :], float("-inf")).softmax(dim=-1)[..., None]
+    attended: Tensor = (weights * v.float()).sum(dim=-2, keepdim=True).to(v.dtype)
     return attended
 
 

@@ -132,7 +132,7 @@ def test_without_a_gpu_nothing_is_copied(saved: Path, monkeypatch: pytest.Monkey
 @pytest.mark.skipif(not GPUS, reason="needs faiss-gpu and a GPU")
 @pytest.mark.parametrize("factory", ["IVF32,Flat", "IVF32,SQ8", "IVF32,PQ8"])
 def test_on_a_real_gpu(tmp_path: Path, factory: str) -> None:
-    built, segment = reloaded(factory, ROWS, tmp_path / "engine")
+    built, segment = reloaded(factory, unit_rows(12_000, 16), tmp_path / "engine")  # PQ8 trains on 9,984 at least
     assert isinstance(segment.seeker, FaissSeeker)
     assert segment.seeker.gpu is not None
     ours, cpu = segment.search(QUERIES, 10, None)[1], built.search(QUERIES, 10, None)[1]

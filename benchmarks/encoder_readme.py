@@ -59,9 +59,18 @@ def _engines(report: Report) -> str:
     table = {(row["what"], row["engine"]): row for row in report["rows"] if row["batch"] == batch}
     engines = [e for e in dict.fromkeys(engine for _, engine in table) if "," not in e]  # uncompiled variants have one
     return _table(
-        (f"{report['model']}, batch {batch}", "pictures /s", "short texts /s", "least cosine to open_clip fp32"),
+        (
+            f"{report['model']} on {_cpu(report)}, batch {batch}",
+            *("pictures /s", "short texts /s", "least cosine to open_clip fp32"),
+        ),
         ((engine, *_figures(table, engine)) for engine in engines),
     )
+
+
+def _cpu(report: Report) -> str:
+    """The processor's name as people say it, and its cores."""
+    found = report["machine"]
+    return f"{found['cpu'].replace('(R)', '').removesuffix(' Processor')}, {found['cores']} cores"
 
 
 def _figures(table: dict[tuple[str, str], Report], engine: str) -> tuple[str, str, str]:

@@ -110,9 +110,11 @@ def test_the_readme_shows_every_model_a_missed_bar_and_quality() -> None:
     quality = [{"engine": "ours int8", "recall_at_1": 0.5, "recall_at_10": 1, "image_cosine": 1, "text_cosine": 1}]
     missed = {"name": "one text", "value": 9.0, "bar": 1.0, "sign": "≤", "holds": False}
     bars = [*judge(table(32), CEILING, None, "ViT-L-14"), missed]
-    large = {"model": "ViT-L-14", "rows": table(32), "serving": {}, "bars": bars}
+    machine = {"cpu": "Intel(R) Xeon(R) Processor", "cores": 2}
+    large = {"model": "ViT-L-14", "machine": machine, "rows": table(32), "serving": {}, "bars": bars}
     section = encoder_readme.section([*encoder_readme.reports()[:1], {**large, "quality": quality}])
-    for part in ("ViT-B-32, batch 16", "ViT-L-14, batch 32", "encoders-vit-l-14.png", "≥ 1.15", "9 (missed)", "0.500"):
+    heads = ("ViT-B-32 on ", "ViT-L-14 on Intel Xeon, 2 cores, batch 32")
+    for part in (*heads, "encoders-vit-l-14.png", "≥ 1.15", "9 (missed)", "0.500"):
         assert part in section
     with pytest.raises(ValueError, match="marks"):
         encoder_readme.updated("no marks", [])

@@ -16,9 +16,9 @@ class Gate:
         self._inside = 0
 
     @property
-    def alone(self) -> bool:
-        """Whether the only call inside asks."""
-        return self._inside == 1
+    def inside(self) -> int:
+        """Calls under way, the one that asks among them."""
+        return self._inside
 
     @contextmanager
     def enter(self) -> Iterator[None]:

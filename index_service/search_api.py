@@ -45,10 +45,10 @@ class SearchApi:
     async def _search(self, request: Request) -> Response:
         raw, fields = await request.body(), request.scope["state"]["log"]
         if len(raw) > _INLINE_BYTES:
-            return await self._workers.read(lambda: self._answer(self._parse(raw, fields)))
+            return await self._workers.read(lambda: self._answer(self._parse(raw, fields)), self._gate.inside)
         call = self._parse(raw, fields)
-        if call.cost > (_ALONE_COST if self._gate.alone else _INLINE_COST):
-            return await self._workers.read(lambda: self._answer(call))
+        if call.cost > (_ALONE_COST if self._gate.inside == 1 else _INLINE_COST):
+            return await self._workers.read(lambda: self._answer(call), self._gate.inside)
         return self._answer(call)
 
     def _parse(self, raw: bytes, fields: dict[str, Any]) -> Call:

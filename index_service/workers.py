@@ -19,13 +19,22 @@ class Workers:
 
     def __init__(self, threads: int) -> None:
         """`threads` 0: one a core."""
-        count = threads or os.cpu_count() or 1
-        self._readers = ThreadPoolExecutor(count, "index-read", faiss.omp_set_num_threads, (count,))
+        self._threads = threads or os.cpu_count() or 1
+        self._readers = ThreadPoolExecutor(self._threads, "index-read")
         self._writers = ThreadPoolExecutor(_WRITERS, "index-write")
 
-    async def read(self, work: Callable[[], T]) -> T:
-        """Run `work` in a thread for reading."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
+    async def read(self, work: Callable[[], T], sharing: int = 1) -> T:
+        """Run `work` in a thread for reading; FAISS has its part of the cores there, `sharing` calls being under way.
+
+        More threads than cores would wait for each other: a batch alone is soonest with all, many are with one each.
+        """
+        threads = max(1, self._threads // sharing)
+
+        def shared() -> T:
+            faiss.omp_set_num_threads(threads)
+            return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, shared)
 
     async def write(self, work: Callable[[], T]) -> T:
         """Run `work` in a thread for writing."""

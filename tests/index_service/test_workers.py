@@ -1,0 +1,51 @@
+"""How many threads FAISS has in a search: all of them for one alone, a share for each of many."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import faiss
+import pytest
+
+from clip_core.errors import Overloaded
+from index_service.gate import Gate
+from index_service.workers import Workers
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    made = Workers(4)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(("sharing", "threads"), [(1, 4), (2, 2), (3, 1), (4, 1), (9, 1)])
+async def test_calls_under_way_share_the_threads(workers: Workers, sharing: int, threads: int) -> None:
+    assert await workers.read(faiss.omp_get_max_threads, sharing) == threads
+    assert await workers.read(faiss.omp_get_max_threads) == 4, "a share lasts for its call only"
+
+
+def test_the_gate_knows_how_many_are_inside() -> None:
+    gate = Gate(2, "searches", "max_concurrent_searches")
+    with gate.enter():
+        assert gate.inside == 1
+        with gate.enter():
+            assert gate.inside == 2
+            with pytest.raises(Overloaded), gate.enter():
+                pass
+        assert gate.inside == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [({}, "passive 16"), ({"OPENBLAS_THREAD_TIMEOUT": "20", "OMP_WAIT_POLICY": "active"}, "active 20")],
+)
+def test_idle_threads_sleep_unless_someone_says_otherwise(given: dict[str, str], kept: str) -> None:
+    names = ("OMP_WAIT_POLICY", "OPENBLAS_THREAD_TIMEOUT")
+    clean = {name: value for name, value in os.environ.items() if name not in names}
+    program = f"import index_service, os; print(*(os.environ[name] for name in {names}))"
+    done = subprocess.run([sys.executable, "-c", program], env={**clean, **given}, capture_output=True, text=True)
+    assert done.stdout.strip() == kept

@@ -20,6 +20,7 @@ from index_service.backends.pools import Pools
 
 _faiss: Any = faiss  # its stubs lack what is used here
 _FEW_QUERIES = 4
+_FEW_ROWS, _FEW_SCORES = 1 << 12, 1 << 17  # scored all at once
 _BLOCK_SCORES = 1 << 19  # scores held at a time: 2 MB, which stay in the cache until they are compared
 _BLOCK_ROWS = (1 << 10, 1 << 16)  # least and most rows of a block; the first one is small and sets the floors
 _SPARSE = 0.5  # under this share of allowed rows, scoring only those beats scoring all
@@ -71,8 +72,11 @@ def search_exact(
     `longest` is a bound on the rows' norms, None where rows and queries are of unit norm.
     """
     queries = np.ascontiguousarray(queries)
+    dense = mask is None or np.count_nonzero(mask) >= _SPARSE * len(vectors)
+    if dense and len(vectors) <= _FEW_ROWS and len(vectors) * len(queries) <= _FEW_SCORES:
+        return _search_few(vectors, queries, k, mask, longest)
     pools = Pools(k, slacks(queries, longest))
-    if mask is None or np.count_nonzero(mask) >= _SPARSE * len(vectors):
+    if mask is None or dense:
         for start, end in _spans(len(vectors), len(queries)):
             allowed = None if mask is None else mask[start:end]
             pools.add(np.arange(start, end), _scores(queries, vectors[start:end]), allowed)
@@ -145,13 +149,31 @@ def rescore_all(
 
     float32 products, read where the vectors lie, leave some k candidates for float64, as in `search_exact`.
     """
-    products = _products(vectors, queries, rows)
-    order = np.argsort(-products, axis=1)
-    ranked = np.take_along_axis(products, order, axis=1)
-    floors = ranked[:, k - 1 : k] if ranked.shape[1] >= k else np.float32(-np.inf)
-    near = (ranked >= floors - slacks(queries, longest)[:, None]) & (ranked > -np.inf)
-    width = int(np.count_nonzero(near, axis=1).max(initial=0))
-    best = np.take_along_axis(rows, order[:, :width], axis=1)
+    return _best(vectors, queries, rows, _products(vectors, queries, rows), k, longest)
+
+
+def _search_few(
+    vectors: FloatArray, queries: FloatArray, k: int, mask: BoolArray | None, longest: float | None
+) -> Found:
+    """`search_exact` of so few rows that all of their scores are held at once."""
+    products = np.ascontiguousarray(_scores(queries, vectors).T)
+    if mask is not None:
+        products[:, ~mask] = -np.inf
+    rows = np.broadcast_to(np.arange(len(vectors)), products.shape)
+    return _best(vectors, queries, rows, products, k, longest)
+
+
+def _best(
+    vectors: FloatArray, queries: FloatArray, rows: IntArray, products: FloatArray, k: int, longest: float | None
+) -> Found:
+    """The best k of each query's `rows` (B, C) by float64, given all float32 `products` (B, C), -inf for none."""
+    kth = products.shape[1] - k
+    floors = np.partition(products, kth, axis=1)[:, kth] if kth >= 0 else np.full(len(products), -np.inf)
+    near = (products >= (floors - slacks(queries, longest))[:, None]) & (products > -np.inf)
+    asked, places = np.nonzero(near)
+    counts = np.count_nonzero(near, axis=1)
+    best = np.full((len(rows), int(counts.max(initial=0))), NO_ROW, np.int64)
+    best[asked, np.arange(len(asked)) - np.repeat(np.cumsum(counts) - counts, counts)] = rows[asked, places]
     scores = _scores_in_full(vectors, queries, best)
     order = np.lexsort((best, -scores), axis=1)[:, :k]  # ties in the order of rows
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(best, order, axis=1)

@@ -114,9 +114,16 @@ def test_finds_what_the_oracle_finds(segment: Segment, metric: Metric, name: str
     assert (scores[same] == truth_scores[same]).all()
 
 
+AT_ONCE = pytest.mark.parametrize("few_rows", [0, 1 << 12], ids=["block by block", "at once"])
+
+
+@AT_ONCE
 @pytest.mark.parametrize("name", MASKS)
-def test_the_oracle_is_float64_brute_force(metric: Metric, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_oracle_is_float64_brute_force(
+    metric: Metric, name: str, few_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(exact_module, "_BLOCK_ROWS", (500, 700))
+    monkeypatch.setattr(exact_module, "_FEW_ROWS", few_rows)
     rows = ROWS_OF[metric]
     segment = ExactBackend(metric).build(rows)
     for query in QUERIES_OF[metric][:5]:
@@ -128,9 +135,13 @@ def test_gives_all_rows_when_k_is_larger(backend: Backend) -> None:
     assert found(backend.build(rows), query, 100, None) == brute(rows, query, 100, None)
 
 
+@AT_ONCE
 @pytest.mark.parametrize("norm", [1e-18, 1, 1e18])
-def test_near_ties_that_float32_confuses_are_told_apart(norm: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_near_ties_that_float32_confuses_are_told_apart(
+    norm: float, few_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(exact_module, "_BLOCK_ROWS", (300, 300))
+    monkeypatch.setattr(exact_module, "_FEW_ROWS", few_rows)
     rows = np.float32(norm) * unit(unit_rows(1, 64) + 3e-7 * unit_rows(3000, 64, seed=4))
     segment = ExactBackend("cosine" if norm == 1 else "dot").build(rows)
     for query in np.float32(norm) * unit_rows(5, 64, seed=5):

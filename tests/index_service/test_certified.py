@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clip_core.wire import FloatArray, unit
+from index_service.backends import exact as exact_module
 from index_service.backends.base import BuildCancelled, Metric
 from index_service.backends.bounds import longest_of
 from index_service.backends.certified import CertifiedBackend
@@ -155,6 +157,7 @@ def test_equals_brute_force(kind: Kind, seed: int, dim: int, k: int, share: floa
     k=st.sampled_from([1, 2, 10, 60]),
     share=st.sampled_from([1.0, 0.9, 0.4, 0.01]),
     batch=st.sampled_from([1, 3, 6]),
+    few_rows=st.sampled_from([0, 1 << 12]),
 )
 def test_inner_products_equal_brute_force(
     backend: CertifiedBackend | ExactBackend,
@@ -165,12 +168,14 @@ def test_inner_products_equal_brute_force(
     k: int,
     share: float,
     batch: int,
+    few_rows: int,
 ) -> None:
     rng = np.random.default_rng(seed)
     rows = kind(rng, dim)
     queries = rows[rng.integers(ROWS, size=batch)] if asked is None else asked(rng, dim)[:batch]
     mask = None if share == 1 else rng.random(ROWS) < share
-    (scores, found), certificates = backend.build(rows).certify(queries, k, mask)
+    with mock.patch.object(exact_module, "_FEW_ROWS", few_rows):
+        (scores, found), certificates = backend.build(rows).certify(queries, k, mask)
     allowed = np.ones(ROWS, np.bool_) if mask is None else mask
     assert np.isfinite(scores[found >= 0]).all()
     for i, query in enumerate(queries):

@@ -24,6 +24,7 @@ from clip_core.transformer import Block, LastBlock
 from clip_core.vit import VisionTower
 
 _CASTS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_AMPERE = (8, 0)  # the first whose tensor cores have bfloat16
 
 
 def unavailable(precision: str, device: str = "cpu") -> str | None:
@@ -58,7 +59,7 @@ def apply(
         _to_fp8(module)
     elif precision.startswith("int8"):
         _to_int8(module, scales if precision == "int8-static" else None)
-    if device.startswith("cuda") and precision != "fp32":
+    if device.startswith("cuda") and precision != "fp32" and torch.cuda.get_device_capability(device) >= _AMPERE:
         pack_attention(module)
     if device.startswith("cuda") and precision in _CASTS:
         fuse_gelu(module)

@@ -116,4 +116,4 @@ def test_writes_and_merges_survive_being_killed(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_writes_and_merges_survive_being_killed_a_hundred_times(tmp_path: Path) -> None:
-    assert survive(tmp_path, 100) > 500
+    assert survive(tmp_path, 100) > 100  # more than one a kill: how many more is the machine's speed

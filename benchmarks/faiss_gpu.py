@@ -109,7 +109,13 @@ def main() -> None:
     with console.status("building and searching"):
         rows = [row for factory in FACTORIES for row in measure(factory, images, sample, asked)]
     show(rows, console)
-    report = {"benchmark": "faiss_gpu", "rows": arguments.rows, "faiss": faiss.__version__, "machine": machine()}
+    report = {
+        "benchmark": "faiss_gpu",
+        "command": "python -m benchmarks.faiss_gpu",
+        "rows": arguments.rows,
+        "faiss": faiss.__version__,
+        "machine": machine(),
+    }
     report |= {"gpu": card(), "measured": rows}
     if arguments.save:
         RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -19,6 +19,7 @@ _LARGE, _SMALL = (64, 4), (16, 1)  # rows of a tile, and warps that compute it
 _LOG2_E = 1 / math.log(2)
 
 
+# Without annotations of types: Inductor copies this source to where no other names are known.
 @triton.jit  # type: ignore[untyped-decorator]
 def _attend(  # type: ignore[no-untyped-def]
     packed, out, length, heads, scale: tl.constexpr, causal: tl.constexpr, tile: tl.constexpr, dim: tl.constexpr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 
 import open_clip
 import pytest
@@ -20,6 +19,7 @@ from clip_core.transformer import SHORT, Block, attend_one
 from tests.checkpoints import VIT
 
 SIZES = {key: VIT[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
+Calls = list[tuple[int, bool]]  # the lengths that were attended to, and whether causally
 SHAPES = [(2, 50, 3, 64, 0), (1, 1, 1, 16, 1), (2, 77, 2, 64, 1), (3, 16, 2, 32, 1), (1, 128, 1, 128, 0)]
 INTERPRETED = """
 import torch
@@ -68,10 +68,10 @@ def _model(**vision: int) -> nn.Module:
 
 
 @pytest.fixture
-def packed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool]]:
-    """The lengths that were attended to by what stands in for the kernel, and whether causally."""
+def packed(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """Of what stands in for the kernel."""
     kernel = pytest.importorskip("clip_core.short_attention")
-    called: list[tuple[int, bool]] = []
+    called: Calls = []
 
     def stand_in(packed: Tensor, heads: int, causal: bool) -> Tensor:
         called.append((packed.shape[1], causal))
@@ -79,9 +79,6 @@ def packed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool]]:
 
     monkeypatch.setattr(kernel, "short_attention", stand_in)
     return called
-
-
-Calls = list[tuple[int, bool]]
 
 
 @torch.inference_mode()
@@ -121,5 +118,4 @@ def test_on_a_gpu(length: int, causal: bool) -> None:
     from clip_core.short_attention import short_attention
 
     rows = torch.randn(3, length, 3 * 2 * 64, device="cuda", dtype=torch.bfloat16)
-    found: Callable[[Tensor, int, bool], Tensor] = short_attention
-    assert (found(rows, 2, causal).float() - by_the_library(rows.float(), 2, causal)).abs().max() < 0.03
+    assert (short_attention(rows, 2, causal).float() - by_the_library(rows.float(), 2, causal)).abs().max() < 0.03

@@ -14,7 +14,7 @@ from index_service.backends.approximate import ApproximateSegment, Setting
 from index_service.backends.base import Backend, IntArray
 from index_service.backends.faiss import FaissBackend
 from index_service.backends.scann import ScannBackend
-from index_service.engines import auto_factory
+from index_service.engines import auto_factory, auto_lists
 
 K = 10
 TARGET = 0.95
@@ -33,14 +33,16 @@ class Point:
 
 def backends(rows: int, dim: int, threads: int, queries: FloatArray, graph: bool) -> dict[str, Backend]:
     """What is tried; a graph takes many times as long to build as all others together."""
-    lists = f"IVF{auto_factory(rows, dim).partition(',')[0].removeprefix('IVF')}"
+    lists = f"IVF{auto_lists(rows)}"
 
     def made(factory: str) -> FaissBackend:
         return FaissBackend(factory, threads=threads, recall_target=TARGET, queries=queries)
 
     tried: dict[str, Backend] = {
         "auto": made(auto_factory(rows, dim)),
-        "IVF,PQ fast scan, 4 dims a code": made(f"{lists},PQ{dim // 4}x4fs"),
+        "half as many lists": made(f"IVF{auto_lists(rows) // 2},PQ{dim // 2}x4fsr"),
+        "twice as many lists": made(f"IVF{auto_lists(rows) * 2},PQ{dim // 2}x4fsr"),
+        "IVF,PQ fast scan, 4 dims a code": made(f"{lists},PQ{dim // 4}x4fsr"),
         "IVF,SQ8": made(f"{lists},SQ8"),
         "IVF,Flat": made(f"{lists},Flat"),
         "IVF,RaBitQ": made(f"{lists},RaBitQ"),

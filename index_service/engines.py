@@ -16,7 +16,7 @@ from clip_core.wire import FloatArray
 from index_service.backends.base import Backend
 from index_service.backends.certified import CertifiedBackend
 from index_service.backends.exact import ExactBackend
-from index_service.backends.faiss import FaissBackend, least_rows
+from index_service.backends.faiss import ROWS_A_LIST, FaissBackend, least_rows
 from index_service.backends.milvus import MilvusBackend
 from index_service.backends.scann import LEAST_ROWS, ScannBackend
 from index_service.segment_files import segments_folder
@@ -29,7 +29,7 @@ _MAX_FACTORY = 200
 _AUTO_RECALL = 0.95  # what `auto` aims at when nobody asked for more
 _CODED_ROWS = 4096  # so many are scanned faster by their codes
 _QUIET_SHARE = 128  # of the main segment
-_MIN_LISTS, _MAX_LISTS = 64, 65536
+_MIN_LISTS, _CHEAP_LISTS, _MAX_LISTS = 64, 4096, 65536
 
 
 def parse_engine(engine: object, factory: object, dim: int) -> str:
@@ -60,11 +60,23 @@ def describe_engine(engine: str) -> dict[str, Any]:
 
 
 def auto_factory(rows: int, dim: int) -> str:
-    """Inverted lists and 4-bit product codes of two dimensions each: the best recall for its speed that was measured
-    on CLIP-like vectors with text queries (docs/engines.md), at an eighth of the vectors' memory.
+    """Inverted lists and 4-bit product codes of two dimensions each, of what a row differs by from its centroid: the
+    best recall for its speed that was measured on CLIP-like vectors with text queries (docs/engines.md), at an eighth
+    of the vectors' memory.
     """
-    lists = min(max(1 << round(math.log2(1.4 * math.sqrt(rows))), _MIN_LISTS), _MAX_LISTS)
-    return f"IVF{lists},PQ{dim // 2}x4fs" if dim % 2 == 0 else f"IVF{lists},SQ8"
+    lists = auto_lists(rows)
+    return f"IVF{lists},PQ{dim // 2}x4fsr" if dim % 2 == 0 else f"IVF{lists},SQ8"
+
+
+def auto_lists(rows: int) -> int:
+    """A power of two near 2.8 √rows, the best for clouds of several shapes (docs/decisions/034-more-lists.md).
+
+    From 4,096 on training takes longer than what it saves, until 1.4 √rows is more.
+    """
+    root = math.sqrt(rows)
+    wanted = 1 << round(math.log2(max(min(2.8 * root, _CHEAP_LISTS), 1.4 * root, 1)))
+    trained = 1 << max(rows // ROWS_A_LIST, 1).bit_length() - 1
+    return max(min(wanted, trained, _MAX_LISTS), _MIN_LISTS)
 
 
 @dataclass(frozen=True)

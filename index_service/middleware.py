@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -24,7 +25,10 @@ def clean_id(value: object) -> str | None:
 
 
 class RequestMiddleware:
-    """Pure ASGI. What a route wants in the log line, it puts into `scope["state"]["log"]`."""
+    """Pure ASGI. What a route wants in the log line, it puts into `scope["state"]["log"]`.
+
+    The line is written after the answer: uvloop sends what was written when the callbacks of a round are done.
+    """
 
     def __init__(self, app: ASGIApp, max_body_bytes: int, metrics: Metrics) -> None:
         self.app = app
@@ -46,7 +50,10 @@ class RequestMiddleware:
             await self.app(scope, self._limited(receive), answer.send)
         except Exception as error:
             await _answer_failure(error, answer, scope, receive, request_id)
-        self._report(scope, answer.status, time.perf_counter() - started, fields)
+        seconds = time.perf_counter() - started
+        route = getattr(scope.get("endpoint"), "__name__", "none")
+        self.metrics.requests.labels(route, str(answer.status)).inc()
+        asyncio.get_running_loop().call_soon(_report, scope, answer.status, seconds, fields)
 
     def _check_length(self, length: bytes | None) -> None:
         if length is not None:
@@ -70,12 +77,11 @@ class RequestMiddleware:
 
         return limited
 
-    def _report(self, scope: Scope, status: int, seconds: float, fields: dict[str, Any]) -> None:
-        route = getattr(scope.get("endpoint"), "__name__", "none")
-        self.metrics.requests.labels(route, str(status)).inc()
-        path = scope.get("raw_path", b"").decode("ascii", "replace")
-        line = {"method": scope["method"], "path": path, "status": status, "ms": round(seconds * 1e3, 3)}
-        _log.info("request", extra={**line, **fields})
+
+def _report(scope: Scope, status: int, seconds: float, fields: dict[str, Any]) -> None:
+    path = scope.get("raw_path", b"").decode("ascii", "replace")
+    line = {"method": scope["method"], "path": path, "status": status, "ms": round(seconds * 1e3, 3)}
+    _log.info("request", extra={**line, **fields})
 
 
 class _Answer:

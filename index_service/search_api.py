@@ -19,14 +19,14 @@ from index_service.settings import Settings
 from index_service.workers import Workers
 
 _INLINE_COST = 4_000_000  # multiplications: a few tenths of a millisecond
-_ALONE_COST = 20_000_000  # while no other search is under way: nobody waits for it, and the way to a thread is saved
+_ALONE_COST = 100_000_000  # while no other search is under way: nobody waits for it, and the way to a thread is saved
 _INLINE_BYTES = 64 * 1024  # a larger body takes too long to parse on the event loop
 
 
 class SearchApi:
     """Searches that cost well under a millisecond run on the event loop, all others in a thread.
 
-    One that has the service to itself may cost two.
+    One that has the service to itself may cost ten.
     """
 
     def __init__(

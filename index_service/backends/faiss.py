@@ -28,8 +28,8 @@ from index_service.backends.scaling import scale_of, scaled
 
 _faiss: Any = faiss  # its stubs lack half of what is used here
 _ADD_ROWS = 2048  # between two looks at `cancelled`
-_TRAIN_ROWS = 100_000
-_ROWS_A_LIST = 39  # fewer than these for each list or centroid, and FAISS warns that clusters mean little
+_TRAIN_ROWS = (100_000, 160_000)  # the more, the more lists there are; they are held in memory
+ROWS_A_LIST = 39  # fewer than these for each list or centroid, and FAISS warns that clusters mean little
 _CENTROIDS = re.compile(r"(?<!O)PQ\d+(?:x(\d+))?")
 _LISTS = re.compile(r"IVF(\d+)([kM]?)|IMI(\d+)x(\d+)")
 _REFINE = re.compile(r"(,(RFlat|Refine\(.*\)))+$")
@@ -122,7 +122,8 @@ class FaissBackend:
         shared = hasattr(index, "hnsw")  # a graph's rows are the segment's
         scale = 1.0 if shared else scale_of(vectors, longest)
         if not index.is_trained:
-            index.train(scaled(_training_rows(vectors), scale))
+            most = int(np.clip(least_rows(self.factory, vectors.shape[1]), *_TRAIN_ROWS))
+            index.train(scaled(_training_rows(vectors, most), scale))
         for start in range(0, len(vectors), _ADD_ROWS):
             if cancelled():
                 raise BuildCancelled
@@ -171,7 +172,7 @@ def least_rows(factory: str, dim: int) -> int:
     ivf = _faiss.try_extract_index_ivf(index)
     lists = 0 if ivf is None else int(ivf.nlist)
     bits = [int(found or 8) for found in _CENTROIDS.findall(factory)]
-    return _ROWS_A_LIST * max([lists, *(1 << bit for bit in bits)])
+    return ROWS_A_LIST * max([lists, *(1 << bit for bit in bits)])
 
 
 def _lists(factory: str) -> int:
@@ -183,8 +184,8 @@ def _lists(factory: str) -> int:
     return max(named, default=0)
 
 
-def _training_rows(vectors: FloatArray) -> FloatArray:
-    rows = np.random.default_rng(0).choice(len(vectors), min(_TRAIN_ROWS, len(vectors)), replace=False)
+def _training_rows(vectors: FloatArray, most: int) -> FloatArray:
+    rows = np.random.default_rng(0).choice(len(vectors), min(most, len(vectors)), replace=False)
     return np.ascontiguousarray(vectors[np.sort(rows)])
 
 

@@ -22,8 +22,9 @@ from clip_core.wire import FloatArray
 from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import METRICS, Backend, Metric, Segment
 from index_service.backends.exact import ExactBackend
+from index_service.backends.faiss import least_rows
 from index_service.collections import Collection
-from index_service.engines import Engines
+from index_service.engines import Engines, auto_factory
 from index_service.filters import canonical
 from index_service.registry import Registry
 from index_service.settings import Settings
@@ -299,6 +300,16 @@ def test_the_engine_goes_by_what_was_asked_and_by_size(
 ) -> None:
     info = CollectionInfo("c", "m", "f", 16, engine=engine, recall_target=target)
     assert Engines(Settings()).choose(info, rows).engine == chosen
+
+
+@pytest.mark.parametrize(
+    ("rows", "lists"),
+    [(2_496, 64), (24_336, 512), (100_000, 1024), (500_000, 2048), (10**6, 2048), (10**7, 4096), (10**9, 32768)],
+)
+def test_auto_has_as_many_lists_as_the_size_asks_for_and_rows_to_train_them(rows: int, lists: int) -> None:
+    factory = auto_factory(rows, 16)
+    assert factory.partition(",")[0] == f"IVF{lists}"
+    assert least_rows(factory, 16) <= rows
 
 
 def test_a_filter_is_evaluated_once_for_each_row(store: Store) -> None:

@@ -1,0 +1,106 @@
+"""How many inverted lists `auto` should take: speed at the recall target by their number, for clouds of several shapes.
+
+    python -m benchmarks.list_counts [--rows 200000]
+
+The shapes differ by how much of an image's place its cluster explains, and by how many images a cluster has: an index
+with as many lists as there are clusters is flattered by one shape alone. A second table compares codes of what rows
+differ by from their centroid with codes of the rows. Medians of alternating rounds; the last line is one JSON document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import time
+from typing import Any
+
+import faiss
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from benchmarks.index_data import DIM, Clusters, make
+from benchmarks.index_engines import TARGET
+from benchmarks.index_exact import cores
+from benchmarks.machine import machine
+from clip_core.wire import FloatArray
+from index_service.backends.approximate import ApproximateSegment
+from index_service.backends.base import IntArray
+from index_service.backends.exact import search_exact
+from index_service.backends.faiss import FaissBackend
+
+SHAPES = {
+    "clusters of 250": Clusters(),
+    "clusters of 5,000": Clusters(rows=5000),
+    "weak clusters": Clusters(share=0.3),
+    "no clusters": Clusters(share=0.0),
+}
+FACTORS = (1.4, 2.8, 5.6)
+QUERIES, K, BATCH, ROUNDS = 400, 10, 16, 5
+
+
+def factories(rows: int) -> list[str]:
+    """By the square root of `rows` times each factor; then the number in the middle without residuals."""
+    counts = [1 << round(math.log2(factor * math.sqrt(rows))) for factor in FACTORS]
+    return [*(f"IVF{count},PQ{DIM // 2}x4fsr" for count in counts), f"IVF{counts[1]},PQ{DIM // 2}x4fs"]
+
+
+def measure(rows: int, clusters: Clusters) -> list[dict[str, Any]]:
+    """One entry for each factory: calibrated on half of the queries, measured on the others."""
+    images, queries = make(rows, QUERIES, clusters=clusters)
+    known, asked = queries[: QUERIES // 2], queries[QUERIES // 2 :]
+    truth = search_exact(images, asked, K, None)[1]
+    built: dict[str, ApproximateSegment] = {}
+    seconds: dict[str, float] = {}
+    for factory in factories(rows):
+        started = time.perf_counter()
+        segment = FaissBackend(factory, threads=cores(), recall_target=TARGET, queries=known).build(images)
+        seconds[factory] = time.perf_counter() - started
+        assert isinstance(segment, ApproximateSegment)
+        built[factory] = segment
+    times = _in_turn(built, asked)
+    return [{**_row(name, built[name], asked, truth), "build_s": seconds[name], **times[name]} for name in built]
+
+
+def _row(factory: str, segment: ApproximateSegment, queries: FloatArray, truth: IntArray) -> dict[str, Any]:
+    recall = float(segment.recall(queries, truth, segment.setting).mean())
+    return {"factory": factory, "nprobe": segment.setting.effort, "reorder": segment.setting.reorder, "recall": recall}
+
+
+def _in_turn(built: dict[str, ApproximateSegment], queries: FloatArray) -> dict[str, dict[str, float]]:
+    """ms of a lone search and of a batch."""
+    faiss.omp_set_num_threads(cores())
+    times: dict[str, dict[int, list[float]]] = {name: {1: [], BATCH: []} for name in built}
+    for _ in range(ROUNDS):
+        for name, segment in built.items():
+            for size, taken in times[name].items():
+                taken += [_ms(segment, queries[at : at + size]) for at in range(0, len(queries) - size + 1, size)]
+    return {
+        name: {"lone_ms": statistics.median(each[1]), "batch_16_ms": statistics.median(each[BATCH])}
+        for name, each in times.items()
+    }
+
+
+def _ms(segment: ApproximateSegment, queries: FloatArray) -> float:
+    started = time.perf_counter()
+    segment.search(np.ascontiguousarray(queries), K, None)
+    return (time.perf_counter() - started) * 1e3
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=200_000)
+    rows, console = parser.parse_args().rows, Console(stderr=True)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for shape, clusters in track(SHAPES.items(), "shapes", console=console):
+        found[shape] = measure(rows, clusters)
+        for row in found[shape]:
+            print(shape, *(f"{name}={value:.4g}" if name != "factory" else value for name, value in row.items()))
+    print(json.dumps({"benchmark": "list_counts", "machine": machine(), "rows": rows, "shapes": found}))
+
+
+if __name__ == "__main__":
+    main()

@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JOBS ?= 2
-PARALLEL = -n $(JOBS) --dist loadfile
+PARALLEL = -n $(JOBS) --dist loadgroup
+SLOWEST = --durations=10 --durations-min=10
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up test test-slow check format test-browser bench bench-encoders bench-gateway bench-record bench-index archives \
@@ -29,13 +30,13 @@ archives: $(READY) ## build the demo's .mar files into model_store/
 	$(BIN)/clipserve archive build demo
 
 test: $(READY) ## fast tests, then archives and end to end against a real TorchServe
-	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not gpu and not containers and not browser"
+	$(BIN)/python -m pytest $(PARALLEL) $(SLOWEST) -m "not slow and not gpu and not containers and not browser"
 
 test-browser: $(READY) ## the page in a real Chromium (apt-get install chromium)
 	$(BIN)/python -m pytest -m "browser and not slow" tests/browser
 
 test-slow: $(READY) ## the slower suites
-	$(BIN)/python -m pytest -m "slow and not gpu and not containers and not browser"
+	$(BIN)/python -m pytest $(SLOWEST) -m "slow and not gpu and not containers and not browser"
 
 check: $(READY) ## formatting, lint, types
 	$(BIN)/ruff format --check .

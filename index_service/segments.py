@@ -75,13 +75,32 @@ class View:
 
     def search(self, queries: FloatArray, k: int, where: bytes | None, exact: Exactness) -> Found:
         """The best k live rows for each of `queries` (B, D) that the canonical filter `where` lets through."""
-        allowed, main = self.allowed(where), self.rows.main
-        size = self.count - len(self.delta)
+        allowed = self.allowed(where)
+        sealed = None if exact else self._worthy(allowed)
+        scores, rows = self._found(queries, k, allowed, exact, sealed)
+        if sealed is None or self._enough(rows, k, allowed):
+            return scores, rows
+        return self._found(queries, k, allowed, exact, None)
+
+    def _enough(self, rows: IntArray, k: int, allowed: BoolArray | None) -> bool:
+        """Whether each query has k `rows` (B, K), or all that there are: a sealed index finds what its lists hold."""
+        least = int(np.count_nonzero(rows >= 0, axis=1).min(initial=k))
+        return least >= k or least >= (self.live if allowed is None else int(np.count_nonzero(allowed)))
+
+    def _found(
+        self,
+        queries: FloatArray,
+        k: int,
+        allowed: BoolArray | None,
+        exact: Exactness,
+        sealed: ApproximateSegment | None,
+    ) -> Found:
+        main, size = self.rows.main, self.count - len(self.delta)
         parts: list[Found] = []
         if size:
             segment = exact_of(main) if exact else main
             parts.append(segment.search(queries, k, None if allowed is None else allowed[:size]))
-        for start, later in self._later(None if exact else self._worthy(allowed)):
+        for start, later in self._later(sealed):
             end = start + len(later.vectors)
             scores, rows = later.search(queries, k, None if allowed is None else allowed[start:end])
             parts.append((scores, np.where(rows >= 0, rows + start, rows)))

@@ -18,6 +18,14 @@ settings.register_profile("clipserve", deadline=None, suppress_health_check=[Hea
 settings.load_profile("clipserve")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `--dist loadgroup`: all tests of the real stack in one process, which starts it once; else by files."""
+    for item in items:
+        shared = "stack" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("stack" if shared else item.location[0]))
+
+
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny ViT CLIP of random weights in the hub's layout."""

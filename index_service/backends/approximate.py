@@ -89,7 +89,8 @@ class Learned(Seeker, Protocol):
 @dataclass(frozen=True)
 class ApproximateSegment:
     """`vectors` (N, D), no longer than `longest`, are kept, not copied; candidates are scored from them, so scores are
-    true whatever the engine's own codes say. The seeker holds them times `scale`.
+    true whatever the engine's own codes say. The seeker holds them times `scale`. A `part` of what is searched may find
+    fewer rows than are wanted: the others have them.
     """
 
     engine: str
@@ -100,6 +101,7 @@ class ApproximateSegment:
     seconds: float = 0.0
     longest: float | None = None
     scale: float = 1.0
+    part: bool = False
 
     def search(self, queries: FloatArray, k: int, mask: BoolArray | None) -> Found:
         """See `Segment.search`; which rows are found is approximate, their scores aren't."""
@@ -110,7 +112,7 @@ class ApproximateSegment:
             return search_exact(self.vectors, queries, k, mask, self.longest)
         scores, rows = self._found(queries, k, mask, share)
         short = np.flatnonzero(np.count_nonzero(rows >= 0, axis=1) < k)
-        if not len(short):
+        if self.part or not len(short):
             return scores, rows
         found = list(zip(scores, rows, strict=True))
         for i in short:  # the engine's allowed part isn't connected, or it found too few rows to trust
@@ -154,10 +156,12 @@ class ApproximateSegment:
         return lambda path: write(path, notes)
 
     def emptied(self) -> ApproximateSegment | None:
-        """The same without rows, to be `extended` by others; None where the engine can't index them quickly."""
+        """A part without rows, to be `extended` by others; None where the engine can't index them quickly."""
         seeker = self.seeker.emptied() if isinstance(self.seeker, Learned) else None
         longest = None if self.longest is None else 0.0
-        return None if seeker is None else replace(self, vectors=self.vectors[:0], seeker=seeker, longest=longest)
+        if seeker is None:
+            return None
+        return replace(self, vectors=self.vectors[:0], seeker=seeker, longest=longest, part=True)
 
     def extended(self, vectors: FloatArray) -> ApproximateSegment:
         """Over `vectors` (N, D), which begin with its own; it stays as it is for those who search it."""

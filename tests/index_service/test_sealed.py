@@ -17,6 +17,7 @@ from tests.index_service.helpers import item, unit_rows
 from tests.waiting import until
 
 DIM, MAIN = 16, 3000
+MANY = 4500  # more than the probed lists hold, and not so many that all rows are scanned
 VECTORS = unit_rows(22_000, DIM)
 QUERIES = unit_rows(50, DIM, seed=1)
 
@@ -28,8 +29,12 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def collection(store: Store, settings: Settings) -> Collection:
+    return filled(store, settings, 0.95)
+
+
+def filled(store: Store, settings: Settings, recall_target: float) -> Collection:
     """3,000 rows in the main segment, 19,000 in the delta; `n` is a row's number modulo 10."""
-    info = CollectionInfo("c", "m", "f", DIM, engine="faiss:IVF16,SQ8", recall_target=0.95)
+    info = CollectionInfo("c", "m", "f", DIM, engine="faiss:IVF16,SQ8", recall_target=recall_target)
     collection = Collection(
         CollectionInfo(**{**vars(info), "key": store.add_collection(info)}), store, Engines(settings)
     )
@@ -108,6 +113,18 @@ def test_more_is_found_than_the_probes_hold(collection: Collection) -> None:
     assert rows.shape == (2, 9000)
     assert (np.diff(scores) <= 0).all()
     assert all(len(np.unique(own)) == 9000 for own in rows)
+
+
+@pytest.mark.parametrize("kept", [0, 5])
+def test_the_wanted_number_is_found_though_the_main_segment_has_fewer(
+    store: Store, settings: Settings, kept: int
+) -> None:
+    collection = filled(store, settings, 0.2)
+    size = len(collection.view.rows.main.vectors)
+    collection.delete([f"i{n}" for n in range(kept, size)])
+    assert collection.view.sealed
+    rows = collection.view.search(QUERIES, MANY, None, False)[1]
+    assert (np.count_nonzero(rows >= 0, axis=1) == MANY).all()
 
 
 def test_a_merge_takes_them_in_and_a_restart_seals_again(

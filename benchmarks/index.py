@@ -85,8 +85,7 @@ def over_http(
 ) -> dict[str, float]:
     """Everything that a client of the service sees, and a restart."""
     figures: dict[str, float] = {}
-    compact = max(4096, len(images) // 10)
-    with LiveIndex(folder, compact_rows=compact) as live:
+    with LiveIndex(folder) as live:
         live.create(images.shape[1], recall_target=TARGET)
         for query in queries[: len(queries) // 2]:
             live.search(query[None])
@@ -101,7 +100,7 @@ def over_http(
         if len(busy) > 1:
             figures["p50_at_rest_ms"], figures["p50_during_compaction_ms"] = map(statistics.median, (rest, busy))
             figures["p99_during_compaction_vs_rest"] = percentile(busy, 99) / percentile(rest, 99)
-    with LiveIndex(folder, compact_rows=compact) as live:
+    with LiveIndex(folder) as live:
         figures["restart_s"] = live.ready_s
         figures["recall_after_restart"] = recall(live.search(queries[:64])[1], truth[:64])
     return figures

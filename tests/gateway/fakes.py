@@ -258,6 +258,14 @@ class FakeIndex:
 
 
 @dataclass
+class Load:
+    """How many calls are inside, and how many were at most."""
+
+    busy: int = 0
+    busiest: int = 0
+
+
+@dataclass
 class FakeTorchServe:
     """The three endpoints. `failure` is one of the ways in which TorchServe itself fails."""
 
@@ -275,8 +283,15 @@ class FakeTorchServe:
     lets_pass: int | None = None  # how many more calls are answered before the next ones wait; None: all
     calls: list[tuple[str, Any]] = field(default_factory=list)
     request_ids: list[str | None] = field(default_factory=list)
-    busy: int = 0
-    busiest: int = 0
+    load: Load = field(default_factory=Load)
+
+    @property
+    def busy(self) -> int:
+        return self.load.busy
+
+    @property
+    def busiest(self) -> int:
+        return self.load.busiest
 
     def app(self) -> Starlette:
         return Starlette(
@@ -297,14 +312,15 @@ class FakeTorchServe:
         endpoint, body = request.path_params["endpoint"], orjson.loads(await request.body())
         self.calls.append((endpoint, body))
         self.request_ids.append(request.headers.get("x-request-id"))
-        self.busy += 1
-        self.busiest = max(self.busiest, self.busy)
+        load = self.load  # of this test: a call that the test before left behind ends in its own
+        load.busy += 1
+        load.busiest = max(load.busiest, load.busy)
         try:
             await sleep(self.delay_s)
             await self._let_pass()
             return self._failed(endpoint) or self._answer(endpoint, body)
         finally:
-            self.busy -= 1
+            load.busy -= 1
 
     async def _let_pass(self) -> None:
         while self.lets_pass is not None and self.lets_pass <= 0:

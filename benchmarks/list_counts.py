@@ -1,10 +1,10 @@
 """How many inverted lists `auto` should take: speed at the recall target by their number, for clouds of several shapes.
 
-    python -m benchmarks.list_counts [--rows 200000]
+    python -m benchmarks.list_counts [--rows 200000] [--save]
 
 The shapes differ by how much of an image's place its cluster explains, and by how many images a cluster has: an index
-with as many lists as there are clusters is flattered by one shape alone. A second table compares codes of what rows
-differ by from their centroid with codes of the rows. Medians of alternating rounds; the last line is one JSON document.
+with as many lists as there are clusters is flattered by one shape alone. The last factory of a shape codes the rows,
+the others what rows differ by from their centroid. Medians of alternating rounds; the last line is one JSON document.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ import json
 import math
 import statistics
 import time
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import faiss
-import numpy as np
 from rich.console import Console
 from rich.progress import track
 
 from benchmarks.index_data import DIM, Clusters, make
-from benchmarks.index_engines import TARGET
-from benchmarks.index_exact import cores
+from benchmarks.index_engines import TARGET, K
+from benchmarks.index_exact import cores, milliseconds
 from benchmarks.machine import machine
 from clip_core.wire import FloatArray
 from index_service.backends.approximate import ApproximateSegment
@@ -38,7 +39,8 @@ SHAPES = {
     "no clusters": Clusters(share=0.0),
 }
 FACTORS = (1.4, 2.8, 5.6)
-QUERIES, K, BATCH, ROUNDS = 400, 10, 16, 5
+QUERIES, BATCH, ROUNDS, LEAST = 400, 16, 5, 100_000
+RESULTS = Path(__file__).resolve().parent / "results" / "list_counts.json"
 
 
 def factories(rows: int) -> list[str]:
@@ -76,30 +78,33 @@ def _in_turn(built: dict[str, ApproximateSegment], queries: FloatArray) -> dict[
     for _ in range(ROUNDS):
         for name, segment in built.items():
             for size, taken in times[name].items():
-                taken += [_ms(segment, queries[at : at + size]) for at in range(0, len(queries) - size + 1, size)]
+                batches = [queries[at : at + size] for at in range(0, len(queries) - size + 1, size)]
+                taken += [milliseconds(partial(segment.search, batch, K, None)) for batch in batches]
     return {
         name: {"lone_ms": statistics.median(each[1]), "batch_16_ms": statistics.median(each[BATCH])}
         for name, each in times.items()
     }
 
 
-def _ms(segment: ApproximateSegment, queries: FloatArray) -> float:
-    started = time.perf_counter()
-    segment.search(np.ascontiguousarray(queries), K, None)
-    return (time.perf_counter() - started) * 1e3
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=200_000)
-    rows, console = parser.parse_args().rows, Console(stderr=True)
+    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name} under benchmarks/results")
+    arguments = parser.parse_args()
+    rows, console = arguments.rows, Console(stderr=True)
+    if rows < LEAST:
+        parser.error(f"the most lists need {LEAST:,} rows to be trained on")
     found: dict[str, list[dict[str, Any]]] = {}
     for shape, clusters in track(SHAPES.items(), "shapes", console=console):
         found[shape] = measure(rows, clusters)
         for row in found[shape]:
             print(shape, *(f"{name}={value:.4g}" if name != "factory" else value for name, value in row.items()))
-    print(json.dumps({"benchmark": "list_counts", "machine": machine(), "rows": rows, "shapes": found}))
+    report = {"benchmark": "list_counts", "command": "python -m benchmarks.list_counts", "machine": machine()}
+    report |= {"rows": rows, "shapes": found}
+    if arguments.save:
+        RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

@@ -112,7 +112,8 @@ class FaissBackend:
         self, vectors: FloatArray, cancelled: Callable[[], bool] = lambda: False
     ) -> ApproximateSegment | ExactSegment:
         """See `Backend.build`; too few rows to train on stay exact."""
-        if len(vectors) < max(1, least_rows(self.factory, vectors.shape[1])):
+        least = least_rows(self.factory, vectors.shape[1])
+        if len(vectors) < max(1, least):
             return ExactBackend(self.metric).build(vectors)
         _faiss.omp_set_num_threads(self.threads or os.cpu_count() or 1)
         index = new_index(self.factory, vectors.shape[1])
@@ -122,8 +123,7 @@ class FaissBackend:
         shared = hasattr(index, "hnsw")  # a graph's rows are the segment's
         scale = 1.0 if shared else scale_of(vectors, longest)
         if not index.is_trained:
-            most = int(np.clip(least_rows(self.factory, vectors.shape[1]), *_TRAIN_ROWS))
-            index.train(scaled(_training_rows(vectors, most), scale))
+            index.train(scaled(_training_rows(vectors, int(np.clip(least, *_TRAIN_ROWS))), scale))
         for start in range(0, len(vectors), _ADD_ROWS):
             if cancelled():
                 raise BuildCancelled

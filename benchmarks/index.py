@@ -17,13 +17,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.index_data import DIM, make
-from benchmarks.index_engines import TARGET, Point, backends, fastest, plot, sweep
+from benchmarks.index_engines import TARGET, Point, alone, backends, fastest, plot, sweep
 from benchmarks.index_exact import batch_against_flat, certified_against_flat, cores, milliseconds
 from benchmarks.index_live import LiveIndex, latencies, percentile, recall, while_compacting
 from benchmarks.index_load import rates
@@ -48,7 +47,6 @@ BARS = {
     "restart_s": (10.0, "≤"),
     "p99_during_compaction_vs_rest": (2.0, "≤"),
 }
-_faiss: Any = faiss
 QUERIES = 400
 _ROUNDS = 5
 _SETTLE_S = 0.2
@@ -110,7 +108,7 @@ def _searches(
     live: LiveIndex, queries: FloatArray, truth: IntArray, auto: ApproximateSegment | None, segment: dict[str, Any]
 ) -> dict[str, float]:
     """Batches of 16 and lone searches over HTTP, in turn with the raw library at the service's own setting."""
-    raw = None if auto is None or "search" not in segment else _raw(auto, segment["search"])
+    raw = None if auto is None or "search" not in segment else alone(auto, segment["search"])
     batches = [queries[start : start + 16] for start in range(0, len(queries) - 15, 16)]
     found = [rows for batch in batches for rows in live.search(batch)[1]]
     many, lone = _in_turn(raw, live, batches), _in_turn(raw, live, [query[None] for query in queries])
@@ -144,15 +142,6 @@ def _in_turn(raw: Any, live: LiveIndex, batches: list[FloatArray]) -> tuple[floa
         time.sleep(_SETTLE_S)
         ours += [live.search(batch)[0] for batch in batches]
     return statistics.median(theirs), statistics.median(ours)
-
-
-def _raw(auto: ApproximateSegment, knobs: dict[str, int]) -> Any:
-    """FAISS alone: the same index with its own float32 refining stage, at the same setting."""
-    index = auto.seeker.index  # type: ignore[attr-defined]
-    _faiss.extract_index_ivf(index).nprobe = knobs["nprobe"]
-    refined = _faiss.IndexRefineFlat(index, _faiss.swig_ptr(np.ascontiguousarray(auto.vectors)))
-    refined.k_factor = knobs["reorder"]
-    return refined
 
 
 def judge(figures: dict[str, float]) -> list[dict[str, Any]]:

@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import faiss
 import numpy as np
 
 from clip_core.wire import FloatArray
@@ -16,6 +18,7 @@ from index_service.backends.faiss import FaissBackend
 from index_service.backends.scann import ScannBackend
 from index_service.engines import auto_factory, auto_lists
 
+_faiss: Any = faiss
 K = 10
 TARGET = 0.95
 
@@ -74,6 +77,15 @@ def point(name: str, segment: ApproximateSegment, setting: Setting, queries: Flo
     seconds = time.perf_counter() - started
     recall = float(np.mean([len(np.intersect1d(a, b)) / K for a, b in zip(rows, truth, strict=True)]))
     return Point(name, setting.effort, setting.reorder, recall, len(queries) / seconds)
+
+
+def alone(segment: ApproximateSegment, knobs: dict[str, int]) -> Any:
+    """FAISS alone: the same index of inverted lists with its own float32 refining stage, at the same setting."""
+    index = segment.seeker.index  # type: ignore[attr-defined]
+    _faiss.extract_index_ivf(index).nprobe = knobs["nprobe"]
+    refined = _faiss.IndexRefineFlat(index, _faiss.swig_ptr(np.ascontiguousarray(segment.vectors)))
+    refined.k_factor = knobs["reorder"]
+    return refined
 
 
 def fastest(points: list[Point], target: float = TARGET) -> Point | None:

@@ -61,7 +61,7 @@ class Collection:
             stored = self._rebuilt(cancelled)
         if stored is not None:
             alive = np.isin(stored.block.seqs, seqs, assume_unique=True)
-            view = view_of(self._segment(stored), stored.block)
+            view = view_of(self._segment(stored), stored.block, self._selected)
             self.view = replace(view, alive=alive, live=int(np.count_nonzero(alive)))
         after = int(self.view.seqs[-1]) if self.view.count else 0
         for chunk in self._store.stream(self.info.key, after):
@@ -84,6 +84,10 @@ class Collection:
         except (ImportError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:  # of another version
             _log.warning("saved engine not read", extra={"collection": self.info.name, "reason": str(error)[:200]})
             return exact.build(vectors)
+
+    def _selected(self, vectors: FloatArray) -> Segment:
+        """Those rows (R, D) of the main segment that a filter leaves, coded."""
+        return self._engines.selection(self.info, self._recent.stacked()).build(vectors)
 
     def _rebuilt(self, cancelled: Callable[[], bool]) -> Stored | None:
         """An exact segment on disk, streamed from the record; None when there is no room for it."""
@@ -249,7 +253,7 @@ class Collection:
                 draft.commit()
             prefault(block.vectors, half_of_memory())
             with self._lock:
-                self._swap(old, live, view_of(main, block))
+                self._swap(old, live, view_of(main, block, self._selected))
             self._files.remove_older()
 
     def _built(self, backend: Backend, draft: Draft, vectors: FloatArray, cancelled: Callable[[], bool]) -> Segment:

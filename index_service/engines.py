@@ -27,6 +27,7 @@ ENGINES = ("auto", "exact", "certified", "faiss", "hnsw", "scann", "milvus")
 _MODULES = {"scann": "scann", "milvus": "pymilvus"}
 _MAX_FACTORY = 200
 _AUTO_RECALL = 0.95  # what `auto` aims at when nobody asked for more
+_SELECTED_RECALL = 0.99  # of rows that a filter leaves: without an index of their own they are scored exactly
 _CODED_ROWS = 4096  # so many are scanned faster by their codes
 _QUIET_SHARE = 128  # of the main segment
 _MIN_LISTS, _CHEAP_LISTS, _MAX_LISTS = 64, 4096, 65536
@@ -98,6 +99,15 @@ class Engines:
         if name == "milvus":
             return self._milvus(info, queries)
         return self._faiss(info, name, factory, rows, queries)
+
+    def selection(self, info: CollectionInfo, queries: FloatArray | None = None) -> Backend:
+        """For the few thousand rows that a filter leaves: no lists, only codes of two dimensions each."""
+        if info.dim % 2 or info.recall_target == 1.0:
+            return ExactBackend(info.metric)
+        target = max(info.recall_target or 0.0, _SELECTED_RECALL)
+        return FaissBackend(
+            f"PQ{info.dim // 2}x4fs", threads=1, recall_target=target, queries=queries, metric=info.metric
+        )
 
     def _faiss(
         self, info: CollectionInfo, name: str, factory: str, rows: int, queries: FloatArray | None

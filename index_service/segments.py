@@ -11,7 +11,7 @@ Invariant: nothing in here changes a row that some view can see.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +23,7 @@ from index_service.backends.certified import exact_of
 from index_service.backends.exact import ExactBackend, ExactSegment
 from index_service.columns import Blobs, Block, Growing, Texts, empty_block
 from index_service.masks import FilterMasks
+from index_service.selections import Selections
 
 # What else a search takes, in multiplications of about a tenth of a nanosecond each.
 _COST_OF_FILTERED_ROW = 10_000
@@ -46,6 +47,7 @@ class Rows:
     ids: Texts
     metadata: Blobs
     masks: FilterMasks
+    selections: Selections
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,11 @@ class View:
         """The best k live rows for each of `queries` (B, D) that the canonical filter `where` lets through."""
         allowed = self.allowed(where)
         sealed = None if exact else self._worthy(allowed)
-        scores, rows = self._found(queries, k, allowed, exact, sealed)
+        parts = self._main(queries, k, where, allowed, exact)
+        scores, rows = self._found(queries, k, allowed, parts, sealed)
         if sealed is None or self._enough(rows, k, allowed):
             return scores, rows
-        return self._found(queries, k, allowed, exact, None)
+        return self._found(queries, k, allowed, parts, None)
 
     def _enough(self, rows: IntArray, k: int, allowed: BoolArray | None) -> bool:
         """Whether each query has k `rows` (B, K), or all that there are: a sealed index finds what its lists hold."""
@@ -92,19 +95,29 @@ class View:
         queries: FloatArray,
         k: int,
         allowed: BoolArray | None,
-        exact: Exactness,
+        parts: list[Found],
         sealed: ApproximateSegment | None,
     ) -> Found:
-        main, size = self.rows.main, self.count - len(self.delta)
-        parts: list[Found] = []
-        if size:
-            segment = exact_of(main) if exact else main
-            parts.append(segment.search(queries, k, None if allowed is None else allowed[:size]))
+        """`parts` is what the main segment has found."""
+        parts = [*parts]
         for start, later in self._later(sealed):
             end = start + len(later.vectors)
             scores, rows = later.search(queries, k, None if allowed is None else allowed[start:end])
             parts.append((scores, np.where(rows >= 0, rows + start, rows)))
         return _merged(parts, len(queries), k)
+
+    def _main(
+        self, queries: FloatArray, k: int, where: bytes | None, allowed: BoolArray | None, exact: Exactness
+    ) -> list[Found]:
+        """What the main segment finds, if there is one."""
+        main, size = self.rows.main, self.count - len(self.delta)
+        if not size:
+            return []
+        if where is not None and not exact and self.approximate:
+            selection = self.rows.selections.of(where, main.vectors, self.rows.masks.mask(where, size))
+            if selection is not None:
+                return [selection.search(queries, k, None if self.live == self.count else self.alive[:size])]
+        return [(exact_of(main) if exact else main).search(queries, k, None if allowed is None else allowed[:size])]
 
     def _worthy(self, allowed: BoolArray | None) -> ApproximateSegment | None:
         """The sealed index where it is worth a search; where a filter leaves few rows, one scan is faster."""
@@ -207,11 +220,20 @@ def empty_view(dim: int, metric: Metric = "cosine") -> View:
     return view_of(ExactBackend(metric).build(np.empty((0, dim), np.float32)), empty_block(dim))
 
 
-def view_of(main: Segment, block: Block) -> View:
-    """A view whose rows are those of `main` and of the `block` that it was built from, all alive."""
+def view_of(main: Segment, block: Block, select: Callable[[FloatArray], Segment] = ExactSegment) -> View:
+    """A view whose rows are those of `main` and of the `block` that it was built from, all alive.
+
+    `select` makes a segment of those that a frequent filter leaves.
+    """
     metadata, dim = Blobs(block.metadata), block.vectors.shape[1]
     rows = Rows(
-        main, Growing((dim,), np.float32), Growing((), np.int64), Texts(block.ids), metadata, FilterMasks(metadata)
+        main,
+        Growing((dim,), np.float32),
+        Growing((), np.int64),
+        Texts(block.ids),
+        metadata,
+        FilterMasks(metadata),
+        Selections(select),
     )
     delta, seqs = rows.delta.append(block.vectors[:0]), rows.seqs.append(block.seqs)
     longest = None if main.longest is None else 0.0

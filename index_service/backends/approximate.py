@@ -20,7 +20,7 @@ from index_service.backends.bounds import longest_of, raised
 from index_service.backends.exact import padded, rescore_all, search_exact
 from index_service.backends.scaling import levelled, scaled
 
-_FEW = 2000  # so few rows are scored faster than an index is asked
+FEW = 2000  # so few rows are scored faster than an index is asked
 SPARSE = 0.05  # under this share of allowed rows every engine misses too much: score them exactly
 _DENSE = 0.5  # over it, an engine without filters is asked for more candidates instead
 _MASKED_REORDER = 10
@@ -108,7 +108,7 @@ class ApproximateSegment:
         count = len(self.vectors)
         allowed = count if mask is None else int(np.count_nonzero(mask))
         share = allowed / max(count, 1)
-        if allowed <= max(_FEW, SPARSE * count, 4 * k) or (share < _DENSE and not self.seeker.filters):
+        if allowed <= max(FEW, SPARSE * count, 4 * k) or (share < _DENSE and not self.seeker.filters):
             return search_exact(self.vectors, queries, k, mask, self.longest)
         scores, rows = self._found(queries, k, mask, share)
         short = np.flatnonzero(np.count_nonzero(rows >= 0, axis=1) < k)

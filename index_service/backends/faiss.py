@@ -21,6 +21,7 @@ from clip_core.wire import FloatArray
 from index_service.backends.approximate import ApproximateSegment, Setting, calibrated, ladder, restored
 from index_service.backends.base import BoolArray, BuildCancelled, IntArray, Metric
 from index_service.backends.bounds import longest_of
+from index_service.backends.coarse import CoarseCodes, coarse_codes
 from index_service.backends.exact import ExactBackend, ExactSegment
 from index_service.backends.faiss_gpu import GpuCopy, copied_to_gpu
 from index_service.backends.huge_pages import collapse_index
@@ -42,7 +43,7 @@ _REORDER = 10
 class FaissSeeker:
     """`index` holds N rows; its knob is efSearch for a graph, nprobe for inverted lists, else none.
 
-    `gpu` has the same rows, for the searches that it takes.
+    `gpu` has the same rows, `coarse` the same centroids, for the searches that they take.
     """
 
     index: Any
@@ -50,6 +51,7 @@ class FaissSeeker:
     efforts: Sequence[int]
     filters: bool
     gpu: GpuCopy | None = None
+    coarse: CoarseCodes | None = None
 
     def seek(self, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
         """See `Seeker.seek`."""
@@ -58,7 +60,10 @@ class FaissSeeker:
         most = min(count, int(self.index.ntotal))
         if self.gpu is not None and self.gpu.takes(most, effort, masked=mask is not None):
             return self.gpu.search(queries, most, parameters)
-        rows: IntArray = self.index.search(np.ascontiguousarray(queries), most, params=parameters)[1]
+        queries = np.ascontiguousarray(queries)
+        if self.coarse is not None and self.coarse.takes(effort):
+            return self.coarse.search(self.index, queries, most, effort, parameters)
+        rows: IntArray = self.index.search(queries, most, params=parameters)[1]
         return rows
 
     def emptied(self) -> FaissSeeker | None:
@@ -195,7 +200,7 @@ def _seeker(index: Any, metric: Metric) -> FaissSeeker:
     """
     ivf = _faiss.try_extract_index_ivf(index)
     if ivf is not None:
-        seeker = FaissSeeker(index, "nprobe", ladder(1, int(ivf.nlist)), True)
+        seeker = FaissSeeker(index, "nprobe", ladder(1, int(ivf.nlist)), True, coarse=coarse_codes(index))
     elif hasattr(index, "hnsw"):
         seeker = FaissSeeker(index, "efSearch", ladder(16, 4096), True)
     else:

@@ -3,10 +3,35 @@
 from __future__ import annotations
 
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any
 from urllib.parse import urlsplit
 
 _HEADERS = {"Content-Type": "application/json"}
 _CONNECT_S = 1.0
+
+
+class _AtOnce(HTTPConnection):
+    """Sends a request's headers and its body together: apart, the server would wake up for each."""
+
+    _parts: tuple[bytes, ...] = ()
+
+    def send(self, data: Any) -> None:
+        """Keep what is to be sent."""
+        self._parts = (*self._parts, data)
+
+    def flush(self) -> None:
+        """Send what was kept."""
+        parts, self._parts = self._parts, ()
+        super().send(b"".join(parts))
+
+    def close(self) -> None:
+        """Forget what was kept, too."""
+        self._parts = ()
+        super().close()
+
+
+class _AtOnceTls(HTTPSConnection, _AtOnce):
+    """The same over TLS."""
 
 
 class KeptConnection:
@@ -15,7 +40,7 @@ class KeptConnection:
     def __init__(self, url: str, timeout_s: float) -> None:
         """`timeout_s` is the longest wait for the server to go on; connecting has a second at most."""
         parts = urlsplit(url.rstrip("/"))
-        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        kind = _AtOnceTls if parts.scheme == "https" else _AtOnce
         self._connection = kind(parts.hostname or "", parts.port, timeout=min(_CONNECT_S, timeout_s))
         self._timeout_s, self._prefix = timeout_s, parts.path
 
@@ -49,6 +74,7 @@ class KeptConnection:
                 self._connection.connect()
                 self._connection.sock.settimeout(self._timeout_s)
             self._connection.request(method, self._prefix + path, body, _HEADERS)
+            self._connection.flush()
             answer = self._connection.getresponse()
             return answer.status, answer.read()
         except BaseException:

@@ -171,8 +171,8 @@ class ApproximateSegment:
         return replace(self, vectors=vectors, seeker=seeker, longest=raised(self.longest, new))
 
     def cost(self, batch: int) -> int:
-        """See `Segment.cost`; measured when the segment was built."""
-        return int(batch * self.seconds * _COST_PER_SECOND)
+        """See `Segment.cost`: a lone search, as measured when the segment was built, and half of that for each other."""
+        return int((batch + 1) / 2 * self.seconds * _COST_PER_SECOND)
 
     def recall(self, queries: FloatArray, truth: IntArray, setting: Setting) -> FloatArray:
         """(B,): the share of each row of `truth` (B, K) that a search with `setting` finds."""

@@ -247,7 +247,7 @@ class Collection:
             def given_up() -> bool:
                 return cancelled() or self.dropped
 
-            with self._drafting(parts, given_up) as (draft, block):
+            with self._drafting(_paced(parts), given_up) as (draft, block):
                 main = self._built(backend, draft, block.vectors, given_up)
                 draft.save(main)
                 draft.commit()
@@ -291,6 +291,14 @@ class Collection:
             "segment": _describe_segment(view.rows.main, view),
             "recall": self.recall.describe(),
         }
+
+
+def _paced(blocks: Iterable[Block]) -> Iterator[Block]:
+    """The same, with a pause after each as long as it took: half of the time is left to searches."""
+    for block in blocks:
+        started = time.perf_counter()
+        yield block
+        time.sleep(time.perf_counter() - started)
 
 
 def _block(chunk: Chunk, dim: int) -> Block:

@@ -23,6 +23,7 @@ from index_service.store import CollectionInfo, Store
 
 _log = logging.getLogger("index_service.registry")
 _STOP_S = 3.0
+_SEAL_S, _LOOK_S = 10.0, 0.05  # how long a merge waits for rows to be sealed, and how often it looks
 
 
 class Registry:
@@ -40,6 +41,7 @@ class Registry:
         self._stopped = threading.Event()
         self._due: queue.SimpleQueue[Collection | None] = queue.SimpleQueue()
         self._queued: set[Collection] = set()
+        self._sealing: set[Collection] = set()
         self._unsealed: queue.SimpleQueue[Collection | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
 
@@ -169,6 +171,7 @@ class Registry:
         if collection.merge_due():
             self._enqueue(collection)
         if collection.seal_due():
+            self._sealing.add(collection)
             self._unsealed.put(collection)
 
     def check_ready(self) -> None:
@@ -209,11 +212,15 @@ class Registry:
         faiss.omp_set_num_threads(1)  # of this thread: searches go on meanwhile
         while not self._stopped.is_set():
             collection = self._unsealed.get()
-            while collection is not None and not self._stopped.is_set() and collection.seal():
+            if collection is None:
+                continue
+            while not self._stopped.is_set() and collection.seal():
                 pass
+            self._sealing.discard(collection)
 
     def _merge(self, collection: Collection) -> None:
         started, extra = time.perf_counter(), {"collection": collection.info.name}
+        self._await_seal(collection)
         try:
             collection.compact(self._stopped.is_set)
         except BuildCancelled:
@@ -226,6 +233,12 @@ class Registry:
             self.on_merge(seconds)
             _log.info("merged", extra={**extra, "seconds": round(seconds, 3), "rows": collection.view.live})
             self.written(collection)  # perhaps much was, meanwhile
+
+    def _await_seal(self, collection: Collection) -> None:
+        """After a flood of rows searches scan them until they are sealed, for which a merge takes minutes longer."""
+        deadline = time.monotonic() + _SEAL_S
+        while collection in self._sealing and time.monotonic() < deadline and not self._stopped.wait(_LOOK_S):
+            pass
 
 
 def _check_same(old: CollectionInfo, new: CollectionInfo, fields: Sequence[str]) -> None:

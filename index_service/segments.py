@@ -30,6 +30,7 @@ _COST_OF_FILTERED_ROW = 10_000
 _COST_OF_HIT = 10_000
 _UNSEALED_ROWS = 2048  # of the delta are scanned as fast as an index is searched
 _SEALED_ROWS, _SEALED_SHARE = 256, 64  # sealed at once: at least so many, and this part of the index, which is copied
+_CAUGHT_UP = 4  # ... and this part of what is left to do: after a flood of rows all those copies would take longer
 _LONGER = 2  # times the longest row of the main segment: what that one learned codes no longer ones
 _FEW_ROWS = 8192  # that a filter leaves of the delta
 
@@ -159,7 +160,8 @@ class View:
         if sealed is None:
             return None
         done = len(sealed.vectors)
-        return replace(self, sealed=sealed.extended(self.delta[: done + max(_SEALED_ROWS, done // _SEALED_SHARE)]))
+        more = max(_SEALED_ROWS, done // _SEALED_SHARE, self.unsealed // _CAUGHT_UP)
+        return replace(self, sealed=sealed.extended(self.delta[: done + more]))
 
     def certify(self, queries: FloatArray, k: int, where: bytes | None) -> tuple[Found, list[Certificate]]:
         """As an exact `search`, with a certificate for each of `queries` over all rows that `where` lets through."""

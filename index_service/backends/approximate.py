@@ -171,7 +171,7 @@ class ApproximateSegment:
         return replace(self, vectors=vectors, seeker=seeker, longest=raised(self.longest, new))
 
     def cost(self, batch: int) -> int:
-        """See `Segment.cost`: a lone search, as measured when the segment was built, and half of that for each other."""
+        """See `Segment.cost`: a lone search as measured at the build, and half of that for each other."""
         return int((batch + 1) / 2 * self.seconds * _COST_PER_SECOND)
 
     def recall(self, queries: FloatArray, truth: IntArray, setting: Setting) -> FloatArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from index_service.collections import Collection
 from index_service.engines import Engines
 from index_service.filters import canonical
 from index_service.registry import Registry
+from index_service.segments import empty_view
 from index_service.settings import Settings
 from index_service.store import CollectionInfo, Store
 from tests.index_service.helpers import item, unit_rows
@@ -151,3 +153,50 @@ def test_a_graph_has_no_sealed_rows(store: Store, settings: Settings) -> None:
     seal(collection)
     assert collection.view.rows.main.engine == "hnsw"
     assert not collection.view.sealed
+
+
+class Flooded:
+    """A collection with `rounds` of rows to seal, which writes down what happens to it."""
+
+    info = CollectionInfo("r", "m", "f", DIM)
+    view = empty_view(DIM)
+
+    def __init__(self, rounds: int) -> None:
+        self.rounds = rounds
+        self.events: list[str] = []
+
+    def seal(self) -> bool:
+        self.events.append("sealed")
+        return len(self.events) < self.rounds
+
+    def seal_due(self) -> bool:
+        return not self.events
+
+    def merge_due(self) -> bool:
+        return False
+
+    def compact(self, _: object) -> None:
+        self.events.append("merged")
+
+
+@pytest.mark.parametrize("rounds", [1, 20])
+def test_a_merge_begins_when_what_can_be_sealed_is(store: Store, settings: Settings, rounds: int) -> None:
+    """One whose engine seals nothing says so at the first try, and isn't waited for."""
+    registry, flooded = Registry(store, settings), Flooded(rounds)
+    registry.written(cast(Collection, flooded))
+    registry.start()
+    registry._merge(cast(Collection, flooded))
+    registry.close()
+    assert flooded.events == [*["sealed"] * rounds, "merged"]
+
+
+def test_a_flood_is_sealed_in_few_steps(store: Store, settings: Settings) -> None:
+    """Each step copies what was sealed before."""
+    collection = filled(store, settings, 0.95)
+    steps = 0
+    collection.compact()
+    write(collection, 0, 12_000)
+    while collection.seal():
+        steps += 1
+    assert collection.view.unsealed < 256
+    assert steps < 25

@@ -55,7 +55,7 @@ class Swap:
         for endpoint, version in new.items():
             self.torchserve.make_default(endpoint, version)
         self.report("the new versions serve; draining the old ones")
-        self._retire(old)
+        self._retire(old, specs)
         for endpoint, path in staged.items():
             os.replace(path, self.model_store / f"{endpoint}.mar")
         return new
@@ -101,11 +101,15 @@ class Swap:
             if version in [str(each["modelVersion"]) for each in self.torchserve.versions(endpoint)]:
                 self.torchserve.unregister(endpoint, version)
 
-    def _retire(self, old: Mapping[str, str]) -> None:
-        """A request taken out of the queue just before is with the worker: the pause is for that one."""
+    def _retire(self, old: Mapping[str, str], specs: Mapping[str, ModelSpec]) -> None:
+        """Requests taken out of the queue just before are with the workers, on a busy machine for long. A canary for
+        each worker is answered after those of the worker that takes it; the pause is for what another may have.
+        """
         for endpoint, version in old.items():
             while self.torchserve.pending(endpoint, version):
                 time.sleep(0.05)
+            for _ in range(self._workers(endpoint, version)):
+                self.torchserve.predict(endpoint, canary({endpoint: specs[endpoint]}), version)
         time.sleep(self.drain_s)
         for endpoint, version in old.items():
             self.torchserve.unregister(endpoint, version)

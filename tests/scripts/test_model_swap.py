@@ -30,6 +30,8 @@ class Remembering:
         self.models = {endpoint: {"1.0": 2} for endpoint in ENDPOINTS}
         self.default = dict.fromkeys(ENDPOINTS, "1.0")
         self.warmed: list[str] = []
+        self.served: set[tuple[str, str]] = set()
+        self.last_words: dict[tuple[str, str], int] = {}
 
     def versions(self, endpoint: str) -> list[dict[str, Any]]:
         return [{"modelVersion": v, "workers": [{}] * n} for v, n in self.models[endpoint].items()]
@@ -48,20 +50,27 @@ class Remembering:
     def predict(self, endpoint: str, _: Any, version: str | None = None) -> dict[str, Any]:
         if version:
             self.warmed.append(endpoint)
+        if (endpoint, version) in self.last_words:
+            self.last_words[endpoint, str(version)] += 1
         return {"fingerprint": self.fingerprint}
 
     def make_default(self, endpoint: str, version: str) -> None:
         assert endpoint in self.warmed
+        self.served.add((endpoint, self.default[endpoint]))
         self.default[endpoint] = version
 
     def pending(self, endpoint: str, version: str) -> int:
         assert self.default[endpoint] != version
         self.queue = max(0, self.queue - 1)
+        if not self.queue:
+            self.last_words[endpoint, version] = 0
         return self.queue
 
     def unregister(self, endpoint: str, version: str) -> None:
         assert self.default[endpoint] != version
-        del self.models[endpoint][version]
+        workers = self.models[endpoint].pop(version)
+        if (endpoint, version) in self.served:
+            assert self.last_words[endpoint, version] == workers  # each got one when the queue was empty
 
 
 class Index:

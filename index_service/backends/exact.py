@@ -26,6 +26,7 @@ _BLOCK_ROWS = (1 << 10, 1 << 16)  # least and most rows of a block; the first on
 _SPARSE = 0.5  # under this share of allowed rows, scoring only those beats scoring all
 _RESCORE_ROWS = 1 << 12
 _PART_ROWS = 1 << 10  # of a thread at least
+_SPARE = 6  # candidates beside the wanted k, for what float32 can't tell apart
 
 
 class ExactSegment:
@@ -149,6 +150,11 @@ def rescore_all(
 
     float32 products, read where the vectors lie, leave some k candidates for float64, as in `search_exact`.
     """
+    if len(queries) == 1 and rows.shape[1] > k + _SPARE and rows.min() >= 0:  # FAISS has one thread for few queries
+        products, first = _nearest(vectors, queries, rows, k + _SPARE)
+        near = products >= (products[:, k - 1] - slacks(queries, longest))[:, None]
+        if not near[0, -1]:  # else there may be more of them
+            return _decided(vectors, queries, first[near][None], k)
     return _best(vectors, queries, rows, _products(vectors, queries, rows), k, longest)
 
 
@@ -174,9 +180,37 @@ def _best(
     counts = np.count_nonzero(near, axis=1)
     best = np.full((len(rows), int(counts.max(initial=0))), NO_ROW, np.int64)
     best[asked, np.arange(len(asked)) - np.repeat(np.cumsum(counts) - counts, counts)] = rows[asked, places]
-    scores = _scores_in_full(vectors, queries, best)
-    order = np.lexsort((best, -scores), axis=1)[:, :k]  # ties in the order of rows
-    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(best, order, axis=1)
+    return _decided(vectors, queries, best, k)
+
+
+def _decided(vectors: FloatArray, queries: FloatArray, rows: IntArray, k: int) -> Found:
+    """The best k of each query's `rows` (B, C) by float64; -1 for none."""
+    scores = _scores_in_full(vectors, queries, rows)
+    order = np.lexsort((rows, -scores), axis=1)[:, :k]  # ties in the order of rows
+    each = np.arange(len(rows))[:, None]
+    return scores[each, order], rows[each, order]
+
+
+def _nearest(vectors: FloatArray, queries: FloatArray, rows: IntArray, count: int) -> Found:
+    """float32 products (B, count), descending, of each query with the best of its own `rows` (B, C), and these."""
+    queries, rows = np.ascontiguousarray(queries), np.ascontiguousarray(rows, np.int64)
+    batch, candidates = rows.shape
+    products, best = np.empty((batch, count), np.float32), np.empty((batch, count), np.int64)
+    pointer = _faiss.swig_ptr
+    _faiss.knn_inner_products_by_idx(
+        pointer(queries),
+        pointer(vectors),
+        pointer(rows),
+        vectors.shape[1],
+        batch,
+        len(vectors),
+        candidates,
+        count,
+        pointer(products),
+        pointer(best),
+        candidates,  # a row of `rows`; FAISS would take as many as there are vectors
+    )
+    return products, best
 
 
 def _products(vectors: FloatArray, queries: FloatArray, rows: IntArray) -> FloatArray:

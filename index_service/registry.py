@@ -24,6 +24,7 @@ from index_service.store import CollectionInfo, Store
 _log = logging.getLogger("index_service.registry")
 _STOP_S = 3.0
 _SEAL_S, _LOOK_S = 10.0, 0.05  # how long a merge waits for rows to be sealed, and how often it looks
+_QUIET_S = 1.0  # after the last step of sealing
 
 
 class Registry:
@@ -210,12 +211,18 @@ class Registry:
 
     def _seal_all(self) -> None:
         faiss.omp_set_num_threads(1)  # of this thread: searches go on meanwhile
+        copied = False
         while not self._stopped.is_set():
-            collection = self._unsealed.get()
+            try:
+                collection = self._unsealed.get(timeout=_QUIET_S if copied else None)
+            except queue.Empty:
+                give_back()  # each step has copied thousands of lists
+                copied = False
+                continue
             if collection is None:
                 continue
             while not self._stopped.is_set() and collection.seal():
-                pass
+                copied = True
             self._sealing.discard(collection)
 
     def _merge(self, collection: Collection) -> None:

@@ -71,6 +71,8 @@ class Selections:
         if FEW < np.count_nonzero(mask) <= min(SPARSE, 1 / _SHARE) * len(vectors):
             self.making = threading.Thread(target=self._make, args=(where, vectors, mask), daemon=True)
             self.making.start()
+        else:
+            self._asked[where] -= _COUNTED  # not to be looked at again soon
 
     def _make(self, where: bytes, vectors: FloatArray, mask: BoolArray) -> None:
         faiss.omp_set_num_threads(1)  # of this thread: searches go on meanwhile

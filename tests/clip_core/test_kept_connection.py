@@ -29,15 +29,20 @@ def serving(serve: Callable[[socket.socket], None]) -> str:
     return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def test_headers_and_body_come_together() -> None:
-    packets: list[bytes] = []
+def recording(packets: list[bytes]) -> str:
+    """The URL of a server that keeps what it receives, packet by packet, and answers each."""
 
     def serve(connection: socket.socket) -> None:
         while data := connection.recv(1 << 20):
             packets.append(data)
             connection.sendall(ANSWER)
 
-    connection = KeptConnection(serving(serve), 5)
+    return serving(serve)
+
+
+def test_headers_and_body_come_together() -> None:
+    packets: list[bytes] = []
+    connection = KeptConnection(recording(packets), 5)
     for _ in range(3):
         assert connection.call("POST", "/search", b"x" * 1000) == (200, b"ok")
     assert len(packets) == 3
@@ -46,13 +51,7 @@ def test_headers_and_body_come_together() -> None:
 
 def test_a_call_that_could_not_be_made_leaves_nothing_behind() -> None:
     packets: list[bytes] = []
-
-    def serve(connection: socket.socket) -> None:
-        while data := connection.recv(1 << 20):
-            packets.append(data)
-            connection.sendall(ANSWER)
-
-    connection = KeptConnection(serving(serve), 5)
+    connection = KeptConnection(recording(packets), 5)
     assert connection.call("GET", "/one")[0] == 200
     with pytest.raises(HTTPException, match="control characters"):
         connection.call("GET", "/t\nwo")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from index_service.backends.base import METRICS
 from index_service.backends.exact import ExactSegment
 from index_service.collections import Collection
 from index_service.engines import Engines
@@ -16,20 +17,21 @@ from index_service.filters import canonical
 from index_service.selections import Selections
 from index_service.settings import Settings
 from index_service.store import CollectionInfo, Store
-from tests.index_service.helpers import item, unit_rows
+from tests.index_service.helpers import item, rows_of, unit_rows
 from tests.waiting import until
 
 DIM, ROWS, EVERY, K = 16, 60_000, 25, 10
 VECTORS, QUERIES = unit_rows(ROWS, DIM), unit_rows(40, DIM, seed=1)
+ROWS_OF = {metric: rows_of(metric, ROWS, DIM) for metric in METRICS}
 WHERE = canonical({"n": 0})  # one row in 25: more than are scored at once anyway, less than 5 %
 RARE, FREQUENT = canonical({"n": 0, "rare": True}), canonical({"n": {"$ne": 0}})
 
 
-@pytest.fixture
-def collection(store: Store, tmp_path: Path) -> Collection:
+@pytest.fixture(params=METRICS)
+def collection(request: pytest.FixtureRequest, store: Store, tmp_path: Path) -> Collection:
     """All rows in the main segment of an approximate engine."""
     settings = Settings(data_dir=tmp_path, build_apart_rows=1 << 30)
-    info = CollectionInfo("c", "m", "f", DIM, engine="faiss:IVF16,SQ8", recall_target=0.9)
+    info = CollectionInfo("c", "m", "f", DIM, engine="faiss:IVF16,SQ8", recall_target=0.9, metric=request.param)
     made = Collection(CollectionInfo(**{**vars(info), "key": store.add_collection(info)}), store, Engines(settings))
     for start in range(0, ROWS, 10_000):
         write(made, start, start + 10_000)
@@ -38,8 +40,10 @@ def collection(store: Store, tmp_path: Path) -> Collection:
 
 
 def write(collection: Collection, start: int, end: int) -> None:
-    vectors = VECTORS[start:end]
-    items = [item(f"i{row}", VECTORS[row], {"n": row % EVERY, "rare": row % 1000 == 0}) for row in range(start, end)]
+    vectors = ROWS_OF[collection.info.metric][start:end]
+    items = [
+        item(f"i{row}", vectors[row - start], {"n": row % EVERY, "rare": row % 1000 == 0}) for row in range(start, end)
+    ]
     collection.upsert(items, vectors)
 
 
@@ -81,7 +85,8 @@ def test_what_was_deleted_or_came_later_is_seen(collection: Collection) -> None:
     best = collection.view.search(QUERIES[:1], K, WHERE, False)[1][0]
     ids = collection.view.rows.ids.at(best)
     collection.delete(ids[:5])
-    collection.upsert([item("new", QUERIES[0], {"n": 0})], QUERIES[:1])
+    new = QUERIES[:1] * np.float32(1 if collection.info.metric == "cosine" else 100)
+    collection.upsert([item("new", new[0], {"n": 0})], new)
     assert kept(collection)
     rows = collection.view.search(QUERIES[:1], K, WHERE, False)[1][0]
     found = collection.view.rows.ids.at(rows)

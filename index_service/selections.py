@@ -19,6 +19,7 @@ import numpy as np
 from clip_core.wire import FloatArray
 from index_service.backends.approximate import FEW, SPARSE
 from index_service.backends.base import NO_ROW, BoolArray, Found, IntArray, Segment
+from index_service.heap import give_back
 
 _log = logging.getLogger("index_service.selections")
 _ASKED = 8  # times, before a filter is taken to come again
@@ -84,6 +85,7 @@ class Selections:
             _log.exception("selection not made")
         else:
             self._keep(where, made, len(vectors) // _SHARE)
+        give_back()
         with self._lock:
             self._next = time.monotonic() + _IDLE * (time.monotonic() - started)
             self.making = None

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import faiss
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.index_data import DIM, make
 from benchmarks.index_engines import TARGET, K, alone
 from benchmarks.index_exact import cores, milliseconds
+from benchmarks.index_live import recall
 from benchmarks.machine import machine
 from clip_core.wire import FloatArray
 from index_service.backends.approximate import ApproximateSegment
@@ -72,15 +72,11 @@ def measure(rows: int, console: Console) -> dict[str, Any]:
     segment = FaissBackend(auto_factory(rows, DIM), threads=cores(), recall_target=TARGET, queries=known).build(images)
     assert isinstance(segment, ApproximateSegment)
     truth, tried = search_exact(images, asked, K, None)[1], searches(segment)
-    recalls = {name: _recall(search(asked), truth) for name, search in tried.items()}
+    recalls = {name: recall(search(asked).tolist(), truth) for name, search in tried.items()}
     faiss.omp_set_num_threads(cores())
     ms = {batch: in_turn(tried, asked, batch) for batch in BATCHES}
     ratios = {batch: taken["FAISS alone"] / taken["ours"] for batch, taken in ms.items()}
     return {"setting": segment.setting._asdict(), "recall": recalls, "ms": ms, "ours_vs_faiss": ratios}
-
-
-def _recall(found: IntArray, truth: IntArray) -> float:
-    return float(np.mean([len(np.intersect1d(a, b)) / K for a, b in zip(found, truth, strict=True)]))
 
 
 def main() -> None:
@@ -91,8 +87,8 @@ def main() -> None:
     arguments, console = parser.parse_args(), Console(stderr=True)
     found = measure(arguments.rows, console)
     table = Table("", "recall@10", *(f"{batch}, ms" for batch in BATCHES))
-    for name, recall in found["recall"].items():
-        table.add_row(name, f"{recall:.3f}", *(f"{found['ms'][batch][name]:.2f}" for batch in BATCHES))
+    for name, share in found["recall"].items():
+        table.add_row(name, f"{share:.3f}", *(f"{found['ms'][batch][name]:.2f}" for batch in BATCHES))
     console.print(table)
     report = {"benchmark": "coarse", "command": "python -m benchmarks.coarse", "machine": machine()}
     report |= {"rows": arguments.rows, **found}

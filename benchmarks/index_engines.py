@@ -14,7 +14,7 @@ import numpy as np
 from clip_core.wire import FloatArray
 from index_service.backends.approximate import ApproximateSegment, Setting
 from index_service.backends.base import Backend, IntArray
-from index_service.backends.faiss import FaissBackend
+from index_service.backends.faiss import FaissBackend, FaissSeeker
 from index_service.backends.scann import ScannBackend
 from index_service.engines import auto_factory, auto_lists
 
@@ -81,7 +81,8 @@ def point(name: str, segment: ApproximateSegment, setting: Setting, queries: Flo
 
 def alone(segment: ApproximateSegment, knobs: dict[str, int]) -> Any:
     """FAISS alone: the same index of inverted lists with its own float32 refining stage, at the same setting."""
-    index = segment.seeker.index  # type: ignore[attr-defined]
+    assert isinstance(segment.seeker, FaissSeeker)
+    index = segment.seeker.index
     _faiss.extract_index_ivf(index).nprobe = knobs["nprobe"]
     refined = _faiss.IndexRefineFlat(index, _faiss.swig_ptr(np.ascontiguousarray(segment.vectors)))
     refined.k_factor = knobs["reorder"]

@@ -242,7 +242,7 @@ class Registry:
             self.written(collection)  # perhaps much was, meanwhile
 
     def _await_seal(self, collection: Collection) -> None:
-        """After a flood of rows searches scan them until they are sealed, for which a merge takes minutes longer."""
+        """Searches scan the rows of a flood until they are sealed, which copying for a merge would delay."""
         deadline = time.monotonic() + _SEAL_S
         while collection in self._sealing and time.monotonic() < deadline and not self._stopped.wait(_LOOK_S):
             pass

@@ -293,12 +293,15 @@ async def test_nobody_there(fetcher_of):
 
 async def test_only_so_many_at_once_and_the_rest_give_up_in_time(server, fetcher_of):
     fetcher = fetcher_of()
-    calls = [fetcher.fetch(f"http://img.example:{server.port}/silent") for _ in range(20)]
     started = asyncio.get_running_loop().time()
+    calls = []
+    for _ in range(20):  # not at one moment: a slot that is given up is taken by one who still has time
+        calls.append(asyncio.ensure_future(fetcher.fetch(f"http://img.example:{server.port}/silent")))
+        await asyncio.sleep(0.01)
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(outcome, FetchFailed) for outcome in outcomes)
     assert asyncio.get_running_loop().time() - started < 3  # one after the other, two at a time, they take five
-    assert server.busiest <= 2
+    assert server.busiest == 2
 
 
 def test_what_is_sniffed_is_what_is_decoded():

@@ -12,9 +12,15 @@ from numpy.typing import DTypeLike, NDArray
 from clip_core.wire import FloatArray
 from index_service.backends.base import IntArray
 
+_GROWTH, _RESERVED = 8, 2 << 30  # times as many rows, up to so many bytes; then twice as many
+
 
 class Growing:
-    """Rows of numbers appended in amortised constant time; earlier views of them stay as they were."""
+    """Rows of numbers appended in amortised constant time; earlier views of them stay as they were.
+
+    Room is cheap, since memory that was never written to is not taken from the system; a copy is not, while an earlier
+    view holds what was copied.
+    """
 
     def __init__(self, width: tuple[int, ...], dtype: DTypeLike, capacity: int = 256) -> None:
         self._rows: NDArray[Any] = np.empty((capacity, *width), dtype)
@@ -23,13 +29,23 @@ class Growing:
     def append(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Add (B, …); all rows so far, (N, …), as a view."""
         end = self._count + len(rows)
-        if end > len(self._rows):
-            grown = np.empty((max(end, 2 * len(self._rows)), *self._rows.shape[1:]), self._rows.dtype)
+        if end > self.capacity:
+            grown = np.empty((self._room(end), *self._rows.shape[1:]), self._rows.dtype)
             grown[: self._count] = self._rows[: self._count]
             self._rows = grown
         self._rows[self._count : end] = rows
         self._count = end
         return self._rows[:end]
+
+    @property
+    def capacity(self) -> int:
+        """Rows that there is room for."""
+        return len(self._rows)
+
+    def _room(self, least: int) -> int:
+        """Rows to make room for."""
+        now = self.capacity
+        return max(least, 2 * now, min(_GROWTH * now, _RESERVED // self._rows[:1].nbytes))
 
 
 class Packed:

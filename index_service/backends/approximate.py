@@ -115,10 +115,24 @@ class ApproximateSegment:
         if self.part or not len(short):
             return scores, rows
         found = list(zip(scores, rows, strict=True))
-        for i in short:  # the engine's allowed part isn't connected, or it found too few rows to trust
-            again = search_exact(self.vectors, queries[i : i + 1], k, mask, self.longest)
+        for i in short:
+            again = self._again(queries[i : i + 1], k, mask)
             found[i] = (again[0][0], again[1][0])
         return padded(found, k)
+
+    def _again(self, query: FloatArray, k: int, mask: BoolArray | None) -> Found:
+        """For a `query` (1, D) that found fewer than k rows: its lists hold no more, so twice as many are asked.
+
+        A scan is left for what has no lists, and for a mask, whose rows a graph may not reach.
+        """
+        effort = self.setting.effort
+        while mask is None and effort < self.seeker.efforts[-1]:
+            effort = min(2 * effort, self.seeker.efforts[-1])
+            wider = replace(self, setting=self.setting._replace(effort=effort))
+            scores, rows = wider._found(query, k, None, 1.0)
+            if np.count_nonzero(rows >= 0) >= k:
+                return scores, rows
+        return search_exact(self.vectors, query, k, mask, self.longest)
 
     def _found(self, queries: FloatArray, k: int, mask: BoolArray | None, share: float) -> Found:
         """Masked rows take up effort as allowed ones do, so that a filter needs as much more of it."""

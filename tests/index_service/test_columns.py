@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import psutil
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,3 +32,13 @@ def test_earlier_views_of_a_growing_array_stay_as_they_were() -> None:
     views = [growing.append(np.full(size, size)) for size in (1, 3, 100)]
     assert [len(view) for view in views] == [1, 4, 104]
     assert views[1].tolist() == [1, 3, 3, 3]
+
+
+def test_a_growing_array_takes_the_memory_of_what_is_in_it() -> None:
+    process, row = psutil.Process(), np.ones((1 << 10, 1 << 10), np.float32)  # 4 MB
+    before = process.memory_info().rss
+    growing = Growing((1 << 10,), np.float32)
+    for _ in range(17):
+        rows = growing.append(row)
+    assert growing.capacity > 4 * len(rows)
+    assert process.memory_info().rss - before < 1.5 * rows.nbytes

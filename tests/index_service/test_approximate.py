@@ -1,0 +1,55 @@
+"""What approximate engines share, over one whose lists hold three rows each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from clip_core.wire import FloatArray
+from index_service.backends.approximate import ApproximateSegment, Setting
+from index_service.backends.base import BoolArray, IntArray
+from index_service.backends.exact import search_exact
+
+ROWS = np.random.default_rng(0).standard_normal((8000, 16), np.float32)
+ROWS /= np.linalg.norm(ROWS, axis=1, keepdims=True)
+LIST = 3
+
+
+class Lists:
+    """Rows in the order of their scores, three a list; rows of all but the first `lists` are never found."""
+
+    knob, filters, efforts = "nprobe", False, (1, 2, 4, 8, 16)
+
+    def __init__(self, lists: int) -> None:
+        self.lists = lists
+        self.asked: list[int] = []
+
+    def seek(self, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
+        assert mask is None
+        self.asked.append(effort)
+        found = np.argsort(-(queries @ ROWS.T), axis=1)[:, : LIST * min(effort, self.lists)]
+        return np.pad(found, ((0, 0), (0, count)), constant_values=-1)[:, :count]
+
+
+@pytest.mark.parametrize(
+    ("lists", "asked"),
+    [(16, [1, 2, 4]), (2, [1, 2, 4, 8, 16])],
+    ids=["more lists hold enough", "no lists hold enough: a scan"],
+)
+def test_a_query_whose_lists_hold_too_few_rows_gets_more_lists(lists: int, asked: Sequence[int]) -> None:
+    seeker = Lists(lists)
+    segment = ApproximateSegment("lists", ROWS, seeker, Setting(1), {})
+    scores, rows = segment.search(ROWS[:1], 10, None)
+    expected = search_exact(ROWS, ROWS[:1], 10, None)
+    assert seeker.asked == asked
+    assert rows.tolist() == expected[1].tolist()
+    assert scores.tolist() == expected[0].tolist()
+
+
+def test_only_the_queries_that_found_too_few_are_asked_again() -> None:
+    segment = ApproximateSegment("lists", ROWS, Lists(16), Setting(4), {})
+    assert np.count_nonzero(segment.search(ROWS[:3], 10, None)[1] >= 0) == 30
+    assert isinstance(segment.seeker, Lists)
+    assert segment.seeker.asked == [4]

@@ -21,6 +21,7 @@ from clip_core.wire import FloatArray
 from index_service.backends.approximate import ApproximateSegment, Setting, calibrated, ladder, restored
 from index_service.backends.base import BoolArray, BuildCancelled, IntArray, Metric
 from index_service.backends.bounds import longest_of
+from index_service.backends.clustering import place_lists
 from index_service.backends.coarse import CoarseCodes, coarse_codes
 from index_service.backends.exact import ExactBackend, ExactSegment
 from index_service.backends.faiss_gpu import GpuCopy, copied_to_gpu
@@ -128,7 +129,9 @@ class FaissBackend:
         shared = hasattr(index, "hnsw")  # a graph's rows are the segment's
         scale = 1.0 if shared else scale_of(vectors, longest)
         if not index.is_trained:
-            index.train(scaled(_training_rows(vectors, int(np.clip(least, *_TRAIN_ROWS))), scale))
+            rows = scaled(_training_rows(vectors, int(np.clip(least, *_TRAIN_ROWS))), scale)
+            place_lists(index, rows)
+            index.train(rows)
         for start in range(0, len(vectors), _ADD_ROWS):
             if cancelled():
                 raise BuildCancelled
@@ -137,9 +140,9 @@ class FaissBackend:
         effort = self.effort or seeker.efforts[len(seeker.efforts) // 2]
         stored = _stored(index)
         setting = Setting(effort, 1 if stored is not None else _REORDER)
-        rows = vectors if stored is None else stored
+        kept = vectors if stored is None else stored
         described = {"factory": self.factory}
-        segment = ApproximateSegment(self.engine, rows, seeker, setting, described, longest=longest, scale=scale)
+        segment = ApproximateSegment(self.engine, kept, seeker, setting, described, longest=longest, scale=scale)
         return calibrated(segment, self.queries, self.recall_target)
 
     def load(self, path: Path, vectors: FloatArray) -> ApproximateSegment:

@@ -70,12 +70,12 @@ def auto_factory(rows: int, dim: int) -> str:
 
 
 def auto_lists(rows: int) -> int:
-    """A power of two near 2.8 √rows, the best for clouds of several shapes (docs/decisions/034-more-lists.md).
+    """A power of two near 3.2 √rows, the best for clouds of several shapes (docs/decisions/034-more-lists.md).
 
     From 4,096 on training takes longer than what it saves, until 1.4 √rows is more.
     """
     root = math.sqrt(rows)
-    wanted = 1 << round(math.log2(max(min(2.8 * root, _CHEAP_LISTS), 1.4 * root, 1)))
+    wanted = 1 << round(math.log2(max(min(3.2 * root, _CHEAP_LISTS), 1.4 * root, 1)))
     trained = 1 << max(rows // ROWS_A_LIST, 1).bit_length() - 1
     return max(min(wanted, trained, _MAX_LISTS), _MIN_LISTS)
 

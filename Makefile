@@ -35,8 +35,9 @@ test: $(READY) ## fast tests, then archives and end to end against a real TorchS
 test-browser: $(READY) ## the page in a real Chromium (apt-get install chromium)
 	$(BIN)/python -m pytest -m "browser and not slow" tests/browser
 
-test-slow: $(READY) ## the slower suites
-	$(BIN)/python -m pytest $(SLOWEST) -m "slow and not gpu and not containers and not browser"
+test-slow: $(READY) ## the slower suites: the real stack by itself, then the others side by side
+	$(BIN)/python -m pytest $(SLOWEST) -m "slow and e2e and not gpu and not containers and not browser"
+	$(BIN)/python -m pytest $(PARALLEL) $(SLOWEST) -m "slow and not e2e and not gpu and not containers and not browser"
 
 check: $(READY) ## formatting, lint, types
 	$(BIN)/ruff format --check .

@@ -22,7 +22,7 @@ settings.load_profile("clipserve")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For `--dist loadgroup`: all tests of the real stack in one process, which starts it once; else by files."""
     for item in items:
-        shared = "stack" in getattr(item, "fixturenames", ())
+        shared = "stack" in getattr(item, "fixturenames", ()) and item.get_closest_marker("e2e")
         item.add_marker(pytest.mark.xdist_group("stack" if shared else item.location[0]))
 
 

@@ -17,6 +17,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+PARTS = 4  # of the operations, so that several processes can share the work
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
@@ -61,6 +62,10 @@ def test_wrong_requests(operations: list[Any]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "part", [pytest.param(part, marks=pytest.mark.xdist_group(f"part {part}")) for part in range(PARTS)]
+)
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
-def test_many_requests(operations: list[Any], mode: GenerationMode) -> None:
-    assert sum(fuzz(operation, mode, 300) for operation in operations) > 100 * len(operations) / 2
+def test_many_requests(operations: list[Any], mode: GenerationMode, part: int) -> None:
+    own = operations[part::PARTS]
+    assert sum(fuzz(operation, mode, 300) for operation in own) > 100 * len(own) / 2

@@ -1,4 +1,4 @@
-"""Where an index's inverted lists lie: regions first, then each region's own lists, then a few rounds of them all.
+"""Where an index's inverted lists lie: regions first, then each region's own lists, then some rounds of them all.
 
 FAISS's k-means begins with rows drawn at random. Clusters that got no row share a list with others from then on,
 however many rounds follow, and a search has to look into more lists for the same recall. Lists that are shared out by
@@ -18,7 +18,7 @@ from index_service.backends.base import IntArray
 
 _faiss: Any = faiss  # its stubs lack half of what is used here
 _LEAST_LISTS = 256  # fewer are found soon enough
-_ROUNDS, _TOGETHER = 5, 3  # of k-means: for regions and inside each, and over all lists
+_ROUNDS, _TOGETHER = 5, 6  # of k-means: for regions and inside each, and over all lists
 
 
 def place_lists(index: Any, vectors: FloatArray) -> None:

@@ -89,6 +89,7 @@ def over_http(
         for query in queries[: len(queries) // 2]:
             live.search(query[None])
         figures["upsert_vectors_per_s"] = live.fill(images)
+        figures["resident_before_merges_vs_raw_vectors"] = live.memory()[0] / images.nbytes
         segment = live.settled(len(images) // (100 if len(images) > _SCANNED else 1))
         figures |= _searches(live, queries, truth, auto, segment)
         rest = latencies(live, np.tile(queries, (3, 1)))

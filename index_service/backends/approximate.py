@@ -123,10 +123,11 @@ class ApproximateSegment:
     def _again(self, query: FloatArray, k: int, mask: BoolArray | None) -> Found:
         """For a `query` (1, D) that found fewer than k rows: its lists hold no more, so twice as many are asked.
 
-        A scan is left for what has no lists, and for a mask, whose rows a graph may not reach.
+        A scan is left for what has no lists, for a mask, whose rows a graph may not reach, and for a larger k than
+        recall was measured with: lists that hold just so many rows are no answer.
         """
-        effort = self.setting.effort
-        while mask is None and effort < self.seeker.efforts[-1]:
+        effort, measured = self.setting.effort, k <= _LEAST_K
+        while measured and mask is None and effort < self.seeker.efforts[-1]:
             effort = min(2 * effort, self.seeker.efforts[-1])
             wider = replace(self, setting=self.setting._replace(effort=effort))
             scores, rows = wider._found(query, k, None, 1.0)

@@ -34,15 +34,15 @@ class Lists:
 
 
 @pytest.mark.parametrize(
-    ("lists", "asked"),
-    [(16, [1, 2, 4]), (2, [1, 2, 4, 8, 16])],
-    ids=["more lists hold enough", "no lists hold enough: a scan"],
+    ("lists", "k", "asked"),
+    [(16, 10, [1, 2, 4]), (2, 10, [1, 2, 4, 8, 16]), (16, 11, [1])],
+    ids=["more lists hold enough", "no lists hold enough: a scan", "k above what recall was measured with: a scan"],
 )
-def test_a_query_whose_lists_hold_too_few_rows_gets_more_lists(lists: int, asked: Sequence[int]) -> None:
+def test_a_query_whose_lists_hold_too_few_rows_gets_more_lists(lists: int, k: int, asked: Sequence[int]) -> None:
     seeker = Lists(lists)
     segment = ApproximateSegment("lists", ROWS, seeker, Setting(1), {})
-    scores, rows = segment.search(ROWS[:1], 10, None)
-    expected = search_exact(ROWS, ROWS[:1], 10, None)
+    scores, rows = segment.search(ROWS[:1], k, None)
+    expected = search_exact(ROWS, ROWS[:1], k, None)
     assert seeker.asked == asked
     assert rows.tolist() == expected[1].tolist()
     assert scores.tolist() == expected[0].tolist()

@@ -137,7 +137,7 @@ class Collection:
         if after is None or after.sealed is None:
             return False
         with self._lock:
-            if self.view.rows is view.rows and self.view.sealed is view.sealed:  # no merge came between
+            if self.view.extends(view):
                 self.view = self.view.with_sealed(after.sealed)
         return True
 

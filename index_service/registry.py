@@ -221,9 +221,18 @@ class Registry:
                 continue
             if collection is None:
                 continue
-            while not self._stopped.is_set() and collection.seal():
+            while self._sealed_more(collection):
                 copied = True
             self._sealing.discard(collection)
+
+    def _sealed_more(self, collection: Collection) -> bool:
+        """One step; where little is left it waits for more, since each step copies the index that it adds to."""
+        started = time.perf_counter()
+        if self._stopped.is_set() or not collection.seal():
+            return False
+        if not collection.seal_due():
+            self._stopped.wait(time.perf_counter() - started)
+        return True
 
     def _merge(self, collection: Collection) -> None:
         started, extra = time.perf_counter(), {"collection": collection.info.name}

@@ -149,6 +149,12 @@ class View:
         """Whether the delta has more rows to seal; its engine may still not be one that can."""
         return self.unsealed >= _UNSEALED_ROWS and isinstance(self.rows.main, ApproximateSegment)
 
+    def extends(self, earlier: View) -> bool:
+        """Whether rows only came or died since `earlier`: no merge, and no others of the delta were sealed."""
+        sealed, before = self.sealed, earlier.sealed
+        same = sealed is before or (sealed is not None and before is not None and sealed.seeker is before.seeker)
+        return self.rows is earlier.rows and same
+
     def seal(self) -> View | None:
         """With some more rows of the delta sealed; None where too few are left or too long, or the engine can't."""
         main = self.rows.main

@@ -12,7 +12,7 @@ from index_service.collections import Collection
 from index_service.engines import Engines
 from index_service.filters import canonical
 from index_service.registry import Registry
-from index_service.segments import empty_view
+from index_service.segments import View, empty_view
 from index_service.settings import Settings
 from index_service.store import CollectionInfo, Store
 from tests.index_service.helpers import item, unit_rows
@@ -68,6 +68,30 @@ def shared(collection: Collection, where: bytes | None = None) -> float:
     """Recall@10 against an exact search."""
     pairs = zip(found(collection, where), found(collection, where, True), strict=True)
     return float(np.mean([len(own & truth) / 10 for own, truth in pairs]))
+
+
+def test_rows_written_while_others_are_sealed_do_not_undo_it(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = collection.view
+    assert before.sealed is not None
+    step = View.seal
+
+    def interrupted(view: View) -> View | None:
+        after = step(view)
+        write(collection, 0, 300)
+        return after
+
+    write(collection, 0, 1000)
+    with monkeypatch.context() as patched:
+        patched.setattr(View, "seal", interrupted)
+        assert collection.seal()
+    after = collection.view
+    assert after.sealed is not None
+    assert len(after.delta) == len(before.delta) + 1300
+    assert len(after.sealed.vectors) > len(before.sealed.vectors)
+    assert np.array_equal(after.sealed.vectors, after.delta[: len(after.sealed.vectors)])
+    assert shared(collection) >= 0.93
 
 
 def test_sealed_rows_are_searched_as_well_as_the_main_segment(collection: Collection) -> None:

@@ -22,7 +22,7 @@ from index_service.backends.scaling import levelled, scaled
 
 FEW = 2000  # so few rows are scored faster than an index is asked
 SPARSE = 0.05  # under this share of allowed rows every engine misses too much: score them exactly
-_DENSE = 0.5  # over it, an engine without filters is asked for more candidates instead
+_DENSE = 0.5  # over it, an engine is asked for more candidates instead
 _MASKED_REORDER = 10
 _LEAST_K = 10  # fewer wanted hits need as many candidates
 _REORDERS = (1, 2, 3, 5, 8, 12, 20, 30, 50, 100)
@@ -139,27 +139,34 @@ class ApproximateSegment:
         """Masked rows take up effort as allowed ones do, so that a filter needs as much more of it."""
         effort, wanted = int(self.setting.effort / share), max(k, _LEAST_K) * self._reorder(mask)
         asked = queries if self.longest is None else levelled(queries)
-        if mask is None or self.seeker.filters:
-            rows = self.seeker.seek(asked, wanted, effort, mask)
+        if mask is None:
+            rows = self.seeker.seek(asked, wanted, effort, None)
+        elif share >= _DENSE:
+            rows = self._dense(asked, wanted, effort, mask, share)
         else:
-            rows = self.seeker.seek(asked, self._before(wanted / share), effort, None)
-        if mask is not None:
-            rows = np.where((rows >= 0) & mask[rows], rows, NO_ROW)
-            if self.longest is not None and not self.seeker.filters:  # long rows may have crowded out what is allowed
-                rows[np.count_nonzero(rows >= 0, axis=1) < wanted] = NO_ROW
+            rows = _allowed(self.seeker.seek(asked, wanted, effort, mask), mask)
         return rescore_all(self.vectors, queries, rows, k, self.longest)
+
+    def _dense(self, asked: FloatArray, wanted: int, effort: int, mask: BoolArray, share: float) -> IntArray:
+        """For a mask that allows most rows the engine is asked for more of them, which is faster than to look at the
+        mask for each. Where chance, or what the mask is about, leaves too few, it is asked with the mask.
+        """
+        expected = wanted / share
+        more = int(expected + 1 + 4 * math.sqrt(expected * (1 - share)))
+        rows = _first(_allowed(self.seeker.seek(asked, more, effort, None), mask), wanted)
+        few = np.flatnonzero(np.count_nonzero(rows >= 0, axis=1) < wanted)
+        if len(few) and self.seeker.filters:
+            again = _allowed(self.seeker.seek(asked[few], wanted, effort, mask), mask)
+            rows[few] = NO_ROW
+            rows[few, : again.shape[1]] = again
+        elif len(few) and self.longest is not None:  # long rows may have crowded out what is allowed
+            rows[few] = NO_ROW
+        return rows
 
     def _reorder(self, mask: BoolArray | None) -> int:
         """Codes that tell long rows apart may not tell the short ones apart that a mask leaves."""
         masked = mask is not None and self.longest is not None and self.seeker.filters
         return max(self.setting.reorder, _MASKED_REORDER if masked else 1)
-
-    def _before(self, expected: float) -> int:
-        """How many candidates to ask for before the mask: for inner products so many that chance rarely leaves too few
-        of the wanted ones, since those searches are scanned.
-        """
-        spare = 1.0 if self.longest is None else 1 + 4 * math.sqrt(expected)
-        return int(expected + spare)
 
     @property
     def save(self) -> Callable[[Path], None] | None:
@@ -194,6 +201,17 @@ class ApproximateSegment:
         found = replace(self, setting=setting)._found(queries, truth.shape[1], None, 1.0)[1]
         shares = [len(np.intersect1d(rows, own)) / len(own) for rows, own in zip(found, truth, strict=True)]
         return np.array(shares, dtype=np.float32)
+
+
+def _allowed(rows: IntArray, mask: BoolArray) -> IntArray:
+    """Those of `rows` (B, C), -1 for none, that the mask (N,) allows."""
+    allowed: IntArray = np.where((rows >= 0) & mask[rows], rows, NO_ROW)
+    return allowed
+
+
+def _first(rows: IntArray, count: int) -> IntArray:
+    """(B, ≤ count): the first of each of `rows` (B, C), those that are -1 last."""
+    return np.take_along_axis(rows, np.argsort(rows < 0, axis=1, kind="stable")[:, :count], axis=1)
 
 
 def restored(

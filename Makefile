@@ -3,8 +3,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+UV := VIRTUAL_ENV=$(VENV) $(BIN)/uv
+QUIET := $(shell [ -t 2 ] || echo --quiet)
 JOBS ?= 2
-PARALLEL = -n $(JOBS) --dist loadgroup
+GROUPED = --dist loadgroup --no-loadscope-reorder
 SLOWEST = --durations=10 --durations-min=10
 
 .DEFAULT_GOAL := help
@@ -19,7 +21,10 @@ setup: $(READY) ## install everything into .venv, from the hashed lock
 $(READY): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.10-3.13 is needed: install it, or say make PYTHON=/path/to/python"; exit 1; }
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	awk '/^uv==/, !/\\$$/' requirements.lock >$(VENV)/uv.txt
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement $(VENV)/uv.txt
+	$(UV) pip install $(QUIET) --require-hashes --requirement requirements.lock || \
+	  $(BIN)/python -m pip install $(QUIET) --require-hashes --requirement requirements.lock  # it may know another index
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -30,14 +35,14 @@ archives: $(READY) ## build the demo's .mar files into model_store/
 	$(BIN)/clipserve archive build demo
 
 test: $(READY) ## fast tests, then archives and end to end against a real TorchServe
-	$(BIN)/python -m pytest $(PARALLEL) $(SLOWEST) -m "not slow and not gpu and not containers and not browser"
+	$(BIN)/python -m pytest -n $(JOBS) $(GROUPED) $(SLOWEST) -m "not slow and not gpu and not containers and not browser"
 
 test-browser: $(READY) ## the page in a real Chromium (apt-get install chromium)
 	$(BIN)/python -m pytest -m "browser and not slow" tests/browser
 
 test-slow: $(READY) ## the slower suites: the real stack by itself, then the others side by side
 	$(BIN)/python -m pytest $(SLOWEST) -m "slow and e2e and not gpu and not containers and not browser"
-	$(BIN)/python -m pytest $(PARALLEL) $(SLOWEST) -m "slow and not e2e and not gpu and not containers and not browser"
+	$(BIN)/python -m pytest -n $(JOBS) $(GROUPED) $(SLOWEST) -m "slow and not e2e and not gpu and not containers and not browser"
 
 check: $(READY) ## formatting, lint, types
 	$(BIN)/ruff format --check .
@@ -68,8 +73,7 @@ docs: $(READY) ## write the tables that are made from the code
 	$(BIN)/python -m scripts.settings_table
 
 lock: $(READY) ## pin every dependency again
-	$(BIN)/python -m pip install --quiet uv
-	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile pyproject.toml --extra dev --extra bench --universal --python-version 3.10 \
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile pyproject.toml --extra dev --extra bench --universal --python-version 3.10 \
 	  --generate-hashes --no-emit-index-url --no-annotate --quiet --output-file requirements.lock
 
 clean: ## remove what was built and installed (not the data)

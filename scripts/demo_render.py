@@ -47,16 +47,14 @@ def _stamp(canvas: Image.Image, each: Object, x: float, y: float, size: float) -
 
 def _paint(each: Object, box: int, size: float) -> Image.Image:
     color = np.array(COLORS[each.color], dtype=np.float64)
-    dark = color * 0.38
-    pattern = PATTERNS[each.texture](box, size)[..., None]
-    return Image.fromarray(np.where(pattern, dark, color).astype(np.uint8))
+    both = np.stack([color, color * 0.38]).astype(np.uint8)
+    return Image.fromarray(both.take(PATTERNS[each.texture](box, size), axis=0))
 
 
 def _grid(box: int, size: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Coordinates in radii, 0 in the middle."""
+    """Coordinates in radii, 0 in the middle: of columns (1, box) and of rows (box, 1)."""
     line = (np.arange(box) + 0.5 - box / 2) / size
-    x, y = np.meshgrid(line, line)
-    return x, y
+    return line[None, :], line[:, None]
 
 
 def _plain(box: int, _size: float) -> Mask:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from clip_core.wire import FloatArray
 from index_service.backends.base import BuildCancelled, IntArray
+from index_service.backends.huge_pages import collapse_index
 
 _faiss: Any = faiss  # its stubs lack what is used here
 Float64Array = NDArray[np.float64]
@@ -111,6 +112,7 @@ class Int8Codes:
 def load(path: Path, longest: float | None = None) -> Int8Codes:
     """The codes saved at `path` of rows no longer than `longest`; the file is known to be whole."""
     index = _faiss.read_index(str(path))
+    collapse_index(index)
     with path.open("rb") as file:
         file.seek(-_FIGURES, os.SEEK_END)
         end = file.tell()
@@ -142,6 +144,7 @@ def encode(vectors: FloatArray, cancelled: Callable[[], bool], longest: float | 
         padded = np.zeros((len(block), index.d), np.float32)
         padded[:, :dim] = codes
         index.add(padded)
+    collapse_index(index)
     outliers = _outliers(errors)
     regular = np.delete(errors, outliers)
     return Int8Codes(index, centre, steps, errors, float(regular.max()), code_norm * (1 + 1e-9), outliers, longest)

@@ -15,7 +15,7 @@ from index_service.backends.faiss import FaissBackend, FaissSeeker
 from tests.index_service.helpers import reloaded, unit_rows
 
 ROWS, QUERIES = unit_rows(6000, 16), unit_rows(5, 16, seed=1)
-HALF = np.arange(len(ROWS)) % 2 == 0
+SOME, MOST = np.arange(len(ROWS)) % 3 == 0, np.arange(len(ROWS)) % 3 > 0
 GPUS = getattr(faiss, "get_num_gpus", lambda: 0)()
 
 
@@ -63,10 +63,13 @@ def test_a_gpu_finds_what_the_cpu_finds(saved: Path, monkeypatch: pytest.MonkeyP
             assert np.array_equal(ours, cpu)
     (copy,) = copies
     assert copy.calls == 2
-    rows = segment.search(QUERIES, 10, HALF)[1]
-    assert HALF[rows].all()
+    rows = segment.search(QUERIES, 10, SOME)[1]
+    assert SOME[rows].all()
     segment.search(QUERIES, 1000, None)  # ten candidates for each
     assert copy.calls == 2
+    rows = segment.search(QUERIES, 10, MOST)[1]  # as many more candidates as the mask takes away
+    assert MOST[rows].all()
+    assert copy.calls == 3
 
 
 def test_rows_indexed_later_are_searched_on_the_cpu(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def _paint(each: Object, box: int, size: float) -> Image.Image:
 
 def _grid(box: int, size: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Coordinates in radii, 0 in the middle: of columns (1, box) and of rows (box, 1)."""
-    line: NDArray[np.float64] = (np.arange(box) + 0.5 - box / 2) / size
+    line = (np.arange(box, dtype=np.float64) + 0.5 - box / 2) / size
     return line[None, :], line[:, None]
 
 

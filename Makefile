@@ -23,7 +23,7 @@ $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	awk '/^uv==/, !/\\$$/' requirements.lock >$(VENV)/uv.txt
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement $(VENV)/uv.txt
-	$(UV) pip install $(QUIET) --require-hashes --requirement requirements.lock || \
+	$(UV) pip install $(QUIET) --compile-bytecode --require-hashes --requirement requirements.lock || \
 	  $(BIN)/python -m pip install $(QUIET) --require-hashes --requirement requirements.lock  # it may know another index
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

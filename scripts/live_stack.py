@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from scripts.up_settings import UpSettings
 
 PORTS = tuple(name for name in UpSettings.model_fields if name.endswith("_port"))
 READY_LINE = "Ctrl-C stops everything"
+_FREE_PORTS = range(10_000, 32_000)  # not from 32768 on: Linux could give one to a connection before its service starts
 
 
 @dataclass
@@ -74,12 +76,14 @@ class LiveStack:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    """Ports that nothing listens on, all different. Raises OSError."""
+    found: list[int] = []
+    for port in random.SystemRandom().sample(_FREE_PORTS, len(_FREE_PORTS)):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise OSError(f"there are no {count} free ports from {_FREE_PORTS.start} to {_FREE_PORTS.stop}")
 
 
 def default_ports() -> dict[str, int]:

@@ -20,7 +20,7 @@ LABELS = {
         "exact_batch_64_vs_flat": "exact, batch of 64 ÷ FAISS IndexFlatIP (speed)",
         "ann_http_batch_16_vs_raw": "batch of 16 over HTTP ÷ FAISS in process, the same setting (speed)",
         "http_search_beyond_raw_p50_ms": "one HTTP search beyond FAISS's own time, p50, ms",
-        "auto_vs_best_engine_qps": "the engine that `auto` picks ÷ the best of the others (QPS at recall 0.95)",
+        "auto_vs_best_engine_qps": "the engine that `auto` picks ÷ the best of all tried (QPS at recall 0.95)",
         "upsert_vectors_per_s": "durable upserts, batches of 256, vectors/s",
         "filtered_1_percent_vs_unfiltered_qps": "search with a 1 % filter ÷ without (QPS)",
         "resident_vs_raw_vectors": "memory of the service's own ÷ raw vectors, quantized engine, vectors on disk",

@@ -142,7 +142,7 @@ class View:
     @property
     def unsealed(self) -> int:
         """Rows of the delta that every search scans."""
-        return len(self.delta) - (0 if self.sealed is None else len(self.sealed.vectors))
+        return len(self.delta) - self._sealed_rows
 
     @property
     def seal_due(self) -> bool:
@@ -151,9 +151,11 @@ class View:
 
     def extends(self, earlier: View) -> bool:
         """Whether rows only came or died since `earlier`: no merge, and no others of the delta were sealed."""
-        sealed, before = self.sealed, earlier.sealed
-        same = sealed is before or (sealed is not None and before is not None and sealed.seeker is before.seeker)
-        return self.rows is earlier.rows and same
+        return self.rows is earlier.rows and self._sealed_rows == earlier._sealed_rows
+
+    @property
+    def _sealed_rows(self) -> int:
+        return 0 if self.sealed is None else len(self.sealed.vectors)
 
     def seal(self) -> View | None:
         """With some more rows of the delta sealed; None where too few are left or too long, or the engine can't."""

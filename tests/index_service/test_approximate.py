@@ -53,3 +53,29 @@ def test_only_the_queries_that_found_too_few_are_asked_again() -> None:
     assert np.count_nonzero(segment.search(ROWS[:3], 10, None)[1] >= 0) == 30
     assert isinstance(segment.seeker, Lists)
     assert segment.seeker.asked == [4]
+
+
+class Filtering:
+    """The best rows that the mask allows; notes whether there was one for each query."""
+
+    knob, filters, efforts = "nprobe", True, (1,)
+
+    def __init__(self) -> None:
+        self.masked: list[list[bool]] = []
+
+    def seek(self, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
+        del effort
+        self.masked.append([mask is not None] * len(queries))
+        scores = queries @ ROWS.T
+        return np.argsort(-scores if mask is None else np.where(mask, -scores, np.inf), axis=1)[:, :count]
+
+
+def test_a_mask_for_most_rows_is_shown_only_for_the_queries_that_it_leaves_too_few() -> None:
+    queries = np.stack([ROWS[0], -ROWS[0]])
+    mask = ROWS @ ROWS[0] < 0.2  # most rows, none of them near the first query
+    seeker = Filtering()
+    segment = ApproximateSegment("filtering", ROWS, seeker, Setting(1), {})
+    found, expected = segment.search(queries, 10, mask), search_exact(ROWS, queries, 10, mask)
+    assert seeker.masked == [[False, False], [True]]
+    assert np.array_equal(found[1], expected[1])
+    assert np.array_equal(found[0], expected[0])

@@ -12,10 +12,11 @@ import faiss
 import numpy as np
 
 from clip_core.wire import FloatArray
-from index_service.backends.approximate import ApproximateSegment, Setting
+from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import Backend, IntArray
 from index_service.backends.faiss import FaissBackend, FaissSeeker
 from index_service.backends.scann import ScannBackend
+from index_service.backends.seekers import Setting
 from index_service.engines import auto_factory, auto_lists
 
 _faiss: Any = faiss

@@ -102,8 +102,11 @@ class View:
         """`parts` is what the main segment has found."""
         parts = [*parts]
         for start, later in self._later(sealed):
-            end = start + len(later.vectors)
-            scores, rows = later.search(queries, k, None if allowed is None else allowed[start:end])
+            own = None if allowed is None else allowed[start : start + len(later.vectors)]
+            if isinstance(later, ApproximateSegment):
+                scores, rows = later.search(queries, k, own, _floors(parts, k))
+            else:
+                scores, rows = later.search(queries, k, own)
             parts.append((scores, np.where(rows >= 0, rows + start, rows)))
         return _merged(parts, len(queries), k)
 
@@ -248,6 +251,11 @@ def view_of(main: Segment, block: Block, select: Callable[[FloatArray], Segment]
     delta, seqs = rows.delta.append(block.vectors[:0]), rows.seqs.append(block.seqs)
     longest = None if main.longest is None else 0.0
     return View(rows, delta, seqs, np.ones(len(seqs), np.bool_), len(seqs), longest)
+
+
+def _floors(parts: list[Found], k: int) -> FloatArray | None:
+    """(B,): scores of which each query has k already; None before there are so many."""
+    return parts[0][0][:, k - 1] if parts and parts[0][0].shape[1] >= k else None
 
 
 def _merged(parts: list[Found], batch: int, k: int) -> Found:

@@ -80,7 +80,7 @@ def search_exact(
     if mask is None or dense:
         for start, end in _spans(len(vectors), len(queries)):
             allowed = None if mask is None else mask[start:end]
-            pools.add(np.arange(start, end), _scores(queries, vectors[start:end]), allowed)
+            pools.add(np.arange(start, end), dot_products(queries, vectors[start:end]), allowed)
     else:
         rows = np.flatnonzero(mask)
         for start, end in _spans(len(rows), len(queries)):
@@ -96,7 +96,7 @@ def _spans(rows: int, batch: int) -> Iterator[tuple[int, int]]:
     yield from itertools.pairwise([0, *range(least, rows, size), rows])
 
 
-def _scores(queries: FloatArray, block: FloatArray) -> FloatArray:
+def dot_products(queries: FloatArray, block: FloatArray) -> FloatArray:
     """(B, D) and (R, D) → (R, B).
 
     A few queries go one by one over FAISS's single-threaded kernel: BLAS would share them among threads that wait for
@@ -112,7 +112,7 @@ def _scores(queries: FloatArray, block: FloatArray) -> FloatArray:
 
 
 def _scores_of(queries: FloatArray, vectors: FloatArray, rows: IntArray) -> FloatArray:
-    """`_scores` of the given rows (R,) only; for a few queries they are read where they are, not copied."""
+    """`dot_products` of the given rows (R,) only; for a few queries they are read where they are, not copied."""
     if len(queries) > _FEW_QUERIES:
         return vectors[rows] @ queries.T
     return np.stack([_dots(query, vectors, rows) for query in queries], axis=1)
@@ -162,7 +162,7 @@ def _search_few(
     vectors: FloatArray, queries: FloatArray, k: int, mask: BoolArray | None, longest: float | None
 ) -> Found:
     """`search_exact` of so few rows that all of their scores are held at once."""
-    products = np.ascontiguousarray(_scores(queries, vectors).T)
+    products = np.ascontiguousarray(dot_products(queries, vectors).T)
     if mask is not None:
         products[:, ~mask] = -np.inf
     rows = np.broadcast_to(np.arange(len(vectors)), products.shape)

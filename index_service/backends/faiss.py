@@ -18,15 +18,18 @@ import numpy as np
 import orjson
 
 from clip_core.wire import FloatArray
-from index_service.backends.approximate import ApproximateSegment, Setting, calibrated, ladder, restored
+from index_service.backends.approximate import ApproximateSegment, restored
 from index_service.backends.base import BoolArray, BuildCancelled, IntArray, Metric
 from index_service.backends.bounds import longest_of
+from index_service.backends.calibration import calibrated
 from index_service.backends.clustering import place_lists
 from index_service.backends.coarse import CoarseCodes, coarse_codes
 from index_service.backends.exact import ExactBackend, ExactSegment
 from index_service.backends.faiss_gpu import GpuCopy, copied_to_gpu
 from index_service.backends.huge_pages import collapse_index
 from index_service.backends.scaling import scale_of, scaled
+from index_service.backends.seekers import Setting, Unseen, ladder
+from index_service.backends.unseen import NothingUnseen, UnseenLists, unseen_lists
 
 _faiss: Any = faiss  # its stubs lack half of what is used here
 _ADD_ROWS = 2048  # between two looks at `cancelled`
@@ -44,7 +47,7 @@ _REORDER = 10
 class FaissSeeker:
     """`index` holds N rows; its knob is efSearch for a graph, nprobe for inverted lists, else none.
 
-    `gpu` has the same rows, `coarse` the same centroids, for the searches that they take.
+    `gpu` has the same rows, `coarse` the same centroids, for the searches that they take; `unseen` is of its lists.
     """
 
     index: Any
@@ -53,6 +56,7 @@ class FaissSeeker:
     filters: bool
     gpu: GpuCopy | None = None
     coarse: CoarseCodes | None = None
+    unseen: Unseen | None = None
 
     def seek(self, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
         """See `Seeker.seek`."""
@@ -73,13 +77,18 @@ class FaissSeeker:
             return None
         index = _faiss.clone_index(self.index)
         index.reset()
-        return replace(self, index=index, gpu=None)
+        return self._over(index)
 
     def extended(self, vectors: FloatArray) -> FaissSeeker:
         """See `Learned.extended`."""
         index = _faiss.clone_index(self.index)
         index.add(np.ascontiguousarray(vectors))
-        return replace(self, index=index, gpu=None)
+        return self._over(index)
+
+    def _over(self, index: Any) -> FaissSeeker:
+        """Another index of the same lists."""
+        unseen = self.unseen.over(index) if isinstance(self.unseen, UnseenLists) else self.unseen
+        return replace(self, index=index, gpu=None, unseen=unseen)
 
     def write(self, path: Path, notes: dict[str, Any]) -> None:
         """The index by FAISS's own format, then the notes and their length: FAISS reads no further than its own."""
@@ -136,7 +145,7 @@ class FaissBackend:
             if cancelled():
                 raise BuildCancelled
             index.add(np.ascontiguousarray(scaled(vectors[start : start + _ADD_ROWS], scale)))
-        seeker = _seeker(index, self.metric)
+        seeker = _seeker(index, self.metric, vectors, scale)
         effort = self.effort or seeker.efforts[len(seeker.efforts) // 2]
         stored = _stored(index)
         setting = Setting(effort, 1 if stored is not None else _REORDER)
@@ -151,7 +160,8 @@ class FaissBackend:
         collapse_index(index)
         stored = _stored(index)
         rows = vectors if stored is None else stored
-        seeker = replace(_seeker(index, self.metric), gpu=copied_to_gpu(index))
+        seeker = _seeker(index, self.metric, rows, notes.get("scale", 1.0))
+        seeker = replace(seeker, gpu=copied_to_gpu(index))
         return restored(self.engine, rows, seeker, notes, self.metric)
 
 
@@ -197,17 +207,20 @@ def _training_rows(vectors: FloatArray, most: int) -> FloatArray:
     return np.ascontiguousarray(vectors[np.sort(rows)])
 
 
-def _seeker(index: Any, metric: Metric) -> FaissSeeker:
-    """A graph over inner products is not asked with a filter: its links lead to long rows, so that it finds few of the
+def _seeker(index: Any, metric: Metric, vectors: FloatArray, scale: float) -> FaissSeeker:
+    """Of an `index` that holds `vectors` (N, D) times `scale`.
+
+    A graph over inner products is not asked with a filter: its links lead to long rows, so that it finds few of the
     short ones that a filter may leave.
     """
     ivf = _faiss.try_extract_index_ivf(index)
     if ivf is not None:
-        seeker = FaissSeeker(index, "nprobe", ladder(1, int(ivf.nlist)), True, coarse=coarse_codes(index))
+        unseen = unseen_lists(index, vectors, scale)
+        seeker = FaissSeeker(index, "nprobe", ladder(1, int(ivf.nlist)), True, None, coarse_codes(index), unseen)
     elif hasattr(index, "hnsw"):
         seeker = FaissSeeker(index, "efSearch", ladder(16, 4096), True)
     else:
-        seeker = FaissSeeker(index, "none", [1], True)
+        seeker = FaissSeeker(index, "none", [1], True, unseen=NothingUnseen())
     asked = metric == "cosine" or seeker.knob != "efSearch"
     return replace(seeker, filters=asked and _filters(seeker))
 

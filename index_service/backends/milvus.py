@@ -23,10 +23,12 @@ import numpy as np
 import orjson
 
 from clip_core.wire import FloatArray
-from index_service.backends.approximate import ApproximateSegment, Setting, calibrated, ladder, restored
+from index_service.backends.approximate import ApproximateSegment, restored
 from index_service.backends.base import BoolArray, BuildCancelled, IntArray, Metric
 from index_service.backends.bounds import longest_of
+from index_service.backends.calibration import calibrated
 from index_service.backends.exact import ExactBackend, ExactSegment
+from index_service.backends.seekers import Setting, ladder
 
 _log = logging.getLogger("index_service.milvus")
 _INSERT_ROWS = 2000
@@ -40,6 +42,7 @@ class MilvusSeeker:
 
     knob = "ef"
     filters = False
+    unseen = None
 
     def __init__(self, client: Any, name: str, rows: int, segments: Path) -> None:
         self.efforts: Sequence[int] = ladder(16, _MAX_EF)

@@ -21,11 +21,13 @@ import numpy as np
 import orjson
 
 from clip_core.wire import FloatArray
-from index_service.backends.approximate import ApproximateSegment, Setting, calibrated, ladder, restored
+from index_service.backends.approximate import ApproximateSegment, restored
 from index_service.backends.base import NO_ROW, BoolArray, BuildCancelled, IntArray, Metric
 from index_service.backends.bounds import longest_of
+from index_service.backends.calibration import calibrated
 from index_service.backends.exact import ExactBackend, ExactSegment
 from index_service.backends.scaling import scale_of, scaled
+from index_service.backends.seekers import Setting, ladder
 
 LEAST_ROWS = 1000  # fewer can't fill the codebooks; a scan is as fast
 _LEAVES_PER_ROOT = 2
@@ -46,6 +48,7 @@ class ScannSeeker:
     efforts: Sequence[int]
     filters: bool = False
     knob: str = "leaves"
+    unseen: None = None
 
     def seek(self, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
         """See `Seeker.seek`; ScaNN has no filters. A missing row comes as 2³² - 1 or with a score of NaN."""

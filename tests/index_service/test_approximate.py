@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from clip_core.wire import FloatArray
-from index_service.backends.approximate import ApproximateSegment, Setting
+from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import BoolArray, IntArray
 from index_service.backends.exact import search_exact
+from index_service.backends.seekers import Setting
+from index_service.backends.unseen import NothingUnseen
 
 ROWS = np.random.default_rng(0).standard_normal((8000, 16), np.float32)
 ROWS /= np.linalg.norm(ROWS, axis=1, keepdims=True)
@@ -20,7 +22,7 @@ LIST = 3
 class Lists:
     """Rows in the order of their scores, three a list; rows of all but the first `lists` are never found."""
 
-    knob, filters, efforts = "nprobe", False, (1, 2, 4, 8, 16)
+    knob, filters, efforts, unseen = "nprobe", False, (1, 2, 4, 8, 16), None
 
     def __init__(self, lists: int) -> None:
         self.lists = lists
@@ -58,7 +60,7 @@ def test_only_the_queries_that_found_too_few_are_asked_again() -> None:
 class Filtering:
     """The best rows that the mask allows; notes whether there was one for each query."""
 
-    knob, filters, efforts = "nprobe", True, (1,)
+    knob, filters, efforts, unseen = "nprobe", True, (1,), NothingUnseen()
 
     def __init__(self) -> None:
         self.masked: list[list[bool]] = []

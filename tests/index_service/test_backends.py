@@ -42,6 +42,7 @@ MASKS = {
     "most": np.random.default_rng(2).random(len(ROWS)) < 0.9,
     "half": np.random.default_rng(3).random(len(ROWS)) < 0.5,
     "cluster": ROWS[:, 0] > 0.1,
+    "not the best": (ROWS @ QUERIES[:5].T).max(axis=1) < 0.35,
     "short": np.linalg.norm(ROWS_OF["dot"], axis=1) < 3,
     "few": np.arange(len(ROWS)) % 1000 == 0,
     "empty": np.zeros(len(ROWS), np.bool_),

@@ -224,3 +224,12 @@ def test_a_flood_is_sealed_in_few_steps(store: Store, settings: Settings) -> Non
         steps += 1
     assert collection.view.unsealed < 256
     assert steps < 25
+
+
+def test_what_is_left_when_the_best_rows_are_deleted_is_found(collection: Collection) -> None:
+    """The lists that a query looks into are empty then, in the main segment and in what is sealed."""
+    best = np.argsort(-(VECTORS @ QUERIES[:5].T).max(axis=1))[:6000]
+    collection.delete([f"i{row}" for row in best])
+    view = collection.view
+    pairs = [view.search(QUERIES[:5], 10, None, exact)[1] for exact in (False, True)]
+    assert np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(*pairs, strict=True)]) >= 0.9

@@ -1,0 +1,150 @@
+"""Searches by filters that are about what the query is about, and by others, beside FAISS's own: recall, ms.
+
+    python -m benchmarks.masks
+
+Vectors and text queries come from a seeded generator (`index_data`). A row's topic is the nearest of 200 images; a
+filter by topic allows a random half or tenth of them, and so takes away just what many queries are about. `best
+deleted`: the thousandth of the rows that a query likes best is gone. FAISS alone is the same index with its own
+selector and its own refining stage, with nprobe divided by the share of the rows that are allowed. One query at a time,
+both in turn. The last line is one JSON document.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.index_data import DIM, make
+from benchmarks.index_engines import TARGET
+from benchmarks.index_exact import cores, milliseconds
+from benchmarks.index_live import recall
+from benchmarks.machine import machine
+from clip_core.wire import FloatArray
+from index_service.backends.approximate import ApproximateSegment
+from index_service.backends.base import BoolArray, IntArray
+from index_service.backends.exact import search_exact
+from index_service.backends.faiss import FaissBackend, FaissSeeker
+from index_service.engines import auto_factory
+
+_faiss: Any = faiss  # its stubs lack half of what is used here
+RESULTS = Path(__file__).resolve().parent / "results" / "masks.json"
+K, KNOWN, ASKED, TOPICS = 10, 500, 100, 200
+DELETED = 0.001
+SETTLE_S = 0.01
+Masks = Callable[[FloatArray], BoolArray]
+Search = Callable[[FloatArray, BoolArray], IntArray]
+
+
+def topics(images: FloatArray) -> IntArray:
+    """(N,): the nearest of some images, for each."""
+    chosen = images[np.random.default_rng(1).choice(len(images), TOPICS, replace=False)]
+    block = 50_000
+    parts = [np.argmax(images[start : start + block] @ chosen.T, axis=1) for start in range(0, len(images), block)]
+    return np.concatenate(parts)
+
+
+def cases(images: FloatArray) -> dict[str, Masks]:
+    """What a filter leaves for a query (D,)."""
+    draw, topic = np.random.default_rng(2), topics(images)
+    kept: dict[str, Masks] = {}
+    for name, share in (("half", 0.5), ("tenth", 0.1)):
+        some = draw.random(len(images)) < share
+        of_topics = np.isin(topic, draw.permutation(TOPICS)[: round(share * TOPICS)])
+        kept[f"a random {name}"] = partial(_whatever, some)
+        kept[f"a {name} of the topics"] = partial(_whatever, of_topics)
+    return {**kept, "best deleted": partial(_without_best, images)}
+
+
+def _whatever(mask: BoolArray, _: FloatArray) -> BoolArray:
+    return mask
+
+
+def _without_best(images: FloatArray, query: FloatArray) -> BoolArray:
+    scores = images @ query
+    most = round(DELETED * len(scores))
+    mask = np.ones(len(scores), np.bool_)
+    mask[np.argpartition(-scores, most)[:most]] = False
+    return mask
+
+
+def faiss_alone(segment: ApproximateSegment) -> Search:
+    """FAISS's own search by a selector, with its own float32 refining stage."""
+    assert isinstance(segment.seeker, FaissSeeker)
+    vectors = np.ascontiguousarray(segment.vectors)
+    refined = _faiss.IndexRefineFlat(segment.seeker.index, _faiss.swig_ptr(vectors))
+
+    def search(queries: FloatArray, mask: BoolArray) -> IntArray:
+        selector = _faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
+        inner = _faiss.SearchParametersIVF(nprobe=int(segment.setting.effort / mask.mean()), sel=selector)
+        parameters = _faiss.IndexRefineSearchParameters(k_factor=segment.setting.reorder, base_index_params=inner)
+        rows: IntArray = refined.search(queries, K, params=parameters)[1]
+        return rows
+
+    return search
+
+
+def compared(segment: ApproximateSegment, queries: FloatArray, masks: Masks) -> dict[str, float]:
+    """Recall and ms, median and mean, of the service's search and of FAISS alone."""
+    tried: dict[str, Search] = {"ours": lambda q, mask: segment.search(q, K, mask)[1], "faiss": faiss_alone(segment)}
+    found: dict[str, list[list[int]]] = {name: [] for name in tried}
+    times: dict[str, list[float]] = {name: [] for name in tried}
+    truth = []
+    for query in queries:
+        mask = masks(query)
+        truth.append(search_exact(segment.vectors, query[None], K, mask)[1][0])
+        for name, search in tried.items():
+            found[name].append(search(query[None], mask)[0].tolist())
+            time.sleep(SETTLE_S)  # threads of the one before may still spin
+            times[name].append(milliseconds(partial(search, query[None], mask)))
+    figures = {}
+    for name in found:
+        figures[f"{name}_recall"] = recall(found[name], np.array(truth))
+        figures[f"{name}_ms"] = statistics.median(times[name])
+        figures[f"{name}_mean_ms"] = statistics.mean(times[name])
+    return figures
+
+
+def measure(rows: int, console: Console) -> dict[str, Any]:
+    """Every case; the index is the one that `auto` takes."""
+    images, queries = make(rows, KNOWN + ASKED)
+    console.print(f"{auto_factory(rows, DIM)} over {rows:,} rows …")
+    known = queries[:KNOWN]
+    segment = FaissBackend(auto_factory(rows, DIM), threads=cores(), recall_target=TARGET, queries=known).build(images)
+    assert isinstance(segment, ApproximateSegment)
+    faiss.omp_set_num_threads(cores())
+    figures = {name: compared(segment, queries[KNOWN:], masks) for name, masks in cases(images).items()}
+    return {"setting": segment.setting._asdict(), "usual": segment.usual._asdict(), "masks": figures}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=500_000)
+    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name} under benchmarks/results")
+    arguments, console = parser.parse_args(), Console(stderr=True)
+    found = measure(arguments.rows, console)
+    table = Table("a filter leaves", "recall@10", "ms", "mean", "FAISS alone: recall@10", "ms", "mean")
+    for name, own in found["masks"].items():
+        cells = [(own[f"{who}_recall"], own[f"{who}_ms"], own[f"{who}_mean_ms"]) for who in ("ours", "faiss")]
+        table.add_row(name, *(text for a, b, c in cells for text in (f"{a:.3f}", f"{b:.2f}", f"{c:.2f}")))
+    console.print(table)
+    report = {"benchmark": "masks", "command": "python -m benchmarks.masks", "machine": machine()}
+    report |= {"rows": arguments.rows, **found}
+    if arguments.save:
+        RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -18,7 +18,7 @@ import numpy as np
 from clip_core.wire import FloatArray
 from index_service.backends.base import BoolArray, Found, IntArray, Metric
 from index_service.backends.bounds import longest_of, norms, raised
-from index_service.backends.doubts import LEAST_K, LEAST_USUAL, Asked, Doubts, Usual, places
+from index_service.backends.doubts import LEAST_K, LEAST_USUAL, MANY_K, Asked, Doubts, Usual, places
 from index_service.backends.exact import padded, rescore_all, search_exact
 from index_service.backends.masked import asked_for_more, enough, looked_at, widened
 from index_service.backends.scaling import levelled, scaled
@@ -26,7 +26,6 @@ from index_service.backends.seekers import Learned, Savable, Seeker, Setting
 
 FEW = 2000  # so few rows are scored faster than an index is asked
 SPARSE = 0.05  # under this share of allowed rows every engine misses too much: score them exactly
-MANY_K = 100  # ... and with so many
 _DENSE = 0.5  # under it, an engine that takes no masks would be asked for too many candidates
 _LIKELY, _MANY_LIKELY = 0.3, 0.8  # of the rows allowed: what chance leaves of the candidates are the best (MANY_K) ones
 _MOST_ASKED = 8192  # candidates, beyond which looking at the mask is faster

@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 
 from clip_core.wire import FloatArray
-from index_service.backends.approximate import MANY_K, STEP, ApproximateSegment, shares
+from index_service.backends.approximate import STEP, ApproximateSegment, shares
 from index_service.backends.base import IntArray
-from index_service.backends.doubts import LEAST_K, LEAST_USUAL, Usual
+from index_service.backends.doubts import LEAST_K, LEAST_USUAL, MANY_K, Usual
 from index_service.backends.exact import search_exact
 from index_service.backends.seekers import Setting
 
@@ -33,17 +33,18 @@ def calibrated(
     own = queries is None or len(queries) < _SAMPLE // 2
     sample = _some_rows(segment.vectors) if own or queries is None else queries[-4 * _SAMPLE :]
     if target is not None and len(sample):
-        truth = search_exact(segment.vectors, sample, k, None, segment.longest)[1]
-        setting = _cheapest(segment, sample, truth, target)
+        truth = search_exact(segment.vectors, sample, max(k, MANY_K), None, segment.longest)[1]
+        setting = _cheapest(segment, sample, truth[:, :k], target)
         measured = {
             "recall_target": target,
-            "recall": round(float(segment.recall(sample, truth, setting).mean()), 4),
+            "recall": round(float(segment.recall(sample, truth[:, :k], setting).mean()), 4),
             "k": k,
             "queries": len(sample),
             "measured_on": "rows" if own else "queries",
         }
         segment = replace(segment, setting=setting, described={**segment.described, "calibration": measured})
-        segment = replace(segment, many=_many(segment, sample, target), usual=_usual(segment, sample, target))
+        segment = replace(segment, many=_many(segment, sample, truth, target))
+        segment = replace(segment, usual=_usual(segment, sample[-_SAMPLE:], target))
     knobs = {segment.seeker.knob: segment.setting.effort, "reorder": segment.setting.reorder}
     return replace(segment, seconds=_seconds(segment, sample, k), described={**segment.described, "search": knobs})
 
@@ -87,10 +88,10 @@ def _least_unseen(segment: ApproximateSegment, queries: FloatArray, target: floa
 
 
 def _widening(segment: ApproximateSegment) -> list[int]:
-    """The efforts of a search that is asked again and again; with the last one nothing is unseen."""
+    """The efforts of a search that is asked again and again, before a scan takes no longer."""
     efforts, most = [segment.setting.effort], segment.seeker.efforts[-1]
-    while efforts[-1] < most:
-        efforts.append(min(STEP * efforts[-1], most))
+    while STEP * efforts[-1] < most:
+        efforts.append(STEP * efforts[-1])
     return efforts
 
 
@@ -101,10 +102,9 @@ def _when_taken(expected: FloatArray, recall: FloatArray, most: float) -> float:
     return float(np.where(taken.any(axis=0), recall[first, np.arange(recall.shape[1])], 1).mean())
 
 
-def _many(segment: ApproximateSegment, queries: FloatArray, target: float) -> int:
-    """The effort that reaches the target for MANY_K hits; doubled, since so many are seldom asked for."""
+def _many(segment: ApproximateSegment, queries: FloatArray, truth: IntArray, target: float) -> int:
+    """The effort that reaches the target for MANY_K hits, the `truth` (Q, ≤ MANY_K): doubled until it does."""
     effort, most = segment.setting.effort, segment.seeker.efforts[-1]
-    truth = search_exact(segment.vectors, queries, min(MANY_K, len(segment.vectors)), None, segment.longest)[1]
     while effort < most and segment.recall(queries, truth, segment.setting._replace(effort=effort)).mean() < target:
         effort = min(2 * effort, most)
     return effort

@@ -11,6 +11,7 @@ from index_service.backends.base import BoolArray, IntArray
 from index_service.backends.seekers import Setting
 
 LEAST_K = 10  # fewer wanted hits need as many candidates; recall is measured with so many
+MANY_K = 100  # for these, too, it is known what effort they take
 
 
 class Usual(NamedTuple):

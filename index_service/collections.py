@@ -34,7 +34,7 @@ from index_service.segment_files import Draft, SegmentFiles, Stored, half_of_mem
 from index_service.segments import View, empty_view, view_of
 from index_service.store import Chunk, CollectionInfo, Item, Store
 
-_COPY_ROWS = 512  # of a merge, held in memory at a time
+_COPY_ROWS = 64  # of a merge, copied between two pauses: while more are written, searches wait
 _log = logging.getLogger("index_service.collections")
 
 

@@ -24,7 +24,7 @@ from rich.table import Table
 from benchmarks.index_data import DIM, make
 from benchmarks.index_engines import TARGET, Point, alone, backends, fastest, plot, sweep
 from benchmarks.index_exact import batch_against_flat, certified_against_flat, cores, milliseconds
-from benchmarks.index_live import LiveIndex, latencies, percentile, recall, while_compacting
+from benchmarks.index_live import K, LiveIndex, latencies, percentile, recall, while_compacting
 from benchmarks.index_load import rates
 from benchmarks.machine import machine
 from clip_core.wire import FloatArray
@@ -48,6 +48,7 @@ BARS = {
     "p99_during_compaction_vs_rest": (2.0, "≤"),
 }
 QUERIES = 1000
+FEW = "few"
 _ROUNDS = 5
 _SETTLE_S = 0.2
 _ASKED, _CODED_S = 8, 15.0  # after so many searches by a filter its rows are coded, which takes some seconds
@@ -92,6 +93,7 @@ def over_http(
         figures["resident_before_merges_vs_raw_vectors"] = live.memory()[0] / images.nbytes
         segment = live.settled(len(images) // (100 if len(images) > _SCANNED else 1))
         figures |= _searches(live, queries, truth, auto, segment)
+        figures |= _without_a_search(live, images, queries)
         rest = latencies(live, np.tile(queries, (3, 1)))
         held, mapped = live.memory()
         figures["resident_vs_raw_vectors"] = held / images.nbytes
@@ -128,6 +130,16 @@ def _searches(
         figures["raw_recall"] = recall(raw.search(queries, 10)[1].tolist(), truth)
         figures["http_search_beyond_raw_p50_ms"] = lone[1] - lone[0]
     return figures
+
+
+def _without_a_search(live: LiveIndex, images: FloatArray, queries: FloatArray) -> dict[str, float]:
+    """The same requests to a collection of so few items that finding them takes no time: what HTTP and JSON take."""
+    live.create(images.shape[1], FEW)
+    live.fill(images[:K], name=FEW)
+    batches = [queries[start : start + 16] for start in range(0, len(queries) - 15, 16)]
+    many = [live.search(batch, collection=FEW)[0] for _ in range(_ROUNDS) for batch in batches]
+    lone = [live.search(query[None], collection=FEW)[0] for query in queries]
+    return {"http_batch_16_of_few_ms": statistics.median(many), "http_search_of_few_ms": statistics.median(lone)}
 
 
 def _filtered(live: LiveIndex, queries: FloatArray) -> dict[str, float]:

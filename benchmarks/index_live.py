@@ -71,11 +71,11 @@ class LiveIndex:
             raise RuntimeError(f"{method} {path}: {status} {answer[:300]!r}")
         return orjson.loads(answer)
 
-    def create(self, dim: int, **given: object) -> None:
+    def create(self, dim: int, name: str = NAME, **given: object) -> None:
         """The collection."""
-        self.call("PUT", f"/collections/{NAME}", {"model": "bench", "fingerprint": "bench", "dim": dim, **given})
+        self.call("PUT", f"/collections/{name}", {"model": "bench", "fingerprint": "bench", "dim": dim, **given})
 
-    def fill(self, images: FloatArray, first: int = 0) -> float:
+    def fill(self, images: FloatArray, first: int = 0, name: str = NAME) -> float:
         """Upsert rows in batches, one client; vectors a second. One of a hundred rows has `hot` true."""
         started = time.perf_counter()
         for start in range(0, len(images), BATCH):
@@ -84,7 +84,7 @@ class LiveIndex:
                 {"id": str(first + row), "vector": encode_vector(images[row]), "metadata": {"hot": row % 100 == 0}}
                 for row in rows
             ]
-            self.call("POST", f"/collections/{NAME}/items", {"fingerprint": "bench", "items": items})
+            self.call("POST", f"/collections/{name}/items", {"fingerprint": "bench", "items": items})
         return len(images) / (time.perf_counter() - started)
 
     def search(self, queries: FloatArray, **given: object) -> tuple[float, list[list[int]]]:

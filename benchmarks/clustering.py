@@ -8,8 +8,6 @@ are trained on the same rows with as many rounds as FAISS gives inverted lists. 
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +22,7 @@ from benchmarks.index_data import DIM, Clusters, make
 from benchmarks.index_engines import K
 from benchmarks.index_exact import cores
 from benchmarks.list_counts import SHAPES
-from benchmarks.machine import machine
+from benchmarks.reports import finish, head, options
 from clip_core.wire import FloatArray
 from index_service.backends.base import IntArray
 from index_service.backends.clustering import centroids
@@ -75,10 +73,8 @@ def recalls(placed: FloatArray, best: FloatArray, queries: FloatArray) -> dict[i
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=500_000)
+    parser = options(__doc__, 500_000, RESULTS)
     parser.add_argument("--lists", type=int, default=2048)
-    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name} under benchmarks/results")
     arguments = parser.parse_args()
     faiss.omp_set_num_threads(cores())
     found = {}
@@ -87,11 +83,8 @@ def main() -> None:
         for name, each in found[shape].items():
             shown = " ".join(f"{probe}:{recall:.3f}" for probe, recall in each["recall"].items())
             print(f"{shape}, {name}: trained in {each['train_s']:.1f} s, recall by nprobe {shown}", flush=True)
-    report = {"benchmark": "clustering", "command": "python -m benchmarks.clustering", "machine": machine()}
-    report |= {"rows": arguments.rows, "lists": arguments.lists, "shapes": found}
-    if arguments.save:
-        RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(report))
+    report = {**head("clustering"), "rows": arguments.rows, "lists": arguments.lists, "shapes": found}
+    finish(report, RESULTS, arguments.save)
 
 
 if __name__ == "__main__":

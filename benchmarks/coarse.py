@@ -9,8 +9,6 @@ the last line is one JSON document with medians, and the speed of ours over FAIS
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -23,17 +21,16 @@ import faiss
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.index_data import DIM, make
-from benchmarks.index_engines import TARGET, K, alone
+from benchmarks.index_data import make
+from benchmarks.index_engines import K, alone, as_auto
 from benchmarks.index_exact import cores, milliseconds
 from benchmarks.index_live import recall
-from benchmarks.machine import machine
+from benchmarks.reports import finish, head, options
 from clip_core.wire import FloatArray
 from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import IntArray
 from index_service.backends.exact import search_exact
-from index_service.backends.faiss import FaissBackend, FaissSeeker
-from index_service.engines import auto_factory
+from index_service.backends.faiss import FaissSeeker
 
 QUERIES, BATCHES, ROUNDS, SETTLE_S = 800, (1, 4, 16, 64), 7, 0.05
 RESULTS = Path(__file__).resolve().parent / "results" / "coarse.json"
@@ -68,9 +65,7 @@ def measure(rows: int, console: Console) -> dict[str, Any]:
     """Recall of each way to search, ms by batch, and how many times FAISS's speed ours is."""
     images, queries = make(rows, QUERIES)
     known, asked = queries[: QUERIES // 2], queries[QUERIES // 2 :]
-    console.print(f"{auto_factory(rows, DIM)} over {rows:,} rows …")
-    segment = FaissBackend(auto_factory(rows, DIM), threads=cores(), recall_target=TARGET, queries=known).build(images)
-    assert isinstance(segment, ApproximateSegment)
+    segment = as_auto(images, known, console)
     truth, tried = search_exact(images, asked, K, None)[1], searches(segment)
     recalls = {name: recall(search(asked).tolist(), truth) for name, search in tried.items()}
     faiss.omp_set_num_threads(cores())
@@ -81,20 +76,14 @@ def measure(rows: int, console: Console) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=500_000)
-    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name} under benchmarks/results")
-    arguments, console = parser.parse_args(), Console(stderr=True)
+    arguments, console = options(__doc__, 500_000, RESULTS).parse_args(), Console(stderr=True)
     found = measure(arguments.rows, console)
     table = Table("", "recall@10", *(f"{batch}, ms" for batch in BATCHES))
     for name, share in found["recall"].items():
         table.add_row(name, f"{share:.3f}", *(f"{found['ms'][batch][name]:.2f}" for batch in BATCHES))
     console.print(table)
-    report = {"benchmark": "coarse", "command": "python -m benchmarks.coarse", "machine": machine()}
-    report |= {"rows": arguments.rows, **found}
-    if arguments.save:
-        RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(report))
+    report = {**head("coarse"), "rows": arguments.rows, **found}
+    finish(report, RESULTS, arguments.save)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ rescoring included. Medians of all rounds; the last line is one JSON document.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 from dataclasses import replace
@@ -24,7 +22,7 @@ from rich.table import Table
 
 from benchmarks.encoder_cuda import card
 from benchmarks.index_data import make
-from benchmarks.machine import machine
+from benchmarks.reports import finish, head, options
 from clip_core.wire import FloatArray
 from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import IntArray
@@ -99,27 +97,15 @@ def show(rows: list[dict[str, Any]], console: Console) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=500_000)
-    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name}")
-    arguments = parser.parse_args()
+    arguments = options(__doc__, 500_000, RESULTS).parse_args()
     images, queries = make(arguments.rows, QUERIES)
     sample, asked = np.split(queries, 2)
     console = Console(stderr=True)
     with console.status("building and searching"):
         rows = [row for factory in FACTORIES for row in measure(factory, images, sample, asked)]
     show(rows, console)
-    report = {
-        "benchmark": "faiss_gpu",
-        "command": "python -m benchmarks.faiss_gpu",
-        "rows": arguments.rows,
-        "faiss": faiss.__version__,
-        "machine": machine(),
-    }
-    report |= {"gpu": card(), "measured": rows}
-    if arguments.save:
-        RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(report))
+    report = {**head("faiss_gpu"), "rows": arguments.rows, "faiss": faiss.__version__, "gpu": card(), "measured": rows}
+    finish(report, RESULTS, arguments.save)
 
 
 if __name__ == "__main__":

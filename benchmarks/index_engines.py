@@ -10,7 +10,9 @@ from typing import Any
 
 import faiss
 import numpy as np
+from rich.console import Console
 
+from benchmarks.index_exact import cores
 from clip_core.wire import FloatArray
 from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import Backend, IntArray
@@ -53,6 +55,15 @@ def backends(rows: int, dim: int, threads: int, queries: FloatArray, graph: bool
         "ScaNN": ScannBackend(threads, TARGET, queries),
     }
     return {**tried, "HNSW": made("HNSW32")} if graph else tried
+
+
+def as_auto(images: FloatArray, queries: FloatArray, console: Console) -> ApproximateSegment:
+    """The index that `auto` takes for `images` (N, D), calibrated on `queries` (Q, D)."""
+    factory = auto_factory(*images.shape)
+    console.print(f"{factory} over {len(images):,} rows …")
+    segment = FaissBackend(factory, threads=cores(), recall_target=TARGET, queries=queries).build(images)
+    assert isinstance(segment, ApproximateSegment)
+    return segment
 
 
 def sweep(

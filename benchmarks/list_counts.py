@@ -9,8 +9,6 @@ the others what rows differ by from their centroid. Medians of alternating round
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import statistics
 import time
@@ -25,7 +23,7 @@ from rich.progress import track
 from benchmarks.index_data import DIM, Clusters, make
 from benchmarks.index_engines import TARGET, K
 from benchmarks.index_exact import cores, milliseconds
-from benchmarks.machine import machine
+from benchmarks.reports import finish, head, options
 from clip_core.wire import FloatArray
 from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import IntArray
@@ -88,9 +86,7 @@ def _in_turn(built: dict[str, ApproximateSegment], queries: FloatArray) -> dict[
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name} under benchmarks/results")
+    parser = options(__doc__, 200_000, RESULTS)
     arguments = parser.parse_args()
     rows, console = arguments.rows, Console(stderr=True)
     if rows < LEAST:
@@ -100,11 +96,8 @@ def main() -> None:
         found[shape] = measure(rows, clusters)
         for row in found[shape]:
             print(shape, *(f"{name}={value:.4g}" if name != "factory" else value for name, value in row.items()))
-    report = {"benchmark": "list_counts", "command": "python -m benchmarks.list_counts", "machine": machine()}
-    report |= {"rows": rows, "shapes": found}
-    if arguments.save:
-        RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(report))
+    report = {**head("list_counts"), "rows": rows, "shapes": found}
+    finish(report, RESULTS, arguments.save)
 
 
 if __name__ == "__main__":

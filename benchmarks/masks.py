@@ -11,8 +11,6 @@ both in turn. The last line is one JSON document.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -25,17 +23,16 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.index_data import DIM, make
-from benchmarks.index_engines import TARGET
+from benchmarks.index_data import make
+from benchmarks.index_engines import as_auto
 from benchmarks.index_exact import cores, milliseconds
 from benchmarks.index_live import recall
-from benchmarks.machine import machine
+from benchmarks.reports import finish, head, options
 from clip_core.wire import FloatArray
 from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import BoolArray, IntArray
 from index_service.backends.exact import search_exact
-from index_service.backends.faiss import FaissBackend, FaissSeeker
-from index_service.engines import auto_factory
+from index_service.backends.faiss import FaissSeeker
 
 _faiss: Any = faiss  # its stubs lack half of what is used here
 RESULTS = Path(__file__).resolve().parent / "results" / "masks.json"
@@ -118,10 +115,7 @@ def compared(segment: ApproximateSegment, queries: FloatArray, masks: Masks) -> 
 def measure(rows: int, console: Console) -> dict[str, Any]:
     """Every case; the index is the one that `auto` takes."""
     images, queries = make(rows, KNOWN + ASKED)
-    console.print(f"{auto_factory(rows, DIM)} over {rows:,} rows …")
-    known = queries[:KNOWN]
-    segment = FaissBackend(auto_factory(rows, DIM), threads=cores(), recall_target=TARGET, queries=known).build(images)
-    assert isinstance(segment, ApproximateSegment)
+    segment = as_auto(images, queries[:KNOWN], console)
     faiss.omp_set_num_threads(cores())
     figures = {name: compared(segment, queries[KNOWN:], masks) for name, masks in cases(images).items()}
     return {"setting": segment.setting._asdict(), "usual": segment.usual._asdict(), "masks": figures}
@@ -129,21 +123,15 @@ def measure(rows: int, console: Console) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=500_000)
-    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name} under benchmarks/results")
-    arguments, console = parser.parse_args(), Console(stderr=True)
+    arguments, console = options(__doc__, 500_000, RESULTS).parse_args(), Console(stderr=True)
     found = measure(arguments.rows, console)
     table = Table("a filter leaves", "recall@10", "ms", "mean", "FAISS alone: recall@10", "ms", "mean")
     for name, own in found["masks"].items():
         cells = [(own[f"{who}_recall"], own[f"{who}_ms"], own[f"{who}_mean_ms"]) for who in ("ours", "faiss")]
         table.add_row(name, *(text for a, b, c in cells for text in (f"{a:.3f}", f"{b:.2f}", f"{c:.2f}")))
     console.print(table)
-    report = {"benchmark": "masks", "command": "python -m benchmarks.masks", "machine": machine()}
-    report |= {"rows": arguments.rows, **found}
-    if arguments.save:
-        RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(report))
+    report = {**head("masks"), "rows": arguments.rows, **found}
+    finish(report, RESULTS, arguments.save)
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ class ApproximateSegment:
         """
         doubtful = np.zeros(len(asked.queries), np.bool_)
         doubtful[judged] = True
-        for mask in (None, asked.mask):  # counting what a mask leaves takes longer than all else
+        for mask in (None,) if asked.mask is None else (None, asked.mask):  # counting what one leaves takes the longest
             left = np.flatnonzero(doubtful)
             if len(left):
                 expected = self._unseen(asked.of(left), (found[0][left], found[1][left]), mask)

@@ -15,10 +15,10 @@ MANY_K = 100  # for these, too, it is known what effort they take
 
 
 class Usual(NamedTuple):
-    """What most searches had that recall was measured with; the least that is taken for it.
+    """What an answer that is taken for good may have, as calibration found it; by default the least that is taken.
 
-    So many `unseen` rows were expected to be better than the tenth hit where the engine didn't look, and this was the
-    hits' mean `place` among the candidates, in the engine's order, as a share of their number.
+    So many `unseen` rows may be expected to be better than the tenth hit where the engine didn't look, and this may be
+    the hits' mean `place` among the candidates, in the engine's order, as a share of their number, without a mask.
     """
 
     unseen: float = 0.5

@@ -2,7 +2,7 @@
 
 A row's product with a query is that of its list's centroid and that of what the row differs by; the latter is taken for
 normal, as wide as over a sample of all rows. What comes out is too much for lists of near rows, and so no figure to go
-by: it is compared with what it was for the queries that recall was measured with (`approximate.Usual`).
+by: it is compared with what calibration found to be good enough (`doubts.Usual`).
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ bench: $(READY) ## measure the demo stack; the last line is one JSON document
 bench-gateway: $(READY) ## what the gateway costs and stands; INFINITY=DIR is what scripts/infinity_peer.py makes
 	$(BIN)/python -m benchmarks.gateway --save $(if $(INFINITY),--infinity $(INFINITY))
 
-bench-encoders: $(READY) ## the towers against their peers and the GEMM ceiling, on a GPU where there is one; writes the README's tables
+bench-encoders: $(READY) ## the towers against their peers and the GEMM ceiling, on a GPU where there is one; writes the tables of docs/performance.md
 	$(BIN)/python -m benchmarks.encoders --save
 
 bench-record: $(READY) ## durable upserts, restart and memory of the index service; filters

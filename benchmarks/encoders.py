@@ -27,7 +27,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import encoder_quality, encoder_readme
+from benchmarks import encoder_quality, encoder_tables
 from benchmarks.encoder_cpu import Cpu
 from benchmarks.encoder_cuda import Cuda
 from benchmarks.encoder_plans import PLANS, Plan, chosen, command, default_device, stem
@@ -75,7 +75,7 @@ def _arguments() -> argparse.Namespace:
         nargs="?",
         const=RESULTS,
         metavar="DIR",
-        help="write results, plots and the README's tables; with DIR the results alone, into it",
+        help="write results, plots and the tables of docs/performance.md; with DIR the results alone, into it",
     )
     found = parser.parse_args()
     if found.device == "cuda" and not torch.cuda.is_available():
@@ -92,7 +92,7 @@ def _saved(plan: Plan, device: Device, work: Path, directory: Path | None, conso
     if directory:
         save(plan, report, directory)
     if directory == RESULTS:
-        encoder_readme.write()
+        encoder_tables.write()
     return report
 
 

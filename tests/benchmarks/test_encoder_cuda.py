@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks import encoder_readme, gemm_cuda
+from benchmarks import encoder_tables, gemm_cuda
 from benchmarks.cuda_clock import LEAST_S, MOST_PASSES, WARM_UPS, CudaClock
 from benchmarks.encoder_cuda import Cuda
 from benchmarks.encoder_cuda_packages import compile_all
@@ -156,7 +156,7 @@ def test_every_way_of_running_is_a_row_and_what_cannot_run_is_named(tmp_path: Pa
     assert "image, ours bf16" in found["compile_s"]
     assert (found["gpu"], found["rounds"], found["bars"], found["serving"]) == (CARD, 2, [], {})
     assert {"fp32", "tf32", "bf16"} <= set(found["gemm_gflops"])
-    assert "on one a CPU, images /s | batch 1 | batch 3 | batch 70 |" in encoder_readme.section([], [found])
+    assert "on one a CPU, images /s | batch 1 | batch 3 | batch 70 |" in encoder_tables.section([], [found])
 
 
 def test_a_run_ends_in_one_json_line_and_leaves_the_cpus_figures_alone(
@@ -166,7 +166,7 @@ def test_a_run_ends_in_one_json_line_and_leaves_the_cpus_figures_alone(
     monkeypatch.setattr(sys, "argv", ["encoders", "--device", "cuda", *said, "--save", str(tmp_path)])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setitem(DEVICES, "cuda", stand_in)
-    monkeypatch.setattr(encoder_readme, "write", lambda: pytest.fail("the README is the CPU's too"))
+    monkeypatch.setattr(encoder_tables, "write", lambda: pytest.fail("the tables are the CPU's too"))
     try:
         main()
     finally:

@@ -1,4 +1,4 @@
-"""The bars and the README of the encoder benchmark say what was measured, and nothing else."""
+"""The bars and the tables of the encoder benchmark say what was measured, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import encoder_readme
+from benchmarks import encoder_tables
 from benchmarks.encoder_bars import SERVING, judge, judge_gpu
 from benchmarks.encoder_cpu import Cpu
 from benchmarks.encoder_plans import BASE, GPU
@@ -101,23 +101,23 @@ def test_engines_are_compared_at_16_or_at_the_largest_batch() -> None:
     assert [main_batch(batches) for batches in ({1, 8, 16, 32}, {1, 8, 32}, {1})] == [16, 32, 1]
 
 
-def test_the_readme_says_what_the_committed_results_say() -> None:
-    readme = encoder_readme.README.read_text(encoding="utf-8")
-    assert encoder_readme.updated(readme, encoder_readme.reports(), encoder_readme.gpu_reports()) == readme
+def test_the_page_says_what_the_committed_results_say() -> None:
+    page = encoder_tables.PAGE.read_text(encoding="utf-8")
+    assert encoder_tables.updated(page, encoder_tables.reports(), encoder_tables.gpu_reports()) == page
 
 
-def test_the_readme_shows_every_model_a_missed_bar_and_quality() -> None:
+def test_the_page_shows_every_model_a_missed_bar_and_quality() -> None:
     quality = [{"engine": "ours int8", "recall_at_1": 0.5, "recall_at_10": 1, "image_cosine": 1, "text_cosine": 1}]
     missed = {"name": "one text", "value": 9.0, "bar": 1.0, "sign": "≤", "holds": False}
     bars = [*judge(table(32), CEILING, None, "ViT-L-14"), missed]
     machine = {"cpu": "Intel(R) Xeon(R) Processor", "cores": 2}
     large = {"model": "ViT-L-14", "machine": machine, "rows": table(32), "serving": {}, "bars": bars}
-    section = encoder_readme.section([*encoder_readme.reports()[:1], {**large, "quality": quality}])
+    section = encoder_tables.section([*encoder_tables.reports()[:1], {**large, "quality": quality}])
     heads = ("ViT-B-32 on ", "ViT-L-14 on Intel Xeon, 2 cores, batch 32")
     for part in (*heads, "encoders-vit-l-14.png", "≥ 1.15", "9 (missed)", "0.500"):
         assert part in section
     with pytest.raises(ValueError, match="marks"):
-        encoder_readme.updated("no marks", [])
+        encoder_tables.updated("no marks", [])
 
 
 def test_a_plot_of_any_batch(tmp_path: Path) -> None:
@@ -162,12 +162,12 @@ def test_poor_vectors_hold_no_gpu_bar() -> None:
 
 
 def test_the_readme_gets_a_gpus_table_only_once_there_are_results(tmp_path: Path) -> None:
-    assert encoder_readme.gpu_reports(tmp_path) == []
+    assert encoder_tables.gpu_reports(tmp_path) == []
     save(GPU, gpu_report("NVIDIA H200"), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["encoders-cuda.json"]
-    found = encoder_readme.reports()
-    section = encoder_readme.section(found, encoder_readme.gpu_reports(tmp_path))
-    assert section.startswith(encoder_readme.section(found).rstrip("\n"))
+    found = encoder_tables.reports()
+    section = encoder_tables.section(found, encoder_tables.gpu_reports(tmp_path))
+    assert section.startswith(encoder_tables.section(found).rstrip("\n"))
     for part in (
         "| ViT-B-32 on one NVIDIA H200, images /s | batch 1 | batch 512 | share of GEMM ceiling |",
         "| ours bf16 |  | 42000 | 0.50 | 0.99985 |",

@@ -1,6 +1,6 @@
-"""The README's tables of what was asked of the index and of the gateway, from the committed results.
+"""The tables of bars in docs/engines.md (index) and docs/performance.md (gateway), from the committed results.
 
-    python -m benchmarks.readme_bars
+    python -m benchmarks.bar_tables
 
 Run after `make bench-index` or `make bench-gateway` with --save. Each table stands between marks of its own.
 """
@@ -11,8 +11,9 @@ import json
 from typing import Any
 
 from benchmarks import gateway, index
-from benchmarks.encoder_readme import README, RESULTS
+from benchmarks.encoder_tables import PAGE, RESULTS
 
+PAGES = {"index": PAGE.with_name("engines.md"), "gateway": PAGE}
 BARS = {**index.BARS, **gateway.BARS}
 LABELS = {
     "index": {
@@ -42,19 +43,17 @@ LABELS = {
 
 
 def write() -> None:
-    text = README.read_text(encoding="utf-8")
-    for name in LABELS:
-        text = updated(text, name)
-    README.write_text(text, encoding="utf-8")
+    for name, path in PAGES.items():
+        path.write_text(updated(path.read_text(encoding="utf-8"), name), encoding="utf-8")
 
 
-def updated(readme: str, name: str) -> str:
-    """`readme` with the table of "index" or "gateway" written again. Raises ValueError without its marks."""
-    begin, end = f"<!-- {name}: written by `python -m benchmarks.readme_bars` -->\n", f"<!-- end of {name} -->\n"
-    head, _, rest = readme.partition(begin)
+def updated(page: str, name: str) -> str:
+    """`page` with the table of "index" or "gateway" written again. Raises ValueError without its marks."""
+    begin, end = f"<!-- {name}: written by `python -m benchmarks.bar_tables` -->\n", f"<!-- end of {name} -->\n"
+    head, _, rest = page.partition(begin)
     _, found, tail = rest.partition(end)
     if not found:
-        raise ValueError(f"{README.name} has lost its marks {begin.strip()} and {end.strip()}")
+        raise ValueError(f"{PAGES[name].name} has lost its marks {begin.strip()} and {end.strip()}")
     report = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     return head + begin + table(report["bars"], LABELS[name]) + end + tail
 

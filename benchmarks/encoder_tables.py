@@ -1,6 +1,6 @@
-"""The README's figures of the encoders, from the committed results.
+"""The encoders' tables in docs/performance.md, from the committed results.
 
-    python -m benchmarks.encoder_readme
+    python -m benchmarks.encoder_tables
 
 `make bench-encoders` writes them too. They stand between two marks, so that no figure is copied by hand.
 """
@@ -16,14 +16,14 @@ from benchmarks.encoder_bars import GFLOP_PER_IMAGE
 from benchmarks.encoder_plot import rate
 from benchmarks.encoder_rounds import main_batch
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 RESULTS = Path(__file__).resolve().parent / "results"
 BEGIN, END = "<!-- encoders: written by `make bench-encoders` -->\n", "<!-- end of encoders -->\n"
 Report = dict[str, Any]
 
 
 def write() -> None:
-    README.write_text(updated(README.read_text(encoding="utf-8"), reports(), gpu_reports()), encoding="utf-8")
+    PAGE.write_text(updated(PAGE.read_text(encoding="utf-8"), reports(), gpu_reports()), encoding="utf-8")
 
 
 def reports() -> list[Report]:
@@ -37,12 +37,12 @@ def gpu_reports(directory: Path = RESULTS) -> list[Report]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(directory.glob("encoders-cuda*.json"))]
 
 
-def updated(readme: str, found: Sequence[Report], on_gpu: Sequence[Report] = ()) -> str:
-    """`readme` with what stands between its marks written again. Raises ValueError without marks."""
-    head, _, rest = readme.partition(BEGIN)
+def updated(page: str, found: Sequence[Report], on_gpu: Sequence[Report] = ()) -> str:
+    """`page` with what stands between its marks written again. Raises ValueError without marks."""
+    head, _, rest = page.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not end:
-        raise ValueError(f"{README.name} has lost its marks {BEGIN.strip()} and {END.strip()}")
+        raise ValueError(f"{PAGE.name} has lost its marks {BEGIN.strip()} and {END.strip()}")
     return head + BEGIN + section(found, on_gpu) + END + tail
 
 
@@ -82,7 +82,7 @@ def _figures(table: dict[tuple[str, str], Report], engine: str) -> tuple[str, st
 
 def _plot(report: Report) -> str:
     stem = "encoders" if report["model"] == "ViT-B-32" else f"encoders-{report['model'].lower()}"
-    return f"![{report['model']}: throughput of every engine and precision](docs/{stem}.png)"
+    return f"![{report['model']}: throughput of every engine and precision]({stem}.png)"
 
 
 def _bars(found: Sequence[Report]) -> str:

@@ -25,6 +25,7 @@ ClipServeError                     500 internal_error
 ├─ TooSlow                         408 request_timeout
 ├─ Conflict                        409 conflict
 │  └─ FingerprintMismatch          409 fingerprint_mismatch
+├─ UnsupportedMediaType            415 unsupported_media_type
 ├─ Overloaded                      429 overloaded
 │  └─ RateLimited                  429 rate_limited
 ├─ BadModel                        500 bad_model
@@ -161,6 +162,11 @@ class Conflict(ClipServeError):
 
 class FingerprintMismatch(Conflict):
     code = "fingerprint_mismatch"
+
+
+class UnsupportedMediaType(ClipServeError):
+    status = 415
+    code = "unsupported_media_type"
 
 
 class Overloaded(ClipServeError):

@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Route
 
 from clip_core.errors import ClipServeError
 from index_service.answers import json_answer, on_error, on_http
+from index_service.callers import CallerCheck
 from index_service.collections_api import CollectionsApi
 from index_service.items_api import ItemsApi
 from index_service.metrics import Metrics
@@ -55,6 +56,7 @@ class HealthApi:
 def create_app(settings: Settings, registry: Registry) -> Starlette:
     """The application over `registry`, which its lifespan starts and closes."""
     metrics, workers = Metrics(registry), Workers(settings.threads)
+    callers = CallerCheck(settings.host, settings.allowed_hosts)
     sampler, fields = RecallSampler(settings.recall_sample_share), WarmFields(registry)
 
     @asynccontextmanager
@@ -70,7 +72,7 @@ def create_app(settings: Settings, registry: Registry) -> Starlette:
 
     app = Starlette(
         routes=_routes(settings, registry, metrics, workers, sampler),
-        middleware=[Middleware(RequestMiddleware, settings.max_body_bytes, metrics)],
+        middleware=[Middleware(RequestMiddleware, settings.max_body_bytes, callers, metrics)],
         exception_handlers={ClipServeError: on_error, HTTPException: on_http},
         lifespan=lifespan,
     )

@@ -1,4 +1,4 @@
-"""Around every request: its id, the limit on its body, one log line, a metric, and the envelope of last resort."""
+"""Around every request: the check of its caller, its id, the limit on its body, a log line, a metric, the last envelope."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clip_core.errors import BadInput, ClipServeError, TooLarge
 from index_service.answers import error_answer
+from index_service.callers import CallerCheck
 from index_service.metrics import Metrics
 
 _log = logging.getLogger("index_service.access")
@@ -30,9 +31,10 @@ class RequestMiddleware:
     The line is written after the answer: uvloop sends what was written when the callbacks of a round are done.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, callers: CallerCheck, metrics: Metrics) -> None:
         self.app = app
         self.max_body_bytes = max_body_bytes
+        self.callers = callers
         self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,6 +48,7 @@ class RequestMiddleware:
         scope.setdefault("state", {})["log"] = fields
         answer = _Answer(send, request_id)
         try:
+            self.callers.check(scope["path"], scope["headers"], headers)
             self._check_length(headers.get(b"content-length"))
             await self.app(scope, self._limited(receive), answer.send)
         except Exception as error:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from clip_core.wire import MAX_K
 
 MB = 1024 * 1024
+
+
+def _listed(value: object) -> object:
+    """`a, b` → (`a`, `b`), as lists are written in the environment."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class Settings(BaseSettings):
@@ -19,6 +27,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CLIPSERVE_INDEX_", frozen=True)
 
     host: str = Field("127.0.0.1", description="Address to listen on. There are no keys: keep it private.")
+    allowed_hosts: Words = Field(
+        (), description="Names by which callers reach it, beside `HOST` and loopback: `index,index.prod.svc`; `*`: any."
+    )
     port: int = Field(8090, ge=0, le=65535, description="Port to listen on; 0 takes a free one and logs it.")
     data_dir: Path = Field(Path("data/index"), description="Folder of the record; one process at a time holds it.")
     log_json: bool = Field(False, description="Log JSON lines instead of text.")

@@ -26,6 +26,7 @@ from tests.gateway.fakes import FakeIndex, FakeTorchServe, encode_vector, servin
 from tests.gateway.mutations import VALID, Call, mutated
 
 FAST, MANY = 400, 10_000
+JSON = {"Content-Type": "application/json"}
 
 
 class OverRealIndex(FakeTorchServe):
@@ -35,7 +36,7 @@ class OverRealIndex(FakeTorchServe):
 
     def search_one(self, search: Any, fingerprint: str | None, vector: Any) -> dict[str, Any]:
         body = {"fingerprint": fingerprint, "searches": [{**search, "vector": encode_vector(vector)}]}
-        answer = httpx.post(f"{self.index_url}/search", content=orjson.dumps(body), timeout=10)
+        answer = httpx.post(f"{self.index_url}/search", content=orjson.dumps(body), headers=JSON, timeout=10)
         result: dict[str, Any] = answer.json()
         return result["results"][0] if answer.status_code == 200 else {"status": answer.status_code, **result}
 

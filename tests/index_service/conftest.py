@@ -12,6 +12,7 @@ from index_service.app import create_app
 from index_service.registry import Registry
 from index_service.settings import Settings
 from index_service.store import Store
+from tests.index_service.helpers import JSON
 
 
 @pytest.fixture
@@ -36,5 +37,5 @@ def registry(store: Store, settings: Settings) -> Registry:
 @pytest.fixture
 async def client(settings: Settings, registry: Registry) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(create_app(settings, registry))
-    async with httpx.AsyncClient(transport=transport, base_url="http://index") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=JSON) as client:
         yield client

@@ -23,6 +23,7 @@ from index_service.store import Item
 
 ROOT = Path(__file__).parents[2]
 START_S = 20.0
+JSON = {"Content-Type": "application/json"}
 
 
 def unit_rows(count: int, dim: int, seed: int = 0) -> FloatArray:

@@ -16,7 +16,7 @@ from index_service.app import create_app
 from index_service.registry import Registry
 from index_service.settings import Settings
 from index_service.store import Store
-from tests.index_service.helpers import unit_rows
+from tests.index_service.helpers import JSON, unit_rows
 
 DIM = 8
 ROWS = unit_rows(30, DIM)
@@ -68,7 +68,7 @@ async def test_health_readiness_and_metrics(client: httpx.AsyncClient) -> None:
 
 async def test_all_but_health_waits_for_loading(settings: Settings, store: Store) -> None:
     transport = httpx.ASGITransport(create_app(settings, Registry(store, settings)))
-    async with httpx.AsyncClient(transport=transport, base_url="http://index") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=JSON) as client:
         assert (await client.get("/healthz")).status_code == 200
         for call in (client.get("/readyz"), client.get("/collections"), client.post("/search", json={})):
             assert_envelope(await call, 503, "unavailable")
@@ -139,7 +139,7 @@ async def test_there_is_a_limit_to_collections(store: Store) -> None:
     registry = Registry(store, settings)
     registry.load()
     transport = httpx.ASGITransport(create_app(settings, registry))
-    async with httpx.AsyncClient(transport=transport, base_url="http://index") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=JSON) as client:
         await client.put("/collections/a", json=MODEL)
         assert_envelope(await client.put("/collections/b", json=MODEL), 409, "conflict")
 
@@ -195,7 +195,7 @@ async def test_an_upsert_of_another_fingerprint_is_refused_whole(client: httpx.A
 async def test_items_are_read_and_deleted_by_id(client: httpx.AsyncClient, id_: str) -> None:
     await client.put("/collections/shapes", json=MODEL)
     await upsert(client, [body(0, id=id_)])
-    path = httpx.URL("http://index").copy_with(raw_path=f"/collections/shapes/items/{quoted(id_)}".encode())
+    path = httpx.URL("http://localhost").copy_with(raw_path=f"/collections/shapes/items/{quoted(id_)}".encode())
     read = (await client.get(path, params={"include": "vector"})).json()
     assert (read["id"], read["metadata"]["n"]) == (id_, 0)
     assert np.array_equal(decode_vector(read["vector"]), ROWS[0])

@@ -15,7 +15,7 @@ from index_service.app import create_app
 from index_service.registry import Registry
 from index_service.settings import Settings
 from index_service.store import Store
-from tests.index_service.helpers import unit_rows
+from tests.index_service.helpers import JSON, unit_rows
 
 MODEL = {"model": "demo", "fingerprint": "f", "dim": 4}
 VECTOR = encode_vector(unit_rows(1, 4)[0])
@@ -30,7 +30,7 @@ async def serving(store: Store, **limits: Any) -> AsyncIterator[httpx.AsyncClien
     registry = Registry(store, settings)
     registry.load()
     transport = httpx.ASGITransport(create_app(settings, registry))
-    async with httpx.AsyncClient(transport=transport, base_url="http://index") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=JSON) as client:
         assert (await client.put("/collections/c", json=MODEL)).status_code == 201
         yield client
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from index_service.schema import SCHEMA_VERSION
-from tests.index_service.helpers import Service
+from tests.index_service.helpers import JSON, Service
 
 
 def assert_refused(service: Service, *words: str) -> None:
@@ -68,7 +68,7 @@ def test_a_second_process_on_the_same_folder_is_refused(tmp_path: Path) -> None:
 def test_too_large_a_body_gets_its_answer_over_a_real_connection(tmp_path: Path) -> None:
     service = Service(tmp_path, max_body_bytes=1000)
     try:
-        with httpx.Client(base_url=service.url()) as client:
+        with httpx.Client(base_url=service.url(), headers=JSON) as client:
             for content in (b" " * 2000, iter([b" " * 600] * 3)):
                 assert client.post("/search", content=content).status_code == 413
                 assert client.get("/healthz").status_code == 200

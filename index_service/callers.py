@@ -1,8 +1,8 @@
 """Who is answered: programs that call the service by its own name, and never the pages that a browser shows.
 
 A browser on this machine reaches a loopback service, whatever page it shows, and says so in `Origin` and
-`Sec-Fetch-Site`. A page whose name was pointed to this address (DNS rebinding) sends that name as `Host`. What a page may
-send without asking first is never JSON.
+`Sec-Fetch-Site`. A page whose name was pointed to this address (DNS rebinding) sends that name as `Host`. What a page
+may send without asking first is never JSON.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Around every request: the check of its caller, its id, the limit on its body, a log line, a metric, the last envelope."""
+"""Around every request: the check of its caller, its id, the limit on its body, a log line, a metric, the envelope."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 import sys
@@ -20,6 +21,7 @@ def main() -> None:
     """Serve until SIGTERM or Ctrl-C. Exits with 1 and one line on stderr when it cannot start."""
     settings = _settings()
     configure_logging("gateway", json_lines=settings.log_json, level=settings.log_level)
+    _allow_files(2 * settings.max_clients + 1024)
     listening = _listen(settings)
     config = uvicorn.Config(
         build(settings),
@@ -49,6 +51,14 @@ def _settings() -> Settings:
 def _fault(place: tuple[int | str, ...], message: str) -> str:
     name = f"CLIPSERVE_GATEWAY_{str(place[0]).upper()}: " if place else ""
     return name + message.removeprefix("Value error, ")
+
+
+def _allow_files(number: int) -> None:
+    """Each connection is an open file, and a shell allows 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = number if hard == resource.RLIM_INFINITY else min(number, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -7,60 +7,196 @@ connection for as long as it likes.
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import ClassVar
 
+import httptools
 import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from clip_core.errors import ClipServeError, InvalidRequest, TooLarge, TooSlow
+from clip_core.errors import ClipServeError, InvalidRequest, MethodNotAllowed, TooLarge, TooSlow, Unavailable
+from gateway.crowd import Crowd
+from gateway.heads import head_without_upgrade, name_host
+from gateway.lingering import LingeringProtocol
 
-_REASONS = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
-_LINGER_S = 10.0
+_FRAMING = 32  # what a header, a chunk or a request line takes besides its content; RFC 7541 counts headers so
+_MAX_PIPELINED = 64
 
 
-class GuardedProtocol(HttpToolsProtocol):
+class GuardedProtocol(LingeringProtocol):
     """Use a subclass that `guarded` makes; uvicorn makes one object of it for each connection."""
 
     header_timeout_s: ClassVar[float] = 10.0
     max_header_bytes: ClassVar[int] = 64 * 1024
-    max_clients: ClassVar[int] = 1024
+    crowd: ClassVar[Crowd] = Crowd(1024)
 
     _header_timer: asyncio.TimerHandle | None = None
-    _header_bytes = 0
+    _header_bytes = 0  # of this request's line, headers and trailers
+    _unexplained = 0  # bytes that came and belong neither to a finished head nor to a body
+    _in_head = False
+    _deaf = False
+    _running: RequestResponseCycle
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self.max_clients:
-            transport.abort()
-            return
-        self._expect_headers()
+        self.flow = _OneAtATime(transport, self)
+        now = self.loop.time()
+        if self.crowd.has_room(len(self.connections), now):
+            self.crowd.rests(self, now)
+            self._expect_headers()
+        else:
+            self._turn_away()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self.crowd.left(self)
         super().connection_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
+    def parse(self, data: bytes) -> None:
+        if self._deaf:
             return
-        if self.cycle is None or self.cycle.response_complete:
+        self.crowd.works(self)
+        self._unset_keepalive_if_required()
+        if not self._in_body and (self.cycle is None or self.cycle.response_complete):
             self._expect_headers()
-            self._header_bytes += len(data)
-        super().data_received(data)
-        if self._header_timer is not None and self._header_bytes > self.max_header_bytes:
-            self._refuse(TooLarge(f"the request's headers are larger than {self.max_header_bytes} bytes"), 431)
+        self._unexplained += len(data)
+        self._feed(data)
+        self._unexplained = max(self._unexplained, 0)
+        if self._unexplained > self.max_header_bytes:
+            self._break_off(self._too_large(), own=not self._in_head)
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._decline(data[offer.args[0] :])
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._break_off(cause if isinstance(cause, ClipServeError) else _not_http(data), own=self._in_body)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self._header_bytes = _FRAMING
+
+    def on_url(self, url: bytes) -> None:
+        self._header_bytes += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        size = len(name) + len(value) + _FRAMING
+        self._header_bytes += size
+        if self._header_bytes > self.max_header_bytes:
+            raise self._too_large()
+        if self._in_body:
+            self._unexplained -= size  # a trailer: nothing here reads one
+        else:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # parsed again by `_decline`
         self._stop_timer()
-        self._header_bytes = 0
+        self._in_head = False
+        self._unexplained -= self._header_bytes
+        if len(self.pipeline) >= _MAX_PIPELINED:
+            raise TooLarge(f"more than {_MAX_PIPELINED} requests wait on one connection")
+        name_host(self.url, self.headers)
         super().on_headers_complete()
 
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(InvalidRequest(msg))
+    def on_chunk_header(self) -> None:
+        self._unexplained -= _FRAMING
+
+    def on_body(self, body: bytes) -> None:
+        self._unexplained -= len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
+        super().on_message_complete()
+        self._rest()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._rest()
+
+    def _rest(self) -> None:
+        if self.cycle.response_complete and not self._in_body and not self.transport.is_closing():
+            self.crowd.rests(self, self.loop.time())
+
+    def leave(self, unread: bool = False) -> None:
+        super().leave(unread or self._deaf)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def timeout_keep_alive_handler(self) -> None:
         """A peer that does not read its last answer is not waited for either."""
         super().timeout_keep_alive_handler()
-        self.loop.call_later(_LINGER_S, self.transport.abort)
+        self.loop.call_later(self.linger_s, self.transport.abort)
+
+    def _decline(self, rest: bytes) -> None:
+        """Ignore an offer to change the protocol (RFC 9110, 7.8): the request is parsed again without it."""
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._break_off(MethodNotAllowed("this is no proxy: CONNECT is not possible"), own=False)
+            return
+        head = head_without_upgrade(method, self.url, self.parser.get_http_version(), self.headers)
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._unexplained = len(head) + len(rest)
+        self._feed(head + rest)
+
+    def _break_off(self, error: ClipServeError, own: bool) -> None:
+        """What has come cannot be parsed any further; `own`: by the fault of the latest request that was begun.
+
+        Requests before it are answered, and in their order.
+        """
+        if self.cycle is None or self.cycle.response_complete:
+            self._refuse(error)
+        elif self.pipeline or not own:
+            self._end_before(own)
+        elif self._running.response_started:
+            self.transport.abort()
+        else:
+            self._running.disconnected = True
+            self._running.message_event.set()
+            self._refuse(error)
+
+    def _end_before(self, own: bool) -> None:
+        """The connection ends with the answer to the last good request."""
+        self._deaf = True
+        if own:
+            self.pipeline.popleft()
+            self._in_body = False
+        last = self.pipeline[0][0] if self.pipeline else self._running
+        last.keep_alive = False
+
+    def _refuse(self, error: ClipServeError) -> None:
+        """Answers where no request has begun, or one that is not read to its end; and leaves."""
+        self._stop_timer()
+        if self._leaving or self.transport.is_closing():
+            return
+        if not (self._in_body and self.cycle.response_complete):
+            self.transport.write(_plain_answer(error))
+        self.leave(unread=True)
+
+    def _turn_away(self) -> None:
+        """Where there is room for that, it is done gently: a client that sends before it reads would be reset."""
+        self._refuse(Unavailable("this gateway has as many connections as it may have; try again in a moment"))
+        if len(self.crowd.turned_away) < self.crowd.most:
+            self.crowd.turned_away.add(self)
+        else:
+            self.transport.close()
+
+    def _too_large(self) -> TooLarge:
+        error = TooLarge(f"the request's headers are larger than {self.max_header_bytes} bytes")
+        error.status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        return error
 
     def _expect_headers(self) -> None:
         if self._header_timer is None:
@@ -74,22 +210,36 @@ class GuardedProtocol(HttpToolsProtocol):
     def _too_slow(self) -> None:
         self._refuse(TooSlow("the headers of the request did not come in time"))
 
-    def _refuse(self, error: ClipServeError, status: int | None = None) -> None:
-        """Answers where no request has begun, and closes."""
-        self._stop_timer()
-        if self.transport.is_closing():
-            return
-        status, body = status or error.status, orjson.dumps(error.to_dict())
-        head = (
-            f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode("ascii") + body)
-        self.transport.close()
-        self.loop.call_later(_LINGER_S, self.transport.abort)
+
+class _OneAtATime(FlowControl):
+    """Nothing is read while a request waits for the one before it."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: GuardedProtocol) -> None:
+        super().__init__(transport)
+        self._protocol = protocol
+
+    def resume_reading(self) -> None:
+        if not self._protocol.pipeline:
+            super().resume_reading()
 
 
-def guarded(header_timeout_s: float, max_clients: int) -> type[GuardedProtocol]:
+def _not_http(data: bytes) -> InvalidRequest:
+    if data.startswith(b"PRI * HTTP/2"):
+        return InvalidRequest("HTTP/2 is not spoken here: send HTTP/1.1")
+    return InvalidRequest("this is not a well-formed HTTP/1.1 request")
+
+
+def _plain_answer(error: ClipServeError) -> bytes:
+    body, phrase = orjson.dumps(error.to_dict()), HTTPStatus(error.status).phrase
+    again = "Retry-After: 1\r\n" if error.status == HTTPStatus.SERVICE_UNAVAILABLE else ""
+    head = (
+        f"HTTP/1.1 {error.status} {phrase}\r\nContent-Type: application/json\r\n{again}"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode("ascii") + body
+
+
+def guarded(read_timeout_s: float, max_clients: int) -> type[GuardedProtocol]:
     """The class for `uvicorn.Config(http=…)`."""
-    limits = {"header_timeout_s": header_timeout_s, "max_clients": max_clients}
-    return type("GuardedProtocol", (GuardedProtocol,), limits)
+    timeouts = {"header_timeout_s": read_timeout_s, "linger_s": read_timeout_s}
+    return type("GuardedProtocol", (GuardedProtocol,), {**timeouts, "crowd": Crowd(max_clients)})

@@ -52,7 +52,11 @@ class Settings(BaseSettings):
     )
     max_in_flight: int = Field(256, gt=0, description="Most requests under way of each size; overload lowers it.")
     max_clients: int = Field(1024, gt=0, description="Most open connections of clients.")
-    read_timeout_s: float = Field(10.0, gt=0, description="For a request's headers, and between pieces of its body.")
+    read_timeout_s: float = Field(
+        10.0,
+        gt=0,
+        description="For a request's headers, between pieces of its body, and for the rest of a refused one.",
+    )
     body_timeout_s: float = Field(30.0, gt=0, description="For a whole body, and one second more for each 16 KB of it.")
     stall_timeout_s: float = Field(120.0, gt=0, description="Ends a request in which nothing moves for so long.")
     tls_certificate: Path | None = Field(None, description="PEM certificate chain, to speak TLS without a proxy.")

@@ -16,6 +16,7 @@ from index_service.app import create_app
 from index_service.data_dir import DataDir
 from index_service.errors import StartError
 from index_service.heap import frugal
+from index_service.protocol import PlainProtocol
 from index_service.registry import Registry
 from index_service.settings import Settings
 from index_service.store import Store
@@ -60,7 +61,7 @@ def _serve(settings: Settings) -> None:
         config = uvicorn.Config(
             app,
             loop="uvloop",
-            http="httptools",
+            http=PlainProtocol,
             ws="none",
             access_log=False,
             log_config=None,

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from gateway.app import build
+from gateway.protocol import guarded
 from gateway.settings import Settings
 from tests.gateway.fakes import FakeIndex, FakeTorchServe, serving
 from tests.gateway.redis_server import INSTALLED
@@ -66,7 +67,7 @@ def stack_of(upstreams: tuple[Upstreams, dict[str, str]], tmp_path: Path) -> Ite
 
     def start(**settings: Any) -> Stack:
         app = build(Settings(**{**urls, "data_dir": tmp_path / "gateway", **settings}))
-        running = serving(app, lifespan="on")
+        running = serving(app, lifespan="on", http=guarded(10, 1024))
         url = running.__enter__()
         client = httpx.Client(base_url=url, timeout=10)
         entered.extend([client, running])
@@ -88,7 +89,7 @@ def plain_gateway(
 ) -> Iterator[str]:
     """A gateway with default settings, started once."""
     settings = Settings(**upstreams[1], data_dir=tmp_path_factory.mktemp("gateway"))
-    with serving(build(settings), lifespan="on") as url:
+    with serving(build(settings), lifespan="on", http=guarded(10, 1024)) as url:
         yield url
 
 

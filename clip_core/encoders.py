@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from clip_core.tokens import Tokenizer, Tokens, stack
 from clip_core.towers import ImageTower, TextTower, load_towers
 from clip_core.wire import FloatArray, unit
 
+log = logging.getLogger("clipserve.encoders")
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -202,10 +204,14 @@ class Encoders:
 
 
 def _attempt(prepare: Callable[[T], R], value: T) -> R | ClipServeError:
+    """Whatever one input's preparation raises is that input's error."""
     try:
         return prepare(value)
     except ClipServeError as error:
         return error
+    except Exception:
+        log.exception("an input can't be prepared")
+        return InferenceFailed("this input can't be prepared; see the worker's log")
 
 
 def _encoded(vector: FloatArray, tokens: int | None = None, truncated: bool = False) -> Encoded | ClipServeError:

@@ -1,9 +1,10 @@
 """Image bytes → the pixels that the open_clip reference would see.
 
 Decoding is PIL's; resizing, cropping and normalising are open_clip's own evaluation transform. Two things are done
-before it that the reference leaves to its caller: EXIF orientation is applied, and 16-bit greys are scaled to 8 bits
-(PIL's own conversion clips them). Alpha is dropped, CMYK and palettes are converted; an animation gives its first
-frame. A JPEG may be decoded at a fraction of its size ("draft"), faster and with other pixels: only where asked for.
+before it that the reference leaves to its caller: EXIF orientation is applied, and greys of more than 8 bits are scaled
+to 8 (`greys`: PIL's own conversion clips them). Alpha is dropped, CMYK and palettes are converted; an animation gives
+its first frame. Metadata never makes a picture bad: what PIL can't read of it is left out. A JPEG may be decoded at a
+fraction of its size ("draft"), faster and with other pixels: only where asked for.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pybase64
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from clip_core.errors import BadImage, ImageTooLarge
+from clip_core import greys
+from clip_core.bare_pictures import without_metadata
+from clip_core.errors import BadImage, ClipServeError, ImageTooLarge
+from clip_core.orientation import upright
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,17 +59,32 @@ def decode_unguarded(
     if not data:
         raise BadImage("the image is empty (0 bytes)")
     try:
+        return _decoded(data, max_pixels, draft)
+    except BadImage as error:
+        for keep_turn in (True, False):
+            bare = without_metadata(data, keep_turn=keep_turn)
+            if bare is not None:
+                with contextlib.suppress(BadImage):
+                    return _decoded(bare, max_pixels, draft)
+        raise error
+
+
+def _decoded(data: bytes, max_pixels: int, draft: tuple[int, int] | None) -> Image.Image:
+    """PIL's parsers raise whatever they stumble over, so whatever they raise is the picture's error."""
+    try:
         _register_formats()
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         _check_size(image, max_pixels)
         if draft and image.format == "JPEG":
             image.draft(None, draft)
         return to_rgb(image)
-    except Image.DecompressionBombError as error:
+    except ClipServeError:
+        raise
+    except (Image.DecompressionBombError, MemoryError) as error:
         raise ImageTooLarge(f"the image is too large: {error}") from error
     except UnidentifiedImageError as error:
         raise BadImage(f"not an image of a known format ({', '.join(FORMATS)})") from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError) as error:
+    except Exception as error:
         raise BadImage(f"the image is damaged: {error}") from error
 
 
@@ -82,22 +100,17 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any PIL mode → RGB, upright, first frame."""
+    """Any PIL mode → RGB, upright, first frame. Raises BadImage for greys of no usual range."""
     image.seek(0)
     image.load()
-    ImageOps.exif_transpose(image, in_place=True)
+    image = upright(image)
     if image.mode == "RGB":
         return image
-    if image.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I"):
-        return _from_16_bit(image)
+    if image.mode in greys.MODES:
+        image = greys.to_8_bits(image)
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("RGB")
-
-
-def _from_16_bit(image: Image.Image) -> Image.Image:
-    greys = np.clip(np.asarray(image, dtype=np.int64), 0, 65535)
-    return Image.fromarray(((greys * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
 
 
 def from_reference(reference: str) -> bytes:

@@ -219,6 +219,23 @@ def test_a_text_that_nobody_cuts_is_refused_uncomputed(fakes: Fakes) -> None:
     assert (fakes.text.rows, fakes.encoders.cache.stats.entries) == (0, 0)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_whatever_a_picture_raises_is_its_own_error(real: Encoders, threads: int) -> None:
+    assert real.tokenizer is not None
+    tower = FakeTower(real.spec.dim)
+    whole = tower.transform
+
+    def transform(picture: Image.Image) -> torch.Tensor:
+        if picture.getpixel((0, 0))[0] == 66:
+            raise RuntimeError("nobody thought of this")
+        return whole(picture)
+
+    tower.transform = transform  # type: ignore[method-assign]
+    encoders = Encoders(real.spec, real.tokenizer, None, tower, EndpointConfig(decode_threads=threads))
+    results = encoders.encode([image(png(red)) for red in (1, 66, 2, 3)], cut_long_texts=[True] * 4)
+    assert [type(result) for result in results] == [Encoded, InferenceFailed, Encoded, Encoded]
+
+
 # Canaries
 
 

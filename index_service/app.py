@@ -6,6 +6,7 @@ millisecond.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -50,7 +51,8 @@ class HealthApi:
 
     async def metrics(self, _: Request) -> Response:
         """The Prometheus text format."""
-        return Response(self._metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        shown = await asyncio.to_thread(self._metrics.render)  # it asks every collection
+        return Response(shown, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def create_app(settings: Settings, registry: Registry) -> Starlette:
@@ -87,7 +89,8 @@ def _routes(
     searches = SearchApi(settings, registry, metrics, workers, sampler)
     collections = CollectionsApi(settings, registry, workers)
     items = ItemsApi(settings, registry, metrics, workers)
-    snapshots = SnapshotsApi(registry, Snapshots(settings.data_dir / "snapshots", registry.store, registry), workers)
+    copies = Snapshots(settings.data_dir / "snapshots", registry.store, registry)
+    snapshots = SnapshotsApi(settings, registry, copies, workers)
     one = "/collections/{name}"
     return [
         Route("/search", searches.search, methods=["POST"]),

@@ -15,7 +15,7 @@ from index_service.filters import canonical, compile_filter
 from index_service.store import CollectionInfo
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_MAX_ID = 512
+MAX_ID = 512
 _MAX_SOURCE = 8192
 _MAX_DEPTH = 64
 _MAX_VALUES = 1000
@@ -52,10 +52,7 @@ def listed(body: Mapping[str, Any], name: str, most: int) -> list[Any]:
 
 def fingerprint(body: Mapping[str, Any]) -> str | None:
     """The fingerprint the caller's vectors were made with; None when it brings vectors of its own."""
-    value = body.get("fingerprint")
-    if value is not None and not isinstance(value, str):
-        raise InvalidRequest("`fingerprint` is a string or null", param="fingerprint")
-    return value
+    return None if body.get("fingerprint") is None else text(body, "fingerprint")
 
 
 def collection_name(name: object) -> str:
@@ -65,7 +62,7 @@ def collection_name(name: object) -> str:
     return name
 
 
-def collection_info(name: str, body: Mapping[str, Any], max_dim: int) -> CollectionInfo:
+def collection_info(name: str, body: Mapping[str, Any], max_dim: int, max_metadata: int) -> CollectionInfo:
     """The body of `PUT /collections/{name}`."""
     dim = body.get("dim")
     if type(dim) is not int or not 1 <= dim <= max_dim:
@@ -79,7 +76,7 @@ def collection_info(name: str, body: Mapping[str, Any], max_dim: int) -> Collect
         engine=engine,
         recall_target=_recall_target(body.get("recall_target")),
         metric=_metric(body.get("metric", "cosine")),
-        metadata=metadata_json(body.get("metadata")),
+        metadata=metadata_json(body.get("metadata"), max_metadata),
     )
 
 
@@ -101,8 +98,8 @@ def field_names(value: object, most: int) -> list[str] | None:
     """Names of metadata fields, dots inside objects; None: the caller names none."""
     if value is None:
         return None
-    if not isinstance(value, list) or not all(isinstance(name, str) and 1 <= len(name) <= _MAX_ID for name in value):
-        raise InvalidRequest(f"`fields` lists names of 1 to {_MAX_ID} characters", param="fields")
+    if not isinstance(value, list) or not all(isinstance(name, str) and 1 <= len(name) <= MAX_ID for name in value):
+        raise InvalidRequest(f"`fields` lists names of 1 to {MAX_ID} characters", param="fields")
     if not 1 <= len(value) <= most:
         raise InvalidRequest(f"`fields` has 1 to {most} names", param="fields")
     return value
@@ -117,13 +114,13 @@ def most_values(value: object) -> int:
 
 def item_id(value: object) -> str:
     """An item's id."""
-    if not isinstance(value, str) or not 1 <= len(value) <= _MAX_ID:
-        raise BadInput(f"an id is a string of 1 to {_MAX_ID} characters", param="id")
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID:
+        raise BadInput(f"an id is a string of 1 to {MAX_ID} characters", param="id")
     return value
 
 
-def metadata_json(value: object) -> bytes:
-    """An object → its JSON text; null → `{}`."""
+def metadata_json(value: object, most: int) -> bytes:
+    """An object → its JSON text, at most `most` bytes; null → `{}`."""
     if value is None:
         return b"{}"
     if not isinstance(value, dict):
@@ -134,6 +131,8 @@ def metadata_json(value: object) -> bytes:
         encoded = orjson.dumps(value)
     except TypeError as error:
         raise _too_deep() from error
+    if len(encoded) > most:
+        raise TooLarge(f"`metadata` has {len(encoded)} bytes of JSON, at most {most} go with an item", param="metadata")
     if encoded.count(b"{") + encoded.count(b"[") > _MAX_DEPTH and _deeper(value, _MAX_DEPTH):
         raise _too_deep()
     return bytes(memoryview(encoded))  # copied: behind the few bytes of each row orjson's own would keep 4 KB

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from index_service import bodies
 from index_service.answers import json_answer
+from index_service.collections import Collection
 from index_service.facets import MOST_FIELDS, facets_of
 from index_service.gate import Gate
 from index_service.registry import Registry
@@ -18,20 +21,25 @@ class CollectionsApi:
     """The routes over whole collections."""
 
     def __init__(self, settings: Settings, registry: Registry, workers: Workers) -> None:
-        self._max_dim = settings.max_dim
-        self._gate = Gate(settings.max_concurrent_searches, "facets", "max_concurrent_searches")
+        self._settings = settings
+        self._gate = Gate(settings.max_concurrent_facets, "facets", "max_concurrent_facets")
         self._registry, self._workers = registry, workers
 
     async def list_collections(self, _: Request) -> Response:
         """Every collection, by name."""
+        return await self._workers.read(self._list)
+
+    def _list(self) -> Response:
         return json_answer({"collections": [collection.describe() for collection in self._registry.all()]})
 
     async def create_collection(self, request: Request) -> Response:
         """201 for a new one, 200 when it exists with the same model, fingerprint, dim, and metric if one is given."""
-        body = bodies.parse_body(await request.body())
-        info = bodies.collection_info(request.path_params["name"], body, self._max_dim)
-        unnamed = "metric" not in body
-        collection, created = await self._workers.write(lambda: self._registry.create(info, any_metric=unnamed))
+        raw, name = await request.body(), request.path_params["name"]
+        return await self._workers.write(lambda: self._create(name, bodies.parse_body(raw)))
+
+    def _create(self, name: str, body: dict[str, Any]) -> Response:
+        info = bodies.collection_info(name, body, self._settings.max_dim, self._settings.max_metadata_bytes)
+        collection, created = self._registry.create(info, any_metric="metric" not in body)
         return json_answer(collection.describe(), 201 if created else 200)
 
     async def describe_collection(self, request: Request) -> Response:
@@ -41,10 +49,13 @@ class CollectionsApi:
     async def count_facets(self, request: Request) -> Response:
         """The values of metadata fields with their exact counts, over the items that a filter lets through."""
         with self._gate.enter():
-            body, collection = bodies.parse_body(await request.body()), self._registry.get(request.path_params["name"])
-            fields, where = bodies.field_names(body.get("fields"), MOST_FIELDS), bodies.where(body.get("filter"))
-            most = bodies.most_values(body.get("values", 20))
-            found = await self._workers.read(lambda: facets_of(collection.view, fields, where, most))
+            raw, collection = await request.body(), self._registry.get(request.path_params["name"])
+            return await self._workers.aside(lambda: self._facets(collection, bodies.parse_body(raw)))
+
+    def _facets(self, collection: Collection, body: dict[str, Any]) -> Response:
+        fields, where = bodies.field_names(body.get("fields"), MOST_FIELDS), bodies.where(body.get("filter"))
+        most = bodies.most_values(body.get("values", 20))
+        found = facets_of(collection.view, fields, where, most, self._settings.max_answer_bytes)
         return json_answer({"facets": [facet.to_dict() for facet in found]})
 
     async def drop_collection(self, request: Request) -> Response:
@@ -60,9 +71,11 @@ class CollectionsApi:
 
     async def set_alias(self, request: Request) -> Response:
         """Points the alias to a collection, at once; searches under way end in the one they began in."""
-        body = bodies.parse_body(await request.body())
-        name, target = bodies.collection_name(request.path_params["name"]), bodies.text(body, "collection")
-        await self._workers.write(lambda: self._registry.set_alias(name, target))
+        raw, name = await request.body(), bodies.collection_name(request.path_params["name"])
+        return await self._workers.write(lambda: self._set_alias(name, bodies.parse_body(raw)))
+
+    def _set_alias(self, name: str, body: dict[str, Any]) -> Response:
+        self._registry.set_alias(name, bodies.text(body, "collection"))
         return json_answer({"name": name, "collection": self._registry.aliases()[name]})
 
     async def drop_alias(self, request: Request) -> Response:

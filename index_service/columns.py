@@ -72,6 +72,17 @@ class Packed:
         starts = np.where(rows == 0, 0, self.ends[rows - 1])
         return [bytes(self.data[start:end]) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
+    def sizes(self, rows: IntArray) -> IntArray:
+        """(R,): the lengths of these rows' strings."""
+        ends = self.ends[rows]
+        sizes: IntArray = ends - np.where(rows == 0, 0, self.ends[rows - 1])
+        return sizes
+
+    @property
+    def longest(self) -> int:
+        """The length of the longest string; 0 without any."""
+        return int(np.diff(self.ends, prepend=0).max(initial=0))
+
     def rows(self, start: int, end: int) -> list[bytes]:
         """Many at once."""
         first = int(self.ends[start - 1]) if start else 0
@@ -92,6 +103,7 @@ class Blobs:
 
     def __init__(self, main: Packed) -> None:
         self._main, self._later, self._size = main, list[bytes](), len(main)
+        self.longest, self._bytes = main.longest, len(main.data)  # the former bounds the length of every string
 
     def __len__(self) -> int:
         return self._size + len(self._later)
@@ -105,9 +117,25 @@ class Blobs:
             return self._main.at(rows)
         return [self[row] for row in rows.tolist()]
 
+    def sizes(self, rows: IntArray) -> IntArray:
+        """(R,): the lengths of these rows' strings."""
+        early = rows < self._size
+        sizes = np.empty(len(rows), np.int64)
+        sizes[early] = self._main.sizes(rows[early])
+        sizes[~early] = [len(self._later[row]) for row in (rows[~early] - self._size).tolist()]
+        return sizes
+
     def extend(self, rows: Iterable[bytes]) -> None:
         """Add rows at the end."""
-        self._later.extend(rows)
+        new = list(rows)
+        self.longest = max(self.longest, max(map(len, new), default=0))
+        self._bytes += sum(map(len, new))
+        self._later.extend(new)
+
+    @property
+    def mean(self) -> float:
+        """The mean length of the strings; 0 without any."""
+        return self._bytes / max(len(self), 1)
 
     def rows(self, start: int, end: int) -> list[bytes]:
         """Many at once, from `start` to before `end`."""

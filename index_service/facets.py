@@ -6,7 +6,9 @@ comes from a sample: top-level fields whose values repeat in it.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,11 +16,13 @@ import orjson
 
 from index_service.backends.base import BoolArray
 from index_service.fields import Field, FieldCounts
+from index_service.filters import compile_filter
 from index_service.segments import View
 
 MOST_FIELDS = 16
 _SAMPLE = 1000
 _FOUND_FIELDS = 8
+_VALUE_BYTES = 32  # what JSON adds to a value
 
 
 class Facet(NamedTuple):
@@ -37,18 +41,23 @@ class Facet(NamedTuple):
         }
 
 
-def facets_of(view: View, fields: Sequence[str] | None, where: bytes | None, most: int) -> list[Facet]:
-    """Of the items that the canonical filter lets through; `most` values of each field."""
+def facets_of(view: View, fields: Sequence[str] | None, where: bytes | None, most: int, most_bytes: int) -> list[Facet]:
+    """Of the items that the canonical filter lets through; `most` values of each field, fewer where these are long:
+    all of them together are at most `most_bytes`.
+    """
     names = list(dict.fromkeys(fields)) if fields is not None else _repeating(view)
+    keys = set(names) if where is None else {*names, *compile_filter(where).keys()}
+    columns = view.rows.masks.columns(keys, view.count, pauses=True)
     allowed = view.allowed(where)
-    columns = view.rows.masks.columns(names, view.count)
-    return [_facet(columns[name], allowed if allowed is not None else view.alive, most) for name in names]
+    allowed, share = view.alive if allowed is None else allowed, most_bytes // max(len(names), 1)
+    return [_facet(columns[name], allowed, most, share) for name in names]
 
 
-def _facet(column: Field, allowed: BoolArray, most: int) -> Facet:
+def _facet(column: Field, allowed: BoolArray, most: int, most_bytes: int) -> Facet:
     counts = column.counts(allowed)
-    ordered = sorted(counts.values, key=lambda each: (-each[1], isinstance(each[0], str), str(each[0])))
-    return Facet(column.key, counts, ordered[:most])
+    ordered = heapq.nsmallest(most, counts.values, key=lambda each: (-each[1], isinstance(each[0], str), str(each[0])))
+    sizes = accumulate(len(orjson.dumps(value)) + _VALUE_BYTES for value, _ in ordered)
+    return Facet(column.key, counts, [each for each, size in zip(ordered, sizes, strict=True) if size <= most_bytes])
 
 
 def _repeating(view: View) -> list[str]:

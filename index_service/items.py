@@ -10,7 +10,7 @@ import numpy as np
 from clip_core.errors import BadInput, BadVector, ClipServeError
 from clip_core.wire import FloatArray, decode_vector
 from index_service.backends.base import Metric
-from index_service.bodies import item_id, metadata_json, source_json
+from index_service.bodies import MAX_ID, item_id, metadata_json, source_json
 from index_service.store import Item
 from index_service.vectors import as_kept, decode_all
 
@@ -33,7 +33,7 @@ class _Parsed(NamedTuple):
     source: bytes | None
 
 
-def parse_items(bodies: list[Any], dim: int, metric: Metric = "cosine") -> Batch:
+def parse_items(bodies: list[Any], dim: int, metric: Metric, max_metadata: int) -> Batch:
     """For a collection of that dimension and metric; the last valid item of an id wins.
 
     Raises nothing: errors are in `results`.
@@ -43,7 +43,7 @@ def parse_items(bodies: list[Any], dim: int, metric: Metric = "cosine") -> Batch
     decoded = decode_all([body.get("vector") if isinstance(body, dict) else None for body in bodies], dim, metric)
     for place, body in enumerate(bodies):
         try:
-            parsed = _parse(body, dim, metric, None if decoded is None else decoded[place])
+            parsed = _parse(body, dim, metric, max_metadata, None if decoded is None else decoded[place])
         except ClipServeError as error:
             results.append(_failed(body, error))
             continue
@@ -60,7 +60,7 @@ def parse_items(bodies: list[Any], dim: int, metric: Metric = "cosine") -> Batch
     return Batch(items, vectors, results)
 
 
-def _parse(body: object, dim: int, metric: Metric, vector: FloatArray | None) -> _Parsed:
+def _parse(body: object, dim: int, metric: Metric, max_metadata: int, vector: FloatArray | None) -> _Parsed:
     """`vector` when it was decoded with all others, and is known to be good."""
     if not isinstance(body, dict):
         raise BadInput("an item is an object")
@@ -69,9 +69,9 @@ def _parse(body: object, dim: int, metric: Metric, vector: FloatArray | None) ->
         raise BadVector("the item has no `vector`", param="vector")
     if vector is None:
         vector = as_kept(decode_vector(body["vector"], dim), metric)
-    return _Parsed(id_, vector, metadata_json(body.get("metadata")), source_json(body.get("source")))
+    return _Parsed(id_, vector, metadata_json(body.get("metadata"), max_metadata), source_json(body.get("source")))
 
 
 def _failed(body: object, error: ClipServeError) -> dict[str, Any]:
     id_ = body.get("id") if isinstance(body, dict) else None
-    return {"id": id_ if isinstance(id_, str) else None, "status": error.status, **error.to_dict()}
+    return {"id": id_[:MAX_ID] if isinstance(id_, str) else None, "status": error.status, **error.to_dict()}

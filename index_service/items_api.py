@@ -18,6 +18,7 @@ from index_service.collections import Collection
 from index_service.gate import Gate
 from index_service.items import parse_items
 from index_service.metrics import Metrics
+from index_service.pages import Limits, item_size, page_of
 from index_service.registry import Registry
 from index_service.searches import check_fingerprint
 from index_service.settings import Settings
@@ -32,7 +33,8 @@ class ItemsApi:
     """The routes over the items of one collection; each write returns once it is on disk and searchable."""
 
     def __init__(self, settings: Settings, registry: Registry, metrics: Metrics, workers: Workers) -> None:
-        self._most = settings.max_batch
+        self._most, self._most_bytes = settings.max_batch, settings.max_answer_bytes
+        self._max_metadata = settings.max_metadata_bytes
         self._gate = Gate(settings.max_concurrent_writes, "writes", "max_concurrent_writes")
         self._registry, self._metrics, self._workers = registry, metrics, workers
 
@@ -43,78 +45,91 @@ class ItemsApi:
         """One result for each item, in order; a bad item never stops its neighbours."""
         with self._gate.enter():
             raw, collection = await request.body(), self._collection(request)
-            results = await self._workers.write(lambda: self._upsert(collection, raw))
-        return json_answer({"results": results})
+            return await self._workers.write(lambda: self._upsert(collection, raw))
 
-    def _upsert(self, collection: Collection, raw: bytes) -> list[dict[str, Any]]:
+    def _upsert(self, collection: Collection, raw: bytes) -> Response:
         body = bodies.parse_body(raw)
         check_fingerprint(collection, bodies.fingerprint(body))
         info = collection.info
-        batch = parse_items(bodies.listed(body, "items", self._most), info.dim, info.metric)
+        batch = parse_items(bodies.listed(body, "items", self._most), info.dim, info.metric, self._max_metadata)
         collection.upsert(batch.items, batch.vectors)
         self._metrics.upserts.inc(len(batch.items))
         self._registry.written(collection)
-        return batch.results
+        return json_answer({"results": batch.results})
 
     async def list_items(self, request: Request) -> Response:
         """`limit` ids and metadata after the id `after`; `next` is what to pass as `after`, null at the end.
 
-        With `since`, a sequence number, whole items in the order of writing; `next` is what to pass as `since`.
+        With `since`, a sequence number, whole items in the order of writing; `next` is what to pass as `since`. A page
+        also ends before it has more bytes than an answer may have.
         """
-        if "since" in request.query_params:
-            return await self._list_since(request)
-        collection, after = self._collection(request), request.query_params.get("after", "")
-        limit = bodies.whole(request.query_params.get("limit"), "limit", _PAGE, self._most)
-        page = await self._workers.read(lambda: collection.page(after, limit + 1))
-        items = [{"id": id_, "metadata": orjson.Fragment(metadata)} for id_, metadata in page[:limit]]
-        return json_answer({"items": items, "next": page[limit - 1][0] if len(page) > limit else None})
-
-    async def _list_since(self, request: Request) -> Response:
-        """For whoever follows a collection: whatever is written later gets a larger number."""
-        collection, include = self._collection(request), request.query_params.get("include", "").split(",")
-        limit = bodies.whole(request.query_params.get("limit"), "limit", _PAGE, self._most)
-        since = bodies.whole(request.query_params["since"], "since", 0, _MAX_SEQ, least=0)
-        chunk = await self._workers.read(lambda: collection.since(since, limit + 1))
-        items = [{**_shown(item, include), "seq": seq} for seq, item in zip(chunk.seqs, chunk.items, strict=True)]
-        more = len(items) > limit
-        return json_answer({"items": items[:limit], "next": chunk.seqs[limit - 1] if more else None})
+        collection, query = self._collection(request), request.query_params
+        limits = Limits(bodies.whole(query.get("limit"), "limit", _PAGE, self._most), self._most_bytes)
+        if "since" not in query:
+            return await self._workers.read(lambda: _listed(collection, query.get("after", ""), limits))
+        since = bodies.whole(query["since"], "since", 0, _MAX_SEQ, least=0)
+        include = query.get("include", "").split(",")
+        return await self._workers.read(lambda: _listed_since(collection, since, limits, include))
 
     async def get_item(self, request: Request) -> Response:
         """One item; with `include=vector,source` those too."""
         collection, id_ = self._collection(request), request.path_params["id"]
-        item = await self._workers.read(lambda: collection.get(id_))
-        return json_answer(_shown(item, request.query_params.get("include", "").split(",")))
+        include = request.query_params.get("include", "").split(",")
+        return await self._workers.read(lambda: json_answer(_shown(collection.get(id_), include)))
 
     async def delete_item(self, request: Request) -> Response:
         """404 when there is no such item."""
         collection, id_ = self._collection(request), request.path_params["id"]
-        if not await self._delete(collection, lambda: collection.delete([id_])):
+        with self._gate.enter():
+            deleted = await self._delete(collection, lambda: collection.delete([id_]))
+        if not deleted:
             raise UnknownItem(f"there is no item {id_!r} in the collection {collection.info.name}", param="id")
         return json_answer({"deleted": True})
 
     async def delete_items(self, request: Request) -> Response:
         """By `ids` or by `filter`; how many there were."""
-        body, collection = bodies.parse_body(await request.body()), self._collection(request)
-        deleted = await self._delete(collection, self._deletion(collection, body))
+        with self._gate.enter():
+            raw, collection = await request.body(), self._collection(request)
+            deleted = await self._delete(collection, lambda: self._delete_all(collection, bodies.parse_body(raw)))
         return json_answer({"deleted": deleted})
 
-    def _deletion(self, collection: Collection, body: Mapping[str, Any]) -> Callable[[], int]:
+    def _delete_all(self, collection: Collection, body: Mapping[str, Any]) -> int:
         if body.get("ids") is not None:
             if body.get("filter") is not None:
                 raise BadInput("give `ids` or `filter`, not both", param="ids")
-            ids = [bodies.item_id(id_) for id_ in bodies.listed(body, "ids", self._most)]
-            return lambda: collection.delete(ids)
+            return collection.delete([bodies.item_id(id_) for id_ in bodies.listed(body, "ids", self._most)])
         where = bodies.where(body.get("filter"))
         if where is None:
             raise BadInput("name what to delete: `ids`, or a `filter` that isn't empty", param="filter")
-        return lambda: collection.delete_where(where)
+        return collection.delete_where(where)
 
     async def _delete(self, collection: Collection, work: Callable[[], int]) -> int:
-        with self._gate.enter():
-            deleted = await self._workers.write(work)
+        def delete() -> int:
+            deleted = work()
+            self._registry.written(collection)
+            return deleted
+
+        deleted = await self._workers.write(delete)
         self._metrics.deletes.inc(deleted)
-        self._registry.written(collection)
         return deleted
+
+
+def _listed(collection: Collection, after: str, limits: Limits) -> Response:
+    page, more = page_of(collection.page, after, limits, len)
+    items = [{"id": id_, "metadata": orjson.Fragment(metadata)} for id_, metadata in page]
+    return json_answer({"items": items, "next": page[-1][0] if more else None})
+
+
+def _listed_since(collection: Collection, since: int, limits: Limits, include: Sequence[str]) -> Response:
+    """For whoever follows a collection: whatever is written later gets a larger number."""
+
+    def read(after: int, most: int) -> list[tuple[int, Item]]:
+        chunk = collection.since(after, most)
+        return list(zip(chunk.seqs, chunk.items, strict=True))
+
+    page, more = page_of(read, since, limits, item_size)
+    items = [{**_shown(item, include), "seq": seq} for seq, item in page]
+    return json_answer({"items": items, "next": page[-1][0] if more else None})
 
 
 def _shown(item: Item, include: Sequence[str]) -> dict[str, Any]:

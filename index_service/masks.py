@@ -6,9 +6,11 @@ A row's metadata never changes, so columns and masks only grow: rows that were l
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Set
 
+import numpy as np
 import orjson
 
 from index_service.backends.base import BoolArray, IntArray
@@ -17,7 +19,7 @@ from index_service.fields import Field
 from index_service.filters import compile_filter
 
 _FIELDS = 16  # columns kept; a filter that asks about more is still answered
-_PARSE_ROWS = 4096  # documents held at a time
+_PARSE_ROWS, _PARSE_BYTES = 4096, 1 << 20  # documents parsed at a time, while nothing else runs
 
 
 class FilterMasks:
@@ -56,12 +58,18 @@ class FilterMasks:
             after._fields = OrderedDict((key, field.taken(rows)) for key, field in self._fields.items())
         return after
 
-    def columns(self, keys: Iterable[str], count: int) -> dict[str, Field]:
-        """The columns of these fields, with at least the first `count` rows in them."""
+    def columns(self, keys: Iterable[str], count: int, *, pauses: bool = False) -> dict[str, Field]:
+        """The columns of these fields, with at least the first `count` rows in them.
+
+        With `pauses` half of the time is left to searches, which need the interpreter's lock.
+        """
         fields = self._fields_of(frozenset(keys))
         while self._behind(fields, count):  # bit by bit, so that other filters needn't wait
+            started = time.perf_counter()
             with self._parsing:
                 self._parse(fields, count)
+            if pauses:
+                time.sleep(time.perf_counter() - started)
         return fields
 
     @property
@@ -109,7 +117,9 @@ class FilterMasks:
     def _parse(self, fields: Mapping[str, Field], count: int) -> None:
         """Add some more documents to those columns that are furthest behind."""
         start = min(map(len, fields.values()))
-        rows = self._metadata.rows(start, min(start + _PARSE_ROWS, count))
+        most = np.arange(start, min(start + _PARSE_ROWS, count))
+        within = int(np.searchsorted(np.cumsum(self._metadata.sizes(most)), _PARSE_BYTES))
+        rows = self._metadata.rows(start, start + min(within + 1, len(most)))
         documents = orjson.loads(b"[%s]" % b",".join(rows))
         for field in fields.values():
             if len(field) == start:

@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,8 +86,9 @@ class RecallSampler:
     def offer(self, samples: Sequence[Sample]) -> None:
         """Take some of the samples, or none when many wait; never waits itself."""
         for sample in samples:
-            if self._share > 0 and self._random.random() < self._share and not self._waiting.full():
-                self._waiting.put_nowait(sample)
+            if self._share > 0 and self._random.random() < self._share:
+                with suppress(queue.Full):  # another thread may have put the last one that there was room for
+                    self._waiting.put_nowait(sample)
 
     def _run(self) -> None:
         while not self._stopped.is_set():

@@ -94,7 +94,7 @@ class Registry:
         if collection is None and isinstance(name, str):
             collection = self._aliases.resolve(name, fingerprint)
         if collection is None:
-            raise UnknownCollection(f"there is no collection {name!r}", param="collection")
+            raise UnknownCollection(f"there is no collection {str(name)[:64]!r}", param="collection")
         return collection
 
     def set_alias(self, name: str, target: object) -> None:
@@ -102,6 +102,9 @@ class Registry:
         with self._lock:
             if name in self._collections:
                 raise Conflict(f"{name} is the name of a collection", param="name")
+            aliases = self._aliases.all()
+            if name not in aliases and len(aliases) >= self._settings.max_collections:
+                raise Conflict(f"there are {len(aliases)} aliases, the most allowed: delete one first")
             self._aliases.set(name, self.get(target))
 
     def drop_alias(self, name: str) -> None:

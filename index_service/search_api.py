@@ -20,7 +20,7 @@ from index_service.workers import Workers
 
 _INLINE_COST = 4_000_000  # multiplications: a few tenths of a millisecond
 _ALONE_COST = 100_000_000  # while no other search is under way: nobody waits for it, and the way to a thread is saved
-_INLINE_BYTES = 64 * 1024  # a larger body takes too long to parse on the event loop
+_INLINE_BYTES, _INLINE_VALUES = 64 * 1024, 2048  # a body with more takes too long to parse on the event loop
 
 
 class SearchApi:
@@ -34,6 +34,7 @@ class SearchApi:
     ) -> None:
         self._sampler = sampler
         self._most, self._max_k = settings.max_searches, settings.max_k
+        self._most_bytes = settings.max_answer_bytes
         self._gate = Gate(settings.max_concurrent_searches, "searches", "max_concurrent_searches")
         self._registry, self._metrics, self._workers = registry, metrics, workers
 
@@ -44,7 +45,7 @@ class SearchApi:
 
     async def _search(self, request: Request) -> Response:
         raw, fields = await request.body(), request.scope["state"]["log"]
-        if len(raw) > _INLINE_BYTES:
+        if len(raw) > _INLINE_BYTES or raw.count(b",") > _INLINE_VALUES:
             return await self._workers.read(lambda: self._answer(self._parse(raw, fields)), self._gate.inside)
         call = self._parse(raw, fields)
         if call.cost > (_ALONE_COST if self._gate.inside == 1 else _INLINE_COST):
@@ -61,7 +62,7 @@ class SearchApi:
         return parse_call(searches, bodies.fingerprint(body), self._registry, self._max_k)
 
     def _answer(self, call: Call) -> Response:
-        results, ms = call.run()
+        results, ms = call.run(self._most_bytes)
         self._sampler.offer(call.samples)
         self._metrics.searches.inc(len(results))
         self._metrics.search_seconds.observe(ms / 1e3)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
 
 from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch
-from clip_core.wire import MAX_K, Exactness, FloatArray, SearchPart, decode_vector, encode_vector
+from clip_core.wire import MAX_K, Exactness, FloatArray, SearchPart, decode_vector
 from index_service.backends.base import Certificate, Found
 from index_service.bodies import where
 from index_service.collections import Collection
+from index_service.hits import FoundHits, Search, failed, write_answers
 from index_service.recall import Sample
 from index_service.registry import Registry
 from index_service.segments import View
@@ -23,16 +23,7 @@ from index_service.store import CollectionInfo
 from index_service.vectors import as_kept, decode_all
 
 _Find = Callable[[str], Collection]
-_COST_OF_PARSING = 100_000  # one search, in the unit of View.cost
-
-
-class Search(NamedTuple):
-    """One checked search but for its `vector`, as the caller sent it; `place` is its place in the call."""
-
-    place: int
-    vector: object
-    k: int
-    include: Sequence[str]
+_COST_OF_PARSING, _COST_OF_BYTE = 100_000, 10  # of one search and of its answer, in the unit of View.cost
 
 
 class Group(NamedTuple):
@@ -61,27 +52,20 @@ class Call:
     @property
     def cost(self) -> int:
         """Roughly how long `run` takes, in multiplications."""
-        runs = (g.collection.view.cost(len(b.searches), _most(b), g.where, g.exact) for g, b in self.batches.items())
-        return sum(runs) + len(self.results) * _COST_OF_PARSING
+        return sum(_cost(*each) for each in self.batches.items()) + len(self.results) * _COST_OF_PARSING
 
-    def run(self) -> tuple[list[dict[str, Any] | None], float]:
-        """The answers in order, and the milliseconds that searching took."""
+    def run(self, most_bytes: int) -> tuple[list[dict[str, Any] | None], float]:
+        """The answers in order, no larger than `most_bytes`, and the milliseconds that searching took."""
         started = time.perf_counter()
-        for group, batch in self.batches.items():
-            self._run(group, batch)
+        found = [self._run(group, batch) for group, batch in self.batches.items()]
+        write_answers(found, most_bytes, self.results)
         return self.results, (time.perf_counter() - started) * 1e3
 
-    def _run(self, group: Group, batch: Batch) -> None:
+    def _run(self, group: Group, batch: Batch) -> FoundHits:
         view, info, searches = group.collection.view, group.collection.info, batch.searches
         (scores, rows), certificates = self._found(view, group, batch)
         wanted = [row[: search.k][row[: search.k] >= 0] for row, search in zip(rows, searches, strict=True)]
-        ids = iter(view.rows.ids.at(np.concatenate(wanted)))  # all at once
-        for search, own_scores, own, certificate in zip(searches, scores, wanted, certificates, strict=True):
-            hits = _hits(view, ids, own_scores, own.tolist(), search.include)
-            answer = {"status": 200, "hits": hits, "fingerprint": info.fingerprint, "dim": info.dim}
-            if certificate is not None:
-                answer["certificate"] = certificate._asdict()
-            self.results[search.place] = answer
+        return FoundHits(info, view, searches, wanted, scores, certificates)
 
     def _found(self, view: View, group: Group, batch: Batch) -> tuple[Found, Sequence[Certificate | None]]:
         queries, k = batch.queries, _most(batch)
@@ -107,16 +91,12 @@ def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry, m
         try:
             group, search = _parse(place, body, fingerprint, find, max_k)
         except ClipServeError as error:
-            results.append(_failed(error))
+            results.append(failed(error))
             continue
         groups.setdefault(group, []).append(search)
         results.append(None)
     batches = {group: _decoded(group.collection.info, searches, results) for group, searches in groups.items()}
     return Call({group: batch for group, batch in batches.items() if batch.searches}, results, [])
-
-
-def _failed(error: ClipServeError) -> dict[str, Any]:
-    return {"status": error.status, **error.to_dict()}
 
 
 def _parse(place: int, body: object, fingerprint: str | None, find: _Find, max_k: int) -> tuple[Group, Search]:
@@ -144,8 +124,17 @@ def _row(info: CollectionInfo, search: Search, results: list[dict[str, Any] | No
     try:
         return as_kept(decode_vector(search.vector, info.dim), info.metric)
     except ClipServeError as error:
-        results[search.place] = _failed(error)
+        results[search.place] = failed(error)
         return None
+
+
+def _cost(group: Group, batch: Batch) -> int:
+    """Of searching, and of writing what is found."""
+    view, searches = group.collection.view, batch.searches
+    hits = len(searches) * min(_most(batch), view.live)
+    vector = 16 * group.collection.info.dim // 3 if any("vector" in search.include for search in searches) else 0
+    written = hits * (view.rows.metadata.mean + vector) * _COST_OF_BYTE
+    return view.cost(len(searches), _most(batch), group.where, group.exact) + int(written)
 
 
 def _most(batch: Batch) -> int:
@@ -160,17 +149,3 @@ def check_fingerprint(collection: Collection, fingerprint: str | None) -> None:
             f"the collection {info.name} holds vectors of {info.model} ({info.fingerprint}), not of {fingerprint}",
             param="fingerprint",
         )
-
-
-def _hits(
-    view: View, ids: Iterator[str], scores: FloatArray, rows: list[int], include: Sequence[str]
-) -> list[dict[str, Any]]:
-    """One for each of `rows`, whose `ids` come next; float32 scores are written with as many digits as float32 has."""
-    hits: list[dict[str, Any]] = [{"id": next(ids), "score": score} for _, score in zip(rows, scores, strict=False)]
-    if "metadata" in include:
-        for hit, row in zip(hits, rows, strict=True):
-            hit["metadata"] = orjson.Fragment(view.rows.metadata[row])
-    if "vector" in include:
-        for hit, row in zip(hits, rows, strict=True):
-            hit["vector"] = encode_vector(view.vector(row))
-    return hits

@@ -35,6 +35,12 @@ class Settings(BaseSettings):
     log_json: bool = Field(False, description="Log JSON lines instead of text.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
     max_body_bytes: int = Field(64 * MB, gt=0, description="Largest request body; more is a 413.")
+    max_answer_bytes: int = Field(
+        32 * MB, gt=0, description="Largest answer of searches, listings and facets; a search beyond it gets 413."
+    )
+    max_metadata_bytes: int = Field(
+        64 * 1024, gt=1, description="Most JSON of one item's metadata, or a collection's; more is a 413 for that item."
+    )
     max_batch: int = Field(10_000, gt=0, description="Most items of one upsert, delete or listing.")
     max_searches: int = Field(1024, gt=0, description="Most searches of one call.")
     max_k: int = Field(MAX_K, gt=0, le=MAX_K, description="Most hits of one search.")
@@ -44,8 +50,14 @@ class Settings(BaseSettings):
     max_concurrent_writes: int = Field(
         64, gt=0, description="Upsert and delete calls under way at once, each with its body; more get 429."
     )
+    max_concurrent_facets: int = Field(
+        16, gt=0, description="Facet calls waiting or under way, which are answered one after the other; more get 429."
+    )
+    max_concurrent_copies: int = Field(
+        4, gt=0, description="Snapshots and restores waiting or under way, one after the other; more get 429."
+    )
     max_dim: int = Field(8192, gt=0, description="Largest dimension of a collection.")
-    max_collections: int = Field(1000, gt=0, description="Most collections held.")
+    max_collections: int = Field(1000, gt=0, description="Most collections held, and most aliases.")
     compact_rows: int = Field(4096, gt=0, description="Least rows of the delta (or tombstones) that start a merge.")
     quiet_merge_s: float = Field(
         10.0, ge=0, description="Seconds without a write after which a smaller delta is merged too; 0: never."

@@ -1,4 +1,7 @@
-"""The threads that do what would keep the event loop from answering: large searches and reads, and all writes."""
+"""The threads that do what would keep the event loop from answering.
+
+Each kind of work has threads of its own, so that what takes long never takes the last one from searches or writes.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,14 @@ _WRITERS = 4
 
 
 class Workers:
-    """Reads and writes have threads of their own, so that writers waiting for the disk never hold up a search."""
+    """Large searches and other reads, and all writes, have several threads each; what may take seconds has one."""
 
     def __init__(self, threads: int) -> None:
         """`threads` 0: one a core."""
         self._threads = threads or os.cpu_count() or 1
         self._readers = ThreadPoolExecutor(self._threads, "index-read")
         self._writers = ThreadPoolExecutor(_WRITERS, "index-write")
+        self._counter, self._copier = ThreadPoolExecutor(1, "index-facets"), ThreadPoolExecutor(1, "index-copy")
 
     async def read(self, work: Callable[[], T], sharing: int = 1) -> T:
         """Run `work` in a thread for reading; FAISS has its part of the cores there, `sharing` calls being under way.
@@ -40,7 +44,17 @@ class Workers:
         """Run `work` in a thread for writing."""
         return await asyncio.get_running_loop().run_in_executor(self._writers, work)
 
+    async def aside(self, work: Callable[[], T]) -> T:
+        """Run `work` that may read a whole collection's metadata, one after the other."""
+        return await asyncio.get_running_loop().run_in_executor(self._counter, work)
+
+    async def copy(self, work: Callable[[], T]) -> T:
+        """Run `work` that copies a whole collection, one after the other."""
+        return await asyncio.get_running_loop().run_in_executor(self._copier, work)
+
     def close(self) -> None:
-        """Wait for what is under way."""
+        """Wait for what is under way; what only waits for a thread is dropped where that takes long."""
         self._readers.shutdown()
         self._writers.shutdown()
+        self._counter.shutdown(cancel_futures=True)
+        self._copier.shutdown(cancel_futures=True)

@@ -113,7 +113,7 @@ def test_the_searches_of_a_call_are_never_answered_by_two_collections(registry: 
     body = {"collection": "live", "vector": encode_vector(np.array(VECTORS[0])), "k": 1}
     seen = set()
     for _ in range(300):
-        results, _ = parse_call([body] * 20, "f", registry).run()
+        results, _ = parse_call([body] * 20, "f", registry).run(1_000_000)
         names = {result["hits"][0]["id"] for result in results if result is not None}
         assert len(names) == 1
         seen |= names

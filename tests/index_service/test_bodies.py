@@ -11,7 +11,7 @@ def test_metadata_takes_the_memory_of_its_text() -> None:
     """orjson's own bytes have 4 KB behind them, which millions of rows would keep."""
     tracemalloc.start()
     try:
-        kept = [metadata_json({"row": row}) for row in range(1000)]
+        kept = [metadata_json({"row": row}, 1000) for row in range(1000)]
         held = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()

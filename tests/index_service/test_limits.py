@@ -58,6 +58,13 @@ async def test_what_is_beyond_a_limit_is_refused(
         assert answer.json()["error"]["message"]
 
 
+async def test_there_is_a_limit_to_aliases(store: Store) -> None:
+    async with serving(store, max_collections=2) as client:
+        put = [await client.put(f"/aliases/{name}", json={"collection": "c"}) for name in "abba"]
+        assert [answer.status_code for answer in put] == [200] * 4
+        assert (await client.put("/aliases/d", json={"collection": "c"})).status_code == 409
+
+
 async def test_k_has_a_limit_of_its_own(store: Store) -> None:
     async with serving(store, max_k=5) as client:
         results = (await client.post("/search", json={"searches": [{**SEARCH, "k": k} for k in (5, 6)]})).json()

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from gateway.admission import AdmissionMiddleware
 from gateway.auth import OPEN_PATHS, AuthMiddleware
+from gateway.body_budget import BodyBudget
 from gateway.clients import IndexClient, TorchServeClient
 from gateway.deadlines import DeadlineMiddleware
 from gateway.errors import JsonResponse, install_handlers
@@ -36,6 +37,7 @@ from gateway.services import Services
 from gateway.settings import Settings, is_loopback
 from gateway.streams import BodyLimits
 from gateway.telemetry import TelemetryMiddleware
+from gateway.whole_bodies import WholeBodies
 
 _DESCRIPTION = "Search images by words, by images, or by both; and CLIP vectors for your own pipelines."
 _ROUTES = (embeddings, cohere, voyage, search, collections, aliases, items, jobs, classify, rank, stats, ops, page)
@@ -81,10 +83,11 @@ def create_app(
 def _add_layers(app: FastAPI, settings: Settings, services: Services, keys: KeyRing) -> None:
     """The last one added is the outermost."""
     open_paths = OPEN_PATHS | {"/metrics"} if settings.metrics_open else OPEN_PATHS
-    app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, max_stream_bytes=settings.max_stream_bytes)
-    app.add_middleware(DeadlineMiddleware, patience=settings.patience())
     app.add_middleware(MeterMiddleware, quotas=services.quotas, open_paths=open_paths)
     app.add_middleware(AdmissionMiddleware, metrics=services.metrics, most=settings.max_in_flight)
+    app.add_middleware(WholeBodies, budget=BodyBudget(settings.max_held_bytes, settings.max_unfinished))
+    app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, max_stream_bytes=settings.max_stream_bytes)
+    app.add_middleware(DeadlineMiddleware, patience=settings.patience())
     app.add_middleware(AuthMiddleware, keys=keys, open_paths=open_paths)
     app.add_middleware(TelemetryMiddleware, metrics=services.metrics)
 

@@ -2,7 +2,8 @@
 
 The request's task is cancelled when the client leaves, when the time of `X-Request-Timeout` is over, or when nothing
 has moved for long; what has not been sent to TorchServe or the index by then never is. All of that hangs on one timer:
-most requests are answered before it goes off for the first time, and pay for nothing else.
+most requests are answered before it goes off for the first time, and pay for nothing else. Inner layers end the request
+with an error of their own by `scope[GIVE_UP]`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from gateway.errors import error_response
 from gateway.telemetry import current_trace
 
 HEADER = "X-Request-Timeout"
+GIVE_UP = "gateway.give_up"  # in the scope: ends this request with the error given
 LEAST_BYTES_PER_S = 16 * 1024
 _FIRST_LOOK_S = 0.05
 _LOOK_S = 0.25
@@ -54,12 +56,13 @@ class DeadlineMiddleware:
             await self._run(scope, exchange)
         except ClipServeError as error:
             if not exchange.answering:
-                await error_response(error)(scope, receive, send)
+                await error_response(error, exchange.closing())(scope, receive, send)
 
     async def _run(self, scope: Scope, exchange: _Exchange) -> None:
         """Raises what the app raises, ClientDisconnect, DeadlineExceeded or TooSlow."""
         current_trace().deadline = deadline_of(Headers(scope=scope))
         exchange.start()
+        scope[GIVE_UP] = exchange.give_up
         try:
             await self.app(scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:
@@ -113,6 +116,16 @@ class _Exchange:
             if waiting is not None:
                 waiting.cancel()
 
+    def give_up(self, verdict: Exception) -> None:
+        """Ends the request; the first verdict counts."""
+        if self.verdict is None and self._task is not None:
+            self.verdict = verdict
+            self._task.cancel()
+
+    def closing(self) -> dict[str, str]:
+        """A body that was refused half-read is not waited for: the connection ends with the answer."""
+        return {} if self._whole else {"Connection": "close"}
+
     def uncancel(self) -> None:
         """Python 3.11 counts cancellations; this one is dealt with."""
         uncancel = getattr(self._task, "uncancel", None)
@@ -137,9 +150,9 @@ class _Exchange:
 
     def _look(self) -> None:
         if not self._whole and self._time_of_body() <= 0:
-            self._give_up(TooSlow("the body of the request did not come in time"))
+            self.give_up(TooSlow("the body of the request did not come in time"))
         elif self._time_of_work() <= 0:
-            self._give_up(DeadlineExceeded("the time for this request is over; nothing more is done for it"))
+            self.give_up(DeadlineExceeded("the time for this request is over; nothing more is done for it"))
         else:
             if self._whole and self._watch is None:
                 self._watch = asyncio.ensure_future(self._gone())
@@ -148,16 +161,11 @@ class _Exchange:
     def _look_in(self, seconds: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), self._look)
 
-    def _give_up(self, verdict: Exception) -> None:
-        self.verdict = verdict
-        if self._task is not None:
-            self._task.cancel()
-
     async def _gone(self) -> None:
         """What a peer sends after its body is no business of this request; that it leaves is."""
         while (await self._receive())["type"] != "http.disconnect":
             await asyncio.sleep(0)
-        self._give_up(ClientDisconnect())
+        self.give_up(ClientDisconnect())
 
     def _time_of_body(self) -> float:
         """Until the client takes too long for the body, in this pause or as a whole."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import pybase64
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from clip_core.errors import BadInput, ClipServeError, RateLimited
+from clip_core.errors import BadInput, RateLimited
 from gateway.auth import is_open
-from gateway.errors import error_response
 from gateway.inputs import Source
 from gateway.keys import ApiKey, current_key
 from gateway.quotas import Quotas
@@ -38,7 +38,9 @@ class Meter:
 
 
 class MeterMiddleware:
-    """Charges one request, and holds the key to its number of requests at the same time."""
+    """Charges one request, and holds the key to its number of requests at the same time. Below DeadlineMiddleware,
+    which answers what is raised here.
+    """
 
     def __init__(self, app: ASGIApp, quotas: Quotas, open_paths: frozenset[str]) -> None:
         self.app = app
@@ -51,27 +53,23 @@ class MeterMiddleware:
             await self.app(scope, receive, send)
             return
         key = current_key()
-        try:
-            self._check_concurrency(key)
+        with self._counted(key):
             await self.quotas.spend(key, "requests", 1)
-        except ClipServeError as refused:
-            await error_response(refused)(scope, receive, send)
-            return
-        await self._counted(key, scope, receive, send)
+            await self.app(scope, receive, send)
 
-    async def _counted(self, key: ApiKey, scope: Scope, receive: Receive, send: Send) -> None:
+    @contextmanager
+    def _counted(self, key: ApiKey) -> Iterator[None]:
+        """Raises RateLimited. Nothing else runs between the check and the count, so that no two take the last place."""
+        most = self.quotas.limits_of(key).concurrency
+        if most is not None and self.under_way[key.id] >= most:
+            raise RateLimited(f"this API key has {most} requests under way, which is all that it may")
         self.under_way[key.id] += 1
         try:
-            await self.app(scope, receive, send)
+            yield
         finally:
             self.under_way[key.id] -= 1
             if not self.under_way[key.id]:
                 del self.under_way[key.id]
-
-    def _check_concurrency(self, key: ApiKey) -> None:
-        most = self.quotas.limits_of(key).concurrency
-        if most is not None and self.under_way[key.id] >= most:
-            raise RateLimited(f"this API key has {most} requests under way, which is all that it may")
 
 
 def _pixels(sources: Sequence[Source]) -> int:

@@ -51,6 +51,12 @@ class Settings(BaseSettings):
         SecretStr(""), description="Redis in which replicas count limits; empty: each its own."
     )
     max_in_flight: int = Field(256, gt=0, description="Most requests under way of each size; overload lowers it.")
+    max_held_bytes: int = Field(
+        256 * MB, gt=0, description="Bytes of request bodies held at once; beyond it unfinished ones end with a 429."
+    )
+    max_unfinished: int = Field(
+        256, gt=0, description="Unfinished bodies of a key, or of an address without keys; the slowest beyond it end."
+    )
     max_clients: int = Field(1024, gt=0, description="Most open connections of clients.")
     read_timeout_s: float = Field(
         10.0,
@@ -130,6 +136,12 @@ class Settings(BaseSettings):
                 f"host {self.host} is reachable from other machines and there are no API keys: "
                 "set CLIPSERVE_GATEWAY_API_KEYS, make one with `clipserve keys create`, or listen on 127.0.0.1"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _room_for_bodies(self) -> Settings:
+        if self.max_held_bytes < 2 * self.max_body_bytes:
+            raise ValueError("max_held_bytes must hold at least two bodies of max_body_bytes")
         return self
 
     @model_validator(mode="after")

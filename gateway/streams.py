@@ -35,14 +35,19 @@ class BodyLimits:
 
 
 async def batches(request: Request, size: int, max_line_bytes: int) -> AsyncIterator[list[Line]]:
-    """At most `size` lines at a time; empty ones are left out. Raises TooLarge for a line over the limit."""
+    """At most `size` lines at a time; empty ones are left out. Raises TooLarge for a line over the limit.
+
+    A batch of fewer lines ends once it holds `max_line_bytes`.
+    """
     batch: list[Line] = []
+    held = 0
     async for number, text in _lines(request, max_line_bytes):
         if text.strip():
             batch.append(Line(number, _parsed(number, text)))
-        if len(batch) == size:
+            held += len(text)
+        if len(batch) == size or held >= max_line_bytes:
             yield batch
-            batch = []
+            batch, held = [], 0
     if batch:
         yield batch
 

@@ -28,7 +28,8 @@ class Trace:
     """One request as it goes through; `stages` holds milliseconds by name, `headers` go into the answer.
 
     `deadline` is on the clock of time.monotonic(); None: no other than the gateway's own timeouts. `worked_ms` and
-    `waited_ms` divide the time at TorchServe into the model's and the queue's; None: no model worked on it.
+    `waited_ms` divide the time at TorchServe into the model's and the queue's; None: no model worked on it. `caller` is
+    who shares limits and queues with it: a key or an address; empty for work that no request waits for.
     """
 
     request_id: str = ""
@@ -38,6 +39,7 @@ class Trace:
     deadline: float | None = None
     worked_ms: float | None = None
     waited_ms: float = 0.0
+    caller: str = ""
 
     def seconds_left(self) -> float | None:
         """Until the deadline, which may be past; None without one."""

@@ -24,6 +24,7 @@ from gateway.routes.collections import Name
 from gateway.services import services
 from gateway.stream_ingest import ingest_lines
 from gateway.streams import batches
+from gateway.whole_bodies import letting_go
 
 router = APIRouter(tags=["items"])
 ItemId = Annotated[str, Path(description="The item's id.", examples=["scene-1"])]
@@ -59,7 +60,7 @@ async def stream_items(request: Request, name: Name) -> JsonResponse:
     """Add or replace the items of an NDJSON stream of any length, one a line; bad lines never stop the others."""
     given, settings = services(request), services(request).settings
     lines = batches(request, settings.job_batch, settings.max_image_bytes * 2)
-    tally = await ingest_lines(lines, name, given.ingester, given.parser)
+    tally = await ingest_lines(letting_go(request, lines), name, given.ingester, given.parser)
     return JsonResponse(tally.answer())
 
 

@@ -1,0 +1,109 @@
+"""How many bytes of request bodies the gateway holds at once, and which body ends when there are too many.
+
+What has arrived counts; a declared length reserves nothing. When the budget is used up, an unfinished body of the
+caller that holds the most ends: the one with the most bytes times the time since its last piece. So whoever fills the
+gateway makes room for the others, and an upload that makes progress outlives those that stand still. Bodies of at most
+64 KB may also use a reserve that larger ones leave free.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from clip_core.errors import ClipServeError, Overloaded, TooSlow
+
+SMALL_BYTES = 64 * 1024
+_RESERVE = 1 / 8
+_FULL = "the gateway holds as many bytes of unanswered requests as it may; send this one again in a moment"
+_TOO_MANY = "too many of your requests are half sent, and this one came the slowest; send it again"
+
+
+@dataclass(eq=False, slots=True)
+class Body:
+    """One request's body. `give_up` ends the request with the error given."""
+
+    caller: str
+    give_up: Callable[[ClipServeError], None]
+    streamed: bool = False
+    bytes: int = 0
+    began: float = field(default_factory=time.monotonic)
+    moved: float = 0.0
+
+    def rate(self, now: float) -> float:
+        """Bytes a second since it began."""
+        return self.bytes / max(now - self.began, 1e-3)
+
+    def idle(self, now: float) -> float:
+        """Bytes held times the seconds since the last piece."""
+        return self.bytes * (now - self.moved)
+
+
+class BodyBudget:
+    """Counts on the event loop, where nothing else runs in between."""
+
+    def __init__(self, most_bytes: int, most_unfinished: int) -> None:
+        """`most_unfinished` is for each caller: beyond it the slowest of its bodies ends, never a whole one."""
+        self.held = 0
+        self._most_bytes, self._most_unfinished = most_bytes, most_unfinished
+        self._most_large = int(most_bytes * (1 - _RESERVE))
+        self._unfinished: dict[Body, None] = {}
+        self._number: Counter[str] = Counter()
+        self._by_caller: Counter[str] = Counter()
+
+    def begin(self, body: Body) -> None:
+        """Its first byte is waited for."""
+        self._unfinished[body] = None
+        self._number[body.caller] += 1
+        if self._number[body.caller] > self._most_unfinished:
+            self._end_slowest(body)
+
+    def add(self, body: Body, size: int, *, whole: bool) -> None:
+        """More of it has arrived. Once it is whole it ends only when there is no unfinished one to end instead."""
+        if whole:
+            self._finish(body)
+        body.moved = time.monotonic()
+        body.bytes += size
+        self.held += size
+        self._by_caller[body.caller] += size
+        most = self._most_bytes if body.bytes <= SMALL_BYTES else self._most_large
+        while self.held > most and body.bytes:
+            self._stop(self._idlest() or body)
+
+    def end(self, body: Body) -> None:
+        """Its request is over."""
+        self._finish(body)
+        self.let_go(body)
+
+    def let_go(self, body: Body) -> None:
+        """What has arrived so far is held no longer."""
+        self._less(self._by_caller, body.caller, body.bytes)
+        self.held -= body.bytes
+        body.bytes = 0
+
+    def _idlest(self) -> Body | None:
+        now = time.monotonic()
+        holding = (body for body in self._unfinished if body.bytes)
+        return max(holding, key=lambda body: (self._by_caller[body.caller], body.idle(now)), default=None)
+
+    def _end_slowest(self, newest: Body) -> None:
+        now = time.monotonic()
+        same = [b for b in self._unfinished if b.caller == newest.caller and b is not newest and not b.streamed]
+        if same:
+            self._stop(min(same, key=lambda body: body.rate(now)), TooSlow(_TOO_MANY))
+
+    def _stop(self, body: Body, error: ClipServeError | None = None) -> None:
+        self.end(body)
+        body.give_up(error or Overloaded(_FULL))
+
+    def _finish(self, body: Body) -> None:
+        if body in self._unfinished:
+            del self._unfinished[body]
+            self._less(self._number, body.caller, 1)
+
+    def _less(self, counts: Counter[str], name: str, number: int) -> None:
+        counts[name] -= number
+        if not counts[name]:
+            del counts[name]

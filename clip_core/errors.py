@@ -14,6 +14,7 @@ ClipServeError                     500 internal_error
 │  └─ TooLarge                     413 request_too_large
 ├─ Unauthorized                    401 invalid_api_key
 ├─ Forbidden                       403 cross_origin
+│  ├─ HostNotAllowed               403 host_not_allowed
 │  ├─ ScopeMissing                 403 scope_missing
 │  └─ CollectionForbidden          403 collection_forbidden
 ├─ NotFound                        404 not_found
@@ -114,6 +115,10 @@ class Unauthorized(ClipServeError):
 class Forbidden(ClipServeError):
     status = 403
     code = "cross_origin"
+
+
+class HostNotAllowed(Forbidden):
+    code = "host_not_allowed"
 
 
 class ScopeMissing(Forbidden):

@@ -14,6 +14,7 @@ from gateway.clients import IndexClient, TorchServeClient
 from gateway.deadlines import DeadlineMiddleware
 from gateway.errors import JsonResponse, install_handlers
 from gateway.fetch import HttpFetcher, ImageFetcher
+from gateway.hosts import HostList
 from gateway.key_ring import KeyRing
 from gateway.key_store import KeyStore
 from gateway.metering import MeterMiddleware
@@ -88,7 +89,8 @@ def _add_layers(app: FastAPI, settings: Settings, services: Services, keys: KeyR
     app.add_middleware(WholeBodies, budget=BodyBudget(settings.max_held_bytes, settings.max_unfinished))
     app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, max_stream_bytes=settings.max_stream_bytes)
     app.add_middleware(DeadlineMiddleware, patience=settings.patience())
-    app.add_middleware(AuthMiddleware, keys=keys, open_paths=open_paths)
+    hosts = HostList((settings.host, *settings.allowed_hosts))
+    app.add_middleware(AuthMiddleware, keys=keys, hosts=hosts, open_paths=open_paths)
     app.add_middleware(TelemetryMiddleware, metrics=services.metrics)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clip_core.errors import ClipServeError, Forbidden, Unauthorized
 from gateway.errors import error_response
+from gateway.hosts import PROBES, HostList
 from gateway.key_ring import KeyRing
 from gateway.keys import ANONYMOUS, ApiKey, set_current_key
 from gateway.scopes import collection_of, scope_of
@@ -21,29 +20,36 @@ _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 class AuthMiddleware:
     """Answers 401 to a call without an accepted key and 403 to one that its key does not cover.
 
-    Without any keys it turns away other sites' pages.
+    Without any keys it turns away other sites' pages, and names that are not on the list.
     """
 
-    def __init__(self, app: ASGIApp, keys: KeyRing, open_paths: frozenset[str] = OPEN_PATHS) -> None:
+    def __init__(self, app: ASGIApp, keys: KeyRing, hosts: HostList, open_paths: frozenset[str] = OPEN_PATHS) -> None:
         self.app = app
         self.keys = keys
+        self.hosts = hosts
         self.open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not is_open(scope["path"], self.open_paths):
+        if scope["type"] == "http":
             try:
-                set_current_key(self._admit(scope))
+                self._check(scope)
             except ClipServeError as refused:
                 await error_response(refused)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
-    def _admit(self, scope: Scope) -> ApiKey:
-        headers = Headers(scope=scope)
+    def _check(self, scope: Scope) -> None:
+        path = scope["path"]
         if not self.keys:
-            _check_origin(scope["method"], headers)
-            return ANONYMOUS
-        given = presented_key(headers)
+            if path not in PROBES:
+                self.hosts.check(scope["headers"])
+                _check_origin(scope["method"], Headers(scope=scope))
+            set_current_key(ANONYMOUS)
+        elif not is_open(path, self.open_paths):
+            set_current_key(self._admit(scope))
+
+    def _admit(self, scope: Scope) -> ApiKey:
+        given = presented_key(Headers(scope=scope))
         if given is None:
             raise Unauthorized("an API key is needed: send `Authorization: Bearer KEY` or `X-API-Key: KEY`")
         key = self.keys.identify(given)
@@ -72,7 +78,9 @@ def _check_origin(method: str, headers: Headers) -> None:
 
     Browsers send `Origin` with every POST, PUT and DELETE; only a page of this very gateway may make them.
     """
-    origin = headers.get("origin")
-    if method in _SAFE_METHODS or origin is None or urlsplit(origin).netloc == headers.get("host"):
+    if method in _SAFE_METHODS:
         return
-    raise Forbidden(f"pages of {origin[:200]} may not call this gateway while it has no API keys")
+    own = headers.get("host", "").lower()
+    for origin in headers.getlist("origin"):
+        if origin.lower().partition("://")[2] != own:
+            raise Forbidden(f"pages of {origin[:200]} may not call this gateway while it has no API keys")

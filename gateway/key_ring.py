@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -14,10 +16,14 @@ from gateway.keys import ANONYMOUS, ApiKey
 _log = logging.getLogger("gateway.keys")
 _NOBODY = (ApiKey("nobody"), bytes(32))
 _REFRESH_S = 1.0
+_UNREAD = (-1, -1, -1)
 
 
 class KeyRing:
-    """Keys of the environment have every scope. The file is read again within a second of a change to it."""
+    """Keys of the environment have every scope. The file is read again within a second of a change to it.
+
+    Where there was a key file once, a key is needed: a file that is gone, empty or unreadable admits nobody.
+    """
 
     def __init__(
         self,
@@ -33,13 +39,14 @@ class KeyRing:
         self._enforced = enforced
         self._clock = clock
         self._kept: dict[str, tuple[ApiKey, bytes]] = {}
-        self._version: tuple[int, int, int] | None = None
+        self._version: tuple[int, int, int] | None = _UNREAD
+        self._failure = ""
         self._checked = -_REFRESH_S
 
     def __bool__(self) -> bool:
         """Whether a key is needed. A file whose keys are all revoked still says yes."""
         self._refresh()
-        return self._enforced or bool(self._given) or bool(self._kept)
+        return self._enforced or bool(self._given)
 
     def identify(self, presented: str) -> ApiKey:
         """Raises Unauthorized for a key that is unknown, expired or revoked."""
@@ -74,11 +81,29 @@ class KeyRing:
         version = self._store.version()
         if version == self._version:
             return
+        self._remember(self._store)
         try:
             self._kept = {key.id: (key, kept) for key, kept in self._store.all()}
-            self._version = version
-        except sqlite3.Error as error:  # being written, or damaged: what was read before stays in force
-            _log.warning("the key file cannot be read", extra={"cause": str(error)})
+            self._version, self._failure = version, ""
+            self._tell_of_none(self._store)
+        except (sqlite3.Error, OSError) as error:  # being written, or damaged: what was read before stays in force
+            self._tell_of_failure(str(error))
+
+    def _remember(self, store: KeyStore) -> None:
+        if not self._enforced and store.is_required():
+            self._enforced = True
+        if self._enforced and os.path.exists(store.path):
+            with contextlib.suppress(OSError):  # a folder that may only be read
+                store.require()
+
+    def _tell_of_none(self, store: KeyStore) -> None:
+        if self._enforced and not self._kept and not self._given:
+            _log.error("no API key is accepted: the key file is gone or holds none", extra={"file": str(store.path)})
+
+    def _tell_of_failure(self, cause: str) -> None:
+        if cause != self._failure:
+            self._failure = cause
+            _log.error("the key file cannot be read; the keys read before stay in force", extra={"cause": cause})
 
 
 def _active(key: ApiKey, name: str) -> ApiKey:

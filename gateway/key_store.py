@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 import os
 import secrets
 import sqlite3
@@ -17,6 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
 
 from clip_core.errors import NotFound
 from gateway.keys import ApiKey, KeyLimits, check_scopes
@@ -27,6 +31,8 @@ _TABLE = """CREATE TABLE IF NOT EXISTS keys (
 )"""
 _COLUMNS = "id, name, scopes, collections, created, expires, revoked, limits"
 _PREFIX = "cs"
+_API_KEY = TypeAdapter(ApiKey)
+_log = logging.getLogger("gateway.keys")
 
 
 def digest(key: str) -> bytes:
@@ -73,12 +79,24 @@ class KeyStore:
                 raise NotFound(f"there is no key {key_id!r}; `clipserve keys list` shows them")
 
     def all(self) -> list[tuple[ApiKey, bytes]]:
-        """Every key with its digest, oldest first, the expired and revoked ones too."""
-        if not self.path.exists():
+        """Every key with its digest, oldest first, the expired and revoked ones too; damaged rows are left out."""
+        if not os.path.lexists(self.path):
             return []
         with self._reading() as connection:
             rows = connection.execute(f"SELECT {_COLUMNS}, digest FROM keys ORDER BY created").fetchall()
-        return [(_key(row[:-1]), row[-1]) for row in rows]
+        return [kept for row in rows if (kept := _kept(row)) is not None]
+
+    def is_required(self) -> bool:
+        """Whether there is a key file, or once was: a second file beside it, `keys.db.required`, remembers that."""
+        return _may_exist(self.path) or _may_exist(self._marker)
+
+    def require(self) -> None:
+        """Remember that keys are asked for, whatever becomes of the file. Raises OSError."""
+        self._marker.touch(mode=0o600)
+
+    @property
+    def _marker(self) -> Path:
+        return self.path.with_name(self.path.name + ".required")
 
     def version(self) -> tuple[int, int, int] | None:
         """Changes with every write; None while there is no file."""
@@ -91,6 +109,7 @@ class KeyStore:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.require()
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
         connection = sqlite3.connect(self.path, timeout=10)
         try:
@@ -102,7 +121,8 @@ class KeyStore:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True, timeout=1)
+        connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)
+        connection.text_factory = lambda text: text.decode("utf-8", "replace")
         try:
             yield connection
         finally:
@@ -127,15 +147,46 @@ def _row(key: ApiKey, kept: bytes) -> tuple[object, ...]:
     return (key.id, key.name, kept, scopes, collections, key.created, key.expires, key.revoked, limits)
 
 
-def _key(row: tuple[object, ...]) -> ApiKey:
+def _kept(row: tuple[Any, ...]) -> tuple[ApiKey, bytes] | None:
+    """None, and a line in the log, for a row that no `clipserve keys` has written."""
+    try:
+        return _key(row[:-1]), _digest(row[-1])
+    except (ValueError, TypeError, RecursionError) as error:
+        cause = str(error).partition("\n")[0]
+        _log.warning("a damaged row of the key file is left out", extra={"key": str(row[0])[:64], "cause": cause})
+        return None
+
+
+def _key(row: tuple[Any, ...]) -> ApiKey:
+    """Raises ValueError or TypeError: a damaged list of collections must not become all of them."""
     key_id, name, scopes, collections, created, expires, revoked, limits = row
-    return ApiKey(
-        str(key_id),
-        str(name),
-        tuple(json.loads(str(scopes))),
-        None if collections is None else tuple(json.loads(str(collections))),
-        float(str(created)),
-        None if expires is None else float(str(expires)),
-        None if revoked is None else float(str(revoked)),
-        KeyLimits.of(json.loads(str(limits))),
-    )
+    said = {"id": key_id, "name": name, "created": created, "expires": expires, "revoked": revoked}
+    said |= {"scopes": json.loads(scopes), "limits": json.loads(limits)}
+    said["collections"] = None if collections is None else _listed(json.loads(collections))
+    key = _API_KEY.validate_python(said)
+    if any(limit is not None and limit <= 0 for limit in asdict(key.limits).values()):
+        raise ValueError("a limit is not above zero")
+    return key
+
+
+def _listed(collections: object) -> object:
+    if not isinstance(collections, list):
+        raise TypeError("the collections are no list")
+    return collections
+
+
+def _digest(kept: object) -> bytes:
+    if not isinstance(kept, bytes) or len(kept) != hashlib.sha256().digest_size:
+        raise ValueError("the digest is none of SHA-256")
+    return kept
+
+
+def _may_exist(path: Path) -> bool:
+    """True, too, where it cannot be told."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -34,6 +35,9 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on; any but loopback needs api_keys.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    allowed_hosts: Words = Field(
+        (), description="Names that a gateway without keys answers to besides loopback: `search.lan,*.home`; `*`: any."
+    )
     torchserve_url: str = Field("http://127.0.0.1:8080", description="TorchServe's inference API.")
     management_url: str = Field("http://127.0.0.1:8081", description="TorchServe's management API.")
     metrics_url: str = Field("http://127.0.0.1:8082", description="TorchServe's metrics, for the page's live panel.")
@@ -129,6 +133,13 @@ class Settings(BaseSettings):
         AddressPolicy(value)  # raises ValueError that names the one at fault
         return value
 
+    @field_validator("api_keys")
+    @classmethod
+    def _holds_a_key(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not _words(value):
+            raise ValueError("holds no key; leave it out to have none")
+        return value
+
     @model_validator(mode="after")
     def _closed_unless_local(self) -> Settings:
         if not self.keys and not self._has_key_file() and not is_loopback(self.host):
@@ -154,12 +165,12 @@ class Settings(BaseSettings):
         return self
 
     def _has_key_file(self) -> bool:
-        return self.keys_file is not None and self.keys_file.is_file()
+        return self.keys_file is not None and os.path.isfile(self.keys_file)  # False, too, where it may not look
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The accepted API keys."""
-        return tuple(key.strip() for key in self.api_keys.get_secret_value().split(",") if key.strip())
+        return _words(self.api_keys)
 
     def key_limits(self) -> KeyLimits:
         """Those of keys that do not bring their own."""
@@ -188,6 +199,10 @@ class Settings(BaseSettings):
     def address_policy(self) -> AddressPolicy:
         """Which addresses may be connected to for that."""
         return AddressPolicy(self.fetch_networks)
+
+
+def _words(secret: SecretStr) -> tuple[str, ...]:
+    return tuple(word.strip() for word in secret.get_secret_value().split(",") if word.strip())
 
 
 def is_loopback(host: str) -> bool:

@@ -14,6 +14,7 @@ from types import FrameType
 from rich.console import Console
 
 from clip_core.errors import ClipServeError
+from gateway.key_ring import KeyRing
 from gateway.key_store import KeyStore
 from gateway.settings import Settings as GatewaySettings
 from scripts import torchserve
@@ -177,11 +178,11 @@ def _keys_file(settings: UpSettings) -> Path:
 
 
 def _api_key(settings: UpSettings) -> str | None:
-    """A key for our own calls: one of the environment's, or, where only the file has keys, one for this run."""
+    """A key for our own calls: one of the environment's, or, where the file alone asks for keys, one for this run."""
     given = gateway_settings().keys
     if given:
         return given[0]
-    return secrets.token_urlsafe(32) if KeyStore(_keys_file(settings)).all() else None
+    return secrets.token_urlsafe(32) if KeyRing((), KeyStore(_keys_file(settings))) else None
 
 
 def _guarded(stack: Stack, step: Callable[[], None]) -> None:

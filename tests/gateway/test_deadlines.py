@@ -48,7 +48,7 @@ def test_deadlines_that_are_none(stack, given):
 def test_a_client_that_leaves_stops_what_has_not_started(slow):
     body = b'{"input": [%s]}' % b", ".join([b'"a"'] * 50)
     with connect(slow.url) as connection:
-        head = b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         until(lambda: slow.torchserve.calls)
     assert settled(lambda: len(slow.torchserve.calls), quiet_s=0.5) <= 10
@@ -79,7 +79,7 @@ def rest(connection: socket.socket) -> bytes:
 
 def test_half_a_body_is_not_waited_for(slow):
     with connect(slow.url) as connection:
-        connection.sendall(b"POST /v1/search HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        connection.sendall(b"POST /v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
         answer = rest(connection)
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"request_timeout" in answer
@@ -99,7 +99,7 @@ def test_a_stream_may_wait_for_what_came_before(stack_of):
 def test_a_dripping_body_is_not_waited_for(slow):
     started = time.perf_counter()
     with connect(slow.url) as connection:
-        connection.sendall(b"POST /v1/search HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+        connection.sendall(b"POST /v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
         with contextlib.suppress(ConnectionError):
             for _ in range(40):
                 connection.sendall(b" ")

@@ -81,7 +81,12 @@ def send(url: str, call: Call) -> tuple[int, bytes]:
     """Over a socket of its own, so that nothing of the request is put right on its way. Fails when it hangs."""
     host, _, port = url.removeprefix("http://").partition(":")
     content = call.bytes()
-    lines = [f"{call.method} {call.path} HTTP/1.1", "Host: x", "Connection: close", f"Content-Length: {len(content)}"]
+    lines = [
+        f"{call.method} {call.path} HTTP/1.1",
+        "Host: localhost",
+        "Connection: close",
+        f"Content-Length: {len(content)}",
+    ]
     lines += [f"{name}: {value}" for name, value in call.headers.items()]
     answer = b""
     with socket.create_connection((host, int(port)), timeout=15) as connection:

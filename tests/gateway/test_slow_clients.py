@@ -97,7 +97,7 @@ def test_many_slow_clients_at_once(gateway):
     """slowloris: more of them than may connect; others are served all the while, and again soon."""
     held = [socket.create_connection(gateway) for _ in range(60)]
     for connection in held:
-        connection.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\n")
+        connection.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\n")
     assert healthy(gateway)
     more = [socket.create_connection(gateway) for _ in range(40)]
     until(lambda: healthy(gateway))
@@ -135,7 +135,7 @@ def test_what_is_not_http(gateway, content):
 
 
 def test_a_body_that_stops_half_way(gateway):
-    head = b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nX-API-Key: k-secret\r\nContent-Length: 500\r\n\r\n"
+    head = b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nX-API-Key: k-secret\r\nContent-Length: 500\r\n\r\n"
     started = time.monotonic()
     with socket.create_connection(gateway) as connection:
         connection.sendall(head + b'{"input": "a')
@@ -148,7 +148,7 @@ def test_a_body_that_stops_half_way(gateway):
 
 
 def test_an_answer_does_not_wait_for_the_rest_of_a_refused_body(gateway):
-    head = b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: 30000000\r\n\r\n"
+    head = b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30000000\r\n\r\n"
     started = time.monotonic()
     with socket.create_connection(gateway) as connection:
         with contextlib.suppress(ConnectionError):
@@ -167,6 +167,6 @@ def test_a_client_that_does_not_read(gateway):
     with contextlib.suppress(ConnectionError, TimeoutError):
         connection.settimeout(2)
         for _ in range(2000):
-            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n")
+            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert healthy(gateway)
     connection.close()

@@ -1,0 +1,193 @@
+"""Key files that are gone, damaged, emptied or unreadable: never an open door, never a 500."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from clip_core.errors import Unauthorized
+from gateway.app import build
+from gateway.key_ring import KeyRing
+from gateway.key_store import KeyStore
+from gateway.settings import Settings
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1
+        return self.now
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> KeyStore:
+    return KeyStore(tmp_path / "keys.db")
+
+
+def run(path: Path, statement: str, *values: Any) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute(statement, values)
+
+
+def to_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def to_loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
+ACCIDENTS: dict[str, Callable[[Path], object]] = {
+    "removed": Path.unlink,
+    "truncated": lambda path: path.write_bytes(b""),
+    "cut short": lambda path: os.truncate(path, 1000),
+    "overwritten": lambda path: path.write_bytes(b"x" * 5000),
+    "a folder": to_folder,
+    "a loop of links": to_loop,
+    "its parent is a file": lambda path: (path.unlink(), path.with_name("keys.db.required").write_text("x")),
+    "rows gone": lambda path: run(path, "DELETE FROM keys"),
+    "table gone": lambda path: run(path, "DROP TABLE keys"),
+    "another table": lambda path: (run(path, "DROP TABLE keys"), run(path, "CREATE TABLE keys (id)")),
+}
+
+
+@pytest.mark.parametrize("accident", ACCIDENTS)
+def test_an_accident_opens_no_door(store, accident, caplog):
+    """To a running gateway, and to one that is started after it."""
+    store.create("shop", ("admin",))
+    running = KeyRing((), store, clock=Clock())
+    assert running
+    ACCIDENTS[accident](store.path)
+    for ring in (running, KeyRing((), store, clock=Clock())):
+        for _ in range(3):
+            assert ring
+            with pytest.raises(Unauthorized):
+                ring.identify("cs_1_x")
+    assert [record.levelname for record in caplog.records if record.name == "gateway.keys"] == ["ERROR", "ERROR"]
+
+
+@pytest.mark.parametrize("accident", ["removed", "table gone"])
+def test_nobody_gets_in_over_http(stack_of, store, accident):
+    secret, _ = store.create("shop", ("admin",))
+    ACCIDENTS[accident](store.path)
+    stack = stack_of(keys_file=store.path)
+    assert stack.client.get("/v1/collections").status_code == 401
+    assert stack.client.get("/v1/collections", headers={"X-API-Key": secret}).status_code == 401
+    assert stack.client.get("/healthz").status_code == 200
+
+
+def test_a_file_of_an_earlier_version_is_remembered(store):
+    """One that was made before there was a mark beside it: the gateway that reads it leaves one."""
+    store.create("shop", ("admin",))
+    marker = store.path.with_name("keys.db.required")
+    marker.unlink()
+    assert KeyRing((), store)
+    store.path.unlink()
+    assert KeyRing((), store)
+    marker.unlink()
+    assert not KeyRing((), store)
+
+
+def test_a_folder_that_may_only_be_read(store, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise PermissionError("read-only")
+
+    secret, key = store.create("shop", ("admin",))
+    monkeypatch.setattr(KeyStore, "require", refuse)
+    assert KeyRing((), store).identify(secret) == key
+
+
+def test_an_empty_list_of_keys_is_a_mistake():
+    for value in (",", " ", " , ,"):
+        with pytest.raises(ValidationError, match="holds no key"):
+            Settings(api_keys=value)
+    assert Settings(api_keys="").keys == ()
+
+
+DAMAGE = [
+    ("digest", None),
+    ("digest", "text"),
+    ("digest", b"short"),
+    ("scopes", "not json"),
+    ("scopes", '"admin"'),
+    ("scopes", "null"),
+    ("scopes", "[1]"),
+    ("scopes", "[" * 100_000),
+    ("collections", "not json"),
+    ("collections", '"demo"'),
+    ("collections", "null"),
+    ("collections", "[null]"),
+    ("limits", "not json"),
+    ("limits", "[]"),
+    ("limits", "null"),
+    ("limits", '{"requests_per_minute": "many"}'),
+    ("limits", '{"requests_per_minute": -1}'),
+    ("limits", '{"concurrency": [1]}'),
+    ("expires", "tomorrow"),
+    ("revoked", b"\xff"),
+    ("created", "once"),
+]
+
+
+@pytest.mark.parametrize(("column", "value"), DAMAGE, ids=lambda value: str(value)[:20])
+def test_a_damaged_row_is_left_out(store, column, value, caplog):
+    good, _ = store.create("good", ("search",))
+    bad, key = store.create("bad", ("search",), collections=("demo",))
+    with closing(sqlite3.connect(store.path)) as connection, connection:
+        connection.executescript("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL', '') WHERE name = 'keys'")
+    run(store.path, f"UPDATE keys SET {column} = ? WHERE id = ?", value, key.id)
+    ring = KeyRing((), store)
+    assert ring.identify(good).name == "good"
+    with pytest.raises(Unauthorized):
+        ring.identify(bad)
+    assert [record.key for record in caplog.records if "damaged row" in record.message] == [key.id]
+
+
+@pytest.fixture(scope="module")
+def two_keys(tmp_path_factory) -> tuple[KeyStore, bytes, str, str]:
+    """Their file, what is in it, and the secrets of `good` and `bad`."""
+    store = KeyStore(tmp_path_factory.mktemp("keys") / "keys.db")
+    secrets = [store.create(name, ("search",), collections=("demo",))[0] for name in ("good", "bad")]
+    return store, store.path.read_bytes(), *secrets
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    column=st.sampled_from(["name", "digest", "scopes", "collections", "created", "expires", "revoked", "limits"]),
+    value=st.none() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text() | st.binary(),
+)
+def test_whatever_a_row_holds(two_keys, column, value):
+    """The other key works, and the damaged one is refused or as it was; nothing else is raised."""
+    store, content, good, bad = two_keys
+    store.path.write_bytes(content)
+    try:
+        run(store.path, f"UPDATE keys SET {column} = ? WHERE name = 'bad'", value)
+    except (sqlite3.IntegrityError, UnicodeEncodeError):
+        return
+    ring = KeyRing((), store)
+    assert ring.identify(good).name == "good"
+    try:
+        found = ring.identify(bad)
+    except Unauthorized:
+        return
+    assert found.scopes == ("search",)
+    assert found.collections == ("demo",) or (column == "collections" and value is None)
+
+
+def test_the_gateway_starts_with_a_damaged_file(store):
+    store.path.write_bytes(b"x" * 100)
+    assert build(Settings(keys_file=store.path)).openapi()["security"]

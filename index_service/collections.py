@@ -2,6 +2,9 @@
 
 Invariant: `view` is replaced whole and only after the record has committed, so a search that starts after a write
 was acknowledged sees it, and no search ever waits for a writer or for a merge.
+
+Invariant: a view that can't be made after a commit is made again from the record; until then the collection is `stale`
+and answers nothing.
 """
 
 from __future__ import annotations
@@ -11,18 +14,16 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
 
-from clip_core.errors import UnknownCollection, UnknownItem
+from clip_core.errors import ClipServeError, UnknownCollection, UnknownItem
 from clip_core.wire import FloatArray
 from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import Backend, BuildCancelled, IntArray, Segment
-from index_service.backends.bounds import raised
 from index_service.backends.exact import ExactBackend, ExactSegment
 from index_service.builders import build_apart
 from index_service.columns import Block, Packed
@@ -32,8 +33,9 @@ from index_service.recall import RecallTally
 from index_service.recent_queries import RecentQueries
 from index_service.segment_files import Draft, SegmentFiles, Stored, half_of_memory, prefault, segments_folder
 from index_service.segments import View, empty_view, view_of
-from index_service.store import Chunk, CollectionInfo, Item, Store
+from index_service.store import Chunk, CollectionInfo, Item, Store, Written
 
+T = TypeVar("T")
 _COPY_ROWS = 64  # of a merge, copied between two pauses: while more are written, searches wait
 _log = logging.getLogger("index_service.collections")
 
@@ -45,6 +47,7 @@ class Collection:
         self.info = info
         self.view = empty_view(info.dim, info.metric)
         self.dropped = False
+        self.stale = False  # the view isn't what the record says
         self._touched = time.monotonic()
         self.recall = RecallTally()
         self._recent = RecentQueries()
@@ -55,20 +58,31 @@ class Collection:
 
     def load(self, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Map the newest segment on disk and bring it up to date with the record; without one, write one first."""
-        seqs, last = self._store.seqs(self.info.key), self._store.last_seq(self.info.key)
-        stored = self._files.newest(last)
-        if stored is None and self._engines.merge_due(0, len(seqs), 0):
+        stored = self._files.newest(self._store.last_seq(self.info.key))
+        if stored is None and self._engines.merge_due(0, self._store.count(self.info.key), 0):
             stored = self._rebuilt(cancelled)
         if stored is not None:
-            alive = np.isin(stored.block.seqs, seqs, assume_unique=True)
-            view = view_of(self._segment(stored), stored.block, self._selected)
-            self.view = replace(view, alive=alive, live=int(np.count_nonzero(alive)))
-        after = int(self.view.seqs[-1]) if self.view.count else 0
-        for chunk in self._store.stream(self.info.key, after):
+            self.view = view_of(self._segment(stored), stored.block, self._selected)
+        with self._lock:
+            self._catch_up(cancelled)
+
+    def _catch_up(self, cancelled: Callable[[], bool] = lambda: False) -> None:
+        """Make the view what the record says, from the rows that it has already; the caller holds the lock."""
+        self.stale, key = True, self.info.key
+        view = self.view.only(self._store.seqs(key))
+        for chunk in self._store.stream(key, view.last_seq):
             if cancelled():
                 return
             block = _block(chunk, self.info.dim)
-            self.view = self._with(block.seqs, chunk.items, block.vectors, block.seqs[:0])
+            view = view.with_rows(block.seqs, chunk.items, block.vectors, block.seqs[:0])
+        self.view = view
+        self.stale = False
+
+    def refresh(self) -> None:
+        """Bring a stale view up to date with the record."""
+        with self._lock:
+            if self.stale and not self.dropped:
+                self._catch_up()
 
     def _segment(self, stored: Stored) -> Segment:
         """The engine's saved index when it is what the collection should have and can be read; else all rows, scanned
@@ -124,11 +138,35 @@ class Collection:
             self._upserts.write((items, vectors))
 
     def _upsert_all(self, batches: Sequence[tuple[Sequence[Item], FloatArray]]) -> None:
+        def shown(view: View, written: Sequence[Written]) -> View:
+            for (items, vectors), (first, replaced) in zip(batches, written, strict=True):
+                view = view.with_rows(np.arange(first, first + len(items)), items, vectors, replaced)
+            return view
+
+        self._write(lambda: self._store.upsert_all(self.info.key, [items for items, _ in batches]), shown)
+
+    def _write(self, commit: Callable[[], T], shown: Callable[[View, T], View]) -> T:
+        """`commit` to the record, then make the view that shows what it did; the caller holds the lock.
+
+        A view that can't be made, as when memory is short, is read from the record, which has the write by then.
+        """
         self._check_open()
+        if self.stale:
+            self._catch_up()
         self._touched = time.monotonic()
-        written = self._store.upsert_all(self.info.key, [items for items, _ in batches])
-        for (items, vectors), (first, replaced) in zip(batches, written, strict=True):
-            self.view = self._with(np.arange(first, first + len(items)), items, vectors, replaced)
+        try:
+            done = commit()
+        except ClipServeError:  # the record is as it was
+            raise
+        except Exception:
+            self._catch_up()
+            raise
+        try:
+            self.view = shown(self.view, done)
+        except Exception:
+            _log.exception("view read again from the record", extra={"collection": self.info.name})
+            self._catch_up()
+        return done
 
     def seal(self) -> bool:
         """Index more rows of the delta, when there are enough; nobody waits for it."""
@@ -141,42 +179,22 @@ class Collection:
                 self.view = self.view.with_sealed(after.sealed)
         return True
 
-    def _with(self, seqs: IntArray, items: Sequence[Item], vectors: FloatArray, replaced: IntArray) -> View:
-        """The view with new rows, and without those of the sequence numbers `replaced`."""
-        view, rows = self.view, self.view.rows
-        alive = np.concatenate((view.alive, np.ones(len(items), np.bool_)))
-        alive[view.places(replaced)] = False
-        rows.ids.extend(item.id for item in items)
-        rows.metadata.extend(item.metadata for item in items)
-        live = view.live + len(items) - len(replaced)
-        longest = raised(view.longest, vectors)
-        after = View(rows, rows.delta.append(vectors), rows.seqs.append(seqs), alive, live, longest)
-        return after.with_sealed(view.sealed) if view.sealed else after
-
     def delete(self, ids: Sequence[str]) -> int:
         """Delete the items of these ids; how many there were."""
         with self._lock:
-            self._check_open()
-            return self._without(self._store.delete(self.info.key, ids))
+            return len(self._write(lambda: self._store.delete(self.info.key, ids), View.without))
 
     def delete_where(self, where: bytes) -> int:
         """Delete every item that the canonical filter lets through; how many there were."""
         self.view.allowed(where)  # most of the work, before anyone has to wait
         with self._lock:
-            self._check_open()
-            view = self.view
-            seqs = view.seqs[view.alive & view.rows.masks.mask(where, view.count)]
-            self._store.delete_rows(self.info.key, seqs)
-            return self._without(seqs)
+            return len(self._write(lambda: self._delete_where(where), View.without))
 
-    def _without(self, seqs: IntArray) -> int:
-        """Bury the rows of these sequence numbers; how many they are."""
-        self._touched = time.monotonic()
-        if len(seqs):
-            view, alive = self.view, self.view.alive.copy()
-            alive[view.places(seqs)] = False
-            self.view = replace(view, alive=alive, live=view.live - len(seqs))
-        return len(seqs)
+    def _delete_where(self, where: bytes) -> IntArray:
+        view = self.view
+        seqs = view.seqs[view.alive & view.rows.masks.mask(where, view.count)]
+        self._store.delete_rows(self.info.key, seqs)
+        return seqs
 
     def get(self, id_: str) -> Item:
         """The item as recorded. Raises UnknownItem."""
@@ -197,8 +215,14 @@ class Collection:
         """Delete the collection from the record; later writes get 404."""
         with self._lock:
             self._check_open()
-            self._store.drop_collection(self.info.key)
-            self.dropped = True
+            try:
+                self._store.drop_collection(self.info.key)
+                self.dropped = True
+            except ClipServeError:
+                raise
+            except Exception:
+                self.dropped = not self._store.holds(self.info.key)
+                raise
         self._files.remove()
 
     def _check_open(self) -> None:
@@ -253,7 +277,7 @@ class Collection:
                 draft.commit()
             prefault(block.vectors, half_of_memory())
             with self._lock:
-                self._swap(old, live, view_of(main, block, self._selected))
+                self.view = self.view.merged(old, live, view_of(main, block, self._selected))
             self._files.remove_older()
 
     def _built(self, backend: Backend, draft: Draft, vectors: FloatArray, cancelled: Callable[[], bool]) -> Segment:
@@ -262,16 +286,6 @@ class Collection:
             return backend.build(vectors, cancelled)
         threads = self._engines.build_threads
         return build_apart(backend, vectors, draft.vectors_file, draft.engine_file, cancelled, threads)
-
-    def _swap(self, old: View, live: IntArray, merged: View) -> None:
-        """Bring `merged`, built from the `live` rows of `old`, up to what was written since."""
-        now, rows = self.view, merged.rows
-        rows.ids.blobs.extend(now.rows.ids.blobs.rows(old.count, now.count))
-        rows.metadata.extend(now.rows.metadata.rows(old.count, now.count))
-        delta, seqs = rows.delta.append(now.delta[len(old.delta) :]), rows.seqs.append(now.seqs[old.count :])
-        alive = np.concatenate((now.alive[live], now.alive[old.count :]))
-        carried = replace(rows, masks=now.rows.masks.carried(rows.metadata, live))
-        self.view = View(carried, delta, seqs, alive, now.live, raised(merged.longest, delta))
 
     def describe(self) -> dict[str, Any]:
         """The collection as the API shows it."""
@@ -285,7 +299,7 @@ class Collection:
             **describe_engine(info.engine),
             "recall_target": info.recall_target,
             "count": view.live,
-            "seq": int(view.seqs[-1]) if view.count else 0,
+            "seq": view.last_seq,
             "created": info.created,
             "metadata": orjson.Fragment(info.metadata),
             "segment": _describe_segment(view.rows.main, view),

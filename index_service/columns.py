@@ -18,6 +18,8 @@ _GROWTH, _RESERVED = 8, 2 << 30  # times as many rows, up to so many bytes; then
 class Growing:
     """Rows of numbers appended in amortised constant time; earlier views of them stay as they were.
 
+    The caller says where new rows begin: rows that a failed write left behind are written over.
+
     Room is cheap, since memory that was never written to is not taken from the system; a copy is not, while an earlier
     view holds what was copied.
     """
@@ -26,14 +28,15 @@ class Growing:
         self._rows: NDArray[Any] = np.empty((capacity, *width), dtype)
         self._count = 0
 
-    def append(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Add (B, …); all rows so far, (N, …), as a view."""
-        end = self._count + len(rows)
+    def put(self, start: int, rows: NDArray[Any]) -> NDArray[Any]:
+        """Let (B, …) be the rows from `start` on; all rows up to their end, (N, …), as a view."""
+        check_start(start, self._count)
+        end = start + len(rows)
         if end > self.capacity:
             grown = np.empty((self._room(end), *self._rows.shape[1:]), self._rows.dtype)
-            grown[: self._count] = self._rows[: self._count]
+            grown[:start] = self._rows[:start]
             self._rows = grown
-        self._rows[self._count : end] = rows
+        self._rows[start:end] = rows
         self._count = end
         return self._rows[:end]
 
@@ -46,6 +49,12 @@ class Growing:
         """Rows to make room for."""
         now = self.capacity
         return max(least, 2 * now, min(_GROWTH * now, _RESERVED // self._rows[:1].nbytes))
+
+
+def check_start(start: int, count: int) -> None:
+    """Raises RuntimeError when rows would begin behind the end of a column: they would be another item's."""
+    if start > count:
+        raise RuntimeError(f"rows begin at {start} in a column of {count}")
 
 
 class Packed:
@@ -125,12 +134,13 @@ class Blobs:
         sizes[~early] = [len(self._later[row]) for row in (rows[~early] - self._size).tolist()]
         return sizes
 
-    def extend(self, rows: Iterable[bytes]) -> None:
-        """Add rows at the end."""
-        new = list(rows)
-        self.longest = max(self.longest, max(map(len, new), default=0))
-        self._bytes += sum(map(len, new))
-        self._later.extend(new)
+    def put(self, start: int, rows: list[bytes]) -> None:
+        """Let `rows` be those from `start` on; the main segment's can't be replaced."""
+        check_start(start, len(self))
+        check_start(self._size, start)
+        self.longest = max(self.longest, max(map(len, rows), default=0))
+        self._bytes += sum(map(len, rows)) - sum(map(len, self._later[start - self._size :]))
+        self._later[start - self._size :] = rows
 
     @property
     def mean(self) -> float:
@@ -167,9 +177,9 @@ class Texts:
         """The strings of these rows, anywhere."""
         return [blob.decode() for blob in self.blobs.at(rows)]
 
-    def extend(self, rows: Iterable[str]) -> None:
-        """Add rows at the end."""
-        self.blobs.extend(row.encode() for row in rows)
+    def put(self, start: int, rows: Iterable[str]) -> None:
+        """Let `rows` be those from `start` on."""
+        self.blobs.put(start, [row.encode() for row in rows])
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class Field:
         self._codes: dict[Hashable, int] = {MISSING: 1}
         self._lists: list[int] = []
         self._rows, self._numbers = Growing((), np.int32), Growing((), np.float64)
-        self.rows, self.numbers = self._rows.append(np.empty(0)), self._numbers.append(np.empty(0))
+        self.rows, self.numbers = self._rows.put(0, np.empty(0)), self._numbers.put(0, np.empty(0))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -48,17 +48,19 @@ class Field:
             plain = type(value) is float or (type(value) is int and -_EXACT <= value <= _EXACT)
             codes.append(_NUMBER if plain else self._code(value))
             numbers.append(value if plain else np.nan)
-        self.numbers = self._numbers.append(np.array(numbers))
-        self.rows = self._rows.append(np.array(codes, np.int32))
+        start = len(self)
+        self.numbers = self._numbers.put(start, np.array(numbers))
+        self.rows = self._rows.put(start, np.array(codes, np.int32))
 
     def _code(self, value: Any) -> int:
         known: Hashable = value if value is MISSING else identity(value)
         code = self._codes.get(known)
         if code is None:
-            code = self._codes[known] = len(self._values)
+            code = len(self._values)
             self._values.append(value)
             if isinstance(value, list):
                 self._lists.append(code)
+            self._codes[known] = code  # last: a code that is known has its value
         return code
 
     def mask(self, test: Test, count: int) -> BoolArray:
@@ -93,7 +95,7 @@ class Field:
         after = Field(self.key)
         after._values, after._codes, after._lists = list(self._values), dict(self._codes), list(self._lists)
         places = places[: np.searchsorted(places, len(self))]
-        after.rows, after.numbers = after._rows.append(self.rows[places]), after._numbers.append(self.numbers[places])
+        after.rows, after.numbers = after._rows.put(0, self.rows[places]), after._numbers.put(0, self.numbers[places])
         return after
 
 

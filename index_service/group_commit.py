@@ -7,16 +7,18 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from clip_core.errors import Unavailable
+
 T = TypeVar("T")
 
 
 class _Waiting(Generic[T]):
-    """One writer's part; `failure` is what it raises unless it was committed."""
+    """One writer's part; `failure` is what it raises, until it is known to be committed."""
 
     def __init__(self, part: T) -> None:
         self.part = part
         self.taken = False
-        self.failure: BaseException | None = None
+        self.failure: Exception | None = Unavailable("the write was cut short: send it again")
 
 
 class GroupCommit(Generic[T]):
@@ -41,9 +43,8 @@ class GroupCommit(Generic[T]):
         for each in group:
             each.taken = True
         failure = self._failure(group)
-        if failure is not None:
-            for each in group:
-                each.failure = failure if len(group) == 1 else self._failure([each])
+        for each in group:
+            each.failure = failure if failure is None or len(group) == 1 else self._failure([each])
 
     def _failure(self, group: list[_Waiting[T]]) -> Exception | None:
         try:

@@ -14,6 +14,7 @@ import faiss
 from clip_core.errors import Conflict, FingerprintMismatch, Unavailable, UnknownCollection
 from index_service.aliases import Aliases
 from index_service.backends.base import BuildCancelled
+from index_service.backoff import waits
 from index_service.collections import Collection
 from index_service.engines import Engines
 from index_service.heap import give_back
@@ -84,16 +85,23 @@ class Registry:
         self._store.close()
 
     def get(self, name: object, fingerprint: str | None = None) -> Collection:
-        """By its name or an alias. Raises UnknownCollection, or Unavailable while loading.
+        """By its name or an alias. Raises UnknownCollection, or Unavailable while loading and where it is stale.
 
         An alias that was switched leads to the collection before it for searches of that one's `fingerprint`, so that
         searches by the model before don't fail while it is still serving.
         """
+        collection = self._find(name, fingerprint)
+        if collection.stale:
+            self._unsealed.put(collection)
+            raise Unavailable(f"the collection {collection.info.name} is read again from the record: try again soon")
+        return collection
+
+    def _find(self, name: object, fingerprint: str | None = None) -> Collection:
         self.check_ready()
         collection = self._collections.get(name) if isinstance(name, str) else None
         if collection is None and isinstance(name, str):
             collection = self._aliases.resolve(name, fingerprint)
-        if collection is None:
+        if collection is None or collection.dropped:
             raise UnknownCollection(f"there is no collection {str(name)[:64]!r}", param="collection")
         return collection
 
@@ -134,10 +142,18 @@ class Registry:
                 _check_same(existing.info, info, ("model", "dim") if any_metric else ("model", "dim", "metric"))
                 return existing, False
             self.check_free(info.name)
-            recorded = replace(info, key=self._store.add_collection(info))
-            collection = Collection(recorded, self._store, self._engines)
+            return self._added(info), True
+
+    def _added(self, info: CollectionInfo) -> Collection:
+        """Recorded and then shown, or neither."""
+        key = self._store.add_collection(info)
+        try:
+            collection = Collection(replace(info, key=key), self._store, self._engines)
             self._collections[info.name] = collection
-            return collection, True
+        except Exception:
+            self._store.drop_collection(key)
+            raise
+        return collection
 
     def check_free(self, name: str) -> None:
         """Raises Conflict when the name is taken or there are too many collections."""
@@ -162,13 +178,16 @@ class Registry:
     def drop(self, name: str) -> None:
         """Delete a collection with all its items. Raises UnknownCollection; Conflict while an alias leads to it."""
         with self._lock:
-            collection = self.get(name)
+            collection = self._find(name)
             held = [alias for alias, target in self._aliases.all().items() if target == collection.info.name]
             if held:
                 raise Conflict(f"the alias {held[0]} leads to {collection.info.name}: switch or delete it first")
-            collection.drop()
-            self._aliases.forget(collection)
-            del self._collections[name]
+            try:
+                collection.drop()
+            finally:
+                if collection.dropped:
+                    del self._collections[name]
+                    self._aliases.forget(collection)
 
     def written(self, collection: Collection) -> None:
         """Called after each write: queues a merge when one is due, and what the delta can have indexed until then."""
@@ -189,12 +208,9 @@ class Registry:
             self._due.put(collection)
 
     def _run(self) -> None:
-        try:
-            self.load()
-        except Exception as error:
-            self.failure = f"the collections couldn't be loaded: {error}"
-            _log.exception("load failed")
-            return
+        for wait in waits():
+            if self._loaded() or self._stopped.wait(wait):
+                break
         _log.info("collections loaded", extra={"collections": len(self._collections)})
         self._map_pages()
         while not self._stopped.is_set():
@@ -206,6 +222,15 @@ class Registry:
             if collection is not None:
                 self._queued.discard(collection)
                 self._merge(collection)
+
+    def _loaded(self) -> bool:
+        try:
+            self.load()
+        except Exception as error:
+            self.failure = f"the collections couldn't be loaded, which is tried again: {error!r}"
+            _log.exception("load failed")
+            return False
+        return True
 
     def _enqueue_quiet(self) -> None:
         for collection in self._collections.copy().values():
@@ -222,11 +247,20 @@ class Registry:
                 give_back()  # each step has copied thousands of lists
                 copied = False
                 continue
-            if collection is None:
-                continue
+            if collection is not None:
+                copied |= self._advance(collection)
+
+    def _advance(self, collection: Collection) -> bool:
+        """Make a stale view again, seal what is due; whether anything was copied."""
+        copied = False
+        try:
+            collection.refresh()
             while self._sealed_more(collection):
                 copied = True
-            self._sealing.discard(collection)
+        except Exception:  # the next search or write asks again
+            _log.exception("not brought up to date", extra={"collection": collection.info.name})
+        self._sealing.discard(collection)
+        return copied
 
     def _sealed_more(self, collection: Collection) -> bool:
         """One step; where little is left it waits for more, since each step copies the index that it adds to."""

@@ -11,7 +11,7 @@ Invariant: nothing in here changes a row that some view can see.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,10 +19,12 @@ import numpy as np
 from clip_core.wire import Exactness, FloatArray
 from index_service.backends.approximate import SPARSE, ApproximateSegment
 from index_service.backends.base import BoolArray, Certificate, Found, IntArray, Metric, Segment
+from index_service.backends.bounds import raised
 from index_service.backends.certified import exact_of
 from index_service.backends.exact import ExactBackend, ExactSegment
 from index_service.columns import Blobs, Block, Growing, Texts, empty_block
 from index_service.masks import FilterMasks
+from index_service.records import Item
 from index_service.selections import Selections
 
 # What else a search takes, in multiplications of about a tenth of a nanosecond each.
@@ -66,10 +68,20 @@ class View:
     longest: float | None = None
     sealed: ApproximateSegment | None = None
 
+    def __post_init__(self) -> None:
+        """Raises RuntimeError unless each row has one vector, one sequence number and one place among the living."""
+        if not len(self.rows.main.vectors) + len(self.delta) == len(self.seqs) == len(self.alive):
+            raise RuntimeError("the columns of a view are of different lengths")
+
     @property
     def count(self) -> int:
         """Rows, dead ones included."""
         return len(self.alive)
+
+    @property
+    def last_seq(self) -> int:
+        """The sequence number of the newest row; 0 where there is none."""
+        return int(self.seqs[-1]) if self.count else 0
 
     @property
     def approximate(self) -> bool:
@@ -200,8 +212,49 @@ class View:
         return np.concatenate((self.rows.main.vectors[places[:split]], self.delta[places[split:] - size]))
 
     def places(self, seqs: IntArray) -> IntArray:
-        """The row numbers of rows that have these sequence numbers."""
-        return np.searchsorted(self.seqs, seqs)
+        """The row numbers of rows that have these sequence numbers, ascending. Raises RuntimeError where none has."""
+        places = np.searchsorted(self.seqs, seqs)
+        if len(seqs) and (places[-1] >= self.count or not np.array_equal(self.seqs[places], seqs)):
+            raise RuntimeError("the record names rows that the view doesn't have")
+        return places
+
+    def with_rows(self, seqs: IntArray, items: Sequence[Item], vectors: FloatArray, replaced: IntArray) -> View:
+        """With new rows at the end, and without those of the sequence numbers `replaced`; this view stays as it is."""
+        rows, count = self.rows, self.count
+        if len(seqs) and seqs[0] <= self.last_seq:
+            raise RuntimeError("new rows are numbered below old ones")
+        alive = np.concatenate((self.alive, np.ones(len(items), np.bool_)))
+        alive[self.places(replaced)] = False
+        rows.ids.put(count, (item.id for item in items))
+        rows.metadata.put(count, [item.metadata for item in items])
+        delta, numbers = rows.delta.put(len(self.delta), vectors), rows.seqs.put(count, seqs)
+        live = self.live + len(items) - len(replaced)
+        after = View(rows, delta, numbers, alive, live, raised(self.longest, vectors))
+        return after.with_sealed(self.sealed) if self.sealed else after
+
+    def without(self, seqs: IntArray) -> View:
+        """Without the living rows of these sequence numbers, ascending."""
+        if not len(seqs):
+            return self
+        alive = self.alive.copy()
+        alive[self.places(seqs)] = False
+        return replace(self, alive=alive, live=self.live - len(seqs))
+
+    def only(self, seqs: IntArray) -> View:
+        """Without all rows but those of these sequence numbers."""
+        alive = np.isin(self.seqs, seqs, assume_unique=True)
+        return replace(self, alive=alive, live=int(np.count_nonzero(alive)))
+
+    def merged(self, old: View, kept: IntArray, merged: View) -> View:
+        """`merged`, which was built from the rows `kept` of `old`, brought up to this view, which grew from `old`."""
+        rows, done = merged.rows, merged.count
+        rows.ids.blobs.put(done, self.rows.ids.blobs.rows(old.count, self.count))
+        rows.metadata.put(done, self.rows.metadata.rows(old.count, self.count))
+        delta = rows.delta.put(0, self.delta[len(old.delta) :])
+        seqs = rows.seqs.put(done, self.seqs[old.count :])
+        alive = np.concatenate((self.alive[kept], self.alive[old.count :]))
+        carried = replace(rows, masks=self.rows.masks.carried(rows.metadata, kept))
+        return View(carried, delta, seqs, alive, self.live, raised(merged.longest, delta))
 
     def block(self, places: IntArray) -> Block:
         """The rows of these numbers, ascending, copied."""
@@ -248,7 +301,7 @@ def view_of(main: Segment, block: Block, select: Callable[[FloatArray], Segment]
         FilterMasks(metadata),
         Selections(select),
     )
-    delta, seqs = rows.delta.append(block.vectors[:0]), rows.seqs.append(block.seqs)
+    delta, seqs = rows.delta.put(0, block.vectors[:0]), rows.seqs.put(0, block.seqs)
     longest = None if main.longest is None else 0.0
     return View(rows, delta, seqs, np.ones(len(seqs), np.bool_), len(seqs), longest)
 

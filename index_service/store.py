@@ -116,6 +116,10 @@ class Store:
             create_items(db, key)
         return key
 
+    def holds(self, key: int) -> bool:
+        """Whether there is a collection of this key."""
+        return bool(self._read("SELECT 1 FROM collections WHERE key = ?", key))
+
     def rename_collection(self, key: int, name: str) -> None:
         """Give a collection a name that is new."""
         with self._transaction() as db:
@@ -154,9 +158,9 @@ class Store:
     def delete(self, key: int, ids: Sequence[str]) -> IntArray:
         """Delete the items of these ids, all or none; the sequence numbers of those that were there."""
         with self._transaction() as db:
-            seqs = _seqs_of(db, key, ids)
-            _delete(db, key, seqs)
-        return np.array(seqs, np.int64)
+            seqs = np.array(_seqs_of(db, key, ids), np.int64)
+            _delete(db, key, seqs.tolist())
+            return seqs
 
     def delete_rows(self, key: int, seqs: IntArray) -> None:
         """Delete the items of these sequence numbers, all or none."""

@@ -15,7 +15,7 @@ ROWS = st.lists(st.binary(max_size=5), max_size=12)
 @given(ROWS, ROWS, st.data())
 def test_blobs_are_a_list_of_byte_strings(main: list[bytes], later: list[bytes], data: st.DataObject) -> None:
     blobs, rows = Blobs(Packed.of(main)), main + later
-    blobs.extend(later)
+    blobs.put(len(main), later)
     assert [blobs[row] for row in range(len(blobs))] == rows
     start = data.draw(st.integers(0, len(rows)))
     end = data.draw(st.integers(start, len(rows)))
@@ -29,7 +29,7 @@ def test_blobs_are_a_list_of_byte_strings(main: list[bytes], later: list[bytes],
 
 def test_earlier_views_of_a_growing_array_stay_as_they_were() -> None:
     growing = Growing((), np.int64, capacity=2)
-    views = [growing.append(np.full(size, size)) for size in (1, 3, 100)]
+    views = [growing.put(start, np.full(size, size)) for start, size in ((0, 1), (1, 3), (4, 100))]
     assert [len(view) for view in views] == [1, 4, 104]
     assert views[1].tolist() == [1, 3, 3, 3]
 
@@ -38,7 +38,7 @@ def test_a_growing_array_takes_the_memory_of_what_is_in_it() -> None:
     process, row = psutil.Process(), np.ones((1 << 10, 1 << 10), np.float32)  # 4 MB
     before = process.memory_info().rss
     growing = Growing((1 << 10,), np.float32)
-    for _ in range(17):
-        rows = growing.append(row)
+    for n in range(17):
+        rows = growing.put(n * len(row), row)
     assert growing.capacity > 4 * len(rows)
     assert process.memory_info().rss - before < 1.5 * rows.nbytes

@@ -137,7 +137,7 @@ def masks_of(documents: list[dict[str, Any]], main: int) -> FilterMasks:
     """Over documents of which the first `main` are packed as in a main segment."""
     texts = [orjson.dumps(document) for document in documents]
     blobs = Blobs(Packed.of(texts[:main]))
-    blobs.extend(texts[main:])
+    blobs.put(main, texts[main:])
     return FilterMasks(blobs)
 
 

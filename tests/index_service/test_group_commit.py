@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from clip_core.errors import Unavailable
 from index_service.group_commit import GroupCommit
+from tests.waiting import until
 
 WRITERS = 16
 
@@ -83,3 +85,22 @@ def test_alone_it_raises_what_the_commit_raised() -> None:
     with pytest.raises(ValueError, match="-1"):
         GroupCommit(threading.Lock(), disk.commit).write(-1)
     assert disk.groups == [[-1]]
+
+
+class Ended(BaseException):
+    """What ends a thread."""
+
+
+def test_a_writer_whose_group_was_cut_short_is_not_told_that_it_wrote() -> None:
+    lock = threading.Lock()
+
+    def commit(_: Sequence[int]) -> None:
+        raise Ended
+
+    group = GroupCommit[int](lock, commit)
+    with ThreadPoolExecutor(2) as pool:
+        with lock:
+            writes = [pool.submit(group.write, part) for part in (1, 2)]
+            until(lambda: len(group._waiting) == 2)
+        failures = [type(write.exception()) for write in writes]
+    assert set(failures) == {Ended, Unavailable}

@@ -189,6 +189,9 @@ class Flooded:
         self.rounds = rounds
         self.events: list[str] = []
 
+    def refresh(self) -> None:
+        """Nothing to do."""
+
     def seal(self) -> bool:
         self.events.append("sealed")
         return len(self.events) < self.rounds

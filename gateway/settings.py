@@ -69,6 +69,9 @@ class Settings(BaseSettings):
     )
     body_timeout_s: float = Field(30.0, gt=0, description="For a whole body, and one second more for each 16 KB of it.")
     stall_timeout_s: float = Field(120.0, gt=0, description="Ends a request in which nothing moves for so long.")
+    stop_timeout_s: int = Field(
+        10, gt=0, description="Seconds for requests in flight after SIGTERM; then they get 503 with Retry-After."
+    )
     tls_certificate: Path | None = Field(None, description="PEM certificate chain, to speak TLS without a proxy.")
     tls_key: Path | None = Field(None, description="PEM private key of tls_certificate.")
     metrics_open: bool = Field(False, description="Serve /metrics without a key even when keys are set.")

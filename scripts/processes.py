@@ -1,4 +1,4 @@
-"""The parts of the stack as processes: started in groups of their own, watched, and stopped together."""
+"""The parts of the stack as processes: started in groups of their own, watched, started again, and stopped in order."""
 
 from __future__ import annotations
 
@@ -7,88 +7,160 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import psutil
 
+from scripts.log_pump import LogPump
 from scripts.preflight import StartError
+from scripts.restarts import RestartHistory, RestartPolicy
+from scripts.rotated_log import RotatedLog
 
 TAIL_LINES = 20
 _KILLED_S = 1.0  # a killed process is gone in moments; nobody may reap an orphan in a container
+_LAST_S = 1.5  # kept for each part that stops later
+_LOOK_S = 0.02
 
 
-@dataclass
+@dataclass(frozen=True)
+class Program:
+    """What a part runs; `cwd` is the current folder unless given."""
+
+    command: Sequence[str]
+    env: Mapping[str, str]
+    cwd: Path | None = None
+
+
 class Part:
     """One process of the stack, with its log. It leads a process group, so its children stop with it."""
 
-    name: str
-    process: subprocess.Popen[bytes]
-    log: Path
-    _file: IO[bytes]
+    def __init__(self, name: str, program: Program, log: RotatedLog, policy: RestartPolicy) -> None:
+        self.name = name
+        self.program = program
+        self.history = RestartHistory(policy)
+        self.due: float | None = None  # when an ended part is started again
+        self._log = log
+        self.start()
 
-    @classmethod
-    def start(cls, name: str, command: Sequence[str], log: Path, env: Mapping[str, str]) -> Part:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        file = log.open("wb")
-        process = subprocess.Popen(
-            command,
+    @property
+    def log(self) -> Path:
+        return self._log.path
+
+    def start(self) -> None:
+        self.due = None
+        self.process = subprocess.Popen(
+            self.program.command,
             stdin=subprocess.DEVNULL,
-            stdout=file,
+            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **env},
+            env={**os.environ, **self.program.env},
+            cwd=self.program.cwd,
             start_new_session=True,
+            bufsize=0,
         )
-        return cls(name, process, log, file)
+        assert self.process.stdout is not None
+        self._pump = LogPump(self.process.stdout, self._log)
 
     def tail(self) -> str:
-        """The last lines of its log."""
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(f"  │ {line}" for line in lines[-TAIL_LINES:]) or "  │ (empty)"
+        """The last lines of its log in this run."""
+        if self.process.poll() is not None:
+            self._pump.settle()
+        return "\n".join(f"  │ {line}" for line in self._log.tail(TAIL_LINES)) or "  │ (empty)"
+
+    def ended(self) -> str | None:
+        """What to say of a part that has ended by itself."""
+        status = self.process.poll()
+        if status is None:
+            return None
+        return f"{self.name} stopped with status {status}. The last lines of {self.log}:\n{self.tail()}"
+
+    def stop(self, deadline: float, hurry: Callable[[], bool]) -> None:
+        """SIGTERM, then SIGKILL to what is left at the `deadline` or as soon as `hurry()`."""
+        family = _family(self.process.pid)
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGTERM)
+        while not self._gone(family) and time.monotonic() < deadline and not hurry():
+            time.sleep(_LOOK_S)
+        self.kill(family)
+
+    def kill(self, family: Sequence[psutil.Process] = ()) -> None:
+        """End its process and all of its group at once."""
+        for process in [*family, *_family(self.process.pid)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        psutil.wait_procs(list(family), timeout=_KILLED_S)
+        self._pump.close()
 
     def close(self) -> None:
-        self._file.close()
+        self._log.close()
+
+    def _gone(self, family: Sequence[psutil.Process]) -> bool:
+        return self.process.poll() is not None and not any(map(_runs, family))
 
 
 class Stack:
     """Parts in the order of their start; `stop` ends them in the opposite order and leaves no process."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: RestartPolicy | None = None, report: Callable[[str], None] = lambda _: None) -> None:
         self.parts: list[Part] = []
+        self._policy, self._report = policy or RestartPolicy(), report
 
-    def start(self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str]) -> Part:
-        part = Part.start(name, command, log, env)
+    def start(
+        self, name: str, command: Sequence[str], log: Path | RotatedLog, env: Mapping[str, str], cwd: Path | None = None
+    ) -> Part:
+        """From the main thread: parts end with the thread that starts them."""
+        file = RotatedLog(log) if isinstance(log, Path) else log
+        part = Part(name, Program(command, env, cwd), file, self._policy)
         self.parts.append(part)
         return part
 
     def check(self) -> None:
         """Raises StartError with the log's last lines when a part has ended."""
         for part in self.parts:
-            status = part.process.poll()
-            if status is not None:
-                raise StartError(
-                    f"{part.name} stopped with status {status}. The last lines of {part.log}:\n{part.tail()}"
-                )
+            if ended := part.ended():
+                raise StartError(ended)
 
-    def stop(self, patience_s: float = 4.0) -> None:
-        """SIGTERM to every part, SIGKILL to what is left of its group after `patience_s` seconds."""
-        families = [(part, _family(part.process.pid)) for part in self.parts]
-        for part in reversed(self.parts):
-            with contextlib.suppress(ProcessLookupError):
-                part.process.send_signal(signal.SIGTERM)
+    def supervise(self) -> bool:
+        """Start again what has ended, once its pause is over; True when something was. To be called again and again.
+
+        Raises StartError when a part has ended too often.
+        """
+        return any(self._revive(part) for part in self.parts)
+
+    def _revive(self, part: Part) -> bool:
+        ended, now = part.ended() if part.due is None else None, time.monotonic()
+        if ended:
+            delay = part.history.next_delay(now)
+            if delay is None:
+                raise StartError(f"{self._too_often(part)}\n{ended}")
+            self._report(f"{ended.partition('.')[0]}; it starts again in {delay:g} s")
+            part.kill()  # its children, which may hold its ports
+            part.due = now + delay
+        if part.due is None or now < part.due:
+            return False
+        part.start()
+        return True
+
+    def _too_often(self, part: Part) -> str:
+        if not self._policy.limit:
+            return f"{part.name} is not started again (restart_limit is 0)."
+        return (
+            f"{part.name} ended more than {self._policy.limit} times in {self._policy.window_s:g} s; "
+            "it is not started again."
+        )
+
+    def stop(self, patience_s: float = 4.0, hurry: Callable[[], bool] = lambda: False) -> None:
+        """One part after the other, the last that was started first; all at once as soon as `hurry()`."""
         deadline = time.monotonic() + patience_s
-        for part, family in families:
-            _wait(part.process, deadline)
-            _, alive = psutil.wait_procs(family, timeout=max(0.0, deadline - time.monotonic()))
-            for process in alive:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(part.process.pid, signal.SIGKILL)
-            part.process.wait()
-            psutil.wait_procs(alive, timeout=_KILLED_S)
+        for number, part in reversed(list(enumerate(self.parts))):
+            reserve = min(_LAST_S, patience_s / len(self.parts)) * number
+            part.stop(deadline - reserve, hurry)
+        for part in self.parts:
             part.close()
         self.parts.clear()
 
@@ -100,9 +172,12 @@ def _family(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _wait(process: subprocess.Popen[bytes], deadline: float) -> None:
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=max(0.0, deadline - time.monotonic()))
+def _runs(process: psutil.Process) -> bool:
+    """A zombie that nobody reaps does not run."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def resident_bytes(pids: Sequence[int]) -> int:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import shlex
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.launching import python_script
 from scripts.preflight import StartError
 from scripts.up_settings import UpSettings
 
@@ -29,16 +29,21 @@ class Endpoint:
 
 
 def properties(
-    settings: UpSettings, model_store: Path, run_dir: Path, endpoints: Mapping[str, str] | None = None
+    settings: UpSettings,
+    model_store: Path,
+    run_dir: Path,
+    endpoints: Mapping[str, str] | None = None,
+    management: str | None = None,
 ) -> Path:
     """config.properties with this run's addresses → a file under `run_dir`.
 
-    `endpoints`: name → file or folder in the store; every endpoint's .mar unless given.
+    `endpoints`: name → file or folder in the store; every endpoint's .mar unless given. `management`: where the
+    management API listens, such as unix:/run/socket; the management port unless given.
     """
     load = endpoints or {name: f"{name}.mar" for name in ENDPOINTS}
     merged = read_properties(ROOT / "config.properties") | {
         "inference_address": f"http://127.0.0.1:{settings.inference_port}",
-        "management_address": f"http://127.0.0.1:{settings.management_port}",
+        "management_address": management or f"http://127.0.0.1:{settings.management_port}",
         "metrics_address": f"http://127.0.0.1:{settings.metrics_port}",
         "grpc_inference_port": str(settings.grpc_inference_port),
         "grpc_management_port": str(settings.grpc_management_port),
@@ -58,7 +63,10 @@ def read_properties(path: Path) -> dict[str, str]:
 
 
 def command(java: Path, config: Path, settings: UpSettings, run_dir: Path) -> list[str]:
-    """Java itself, not the `torchserve` launcher: the launcher leaves Java serving when it is stopped."""
+    """Java itself, not the `torchserve` launcher: the launcher leaves Java serving when it is stopped.
+
+    No class and no module is looked for in the current folder.
+    """
     spec = importlib.util.find_spec("ts")
     if spec is None or not spec.submodule_search_locations:
         raise StartError("the package torchserve is not installed.\nRun `make up`, or `pip install torchserve`.")
@@ -67,8 +75,8 @@ def command(java: Path, config: Path, settings: UpSettings, run_dir: Path) -> li
     return [
         *(str(java), f"-Dmodel_server_home={package.parent}", f"-Djava.io.tmpdir={run_dir}"),
         *(f"-Dlog4j.configurationFile=file://{ROOT / 'config.log4j2.xml'}", *options),
-        *("-cp", f".:{package / 'frontend' / '*'}", "org.pytorch.serve.ModelServer"),
-        *("--python", sys.executable, "-f", str(config), "-ncs"),
+        *("-XX:+ErrorFileToStderr", "-cp", str(package / "frontend" / "*"), "org.pytorch.serve.ModelServer"),
+        *("--python", str(python_script(run_dir / "python")), "-f", str(config), "-ncs"),
     ]
 
 

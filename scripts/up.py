@@ -1,67 +1,71 @@
-"""`clipserve up`: build the archives, start the three services, fill the demo, stay until told to stop."""
+"""`clipserve up`: build the archives, start the three services, fill the demo, keep them up until told to stop."""
 
 from __future__ import annotations
 
-import secrets
-import signal
+import os
 import subprocess
-import sys
+import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
-from types import FrameType
+from concurrent.futures import Future
+from contextlib import ExitStack
 
 from rich.console import Console
 
 from clip_core.errors import ClipServeError
-from gateway.key_ring import KeyRing
-from gateway.key_store import KeyStore
-from gateway.settings import Settings as GatewaySettings
-from scripts import torchserve
-from scripts.archive_build import MODEL_STORE, ROOT, stale_archives
+from scripts import launching
+from scripts.archive_build import stale_archives
+from scripts.data_folder import PRIVATE_UMASK, DataFolder
+from scripts.management_guard import guarded
+from scripts.parts import Parts, model_store, own_key, part_log
 from scripts.preflight import StartError, check_disk, check_ports, find_java
 from scripts.processes import Stack
 from scripts.public_api import PublicApi
+from scripts.restarts import RestartPolicy
+from scripts.stop_signals import Stopped, StopSignals
+from scripts.up_report import Report
 from scripts.up_settings import UpSettings
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Stopped(Exception):
-    """Someone asked us to stop."""
+_LOOK_S = 0.1
+_DEMO_TRIES = 3
 
 
 def run(settings: UpSettings, console: Console) -> int:
     """Everything from nothing to a stop. Returns the exit status: 0 when asked to stop, 1 when a part failed."""
-    for number in STOP_SIGNALS:
-        signal.signal(number, _stop)
-    stack = Stack()
+    signals, report = StopSignals(), Report(console, json_lines=settings.log_json)
     try:
-        started = time.monotonic()
-        _prepare(settings, console)
-        key = _api_key(settings)
-        _start(stack, settings, console, key)
-        _wait_ready(stack, settings, console)
-        console.print(f"[green]ready[/green] in {time.monotonic() - started:.1f} s")
-        if settings.demo:
-            _demo(stack, settings, console, key)
-        _invite(settings, console)
-        _watch(stack)
+        with ExitStack() as entered:
+            _run(settings, console, signals, report, entered)
     except (StartError, ClipServeError, FileExistsError) as error:
-        console.print(f"[red]error[/red] {error}", highlight=False, markup=True)
+        report.error(str(error))
         return 1
     except Stopped:
-        console.print("stopping …")
         return 0
-    finally:
-        for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        stack.stop()
     return 0
 
 
-def _stop(_number: int, _frame: FrameType | None) -> None:
-    raise Stopped
+def _run(settings: UpSettings, console: Console, signals: StopSignals, report: Report, entered: ExitStack) -> None:
+    started = time.monotonic()
+    folder = entered.enter_context(_prepare(settings, console))
+    report.open(part_log(settings, "up"))
+    management = entered.enter_context(guarded(settings, folder.run))
+    stack = Stack(RestartPolicy(settings.restart_limit, settings.restart_window, settings.restart_delay), report.notice)
+    entered.callback(_stop, stack, settings, console, signals)
+    key = own_key(settings)
+    console.print("[dim]starting[/dim] index service, TorchServe, gateway")
+    Parts(settings, folder, key, management).start(stack)
+    _wait_ready(stack, settings, console, stack.check)
+    console.print(f"[green]ready[/green] in {time.monotonic() - started:.1f} s")
+    if settings.demo:
+        _demo(stack, settings, console, key)
+    _invite(settings, console)
+    _watch(stack, settings, report)
+
+
+def _stop(stack: Stack, settings: UpSettings, console: Console, signals: StopSignals) -> None:
+    signals.stopping()
+    console.print("stopping …")
+    stack.stop(settings.stop_patience, lambda: signals.hurried)
 
 
 def gateway_url(settings: UpSettings) -> str:
@@ -69,91 +73,44 @@ def gateway_url(settings: UpSettings) -> str:
     return f"http://{host}:{settings.gateway_port}"
 
 
-def _prepare(settings: UpSettings, console: Console) -> None:
-    ports = {name: getattr(settings, name) for name in UpSettings.model_fields if name.endswith("_port")}
-    check_ports(ports)
+def _prepare(settings: UpSettings, console: Console) -> DataFolder:
+    """What must be there before anything starts. Nothing that a running stack uses is touched."""
+    usual = os.umask(PRIVATE_UMASK)
     check_disk(settings.data_dir)
+    folder = DataFolder(settings.data_dir)
+    check_ports({name: getattr(settings, name) for name in UpSettings.model_fields if name.endswith("_port")})
+    folder.close_to_others()
     find_java()
-    store = _model_store(settings)
-    if stale_archives(settings.model, settings.checkpoint, store, precision=settings.precision):
-        _build(settings, console)
+    if stale_archives(settings.model, settings.checkpoint, model_store(settings), precision=settings.precision):
+        _build(settings, console, usual)
+    return folder
 
 
-def _model_store(settings: UpSettings) -> Path:
-    return (settings.model_store or MODEL_STORE).resolve()
-
-
-def _build(settings: UpSettings, console: Console) -> None:
-    """In a process of its own, so that torch does not stay in this one's memory."""
+def _build(settings: UpSettings, console: Console, umask: int) -> None:
+    """In a process of its own, so that torch does not stay in this one's memory. Archives are no secret."""
     console.print(f"[dim]building[/dim] the archives of {settings.model}")
-    command = [sys.executable, "-m", "scripts.cli", "archive", "build", settings.model]
-    command += ["--model-store", str(_model_store(settings))]
-    command += ["--checkpoint", str(settings.checkpoint)] if settings.checkpoint else []
-    command += ["--precision", settings.precision] if settings.precision else []
-    done = subprocess.run(command, cwd=ROOT)
+    options = ["--model-store", str(model_store(settings))]
+    options += ["--checkpoint", str(settings.checkpoint)] if settings.checkpoint else []
+    options += ["--precision", settings.precision] if settings.precision else []
+    command = launching.module("scripts.cli", "archive", "build", settings.model, *options)
+    done = subprocess.run(command, umask=umask)
     if done.returncode != 0:
         raise StartError(f"the archives of {settings.model} could not be built (the reason stands above).")
 
 
-def _start(stack: Stack, settings: UpSettings, console: Console, key: str | None) -> None:
-    console.print("[dim]starting[/dim] index service, TorchServe, gateway")
-    run_dir = (settings.data_dir / "run").resolve()
-    logs = settings.log_dir.resolve()
-    run_dir.mkdir(parents=True, exist_ok=True)
-    python = [sys.executable, "-m"]
-    common = {"LOG_JSON": str(settings.log_json).lower(), "LOG_LEVEL": settings.log_level}
-    stack.start(
-        "index service", [*python, "index_service"], logs / "index.log", _prefixed("INDEX", common | _index(settings))
-    )
-    config = torchserve.properties(settings, _model_store(settings), run_dir)
-    stack.start(
-        "TorchServe",
-        torchserve.command(find_java(), config, settings, run_dir),
-        logs / "torchserve.log",
-        torchserve.environment(settings, run_dir, logs),
-    )
-    stack.start(
-        "gateway", [*python, "gateway"], logs / "gateway.log", _prefixed("GATEWAY", common | _gateway(settings, key))
-    )
-
-
-def _prefixed(part: str, values: dict[str, str]) -> dict[str, str]:
-    return {f"CLIPSERVE_{part}_{key}": value for key, value in values.items()}
-
-
-def _index(settings: UpSettings) -> dict[str, str]:
-    return {"PORT": str(settings.index_port), "DATA_DIR": str((settings.data_dir / "index").resolve())}
-
-
-def _gateway(settings: UpSettings, key: str | None) -> dict[str, str]:
-    local = "http://127.0.0.1:"
-    own = {} if key is None or gateway_settings().keys else {"API_KEYS": key}
-    return own | {
-        "HOST": settings.host,
-        "PORT": str(settings.gateway_port),
-        "TORCHSERVE_URL": f"{local}{settings.inference_port}",
-        "MANAGEMENT_URL": f"{local}{settings.management_port}",
-        "METRICS_URL": f"{local}{settings.metrics_port}",
-        "INDEX_URL": f"{local}{settings.index_port}",
-        "KEYS_FILE": str(_keys_file(settings)),
-        "DATA_DIR": str((settings.data_dir / "gateway").resolve()),
-        "IMAGE_ROOTS": f"demo={(settings.data_dir / 'demo' / 'gallery').resolve()}",
-    }
-
-
-def _wait_ready(stack: Stack, settings: UpSettings, console: Console) -> None:
+def _wait_ready(stack: Stack, settings: UpSettings, console: Console, look: Callable[[], object]) -> None:
     """Until /readyz is 200. Raises StartError when a part ends or time is up."""
     api = PublicApi(gateway_url(settings), timeout_s=5)
     deadline = time.monotonic() + settings.startup_timeout
     with console.status("waiting for the workers to load and pass their canaries"):
         while True:
-            stack.check()
+            look()
             ready, reason = api.ready()
             if ready:
                 return
             if time.monotonic() > deadline:
                 raise StartError(f"not ready after {settings.startup_timeout:.0f} s: {reason}\n{_tails(stack)}")
-            time.sleep(0.2)
+            time.sleep(2 * _LOOK_S)
 
 
 def _tails(stack: Stack) -> str:
@@ -161,38 +118,42 @@ def _tails(stack: Stack) -> str:
 
 
 def _demo(stack: Stack, settings: UpSettings, console: Console, key: str | None) -> None:
+    """Filled in a thread, while this one keeps the parts up; tried again when a part ended meanwhile."""
+    for left in reversed(range(_DEMO_TRIES)):
+        filled, restarted = _in_background(lambda: _fill_demo(settings, console, key)), False
+        while not filled.done():
+            restarted |= _look(stack)
+        error = filled.exception()
+        if error is None:
+            return
+        restarted |= any(_look(stack) for _ in range(5))
+        if not (isinstance(error, ClipServeError) and restarted and left):
+            raise error
+        _wait_ready(stack, settings, console, stack.supervise)
+
+
+def _fill_demo(settings: UpSettings, console: Console, key: str | None) -> None:
     from scripts.demo import fill_demo, show_search
 
     api = PublicApi(gateway_url(settings), api_key=key)
-    _guarded(stack, lambda: fill_demo(api, settings.data_dir / "demo" / "gallery", console))
-    _guarded(stack, lambda: show_search(api, console))
+    fill_demo(api, settings.data_dir / "demo" / "gallery", console)
+    show_search(api, console)
 
 
-def gateway_settings() -> GatewaySettings:
-    """What the environment says of the gateway; the host is given by `up` itself."""
-    return GatewaySettings(host="127.0.0.1")
+def _in_background(work: Callable[[], None]) -> Future[None]:
+    """In a daemon thread: a stop does not wait for it."""
+    future: Future[None] = Future()
 
+    def run() -> None:
+        try:
+            work()
+        except Exception as error:
+            future.set_exception(error)
+        else:
+            future.set_result(None)
 
-def _keys_file(settings: UpSettings) -> Path:
-    return (gateway_settings().keys_file or settings.data_dir / "keys.db").resolve()
-
-
-def _api_key(settings: UpSettings) -> str | None:
-    """A key for our own calls: one of the environment's, or, where the file alone asks for keys, one for this run."""
-    given = gateway_settings().keys
-    if given:
-        return given[0]
-    return secrets.token_urlsafe(32) if KeyRing((), KeyStore(_keys_file(settings))) else None
-
-
-def _guarded(stack: Stack, step: Callable[[], None]) -> None:
-    """Run `step`; when it fails because a part has died, say so instead."""
-    try:
-        step()
-    except ClipServeError:
-        time.sleep(0.5)
-        stack.check()
-        raise
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 def _invite(settings: UpSettings, console: Console) -> None:
@@ -202,7 +163,23 @@ def _invite(settings: UpSettings, console: Console) -> None:
     )
 
 
-def _watch(stack: Stack) -> None:
+def _watch(stack: Stack, settings: UpSettings, report: Report) -> None:
+    """Keep every part up, and say when all of them serve again. Ends by an exception only."""
     while True:
-        stack.check()
-        time.sleep(0.25)
+        if _look(stack):
+            _in_background(lambda: _say_when_ready(settings, report))
+
+
+def _look(stack: Stack) -> bool:
+    restarted = stack.supervise()
+    time.sleep(_LOOK_S)
+    return restarted
+
+
+def _say_when_ready(settings: UpSettings, report: Report) -> None:
+    api, started = PublicApi(gateway_url(settings), timeout_s=5), time.monotonic()
+    while time.monotonic() - started < settings.startup_timeout:
+        if api.ready()[0]:
+            report.notice(f"everything is ready again, {time.monotonic() - started:.1f} s after the restart")
+            return
+        time.sleep(2 * _LOOK_S)

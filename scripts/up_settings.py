@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -31,4 +32,23 @@ class UpSettings(BaseSettings):
     log_level: str = Field("INFO", description="least level logged: DEBUG, INFO, WARNING, ERROR")
     startup_timeout: float = Field(120.0, description="seconds to wait for /readyz")
     java_options: str = Field("", description="options for TorchServe's JVM, after those in config.properties")
+    restart_limit: int = Field(
+        5, ge=0, description="restarts of a part in restart_window before `up` gives up, with status 1; 0: none"
+    )
+    restart_window: float = Field(300.0, gt=0, description="seconds in which restarts of a part are counted")
+    restart_delay: float = Field(
+        0.25, ge=0, description="seconds before the first restart; doubled for each further one, at most 30"
+    )
+    stop_patience: float = Field(
+        15.0, gt=0, description="seconds for a stop: requests are answered first; a second Ctrl-C or SIGTERM ends it"
+    )
+    log_max_bytes: int = Field(20_000_000, ge=1000, description="size at which a log file is put aside as FILE.1")
+    log_files: int = Field(5, ge=0, description="older files kept of each log: FILE.1 to FILE.5")
+    management: Literal["guarded", "read-only", "open"] = Field(
+        "guarded",
+        description="TorchServe's management API: closed to web pages, also closed to changes, or without a guard",
+    )
+    management_hosts: str = Field(
+        "", description="names, besides loopback's, by which callers may address the management API: `a,b`"
+    )
     demo: bool = Field(True, description="fill the collection `demo` with rendered scenes and run one search")

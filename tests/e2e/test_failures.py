@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from scripts.live_stack import PORTS, LiveStack, free_ports, live_stack
-from tests.e2e.conftest import send
+from tests.e2e.conftest import Answer, send
 from tests.processes import still_running
 from tests.waiting import until
 
@@ -56,20 +56,68 @@ def test_the_index_service_hanging_is_named_and_embedding_goes_on(stack: LiveSta
     until(lambda: send("POST", f"{stack.gateway}/v1/search", search).status == 200, RECOVERY_S)
 
 
-@pytest.mark.parametrize(
-    ("fragment", "name"),
-    [("-m index_service", "index service"), ("ModelServer", "TorchServe"), ("-m gateway", "gateway")],
-)
-def test_when_a_part_dies_up_says_which_and_stops_the_rest(tmp_path: Path, fragment: str, name: str) -> None:
+PARTS = {"-m index_service": "index service", "-m gateway": "gateway", "ModelServer": "TorchServe"}
+
+
+def test_killed_parts_start_again_and_none_outlives_up(tmp_path: Path) -> None:
     with live_stack(tmp_path, "--no-demo") as stack:
         stack.wait_ready()
+        collection = f"{stack.gateway}/v1/collections/kept"
+        assert send("PUT", collection, {}).status == 201
+        for number, (fragment, name) in enumerate(PARTS.items()):
+            added = send("POST", f"{collection}/items", {"items": [{"id": str(number), "text": name}]})
+            assert added.json["results"][0]["status"] < 300
+            (victim,) = stack.find(fragment)
+            victim.kill()
+            until(lambda name=name: f"{name} stopped with status -9; it starts again" in stack.text())
+            if fragment != "-m gateway":
+                assert_envelope(send("GET", f"{stack.gateway}/readyz"))
+            until(lambda: ready(stack) and embed(stack) == 200, RECOVERY_S)
+            assert send("GET", collection).json["count"] == number + 1
+        assert stack.process.poll() is None
+        assert "gateway stopped" in (stack.log_dir / "up.log").read_text()
         family = stack.children()
-        (victim,) = stack.find(fragment)
-        victim.kill()
-        assert stack.process.wait(timeout=30) == 1
-    assert f"{name} stopped with status -9" in stack.text()
-    assert str(stack.log_dir) in stack.text()
-    assert still_running(family) == []
+        stack.process.kill()
+        until(lambda: not still_running(family))
+
+
+def ready(stack: LiveStack) -> bool:
+    try:
+        return send("GET", f"{stack.gateway}/readyz").status == 200
+    except OSError:
+        return False
+
+
+def assert_envelope(answer: Answer) -> None:
+    assert answer.status == 503
+    assert answer.json["error"]["message"]
+
+
+def test_a_second_up_leaves_the_first_ones_folder_alone(stack: LiveStack) -> None:
+    config = stack.data_dir / "run" / "config.properties"
+    before = config.read_bytes()
+    done = up("--data-dir", str(stack.data_dir))
+    assert done.returncode == 1
+    assert f"pid {stack.process.pid}" in done.stdout
+    assert "--data-dir" in done.stdout
+    assert config.read_bytes() == before
+
+
+def test_data_and_logs_are_closed_to_other_users(stack: LiveStack) -> None:
+    folders = (stack.data_dir, stack.log_dir)
+    modes = {path: path.lstat().st_mode for folder in folders for path in (folder, *folder.rglob("*"))}
+    assert [path for path, mode in modes.items() if mode & 0o077] == []
+
+
+def test_the_management_api_is_closed_to_pages(stack: LiveStack) -> None:
+    management = f"http://127.0.0.1:{stack.ports['management_port']}"
+    register = f"{management}/models?url=clip_text.mar&model_name=intruder"
+    assert send("POST", register, b"", Origin="https://evil.example", Content_Type="text/plain").status == 403
+    assert send("GET", f"{management}/models", Host="evil.example:8081").status == 403
+    assert send("POST", f"{management}/workflows?url=http://127.0.0.1:1/x.war", b"").status == 403
+    names = [each["modelName"] for each in send("GET", f"{management}/models").json["models"]]
+    assert sorted(names) == ["clip_image", "clip_multimodal", "clip_text"]
+    assert send("PUT", f"{management}/models/clip_text?min_worker=1", b"").status == 202
 
 
 def test_interrupt_stops_everything(tmp_path: Path) -> None:

@@ -1,0 +1,153 @@
+"""How the gateway's process stops: what is in flight is answered, nothing is cut, and nobody waits for long."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+
+from scripts.live_stack import free_ports
+from tests.gateway.test_start import wait_for
+from tests.waiting import until
+
+BODY = b'{"input": "a"}'
+
+
+@contextmanager
+def upstream(released: Event) -> Iterator[str]:
+    """A TorchServe that reads a request, and answers it only when `released` is set; gives its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(30)
+
+        def serve(connection: socket.socket) -> None:
+            with connection:
+                connection.recv(65536)
+                released.wait(30)
+                connection.sendall(b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                Thread(target=serve, args=(connection,), daemon=True).start()
+
+        Thread(target=accept, daemon=True).start()
+        yield "http://127.0.0.1:%d" % listening.getsockname()[1]
+        released.set()
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+class Gateway:
+    def __init__(self, url: str, stop_timeout_s: int, folder: Path) -> None:
+        (self.port,) = free_ports(1)
+        named = {"PORT": self.port, "TORCHSERVE_URL": url, "STOP_TIMEOUT_S": stop_timeout_s, "DATA_DIR": folder}
+        env = {f"CLIPSERVE_GATEWAY_{name}": str(value) for name, value in named.items()}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gateway"], env={**os.environ, **env}, stderr=subprocess.PIPE, text=True
+        )
+        wait_for(f"http://127.0.0.1:{self.port}/healthz")
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+
+    def embed(self) -> socket.socket:
+        connection = self.connect()
+        head = b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
+        return connection
+
+    def term(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+
+
+def answer(connection: socket.socket) -> tuple[int, str, Any]:
+    """Status, headers and JSON; to the end of the connection."""
+    with connection:
+        data = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = data.partition(b"\r\n\r\n")
+    return int(head.split()[1]), head.decode().lower(), json.loads(body)
+
+
+@pytest.fixture
+def gateway(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Gateway, Event]]:
+    released = Event()
+    with upstream(released) as url:
+        gateway = Gateway(url, request.param, tmp_path)
+        try:
+            yield gateway, released
+        finally:
+            gateway.process.kill()
+            gateway.process.communicate()
+
+
+def in_flight(gateway: Gateway) -> socket.socket:
+    """A request that has reached TorchServe."""
+    connection = gateway.embed()
+    ask = gateway.connect()
+    with ask:
+        while True:
+            ask.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            if b"requests_in_flight 2.0" in ask.recv(1 << 20):
+                return connection
+
+
+@pytest.mark.parametrize("gateway", [20], indirect=True)
+def test_what_is_in_flight_and_what_comes_on_kept_connections_is_answered(gateway: tuple[Gateway, Event]) -> None:
+    process, released = gateway
+    waiting, kept = in_flight(process), process.connect()
+    kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert b"200 OK" in kept.recv(65536)
+    process.term()
+    kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    status, headers, _ = answer(kept)
+    assert (status, "connection: close" in headers) == (200, True)
+    released.set()
+    status, headers, body = answer(waiting)
+    assert (status, body["error"]["code"]) == (429, "overloaded")
+    assert "connection: close" in headers
+    _, stderr = process.process.communicate(timeout=30)
+    assert process.process.returncode == 0
+    assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize("gateway", [1], indirect=True)
+def test_what_takes_too_long_gets_the_envelope(gateway: tuple[Gateway, Event]) -> None:
+    process, _ = gateway
+    waiting = in_flight(process)
+    process.term()
+    status, headers, body = answer(waiting)
+    assert (status, body["error"]["code"]) == (503, "shutting_down")
+    assert "retry-after: " in headers
+    assert process.process.wait(30) == 0
+
+
+@pytest.mark.parametrize("gateway", [3600], indirect=True)
+def test_a_second_signal_ends_the_drain(gateway: tuple[Gateway, Event]) -> None:
+    process, _ = gateway
+    waiting = in_flight(process)
+    process.term()
+    until(lambda: not listens(process))
+    process.term()
+    process.process.wait(30)
+    status, _, body = answer(waiting)
+    assert (status, body["error"]["code"]) == (503, "shutting_down")
+
+
+def listens(gateway: Gateway) -> bool:
+    try:
+        gateway.connect().close()
+    except OSError:
+        return False
+    return True

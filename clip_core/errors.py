@@ -33,7 +33,8 @@ ClipServeError                     500 internal_error
 ├─ InferenceFailed                 424 inference_failed
 ├─ Unavailable                     503 unavailable
 │  ├─ IndexUnavailable             503 index_unavailable
-│  └─ TorchServeUnavailable        503 torchserve_unavailable
+│  ├─ TorchServeUnavailable        503 torchserve_unavailable
+│  └─ ShuttingDown                 503 shutting_down
 ├─ DeadlineExceeded                504 deadline_exceeded
 └─ StorageFull                     507 storage_full
 """
@@ -209,6 +210,10 @@ class IndexUnavailable(Unavailable):
 
 class TorchServeUnavailable(Unavailable):
     code = "torchserve_unavailable"
+
+
+class ShuttingDown(Unavailable):
+    code = "shutting_down"
 
 
 class DeadlineExceeded(ClipServeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import socket
@@ -13,31 +14,34 @@ from pydantic import ValidationError
 
 from clip_core.logs import configure_logging
 from gateway.app import build
+from gateway.draining import DrainingServer, draining
 from gateway.protocol import guarded
 from gateway.settings import Settings
 
 
 def main() -> None:
     """Serve until SIGTERM or Ctrl-C. Exits with 1 and one line on stderr when it cannot start."""
+    os.umask(0o077)
     settings = _settings()
     configure_logging("gateway", json_lines=settings.log_json, level=settings.log_level)
     _allow_files(2 * settings.max_clients + 1024)
     listening = _listen(settings)
+    app = build(settings)
     config = uvicorn.Config(
-        build(settings),
+        app,
         loop="uvloop",
-        http=guarded(settings.read_timeout_s, settings.max_clients),
+        http=draining(guarded(settings.read_timeout_s, settings.max_clients)),
         ws="none",
         access_log=False,
         log_config=None,
         server_header=False,
-        timeout_graceful_shutdown=4,
+        timeout_graceful_shutdown=settings.stop_timeout_s,
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
     )
     for received in (signal.SIGTERM, signal.SIGINT):
         signal.signal(received, _leave)  # uvicorn raises it again once it has stopped cleanly
-    uvicorn.Server(config).run(sockets=[listening])
+    DrainingServer(config, app.state.services.readiness.drop).run(sockets=[listening])
 
 
 def _settings() -> Settings:

@@ -17,7 +17,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from clip_core.errors import ClipServeError, DeadlineExceeded, InvalidRequest, TooSlow
+from clip_core.errors import ClipServeError, DeadlineExceeded, InvalidRequest, ShuttingDown, TooSlow
 from gateway.errors import error_response
 from gateway.telemetry import current_trace
 
@@ -26,6 +26,7 @@ GIVE_UP = "gateway.give_up"  # in the scope: ends this request with the error gi
 LEAST_BYTES_PER_S = 16 * 1024
 _FIRST_LOOK_S = 0.05
 _LOOK_S = 0.25
+_STOPS = "the gateway is stopping and had no time left for this request: send it again in a moment"
 
 
 @dataclass(frozen=True)
@@ -59,17 +60,15 @@ class DeadlineMiddleware:
                 await error_response(error, exchange.closing())(scope, receive, send)
 
     async def _run(self, scope: Scope, exchange: _Exchange) -> None:
-        """Raises what the app raises, ClientDisconnect, DeadlineExceeded or TooSlow."""
+        """Raises what the app raises, ClientDisconnect, DeadlineExceeded, TooSlow or ShuttingDown."""
         current_trace().deadline = deadline_of(Headers(scope=scope))
         exchange.start()
         scope[GIVE_UP] = exchange.give_up
         try:
             await self.app(scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:
-            if exchange.verdict is None:
-                raise  # the server itself is ending
             exchange.uncancel()
-            raise exchange.verdict from None
+            raise exchange.verdict or ShuttingDown(_STOPS) from None
         finally:
             exchange.end()
 

@@ -22,6 +22,7 @@ from clip_core.errors import (
     TooLarge,
     TooSlow,
     Unauthorized,
+    Unavailable,
 )
 
 
@@ -46,6 +47,8 @@ def _own_headers(error: ClipServeError) -> dict[str, str]:
         return {"WWW-Authenticate": "Bearer"}
     if isinstance(error, Overloaded):
         return {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    if isinstance(error, Unavailable):
+        return {"Retry-After": "1"}
     return {"Connection": "close"} if isinstance(error, TooLarge | TooSlow) else {}
 
 

@@ -24,9 +24,16 @@ class Readiness:
         self._torchserve = torchserve
         self._index = index
         self._running: asyncio.Task[Report] | None = None
+        self._dropped = False
+
+    def drop(self) -> None:
+        """From now on nothing is ready: the gateway stops."""
+        self._dropped = True
 
     async def report(self) -> Report:
         """Part → "ok" or what is wrong with it. Callers who come while a probe runs share its answer."""
+        if self._dropped:
+            return {"gateway": "is stopping"}
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._probe())
         return await asyncio.shield(self._running)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import sys
@@ -14,15 +15,14 @@ from pydantic import ValidationError
 from clip_core.logs import configure_logging
 from index_service.app import create_app
 from index_service.data_dir import DataDir
+from index_service.draining import DrainingProtocol, DrainingServer
 from index_service.errors import StartError
 from index_service.heap import frugal
-from index_service.protocol import PlainProtocol
 from index_service.registry import Registry
 from index_service.settings import Settings
 from index_service.store import Store
 
 _log = logging.getLogger("index_service")
-_STOP_S = 3
 _KEEP_ALIVE_S = 75  # callers keep their connections between searches
 
 
@@ -31,6 +31,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stop)  # uvicorn puts its own over this one and gives the signal back at the end
     signal.signal(signal.SIGINT, _stop)
     frugal()
+    os.umask(0o077)
     try:
         _serve(_settings())
     except StartError as error:
@@ -61,15 +62,15 @@ def _serve(settings: Settings) -> None:
         config = uvicorn.Config(
             app,
             loop="uvloop",
-            http=PlainProtocol,
+            http=DrainingProtocol,
             ws="none",
             access_log=False,
             log_config=None,
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=_STOP_S,
+            timeout_graceful_shutdown=settings.stop_timeout_s,
         )
-        uvicorn.Server(config).run(sockets=[listener])
+        DrainingServer(config, app).run(sockets=[listener])
 
 
 def _listen(host: str, port: int) -> socket.socket:

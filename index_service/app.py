@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from clip_core.errors import ClipServeError
+from clip_core.errors import ClipServeError, ShuttingDown
 from index_service.answers import json_answer, on_error, on_http
 from index_service.callers import CallerCheck
 from index_service.collections_api import CollectionsApi
@@ -44,8 +44,10 @@ class HealthApi:
         """The process answers."""
         return json_answer({"status": "ok"})
 
-    async def readyz(self, _: Request) -> Response:
-        """503 until the collections are loaded."""
+    async def readyz(self, request: Request) -> Response:
+        """503 until the collections are loaded, and again as soon as the process stops."""
+        if getattr(request.app.state, "draining", False):
+            raise ShuttingDown("the index service is stopping")
         self._registry.check_ready()
         return json_answer({"status": "ready"})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from pathlib import Path
 from types import TracebackType
 
@@ -19,8 +20,8 @@ class DataDir:
         """Raises StartError when the folder can't be written or another process holds it."""
         self.path = path
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StartError(f"the data folder {path} can't be written ({error.strerror}): set {_SETTING}") from error
         try:
@@ -30,6 +31,8 @@ class DataDir:
             raise StartError(
                 f"another process holds the data folder {path}: stop it, or set {_SETTING} to another folder"
             ) from error
+        if self.database.exists():
+            _close_to_others(path)
 
     @property
     def database(self) -> Path:
@@ -47,3 +50,16 @@ class DataDir:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _close_to_others(top: Path) -> None:
+    """Take what other users may do from a folder of ours that an earlier version left open; links are left alone."""
+    for path in (top, *top.rglob("*")):
+        seen = path.lstat()
+        if (
+            seen.st_uid == os.geteuid()
+            and seen.st_mode & 0o077
+            and not seen.st_mode & stat.S_ISVTX
+            and not stat.S_ISLNK(seen.st_mode)
+        ):
+            path.chmod(stat.S_IMODE(seen.st_mode) & ~0o077)

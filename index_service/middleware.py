@@ -11,12 +11,13 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from clip_core.errors import BadInput, ClipServeError, TooLarge
+from clip_core.errors import BadInput, ClipServeError, ShuttingDown, TooLarge
 from index_service.answers import error_answer
 from index_service.callers import CallerCheck
 from index_service.metrics import Metrics
 
 _log = logging.getLogger("index_service.access")
+_STOPS = "the index service is stopping and had no time left for this request: send it again in a moment"
 _GOOD_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -51,6 +52,8 @@ class RequestMiddleware:
             self.callers.check(scope["path"], scope["headers"], headers)
             self._check_length(headers.get(b"content-length"))
             await self.app(scope, self._limited(receive), answer.send)
+        except asyncio.CancelledError:
+            await _answer_failure(ShuttingDown(_STOPS), answer, scope, receive, request_id)
         except Exception as error:
             await _answer_failure(error, answer, scope, receive, request_id)
         seconds = time.perf_counter() - started

@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("data/index"), description="Folder of the record; one process at a time holds it.")
     log_json: bool = Field(False, description="Log JSON lines instead of text.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
+    stop_timeout_s: int = Field(
+        3, gt=0, description="Seconds for requests in flight after SIGTERM; then they get 503 with Retry-After."
+    )
     max_body_bytes: int = Field(64 * MB, gt=0, description="Largest request body; more is a 413.")
     max_answer_bytes: int = Field(
         32 * MB, gt=0, description="Largest answer of searches, listings and facets; a search beyond it gets 413."

@@ -10,12 +10,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 import pytest
 
+from gateway.clients import IndexClient, TorchServeClient
+from gateway.readiness import Readiness, verdict_error
+from gateway.settings import Settings
 from scripts.live_stack import free_ports
 from tests.gateway.test_start import wait_for
 from tests.waiting import until
@@ -44,7 +48,7 @@ def upstream(released: Event) -> Iterator[str]:
                 Thread(target=serve, args=(connection,), daemon=True).start()
 
         Thread(target=accept, daemon=True).start()
-        yield "http://127.0.0.1:%d" % listening.getsockname()[1]
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         released.set()
         listening.shutdown(socket.SHUT_RDWR)
 
@@ -70,6 +74,13 @@ class Gateway:
 
     def term(self) -> None:
         self.process.send_signal(signal.SIGTERM)
+
+
+def asked(connection: HTTPConnection) -> tuple[int, str | None]:
+    connection.request("GET", "/healthz")
+    with connection.getresponse() as response:
+        response.read()
+        return response.status, response.getheader("Connection")
 
 
 def answer(connection: socket.socket) -> tuple[int, str, Any]:
@@ -106,13 +117,12 @@ def in_flight(gateway: Gateway) -> socket.socket:
 @pytest.mark.parametrize("gateway", [20], indirect=True)
 def test_what_is_in_flight_and_what_comes_on_kept_connections_is_answered(gateway: tuple[Gateway, Event]) -> None:
     process, released = gateway
-    waiting, kept = in_flight(process), process.connect()
-    kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert b"200 OK" in kept.recv(65536)
+    waiting, kept = in_flight(process), HTTPConnection("127.0.0.1", process.port, timeout=30)
+    assert asked(kept) == (200, None)
     process.term()
-    kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-    status, headers, _ = answer(kept)
-    assert (status, "connection: close" in headers) == (200, True)
+    while (seen := asked(kept)) == (200, None):
+        pass
+    assert seen == (200, "close")
     released.set()
     status, headers, body = answer(waiting)
     assert (status, body["error"]["code"]) == (429, "overloaded")
@@ -151,3 +161,10 @@ def listens(gateway: Gateway) -> bool:
     except OSError:
         return False
     return True
+
+
+async def test_readiness_drops_when_the_drain_begins() -> None:
+    readiness = Readiness(Settings(), TorchServeClient("http://x", "http://x"), IndexClient("http://x"))
+    readiness.drop()
+    assert await readiness.report() == {"gateway": "is stopping"}
+    assert verdict_error(await readiness.report()) is not None

@@ -68,7 +68,7 @@ class Gateway:
 
     def embed(self) -> socket.socket:
         connection = self.connect()
-        head = b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
         return connection
 
@@ -109,7 +109,7 @@ def in_flight(gateway: Gateway) -> socket.socket:
     ask = gateway.connect()
     with ask:
         while True:
-            ask.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            ask.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
             if b"requests_in_flight 2.0" in ask.recv(1 << 20):
                 return connection
 

@@ -27,6 +27,7 @@ ClipServeError                     500 internal_error
 ├─ Conflict                        409 conflict
 │  └─ FingerprintMismatch          409 fingerprint_mismatch
 ├─ UnsupportedMediaType            415 unsupported_media_type
+├─ UnknownEncoding                 415 unknown_encoding
 ├─ Overloaded                      429 overloaded
 │  └─ RateLimited                  429 rate_limited
 ├─ BadModel                        500 bad_model
@@ -173,6 +174,11 @@ class FingerprintMismatch(Conflict):
 class UnsupportedMediaType(ClipServeError):
     status = 415
     code = "unsupported_media_type"
+
+
+class UnknownEncoding(ClipServeError):
+    status = 415
+    code = "unknown_encoding"
 
 
 class Overloaded(ClipServeError):

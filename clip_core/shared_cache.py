@@ -193,4 +193,11 @@ def _client(url: str, timeout_s: float) -> Any:
         from redis.retry import Retry
     except ImportError as error:
         raise ValueError("CLIPSERVE_HANDLER_CACHE_REDIS_URL needs the extra `redis`: pip install redis") from error
-    return Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0))
+    retry = Retry(NoBackoff(), 0)
+    try:
+        return Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=retry)
+    except (ValueError, TypeError):
+        raise ValueError(
+            "CLIPSERVE_HANDLER_CACHE_REDIS_URL is no Redis URL: "
+            "write redis://:PASSWORD@HOST:PORT/DB, special characters as %XX"
+        ) from None  # the library's message may hold a part of the password

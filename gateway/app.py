@@ -14,6 +14,7 @@ from gateway.clients import IndexClient, TorchServeClient
 from gateway.deadlines import DeadlineMiddleware
 from gateway.errors import JsonResponse, install_handlers
 from gateway.fetch import HttpFetcher, ImageFetcher
+from gateway.head_requests import HeadAsGet
 from gateway.hosts import HostList
 from gateway.key_ring import KeyRing
 from gateway.key_store import KeyStore
@@ -84,6 +85,7 @@ def create_app(
 def _add_layers(app: FastAPI, settings: Settings, services: Services, keys: KeyRing) -> None:
     """The last one added is the outermost."""
     open_paths = OPEN_PATHS | {"/metrics"} if settings.metrics_open else OPEN_PATHS
+    app.add_middleware(HeadAsGet)
     app.add_middleware(MeterMiddleware, quotas=services.quotas, open_paths=open_paths)
     app.add_middleware(AdmissionMiddleware, metrics=services.metrics, most=settings.max_in_flight)
     app.add_middleware(WholeBodies, budget=BodyBudget(settings.max_held_bytes, settings.max_unfinished))

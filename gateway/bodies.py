@@ -11,12 +11,12 @@ from starlette.requests import Request
 
 from clip_core.errors import BadJson, InvalidRequest
 from gateway.errors import invalid_request
+from gateway.forms import read_form
 from gateway.inputs import InputParser
 
 Body = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
 _TEXT_FIELDS = {"collection", "text", "id", "model", "modality", "encoding_format", "truncate"}
-_MAX_FIELDS = 64
 _MANY = "images"  # the one field that may come again: files, each an item named by its file
 
 
@@ -26,8 +26,11 @@ async def read_body(request: Request, parser: InputParser) -> Body:
     In a form, files become base64, and fields that are not plain text (`k`, `filter`, `metadata`, …) are JSON.
     """
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        async with request.form(max_files=_MAX_FIELDS, max_fields=_MAX_FIELDS) as form:
+        form = await read_form(request)
+        try:
             return await _from_form(form, parser)
+        finally:
+            await form.close()
     return parse_json(await request.body())
 
 

@@ -61,7 +61,7 @@ class JobAnswer(Schema):
     model_config = example(_JOB)
     id: str
     collection: str
-    source: dict[str, Any]
+    source: dict[str, Any] = Field(description="As it was given; of many URLs only their number, as `urls_total`.")
     state: State
     progress: Progress
     rate: float | None = Field(None, description="Items a second.")
@@ -73,8 +73,9 @@ class JobAnswer(Schema):
 
 
 class JobsAnswer(Schema):
-    model_config = example({"jobs": [_JOB]})
+    model_config = example({"jobs": [_JOB], "next": None})
     jobs: list[JobAnswer]
+    next: str | None = Field(None, description="What to pass as `after`; null at the end.")
 
 
 class JobFailure(Schema):

@@ -1,11 +1,11 @@
-"""The limit on a request's body, by its Content-Length and by what really arrives. Pure ASGI."""
+"""The limit on a request's body, by its Content-Length and by what really arrives; and that it is plain. Pure ASGI."""
 
 from __future__ import annotations
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from clip_core.errors import TooLarge
+from clip_core.errors import ClipServeError, TooLarge, UnknownEncoding
 from gateway.errors import error_response
 
 
@@ -20,11 +20,23 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        declared = Headers(scope=scope).get("content-length", "0")
-        if declared.isdigit() and int(declared) > self.max_bytes:
-            await error_response(self._too_large())(scope, receive, send)
+        try:
+            self._check_headers(Headers(scope=scope))
+        except ClipServeError as refused:
+            await error_response(refused)(scope, receive, send)
             return
         await self.app(scope, _Counted(receive, self), send)
+
+    def _check_headers(self, headers: Headers) -> None:
+        """Raises TooLarge or UnknownEncoding."""
+        declared = headers.get("content-length", "0")
+        if declared.isdigit() and int(declared) > self.max_bytes:
+            raise self._too_large()
+        for encoding in headers.getlist("content-encoding"):
+            if encoding.strip().lower() not in ("", "identity"):
+                raise UnknownEncoding(
+                    f"the body is encoded as {encoding[:64]!r}; send it plain, without Content-Encoding"
+                )
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"the request's body is larger than {self.max_bytes} bytes")

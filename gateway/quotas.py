@@ -116,6 +116,18 @@ class RedisCounts:
         await self._pool.disconnect()
 
 
+def check_redis_url(url: str) -> None:
+    """Raises ValueError that says what is wrong with it, without its password; connects to nothing."""
+    if not url:
+        return
+    try:
+        RedisCounts(url)
+    except ImportError as error:
+        raise ValueError("needs the extra `redis`: pip install redis") from error
+    except Exception as error:  # of three libraries, each with its own
+        raise ValueError("is no Redis URL: write redis://:PASSWORD@HOST:PORT/DB, special characters as %XX") from error
+
+
 def counts_in(url: str) -> RedisCounts | None:
     """Nothing → None: each replica counts for itself."""
     return RedisCounts(url) if url else None

@@ -14,6 +14,7 @@ from gateway.addresses import AddressPolicy
 from gateway.deadlines import Patience
 from gateway.fetch import FetchLimits
 from gateway.keys import KeyLimits
+from gateway.quotas import check_redis_url
 from gateway.urls import UrlPolicy
 
 MB = 1024 * 1024
@@ -31,7 +32,7 @@ Numbers = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_listed)]
 class Settings(BaseSettings):
     """Every field is an environment variable; see each description for what it changes."""
 
-    model_config = SettingsConfigDict(env_prefix="CLIPSERVE_GATEWAY_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="CLIPSERVE_GATEWAY_", frozen=True, hide_input_in_errors=True)
 
     host: str = Field("127.0.0.1", description="Address to listen on; any but loopback needs api_keys.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
@@ -129,6 +130,12 @@ class Settings(BaseSettings):
         if not value.startswith(("http://", "https://")):
             raise ValueError("must start with http:// or https://")
         return value.rstrip("/")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: SecretStr) -> SecretStr:
+        check_redis_url(value.get_secret_value())
+        return value
 
     @field_validator("fetch_networks")
     @classmethod

@@ -53,17 +53,18 @@ async def batches(request: Request, size: int, max_line_bytes: int) -> AsyncIter
 
 
 async def _lines(request: Request, max_bytes: int) -> AsyncIterator[tuple[int, bytes]]:
-    number, rest = 0, bytearray()
+    """Each byte is copied a few times at most, in however many pieces a line comes."""
+    number, begun = 1, bytearray()
     async for chunk in request.stream():
-        rest += chunk
-        *whole, last = rest.split(b"\n") if b"\n" in chunk else (rest,)
-        for text in whole:
-            number += 1
-            _check(text, number, max_bytes)
-            yield number, bytes(text)
-        rest = bytearray(last)
-        _check(rest, number + 1, max_bytes)
-    yield number + 1, bytes(rest)
+        *ends, rest = chunk.split(b"\n")
+        for end in ends:
+            begun += end
+            _check(begun, number, max_bytes)
+            yield number, bytes(begun)
+            number, begun = number + 1, bytearray()
+        begun += rest
+        _check(begun, number, max_bytes)
+    yield number, bytes(begun)
 
 
 def _check(text: bytes | bytearray, number: int, max_bytes: int) -> None:

@@ -129,10 +129,8 @@ def _within_deadline(limit: float) -> float:
 
 
 def _headers() -> dict[str, str]:
-    trace = current_trace()
-    headers = {"X-Request-Id": trace.request_id} if trace.request_id else {}
-    left = trace.seconds_left()
-    return headers if left is None else {**headers, "X-Request-Timeout": f"{left:.3f}"}
+    request_id = current_trace().request_id
+    return {"X-Request-Id": request_id} if request_id else {}
 
 
 def _json_or_none(content: bytes) -> Any:

@@ -16,6 +16,7 @@ from index_service.store import CollectionInfo
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MAX_ID = 512
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MAX_SOURCE = 8192
 _MAX_DEPTH = 64
 _MAX_VALUES = 1000
@@ -117,6 +118,14 @@ def item_id(value: object) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID:
         raise BadInput(f"an id is a string of 1 to {MAX_ID} characters", param="id")
     return value
+
+
+def new_item_id(value: object) -> str:
+    """The id of an item to be written: one that can be named in a path."""
+    id_ = item_id(value)
+    if id_ in (".", "..") or _CONTROL.search(id_):
+        raise BadInput("an id is neither `.` nor `..` and holds no control characters, such as a newline", param="id")
+    return id_
 
 
 def metadata_json(value: object, most: int) -> bytes:

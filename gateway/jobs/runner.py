@@ -86,11 +86,10 @@ class Jobs:
     async def retry(self, job_id: str) -> Job:
         """What was set aside, and what a cancelled or failed job had not come to. Raises UnknownJob or Conflict."""
         job = await asyncio.to_thread(self.store.get, job_id)
-        if job.state in UNFINISHED:
-            raise Conflict("the job has not ended yet")
         if job.state == "completed" and await asyncio.to_thread(self.store.failed, job_id) == 0:
             raise Conflict("nothing of this job was set aside")
-        await asyncio.to_thread(self.store.retry, job_id, current_key_id())
+        if not await asyncio.to_thread(self.store.retry, job_id, current_key_id()):
+            raise Conflict("the job has not ended yet")
         self._spawn(job_id)
         return await asyncio.to_thread(self.store.get, job_id)
 

@@ -65,6 +65,11 @@ class Failure(NamedTuple):
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Job))
+_LONG_SOURCE = 4096  # characters
+_SHORT_SOURCE = (
+    f"iif(length(source) > {_LONG_SOURCE}, json_object('urls_total', json_array_length(source, '$.urls')), source)"
+)
+_SHORT_COLUMNS = _COLUMNS.replace("source", f"{_SHORT_SOURCE} AS source")
 
 
 class JobStore:
@@ -89,15 +94,23 @@ class JobStore:
 
     def get(self, job_id: str) -> Job:
         """Raises UnknownJob."""
-        found = self._rows(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", job_id)
+        return self._get(job_id, _COLUMNS)
+
+    def summary(self, job_id: str) -> Job:
+        """As `get`, with a source as `page` shows it."""
+        return self._get(job_id, _SHORT_COLUMNS)
+
+    def _get(self, job_id: str, columns: str) -> Job:
+        found = self._rows(f"SELECT {columns} FROM jobs WHERE id = ?", job_id)
         if not found:
             raise UnknownJob(f"there is no job {job_id[:64]!r}", param="job_id")
         return Job(*found[0])
 
-    def all(self, limit: int = 1000) -> list[Job]:
-        """Newest first."""
-        rows = self._rows(f"SELECT {_COLUMNS} FROM jobs ORDER BY created DESC, rowid DESC LIMIT ?", limit)
-        return [Job(*row) for row in rows]
+    def page(self, after: str | None = None, limit: int = 100) -> list[Job]:
+        """Newest first, those before the job `after`; of a long source only its kind and its number of URLs."""
+        where = "" if after is None else "WHERE rowid < (SELECT rowid FROM jobs WHERE id = ?)"
+        query = f"SELECT {_SHORT_COLUMNS} FROM jobs {where} ORDER BY rowid DESC LIMIT ?"
+        return [Job(*row) for row in self._rows(query, *([] if after is None else [after]), limit)]
 
     def unfinished(self) -> list[str]:
         """Ids, oldest first."""
@@ -131,12 +144,14 @@ class JobStore:
         query = "SELECT place, item, error FROM failures WHERE job = ? AND place > ? ORDER BY place LIMIT ?"
         return [Failure(*row) for row in self._rows(query, job_id, after, limit)]
 
-    def retry(self, job_id: str, key: str | None) -> None:
-        """Queue it again, with what was set aside, as the work of `key`."""
+    def retry(self, job_id: str, key: str | None) -> bool:
+        """Queue it again, with what was set aside, as the work of `key`. False when it is queued or runs already."""
         again = "UPDATE jobs SET state = 'queued', error = NULL, finished = NULL, key = ? WHERE id = ?"
         with self._lock, self._db as db:
+            if not db.execute(f"{again} AND state NOT IN (?, ?)", (key, job_id, *UNFINISHED)).rowcount:
+                return False
             db.execute("UPDATE failures SET retry = 1 WHERE job = ?", (job_id,))
-            db.execute(again, (key, job_id))
+        return True
 
     def to_retry(self, job_id: str) -> set[int]:
         """The places of entries to be tried again."""

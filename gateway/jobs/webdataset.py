@@ -29,7 +29,7 @@ class Webdataset:
         """Raises BadInput when the tar itself is damaged."""
         try:
             with tarfile.open(self._path, "r:*") as tar:
-                files = (member for member in tar if member.isfile())
+                files = (member for member in _members(tar) if member.isfile())
                 for place, (key, members) in enumerate(itertools.groupby(files, lambda member: _key(member.name))):
                     if wanted(place):
                         yield Entry(place, key, self._item(tar, key, list(members)))
@@ -44,6 +44,13 @@ class Webdataset:
         if image.size > self._max_bytes:
             return too_large(self._max_bytes)
         return image_item(key, _read(tar, image), _metadata(tar, parts))
+
+
+def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """In the order of the file. A TarFile would keep each of them, a kilobyte a member."""
+    while (member := tar.next()) is not None:
+        tar.members.clear()  # type: ignore[attr-defined]
+        yield member
 
 
 def _key(name: str) -> str:

@@ -41,12 +41,17 @@ async def begin_job(request: Request) -> JsonResponse:
 
 
 @router.get("/v1/jobs", responses=answers(JobsAnswer))
-async def list_jobs(request: Request) -> JsonResponse:
-    """All jobs on collections that the key may use, newest first."""
+async def list_jobs(
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=1000, examples=[100])] = 100,
+    after: Annotated[str | None, Query(description="`next` of the page before.", examples=["5f0c6c2e"])] = None,
+) -> JsonResponse:
+    """Jobs on collections that the key may use, newest first, a page at a time."""
     store, key = services(request).jobs.store, current_key()
-    jobs = [job for job in await asyncio.to_thread(store.all) if key.may_use(job.collection)]
+    page = await asyncio.to_thread(store.page, after, limit)
+    jobs = [job for job in page if key.may_use(job.collection)]
     described = await asyncio.to_thread(lambda: [describe(job, store.failed(job.id)) for job in jobs])
-    return JsonResponse({"jobs": described})
+    return JsonResponse({"jobs": described, "next": page[-1].id if len(page) == limit else None})
 
 
 @router.get("/v1/jobs/{job_id}", responses=answers(JobAnswer, UnknownJob))
@@ -89,7 +94,7 @@ async def retry_job(request: Request, job_id: JobId) -> JsonResponse:
 
 async def _job(store: JobStore, job_id: str) -> Job:
     """Raises UnknownJob, also about a collection that the key may not use."""
-    job = await asyncio.to_thread(store.get, job_id)
+    job = await asyncio.to_thread(store.summary, job_id)
     if not current_key().may_use(job.collection):
         raise UnknownJob(f"there is no job {job_id[:64]!r}", param="job_id")
     return job

@@ -3,7 +3,7 @@
 import { getFacets } from "./api.js";
 import { $, element, icon, show } from "./dom.js";
 import { isFact } from "./format.js";
-import { state, toggleFilter } from "./state.js";
+import { state, toggleFilter, valuesOf } from "./state.js";
 
 const MOST_VALUES = 12;
 const MOST_FIELDS = 7;
@@ -69,7 +69,7 @@ function swatch(value) {
   return [dot];
 }
 
-const isChosen = (field, value) => (state.filters[field] ?? []).includes(value);
+const isChosen = (field, value) => valuesOf(state.filters, field).includes(value);
 
 export function watchFilters() {
   $("filters-toggle").addEventListener("click", () => {

@@ -56,7 +56,7 @@ export async function ask(state, signal) {
 
 async function browse({ collection, filters, k }, signal) {
   if (!Object.keys(filters).length) return (await listItems(collection, { limit: k, signal })).items;
-  const fits = (item) => Object.entries(filters).every(([field, values]) => values.includes(item.metadata?.[field]));
+  const fits = (item) => Object.entries(filters).every(([field, values]) => Object.hasOwn(item.metadata ?? {}, field) && values.includes(item.metadata[field]));
   const found = [];
   let after = null;
   for (let page = 0; page < MOST_PAGES && found.length < k; page += 1) {

@@ -34,8 +34,11 @@ export function setWeight(name, weight) {
   change({ weights: { ...state.weights, [name]: weight } }, { wait: 150 });
 }
 
+// The chosen values of a field; a field may have any name, `constructor` too.
+export const valuesOf = (filters, field) => (Object.hasOwn(filters, field) ? filters[field] : []);
+
 export function toggleFilter(field, value) {
-  const chosen = state.filters[field] ?? [];
+  const chosen = valuesOf(state.filters, field);
   const values = chosen.includes(value) ? chosen.filter((one) => one !== value) : [...chosen, value];
   const { [field]: _, ...others } = state.filters;
   change({ filters: values.length ? { ...others, [field]: values } : others }, { push: true });
@@ -73,7 +76,7 @@ export function fromAddress(address) {
 
 function readWeights(text) {
   const pairs = text.split(",").map((pair) => pair.split(":"));
-  const good = pairs.filter(([name, weight]) => name in WEIGHTS && Number(weight) >= 0 && Number(weight) <= 2);
+  const good = pairs.filter(([name, weight]) => Object.hasOwn(WEIGHTS, name) && Number(weight) >= 0 && Number(weight) <= 2);
   return { ...WEIGHTS, ...Object.fromEntries(good.map(([name, weight]) => [name, Number(weight)])) };
 }
 

@@ -267,3 +267,13 @@ def test_the_settings_choose_the_levels() -> None:
     off = from_settings(HandlerSettings(cache=False, cache_redis_url="redis://127.0.0.1:1"), EndpointConfig(), DIM)
     off.put_many({key(1): encoded(1)})
     assert off.get_many([key(1)]) == {}
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "http://:s3cret@localhost", "redis://:s3cret@localhost:many/0", "redis://[::1"]
+)
+def test_a_malformed_url_is_named_without_its_password(url: str) -> None:
+    with pytest.raises(ValueError, match="CLIPSERVE_HANDLER_CACHE_REDIS_URL is no Redis URL") as refused:
+        from_settings(HandlerSettings(cache_redis_url=url), EndpointConfig(), DIM)
+    assert "s3cret" not in str(refused.value)
+    assert refused.value.__suppress_context__

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow
 import pytest
 from pyarrow import parquet
 
+from gateway.jobs.store import JobStore
+from gateway.jobs.webdataset import Webdataset, _members
 from tests.gateway.fakes import picture
 from tests.waiting import until
 
@@ -234,7 +237,7 @@ def test_bad_sources_make_no_job(stack_of, root, source, status, code):
     stack.fill("cat")
     answer = stack.post("/v1/jobs", {"collection": "demo", "source": source})
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), answer.text
-    assert stack.client.get("/v1/jobs").json() == {"jobs": []}
+    assert stack.client.get("/v1/jobs").json()["jobs"] == []
 
 
 def test_unknown_jobs_and_collections(stack_of, root):
@@ -247,5 +250,67 @@ def test_unknown_jobs_and_collections(stack_of, root):
 
 def test_no_job_leaves_no_file(stack_of, tmp_path):
     stack = stack_of()
-    assert stack.client.get("/v1/jobs").json() == {"jobs": []}
+    assert stack.client.get("/v1/jobs").json()["jobs"] == []
     assert not (tmp_path / "gateway").exists()
+
+
+def test_two_retries_start_a_job_once(begin, root):
+    (root / "broken.png").write_bytes(b"not a picture")
+    stack, job_id = begin({"folder": "photos"})
+    wait(stack, job_id)
+    stack.torchserve.lets_pass = 0
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: stack.client.post(f"/v1/jobs/{job_id}/retry").status_code, range(8)))
+    stack.torchserve.lets_pass = None
+    assert sorted(answers) == [202] + [409] * 7
+    assert wait(stack, job_id)["progress"]["failed"] == 1
+
+
+def test_a_record_queues_a_job_once(tmp_path):
+    store = JobStore(tmp_path / "jobs.db")
+    job = store.add("demo", {"folder": "photos"}, None)
+    store.update(job.id, state="failed")
+    assert [store.retry(job.id, None), store.retry(job.id, None)] == [True, False]
+    store.close()
+
+
+def test_jobs_are_listed_a_page_at_a_time_and_without_their_urls(stack_of, tmp_path):
+    """Three megabytes of URLs in the record are some hundred bytes in the list."""
+    data = tmp_path / "gateway"
+    data.mkdir()
+    store = JobStore(data / "jobs.db")
+    urls = [f"https://example.org/{n}.png" for n in range(100_000)]
+    ids = [store.add("demo", {"urls": urls[: 10 ** (n + 1)]}, None).id for n in range(5)]
+    for job_id in ids:
+        store.update(job_id, state="completed")
+    store.close()
+    client = stack_of(data_dir=data).client
+    listed, after = [], None
+    while True:
+        answer = client.get("/v1/jobs", params={"limit": 2} | ({"after": after} if after else {}))
+        assert len(answer.content) < 5000
+        listed += answer.json()["jobs"]
+        after = answer.json()["next"]
+        if after is None:
+            break
+    assert [job["id"] for job in listed] == ids[::-1]
+    assert [job["source"].get("urls_total") for job in listed] == [100_000, 10_000, 1000, None, None]
+    assert listed[-1]["source"] == {"urls": urls[:10]}
+    assert client.get(f"/v1/jobs/{ids[-1]}").json()["source"] == {"urls_total": 100_000}
+    assert client.get("/v1/jobs", params={"limit": 0}).status_code == 400
+    assert client.get("/v1/jobs", params={"after": "none"}).json() == {"jobs": [], "next": None}
+
+
+def test_members_of_a_tar_are_let_go(tmp_path):
+    path = tmp_path / "many.tar"
+    with tarfile.open(path, "w") as tar:
+        for n in range(300):
+            member = tarfile.TarInfo(f"{n:04}.png")
+            member.size = 4
+            tar.addfile(member, io.BytesIO(b"1234"))
+    with tarfile.open(path) as tar:
+        held = max(len(tar.members) for _ in _members(tar))
+    assert held <= 2
+    entries = list(Webdataset(path, 100).entries(lambda place: place % 2 == 0))
+    assert [entry.id for entry in entries] == [f"{n:04}" for n in range(0, 300, 2)]
+    assert entries[7].item["image"] == "MTIzNA=="

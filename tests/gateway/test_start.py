@@ -12,6 +12,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
+from gateway.__main__ import main
 from gateway.settings import Settings, is_loopback
 from tests.waiting import until
 
@@ -39,6 +40,32 @@ def test_keys_are_not_shown():
 def test_bad_settings(bad):
     with pytest.raises(ValidationError):
         Settings(**bad)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense",
+        "http://:s3cret@localhost:6379",
+        "redis://:s3cret@localhost:many/0",
+        "redis://:s3cret#x@localhost:6379",
+        "redis://localhost:6379?socket_timeout=:s3cret",
+        "redis://[::1",
+        " ",
+    ],
+)
+def test_a_malformed_redis_url_is_named_without_its_password(url, monkeypatch, capsys):
+    monkeypatch.setenv("CLIPSERVE_GATEWAY_REDIS_URL", url)
+    with pytest.raises(SystemExit):
+        main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "CLIPSERVE_GATEWAY_REDIS_URL" in line
+    assert "s3cret" not in line
+
+
+@pytest.mark.parametrize("url", ["", "redis://localhost:6379", "rediss://u:p%23@h:1/2?socket_timeout=1"])
+def test_good_redis_urls(url):
+    assert Settings(redis_url=url).redis_url.get_secret_value() == url
 
 
 def test_image_roots():

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gateway.streams import batches
 from tests.gateway.fakes import picture, picture_uri
 
 STREAM = "/v1/collections/demo/items/stream"
@@ -88,3 +92,30 @@ def test_many_pictures_in_one_form(stack):
         ("bad.png", 400),
     ]
     assert stack.index.collections["demo"]["items"]["plum.png"]["metadata"] == {"file": "plum.png"}
+
+
+class Pieces:
+    """A request of which only the stream is looked at."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = pieces
+
+    async def stream(self):
+        for piece in self._pieces:
+            yield piece
+
+
+async def test_a_long_line_in_small_pieces_is_read_at_once():
+    """80,000 pieces of one line: copied anew with each, they would take minutes."""
+    started = time.monotonic()
+    request = Pieces(b'{"id": "', *[b"x" * 200] * 80_000, b'"}\n{"id": "b"}')
+    found = [line.value["id"] async for batch in batches(request, 10, 20_000_000) for line in batch]
+    assert [len(each) for each in found] == [16_000_000, 1]
+    assert time.monotonic() - started < 20
+
+
+@given(st.lists(st.sampled_from([b"1", b"\n", b"2\n", b"\r\n", b"\n\n3", b""])))
+async def test_lines_are_those_of_the_whole(pieces):
+    found = [(line.number, line.value) async for batch in batches(Pieces(*pieces), 3, 100) for line in batch]
+    whole = b"".join(pieces).split(b"\n")
+    assert found == [(number, int(text)) for number, text in enumerate(whole, 1) if text.strip()]

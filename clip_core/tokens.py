@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from clip_core.byte_pairs import BytePairs
+from clip_core.clean_text import bounded
 from clip_core.errors import BadText
 from clip_core.model_spec import canonical, digest
 from clip_core.open_clip_tokenizer import load_reference
+from clip_core.text_heads import is_settled, last_end, without_voids
 
-_CHARS_PER_TOKEN = 16
+_CHARS_PER_TOKEN = 16  # of a text that are looked at first
+_MOST_CHARS_PER_TOKEN = 64  # and at last, where the first gave too few tokens
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,18 @@ class Tokens:
 
 
 class Tokenizer:
-    """Wraps an open_clip tokenizer (SimpleTokenizer or HFTokenizer)."""
+    """Wraps an open_clip tokenizer (SimpleTokenizer or HFTokenizer).
+
+    The ids are the reference's for any text in whose first 64 characters a token of context there are enough words to
+    fill the context; longer runs of whitespace do not count. Of a text that has still less to say, only that much is
+    read, and it is said to be truncated.
+    """
 
     def __init__(self, reference: Any, context_length: int) -> None:
         self.reference = reference
         self.context_length = context_length
+        self._clean = bounded(reference.clean_fn)
+        self._bare = _without_cleaning(reference)
 
     @classmethod
     def load(cls, model_dir: Path) -> Tokenizer:
@@ -46,24 +58,36 @@ class Tokenizer:
             raise BadText("the text is empty")
         if len(text) > max_chars:
             raise BadText(f"the text has {len(text):,} characters, the limit is {max_chars:,}")
-        head, count = self._head(text)
-        ids = self.reference([head])[0]
+        if len(text) > _CHARS_PER_TOKEN * self.context_length:
+            return self._of_head(text)
+        return self._tokens(text)
+
+    def _of_head(self, text: str) -> Tokens:
+        first, most = _CHARS_PER_TOKEN * self.context_length, _MOST_CHARS_PER_TOKEN * self.context_length
+        end = last_end(text, first)
+        if end is not None and is_settled(text, end, most) and (tokens := self._tokens(text[:end])).truncated:
+            return tokens
+        if len(text) > most:
+            text = without_voids(text)
+        if len(text) <= most:
+            return self._tokens(text)
+        return replace(self._tokens(text[: last_end(text, most) or most]), truncated=True)
+
+    def _tokens(self, text: str) -> Tokens:
+        cleaned = self._clean(text)
+        if hasattr(self._bare, "encode"):
+            codes = self._bare.encode(cleaned)
+            count = len(codes) + 2
+            ids = self._bare([cleaned])[0] if self._bare.reduction_fn else self._framed(codes)
+        else:
+            count = len(self._bare.tokenizer(cleaned).input_ids)
+            ids = self._bare([cleaned])[0]
         return Tokens(ids, min(count, self.context_length), count > self.context_length)
 
-    def _head(self, text: str) -> tuple[str, int]:
-        """The start of `text` that fills the context, and its length in tokens: long texts cost no more than short."""
-        cut = _CHARS_PER_TOKEN * self.context_length
-        while True:
-            count = self._count(text[:cut])
-            if cut >= len(text) or count > self.context_length:
-                return text[:cut], count
-            cut *= 2
-
-    def _count(self, text: str) -> int:
-        """Tokens of `text` with its special ones, before any cut."""
-        if hasattr(self.reference, "encode"):
-            return len(self.reference.encode(text)) + 2
-        return len(self.reference.tokenizer(self.reference.clean_fn(text)).input_ids)
+    def _framed(self, codes: list[int]) -> Tensor:
+        """Between the start and the end that SimpleTokenizer sets, padded with zeros."""
+        kept = [self._bare.sot_token_id, *codes[: self.context_length - 2], self._bare.eot_token_id]
+        return torch.tensor(kept + [0] * (self.context_length - len(kept)))
 
     def digest(self) -> str:
         """A digest of the vocabulary and rules: equal digests give equal ids."""
@@ -72,6 +96,16 @@ class Tokenizer:
         else:
             rules = json.loads(self.reference.tokenizer.backend_tokenizer.to_str())
         return digest(canonical([type(self.reference).__name__, self.context_length, rules]))
+
+
+def _without_cleaning(reference: Any) -> Any:
+    """The same tokenizer for texts that are clean, with byte pairs that are merged in bounded time and memory."""
+    bare = copy.copy(reference)
+    bare.clean_fn = str
+    if hasattr(bare, "bpe_ranks"):
+        special = {token: token for token in (bare.decoder[i] for i in bare.all_special_ids)}
+        bare.bpe = BytePairs(bare.bpe_ranks, special)
+    return bare
 
 
 def stack(tokens: Sequence[Tokens]) -> Tensor:

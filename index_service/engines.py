@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import math
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from clip_core.errors import InvalidRequest
@@ -16,13 +18,15 @@ from clip_core.wire import FloatArray
 from index_service.backends.base import Backend
 from index_service.backends.certified import CertifiedBackend
 from index_service.backends.exact import ExactBackend
-from index_service.backends.faiss import ROWS_A_LIST, FaissBackend, least_rows
+from index_service.backends.factories import MOST_LISTS, ROWS_A_LIST
+from index_service.backends.faiss import FaissBackend, least_rows, refusal
 from index_service.backends.milvus import MilvusBackend
 from index_service.backends.scann import LEAST_ROWS, ScannBackend
 from index_service.segment_files import segments_folder
 from index_service.settings import Settings
 from index_service.store import CollectionInfo
 
+_log = logging.getLogger("index_service.engines")
 ENGINES = ("auto", "exact", "certified", "faiss", "hnsw", "scann", "milvus")
 _MODULES = {"scann": "scann", "milvus": "pymilvus"}
 _MAX_FACTORY = 200
@@ -30,7 +34,7 @@ _AUTO_RECALL = 0.95  # what `auto` aims at when nobody asked for more
 _SELECTED_RECALL = 0.99  # of rows that a filter leaves: without an index of their own they are scored exactly
 _CODED_ROWS = 4096  # so many are scanned faster by their codes
 _QUIET_SHARE = 128  # of the main segment
-_MIN_LISTS, _CHEAP_LISTS, _MAX_LISTS = 64, 4096, 65536
+_MIN_LISTS, _CHEAP_LISTS = 64, 4096
 
 
 def parse_engine(engine: object, factory: object, dim: int) -> str:
@@ -47,11 +51,20 @@ def parse_engine(engine: object, factory: object, dim: int) -> str:
         raise InvalidRequest('`factory` goes with `"engine": "faiss"`', param="factory")
     if not isinstance(factory, str) or not 1 <= len(factory) <= _MAX_FACTORY:
         raise InvalidRequest(f"`factory` is a string of 1 to {_MAX_FACTORY} characters", param="factory")
-    try:
-        least_rows(factory, dim)
-    except ValueError as error:
-        raise InvalidRequest(f"FAISS can't make {factory!r} of {dim} dimensions: {error}", param="factory") from error
+    refused = refusal(factory, dim)
+    if refused is not None:
+        raise InvalidRequest(f"no index {factory!r} of {dim} dimensions can be made: {refused}", param="factory")
     return f"faiss:{factory}"
+
+
+@lru_cache(1024)
+def _needed(factory: str, dim: int) -> float:
+    """Rows from which a collection gets this index: never one that is no longer taken, as an older record may name."""
+    try:
+        return least_rows(factory, dim)
+    except ValueError as error:
+        _log.warning("factory not taken, searched exactly", extra={"factory": factory, "dim": dim, "why": str(error)})
+        return math.inf
 
 
 def describe_engine(engine: str) -> dict[str, Any]:
@@ -77,7 +90,7 @@ def auto_lists(rows: int) -> int:
     root = math.sqrt(rows)
     wanted = 1 << round(math.log2(max(min(3.2 * root, _CHEAP_LISTS), 1.4 * root, 1)))
     trained = 1 << max(rows // ROWS_A_LIST, 1).bit_length() - 1
-    return max(min(wanted, trained, _MAX_LISTS), _MIN_LISTS)
+    return max(min(wanted, trained, MOST_LISTS), _MIN_LISTS)
 
 
 @dataclass(frozen=True)
@@ -114,7 +127,7 @@ class Engines:
     ) -> FaissBackend | ExactBackend:
         given = self.settings
         factory = f"HNSW{given.hnsw_m}" if name == "hnsw" else factory or auto_factory(rows, info.dim)
-        if rows < least_rows(factory, info.dim):
+        if rows < _needed(factory, info.dim):
             return ExactBackend(info.metric)
         return FaissBackend(
             factory,

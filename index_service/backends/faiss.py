@@ -7,9 +7,10 @@ rescored from the collection's own vectors. The module shares its name with the 
 from __future__ import annotations
 
 import os
-import re
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from index_service.backends.calibration import calibrated
 from index_service.backends.clustering import place_lists
 from index_service.backends.coarse import CoarseCodes, coarse_codes
 from index_service.backends.exact import ExactBackend, ExactSegment
+from index_service.backends.factories import MOST_TRAINED, plan_of
 from index_service.backends.faiss_gpu import GpuCopy, copied_to_gpu
 from index_service.backends.huge_pages import collapse_index
 from index_service.backends.scaling import scale_of, scaled
@@ -33,14 +35,9 @@ from index_service.backends.unseen import NothingUnseen, UnseenLists, unseen_lis
 
 _faiss: Any = faiss  # its stubs lack half of what is used here
 _ADD_ROWS = 2048  # between two looks at `cancelled`
-_TRAIN_ROWS = (100_000, 160_000)  # the more, the more lists there are; they are held in memory
-ROWS_A_LIST = 39  # fewer than these for each list or centroid, and FAISS warns that clusters mean little
-_CENTROIDS = re.compile(r"(?<!O)PQ\d+(?:x(\d+))?")
-_LISTS = re.compile(r"IVF(\d+)([kM]?)|IMI(\d+)x(\d+)")
-_REFINE = re.compile(r"(,(RFlat|Refine\(.*\)))+$")
-_MAX_LISTS = 1 << 20
-_SUFFIX = {"": 1, "k": 1 << 10, "M": 1 << 20}
+_TRAIN_ROWS = (100_000, MOST_TRAINED)  # the more, the more lists there are
 _REORDER = 10
+_trying = threading.Lock()  # one index at a time is built to be tried
 
 
 @dataclass(frozen=True)
@@ -175,31 +172,24 @@ def _notes(path: Path) -> dict[str, Any]:
 
 
 def new_index(factory: str, dim: int) -> Any:
-    """An empty index, without the refining stage that `factory` may end in. Raises RuntimeError when it can't be."""
-    return _faiss.index_factory(dim, _REFINE.sub("", factory), _faiss.METRIC_INNER_PRODUCT)
+    """An empty index, without the refining stage that `factory` may end in. Raises ValueError, RuntimeError."""
+    return _faiss.index_factory(dim, plan_of(factory, dim).factory, _faiss.METRIC_INNER_PRODUCT)
 
 
 def least_rows(factory: str, dim: int) -> int:
     """How many rows training needs; a collection of fewer stays exact. Raises ValueError for an impossible factory."""
-    if (named := _lists(factory)) > _MAX_LISTS:
-        raise ValueError(f"{named} inverted lists, at most {_MAX_LISTS}")
+    return plan_of(factory, dim).rows
+
+
+@lru_cache(1024)
+def refusal(factory: str, dim: int) -> str | None:
+    """Why there is no such index; it is built, empty, to know what FAISS itself says. Not for the event loop."""
     try:
-        index = new_index(factory, dim)
-    except RuntimeError as error:
-        raise ValueError(str(error).strip().rsplit(": ", 1)[-1]) from error
-    ivf = _faiss.try_extract_index_ivf(index)
-    lists = 0 if ivf is None else int(ivf.nlist)
-    bits = [int(found or 8) for found in _CENTROIDS.findall(factory)]
-    return ROWS_A_LIST * max([lists, *(1 << bit for bit in bits)])
-
-
-def _lists(factory: str) -> int:
-    """The most inverted lists that `factory` names, read from the string: FAISS would allocate them, however many."""
-    named = (
-        int(count) * _SUFFIX[suffix] if count else 1 << min(int(parts) * int(bits), 64)
-        for count, suffix, parts, bits in _LISTS.findall(factory)
-    )
-    return max(named, default=0)
+        with _trying:
+            new_index(factory, dim)
+    except (ValueError, RuntimeError) as error:
+        return str(error).strip().rsplit(": ", 1)[-1]
+    return None
 
 
 def _training_rows(vectors: FloatArray, most: int) -> FloatArray:

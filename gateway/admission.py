@@ -1,117 +1,276 @@
-"""Overload: what would only wait is turned away at once. Pure ASGI, before a body is read.
+"""Who may go on to TorchServe, who waits, and who is told to come back: for each endpoint, in items.
 
-How many requests may be under way follows the measured queueing: of each request that a model worked on, the time not
-spent in the model is waiting. While the typical wait stays below a few times the model's own time, workers are busy and
-nobody waits for long; beyond it more requests under way add waiting and no throughput, so the bound shrinks by a factor
-and grows back in steps (AIMD, as TCP; judged by standing delay rather than by loss, as CoDel, RFC 8289). Being a ratio,
-it needs no tuning when the model is fast or slow.
+`Gate` bounds the items under way at TorchServe. What is beyond it waits here when it will be its turn within
+`wait_s`, by the items ahead and the measured rate; while the queue stands (`Standing`), only callers who have less here
+than most may wait. Callers (keys, or addresses without keys) share the queue fairly (`FairQueue`).
 
-Small bodies (texts) and large ones (images, batches) have a bound each, so that a flood of images turns no query away.
+A call that takes several requests is admitted once. Its first request waits in its caller's lane; the others join the
+queue when that one has gone, in a lane of the call, so that a small call never waits for the end of a large one.
 """
 
 from __future__ import annotations
 
-import statistics
+import asyncio
 import time
-from collections.abc import Callable
-
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 
 from clip_core.errors import Overloaded
-from gateway.errors import error_response
-from gateway.telemetry import Metrics, current_trace
+from gateway.fair_queue import FairQueue
+from gateway.gate import LEAST_REQUESTS, Gate
+from gateway.standing import Standing
+from gateway.telemetry import current_trace
 
-SMALL_BODY_BYTES = 8192
-_WINDOW_S = 0.1
-_FEWEST = 5  # observations that a window needs before it is judged
-_SHRINK, _GROW = 0.75, 1.1
-_NEAR = 0.8  # a bound that is not nearly reached has no reason to grow
+_SPARE = 0.25  # of the bound: what may wait of callers who have little here, while the queue stands
 
 
-class Gate:
-    """The bound of one kind of request: starts at what any model takes within moments, moves between least and most."""
+@dataclass(eq=False, slots=True)
+class Call:
+    """One caller's inputs for an endpoint, of which `left` are not sent yet. A patient one is never refused.
+
+    `settled` is set when its first request goes, or is refused.
+    """
+
+    caller: str
+    left: int
+    patient: bool = False
+    asked: bool = False
+    begun: bool = False
+    refused: Overloaded | None = None
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(eq=False, slots=True)
+class Waiter:
+    """A request that waits. `answer` is called once: with None when it may go, else with why not."""
+
+    call: Call
+    weight: int
+    lane: Hashable
+    answer: Callable[[Overloaded | None], None]
+    waits: bool = True
+    inside: bool = False
+
+
+class Admission:
+    """Of one endpoint. Everything but `turn` is synchronous, and `clock` may be simulated."""
 
     def __init__(
         self,
-        most: int,
+        gate: Gate,
+        wait_s: float,
         *,
-        start: int = 64,
-        least: int = 16,
-        wait_ratio: float = 1.5,
-        wait_floor_s: float = 0.05,
+        least_calls: int = LEAST_REQUESTS,
         clock: Callable[[], float] = time.monotonic,
+        on_refused: Callable[[], None] = lambda: None,
     ) -> None:
-        """A wait is tolerated up to `wait_ratio` times the work plus `wait_floor_s`, for what is no queueing."""
-        self.limit: float = min(start, most)
-        self.under_way = 0
-        self._most, self._least = most, min(least, most)
-        self._ratio, self._floor_s = wait_ratio, wait_floor_s
-        self._clock = clock
-        self._window_ends = 0.0
-        self._busiest = 0
-        self._seen: list[tuple[float, float]] = []
+        """`least_calls` may always be here, whatever they wait for one another."""
+        self.gate = gate
+        self._wait_s, self._least_calls = wait_s, least_calls
+        self._clock, self._on_refused = clock, on_refused
+        self._queue: FairQueue[Waiter] = FairQueue()
+        self._standing = Standing()
+        self._calls = 0
+        self._here: Counter[str] = Counter()  # calls of each caller
+        self._unsent = 0  # items of the calls here
+        self._waiting: Counter[str] = Counter()  # items of each caller whose calls have not begun
+        self._all_waiting = 0
 
-    def enter(self) -> bool:
-        """False when there are enough already; True must be followed by `leave`."""
-        if self.under_way >= int(self.limit):
-            self._busiest = self.under_way
-            return False
-        self.under_way += 1
-        self._busiest = max(self._busiest, self.under_way)
-        return True
+    @property
+    def sheds(self) -> bool:
+        """Whether the queue stands, so that most of what comes is refused."""
+        return self._standing.stands
 
-    def leave(self, waited_s: float = 0.0, worked_s: float | None = None) -> None:
-        """`worked_s` is None for a request that no model worked on, which says nothing about queueing."""
-        self.under_way -= 1
-        if worked_s is not None:
-            self._seen.append((waited_s, worked_s))
-            self._judge(self._clock())
-
-    def _judge(self, now: float) -> None:
-        """Once in the time that a request takes, so that each verdict is about requests let in after the last one."""
-        if now < self._window_ends or len(self._seen) < _FEWEST:
+    def check(self, caller: str, weight: int, first: int) -> None:
+        """Raises Overloaded when a call of `weight` items, `first` of them in its first request, may not even wait."""
+        if self.gate.has_room() or self._calls < self._least_calls:
             return
-        waited = statistics.median(waited for waited, _ in self._seen)
-        worked = statistics.median(worked for _, worked in self._seen)
-        if waited > self._ratio * worked + self._floor_s:
-            self.limit = max(self._least, self.limit * _SHRINK)
-        elif self._busiest >= _NEAR * int(self.limit):
-            self.limit = min(self._most, self.limit * _GROW)
-        self._window_ends = now + max(_WINDOW_S, waited + worked)
-        self._busiest = self.under_way
-        self._seen.clear()
+        self._see()
+        if self.sheds:
+            has_little = self._here[caller] * len(self._here) < self._calls
+            may = has_little and self._all_waiting < _SPARE * self.gate.limit
+        else:
+            may = self._wait_s > 0 and self._expected_s(caller, weight, first) <= self._wait_s
+        if not may:
+            raise self._refusal()
 
+    def open(self, caller: str, weight: int, *, patient: bool = False) -> Call:
+        """A call that is here from now on, until it is closed."""
+        call = Call(caller, weight, patient)
+        self._calls += 1
+        self._here[caller] += 1
+        self._unsent += weight
+        return call
 
-class AdmissionMiddleware:
-    """Answers 429 `overloaded` with Retry-After to what its gate does not let in."""
+    def close(self, call: Call) -> None:
+        """It has all its answers, or nobody waits for them."""
+        self._calls -= 1
+        self._unsent -= call.left
+        self._here[call.caller] -= 1
+        if not self._here[call.caller]:
+            del self._here[call.caller]
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, most: int) -> None:
-        self.app = app
-        self.metrics = metrics
-        self.gates = {"small": Gate(most), "large": Gate(most)}
+    async def turn(self, call: Call, weight: int) -> None:
+        """Returns when a request of so many items may go; `leave` must follow. Raises Overloaded."""
+        if call.asked and not call.begun:
+            await call.settled.wait()
+        if call.refused is not None:
+            raise call.refused
+        call.asked = True
+        if self.gate.has_room():
+            self._let_in(call, weight)
+        else:
+            await self._wait(call, weight)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST":
-            await self.app(scope, receive, send)
-            return
-        kind = body_kind(Headers(scope=scope))
-        gate = self.gates[kind]
-        if gate.enter():
-            await self._admitted(gate, scope, receive, send)
-            return
-        self.metrics.shed.labels(kind).inc()
-        await error_response(Overloaded("too much is under way; try again in a moment"))(scope, receive, send)
-
-    async def _admitted(self, gate: Gate, scope: Scope, receive: Receive, send: Send) -> None:
-        trace = current_trace()
+    async def _wait(self, call: Call, weight: int) -> None:
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter = self.join(call, weight, lambda error: _settle(answered, error))
+        timer = asyncio.get_running_loop().call_later(self._wait_s, self.expire, waiter)
         try:
-            await self.app(scope, receive, send)
+            await answered
+        except asyncio.CancelledError:
+            self.withdraw(waiter)
+            raise
         finally:
-            gate.leave(trace.waited_ms / 1e3, None if trace.worked_ms is None else trace.worked_ms / 1e3)
+            timer.cancel()
+
+    def join(self, call: Call, weight: int, answer: Callable[[Overloaded | None], None]) -> Waiter:
+        """Into the queue."""
+        self._see()
+        waiter = Waiter(call, weight, call if call.begun else call.caller, answer)
+        self._queue.push(waiter)
+        if waiter.lane is not call:
+            self._waiting[call.caller] += weight
+            self._all_waiting += weight
+        return waiter
+
+    def leave(self, weight: int, waited_s: float = 0.0, worked_s: float | None = None) -> None:
+        """What was let in is answered; see `Gate.leave`."""
+        self.gate.leave(weight, waited_s, worked_s)
+        self.let_in_next()
+
+    def expire(self, waiter: Waiter) -> None:
+        """It has waited for as long as it may, unless its call has begun."""
+        if waiter.waits and not waiter.call.begun and not waiter.call.patient:
+            self._take_out(waiter)
+            waiter.call.refused = self._refusal()
+            waiter.call.settled.set()
+            waiter.answer(waiter.call.refused)
+
+    def withdraw(self, waiter: Waiter) -> None:
+        """Nobody waits for it any more."""
+        if waiter.inside:
+            self.leave(waiter.weight)
+        elif waiter.waits:
+            self._take_out(waiter)
+
+    def _let_in(self, call: Call, weight: int) -> None:
+        self.gate.enter(weight)
+        call.begun = True
+        call.settled.set()
+        call.left -= weight
+        self._unsent -= weight
+
+    def let_in_next(self) -> None:
+        """As many as there is room for."""
+        while self._queue and self.gate.has_room():
+            waiter = self._queue.pop(newest=not self._standing.is_young(self._clock()))
+            self._forget(waiter)
+            waiter.inside = True
+            self._let_in(waiter.call, waiter.weight)
+            waiter.answer(None)
+        if self._queue:
+            self._see()
+
+    def _take_out(self, waiter: Waiter) -> None:
+        self._queue.remove(waiter)
+        self._forget(waiter)
+
+    def _forget(self, waiter: Waiter) -> None:
+        waiter.waits = False
+        if waiter.lane is not waiter.call:
+            self._all_waiting -= waiter.weight
+            self._waiting[waiter.call.caller] -= waiter.weight
+            if not self._waiting[waiter.call.caller]:
+                del self._waiting[waiter.call.caller]
+
+    def _see(self) -> None:
+        stood = self.sheds
+        self._standing.see(self._clock(), self._all_waiting)
+        if self.sheds and not stood:
+            self._clear()
+
+    def _clear(self) -> None:
+        """Refuses who waits, but for the newest of each caller and as many as may always be here."""
+        surplus = self._calls - self._least_calls
+        old = [waiter for lane in self._queue.lanes() for waiter in lane[:-1] if not waiter.call.begun]
+        for waiter in old[: max(0, surplus)]:
+            if waiter.waits:
+                self.expire(waiter)
+
+    def _expected_s(self, caller: str, weight: int, first: int) -> float:
+        """Until its turn; for a call of several requests, until its last one's."""
+        if self.gate.rate is None:
+            return 0.0
+        if weight > first:
+            return (self.gate.items + self._unsent) / self.gate.rate
+        share = (self._waiting[caller] + first) * (len(self._waiting) + 1)
+        return (self.gate.items + min(self._all_waiting, share)) / self.gate.rate
+
+    def _refusal(self) -> Overloaded:
+        self._standing.refuse(self._clock())
+        self._on_refused()
+        ahead_s = (self.gate.items + self._unsent) / self.gate.rate if self.gate.rate else 1.0
+        return Overloaded("too much is under way; try again after `Retry-After` seconds", retry_after=ahead_s)
 
 
-def body_kind(headers: Headers) -> str:
-    """small or large, by the declared length; a body without one may be anything."""
-    length = headers.get("content-length", "")
-    return "small" if length.isdigit() and int(length) <= SMALL_BODY_BYTES else "large"
+def _settle(answered: asyncio.Future[None], error: Overloaded | None) -> None:
+    if answered.done():
+        return
+    if error is None:
+        answered.set_result(None)
+    else:
+        answered.set_exception(error)
+
+
+class Admissions:
+    """One Admission for each endpoint, made when it is first asked for."""
+
+    def __init__(self, most: int, wait_s: float, on_refused: Callable[[str], None]) -> None:
+        self._most, self._wait_s, self._on_refused = most, wait_s, on_refused
+        self._at: dict[str, Admission] = {}
+
+    def at(self, endpoint: str) -> Admission:
+        made = self._at.get(endpoint)
+        if made is None:
+            least = min(LEAST_REQUESTS, self._most)
+            gate, refused = Gate(self._most), partial(self._on_refused, endpoint)
+            made = self._at[endpoint] = Admission(gate, self._wait_s, least_calls=least, on_refused=refused)
+        return made
+
+    def check(self, weights: Mapping[str, int], first: Callable[[str], int]) -> None:
+        """Raises Overloaded unless the current request's call may go, or wait, at each of these endpoints.
+
+        Work that no request waits for, and what comes in a stream, may always wait.
+        """
+        trace = current_trace()
+        if trace.patient or not trace.caller:
+            return
+        for endpoint, weight in weights.items():
+            self.at(endpoint).check(trace.caller, weight, min(weight, first(endpoint)))
+
+    def open(self, weights: Mapping[str, int]) -> dict[str, Call]:
+        """The current request's calls, by endpoint; `close` must follow."""
+        trace = current_trace()
+        patient = trace.patient or not trace.caller
+        return {
+            endpoint: self.at(endpoint).open(trace.caller, weight, patient=patient)
+            for endpoint, weight in weights.items()
+        }
+
+    def close(self, calls: Mapping[str, Call]) -> None:
+        """They are over."""
+        for endpoint, call in calls.items():
+            self.at(endpoint).close(call)

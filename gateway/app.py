@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from gateway.admission import AdmissionMiddleware
 from gateway.auth import OPEN_PATHS, AuthMiddleware
 from gateway.body_budget import BodyBudget
 from gateway.clients import IndexClient, TorchServeClient
@@ -37,6 +36,7 @@ from gateway.routes import (
 )
 from gateway.services import Services
 from gateway.settings import Settings, is_loopback
+from gateway.shedding import Shedding
 from gateway.streams import BodyLimits
 from gateway.telemetry import TelemetryMiddleware
 from gateway.whole_bodies import WholeBodies
@@ -87,7 +87,7 @@ def _add_layers(app: FastAPI, settings: Settings, services: Services, keys: KeyR
     open_paths = OPEN_PATHS | {"/metrics"} if settings.metrics_open else OPEN_PATHS
     app.add_middleware(HeadAsGet)
     app.add_middleware(MeterMiddleware, quotas=services.quotas, open_paths=open_paths)
-    app.add_middleware(AdmissionMiddleware, metrics=services.metrics, most=settings.max_in_flight)
+    app.add_middleware(Shedding, texts=services.admissions.at(settings.text_endpoint))
     app.add_middleware(WholeBodies, budget=BodyBudget(settings.max_held_bytes, settings.max_unfinished))
     app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, max_stream_bytes=settings.max_stream_bytes)
     app.add_middleware(DeadlineMiddleware, patience=settings.patience())

@@ -17,6 +17,7 @@ from clip_core.errors import ClipServeError, Overloaded, TooSlow
 
 SMALL_BYTES = 64 * 1024
 _RESERVE = 1 / 8
+_GRACE_S = 1.0  # in which a body is not slow yet: a burst comes on many new connections at once
 _FULL = "the gateway holds as many bytes of unanswered requests as it may; send this one again in a moment"
 _TOO_MANY = "too many of your requests are half sent, and this one came the slowest; send it again"
 
@@ -45,7 +46,7 @@ class BodyBudget:
     """Counts on the event loop, where nothing else runs in between."""
 
     def __init__(self, most_bytes: int, most_unfinished: int) -> None:
-        """`most_unfinished` is for each caller: beyond it the slowest of its bodies ends, never a whole one."""
+        """`most_unfinished` is for each caller: beyond it the slowest ends, but for whole and new ones."""
         self.held = 0
         self._most_bytes, self._most_unfinished = most_bytes, most_unfinished
         self._most_large = int(most_bytes * (1 - _RESERVE))
@@ -90,9 +91,13 @@ class BodyBudget:
 
     def _end_slowest(self, newest: Body) -> None:
         now = time.monotonic()
-        same = [b for b in self._unfinished if b.caller == newest.caller and b is not newest and not b.streamed]
-        if same:
-            self._stop(min(same, key=lambda body: body.rate(now)), TooSlow(_TOO_MANY))
+        slow = [
+            body
+            for body in self._unfinished
+            if body.caller == newest.caller and not body.streamed and now - body.began > _GRACE_S
+        ]
+        if slow:
+            self._stop(min(slow, key=lambda body: body.rate(now)), TooSlow(_TOO_MANY))
 
     def _stop(self, body: Body, error: ClipServeError | None = None) -> None:
         self.end(body)

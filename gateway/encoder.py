@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from clip_core.errors import (
     from_dict,
 )
 from clip_core.wire import SearchPart
+from gateway.admission import Admissions, Call
 from gateway.clients import TorchServeClient
 from gateway.fetching import Fetched, Fetching
 from gateway.inputs import Source
@@ -28,10 +29,10 @@ from gateway.metering import Meter
 from gateway.paging import Page
 from gateway.settings import Settings
 from gateway.sharing import Key, Sharing
-from gateway.telemetry import current_trace
 
 CANARY_TEXT = "a canary"
-Outcome = dict[str, Any] | ClipServeError
+Answer = dict[str, Any] | ClipServeError  # to a chunk
+Outcome = dict[str, Any] | ClipServeError  # of an ask
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Chunk:
     truncate: str | None
     places: list[int] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
+    weight: int = 0  # its texts, images and vectors
     bytes: int = 0
     ms: float = 0.0  # what the request took, once it was answered
 
@@ -132,11 +134,17 @@ class Encoder:
     """The gateway's only way to TorchServe. Remembers which model answered last."""
 
     def __init__(
-        self, torchserve: TorchServeClient, settings: Settings, meter: Meter, fetching: Fetching | None = None
+        self,
+        torchserve: TorchServeClient,
+        settings: Settings,
+        meter: Meter,
+        admissions: Admissions,
+        fetching: Fetching | None = None,
     ) -> None:
         self._torchserve = torchserve
         self._settings = settings
         self._meter = meter
+        self._admissions = admissions
         self._fetching = fetching
         self._sharing = Sharing(self._send, settings.share_above, self._fits)
         self.served: Served | None = None
@@ -148,31 +156,41 @@ class Encoder:
             return self._settings.multimodal_endpoint if "text" in kinds else self._settings.image_endpoint
         return self._settings.text_endpoint if "text" in kinds else self._settings.multimodal_endpoint
 
-    async def run(self, asks: Sequence[Ask], *, truncate: str | None = None) -> Encoded:
-        """Raises Conflict when the endpoints turn out to serve different models, RateLimited when the key has no more
-        of its allowance; all else is in the outcomes.
+    def check(self, asks: Sequence[Ask]) -> None:
+        """Raises Overloaded when these may not even wait for their turn."""
+        weights: dict[str, int] = {}
+        for ask in asks:
+            endpoint = self.endpoint_for(ask.source)
+            weights[endpoint] = weights.get(endpoint, 0) + ask.source.parts()
+        self._admissions.check(weights, self._most)
+
+    async def run(self, asks: Sequence[Ask], *, truncate: str | None = None, charged: bool = False) -> Encoded:
+        """Raises Conflict when the endpoints turn out to serve different models, Overloaded when it may not even wait,
+        RateLimited when the key has no more of its allowance; all else is in the outcomes.
         """
-        await self._meter.items(len(asks))
+        self.check(asks)
         sources = [ask.source for ask in asks]
+        if not charged:
+            await self._meter.items(sum(source.parts() for source in sources))
         fetched = await self._fetching.all(sources) if self._fetching is not None else sources
         await self._meter.images([source for source in fetched if isinstance(source, Source)])
-        return await self._run(asks, fetched, truncate)
-
-    async def _run(self, asks: Sequence[Ask], fetched: Sequence[Fetched], truncate: str | None = None) -> Encoded:
         encoded = Encoded([InferenceFailed("TorchServe did not answer this input")] * len(asks))
         chunks = self._split(asks, fetched, encoded, truncate)
-        if len(chunks) == 1:
-            self._collect(encoded, chunks[0], await self._answer(chunks[0]))
-            _note_waiting(encoded, chunks[0].ms)
-            return encoded
-        for chunk, answer in zip(chunks, await self._answers(chunks), strict=True):
+        calls = self._admissions.open(_weights_of(chunks))
+        try:
+            answers = await self._answers(chunks, calls)
+        finally:
+            self._admissions.close(calls)
+        for chunk, answer in zip(chunks, answers, strict=True):
             self._collect(encoded, chunk, answer)
         return encoded
 
     async def describe(self) -> Served:
-        """Ask TorchServe which model it serves. Raises ClipServeError."""
-        canary = Source("text", CANARY_TEXT, None)
-        return (await self._run([Ask(canary)], [canary])).model()
+        """Ask TorchServe which model it serves, whatever is under way. Raises ClipServeError."""
+        source = Source("text", CANARY_TEXT, None)
+        canary = Chunk(self.endpoint_for(source), None, None, [0], [source])
+        self.served = Served.of(await self._send([canary]))
+        return self.served
 
     async def require(self, model: object) -> None:
         """Raises UnknownModel unless `model` is None or the served one, asking again before it refuses."""
@@ -180,28 +198,39 @@ class Encoder:
             return
         check_model(model, await self.describe())
 
-    async def _answers(self, chunks: Sequence[Chunk]) -> list[dict[str, Any] | ClipServeError]:
+    async def _answers(self, chunks: Sequence[Chunk], calls: Mapping[str, Call]) -> list[Answer]:
         """A bounded number at a time; once TorchServe is seen to be down, the rest is not tried."""
+        if len(chunks) == 1:
+            return [await self._answer(chunks[0], calls[chunks[0].endpoint])]
         width = asyncio.Semaphore(self._settings.fan_out_width)
         down: dict[str, TorchServeUnavailable] = {}
 
-        async def one(chunk: Chunk) -> dict[str, Any] | ClipServeError:
+        async def one(chunk: Chunk) -> Answer:
             async with width:
-                answer = down.get(chunk.endpoint) or await self._answer(chunk)
+                answer = down.get(chunk.endpoint) or await self._answer(chunk, calls[chunk.endpoint])
             if isinstance(answer, TorchServeUnavailable):
                 down[chunk.endpoint] = answer
             return answer
 
         return await asyncio.gather(*map(one, chunks))
 
-    async def _answer(self, chunk: Chunk) -> dict[str, Any] | ClipServeError:
-        started = time.perf_counter()
+    async def _answer(self, chunk: Chunk, call: Call) -> Answer:
+        admission = self._admissions.at(chunk.endpoint)
         try:
-            return await (self._send([chunk]) if self._is_large(chunk) else self._sharing.answer(chunk))
-        except ClipServeError as error:
+            await admission.turn(call, chunk.weight)
+        except Overloaded as error:
             return error
+        started = time.perf_counter()
+        answer: Answer | None = None
+        try:
+            answer = await (self._send([chunk]) if self._is_large(chunk) else self._sharing.answer(chunk))
+            return answer
+        except ClipServeError as error:
+            answer = error
+            return answer
         finally:
             chunk.ms = (time.perf_counter() - started) * 1e3
+            admission.leave(chunk.weight, *_waited_and_worked(answer, chunk.ms / 1e3))
 
     async def _send(self, chunks: Sequence[Chunk]) -> dict[str, Any]:
         body = chunks[0].body()
@@ -210,10 +239,11 @@ class Encoder:
 
     def _is_large(self, chunk: Chunk) -> bool:
         """Half of what a request may carry gains nothing from company."""
-        return not self._fits(len(chunk), chunk.bytes, chunk)
+        return not self._fits(chunk.weight, chunk.bytes, chunk)
 
-    def _fits(self, number: int, size: int, chunk: Chunk) -> bool:
-        return number + len(chunk) <= self._most(chunk.endpoint) and size + chunk.bytes <= self._settings.fan_out_bytes
+    def _fits(self, weight: int, size: int, chunk: Chunk) -> bool:
+        most = self._most(chunk.endpoint)
+        return weight + chunk.weight <= most and size + chunk.bytes <= self._settings.fan_out_bytes
 
     def _most(self, endpoint: str) -> int:
         texts = endpoint == self._settings.text_endpoint
@@ -229,21 +259,23 @@ class Encoder:
             if isinstance(source, ClipServeError):
                 encoded.outcomes[place] = source
                 continue
-            endpoint, size = self.endpoint_for(source), source.size()
+            endpoint, weight, size = self.endpoint_for(source), source.parts(), source.size()
             key = (endpoint, orjson.dumps(ask.search.to_dict()) if ask.search else b"")
             chunk = filling.get(key)
-            if chunk is None or self._is_full(chunk, size):
+            if chunk is None or self._is_full(chunk, weight, size):
                 chunk = filling[key] = Chunk(endpoint, ask.search, truncate)
                 chunks.append(chunk)
             chunk.places.append(place)
             chunk.sources.append(source)
+            chunk.weight += weight
             chunk.bytes += size
         return chunks
 
-    def _is_full(self, chunk: Chunk, more: int) -> bool:
-        return len(chunk) >= self._most(chunk.endpoint) or chunk.bytes + more > self._settings.fan_out_bytes
+    def _is_full(self, chunk: Chunk, weight: int, size: int) -> bool:
+        most = self._most(chunk.endpoint)
+        return chunk.weight + weight > most or chunk.bytes + size > self._settings.fan_out_bytes
 
-    def _collect(self, encoded: Encoded, chunk: Chunk, answer: dict[str, Any] | ClipServeError) -> None:
+    def _collect(self, encoded: Encoded, chunk: Chunk, answer: Answer) -> None:
         if isinstance(answer, ClipServeError):
             for place in chunk.places:
                 encoded.outcomes[place] = answer
@@ -265,14 +297,20 @@ class Encoder:
         encoded.served = served
 
 
-def _note_waiting(encoded: Encoded, elapsed_ms: float) -> None:
-    """For the admission of the next ones; only a call of one chunk is used, since several wait for one another."""
-    trace = current_trace()
-    if encoded.served is not None:
-        trace.worked_ms = encoded.encode_ms + encoded.search_ms
-        trace.waited_ms = max(0.0, elapsed_ms - trace.worked_ms)
-    elif isinstance(encoded.first_error(), Overloaded):
-        trace.worked_ms, trace.waited_ms = 0.0, max(elapsed_ms, 1e3)
+def _weights_of(chunks: Sequence[Chunk]) -> dict[str, int]:
+    weights: dict[str, int] = {}
+    for chunk in chunks:
+        weights[chunk.endpoint] = weights.get(chunk.endpoint, 0) + chunk.weight
+    return weights
+
+
+def _waited_and_worked(answer: Answer | None, elapsed_s: float) -> tuple[float, float | None]:
+    """What the time at TorchServe was: the queue's, and the model's; None when no model worked on it."""
+    if isinstance(answer, dict):
+        timing = answer.get("timing") or {}
+        worked_s = ((timing.get("encode_ms") or 0.0) + (timing.get("search_ms") or 0.0)) / 1e3
+        return max(0.0, elapsed_s - worked_s), worked_s
+    return (max(elapsed_s, 1.0), 0.0) if isinstance(answer, Overloaded) else (0.0, None)
 
 
 def check_model(model: object, served: Served) -> None:

@@ -38,6 +38,10 @@ class Source:
             return {self.kind}
         return {kind for part in self.value for kind in part if kind != "weight"}
 
+    def parts(self) -> int:
+        """How many texts, images, vectors and items it is made of."""
+        return len(self.value) if self.kind == "query" else 1
+
     def images(self) -> list[str]:
         """Its own image or those of its parts, as base64 or URL."""
         if self.kind == "query":

@@ -26,7 +26,7 @@ class Meter:
         self._quotas = quotas
 
     async def items(self, number: int) -> None:
-        """Texts, images and vectors. Raises RateLimited or TooLarge."""
+        """Texts, images and vectors, those in a mix each. Raises RateLimited or TooLarge."""
         await self._quotas.spend(current_key(), "items", number)
 
     async def images(self, sources: Sequence[Source]) -> None:

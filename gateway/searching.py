@@ -78,7 +78,9 @@ class Searcher:
         return answer, found
 
     async def many(self, asks: Sequence[Ask]) -> Found:
-        """Each ask has its own answer or error, cut to its page."""
+        """Each ask has its own answer or error, cut to its page. Raises Overloaded or RateLimited before any work."""
+        self._encoder.check([ask for ask in asks if ask.source.kind not in ("vector", "like")])
+        await self._meter.items(sum(ask.source.parts() for ask in asks))
         ready = await self._likes.resolved(asks)
         good = [ask for ask in ready if isinstance(ask, Ask)]
         found = await self._ranked(good) if good else Found([])
@@ -99,7 +101,7 @@ class Searcher:
         return _merged(own, first, rest, second)
 
     async def _by_model(self, asks: Sequence[Ask]) -> Found:
-        encoded = await self._encoder.run(asks)
+        encoded = await self._encoder.run(asks, charged=True)
         answers: list[Outcome] = []
         for ask, outcome in zip(asks, encoded.outcomes, strict=True):
             if isinstance(outcome, ClipServeError):
@@ -111,7 +113,6 @@ class Searcher:
         return Found(answers, encoded.encode_ms, encoded.search_ms, encoded.queue_ms)
 
     async def _by_vector(self, asks: Sequence[Ask]) -> Found:
-        await self._meter.items(len(asks))
         searches = [_index_search(ask) for ask in asks]
         try:
             reply = await self._index.search(searches)

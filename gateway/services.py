@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from gateway.admission import Admissions
 from gateway.clients import IndexClient, TorchServeClient
 from gateway.encoder import Encoder
 from gateway.fetch import ImageFetcher
@@ -40,6 +41,7 @@ class Services:
     readiness: Readiness
     metrics: Metrics
     quotas: Quotas
+    admissions: Admissions
 
     @classmethod
     def build(
@@ -55,7 +57,10 @@ class Services:
         quotas = Quotas(settings.key_limits(), shared, on_alone=metrics.counted_alone.inc)
         meter = Meter(quotas)
         fetching = Fetching(fetcher, settings.max_body_bytes) if fetcher is not None else None
-        encoder = Encoder(torchserve, settings, meter, fetching)
+        admissions = Admissions(
+            settings.max_in_flight, settings.burst_wait_s, lambda endpoint: metrics.shed.labels(endpoint).inc()
+        )
+        encoder = Encoder(torchserve, settings, meter, admissions, fetching)
         parser = InputParser(settings.max_image_bytes, settings.url_policy() if fetcher is not None else None)
         ingester = Ingester(encoder, index, meter)
         return cls(
@@ -71,6 +76,7 @@ class Services:
             readiness=Readiness(settings, torchserve, index),
             metrics=metrics,
             quotas=quotas,
+            admissions=admissions,
         )
 
 

@@ -55,7 +55,12 @@ class Settings(BaseSettings):
     redis_url: SecretStr = Field(
         SecretStr(""), description="Redis in which replicas count limits; empty: each its own."
     )
-    max_in_flight: int = Field(256, gt=0, description="Most requests under way of each size; overload lowers it.")
+    max_in_flight: int = Field(
+        1024, gt=0, description="Most texts and images under way at each TorchServe endpoint; overload lowers it."
+    )
+    burst_wait_s: float = Field(
+        1.0, ge=0, description="How long a call may wait for its turn when many come at once; 0: not at all."
+    )
     max_held_bytes: int = Field(
         256 * MB, gt=0, description="Bytes of request bodies held at once; beyond it unfinished ones end with a 429."
     )

@@ -38,8 +38,8 @@ class _Lane:
 class Sharing:
     """A part is one caller's inputs for one endpoint; parts of the same `key` may travel together.
 
-    It has a `key`, `bytes`, and a length. `send` sends parts of one key as one request, and the answer's `data` holds
-    their entries one after the other.
+    It has a `key`, `bytes`, a `weight` and a length. `send` sends parts of one key as one request, and the answer's
+    `data` holds their entries one after the other.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Sharing:
         in_flight: int,
         fits: Callable[[int, int, Any], bool],
     ) -> None:
-        """`fits(number, bytes, part)`: whether `part` may join so many inputs of so many bytes."""
+        """`fits(weight, bytes, part)`: whether `part` may join parts of so much."""
         self._send, self._in_flight, self._fits = send, in_flight, fits
         self._lanes: dict[Key, _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -83,16 +83,16 @@ class Sharing:
     def _next(self, lane: _Lane) -> list[_Waiter]:
         """As many as fit into one request; those whose callers have left are dropped."""
         taken: list[_Waiter] = []
-        number = size = 0
+        weight = size = 0
         while lane.waiting:
             part = lane.waiting[0].part
             if lane.waiting[0].answer.done():
                 lane.waiting.popleft()
                 continue
-            if taken and not self._fits(number, size, part):
+            if taken and not self._fits(weight, size, part):
                 break
             taken.append(lane.waiting.popleft())
-            number, size = number + len(part), size + part.bytes
+            weight, size = weight + part.weight, size + part.bytes
         return taken
 
     async def _send_shared(self, key: Key, lane: _Lane, waiters: Sequence[_Waiter]) -> None:

@@ -27,9 +27,9 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 class Trace:
     """One request as it goes through; `stages` holds milliseconds by name, `headers` go into the answer.
 
-    `deadline` is on the clock of time.monotonic(); None: no other than the gateway's own timeouts. `worked_ms` and
-    `waited_ms` divide the time at TorchServe into the model's and the queue's; None: no model worked on it. `caller` is
-    who shares limits and queues with it: a key or an address; empty for work that no request waits for.
+    `deadline` is on the clock of time.monotonic(); None: no other than the gateway's own timeouts. `caller` is whose
+    limits and place in a queue it shares: a key or an address; empty for work that no request waits for. A patient one
+    may wait for its turn as long as it takes: it is a stream, of which a part is done.
     """
 
     request_id: str = ""
@@ -37,9 +37,8 @@ class Trace:
     stages: dict[str, float] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     deadline: float | None = None
-    worked_ms: float | None = None
-    waited_ms: float = 0.0
     caller: str = ""
+    patient: bool = False
 
     def seconds_left(self) -> float | None:
         """Until the deadline, which may be past; None without one."""
@@ -92,8 +91,8 @@ class Metrics:
         )
         self.shed = Counter(
             "clipserve_gateway_shed_total",
-            "Requests turned away because too much was under way, by the size of their bodies.",
-            ["body"],
+            "Calls turned away because too much was under way, by TorchServe endpoint.",
+            ["endpoint"],
             registry=self.registry,
         )
         self.counted_alone = Counter(

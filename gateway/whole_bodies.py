@@ -47,7 +47,8 @@ class WholeBodies:
 
     async def _incoming(self, scope: Scope, receive: Receive, body: Body) -> Receive:
         if not body.streamed:
-            return _replayed(await self._whole(receive, body), receive)
+            return replayed(await self._whole(receive, body), receive)
+        current_trace().patient = True
         scope[_LET_GO] = lambda: self.budget.let_go(body)
 
         async def counted() -> Message:
@@ -73,7 +74,7 @@ class WholeBodies:
         return message
 
 
-def _replayed(message: Message, receive: Receive) -> Receive:
+def replayed(message: Message, receive: Receive) -> Receive:
     """The body, and then whatever comes."""
     waiting = [message]
 

@@ -1,104 +1,193 @@
-"""The gate against a simulated batching server, in simulated time; and the middleware in front of real answers."""
+"""Admission against a simulated batching server, in simulated time; and in the gateway, in front of real answers."""
 
 from __future__ import annotations
 
+import asyncio
 import heapq
+import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
-from gateway.admission import Gate
+from clip_core.errors import Overloaded
+from gateway.admission import Admission, Call, Waiter
+from gateway.gate import Gate
+from tests.gateway.fakes import picture_uri
+from tests.gateway.test_deadlines import connect, rest
 from tests.waiting import until
 
-BATCH = 16
+BATCH = 16  # requests that the server takes at a time
+
+
+@dataclass(eq=False)
+class Sent:
+    """A request of `weight` items that has left its caller at `at`."""
+
+    at: float
+    call: Call
+    weight: int
+    let_in: float = 0.0
 
 
 @dataclass
 class Simulation:
-    """Poisson arrivals at a server that takes up to BATCH at a time, each batch in `fixed + each * size` seconds."""
+    """Arrivals (time, caller, items) at a server that works `fixed + each * items` seconds on a batch."""
 
-    rate: float
     fixed: float
     each: float
-    seconds: float = 20.0
     now: float = 0.0
-    queue: deque[float] = field(default_factory=deque)
-    latencies: list[float] = field(default_factory=list)
-    shed: int = 0
+    queue: deque[Sent] = field(default_factory=deque)
+    served: list[tuple[float, str, float]] = field(default_factory=list)  # when, of whom, after how long
+    refused: list[tuple[float, str, float]] = field(default_factory=list)  # when, of whom, Retry-After
+    events: list[tuple[float, int, object]] = field(default_factory=list)
+    number: itertools.count[int] = field(default_factory=itertools.count)
+    working: list[Sent] = field(default_factory=list)
 
-    def run(self, gate: Gate) -> Simulation:
-        arrivals = self._arrivals()
-        finishing: list[tuple[float, list[float], float]] = []
-        for arrival in arrivals:
-            while finishing and finishing[0][0] <= arrival:
-                self._finish(gate, finishing)
-            self.now = arrival
-            if gate.enter():
-                self.queue.append(arrival)
-                self._start(finishing)
+    def __post_init__(self) -> None:
+        self.admission = Admission(Gate(1024, clock=lambda: self.now), 1.0, clock=lambda: self.now)
+
+    def run(self, arrivals: Iterable[tuple[float, str, int]]) -> Simulation:
+        for at, caller, weight in arrivals:
+            self._plan(at, (caller, weight))
+        while self.events:
+            self.now, _, event = heapq.heappop(self.events)
+            if isinstance(event, tuple):
+                self._arrive(*event)
+            elif isinstance(event, Waiter):
+                self.admission.expire(event)
             else:
-                self.shed += 1
+                self._finish()
         return self
 
-    def _arrivals(self) -> Iterator[float]:
-        gaps = np.random.default_rng(5).exponential(1 / self.rate, int(self.rate * self.seconds))
-        yield from np.cumsum(gaps).tolist()
+    def _plan(self, at: float, event: object) -> None:
+        heapq.heappush(self.events, (at, next(self.number), event))
 
-    def _start(self, finishing: list[tuple[float, list[float], float]]) -> None:
-        if self.queue and not finishing:
-            batch = [self.queue.popleft() for _ in range(min(BATCH, len(self.queue)))]
-            work = self.fixed + self.each * len(batch)
-            heapq.heappush(finishing, (self.now + work, batch, work))
+    def _arrive(self, caller: str, weight: int) -> None:
+        try:
+            self.admission.check(caller, weight, weight)
+        except Overloaded as error:
+            self.refused.append((self.now, caller, error.retry_after))
+            return
+        sent = Sent(self.now, self.admission.open(caller, weight), weight)
+        waiter = self.admission.join(sent.call, weight, lambda error: self._settle(sent, error))
+        self.admission.let_in_next()
+        self._plan(self.now + 1.0, waiter)
 
-    def _finish(self, gate: Gate, finishing: list[tuple[float, list[float], float]]) -> None:
-        self.now, batch, work = heapq.heappop(finishing)
-        for arrived in batch:
-            total = self.now - arrived
-            gate.leave(total - work, work)
-            if self.now > self.seconds / 4:  # after it has settled
-                self.latencies.append(total)
-        self._start(finishing)
+    def _settle(self, sent: Sent, error: Overloaded | None) -> None:
+        if error is not None:
+            self.refused.append((self.now, sent.call.caller, error.retry_after))
+            self.admission.close(sent.call)
+            return
+        sent.let_in = self.now
+        self.queue.append(sent)
+        self._start()
 
-    def throughput(self) -> float:
-        return len(self.latencies) / (self.seconds * 3 / 4)
+    def _start(self) -> None:
+        if self.queue and not self.working:
+            self.working = [self.queue.popleft() for _ in range(min(BATCH, len(self.queue)))]
+            self._plan(self.now + self._work(), None)
 
-    def p99(self) -> float:
-        return float(np.percentile(self.latencies, 99))
+    def _work(self) -> float:
+        return self.fixed + self.each * sum(sent.weight for sent in self.working)
+
+    def _finish(self) -> None:
+        done, work, self.working = self.working, self._work(), []
+        self._start()
+        for sent in done:
+            self.served.append((self.now, sent.call.caller, self.now - sent.at))
+            self.admission.close(sent.call)
+            self.admission.leave(sent.weight, self.now - sent.let_in - work, work)
+
+    def p99(self, caller: str | None = None) -> float:
+        return float(np.percentile([s for _, name, s in self.served if caller in (None, name)], 99))
 
 
 SPEEDS = {"fast": (0.004, 0.0005), "slow": (0.02, 0.02)}
+SECONDS = 10.0
 
 
+def capacity(fixed: float, each: float, weight: int = 1) -> float:
+    """Requests a second."""
+    return BATCH / (fixed + each * BATCH * weight)
+
+
+def poisson(rate: float, caller: str = "a", weight: int = 1, seconds: float = SECONDS) -> list[tuple[float, str, int]]:
+    gaps = np.random.default_rng(5).exponential(1 / rate, int(rate * seconds))
+    return [(at, caller, weight) for at in np.cumsum(gaps).tolist()]
+
+
+@pytest.mark.parametrize("weight", [1, 16])
 @pytest.mark.parametrize("speed", SPEEDS)
-def test_four_times_too_much_costs_neither_throughput_nor_time(speed):
-    fixed, each = SPEEDS[speed]
-    capacity = BATCH / (fixed + each * BATCH)
-
-    def simulate(load: float) -> Simulation:
-        run = Simulation(load * capacity, fixed, each)
-        return run.run(Gate(256, clock=lambda: run.now))
-
-    at_capacity, overloaded = simulate(1.0), simulate(4.0)
-    assert overloaded.shed > 0
-    assert overloaded.throughput() >= 0.9 * at_capacity.throughput()
+def test_four_times_too_much_costs_neither_throughput_nor_time(speed, weight):
+    """From the first moment on, in which it might still be a burst."""
+    each_s = SPEEDS[speed]
+    most = capacity(*each_s, weight)
+    at_capacity = Simulation(*each_s).run(poisson(most, weight=weight))
+    overloaded = Simulation(*each_s).run(poisson(4 * most, weight=weight))
+    assert overloaded.refused
+    assert len(overloaded.served) >= 0.9 * len(at_capacity.served)
     assert overloaded.p99() <= 2 * at_capacity.p99()
 
 
 @pytest.mark.parametrize("speed", SPEEDS)
 def test_half_the_capacity_is_served_whole(speed):
-    fixed, each = SPEEDS[speed]
-    run = Simulation(0.5 * BATCH / (fixed + each * BATCH), fixed, each)
-    assert run.run(Gate(256, clock=lambda: run.now)).shed == 0
+    assert not Simulation(*SPEEDS[speed]).run(poisson(0.5 * capacity(*SPEEDS[speed]))).refused
 
 
-def test_a_burst_on_an_idle_gateway_is_served():
-    gate = Gate(256)
-    assert all(gate.enter() for _ in range(64))
-    assert not gate.enter()
+@pytest.mark.parametrize("spread_s", [0.0, 0.2])
+@pytest.mark.parametrize("number", [100, 200, 400])
+def test_a_burst_is_served_whole(number, spread_s):
+    """On a server that does a thousand a second, which it has not shown yet; and again when it has."""
+    bursts = [(start + spread_s * n / number, "a", 1) for start in (0.0, 3.0) for n in range(number)]
+    run = Simulation(0.004, 0.00075).run(bursts)
+    assert not run.refused
+    assert max(seconds for _, _, seconds in run.served) < 1.0
+
+
+def test_a_burst_that_is_too_large_is_told_when_to_come_back():
+    run = Simulation(0.004, 0.00075).run([(start, "a", 1) for start in (0.0, 5.0) for _ in range(3000)])
+    assert max(seconds for _, _, seconds in run.served) < 1.3
+    later = [retry for at, _, retry in run.refused if at == 5.0]
+    assert len(later) > 1500
+    assert 1.0 <= max(later) <= 2.0
+
+
+def test_overload_is_not_mistaken_for_a_burst_again_and_again():
+    run = Simulation(*SPEEDS["fast"]).run(poisson(4 * capacity(*SPEEDS["fast"])))
+    late = [seconds for at, _, seconds in run.served if at > 2.0]
+    assert np.percentile(late, 99) < 0.3
+    assert max(late) < 0.5
+
+
+def test_after_an_overload_bursts_are_served_again():
+    overload = poisson(4 * 1000, seconds=3.0)
+    run = Simulation(0.004, 0.00075).run([*overload, *((6.0, "a", 1) for _ in range(400))])
+    assert not [at for at, _, _ in run.refused if at >= 6.0]
+
+
+@pytest.mark.parametrize("load", [0.9, 4.0])
+def test_a_neighbour_is_served_beside_a_flood(load):
+    flood = poisson(load * capacity(*SPEEDS["fast"]), "flood")
+    calm = [(0.05 * n, "calm", 1) for n in range(int(SECONDS / 0.05))]
+    run = Simulation(*SPEEDS["fast"]).run([*flood, *calm])
+    assert not [name for _, name, _ in run.refused if name == "calm"]
+    assert run.p99("calm") < 0.2
+
+
+def test_a_neighbour_goes_ahead_of_a_burst():
+    run = Simulation(0.004, 0.00075).run([*((0.0, "flood", 1) for _ in range(400)), (0.01, "calm", 1)])
+    (waited,) = [seconds for _, name, seconds in run.served if name == "calm"]
+    assert waited < 0.1
+
+
+def test_a_call_that_is_larger_than_the_bound_gets_in():
+    run = Simulation(0.004, 0.0005).run([(3.0 * n, "a", 5000) for n in range(5)])
+    assert not run.refused
 
 
 def test_the_bound_follows_the_load():
@@ -109,9 +198,11 @@ def test_the_bound_follows_the_load():
         nonlocal now
         for _ in range(rounds):
             now += 2.0
-            inside = sum(gate.enter() for _ in range(200))
-            for _ in range(inside):
-                gate.leave(waited, 0.01)
+            while gate.has_room():
+                gate.enter(1)
+            while gate.items:
+                now += 0.001
+                gate.leave(1, waited, 0.05)
         return gate.limit
 
     assert serve(1.0, 30) == 16
@@ -121,33 +212,97 @@ def test_the_bound_follows_the_load():
 def test_a_bound_that_is_not_reached_stays():
     gate = Gate(128, clock=lambda: 1e6)
     for _ in range(100):
-        assert gate.enter()
-        gate.leave(0.0, 0.01)
+        gate.enter(1)
+        gate.leave(1, 0.0, 0.01)
     assert gate.limit == 64
 
 
 def test_what_no_model_worked_on_says_nothing():
     gate = Gate(64)
     for _ in range(100):
-        assert gate.enter()
-        gate.leave()
-    assert (gate.limit, gate.under_way) == (64, 0)
+        gate.enter(1)
+        gate.leave(1)
+    assert (gate.limit, gate.items, gate.rate) == (64, 0, None)
 
 
-def in_flight(stack) -> float:
-    """As the gateway counts it, without the request that asks."""
-    (line,) = [
-        each
-        for each in stack.client.get("/metrics").text.splitlines()
-        if each.startswith("clipserve_gateway_requests_in_flight")
-    ]
-    return float(line.split()[-1]) - 1
+class Line:
+    """An admission of one item at a time, and the names of those let in."""
+
+    def __init__(self, wait_s: float = 10.0) -> None:
+        self.admission = Admission(Gate(1), wait_s, least_calls=1)
+        self.inside: list[str] = []
+
+    async def go(self, name: str, caller: str = "a", weight: int = 1) -> Call:
+        call = self.admission.open(caller, weight)
+        try:
+            await self.admission.turn(call, weight)
+            self.inside.append(name)
+        finally:
+            self.admission.close(call)
+        return call
+
+    def begin(self, *names: str, caller: str = "a") -> list[asyncio.Task[Call]]:
+        return [asyncio.create_task(self.go(name, caller)) for name in names]
+
+
+async def test_callers_take_turns():
+    line = Line()
+    tasks = line.begin("a1", "a2", "a3") + line.begin("b1", caller="b")
+    await asyncio.sleep(0)
+    for _ in tasks:
+        line.admission.leave(1)
+        await asyncio.sleep(0.001)
+    assert line.inside == ["a1", "a2", "b1", "a3"]
+
+
+@pytest.mark.parametrize("granted", [False, True])
+async def test_who_leaves_frees_the_place(granted):
+    line = Line()
+    tasks = line.begin("a1", "a2", "a3")
+    await asyncio.sleep(0)
+    if granted:
+        line.admission.leave(1)  # a2 may go, and does not hear of it any more
+    tasks[1].cancel()
+    await asyncio.sleep(0.001)
+    if not granted:
+        line.admission.leave(1)
+    await tasks[2]
+    assert line.inside == ["a1", "a3"]
+    line.admission.leave(1)
+    assert (line.admission.gate.items, line.admission.gate.requests) == (0, 0)
+
+
+async def test_nobody_waits_for_longer_than_said():
+    line = Line(wait_s=0.05)
+    first, second = line.begin("a1", "a2")
+    await first
+    with pytest.raises(Overloaded):
+        await second
+
+
+async def test_later_requests_of_a_call_let_small_calls_go_first():
+    line = Line()
+    (first,) = line.begin("first")
+    await first
+    large = line.admission.open("a", 8)
+    turns = [asyncio.create_task(line.admission.turn(large, 2)) for _ in range(4)]
+    await asyncio.sleep(0)
+    line.admission.leave(1)
+    await turns[0]
+    small = line.begin("small", caller="b")
+    await asyncio.sleep(0)
+    line.admission.leave(2)
+    await asyncio.sleep(0.001)
+    line.admission.leave(2)
+    await small[0]
+    assert [turn.done() for turn in turns] == [True, True, False, False]
+    for turn in turns[2:]:
+        turn.cancel()
 
 
 def test_too_many_at_once_are_told_so(stack_of):
-    stack = stack_of(max_in_flight=2)
+    stack = stack_of(max_in_flight=2, burst_wait_s=0)
     stack.torchserve.lets_pass = 0
-    image = "A" * 10_000
 
     def ask(body: object) -> tuple[int, str | None]:
         answer = stack.post("/v1/embeddings", body)
@@ -158,10 +313,53 @@ def test_too_many_at_once_are_told_so(stack_of):
         until(lambda: stack.torchserve.busy == 2)
         more = [pool.submit(ask, {"input": "a"}) for _ in range(4)]
         assert [each.result() for each in more] == [(429, "1")] * 4
-        images = [pool.submit(ask, {"input": "a", "filler": image}) for _ in range(2)]
-        until(lambda: in_flight(stack) == 4)
+        images = [pool.submit(ask, {"input": [{"image": picture_uri("a")}]}) for _ in range(2)]
+        until(lambda: stack.torchserve.busy == 4)  # a flood of one kind leaves the other alone
         stack.torchserve.lets_pass = None
-        assert [each.result() for each in texts] == [(200, None)] * 2
-        assert [each.result()[0] for each in images] == [200, 200]  # a flood of one kind leaves the other alone
+        assert [each.result()[0] for each in texts + images] == [200] * 4
     assert stack.client.get("/healthz").status_code == 200
-    assert 'clipserve_gateway_shed_total{body="small"} 4.0' in stack.client.get("/metrics").text
+    assert 'clipserve_gateway_shed_total{endpoint="clip_text"} 4.0' in stack.client.get("/metrics").text
+
+
+def test_a_burst_through_the_gateway_is_served_whole(stack_of):
+    """Many callers at once, to a TorchServe that has three places."""
+    stack = stack_of(max_in_flight=3, burst_wait_s=30, max_unfinished=10)
+    body = b'{"input": "a"}'
+    head = b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with ExitStack() as opened:
+        connections = [opened.enter_context(connect(stack.url)) for _ in range(64)]
+        for connection in connections:
+            connection.settimeout(30)
+            connection.sendall(head + body)
+        assert {rest(connection)[:12] for connection in connections} == {b"HTTP/1.1 200"}
+
+
+def test_a_neighbours_text_passes_a_large_call(stack_of):
+    """Of the same address, while the text endpoint works on one request after the other."""
+    stack = stack_of(max_in_flight=1, fan_out_texts=4, api_keys="a,b")
+    stack.torchserve.delay_s = 0.02
+
+    def ask(key: str, *words: str) -> int:
+        return stack.post("/v1/embeddings", {"input": words}, headers={"X-API-Key": key}).status_code
+
+    with ThreadPoolExecutor(1) as pool:
+        large = pool.submit(ask, "a", *(f"w{n}" for n in range(120)))
+        until(lambda: stack.torchserve.calls)
+        assert [ask("b", "one") for _ in range(3)] == [200] * 3
+        sent_until_then = len(stack.torchserve.calls)
+        assert large.result() == 200
+    assert sent_until_then < 25
+
+
+def test_a_caller_who_leaves_the_queue_is_not_served(stack_of):
+    stack = stack_of(max_in_flight=1)
+    stack.torchserve.lets_pass = 0
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(stack.post, "/v1/embeddings", {"input": "first"})
+        until(lambda: stack.torchserve.busy == 1)
+        gone = stack.post("/v1/embeddings", {"input": "gone"}, headers={"X-Request-Timeout": "0.2"})
+        assert (gone.status_code, gone.json()["error"]["code"]) == (504, "deadline_exceeded")
+        stack.torchserve.lets_pass = None
+        assert first.result().status_code == 200
+    assert stack.post("/v1/embeddings", {"input": "next"}).status_code == 200
+    assert [body["input"][0]["text"] for _, body in stack.torchserve.calls] == ["first", "next"]

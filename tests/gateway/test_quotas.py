@@ -146,3 +146,44 @@ def test_requests_at_the_same_time(stack_of, tmp_path):
         assert first.result() == 200
         assert {each.result() for each in free} == {200}
     assert ask(secret) == 200
+
+
+PARTS = [{"text": f"w{n}"} for n in range(20)] + [{"vector": [1.0] * 16}] * 7 + [{"like": "a"}] * 5
+CONTENT = [{"type": "text", "text": f"w{n}"} for n in range(32)]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "items"),
+    [
+        ("/v1/search", {"collection": "demo", "query": PARTS}, 32),
+        ("/v1/search", {"collection": "demo", "like": "a"}, 1),
+        ("/v1/search/batch", {"searches": [{"collection": "demo", "query": PARTS}] * 2}, 64),
+        ("/v1/search/batch", {"searches": [{"collection": "demo", "query": [{"vector": [1.0] * 16}] * 3}]}, 3),
+        ("/v1/embeddings", {"messages": [{"role": "user", "content": CONTENT}]}, 32),
+        ("/v1/multimodalembeddings", {"inputs": [{"content": CONTENT}, {"content": "a"}]}, 33),
+        ("/v2/embed", {"inputs": [{"content": CONTENT}]}, 32),
+        ("/v1/rank", {"queries": ["a", "b"], "candidates": ["c", "d", "e"]}, 5),
+    ],
+)
+def test_each_part_of_a_mix_is_an_item(stack_of, path, body, items):
+    stack = stack_of(items_per_minute=100)
+    stack.fill("a")  # takes one
+    answer = stack.post(path, body)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-ratelimit-remaining-items"] == str(99 - items)
+
+
+def test_a_mix_that_is_over_the_limit_looks_nothing_up(stack_of):
+    stack = stack_of(items_per_minute=20)
+    stack.fill("a")
+    assert stack.post("/v1/search", {"collection": "demo", "query": PARTS}).status_code == 413
+    assert not stack.index.calls
+
+
+def test_a_mix_is_as_heavy_as_its_parts(stack_of):
+    """Two mixes of 20 texts do not fit into a TorchServe request of 32."""
+    stack = stack_of(fan_out_texts=32)
+    stack.fill("a")
+    search = {"collection": "demo", "query": [{"text": f"w{n}"} for n in range(20)]}
+    assert stack.post("/v1/search/batch", {"searches": [search] * 2}).status_code == 200
+    assert [len(body["input"]) for _, body in stack.torchserve.calls] == [1, 1]

@@ -26,6 +26,10 @@ class Words:
     def bytes(self) -> int:
         return sum(map(len, self.words))
 
+    @property
+    def weight(self) -> int:
+        return len(self.words)
+
     def __len__(self) -> int:
         return len(self.words)
 

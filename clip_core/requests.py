@@ -9,11 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import orjson
-
 from clip_core.errors import BadInput, BadJson, BadText, ClipServeError, TooLarge
 from clip_core.images import from_reference
-from clip_core.wire import FloatArray, SearchPart, decode_vector
+from clip_core.wire import FloatArray, SearchPart, decode_vector, load_json
 
 Format = Literal["base64", "float"]
 OPTIONS = ("search", "encoding_format", "truncate")
@@ -90,8 +88,8 @@ def _json_or_text(value: Any) -> Any:
     if not isinstance(value, (bytes, bytearray, str)):
         return value
     try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError:
+        return load_json(value)
+    except BadJson:
         return value if isinstance(value, str) else bytes(value).decode("utf-8", "replace")
 
 
@@ -127,10 +125,7 @@ def _is_image(raw: bytes, accepts: Accepts) -> bool:
 
 
 def _parse_json(raw: bytes) -> Mapping[str, Any]:
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise BadJson(f"the body is not JSON: {error}") from error
+    body = load_json(raw)
     if not isinstance(body, dict):
         raise BadJson('the body is a JSON object such as {"input": "a red circle"}')
     return body

@@ -1,20 +1,58 @@
-"""What crosses a process boundary: frozen dataclasses, and the vector codec. Needs numpy and a base64 codec."""
+"""What crosses a process boundary: frozen dataclasses, the vector codec, and JSON without loss."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import orjson
 import pybase64
 from numpy.typing import NDArray
+from pydantic_core import from_json
 
-from clip_core.errors import BadInput, BadVector
+from clip_core.errors import BadFilter, BadInput, BadJson, BadVector
 
 FloatArray = NDArray[np.float32]
 MAX_K = 10_000
 Exactness: TypeAlias = bool | Literal["certified"]
+
+
+def load_json(raw: bytes | bytearray | str) -> Any:
+    """A JSON text → its value. Whole numbers of any size are exact: orjson reads those beyond 64 bits as floats.
+
+    Raises BadJson. `json_text` refuses what can't be written again.
+    """
+    try:
+        return from_json(raw, allow_inf_nan=False)
+    except ValueError as error:
+        raise BadJson(f"the body is not JSON: {error}") from error
+
+
+def json_text(value: object, name: str, option: int | None = None, kind: type[BadInput] = BadInput) -> bytes:
+    """The JSON text that `load_json` reads as `value` again. Raises `kind`, which names the field `name`."""
+    try:
+        text = orjson.dumps(value, option=option)
+    except TypeError as error:
+        raise kind(_unwritable(name, str(error)), param=name) from error
+    if b"null" in text and not _finite(value):  # which is how orjson writes infinity
+        raise kind(f"`{name}` holds a number too large for float64: send it as a string", param=name)
+    return text
+
+
+def _unwritable(name: str, reason: str) -> str:
+    if "64-bit" in reason:
+        return f"`{name}` holds a whole number outside -2^63 to 2^64-1: send it as a string"
+    return f"`{name}` is nested too deep" if "Recursion" in reason else f"`{name}` is not JSON: {reason}"
+
+
+def _finite(value: object) -> bool:
+    """Whether no number in a JSON value is infinite or NaN."""
+    if isinstance(value, (dict, list)):
+        return all(map(_finite, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def encode_vector(vector: FloatArray) -> str:
@@ -88,6 +126,8 @@ class SearchPart:
         filter_ = body.get("filter")
         if filter_ is not None and not isinstance(filter_, Mapping):
             raise BadInput("`filter` is an object", param="filter")
+        if filter_:
+            json_text(filter_, "filter", kind=BadFilter)
         exact = _exact(body.get("exact", False))
         return cls(collection, parse_k(body.get("k", 10)), filter_, _include(body.get("include")), exact)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-import orjson
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
 from clip_core.errors import BadJson, InvalidRequest
+from clip_core.wire import load_json
 from gateway.errors import invalid_request
 from gateway.forms import read_form
 from gateway.inputs import InputParser
@@ -36,11 +36,9 @@ async def read_body(request: Request, parser: InputParser) -> Body:
 
 def parse_json(content: bytes) -> Body:
     """Raises BadJson, or InvalidRequest when it is JSON but no object."""
-    try:
-        body = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        detail = str(error) if content else "the body is empty"
-        raise BadJson(f"the body is not JSON: {detail}") from error
+    if not content:
+        raise BadJson("the body is not JSON: the body is empty")
+    body = load_json(content)
     if not isinstance(body, dict):
         raise InvalidRequest("the body is a JSON object")
     return body
@@ -76,6 +74,6 @@ async def _from_form(form: FormData, parser: InputParser) -> Body:
 
 def _field(name: str, value: str) -> Any:
     try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError as error:
+        return load_json(value)
+    except BadJson as error:
         raise InvalidRequest(f"the form's field `{name}` is not JSON: {error}", param=name) from error

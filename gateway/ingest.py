@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch, InvalidRequest, TooLarge, from_dict
+from clip_core.wire import json_text
 from gateway.clients import IndexClient
 from gateway.encoder import Ask, Encoder
 from gateway.inputs import InputParser, Source
@@ -112,7 +113,7 @@ def _mismatch(described: Json, model: str) -> FingerprintMismatch:
 def _parse_item(item: object, at: str, parser: InputParser) -> Item:
     if not isinstance(item, dict):
         return Item(at, None, error=InvalidRequest("an item is an object", param=at))
-    parsed = Item(at, item.get("id"), item.get("metadata"))
+    parsed = Item(at, item["id"] if isinstance(item.get("id"), str) else None, item.get("metadata"))
     try:
         parsed.source = _parse_source(item, at, parser)
         parsed.origin = _origin(item)
@@ -126,6 +127,7 @@ def _parse_source(item: Json, at: str, parser: InputParser) -> Source:
         raise BadInput("`id` is a non-empty string", param=f"{at}.id")
     if not isinstance(item.get("metadata", {}), dict | None):
         raise BadInput("`metadata` is an object", param=f"{at}.metadata")
+    json_text(item.get("metadata"), f"{at}.metadata")
     return parser.source(item, at, ("text", "image", "vector"))
 
 

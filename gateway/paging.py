@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,7 +83,7 @@ def _is_field(entry: object) -> bool:
 def _score(value: object) -> float:
     if value is None:
         return -math.inf
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise BadInput("`min_score` is a score, a number", param="min_score")
     return float(value)
 

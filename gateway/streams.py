@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
-import orjson
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clip_core.errors import BadJson, TooLarge
+from clip_core.wire import load_json
 from gateway.limits import BodyLimitMiddleware
 
 STREAM_PATH = "/items/stream"
@@ -76,6 +76,6 @@ def _check(text: bytes | bytearray, number: int, max_bytes: int) -> None:
 
 def _parsed(number: int, text: bytes) -> Any:
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
+        return load_json(text)
+    except BadJson as error:
         return BadJson(f"line {number} is not JSON: {error}", param=f"line {number}")

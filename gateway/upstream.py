@@ -13,6 +13,7 @@ import orjson
 from yarl import URL
 
 from clip_core.errors import ClipServeError, DeadlineExceeded, Unavailable
+from clip_core.wire import json_text
 from gateway.telemetry import current_trace
 
 _log = logging.getLogger("gateway.upstream")
@@ -69,7 +70,7 @@ class Upstream:
         keep-alive connection just as we picked it.
         """
         limit = _within_deadline(timeout_s or self.timeout_s)
-        payload = None if body is None else orjson.dumps(body)
+        payload = None if body is None else json_text(body, "body")
         try:
             return await self._send(method, path, payload, limit)
         except aiohttp.ClientConnectorError as error:

@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from clip_core.errors import BadFilter, BadInput, BadJson, InvalidRequest, TooLarge
+from clip_core.errors import BadFilter, BadInput, InvalidRequest, TooLarge
+from clip_core.wire import json_text, load_json
 from index_service.backends.base import METRICS, Metric
 from index_service.engines import parse_engine
 from index_service.filters import canonical, compile_filter
@@ -24,10 +25,7 @@ _MAX_VALUES = 1000
 
 def parse_body(raw: bytes) -> dict[str, Any]:
     """A request body that is a JSON object."""
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise BadJson(f"the body is not JSON: {error}") from error
+    body = load_json(raw)
     if not isinstance(body, dict):
         raise InvalidRequest("the body is not a JSON object")
     return body
@@ -136,10 +134,7 @@ def metadata_json(value: object, most: int) -> bytes:
         raise BadInput("`metadata` is an object", param="metadata")
     if not value:
         return b"{}"
-    try:
-        encoded = orjson.dumps(value)
-    except TypeError as error:
-        raise _too_deep() from error
+    encoded = json_text(value, "metadata")
     if len(encoded) > most:
         raise TooLarge(f"`metadata` has {len(encoded)} bytes of JSON, at most {most} go with an item", param="metadata")
     if encoded.count(b"{") + encoded.count(b"[") > _MAX_DEPTH and _deeper(value, _MAX_DEPTH):

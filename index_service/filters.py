@@ -28,6 +28,7 @@ import numpy as np
 import orjson
 
 from clip_core.errors import BadFilter
+from clip_core.wire import json_text
 from index_service.backends.base import BoolArray
 from index_service.fields import look_up
 from index_service.filter_tests import ORDERS, All, Compares, Equals, Exists, Not, Test, identity, kind
@@ -104,11 +105,8 @@ class _Negated:
 
 
 def canonical(filter_: Mapping[str, Any]) -> bytes:
-    """The filter as JSON with sorted keys: equal filters give equal bytes. Raises BadFilter when nested too deep."""
-    try:
-        return orjson.dumps(filter_, option=orjson.OPT_SORT_KEYS)
-    except TypeError as error:
-        raise BadFilter("the filter is nested too deep", param="filter") from error
+    """The filter as JSON with sorted keys: equal filters give equal bytes. Raises BadFilter."""
+    return json_text(filter_, "filter", orjson.OPT_SORT_KEYS, BadFilter)
 
 
 @lru_cache(maxsize=256)

@@ -32,11 +32,11 @@ def find_chromium() -> str:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """Started headless, closed at the end. Raises NoBrowser."""
+def chromium(*flags: str) -> Iterator[Browser]:
+    """Started headless, with these flags besides ours; closed at the end. Raises NoBrowser."""
     path = find_chromium()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, headless=True, args=list(_FLAGS))
+        browser = playwright.chromium.launch(executable_path=path, headless=True, args=[*_FLAGS, *flags])
         try:
             yield browser
         finally:

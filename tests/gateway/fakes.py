@@ -145,7 +145,7 @@ class FakeIndex:
         """Of fields with strings only."""
         items = self._get(request.path_params["name"])["items"].values()
         found = []
-        for field_name in body.get("fields") or ["word"]:
+        for field_name in body.get("fields") or sorted({name for item in items for name in item["metadata"]}):
             words = Counter(item["metadata"][field_name] for item in items if field_name in item["metadata"])
             values = [{"value": value, "count": n} for value, n in words.most_common(body["values"])]
             facet = {"field": field_name, "distinct": len(words), "missing": len(items) - words.total()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from typing import Any
 
 _FIRST_S, _MOST_S = 1.0, 600.0
 
@@ -17,3 +19,33 @@ def waits() -> Iterator[float]:
     failures = 0
     while True:
         yield wait_after(failures := failures + 1)
+
+
+class Retries:
+    """How often something failed since it last succeeded, and when it may be tried again."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self._reason, self._next = "", 0.0
+
+    def failed(self, error: BaseException) -> float:
+        """Count a failure; the seconds until the next try."""
+        self.failures += 1
+        wait = wait_after(self.failures)
+        self._reason, self._next = f"{type(error).__name__}: {error}"[:200], time.monotonic() + wait
+        return wait
+
+    def succeeded(self) -> None:
+        """Begin anew."""
+        self.failures = 0
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until it may be tried; 0: now."""
+        return max(self._next - time.monotonic(), 0.0) if self.failures else 0.0
+
+    def describe(self) -> dict[str, Any] | None:
+        """None while nothing has failed."""
+        if not self.failures:
+            return None
+        return {"failures": self.failures, "error": self._reason, "retry_s": round(self.left_s, 1)}

@@ -25,6 +25,7 @@ from clip_core.wire import FloatArray
 from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import Backend, BuildCancelled, IntArray, Segment
 from index_service.backends.exact import ExactBackend, ExactSegment
+from index_service.backoff import Retries
 from index_service.builders import build_apart
 from index_service.columns import Block, Packed
 from index_service.engines import Engines, describe_engine
@@ -49,7 +50,7 @@ class Collection:
         self.dropped = False
         self.stale = False  # the view isn't what the record says
         self._touched = time.monotonic()
-        self.recall = RecallTally()
+        self.recall, self.retries = RecallTally(), Retries()  # of merges
         self._recent = RecentQueries()
         self._store, self._engines = store, engines
         self._files = SegmentFiles(segments_folder(store.path.parent, info.key), info.dim)
@@ -235,6 +236,8 @@ class Collection:
 
     def merge_due(self) -> bool:
         """Whether a merge would pay now."""
+        if self.retries.left_s:
+            return False
         view = self.view
         scanned = view.rows.main.engine == self._engines.choose(self.info, view.live).engine == ExactSegment.engine
         return self._engines.merge_due(view.count - len(view.delta), len(view.delta), view.count - view.live, scanned)
@@ -242,7 +245,7 @@ class Collection:
     def quiet_merge_due(self, quiet_s: float) -> bool:
         """Whether no write or merge began for `quiet_s`, and what was written before is worth a merge to searches."""
         view = self.view
-        if time.monotonic() - self._touched < quiet_s or not view.approximate:
+        if self.retries.left_s or time.monotonic() - self._touched < quiet_s or not view.approximate:
             return False
         return self._engines.quiet_merge_due(view.count - len(view.delta), len(view.delta) + view.count - view.live)
 
@@ -253,7 +256,7 @@ class Collection:
     def engine_due(self) -> bool:
         """Whether the main segment isn't of the engine that it should have, as after a start."""
         main = self.view.rows.main
-        return main.engine != self._engines.choose(self.info, len(main.vectors)).engine
+        return not self.retries.left_s and main.engine != self._engines.choose(self.info, len(main.vectors)).engine
 
     def compact(self, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Merge main segment, delta and tombstones into a new main segment, and swap it in.
@@ -303,6 +306,7 @@ class Collection:
             "created": info.created,
             "metadata": orjson.Fragment(info.metadata),
             "segment": _describe_segment(view.rows.main, view),
+            "merge_failure": self.retries.describe(),
             "recall": self.recall.describe(),
         }
 

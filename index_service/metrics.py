@@ -48,6 +48,9 @@ class _Gauges(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         live = GaugeMetricFamily("clipserve_index_items", "Items of a collection.", labels=["collection"])
         delta = GaugeMetricFamily("clipserve_index_delta_rows", "Rows not merged yet.", labels=["collection"])
+        failed = GaugeMetricFamily(
+            "clipserve_index_merge_failures", "Merges that failed since the last that didn't.", labels=["collection"]
+        )
         recall = GaugeMetricFamily(
             "clipserve_index_recall",
             "Mean recall of the live searches that were repeated exactly.",
@@ -57,8 +60,10 @@ class _Gauges(Collector):
             view = collection.view
             live.add_metric([collection.info.name], view.live)
             delta.add_metric([collection.info.name], len(view.delta))
+            failed.add_metric([collection.info.name], collection.retries.failures)
             for row in collection.recall.describe():
                 recall.add_metric([collection.info.name, row["engine"], str(row["k"])], row["recall"])
         yield live
         yield delta
+        yield failed
         yield recall

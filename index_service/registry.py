@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -215,13 +216,28 @@ class Registry:
         self._map_pages()
         while not self._stopped.is_set():
             try:
-                collection = self._due.get(timeout=self._settings.quiet_merge_s / 2 or None)
+                collection = self._due.get(timeout=self._patience())
             except queue.Empty:
-                self._enqueue_quiet()
+                self._enqueue_later()
                 continue
             if collection is not None:
                 self._queued.discard(collection)
-                self._merge(collection)
+                if self._wanted(collection):  # what queued it may be merged already
+                    self._merge(collection)
+
+    def _patience(self) -> float | None:
+        """Seconds until a collection may be due without having been written to; None: none will be."""
+        waits = [
+            collection.retries.left_s for collection in self._collections.copy().values() if collection.retries.failures
+        ]
+        quiet = self._settings.quiet_merge_s / 2
+        return max(min([*waits, quiet or math.inf]), _QUIET_S) if waits or quiet else None
+
+    def _wanted(self, collection: Collection) -> bool:
+        quiet_s = self._settings.quiet_merge_s
+        if collection.merge_due() or collection.engine_due():
+            return True
+        return quiet_s > 0 and collection.quiet_merge_due(quiet_s)
 
     def _loaded(self) -> bool:
         try:
@@ -232,9 +248,12 @@ class Registry:
             return False
         return True
 
-    def _enqueue_quiet(self) -> None:
+    def _enqueue_later(self) -> None:
+        """Those that nobody wrote to for a while, and those whose merge failed."""
+        quiet_s = self._settings.quiet_merge_s
         for collection in self._collections.copy().values():
-            if collection.quiet_merge_due(self._settings.quiet_merge_s):
+            failed = collection.retries.failures and self._wanted(collection)
+            if failed or (quiet_s and collection.quiet_merge_due(quiet_s)):
                 self._enqueue(collection)
 
     def _seal_all(self) -> None:
@@ -278,9 +297,11 @@ class Registry:
             collection.compact(self._stopped.is_set)
         except BuildCancelled:
             _log.info("merge dropped", extra=extra)
-        except Exception:  # searches go on with the segments there are; the next write tries again
-            _log.exception("merge failed", extra=extra)
+        except Exception as error:  # searches go on with the segments there are
+            wait = collection.retries.failed(error)
+            _log.exception("merge failed", extra={**extra, "failures": collection.retries.failures, "retry_s": wait})
         else:
+            collection.retries.succeeded()
             give_back()
             seconds = time.perf_counter() - started
             self.on_merge(seconds)

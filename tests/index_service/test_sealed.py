@@ -8,6 +8,7 @@ from typing import cast
 import numpy as np
 import pytest
 
+from index_service.backoff import Retries
 from index_service.collections import Collection
 from index_service.engines import Engines
 from index_service.filters import canonical
@@ -184,6 +185,7 @@ class Flooded:
 
     info = CollectionInfo("r", "m", "f", DIM)
     view = empty_view(DIM)
+    retries = Retries()
 
     def __init__(self, rounds: int) -> None:
         self.rounds = rounds

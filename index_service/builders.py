@@ -26,6 +26,7 @@ from index_service.backends.exact import ExactBackend
 
 _LOOK_S = 0.1
 _NICE = 19
+_BUILDING = Path(__file__).resolve().parent / "building"
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # FAISS's and numpy's: the latter would take every core
 
 
@@ -52,7 +53,7 @@ def build_apart(
         return backend.build(vectors, cancelled)
     job = pickle.dumps((backend, vectors.shape, str(source), str(engine)))
     settings = [f"{name}={threads}" for name in _THREADS]
-    command = ["env", *settings, sys.executable, "-m", "index_service.builders"]
+    command = ["env", *settings, sys.executable, str(_BUILDING)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             failure = _awaited(process, job, cancelled)
@@ -108,7 +109,12 @@ def _end_with_parent(pipe: Any) -> None:
     os._exit(1)
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """`main` as a whole process, without a return."""
     code = main()
     sys.stdout.flush()
     os._exit(code)  # a thread still reads standard input, which the interpreter would wait for
+
+
+if __name__ == "__main__":
+    run()

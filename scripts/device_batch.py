@@ -19,6 +19,7 @@ import yaml
 
 from clip_core.errors import BadModel
 from clip_core.settings import EndpointConfig
+from scripts import launching
 
 if TYPE_CHECKING:  # torch is loaded by the process that measures
     from clip_core.encoders import Encoders
@@ -86,7 +87,7 @@ def measure(directory: Path) -> dict[int, float]:
 
     Raises BadModel when the archive does not load.
     """
-    command = [sys.executable, "-m", "scripts.device_batch", str(directory)]
+    command = launching.module("scripts.device_batch", str(directory))
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise BadModel(f"the towers can't be timed: {done.stderr.strip()[-2000:]}")

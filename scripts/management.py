@@ -78,6 +78,7 @@ class Management:
 
 def _words(data: bytes) -> str:
     try:
-        return str(json.loads(data)["message"])
-    except (ValueError, KeyError, TypeError):
+        answer = json.loads(data)
+        return str(answer.get("error", answer)["message"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         return data.decode("utf-8", "replace")[:300]

@@ -22,6 +22,7 @@ from aiohttp import web
 from yarl import URL
 
 from clip_core.errors import ClipServeError, Forbidden, TorchServeUnavailable
+from scripts.preflight import StartError
 from scripts.up_settings import UpSettings
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -69,9 +70,12 @@ class Guard:
         self._thread = threading.Thread(target=self._loop.run_forever, name="management", daemon=True)
 
     def __enter__(self) -> Guard:
-        """Raises OSError when the port is taken."""
+        """Raises StartError when the port is taken."""
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(_WAIT_S)
+        try:
+            asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(_WAIT_S)
+        except OSError as error:
+            raise StartError(f"port {self._port} (management_port) can't be used: {error.strerror}") from error
         return self
 
     def __exit__(self, *_: object) -> None:

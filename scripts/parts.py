@@ -13,7 +13,7 @@ from scripts import launching, torchserve
 from scripts.archive_build import MODEL_STORE
 from scripts.data_folder import DataFolder
 from scripts.preflight import find_java
-from scripts.processes import Stack
+from scripts.processes import Program, Stack
 from scripts.rotated_log import RotatedLog
 from scripts.up_settings import UpSettings
 
@@ -34,7 +34,7 @@ class Parts:
         self._start_index(stack)
         self._start_torchserve(stack)
         gateway = _prefixed("GATEWAY", self._common() | self._gateway())
-        stack.start("gateway", launching.module("gateway"), self.log("gateway"), gateway)
+        stack.add("gateway", Program(launching.module("gateway"), gateway), self.log("gateway"))
 
     def log(self, name: str) -> RotatedLog:
         return part_log(self.settings, name)
@@ -42,14 +42,15 @@ class Parts:
     def _start_index(self, stack: Stack) -> None:
         values = {"PORT": str(self.settings.index_port), "DATA_DIR": str(self.folder.path / "index")}
         environment = _prefixed("INDEX", self._common() | values)
-        stack.start("index service", launching.module("index_service"), self.log("index"), environment)
+        stack.add("index service", Program(launching.module("index_service"), environment), self.log("index"))
 
     def _start_torchserve(self, stack: Stack) -> None:
         run = self.folder.run
         config = torchserve.properties(self.settings, model_store(self.settings), run, management=self.management)
         command = launching.program(torchserve.command(find_java(), config, self.settings, run))
         environment = torchserve.environment(self.settings, run, self.settings.log_dir.resolve())
-        stack.start("TorchServe", command, self.log("torchserve"), environment, cwd=run)
+        program = Program(command, environment, cwd=run, clears=run / "models")  # a killed JVM leaves them unpacked
+        stack.add("TorchServe", program, self.log("torchserve"))
 
     def _common(self) -> dict[str, str]:
         return {"LOG_JSON": str(self.settings.log_json).lower(), "LOG_LEVEL": self.settings.log_level}

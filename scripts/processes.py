@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -26,11 +27,12 @@ _LOOK_S = 0.02
 
 @dataclass(frozen=True)
 class Program:
-    """What a part runs; `cwd` is the current folder unless given."""
+    """What a part runs; `cwd` is the current folder unless given. `clears`: a folder that each start begins without."""
 
     command: Sequence[str]
     env: Mapping[str, str]
     cwd: Path | None = None
+    clears: Path | None = None
 
 
 class Part:
@@ -50,6 +52,8 @@ class Part:
 
     def start(self) -> None:
         self.due = None
+        if self.program.clears is not None:
+            shutil.rmtree(self.program.clears, ignore_errors=True)
         self.process = subprocess.Popen(
             self.program.command,
             stdin=subprocess.DEVNULL,
@@ -110,12 +114,13 @@ class Stack:
         self.parts: list[Part] = []
         self._policy, self._report = policy or RestartPolicy(), report
 
-    def start(
-        self, name: str, command: Sequence[str], log: Path | RotatedLog, env: Mapping[str, str], cwd: Path | None = None
-    ) -> Part:
-        """From the main thread: parts end with the thread that starts them."""
-        file = RotatedLog(log) if isinstance(log, Path) else log
-        part = Part(name, Program(command, env, cwd), file, self._policy)
+    def start(self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str]) -> Part:
+        """A part with the default rotation of its log."""
+        return self.add(name, Program(command, env), RotatedLog(log))
+
+    def add(self, name: str, program: Program, log: RotatedLog) -> Part:
+        """Start one more part. From the main thread: parts end with the thread that starts them."""
+        part = Part(name, program, log, self._policy)
         self.parts.append(part)
         return part
 
@@ -143,8 +148,11 @@ class Stack:
             part.due = now + delay
         if part.due is None or now < part.due:
             return False
-        part.start()
-        return True
+        try:
+            part.start()
+        except OSError as error:  # short of memory or processes: counts as one more end
+            self._report(f"{part.name} could not be started ({error.strerror})")
+        return part.process.poll() is None
 
     def _too_often(self, part: Part) -> str:
         if not self._policy.limit:

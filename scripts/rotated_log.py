@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -36,6 +37,8 @@ class RotatedLog:
 
     def _open(self) -> None:
         self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        with suppress(OSError):  # another user's file
+            os.fchmod(self._file, 0o600)
         self._size = os.fstat(self._file).st_size
 
     def _write(self, lines: bytes) -> None:

@@ -15,6 +15,11 @@ from scripts.up_settings import UpSettings
 def up(**given: Any) -> None:
     """Build the archives, start index service, TorchServe and gateway, fill the demo, stay until Ctrl-C.
 
+    A part that ends is started again, after a pause that doubles (--restart-delay). When one ends more than
+    --restart-limit times in --restart-window seconds, everything stops with status 1. Ctrl-C or SIGTERM stops
+    cleanly within --stop-patience seconds: requests in flight are answered first; a second one stops at once.
+    docs/running.md tells more.
+
     Every option can be given as an environment variable, too. The services' own settings are environment
     variables only; docs/settings.md lists them all (CLIPSERVE_GATEWAY_…, CLIPSERVE_INDEX_…, CLIPSERVE_HANDLER_…).
     """

@@ -70,7 +70,8 @@ def gpu_works() -> bool:
     kernels which were not built for that GPU.
     """
     try:
-        done = subprocess.run([sys.executable, "-c", _TRIAL], capture_output=True, text=True, timeout=_TRIAL_S)
+        command = [sys.executable, "-c", _TRIAL]  # which looks for modules in its current folder first
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TRIAL_S, cwd="/")
         reason = "" if done.returncode == 0 else f"exit status {done.returncode}: {done.stderr.strip()[-200:]}"
     except subprocess.TimeoutExpired:
         reason = f"no answer in {_TRIAL_S} s"

@@ -69,6 +69,14 @@ def test_a_builder_ends_with_its_parent() -> None:
     assert builder.wait(20) != 0
 
 
+def test_no_module_of_the_current_folder_is_imported(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("numpy.py", "faiss.py", "pickle.py", "sitecustomize.py"):
+        (source.parent / name).write_text("raise SystemExit('the wrong file')")
+    monkeypatch.chdir(source.parent)
+    build_apart(BACKEND, VECTORS, Path(source.name), Path("engine"), lambda: False)
+    assert source.with_name("engine").exists()
+
+
 def test_a_merge_of_many_rows_builds_apart(store: Store, tmp_path: Path) -> None:
     info = CollectionInfo("c", "m", "f", DIM, engine="faiss:IVF16,SQ8")
     given = CollectionInfo(**{**vars(info), "key": store.add_collection(info)})

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clip_core.errors import TorchServeUnavailable
 from scripts.live_stack import free_ports
+from scripts.management import Management
 from scripts.management_guard import Guard, Policy, guarded
 from scripts.torchserve import properties
 from scripts.up_settings import UpSettings
@@ -170,6 +172,8 @@ def test_read_only_takes_no_changes(tmp_path: Path) -> None:
     with Guard(port, tmp_path / "s", Policy(read_only=True)):
         door = Door(port, None)  # type: ignore[arg-type]
         assert door.send("PUT", "/models/clip_text?min_worker=0")[0] == 403
+        with pytest.raises(TorchServeUnavailable, match="read-only"):
+            Management(f"http://127.0.0.1:{port}", "http://nowhere").unregister("clip_text", "1.0")
         status, body = door.send("GET", "/models")
     assert status == 503  # nothing listens behind it
     assert b'"torchserve_unavailable"' in body

@@ -13,8 +13,9 @@ import pytest
 
 from scripts import launching
 from scripts.preflight import StartError
-from scripts.processes import Stack
+from scripts.processes import Program, Stack
 from scripts.restarts import RestartPolicy
+from scripts.rotated_log import RotatedLog
 from tests.processes import still_running
 from tests.waiting import until
 
@@ -34,6 +35,19 @@ def test_a_killed_part_starts_again_and_the_others_stay(tmp_path: Path) -> None:
     assert second.process.pid == pids[1]
     assert said == ["index service stopped with status -9; it starts again in 0.01 s"]
     until(lambda: first.log.read_text().count("up") == 2)
+    stack.stop()
+
+
+def test_what_a_killed_part_left_is_cleared(tmp_path: Path) -> None:
+    leaves = "import os, time; os.makedirs(f'models/{os.getpid()}'); print('up', flush=True); time.sleep(60)"
+    program = Program([sys.executable, "-c", leaves], {}, cwd=tmp_path, clears=tmp_path / "models")
+    stack = Stack(QUICK)
+    part = stack.add("TorchServe", program, RotatedLog(tmp_path / "log"))
+    until(lambda: "up" in part.log.read_text())
+    part.process.kill()
+    until(stack.supervise)
+    until(lambda: part.log.read_text().count("up") == 2)
+    assert [each.name for each in (tmp_path / "models").iterdir()] == [str(part.process.pid)]
     stack.stop()
 
 

@@ -10,8 +10,8 @@ GROUPED = --dist loadgroup --no-loadscope-reorder
 SLOWEST = --durations=10 --durations-min=10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-slow check format test-browser bench bench-encoders bench-gateway bench-record bench-index archives \
-  docs lock clean
+.PHONY: help setup up test test-slow test-full check format test-browser bench bench-encoders bench-gateway bench-record \
+  bench-index bench-faults archives docs lock clean
 
 help: ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,11 @@ test-slow: $(READY) ## the slower suites: the real stack by itself, then the oth
 	$(BIN)/python -m pytest $(SLOWEST) -m "slow and e2e and not gpu and not containers and not browser"
 	$(BIN)/python -m pytest -n $(JOBS) $(GROUPED) $(SLOWEST) -m "slow and not e2e and not gpu and not containers and not browser"
 
+test-full: check test test-browser test-slow ## all of these, and what needs a container engine or a GPU, where there is one
+	! command -v docker >/dev/null || $(BIN)/python -m pytest -m containers || [ $$? -eq 5 ]  # 5: there are none
+	$(BIN)/python -m pytest -m "browser and slow" || [ $$? -eq 5 ]
+	! command -v nvidia-smi >/dev/null || $(BIN)/python -m pytest -m gpu
+
 check: $(READY) ## formatting, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -68,6 +73,9 @@ bench-record: $(READY) ## durable upserts, restart and memory of the index servi
 
 bench-index: $(READY) ## exact and approximate search against FAISS, in process and over HTTP
 	$(BIN)/python -m benchmarks.index --save
+
+bench-faults: $(READY) ## attacks, crashes and stops beside a calm neighbour; AGAINST=DIR (an older checkout) adds processor time
+	$(BIN)/python -m benchmarks.faults --save $(if $(AGAINST),--against $(AGAINST))
 
 docs: $(READY) ## write the tables that are made from the code
 	$(BIN)/python -m scripts.settings_table

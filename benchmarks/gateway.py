@@ -64,8 +64,8 @@ def measure(directory: Path, seconds: float, soak_s: float, rounds: int, console
         together(url, [{"input": text} for text in texts], CLIENTS, min(3.0, seconds))
         figures = {**_cost(stack, texts), **_lists(url, texts, seconds)}
         figures |= _throughput(stack, directory / "unshared", texts, seconds, rounds)
-        peak = _peak(url, texts, seconds)
-        figures |= _overload(url, texts, seconds, peak)
+        peak = peak_load(url, texts, seconds)
+        figures |= overload(url, texts, seconds, peak)
         figures |= _soak(stack, url, texts, soak_s, 0.7 * peak.rate)
     console.print(" ".join(f"{name}={value:.3g}" for name, value in figures.items()), highlight=False)
     return figures
@@ -128,25 +128,22 @@ def _lists_of(texts: list[str], length: int) -> list[Any]:
     return [{"input": texts[start : start + length], "encoding_format": "base64"} for start in starts]
 
 
-def _peak(url: str, texts: list[str], seconds: float) -> Load:
+def peak_load(url: str, texts: list[str], seconds: float) -> Load:
     """What the gateway can do: as many clients as keep it busy, none of them ahead of its answer."""
     return together(url, _lists_of(texts, HEAVY), 16, seconds)
 
 
-def _overload(url: str, texts: list[str], seconds: float, peak: Load) -> Figures:
+def overload(url: str, texts: list[str], seconds: float, peak: Load) -> Figures:
+    """Four times the requests that were answered at the peak, in an open loop."""
     load = at_rate(url, _lists_of(texts, HEAVY), 4 * peak.rate, seconds)
     return {
         "peak_requests_per_s": peak.rate,
-        "peak_p99_ms": _p99(peak),
+        "peak_p99_ms": peak.p99,
         "overload_refused": float(load.errors),
-        "overload_p99_ms": _p99(load),
+        "overload_p99_ms": load.p99,
         "overload_throughput_over_peak": load.rate / peak.rate,
-        "overload_p99_over_capacity": _p99(load) / _p99(peak),
+        "overload_p99_over_capacity": load.p99 / peak.p99,
     }
-
-
-def _p99(load: Load) -> float:
-    return statistics.quantiles(load.latencies, n=100)[98] if len(load.latencies) > 1 else float("inf")
 
 
 def _soak(stack: LiveStack, url: str, texts: list[str], seconds: float, per_s: float) -> Figures:
@@ -158,7 +155,7 @@ def _soak(stack: LiveStack, url: str, texts: list[str], seconds: float, per_s: f
     return {
         "soak_requests": float(len(load.latencies) + load.errors),
         "soak_errors": float(load.errors),
-        "soak_p99_ms": _p99(load),
+        "soak_p99_ms": load.p99,
         "soak_memory_growth": memory.last / memory.first - 1,
     }
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import statistics
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from typing import Any
 
 import aiohttp
 import orjson
+
+LOST_MS = 10_000.0  # a calm client waits no longer
 
 
 @dataclass(frozen=True)
@@ -25,28 +31,81 @@ class Load:
     def rate(self) -> float:
         return len(self.latencies) / self.seconds
 
+    @property
+    def p99(self) -> float:
+        """Infinity for fewer than two answers."""
+        return statistics.quantiles(self.latencies, n=100)[98] if len(self.latencies) > 1 else float("inf")
+
 
 def alternate(urls_and_bodies: list[tuple[str, list[Any]]], keep: bool = True) -> list[Load]:
     """One client sends the i-th body of each target in turn, so that noise falls on all alike."""
-    loads: list[Load] = _in_process(_alternate, urls_and_bodies, keep)
+    loads: list[Load] = in_process(_alternate, urls_and_bodies, keep)
     return loads
 
 
 def together(url: str, bodies: list[Any], clients: int, seconds: float) -> Load:
     """`clients` at once, each with its next request as soon as it has its answer."""
-    loads: list[Load] = _in_process(_together, url, bodies, clients, seconds)
+    loads: list[Load] = in_process(_together, url, bodies, clients, seconds)
     return loads[0]
 
 
 def at_rate(url: str, bodies: list[Any], per_s: float, seconds: float) -> Load:
     """An open loop: requests leave at `per_s` whether or not earlier ones were answered. Ends with the last answer."""
-    loads: list[Load] = _in_process(_at_rate, url, bodies, per_s, seconds)
+    loads: list[Load] = in_process(_at_rate, url, bodies, per_s, seconds)
     return loads[0]
 
 
-def _in_process(function: Any, *arguments: Any) -> Any:
+def each_once(url: str, bodies: list[Any], clients: int) -> Load:
+    """Every body once, by `clients` at once."""
+    loads: list[Load] = in_process(_each_once, url, bodies, clients)
+    return loads[0]
+
+
+def calm(url: str, bodies: list[Any], per_s: float, seconds: float) -> Load:
+    """One client, one request at a time, at most `per_s`: over a kept connection and over one of its own in turn."""
+    loads: list[Load] = in_process(_calm, url, bodies, per_s, seconds)
+    return loads[0]
+
+
+def in_process(function: Any, *arguments: Any) -> Any:
+    """What the coroutine function `function` returns, from a process of its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_run, (function, arguments))
+
+
+@contextmanager
+def in_background(function: Any, *arguments: Any) -> Iterator[Callable[[], Any]]:
+    """The coroutine function `function(*arguments, stop)` in a process of its own, meanwhile.
+
+    What is yielded sets the event `stop` and gives what `function` returns.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    own, other = spawn.Pipe()
+    process = spawn.Process(target=_stoppable, args=(function, arguments, other), daemon=True)
+    process.start()
+    other.close()
+
+    def stopped() -> Any:
+        with suppress(OSError):  # it may have ended by itself
+            own.send(None)
+        return own.recv()
+
+    try:
+        yield stopped
+    finally:
+        process.kill()
+        process.join()
+
+
+def _stoppable(function: Any, arguments: tuple[Any, ...], pipe: Connection) -> None:
+    import uvloop
+
+    async def run() -> Any:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_reader(pipe.fileno(), stop.set)
+        return await function(*arguments, stop)
+
+    pipe.send(uvloop.run(run()))
 
 
 def _run(function: Any, arguments: tuple[Any, ...]) -> Any:
@@ -119,11 +178,41 @@ async def _at_rate(url: str, bodies: list[Any], per_s: float, seconds: float) ->
     return [Load(latencies, errors, max(seconds, time.perf_counter() - started), [])]
 
 
+async def _each_once(url: str, bodies: list[Any], clients: int) -> list[Load]:
+    packed, answers = iter([orjson.dumps(body) for body in bodies]), list[tuple[float, int, bytes]]()
+
+    async def client(session: aiohttp.ClientSession) -> None:
+        for body in packed:
+            answers.append(await _post(session, url, body))
+
+    started = time.perf_counter()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        await asyncio.gather(*(client(session) for _ in range(clients)))
+    latencies = [ms for ms, status, _ in answers if status == 200]
+    return [Load(latencies, len(answers) - len(latencies), time.perf_counter() - started, [])]
+
+
+async def _calm(url: str, bodies: list[Any], per_s: float, seconds: float) -> list[Load]:
+    packed, latencies, errors = [orjson.dumps(body) for body in bodies], list[float](), 0
+    started, number = time.perf_counter(), 0
+    limit = aiohttp.ClientTimeout(total=LOST_MS / 1e3)
+    new = aiohttp.TCPConnector(force_close=True)
+    async with aiohttp.ClientSession(timeout=limit) as kept, aiohttp.ClientSession(connector=new, timeout=limit) as own:
+        while time.perf_counter() < started + seconds:
+            begun = time.perf_counter()
+            ms, status, _ = await _post((kept, own)[number % 2], url, packed[number % len(packed)])
+            latencies += [ms] if status == 200 else []
+            errors += status != 200
+            number += 1
+            await asyncio.sleep(begun + 1 / per_s - time.perf_counter())
+    return [Load(latencies, errors, time.perf_counter() - started, [])]
+
+
 async def _post(session: aiohttp.ClientSession, url: str, body: bytes) -> tuple[float, int, bytes]:
     started = time.perf_counter()
     try:
         async with session.post(url, data=body, headers={"Content-Type": "application/json"}) as answer:
             data = await answer.read()
             return (time.perf_counter() - started) * 1e3, answer.status, data
-    except aiohttp.ClientError as error:
+    except (aiohttp.ClientError, asyncio.TimeoutError) as error:
         return 0.0, 599, orjson.dumps({"error": {"message": str(error)}})

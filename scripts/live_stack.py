@@ -92,19 +92,27 @@ def default_ports() -> dict[str, int]:
 
 @contextmanager
 def live_stack(
-    directory: Path, *options: str, ports: dict[str, int] | None = None, env: Mapping[str, str] | None = None
+    directory: Path,
+    *options: str,
+    ports: dict[str, int] | None = None,
+    env: Mapping[str, str] | None = None,
+    checkout: Path | None = None,
 ) -> Iterator[LiveStack]:
-    """`clipserve up` with its data and logs below `directory`; not yet ready. Stopped at the end whatever happens."""
+    """`clipserve up` with its data and logs below `directory`; not yet ready. Stopped at the end whatever happens.
+
+    `checkout`: of the project, with a `.venv` of its own, instead of this one.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     ports = ports or dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     arguments = [text for name, port in ports.items() for text in (f"--{name.replace('_', '-')}", str(port))]
     folders = ["--data-dir", str(directory / "data"), "--log-dir", str(directory / "logs")]
-    command = [str(Path(sys.executable).parent / "clipserve"), "up", *arguments, *folders, *options]
+    programs = Path(sys.executable).parent if checkout is None else checkout / ".venv" / "bin"
+    command = [str(programs / "clipserve"), "up", *arguments, *folders, *options]
     output = directory / "up.txt"
     with output.open("wb") as file:
         environment = {**os.environ, "COLUMNS": "120", **(env or {})}
         process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+            command, stdout=file, stderr=subprocess.STDOUT, env=environment, cwd=checkout, start_new_session=True
         )
     stack = LiveStack(process, ports, directory / "data", directory / "logs", output)
     try:

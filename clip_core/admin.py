@@ -3,6 +3,7 @@
 They need the token of `CLIPSERVE_HANDLER_ADMIN_TOKEN`, as `Authorization: Bearer …` or beside `cache` in the body;
 without that setting there are none. TorchServe hands a request to one worker: what it clears or forgets reaches the
 others through Redis within a second; without Redis they go on until they are asked, or replaced by the management API.
+Where Redis is set and does not confirm, the answer is 503: this worker did it, Redis and the others may not have.
 """
 
 from __future__ import annotations
@@ -63,4 +64,4 @@ class Admin:
             if isinstance(item, ClipServeError):
                 raise item
         parts = [part for item in items if isinstance(item, Item) for part in item.parts if part.kind != "vector"]
-        return sum(self.encoders.cache.discard(self.encoders.key(part)) for part in parts)
+        return len(self.encoders.cache.discard_many(list({self.encoders.key(part) for part in parts})))

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from clip_core.encoders import Encoded
-from clip_core.errors import ClipServeError
+from clip_core.errors import ClipServeError, TooLarge
 from clip_core.model_spec import ModelSpec
 from clip_core.requests import Request
 from clip_core.wire import Neighbours, encode_vector
@@ -35,6 +35,25 @@ class Answer:
 def failure(error: ClipServeError) -> Answer:
     """The envelope, with the status inside too: gRPC drops the one outside."""
     return Answer(error.status, orjson.dumps({**error.to_dict(), "status": error.status}), (error.code,))
+
+
+def bounded(answers: Sequence[Answer], most_bytes: int) -> list[Answer]:
+    """The same answers, without the largest where all together have more bytes: TorchServe ends a worker for those."""
+    excess = sum(len(answer.body) for answer in answers) - most_bytes
+    kept = list(answers)
+    for i in sorted(range(len(kept)), key=lambda i: -len(kept[i].body)):
+        if excess <= 0:
+            break
+        excess -= len(kept[i].body)
+        kept[i] = failure(_too_large(len(kept[i].body), most_bytes))
+    return kept
+
+
+def _too_large(size: int, most_bytes: int) -> TooLarge:
+    return TooLarge(
+        f"the answer has {size / 1e6:.1f} MB, and a batch of requests shares {most_bytes / 1e6:.1f} MB: "
+        'lower `k`, leave "vector" out of `include`, or send fewer inputs in a request'
+    )
 
 
 def render(

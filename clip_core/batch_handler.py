@@ -11,9 +11,10 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from clip_core.answers import Answer, failure
+from clip_core.answers import Answer, bounded, failure
 from clip_core.batch_log import Batch, BatchLog, items, request_ids
-from clip_core.errors import ClipServeError, InferenceFailed
+from clip_core.embedding_cache import CacheStats
+from clip_core.errors import ClipServeError, Forbidden, InferenceFailed
 from clip_core.logs import configure_logging
 from clip_core.metrics import Metrics, count_cache, count_passes, declared
 from clip_core.periodic import Periodic
@@ -53,6 +54,7 @@ class BatchHandler:
         towers.warm_up()
         cosines = canaries.check(towers, model_dir)
         self.encoders = towers.with_cache(shared_cache.from_settings(settings, config, towers.spec.dim))
+        self.most_bytes, self.allow_web_pages = settings.max_answer_bytes, settings.allow_web_pages
         self.index = IndexClient(settings.index_url, settings.index_timeout_s)
         self._answer = answer
         self.worker = worker_name(sys.argv)
@@ -67,23 +69,45 @@ class BatchHandler:
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """One answer for each row; never raises, because that would fail the whole batch with 503."""
         started, before = time.perf_counter(), self.encoders.cache.stats
-        parsed = [self._parse(row, index, context) for index, row in enumerate(data)]
+        headers = [_headers(context, index) for index in range(len(data))]
+        parsed = [self._parse(row, each) for row, each in zip(data, headers, strict=True)]
         requests = [each for each in parsed if not isinstance(each, Answer)]
         computed = iter(self._answers(requests))
         answers = [each if isinstance(each, Answer) else next(computed) for each in parsed]
-        for index, answer in enumerate(answers):
-            _report(context, index, answer)
-        batch = Batch(requests, answers, time.perf_counter() - started, before, self.encoders.cache.stats)
-        self._count(batch)
-        self.batch_log.add(batch)
+        answers = bounded(answers, self.most_bytes)
+        for index, (answer, each) in enumerate(zip(answers, headers, strict=True)):
+            _report(context, index, answer, grpc="host" not in each)
+        self._record(requests, answers, time.perf_counter() - started, before)
         return [answer.body for answer in answers]
 
     def _answers(self, requests: Sequence[Request | ClipServeError]) -> list[Answer]:
         try:
-            return self._answer(requests, self.encoders, self.index, self.metrics.observe)
+            return self._answer(requests, self.encoders, self.index, self._observe)
         except Exception:
             log.exception("batch failed, trying one by one", extra={"request_ids": request_ids(requests)})
             return [self._answer_alone(request) for request in requests]
+
+    def _observe(self, name: str, seconds: float) -> None:
+        """What is measured never spoils an answer."""
+        try:
+            self.metrics.observe(name, seconds)
+        except Exception:
+            log.exception("a time can't be recorded")
+
+    def _record(
+        self,
+        requests: Sequence[Request | ClipServeError],
+        answers: Sequence[Answer],
+        seconds: float,
+        before: CacheStats,
+    ) -> None:
+        """What is counted and logged never spoils an answer."""
+        try:
+            batch = Batch(requests, answers, seconds, before, self.encoders.cache.stats)
+            self._count(batch)
+            self.batch_log.add(batch)
+        except Exception:
+            log.exception("a batch can't be recorded")
 
     def _count(self, batch: Batch) -> None:
         self.metrics.add("clipserve_batches", 1)
@@ -96,18 +120,19 @@ class BatchHandler:
 
     def _answer_alone(self, request: Request | ClipServeError) -> Answer:
         try:
-            return self._answer([request], self.encoders, self.index, self.metrics.observe)[0]
+            return self._answer([request], self.encoders, self.index, self._observe)[0]
         except Exception:
             log.exception("request failed", extra={"request_ids": request_ids([request])})
             return failure(InferenceFailed("the model failed on this request; see the worker's log"))
 
-    def _parse(self, row: Mapping[str, Any], index: int, context: Any) -> Request | ClipServeError | Answer:
+    def _parse(self, row: Mapping[str, Any], headers: Mapping[str, str]) -> Request | ClipServeError | Answer:
         """What an admin request asks for is done at once, before its batch."""
         try:
-            content_type = context.get_request_header(index, "Content-Type")
-            request = parse_row(row, content_type, self.accepts, context.get_request_header(index, "X-Request-Id"))
+            if "origin" in headers and not self.allow_web_pages:
+                raise Forbidden("TorchServe answers no web pages: let them call the gateway")
+            request = parse_row(row, headers.get("content-type"), self.accepts, headers.get("x-request-id"))
             if isinstance(request, AdminRequest):
-                return self.admin.answer(request, context.get_request_header(index, "Authorization"))
+                return self.admin.answer(request, headers.get("authorization"))
             return request
         except ClipServeError as error:
             return error
@@ -116,12 +141,24 @@ class BatchHandler:
             return InferenceFailed("the request can't be parsed; see the worker's log")
 
 
-def _report(context: Any, index: int, answer: Answer) -> None:
+def _headers(context: Any, index: int) -> dict[str, str]:
+    """By names in lower case: TorchServe gives them as the client wrote them."""
+    return {name.lower(): value for name, value in context.get_all_request_header(index).items()}
+
+
+def _report(context: Any, index: int, answer: Answer, *, grpc: bool) -> None:
     context.set_response_content_type(index, "application/json")
     if answer.status != 200:
-        context.set_response_status(answer.status, HTTPStatus(answer.status).phrase, index)
-    if context.get_request_header(index, "Host") is None:  # gRPC: a streaming call waits for this header
+        context.set_response_status(answer.status, _phrase(answer.status), index)
+    if grpc:  # a streaming call waits for this header
         context.set_response_header(index, "ts_stream_next", "false")
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
 
 
 def worker_name(arguments: Sequence[str]) -> str:

@@ -26,9 +26,12 @@ class Breaker:
         self._again_at, self._failures = 0.0, 0
         self.errors = 0
 
-    def call(self, work: Callable[[], T], otherwise: T) -> T:
-        """What `work` gives in time, else `otherwise`. Never raises."""
-        future = self.start(work)
+    def call(self, work: Callable[[], T], otherwise: T, *, patient: bool = False) -> T:
+        """What `work` gives in time, else `otherwise`. Never raises.
+
+        `patient` waits for the last call's end too, and tries during a pause.
+        """
+        future = self.start(work, patient=patient)
         if future is None:
             return otherwise
         try:
@@ -39,9 +42,11 @@ class Breaker:
             return otherwise
         return otherwise
 
-    def start(self, work: Callable[[], T]) -> Future[T] | None:
+    def start(self, work: Callable[[], T], *, patient: bool = False) -> Future[T] | None:
         """Begin `work` without waiting; None while the last call still runs or the pause is not over."""
-        if self._clock() < self._again_at or not self._busy.acquire(blocking=False):
+        if not patient and self._clock() < self._again_at:
+            return None
+        if not self._busy.acquire(timeout=self._timeout_s if patient else 0):
             return None
         return self._thread.submit(self._watched, work)
 

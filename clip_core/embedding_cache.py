@@ -122,8 +122,12 @@ class EmbeddingCache:
         """Forget one vector; whether it was held."""
         return self._entries.pop(key, None) is not None
 
+    def discard_many(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Forget vectors; those that were held. Raises Unavailable when one may still be held by others."""
+        return {key for key in keys if EmbeddingCache.discard(self, key)}
+
     def clear(self) -> None:
-        """Forget every vector; the counts go on."""
+        """Forget every vector; the counts go on. Raises Unavailable when others may still hold some."""
         self._entries.clear()
 
     @property

@@ -28,6 +28,7 @@ from clip_core.towers import ImageTower, TextTower, load_towers
 from clip_core.wire import FloatArray, unit
 
 log = logging.getLogger("clipserve.encoders")
+_ROUNDING = 1e-6  # of the weights: a sum that is shorter is made of rounding errors
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -200,7 +201,10 @@ class Encoders:
     def _vector(self, value: object) -> Encoded | ClipServeError:
         if not isinstance(value, np.ndarray) or value.size != self.spec.dim:
             return BadVector(f"a vector for this model has {self.spec.dim} dimensions", param="vector")
-        return _encoded(value)
+        try:
+            return Encoded(unit(value))
+        except BadVector:
+            return BadVector("a vector of zeros has no direction", param="vector")
 
 
 def _attempt(prepare: Callable[[T], R], value: T) -> R | ClipServeError:
@@ -230,8 +234,7 @@ def _combine(item: Item, parts: Sequence[Encoded | ClipServeError]) -> Encoded |
         return good[0]
     weights = np.array([part.weight for part in item.parts], dtype=np.float32)
     counts = [part.tokens for part in good if part.tokens is not None]
-    try:
-        vector = unit(weights @ np.stack([part.vector for part in good]))
-    except BadVector:
+    total = weights @ np.stack([part.vector for part in good])
+    if not np.linalg.norm(total) > _ROUNDING * np.abs(weights).sum():
         return BadInput("the weighted parts cancel each other out", param="query")
-    return Encoded(vector, sum(counts) if counts else None, any(part.truncated for part in good))
+    return Encoded(unit(total), sum(counts) if counts else None, any(part.truncated for part in good))

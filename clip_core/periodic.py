@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
+
+log = logging.getLogger("clipserve.periodic")
 
 
 class Periodic:
@@ -23,4 +26,11 @@ class Periodic:
 
     def _run(self) -> None:
         while not self._stopped.wait(self._interval_s):
+            self._try()
+
+    def _try(self) -> None:
+        """The next time may go well."""
+        try:
             self._work()
+        except Exception:
+            log.exception("%s failed", self._thread.name)

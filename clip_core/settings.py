@@ -28,6 +28,10 @@ class HandlerSettings:
         0.05, "seconds a batch waits for that Redis; after a failure it is left out"
     )
     cache_redis_ttl_s: float = _setting(86400.0, "seconds that Redis keeps a vector")
+    max_answer_bytes: int = _setting(
+        64 << 20, "bytes of all answers of a batch; above it the largest become 413. Less than max_response_size"
+    )
+    allow_web_pages: bool = _setting(False, "answer requests with an Origin header, which web pages send; else 403")
     admin_token: str = _setting("", "token of requests that clear a worker's cache; empty: there are none")
     metrics_interval_s: float = _setting(1.0, "seconds between two reports of a worker's counters to TorchServe")
     log_json: bool = _setting(False, "one JSON object a log line")

@@ -7,9 +7,10 @@ its key to a stream, which every worker reads on from where it was, so that it d
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from clip_core.breaker import Breaker
 from clip_core.embedding_cache import CacheStats, EmbeddingCache
 from clip_core.encoders import Encoded
+from clip_core.errors import Unavailable
 from clip_core.settings import EndpointConfig, HandlerSettings
 
 _PREFIX = b"clipserve:vectors:1:"
@@ -50,7 +52,7 @@ class News:
     """What other workers did since the last look: forgot everything, or single keys."""
 
     cleared: bool = False
-    forgotten: Sequence[bytes] = ()
+    forgotten: Set[bytes] = frozenset()
 
 
 class SharedCache:
@@ -79,7 +81,7 @@ class SharedCache:
 
     def _ask(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], list[_Entry]]:
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.mget([_EPOCH, *(self._name(key) for key in keys)])
+        pipeline.mget([_EPOCH, *(_name(self._epoch, key) for key in keys)])
         pipeline.xrange(_FORGOTTEN, min=b"(" + self._read_to)
         values, forgotten = pipeline.execute()
         return values, forgotten
@@ -89,39 +91,56 @@ class SharedCache:
         if not forgotten:
             return News()
         self._read_to = forgotten[-1][0]
-        keys = [key for _, fields in forgotten for key in fields.values()]
-        return News(cleared=len(forgotten) >= _FORGOTTEN_KEPT, forgotten=keys)
+        return News(cleared=len(forgotten) >= _FORGOTTEN_KEPT, forgotten=_keys(forgotten))
 
     def put_many(self, values: Mapping[bytes, Encoded]) -> None:
-        """Sent without waiting; dropped when Redis is busy or down."""
-        packed = {self._name(key): pack(value) for key, value in values.items()}
-        if packed:
-            self._breaker.start(lambda: self._write(packed))
+        """Sent without waiting; dropped when Redis is busy or down, or when it was forgotten since the last look.
 
-    def discard(self, key: bytes) -> bool:
-        """Whether Redis says that it is gone."""
-        return bool(self._breaker.call(lambda: self._forget(key), False))
+        The last look came before the values were computed.
+        """
+        packed = {key: pack(value) for key, value in values.items()}
+        epoch, read_to = self._epoch, self._read_to
+        if packed:
+            self._breaker.start(lambda: self._write(packed, epoch, read_to))
+
+    def discard_many(self, keys: Sequence[bytes]) -> set[bytes] | None:
+        """Those that Redis held; None when it does not say that they are gone."""
+        return self._breaker.call(lambda: self._forget(keys), None, patient=True)
 
     def clear(self) -> bool:
         """Begin a new epoch; whether Redis did."""
-        return self._breaker.call(lambda: self._client.incr(_EPOCH) > 0, False)
+        return self._breaker.call(lambda: self._client.incr(_EPOCH) > 0, False, patient=True)
 
-    def _forget(self, key: bytes) -> bool:
-        """Its vector goes first, so that who hears of it does not find it again."""
+    def _forget(self, keys: Sequence[bytes]) -> set[bytes] | None:
+        """Their vectors go first, so that who hears of it does not find them again."""
+        epoch = self._client.get(_EPOCH) or b"0"
         pipeline = self._client.pipeline()
-        pipeline.delete(self._name(key))
-        pipeline.xadd(_FORGOTTEN, {b"key": key}, maxlen=_FORGOTTEN_KEPT, approximate=False)
-        pipeline.execute()
-        return True
+        for key in keys:
+            pipeline.delete(_name(epoch, key))
+        for key in keys:
+            pipeline.xadd(_FORGOTTEN, {b"key": key}, maxlen=_FORGOTTEN_KEPT, approximate=False)
+        gone = pipeline.execute()[: len(keys)]
+        return {key for key, held in zip(keys, gone, strict=True) if held}
 
-    def _write(self, packed: Mapping[bytes, bytes]) -> None:
-        pipeline = self._client.pipeline(transaction=False)
-        for name, data in packed.items():
-            pipeline.set(name, data, px=self._ttl_ms)
-        pipeline.execute()
+    def _write(self, packed: Mapping[bytes, bytes], epoch: bytes, read_to: bytes) -> None:
+        """In one step with the look at what was forgotten, which a transaction that is watched is."""
+        from redis import WatchError
 
-    def _name(self, key: bytes) -> bytes:
-        return _PREFIX + self._epoch + b":" + key
+        with self._client.pipeline() as pipeline, contextlib.suppress(WatchError):
+            pipeline.watch(_FORGOTTEN)
+            forgotten = _keys(pipeline.xrange(_FORGOTTEN, min=b"(" + read_to))
+            pipeline.multi()
+            for key in packed.keys() - forgotten:
+                pipeline.set(_name(epoch, key), packed[key], px=self._ttl_ms)
+            pipeline.execute()
+
+
+def _name(epoch: bytes, key: bytes) -> bytes:
+    return _PREFIX + epoch + b":" + key
+
+
+def _keys(forgotten: Sequence[_Entry]) -> set[bytes]:
+    return {key for _, fields in forgotten for key in fields.values()}
 
 
 class TieredCache(EmbeddingCache):
@@ -153,6 +172,7 @@ class TieredCache(EmbeddingCache):
         for key in news.forgotten:
             super().discard(key)
             hits.pop(key, None)
+            found.pop(key, None)
         super().put_many(found)
         return hits | found
 
@@ -161,17 +181,30 @@ class TieredCache(EmbeddingCache):
         self.shared.put_many(values)
 
     def discard(self, key: bytes) -> bool:
-        gone = self.shared.discard(key)
-        return super().discard(key) or gone
+        return bool(self.discard_many([key]))
+
+    def discard_many(self, keys: Sequence[bytes]) -> set[bytes]:
+        own, shared = super().discard_many(keys), self.shared.discard_many(keys)
+        if shared is None:
+            raise _only_here("forgotten them")
+        return own | shared
 
     def clear(self) -> None:
         super().clear()
-        self.shared.clear()
+        if not self.shared.clear():
+            raise _only_here("cleared its cache")
 
     @property
     def stats(self) -> CacheStats:
         own = super().stats
         return CacheStats(**{**vars(own), "shared_hits": self.shared.hits, "shared_errors": self.shared.errors})
+
+
+def _only_here(done: str) -> Unavailable:
+    return Unavailable(
+        f"this worker has {done}, but Redis did not confirm it: Redis and other workers may go on with the "
+        "old vectors. Send the request again"
+    )
 
 
 def from_settings(settings: HandlerSettings, config: EndpointConfig, dim: int) -> EmbeddingCache:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from clip_core.admin import Admin
+from clip_core.embedding_cache import EmbeddingCache
+from clip_core.errors import Unavailable
 from handlers.text_handler import TextHandler
 from tests.clip_core.test_batch_handler import HTTP, FakeContext
 
@@ -92,3 +94,23 @@ def test_an_input_called_admin_is_none(ask: Any) -> None:
     ((status, answer),) = ask({"input": "a", "admin": True})
     assert status == 200
     assert "data" in answer
+
+
+class Deaf(EmbeddingCache):
+    """A cache whose second level does not answer."""
+
+    def clear(self) -> None:
+        raise Unavailable("this worker has cleared its cache, but Redis did not confirm it")
+
+    def discard_many(self, _keys: Sequence[bytes]) -> set[bytes]:
+        raise Unavailable("this worker has forgotten them, but Redis did not confirm it")
+
+
+@pytest.mark.parametrize("action", [{"cache": "clear"}, {"cache": "forget", "input": "a"}])
+def test_a_level_that_does_not_confirm_is_a_503(
+    ask: Any, handler: TextHandler, action: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler.encoders, "cache", Deaf(1 << 20))
+    ((status, answer),) = ask({"admin": {**action, "token": TOKEN}})
+    assert (status, answer["error"]["code"]) == (503, "unavailable")
+    assert "Redis did not confirm" in answer["error"]["message"]

@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from clip_core.answers import Answer, bounded
 from clip_core.batch import answer
 from clip_core.encoders import Encoders
 from clip_core.errors import BadInput, ClipServeError, IndexUnavailable, UnknownCollection
@@ -68,6 +71,20 @@ def test_a_batch_of_requests_is_split_again(encoders: Encoders) -> None:
     assert np.allclose(b, seen[2][1]["data"][0]["embedding"], atol=1e-6)
     assert seen[1][1]["status"] == 400
     assert seen[3][1]["error"]["code"] == "invalid_text"
+
+
+@given(st.lists(st.integers(0, 300), max_size=12), st.integers(0, 1200))
+def test_the_largest_answers_go_until_the_rest_fits(sizes: list[int], most: int) -> None:
+    answers = [Answer(200, b"x" * size) for size in sizes]
+    kept = bounded(answers, most)
+    assert [a.status for a in kept if a.status not in (200, 413)] == []
+    left = [a for a, was in zip(kept, answers, strict=True) if a is was]
+    gone = [was for a, was in zip(kept, answers, strict=True) if a is not was]
+    assert sum(len(a.body) for a in left) <= most
+    assert bool(gone) == (sum(sizes) > most)
+    if gone:
+        assert max((len(a.body) for a in left), default=0) <= min(len(was.body) for was in gone)
+        assert sum(sizes) - sum(len(was.body) for was in gone[:-1]) > most or len(gone) > 1
 
 
 def test_every_answer_names_the_model_and_its_fingerprint(encoders: Encoders) -> None:
@@ -133,3 +150,25 @@ def test_kserve_v2(encoders: Encoders) -> None:
     assert (plain[1]["id"], output["datatype"], output["shape"], len(output["data"])) == ("1", "FP32", [2, 32], 64)
     assert [json.loads(hits) for hits in search[1]["outputs"][0]["data"]] == [[{"id": "one", "score": 1.0}]] * 2
     assert bad[0] == 400
+
+
+@pytest.mark.parametrize(
+    "vector", [[0.0] * 32, [0] * 32, [1e-40] * 32, [-0.0] * 32, [1.0] * 31, [1.0], [float("1e39")] + [0.0] * 31]
+)
+def test_a_vector_without_a_direction_is_the_callers_error(encoders: Encoders, vector: list[float]) -> None:
+    ((status, body),) = bodies(encoders, FakeIndex(), request(input={"vector": vector}))
+    assert (status, body["error"]["code"]) == (400, "invalid_vector")
+
+
+@pytest.mark.parametrize("length", [1e-20, 1e-3, 1.0, 3e38])
+def test_a_vector_of_any_length_gives_its_direction(encoders: Encoders, length: float) -> None:
+    ((status, body),) = bodies(encoders, FakeIndex(), request(input={"vector": [length] + [0.0] * 31}))
+    assert status == 200
+    assert decode_vector(body["data"][0]["embedding"]).tolist() == [1.0] + [0.0] * 31
+
+
+@pytest.mark.parametrize("weights", [(1, -1), (0.1, 0.2, -0.3), (1e6, -1e6), (1e-6, -1e-6), (0.7, 0.1, -0.8)])
+def test_parts_that_cancel_are_the_callers_error(encoders: Encoders, weights: tuple[float, ...]) -> None:
+    parts = [{"text": "a dog", "weight": weight} for weight in weights]
+    ((status, body),) = bodies(encoders, FakeIndex(), request(input={"query": parts}))
+    assert (status, body["error"]["param"]) == (400, "query")

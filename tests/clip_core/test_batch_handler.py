@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from clip_core.answers import Answer
 from handlers.text_handler import TextHandler
 
 
@@ -26,6 +27,9 @@ class FakeContext:
 
     def get_request_header(self, index: int, key: str) -> str | None:
         return self.headers[index].get(key)
+
+    def get_all_request_header(self, index: int) -> dict[str, str]:
+        return self.headers[index]
 
     def set_response_status(self, code: int, phrase: str, index: int) -> None:
         assert phrase
@@ -78,6 +82,72 @@ def test_a_crash_in_one_request_is_not_its_neighbours(
     assert "data" in good
     assert bad["error"]["code"] == "inference_failed"
     assert context.statuses == {1: 424}
+
+
+@pytest.mark.parametrize("name", ["Origin", "origin", "ORIGIN"])
+@pytest.mark.parametrize("value", ["http://rebound.example", "null", ""])
+def test_a_web_page_gets_no_answer_and_its_neighbours_do(
+    handler: TextHandler, model_dirs: dict[str, Path], name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = FakeContext(model_dirs["text"], [{**HTTP, name: value}, HTTP])
+    page, curl = (json.loads(a) for a in handler.handle([{"body": b"a"}, {"body": b"a"}], context))
+    assert (context.statuses, page["error"]["code"]) == ({0: 403}, "cross_origin")
+    assert "data" in curl
+    monkeypatch.setattr(handler, "allow_web_pages", True)
+    context = FakeContext(model_dirs["text"], [{**HTTP, name: value}])
+    assert "data" in json.loads(handler.handle([{"body": b"a"}], context)[0])
+
+
+def test_header_names_are_read_in_any_case(handler: TextHandler, model_dirs: dict[str, Path]) -> None:
+    lower = {"host": "localhost", "content-type": "text/plain"}
+    context = FakeContext(model_dirs["text"], [lower])
+    (answer,) = handler.handle([{"body": b'{"input": "this is a text"}'}], context)
+    assert "data" in json.loads(answer), "plain text that looks like JSON"
+    assert json.loads(answer)["data"][0]["tokens"] > 8
+    assert (0, "ts_stream_next") not in context.sent
+
+
+def test_answers_that_are_too_large_together_lose_the_largest(
+    handler: TextHandler, model_dirs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler, "most_bytes", 3000)
+    context = FakeContext(model_dirs["text"], [HTTP, {**HTTP, "Content-Type": "application/json"}, HTTP])
+    many = json.dumps({"input": [f"text {n}" for n in range(40)]}).encode()
+    answers = handler.handle([{"body": b"a"}, {"body": many}, {"body": b"b"}], context)
+    assert context.statuses == {1: 413}
+    error = json.loads(answers[1])["error"]
+    assert (error["code"], "`k`" in error["message"], "fewer inputs" in error["message"]) == (
+        "request_too_large",
+        True,
+        True,
+    )
+    assert all("data" in json.loads(answer) for answer in (answers[0], answers[2]))
+    assert sum(map(len, answers)) < 3000
+
+
+@pytest.mark.parametrize("part", ["metrics.add", "metrics.observe", "batch_log.add", "encoders.tally.take"])
+def test_what_counts_and_logs_spoils_no_answer(
+    handler: TextHandler, model_dirs: dict[str, Path], part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(*_: Any) -> None:
+        raise RuntimeError("a full disk, a wrong label")
+
+    owner, _, name = part.rpartition(".")
+    target: Any = handler
+    for attribute in owner.split("."):
+        target = getattr(target, attribute)
+    monkeypatch.setattr(target, name, explode)
+    context = FakeContext(model_dirs["text"], [HTTP])
+    assert "data" in json.loads(handler.handle([{"body": part.encode()}], context)[0])
+    assert context.statuses == {}
+
+
+def test_a_status_without_a_name_is_passed_on(
+    handler: TextHandler, model_dirs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler, "_answer", lambda requests, *_: [Answer(599, b"{}") for _ in requests])
+    context = FakeContext(model_dirs["text"], [HTTP])
+    assert (handler.handle([{"body": b"a"}], context), context.statuses) == ([b"{}"], {0: 599})
 
 
 @pytest.mark.parametrize("config", [{"threads": -1}, {"max_inputs": "many"}, {"max_batch": True}])

@@ -16,6 +16,7 @@ import pytest
 from clip_core.breaker import Breaker
 from clip_core.embedding_cache import EmbeddingCache, content_key
 from clip_core.encoders import Encoded
+from clip_core.errors import Unavailable
 from clip_core.model_spec import ModelSpec
 from clip_core.requests import Part
 from clip_core.settings import EndpointConfig, HandlerSettings
@@ -277,3 +278,94 @@ def test_a_malformed_url_is_named_without_its_password(url: str) -> None:
         from_settings(HandlerSettings(cache_redis_url=url), EndpointConfig(), DIM)
     assert "s3cret" not in str(refused.value)
     assert refused.value.__suppress_context__
+
+
+# Clearing and forgetting: what is answered is what happened
+
+
+def gone(server: fakeredis.FakeServer, n: int) -> bool:
+    return fakeredis.FakeRedis(server=server).get(b"clipserve:vectors:1:0:" + key(n)) is None
+
+
+def quiet(cache: TieredCache) -> None:
+    """Wait until what was sent to Redis without waiting is done."""
+    cache.shared._breaker.call(lambda: None, None, patient=True)
+
+
+def test_clearing_and_forgetting_say_when_redis_did_not(server: fakeredis.FakeServer) -> None:
+    cache = worker(server)
+    cache.put_many({key(n): encoded(n) for n in range(3)})
+    settle(server, 3)
+    server.connected = False
+    with pytest.raises(Unavailable, match="Redis did not confirm"):
+        cache.discard_many([key(0)])
+    assert cache.stats.entries == 2, "what can be done here is done"
+    with pytest.raises(Unavailable, match="Redis did not confirm"):
+        cache.clear()
+    assert cache.stats.entries == 0
+    server.connected = True
+    assert cache.discard_many([key(0), key(9)]) == {key(0)}, "it tries during the breaker's pause"
+    cache.clear()
+
+
+def test_forgetting_waits_for_a_write_under_way(server: fakeredis.FakeServer) -> None:
+    cache = worker(server)
+    for n in range(20):
+        cache.put_many({key(n): encoded(n)})
+        cache.discard_many([key(n)])
+        assert gone(server, n)
+
+
+def test_what_was_computed_before_it_was_forgotten_is_not_written_after(server: fakeredis.FakeServer) -> None:
+    clock = Clock()
+    slow, other = worker(server, clock=clock), worker(server, clock=clock)
+    assert slow.get_many([key(1), key(2)]) == {}  # and it begins to compute them
+    other.discard_many([key(1)])
+    slow.put_many({key(1): encoded(1), key(2): encoded(2)})
+    settle(server, 1)
+    assert gone(server, 1)
+    clock.now = 1.5
+    assert set(slow.get_many([key(1), key(2)])) == {key(2)}, "its own level loses it with the next look"
+
+
+def test_what_is_forgotten_between_a_look_and_its_write_is_not_written(
+    server: fakeredis.FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, other = worker(server), worker(server)
+    multi = fakeredis.FakeRedis(server=server).pipeline().__class__.multi
+
+    def forgotten_now(self: Any) -> None:
+        monkeypatch.undo()
+        other.discard_many([key(1)])
+        multi(self)
+
+    monkeypatch.setattr(fakeredis.FakeRedis(server=server).pipeline().__class__, "multi", forgotten_now)
+    slow.put_many({key(1): encoded(1)})
+    quiet(slow)
+    assert gone(server, 1)
+    assert slow.stats.shared_errors == 0
+
+
+def test_a_vector_read_while_it_is_forgotten_is_not_kept(server: fakeredis.FakeServer) -> None:
+    one, other = worker(server), worker(server)
+    one.put_many({key(1): encoded(1)})
+    settle(server, 1)
+    ask = other.shared._ask
+
+    def read_before_and_heard_after(keys: Any) -> Any:
+        values, _ = ask(keys)
+        one.discard_many([key(1)])
+        return values, ask(keys)[1]
+
+    other.shared._ask = read_before_and_heard_after  # type: ignore[method-assign]
+    assert other.get_many([key(1)]) == {}
+    assert other.stats.entries == 0
+
+
+def test_what_was_computed_before_a_clear_is_found_by_nobody_after(server: fakeredis.FakeServer) -> None:
+    slow, other = worker(server), worker(server)
+    assert slow.get_many([key(1)]) == {}
+    other.clear()
+    slow.put_many({key(1): encoded(1)})
+    settle(server, 1)
+    assert worker(server).get_many([key(1)]) == {}

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from clip_core.encoders import Encoded
-from clip_core.errors import ClipServeError, TooLarge
+from clip_core.errors import ClipServeError, Overloaded, TooLarge
 from clip_core.model_spec import ModelSpec
 from clip_core.requests import Request
 from clip_core.wire import Neighbours, encode_vector
@@ -38,7 +38,10 @@ def failure(error: ClipServeError) -> Answer:
 
 
 def bounded(answers: Sequence[Answer], most_bytes: int) -> list[Answer]:
-    """The same answers, without the largest where all together have more bytes: TorchServe ends a worker for those."""
+    """The same answers, without the largest where all together have more bytes.
+
+    TorchServe's time for a batch's answers grows with the square of their sum, and ends in the worker's death.
+    """
     excess = sum(len(answer.body) for answer in answers) - most_bytes
     kept = list(answers)
     for i in sorted(range(len(kept)), key=lambda i: -len(kept[i].body)):
@@ -49,11 +52,11 @@ def bounded(answers: Sequence[Answer], most_bytes: int) -> list[Answer]:
     return kept
 
 
-def _too_large(size: int, most_bytes: int) -> TooLarge:
-    return TooLarge(
-        f"the answer has {size / 1e6:.1f} MB, and a batch of requests shares {most_bytes / 1e6:.1f} MB: "
-        'lower `k`, leave "vector" out of `include`, or send fewer inputs in a request'
-    )
+def _too_large(size: int, most_bytes: int) -> ClipServeError:
+    advice = 'lower `k`, leave "vector" out of `include`, or send fewer inputs in a request'
+    if size > most_bytes:
+        return TooLarge(f"the answer has {size / 1e6:.1f} MB, the limit is {most_bytes / 1e6:.1f} MB: {advice}")
+    return Overloaded(f"other answers took the room of this one, which has {size / 1e6:.1f} MB: try again, or {advice}")
 
 
 def render(

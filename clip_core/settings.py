@@ -29,7 +29,7 @@ class HandlerSettings:
     )
     cache_redis_ttl_s: float = _setting(86400.0, "seconds that Redis keeps a vector")
     max_answer_bytes: int = _setting(
-        64 << 20, "bytes of all answers of a batch; above it the largest become 413. Less than max_response_size"
+        16 << 20, "bytes of all answers of a batch; the largest beyond it get 413, or 429 where others took the room"
     )
     allow_web_pages: bool = _setting(False, "answer requests with an Origin header, which web pages send; else 403")
     admin_token: str = _setting("", "token of requests that clear a worker's cache; empty: there are none")

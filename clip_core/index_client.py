@@ -1,17 +1,21 @@
-"""The handlers' client of the index service: a whole batch of searches in one call over a kept connection."""
+"""The handlers' client of the index service: a batch of searches in one call over a kept connection, or in few."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
-from clip_core.errors import ClipServeError, IndexUnavailable, from_dict
+from clip_core.errors import BadFilter, ClipServeError, IndexUnavailable, from_dict
 from clip_core.kept_connection import KeptConnection
 from clip_core.wire import FloatArray, Neighbours, SearchPart, encode_vector
+
+Outcome: TypeAlias = Neighbours | ClipServeError
+_MOST_SEARCHES, _MOST_BYTES = 1024, 16 << 20  # of a call: what the index service takes by default, and a quarter of it
+_REFUSED = (400, 413)  # the call as a whole: one of its searches, or all of them together
 
 
 @dataclass(frozen=True)
@@ -32,17 +36,64 @@ class IndexClient:
     def __init__(self, url: str, timeout_s: float = 5.0) -> None:
         self._connection = KeptConnection(url, timeout_s)
 
-    def search(self, fingerprint: str, queries: Sequence[Query]) -> list[Neighbours | ClipServeError]:
-        """Neighbours or an error for each, in order; IndexUnavailable for all when the service can't be reached."""
-        body = {"fingerprint": fingerprint, "searches": [query.to_dict() for query in queries]}
+    def search(self, fingerprint: str, queries: Sequence[Query]) -> list[Outcome]:
+        """Neighbours or an error for each, in order: one call, or several for many queries.
+
+        IndexUnavailable for those whose call the service doesn't answer, and for all after one that timed out.
+        """
+        texts = [_text(query) for query in queries]
+        found = iter(self._chunks(fingerprint, [text for text in texts if isinstance(text, bytes)]))
+        return [next(found) if isinstance(text, bytes) else text for text in texts]
+
+    def _chunks(self, fingerprint: str, searches: list[bytes]) -> list[Outcome]:
+        found: list[Outcome] = []
         try:
-            results = _parse(*self._connection.call("POST", "/search", orjson.dumps(body)), len(queries))
+            for chunk in _chunked(searches):
+                found += self._call(fingerprint, chunk)
+        except TimeoutError as error:
+            found += [_unanswered(error)] * (len(searches) - len(found))
+        return found
+
+    def _call(self, fingerprint: str, searches: list[bytes]) -> list[Outcome]:
+        """Where the call as a whole is refused, each half is tried by itself: a search fails for what is its own."""
+        body = b'{"fingerprint":%s,"searches":[%s]}' % (orjson.dumps(fingerprint), b",".join(searches))
+        try:
+            results = _parse(*self._connection.call("POST", "/search", body), len(searches))
+        except TimeoutError:
+            raise
         except (OSError, HTTPException, orjson.JSONDecodeError) as error:
-            reason = type(error).__name__
-            return [IndexUnavailable(f"the index service does not answer ({reason})")] * len(queries)
+            return [_unanswered(error)] * len(searches)
         except ClipServeError as error:
-            return [error] * len(queries)
+            if error.status not in _REFUSED or len(searches) == 1:
+                return [error] * len(searches)
+            half = len(searches) // 2
+            return self._call(fingerprint, searches[:half]) + self._call(fingerprint, searches[half:])
         return [_result(result) for result in results]
+
+
+def _text(query: Query) -> bytes | ClipServeError:
+    try:
+        return orjson.dumps(query.to_dict())
+    except TypeError as error:
+        return BadFilter(f"the filter is not JSON: {error}", param="filter")
+
+
+def _chunked(searches: list[bytes]) -> Iterator[list[bytes]]:
+    """In order, at most so many and so many bytes in each, and at least one."""
+    chunk: list[bytes] = []
+    size = 0
+    for search in searches:
+        if chunk and (len(chunk) == _MOST_SEARCHES or size + len(search) > _MOST_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(search)
+        size += len(search)
+    if chunk:
+        yield chunk
+
+
+def _unanswered(error: Exception) -> IndexUnavailable:
+    return IndexUnavailable(f"the index service does not answer ({type(error).__name__})")
 
 
 def _parse(status: int, data: bytes, expected: int) -> list[dict[str, Any]]:
@@ -55,7 +106,7 @@ def _parse(status: int, data: bytes, expected: int) -> list[dict[str, Any]]:
     return results
 
 
-def _result(result: dict[str, Any]) -> Neighbours | ClipServeError:
+def _result(result: dict[str, Any]) -> Outcome:
     if result["status"] != 200:
         return from_dict(result, result["status"])
     return Neighbours(result["hits"], result.get("certificate"))

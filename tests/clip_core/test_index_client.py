@@ -126,3 +126,65 @@ def test_a_connection_that_the_service_closed_is_opened_again() -> None:
         hits, _ = client.search("f00", QUERIES)
     assert hits == Neighbours([{"id": "x", "score": 1.0}])
     assert len(seen) == 2
+
+
+def many(count: int) -> list[Query]:
+    return [Query(np.array([1, 0], np.float32), SearchPart("a"), str(n)) for n in range(count)]
+
+
+def echoing(body: Any) -> tuple[int, Any]:
+    """Each search is answered by its own request id."""
+    return 200, {"results": [{"status": 200, "hits": [{"id": s["request_id"], "score": 1}]} for s in body["searches"]]}
+
+
+def ids(found: list[Any]) -> list[str]:
+    return [one.hits[0]["id"] if isinstance(one, Neighbours) else one.code for one in found]
+
+
+def test_many_searches_are_few_calls_in_order() -> None:
+    with serving(echoing) as (url, seen):
+        assert ids(IndexClient(url).search("f", many(2500))) == [str(n) for n in range(2500)]
+    assert [len(body["searches"]) for body in seen] == [1024, 1024, 452]
+
+
+def test_large_searches_are_parted_by_their_bytes() -> None:
+    large = [Query(np.zeros(2, np.float32), SearchPart("a", filter={"x": "y" * (7 << 20)}), str(n)) for n in range(5)]
+    with serving(echoing) as (url, seen):
+        assert ids(IndexClient(url).search("f", large)) == ["0", "1", "2", "3", "4"]
+    assert [len(body["searches"]) for body in seen] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_search_that_spoils_its_call_spoils_no_other(status: int) -> None:
+    def answer(body: Any) -> tuple[int, Any]:
+        if any(search["request_id"] == "7" for search in body["searches"]):
+            return status, {"error": {"message": "no", "code": "request_too_large"}}
+        return echoing(body)
+
+    with serving(answer) as (url, _):
+        expected = [str(n) if n != 7 else "request_too_large" for n in range(20)]
+        assert ids(IndexClient(url).search("f", many(20))) == expected
+
+
+def test_a_service_that_takes_fewer_searches_is_given_fewer() -> None:
+    def answer(body: Any) -> tuple[int, Any]:
+        return echoing(body) if len(body["searches"]) <= 100 else (413, {"error": {"code": "request_too_large"}})
+
+    with serving(answer) as (url, _):
+        assert ids(IndexClient(url).search("f", many(1280))) == [str(n) for n in range(1280)]
+
+
+def test_a_call_that_fails_is_its_own_failure() -> None:
+    def answer(body: Any) -> tuple[int, Any]:
+        first = body["searches"][0]["request_id"] == "1024"
+        return (503, {"error": {"message": "loading", "code": "unavailable"}}) if first else echoing(body)
+
+    with serving(answer) as (url, _):
+        found = ids(IndexClient(url).search("f", many(2050)))
+    assert found == [str(n) if not 1024 <= n < 2048 else "unavailable" for n in range(2050)]
+
+
+def test_a_filter_that_is_no_json_fails_alone() -> None:
+    bad = Query(np.zeros(2, np.float32), SearchPart("a", filter={"n": 2**70}), "bad")
+    with serving(echoing) as (url, _):
+        assert ids(IndexClient(url).search("f", [bad, *many(2)])) == ["invalid_filter", "0", "1"]

@@ -15,7 +15,7 @@ from index_service.backends.base import BoolArray, IntArray
 from index_service.columns import Growing
 from index_service.filter_tests import MISSING, Equals, Test, identity
 
-_NUMBER = 0  # the code of a value that is in `numbers`
+_NUMBER, _MISSING = 0, 1  # the codes of a value that is in `numbers`, and of none
 _EXACT = 1 << 53  # whole numbers up to here are float64
 
 
@@ -32,7 +32,7 @@ class Field:
     def __init__(self, key: str) -> None:
         self.key, self._path = key, tuple(key.split("."))
         self._values: list[Any] = [None, MISSING]
-        self._codes: dict[Hashable, int] = {MISSING: 1}
+        self._codes: dict[Hashable, int] = {MISSING: _MISSING}
         self._lists: list[int] = []
         self._rows, self._numbers = Growing((), np.int32), Growing((), np.float64)
         self.rows, self.numbers = self._rows.put(0, np.empty(0)), self._numbers.put(0, np.empty(0))
@@ -96,7 +96,22 @@ class Field:
         after._values, after._codes, after._lists = list(self._values), dict(self._codes), list(self._lists)
         places = places[: np.searchsorted(places, len(self))]
         after.rows, after.numbers = after._rows.put(0, self.rows[places]), after._numbers.put(0, self.numbers[places])
+        after._shed()
         return after
+
+    def _shed(self) -> None:
+        """Forget the values that no document has any more, once they outnumber the others."""
+        used = np.zeros(len(self._values), np.bool_)
+        used[self.rows] = True
+        used[[_NUMBER, _MISSING]] = True
+        if 2 * np.count_nonzero(used) >= len(used):
+            return
+        codes = np.cumsum(used) - 1
+        after, kept = codes.tolist(), used.tolist()
+        self._values = [value for value, keeps in zip(self._values, kept, strict=True) if keeps]
+        self._codes = {known: after[code] for known, code in self._codes.items() if kept[code]}
+        self._lists = [after[code] for code in self._lists if kept[code]]
+        self.rows[:] = codes[self.rows]
 
 
 def _as_written(number: float) -> float | int:

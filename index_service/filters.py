@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import reduce
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,10 +30,13 @@ import orjson
 from clip_core.errors import BadFilter
 from clip_core.wire import json_text
 from index_service.backends.base import BoolArray
+from index_service.bounded_cache import BoundedCache
 from index_service.fields import look_up
 from index_service.filter_tests import ORDERS, All, Compares, Equals, Exists, Not, Test, identity, kind
 
+MAX_BYTES, MAX_FIELDS, MAX_CONDITIONS, MAX_OPERANDS = 256 * 1024, 32, 512, 10_000
 _MAX_DEPTH = 32
+_KEPT_BYTES = 1 << 20  # of the text of compiled filters, which take up to sixty times as much
 Evaluate = Callable[[str, Test], BoolArray]
 """A field's key and a test of its value → (N,)."""
 
@@ -53,6 +56,10 @@ class Filter(Protocol):
         """The fields that it asks about."""
         ...
 
+    def conditions(self) -> int:
+        """How many masks it takes."""
+        ...
+
 
 @dataclass(frozen=True)
 class _Field:
@@ -69,6 +76,9 @@ class _Field:
     def keys(self) -> set[str]:
         return {self.key}
 
+    def conditions(self) -> int:
+        return 1
+
 
 @dataclass(frozen=True)
 class _Joined:
@@ -83,11 +93,13 @@ class _Joined:
 
     def mask(self, evaluate: Evaluate) -> BoolArray:
         join = np.logical_and if self.every else np.logical_or
-        mask: BoolArray = join.reduce([part.mask(evaluate) for part in self.parts])
-        return mask
+        return reduce(join, (part.mask(evaluate) for part in self.parts))
 
     def keys(self) -> set[str]:
         return set().union(*(part.keys() for part in self.parts))
+
+    def conditions(self) -> int:
+        return sum(part.conditions() for part in self.parts)
 
 
 @dataclass(frozen=True)
@@ -103,16 +115,40 @@ class _Negated:
     def keys(self) -> set[str]:
         return self.inner.keys()
 
+    def conditions(self) -> int:
+        return self.inner.conditions()
+
+
+_compiled: BoundedCache[bytes, Filter] = BoundedCache(_KEPT_BYTES)
+
 
 def canonical(filter_: Mapping[str, Any]) -> bytes:
     """The filter as JSON with sorted keys: equal filters give equal bytes. Raises BadFilter."""
-    return json_text(filter_, "filter", orjson.OPT_SORT_KEYS, BadFilter)
+    encoded = json_text(filter_, "filter", orjson.OPT_SORT_KEYS, BadFilter)
+    if len(encoded) > MAX_BYTES:
+        raise BadFilter(f"the filter has {len(encoded)} bytes of JSON, at most {MAX_BYTES} go", param="filter")
+    return encoded
 
 
-@lru_cache(maxsize=256)
 def compile_filter(text: bytes) -> Filter:
     """A canonical filter → what it lets through. Raises BadFilter that names what is wrong."""
-    return _all_of(orjson.loads(text), 0)
+    known = _compiled.get(text)
+    if known is None:
+        known = _all_of(orjson.loads(text), 0)
+        _check_size(known)
+        _compiled.put(text, known, len(text))
+    return known
+
+
+def _check_size(filter_: Filter) -> None:
+    for what, count, most in (
+        ("fields", len(filter_.keys()), MAX_FIELDS),
+        ("conditions", filter_.conditions(), MAX_CONDITIONS),
+    ):
+        if count > most:
+            raise BadFilter(
+                f"the filter has {count} {what}, at most {most} go: use $in for many values", param="filter"
+            )
 
 
 def _all_of(filter_: object, depth: int) -> Filter:
@@ -170,6 +206,8 @@ def _equals(name: str, operand: object) -> Test:
         return Equals(frozenset({identity(operand)}))
     if not isinstance(operand, list):
         raise BadFilter(f"{name} takes a list, not {_show(operand)}", param="filter")
+    if len(operand) > MAX_OPERANDS:
+        raise BadFilter(f"{name} has {len(operand)} values, at most {MAX_OPERANDS} go", param="filter")
     return Equals(frozenset(map(identity, operand)))
 
 

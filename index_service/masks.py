@@ -14,10 +14,12 @@ import numpy as np
 import orjson
 
 from index_service.backends.base import BoolArray, IntArray
+from index_service.bounded_cache import BoundedCache
 from index_service.columns import Blobs
 from index_service.fields import Field
 from index_service.filters import compile_filter
 
+_KEPT_BYTES = 64 << 20  # of masks, one byte a row
 _FIELDS = 16  # columns kept; a filter that asks about more is still answered
 _PARSE_ROWS, _PARSE_BYTES = 4096, 1 << 20  # documents parsed at a time, while nothing else runs
 
@@ -25,21 +27,19 @@ _PARSE_ROWS, _PARSE_BYTES = 4096, 1 << 20  # documents parsed at a time, while n
 class FilterMasks:
     """Over `metadata` (JSON text of each row), which only ever grows. Safe to share between threads."""
 
-    def __init__(self, metadata: Blobs, capacity: int = 32) -> None:
-        self._metadata, self._capacity = metadata, capacity
-        self._masks: OrderedDict[bytes, BoolArray] = OrderedDict()
+    def __init__(self, metadata: Blobs, kept_bytes: int = _KEPT_BYTES) -> None:
+        self._metadata, self._kept_bytes = metadata, kept_bytes
+        self._masks: BoundedCache[bytes, BoolArray] = BoundedCache(kept_bytes)
         self._fields: OrderedDict[str, Field] = OrderedDict()
-        self._lock, self._parsing = threading.Lock(), threading.Lock()
+        self._parsing = threading.Lock()
 
     def mask(self, where: bytes, count: int) -> BoolArray:
         """(count,) for the canonical filter `where`."""
-        with self._lock:
-            known = self._masks.get(where)
-            if known is not None and len(known) >= count:
-                self._masks.move_to_end(where)
-                return known[:count]
+        known = self._masks.get(where)
+        if known is not None and len(known) >= count:
+            return known[:count]
         known = self._evaluated(where, count)
-        self._keep(where, known)
+        self._masks.put(where, known, len(where) + known.nbytes)
         return known
 
     def missing(self, where: bytes, count: int) -> int:
@@ -53,7 +53,7 @@ class FilterMasks:
 
     def carried(self, metadata: Blobs, rows: IntArray) -> FilterMasks:
         """The columns for new metadata whose row i was row `rows[i]` (ascending) of this one."""
-        after = FilterMasks(metadata, self._capacity)
+        after = FilterMasks(metadata, self._kept_bytes)
         with self._parsing:
             after._fields = OrderedDict((key, field.taken(rows)) for key, field in self._fields.items())
         return after
@@ -124,10 +124,3 @@ class FilterMasks:
         for field in fields.values():
             if len(field) == start:
                 field.extend(documents)
-
-    def _keep(self, where: bytes, mask: BoolArray) -> None:
-        with self._lock:
-            self._masks[where] = mask
-            self._masks.move_to_end(where)
-            while len(self._masks) > self._capacity:
-                self._masks.popitem(last=False)

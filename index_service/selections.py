@@ -23,6 +23,7 @@ from index_service.heap import give_back
 
 _log = logging.getLogger("index_service.selections")
 _ASKED = 8  # times, before a filter is taken to come again
+_LONGEST = 4096  # bytes of a filter that is counted
 _COUNTED = 1024  # filters, after which counting begins anew
 _SHARE = 16  # of the main segment's rows: so many are copied at most
 _IDLE = 4  # times as long as making one took, before the next: at most a fifth of one core
@@ -57,7 +58,7 @@ class Selections:
             kept = self._kept.get(where)
             if kept is not None:
                 self._kept.move_to_end(where)
-            elif self._due(where):
+            elif len(where) <= _LONGEST and self._due(where):
                 self._begin(where, vectors, mask)
             return kept
 

@@ -69,7 +69,7 @@ async def test_vectors_count_as_base64(store: Store) -> None:
 @given(st.lists(st.binary(max_size=5), max_size=12), st.integers(0, 12), st.data())
 def test_sizes_are_those_of_the_strings(rows: list[bytes], split: int, data: st.DataObject) -> None:
     blobs = Blobs(Packed.of(rows[:split]))
-    blobs.put(split, rows[split:])
+    blobs.put(len(blobs), rows[split:])
     chosen = data.draw(st.lists(st.integers(0, len(rows) - 1))) if rows else []
     assert blobs.sizes(np.array(chosen, np.int64)).tolist() == [len(rows[row]) for row in chosen]
     assert blobs.longest == max(map(len, rows), default=0)

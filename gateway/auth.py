@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -42,8 +44,8 @@ class AuthMiddleware:
         path = scope["path"]
         if not self.keys:
             if path not in PROBES:
-                self.hosts.check(scope["headers"])
-                _check_origin(scope["method"], Headers(scope=scope))
+                host = self.hosts.check(scope["headers"])
+                _check_origin(scope["method"], scope["headers"], host)
             set_current_key(ANONYMOUS)
         elif not is_open(path, self.open_paths):
             set_current_key(self._admit(scope))
@@ -73,14 +75,14 @@ def presented_key(headers: Headers) -> str | None:
     return headers.get("x-api-key") or None
 
 
-def _check_origin(method: str, headers: Headers) -> None:
+def _check_origin(method: str, headers: Iterable[tuple[bytes, bytes]], host: bytes) -> None:
     """Without keys, loopback is the only fence, and a web page that the user visits stands inside it.
 
     Browsers send `Origin` with every POST, PUT and DELETE; only a page of this very gateway may make them.
     """
     if method in _SAFE_METHODS:
         return
-    own = headers.get("host", "").lower()
-    for origin in headers.getlist("origin"):
-        if origin.lower().partition("://")[2] != own:
-            raise Forbidden(f"pages of {origin[:200]} may not call this gateway while it has no API keys")
+    for name, origin in headers:
+        if name == b"origin" and origin.lower().partition(b"://")[2] != host.lower():
+            given = origin[:200].decode("latin-1")
+            raise Forbidden(f"pages of {given} may not call this gateway while it has no API keys")

@@ -42,7 +42,7 @@ def error_response(error: ClipServeError, headers: Mapping[str, str] | None = No
 
 
 def _own_headers(error: ClipServeError) -> dict[str, str]:
-    """A body that was refused half-read is not waited for: the connection ends with the answer."""
+    """After a body that was refused half-read the connection ends."""
     if isinstance(error, Unauthorized):
         return {"WWW-Authenticate": "Bearer"}
     if isinstance(error, Overloaded):

@@ -9,6 +9,14 @@ import httptools
 Header = tuple[bytes, bytes]
 
 
+def size_of(url: bytes, headers: Sequence[Header], framing: int) -> int:
+    """Of a whole head in bytes, where its first line and each header take `framing` besides their content."""
+    size = len(url) + framing * (len(headers) + 1)
+    for name, value in headers:
+        size += len(name) + len(value)
+    return size
+
+
 def head_without_upgrade(method: bytes, url: bytes, version: str, headers: Sequence[Header]) -> bytes:
     """The request line and all other headers, as bytes."""
     lines = [b"%b %b HTTP/%b" % (method, url, version.encode("ascii"))]
@@ -17,8 +25,11 @@ def head_without_upgrade(method: bytes, url: bytes, version: str, headers: Seque
 
 
 def name_host(url: bytes, headers: list[Header]) -> None:
-    """Of `GET http://host/path` the host counts, not the header (RFC 9112, 3.2.2). Raises HttpParserInvalidURLError."""
-    if url.startswith(b"/") or url == b"*":
+    """For a target that is no path: of `GET http://host/path` the host counts, not the header (RFC 9112, 3.2.2).
+
+    Raises HttpParserInvalidURLError.
+    """
+    if url == b"*":
         return
     target = httptools.parse_url(url)
     port = b"" if target.port is None else b":%d" % target.port

@@ -25,11 +25,12 @@ class HostList:
         self._endings = tuple(name[1:] for name in self._names if name.startswith("*."))
         self._allows = lru_cache(maxsize=256)(self.allows)
 
-    def check(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Raises HostNotAllowed unless there is exactly one Host, and it is on the list."""
+    def check(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """The Host. Raises HostNotAllowed unless there is exactly one, and it is on the list."""
         hosts = [value for name, value in headers if name == b"host"]
         if len(hosts) != 1 or not self._allows(hosts[0]):
             raise _refused(hosts)
+        return hosts[0]
 
     def allows(self, host: bytes) -> bool:
         if "*" in self._names:

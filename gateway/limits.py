@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import Headers
+from collections.abc import Iterable
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clip_core.errors import ClipServeError, TooLarge, UnknownEncoding
@@ -21,28 +22,26 @@ class BodyLimitMiddleware:
             await self.app(scope, receive, send)
             return
         try:
-            self._check_headers(Headers(scope=scope))
+            self._check_headers(scope["headers"])
         except ClipServeError as refused:
             await error_response(refused)(scope, receive, send)
             return
         await self.app(scope, _Counted(receive, self), send)
 
-    def _check_headers(self, headers: Headers) -> None:
+    def _check_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Raises TooLarge or UnknownEncoding."""
-        declared = headers.get("content-length", "0")
-        if declared.isdigit() and int(declared) > self.max_bytes:
-            raise self._too_large()
-        for encoding in headers.getlist("content-encoding"):
-            if encoding.strip().lower() not in ("", "identity"):
-                raise UnknownEncoding(
-                    f"the body is encoded as {encoding[:64]!r}; send it plain, without Content-Encoding"
-                )
+        for name, value in headers:
+            if name == b"content-length" and value.isdigit():
+                self.check(int(value))
+            elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+                encoding = value[:64].decode("latin-1")
+                raise UnknownEncoding(f"the body is encoded as {encoding!r}; send it plain, without Content-Encoding")
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"the request's body is larger than {self.max_bytes} bytes")
 
     def check(self, received: int) -> None:
-        """Raises TooLarge, inside the route that reads the body, so that its handler answers."""
+        """Raises TooLarge; about what has arrived inside the route that reads the body, so that its handler answers."""
         if received > self.max_bytes:
             raise self._too_large()
 

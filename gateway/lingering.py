@@ -52,6 +52,8 @@ class LingeringProtocol(HttpToolsProtocol):
         self.cycle.transport = self._exit
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # it had no body, and no cycle was begun for it
         self._in_body = False
         super().on_message_complete()
         if self._drain_timer is not None:
@@ -59,13 +61,21 @@ class LingeringProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
+            self.rest()
 
     def on_response_complete(self) -> None:
         if self._leaving:
             return
         super().on_response_complete()
-        if self._in_body and self.cycle.response_complete:
+        if not self.cycle.response_complete or self.transport.is_closing():
+            return
+        if self._in_body:
             self._answered_early()
+        else:
+            self.rest()
+
+    def rest(self) -> None:
+        """No request is under way."""
 
     def leave(self, unread: bool = False) -> None:
         """Close once what was written is sent. `unread`: the client may still be sending."""

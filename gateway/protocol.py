@@ -18,11 +18,12 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from clip_core.errors import ClipServeError, InvalidRequest, MethodNotAllowed, TooLarge, TooSlow, Unavailable
 from gateway.crowd import Crowd
-from gateway.heads import head_without_upgrade, name_host
+from gateway.heads import head_without_upgrade, name_host, size_of
 from gateway.lingering import LingeringProtocol
 
 _FRAMING = 32  # what a header, a chunk or a request line takes besides its content; RFC 7541 counts headers so
 _MAX_PIPELINED = 64
+_SMALL_HEAD = 4096  # bytes, not worth a closer look
 
 
 class GuardedProtocol(LingeringProtocol):
@@ -33,9 +34,7 @@ class GuardedProtocol(LingeringProtocol):
     crowd: ClassVar[Crowd] = Crowd(1024)
 
     _header_timer: asyncio.TimerHandle | None = None
-    _header_bytes = 0  # of this request's line, headers and trailers
     _unexplained = 0  # bytes that came and belong neither to a finished head nor to a body
-    _in_head = False
     _deaf = False
     _running: RequestResponseCycle
 
@@ -63,9 +62,16 @@ class GuardedProtocol(LingeringProtocol):
             self._expect_headers()
         self._unexplained += len(data)
         self._feed(data)
-        self._unexplained = max(self._unexplained, 0)
-        if self._unexplained > self.max_header_bytes:
+        if self._unexplained < 0:
+            self._unexplained = 0
+        pending = _FRAMING * len(self.headers or ())
+        if self._unexplained + pending > self.max_header_bytes:
             self._break_off(self._too_large(), own=not self._in_head)
+
+    @property
+    def _in_head(self) -> bool:
+        """Of a request whose headers are not complete."""
+        return self.scope is not None and "method" not in self.scope
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -76,35 +82,26 @@ class GuardedProtocol(LingeringProtocol):
             cause = error.__context__
             self._break_off(cause if isinstance(cause, ClipServeError) else _not_http(data), own=self._in_body)
 
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._in_head = True
-        self._header_bytes = _FRAMING
-
-    def on_url(self, url: bytes) -> None:
-        self._header_bytes += len(url)
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        size = len(name) + len(value) + _FRAMING
-        self._header_bytes += size
-        if self._header_bytes > self.max_header_bytes:
-            raise self._too_large()
-        if self._in_body:
-            self._unexplained -= size  # a trailer: nothing here reads one
-        else:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
             return  # parsed again by `_decline`
         self._stop_timer()
-        self._in_head = False
-        self._unexplained -= self._header_bytes
+        self._count_head()
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise TooLarge(f"more than {_MAX_PIPELINED} requests wait on one connection")
-        name_host(self.url, self.headers)
+        if self.url[:1] != b"/":
+            name_host(self.url, self.headers)
         super().on_headers_complete()
+        self.headers = []  # for trailers, which are no headers
+
+    def _count_head(self) -> None:
+        if self._unexplained < _SMALL_HEAD:
+            self._unexplained = 0
+            return
+        size = size_of(self.url, self.headers, _FRAMING)
+        self._unexplained -= size
+        if size > self.max_header_bytes:
+            raise self._too_large()
 
     def on_chunk_header(self) -> None:
         self._unexplained -= _FRAMING
@@ -113,19 +110,13 @@ class GuardedProtocol(LingeringProtocol):
         self._unexplained -= len(body)
         super().on_body(body)
 
-    def on_message_complete(self) -> None:
-        if self.parser.should_upgrade():
-            return
-        super().on_message_complete()
-        self._rest()
+    def rest(self) -> None:
+        self._unexplained = 0
+        self.crowd.rests(self, self.loop.time())
 
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self._rest()
-
-    def _rest(self) -> None:
-        if self.cycle.response_complete and not self._in_body and not self.transport.is_closing():
-            self.crowd.rests(self, self.loop.time())
+    def wants_more(self) -> bool:
+        """Whether what comes now is read."""
+        return self._leaving or not (self._deaf or self.pipeline)
 
     def leave(self, unread: bool = False) -> None:
         super().leave(unread or self._deaf)
@@ -170,6 +161,7 @@ class GuardedProtocol(LingeringProtocol):
     def _end_before(self, own: bool) -> None:
         """The connection ends with the answer to the last good request."""
         self._deaf = True
+        self.flow.pause_reading()
         if own:
             self.pipeline.popleft()
             self._in_body = False
@@ -212,14 +204,14 @@ class GuardedProtocol(LingeringProtocol):
 
 
 class _OneAtATime(FlowControl):
-    """Nothing is read while a request waits for the one before it."""
+    """Nothing is read while a request waits for the one before it, or when none will be taken any more."""
 
     def __init__(self, transport: asyncio.Transport, protocol: GuardedProtocol) -> None:
         super().__init__(transport)
         self._protocol = protocol
 
     def resume_reading(self) -> None:
-        if not self._protocol.pipeline:
+        if self._protocol.wants_more():
             super().resume_reading()
 
 

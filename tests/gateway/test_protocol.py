@@ -160,9 +160,18 @@ def test_every_byte_that_is_no_body_counts(address, start):
         assert talk(address, *parts).startswith(b"HTTP/1.1 431 ")
 
 
-def test_bytes_behind_a_request_that_is_not_answered_yet(address):
-    """Trailers, a head and a body behind it: none of them is taken in without end."""
-    behind = request("/", "Content-Length: 900000000")
+@pytest.mark.parametrize(
+    "behind",
+    [
+        request("/", "Content-Length: 900000000"),
+        request("/", CHUNKED) + b"1\r\na\r\n0\r\nX-Long: ",
+        b"GET /",
+        b"GET / HTTP/1.1\r\nX-Long: ",
+    ],
+    ids=["body", "trailers", "url", "header"],
+)
+def test_bytes_behind_a_request_that_is_not_answered_yet(address, behind):
+    """None of them is taken in without end, and the request gets its answer."""
     with socket.create_connection(address, timeout=10) as connection:
         connection.sendall(request("/held", "Content-Length: 1") + b"a" + behind)
         until(lambda: SEEN)
@@ -170,8 +179,19 @@ def test_bytes_behind_a_request_that_is_not_answered_yet(address):
         sent = 0
         with contextlib.suppress(ConnectionError, TimeoutError):
             while sent < 64_000_000:
-                sent += connection.send(bytes(1_000_000))
+                sent += connection.send(b"x" * 1_000_000)
+        HELD.set()
+        with contextlib.suppress(ConnectionError):
+            assert connection.recv(15) == b"HTTP/1.1 200 OK"
     assert sent < 64_000_000
+
+
+def test_small_trailers_do_not_add_up(address):
+    one = request("/", CHUNKED) + b"1;a=" + b"b" * 500 + b"\r\na\r\n0\r\nX-A: " + b"b" * 500 + b"\r\n\r\n"
+    with socket.create_connection(address, timeout=10) as connection:
+        for _ in range(200):
+            connection.sendall(one)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
 def test_trailers_are_no_headers(address):

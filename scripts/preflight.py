@@ -47,7 +47,7 @@ def _holder(port: int) -> str:
 
 
 def check_disk(directory: Path) -> None:
-    """Make `directory` and see that it can be written and has room. Raises StartError."""
+    """Make `directory` and see that it can be written, may hold what is run, and has room. Raises StartError."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         probe = directory / f".probe-{os.getpid()}"
@@ -55,6 +55,11 @@ def check_disk(directory: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise StartError(f"{directory} can't be written: {error.strerror}.\nChoose another with --data-dir.") from error
+    if os.statvfs(directory).f_flag & getattr(os, "ST_NOEXEC", 0):
+        raise StartError(
+            f"{directory} is on a file system mounted with noexec, and TorchServe runs libraries from it.\n"
+            "Choose another with --data-dir."
+        )
     free = shutil.disk_usage(directory).free
     if free < MIN_FREE_BYTES:
         raise StartError(

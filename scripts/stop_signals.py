@@ -19,7 +19,8 @@ class StopSignals:
         self.hurried = False
         self._stopping = False
         for number in _NUMBERS:
-            signal.signal(number, self._received)
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` ignores it
+                signal.signal(number, self._received)
         signal.signal(signal.SIGTSTP, signal.SIG_IGN)
 
     def stopping(self) -> None:

@@ -122,6 +122,12 @@ def test_a_search_straight_at_torchserve(stack: LiveStack) -> None:
     assert bad["status"] == 400
 
 
+def test_web_pages_get_no_answer(stack: LiveStack) -> None:
+    answer = predict(stack, "clip_text", {"input": "a"}, Origin="http://rebound.example")
+    assert (answer.status, answer.json["error"]["code"]) == (403, "cross_origin")
+    assert predict(stack, "clip_text", {"input": "a"}).status == 200
+
+
 def test_kserve_v2(stack: LiveStack) -> None:
     tensor = {"name": "text", "shape": [2], "datatype": "BYTES", "data": ["a dog", "a red circle"]}
     answer = send("POST", f"{stack.inference}/v2/models/clip_text/infer", {"id": "7", "inputs": [tensor]})

@@ -44,7 +44,8 @@ def bounded(answers: Sequence[Answer], most_bytes: int) -> list[Answer]:
     """
     excess = sum(len(answer.body) for answer in answers) - most_bytes
     kept = list(answers)
-    for i in sorted(range(len(kept)), key=lambda i: -len(kept[i].body)):
+    by_size = sorted(range(len(kept)), key=lambda i: -len(kept[i].body)) if excess > 0 else []
+    for i in by_size:
         if excess <= 0:
             break
         excess -= len(kept[i].body)

@@ -93,7 +93,7 @@ class Admission:
             may = has_little and self._all_waiting < _SPARE * self.gate.limit
         else:
             may = self._wait_s > 0 and self._expected_s(caller, weight, first) <= self._wait_s
-        if not may:
+        if not may and (self.sheds or weight > first or not self._replaces_oldest(caller)):
             raise self._refusal()
 
     def open(self, caller: str, weight: int, *, patient: bool = False) -> Call:
@@ -196,6 +196,14 @@ class Admission:
             if not self._waiting[waiter.call.caller]:
                 del self._waiting[waiter.call.caller]
 
+    def _replaces_oldest(self, caller: str) -> bool:
+        """In a queue that serves the newest first, the caller's oldest is refused in place of the newest."""
+        oldest = self._queue.oldest(caller)
+        if oldest is None or self._standing.is_young(self._clock()):
+            return False
+        self.expire(oldest)
+        return not oldest.waits
+
     def _see(self) -> None:
         stood = self.sheds
         self._standing.see(self._clock(), self._all_waiting)
@@ -212,12 +220,12 @@ class Admission:
 
     def _expected_s(self, caller: str, weight: int, first: int) -> float:
         """Until its turn; for a call of several requests, until its last one's."""
-        if self.gate.rate is None:
+        if self.gate.best is None:
             return 0.0
         if weight > first:
-            return (self.gate.items + self._unsent) / self.gate.rate
+            return (self.gate.items + self._unsent) / self.gate.best
         share = (self._waiting[caller] + first) * (len(self._waiting) + 1)
-        return (self.gate.items + min(self._all_waiting, share)) / self.gate.rate
+        return (self.gate.items + min(self._all_waiting, share)) / self.gate.best
 
     def _refusal(self) -> Overloaded:
         self._standing.refuse(self._clock())

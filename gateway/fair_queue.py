@@ -66,6 +66,11 @@ class FairQueue(Generic[E]):
         self._lanes[entry.lane].remove(entry)
         self.items -= entry.weight
 
+    def oldest(self, lane: Hashable) -> E | None:
+        """The one that has waited for the longest in this lane."""
+        waiting = self._lanes.get(lane)
+        return waiting[0] if waiting else None
+
     def lanes(self) -> Iterator[tuple[E, ...]]:
         """The entries of each lane that has some, the oldest first."""
         return (tuple(lane) for lane in list(self._lanes.values()) if lane)

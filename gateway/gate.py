@@ -18,6 +18,7 @@ _FEWEST = 5  # observations that a window needs before it is judged
 _SHRINK, _GROW, _GROW_FIRST = 0.75, 1.1, 2.0
 _NEAR = 0.8  # a bound that is not nearly reached has no reason to grow
 _NEWS = 0.3  # the weight of a new measurement of the rate
+_LOOKS, _FADE = 5, 0.9  # measurements before the best rate counts, and what is left of it after a second under load
 
 
 class Gate:
@@ -36,6 +37,7 @@ class Gate:
         """A wait is tolerated up to `wait_ratio` times the work plus `wait_floor_s`, for what is no queueing."""
         self.limit: float = min(start, most)
         self.rate: float | None = None  # items a second that the endpoint does when it is busy; None: not known yet
+        self.best: float | None = None  # what it has been seen to do lately, after a few looks
         self.items = self.requests = 0
         self._most, self._least = most, min(least, most)
         self._ratio, self._floor_s = wait_ratio, wait_floor_s
@@ -45,6 +47,7 @@ class Gate:
         self._busiest = 0
         self._seen: list[tuple[float, float]] = []
         self._served, self._busy_since = 0, 0.0
+        self._looks, self._seen_best = 0, 0.0
 
     def has_room(self) -> bool:
         """Below the bound, or below what keeps a worker busy. A request may pass the bound by its own items."""
@@ -99,4 +102,12 @@ class Gate:
                 self.rate = rate if full else None
             elif full or rate > self.rate:
                 self.rate += _NEWS * (rate - self.rate)
+            self._note_best(rate, now - self._busy_since, full)
         self._served, self._busy_since = 0, now
+
+    def _note_best(self, rate: float, seconds: float, full: bool) -> None:
+        """A burst is slow to begin with, since the gateway reads requests meanwhile: the best rate says what can be."""
+        self._looks += full
+        self._seen_best = max(rate, self._seen_best * _FADE**seconds)
+        if self._looks >= _LOOKS:
+            self.best = self._seen_best

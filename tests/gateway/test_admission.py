@@ -325,7 +325,9 @@ def test_a_burst_through_the_gateway_is_served_whole(stack_of):
     """Many callers at once, to a TorchServe that has three places."""
     stack = stack_of(max_in_flight=3, burst_wait_s=30, max_unfinished=10)
     body = b'{"input": "a"}'
-    head = b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    head = b"POST /v1/embeddings HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(
+        body
+    )
     with ExitStack() as opened:
         connections = [opened.enter_context(connect(stack.url)) for _ in range(64)]
         for connection in connections:

@@ -18,7 +18,7 @@ from tests.gateway.test_deadlines import connect, rest
 from tests.waiting import until
 
 MB = 1024 * 1024
-HEAD = "POST /v1/{path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{length}\r\n\r\n"
+HEAD = "POST /v1/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{length}\r\n\r\n"
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from clip_core.errors import (
     UnknownCollection,
     from_dict,
 )
+from gateway.answer_bytes import sized
 from gateway.telemetry import current_trace
 from gateway.upstream import Reply, Upstream
 
@@ -59,7 +60,7 @@ class TorchServeClient:
         path = f"/predictions/{quote(endpoint, safe='')}"
         reply = await self._inference.call("POST", path, body, idempotent=True, timeout_s=timeout_s)
         if reply.status == 200 and isinstance(reply.body, dict) and isinstance(reply.body.get("data"), list):
-            return reply.body
+            return sized(reply.content, reply.body)
         raise await self._error(endpoint, reply)
 
     async def workers_ready(self, endpoint: str) -> bool | None:
@@ -158,8 +159,8 @@ class IndexClient:
     async def search(self, searches: Sequence[Json]) -> Json:
         """Searches by the caller's own vectors; each result has its own status."""
         body = {"fingerprint": None, "searches": list(searches)}
-        answer: Json = _checked(await self._http.call("POST", "/search", body, idempotent=True)).body
-        return answer
+        reply = _checked(await self._http.call("POST", "/search", body, idempotent=True))
+        return sized(reply.content, reply.body)
 
     async def create(self, name: str, body: Json) -> Reply:
         """Status 201 when new, 200 when it was there already."""

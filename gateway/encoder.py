@@ -22,6 +22,7 @@ from clip_core.errors import (
 )
 from clip_core.wire import SearchPart
 from gateway.admission import Admissions, Call
+from gateway.answer_bytes import AnswerBudget, answer_bytes
 from gateway.clients import TorchServeClient
 from gateway.fetching import Fetched, Fetching
 from gateway.inputs import Source
@@ -146,6 +147,7 @@ class Encoder:
         self._meter = meter
         self._admissions = admissions
         self._fetching = fetching
+        self._large_answers = asyncio.Semaphore(1)  # one is as large as all others of a TorchServe batch
         self._sharing = Sharing(self._send, settings.share_above, self._fits)
         self.served: Served | None = None
 
@@ -199,15 +201,20 @@ class Encoder:
         check_model(model, await self.describe())
 
     async def _answers(self, chunks: Sequence[Chunk], calls: Mapping[str, Call]) -> list[Answer]:
-        """A bounded number at a time; once TorchServe is seen to be down, the rest is not tried."""
+        """A bounded number at a time; once TorchServe is seen to be down, or the answers are too large, the rest is not
+        tried.
+        """
         if len(chunks) == 1:
             return [await self._answer(chunks[0], calls[chunks[0].endpoint])]
         width = asyncio.Semaphore(self._settings.fan_out_width)
         down: dict[str, TorchServeUnavailable] = {}
+        budget = AnswerBudget(self._settings.max_answer_bytes)
 
         async def one(chunk: Chunk) -> Answer:
             async with width:
-                answer = down.get(chunk.endpoint) or await self._answer(chunk, calls[chunk.endpoint])
+                known = down.get(chunk.endpoint) or budget.refusal()
+                answer = known or await self._answer(chunk, calls[chunk.endpoint])
+            budget.add(answer)
             if isinstance(answer, TorchServeUnavailable):
                 down[chunk.endpoint] = answer
             return answer
@@ -215,6 +222,12 @@ class Encoder:
         return await asyncio.gather(*map(one, chunks))
 
     async def _answer(self, chunk: Chunk, call: Call) -> Answer:
+        if chunk.search is None or self._most_answers(chunk.search) > 0:
+            return await self._answer_in_turn(chunk, call)
+        async with self._large_answers:
+            return await self._answer_in_turn(chunk, call)
+
+    async def _answer_in_turn(self, chunk: Chunk, call: Call) -> Answer:
         admission = self._admissions.at(chunk.endpoint)
         try:
             await admission.turn(call, chunk.weight)
@@ -243,11 +256,18 @@ class Encoder:
 
     def _fits(self, weight: int, size: int, chunk: Chunk) -> bool:
         most = self._most(chunk.endpoint)
+        if chunk.search is not None:
+            most = min(most, self._most_answers(chunk.search))
         return weight + chunk.weight <= most and size + chunk.bytes <= self._settings.fan_out_bytes
 
     def _most(self, endpoint: str) -> int:
         texts = endpoint == self._settings.text_endpoint
         return self._settings.fan_out_texts if texts else self._settings.fan_out_images
+
+    def _most_answers(self, search: SearchPart) -> int:
+        """How many searches like this one may share a request; 0 when one of them is large already."""
+        dim = self.served.dim if self.served is not None else None
+        return self._settings.fan_out_answer_bytes // answer_bytes(search, dim)
 
     def _split(
         self, asks: Sequence[Ask], sources: Sequence[Fetched], encoded: Encoded, truncate: str | None
@@ -273,6 +293,8 @@ class Encoder:
 
     def _is_full(self, chunk: Chunk, weight: int, size: int) -> bool:
         most = self._most(chunk.endpoint)
+        if chunk.search is not None and len(chunk) >= self._most_answers(chunk.search):
+            return True
         return chunk.weight + weight > most or chunk.bytes + size > self._settings.fan_out_bytes
 
     def _collect(self, encoded: Encoded, chunk: Chunk, answer: Answer) -> None:

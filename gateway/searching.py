@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from clip_core.errors import BadInput, ClipServeError, InvalidRequest, from_dict
 from clip_core.wire import SearchPart
+from gateway.answer_bytes import AnswerBudget, answer_bytes
 from gateway.clients import IndexClient
 from gateway.encoder import Ask, Encoder, Outcome, Served, unknown_model
 from gateway.inputs import KINDS, InputParser
@@ -19,6 +20,7 @@ from gateway.paging import FIELDS, Page, include_without_fields
 from gateway.telemetry import current_trace
 
 Json = dict[str, Any]
+_GROUP_BYTES = 8 * 1024 * 1024  # of the answer of one index call; a quarter of what the index answers at most
 _FIELDS = {*KINDS, *FIELDS, "collection", "k", "filter", "include", "exact", "model"}
 
 
@@ -63,7 +65,9 @@ def parse_ask(body: object, parser: InputParser, at: str = "") -> Ask:
 class Searcher:
     """Runs searches. A text or an image is one hop: TorchServe's handler asks the index itself."""
 
-    def __init__(self, encoder: Encoder, index: IndexClient, meter: Meter) -> None:
+    def __init__(self, encoder: Encoder, index: IndexClient, meter: Meter, max_answer_bytes: int) -> None:
+        """`max_answer_bytes` bounds what the index answers to one call."""
+        self._max_answer_bytes = max_answer_bytes
         self._encoder = encoder
         self._index = index
         self._meter = meter
@@ -113,11 +117,33 @@ class Searcher:
         return Found(answers, encoded.encode_ms, encoded.search_ms, encoded.queue_ms)
 
     async def _by_vector(self, asks: Sequence[Ask]) -> Found:
-        searches = [_index_search(ask) for ask in asks]
+        """As few index calls as their answers allow, one after the other."""
+        budget = AnswerBudget(self._max_answer_bytes)
+        found = Found([])
+        for group in self._groups(asks):
+            refused = budget.refusal()
+            part = Found([refused] * len(group)) if refused else await self._asked(group, budget)
+            found = Found([*found.answers, *part.answers], 0.0, found.search_ms + part.search_ms)
+        return found
+
+    def _groups(self, asks: Sequence[Ask]) -> Iterator[list[Ask]]:
+        served, group, size = self._encoder.served, list[Ask](), 0
+        for ask in asks:
+            assert ask.search is not None
+            more = answer_bytes(ask.search, served.dim if served is not None else None)
+            if group and size + more > _GROUP_BYTES:
+                yield group
+                group, size = [], 0
+            group.append(ask)
+            size += more
+        yield group
+
+    async def _asked(self, asks: Sequence[Ask], budget: AnswerBudget) -> Found:
         try:
-            reply = await self._index.search(searches)
+            reply = await self._index.search([_index_search(ask) for ask in asks])
         except ClipServeError as error:
             return Found([error] * len(asks))
+        budget.add(reply)
         answers = [self._own_answer(ask, result) for ask, result in zip(asks, reply["results"], strict=True)]
         return Found(answers, 0.0, (reply.get("timing") or {}).get("search_ms") or 0.0)
 

@@ -69,7 +69,7 @@ class Services:
             index=index,
             parser=parser,
             encoder=encoder,
-            searcher=Searcher(encoder, index, meter),
+            searcher=Searcher(encoder, index, meter, settings.max_answer_bytes),
             labels=LabelVectors(encoder, settings.label_cache_size),
             ingester=ingester,
             jobs=_jobs(settings, ingester, parser, keys),

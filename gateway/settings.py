@@ -90,6 +90,12 @@ class Settings(BaseSettings):
     fan_out_texts: int = Field(32, gt=0, description="Texts sent in one TorchServe request.")
     fan_out_images: int = Field(8, gt=0, description="Images sent in one TorchServe request.")
     fan_out_bytes: int = Field(4 * MB, gt=0, description="Bytes of inputs sent in one TorchServe request.")
+    fan_out_answer_bytes: int = Field(
+        3 * MB // 2, gt=0, description="Bytes that the answer of one such request with searches is expected to have."
+    )
+    max_answer_bytes: int = Field(
+        64 * MB, gt=0, description="Bytes of upstream answers that one call may take; searches beyond it get a 413."
+    )
     fan_out_width: int = Field(8, gt=0, description="TorchServe requests that one call has under way.")
     share_above: int = Field(
         2, gt=0, description="Small TorchServe requests of a kind under way before the next ones share one."

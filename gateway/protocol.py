@@ -65,7 +65,7 @@ class GuardedProtocol(LingeringProtocol):
         if self._unexplained < 0:
             self._unexplained = 0
         pending = _FRAMING * len(self.headers or ())
-        if self._unexplained + pending > self.max_header_bytes:
+        if self._unexplained + pending > self.max_header_bytes and not self._deaf:
             self._break_off(self._too_large(), own=not self._in_head)
 
     @property

@@ -216,6 +216,8 @@ def test_requests_behind_one_another(address):
 def test_a_senseless_request_behind_a_good_one(address):
     """The good one gets its own answer, and nothing else follows."""
     assert bodies(talk(address, request("/", "Content-Length: 1") + b"a" + b"\x00\x01\x02\r\n\r\n")) == [b"a"]
+    two = request("/", "Content-Length: 1") + b"a" + request("/", "Content-Length: 1") + b"b"
+    assert bodies(talk(address, two + bytes(100_000))) == [b"a", b"b"]
     behind = request("/early", CHUNKED) + b"zz\r\n"
     assert bodies(talk(address, request("/", "Content-Length: 1") + b"a" + behind)) == [b"a"]
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch
 from clip_core.wire import MAX_K, Exactness, FloatArray, SearchPart, decode_vector
+from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import Certificate, Found
 from index_service.bodies import where
 from index_service.collections import Collection
@@ -24,6 +25,7 @@ from index_service.vectors import as_kept, decode_all
 
 _Find = Callable[[str], Collection]
 _COST_OF_PARSING, _COST_OF_BYTE = 100_000, 10  # of one search and of its answer, in the unit of View.cost
+_COST_OF_ASKING = 10**9  # another process, for which the event loop never waits
 
 
 class Group(NamedTuple):
@@ -134,7 +136,9 @@ def _cost(group: Group, batch: Batch) -> int:
     hits = len(searches) * min(_most(batch), view.live)
     vector = 16 * group.collection.info.dim // 3 if any("vector" in search.include for search in searches) else 0
     written = hits * (view.rows.metadata.mean + vector) * _COST_OF_BYTE
-    return view.cost(len(searches), _most(batch), group.where, group.exact) + int(written)
+    main = view.rows.main
+    far = _COST_OF_ASKING if isinstance(main, ApproximateSegment) and main.remote else 0
+    return view.cost(len(searches), _most(batch), group.where, group.exact) + int(written) + far
 
 
 def _most(batch: Batch) -> int:

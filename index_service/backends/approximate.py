@@ -215,6 +215,11 @@ class ApproximateSegment:
         """See `Segment.cost`: a lone search as measured at the build, and half of that for each other."""
         return int((batch + 1) / 2 * self.seconds * _COST_PER_SECOND)
 
+    @property
+    def remote(self) -> bool:
+        """Whether a search asks another process, which may not answer."""
+        return getattr(self.seeker, "remote", False)
+
     def judged(
         self, queries: FloatArray, setting: Setting, mask: BoolArray | None = None
     ) -> tuple[FloatArray, FloatArray, IntArray]:

@@ -8,9 +8,11 @@ scan.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import logging
 import re
+import threading
 import uuid
 import weakref
 from collections.abc import Callable, Sequence
@@ -29,12 +31,17 @@ from index_service.backends.bounds import longest_of
 from index_service.backends.calibration import calibrated
 from index_service.backends.exact import ExactBackend, ExactSegment
 from index_service.backends.seekers import Setting, ladder
+from index_service.breaker import Breaker, PeerDown
 
 _log = logging.getLogger("index_service.milvus")
 _INSERT_ROWS = 2000
 _MAX_EF = 2048
-_ATTACH_S = 20.0  # for each answer that a start waits for
+_SEARCH_S, _CONNECT_S, _ATTACH_S = 2.0, 3.0, 10.0  # a driver without a timeout retries 75 times
+_QUERY_S = 0.01  # for each of many queries
+_LITE_S = 20.0  # milvus-lite is started first
+_FILL_S = 60.0  # one step of a build, which nobody waits for
 _live: set[str] = set()
+_breakers: dict[str, Breaker] = {}
 
 
 class MilvusSeeker:
@@ -43,10 +50,11 @@ class MilvusSeeker:
     knob = "ef"
     filters = False
     unseen = None
+    remote = True
 
-    def __init__(self, client: Any, name: str, rows: int, segments: Path) -> None:
+    def __init__(self, client: Any, name: str, rows: int, segments: Path, breaker: Breaker) -> None:
         self.efforts: Sequence[int] = ladder(16, _MAX_EF)
-        self._client, self._name, self._rows = client, name, rows
+        self._client, self._name, self._rows, self._breaker = client, name, rows, breaker
         _live.add(name)
         released = weakref.finalize(self, _release, client, name, segments)
         released.atexit = False  # the driver is gone by then
@@ -58,7 +66,16 @@ class MilvusSeeker:
         parameters = {"metric_type": "IP", "params": {"ef": max(effort, most)}}
         rows = np.full((len(queries), most), -1, np.int64)
         try:
-            answers = self._client.search(self._name, queries.tolist(), limit=most, search_params=parameters)
+            with self._breaker.call():
+                answers = self._client.search(
+                    self._name,
+                    queries.tolist(),
+                    limit=most,
+                    search_params=parameters,
+                    timeout=_SEARCH_S + _QUERY_S * len(queries),
+                )
+        except PeerDown:  # logged when it began
+            return rows
         except Exception as error:  # whatever the driver raises, the answer is the same
             _log.warning("milvus search failed, scanned instead", extra={"error": str(error)})
             return rows
@@ -102,7 +119,7 @@ class MilvusBackend:
         except BaseException:
             _drop(client, name)
             raise
-        seeker = MilvusSeeker(client, name, len(vectors), self.segments)
+        seeker = MilvusSeeker(client, name, len(vectors), self.segments, self._breaker)
         segment = ApproximateSegment(
             self.engine,
             vectors,
@@ -124,17 +141,24 @@ class MilvusBackend:
             raise RuntimeError(f"Milvus has no {name}: {error}") from error
         if held != len(vectors):
             raise RuntimeError(f"Milvus has {held} rows in {name}, not {len(vectors)}")
-        seeker = MilvusSeeker(client, name, len(vectors), self.segments)
+        seeker = MilvusSeeker(client, name, len(vectors), self.segments, self._breaker)
         return restored(self.engine, vectors, seeker, notes, self.metric)
 
     def _client(self) -> Any:
         """A client; what earlier processes left behind is dropped."""
-        client = importlib.import_module("pymilvus").MilvusClient(uri=self.uri, token=self.token, timeout=_ATTACH_S)
+        made, patience = importlib.import_module("pymilvus").MilvusClient, _CONNECT_S if "://" in self.uri else _LITE_S
         own, kept = re.compile(rf"{re.escape(self.prefix)}_[0-9a-f]{{32}}"), _live | _named(self.segments)
-        for name in client.list_collections():
-            if own.fullmatch(name) and name not in kept:
-                client.drop_collection(name)
+        with self._breaker.call():
+            client = made(uri=self.uri, token=self.token, timeout=patience)
+            for name in client.list_collections(timeout=_ATTACH_S):
+                if own.fullmatch(name) and name not in kept:
+                    client.drop_collection(name, timeout=_ATTACH_S)
         return client
+
+    @property
+    def _breaker(self) -> Breaker:
+        """One for all collections there, so that only the first waits for a Milvus that doesn't answer."""
+        return _breakers.setdefault(self.uri, Breaker())
 
 
 def _named(segments: Path) -> set[str]:
@@ -157,25 +181,40 @@ def _fill(client: Any, name: str, vectors: FloatArray, cancelled: Callable[[], b
     """Insert all rows, flush them (unflushed ones are searched slowly) and load the index."""
     index = client.prepare_index_params()
     index.add_index("vector", index_type="HNSW", metric_type="IP", params={"M": 32, "efConstruction": 200})
-    client.create_collection(name, dimension=vectors.shape[1], auto_id=False, metric_type="IP", index_params=index)
+    client.create_collection(
+        name, dimension=vectors.shape[1], auto_id=False, metric_type="IP", index_params=index, timeout=_FILL_S
+    )
     for start in range(0, len(vectors), _INSERT_ROWS):
         if cancelled():
             raise BuildCancelled
         block = vectors[start : start + _INSERT_ROWS]
-        client.insert(name, [{"id": start + n, "vector": row} for n, row in enumerate(block)])
-    client.flush(name)
-    client.load_collection(name)
+        client.insert(name, [{"id": start + n, "vector": row} for n, row in enumerate(block)], timeout=_FILL_S)
+    client.flush(name, timeout=_FILL_S)
+    client.load_collection(name, timeout=_FILL_S)
 
 
 def _release(client: Any, name: str, segments: Path) -> None:
     """The last search is done: drop what no segment on disk names. When the service stops, one still does."""
     _live.discard(name)
-    if name not in _named(segments):
+    if name in _named(segments):
+        return
+    if _on_event_loop():
+        threading.Thread(target=_drop, args=(client, name), daemon=True).start()
+    else:
         _drop(client, name)
+
+
+def _on_event_loop() -> bool:
+    """Whether everybody would wait for what this thread waits for."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _drop(client: Any, name: str) -> None:
     try:
-        client.drop_collection(name)
+        client.drop_collection(name, timeout=_SEARCH_S)
     except Exception as error:  # the next build tries again
         _log.warning("milvus collection not dropped", extra={"milvus_collection": name, "error": str(error)})

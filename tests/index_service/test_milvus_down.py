@@ -1,0 +1,156 @@
+"""A Milvus that refuses, or accepts and never answers, costs its own searches little and other collections nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from clip_core.wire import encode_vector
+from index_service.app import create_app
+from index_service.backends.approximate import ApproximateSegment
+from index_service.backends.milvus import MilvusBackend, MilvusSeeker
+from index_service.backends.seekers import Setting
+from index_service.breaker import Breaker, PeerDown
+from index_service.collections import Collection
+from index_service.registry import Registry
+from index_service.segments import view_of
+from index_service.settings import Settings
+from index_service.store import CollectionInfo, Store
+from tests.index_service.helpers import item, unit_rows
+
+DIM, COUNT = 4, 3000
+ROWS = unit_rows(COUNT, DIM)
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of a server that accepts and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture
+def refusing() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    return f"http://127.0.0.1:{port}"
+
+
+class NoAnswer:
+    """A driver whose searches wait for as long as they may, a tenth of that here, and fail."""
+
+    def __init__(self) -> None:
+        self.threads: list[str] = []
+
+    def search(self, *_: Any, timeout: float, **__: Any) -> Any:
+        self.threads.append(threading.current_thread().name)
+        time.sleep(timeout / 10)
+        raise RuntimeError("no answer")
+
+    def drop_collection(self, *_: Any, **__: Any) -> None:
+        self.threads.append(threading.current_thread().name)
+
+
+def in_milvus(store: Store, name: str, uri: str) -> None:
+    """Record a collection whose segment on disk names a collection of that Milvus."""
+    info = CollectionInfo(name, "m", "f", DIM, engine="milvus")
+    key = store.add_collection(info)
+    collection = Collection(CollectionInfo(**{**vars(info), "key": key}), store, _engines(store, uri))
+    collection.upsert([item(f"i{n}", row) for n, row in enumerate(ROWS[:50])], ROWS[:50])
+    draft = collection._files.draft()
+    draft.append(collection.view.block(np.arange(50)))
+    block = draft.mapped()
+    seeker = MilvusSeeker(NoAnswer(), f"x_{name}", 50, store.path.parent, Breaker())
+    draft.save(ApproximateSegment("milvus", block.vectors, seeker, Setting(64), {"collection": f"x_{name}"}))
+    draft.commit()
+
+
+def _engines(store: Store, uri: str) -> Any:
+    return Registry(store, Settings(data_dir=store.path.parent, milvus_uri=uri))._engines
+
+
+@pytest.mark.parametrize("kind", ["silent", "refusing"])
+async def test_a_start_loads_every_collection(store: Store, kind: str, request: pytest.FixtureRequest) -> None:
+    uri = request.getfixturevalue(kind)
+    for name in "abcd":
+        in_milvus(store, name, uri)
+    settings = Settings(data_dir=store.path.parent, milvus_uri=uri)
+    registry, began = Registry(store, settings), time.monotonic()
+    await asyncio.to_thread(registry.load)
+    assert time.monotonic() - began < 10  # three of them are waited for once
+    transport = httpx.ASGITransport(create_app(settings, registry))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        searches = [{"collection": name, "vector": encode_vector(ROWS[7]), "k": 1} for name in "abcd"]
+        results = (await client.post("/search", json={"searches": searches})).json()["results"]
+    assert [result["hits"][0]["id"] for result in results] == ["i7"] * 4
+
+
+def test_a_build_fails_at_once_after_the_first(silent: str, tmp_path: Path) -> None:
+    backend = MilvusBackend(silent, "p", tmp_path)
+    with pytest.raises(Exception, match="connect"):
+        backend.build(ROWS)
+    with pytest.raises(PeerDown):
+        backend.build(ROWS)
+
+
+async def test_searches_never_wait_on_the_event_loop(settings: Settings, registry: Registry) -> None:
+    collection, driver = registry.create(CollectionInfo("c", "m", "f", DIM, engine="milvus"))[0], NoAnswer()
+    collection.upsert([item(f"i{n}", row) for n, row in enumerate(ROWS)], ROWS)
+    seeker = MilvusSeeker(driver, "x", COUNT, settings.data_dir, Breaker(patience_s=0.1, pause_s=60))
+    main = ApproximateSegment("milvus", ROWS, seeker, Setting(64), {"collection": "x"})
+    collection.view = view_of(main, collection.view.block(np.arange(COUNT)))
+    transport = httpx.ASGITransport(create_app(settings, registry))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        search = {"collection": "c", "vector": encode_vector(ROWS[7]), "k": 1}
+        for _ in range(5):
+            (result,) = (await client.post("/search", json={"searches": [search]})).json()["results"]
+            assert result["hits"][0]["id"] == "i7"
+    assert len(driver.threads) == 1  # and is left out from then on
+    assert threading.current_thread().name not in driver.threads
+
+
+async def test_what_is_released_on_the_event_loop_is_dropped_elsewhere(tmp_path: Path) -> None:
+    driver = NoAnswer()
+    seeker = MilvusSeeker(driver, "x", 1, tmp_path, Breaker())
+    del seeker
+    for _ in range(100):
+        await asyncio.sleep(0.01)
+        if driver.threads:
+            break
+    assert driver.threads
+    assert threading.current_thread().name not in driver.threads
+
+
+def test_a_breaker_lets_one_call_try_after_each_pause() -> None:
+    now = [0.0]
+    breaker = Breaker(patience_s=0.5, pause_s=1.0, clock=lambda: now[0])
+
+    def made(seconds: float, *, fails: bool) -> bool:
+        try:
+            with breaker.call():
+                now[0] += seconds
+                if fails:
+                    raise RuntimeError
+        except PeerDown:
+            return False
+        except RuntimeError:
+            return True
+        return True
+
+    assert [made(0.1, fails=True) for _ in range(3)] == [True] * 3
+    assert [made(2, fails=True), made(0, fails=False)] == [True, False]
+    now[0] += 1.01
+    assert [made(2, fails=True), made(0, fails=False)] == [True, False]
+    now[0] += 1.5
+    assert not made(0, fails=False)
+    now[0] += 0.6
+    assert [made(0.1, fails=False), made(0.1, fails=False)] == [True, True]

@@ -19,7 +19,8 @@ from index_service.draining import DrainingProtocol, DrainingServer
 from index_service.errors import StartError
 from index_service.heap import frugal
 from index_service.registry import Registry
-from index_service.settings import Settings
+from index_service.reserve import Reserve
+from index_service.settings import MB, Settings
 from index_service.store import Store
 
 _log = logging.getLogger("index_service")
@@ -53,10 +54,24 @@ def _settings() -> Settings:
         raise StartError(f"{name}: {first['msg']}") from error
 
 
+def _record(folder: DataDir, settings: Settings) -> Store:
+    """On a full disk the reserve is given up, where opening the record takes room."""
+    reserve = Reserve(folder.path / "reserve", settings.reserve_mb * MB)
+    try:
+        store = Store(folder.database, reserve)
+    except StartError:
+        if not reserve.release():
+            raise
+        store = Store(folder.database, reserve)
+    if not reserve.make():
+        _log.warning("no room for the reserve: writes are refused", extra={"bytes": reserve.bytes})
+    return store
+
+
 def _serve(settings: Settings) -> None:
     configure_logging("index_service", json_lines=settings.log_json, level=settings.log_level)
     with _listen(settings.host, settings.port) as listener, DataDir(settings.data_dir) as folder:
-        app = create_app(settings, Registry(Store(folder.database), settings))
+        app = create_app(settings, Registry(_record(folder, settings), settings))
         host, port = listener.getsockname()[:2]
         _log.info("starting", extra={"host": host, "port": port, "data_dir": str(settings.data_dir)})
         config = uvicorn.Config(

@@ -132,6 +132,8 @@ class Collection:
             raise
         finally:
             draft.drop()
+            if self.dropped:
+                self._files.remove()
 
     def upsert(self, items: Sequence[Item], vectors: FloatArray) -> None:
         """Write `items`, whose ids differ, with their `vectors` (N, D); durable and visible on return."""

@@ -81,6 +81,7 @@ class SegmentFiles:
 
     def newest(self, last_seq: int) -> Stored | None:
         """The newest segment that is whole; what isn't is removed, and so is one that knows rows beyond `last_seq`."""
+        shutil.rmtree(self.folder / "draft", ignore_errors=True)  # of a process that was killed
         for number in sorted(self._numbers(), reverse=True):
             path = self.folder / str(number)
             try:

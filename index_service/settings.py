@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     max_concurrent_copies: int = Field(
         4, gt=0, description="Snapshots and restores waiting or under way, one after the other; more get 429."
     )
+    reserve_mb: int = Field(
+        64, ge=0, description="Disk space kept for deletions on a full disk, in the file `reserve`; 0: none."
+    )
     max_dim: int = Field(8192, gt=0, description="Largest dimension of a collection.")
     max_collections: int = Field(1000, gt=0, description="Most collections held, and most aliases.")
     compact_rows: int = Field(4096, gt=0, description="Least rows of the delta (or tombstones) that start a merge.")

@@ -18,6 +18,7 @@ from clip_core.errors import ClipServeError, NotFound, StorageFull, Unavailable
 from index_service.collections import Collection
 from index_service.parquet import read_info, read_items, write_parquet
 from index_service.registry import Registry
+from index_service.segment_files import SegmentFiles, segments_folder
 from index_service.store import Store
 
 _NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,63})\.(\d{8}T\d{12})\.parquet")
@@ -42,9 +43,10 @@ class Snapshots:
             write_parquet(part, collection.info, self._store.stream(collection.info.key))
             _publish(part, path)
         except OSError as error:
-            with suppress(OSError):
-                part.unlink()
             raise StorageFull(f"the snapshot can't be written: {error}") from error
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
         return self._described(path)
 
     def all(self, collection: str | None = None) -> list[dict[str, Any]]:
@@ -74,8 +76,10 @@ class Snapshots:
             for items in read_items(path):
                 self._store.upsert(hidden.key, items)
             return self._registry.reveal(replace(hidden, name=name))
-        except ClipServeError:
-            self._store.drop_collection(hidden.key)
+        except BaseException:
+            with suppress(ClipServeError):  # a full disk: it stays hidden, and the next start forgets it
+                self._store.drop_collection(hidden.key)
+            SegmentFiles(segments_folder(self._store.path.parent, hidden.key), info.dim).remove()
             raise
 
     def _described(self, path: Path) -> dict[str, Any]:

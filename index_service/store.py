@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,10 +20,12 @@ from clip_core.errors import ClipServeError, StorageFull, Unavailable
 from index_service.backends.base import IntArray
 from index_service.errors import StartError
 from index_service.records import Alias, Chunk, CollectionInfo, Item, Written
+from index_service.reserve import Reserve
 from index_service.schema import PAGE_BYTES, SCHEMA_VERSION, create_items, migrate, version
 
 __all__ = ["Alias", "Chunk", "CollectionInfo", "Item", "Store", "Written"]
 _COLUMNS = "name, model, fingerprint, dim, engine, recall_target, metric, metadata, created, key"
+T = TypeVar("T")
 _CHUNK = 2048
 _IDS = 1000  # in one question; SQLite takes at most 32766
 
@@ -37,9 +39,10 @@ class Store:
 
     HIDDEN = "."
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reserve: Reserve | None = None) -> None:
         """Raises StartError when the file can't be opened or is of a newer version."""
         self.path = path
+        self._reserve = reserve or Reserve(path.with_name("reserve"), 0)
         self._write_lock, self._read_lock = threading.Lock(), threading.Lock()
         try:
             self._writer = self._connect()
@@ -47,7 +50,8 @@ class Store:
             self._reader = self._connect()
             for info in self._collections():
                 if info.name.startswith(self.HIDDEN):
-                    self.drop_collection(info.key)
+                    with suppress(ClipServeError):  # a full disk: it stays hidden until the next start
+                        self.drop_collection(info.key)
         except (sqlite3.Error, ClipServeError) as error:
             advice = "restore it, or set CLIPSERVE_INDEX_DATA_DIR to another folder"
             raise StartError(f"the record {path} can't be opened ({error}): {advice}") from error
@@ -90,6 +94,34 @@ class Store:
                     raise _mapped(error) from error
                 raise
 
+    def _making_room(self, work: Callable[[], T]) -> T:
+        """A write that gives room back: on a full disk the reserve is given up for it."""
+        try:
+            return work()
+        except StorageFull:
+            if not self._reserve.release():
+                raise
+        try:
+            done = work()
+        except StorageFull:  # the log may have room that a checkpoint gives back
+            self._checkpoint()
+            done = work()
+        self._checkpoint()
+        self._reserve.make()
+        return done
+
+    def _checkpoint(self) -> None:
+        """Move the log into the file and empty it, as far as readers and the disk let it."""
+        with self._write_lock, suppress(sqlite3.Error):
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def _check_room(self) -> None:
+        """Raises StorageFull while the reserve is missing, and the record hasn't as much room inside."""
+        if self._reserve.make():
+            return
+        if self._read("PRAGMA freelist_count")[0][0] * PAGE_BYTES < self._reserve.bytes:
+            raise StorageFull("the disk of the index service is full: delete items or collections, or make room on it")
+
     def close(self) -> None:
         """Close both connections; the last one merges the log into the file."""
         with self._read_lock, self._write_lock:
@@ -107,6 +139,7 @@ class Store:
         """Record a collection whose name is new; its key."""
         values = (info.name, info.model, info.fingerprint, info.dim, info.engine, info.recall_target, info.metric)
         columns = _COLUMNS.removesuffix(", key")
+        self._check_room()
         with self._transaction() as db:
             cursor = db.execute(
                 f"INSERT INTO collections ({columns}) VALUES (?,?,?,?,?,?,?,?,?)",
@@ -127,6 +160,9 @@ class Store:
 
     def drop_collection(self, key: int) -> None:
         """Forget a collection and all its items."""
+        self._making_room(lambda: self._drop_collection(key))
+
+    def _drop_collection(self, key: int) -> None:
         with self._transaction() as db:
             db.execute("DELETE FROM collections WHERE key = ?", (key,))
             db.execute("UPDATE aliases SET previous = NULL WHERE previous = ?", (key,))
@@ -152,11 +188,15 @@ class Store:
 
     def upsert_all(self, key: int, batches: Sequence[Sequence[Item]]) -> list[Written]:
         """`upsert` for each of `batches`, one after the other, all or none."""
+        self._check_room()
         with self._transaction() as db:
             return [_upsert(db, key, items) for items in batches]
 
     def delete(self, key: int, ids: Sequence[str]) -> IntArray:
         """Delete the items of these ids, all or none; the sequence numbers of those that were there."""
+        return self._making_room(lambda: self._delete(key, ids))
+
+    def _delete(self, key: int, ids: Sequence[str]) -> IntArray:
         with self._transaction() as db:
             seqs = np.array(_seqs_of(db, key, ids), np.int64)
             _delete(db, key, seqs.tolist())
@@ -164,6 +204,9 @@ class Store:
 
     def delete_rows(self, key: int, seqs: IntArray) -> None:
         """Delete the items of these sequence numbers, all or none."""
+        self._making_room(lambda: self._delete_rows(key, seqs))
+
+    def _delete_rows(self, key: int, seqs: IntArray) -> None:
         with self._transaction() as db:
             _delete(db, key, seqs.tolist())
 

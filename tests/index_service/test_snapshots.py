@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from clip_core.errors import Conflict, InvalidRequest, NotFound, StorageFull
+from index_service.backends.base import BuildCancelled
 from index_service.collections import Collection
 from index_service.registry import Registry
+from index_service.segment_files import Draft
 from index_service.settings import Settings
 from index_service.snapshots import Snapshots
 from index_service.store import CollectionInfo, Item, Store
@@ -135,3 +138,64 @@ async def test_over_http(client: httpx.AsyncClient, tmp_path: Path) -> None:
     assert (await client.post("/collections/.x/restore", json={"snapshot": "none"})).status_code == 400
     shutil.rmtree(tmp_path / "snapshots")
     assert (await client.get("/snapshots")).json() == {"snapshots": []}
+
+
+@pytest.mark.parametrize("failure", [MemoryError(), OSError("read"), RuntimeError("arrow")])
+def test_a_restore_that_fails_leaves_nothing(
+    tmp_path: Path,
+    store: Store,
+    collection: Collection,
+    snapshots: Snapshots,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: Exception,
+) -> None:
+    name = snapshots.create(collection)["name"]
+    folders = set((tmp_path / "segments").glob("*"))
+
+    def fails(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(store, "rename_collection", fails)
+    with pytest.raises(type(failure)):
+        snapshots.restore("again", name)
+    assert store._read("SELECT name FROM collections") == [("shapes",)]
+    assert set((tmp_path / "segments").glob("*")) == folders
+
+
+def test_a_snapshot_that_fails_leaves_nothing(
+    tmp_path: Path, store: Store, collection: Collection, snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(store, "stream", fails)
+    with pytest.raises(MemoryError):
+        snapshots.create(collection)
+    assert list((tmp_path / "snapshots").iterdir()) == []
+
+
+def test_the_draft_of_a_merge_that_was_killed_is_removed_at_the_next_start(
+    tmp_path: Path, store: Store, settings: Settings, collection: Collection
+) -> None:
+    collection.compact()
+    draft = tmp_path / "segments" / str(collection.info.key) / "draft"
+    draft.mkdir()
+    (draft / "vectors.f32").write_bytes(b"half")
+    Registry(store, settings).load()
+    assert not draft.exists()
+
+
+def test_a_merge_of_a_collection_that_is_dropped_meanwhile_leaves_no_folder(
+    tmp_path: Path, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = Draft.save
+
+    def dropped_first(self: Draft, segment: Any) -> None:
+        collection.drop()
+        self._aside.mkdir(parents=True)  # as when the folder was made just after it was removed
+        save(self, segment)
+
+    monkeypatch.setattr(Draft, "save", dropped_first)
+    with suppress(BuildCancelled):
+        collection.compact()
+    assert not (tmp_path / "segments" / str(collection.info.key)).exists()

@@ -1,0 +1,43 @@
+"""Disk space kept for the moment when there is no other: a deletion needs some before it gives any back.
+
+    <data_dir>/reserve   zeros; removed for a deletion that a full disk refused, made again as soon as there is room
+
+While it is gone, writes that take room are refused, unless the record has as many free pages inside.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+class Reserve:
+    """The file at `path`, of so many `bytes`; 0: there is none, and none is missed."""
+
+    def __init__(self, path: Path, bytes_: int) -> None:
+        self._path, self.bytes = path, bytes_
+        self._there = path.exists()
+
+    def make(self) -> bool:
+        """Whether it is there; it is made when there is room for it."""
+        if self._there or not self.bytes:
+            return True
+        try:
+            with self._path.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, self.bytes)
+        except OSError:
+            with suppress(OSError):
+                self._path.unlink()
+            return False
+        self._there = True
+        return True
+
+    def release(self) -> bool:
+        """Give its room to others; whether there was any to give."""
+        if not self._there:
+            return False
+        self._there = False
+        with suppress(FileNotFoundError):
+            self._path.unlink()
+        return True

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from clip_core.errors import BadInput
 from gateway.key_store import KeyStore
 from gateway.keys import SCOPES, ApiKey, KeyLimits
 
@@ -37,13 +41,14 @@ def create(
 
     Example: clipserve keys create shop --scope embed --scope search --collection products --expires 90d
     """
-    secret, key = KeyStore(file).create(
-        name,
-        tuple(scope or ("embed", "search")),
-        collections=tuple(collection) if collection else None,
-        expires=None if expires is None else time.time() + seconds(expires),
-        limits=KeyLimits(requests_per_minute, items_per_minute, megapixels_per_minute, concurrency),
-    )
+    with _opened(file) as store:
+        secret, key = store.create(
+            name,
+            tuple(scope or ("embed", "search")),
+            collections=tuple(collection) if collection else None,
+            expires=None if expires is None else time.time() + seconds(expires),
+            limits=KeyLimits(requests_per_minute, items_per_minute, megapixels_per_minute, concurrency),
+        )
     Console(stderr=True).print(f"key {key.id} ({', '.join(key.scopes)}); it is not shown again:", highlight=False)
     typer.echo(secret)
 
@@ -52,16 +57,29 @@ def create(
 def show(file: File = DEFAULT_FILE) -> None:
     """Show the keys: never their secrets, which nobody has but their owners."""
     table = Table("id", "name", "state", "scopes", "collections", "created", "expires")
-    for key, _ in KeyStore(file).all():
-        table.add_row(*_line(key))
+    with _opened(file) as store:
+        for key, _ in store.all():
+            table.add_row(*_line(key))
     Console().print(table)
 
 
 @keys.command("revoke")
 def revoke(key_id: Annotated[str, typer.Argument(help="As `list` shows it.")], file: File = DEFAULT_FILE) -> None:
     """Refuse a key from now on; running gateways follow within a second."""
-    KeyStore(file).revoke(key_id)
+    with _opened(file) as store:
+        store.revoke(key_id)
     Console().print(f"{key_id} is revoked", highlight=False)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[KeyStore]:
+    """Raises BadInput for what is no file of keys, or may not be read or written."""
+    try:
+        yield KeyStore(file)
+    except (sqlite3.Error, OSError) as error:
+        raise BadInput(
+            f"the key file {file} cannot be used ({error}); restore it, or delete it and make new keys"
+        ) from error
 
 
 def seconds(text: str) -> int:

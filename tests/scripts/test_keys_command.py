@@ -8,11 +8,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from clip_core.errors import BadInput
 from gateway.key_ring import KeyRing
 from gateway.key_store import KeyStore
 from gateway.keys import KeyLimits
 from scripts.cli import app
-from scripts.keys_command import seconds
+from scripts.keys_command import revoke, seconds, show
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_create_list_revoke(run, tmp_path):
     listed = run("list")
     assert key.id in listed
     assert "active" in listed
-    assert secret.rpartition("_")[2] not in listed
+    assert secret.removeprefix(f"cs_{key.id}_") not in listed
     run("revoke", key.id)
     assert "revoked" in run("list")
 
@@ -45,6 +46,14 @@ def test_what_cannot_be_done(run):
     run("create", "shop", "--scope", "root", status=1)
     run("revoke", "nobody", status=1)
     run("create", "shop", "--expires", "soon", status=2)
+
+
+def test_a_damaged_file_is_named_in_one_line(tmp_path):
+    file = tmp_path / "keys.db"
+    file.write_bytes(b"not a database, but long enough to be looked at")
+    for command in (lambda: show(file), lambda: revoke("a", file)):
+        with pytest.raises(BadInput, match="cannot be used"):
+            command()
 
 
 def test_times():

@@ -17,6 +17,7 @@ from gateway.app import build
 from gateway.draining import DrainingServer, draining
 from gateway.protocol import guarded
 from gateway.settings import Settings
+from gateway.sniffing import ignore_warnings
 
 
 def main() -> None:
@@ -24,6 +25,7 @@ def main() -> None:
     os.umask(0o077)
     settings = _settings()
     configure_logging("gateway", json_lines=settings.log_json, level=settings.log_level)
+    ignore_warnings()
     _allow_files(2 * settings.max_clients + 1024)
     listening = _listen(settings)
     app = build(settings)

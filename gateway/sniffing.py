@@ -13,13 +13,16 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # those that cli
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, OverflowError)
 
 
+def ignore_warnings() -> None:
+    """Of PIL, which warns about odd files; once and for the whole process, since threads share its filters."""
+    warnings.filterwarnings("ignore", module=r"PIL\b")
+
+
 def pixels_of(content: bytes) -> int:
     """Width times height, from the header alone. Raises BadImage when it is no image of a known format."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                width, height = image.size
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            width, height = image.size
     except Image.DecompressionBombError as error:
         raise ImageTooLarge("the image has too many pixels") from error
     except UnidentifiedImageError as error:

@@ -6,10 +6,12 @@ import asyncio
 import base64
 import resource
 import socket
+import warnings
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from clip_core import images
 from clip_core.errors import BadImage, ClipServeError, FetchFailed, FetchRefused, ImageTooLarge
@@ -312,6 +314,18 @@ def test_what_is_sniffed_is_what_is_decoded():
 def test_bytes_that_are_no_image(content):
     with pytest.raises(BadImage):
         sniffing.pixels_of(content)
+
+
+def test_looking_at_a_header_leaves_the_warnings_of_other_threads_alone(monkeypatch):
+    before, opened, seen = warnings.filters, Image.open, []
+
+    def noted(*args, **kwargs):
+        seen.append(warnings.filters is before)
+        return opened(*args, **kwargs)
+
+    monkeypatch.setattr(Image, "open", noted)
+    assert sniffing.pixels_of(png()) > 0
+    assert seen == [True]
 
 
 class Pictures:

@@ -35,8 +35,9 @@ class Aliases:
     def set(self, name: str, target: Collection) -> None:
         """Point `name` to `target`; the collection that it led to is remembered."""
         before = [old for old in self._targets.get(name, ()) if old is not target][:1]
+        targets = (target, *before)
         self._store.set_alias(Alias(name, target.info.key, before[0].info.key if before else None))
-        self._targets[name] = (target, *before)
+        self._targets[name] = targets  # nothing can fail between the record and this
 
     def drop(self, name: str) -> None:
         """Raises NotFound."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,16 @@ def test_any_call_of_making_and_dropping_a_collection_may_fail(store: Store, set
         registry.create(INFO)
         attempt(lambda: registry.drop("c"), fault)
         assert [one.info.name for one in registry.all()] == [info.name for info in store.collections()]
+
+
+def test_any_call_of_switching_an_alias_may_fail(store: Store, settings: Settings) -> None:
+    registry = Registry(store, settings)
+    registry.load()
+    keys = {name: registry.create(replace(INFO, name=name))[0].info.key for name in ("c", "d")}
+    for n, fault in faults():
+        target = "cd"[n % 2]
+        attempt(lambda target=target: registry.set_alias("a", target), fault)
+        assert {name: keys[at] for name, at in registry.aliases().items()} == {a.name: a.key for a in store.aliases()}
 
 
 def test_a_collection_that_cannot_be_read_again_answers_nothing_until_it_can(

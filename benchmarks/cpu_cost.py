@@ -28,6 +28,7 @@ from benchmarks.demo_stack import captions
 from benchmarks.faults.stacks import UNCACHED, ready_stack
 from benchmarks.load import Load, each_once
 from benchmarks.reports import finish, head
+from scripts.ingest import find_pictures
 from scripts.live_stack import LiveStack
 
 RESULTS = Path(__file__).resolve().parent / "results" / "cpu_cost.json"
@@ -61,8 +62,8 @@ def _bodies(stack: LiveStack) -> dict[str, tuple[str, list[Any]]]:
     """Path and bodies by kind."""
     texts = [text for _, text in captions(stack)]
     texts = [texts[n % len(texts)] for n in range(max(REQUESTS.values()))]
-    gallery = sorted((stack.data_dir / "demo" / "gallery").glob("*.png"))
-    files = [base64.b64encode(path.read_bytes()).decode() for path in gallery]
+    gallery = find_pictures(stack.data_dir / "demo" / "gallery")
+    files = [base64.b64encode(picture.path.read_bytes()).decode() for picture in gallery]
     pictures = [files[n % len(files)] for n in range(REQUESTS["image search"])]
     return {
         "text embedding": ("/v1/embeddings", [{"input": text, "encoding_format": "base64"} for text in texts]),

@@ -118,4 +118,9 @@ def live_stack(
     try:
         yield stack
     finally:
-        stack.stop()
+        try:
+            stack.stop()
+        except subprocess.TimeoutExpired:
+            process.kill()  # its parts end with it
+            process.wait()
+            raise

@@ -53,7 +53,6 @@ def render_gallery(directory: Path, count: int = COUNT, console: Console | None 
             render(scene, *SIZES[number % len(SIZES)]).save(work / _name(number), "JPEG", quality=92)
         (work / LISTING).write_text(_listing(scenes), encoding="utf-8")
         shutil.rmtree(directory, ignore_errors=True)
-        os.chmod(work, 0o755)
         os.replace(work, directory)
     finally:
         shutil.rmtree(work, ignore_errors=True)

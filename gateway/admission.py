@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 from clip_core.errors import Overloaded
+from gateway.counts import Counts
 from gateway.fair_queue import FairQueue
 from gateway.gate import LEAST_REQUESTS, Gate
 from gateway.standing import Standing
@@ -73,9 +73,9 @@ class Admission:
         self._queue: FairQueue[Waiter] = FairQueue()
         self._standing = Standing()
         self._calls = 0
-        self._here: Counter[str] = Counter()  # calls of each caller
+        self._here = Counts()  # calls of each caller
         self._unsent = 0  # items of the calls here
-        self._waiting: Counter[str] = Counter()  # items of each caller whose calls have not begun
+        self._waiting = Counts()  # items of each caller whose calls have not begun
         self._all_waiting = 0
 
     @property
@@ -89,7 +89,7 @@ class Admission:
             return
         self._see()
         if self.sheds:
-            has_little = self._here[caller] * len(self._here) < self._calls
+            has_little = self._here.get(caller, 0) * len(self._here) < self._calls
             may = has_little and self._all_waiting < _SPARE * self.gate.limit
         else:
             may = self._wait_s > 0 and self._expected_s(caller, weight, first) <= self._wait_s
@@ -100,7 +100,7 @@ class Admission:
         """A call that is here from now on, until it is closed."""
         call = Call(caller, weight, patient)
         self._calls += 1
-        self._here[caller] += 1
+        self._here.add(caller, 1)
         self._unsent += weight
         return call
 
@@ -108,9 +108,7 @@ class Admission:
         """It has all its answers, or nobody waits for them."""
         self._calls -= 1
         self._unsent -= call.left
-        self._here[call.caller] -= 1
-        if not self._here[call.caller]:
-            del self._here[call.caller]
+        self._here.add(call.caller, -1)
 
     async def turn(self, call: Call, weight: int) -> None:
         """Returns when a request of so many items may go; `leave` must follow. Raises Overloaded."""
@@ -142,7 +140,7 @@ class Admission:
         waiter = Waiter(call, weight, call if call.begun else call.caller, answer)
         self._queue.push(waiter)
         if waiter.lane is not call:
-            self._waiting[call.caller] += weight
+            self._waiting.add(call.caller, weight)
             self._all_waiting += weight
         return waiter
 
@@ -192,9 +190,7 @@ class Admission:
         waiter.waits = False
         if waiter.lane is not waiter.call:
             self._all_waiting -= waiter.weight
-            self._waiting[waiter.call.caller] -= waiter.weight
-            if not self._waiting[waiter.call.caller]:
-                del self._waiting[waiter.call.caller]
+            self._waiting.add(waiter.call.caller, -waiter.weight)
 
     def _replaces_oldest(self, caller: str) -> bool:
         """In a queue that serves the newest first, the caller's oldest is refused in place of the newest."""
@@ -224,7 +220,7 @@ class Admission:
             return 0.0
         if weight > first:
             return (self.gate.items + self._unsent) / self.gate.best
-        share = (self._waiting[caller] + first) * (len(self._waiting) + 1)
+        share = (self._waiting.get(caller, 0) + first) * (len(self._waiting) + 1)
         return (self.gate.items + min(self._all_waiting, share)) / self.gate.best
 
     def _refusal(self) -> Overloaded:

@@ -9,11 +9,11 @@ gateway makes room for the others, and an upload that makes progress outlives th
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from clip_core.errors import ClipServeError, Overloaded, TooSlow
+from gateway.counts import Counts
 
 SMALL_BYTES = 64 * 1024
 _RESERVE = 1 / 8
@@ -51,14 +51,13 @@ class BodyBudget:
         self._most_bytes, self._most_unfinished = most_bytes, most_unfinished
         self._most_large = int(most_bytes * (1 - _RESERVE))
         self._unfinished: dict[Body, None] = {}
-        self._number: Counter[str] = Counter()
-        self._by_caller: Counter[str] = Counter()
+        self._number = Counts()
+        self._by_caller = Counts()
 
     def begin(self, body: Body) -> None:
         """Its first byte is waited for."""
         self._unfinished[body] = None
-        self._number[body.caller] += 1
-        if self._number[body.caller] > self._most_unfinished:
+        if self._number.add(body.caller, 1) > self._most_unfinished:
             self._end_slowest(body)
 
     def add(self, body: Body, size: int, *, whole: bool) -> None:
@@ -68,7 +67,7 @@ class BodyBudget:
         body.moved = time.monotonic()
         body.bytes += size
         self.held += size
-        self._by_caller[body.caller] += size
+        self._by_caller.add(body.caller, size)
         most = self._most_bytes if body.bytes <= SMALL_BYTES else self._most_large
         while self.held > most and body.bytes:
             self._stop(self._idlest() or body)
@@ -80,7 +79,7 @@ class BodyBudget:
 
     def let_go(self, body: Body) -> None:
         """What has arrived so far is held no longer."""
-        self._less(self._by_caller, body.caller, body.bytes)
+        self._by_caller.add(body.caller, -body.bytes)
         self.held -= body.bytes
         body.bytes = 0
 
@@ -106,9 +105,4 @@ class BodyBudget:
     def _finish(self, body: Body) -> None:
         if body in self._unfinished:
             del self._unfinished[body]
-            self._less(self._number, body.caller, 1)
-
-    def _less(self, counts: Counter[str], name: str, number: int) -> None:
-        counts[name] -= number
-        if not counts[name]:
-            del counts[name]
+            self._number.add(body.caller, -1)

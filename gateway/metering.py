@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import pybase64
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clip_core.errors import BadInput, RateLimited
 from gateway.auth import is_open
+from gateway.counts import Counts
 from gateway.inputs import Source
 from gateway.keys import ApiKey, current_key
 from gateway.quotas import Quotas
@@ -46,30 +45,26 @@ class MeterMiddleware:
         self.app = app
         self.quotas = quotas
         self.open_paths = open_paths
-        self.under_way: Counter[str] = Counter()
+        self.under_way = Counts()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or is_open(scope["path"], self.open_paths):
             await self.app(scope, receive, send)
             return
         key = current_key()
-        with self._counted(key):
+        self._enter(key)
+        try:
             await self.quotas.spend(key, "requests", 1)
             await self.app(scope, receive, send)
+        finally:
+            self.under_way.add(key.id, -1)
 
-    @contextmanager
-    def _counted(self, key: ApiKey) -> Iterator[None]:
+    def _enter(self, key: ApiKey) -> None:
         """Raises RateLimited. Nothing else runs between the check and the count, so that no two take the last place."""
         most = self.quotas.limits_of(key).concurrency
-        if most is not None and self.under_way[key.id] >= most:
+        if most is not None and self.under_way.get(key.id, 0) >= most:
             raise RateLimited(f"this API key has {most} requests under way, which is all that it may")
-        self.under_way[key.id] += 1
-        try:
-            yield
-        finally:
-            self.under_way[key.id] -= 1
-            if not self.under_way[key.id]:
-                del self.under_way[key.id]
+        self.under_way.add(key.id, 1)
 
 
 def _pixels(sources: Sequence[Source]) -> int:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from clip_core.errors import ClipServeError, Overloaded, TooSlow
 from gateway.body_budget import SMALL_BYTES, Body, BodyBudget
+from gateway.counts import Counts
 
 MOST = 16 * SMALL_BYTES
 
@@ -108,3 +109,9 @@ def test_nothing_is_counted_twice(whole):
     bodies.budget.end(body)
     bodies.budget.end(body)
     assert bodies.budget.held == 0
+
+
+def test_counts_forget_what_is_not_in_use():
+    counts = Counts()
+    assert [counts.add("a", 2), counts.add("a", 1), counts.add("b", 0), counts.add("a", -3)] == [2, 3, 0, 0]
+    assert not counts

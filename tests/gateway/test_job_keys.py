@@ -113,6 +113,7 @@ def test_a_record_without_keys_is_read_on(tmp_path):
     old.close()
     store = JobStore(tmp_path / "jobs.db")
     assert (store.get("j").key, store.get("j").position) == (None, 4)
-    store.retry("j", "someone")
+    store.update("j", state="failed")
+    assert store.retry("j", "someone")
     assert store.get("j").key == "someone"
     store.close()

@@ -12,6 +12,7 @@ from typing import NoReturn
 import uvicorn
 from pydantic import ValidationError
 
+from clip_core.heap import MB, frugal, keep_small
 from clip_core.logs import configure_logging
 from gateway.app import build
 from gateway.draining import DrainingServer, draining
@@ -19,9 +20,12 @@ from gateway.protocol import guarded
 from gateway.settings import Settings
 from gateway.sniffing import ignore_warnings
 
+_MAPPED_FROM = MB  # bodies and answers above that are given back as soon as they are done with
+
 
 def main() -> None:
     """Serve until SIGTERM or Ctrl-C. Exits with 1 and one line on stderr when it cannot start."""
+    frugal(_MAPPED_FROM)
     os.umask(0o077)
     settings = _settings()
     configure_logging("gateway", json_lines=settings.log_json, level=settings.log_level)
@@ -43,6 +47,7 @@ def main() -> None:
     )
     for received in (signal.SIGTERM, signal.SIGINT):
         signal.signal(received, _leave)  # uvicorn raises it again once it has stopped cleanly
+    keep_small()
     DrainingServer(config, app.state.services.readiness.drop).run(sockets=[listening])
 
 

@@ -70,6 +70,7 @@ class DeadlineMiddleware:
             exchange.uncancel()
             raise exchange.verdict or ShuttingDown(_STOPS) from None
         finally:
+            del scope[GIVE_UP]
             exchange.end()
 
 
@@ -111,9 +112,11 @@ class _Exchange:
         self._look_in(min(_FIRST_LOOK_S, self._time_of_work()))
 
     def end(self) -> None:
+        """What it holds is freed at once: the error that ended it knows frames that know this object."""
         for waiting in (self._timer, self._watch):
             if waiting is not None:
                 waiting.cancel()
+        self.verdict = self._task = None
 
     def give_up(self, verdict: Exception) -> None:
         """Ends the request; the first verdict counts."""

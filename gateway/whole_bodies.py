@@ -60,11 +60,12 @@ class WholeBodies:
         message = await self._piece(receive, body)
         if not message.get("more_body", False):
             return message
-        content = bytearray(message["body"])
+        body.content += message["body"]
         while message.get("more_body", False):
             message = await self._piece(receive, body)
-            content += message["body"]
-        return {"type": "http.request", "body": bytes(content), "more_body": False}
+            body.content += message["body"]
+        content, body.content = bytes(body.content), bytearray()
+        return {"type": "http.request", "body": content, "more_body": False}
 
     async def _piece(self, receive: Receive, body: Body) -> Message:
         message = await receive()

@@ -12,12 +12,12 @@ from types import FrameType
 import uvicorn
 from pydantic import ValidationError
 
+from clip_core.heap import frugal
 from clip_core.logs import configure_logging
 from index_service.app import create_app
 from index_service.data_dir import DataDir
 from index_service.draining import DrainingProtocol, DrainingServer
 from index_service.errors import StartError
-from index_service.heap import frugal
 from index_service.registry import Registry
 from index_service.reserve import Reserve
 from index_service.settings import MB, Settings

@@ -13,12 +13,12 @@ from dataclasses import replace
 import faiss
 
 from clip_core.errors import Conflict, FingerprintMismatch, Unavailable, UnknownCollection
+from clip_core.heap import give_back
 from index_service.aliases import Aliases
 from index_service.backends.base import BuildCancelled
 from index_service.backoff import waits
 from index_service.collections import Collection
 from index_service.engines import Engines
-from index_service.heap import give_back
 from index_service.segment_files import half_of_memory, prefault, remove_orphans
 from index_service.settings import Settings
 from index_service.store import CollectionInfo, Store

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import faiss
 import numpy as np
 
+from clip_core.heap import give_back
 from clip_core.wire import FloatArray
 from index_service.backends.approximate import FEW, SPARSE
 from index_service.backends.base import NO_ROW, BoolArray, Found, IntArray, Segment
-from index_service.heap import give_back
 
 _log = logging.getLogger("index_service.selections")
 _ASKED = 8  # times, before a filter is taken to come again

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("clip_core", "handlers", "gateway", "index_service", "scripts", "benchmarks", "tests")
-SHARED = ("clip_core.wire", "clip_core.errors", "clip_core.model_spec", "clip_core.logs")
+SHARED = ("clip_core.wire", "clip_core.errors", "clip_core.model_spec", "clip_core.logs", "clip_core.heap")
 ALLOWED = {
     "clip_core": ("clip_core",),
     "handlers": ("clip_core",),

@@ -20,7 +20,7 @@ DIM, MAIN = 16, 3000
 HEAP = """
 import threading
 import numpy as np
-from index_service.heap import frugal, give_back
+from clip_core.heap import frugal, give_back
 
 def held():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon")) // 1024

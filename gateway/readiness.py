@@ -14,10 +14,11 @@ from gateway.encoder import CANARY_TEXT
 from gateway.settings import Settings
 
 Report = dict[str, str]
+_FIRST_S = 10.0  # a busy machine that loads its models
 
 
 class Readiness:
-    """Asks every part at once, each for at most `ready_timeout_s`."""
+    """Asks every part at once, each for at most `ready_timeout_s`; for longer until all were ready once."""
 
     def __init__(self, settings: Settings, torchserve: TorchServeClient, index: IndexClient) -> None:
         self._settings = settings
@@ -25,6 +26,7 @@ class Readiness:
         self._index = index
         self._running: asyncio.Task[Report] | None = None
         self._dropped = False
+        self._patience_s = max(_FIRST_S, settings.ready_timeout_s)
 
     def drop(self) -> None:
         """From now on nothing is ready: the gateway stops."""
@@ -44,23 +46,26 @@ class Readiness:
             settings.text_endpoint: self._canary(settings.text_endpoint, text),
             settings.image_endpoint: self._canary(settings.image_endpoint, {"image": canary_image()}),
             settings.multimodal_endpoint: self._canary(settings.multimodal_endpoint, text),
-            "index": self._index.ready(timeout_s=settings.ready_timeout_s),
+            "index": self._index.ready(timeout_s=self._patience_s),
         }
         verdicts = await asyncio.gather(*map(self._verdict, checks.values()))
-        return dict(zip(checks, verdicts, strict=True))
+        report = dict(zip(checks, verdicts, strict=True))
+        if verdict_error(report) is None:
+            self._patience_s = settings.ready_timeout_s
+        return report
 
     async def _verdict(self, check: Awaitable[None]) -> str:
         try:
-            await asyncio.wait_for(check, self._settings.ready_timeout_s)
+            await asyncio.wait_for(check, self._patience_s)
         except ClipServeError as error:
             return error.message
         except asyncio.TimeoutError:
-            return f"did not answer within {self._settings.ready_timeout_s:g} s"
+            return f"did not answer within {self._patience_s:g} s"
         return "ok"
 
     async def _canary(self, endpoint: str, item: Mapping[str, str]) -> None:
         body = {"input": [dict(item)]}
-        answer = await self._torchserve.predict(endpoint, body, timeout_s=self._settings.ready_timeout_s)
+        answer = await self._torchserve.predict(endpoint, body, timeout_s=self._patience_s)
         entry = answer["data"][0]
         if entry.get("status", 200) != 200:
             raise from_dict(entry, entry["status"])

@@ -102,7 +102,9 @@ class Settings(BaseSettings):
     )
     max_connections: int = Field(256, gt=0, description="Open connections to each upstream.")
     timeout_s: float = Field(30.0, gt=0, description="How long one upstream answer may take.")
-    ready_timeout_s: float = Field(2.0, gt=0, le=10, description="How long each readiness check may take.")
+    ready_timeout_s: float = Field(
+        2.0, gt=0, le=10, description="How long each readiness check may take, once all have passed; until then 10 s."
+    )
     image_roots: Annotated[dict[str, Path], NoDecode] = Field(
         default_factory=dict, description="Folders of pictures to show: `demo=data/demo/gallery,…`."
     )

@@ -44,6 +44,7 @@ class Part:
         self.history = RestartHistory(policy)
         self.due: float | None = None  # when an ended part is started again
         self._log = log
+        self._family: list[psutil.Process] = []
         self.start()
 
     @property
@@ -51,7 +52,7 @@ class Part:
         return self._log.path
 
     def start(self) -> None:
-        self.due = None
+        self.due, self._family = None, []
         if self.program.clears is not None:
             shutil.rmtree(self.program.clears, ignore_errors=True)
         self.process = subprocess.Popen(
@@ -81,30 +82,36 @@ class Part:
         return f"{self.name} stopped with status {status}. The last lines of {self.log}:\n{self.tail()}"
 
     def stop(self, deadline: float, hurry: Callable[[], bool]) -> None:
-        """SIGTERM, then SIGKILL to what is left at the `deadline` or as soon as `hurry()`."""
-        family = _family(self.process.pid)
+        """SIGTERM, then SIGKILL to what is left at the `deadline` or as soon as `hurry()`; `reap` waits for its end."""
+        self._family = family(self.process.pid)
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGTERM)
-        while not self._gone(family) and time.monotonic() < deadline and not hurry():
+        while not self._gone() and time.monotonic() < deadline and not hurry():
             time.sleep(_LOOK_S)
-        self.kill(family)
+        self._kill()
 
-    def kill(self, family: Sequence[psutil.Process] = ()) -> None:
-        """End its process and all of its group at once."""
-        for process in [*family, *_family(self.process.pid)]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+    def kill(self) -> None:
+        """End its process, its children and its group at once."""
+        self._kill()
+        self.reap()
+
+    def reap(self) -> None:
+        """After a SIGKILL: wait until nothing of it runs."""
         self.process.wait()
-        psutil.wait_procs(list(family), timeout=_KILLED_S)
+        deadline = time.monotonic() + _KILLED_S
+        while not self._gone() and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
         self._pump.close()
+
+    def _kill(self) -> None:
+        self._family = [*self._family, *family(self.process.pid)]
+        kill_all(self.process, self._family)
 
     def close(self) -> None:
         self._log.close()
 
-    def _gone(self, family: Sequence[psutil.Process]) -> bool:
-        return self.process.poll() is not None and not any(map(_runs, family))
+    def _gone(self) -> bool:
+        return self.process.poll() is not None and not any(map(_runs, self._family))
 
 
 class Stack:
@@ -169,15 +176,26 @@ class Stack:
             reserve = min(_LAST_S, patience_s / len(self.parts)) * number
             part.stop(deadline - reserve, hurry)
         for part in self.parts:
+            part.reap()
             part.close()
         self.parts.clear()
 
 
-def _family(pid: int) -> list[psutil.Process]:
+def family(pid: int) -> list[psutil.Process]:
+    """The children of a process, and theirs."""
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+
+
+def kill_all(leader: subprocess.Popen[bytes], children: Sequence[psutil.Process]) -> None:
+    """SIGKILL to the leader of a group, to what is left of the group, and to these children."""
+    for process in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader.pid, signal.SIGKILL)
 
 
 def _runs(process: psutil.Process) -> bool:

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import ExitStack
+from typing import TypeVar
 
 from rich.console import Console
 
 from clip_core.errors import ClipServeError
-from scripts import launching
 from scripts.archive_build import stale_archives
+from scripts.background import in_background
+from scripts.building import build
 from scripts.data_folder import PRIVATE_UMASK, DataFolder
 from scripts.management_guard import guarded
 from scripts.parts import Parts, model_store, own_key, part_log
 from scripts.preflight import StartError, check_disk, check_ports, find_java
 from scripts.processes import Stack
 from scripts.public_api import PublicApi
+from scripts.readiness import wait_ready
 from scripts.restarts import RestartPolicy
 from scripts.stop_signals import Stopped, StopSignals
 from scripts.up_report import Report
 from scripts.up_settings import UpSettings
 
+T = TypeVar("T")
 _LOOK_S = 0.1
 _DEMO_TRIES = 3
+_READYZ_S = 15.0  # longer than the gateway takes to say which part does not answer
 
 
 def run(settings: UpSettings, console: Console) -> int:
@@ -46,7 +48,7 @@ def run(settings: UpSettings, console: Console) -> int:
 
 def _run(settings: UpSettings, console: Console, signals: StopSignals, report: Report, entered: ExitStack) -> None:
     started = time.monotonic()
-    folder = entered.enter_context(_prepare(settings, console))
+    folder = entered.enter_context(_prepare(settings, console, signals))
     report.open(part_log(settings, "up"))
     management = entered.enter_context(guarded(settings, folder.run))
     stack = Stack(RestartPolicy(settings.restart_limit, settings.restart_window, settings.restart_delay), report.notice)
@@ -54,16 +56,15 @@ def _run(settings: UpSettings, console: Console, signals: StopSignals, report: R
     key = own_key(settings)
     console.print("[dim]starting[/dim] index service, TorchServe, gateway")
     Parts(settings, folder, key, management).start(stack)
-    _wait_ready(stack, settings, console, stack.check)
+    _wait_ready(stack, settings, console, lambda: _look(stack.check, signals))
     console.print(f"[green]ready[/green] in {time.monotonic() - started:.1f} s")
     if settings.demo:
-        _demo(stack, settings, console, key)
+        _demo(stack, settings, console, signals, key)
     _invite(settings, console)
-    _watch(stack, settings, report)
+    _watch(stack, settings, signals, report)
 
 
 def _stop(stack: Stack, settings: UpSettings, console: Console, signals: StopSignals) -> None:
-    signals.stopping()
     console.print("stopping …")
     stack.stop(settings.stop_patience, lambda: signals.hurried)
 
@@ -73,7 +74,7 @@ def gateway_url(settings: UpSettings) -> str:
     return f"http://{host}:{settings.gateway_port}"
 
 
-def _prepare(settings: UpSettings, console: Console) -> DataFolder:
+def _prepare(settings: UpSettings, console: Console, signals: StopSignals) -> DataFolder:
     """What must be there before anything starts. Nothing that a running stack uses is touched."""
     usual = os.umask(PRIVATE_UMASK)
     check_disk(settings.data_dir)
@@ -82,54 +83,42 @@ def _prepare(settings: UpSettings, console: Console) -> DataFolder:
     folder.close_to_others()
     find_java()
     if stale_archives(settings.model, settings.checkpoint, model_store(settings), precision=settings.precision):
-        _build(settings, console, usual)
+        console.print(f"[dim]building[/dim] the archives of {settings.model}")
+        build(settings, model_store(settings), usual, signals)
     return folder
 
 
-def _build(settings: UpSettings, console: Console, umask: int) -> None:
-    """In a process of its own, so that torch does not stay in this one's memory. Archives are no secret."""
-    console.print(f"[dim]building[/dim] the archives of {settings.model}")
-    options = ["--model-store", str(model_store(settings))]
-    options += ["--checkpoint", str(settings.checkpoint)] if settings.checkpoint else []
-    options += ["--precision", settings.precision] if settings.precision else []
-    command = launching.module("scripts.cli", "archive", "build", settings.model, *options)
-    done = subprocess.run(command, umask=umask)
-    if done.returncode != 0:
-        raise StartError(f"the archives of {settings.model} could not be built (the reason stands above).")
-
-
 def _wait_ready(stack: Stack, settings: UpSettings, console: Console, look: Callable[[], object]) -> None:
-    """Until /readyz is 200. Raises StartError when a part ends or time is up."""
-    api = PublicApi(gateway_url(settings), timeout_s=5)
-    deadline = time.monotonic() + settings.startup_timeout
-    with console.status("waiting for the workers to load and pass their canaries"):
-        while True:
-            look()
-            ready, reason = api.ready()
-            if ready:
-                return
-            if time.monotonic() > deadline:
-                raise StartError(f"not ready after {settings.startup_timeout:.0f} s: {reason}\n{_tails(stack)}")
-            time.sleep(2 * _LOOK_S)
+    """Until /readyz is 200. Raises StartError when a part ends or patience does."""
+    api = PublicApi(gateway_url(settings), timeout_s=_READYZ_S)
+    try:
+        with console.status("waiting for the workers to load and pass their canaries"):
+            wait_ready(api.parts, settings.startup_timeout, look, lambda missing: _waiting(console, missing))
+    except StartError as error:
+        raise StartError(f"{error}\n{_tails(stack)}") from error
+
+
+def _waiting(console: Console, missing: str) -> None:
+    console.print(f"[dim]waiting[/dim] for {missing}", highlight=False)
 
 
 def _tails(stack: Stack) -> str:
     return "\n".join(f"{part.log}:\n{part.tail()}" for part in stack.parts)
 
 
-def _demo(stack: Stack, settings: UpSettings, console: Console, key: str | None) -> None:
+def _demo(stack: Stack, settings: UpSettings, console: Console, signals: StopSignals, key: str | None) -> None:
     """Filled in a thread, while this one keeps the parts up; tried again when a part ended meanwhile."""
     for left in reversed(range(_DEMO_TRIES)):
-        filled, restarted = _in_background(lambda: _fill_demo(settings, console, key)), False
+        filled, restarted = in_background(lambda: _fill_demo(settings, console, key)), False
         while not filled.done():
-            restarted |= _look(stack)
+            restarted |= _look(stack.supervise, signals)
         error = filled.exception()
         if error is None:
             return
-        restarted |= any(_look(stack) for _ in range(5))
+        restarted |= any(_look(stack.supervise, signals) for _ in range(5))
         if not (isinstance(error, ClipServeError) and restarted and left):
             raise error
-        _wait_ready(stack, settings, console, stack.supervise)
+        _wait_ready(stack, settings, console, lambda: _look(stack.supervise, signals))
 
 
 def _fill_demo(settings: UpSettings, console: Console, key: str | None) -> None:
@@ -140,22 +129,6 @@ def _fill_demo(settings: UpSettings, console: Console, key: str | None) -> None:
     show_search(api, console)
 
 
-def _in_background(work: Callable[[], None]) -> Future[None]:
-    """In a daemon thread: a stop does not wait for it."""
-    future: Future[None] = Future()
-
-    def run() -> None:
-        try:
-            work()
-        except Exception as error:
-            future.set_exception(error)
-        else:
-            future.set_result(None)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future
-
-
 def _invite(settings: UpSettings, console: Console) -> None:
     url = gateway_url(settings)
     console.print(
@@ -163,23 +136,25 @@ def _invite(settings: UpSettings, console: Console) -> None:
     )
 
 
-def _watch(stack: Stack, settings: UpSettings, report: Report) -> None:
+def _watch(stack: Stack, settings: UpSettings, signals: StopSignals, report: Report) -> None:
     """Keep every part up, and say when all of them serve again. Ends by an exception only."""
     while True:
-        if _look(stack):
-            _in_background(lambda: _say_when_ready(settings, report))
+        if _look(stack.supervise, signals):
+            in_background(lambda: _say_when_ready(settings, report))
 
 
-def _look(stack: Stack) -> bool:
-    restarted = stack.supervise()
-    time.sleep(_LOOK_S)
-    return restarted
+def _look(after: Callable[[], T], signals: StopSignals) -> T:
+    """At the parts, and at the signals. Raises Stopped."""
+    found = after()
+    signals.pause(_LOOK_S)
+    return found
 
 
 def _say_when_ready(settings: UpSettings, report: Report) -> None:
-    api, started = PublicApi(gateway_url(settings), timeout_s=5), time.monotonic()
-    while time.monotonic() - started < settings.startup_timeout:
-        if api.ready()[0]:
-            report.notice(f"everything is ready again, {time.monotonic() - started:.1f} s after the restart")
-            return
-        time.sleep(2 * _LOOK_S)
+    api, started = PublicApi(gateway_url(settings), timeout_s=_READYZ_S), time.monotonic()
+    try:
+        wait_ready(api.parts, settings.startup_timeout, lambda: time.sleep(_LOOK_S))
+    except StartError as error:
+        report.notice(f"not everything is ready again: {error}")
+    else:
+        report.notice(f"everything is ready again, {time.monotonic() - started:.1f} s after the restart")

@@ -30,7 +30,9 @@ class UpSettings(BaseSettings):
     log_dir: Path = Field(Path("logs"), description="where each part's log lies")
     log_json: bool = Field(False, description="one JSON object a log line, in all three processes")
     log_level: str = Field("INFO", description="least level logged: DEBUG, INFO, WARNING, ERROR")
-    startup_timeout: float = Field(120.0, description="seconds to wait for /readyz")
+    startup_timeout: float = Field(
+        120.0, gt=0, description="seconds to wait at the start for one more part to become ready"
+    )
     java_options: str = Field("", description="options for TorchServe's JVM, after those in config.properties")
     restart_limit: int = Field(
         5, ge=0, description="restarts of a part in restart_window before `up` gives up, with status 1; 0: none"

@@ -5,16 +5,42 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
-PROGRAM = """
-import time
+START = """
+import ctypes, threading, time
 from scripts.stop_signals import Stopped, StopSignals
-signals = StopSignals()
+signals = StopSignals(last_s={last_s})
+def up(): print("up", flush=True)
+"""
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@contextmanager
+def program(lines: str, last_s: float = 3600) -> Iterator[subprocess.Popen[str]]:
+    """Runs `lines` after START, until they have printed "up"."""
+    command = [sys.executable, "-c", START.format(last_s=last_s) + lines]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert said(process) == "up"
+            yield process
+            assert process.wait(30) == (1 if last_s == 0 else 0)
+        finally:
+            process.kill()
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+TWICE = """
+up()
 try:
-    print("up", flush=True)
-    time.sleep(60)
+    signals.pause(60)
 except Stopped:
     print("stopped", flush=True)
 deadline = time.monotonic() + 60
@@ -24,15 +50,81 @@ print("hurried", flush=True)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_the_first_stops_and_the_second_hurries(number: signal.Signals) -> None:
-    with subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in ("up\n", "stopped\n"):
-            assert process.stdout.readline() == line
-            process.send_signal(number)
-        assert process.stdout.readline() == "hurried\n"
-    assert process.returncode == 0
+    with program(TWICE) as process:
+        process.send_signal(number)
+        assert said(process) == "stopped"
+        process.send_signal(number)
+        assert said(process) == "hurried"
+
+
+IN_A_FINALIZER = """
+class Finalized:
+    def __del__(self): wait()
+Finalized()
+"""
+IN_A_CALLBACK = "ctypes.CFUNCTYPE(None)(wait)()\n"
+IN_A_THREAD = "threading.Thread(target=wait).start()\n"
+SWALLOWED = "try:\n    wait()\nexcept BaseException: pass\n"
+
+
+@pytest.mark.parametrize("where", [IN_A_FINALIZER, IN_A_CALLBACK, IN_A_THREAD, SWALLOWED])
+def test_a_signal_is_kept_wherever_it_arrives(where: str) -> None:
+    lines = f"""
+arrived = threading.Event()
+def wait():
+    up()
+    while not signals._asked.is_set(): time.sleep(0.01)
+{where}
+try: signals.pause(60)
+except Stopped: print("stopped", flush=True)
+"""
+    with program(lines) as process:
+        process.send_signal(signal.SIGTERM)
+        assert said(process) == "stopped"
+
+
+@pytest.mark.parametrize("stuck", ["lock.acquire(timeout=60)", "time.sleep(60)"])
+def test_the_second_ends_a_process_that_is_stuck(stuck: str) -> None:
+    lines = f"""
+lock = threading.Lock()
+lock.acquire()
+up()
+{stuck}
+"""
+    with program(lines, last_s=0) as process:
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)  # Linux makes one of two that are alike and come at once
+
+
+BUILD = """
+from scripts.building import run_to_end
+child = '''
+import signal, time
+try:
+    if {stubborn}: signal.signal(signal.SIGINT, signal.SIG_IGN)
+    print("up", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("removed", flush=True)
+'''
+try: run_to_end([__import__("sys").executable, "-c", child], 0o022, signals)
+except Stopped: print("stopped", flush=True)
+"""
+
+
+def test_a_build_that_is_stopped_removes_what_is_half_built() -> None:
+    with program(BUILD.replace("{stubborn}", "False")) as process:
+        process.send_signal(signal.SIGTERM)
+        assert (said(process), said(process)) == ("removed", "stopped")
+
+
+def test_a_build_that_goes_on_is_killed_by_the_second() -> None:
+    with program(BUILD.replace("{stubborn}", "True")) as process:
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        assert said(process) == "stopped"
 
 
 def test_it_can_not_be_suspended_and_outlives_a_terminal_under_nohup() -> None:

@@ -20,6 +20,7 @@ from clip_core.errors import (
     from_dict,
 )
 from gateway.answer_bytes import sized
+from gateway.ready_workers import LOOK_S, ReadyWorkers, no_worker
 from gateway.telemetry import current_trace
 from gateway.upstream import Reply, Upstream
 
@@ -39,7 +40,10 @@ class TorchServeClient:
         metrics_url: str = "",
         timeout_s: float = 30.0,
         max_connections: int = 256,
+        look_s: float = LOOK_S,
     ) -> None:
+        """`look_s`: how long a call may take before the management API is asked for its workers."""
+        self._workers = ReadyWorkers(self.workers_ready, look_s)
         self._inference = Upstream(
             "TorchServe",
             inference_url,
@@ -56,12 +60,26 @@ class TorchServeClient:
         await asyncio.gather(self._inference.close(), self._management.close(), self._metrics.close())
 
     async def predict(self, endpoint: str, body: Json, *, timeout_s: float | None = None) -> Json:
-        """The handler's answer to `body`; see the handlers for its form. Raises ClipServeError."""
-        path = f"/predictions/{quote(endpoint, safe='')}"
-        reply = await self._inference.call("POST", path, body, idempotent=True, timeout_s=timeout_s)
+        """The handler's answer to `body`; see the handlers for its form. Raises ClipServeError.
+
+        Without a READY worker that is TorchServeUnavailable: at once after a failure, else when the answer takes long.
+        """
+        if endpoint in self._workers.doubted:
+            await self._workers.check(endpoint)
+        reply = await self._asked(endpoint, body, timeout_s)
         if reply.status == 200 and isinstance(reply.body, dict) and isinstance(reply.body.get("data"), list):
+            self._workers.doubted.discard(endpoint)
             return sized(reply.content, reply.body)
         raise await self._error(endpoint, reply)
+
+    async def _asked(self, endpoint: str, body: Json, timeout_s: float | None) -> Reply:
+        path = f"/predictions/{quote(endpoint, safe='')}"
+        try:
+            with self._workers.waiting(endpoint):
+                return await self._inference.call("POST", path, body, idempotent=True, timeout_s=timeout_s)
+        except TorchServeUnavailable:
+            self._workers.doubted.add(endpoint)
+            raise
 
     async def workers_ready(self, endpoint: str) -> bool | None:
         """Whether the endpoint has a READY worker; None when the management API cannot tell."""
@@ -99,6 +117,8 @@ class TorchServeClient:
             return from_dict(body, reply.status)
         extra = {"status": reply.status, "body": str(body)[:300], "request_id": current_trace().request_id}
         _log.warning("TorchServe failed on %s", endpoint, extra=extra)
+        if reply.status >= 500:
+            self._workers.doubted.add(endpoint)  # a worker may have died, and loads its model again
         if reply.status == 503:
             return await self._unavailable(endpoint, str(body.get("type")), str(body.get("message")))
         return _torchserve_error(endpoint, reply.status)
@@ -111,7 +131,7 @@ class TorchServeClient:
         if kind == "InternalServerException" or "prediction failed" in message.lower():
             return InferenceFailed(f"TorchServe's endpoint {endpoint} failed on this batch")
         if "no worker" in message and not await self.workers_ready(endpoint):
-            return TorchServeUnavailable(f"TorchServe's endpoint {endpoint} has no ready worker")
+            return no_worker(endpoint)
         return Overloaded(f"the queue of {endpoint} is full; try again in a moment")
 
 

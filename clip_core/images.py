@@ -16,11 +16,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-import pybase64
 from PIL import Image, UnidentifiedImageError
 
 from clip_core import greys
 from clip_core.bare_pictures import without_metadata
+from clip_core.data_urls import decode_base64, image_base64
 from clip_core.errors import BadImage, ClipServeError, ImageTooLarge
 from clip_core.orientation import upright
 
@@ -115,14 +115,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def from_reference(reference: str) -> bytes:
     """A `data:` URI or bare base64 → bytes. Raises BadImage."""
-    text = reference
-    if text.startswith("data:"):
-        head, comma, text = text.partition(",")
-        if not comma or not head.endswith(";base64"):
-            raise BadImage("a data: URI for an image is base64: data:image/jpeg;base64,…")
-    elif text.startswith(("http://", "https://")):
+    text = image_base64(reference)
+    if text.startswith(("http://", "https://")):
         raise BadImage("image URLs are not fetched here: send the bytes, a data: URI or base64")
     try:
-        return pybase64.b64decode(text, validate=True)
+        return decode_base64(text)
     except ValueError as error:
         raise BadImage("the image is neither a data: URI nor base64") from error

@@ -13,6 +13,9 @@ import pybase64
 from numpy.typing import NDArray
 from pydantic_core import from_json
 
+from clip_core.data_urls import decode_base64 as decode_base64
+from clip_core.data_urls import image_base64 as image_base64
+from clip_core.data_urls import without_whitespace as without_whitespace
 from clip_core.errors import BadFilter, BadInput, BadJson, BadVector
 
 FloatArray = NDArray[np.float32]
@@ -77,7 +80,7 @@ def decode_vector(value: object, dim: int | None = None) -> FloatArray:
 
 def _from_base64(value: str) -> FloatArray:
     try:
-        raw = pybase64.b64decode(value, validate=True)
+        raw = decode_base64(value)
     except ValueError as error:
         raise BadVector("the vector is not base64", param="vector") from error
     if len(raw) % 4:

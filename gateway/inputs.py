@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pybase64
 
 from clip_core.errors import BadImage, BadInput, BadText, ImageTooLarge, InvalidRequest
-from clip_core.wire import decode_vector, encode_vector, unit
+from clip_core.wire import decode_vector, encode_vector, image_base64, unit, without_whitespace
 from gateway.urls import UrlPolicy, is_http_url
 
 Kind = Literal["text", "image", "vector", "query", "like"]
@@ -84,15 +84,21 @@ class InputParser:
         return Source(kind, self._parts(value, param), param)
 
     def image(self, value: object, param: str) -> str:
-        """A data: URI or bare base64 → bare base64, not decoded; an admissible http(s) URL → itself."""
+        """A data: URI or base64 → base64 of any form, not decoded; an admissible http(s) URL → itself."""
         if not isinstance(value, str) or not value:
             raise BadImage("an image is a data: URI, base64, or an upload", param=param)
-        if is_http_url(value):
-            return self._url(value, param)
-        encoded = _without_data_uri(value, param)
-        if len(encoded) // 4 * 3 > self.max_image_bytes + 2:
+        with renamed(param):
+            encoded = image_base64(value)
+        if is_http_url(encoded):
+            return self._url(encoded.strip(), param)
+        if ":" in encoded[:128]:
+            raise BadImage("this kind of URL is not accepted; send a data: URI, base64 or an upload", param=param)
+        if self._too_large(encoded) and self._too_large(without_whitespace(encoded)):
             raise ImageTooLarge(f"the image is larger than {self.max_image_bytes} bytes", param=param)
         return encoded
+
+    def _too_large(self, encoded: str) -> bool:
+        return len(encoded) // 4 * 3 > self.max_image_bytes + 2
 
     def _url(self, value: str, param: str) -> str:
         if self.urls is None:
@@ -164,19 +170,3 @@ def _weight(value: object, param: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
         raise InvalidRequest("`weight` is a number", param=param)
     return float(value)
-
-
-def _without_data_uri(value: str, param: str) -> str:
-    head = value[:128].lower()
-    if head.startswith("data:"):
-        return _data_of_uri(value, param)
-    if ":" in head:
-        raise BadImage("this kind of URL is not accepted; send a data: URI, base64 or an upload", param=param)
-    return value
-
-
-def _data_of_uri(value: str, param: str) -> str:
-    header, comma, encoded = value.partition(",")
-    if not comma or not header.lower().endswith(";base64") or not encoded:
-        raise BadImage("the data: URI is not `data:image/…;base64,…`", param=param)
-    return encoded

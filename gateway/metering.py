@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-import pybase64
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clip_core.errors import BadInput, RateLimited
+from clip_core.wire import decode_base64
 from gateway.auth import is_open
 from gateway.counts import Counts
 from gateway.inputs import Source
@@ -75,6 +75,6 @@ def _pixels(sources: Sequence[Source]) -> int:
 def _pixels_of(encoded: str) -> int:
     """0 for what is no image: the encoder refuses it and says why."""
     try:
-        return pixels_of(pybase64.b64decode(encoded))
+        return pixels_of(decode_base64(encoded))
     except (BadInput, ValueError):
         return 0

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pybase64
 from numpy.typing import NDArray
 
 from clip_core.errors import BadVector
-from clip_core.wire import FloatArray, unit
+from clip_core.wire import FloatArray, decode_base64, unit
 from index_service.backends.base import Metric
 
 _UNIT = 1e-6  # a norm this near to 1 is left alone, so that vectors come back bit for bit
@@ -68,7 +67,7 @@ def _units(vectors: FloatArray) -> FloatArray | None:
 def _decode(values: Sequence[object], dim: int) -> FloatArray | None:
     """Base64 of `dim` little-endian float32 each → (N, D)."""
     try:
-        rows = [pybase64.b64decode(value, validate=True) for value in values if isinstance(value, str)]
+        rows = [decode_base64(value) for value in values if isinstance(value, str)]
     except ValueError:
         return None
     if not rows or len(rows) != len(values) or any(len(row) != 4 * dim for row in rows):

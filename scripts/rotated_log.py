@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from contextlib import suppress
 from pathlib import Path
+
+_FRAME = re.compile(
+    r"\s+(?:at [\w$.<>/@-]+\(|\.\.\. \d+ (?:more|common frames))"
+)  # `\tat a.B.c(B.java:1)`, `\t... 3 more`
 
 
 class RotatedLog:
@@ -27,10 +32,11 @@ class RotatedLog:
                 self._size = self.path.stat().st_size if self.path.exists() else 0
 
     def tail(self, count: int) -> list[str]:
-        """The last `count` lines of this run."""
+        """The last `count` lines of this run, without Java's stack frames, which would push out the reason."""
         with self._lock:
             written = self.path.read_bytes()[self._start :] if self.path.exists() else b""
-        return written.decode("utf-8", "replace").splitlines()[-count:]
+        lines = written.decode("utf-8", "replace").splitlines()
+        return [line for line in lines if not _FRAME.match(line)][-count:]
 
     def close(self) -> None:
         os.close(self._file)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.java_properties import read_properties, write_properties
 from scripts.launching import python_script
 from scripts.preflight import StartError
 from scripts.up_settings import UpSettings
@@ -52,14 +53,8 @@ def properties(
         "load_models": ",".join(f"{name}={source}" for name, source in load.items()),
     }
     path = run_dir / "config.properties"
-    path.write_text("".join(f"{key}={value}\n" for key, value in merged.items()), encoding="utf-8")
+    write_properties(path, merged)
     return path
-
-
-def read_properties(path: Path) -> dict[str, str]:
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
-    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def command(java: Path, config: Path, settings: UpSettings, run_dir: Path) -> list[str]:
@@ -74,7 +69,7 @@ def command(java: Path, config: Path, settings: UpSettings, run_dir: Path) -> li
     options = shlex.split(read_properties(config).get("vmargs", "")) + shlex.split(settings.java_options)
     return [
         *(str(java), f"-Dmodel_server_home={package.parent}", f"-Djava.io.tmpdir={run_dir}"),
-        *(f"-Dlog4j.configurationFile=file://{ROOT / 'config.log4j2.xml'}", *options),
+        *(f"-Dlog4j.configurationFile={(ROOT / 'config.log4j2.xml').as_uri()}", *options),
         *("-XX:+ErrorFileToStderr", "-cp", str(package / "frontend" / "*"), "org.pytorch.serve.ModelServer"),
         *("--python", str(python_script(run_dir / "python")), "-f", str(config), "-ncs"),
     ]
@@ -86,6 +81,7 @@ def environment(settings: UpSettings, run_dir: Path, log_dir: Path) -> Mapping[s
         "TEMP": str(run_dir),
         "LOG_LOCATION": str(log_dir),
         "METRICS_LOCATION": str(log_dir),
+        "LC_ALL": "C.UTF-8",  # in the locale C, Java opens no file whose path has other letters than ASCII's
         "TS_DECODE_INPUT_REQUEST": "false",  # bodies arrive as bytes: the handlers parse them, once
         "CLIPSERVE_HANDLER_INDEX_URL": f"http://127.0.0.1:{settings.index_port}",
         "CLIPSERVE_HANDLER_LOG_JSON": str(settings.log_json).lower(),

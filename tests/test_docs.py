@@ -10,8 +10,8 @@ import yaml
 
 from clip_core.errors import ClipServeError, _tree
 from scripts.archive_build import models
+from scripts.java_properties import read_properties
 from scripts.settings_table import PATH, rows, table
-from scripts.torchserve import read_properties
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -61,3 +61,10 @@ def test_the_tail_survives_a_rotation(tmp_path: Path) -> None:
         log.write(f"line {number}\n".encode())
     assert log.tail(2) == ["line 18", "line 19"]
     log.close()
+
+
+def test_the_tail_is_the_reason_and_not_javas_stack(tmp_path: Path) -> None:
+    log = RotatedLog(tmp_path / "log")
+    frames = "".join(f"\tat org.pytorch.serve.A.b{n}(A.java:{n})\n" for n in range(30)) + "\t... 7 more\n"
+    log.write(f"java.io.FileNotFoundException: no store\n{frames}look at this (it stays)\n".encode())
+    assert log.tail(20) == ["java.io.FileNotFoundException: no store", "look at this (it stays)"]

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from clip_core.errors import BadInput, UnknownCollection
 from clip_core.wire import encode_vector
+from index_service.seals import sealed
 from scripts.public_api import PublicApi
 
 BATCH = 256
@@ -44,6 +45,7 @@ def import_parquet(api: PublicApi, collection: str, path: Path, console: Console
     import pyarrow.parquet as pq
 
     failed: list[str] = []
+    _check_seal(path)
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
         fingerprint = _prepare(api, collection, path, file)
         columns = (TextColumn(f"import {collection}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -55,6 +57,14 @@ def import_parquet(api: PublicApi, collection: str, path: Path, console: Console
                 failed += [f"{one['id']}: {one['error']['message']}" for one in results if one["status"] >= 300]
                 progress.advance(task, batch.num_rows)
     return failed
+
+
+def _check_seal(path: Path) -> None:
+    """Raises BadInput for a damaged export; files made elsewhere have no seal."""
+    try:
+        sealed(path)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} can't be imported: {error}") from error
 
 
 def _prepare(api: PublicApi, collection: str, path: Path, file: Any) -> str | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -13,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from clip_core.errors import Conflict, InvalidRequest, NotFound, StorageFull
+from index_service import parquet
 from index_service.backends.base import BuildCancelled
 from index_service.collections import Collection
 from index_service.registry import Registry
@@ -199,3 +202,65 @@ def test_a_merge_of_a_collection_that_is_dropped_meanwhile_leaves_no_folder(
     with suppress(BuildCancelled):
         collection.compact()
     assert not (tmp_path / "segments" / str(collection.info.key)).exists()
+
+
+def footer_of(content: bytes) -> range:
+    """The places of the footer's bytes, and of the seal's in front of it."""
+    return range(len(content) - 8 - int.from_bytes(content[-8:-4], "little") - 40, len(content))
+
+
+@pytest.fixture
+def small(registry: Registry) -> Collection:
+    info = CollectionInfo("shapes", "demo", "f1", 8, metadata=b'{"a":[1]}')
+    collection, _ = registry.create(info)
+    collection.upsert(ITEMS[:9], VECTORS[:9])
+    return collection
+
+
+def test_a_flipped_bit_in_the_footer_or_the_seal_restores_nothing(
+    store: Store, small: Collection, snapshots: Snapshots
+) -> None:
+    path = snapshots.path(snapshots.create(small)["name"])
+    whole = path.read_bytes()
+    for place in [*footer_of(whole)[:40], *footer_of(whole)[40::9]]:
+        content = bytearray(whole)
+        content[place] ^= 1 << place % 8
+        path.write_bytes(content)
+        with pytest.raises(InvalidRequest, match="damaged"):
+            snapshots.restore("again", path.name)
+    assert [info.name for info in store.collections()] == ["shapes"]
+    path.write_bytes(whole)
+    assert snapshots.restore("again", path.name).view.live == 9
+
+
+def unsealed(monkeypatch: pytest.MonkeyPatch, snapshots: Snapshots, collection: Collection) -> Path:
+    """A snapshot as an older version wrote it."""
+    dumps = parquet.orjson.dumps
+    told = SimpleNamespace(**vars(parquet.orjson))
+    told.dumps = lambda value: dumps({name: one for name, one in value.items() if name != "sealed"})
+    with monkeypatch.context() as patched:
+        patched.setattr(parquet, "seal", lambda _: None)
+        patched.setattr(parquet, "orjson", told)
+        return snapshots.path(snapshots.create(collection)["name"])
+
+
+def test_a_snapshot_of_an_older_version_is_restored_and_never_with_less_or_with_another_model(
+    store: Store, small: Collection, snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = unsealed(monkeypatch, snapshots, small)
+    assert b"clipseal" not in path.read_bytes()
+    assert b"sealed" not in path.read_bytes()
+    whole, before, restored = path.read_bytes(), items_of(store, small), 0
+    for place in [None, *footer_of(whole)[40::17]]:
+        content = bytearray(whole)
+        if place is not None:
+            content[place] ^= 1 << place % 8
+        path.write_bytes(content)
+        name = f"again{place}"
+        with suppress(InvalidRequest):
+            again = snapshots.restore(name, path.name)
+            assert items_of(store, again) == before
+            assert replace(again.info, name="shapes", key=small.info.key) == small.info
+            store.drop_collection(again.info.key)
+            restored += 1
+    assert restored

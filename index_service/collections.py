@@ -119,19 +119,21 @@ class Collection:
     @contextmanager
     def _drafting(self, blocks: Iterable[Block], cancelled: Callable[[], bool]) -> Iterator[tuple[Draft, Block]]:
         """A draft of a segment with all rows of `blocks`; it is removed unless it gets committed."""
-        draft = self._files.draft()
         try:
-            for block in blocks:
-                if cancelled():
-                    raise BuildCancelled
-                draft.append(block)
-            yield draft, draft.mapped()
-        except OSError as error:
-            if self.dropped:  # and so were its files
+            draft = self._files.draft()
+            try:
+                for block in blocks:
+                    if cancelled():
+                        raise BuildCancelled
+                    draft.append(block)
+                yield draft, draft.mapped()
+            finally:
+                draft.drop()
+        except Exception as error:
+            if self.dropped:  # and so were its files: whatever came of that, in a builder too
                 raise BuildCancelled from error
             raise
         finally:
-            draft.drop()
             if self.dropped:
                 self._files.remove()
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from clip_core.errors import ClipServeError, StorageFull, Unavailable
+from clip_core.errors import ClipServeError, StorageFull, Unavailable, UnknownCollection
 from index_service.backends.base import IntArray
 from index_service.errors import StartError
 from index_service.records import Alias, Chunk, CollectionInfo, Item, Written
@@ -155,8 +155,7 @@ class Store:
 
     def rename_collection(self, key: int, name: str) -> None:
         """Give a collection a name that is new."""
-        with self._transaction() as db:
-            db.execute("UPDATE collections SET name = ? WHERE key = ?", (name, key))
+        self._execute("UPDATE collections SET name = ? WHERE key = ?", name, key)
 
     def drop_collection(self, key: int) -> None:
         """Forget a collection and all its items."""
@@ -173,14 +172,16 @@ class Store:
         return [Alias(*row) for row in self._read("SELECT name, key, previous FROM aliases ORDER BY name")]
 
     def set_alias(self, alias: Alias) -> None:
-        """Make an alias, or point it elsewhere."""
-        with self._transaction() as db:
-            db.execute("INSERT OR REPLACE INTO aliases (name, key, previous) VALUES (?,?,?)", alias)
+        """Make an alias, or point it elsewhere: what it led to can be dropped then."""
+        self._making_room(lambda: self._execute("INSERT OR REPLACE INTO aliases VALUES (?,?,?)", *alias))
 
     def drop_alias(self, name: str) -> None:
-        """Forget an alias."""
+        """Forget an alias: its collection can be dropped then."""
+        self._making_room(lambda: self._execute("DELETE FROM aliases WHERE name = ?", name))
+
+    def _execute(self, sql: str, *values: object) -> None:
         with self._transaction() as db:
-            db.execute("DELETE FROM aliases WHERE name = ?", (name,))
+            db.execute(sql, values)
 
     def upsert(self, key: int, items: Sequence[Item]) -> Written:
         """Write all items, whose ids differ, or none; they are on disk on return. Raises StorageFull, Unavailable."""
@@ -215,15 +216,24 @@ class Store:
             try:
                 return self._reader.execute(sql, values).fetchall()
             except sqlite3.Error as error:
-                raise Unavailable(f"the record of the index service can't be read: {error}") from error
+                raise _unreadable(error) from error
 
     def count(self, key: int) -> int:
         """How many items a collection has."""
         return int(self._read(f"SELECT COUNT(*) FROM items_{key}")[0][0])
 
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection of its own, which sees one moment."""
+        try:
+            with closing(self._connect()) as db:
+                yield db
+        except sqlite3.Error as error:
+            raise _unreadable(error) from error
+
     def stream(self, key: int, after: int = 0) -> Iterator[Chunk]:
         """Items in the order of insertion from beyond `after`, some thousands at a time, as of one moment."""
-        with closing(self._connect()) as db:
+        with self._reading() as db:
             cursor = db.execute(
                 f"SELECT seq, id, vector, metadata, source FROM items_{key} WHERE seq > ? ORDER BY seq", (after,)
             )
@@ -232,7 +242,7 @@ class Store:
 
     def seqs(self, key: int) -> IntArray:
         """The sequence numbers of all items, ascending: read from the index over the ids, not from the wide rows."""
-        with closing(self._connect()) as db:
+        with self._reading() as db:
             rows = db.execute(f"SELECT seq FROM items_{key}")
             return np.sort(np.fromiter((seq for (seq,) in rows), np.int64))
 
@@ -290,7 +300,15 @@ def _last_seq(db: sqlite3.Connection, key: int) -> int:
     return int(rows[0][0]) if rows else 0
 
 
+def _unreadable(error: sqlite3.Error) -> ClipServeError:
+    if "no such table: items_" in str(error):
+        return UnknownCollection("the collection was deleted meanwhile", param="collection")
+    return Unavailable(f"the record of the index service can't be read: {error}")
+
+
 def _mapped(error: sqlite3.Error) -> ClipServeError:
+    if "no such table: items_" in str(error):
+        return _unreadable(error)
     # SQLite calls only ENOSPC "full"; a quota or a limit on file sizes is a failed write, which Python 3.10 can't name.
     unnamed = "SQLITE_IOERR_WRITE" if "disk I/O" in str(error) else ""
     failed = getattr(error, "sqlite_errorname", unnamed) in ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")

@@ -7,13 +7,18 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from clip_core.errors import StorageFull
 from index_service import store as store_module
+from index_service.registry import Registry
 from index_service.reserve import Reserve
+from index_service.settings import Settings
 from index_service.store import CollectionInfo, Store
 from tests.index_service.helpers import ROOT, item, unit_rows
 
@@ -105,3 +110,35 @@ def test_a_file_system_without_a_byte_left_can_be_emptied(tmp_path: Path) -> Non
     command = ["unshare", "-rm", "sh", "-c", f'{mount} && exec "$@"', "sh", sys.executable, "-c", FULL, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "emptied\n"), done.stderr
+
+
+def test_on_a_full_disk_aliases_are_switched_and_dropped_so_that_what_they_led_to_can_be_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserve = Reserve(tmp_path / "reserve", 1 << 20)
+    registry = Registry(Store(tmp_path / "index.sqlite3", reserve), Settings(data_dir=tmp_path))
+    registry.load()
+    for name in ("old", "new"):
+        registry.create(replace(INFO, name=name))
+    registry.set_alias("a", "old")
+    registry.set_alias("b", "old")
+    begin = Store._transaction
+
+    @contextmanager
+    def full(store: Store) -> Iterator[sqlite3.Connection]:
+        if (tmp_path / "reserve").exists():
+            raise StorageFull("the disk is full")
+        with begin(store) as db:
+            yield db
+
+    monkeypatch.setattr(Store, "_transaction", full)
+    for write in (
+        lambda: registry.set_alias("a", "new"),
+        lambda: registry.drop_alias("b"),
+        lambda: registry.drop("old"),
+    ):
+        assert reserve.make()
+        write()
+    assert registry.aliases() == {"a": "new"}
+    assert [info.name for info in registry.store.collections()] == ["new"]
+    registry.close()

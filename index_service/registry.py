@@ -15,6 +15,7 @@ import faiss
 from clip_core.errors import Conflict, FingerprintMismatch, Unavailable, UnknownCollection
 from clip_core.heap import give_back
 from index_service.aliases import Aliases
+from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import BuildCancelled
 from index_service.backoff import waits
 from index_service.collections import Collection
@@ -306,6 +307,7 @@ class Registry:
             seconds = time.perf_counter() - started
             self.on_merge(seconds)
             _log.info("merged", extra={**extra, "seconds": round(seconds, 3), "rows": collection.view.live})
+            _warn_of_recall(collection)
             self.written(collection)  # perhaps much was, meanwhile
 
     def _await_seal(self, collection: Collection) -> None:
@@ -313,6 +315,16 @@ class Registry:
         deadline = time.monotonic() + _SEAL_S
         while collection in self._sealing and time.monotonic() < deadline and not self._stopped.wait(_LOOK_S):
             pass
+
+
+def _warn_of_recall(collection: Collection) -> None:
+    """Say when no setting of the engine reaches the recall that was asked for."""
+    main = collection.view.rows.main
+    measured = main.described.get("calibration", {}) if isinstance(main, ApproximateSegment) else {}
+    if not measured.get("reached", True):
+        advice = "make the collection with a finer factory, or with the engine auto or exact"
+        extra = {name: measured[name] for name in ("recall", "recall_target")}
+        _log.warning("recall target not reached", extra={"collection": collection.info.name, **extra, "do": advice})
 
 
 def _check_same(old: CollectionInfo, new: CollectionInfo, fields: Sequence[str]) -> None:

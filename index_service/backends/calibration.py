@@ -35,9 +35,11 @@ def calibrated(
     if target is not None and len(sample):
         truth = search_exact(segment.vectors, sample, max(k, MANY_K), None, segment.longest)[1]
         setting = _cheapest(segment, sample, truth[:, :k], target)
+        recall = round(float(segment.recall(sample, truth[:, :k], setting).mean()), 4)
         measured = {
             "recall_target": target,
-            "recall": round(float(segment.recall(sample, truth[:, :k], setting).mean()), 4),
+            "recall": recall,
+            "reached": recall >= target,
             "k": k,
             "queries": len(sample),
             "measured_on": "rows" if own else "queries",

@@ -146,7 +146,7 @@ _PLACES: list[_Part] = [
     (re.compile(f"HNSW{_N}?"), _graph),
 ]
 _CODES: list[_Part] = [
-    (re.compile("Flat|SQ(?:4|6|8|fp16|bf16|8_direct|8_direct_signed)"), _nothing),
+    (re.compile("Flat|SQ(?:4|6|8|fp16|bf16)"), _nothing),
     (re.compile(f"PQ{_N}x4fsr?(?:_{_N})?"), _fast_scan),
     (re.compile(f"PQ{_N}(?:x{_N})?(np)?"), _product),
     (re.compile("RaBitQ[1-9]?"), _nothing),

@@ -49,6 +49,10 @@ LARGE = [
     ("IVF16(IVF16(IVF16,Flat),Flat),Flat", "it takes"),
     ("IVF16,Refine(PQ512x20),PQ512x20", "it takes"),
     ("IDMap,Flat", "it takes"),
+    ("SQ8_direct", "it takes"),
+    ("SQ8_direct_signed", "it takes"),
+    ("IVF16,SQ8_direct", "it takes"),
+    ("HNSW32_SQ8_direct", "it takes"),
     ("IVF16", "no code"),
     ("PQ512x20" + ",RFlat" * 30, "20 bits"),
 ]

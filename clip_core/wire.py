@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -20,6 +20,7 @@ from clip_core.errors import BadFilter, BadInput, BadJson, BadVector
 
 FloatArray = NDArray[np.float32]
 MAX_K = 10_000
+MAX_FILTER_BYTES = 256 * 1024
 Exactness: TypeAlias = bool | Literal["certified"]
 
 
@@ -42,6 +43,14 @@ def json_text(value: object, name: str, option: int | None = None, kind: type[Ba
         raise kind(_unwritable(name, str(error)), param=name) from error
     if b"null" in text and not _finite(value):  # which is how orjson writes infinity
         raise kind(f"`{name}` holds a number too large for float64: send it as a string", param=name)
+    return text
+
+
+def filter_text(filter_: Mapping[str, Any], option: int | None = None) -> bytes:
+    """The filter as JSON. Raises BadFilter when it is larger than MAX_FILTER_BYTES or can't be written."""
+    text = json_text(filter_, "filter", option, BadFilter)
+    if len(text) > MAX_FILTER_BYTES:
+        raise BadFilter(f"the filter has {len(text)} bytes of JSON, at most {MAX_FILTER_BYTES} go", param="filter")
     return text
 
 
@@ -130,12 +139,13 @@ class SearchPart:
         if filter_ is not None and not isinstance(filter_, Mapping):
             raise BadInput("`filter` is an object", param="filter")
         if filter_:
-            json_text(filter_, "filter", kind=BadFilter)
+            filter_text(filter_)
         exact = _exact(body.get("exact", False))
         return cls(collection, parse_k(body.get("k", 10)), filter_, _include(body.get("include")), exact)
 
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "include": list(self.include)}
+        """The filter is the same object and no copy."""
+        return {**{each.name: getattr(self, each.name) for each in fields(self)}, "include": list(self.include)}
 
 
 def parse_k(value: object) -> int:

@@ -13,15 +13,18 @@ from clip_core.wire import load_json
 from gateway.errors import invalid_request
 from gateway.forms import read_form
 from gateway.inputs import InputParser
+from gateway.services import services
+from gateway.values import VALUES_EACH, check_values
 
 Body = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
 _TEXT_FIELDS = {"collection", "text", "id", "model", "modality", "encoding_format", "truncate"}
+FEW = 8  # items whose values suffice for bodies without inputs
 _MANY = "images"  # the one field that may come again: files, each an item named by its file
 
 
-async def read_body(request: Request, parser: InputParser) -> Body:
-    """JSON whatever its Content-Type says, or multipart/form-data.
+async def read_body(request: Request, parser: InputParser, most_items: int | None = None) -> Body:
+    """JSON whatever its Content-Type says, or multipart/form-data. JSON has values for so many items.
 
     In a form, files become base64, and fields that are not plain text (`k`, `filter`, `metadata`, …) are JSON.
     """
@@ -31,7 +34,19 @@ async def read_body(request: Request, parser: InputParser) -> Body:
             return await _from_form(form, parser)
         finally:
             await form.close()
-    return parse_json(await request.body())
+    return await read_json(request, most_items)
+
+
+async def read_json(request: Request, most_items: int | None = None, empty: Body | None = None) -> Body:
+    """An object, or `empty` where nothing came. By default it has values for as many items as a call has inputs.
+
+    Raises TooLarge for more.
+    """
+    content = b"".join([piece async for piece in request.stream()])  # which the request does not keep
+    if not content and empty is not None:
+        return empty
+    check_values(content, VALUES_EACH * (most_items or services(request).settings.max_inputs))
+    return parse_json(content)
 
 
 def parse_json(content: bytes) -> Body:
@@ -44,9 +59,9 @@ def parse_json(content: bytes) -> Body:
     return body
 
 
-async def read_model(request: Request, model: type[Model]) -> Model:
+async def read_model(request: Request, model: type[Model], most_items: int | None = FEW) -> Model:
     """A JSON body as `model`. Raises InvalidRequest that names the field."""
-    return checked(model, parse_json(await request.body()))
+    return checked(model, await read_json(request, most_items))
 
 
 def checked(model: type[Model], body: Body) -> Model:

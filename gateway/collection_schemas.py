@@ -120,7 +120,7 @@ class StreamAnswer(Schema):
 
 class DeleteItemsRequest(Schema):
     model_config = example({"filter": {"color": "red"}})
-    ids: list[str] | None = None
+    ids: list[str] | None = Field(None, fail_fast=True)
     filter: dict[str, Any] | None = None
 
 

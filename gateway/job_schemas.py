@@ -41,7 +41,7 @@ class JobSource(Schema):
     webdataset: str | None = Field(None, min_length=1, description=f"A tar of samples. {_PATH}")
     parquet: str | None = Field(None, min_length=1, description=f"A Parquet file. {_PATH}")
     columns: Columns | None = Field(None, description="Which columns of the Parquet file hold what.")
-    urls: list[str | UrlEntry] | None = Field(None, min_length=1, description="Needs `fetch_urls`.")
+    urls: list[str | UrlEntry] | None = Field(None, min_length=1, fail_fast=True, description="Needs `fetch_urls`.")
 
 
 class JobRequest(Schema):

@@ -12,6 +12,7 @@ from gateway.embedding import floats
 from gateway.encoder import Ask, Encoded, Encoder
 from gateway.inputs import Source
 
+_KEPT_CHARACTERS = 4096  # of a label and its templates, so that what is kept is bounded
 Key = tuple[str, str, tuple[str, ...]]
 
 
@@ -57,4 +58,5 @@ class LabelVectors:
 
     def _keep(self, fingerprint: str, templates: Sequence[str], made: dict[str, FloatArray]) -> None:
         for label, vector in made.items():
-            self._kept[fingerprint, label, tuple(templates)] = vector
+            if len(label) + sum(map(len, templates)) <= _KEPT_CHARACTERS:
+                self._kept[fingerprint, label, tuple(templates)] = vector

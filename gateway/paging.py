@@ -20,6 +20,7 @@ Json = dict[str, Any]
 FIELDS = ("cursor", "min_score")
 _NOT_THE_QUERY = ("cursor", "k", "include")  # may differ from page to page
 _METADATA = "metadata."
+_MAX_INCLUDE = 64  # each is looked for in every hit
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ class Page:
 
 
 def include_without_fields(include: object) -> object:
-    """`include` as the index service takes it: "metadata.color" asks for the metadata."""
+    """`include` as the index service takes it: "metadata.color" asks for the metadata. Raises BadInput when long."""
+    if isinstance(include, list) and len(include) > _MAX_INCLUDE:
+        raise BadInput(f"`include` lists at most {_MAX_INCLUDE} entries", param="include")
     if not isinstance(include, list) or not any(map(_is_field, include)):
         return include
     plain = [entry for entry in include if not _is_field(entry)]

@@ -20,8 +20,8 @@ class ClassifyRequest(Schema):
         }
     )
     image: str = Field(description=IMAGE)
-    labels: list[str] = Field(min_length=1)
-    templates: list[str] = Field(["{}"], min_length=1, description="`{}` stands for the label.")
+    labels: list[str] = Field(min_length=1, fail_fast=True)
+    templates: list[str] = Field(["{}"], min_length=1, fail_fast=True, description="`{}` stands for the label.")
     logit_scale: float = _SCALE
     model: str | None = None
 

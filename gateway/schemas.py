@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 VECTOR = "base64 of little-endian float32, or a list of numbers"
 IMAGE = "A data: URI or bare base64; as multipart/form-data, a file"
@@ -17,6 +17,16 @@ class Schema(BaseModel):
     """A body whose unknown fields are refused, so that a misspelt name does not pass unseen."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_one_unknown(cls, given: Any) -> Any:
+        """One unknown field is enough to refuse a body: pydantic takes 10 µs for each that it finds."""
+        known = cls.model_fields
+        if not isinstance(given, dict) or len(given) <= len(known):
+            return given
+        unknown = [name for name in given if name not in known][:1]
+        return {name: given[name] for name in (*known, *unknown) if name in given}
 
 
 def example(value: dict[str, Any], *, extra: Literal["forbid", "allow"] = "forbid") -> ConfigDict:

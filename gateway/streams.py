@@ -11,8 +11,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from clip_core.errors import BadJson, TooLarge
 from clip_core.wire import load_json
 from gateway.limits import BodyLimitMiddleware
+from gateway.values import VALUES_EACH, check_values
 
 STREAM_PATH = "/items/stream"
+_LINE_VALUES = 8 * VALUES_EACH  # of one item
 
 
 class Line(NamedTuple):
@@ -76,6 +78,10 @@ def _check(text: bytes | bytearray, number: int, max_bytes: int) -> None:
 
 def _parsed(number: int, text: bytes) -> Any:
     try:
+        check_values(text, _LINE_VALUES)
         return load_json(text)
+    except TooLarge as error:
+        error.param = f"line {number}"
+        return error
     except BadJson as error:
         return BadJson(f"line {number} is not JSON: {error}", param=f"line {number}")

@@ -28,13 +28,13 @@ import numpy as np
 import orjson
 
 from clip_core.errors import BadFilter
-from clip_core.wire import json_text
+from clip_core.wire import filter_text
 from index_service.backends.base import BoolArray
 from index_service.bounded_cache import BoundedCache
 from index_service.fields import look_up
 from index_service.filter_tests import ORDERS, All, Compares, Equals, Exists, Not, Test, identity, kind
 
-MAX_BYTES, MAX_FIELDS, MAX_CONDITIONS, MAX_OPERANDS = 256 * 1024, 32, 512, 10_000
+MAX_FIELDS, MAX_CONDITIONS, MAX_OPERANDS = 32, 512, 10_000
 _MAX_DEPTH = 32
 _KEPT_BYTES = 1 << 20  # of the text of compiled filters, which take up to sixty times as much
 Evaluate = Callable[[str, Test], BoolArray]
@@ -124,10 +124,7 @@ _compiled: BoundedCache[bytes, Filter] = BoundedCache(_KEPT_BYTES)
 
 def canonical(filter_: Mapping[str, Any]) -> bytes:
     """The filter as JSON with sorted keys: equal filters give equal bytes. Raises BadFilter."""
-    encoded = json_text(filter_, "filter", orjson.OPT_SORT_KEYS, BadFilter)
-    if len(encoded) > MAX_BYTES:
-        raise BadFilter(f"the filter has {len(encoded)} bytes of JSON, at most {MAX_BYTES} go", param="filter")
-    return encoded
+    return filter_text(filter_, orjson.OPT_SORT_KEYS)
 
 
 def compile_filter(text: bytes) -> Filter:

@@ -30,7 +30,7 @@ async def classify(request: Request) -> JsonResponse:
     """How well each label fits the image: a softmax over the similarities."""
     given = services(request)
     wanted = checked(ClassifyRequest, await read_body(request, given.parser))
-    check_prompts(wanted, given.settings.max_items)
+    check_prompts(wanted, given.settings.max_items, given.settings.max_body_bytes)
     image = Source("image", given.parser.image(wanted.image, "image"), "image")
     encoded, picture, labels = await given.labels.encode(image, wanted.labels, wanted.templates)
     served = encoded.model()
@@ -46,14 +46,18 @@ async def classify(request: Request) -> JsonResponse:
     )
 
 
-def check_prompts(wanted: ClassifyRequest, most: int) -> None:
-    """Raises BadInput for a template without a place for the label, or for too many prompts."""
+def check_prompts(wanted: ClassifyRequest, most: int, most_characters: int) -> None:
+    """Raises BadInput for a template without a place for the label, or for too many or too long prompts."""
     for place, template in enumerate(wanted.templates):
         if "{}" not in template:
             raise InvalidRequest("a template holds `{}` for the label", param=f"templates[{place}]")
     prompts = len(wanted.labels) * len(wanted.templates)
     if prompts > most:
         raise TooLarge(f"{prompts} labels times templates in one call; at most {most}", param="labels")
+    places = sum(template.count("{}") for template in wanted.templates)
+    characters = places * sum(map(len, wanted.labels)) + len(wanted.labels) * sum(map(len, wanted.templates))
+    if characters > most_characters:
+        raise TooLarge(f"the prompts have {characters} characters; at most {most_characters} go", param="templates")
 
 
 def _labels(wanted: ClassifyRequest, ranked: list[dict[str, Any]]) -> list[dict[str, Any]]:

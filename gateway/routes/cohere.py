@@ -57,7 +57,8 @@ def _kinds(value: object) -> list[str]:
         return ["float"]
     if not isinstance(value, list) or not value:
         raise InvalidRequest(f"`embedding_types` lists some of {', '.join(FORMATS)}", param="embedding_types")
-    return [choice(kind, f"embedding_types[{place}]", FORMATS, "float") for place, kind in enumerate(value)]
+    kinds = [choice(kind, f"embedding_types[{place}]", FORMATS, "float") for place, kind in enumerate(value)]
+    return list(dict.fromkeys(kinds))
 
 
 def _answer(embedded: Embedded, kinds: list[str], body: Body) -> dict[str, Any]:

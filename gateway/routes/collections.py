@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 
-from gateway.bodies import checked, parse_json
+from gateway.bodies import FEW, checked, parse_json, read_json
 from gateway.clients import COLLECTION_NAME
 from gateway.collection_schemas import CollectionAnswer, CollectionsAnswer, CollectionSpec, DroppedAnswer, FacetsAnswer
 from gateway.encoder import check_model
@@ -36,8 +36,7 @@ async def list_collections(request: Request) -> JsonResponse:
 async def create_collection(request: Request, name: Name) -> JsonResponse:
     """Create it for the model that is served now: 201, or 200 when it is there already."""
     given = services(request)
-    content = await request.body()
-    spec = checked(CollectionSpec, parse_json(content) if content else {})
+    spec = checked(CollectionSpec, await read_json(request, most_items=FEW, empty={}))
     served = await given.encoder.describe()
     check_model(spec.model, served)
     wanted = spec.model_dump(exclude_none=True, exclude={"model"})

@@ -39,7 +39,7 @@ _FORM = {"images": "files", "id": "string", "image": "file", "text": "string", "
 async def add_items(request: Request, name: Name) -> JsonResponse:
     """Add or replace items; each has its own status, and a bad one never stops its neighbours."""
     given = services(request)
-    body = _as_list(await read_body(request, given.parser))
+    body = _as_list(await read_body(request, given.parser, given.settings.max_items))
     items = parse_items(body, given.parser, given.settings.max_items)
     return JsonResponse({"results": await given.ingester.add(name, items)})
 
@@ -71,8 +71,9 @@ async def stream_items(request: Request, name: Name) -> JsonResponse:
 )
 async def delete_items(request: Request, name: Name) -> JsonResponse:
     """Delete the items with these ids, or those that match the filter."""
-    body = await read_model(request, DeleteItemsRequest)
-    answer = await services(request).index.delete_items(name, body.model_dump(exclude_none=True))
+    given = services(request)
+    body = await read_model(request, DeleteItemsRequest, given.settings.max_items)
+    answer = await given.index.delete_items(name, body.model_dump(exclude_none=True))
     return JsonResponse(answer)
 
 

@@ -30,7 +30,7 @@ JobId = Annotated[str, Path(description="The job's id.", examples=["5f0c6c2e"])]
 )
 async def begin_job(request: Request) -> JsonResponse:
     """Fill a collection from a folder, a webdataset tar, a Parquet file or URLs, in the background."""
-    given, wanted = services(request), await read_model(request, JobRequest)
+    given, wanted = services(request), await read_model(request, JobRequest, most_items=None)
     current_key().check_collection(wanted.collection)
     source = wanted.source.model_dump(exclude_none=True)
     if source_kind(source) == "urls":

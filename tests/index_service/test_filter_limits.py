@@ -11,22 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clip_core.wire import encode_vector
+from clip_core.wire import MAX_FILTER_BYTES, encode_vector
 from index_service import filters
 from index_service.app import create_app
 from index_service.bounded_cache import BoundedCache
 from index_service.columns import Blobs, Packed
 from index_service.fields import Field
 from index_service.filter_tests import Equals, identity
-from index_service.filters import MAX_BYTES, MAX_CONDITIONS, MAX_FIELDS, MAX_OPERANDS, canonical, compile_filter
+from index_service.filters import MAX_CONDITIONS, MAX_FIELDS, MAX_OPERANDS, canonical, compile_filter
 from index_service.masks import FilterMasks
 from index_service.registry import Registry
 from index_service.settings import Settings
 from tests.index_service.helpers import unit_rows
 
 LARGE: list[tuple[dict[str, Any], str]] = [
-    ({"a": "x" * MAX_BYTES}, f"{MAX_BYTES} go"),
-    ({"a": {"$in": ["x" * 1000] * 300}}, f"{MAX_BYTES} go"),
+    ({"a": "x" * MAX_FILTER_BYTES}, f"{MAX_FILTER_BYTES} go"),
+    ({"a": {"$in": ["x" * 1000] * 300}}, f"{MAX_FILTER_BYTES} go"),
     ({"a": {"$in": [1] * (MAX_OPERANDS + 1)}}, f"{MAX_OPERANDS} go"),
     ({"a": {"$not": {"$nin": [*range(MAX_OPERANDS + 1)]}}}, f"{MAX_OPERANDS} go"),
     ({f"f{n}": 1 for n in range(MAX_FIELDS + 1)}, f"{MAX_FIELDS} go"),

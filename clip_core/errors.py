@@ -12,6 +12,7 @@ ClipServeError                     500 internal_error
 │  ├─ FetchRefused                 400 fetch_refused
 │  ├─ FetchFailed                  400 fetch_failed
 │  └─ TooLarge                     413 request_too_large
+│     └─ HeadersTooLarge           431 headers_too_large
 ├─ Unauthorized                    401 invalid_api_key
 ├─ Forbidden                       403 cross_origin
 │  ├─ HostNotAllowed               403 host_not_allowed
@@ -107,6 +108,11 @@ class FetchFailed(BadInput):
 class TooLarge(BadInput):
     status = 413
     code = "request_too_large"
+
+
+class HeadersTooLarge(TooLarge):
+    status = 431
+    code = "headers_too_large"
 
 
 class Unauthorized(ClipServeError):

@@ -1,42 +1,137 @@
-"""How many clients may be connected: the connection that is idle for longest makes room for a new one."""
+"""How many clients may be connected, and which connection makes room for a new one.
+
+A request that is whole keeps its connection. All others may have to go: idle ones, and those whose request is half
+sent. An address that has more than half of all gives way first, so that whoever fills the gateway makes room for the
+others, and for itself.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from typing import Protocol
+import ipaddress
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Protocol, TypeAlias
 
 
 class Connection(Protocol):
-    transport: asyncio.Transport
+    address: str
+
+    def make_room(self) -> None:
+        """End, with an answer where a request has begun."""
+
+    def abort(self) -> None:
+        """End at once."""
+
+
+Line: TypeAlias = dict[Connection, float]  # since when it stands there, oldest first
+Lines: TypeAlias = defaultdict[str, Line]
 
 
 class Crowd:
-    """The idle connections of one server, oldest first, and those that are being turned away."""
+    """The connections of one server. Those that have had their last answer do not count any more."""
 
     def __init__(self, most: int, rested_s: float = 1.0) -> None:
-        """`rested_s`: a client that was just answered, or has just connected, is likely to send a request."""
+        """`rested_s`: a client that was just answered is likely to send a request."""
         self.most, self._rested_s = most, rested_s
-        self.turned_away: set[Connection] = set()
-        self._idle: dict[Connection, float] = {}
+        self._present: set[Connection] = set()
+        self._leaving: Line = {}
+        self._idle: Lines = defaultdict(dict)
+        self._heads: Lines = defaultdict(dict)
+        self._bodies: Lines = defaultdict(dict)
+        self._line_of: dict[Connection, Line] = {}
+
+    def admit(self, connection: Connection, now: float) -> bool:
+        """Whether there is room for a new one; ends another where that makes room."""
+        if len(self._present) >= self.most:
+            other = self._next_to_go(now)
+            if other is None:
+                self._linger(connection, now)
+                return False
+            self.leaves(other, now)
+            other.make_room()
+        self._present.add(connection)
+        self.awaits_head(connection, now)
+        return True
 
     def rests(self, connection: Connection, now: float) -> None:
         """It has no request under way."""
-        self._idle[connection] = now
+        self._stand(connection, self._idle[connection.address], now)
+
+    def awaits_head(self, connection: Connection, now: float) -> None:
+        """Its next headers are not complete; a new one has sent nothing yet."""
+        self._stand(connection, self._heads[connection.address], now)
+
+    def awaits_body(self, connection: Connection, now: float) -> None:
+        self._stand(connection, self._bodies[connection.address], now)
 
     def works(self, connection: Connection) -> None:
-        self._idle.pop(connection, None)
+        """Its request is whole, or more of it has just come."""
+        line = self._line_of.pop(connection, None)
+        if line is not None:
+            line.pop(connection, None)
+
+    def leaves(self, connection: Connection, now: float) -> None:
+        """It is only read, and for a while; as many as may be present may do that."""
+        if connection in self._present:
+            self.works(connection)
+            self._present.discard(connection)
+            self._linger(connection, now)
 
     def left(self, connection: Connection) -> None:
-        self._idle.pop(connection, None)
-        self.turned_away.discard(connection)
+        self.works(connection)
+        self._present.discard(connection)
+        self._leaving.pop(connection, None)
+        for lines in (self._idle, self._heads, self._bodies):
+            if not lines[connection.address]:
+                del lines[connection.address]
 
-    def has_room(self, connected: int, now: float) -> bool:
-        """For the latest of `connected`; closes the oldest idle connection where that makes room."""
-        if connected - len(self.turned_away) <= self.most:
-            return True
-        oldest = next(iter(self._idle), None)
-        if oldest is None or now - self._idle[oldest] < self._rested_s:
-            return False
-        self.works(oldest)
-        oldest.transport.close()
-        return True
+    def _stand(self, connection: Connection, line: Line, now: float) -> None:
+        self.works(connection)
+        if connection in self._present:
+            self._line_of[connection] = line
+            line[connection] = now
+
+    def _linger(self, connection: Connection, now: float) -> None:
+        self._leaving[connection] = now
+        if len(self._leaving) > self.most:
+            oldest = next(iter(self._leaving))
+            del self._leaving[oldest]
+            oldest.abort()
+
+    def _next_to_go(self, now: float) -> Connection | None:
+        loudest = max((*self._idle, *self._heads, *self._bodies), key=self._number_of, default="")
+        if self._number_of(loudest) > self.most // 2:
+            heads, bodies, idle = self._lines_of(loudest)
+            return self._rested([idle], now) or _first(heads) or _first(bodies) or _first(idle)
+        return self._rested(self._idle.values(), now) or _first(_longest(self._heads)) or _first(_longest(self._bodies))
+
+    def _lines_of(self, address: str) -> list[Line]:
+        return [lines.get(address, {}) for lines in (self._heads, self._bodies, self._idle)]
+
+    def _number_of(self, address: str) -> int:
+        return sum(map(len, self._lines_of(address)))
+
+    def _rested(self, lines: Iterable[Line], now: float) -> Connection | None:
+        """The one that has been idle for longest."""
+        firsts = ((line[first], first) for line in lines if (first := _first(line)) is not None)
+        since, oldest = min(firsts, key=lambda pair: pair[0], default=(now, None))
+        return oldest if now - since >= self._rested_s else None
+
+
+def network_of(address: str) -> str:
+    """Of IPv6 the network of 64 bits: that is what one customer has."""
+    if ":" not in address:
+        return address
+    try:
+        found = ipaddress.IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return str(found.ipv4_mapped or ipaddress.IPv6Network((found, 64), strict=False))
+
+
+def _first(line: Line) -> Connection | None:
+    return next(iter(line), None)
+
+
+def _longest(lines: Mapping[str, Line]) -> Line:
+    return max(lines.values(), key=len, default={})

@@ -1,10 +1,12 @@
-"""The head of a request: written again without an offer to change the protocol, and the host that it names."""
+"""The head of a request: written again without an offer to change the protocol, its target, its body's coding."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import httptools
+
+from clip_core.errors import InvalidRequest
 
 Header = tuple[bytes, bytes]
 
@@ -24,16 +26,24 @@ def head_without_upgrade(method: bytes, url: bytes, version: str, headers: Seque
     return b"\r\n".join([*lines, b"", b""])
 
 
-def name_host(url: bytes, headers: list[Header]) -> None:
-    """For a target that is no path: of `GET http://host/path` the host counts, not the header (RFC 9112, 3.2.2).
+def origin_form(url: bytes, headers: list[Header]) -> bytes:
+    """The path and query of a target that names a host: the host counts, not the header (RFC 9112, 3.2.2).
 
     Raises HttpParserInvalidURLError.
     """
     if url == b"*":
-        return
+        return url
     target = httptools.parse_url(url)
     port = b"" if target.port is None else b":%d" % target.port
     host = target.host or b""
     headers[:] = [(b"host", (b"[%b]" % host if b":" in host else host) + port)] + [
         header for header in headers if header[0] != b"host"
     ]
+    return (target.path or b"/") + (b"" if target.query is None else b"?" + target.query)
+
+
+def check_transfer(headers: Sequence[Header]) -> None:
+    """Raises InvalidRequest for a body that was coded in another way than in chunks: it is decoded nowhere."""
+    for name, value in headers:
+        if name == b"transfer-encoding" and value.lower() != b"chunked":
+            raise InvalidRequest("the one Transfer-Encoding known here is `chunked`: send the body uncompressed")

@@ -47,8 +47,8 @@ class LingeringProtocol(HttpToolsProtocol):
         super().data_received(data)
 
     def on_headers_complete(self) -> None:
-        self._in_body = True
         super().on_headers_complete()
+        self._in_body = True
         self.cycle.transport = self._exit
 
     def on_message_complete(self) -> None:

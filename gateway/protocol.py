@@ -16,9 +16,17 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from clip_core.errors import ClipServeError, InvalidRequest, MethodNotAllowed, TooLarge, TooSlow, Unavailable
-from gateway.crowd import Crowd
-from gateway.heads import head_without_upgrade, name_host, size_of
+from clip_core.errors import (
+    ClipServeError,
+    HeadersTooLarge,
+    InvalidRequest,
+    MethodNotAllowed,
+    TooLarge,
+    TooSlow,
+    Unavailable,
+)
+from gateway.crowd import Crowd, network_of
+from gateway.heads import check_transfer, head_without_upgrade, origin_form, size_of
 from gateway.lingering import LingeringProtocol
 
 _FRAMING = 32  # what a header, a chunk or a request line takes besides its content; RFC 7541 counts headers so
@@ -37,16 +45,16 @@ class GuardedProtocol(LingeringProtocol):
     _unexplained = 0  # bytes that came and belong neither to a finished head nor to a body
     _deaf = False
     _running: RequestResponseCycle
+    address = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = _OneAtATime(transport, self)
-        now = self.loop.time()
-        if self.crowd.has_room(len(self.connections), now):
-            self.crowd.rests(self, now)
+        self.address = network_of(self.client[0]) if self.client else ""
+        if self.crowd.admit(self, self.loop.time()):
             self._expect_headers()
         else:
-            self._turn_away()
+            self._refuse(Unavailable("this gateway has as many connections as it may have; try again in a moment"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
@@ -67,6 +75,7 @@ class GuardedProtocol(LingeringProtocol):
         pending = _FRAMING * len(self.headers or ())
         if self._unexplained + pending > self.max_header_bytes and not self._deaf:
             self._break_off(self._too_large(), own=not self._in_head)
+        self._tell_crowd()
 
     @property
     def _in_head(self) -> bool:
@@ -74,13 +83,16 @@ class GuardedProtocol(LingeringProtocol):
         return self.scope is not None and "method" not in self.scope
 
     def _feed(self, data: bytes) -> None:
+        offered = None
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
-            self._decline(data[offer.args[0] :])
+            offered = data[offer.args[0] :]
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._break_off(cause if isinstance(cause, ClipServeError) else _not_http(data), own=self._in_body)
+        if offered is not None:  # an error inside `except` would lose its cause
+            self._decline(offered)
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
@@ -89,8 +101,9 @@ class GuardedProtocol(LingeringProtocol):
         self._count_head()
         if len(self.pipeline) >= _MAX_PIPELINED:
             raise TooLarge(f"more than {_MAX_PIPELINED} requests wait on one connection")
+        check_transfer(self.headers)
         if self.url[:1] != b"/":
-            name_host(self.url, self.headers)
+            self.url = origin_form(self.url, self.headers)
         super().on_headers_complete()
         self.headers = []  # for trailers, which are no headers
 
@@ -112,14 +125,42 @@ class GuardedProtocol(LingeringProtocol):
 
     def rest(self) -> None:
         self._unexplained = 0
-        self.crowd.rests(self, self.loop.time())
+        if self._in_head:
+            self._expect_headers()
+            self._tell_crowd()
+        else:
+            self.crowd.rests(self, self.loop.time())
 
     def wants_more(self) -> bool:
         """Whether what comes now is read."""
         return self._leaving or not (self._deaf or self.pipeline)
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._in_body:
+            self._tell_crowd()
+
     def leave(self, unread: bool = False) -> None:
         super().leave(unread or self._deaf)
+        self.crowd.leaves(self, self.loop.time())
+
+    def make_room(self) -> None:
+        if self._in_body or self._in_head:
+            self._break_off(
+                TooSlow("the gateway is full, and this request was not sent to its end; send it again"), True
+            )
+        else:
+            self.leave()
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    def _tell_crowd(self) -> None:
+        """Of a request that is not whole."""
+        if self._in_body and not self.pipeline:
+            self.crowd.awaits_body(self, self.loop.time())
+        elif self._header_timer is not None:
+            self.crowd.awaits_head(self, self.loop.time())
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
@@ -173,22 +214,12 @@ class GuardedProtocol(LingeringProtocol):
         self._stop_timer()
         if self._leaving or self.transport.is_closing():
             return
-        if not (self._in_body and self.cycle.response_complete):
+        if not (self._in_body and self.cycle is not None and self.cycle.response_complete):
             self.transport.write(_plain_answer(error))
         self.leave(unread=True)
 
-    def _turn_away(self) -> None:
-        """Where there is room for that, it is done gently: a client that sends before it reads would be reset."""
-        self._refuse(Unavailable("this gateway has as many connections as it may have; try again in a moment"))
-        if len(self.crowd.turned_away) < self.crowd.most:
-            self.crowd.turned_away.add(self)
-        else:
-            self.transport.close()
-
-    def _too_large(self) -> TooLarge:
-        error = TooLarge(f"the request's headers are larger than {self.max_header_bytes} bytes")
-        error.status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        return error
+    def _too_large(self) -> HeadersTooLarge:
+        return HeadersTooLarge(f"the request's headers are larger than {self.max_header_bytes} bytes")
 
     def _expect_headers(self) -> None:
         if self._header_timer is None:

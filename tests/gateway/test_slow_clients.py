@@ -121,7 +121,7 @@ def test_a_large_header_is_refused_in_the_envelope(gateway):
     with socket.create_connection(gateway) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nX-Long: " + b"x" * 66_000)
         answer = until_closed(connection)
-    assert envelope(answer)["code"] == "request_too_large"
+    assert envelope(answer)["code"] == "headers_too_large"
 
 
 @pytest.mark.parametrize("content", NOT_HTTP)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,7 +30,9 @@ from clip_core.model_spec import (
     digest,
     fingerprint,
 )
+from scripts.archive_contents import unpack
 from scripts.model_source import LoadedSource, ModelSource, load
+from scripts.work_folders import work_folder
 
 if TYPE_CHECKING:  # torch is slow to import, and most of what is here does without
     from scripts.tower_build import BuiltTowers, Judged
@@ -64,19 +67,33 @@ def build(
     `precision`, `compile` and `device` override the model's own; `gate_images` are judged with instead of rendered
     scenes; `show` is given what `auto` compared and chose.
     """
+    _check_prefix(prefix)
     directory, source = _source(name, checkpoint, precision, compile, device)
     key = build_key(directory, source)
     stale = KINDS if force else _stale(key, model_store, prefix)
     if stale:
+        _make_folder(model_store)
         report(f"loading the weights of {name}")
         loaded = load(source)
-        model_store.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".compiling-", dir=model_store) as temporary:
-            towers = _towers(source, loaded, gate_images, Path(temporary), report, show)
+        with work_folder(model_store, ".compiling-") as work:
+            towers = _towers(source, loaded, gate_images, work, report, show)
             for kind in stale:
                 report(f"packing {prefix}_{kind}.mar")
                 _build_one(kind, f"{prefix}_{kind}", source, loaded, towers, directory, key, model_store)
     return [model_store / f"{prefix}_{kind}.mar" for kind in KINDS]
+
+
+def _check_prefix(prefix: str) -> None:
+    """As torch-model-archiver takes names, and short enough for a file's name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", prefix):
+        raise BadModel(f"a prefix is up to 100 letters, digits, `_`, `.` and `-`, and no path: {prefix!r}")
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadModel(f"the archives can't be written to {path}: {error.strerror}") from error
 
 
 def _towers(
@@ -174,8 +191,7 @@ def _build_one(
     key: str,
     model_store: Path,
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix=".building-", dir=model_store) as temporary:
-        work = Path(temporary)
+    with work_folder(model_store, ".building-") as work:
         stage = work / "stage"
         _stage(stage, kind, source, loaded, towers, key)
         (work / "model-config.yaml").write_text(yaml.safe_dump(endpoint_config(kind, directory), sort_keys=False))
@@ -284,9 +300,5 @@ def _archive(work: Path, stage: Path, kind: str, endpoint: str) -> None:
 def unpacked(mar: Path) -> Iterator[Path]:
     """A .mar's files in a directory that goes away again. Raises BadModel when it is not whole."""
     with tempfile.TemporaryDirectory(prefix="clipserve-verify-") as temporary:
-        try:
-            with zipfile.ZipFile(mar) as archive:
-                archive.extractall(temporary)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise BadModel(f"{mar} is not a whole archive ({error}); run `clipserve archive build`") from error
+        unpack(mar, Path(temporary))
         yield Path(temporary)

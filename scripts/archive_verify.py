@@ -10,6 +10,7 @@ from pathlib import Path
 
 from clip_core.errors import BadModel
 from scripts.archive_build import unpacked
+from scripts.archive_contents import check_contents
 
 _PROGRAM = """
 import json, sys
@@ -30,6 +31,8 @@ try:
     cosines = check(encoders, directory)
 except ClipServeError as error:
     sys.exit(error.message)
+except Exception as error:
+    sys.exit(f"the archive does not load: {type(error).__name__}: {error}")
 spec = encoders.spec
 towers = {name: f"{tower.name} ({'compiled' if tower.compiled else 'not compiled'})"
           for name, tower in (("text", encoders.text), ("image", encoders.image)) if tower}
@@ -50,9 +53,17 @@ class Verified:
     cosines: list[float]
 
 
+def _check(mar: Path, directory: Path) -> None:
+    try:
+        check_contents(directory)
+    except BadModel as error:
+        raise BadModel(f"{mar.name}: {error.message}") from error
+
+
 def verify(mar: Path) -> Verified:
-    """Raises BadModel when the archive does not load or a canary is below its floor."""
+    """Raises BadModel when the archive lacks something, does not load, or has a canary below its floor."""
     with unpacked(mar) as directory:
+        _check(mar, directory)
         command = [sys.executable, "-I", "-c", _PROGRAM, str(directory.resolve())]
         done = subprocess.run(command, capture_output=True, text=True, cwd=directory)
     if done.returncode != 0:

@@ -79,7 +79,9 @@ def archive_build(
     """
     from scripts.archive_build import MODEL_STORE, build
     from scripts.precision_choice import show
+    from scripts.work_folders import end_on_sigterm
 
+    end_on_sigterm()
     console = Console()
     paths = build(
         model,
@@ -126,7 +128,9 @@ def archive_verify(
     """Unpack archives in a clean process, run their canaries and print each cosine to open_clip in fp32."""
     from scripts.archive_build import MODEL_STORE
     from scripts.archive_verify import verify
+    from scripts.work_folders import end_on_sigterm
 
+    end_on_sigterm()
     console = Console()
     paths = archives or sorted(MODEL_STORE.glob("*.mar"))
     if not paths:

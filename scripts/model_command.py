@@ -37,7 +37,9 @@ def swap(
     from scripts.model_swap import Swap
     from scripts.public_api import PublicApi
     from scripts.torchserve import ENDPOINTS
+    from scripts.work_folders import end_on_sigterm
 
+    end_on_sigterm()
     console = Console()
     with tempfile.TemporaryDirectory(prefix="clipserve-swap-") as temporary:
         if archives is None:

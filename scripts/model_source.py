@@ -76,6 +76,8 @@ class ModelSource:
         where = checkpoint or (path.parent / source.checkpoint if source.checkpoint else None)
         if where is None and not (source.architecture and source.pretrained):
             raise BadModel(f"{path}: give `checkpoint`, or `architecture` and `pretrained`")
+        if where is not None and not where.is_dir():
+            raise BadModel(f"the checkpoint {where} is no folder: give one in the hub's layout")
         return cls(**{**vars(source), "checkpoint": str(where.resolve()) if where else None})
 
 

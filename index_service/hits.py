@@ -5,8 +5,9 @@ Sizes are known before anything is written: where each row's id and metadata end
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +31,22 @@ class Search(NamedTuple):
     include: Sequence[str]
 
 
+def vector_bytes(info: CollectionInfo) -> int:
+    """Of one vector in an answer."""
+    return _FIELD_BYTES + (info.dim * 16 + 2) // 3
+
+
+def expected_bytes(info: CollectionInfo, view: View, search: Search) -> int:
+    """Of the answer, if its rows are like all others and no filter leaves fewer than `k`."""
+    rows = view.rows
+    a_hit = _HIT_BYTES + rows.ids.blobs.mean
+    if "metadata" in search.include:
+        a_hit += _FIELD_BYTES + rows.metadata.mean
+    if "vector" in search.include:
+        a_hit += vector_bytes(info)
+    return int(min(search.k, view.live) * a_hit)
+
+
 @dataclass(frozen=True)
 class FoundHits:
     """Of B searches in one `view`: for each of them its `rows` (≤ K,) of that view; `scores` are (B, K)."""
@@ -48,7 +65,7 @@ class FoundHits:
         a_hit = _HIT_BYTES + rows.ids.blobs.longest + rows.metadata.longest + self._vector_bytes
         return sum(map(len, self.rows)) * a_hit
 
-    @property
+    @cached_property
     def sizes(self) -> list[int]:
         """Bytes of each answer."""
         return [self._size(search, rows) for search, rows in zip(self.searches, self.rows, strict=True)]
@@ -62,7 +79,7 @@ class FoundHits:
 
     @property
     def _vector_bytes(self) -> int:
-        return _FIELD_BYTES + (self.info.dim * 16 + 2) // 3
+        return vector_bytes(self.info)
 
     def answers(self, chosen: list[int]) -> Iterator[tuple[int, dict[str, Any]]]:
         """(place, answer) of those searches."""
@@ -83,11 +100,27 @@ def write_answers(found: list[FoundHits], most: int, results: list[dict[str, Any
         for part in found:
             _put(results, part.answers([*range(len(part.searches))]))
         return
-    fitting = _fitting(found, most)
+    write_fitting(found, most, most, results)
+
+
+def write_fitting(found: list[FoundHits], room: int, most: int, results: list[dict[str, Any] | None]) -> int:
+    """`write_answers` into the `room` left of `most` bytes; what is left then, below 0 when something got TooLarge."""
+    fitting = _fitting(found, room)
+    used, wanted = _bytes(found, fitting), _bytes(found, [range(len(part.searches)) for part in found])
     for part, chosen in zip(found, fitting, strict=True):
         _put(results, part.answers(chosen))
-        for each in set(range(len(part.searches))).difference(chosen):
-            results[part.searches[each].place] = failed(_too_large(most))
+        refuse((part.searches[each] for each in {*range(len(part.searches))} - {*chosen}), most, results)
+    return room - used if used == wanted else -1
+
+
+def refuse(searches: Iterable[Search], most: int, results: list[dict[str, Any] | None]) -> None:
+    """Their answers don't fit into `most` bytes."""
+    for search in searches:
+        results[search.place] = failed(_too_large(most))
+
+
+def _bytes(found: list[FoundHits], chosen: Sequence[Sequence[int]]) -> int:
+    return sum(part.sizes[each] for part, own in zip(found, chosen, strict=True) for each in own)
 
 
 def _put(results: list[dict[str, Any] | None], answers: Iterator[tuple[int, dict[str, Any]]]) -> None:

@@ -20,12 +20,13 @@ from index_service.items import parse_items
 from index_service.metrics import Metrics
 from index_service.pages import Limits, item_size, page_of
 from index_service.registry import Registry
-from index_service.searches import check_fingerprint
+from index_service.searches import LARGE_BYTES, check_fingerprint
 from index_service.settings import Settings
 from index_service.store import Item
 from index_service.workers import Workers
 
 _PAGE = 100
+_BYTES_OF_NUMBER = 6  # of a vector, in base64
 _MAX_SEQ = 2**63 - 1
 
 
@@ -66,10 +67,17 @@ class ItemsApi:
         collection, query = self._collection(request), request.query_params
         limits = Limits(bodies.whole(query.get("limit"), "limit", _PAGE, self._most), self._most_bytes)
         if "since" not in query:
-            return await self._workers.read(lambda: _listed(collection, query.get("after", ""), limits))
+            return await self._list(collection, limits, lambda: _listed(collection, query.get("after", ""), limits))
         since = bodies.whole(query["since"], "since", 0, _MAX_SEQ, least=0)
         include = query.get("include", "").split(",")
-        return await self._workers.read(lambda: _listed_since(collection, since, limits, include))
+        return await self._list(collection, limits, lambda: _listed_since(collection, since, limits, include))
+
+    async def _list(self, collection: Collection, limits: Limits, work: Callable[[], Response]) -> Response:
+        """Large listings take turns."""
+        an_item = _BYTES_OF_NUMBER * collection.info.dim + collection.view.rows.metadata.mean
+        if min(limits.entries, collection.view.live) * an_item > LARGE_BYTES:
+            return await self._workers.large(work, listing=True)
+        return await self._workers.read(work)
 
     async def get_item(self, request: Request) -> Response:
         """One item; with `include=vector,source` those too."""

@@ -46,11 +46,18 @@ class SearchApi:
     async def _search(self, request: Request) -> Response:
         raw, fields = await request.body(), request.scope["state"]["log"]
         if len(raw) > _INLINE_BYTES or raw.count(b",") > _INLINE_VALUES:
-            return await self._workers.read(lambda: self._answer(self._parse(raw, fields)), self._gate.inside)
+            done = await self._workers.read(lambda: self._begun(self._parse(raw, fields)), self._gate.inside)
+            return done if isinstance(done, Response) else await self._workers.large(lambda: self._answer(done))
         call = self._parse(raw, fields)
         if call.cost > (_ALONE_COST if self._gate.inside == 1 else _INLINE_COST):
+            if call.large:
+                return await self._workers.large(lambda: self._answer(call))
             return await self._workers.read(lambda: self._answer(call), self._gate.inside)
         return self._answer(call)
+
+    def _begun(self, call: Call) -> Response | Call:
+        """The answer, or the same call where it is large."""
+        return call if call.large else self._answer(call)
 
     def _parse(self, raw: bytes, fields: dict[str, Any]) -> Call:
         self._registry.check_ready()
@@ -66,4 +73,6 @@ class SearchApi:
         self._sampler.offer(call.samples)
         self._metrics.searches.inc(len(results))
         self._metrics.search_seconds.observe(ms / 1e3)
-        return json_answer({"results": results, "timing": {"search_ms": round(ms, 4)}})
+        answer = json_answer({"results": results, "timing": {"search_ms": round(ms, 4)}})
+        results.clear()  # which takes several times as much memory
+        return answer

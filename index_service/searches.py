@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate, takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import Certificate, Found
 from index_service.bodies import where
 from index_service.collections import Collection
-from index_service.hits import FoundHits, Search, failed, write_answers
+from index_service.hits import FoundHits, Search, expected_bytes, failed, refuse, write_answers, write_fitting
 from index_service.recall import Sample
 from index_service.registry import Registry
 from index_service.segments import View
@@ -25,6 +26,9 @@ from index_service.vectors import as_kept, decode_all
 
 _Find = Callable[[str], Collection]
 _COST_OF_PARSING, _COST_OF_BYTE = 100_000, 10  # of one search and of its answer, in the unit of View.cost
+_BYTES_OF_HIT = 64
+LARGE_BYTES, _LARGE_COST = 4 << 20, 20 * 10**9  # from which calls take turns: some tenths of a second, some seconds
+_MORE = 4  # times as much, at most, in one turn as in the one before
 _COST_OF_ASKING = 10**9  # another process, for which the event loop never waits
 
 
@@ -42,6 +46,19 @@ class Batch(NamedTuple):
     searches: list[Search]
     queries: FloatArray
 
+    def at(self, chosen: list[int]) -> Batch:
+        """Some of them."""
+        return Batch([self.searches[each] for each in chosen], self.queries[chosen])
+
+
+class _Sized(NamedTuple):
+    """The search `at` this place of its group's batch, and what its answer is expected to take."""
+
+    bytes: int
+    place: int
+    group: Group
+    at: int
+
 
 @dataclass(frozen=True)
 class Call:
@@ -56,12 +73,57 @@ class Call:
         """Roughly how long `run` takes, in multiplications."""
         return sum(_cost(*each) for each in self.batches.items()) + len(self.results) * _COST_OF_PARSING
 
+    @property
+    def expected_bytes(self) -> int:
+        """Roughly how large the answers would be together."""
+        return sum(
+            _hits(group, batch) * (_BYTES_OF_HIT + int(_bytes_of_row(group, batch)))
+            for group, batch in self.batches.items()
+        )
+
+    @property
+    def large(self) -> bool:
+        """Whether so much is to be searched or written that calls like this one take turns."""
+        return self.expected_bytes > LARGE_BYTES or self.cost > _LARGE_COST
+
     def run(self, most_bytes: int) -> tuple[list[dict[str, Any] | None], float]:
         """The answers in order, no larger than `most_bytes`, and the milliseconds that searching took."""
         started = time.perf_counter()
-        found = [self._run(group, batch) for group, batch in self.batches.items()]
-        write_answers(found, most_bytes, self.results)
+        if self.expected_bytes <= most_bytes:
+            write_answers([self._run(*each) for each in self.batches.items()], most_bytes, self.results)
+        else:
+            self._run_in_turns(most_bytes)
         return self.results, (time.perf_counter() - started) * 1e3
+
+    def _run_in_turns(self, most: int) -> None:
+        """Those with the smallest expected answers first; what comes after one that didn't fit isn't searched.
+
+        A turn has as many as are expected to fit, judged by how much smaller the answers of the one before were.
+        """
+        left, room, share = self._by_size(), most, most
+        while left and room >= 0:
+            turn = _turn(left, share)
+            left = left[len(turn) :]
+            found = [self._run(group, batch.at(chosen)) for group, batch, chosen in self._grouped(turn)]
+            before, room = room, write_fitting(found, room, most, self.results)
+            shrunk = sum(one.bytes for one in turn) / max(before - room, 1)
+            share = min(_MORE * share, int(room * shrunk))
+        refuse((self.batches[one.group].searches[one.at] for one in left), most, self.results)
+
+    def _by_size(self) -> list[_Sized]:
+        """Every search, the one with the smallest expected answer first."""
+        sized = (
+            _Sized(expected_bytes(group.collection.info, group.collection.view, search), search.place, group, at)
+            for group, batch in self.batches.items()
+            for at, search in enumerate(batch.searches)
+        )
+        return sorted(sized, key=lambda one: (one.bytes, one.place))
+
+    def _grouped(self, turn: list[_Sized]) -> Iterator[tuple[Group, Batch, list[int]]]:
+        for group, batch in self.batches.items():
+            chosen = [one.at for one in turn if one.group is group]
+            if chosen:
+                yield group, batch, chosen
 
     def _run(self, group: Group, batch: Batch) -> FoundHits:
         view, info, searches = group.collection.view, group.collection.info, batch.searches
@@ -130,15 +192,30 @@ def _row(info: CollectionInfo, search: Search, results: list[dict[str, Any] | No
         return None
 
 
+def _turn(left: list[_Sized], share: int) -> list[_Sized]:
+    """As many of the first as are expected to take `share` bytes, one at least."""
+    within = takewhile(lambda total: total <= share, accumulate(one.bytes for one in left))
+    return left[: max(1, sum(1 for _ in within))]
+
+
 def _cost(group: Group, batch: Batch) -> int:
     """Of searching, and of writing what is found."""
-    view, searches = group.collection.view, batch.searches
-    hits = len(searches) * min(_most(batch), view.live)
-    vector = 16 * group.collection.info.dim // 3 if any("vector" in search.include for search in searches) else 0
-    written = hits * (view.rows.metadata.mean + vector) * _COST_OF_BYTE
+    view = group.collection.view
+    written = _hits(group, batch) * _bytes_of_row(group, batch) * _COST_OF_BYTE
     main = view.rows.main
     far = _COST_OF_ASKING if isinstance(main, ApproximateSegment) and main.remote else 0
-    return view.cost(len(searches), _most(batch), group.where, group.exact) + int(written) + far
+    return view.cost(len(batch.searches), _most(batch), group.where, group.exact) + int(written) + far
+
+
+def _hits(group: Group, batch: Batch) -> int:
+    """How many there may be."""
+    return len(batch.searches) * min(_most(batch), group.collection.view.live)
+
+
+def _bytes_of_row(group: Group, batch: Batch) -> float:
+    """What a hit shows of its row."""
+    vector = 16 * group.collection.info.dim // 3 if any("vector" in search.include for search in batch.searches) else 0
+    return group.collection.view.rows.metadata.mean + vector
 
 
 def _most(batch: Batch) -> int:

@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import faiss
 
+from clip_core.heap import give_back
+
 T = TypeVar("T")
 _WRITERS = 4
 
@@ -25,6 +27,8 @@ class Workers:
         self._threads = threads or os.cpu_count() or 1
         self._readers = ThreadPoolExecutor(self._threads, "index-read")
         self._writers = ThreadPoolExecutor(_WRITERS, "index-write")
+        turns = max(1, self._threads // 2)
+        self._large = ThreadPoolExecutor(turns, "index-large"), ThreadPoolExecutor(1, "index-listing")
         self._counter, self._copier = ThreadPoolExecutor(1, "index-facets"), ThreadPoolExecutor(1, "index-copy")
 
     async def read(self, work: Callable[[], T], sharing: int = 1) -> T:
@@ -39,6 +43,18 @@ class Workers:
             return work()
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, shared)
+
+    async def large(self, work: Callable[[], T], *, listing: bool = False) -> T:
+        """Run a large search or listing: few at a time, apart from all others, and their memory is given back."""
+
+        def freed() -> T:
+            faiss.omp_set_num_threads(max(1, self._threads // 2))
+            try:
+                return work()
+            finally:
+                give_back()
+
+        return await asyncio.get_running_loop().run_in_executor(self._large[listing], freed)
 
     async def write(self, work: Callable[[], T]) -> T:
         """Run `work` in a thread for writing."""
@@ -55,6 +71,8 @@ class Workers:
     def close(self) -> None:
         """Wait for what is under way; what only waits for a thread is dropped where that takes long."""
         self._readers.shutdown()
+        for large in self._large:
+            large.shutdown(cancel_futures=True)
         self._writers.shutdown()
         self._counter.shutdown(cancel_futures=True)
         self._copier.shutdown(cancel_futures=True)

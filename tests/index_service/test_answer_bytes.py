@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clip_core.wire import encode_vector
+from clip_core.wire import FloatArray, encode_vector
 from index_service.columns import Blobs, Packed
 from index_service.facets import facets_of
 from index_service.pages import Limits, page_of
 from index_service.registry import Registry
+from index_service.segments import View
 from index_service.store import CollectionInfo, Item, Store
 from tests.index_service.helpers import unit_rows
 from tests.index_service.test_limits import serving
@@ -58,6 +59,42 @@ async def test_the_search_that_does_not_fit_is_413_and_its_neighbours_are_answer
         assert (await answered(client, [search(15, "metadata")]))[0] == [15]
         many, size = await answered(client, [small] * 12)
         assert (many.count(3), size < 20_000 + 6 * 500) == (6, True)  # of which six are errors
+
+
+@pytest.mark.parametrize("filter_", [None, {"n": {"$gte": 0}}])
+async def test_what_can_not_fit_any_more_is_not_searched(
+    store: Store, monkeypatch: pytest.MonkeyPatch, filter_: dict[str, Any] | None
+) -> None:
+    searched, usual = list[int](), View.search
+
+    def counted(self: View, queries: FloatArray, *given: Any) -> Any:
+        searched.append(len(queries))
+        return usual(self, queries, *given)
+
+    monkeypatch.setattr(View, "search", counted)
+    async with serving(store, max_answer_bytes=20_000) as client:
+        items = [{"id": f"{n}", "vector": encode_vector(row), "metadata": {"n": n}} for n, row in enumerate(ROWS)]
+        await client.post("/collections/c/items", json={"items": items})
+        shown, _ = await answered(client, [{**search(40, "metadata", "vector"), "filter": filter_}] * 500)
+        fitting = shown.count(40)
+        assert 3 <= fitting <= 5
+        assert shown == [40] * fitting + [(413, "request_too_large")] * (500 - fitting)
+        assert sum(searched) <= fitting + 2
+
+
+async def test_a_filter_that_leaves_little_makes_room_for_all(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns, usual = list[int](), View.search
+
+    def counted(self: View, queries: FloatArray, *given: Any) -> Any:
+        turns.append(len(queries))
+        return usual(self, queries, *given)
+
+    monkeypatch.setattr(View, "search", counted)
+    async with serving(store, max_answer_bytes=20_000) as client:
+        await filled(client, [10] * (COUNT - 1) + [11])
+        few = {**search(40, "metadata"), "filter": {"t": "x" * 11}}
+        assert (await answered(client, [few] * 150))[0] == [1] * 150
+        assert len(turns) <= 5
 
 
 async def test_vectors_count_as_base64(store: Store) -> None:

@@ -89,6 +89,30 @@ async def test_searches_go_on_beside_facets_of_which_there_are_few(
         assert {answer.status_code for answer in await asyncio.gather(*calls)} == {200}
 
 
+async def test_large_searches_and_listings_take_turns_and_small_ones_pass_them(
+    store: Store, monkeypatch: pytest.MonkeyPatch, held: Held
+) -> None:
+    usual = search_api.Call.run
+    monkeypatch.setattr(search_api.Call, "run", lambda call, most: held() if call.large else usual(call, most))
+    monkeypatch.setattr(items_api, "_listed", lambda *given: held() if given[2].entries > 10 else given[2])
+    async with serving(store, threads=2) as client:
+        items = [{"id": f"{n}", "vector": VECTOR, "metadata": {"t": "x" * 60_000}} for n in range(200)]
+        await client.post("/collections/c/items", json={"items": items})
+        large = {"searches": [{**SEARCH, "k": 200}]}
+        padded = {"searches": [{**SEARCH, "k": 200, "request_id": "x" * 70_000}]}
+        calls = [client.post("/search", json=body) for body in [large, padded] * 8]
+        calls += [client.get("/collections/c/items?limit=200") for _ in range(8)]
+        tasks = [asyncio.create_task(call) for call in calls]
+        while len(set(held.threads)) < 2:
+            await asyncio.sleep(0.01)
+        small = {"searches": [{**SEARCH, "k": 1, "request_id": "x" * 70_000}]}
+        answer = await asyncio.wait_for(client.post("/search", json=small), 5)
+        assert answer.json()["results"][0]["status"] == 200
+        assert len(held.threads) == 2
+        for task in tasks:
+            task.cancel()
+
+
 async def test_only_small_searches_are_parsed_on_the_event_loop(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     parse, threads = bodies.parse_body, list[str]()
 

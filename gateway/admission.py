@@ -1,45 +1,46 @@
 """Who may go on to TorchServe, who waits, and who is told to come back: for each endpoint, in items.
 
-`Gate` bounds the items under way at TorchServe. What is beyond it waits here when it will be its turn within
-`wait_s`, by the items ahead and the measured rate; while the queue stands (`Standing`), only callers who have less here
-than most may wait. Callers (keys, or addresses without keys) share the queue fairly (`FairQueue`).
+`Gate` bounds the items under way at TorchServe. What is beyond it waits here for its turn, for at most `wait_s` by the
+clock. Callers (keys, or addresses without keys) take turns (`FairQueue`). A caller's oldest request goes first; once it
+has waited for a moment, the newest does: a burst ends at the same time either way, and in an overload those who are
+served are served in time (adaptive LIFO: Maurer, Fail at Scale, ACM Queue 2015).
 
-A call that takes several requests is admitted once. Its first request waits in its caller's lane; the others join the
-queue when that one has gone, in a lane of the call, so that a small call never waits for the end of a large one.
+When a request has waited in vain and the queue does not shrink, more comes than can be done. From then on nothing waits
+but a little of callers who have less here than most, until nobody has been refused for `_CALM_S`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 
 from clip_core.errors import Overloaded
 from gateway.counts import Counts
 from gateway.fair_queue import FairQueue
-from gateway.gate import LEAST_REQUESTS, Gate
-from gateway.standing import Standing
+from gateway.gate import Gate
 from gateway.telemetry import current_trace
 
-_SPARE = 0.25  # of the bound: what may wait of callers who have little here, while the queue stands
+_MOMENT_S = 0.1
+_LOOK_S = 0.25
+_CALM_S = 0.5
+_SPARE = 0.25  # of the bound: what may wait during an overload
+_LONGEST_RETRY_S = 10.0
 
 
 @dataclass(eq=False, slots=True)
 class Call:
-    """One caller's inputs for an endpoint, of which `left` are not sent yet. A patient one is never refused.
+    """One caller's inputs for an endpoint. A patient one is never refused; neither is one that has begun.
 
-    `settled` is set when its first request goes, or is refused.
+    It may take several requests: it has begun when one of them was let in, and is refused when one of them was.
     """
 
     caller: str
-    left: int
     patient: bool = False
-    asked: bool = False
     begun: bool = False
     refused: Overloaded | None = None
-    settled: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(eq=False, slots=True)
@@ -48,10 +49,14 @@ class Waiter:
 
     call: Call
     weight: int
-    lane: Hashable
+    since: float
     answer: Callable[[Overloaded | None], None]
     waits: bool = True
     inside: bool = False
+
+    @property
+    def lane(self) -> str:
+        return self.call.caller
 
 
 class Admission:
@@ -62,172 +67,134 @@ class Admission:
         gate: Gate,
         wait_s: float,
         *,
-        least_calls: int = LEAST_REQUESTS,
         clock: Callable[[], float] = time.monotonic,
         on_refused: Callable[[], None] = lambda: None,
     ) -> None:
-        """`least_calls` may always be here, whatever they wait for one another."""
         self.gate = gate
-        self._wait_s, self._least_calls = wait_s, least_calls
-        self._clock, self._on_refused = clock, on_refused
+        self._wait_s, self._clock, self._on_refused = wait_s, clock, on_refused
         self._queue: FairQueue[Waiter] = FairQueue()
-        self._standing = Standing()
-        self._calls = 0
-        self._here = Counts()  # calls of each caller
-        self._unsent = 0  # items of the calls here
-        self._waiting = Counts()  # items of each caller whose calls have not begun
-        self._all_waiting = 0
+        self._here = Counts()  # items of each caller that wait or are under way
+        self._sheds_until = self._looked = float("-inf")
+        self._waited = (0, 0)  # items in the queue at the last look, and at the one before
 
     @property
     def sheds(self) -> bool:
-        """Whether the queue stands, so that most of what comes is refused."""
-        return self._standing.stands
+        """Whether more comes than can be done, so that most of what comes is refused."""
+        return self._clock() < self._sheds_until
 
-    def check(self, caller: str, weight: int, first: int) -> None:
-        """Raises Overloaded when a call of `weight` items, `first` of them in its first request, may not even wait."""
-        if self.gate.has_room() or self._calls < self._least_calls:
-            return
-        self._see()
-        if self.sheds:
-            has_little = self._here.get(caller, 0) * len(self._here) < self._calls
-            may = has_little and self._all_waiting < _SPARE * self.gate.limit
-        else:
-            may = self._wait_s > 0 and self._expected_s(caller, weight, first) <= self._wait_s
-        if not may and (self.sheds or weight > first or not self._replaces_oldest(caller)):
+    def check(self, caller: str) -> None:
+        """Raises Overloaded when a request of this caller may neither go nor wait."""
+        if not self.gate.has_room() and not self._may_wait(caller):
             raise self._refusal()
 
-    def open(self, caller: str, weight: int, *, patient: bool = False) -> Call:
-        """A call that is here from now on, until it is closed."""
-        call = Call(caller, weight, patient)
-        self._calls += 1
-        self._here.add(caller, 1)
-        self._unsent += weight
-        return call
+    def _may_wait(self, caller: str) -> bool:
+        if not self.sheds:
+            return self._wait_s > 0
+        return self._queue.items < _SPARE * self.gate.limit and self._has_little(caller)
 
-    def close(self, call: Call) -> None:
-        """It has all its answers, or nobody waits for them."""
-        self._calls -= 1
-        self._unsent -= call.left
-        self._here.add(call.caller, -1)
+    def _has_little(self, caller: str) -> bool:
+        """Less than most callers have here."""
+        return self._here.get(caller, 0) * len(self._here) < self.gate.items + self._queue.items
 
     async def turn(self, call: Call, weight: int) -> None:
         """Returns when a request of so many items may go; `leave` must follow. Raises Overloaded."""
-        if call.asked and not call.begun:
-            await call.settled.wait()
         if call.refused is not None:
             raise call.refused
-        call.asked = True
         if self.gate.has_room():
-            self._let_in(call, weight)
+            self.enter(call, weight)
         else:
             await self._wait(call, weight)
 
+    def enter(self, call: Call, weight: int) -> None:
+        """At once, since there is room."""
+        self._here.add(call.caller, weight)
+        self._let_in(call, weight)
+
     async def _wait(self, call: Call, weight: int) -> None:
-        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiter = self.join(call, weight, lambda error: _settle(answered, error))
-        timer = asyncio.get_running_loop().call_later(self._wait_s, self.expire, waiter)
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[None] = loop.create_future()
+        waiter = self.join(call, weight, partial(_settle, answered))
+        timer = loop.call_later(self._wait_s, self.expire, waiter)
         try:
             await answered
         except asyncio.CancelledError:
-            self.withdraw(waiter)
+            self._withdraw(waiter)
             raise
         finally:
             timer.cancel()
 
     def join(self, call: Call, weight: int, answer: Callable[[Overloaded | None], None]) -> Waiter:
-        """Into the queue."""
-        self._see()
-        waiter = Waiter(call, weight, call if call.begun else call.caller, answer)
+        """Into the queue; `expire` must follow after `wait_s`. Raises Overloaded."""
+        if not (call.begun or call.patient or self._may_wait(call.caller)):
+            call.refused = self._refusal()
+            raise call.refused
+        waiter = Waiter(call, weight, self._clock(), answer)
+        self._look()
         self._queue.push(waiter)
-        if waiter.lane is not call:
-            self._waiting.add(call.caller, weight)
-            self._all_waiting += weight
+        self._here.add(call.caller, weight)
         return waiter
 
-    def leave(self, weight: int, waited_s: float = 0.0, worked_s: float | None = None) -> None:
+    def leave(self, call: Call, weight: int, waited_s: float = 0.0, worked_s: float | None = None) -> None:
         """What was let in is answered; see `Gate.leave`."""
+        self._here.add(call.caller, -weight)
         self.gate.leave(weight, waited_s, worked_s)
-        self.let_in_next()
+        self._let_in_next()
+        self._look()
 
     def expire(self, waiter: Waiter) -> None:
         """It has waited for as long as it may, unless its call has begun."""
-        if waiter.waits and not waiter.call.begun and not waiter.call.patient:
-            self._take_out(waiter)
-            waiter.call.refused = self._refusal()
-            waiter.call.settled.set()
-            waiter.answer(waiter.call.refused)
+        if not waiter.waits or waiter.call.begun or waiter.call.patient:
+            return
+        if not self.sheds and self._queue.items >= self._waited[1]:
+            self._sheds_until = self._clock() + _CALM_S
+            self._refuse(other for other in self._queue if not self._has_little(other.lane))
+        if waiter.waits:
+            self._refuse([waiter])
 
-    def withdraw(self, waiter: Waiter) -> None:
+    def _look(self) -> None:
+        now = self._clock()
+        if now - self._looked >= _LOOK_S:
+            self._looked, self._waited = now, (self._queue.items, self._waited[0])
+
+    def _refuse(self, waiters: Iterable[Waiter]) -> None:
+        for waiter in waiters:
+            if not (waiter.call.begun or waiter.call.patient):
+                self._take_out(waiter)
+                waiter.call.refused = self._refusal()
+                waiter.answer(waiter.call.refused)
+
+    def _withdraw(self, waiter: Waiter) -> None:
         """Nobody waits for it any more."""
         if waiter.inside:
-            self.leave(waiter.weight)
+            self.leave(waiter.call, waiter.weight)
         elif waiter.waits:
             self._take_out(waiter)
+
+    def _take_out(self, waiter: Waiter) -> None:
+        self._queue.remove(waiter)
+        self._here.add(waiter.call.caller, -waiter.weight)
+        waiter.waits = False
 
     def _let_in(self, call: Call, weight: int) -> None:
         self.gate.enter(weight)
         call.begun = True
-        call.settled.set()
-        call.left -= weight
-        self._unsent -= weight
 
-    def let_in_next(self) -> None:
+    def _let_in_next(self) -> None:
         """As many as there is room for."""
         while self._queue and self.gate.has_room():
-            waiter = self._queue.pop(newest=not self._standing.is_young(self._clock()))
-            self._forget(waiter)
-            waiter.inside = True
+            waiter = self._queue.pop(self._clock() - _MOMENT_S)
+            waiter.waits, waiter.inside = False, True
             self._let_in(waiter.call, waiter.weight)
             waiter.answer(None)
-        if self._queue:
-            self._see()
-
-    def _take_out(self, waiter: Waiter) -> None:
-        self._queue.remove(waiter)
-        self._forget(waiter)
-
-    def _forget(self, waiter: Waiter) -> None:
-        waiter.waits = False
-        if waiter.lane is not waiter.call:
-            self._all_waiting -= waiter.weight
-            self._waiting.add(waiter.call.caller, -waiter.weight)
-
-    def _replaces_oldest(self, caller: str) -> bool:
-        """In a queue that serves the newest first, the caller's oldest is refused in place of the newest."""
-        oldest = self._queue.oldest(caller)
-        if oldest is None or self._standing.is_young(self._clock()):
-            return False
-        self.expire(oldest)
-        return not oldest.waits
-
-    def _see(self) -> None:
-        stood = self.sheds
-        self._standing.see(self._clock(), self._all_waiting)
-        if self.sheds and not stood:
-            self._clear()
-
-    def _clear(self) -> None:
-        """Refuses who waits, but for the newest of each caller and as many as may always be here."""
-        surplus = self._calls - self._least_calls
-        old = [waiter for lane in self._queue.lanes() for waiter in lane[:-1] if not waiter.call.begun]
-        for waiter in old[: max(0, surplus)]:
-            if waiter.waits:
-                self.expire(waiter)
-
-    def _expected_s(self, caller: str, weight: int, first: int) -> float:
-        """Until its turn; for a call of several requests, until its last one's."""
-        if self.gate.best is None:
-            return 0.0
-        if weight > first:
-            return (self.gate.items + self._unsent) / self.gate.best
-        share = (self._waiting.get(caller, 0) + first) * (len(self._waiting) + 1)
-        return (self.gate.items + min(self._all_waiting, share)) / self.gate.best
 
     def _refusal(self) -> Overloaded:
-        self._standing.refuse(self._clock())
+        """Says when those who are here now will have been served (by Little's law)."""
+        if self.sheds:
+            self._sheds_until = self._clock() + _CALM_S
         self._on_refused()
-        ahead_s = (self.gate.items + self._unsent) / self.gate.rate if self.gate.rate else 1.0
-        return Overloaded("too much is under way; try again after `Retry-After` seconds", retry_after=ahead_s)
+        turns = 1 + self._queue.items / max(1, self.gate.items)
+        retry_s = min(turns * (self.gate.typical_s or 0.0), _LONGEST_RETRY_S)
+        return Overloaded("too much is under way; try again after `Retry-After` seconds", retry_after=retry_s)
 
 
 def _settle(answered: asyncio.Future[None], error: Overloaded | None) -> None:
@@ -249,32 +216,21 @@ class Admissions:
     def at(self, endpoint: str) -> Admission:
         made = self._at.get(endpoint)
         if made is None:
-            least = min(LEAST_REQUESTS, self._most)
-            gate, refused = Gate(self._most), partial(self._on_refused, endpoint)
-            made = self._at[endpoint] = Admission(gate, self._wait_s, least_calls=least, on_refused=refused)
+            refused = partial(self._on_refused, endpoint)
+            made = self._at[endpoint] = Admission(Gate(self._most), self._wait_s, on_refused=refused)
         return made
 
-    def check(self, weights: Mapping[str, int], first: Callable[[str], int]) -> None:
-        """Raises Overloaded unless the current request's call may go, or wait, at each of these endpoints.
+    def check(self, endpoints: Iterable[str]) -> None:
+        """Raises Overloaded unless the current request may go, or wait, at each of these endpoints.
 
         Work that no request waits for, and what comes in a stream, may always wait.
         """
         trace = current_trace()
-        if trace.patient or not trace.caller:
-            return
-        for endpoint, weight in weights.items():
-            self.at(endpoint).check(trace.caller, weight, min(weight, first(endpoint)))
+        if trace.caller and not trace.patient:
+            for endpoint in endpoints:
+                self.at(endpoint).check(trace.caller)
 
-    def open(self, weights: Mapping[str, int]) -> dict[str, Call]:
-        """The current request's calls, by endpoint; `close` must follow."""
+    def call(self) -> Call:
+        """For the current request, at one endpoint."""
         trace = current_trace()
-        patient = trace.patient or not trace.caller
-        return {
-            endpoint: self.at(endpoint).open(trace.caller, weight, patient=patient)
-            for endpoint, weight in weights.items()
-        }
-
-    def close(self, calls: Mapping[str, Call]) -> None:
-        """They are over."""
-        for endpoint, call in calls.items():
-            self.at(endpoint).close(call)
+        return Call(trace.caller, trace.patient or not trace.caller)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -160,31 +160,27 @@ class Encoder:
 
     def check(self, asks: Sequence[Ask]) -> None:
         """Raises Overloaded when these may not even wait for their turn."""
-        weights: dict[str, int] = {}
-        for ask in asks:
-            endpoint = self.endpoint_for(ask.source)
-            weights[endpoint] = weights.get(endpoint, 0) + ask.source.parts()
-        self._admissions.check(weights, self._most)
+        self._admissions.check({self.endpoint_for(ask.source) for ask in asks})
 
     async def run(self, asks: Sequence[Ask], *, truncate: str | None = None, charged: bool = False) -> Encoded:
         """Raises Conflict when the endpoints turn out to serve different models, Overloaded when it may not even wait,
-        RateLimited when the key has no more of its allowance; all else is in the outcomes.
+        RateLimited when the key has no more of its allowance; all else is in the outcomes. What is refused for overload
+        later than that is not charged either; `charged` says that the caller of this has checked and charged.
         """
-        self.check(asks)
         sources = [ask.source for ask in asks]
         if not charged:
+            self.check(asks)
             await self._meter.items(sum(source.parts() for source in sources))
         fetched = await self._fetching.all(sources) if self._fetching is not None else sources
         await self._meter.images([source for source in fetched if isinstance(source, Source)])
         encoded = Encoded([InferenceFailed("TorchServe did not answer this input")] * len(asks))
         chunks = self._split(asks, fetched, encoded, truncate)
-        calls = self._admissions.open(_weights_of(chunks))
-        try:
-            answers = await self._answers(chunks, calls)
-        finally:
-            self._admissions.close(calls)
+        answers = await self._answers(chunks)
         for chunk, answer in zip(chunks, answers, strict=True):
             self._collect(encoded, chunk, answer)
+        refused = [chunk for chunk, answer in zip(chunks, answers, strict=True) if isinstance(answer, Overloaded)]
+        if refused:
+            await self._meter.give_back([source for chunk in refused for source in chunk.sources])
         return encoded
 
     async def describe(self) -> Served:
@@ -200,10 +196,11 @@ class Encoder:
             return
         check_model(model, await self.describe())
 
-    async def _answers(self, chunks: Sequence[Chunk], calls: Mapping[str, Call]) -> list[Answer]:
+    async def _answers(self, chunks: Sequence[Chunk]) -> list[Answer]:
         """A bounded number at a time; once TorchServe is seen to be down, or the answers are too large, the rest is not
         tried.
         """
+        calls = {chunk.endpoint: self._admissions.call() for chunk in chunks}
         if len(chunks) == 1:
             return [await self._answer(chunks[0], calls[chunks[0].endpoint])]
         width = asyncio.Semaphore(self._settings.fan_out_width)
@@ -243,7 +240,7 @@ class Encoder:
             return answer
         finally:
             chunk.ms = (time.perf_counter() - started) * 1e3
-            admission.leave(chunk.weight, *_waited_and_worked(answer, chunk.ms / 1e3))
+            admission.leave(call, chunk.weight, *_waited_and_worked(answer, chunk.ms / 1e3))
 
     async def _send(self, chunks: Sequence[Chunk]) -> dict[str, Any]:
         body = chunks[0].body()
@@ -317,13 +314,6 @@ class Encoder:
             names = f"{encoded.served.model} and {served.model}"
             raise Conflict(f"TorchServe's endpoints serve different models ({names}); try again after the roll-out")
         encoded.served = served
-
-
-def _weights_of(chunks: Sequence[Chunk]) -> dict[str, int]:
-    weights: dict[str, int] = {}
-    for chunk in chunks:
-        weights[chunk.endpoint] = weights.get(chunk.endpoint, 0) + chunk.weight
-    return weights
 
 
 def _waited_and_worked(answer: Answer | None, elapsed_s: float) -> tuple[float, float | None]:

@@ -10,35 +10,42 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
 
 class Entry(Protocol):
-    """`lane` is whom it belongs to, `weight` its number of items."""
+    """`lane` is whom it belongs to, `weight` its number of items, `since` when it came."""
 
     @property
-    def lane(self) -> Hashable: ...
+    def lane(self) -> str: ...
 
     @property
     def weight(self) -> int: ...
+
+    @property
+    def since(self) -> float: ...
 
 
 E = TypeVar("E", bound=Entry)
 
 
 class FairQueue(Generic[E]):
-    """Within a lane the oldest entry leaves first, or the newest where `pop` is told so."""
+    """Entries are pushed in the order of their `since`."""
 
     def __init__(self) -> None:
         self.items = 0
-        self._lanes: dict[Hashable, deque[E]] = {}
-        self._due: list[tuple[float, int, Hashable]] = []  # one for each lane
+        self._lanes: dict[str, deque[E]] = {}
+        self._due: list[tuple[float, int, str]] = []  # one for each lane
         self._number = itertools.count()
         self._time = 0.0
 
     def __bool__(self) -> bool:
         return self.items > 0
+
+    def __iter__(self) -> Iterator[E]:
+        """Those that wait now, whatever becomes of them meanwhile."""
+        return iter([entry for lane in self._lanes.values() for entry in lane])
 
     def push(self, entry: E) -> None:
         """At the end of its lane."""
@@ -48,14 +55,14 @@ class FairQueue(Generic[E]):
         self._lanes[entry.lane].append(entry)
         self.items += entry.weight
 
-    def pop(self, *, newest: bool = False) -> E:
-        """The next one; there must be one."""
+    def pop(self, stale: float) -> E:
+        """The next one; there must be one. The oldest of its lane, or the newest if the oldest came before `stale`."""
         time, _, name = heapq.heappop(self._due)
         lane = self._lanes[name]
         if not lane:
             del self._lanes[name]
-            return self.pop(newest=newest)
-        entry = lane.pop() if newest else lane.popleft()
+            return self.pop(stale)
+        entry = lane.pop() if lane[0].since < stale else lane.popleft()
         self.items -= entry.weight
         self._time = time
         self._come_due(name, time + entry.weight)
@@ -66,14 +73,5 @@ class FairQueue(Generic[E]):
         self._lanes[entry.lane].remove(entry)
         self.items -= entry.weight
 
-    def oldest(self, lane: Hashable) -> E | None:
-        """The one that has waited for the longest in this lane."""
-        waiting = self._lanes.get(lane)
-        return waiting[0] if waiting else None
-
-    def lanes(self) -> Iterator[tuple[E, ...]]:
-        """The entries of each lane that has some, the oldest first."""
-        return (tuple(lane) for lane in list(self._lanes.values()) if lane)
-
-    def _come_due(self, name: Hashable, time: float) -> None:
+    def _come_due(self, name: str, time: float) -> None:
         heapq.heappush(self._due, (time, next(self._number), name))

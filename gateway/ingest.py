@@ -76,11 +76,12 @@ class Ingester:
 
     async def _encode(self, items: Sequence[Item], described: Json) -> None:
         brought = [item for item in items if item.error is None and item.is_own_vector()]
+        todo = [item for item in items if item.error is None and not item.is_own_vector()]
+        asks = [Ask(item.source) for item in todo if item.source is not None]
+        self._encoder.check(asks)
         await self._meter.items(len(brought))
         for item in brought:
             item.vector = item.source.value if item.source is not None else None
-        todo = [item for item in items if item.error is None and item.vector is None]
-        asks = [Ask(item.source) for item in todo if item.source is not None]
         if not asks:
             return
         encoded = await self._encoder.run(asks)

@@ -28,6 +28,14 @@ class Meter:
         """Texts, images and vectors, those in a mix each. Raises RateLimited or TooLarge."""
         await self._quotas.spend(current_key(), "items", number)
 
+    async def give_back(self, sources: Sequence[Source]) -> None:
+        """What `items` and `images` took for these, on which no work was done."""
+        key = current_key()
+        await self._quotas.give_back(key, "items", sum(source.parts() for source in sources))
+        if self._quotas.limits_of(key).megapixels_per_minute is not None:
+            pixels = await asyncio.to_thread(_pixels, sources)
+            await self._quotas.give_back(key, "megapixels", pixels / 1e6)
+
     async def images(self, sources: Sequence[Source]) -> None:
         """Megapixels, by the images' own headers. Raises RateLimited or TooLarge."""
         key = current_key()

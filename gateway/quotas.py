@@ -75,11 +75,20 @@ class Quotas:
             return
         if amount > limit:
             raise TooLarge(f"this call takes {amount:g} {what}, and this API key has {limit} a minute")
-        item = RateLimitItemPerMinute(limit * _UNITS[what])
-        taken, left, reset_s = await self._hit(item, (key.id, what), math.ceil(amount * _UNITS[what]))
+        taken, left, reset_s = await self._take(key, what, limit, math.ceil(amount * _UNITS[what]))
         _note(what, limit, left // _UNITS[what], reset_s)
         if not taken:
             raise RateLimited(f"this API key has used up its {limit} {what} a minute", retry_after=reset_s)
+
+    async def give_back(self, key: ApiKey, what: What, amount: float) -> None:
+        """What was spent a moment ago for nothing."""
+        limit: int | None = getattr(self.limits_of(key), f"{what}_per_minute")
+        if limit is not None and amount > 0:
+            _, left, reset_s = await self._take(key, what, limit, -math.ceil(amount * _UNITS[what]))
+            _note(what, limit, left // _UNITS[what], reset_s)
+
+    async def _take(self, key: ApiKey, what: What, limit: int, cost: int) -> tuple[bool, int, float]:
+        return await self._hit(RateLimitItemPerMinute(limit * _UNITS[what]), (key.id, what), cost)
 
     async def _hit(self, item: RateLimitItemPerMinute, names: tuple[str, str], cost: int) -> tuple[bool, int, float]:
         """Whether it was granted, what is left, and in how many seconds there is more."""

@@ -14,6 +14,7 @@ from clip_core.errors import RateLimited, TooLarge
 from gateway.key_store import KeyStore
 from gateway.keys import ApiKey, KeyLimits
 from gateway.quotas import Quotas, counts_in
+from tests.gateway.fakes import picture_uri
 from tests.gateway.hostile import png
 from tests.waiting import until
 
@@ -43,6 +44,18 @@ async def test_a_refused_spending_takes_nothing():
     with pytest.raises(RateLimited):
         await quotas.spend(KEY, "items", 5)
     await quotas.spend(KEY, "items", 4)
+
+
+async def test_what_is_given_back_may_be_spent_again():
+    quotas = Quotas(KeyLimits(items_per_minute=10, megapixels_per_minute=1))
+    await quotas.spend(KEY, "items", 6)
+    await quotas.spend(KEY, "megapixels", 0.3072)
+    await quotas.give_back(KEY, "items", 6)
+    await quotas.give_back(KEY, "megapixels", 0.3072)
+    await quotas.spend(KEY, "items", 10)
+    await quotas.spend(KEY, "megapixels", 1)
+    with pytest.raises(RateLimited):
+        await quotas.spend(KEY, "items", 1)
 
 
 async def test_more_than_a_minute_has_is_not_worth_a_retry():
@@ -118,6 +131,46 @@ def test_items_a_minute_are_texts_images_and_vectors(stack_of):
     assert stack.post("/v1/embeddings", {"input": ["a"] * 4}).status_code == 429
     assert len(stack.torchserve.calls) == calls  # nothing was done for it
     assert stack.post("/v1/embeddings", {"input": ["a"] * 11}).status_code == 413
+
+
+_WAITING = [
+    ("/v1/embeddings", {"input": ["a", "b"]}),
+    ("/v1/search", {"collection": "demo", "text": "a"}),
+    ("/v1/search", {"collection": "demo", "query": [{"text": "a"}, {"image": picture_uri("a")}]}),
+    ("/v1/rank", {"queries": ["a"], "candidates": ["b", "c"]}),
+]
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.05])
+def test_what_is_refused_for_overload_takes_no_items(stack_of, wait_s):
+    """Whether it is refused as it comes or after it has waited in vain."""
+    stack = stack_of(max_in_flight=1, burst_wait_s=wait_s, items_per_minute=50)
+    assert stack.client.put("/v1/collections/demo", json={}).status_code == 201
+    stack.torchserve.lets_pass = 0
+    first = [("/v1/embeddings", {"input": "a"}), ("/v1/search", _WAITING[2][1])]
+    with ThreadPoolExecutor(2) as pool:
+        working = [pool.submit(stack.post, *each) for each in first]  # at the endpoint of texts and at that of mixes
+        until(lambda: stack.torchserve.busy == 2)
+        refused = [stack.post(*each) for each in _WAITING]
+        stack.torchserve.lets_pass = None
+        assert [each.result().status_code for each in working] == [200, 200]
+    assert [(answer.status_code, answer.json()["error"]["code"]) for answer in refused] == [(429, "overloaded")] * 4
+    last = stack.post("/v1/embeddings", {"input": "a"})
+    assert last.headers["x-ratelimit-remaining-items"] == str(50 - 1 - 2 - 1)
+
+
+def test_an_ingest_that_is_refused_takes_no_items(stack_of):
+    stack = stack_of(max_in_flight=1, burst_wait_s=0, items_per_minute=50)
+    assert stack.client.put("/v1/collections/demo", json={}).status_code == 201
+    stack.torchserve.lets_pass = 0
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(stack.post, "/v1/embeddings", {"input": "a"})
+        until(lambda: stack.torchserve.busy == 1)
+        items = [{"id": "a", "text": "a"}, {"id": "v", "vector": [1.0] * 16}]
+        assert stack.post("/v1/collections/demo/items", {"items": items}).status_code == 429
+        stack.torchserve.lets_pass = None
+        assert working.result().status_code == 200
+    assert stack.post("/v1/embeddings", {"input": "a"}).headers["x-ratelimit-remaining-items"] == "48"
 
 
 def test_megapixels_a_minute(stack_of):

@@ -174,7 +174,7 @@ def test_a_late_start_is_no_overload():
 def test_a_burst_that_is_too_large_is_told_when_to_come_back():
     run = Simulation(0.004, 0.00075).run([(start, "a", 1) for start in (0.0, 5.0) for _ in range(3000)])
     assert max(seconds for _, _, seconds in run.served) < WAIT_S + 0.3
-    assert len(run.refused) > 3000
+    assert len(run.refused) > 2500
     assert 0.0 < max(retry for _, _, retry in run.refused) <= 3.0
 
 

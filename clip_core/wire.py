@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -21,6 +21,7 @@ from clip_core.errors import BadFilter, BadInput, BadJson, BadVector
 FloatArray = NDArray[np.float32]
 MAX_K = 10_000
 MAX_FILTER_BYTES = 256 * 1024
+MAX_FILTER_LEVELS = 66  # of objects and lists: the index takes 32 operators inside one another
 Exactness: TypeAlias = bool | Literal["certified"]
 
 
@@ -47,11 +48,24 @@ def json_text(value: object, name: str, option: int | None = None, kind: type[Ba
 
 
 def filter_text(filter_: Mapping[str, Any], option: int | None = None) -> bytes:
-    """The filter as JSON. Raises BadFilter when it is larger than MAX_FILTER_BYTES or can't be written."""
+    """The filter as JSON. Raises BadFilter when it is too large, nested too deep, or can't be written."""
+    _check_depth(filter_)
     text = json_text(filter_, "filter", option, BadFilter)
     if len(text) > MAX_FILTER_BYTES:
         raise BadFilter(f"the filter has {len(text)} bytes of JSON, at most {MAX_FILTER_BYTES} go", param="filter")
     return text
+
+
+def _check_depth(filter_: Mapping[str, Any]) -> None:
+    """Level by level: what is nested too deep must not be recursed into. Raises BadFilter."""
+    level: list[Any] = [filter_]
+    for _ in range(MAX_FILTER_LEVELS):
+        inside = (value for outer in level for value in (outer.values() if isinstance(outer, Mapping) else outer))
+        level = [value for value in inside if isinstance(value, (Mapping, list))]
+        if not level:
+            return
+    message = f"`filter` is nested too deep: at most {MAX_FILTER_LEVELS} objects and lists go inside one another"
+    raise BadFilter(message, param="filter")
 
 
 def _unwritable(name: str, reason: str) -> str:
@@ -169,19 +183,6 @@ def _include(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not set(map(str, value)) <= {"metadata", "vector"}:
         raise BadInput('`include` lists "metadata" and "vector"', param="include")
     return tuple(value)
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One neighbour: `score` is the cosine, or the inner product where the collection's metric says so."""
-
-    id: str
-    score: float
-    metadata: Mapping[str, Any] | None = None
-    vector: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import math
 import struct
+import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from clip_core.errors import BadInput, BadVector
-from clip_core.wire import MAX_K, Hit, SearchPart, decode_vector, encode_vector, parse_k, unit
+from clip_core.errors import BadFilter, BadInput, BadVector
+from clip_core.wire import MAX_FILTER_LEVELS, MAX_K, SearchPart, decode_vector, encode_vector, parse_k, unit
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -87,5 +90,30 @@ def test_a_bad_search_part_names_the_field(body: object, param: str) -> None:
     assert caught.value.param == param
 
 
-def test_a_hit_leaves_out_what_was_not_asked_for() -> None:
-    assert Hit("a", 0.5).to_dict() == {"id": "a", "score": 0.5}
+def nested(levels: int, kind: str) -> dict[str, Any]:
+    """A filter of so many objects and lists inside one another, or one less."""
+    filter_: Any = {"a": 1}
+    for level in range(levels - 1):
+        filter_ = [filter_] if kind == "$and" and level % 2 == 0 else {kind: filter_}
+    return filter_ if isinstance(filter_, dict) else filter_[0]
+
+
+@pytest.mark.parametrize("kind", ["$and", "$not", "a"])
+@pytest.mark.parametrize("levels", [MAX_FILTER_LEVELS + 2, 200, 100_000])
+def test_a_filter_that_is_nested_too_deep_is_refused(kind: str, levels: int) -> None:
+    filter_ = nested(levels, kind)
+    with pytest.raises(BadFilter, match="nested too deep") as caught:
+        SearchPart.parse({"collection": "c", "filter": filter_})
+    assert caught.value.param == "filter"
+
+
+@pytest.mark.parametrize("kind", ["$and", "$not", "a"])
+def test_the_deepest_filter_is_written_with_little_stack_left(kind: str) -> None:
+    part = SearchPart.parse({"collection": "c", "filter": nested(MAX_FILTER_LEVELS, kind)})
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 15)
+    try:
+        written = part.to_dict()
+    finally:
+        sys.setrecursionlimit(limit)
+    assert SearchPart.parse(written) == part

@@ -36,6 +36,7 @@ ClipServeError                     500 internal_error
 ├─ Unavailable                     503 unavailable
 │  ├─ IndexUnavailable             503 index_unavailable
 │  ├─ TorchServeUnavailable        503 torchserve_unavailable
+│  │  └─ WorkerLost                503 worker_lost
 │  └─ ShuttingDown                 503 shutting_down
 ├─ DeadlineExceeded                504 deadline_exceeded
 └─ StorageFull                     507 storage_full
@@ -222,6 +223,12 @@ class IndexUnavailable(Unavailable):
 
 class TorchServeUnavailable(Unavailable):
     code = "torchserve_unavailable"
+
+
+class WorkerLost(TorchServeUnavailable):
+    """The worker ended while it had the request, which may or may not be the reason."""
+
+    code = "worker_lost"
 
 
 class ShuttingDown(Unavailable):

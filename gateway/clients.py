@@ -17,6 +17,7 @@ from clip_core.errors import (
     TooLarge,
     TorchServeUnavailable,
     UnknownCollection,
+    WorkerLost,
     from_dict,
 )
 from gateway.answer_bytes import sized
@@ -26,6 +27,7 @@ from gateway.upstream import Reply, Upstream
 
 Json = dict[str, Any]
 COLLECTION_NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+_WORKER_DIED = "Worker died."
 _log = logging.getLogger("gateway.clients")
 
 
@@ -119,6 +121,8 @@ class TorchServeClient:
         _log.warning("TorchServe failed on %s", endpoint, extra=extra)
         if reply.status >= 500:
             self._workers.doubted.add(endpoint)  # a worker may have died, and loads its model again
+        if reply.status == 507 or body.get("message") == _WORKER_DIED:
+            return WorkerLost(f"the worker of {endpoint} ended while it had this request; try again in a moment")
         if reply.status == 503:
             return await self._unavailable(endpoint, str(body.get("type")), str(body.get("message")))
         return _torchserve_error(endpoint, reply.status)

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from clip_core.errors import ClipServeError, Conflict, Overloaded, Unavailable
+from clip_core.errors import ClipServeError, Conflict, Overloaded, Unavailable, WorkerLost
 from gateway.ingest import Ingester, parse_items
 from gateway.inputs import InputParser
 from gateway.jobs.sources import Entry, Source, open_source
@@ -24,6 +24,7 @@ from gateway.keys import ApiKey, current_key_id, set_current_key
 _log = logging.getLogger("gateway.jobs")
 _LONGEST_PAUSE_S = 30.0
 _TRY_AGAIN = (429, 503)
+_MOST_LOSSES = 3  # of workers to one batch: one of its items may be the reason
 SCOPE = "write"
 
 
@@ -138,16 +139,17 @@ class Jobs:
             entry.place: entry.item.to_dict()["error"] for entry in batch if isinstance(entry.item, ClipServeError)
         }
         todo = [entry for entry in batch if entry.place not in outcomes]
-        pause = self._first_pause_s
+        pause, losses = self._first_pause_s, 0
         while todo:
             results = await self._try(job, todo)
             answered = list(zip(todo, results, strict=True))
-            outcomes |= {entry.place: error for entry, (status, error) in answered if status not in _TRY_AGAIN}
-            again = [entry for entry, (status, _) in answered if status in _TRY_AGAIN]
-            if again:
+            losses += any(_lost(error) for _, (_, error) in answered)
+            again = {entry.place for entry, result in answered if _will_pass(*result, losses)}
+            outcomes |= {entry.place: error for entry, (_, error) in answered if entry.place not in again}
+            todo = [entry for entry in todo if entry.place in again]
+            if todo:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
-            todo = again
         await self._record(job, batch, outcomes, time.monotonic() - started)
 
     async def _try(self, job: Job, entries: Sequence[Entry]) -> list[tuple[int, dict[str, Any] | None]]:
@@ -180,6 +182,14 @@ class Jobs:
             if outcomes[entry.place] is not None
         ]
         await asyncio.to_thread(self.store.advance, job.id, batch[-1].place + 1, good, failures, seconds)
+
+
+def _lost(error: dict[str, Any] | None) -> bool:
+    return error is not None and error["code"] == WorkerLost.code
+
+
+def _will_pass(status: int, error: dict[str, Any] | None, losses: int) -> bool:
+    return status in _TRY_AGAIN and (losses < _MOST_LOSSES or not _lost(error))
 
 
 class _Reader:

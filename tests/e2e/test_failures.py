@@ -35,7 +35,7 @@ def test_a_worker_killed_in_mid_request_is_a_clean_error_then_recovery(stack: Li
         for victim in victims:
             victim.kill()
         statuses = {future.result() for future in futures}
-    assert statuses <= {200, 424, 429, 503}
+    assert statuses <= {200, 429, 503}
     until(lambda: embed(stack) == 200, RECOVERY_S)
     until(lambda: send("GET", f"{stack.gateway}/readyz").status == 200, RECOVERY_S)
 

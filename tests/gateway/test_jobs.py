@@ -105,6 +105,17 @@ def test_a_part_that_is_down_is_waited_for(begin):
     assert wait(stack, second)["progress"] == {"total": 10, "processed": 10, "added": 10, "failed": 0}
 
 
+def test_items_that_end_workers_are_given_up(begin, monkeypatch):
+    monkeypatch.setattr("gateway.jobs.runner._LONGEST_PAUSE_S", 0.02)
+    stack, job_id = begin({"folder": "photos"}, job_batch=10)
+    wait(stack, job_id)
+    stack.torchserve.failure = "worker_507"
+    stack.torchserve.calls.clear()
+    second = stack.post("/v1/jobs", {"collection": "demo", "source": {"folder": "photos"}}).json()["id"]
+    assert wait(stack, second)["progress"] == {"total": 10, "processed": 10, "added": 0, "failed": 10}
+    assert {each["error"]["code"] for each in failures(stack, second)["failures"]} == {"worker_lost"}
+
+
 def test_cancel_then_go_on(begin):
     stack, job_id = begin({"folder": "photos"})
     wait(stack, job_id)

@@ -1,7 +1,8 @@
 """How large the answers of searches may become, so that no upstream request brings more than one answer may hold.
 
-TorchServe ends a worker whose answer is over its `max_response_size`, and the index service refuses what is over its
-own limit. Searches that may bring much therefore travel in smaller requests, and one call is answered up to a limit.
+The answers of a TorchServe batch share a limit (docs/decisions/051-bounded-answers.md), and the index service refuses
+what is over its own. Searches that may bring much therefore travel in smaller requests, and one call is answered up to
+a limit.
 """
 
 from __future__ import annotations

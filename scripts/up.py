@@ -151,10 +151,18 @@ def _look(after: Callable[[], T], signals: StopSignals) -> T:
 
 
 def _say_when_ready(settings: UpSettings, report: Report) -> None:
-    api, started = PublicApi(gateway_url(settings), timeout_s=_READYZ_S), time.monotonic()
+    """However long it takes; what is missing, each time that patience ends."""
+    started = time.monotonic()
+    while not _ready_in_time(settings, report):
+        pass
+    report.notice(f"everything is ready again, {time.monotonic() - started:.1f} s after the restart")
+
+
+def _ready_in_time(settings: UpSettings, report: Report) -> bool:
+    api = PublicApi(gateway_url(settings), timeout_s=_READYZ_S)
     try:
         wait_ready(api.parts, settings.startup_timeout, lambda: time.sleep(_LOOK_S))
     except StartError as error:
         report.notice(f"not everything is ready again: {error}")
-    else:
-        report.notice(f"everything is ready again, {time.monotonic() - started:.1f} s after the restart")
+        return False
+    return True

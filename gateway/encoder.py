@@ -255,11 +255,15 @@ class Encoder:
         most = self._most(chunk.endpoint)
         if chunk.search is not None:
             most = min(most, self._most_answers(chunk.search))
-        return weight + chunk.weight <= most and size + chunk.bytes <= self._settings.fan_out_bytes
+        return weight + chunk.weight <= most and size + chunk.bytes <= self._most_bytes(chunk.endpoint)
 
     def _most(self, endpoint: str) -> int:
         texts = endpoint == self._settings.text_endpoint
         return self._settings.fan_out_texts if texts else self._settings.fan_out_images
+
+    def _most_bytes(self, endpoint: str) -> int:
+        texts = endpoint == self._settings.text_endpoint
+        return self._settings.fan_out_text_bytes if texts else self._settings.fan_out_bytes
 
     def _most_answers(self, search: SearchPart) -> int:
         """How many searches like this one may share a request; 0 when one of them is large already."""
@@ -292,7 +296,7 @@ class Encoder:
         most = self._most(chunk.endpoint)
         if chunk.search is not None and len(chunk) >= self._most_answers(chunk.search):
             return True
-        return chunk.weight + weight > most or chunk.bytes + size > self._settings.fan_out_bytes
+        return chunk.weight + weight > most or chunk.bytes + size > self._most_bytes(chunk.endpoint)
 
     def _collect(self, encoded: Encoded, chunk: Chunk, answer: Answer) -> None:
         if isinstance(answer, ClipServeError):

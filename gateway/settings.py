@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     fan_out_texts: int = Field(32, gt=0, description="Texts sent in one TorchServe request.")
     fan_out_images: int = Field(8, gt=0, description="Images sent in one TorchServe request.")
     fan_out_bytes: int = Field(4 * MB, gt=0, description="Bytes of inputs sent in one TorchServe request.")
+    fan_out_text_bytes: int = Field(
+        MB // 4, gt=0, description="The same where all inputs are texts: a worker reads long ones before it cuts them."
+    )
     fan_out_answer_bytes: int = Field(
         3 * MB // 2, gt=0, description="Bytes that the answer of one such request with searches is expected to have."
     )

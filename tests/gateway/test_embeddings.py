@@ -64,6 +64,16 @@ def test_large_inputs_are_split_by_bytes(stack_of):
     assert [len(body["input"]) for _, body in stack.torchserve.calls] == [1, 1, 1]
 
 
+def test_long_texts_travel_in_small_requests(stack):
+    """A neighbour's text gets in between them."""
+    texts = [f"{n}" + "a" * 65_535 for n in range(10)]
+    data = stack.post("/v1/embeddings", {"input": texts, "encoding_format": "base64"}).json()["data"]
+    assert [entry["embedding"] for entry in data] == [encode_vector(embed(text)) for text in texts]
+    sent = [sum(len(each["text"]) for each in body["input"]) for _, body in stack.torchserve.calls]
+    assert len(sent) == 3
+    assert max(sent) <= 256 * 1024
+
+
 def test_multipart_image(stack):
     answer = stack.client.post("/v1/embeddings", files={"image": ("c.png", picture("cat"))})
     np.testing.assert_array_equal(np.float32(answer.json()["data"][0]["embedding"]), embed("cat"))

@@ -16,6 +16,7 @@ from gateway.scopes import collection_of, scope_of
 
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json", "/favicon.ico"})
 OPEN_PREFIX = "/ui/"
+_OWN_SITE = (b"same-origin", b"none")
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -78,11 +79,14 @@ def presented_key(headers: Headers) -> str | None:
 def _check_origin(method: str, headers: Iterable[tuple[bytes, bytes]], host: bytes) -> None:
     """Without keys, loopback is the only fence, and a web page that the user visits stands inside it.
 
-    Browsers send `Origin` with every POST, PUT and DELETE; only a page of this very gateway may make them.
+    Browsers send `Origin` with every POST, PUT and DELETE, and most send `Sec-Fetch-Site`; only a page of this very
+    gateway may make them. What a GET answers they keep from other sites' pages.
     """
     if method in _SAFE_METHODS:
         return
     for name, origin in headers:
+        if name == b"sec-fetch-site" and origin.lower() not in _OWN_SITE:
+            raise Forbidden("pages of other sites may not call this gateway while it has no API keys")
         if name == b"origin" and origin.lower().partition(b"://")[2] != host.lower():
             given = origin[:200].decode("latin-1")
             raise Forbidden(f"pages of {given} may not call this gateway while it has no API keys")

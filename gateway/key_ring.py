@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from functools import partial
 
 from clip_core.errors import Unauthorized
+from gateway.key_reader import Seen, Version, in_thread, look_at
 from gateway.key_store import KeyStore, digest, id_of, matches
 from gateway.keys import ANONYMOUS, ApiKey
 
 _log = logging.getLogger("gateway.keys")
 _NOBODY = (ApiKey("nobody"), bytes(32))
 _REFRESH_S = 1.0
+_FIRST_S = 10.0  # before the gateway serves anybody
+_SLOW_S = 10.0
 _UNREAD = (-1, -1, -1)
 
 
@@ -32,14 +34,21 @@ class KeyRing:
         *,
         enforced: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        patience_s: float = 0.0,
     ) -> None:
-        """`enforced`: keys are asked for even while there are none, because others than this machine can call."""
+        """`enforced`: keys are asked for even while there are none, because others than this machine can call.
+
+        `patience_s`: how long a call waits when it begins to read the file again.
+        """
         self._given = [(ApiKey(f"environment-{place}"), digest(key)) for place, key in enumerate(keys)]
         self._store = store
         self._enforced = enforced
         self._clock = clock
         self._kept: dict[str, tuple[ApiKey, bytes]] = {}
-        self._version: tuple[int, int, int] | None = _UNREAD
+        self._version: Version = _UNREAD
+        self._patience_s = patience_s
+        self._reading: Future[Seen] | None = None
+        self._begun = False
         self._failure = ""
         self._checked = -_REFRESH_S
 
@@ -74,27 +83,37 @@ class KeyRing:
         return _active(found[0], f"the API key {key_id}")
 
     def _refresh(self) -> None:
+        if self._store is None:
+            return
+        if self._reading is not None and self._reading.done():
+            self._take(self._store, self._reading.result())
         now = self._clock()
-        if self._store is None or now - self._checked < _REFRESH_S:
-            return
-        self._checked = now
-        version = self._store.version()
-        if version == self._version:
-            return
-        self._remember(self._store)
-        try:
-            self._kept = {key.id: (key, kept) for key, kept in self._store.all()}
-            self._version, self._failure = version, ""
-            self._tell_of_none(self._store)
-        except (sqlite3.Error, OSError) as error:  # being written, or damaged: what was read before stays in force
-            self._tell_of_failure(str(error))
+        if now - self._checked >= _REFRESH_S:
+            self._look(self._store, now)
 
-    def _remember(self, store: KeyStore) -> None:
-        if not self._enforced and store.is_required():
+    def _look(self, store: KeyStore, now: float) -> None:
+        """Reads in a thread, since a file may block for good (a network's folder); nobody waits but for the first."""
+        if self._reading is not None:
+            if now - self._checked >= _SLOW_S:
+                self._tell_of_failure("reading it does not end")
+            return
+        first, self._begun, self._checked = not self._begun, True, now
+        self._reading = in_thread(partial(look_at, store, self._version, self._enforced))
+        wait([self._reading], _FIRST_S if first else self._patience_s)
+        if self._reading.done():
+            self._take(store, self._reading.result())
+        elif first:
             self._enforced = True
-        if self._enforced and os.path.exists(store.path):
-            with contextlib.suppress(OSError):  # a folder that may only be read
-                store.require()
+            self._tell_of_failure("reading it does not end")
+
+    def _take(self, store: KeyStore, seen: Seen) -> None:
+        self._reading = None
+        self._enforced = self._enforced or seen.required
+        if seen.failure:
+            self._tell_of_failure(seen.failure)
+        elif seen.keys is not None:
+            self._kept, self._version, self._failure = seen.keys, seen.version, ""
+            self._tell_of_none(store)
 
     def _tell_of_none(self, store: KeyStore) -> None:
         if self._enforced and not self._kept and not self._given:

@@ -13,6 +13,7 @@ import logging
 import os
 import secrets
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ _TABLE = """CREATE TABLE IF NOT EXISTS keys (
 )"""
 _COLUMNS = "id, name, scopes, collections, created, expires, revoked, limits"
 _PREFIX = "cs"
+_LAST_MOMENT = 253_370_764_800  # the year 9999
 _API_KEY = TypeAdapter(ApiKey)
 _log = logging.getLogger("gateway.keys")
 
@@ -80,11 +82,16 @@ class KeyStore:
 
     def all(self) -> list[tuple[ApiKey, bytes]]:
         """Every key with its digest, oldest first, the expired and revoked ones too; damaged rows are left out."""
+        return [kept for _, kept in self.rows() if kept is not None]
+
+    def rows(self) -> list[tuple[str, tuple[ApiKey, bytes] | None]]:
+        """The id of every row with its key and digest; None where it is damaged."""
         if not os.path.lexists(self.path):
             return []
+        self._check_regular()
         with self._reading() as connection:
             rows = connection.execute(f"SELECT {_COLUMNS}, digest FROM keys ORDER BY created").fetchall()
-        return [kept for row in rows if (kept := _kept(row)) is not None]
+        return [(str(row[0])[:64], _kept(row)) for row in rows]
 
     def is_required(self) -> bool:
         """Whether there is a key file, or once was: a second file beside it, `keys.db.required`, remembers that."""
@@ -106,10 +113,17 @@ class KeyStore:
             return None
         return seen.st_ino, seen.st_mtime_ns, seen.st_size
 
+    def _check_regular(self) -> None:
+        """Raises OSError: opening a pipe or a device might never end."""
+        if not stat.S_ISREG(self.path.stat().st_mode):
+            raise OSError(f"{self.path} is no regular file")
+
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.require()
+        if os.path.lexists(self.path):
+            self._check_regular()
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
         connection = sqlite3.connect(self.path, timeout=10)
         try:
@@ -164,6 +178,8 @@ def _key(row: tuple[Any, ...]) -> ApiKey:
     said |= {"scopes": json.loads(scopes), "limits": json.loads(limits)}
     said["collections"] = None if collections is None else _listed(json.loads(collections))
     key = _API_KEY.validate_python(said)
+    if not all(0 <= moment <= _LAST_MOMENT for moment in (key.created, key.expires, key.revoked) if moment is not None):
+        raise ValueError("a time is none")
     if any(limit is not None and limit <= 0 for limit in asdict(key.limits).values()):
         raise ValueError("a limit is not above zero")
     return key

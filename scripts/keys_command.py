@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from clip_core.errors import BadInput
@@ -58,8 +59,8 @@ def show(file: File = DEFAULT_FILE) -> None:
     """Show the keys: never their secrets, which nobody has but their owners."""
     table = Table("id", "name", "state", "scopes", "collections", "created", "expires")
     with _opened(file) as store:
-        for key, _ in store.all():
-            table.add_row(*_line(key))
+        for key_id, kept in store.rows():
+            table.add_row(*map(escape, (key_id, "", "damaged") if kept is None else _line(kept[0])))
     Console().print(table)
 
 

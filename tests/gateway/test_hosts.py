@@ -125,6 +125,25 @@ def test_pages_of_others_write_nothing(stack, origin):
     assert ask(stack.url, "DELETE", "/v1/collections/demo", local, ("Origin", stack.url), ("Origin", origin))[0] == 403
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "Cross-Site", "", "another"])
+def test_pages_without_an_origin_write_nothing(stack, method, site):
+    local = ("Host", stack.url.removeprefix("http://"))
+    status, content = ask(stack.url, method, "/v1/collections/demo", local, ("Sec-Fetch-Site", site))
+    assert (status, json.loads(content)["error"]["code"]) == (403, "cross_origin")
+    assert stack.index.calls == []
+    for own in ("same-origin", "none"):
+        assert ask(stack.url, method, "/v1/collections/demo", local, ("Sec-Fetch-Site", own))[0] != 403
+
+
+def test_a_page_of_another_site_may_ask_but_not_read(stack):
+    local = ("Host", stack.url.removeprefix("http://"))
+    for header in (("Origin", "http://evil.test"), ("Sec-Fetch-Site", "cross-site")):
+        assert ask(stack.url, "GET", "/v1/models", local, header)[0] == 200
+    answer = stack.client.get("/v1/models", headers={"Origin": "http://evil.test"})
+    assert "access-control-allow-origin" not in answer.headers
+
+
 @pytest.mark.parametrize("path", sorted(PROBES))
 def test_probes_call_by_address(stack, path):
     assert ask(stack.url, "GET", path, ("Host", "10.1.2.3:8000"))[0] == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -15,10 +16,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from clip_core.errors import Unauthorized
+from gateway import key_ring
 from gateway.app import build
 from gateway.key_ring import KeyRing
 from gateway.key_store import KeyStore
 from gateway.settings import Settings
+from tests.waiting import until
 
 
 class Clock:
@@ -58,6 +61,8 @@ ACCIDENTS: dict[str, Callable[[Path], object]] = {
     "a folder": to_folder,
     "a loop of links": to_loop,
     "its parent is a file": lambda path: (path.unlink(), path.with_name("keys.db.required").write_text("x")),
+    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+    "a device": lambda path: (path.unlink(), path.symlink_to("/dev/zero")),
     "rows gone": lambda path: run(path, "DELETE FROM keys"),
     "table gone": lambda path: run(path, "DROP TABLE keys"),
     "another table": lambda path: (run(path, "DROP TABLE keys"), run(path, "CREATE TABLE keys (id)")),
@@ -68,10 +73,10 @@ ACCIDENTS: dict[str, Callable[[Path], object]] = {
 def test_an_accident_opens_no_door(store, accident, caplog):
     """To a running gateway, and to one that is started after it."""
     store.create("shop", ("admin",))
-    running = KeyRing((), store, clock=Clock())
+    running = KeyRing((), store, clock=Clock(), patience_s=10)
     assert running
     ACCIDENTS[accident](store.path)
-    for ring in (running, KeyRing((), store, clock=Clock())):
+    for ring in (running, KeyRing((), store, clock=Clock(), patience_s=10)):
         for _ in range(3):
             assert ring
             with pytest.raises(Unauthorized):
@@ -110,6 +115,53 @@ def test_a_folder_that_may_only_be_read(store, monkeypatch):
     assert KeyRing((), store).identify(secret) == key
 
 
+class Stuck(KeyStore):
+    """A file on a folder that does not answer, once `stuck` is set."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+
+    def version(self) -> tuple[int, int, int] | None:
+        self.goes_on.wait()
+        return super().version()
+
+
+def test_a_file_that_blocks_holds_nobody_up(tmp_path, caplog):
+    """The keys read before stay in force, and what was changed counts once it can be read."""
+    store, clock = Stuck(tmp_path / "keys.db"), Clock()
+    secret, key = store.create("shop", ("admin",))
+    ring = KeyRing((), store, clock=clock)
+    assert ring.identify(secret) == key
+    store.goes_on.clear()
+    for _ in range(30):
+        assert ring.identify(secret) == key
+    assert [record.cause for record in caplog.records] == ["reading it does not end"]
+    store.revoke(key.id)
+    store.goes_on.set()
+    until(lambda: refused(ring, secret))
+
+
+def test_a_file_that_blocks_from_the_start_admits_nobody(tmp_path, monkeypatch):
+    monkeypatch.setattr(key_ring, "_FIRST_S", 0.05)
+    store = Stuck(tmp_path / "keys.db")
+    store.goes_on.clear()
+    ring = KeyRing(("given",), store)
+    assert ring
+    assert ring.identify("given")
+    assert refused(ring, "another")
+    store.goes_on.set()
+
+
+def refused(ring: KeyRing, secret: str) -> bool:
+    try:
+        ring.identify(secret)
+    except Unauthorized:
+        return True
+    return False
+
+
 def test_an_empty_list_of_keys_is_a_mistake():
     for value in (",", " ", " , ,"):
         with pytest.raises(ValidationError, match="holds no key"):
@@ -139,6 +191,10 @@ DAMAGE = [
     ("expires", "tomorrow"),
     ("revoked", b"\xff"),
     ("created", "once"),
+    ("created", float("inf")),
+    ("expires", float("inf")),
+    ("expires", 1e18),
+    ("revoked", -1.0),
 ]
 
 

@@ -113,7 +113,7 @@ def test_expired_and_revoked(store):
 
 def test_a_running_gateway_notices(store):
     clock = Clock()
-    ring = KeyRing((), store, clock=clock)
+    ring = KeyRing((), store, clock=clock, patience_s=10)
     assert not ring
     secret, key = store.create("new", ("embed",))
     clock.now += 1
@@ -127,7 +127,7 @@ def test_a_running_gateway_notices(store):
 def test_a_damaged_file_leaves_what_was_read_in_force(store):
     clock = Clock()
     secret, key = store.create("shop", ("embed",))
-    ring = KeyRing((), store, clock=clock)
+    ring = KeyRing((), store, clock=clock, patience_s=10)
     assert ring.identify(secret) == key
     store.path.write_bytes(b"not a database, but long enough to be looked at")
     clock.now += 1

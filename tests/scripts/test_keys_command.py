@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -53,6 +56,25 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path):
     file.write_bytes(b"not a database, but long enough to be looked at")
     for command in (lambda: show(file), lambda: revoke("a", file)):
         with pytest.raises(BadInput, match="cannot be used"):
+            command()
+
+
+@pytest.mark.parametrize("expires", [float("inf"), 1e18, "tomorrow"])
+def test_a_damaged_key_is_shown_as_such(run, tmp_path, expires):
+    run("create", "[/good]")
+    run("create", "bad")
+    with closing(sqlite3.connect(tmp_path / "keys.db")) as connection, connection:
+        connection.execute("UPDATE keys SET expires = ? WHERE name = 'bad'", (expires,))
+    listed = run("list")
+    assert "damaged" in listed
+    assert "[/good]" in listed
+
+
+def test_a_pipe_is_no_file_of_keys(tmp_path):
+    file = tmp_path / "keys.db"
+    os.mkfifo(file)
+    for command in (lambda: show(file), lambda: revoke("a", file)):
+        with pytest.raises(BadInput, match="no regular file"):
             command()
 
 

@@ -19,7 +19,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 _MAPPED_FROM = 4 * MB  # above the blocks that a scan takes for its scores, which are used again at once
 _ARENAS = 2
 _LOOK_S, _AT_LEAST_S = 1.0, 30.0
-_MOVED_PAGES = 16 * MB // 4096
+_MOVED_PAGES = 8 * MB // 4096
 
 
 def frugal(mapped_from: int = _MAPPED_FROM) -> None:
@@ -38,7 +38,12 @@ def give_back() -> None:
 
 
 def keep_small() -> None:
-    """Give back whenever the process has grown or shrunk by much, and now and then. In a thread of its own."""
+    """Give back whenever the process has grown or shrunk by much, and now and then. In a thread of its own.
+
+    What there is now stays: no garbage is looked for in it again, which makes looking short.
+    """
+    gc.collect()
+    gc.freeze()
     threading.Thread(target=_keep_small, name="heap", daemon=True).start()
 
 
@@ -48,7 +53,7 @@ def _keep_small() -> None:
         time.sleep(_LOOK_S)
         now = time.monotonic()
         if abs(own_pages() - pages) > _MOVED_PAGES or now - given_back > _AT_LEAST_S:
-            gc.collect(1)  # what ended requests leave in cycles
+            gc.collect()  # what ended requests leave in cycles
             give_back()
             pages, given_back = own_pages(), now
 

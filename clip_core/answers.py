@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +10,13 @@ from typing import Any
 import orjson
 
 from clip_core.encoders import Encoded
-from clip_core.errors import ClipServeError, Overloaded, TooLarge
+from clip_core.errors import BadInput, ClipServeError, InferenceFailed, Overloaded, TooLarge
 from clip_core.model_spec import ModelSpec
 from clip_core.requests import Request
 from clip_core.wire import Neighbours, encode_vector
+
+_INPUTS = ("text", "image", "vector", "query", "input")
+_OWN = (BadInput, TooLarge, InferenceFailed)
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def render(
     """A list answers 200 with a status for each item; a lone input that fails is the request's failure."""
     errors = [result for result in results if isinstance(result, ClipServeError)]
     if errors and (request.single or request.v2):
-        return failure(errors[0])
+        return failure(_placed(results, request))
     if request.v2:
         return _render_v2(request, [result for result in results if isinstance(result, Result)], spec)
     data = [_item(index, result, request) for index, result in enumerate(results)]
@@ -75,6 +79,16 @@ def render(
         head["matryoshka_dimensions"] = spec.matryoshka_dimensions
     codes = tuple(error.code for error in errors)
     return Answer(200, orjson.dumps({**head, "data": data, "timing": timing}), codes)
+
+
+def _placed(results: Sequence[Result | ClipServeError], request: Request) -> ClipServeError:
+    """The first error; of a KServe v2 request it names its element, if the fault is the element's own."""
+    place, error = next((i, result) for i, result in enumerate(results) if isinstance(result, ClipServeError))
+    if not request.v2 or not (error.param in _INPUTS or (error.param is None and isinstance(error, _OWN))):
+        return error
+    placed = copy.copy(error)
+    placed.param = request.places[place]
+    return placed
 
 
 def _item(index: int, result: Result | ClipServeError, request: Request) -> dict[str, Any]:

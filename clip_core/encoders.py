@@ -232,7 +232,8 @@ def _combine(item: Item, parts: Sequence[Encoded | ClipServeError]) -> Encoded |
         return next(part for part in parts if isinstance(part, ClipServeError))
     if len(good) == 1 and item.parts[0].weight > 0:
         return good[0]
-    weights = np.array([part.weight for part in item.parts], dtype=np.float32)
+    wide = np.array([part.weight for part in item.parts])
+    weights = (wide / np.abs(wide).max()).astype(np.float32)
     counts = [part.tokens for part in good if part.tokens is not None]
     total = weights @ np.stack([part.vector for part in good])
     if not np.linalg.norm(total) > _ROUNDING * np.abs(weights).sum():

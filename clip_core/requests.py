@@ -5,15 +5,17 @@ Forms: raw text, raw image bytes, our JSON, KServe v2 JSON, and named parts (mul
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from clip_core.errors import BadInput, BadJson, BadText, ClipServeError, TooLarge
+from clip_core.errors import BadInput, BadJson, BadText, ClipServeError, InvalidRequest, TooLarge, UnsupportedMediaType
 from clip_core.images import from_reference
 from clip_core.wire import FloatArray, SearchPart, decode_vector, load_json
 
 Format = Literal["base64", "float"]
+_SEARCH_FIELDS = tuple(field.name for field in fields(SearchPart))
 OPTIONS = ("search", "encoding_format", "truncate")
 
 
@@ -42,6 +44,7 @@ class Request:
     search: SearchPart | None = None
     v2: bool = False
     v2_id: str | None = None
+    places: tuple[str, ...] = ()  # of a KServe v2 request: text[0], text[1], …
     request_id: str | None = None
 
 
@@ -69,10 +72,12 @@ def parse_row(
     body = fields.pop("body", fields.pop("data", None))
     if body is None and len([key for key in fields if key not in OPTIONS]) == 1:
         body = fields.pop(next(key for key in fields if key not in OPTIONS))
+    if isinstance(body, (bool, int, float)) or (body is None and _media_type(content_type) == "application/json"):
+        raise _no_object()
     if body is None or body in (b"", ""):
         raise BadInput("the request has no body")
     options = {key: _json_or_text(value) for key, value in fields.items() if key in OPTIONS}
-    parsed = _parse_body(body, (content_type or "").partition(";")[0].strip().lower(), accepts)
+    parsed = _parse_body(body, (content_type or "").lower(), accepts)
     if isinstance(parsed, Mapping):
         if isinstance(parsed.get("admin"), Mapping):
             return AdminRequest(parsed["admin"])
@@ -84,6 +89,10 @@ def parse_row(
     )
 
 
+def _media_type(content_type: str | None) -> str:
+    return (content_type or "").partition(";")[0].strip().lower()
+
+
 def _json_or_text(value: Any) -> Any:
     if not isinstance(value, (bytes, bytearray, str)):
         return value
@@ -93,15 +102,22 @@ def _json_or_text(value: Any) -> Any:
         return value if isinstance(value, str) else bytes(value).decode("utf-8", "replace")
 
 
-def _parse_body(body: Any, content_type: str, accepts: Accepts) -> Any:
+def _parse_body(body: Any, header: str, accepts: Accepts) -> Any:
     """→ a JSON object, text (str) or image bytes."""
     if isinstance(body, Mapping):
         return body
     if isinstance(body, list):
         return {"input": body}
+    content_type = _media_type(header)
+    if isinstance(body, str) and content_type == "application/json" and body.lstrip()[:1] != "{":
+        raise _no_object()
     raw = body.encode() if isinstance(body, str) else bytes(body)
     if content_type == "application/json" or (_undeclared(content_type) and raw.lstrip()[:1] == b"{"):
         return _parse_json(raw)
+    if content_type == "application/x-www-form-urlencoded" or (
+        content_type == "multipart/form-data" and "boundary=" not in header
+    ):
+        raise UnsupportedMediaType("send JSON, text/plain, an image's bytes, or multipart/form-data with its boundary")
     if content_type.startswith("image/") or (not content_type.startswith("text/") and _is_image(raw, accepts)):
         return raw
     try:
@@ -127,8 +143,12 @@ def _is_image(raw: bytes, accepts: Accepts) -> bool:
 def _parse_json(raw: bytes) -> Mapping[str, Any]:
     body = load_json(raw)
     if not isinstance(body, dict):
-        raise BadJson('the body is a JSON object such as {"input": "a red circle"}')
+        raise _no_object()
     return body
+
+
+def _no_object() -> BadJson:
+    return BadJson('the body is a JSON object such as {"input": "a red circle"}')
 
 
 def _request(body: Mapping[str, Any], accepts: Accepts, request_id: str | None) -> Request:
@@ -144,9 +164,16 @@ def _request(body: Mapping[str, Any], accepts: Accepts, request_id: str | None) 
         single=single,
         encoding_format=encoding_format,
         cut_long_texts=_cut(body.get("truncate", "end")),
-        search=None if body.get("search") is None else SearchPart.parse(body["search"]),
+        search=None if body.get("search") is None else _search(body["search"]),
         request_id=request_id,
     )
+
+
+def _search(body: object) -> SearchPart:
+    unknown = [str(name) for name in body if name not in _SEARCH_FIELDS] if isinstance(body, Mapping) else []
+    if unknown:
+        raise InvalidRequest(f"`search` takes {', '.join(_SEARCH_FIELDS)}", param=f"search.{unknown[0][:64]}")
+    return SearchPart.parse(body)
 
 
 def _cut(value: object) -> bool:
@@ -203,8 +230,8 @@ def _value(kind: str, value: Any) -> str | bytes | FloatArray:
 
 
 def _weight(value: Any) -> float:
-    if type(value) not in (int, float) or not abs(value) <= 1e6 or value == 0:
-        raise BadInput("`weight` is a number other than 0", param="weight")
+    if type(value) not in (int, float) or not 0 < abs(value) <= sys.float_info.max:
+        raise BadInput("`weight` is a finite number of float64's range, other than 0", param="weight")
     return float(value)
 
 
@@ -217,7 +244,8 @@ def _parse_v2(body: Mapping[str, Any], accepts: Accepts, request_id: str | None)
     options = {key: _json_or_text(parameters[key]) for key in OPTIONS if key in parameters}
     request = _request({"input": inputs, "encoding_format": "float", **options}, accepts, request_id)
     identity = body.get("id")
-    return Request(**{**vars(request), "v2": True, "v2_id": None if identity is None else str(identity)})
+    places = tuple(f"{t.get('name', 'inputs')}[{i}]" for t in tensors for i in range(len(t["data"])))
+    return replace(request, v2=True, v2_id=None if identity is None else str(identity), places=places)
 
 
 def _v2_tensor(tensor: Any, accepts: Accepts) -> list[Any]:

@@ -81,7 +81,7 @@ def test_a_weighted_query() -> None:
     assert [(part.kind, part.weight) for part in item.parts] == [("text", 2.0), ("vector", -0.5)]
 
 
-@pytest.mark.parametrize("weight", [0, "1", True, None, 1e9])
+@pytest.mark.parametrize("weight", [0, "1", True, None])
 def test_a_bad_weight_is_that_items_error(weight: object) -> None:
     (item,) = as_json({"input": {"query": [{"text": "a", "weight": weight}]}}).items
     assert isinstance(item, ClipServeError)

@@ -7,8 +7,9 @@ millisecond.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import wraps
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from clip_core.errors import ClipServeError, ShuttingDown
+from index_service import bodies
 from index_service.answers import json_answer, on_error, on_http
 from index_service.callers import CallerCheck
 from index_service.collections_api import CollectionsApi
@@ -32,6 +34,8 @@ from index_service.snapshots import Snapshots
 from index_service.snapshots_api import SnapshotsApi
 from index_service.warm_fields import WarmFields
 from index_service.workers import Workers
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class HealthApi:
@@ -95,27 +99,39 @@ def _routes(
     snapshots = SnapshotsApi(settings, registry, copies, workers)
     one = "/collections/{name}"
     return [
-        Route("/search", searches.search, methods=["POST"]),
+        Route("/search", _known(searches.search), methods=["POST"]),
         Route("/healthz", health.healthz),
         Route("/readyz", health.readyz),
         Route("/metrics", health.metrics),
-        Route("/collections", collections.list_collections),
-        Route(one, collections.create_collection, methods=["PUT"]),
-        Route(one, collections.describe_collection),
-        Route(one, collections.drop_collection, methods=["DELETE"]),
-        Route(f"{one}/facets", collections.count_facets, methods=["POST"]),
-        Route("/aliases", collections.list_aliases),
-        Route("/aliases/{name}", collections.set_alias, methods=["PUT"]),
-        Route("/aliases/{name}", collections.drop_alias, methods=["DELETE"]),
-        Route(f"{one}/items", items.upsert_items, methods=["POST"]),
-        Route(f"{one}/items", items.list_items),
-        Route(f"{one}/snapshots", snapshots.create_snapshot, methods=["POST"]),
-        Route(f"{one}/snapshots", snapshots.list_snapshots),
-        Route(f"{one}/restore", snapshots.restore_snapshot, methods=["POST"]),
-        Route("/snapshots", snapshots.list_snapshots),
-        Route("/snapshots/{snapshot}", snapshots.fetch_snapshot),
-        Route("/snapshots/{snapshot}", snapshots.delete_snapshot, methods=["DELETE"]),
-        Route(f"{one}/items/delete", items.delete_items, methods=["POST"]),
-        Route(f"{one}/items/{{id:path}}", items.get_item),
-        Route(f"{one}/items/{{id:path}}", items.delete_item, methods=["DELETE"]),
+        Route("/collections", _known(collections.list_collections)),
+        Route(one, _known(collections.create_collection), methods=["PUT"]),
+        Route(one, _known(collections.describe_collection)),
+        Route(one, _known(collections.drop_collection), methods=["DELETE"]),
+        Route(f"{one}/facets", _known(collections.count_facets), methods=["POST"]),
+        Route("/aliases", _known(collections.list_aliases)),
+        Route("/aliases/{name}", _known(collections.set_alias), methods=["PUT"]),
+        Route("/aliases/{name}", _known(collections.drop_alias), methods=["DELETE"]),
+        Route(f"{one}/items", _known(items.upsert_items), methods=["POST"]),
+        Route(f"{one}/items", _known(items.list_items, "limit", "after", "since", "include")),
+        Route(f"{one}/snapshots", _known(snapshots.create_snapshot), methods=["POST"]),
+        Route(f"{one}/snapshots", _known(snapshots.list_snapshots)),
+        Route(f"{one}/restore", _known(snapshots.restore_snapshot), methods=["POST"]),
+        Route("/snapshots", _known(snapshots.list_snapshots)),
+        Route("/snapshots/{snapshot}", _known(snapshots.fetch_snapshot)),
+        Route("/snapshots/{snapshot}", _known(snapshots.delete_snapshot), methods=["DELETE"]),
+        Route(f"{one}/items/delete", _known(items.delete_items), methods=["POST"]),
+        Route(f"{one}/items/{{id:path}}", _known(items.get_item, "include")),
+        Route(f"{one}/items/{{id:path}}", _known(items.delete_item), methods=["DELETE"]),
     ]
+
+
+def _known(endpoint: Endpoint, *names: str) -> Endpoint:
+    """The same for requests that have no query parameters but these."""
+
+    @wraps(endpoint)
+    async def checked(request: Request) -> Response:
+        if request.scope["query_string"]:
+            bodies.check_query(request.query_params.multi_items(), names)
+        return await endpoint(request)
+
+    return checked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -19,16 +19,50 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MAX_ID = 512
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MAX_SOURCE = 8192
+_INCLUDED = {"vector", "source"}
 _MAX_DEPTH = 64
 _MAX_VALUES = 1000
 
 
-def parse_body(raw: bytes) -> dict[str, Any]:
-    """A request body that is a JSON object."""
+def parse_body(raw: bytes, known: Collection[str]) -> dict[str, Any]:
+    """A request body that is a JSON object of `known` fields."""
     body = load_json(raw)
     if not isinstance(body, dict):
         raise InvalidRequest("the body is not a JSON object")
+    check_fields(body, known)
     return body
+
+
+def check_fields(given: Iterable[str], known: Collection[str]) -> None:
+    """Raises InvalidRequest that names the first of `given` that isn't `known`."""
+    for name in given:
+        if name not in known:
+            there_are = f"there are {', '.join(sorted(known))}" if known else "there are none here"
+            raise InvalidRequest(f"`{name[:64]}` is unknown: {there_are}", param=name[:64])
+
+
+def check_query(given: Sequence[tuple[str, str]], known: Collection[str]) -> None:
+    """The same for query parameters, of which each may be given once."""
+    names = [name for name, _ in given]
+    check_fields(names, known)
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidRequest(f"`{name}` is given more than once", param=name)
+
+
+def included(value: str | None) -> Sequence[str]:
+    """The query parameter `include`: what is shown of an item beside its id and metadata."""
+    names = value.split(",") if value else []
+    if not {*names} <= _INCLUDED:
+        raise InvalidRequest("`include` lists vector and source, with a comma between", param="include")
+    return names
+
+
+def after_id(value: str | None) -> str:
+    """The query parameter `after`: an id, of which an item is or was."""
+    if value is not None and len(value) > MAX_ID:
+        raise InvalidRequest(f"`after` is an id, of at most {MAX_ID} characters", param="after")
+    return value or ""
 
 
 def text(body: Mapping[str, Any], name: str, *, longest: int = 1024) -> str:

@@ -16,6 +16,8 @@ from index_service.registry import Registry
 from index_service.settings import Settings
 from index_service.workers import Workers
 
+_SPEC = ("model", "fingerprint", "dim", "metric", "engine", "factory", "recall_target", "metadata")
+
 
 class CollectionsApi:
     """The routes over whole collections."""
@@ -35,7 +37,7 @@ class CollectionsApi:
     async def create_collection(self, request: Request) -> Response:
         """201 for a new one, 200 when it exists with the same model, fingerprint, dim, and metric if one is given."""
         raw, name = await request.body(), request.path_params["name"]
-        return await self._workers.write(lambda: self._create(name, bodies.parse_body(raw)))
+        return await self._workers.write(lambda: self._create(name, bodies.parse_body(raw, _SPEC)))
 
     def _create(self, name: str, body: dict[str, Any]) -> Response:
         info = bodies.collection_info(name, body, self._settings.max_dim, self._settings.max_metadata_bytes)
@@ -50,7 +52,9 @@ class CollectionsApi:
         """The values of metadata fields with their exact counts, over the items that a filter lets through."""
         with self._gate.enter():
             raw, collection = await request.body(), self._registry.get(request.path_params["name"])
-            return await self._workers.aside(lambda: self._facets(collection, bodies.parse_body(raw)))
+            return await self._workers.aside(
+                lambda: self._facets(collection, bodies.parse_body(raw, ("fields", "filter", "values")))
+            )
 
     def _facets(self, collection: Collection, body: dict[str, Any]) -> Response:
         fields, where = bodies.field_names(body.get("fields"), MOST_FIELDS), bodies.where(body.get("filter"))
@@ -72,7 +76,7 @@ class CollectionsApi:
     async def set_alias(self, request: Request) -> Response:
         """Points the alias to a collection, at once; searches under way end in the one they began in."""
         raw, name = await request.body(), bodies.collection_name(request.path_params["name"])
-        return await self._workers.write(lambda: self._set_alias(name, bodies.parse_body(raw)))
+        return await self._workers.write(lambda: self._set_alias(name, bodies.parse_body(raw, ("collection",))))
 
     def _set_alias(self, name: str, body: dict[str, Any]) -> Response:
         self._registry.set_alias(name, bodies.text(body, "collection"))

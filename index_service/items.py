@@ -10,9 +10,11 @@ import numpy as np
 from clip_core.errors import BadInput, BadVector, ClipServeError
 from clip_core.wire import FloatArray, decode_vector
 from index_service.backends.base import Metric
-from index_service.bodies import MAX_ID, metadata_json, new_item_id, source_json
+from index_service.bodies import MAX_ID, check_fields, metadata_json, new_item_id, source_json
 from index_service.store import Item
 from index_service.vectors import as_kept, decode_all
+
+_FIELDS = frozenset(("id", "vector", "metadata", "source"))
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def _parse(body: object, dim: int, metric: Metric, max_metadata: int, vector: Fl
     """`vector` when it was decoded with all others, and is known to be good."""
     if not isinstance(body, dict):
         raise BadInput("an item is an object")
+    check_fields(body, _FIELDS)
     id_ = new_item_id(body.get("id"))
     if "vector" not in body:
         raise BadVector("the item has no `vector`", param="vector")

@@ -10,7 +10,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from clip_core.errors import BadInput, UnknownItem
+from clip_core.errors import BadInput, InvalidRequest, UnknownItem
 from clip_core.wire import encode_vector
 from index_service import bodies
 from index_service.answers import json_answer
@@ -49,7 +49,7 @@ class ItemsApi:
             return await self._workers.write(lambda: self._upsert(collection, raw))
 
     def _upsert(self, collection: Collection, raw: bytes) -> Response:
-        body = bodies.parse_body(raw)
+        body = bodies.parse_body(raw, ("fingerprint", "items"))
         check_fingerprint(collection, bodies.fingerprint(body))
         info = collection.info
         batch = parse_items(bodies.listed(body, "items", self._most), info.dim, info.metric, self._max_metadata)
@@ -67,9 +67,14 @@ class ItemsApi:
         collection, query = self._collection(request), request.query_params
         limits = Limits(bodies.whole(query.get("limit"), "limit", _PAGE, self._most), self._most_bytes)
         if "since" not in query:
-            return await self._list(collection, limits, lambda: _listed(collection, query.get("after", ""), limits))
+            if "include" in query:
+                raise InvalidRequest("`include` goes with `since`, or with one item", param="include")
+            after = bodies.after_id(query.get("after"))
+            return await self._list(collection, limits, lambda: _listed(collection, after, limits))
+        if "after" in query:
+            raise InvalidRequest("give `after` or `since`, not both", param="after")
         since = bodies.whole(query["since"], "since", 0, _MAX_SEQ, least=0)
-        include = query.get("include", "").split(",")
+        include = bodies.included(query.get("include"))
         return await self._list(collection, limits, lambda: _listed_since(collection, since, limits, include))
 
     async def _list(self, collection: Collection, limits: Limits, work: Callable[[], Response]) -> Response:
@@ -82,7 +87,7 @@ class ItemsApi:
     async def get_item(self, request: Request) -> Response:
         """One item; with `include=vector,source` those too."""
         collection, id_ = self._collection(request), request.path_params["id"]
-        include = request.query_params.get("include", "").split(",")
+        include = bodies.included(request.query_params.get("include"))
         return await self._workers.read(lambda: json_answer(_shown(collection.get(id_), include)))
 
     async def delete_item(self, request: Request) -> Response:
@@ -98,7 +103,9 @@ class ItemsApi:
         """By `ids` or by `filter`; how many there were."""
         with self._gate.enter():
             raw, collection = await request.body(), self._collection(request)
-            deleted = await self._delete(collection, lambda: self._delete_all(collection, bodies.parse_body(raw)))
+            deleted = await self._delete(
+                collection, lambda: self._delete_all(collection, bodies.parse_body(raw, ("ids", "filter")))
+            )
         return json_answer({"deleted": deleted})
 
     def _delete_all(self, collection: Collection, body: Mapping[str, Any]) -> int:

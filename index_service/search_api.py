@@ -61,7 +61,7 @@ class SearchApi:
 
     def _parse(self, raw: bytes, fields: dict[str, Any]) -> Call:
         self._registry.check_ready()
-        body = bodies.parse_body(raw)
+        body = bodies.parse_body(raw, ("fingerprint", "searches"))
         searches = bodies.listed(body, "searches", self._most)
         ids = [search.get("request_id") for search in searches if isinstance(search, dict)]
         fields["searches"] = len(searches)

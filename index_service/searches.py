@@ -15,7 +15,7 @@ from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch
 from clip_core.wire import MAX_K, Exactness, FloatArray, SearchPart, decode_vector
 from index_service.backends.approximate import ApproximateSegment
 from index_service.backends.base import Certificate, Found
-from index_service.bodies import where
+from index_service.bodies import check_fields, where
 from index_service.collections import Collection
 from index_service.hits import FoundHits, Search, expected_bytes, failed, refuse, write_answers, write_fitting
 from index_service.recall import Sample
@@ -26,6 +26,7 @@ from index_service.vectors import as_kept, decode_all
 
 _Find = Callable[[str], Collection]
 _COST_OF_PARSING, _COST_OF_BYTE = 100_000, 10  # of one search and of its answer, in the unit of View.cost
+_FIELDS = frozenset(("collection", "vector", "k", "filter", "include", "exact", "request_id"))
 _BYTES_OF_HIT = 64
 LARGE_BYTES, _LARGE_COST = 4 << 20, 20 * 10**9  # from which calls take turns: some tenths of a second, some seconds
 _MORE = 4  # times as much, at most, in one turn as in the one before
@@ -165,6 +166,8 @@ def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry, m
 
 def _parse(place: int, body: object, fingerprint: str | None, find: _Find, max_k: int) -> tuple[Group, Search]:
     part = SearchPart.parse(body)
+    if isinstance(body, dict):
+        check_fields(body, _FIELDS)
     collection = find(part.collection)
     check_fingerprint(collection, fingerprint)
     if not isinstance(body, dict) or "vector" not in body:

@@ -68,5 +68,5 @@ class SnapshotsApi:
             return await self._workers.copy(lambda: self._restore(name, raw))
 
     def _restore(self, name: str, raw: bytes) -> Response:
-        snapshot = bodies.text(bodies.parse_body(raw), "snapshot")
+        snapshot = bodies.text(bodies.parse_body(raw, ("snapshot",)), "snapshot")
         return json_answer(self._snapshots.restore(name, snapshot).describe(), 201)

@@ -23,7 +23,9 @@ WIDE = st.integers(-(2**65), 2**65) | st.sampled_from([2**53, 2**53 + 1, 2**63, 
 @given(WIDE, WIDE)
 @settings(max_examples=300)
 def test_a_filter_tells_all_whole_numbers_of_64_bits_apart(stored: int, asked: int) -> None:
-    body = parse_body(json.dumps({"metadata": {"n": stored}, "filter": {"n": {"$in": [asked]}}}).encode())
+    body = parse_body(
+        json.dumps({"metadata": {"n": stored}, "filter": {"n": {"$in": [asked]}}}).encode(), ("metadata", "filter")
+    )
     fits = [-(2**63) <= number < 2**64 for number in (stored, asked)]
     if not fits[0]:
         with pytest.raises(BadInput, match="outside -2"):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import signal
 import socket
 import sys
+import tempfile
+from pathlib import Path
 from typing import NoReturn
 
 import uvicorn
@@ -17,10 +20,13 @@ from clip_core.logs import configure_logging
 from gateway.app import build
 from gateway.draining import DrainingServer, draining
 from gateway.protocol import guarded
-from gateway.settings import Settings
+from gateway.setting_checks import faults
+from gateway.settings import Settings, environment_name
 from gateway.sniffing import ignore_warnings
 
 _MAPPED_FROM = MB  # bodies and answers above that are given back as soon as they are done with
+
+_log = logging.getLogger("gateway")
 
 
 def main() -> None:
@@ -29,9 +35,12 @@ def main() -> None:
     os.umask(0o077)
     settings = _settings()
     configure_logging("gateway", json_lines=settings.log_json, level=settings.log_level)
+    for line in settings.unknown_names():
+        _log.warning(line)
     ignore_warnings()
     _allow_files(2 * settings.max_clients + 1024)
     listening = _listen(settings)
+    _make(settings.data_dir)
     app = build(settings)
     config = uvicorn.Config(
         app,
@@ -55,13 +64,7 @@ def _settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        faults = [_fault(problem["loc"], problem["msg"]) for problem in error.errors()]
-        _fail("; ".join(faults))
-
-
-def _fault(place: tuple[int | str, ...], message: str) -> str:
-    name = f"CLIPSERVE_GATEWAY_{str(place[0]).upper()}: " if place else ""
-    return name + message.removeprefix("Value error, ")
+        _fail(faults(error, environment_name))
 
 
 def _allow_files(number: int) -> None:
@@ -72,13 +75,22 @@ def _allow_files(number: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        _fail(f"CLIPSERVE_GATEWAY_DATA_DIR: {folder} can't be written ({error.strerror}); choose another folder")
+
+
 def _listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that no DNS can hold
         _fail(
-            f"cannot listen on {settings.host}:{settings.port} ({error.strerror or error}); "
+            f"cannot listen on {settings.host}:{settings.port} ({getattr(error, 'strerror', None) or error}); "
             "stop what uses it, or set CLIPSERVE_GATEWAY_HOST and CLIPSERVE_GATEWAY_PORT"
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,9 +16,12 @@ from gateway.deadlines import Patience
 from gateway.fetch import FetchLimits
 from gateway.keys import KeyLimits
 from gateway.quotas import check_redis_url
+from gateway.setting_checks import bounded, folders, host_names, http_url, unknown_names
 from gateway.urls import UrlPolicy
 
 MB = 1024 * 1024
+PREFIX = "CLIPSERVE_GATEWAY_"
+_ENDPOINT = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 
 
 def _listed(value: object) -> object:
@@ -32,7 +36,7 @@ Numbers = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_listed)]
 class Settings(BaseSettings):
     """Every field is an environment variable; see each description for what it changes."""
 
-    model_config = SettingsConfigDict(env_prefix="CLIPSERVE_GATEWAY_", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
 
     host: str = Field("127.0.0.1", description="Address to listen on; any but loopback needs api_keys.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
@@ -43,9 +47,11 @@ class Settings(BaseSettings):
     management_url: str = Field("http://127.0.0.1:8081", description="TorchServe's management API.")
     metrics_url: str = Field("http://127.0.0.1:8082", description="TorchServe's metrics, for the page's live panel.")
     index_url: str = Field("http://127.0.0.1:8090", description="The index service.")
-    text_endpoint: str = Field("clip_text", description="TorchServe model that encodes text.")
-    image_endpoint: str = Field("clip_image", description="TorchServe model that encodes images.")
-    multimodal_endpoint: str = Field("clip_multimodal", description="TorchServe model that mixes both.")
+    text_endpoint: str = Field("clip_text", pattern=_ENDPOINT, description="TorchServe model that encodes text.")
+    image_endpoint: str = Field("clip_image", pattern=_ENDPOINT, description="TorchServe model that encodes images.")
+    multimodal_endpoint: str = Field(
+        "clip_multimodal", pattern=_ENDPOINT, description="TorchServe model that mixes both."
+    )
     api_keys: SecretStr = Field(SecretStr(""), description="Accepted API keys, comma separated; empty: none.")
     keys_file: Path | None = Field(None, description="File of keys that `clipserve keys` writes; `up`: data/keys.db.")
     requests_per_minute: int | None = Field(None, gt=0, description="Requests a minute of a key; its own limit wins.")
@@ -67,7 +73,7 @@ class Settings(BaseSettings):
     max_unfinished: int = Field(
         256, gt=0, description="Unfinished bodies of a key, or of an address without keys; the slowest beyond it end."
     )
-    max_clients: int = Field(1024, gt=0, description="Most open connections of clients.")
+    max_clients: int = Field(1024, gt=0, le=1_000_000, description="Most open connections of clients.")
     read_timeout_s: float = Field(
         10.0,
         gt=0,
@@ -143,9 +149,43 @@ class Settings(BaseSettings):
     @field_validator("torchserve_url", "management_url", "metrics_url", "index_url")
     @classmethod
     def _is_http(cls, value: str) -> str:
-        if not value.startswith(("http://", "https://")):
-            raise ValueError("must start with http:// or https://")
-        return value.rstrip("/")
+        return http_url(value)
+
+    @field_validator("allowed_hosts", "fetch_hosts")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return host_names(value)
+
+    @field_validator("*")
+    @classmethod
+    def _is_bounded(cls, value: object) -> object:
+        return bounded(value)
+
+    @field_validator("fetch_ports")
+    @classmethod
+    def _are_ports(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(0 < port < 65536 for port in value):
+            raise ValueError("must be ports from 1 to 65535: `80,443`")
+        return value
+
+    @field_validator("keys_file")
+    @classmethod
+    def _is_no_folder(cls, value: Path | None) -> Path | None:
+        if value is not None and os.path.isdir(value):
+            raise ValueError(f"{value} is a folder: name a file, such as data/keys.db")
+        return value
+
+    @field_validator("ingest_roots")
+    @classmethod
+    def _are_folders(cls, value: dict[str, Path]) -> dict[str, Path]:
+        folders(value, may_come_later=False)
+        return value
+
+    @field_validator("image_roots")
+    @classmethod
+    def _may_be_folders(cls, value: dict[str, Path]) -> dict[str, Path]:
+        folders(value, may_come_later=True)  # the demo's is rendered after the start
+        return value
 
     @field_validator("redis_url")
     @classmethod
@@ -164,6 +204,8 @@ class Settings(BaseSettings):
     def _holds_a_key(cls, value: SecretStr) -> SecretStr:
         if value.get_secret_value() and not _words(value):
             raise ValueError("holds no key; leave it out to have none")
+        if not all(re.fullmatch("[!-~]+", word) for word in _words(value)):
+            raise ValueError("keys have printable ASCII letters only, and no spaces: no header could carry others")
         return value
 
     @model_validator(mode="after")
@@ -183,12 +225,17 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _whole_tls(self) -> Settings:
-        for path in (self.tls_certificate, self.tls_key):
-            if path is not None and not path.is_file():
-                raise ValueError(f"there is no file {path}")
+        for name, path in (("tls_certificate", self.tls_certificate), ("tls_key", self.tls_key)):
+            if path is not None and not os.path.isfile(path):
+                raise ValueError(f"{environment_name(name)}: there is no file {path}")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key go together")
         return self
+
+    @staticmethod
+    def unknown_names() -> list[str]:
+        """A line on each variable of the environment that looks like a setting of the gateway, and is none."""
+        return unknown_names(os.environ, PREFIX, Settings.model_fields)
 
     def _has_key_file(self) -> bool:
         return self.keys_file is not None and os.path.isfile(self.keys_file)  # False, too, where it may not look
@@ -229,6 +276,10 @@ class Settings(BaseSettings):
 
 def _words(secret: SecretStr) -> tuple[str, ...]:
     return tuple(word.strip() for word in secret.get_secret_value().split(",") if word.strip())
+
+
+def environment_name(field: str) -> str:
+    return f"{PREFIX}{field.upper()}"
 
 
 def is_loopback(host: str) -> bool:

@@ -20,7 +20,7 @@ from index_service.draining import DrainingProtocol, DrainingServer
 from index_service.errors import StartError
 from index_service.registry import Registry
 from index_service.reserve import Reserve
-from index_service.settings import MB, Settings
+from index_service.settings import MB, PREFIX, Settings
 from index_service.store import Store
 
 _log = logging.getLogger("index_service")
@@ -49,9 +49,11 @@ def _settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        first = error.errors()[0]
-        name = f"CLIPSERVE_INDEX_{'_'.join(map(str, first['loc'])).upper()}"
-        raise StartError(f"{name}: {first['msg']}") from error
+        raise StartError("; ".join(_fault(problem["loc"], problem["msg"]) for problem in error.errors())) from error
+
+
+def _fault(place: tuple[int | str, ...], message: str) -> str:
+    return f"{PREFIX}{str(place[0]).upper()}: {message.removeprefix('Value error, ')}"
 
 
 def _record(folder: DataDir, settings: Settings) -> Store:
@@ -70,6 +72,8 @@ def _record(folder: DataDir, settings: Settings) -> Store:
 
 def _serve(settings: Settings) -> None:
     configure_logging("index_service", json_lines=settings.log_json, level=settings.log_level)
+    for line in settings.unknown_names():
+        _log.warning(line)
     with _listen(settings.host, settings.port) as listener, DataDir(settings.data_dir) as folder:
         app = create_app(settings, Registry(_record(folder, settings), settings))
         host, port = listener.getsockname()[:2]
@@ -96,9 +100,10 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that no DNS can hold
         advice = "stop what listens there, or set CLIPSERVE_INDEX_HOST and CLIPSERVE_INDEX_PORT"
-        raise StartError(f"can't listen on {host}:{port} ({error.strerror}): {advice}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise StartError(f"can't listen on {host}:{port} ({reason}): {advice}") from error
     return listener
 
 

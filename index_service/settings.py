@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
+import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from clip_core.wire import MAX_K
 
 MB = 1024 * 1024
+PREFIX = "CLIPSERVE_INDEX_"
+_HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?")
+_MOST_NUMBER = 2**53
+_MOST_SECONDS = 1e7  # about four months; event loops refuse much larger timers
 
 
 def _listed(value: object) -> object:
@@ -24,7 +32,7 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 class Settings(BaseSettings):
     """Every field is an environment variable; see each description for what it changes."""
 
-    model_config = SettingsConfigDict(env_prefix="CLIPSERVE_INDEX_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
 
     host: str = Field("127.0.0.1", description="Address to listen on. There are no keys: keep it private.")
     allowed_hosts: Words = Field(
@@ -60,7 +68,7 @@ class Settings(BaseSettings):
         4, gt=0, description="Snapshots and restores waiting or under way, one after the other; more get 429."
     )
     reserve_mb: int = Field(
-        64, ge=0, description="Disk space kept for deletions on a full disk, in the file `reserve`; 0: none."
+        64, ge=0, le=65_536, description="Disk space kept for deletions on a full disk, in the file `reserve`; 0: none."
     )
     max_dim: int = Field(8192, gt=0, description="Largest dimension of a collection.")
     max_collections: int = Field(1000, gt=0, description="Most collections held, and most aliases.")
@@ -86,3 +94,47 @@ class Settings(BaseSettings):
     threads: int = Field(
         0, ge=0, le=1024, description="Threads that search, and half as many that merge; 0: one a core."
     )
+
+    @field_validator("*")
+    @classmethod
+    def _is_bounded(cls, value: object) -> object:
+        if isinstance(value, float) and not abs(value) <= _MOST_SECONDS:
+            raise ValueError(f"must be a number of at most {_MOST_SECONDS:.0f}")
+        if isinstance(value, int) and abs(value) > _MOST_NUMBER:
+            raise ValueError("is too large a number")
+        if isinstance(value, str | Path) and not all(map(str.isprintable, str(value))):
+            raise ValueError("must have no control characters")
+        return value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _HOST.fullmatch(name):
+                raise ValueError(f"{name[:100]!r} is no host: write names without scheme, port and path, such as index")
+        return value
+
+    @field_validator("milvus_uri")
+    @classmethod
+    def _is_milvus(cls, value: str) -> str:
+        if value and not (value.endswith(".db") or _is_server(value)):
+            raise ValueError(
+                "must be a server, such as http://127.0.0.1:19530, or a milvus-lite file, such as milvus.db"
+            )
+        return value
+
+    @staticmethod
+    def unknown_names() -> list[str]:
+        """A line on each variable of the environment that looks like a setting of this service, and is none."""
+        known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+        strange = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+        nearest = {name: difflib.get_close_matches(name.upper(), known, 1) for name in strange}
+        return [f"{name} is no setting{f'; did you mean {near[0]}?' if near else ''}" for name, near in nearest.items()]
+
+
+def _is_server(uri: str) -> bool:
+    try:
+        parts = urlsplit(uri)
+        return parts.scheme in ("http", "https", "tcp") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

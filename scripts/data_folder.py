@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from scripts.preflight import StartError
@@ -19,22 +21,7 @@ class DataFolder:
     def __init__(self, path: Path) -> None:
         """Raises StartError that names the process which holds the folder."""
         self.path = path.resolve()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = os.open(self.path / "up.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise StartError(f"{path} can't be written: {error.strerror}.\nChoose another with --data-dir.") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            pid = os.read(self._lock, 20).decode("ascii", "replace").strip()
-            os.close(self._lock)
-            raise StartError(
-                f"{path} is in use by another `clipserve up` (pid {pid}): stop that one with `kill {pid}`, "
-                "or choose another folder with --data-dir and other ports."
-            ) from error
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+        self._lock = _locked(path, "up.lock", "--data-dir")
 
     @property
     def run(self) -> Path:
@@ -58,6 +45,36 @@ class DataFolder:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._lock)
+
+
+@contextlib.contextmanager
+def log_folder(path: Path) -> Iterator[None]:
+    """Made and locked, too: two stacks would rotate each other's logs. Raises StartError."""
+    lock = _locked(path, "logs.lock", "--log-dir")
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _locked(folder: Path, name: str, option: str) -> int:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StartError(f"{folder} can't be written: {error.strerror}.\nChoose another with {option}.") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        pid = os.read(lock, 20).decode("ascii", "replace").strip()
+        os.close(lock)
+        raise StartError(
+            f"{folder} is in use by another `clipserve up` (pid {pid}): stop that one with `kill {pid}`, "
+            f"or choose another folder with {option} and other ports."
+        ) from error
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
 
 
 def _close_tree(top: Path) -> None:

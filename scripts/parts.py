@@ -6,13 +6,17 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from gateway.key_ring import KeyRing
 from gateway.key_store import KeyStore
+from gateway.setting_checks import faults
 from gateway.settings import Settings as GatewaySettings
+from gateway.settings import environment_name
 from scripts import launching, torchserve
 from scripts.archive_build import MODEL_STORE
 from scripts.data_folder import DataFolder
-from scripts.preflight import find_java
+from scripts.preflight import StartError, find_java
 from scripts.processes import Program, Stack
 from scripts.rotated_log import RotatedLog
 from scripts.up_settings import UpSettings
@@ -82,8 +86,11 @@ def model_store(settings: UpSettings) -> Path:
 
 
 def gateway_settings() -> GatewaySettings:
-    """What the environment says of the gateway; the host is given by `up` itself."""
-    return GatewaySettings(host="127.0.0.1")
+    """What the environment says of the gateway; the host is given by `up` itself. Raises StartError."""
+    try:
+        return GatewaySettings(host="127.0.0.1")
+    except ValidationError as error:
+        raise StartError(faults(error, environment_name)) from error
 
 
 def keys_file(settings: UpSettings) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from clip_core.errors import ClipServeError
 from scripts.archive_build import stale_archives
 from scripts.background import in_background
 from scripts.building import build
-from scripts.data_folder import PRIVATE_UMASK, DataFolder
+from scripts.data_folder import PRIVATE_UMASK, DataFolder, log_folder
 from scripts.management_guard import guarded
 from scripts.parts import Parts, model_store, own_key, part_log
 from scripts.preflight import StartError, check_disk, check_ports, find_java
@@ -48,7 +49,7 @@ def run(settings: UpSettings, console: Console) -> int:
 
 def _run(settings: UpSettings, console: Console, signals: StopSignals, report: Report, entered: ExitStack) -> None:
     started = time.monotonic()
-    folder = entered.enter_context(_prepare(settings, console, signals))
+    folder = _prepare(settings, console, signals, entered)
     report.open(part_log(settings, "up"))
     management = entered.enter_context(guarded(settings, folder.run))
     stack = Stack(RestartPolicy(settings.restart_limit, settings.restart_window, settings.restart_delay), report.notice)
@@ -74,11 +75,12 @@ def gateway_url(settings: UpSettings) -> str:
     return f"http://{host}:{settings.gateway_port}"
 
 
-def _prepare(settings: UpSettings, console: Console, signals: StopSignals) -> DataFolder:
+def _prepare(settings: UpSettings, console: Console, signals: StopSignals, entered: ExitStack) -> DataFolder:
     """What must be there before anything starts. Nothing that a running stack uses is touched."""
     usual = os.umask(PRIVATE_UMASK)
     check_disk(settings.data_dir)
-    folder = DataFolder(settings.data_dir)
+    folder = entered.enter_context(DataFolder(settings.data_dir))
+    entered.enter_context(log_folder(settings.log_dir))
     check_ports({name: getattr(settings, name) for name in UpSettings.model_fields if name.endswith("_port")})
     folder.close_to_others()
     find_java()
@@ -138,9 +140,10 @@ def _invite(settings: UpSettings, console: Console) -> None:
 
 def _watch(stack: Stack, settings: UpSettings, signals: StopSignals, report: Report) -> None:
     """Keep every part up, and say when all of them serve again. Ends by an exception only."""
+    telling: Future[None] | None = None
     while True:
-        if _look(stack.supervise, signals):
-            in_background(lambda: _say_when_ready(settings, report))
+        if _look(stack.supervise, signals) and (telling is None or telling.done()):
+            telling = in_background(lambda: _say_when_ready(settings, report))
 
 
 def _look(after: Callable[[], T], signals: StopSignals) -> T:

@@ -9,7 +9,8 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from scripts.up_settings import UpSettings
+from gateway.setting_checks import faults
+from scripts.up_settings import UpSettings, unknown_names
 
 
 def up(**given: Any) -> None:
@@ -28,7 +29,11 @@ def up(**given: Any) -> None:
     try:
         settings = UpSettings(**given)
     except ValidationError as error:
-        raise typer.BadParameter(str(error)) from error
+        fault = faults(error, lambda name: f"--{name.replace('_', '-')}")
+        typer.echo(f"error {fault}", err=True)
+        raise typer.Exit(2) from error
+    for line in unknown_names():
+        typer.echo(f"notice {line}", err=True)
     raise typer.Exit(run(settings, Console()))
 
 

@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+import os
+import re
+import shlex
+from collections import Counter
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from clip_core.settings import HandlerSettings
+from gateway.setting_checks import unknown_names as names_unknown
+from gateway.settings import Settings as GatewaySettings
+from index_service.settings import Settings as IndexSettings
 
 
 class UpSettings(BaseSettings):
     """Each field is `--field-name` of `clipserve up` and the environment variable `CLIPSERVE_FIELD_NAME`."""
 
-    model_config = SettingsConfigDict(env_prefix="CLIPSERVE_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="CLIPSERVE_", extra="ignore", hide_input_in_errors=True)
 
     model: str = Field("demo", description="model under archive/ to build and serve")
     checkpoint: Path | None = Field(None, description="local weights in the hub's layout, instead of the model's own")
     precision: str | None = Field(None, description="what the towers compute in, instead of the model's own choice")
     model_store: Path | None = Field(None, description="where the archives lie; model_store/ here unless given")
     host: str = Field("127.0.0.1", description="address of the gateway; others need keys (`clipserve keys create`)")
-    gateway_port: int = Field(8000, description="the gateway's HTTP port")
-    inference_port: int = Field(8080, description="TorchServe's inference port (loopback)")
-    management_port: int = Field(8081, description="TorchServe's management port (loopback)")
-    metrics_port: int = Field(8082, description="TorchServe's metrics port (loopback)")
-    grpc_inference_port: int = Field(7070, description="TorchServe's gRPC inference port (loopback)")
-    grpc_management_port: int = Field(7071, description="TorchServe's gRPC management port (loopback)")
-    index_port: int = Field(8090, description="the index service's port (loopback)")
+    gateway_port: int = Field(8000, ge=1, le=65535, description="the gateway's HTTP port")
+    inference_port: int = Field(8080, ge=1, le=65535, description="TorchServe's inference port (loopback)")
+    management_port: int = Field(8081, ge=1, le=65535, description="TorchServe's management port (loopback)")
+    metrics_port: int = Field(8082, ge=1, le=65535, description="TorchServe's metrics port (loopback)")
+    grpc_inference_port: int = Field(7070, ge=1, le=65535, description="TorchServe's gRPC inference port (loopback)")
+    grpc_management_port: int = Field(7071, ge=1, le=65535, description="TorchServe's gRPC management port (loopback)")
+    index_port: int = Field(8090, ge=1, le=65535, description="the index service's port (loopback)")
     data_dir: Path = Field(Path("data"), description="where the index, the demo gallery and run files lie")
     log_dir: Path = Field(Path("logs"), description="where each part's log lies")
     log_json: bool = Field(False, description="one JSON object a log line, in all three processes")
-    log_level: str = Field("INFO", description="least level logged: DEBUG, INFO, WARNING, ERROR")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level logged")
     startup_timeout: float = Field(
         120.0, gt=0, description="seconds to wait at the start for one more part to become ready"
     )
@@ -54,3 +65,55 @@ class UpSettings(BaseSettings):
         "", description="names, besides loopback's, by which callers may address the management API: `a,b`"
     )
     demo: bool = Field(True, description="fill the collection `demo` with rendered scenes and run one search")
+
+    @field_validator("*")
+    @classmethod
+    def _is_bounded(cls, value: object) -> object:
+        if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= 2**53):
+            raise ValueError("must be a finite number, and not so large")
+        if isinstance(value, str | Path) and not all(map(str.isprintable, str(value))):
+            raise ValueError("must have no control characters")
+        return value
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _is_a_folder(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError(f"there is no folder {value}: name one with weights in the hub's layout")
+        return value
+
+    @field_validator("java_options")
+    @classmethod
+    def _are_words(cls, value: str) -> str:
+        try:
+            words = shlex.split(value)
+        except ValueError as error:
+            raise ValueError(f"{value!r} can't be split into options ({error}): close its quotes") from error
+        if words and not words[0].startswith("-"):
+            raise ValueError("takes options of java, such as -Xmx512m")
+        return value
+
+    @field_validator("management_hosts")
+    @classmethod
+    def _are_names(cls, value: str) -> str:
+        for name in filter(None, map(str.strip, value.split(","))):
+            if not re.fullmatch(r"[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]", name):
+                raise ValueError(f"{name!r} is no host: write names without scheme, port and path, such as `a,b`")
+        return value
+
+    @model_validator(mode="after")
+    def _has_a_port_each(self) -> UpSettings:
+        ports = {name: getattr(self, name) for name in UpSettings.model_fields if name.endswith("_port")}
+        (port, times) = Counter(ports.values()).most_common(1)[0]
+        if times > 1:
+            options = " and ".join(f"--{name.replace('_', '-')}" for name, given in ports.items() if given == port)
+            raise ValueError(f"{options} are both {port}: give each part a port of its own")
+        return self
+
+
+def unknown_names() -> list[str]:
+    """A line on each CLIPSERVE_… variable of the environment that no part of the stack takes."""
+    parts = {"GATEWAY_": GatewaySettings.model_fields, "INDEX_": IndexSettings.model_fields}
+    handlers = [f"HANDLER_{field.name}" for field in dataclasses.fields(HandlerSettings)]
+    services = [f"{part}{name}" for part, names in parts.items() for name in names]
+    return names_unknown(os.environ, "CLIPSERVE_", ["url", "api_key", *UpSettings.model_fields, *services, *handlers])

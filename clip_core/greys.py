@@ -32,17 +32,18 @@ def to_8_bits(image: Image.Image) -> Image.Image:
 
 
 def _blocks(image: Image.Image) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Some rows at a time, with the first one's number."""
+    """Some rows at a time, with the first one's number. NaN and infinity say "no data" and are black."""
     rows = max(1, _BLOCK // image.width)
     for top in range(0, image.height, rows):
-        yield top, np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
+        values = np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
+        yield top, np.nan_to_num(values, nan=0, posinf=0, neginf=0) if image.mode == "F" else values
 
 
 def _white(image: Image.Image) -> int:
     lowest, highest = zip(*((block.min(), block.max()) for _, block in _blocks(image)), strict=True)
     low, high = float(np.min(lowest)), float(np.max(highest))
     slack = _OVERSHOOT if image.mode == "F" else 0.0
-    white = next((white for white in _WHITES if high <= white * (1 + slack)), 0)  # none for NaN
+    white = next((white for white in _WHITES if high <= white * (1 + slack)), 0)
     if not white or not low >= -white * slack:
         raise BadImage(
             f"the image's grey values go from {low:g} to {high:g}: scale them to 0..1, 0..255 or 0..65535, then send it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -53,7 +54,7 @@ def parse_json(content: bytes) -> Body:
     """Raises BadJson, or InvalidRequest when it is JSON but no object."""
     if not content:
         raise BadJson("the body is not JSON: the body is empty")
-    body = load_json(content)
+    body = load_json(content.removeprefix(BOM_UTF8))  # as some editors and .NET write it
     if not isinstance(body, dict):
         raise InvalidRequest("the body is a JSON object")
     return body
@@ -81,10 +82,24 @@ async def _from_form(form: FormData, parser: InputParser) -> Body:
         if name in body:
             raise InvalidRequest(f"the form holds `{name}` twice", param=name)
         if isinstance(value, UploadFile):
-            body[name] = parser.upload(await value.read(), name)
+            body[name] = _content(name, value, await value.read(), parser)
         else:
             body[name] = value if name in _TEXT_FIELDS or name == "image" else _field(name, value)
     return body
+
+
+def _content(name: str, part: UploadFile, content: bytes, parser: InputParser) -> str:
+    """Of a part that was sent as a file: a text where the field is one, else a picture.
+
+    A part `image` without a file's name is a picture, too, unless it is base64 or a URL.
+    """
+    written = not part.filename and content.isascii() and not (part.content_type or "").startswith("image/")
+    if name not in _TEXT_FIELDS and not (name == "image" and written):
+        return parser.upload(content, name)
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"the form's field `{name}` is text, but not in UTF-8", param=name) from error
 
 
 def _field(name: str, value: str) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from email.message import Message
 from email.utils import collapse_rfc2231_value
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -31,7 +32,16 @@ class _Parser(MultiPartParser):
         part = self._current_part
         if part.content_disposition is not None and b"*" in part.content_disposition:
             part.content_disposition = plain(part.content_disposition)
+        part.content_disposition = _named(part.content_disposition)
         super().on_headers_finished()
+
+
+def _named(disposition: bytes | None) -> bytes | None:
+    """A part `image` is read as a file, also without a name for it: as text its bytes would be changed."""
+    _, given = parse_options_header(disposition)
+    if disposition is None or given.get(b"name") != b"image" or b"filename" in given:
+        return disposition
+    return disposition + b'; filename=""'
 
 
 def plain(disposition: bytes) -> bytes:

@@ -41,7 +41,7 @@ def parse_inputs(body: Body, parser: InputParser, max_inputs: int) -> list[Sourc
     if "messages" in body and "input" not in body:
         return [messages_source(body["messages"], parser)]
     if "input" not in body and "image" in body:
-        body = {**body, "input": {"image": body["image"]}}
+        body = {**body, "input": {name: body[name] for name in ("text", "image") if name in body}}
     kind: Kind = "image" if choice(body.get("modality"), "modality", _MODALITIES, "text") == "image" else "text"
     value = body.get("input")
     if not isinstance(value, list):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 from urllib.parse import quote
 
@@ -49,6 +50,38 @@ def test_a_search_by_a_picture(stack):
     collection = b'--b\r\nContent-Disposition: form-data; name="collection"\r\n\r\ndemo\r\n'
     sent = part(b"form-data; name=image; filename*=UTF-8''%E7%8C%AB.png", picture("cat"))
     assert send(stack, "/v1/search", collection, sent).json()["hits"][0]["id"] == "cat"
+
+
+@pytest.mark.parametrize("kind", [b"", b"Content-Type: image/png\r\n", b"Content-Type: application/octet-stream\r\n"])
+def test_a_picture_without_a_name(stack, kind):
+    stack.fill("cat")
+    collection = b'--b\r\nContent-Disposition: form-data; name="collection"\r\n\r\ndemo\r\n'
+    head = b"--b\r\nContent-Disposition: form-data; name=image\r\n" + kind + b"\r\n"
+    answer = send(stack, "/v1/search", collection, head + picture("cat") + b"\r\n")
+    assert answer.json()["hits"][0]["id"] == "cat"
+    if b"png" not in kind:
+        answer = send(stack, "/v1/search", collection, head + base64.b64encode(picture("cat")) + b"\r\n")
+        assert answer.json()["hits"][0]["id"] == "cat"
+
+
+def test_a_name_that_is_sent_as_a_file(stack):
+    stack.fill("cat")
+    sent = part(b"form-data; name=image; filename=a", picture("cat"))
+    named = part(b"form-data; name=collection; filename=c.txt", b"demo")
+    assert send(stack, "/v1/search", named, sent).json()["hits"][0]["id"] == "cat"
+    answer = send(stack, "/v1/search", part(b"form-data; name=collection; filename=c.txt", b"\xff"), sent)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "collection")
+
+
+def test_a_text_beside_a_picture_is_not_dropped(stack):
+    text = b'--b\r\nContent-Disposition: form-data; name="text"\r\n\r\na cat\r\n'
+    answer = send(stack, "/v1/embeddings", text, part(b"form-data; name=image; filename=a", picture("cat")))
+    assert answer.status_code == 400
+    assert "`text` and `image`" in answer.json()["error"]["message"]
+
+
+def test_a_byte_order_mark_before_json_is_skipped(stack):
+    assert stack.client.post("/v1/embeddings", content=b'\xef\xbb\xbf{"input": "a"}').status_code == 200
 
 
 def test_a_form_that_cannot_be_read(stack):

@@ -65,7 +65,7 @@ class Settings(BaseSettings):
         1024, gt=0, description="Most texts and images under way at each TorchServe endpoint; overload lowers it."
     )
     burst_wait_s: float = Field(
-        1.5, ge=0, description="How long a call may wait for its turn when many come at once; 0: not at all."
+        1.2, ge=0, description="How long a call may wait for its turn when many come at once; 0: not at all."
     )
     max_held_bytes: int = Field(
         256 * MB, gt=0, description="Bytes of request bodies held at once; beyond it unfinished ones end with a 429."

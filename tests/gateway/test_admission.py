@@ -22,7 +22,7 @@ from tests.gateway.test_deadlines import connect, rest
 from tests.waiting import until
 
 BATCH = 16  # requests that the server takes at a time
-WAIT_S = 1.5
+WAIT_S = 1.2
 
 
 @dataclass(eq=False)
@@ -168,7 +168,7 @@ def test_a_burst_of_a_thousand_is_no_overload(spread_s):
 def test_a_late_start_is_no_overload():
     """All answers of a batch come in one tick, and nothing before them tells how fast they will come."""
     steady = [(0.002 * n, "a", 1) for n in range(2000)]
-    assert not Simulation(0.004, 0.00075, 0.5).run(steady).refused
+    assert not Simulation(0.004, 0.00075, 0.3).run(steady).refused
 
 
 def test_a_burst_that_is_too_large_is_told_when_to_come_back():

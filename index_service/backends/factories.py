@@ -70,7 +70,7 @@ def _itq(size: _Estimate, out: str) -> None:
 
 
 def _opq(size: _Estimate, _parts: str, out: str) -> None:
-    size.centroids(256)
+    size.rows = max(size.rows, 256)  # of its codebooks; they only turn the axes, so few rows for each will do
     size.turned(int(out or size.dim), _ROTATIONS * (10 * size.dim**3 + (1 << 16) * size.dim**2))
 
 

@@ -190,7 +190,7 @@ def test_a_parquet_file_from_before_metrics_holds_cosines(tmp_path: Path) -> Non
     assert read_info(tmp_path / "new", "c") == info
     table = pq.read_table(tmp_path / "new")
     for name, metric in (("old", b""), ("odd", b'"metric":"l2",')):
-        about = table.schema.metadata[b"clipserve"].replace(b'"metric":"dot",', metric)
+        about = table.schema.metadata[b"clipserve"].replace(b'"metric":"dot",', metric).replace(b'"sealed":true,', b"")
         pq.write_table(table.replace_schema_metadata({b"clipserve": about}), tmp_path / name)
     assert read_info(tmp_path / "old", "c") == replace(info, metric="cosine")
     assert [one.id for items in read_items(tmp_path / "old") for one in items] == ["a"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         shared = "stack" in getattr(item, "fixturenames", ()) and item.get_closest_marker("e2e")
         item.add_marker(pytest.mark.xdist_group("stack" if shared else item.location[0]))
+
+
+@pytest.fixture(autouse=True)
+def _the_usual_umask() -> Iterator[None]:
+    """A service's `main` that a test calls makes the whole process private."""
+    usual = os.umask(0o022)
+    os.umask(usual)
+    yield
+    os.umask(usual)
 
 
 @pytest.fixture(scope="session")

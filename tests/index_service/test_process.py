@@ -81,7 +81,8 @@ def test_too_large_a_body_gets_its_answer_over_a_real_connection(tmp_path: Path)
 
 def test_the_record_is_closed_to_other_users(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
-    outside.touch(mode=0o644)
+    outside.touch()
+    outside.chmod(0o644)
     folder = tmp_path / "data"
     for _ in range(2):
         service = Service(folder)

@@ -61,7 +61,7 @@ format: $(READY) ## format and fix what can be fixed
 bench: $(READY) ## measure the demo stack; the last line is one JSON document
 	$(BIN)/python -m benchmarks.demo_stack --save
 
-bench-gateway: $(READY) ## what the gateway costs and stands; INFINITY=DIR is what scripts/infinity_peer.py makes
+bench-gateway: $(READY) ## what the gateway costs and stands; INFINITY=DIR is what benchmarks/infinity_peer.py makes
 	$(BIN)/python -m benchmarks.gateway --save $(if $(INFINITY),--infinity $(INFINITY))
 
 bench-encoders: $(READY) ## the towers against their peers and the GEMM ceiling, on a GPU where there is one; writes the tables of docs/performance.md

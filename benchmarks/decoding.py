@@ -8,15 +8,12 @@ is the largest difference to open_clip's own. The last line is one JSON document
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
-from PIL import Image
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -25,22 +22,9 @@ from benchmarks.machine import machine
 from clip_core.decoding import Decoder
 from clip_core.images import decode, decode_unguarded, pil_warnings_ignored
 from clip_core.preprocessing import Preprocessing
+from scripts.tuning_requests import COUNT, photographs
 
-COUNT, SIDE = 64, 224
-
-
-def photographs() -> list[bytes]:
-    rng = np.random.default_rng(0)
-    return [_jpeg(rng) for _ in range(COUNT)]
-
-
-def _jpeg(rng: np.random.Generator) -> bytes:
-    small = Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8))
-    smooth = np.asarray(small.resize((640, 480), Image.Resampling.BICUBIC)).astype(int)
-    grainy = np.clip(smooth + rng.integers(-12, 12, smooth.shape), 0, 255).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(grainy).save(buffer, "JPEG", quality=88)
-    return buffer.getvalue()
+SIDE = 224
 
 
 def best_ms(work: Callable[[], Tensor]) -> tuple[float, Tensor]:

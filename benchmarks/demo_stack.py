@@ -22,9 +22,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.load import alternate, together
 from benchmarks.machine import machine
 from scripts.live_stack import LiveStack, live_stack
+from scripts.load import alternate, together
 from scripts.processes import resident_bytes
 from scripts.public_api import PublicApi
 

@@ -7,7 +7,7 @@ request sent straight to TorchServe, in turn and in the same run; a second gatew
 (`gateway/sharing.py`), has its turn too. Lists are compared with single requests at the same number of clients.
 Overload is an open loop: requests leave at four times the rate that was just measured as the peak, whether or not
 earlier ones were answered; requests carry 16 texts, so that the client is not what is overloaded. The soak sends 70 %
-of that peak. With --infinity DIR, which `python -m scripts.infinity_peer DIR` makes, `benchmarks.infinity` measures
+of that peak. With --infinity DIR, which `python -m benchmarks.infinity_peer DIR` makes, `benchmarks.infinity` measures
 ViT-B/32 of random weights against Infinity's torch engine; without it those bars are null. The last line is one JSON
 document with `bars`.
 """
@@ -30,11 +30,11 @@ from rich.table import Table
 
 from benchmarks.demo_stack import captions
 from benchmarks.infinity import against_infinity
-from benchmarks.load import Load, alternate, at_rate, together
+from benchmarks.infinity_peer import Peer
 from benchmarks.machine import machine
 from benchmarks.sharing import processor_s, unshared_gateway
-from scripts.infinity_peer import Peer
 from scripts.live_stack import LiveStack, live_stack
+from scripts.load import Load, alternate, at_rate, together
 from scripts.processes import resident_bytes
 
 RESULTS = Path(__file__).resolve().parent / "results" / "gateway.json"
@@ -198,7 +198,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each load")
     parser.add_argument("--rounds", type=int, default=3, help="how often gateway and TorchServe are compared")
     parser.add_argument("--soak-minutes", type=float, default=10.0)
-    parser.add_argument("--infinity", type=Path, help="folder that scripts/infinity_peer.py made")
+    parser.add_argument("--infinity", type=Path, help="folder that benchmarks/infinity_peer.py made")
     parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name} under benchmarks/results")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started is stopped

@@ -26,12 +26,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.decoding import photographs
 from benchmarks.machine import machine
 from clip_core.answers import Answer, Result, render
 from clip_core.batch_handler import BatchHandler
 from clip_core.batch_log import Batch, BatchLog
-from clip_core.encoders import Encoded, Encoders
+from clip_core.encoded import Encoded
+from clip_core.encoders import Encoders
 from clip_core.images import decode_unguarded, pil_warnings_ignored
 from clip_core.metrics import Metrics
 from clip_core.model_spec import CONFIG_FILE
@@ -40,6 +40,7 @@ from clip_core.requests import Accepts, Item, Request, parse_row
 from clip_core.settings import EndpointConfig
 from clip_core.wire import unit
 from scripts.archive_build import build, unpacked
+from scripts.tuning_requests import photographs
 
 REQUESTS, WARM_UPS = 300, 20
 ACCEPTS = Accepts(frozenset({"image"}), "image", 256)

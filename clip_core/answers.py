@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from clip_core.encoders import Encoded
+from clip_core.encoded import Encoded
 from clip_core.errors import BadInput, ClipServeError, InferenceFailed, Overloaded, TooLarge
 from clip_core.model_spec import ModelSpec
 from clip_core.requests import Request

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from clip_core.answers import Answer, Result, failure, render
-from clip_core.encoders import Encoded, Encoders
+from clip_core.encoded import Encoded
+from clip_core.encoders import Encoders
 from clip_core.errors import ClipServeError
 from clip_core.index_client import Query
 from clip_core.requests import Request

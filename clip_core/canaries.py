@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clip_core import draft_gate
-from clip_core.encoders import Encoded, Encoders
+from clip_core.encoded import Encoded
+from clip_core.encoders import Encoders
 from clip_core.errors import BadModel, ClipServeError
 from clip_core.model_spec import CANARIES_FILE
 from clip_core.requests import Item, Part

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from PIL import Image
 
-from clip_core.encoders import Encoded, Encoders
+from clip_core.encoded import Encoded
+from clip_core.encoders import Encoders
 from clip_core.errors import BadModel
 from clip_core.images import decode
 from clip_core.requests import Item, Part

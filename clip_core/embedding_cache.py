@@ -11,16 +11,14 @@ import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from cachetools import Cache, LFUCache, LRUCache
 
+from clip_core.encoded import Encoded
 from clip_core.model_spec import ModelSpec
 from clip_core.requests import Part
 from clip_core.settings import EndpointConfig
-
-if TYPE_CHECKING:
-    from clip_core.encoders import Encoded
 
 _OVERHEAD = 1024  # bytes of an entry beside its numbers: key, array header, and its places in cachetools' dicts
 _NEVER = float("inf")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence, Set
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +15,7 @@ from torch import Tensor
 from clip_core.decoding import Decoder
 from clip_core.devices import serving_device
 from clip_core.embedding_cache import EmbeddingCache, content_key
+from clip_core.encoded import Encoded
 from clip_core.errors import BadInput, BadText, BadVector, ClipServeError, InferenceFailed
 from clip_core.images import decode_unguarded, pil_warnings_ignored
 from clip_core.model_spec import ModelSpec
@@ -31,15 +31,6 @@ log = logging.getLogger("clipserve.encoders")
 _ROUNDING = 1e-6  # of the weights: a sum that is shorter is made of rounding errors
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """`vector`: (D,) float32, unit norm. `tokens` counts its texts' tokens; `truncated` says that one was cut."""
-
-    vector: FloatArray
-    tokens: int | None = None
-    truncated: bool = False
 
 
 class Encoders:

@@ -18,7 +18,7 @@ import numpy as np
 
 from clip_core.breaker import Breaker
 from clip_core.embedding_cache import CacheStats, EmbeddingCache
-from clip_core.encoders import Encoded
+from clip_core.encoded import Encoded
 from clip_core.errors import Unavailable
 from clip_core.settings import EndpointConfig, HandlerSettings
 

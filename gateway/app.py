@@ -17,6 +17,7 @@ from gateway.head_requests import HeadAsGet
 from gateway.hosts import HostList
 from gateway.key_ring import KeyRing
 from gateway.key_store import KeyStore
+from gateway.limits import BodyLimits
 from gateway.metering import MeterMiddleware
 from gateway.openapi import DocumentedApp
 from gateway.routes import (
@@ -37,7 +38,6 @@ from gateway.routes import (
 from gateway.services import Services
 from gateway.settings import Settings, is_loopback
 from gateway.shedding import Shedding
-from gateway.streams import BodyLimits
 from gateway.telemetry import TelemetryMiddleware
 from gateway.whole_bodies import WholeBodies
 

@@ -26,7 +26,7 @@ from gateway.answer_bytes import AnswerBudget, answer_bytes
 from gateway.clients import TorchServeClient
 from gateway.fetching import Fetched, Fetching
 from gateway.inputs import Source
-from gateway.metering import Meter
+from gateway.meter import Meter
 from gateway.paging import Page
 from gateway.settings import Settings
 from gateway.sharing import Key, Sharing

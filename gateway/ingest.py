@@ -11,7 +11,7 @@ from clip_core.wire import json_text
 from gateway.clients import IndexClient
 from gateway.encoder import Ask, Encoder
 from gateway.inputs import InputParser, Source
-from gateway.metering import Meter
+from gateway.meter import Meter
 
 Json = dict[str, Any]
 _MAX_ORIGIN = 8192  # characters that the index service keeps

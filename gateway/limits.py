@@ -9,6 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from clip_core.errors import ClipServeError, TooLarge, UnknownEncoding
 from gateway.errors import error_response
 
+STREAM_PATH = "/items/stream"
+
 
 class BodyLimitMiddleware:
     """Answers 413 before reading when the declared length is too large; counts a streamed body as it comes."""
@@ -59,3 +61,15 @@ class _Counted:
         self.received += len(message.get("body", b""))
         self.limit.check(self.received)
         return message
+
+
+class BodyLimits:
+    """One limit for bodies that are read whole, a larger one for those that are streamed. Pure ASGI."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int, max_stream_bytes: int) -> None:
+        self._whole = BodyLimitMiddleware(app, max_bytes)
+        self._streamed = BodyLimitMiddleware(app, max_stream_bytes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        streamed = scope["type"] == "http" and scope["path"].endswith(STREAM_PATH)
+        await (self._streamed if streamed else self._whole)(scope, receive, send)

@@ -15,7 +15,7 @@ from gateway.encoder import Ask, Encoder, Outcome, Served, unknown_model
 from gateway.inputs import KINDS, InputParser
 from gateway.keys import current_key
 from gateway.likes import Likes
-from gateway.metering import Meter
+from gateway.meter import Meter
 from gateway.paging import FIELDS, Page, include_without_fields
 from gateway.telemetry import current_trace
 

@@ -17,7 +17,7 @@ from gateway.jobs.runner import Jobs
 from gateway.jobs.store import JobStore
 from gateway.key_ring import KeyRing
 from gateway.labels import LabelVectors
-from gateway.metering import Meter
+from gateway.meter import Meter
 from gateway.quotas import Quotas, counts_in
 from gateway.readiness import Readiness
 from gateway.searching import Searcher

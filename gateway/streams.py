@@ -6,14 +6,11 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clip_core.errors import BadJson, TooLarge
 from clip_core.wire import load_json
-from gateway.limits import BodyLimitMiddleware
 from gateway.values import VALUES_EACH, check_values
 
-STREAM_PATH = "/items/stream"
 _LINE_VALUES = 8 * VALUES_EACH  # of one item
 
 
@@ -22,18 +19,6 @@ class Line(NamedTuple):
 
     number: int
     value: Any
-
-
-class BodyLimits:
-    """One limit for bodies that are read whole, a larger one for those that are streamed. Pure ASGI."""
-
-    def __init__(self, app: ASGIApp, max_bytes: int, max_stream_bytes: int) -> None:
-        self._whole = BodyLimitMiddleware(app, max_bytes)
-        self._streamed = BodyLimitMiddleware(app, max_stream_bytes)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        streamed = scope["type"] == "http" and scope["path"].endswith(STREAM_PATH)
-        await (self._streamed if streamed else self._whole)(scope, receive, send)
 
 
 async def batches(request: Request, size: int, max_line_bytes: int) -> AsyncIterator[list[Line]]:

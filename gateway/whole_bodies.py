@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.body_budget import Body, BodyBudget
 from gateway.deadlines import GIVE_UP
 from gateway.keys import ANONYMOUS, current_key
-from gateway.streams import STREAM_PATH
+from gateway.limits import STREAM_PATH
 from gateway.telemetry import current_trace
 
 T = TypeVar("T")

@@ -6,7 +6,6 @@ off. The winner goes to `archive/<model>/<kind>.yaml`, whose keys override `arch
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import signal
 import statistics
@@ -23,15 +22,15 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks.decoding import photographs
-from benchmarks.load import alternate, together
 from clip_core.settings import available_cores
 from scripts import device_batch, torchserve
 from scripts.archive_build import ARCHIVE_DIR, build, endpoint_config, unpacked
 from scripts.live_stack import PORTS, free_ports
+from scripts.load import alternate, together
 from scripts.preflight import StartError, find_java
 from scripts.processes import Stack
 from scripts.tuning import Choice, Trial, pick, search
+from scripts.tuning_requests import requests
 from scripts.up_settings import UpSettings
 
 START_S = 300.0
@@ -140,21 +139,6 @@ def _wait(stack: Stack, settings: UpSettings, name: str) -> None:
         if time.monotonic() > deadline:
             raise StartError(f"no worker of {name} was ready in {START_S:.0f} s:\n{stack.parts[0].tail()}")
         time.sleep(0.1)
-
-
-def requests(kind: str) -> list[dict[str, Any]]:
-    """Bodies of one item each: short and longer texts, 640×480 JPEGs, or both in turn."""
-    words = ("red", "dog", "two", "night", "river", "people", "old", "boat", "on", "a", "street", "with", "small")
-    texts = [" ".join(words[(i * 7 + j) % len(words)] for j in range(2 + i * i % 17)) + f" {i}" for i in range(256)]
-    if kind == "text":
-        return [{"input": {"text": text}} for text in texts]
-    images = [base64.b64encode(data).decode() for data in photographs()]
-    pictures: list[dict[str, Any]] = [{"input": {"image": image}} for image in images]
-    if kind == "image":
-        return pictures
-    return [
-        body for pair in zip(pictures, ({"input": {"text": text}} for text in texts), strict=False) for body in pair
-    ]
 
 
 def show(trials: list[Trial], best: Trial, p99_limit_ms: float, console: Console) -> None:

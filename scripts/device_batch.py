@@ -69,7 +69,7 @@ def passes(encoders: Encoders) -> Run:
     import torch
 
     from clip_core.tokens import stack
-    from scripts.bench_tune import requests
+    from scripts.tuning_requests import requests
 
     text, image, runs = encoders.text, encoders.image, list[Run]()
     if image is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from clip_core.errors import BadInput, ClipServeError, InvalidRequest
-from gateway.jobs.sources import Entry, Wanted, image_item
+from gateway.jobs.entries import Entry, Wanted, image_item
 
 _ROWS = 32
 _PLAIN = (str, int, float, bool)

@@ -17,7 +17,8 @@ import orjson
 from clip_core.errors import ClipServeError, Conflict, Overloaded, Unavailable, WorkerLost
 from gateway.ingest import Ingester, parse_items
 from gateway.inputs import InputParser
-from gateway.jobs.sources import Entry, Source, open_source
+from gateway.jobs.entries import Entry, Source
+from gateway.jobs.sources import open_source
 from gateway.jobs.store import UNFINISHED, Failure, Job, JobStore, now
 from gateway.keys import ApiKey, current_key_id, set_current_key
 

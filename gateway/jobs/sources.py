@@ -5,43 +5,21 @@ Every source gives its entries in an order that does not change, so that a place
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
-import pybase64
+from clip_core.errors import BadInput, ClipServeError, Forbidden, InvalidRequest, NotFound
+from gateway.files import inside
+from gateway.jobs.entries import SUFFIXES, Entry, Source, Wanted, image_item, too_large
+from gateway.jobs.parquet import ParquetFile
+from gateway.jobs.webdataset import Webdataset
 
-from clip_core.errors import BadInput, ClipServeError, Forbidden, ImageTooLarge, InvalidRequest, NotFound
-from gateway.files import PICTURES, inside
-
-Wanted = Callable[[int], bool]
-SUFFIXES = PICTURES | {".tif", ".tiff"}
 KINDS = ("folder", "webdataset", "parquet", "urls")
-
-
-class Entry(NamedTuple):
-    """`item` as `/v1/collections/{name}/items` takes it, or why it can't be read."""
-
-    place: int
-    id: str
-    item: dict[str, Any] | ClipServeError
-
-
-class Source(Protocol):
-    def count(self) -> int | None:
-        """How many entries there are; None when only reading it all would tell."""
-        ...
-
-    def entries(self, wanted: Wanted) -> Iterator[Entry]:
-        """Those whose place is wanted, in order. Blocks on files: not for the event loop."""
-        ...
 
 
 def open_source(source: Mapping[str, Any], roots: Mapping[str, Path], max_bytes: int) -> Source:
     """Raises Forbidden or NotFound about the path, InvalidRequest about anything else."""
-    from gateway.jobs.parquet import ParquetFile
-    from gateway.jobs.webdataset import Webdataset
-
     kind = source_kind(source)
     if kind == "urls":
         return Urls(source["urls"])
@@ -77,14 +55,6 @@ def allowed(name: str, roots: Mapping[str, Path]) -> Path:
     if not path.exists():
         raise NotFound(f"there is nothing at {name!r}", param="source")
     return path
-
-
-def image_item(item_id: str, content: bytes, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    return {"id": item_id, "image": pybase64.b64encode(content).decode("ascii"), "metadata": dict(metadata)}
-
-
-def too_large(max_bytes: int) -> ImageTooLarge:
-    return ImageTooLarge(f"the image is larger than {max_bytes} bytes")
 
 
 class Folder:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clip_core.errors import BadInput, ClipServeError
-from gateway.jobs.sources import SUFFIXES, Entry, Wanted, image_item, too_large
+from gateway.jobs.entries import SUFFIXES, Entry, Wanted, image_item, too_large
 
 _MAX_TEXT = 1 << 20
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.decoding import photographs
 from benchmarks.image_path import ImagePath, Laps, measure
-from clip_core.encoders import Encoded
+from clip_core.encoded import Encoded
 from clip_core.requests import Item, Part
 from clip_core.wire import decode_vector
+from scripts.tuning_requests import photographs
 
 
 def test_the_timed_steps_give_the_encoders_vector(model_dirs: dict[str, Path]) -> None:

@@ -17,7 +17,8 @@ from PIL import Image
 
 from clip_core.canaries import check
 from clip_core.embedding_cache import EmbeddingCache
-from clip_core.encoders import Encoded, Encoders
+from clip_core.encoded import Encoded
+from clip_core.encoders import Encoders
 from clip_core.errors import BadImage, BadText, ClipServeError, InferenceFailed
 from clip_core.model_spec import ModelSpec
 from clip_core.requests import Item, Part

@@ -11,7 +11,8 @@ import torch
 
 from clip_core.canaries import check
 from clip_core.devices import move, serving_device
-from clip_core.encoders import Encoded, Encoders
+from clip_core.encoded import Encoded
+from clip_core.encoders import Encoders
 from clip_core.errors import BadModel
 from clip_core.requests import Item, Part
 from clip_core.settings import EndpointConfig

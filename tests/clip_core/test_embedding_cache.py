@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clip_core.embedding_cache import EmbeddingCache, content_key
-from clip_core.encoders import Encoded
+from clip_core.encoded import Encoded
 from clip_core.model_spec import ModelSpec
 from clip_core.requests import Part
 from clip_core.settings import EndpointConfig

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from clip_core.canaries import check
-from clip_core.encoders import Encoded, Encoders
+from clip_core.encoded import Encoded
+from clip_core.encoders import Encoders
 from clip_core.errors import BadImage, BadInput, BadModel, BadText, BadVector, ClipServeError, InferenceFailed
 from clip_core.model_spec import ModelSpec
 from clip_core.requests import Item, Part

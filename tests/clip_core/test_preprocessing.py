@@ -19,7 +19,8 @@ from PIL import Image
 from torchvision.transforms import functional
 
 from clip_core import canaries, draft_gate
-from clip_core.encoders import Encoded, Encoders
+from clip_core.encoded import Encoded
+from clip_core.encoders import Encoders
 from clip_core.errors import BadImage, BadModel
 from clip_core.geometry import INTERPOLATIONS, MODES, Geometry
 from clip_core.images import decode, decode_unguarded

@@ -15,7 +15,7 @@ import pytest
 
 from clip_core.breaker import Breaker
 from clip_core.embedding_cache import EmbeddingCache, content_key
-from clip_core.encoders import Encoded
+from clip_core.encoded import Encoded
 from clip_core.errors import Unavailable
 from clip_core.model_spec import ModelSpec
 from clip_core.requests import Part

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from clip_core.answers import Result, render
-from clip_core.encoders import Encoded, _combine
+from clip_core.encoded import Encoded
+from clip_core.encoders import _combine
 from clip_core.errors import BadInput, BadJson, BadText, ClipServeError, InvalidRequest, UnsupportedMediaType
 from clip_core.model_spec import ModelSpec
 from clip_core.requests import Accepts, Item, Part, Request, parse_row

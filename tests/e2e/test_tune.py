@@ -16,8 +16,9 @@ import psutil
 import pytest
 import yaml
 
-from scripts.bench_tune import requests, serving
+from scripts.bench_tune import serving
 from scripts.tuning import Choice
+from scripts.tuning_requests import requests
 from tests.e2e.conftest import send
 
 pytestmark = pytest.mark.e2e

@@ -11,7 +11,7 @@ from PIL import Image
 from clip_core.data_urls import decode_base64
 from clip_core.errors import ImageTooLarge
 from gateway.inputs import InputParser, Source
-from gateway.metering import _pixels
+from gateway.meter import _pixels
 from gateway.urls import UrlPolicy
 
 

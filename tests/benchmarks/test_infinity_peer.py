@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks.gateway import BARS, judge
 from benchmarks.infinity import batch_sizes
-from benchmarks.load import at_rate
-from scripts.infinity_peer import transformers_names, write_tokenizer
+from benchmarks.infinity_peer import transformers_names, write_tokenizer
+from scripts.load import at_rate
 from tests.gateway.fakes import FakeIndex, FakeTorchServe, serving
 
 

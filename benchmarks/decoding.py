@@ -19,9 +19,9 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.machine import machine
-from clip_core.decoding import Decoder
-from clip_core.images import decode, decode_unguarded, pil_warnings_ignored
-from clip_core.preprocessing import Preprocessing
+from clip_core.inputs.decoding import Decoder
+from clip_core.inputs.images import decode, decode_unguarded, pil_warnings_ignored
+from clip_core.inputs.preprocessing import Preprocessing
 from scripts.tuning_requests import COUNT, photographs
 
 SIDE = 224

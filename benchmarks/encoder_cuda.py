@@ -22,7 +22,7 @@ from benchmarks.encoder_cuda_ours import Attempts, OurEngines
 from benchmarks.encoder_cuda_packages import compile_all
 from benchmarks.encoder_cuda_towers import Compiled, Engine, compiled, open_clip_engines
 from benchmarks.encoder_rounds import Forward, Job, Key, Row
-from clip_core.cuda_graphs import Capture, CudaCapture
+from clip_core.towers.cuda_graphs import Capture, CudaCapture
 
 
 def card() -> dict[str, Any]:

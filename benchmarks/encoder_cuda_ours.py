@@ -12,8 +12,8 @@ import torch
 from benchmarks.encoder_cuda_packages import COMPILING, Package
 from benchmarks.encoder_cuda_towers import PARTS, Compiled, Engine, OurTower
 from benchmarks.encoder_rounds import Job
-from clip_core.compiling import Forward
-from clip_core.cuda_graphs import Capture, GraphedForward
+from clip_core.towers.compiling import Forward
+from clip_core.towers.cuda_graphs import Capture, GraphedForward
 
 
 @dataclass

@@ -20,7 +20,7 @@ from benchmarks.encoder_cuda_towers import PARTS, OurTower
 from benchmarks.encoder_plans import Plan
 from benchmarks.encoder_rounds import Job
 from benchmarks.encoder_towers import Subject
-from clip_core.precision import unavailable
+from clip_core.networks.precision import unavailable
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPILING = 0.5  # the share of the run after which nothing more is compiled

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.encoder_towers import Subject
-from clip_core.causal_text import EndOfText
-from clip_core.compiling import Forward, load_package
-from clip_core.precision import apply
-from clip_core.towers import build_modules, compile_tower, facts
+from clip_core.networks.causal_text import EndOfText
+from clip_core.towers.compiling import Forward, load_package
+from clip_core.networks.precision import apply
+from clip_core.towers.towers import build_modules, compile_tower, facts
 
 CASTS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 PARTS = {"image": "image", "short text": "text"}  # what is measured → the tower that computes it

@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from clip_core.precision import unavailable
+from clip_core.networks.precision import unavailable
 from scripts.archive_build import ARCHIVE_DIR
 from scripts.gate_set import GateSet, Quality, quality
 from scripts.model_source import ModelSource, load

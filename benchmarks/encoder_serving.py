@@ -21,7 +21,7 @@ import psutil
 import yaml
 from rich.console import Console
 
-from clip_core.artifacts import DIRECTORY
+from clip_core.towers.artifacts import DIRECTORY
 from scripts.archive_build import build, unpacked
 from scripts.bench_tune import serving
 from scripts.load import alternate, together
@@ -35,8 +35,8 @@ SINGLE_WORKER_LOOP = """
 import base64, itertools, json, sys, time
 from pathlib import Path
 import yaml
-from clip_core.encoders import Encoders
-from clip_core.requests import Item, Part
+from clip_core.encode.encoders import Encoders
+from clip_core.inputs.requests import Item, Part
 from clip_core.settings import EndpointConfig
 from scripts.tuning_requests import requests
 directory, seconds = Path(sys.argv[1]), float(sys.argv[2])

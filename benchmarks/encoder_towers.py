@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clip_core.compiling import Forward, load_package
-from clip_core.precision import unavailable
-from clip_core.preprocessing import Preprocessing
-from clip_core.towers import build_modules, facts
+from clip_core.towers.compiling import Forward, load_package
+from clip_core.networks.precision import unavailable
+from clip_core.inputs.preprocessing import Preprocessing
+from clip_core.towers.towers import build_modules, facts
 from scripts.gate_set import GateSet
 from scripts.model_source import LoadedSource
 from scripts.tower_build import BuiltTowers, build_towers

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from clip_core import int8
+from clip_core.networks import int8
 
 ROWS, INNER, COLUMNS = 800, 768, 3072  # 16 pictures of ViT-B/32
 

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from clip_core.precision import unavailable
+from clip_core.networks.precision import unavailable
 
 SIZE = 8192
 Product = Callable[[], Tensor]

@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 import psutil
 
-from clip_core.kept_connection import KeptConnection
+from clip_core.index.keepalive_connection import KeptConnection
 from clip_core.wire import FloatArray, encode_vector
 from index_service.backends.base import IntArray
 

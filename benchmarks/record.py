@@ -32,7 +32,7 @@ import orjson
 import psutil
 
 from benchmarks.machine import machine
-from clip_core.kept_connection import KeptConnection
+from clip_core.index.keepalive_connection import KeptConnection
 from clip_core.wire import FloatArray
 from index_service.collections import Collection
 from index_service.engines import Engines

@@ -32,14 +32,14 @@ def measure(directory: Path) -> list[dict[str, Any]]:
     def load() -> None:
         settings, encoders = (
             importlib.import_module("clip_core.settings"),
-            importlib.import_module("clip_core.encoders"),
+            importlib.import_module("clip_core.encode.encoders"),
         )
         held["encoders"] = encoders.Encoders.load(directory, settings.EndpointConfig(threads=2, decode_threads=2))
 
     steps: dict[str, Callable[[], object]] = {
         "start": lambda: None,
         "import torch": lambda: importlib.import_module("torch"),
-        "import our code": lambda: importlib.import_module("clip_core.batch"),
+        "import our code": lambda: importlib.import_module("clip_core.serving.batch"),
         "load": load,
         "warm up": lambda: held["encoders"].warm_up(),
         f"{BATCHES} batches of {BATCH} JPEGs": lambda: _serve(held["encoders"]),
@@ -56,7 +56,7 @@ def measure(directory: Path) -> list[dict[str, Any]]:
 
 
 def _serve(encoders: Any) -> None:
-    from clip_core.requests import Item, Part
+    from clip_core.inputs.requests import Item, Part
 
     items = [Item((Part("image", _jpeg(i)),)) for i in range(BATCH)]
     for _ in range(BATCHES):

@@ -1,6 +1,6 @@
 """The `clip_multimodal` endpoint: texts, images and weighted mixtures of both → vectors or hits."""
 
-from clip_core.batch_handler import BatchHandler
+from clip_core.serving.batch_handler import BatchHandler
 
 
 class MultimodalHandler(BatchHandler):

@@ -210,9 +210,9 @@ def endpoint_config(kind: str, directory: Path) -> dict[str, Any]:
 
 def _stage(stage: Path, kind: str, source: ModelSource, loaded: LoadedSource, towers: BuiltTowers, key: str) -> None:
     """Everything that the worker needs, laid out as it will find it."""
-    from clip_core.preprocessing import Preprocessing
-    from clip_core.tokens import Tokenizer
-    from clip_core.towers import modalities
+    from clip_core.inputs.preprocessing import Preprocessing
+    from clip_core.inputs.tokens import Tokenizer
+    from clip_core.towers.towers import modalities
     from scripts.input_check import check_pixels, check_tokens, reference_transform
 
     check_pixels(Preprocessing.of_model(loaded.model), reference_transform(loaded.model))
@@ -248,7 +248,7 @@ def _save_weights(model: Any, path: Path, kind: str) -> str:
     """Write the weights that `kind` needs; return the digest of all of them, whatever the kind."""
     from safetensors.torch import save_file
 
-    from clip_core.open_clip_model import belongs
+    from clip_core.networks.open_clip_model import belongs
 
     state = {name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()}
     save_file({name: tensor for name, tensor in state.items() if belongs(name, kind)}, path)
@@ -262,8 +262,8 @@ def _write_canaries(path: Path, kind: str, source: ModelSource, loaded: LoadedSo
     """Vectors by open_clip's own pipeline, not by ours. Returns the dimension."""
     import torch
 
-    from clip_core import canaries
-    from clip_core.requests import Item, Part
+    from clip_core.encode import canaries
+    from clip_core.inputs.requests import Item, Part
     from scripts.canary_images import canary_images
     from scripts.input_check import reference_transform
 

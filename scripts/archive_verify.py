@@ -20,8 +20,8 @@ sys.path.insert(0, str(directory))
 import torch
 import clip_core
 assert Path(clip_core.__file__).is_relative_to(directory), clip_core.__file__
-from clip_core.canaries import check
-from clip_core.encoders import Encoders
+from clip_core.encode.canaries import check
+from clip_core.encode.encoders import Encoders
 from clip_core.errors import ClipServeError
 from clip_core.settings import EndpointConfig
 import yaml

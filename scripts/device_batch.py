@@ -22,7 +22,7 @@ from clip_core.settings import EndpointConfig
 from scripts import launching
 
 if TYPE_CHECKING:  # torch is loaded by the process that measures
-    from clip_core.encoders import Encoders
+    from clip_core.encode.encoders import Encoders
 
 SIZES = (4, 8, 16, 32, 64)
 BUDGET_S = 10.0
@@ -68,7 +68,7 @@ def passes(encoders: Encoders) -> Run:
     """One pass of each tower on `size` items: noise for pictures, short and longer texts."""
     import torch
 
-    from clip_core.tokens import stack
+    from clip_core.inputs.tokens import stack
     from scripts.tuning_requests import requests
 
     text, image, runs = encoders.text, encoders.image, list[Run]()
@@ -96,7 +96,7 @@ def measure(directory: Path) -> dict[int, float]:
 
 def main(directory: Path) -> None:
     config = EndpointConfig.parse(yaml.safe_load((directory / "model-config.yaml").read_text(encoding="utf-8")))
-    from clip_core.encoders import Encoders
+    from clip_core.encode.encoders import Encoders
 
     print(json.dumps(rates(passes(Encoders.load(directory, config)))))
 

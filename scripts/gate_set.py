@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from clip_core.errors import BadModel
-from clip_core.images import decode
+from clip_core.inputs.images import decode
 
 PAIRS = 96
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")

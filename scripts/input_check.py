@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from clip_core.errors import BadModel
-from clip_core.preprocessing import Preprocessing
-from clip_core.tokens import Tokenizer
+from clip_core.inputs.preprocessing import Preprocessing
+from clip_core.inputs.tokens import Tokenizer
 
 SIZES = ((640, 480), (480, 641), (33, 31), (1, 60), (400, 20), (223, 225))
 TEXTS = (

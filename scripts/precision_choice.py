@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from clip_core.errors import BadModel
-from clip_core.precision import unavailable
+from clip_core.networks.precision import unavailable
 from scripts.gate_set import GateSet
 from scripts.model_source import LoadedSource, ModelSource
 from scripts.tower_build import BuiltTowers, Judge, Judged, Report, build_towers

@@ -43,7 +43,7 @@ def test_an_archive_is_self_contained(archives: list[Path]) -> None:
     for mar in archives:
         names = set(zipfile.ZipFile(mar).namelist())
         kind = mar.stem.removeprefix("clip_")
-        expected = {f"{kind}_handler.py", "clip_core/batch_handler.py", "open_clip_model.safetensors", "canaries.json"}
+        expected = {f"{kind}_handler.py", "clip_core/serving/batch_handler.py", "open_clip_model.safetensors", "canaries.json"}
         assert expected <= names, mar.name
         manifest = json.loads(zipfile.ZipFile(mar).read("MAR-INF/MANIFEST.json"))
         assert manifest["model"]["modelName"] == mar.stem

@@ -9,7 +9,7 @@ from typing import Any
 import open_clip
 import pytest
 
-from clip_core.tokens import Tokenizer
+from clip_core.inputs.tokens import Tokenizer
 from scripts.archive_build import ARCHIVE_DIR, build
 from scripts.archive_verify import verify
 from scripts.model_source import ModelSource

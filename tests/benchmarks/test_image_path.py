@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from benchmarks.image_path import ImagePath, Laps, measure
-from clip_core.encoded import Encoded
-from clip_core.requests import Item, Part
+from clip_core.encode.encoded import Encoded
+from clip_core.inputs.requests import Item, Part
 from clip_core.wire import decode_vector
 from scripts.tuning_requests import photographs
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from clip_core.admin import Admin
-from clip_core.embedding_cache import EmbeddingCache
+from clip_core.serving.admin import Admin
+from clip_core.encode.embedding_cache import EmbeddingCache
 from clip_core.errors import Unavailable
 from handlers.text_handler import TextHandler
 from tests.clip_core.test_batch_handler import HTTP, FakeContext
@@ -68,7 +68,7 @@ def test_who_may_and_what(ask: Any, body: dict[str, Any], authorization: str | N
 
 def test_without_a_token_in_the_settings_nobody_may(handler: TextHandler) -> None:
     closed = Admin("", handler.encoders, handler.accepts, "9000")
-    from clip_core.requests import AdminRequest
+    from clip_core.inputs.requests import AdminRequest
 
     for token in ("", TOKEN):
         assert closed.answer(AdminRequest({"cache": "clear", "token": token}), "Bearer ").status == 401

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from clip_core.answers import Answer
+from clip_core.serving.answers import Answer
 from handlers.text_handler import TextHandler
 
 

@@ -15,15 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from clip_core.canaries import check
-from clip_core.embedding_cache import EmbeddingCache
-from clip_core.encoded import Encoded
-from clip_core.encoders import Encoders
+from clip_core.encode.canaries import check
+from clip_core.encode.embedding_cache import EmbeddingCache
+from clip_core.encode.encoded import Encoded
+from clip_core.encode.encoders import Encoders
 from clip_core.errors import BadImage, BadText, ClipServeError, InferenceFailed
 from clip_core.model_spec import ModelSpec
-from clip_core.requests import Item, Part
+from clip_core.inputs.requests import Item, Part
 from clip_core.settings import EndpointConfig
-from clip_core.tokens import Tokenizer
+from clip_core.inputs.tokens import Tokenizer
 
 LONG = "word " * 200
 

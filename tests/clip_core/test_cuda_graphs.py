@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from clip_core.artifacts import TowerFacts
-from clip_core.cuda_graphs import BATCHES, Graph, GraphedForward
-from clip_core.encoders import Encoders
+from clip_core.towers.artifacts import TowerFacts
+from clip_core.towers.cuda_graphs import BATCHES, Graph, GraphedForward
+from clip_core.encode.encoders import Encoders
 from clip_core.errors import BadModel
 from clip_core.settings import EndpointConfig
-from clip_core.towers import TextTower
+from clip_core.towers.towers import TextTower
 from scripts.archive_build import build, unpacked
 from scripts.model_source import ModelSource
 
@@ -86,7 +86,7 @@ def test_other_shapes_run_plainly() -> None:
 
 
 def test_a_batch_that_would_be_mostly_padding_runs_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clip_core.cuda_graphs.BATCHES", (8,))
+    monkeypatch.setattr("clip_core.towers.cuda_graphs.BATCHES", (8,))
     forward, graphs, plain = graphed()
     forward(torch.ones(3, 3))
     forward(torch.ones(4, 3))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from clip_core.data_urls import decode_base64, percent_decoded
 from clip_core.errors import BadImage
-from clip_core.images import from_reference
+from clip_core.inputs.images import from_reference
 from clip_core.wire import decode_vector, encode_vector
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))

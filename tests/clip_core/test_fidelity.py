@@ -9,10 +9,10 @@ import open_clip
 import pytest
 import torch
 
-from clip_core.causal_text import BUCKETS, bucket
-from clip_core.modules import image_module, text_module
-from clip_core.preprocessing import Preprocessing
-from clip_core.towers import TextTower, facts
+from clip_core.networks.causal_text import BUCKETS, bucket
+from clip_core.networks.modules import image_module, text_module
+from clip_core.inputs.preprocessing import Preprocessing
+from clip_core.towers.towers import TextTower, facts
 from tests.checkpoints import write_checkpoint
 from tests.families import (
     FAMILIES,

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from clip_core.errors import BadImage, ImageTooLarge
-from clip_core.images import decode, from_reference
+from clip_core.inputs.images import decode, from_reference
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

@@ -10,7 +10,7 @@ from http.client import HTTPException
 
 import pytest
 
-from clip_core.kept_connection import KeptConnection
+from clip_core.index.keepalive_connection import KeptConnection
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

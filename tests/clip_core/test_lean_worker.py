@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from clip_core.artifacts import DIRECTORY, TowerFacts
-from clip_core.compiling import Machine, compile_package
+from clip_core.towers.artifacts import DIRECTORY, TowerFacts
+from clip_core.towers.compiling import Machine, compile_package
 
 UNUSED = ("open_clip", "torchvision", "timm", "torch._inductor", "torch._dynamo", "sympy", "transformers", "torchao")
 INPUTS = """
@@ -21,12 +21,12 @@ import json, sys
 from pathlib import Path
 directory = Path(sys.argv[1])
 sys.path.insert(0, str(directory))
-import clip_core.admin, clip_core.batch, clip_core.batch_handler, clip_core.canaries, clip_core.shared_cache
+import clip_core.serving.admin, clip_core.serving.batch, clip_core.serving.batch_handler, clip_core.encode.canaries, clip_core.encode.shared_cache
 from clip_core import artifacts
-from clip_core.encoders import Encoders
-from clip_core.preprocessing import Preprocessing
+from clip_core.encode.encoders import Encoders
+from clip_core.inputs.preprocessing import Preprocessing
 from clip_core.settings import EndpointConfig
-from clip_core.tokens import Tokenizer
+from clip_core.inputs.tokens import Tokenizer
 from PIL import Image
 shape = tuple(Preprocessing.from_config(directory / "open_clip_config.json").uint8(Image.new("RGB", (50, 40))).shape)
 seen = {"shape": shape, "tokens": Tokenizer.load(directory)("a dog").count}

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from open_clip.tokenizer import SimpleTokenizer, _clean_canonicalize, _clean_lower, _clean_whitespace
 
-from clip_core.byte_pairs import BytePairs, merged
-from clip_core.clean_text import basic_clean, bounded
+from clip_core.inputs.byte_pairs import BytePairs, merged
+from clip_core.inputs.clean_text import basic_clean, bounded
 from clip_core.errors import BadText
-from clip_core.tokens import Tokenizer
+from clip_core.inputs.tokens import Tokenizer
 
 REFERENCE = open_clip.get_tokenizer("ViT-B-32")
 SHORT = SimpleTokenizer(context_length=8)  # its first window has 128 characters, its last 512

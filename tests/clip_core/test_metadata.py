@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from clip_core.bare_pictures import without_metadata
+from clip_core.inputs.bare_pictures import without_metadata
 from clip_core.errors import BadImage
-from clip_core.images import decode
-from clip_core.orientation import upright
+from clip_core.inputs.images import decode
+from clip_core.inputs.orientation import upright
 
 ORIENTATION = 0x0112
 Entry = tuple[int, int, int, bytes]  # tag, type, count, value

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from types import SimpleNamespace
 
-from clip_core.batch_handler import worker_name
-from clip_core.embedding_cache import CacheStats
-from clip_core.metrics import Metrics, count_cache, count_passes, declared
-from clip_core.tally import Tally
+from clip_core.serving.batch_handler import worker_name
+from clip_core.encode.embedding_cache import CacheStats
+from clip_core.serving.metrics import Metrics, count_cache, count_passes, declared
+from clip_core.towers.tally import Tally
 
 
 class Written:

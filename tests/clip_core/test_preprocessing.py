@@ -18,14 +18,15 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torchvision.transforms import functional
 
-from clip_core import canaries, draft_gate
-from clip_core.encoded import Encoded
-from clip_core.encoders import Encoders
+from clip_core.encode import canaries
+from clip_core.encode import draft_gate
+from clip_core.encode.encoded import Encoded
+from clip_core.encode.encoders import Encoders
 from clip_core.errors import BadImage, BadModel
-from clip_core.geometry import INTERPOLATIONS, MODES, Geometry
-from clip_core.images import decode, decode_unguarded
-from clip_core.preprocessing import Preprocessing
-from clip_core.requests import Item, Part
+from clip_core.inputs.geometry import INTERPOLATIONS, MODES, Geometry
+from clip_core.inputs.images import decode, decode_unguarded
+from clip_core.inputs.preprocessing import Preprocessing
+from clip_core.inputs.requests import Item, Part
 from clip_core.settings import EndpointConfig
 from scripts.canary_images import canary_images
 from scripts.input_check import check_pixels, reference_transform

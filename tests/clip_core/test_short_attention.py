@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from clip_core import precision
-from clip_core.preprocessing import Preprocessing
-from clip_core.towers import build_modules
-from clip_core.transformer import SHORT, Block, attend_one
+from clip_core.networks import precision
+from clip_core.inputs.preprocessing import Preprocessing
+from clip_core.towers.towers import build_modules
+from clip_core.networks.transformer import SHORT, Block, attend_one
 from tests.checkpoints import VIT
 
 SIZES = {key: VIT[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}
@@ -23,7 +23,7 @@ Calls = list[tuple[int, bool]]  # the lengths that were attended to, and whether
 SHAPES = [(2, 50, 3, 64, 0), (1, 1, 1, 16, 1), (2, 77, 2, 64, 1), (3, 16, 2, 32, 1), (1, 128, 1, 128, 0)]
 INTERPRETED = """
 import torch
-from clip_core.short_attention import short_attention
+from clip_core.networks.short_attention import short_attention
 from tests.clip_core.test_short_attention import SHAPES, by_the_library
 
 torch.manual_seed(0)
@@ -70,7 +70,7 @@ def _model(**vision: int) -> nn.Module:
 @pytest.fixture
 def packed(monkeypatch: pytest.MonkeyPatch) -> Calls:
     """Of what stands in for the kernel."""
-    kernel = pytest.importorskip("clip_core.short_attention")
+    kernel = pytest.importorskip("clip_core.networks.short_attention")
     called: Calls = []
 
     def stand_in(packed: Tensor, heads: int, causal: bool) -> Tensor:
@@ -115,7 +115,7 @@ def test_many_tokens_and_odd_heads_stay_the_librarys(packed: Calls) -> None:
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("length", [1, 16, 50, 77, 128])
 def test_on_a_gpu(length: int, causal: bool) -> None:
-    from clip_core.short_attention import short_attention
+    from clip_core.networks.short_attention import short_attention
 
     rows = torch.randn(3, length, 3 * 2 * 64, device="cuda", dtype=torch.bfloat16)
     assert (short_attention(rows, 2, causal).float() - by_the_library(rows.float(), 2, causal)).abs().max() < 0.03

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clip_core.errors import BadModel, BadText
-from clip_core.tokens import Tokenizer, stack
+from clip_core.inputs.tokens import Tokenizer, stack
 from scripts.input_check import check_tokens
 from tests.checkpoints import write_word_tokenizer
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from clip_core.torchserve_lines import Unread, silence
+from clip_core.serving.torchserve_log_filter import Unread, silence
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from clip_core.artifacts import TowerFacts
-from clip_core.towers import TextTower
+from clip_core.towers.artifacts import TowerFacts
+from clip_core.towers.towers import TextTower
 
 
 @pytest.mark.parametrize(

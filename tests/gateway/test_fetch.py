@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from clip_core import images
+from clip_core.inputs import images
 from clip_core.errors import BadImage, ClipServeError, FetchFailed, FetchRefused, ImageTooLarge
 from gateway import sniffing
 from gateway.addresses import AddressPolicy

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clip_core.encoders import Encoders
+from clip_core.encode.encoders import Encoders
 from clip_core.errors import BadModel
 from clip_core.settings import EndpointConfig
 from scripts.device_batch import SIZES, measure, passes, pick, rates

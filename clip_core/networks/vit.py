@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clip_core.transformer import Block, LastBlock, is_plain, linear
+from clip_core.networks.transformer import Block, LastBlock, is_plain, linear
 
 
 def is_supported(visual: Any) -> bool:

@@ -12,7 +12,7 @@ import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from clip_core.compiling import Forward, Machine, load_package
+from clip_core.towers.compiling import Forward, Machine, load_package
 from clip_core.errors import BadModel
 
 DIRECTORY = "compiled"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from clip_core.clean_text import depends_on_all
+from clip_core.inputs.clean_text import depends_on_all
 
 _ENDS = re.compile(r".*([ \t\n、。，！？：；])", re.DOTALL)
 _VOID = re.compile(r"([ \t\n\r\xa0]|&nbsp;)(?:[ \t\n\r\xa0]|&nbsp;){14,}([ \t\n\r\xa0]|&nbsp;)")

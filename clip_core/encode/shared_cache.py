@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from clip_core.breaker import Breaker
-from clip_core.embedding_cache import CacheStats, EmbeddingCache
-from clip_core.encoded import Encoded
+from clip_core.encode.breaker import Breaker
+from clip_core.encode.embedding_cache import CacheStats, EmbeddingCache
+from clip_core.encode.encoded import Encoded
 from clip_core.errors import Unavailable
 from clip_core.settings import EndpointConfig, HandlerSettings
 

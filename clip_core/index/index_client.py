@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from clip_core.errors import BadFilter, ClipServeError, IndexUnavailable, from_dict
-from clip_core.kept_connection import KeptConnection
+from clip_core.index.keepalive_connection import KeptConnection
 from clip_core.wire import FloatArray, Neighbours, SearchPart, encode_vector
 
 Outcome: TypeAlias = Neighbours | ClipServeError

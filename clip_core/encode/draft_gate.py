@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from PIL import Image
 
-from clip_core.encoded import Encoded
-from clip_core.encoders import Encoders
+from clip_core.encode.encoded import Encoded
+from clip_core.encode.encoders import Encoders
 from clip_core.errors import BadModel
-from clip_core.images import decode
-from clip_core.requests import Item, Part
+from clip_core.inputs.images import decode
+from clip_core.inputs.requests import Item, Part
 
 _SCALE = 4  # the canaries are enlarged to this many times the tower's size, so that the draft has something to skip
 

@@ -10,12 +10,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from clip_core import draft_gate
-from clip_core.encoded import Encoded
-from clip_core.encoders import Encoders
+from clip_core.encode import draft_gate
+from clip_core.encode.encoded import Encoded
+from clip_core.encode.encoders import Encoders
 from clip_core.errors import BadModel, ClipServeError
 from clip_core.model_spec import CANARIES_FILE
-from clip_core.requests import Item, Part
+from clip_core.inputs.requests import Item, Part
 from clip_core.wire import FloatArray, decode_vector, encode_vector
 
 

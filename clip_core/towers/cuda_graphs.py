@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clip_core.compiling import Forward
+from clip_core.towers.compiling import Forward
 
 BATCHES = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)  # larger ones keep a GPU busy for longer than their launches take
 MOST_PADDED = 2  # times the rows of a batch that its graph may compute

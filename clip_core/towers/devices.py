@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from clip_core.precision import unavailable
+from clip_core.networks.precision import unavailable
 
 log = logging.getLogger("clipserve.devices")
 

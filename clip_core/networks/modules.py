@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clip_core import causal_text, vit
+from clip_core.networks import causal_text
+from clip_core.networks import vit
 
 
 class OpenClipText(nn.Module):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageOps
 
 from clip_core.errors import BadImage
-from clip_core.images import MAX_IMAGE_PIXELS
+from clip_core.inputs.images import MAX_IMAGE_PIXELS
 
 MODES = ("shortest", "longest", "squash")
 INTERPOLATIONS = ("bicubic", "bilinear", "random")

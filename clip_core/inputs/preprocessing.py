@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from clip_core.errors import BadModel
-from clip_core.geometry import INTERPOLATIONS, MODES, Geometry
+from clip_core.inputs.geometry import INTERPOLATIONS, MODES, Geometry
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clip_core.transformer import Block, LastBlock, is_plain
+from clip_core.networks.transformer import Block, LastBlock, is_plain
 
 BUCKETS = (8, 12, 16, 24, 32, 48, 64)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from clip_core.errors import BadInput, BadJson, BadText, ClipServeError, InvalidRequest, TooLarge, UnsupportedMediaType
-from clip_core.images import from_reference
+from clip_core.inputs.images import from_reference
 from clip_core.wire import FloatArray, SearchPart, decode_vector, load_json
 
 Format = Literal["base64", "float"]

@@ -27,10 +27,10 @@ from benchmarks.index_exact import cores, milliseconds
 from benchmarks.index_live import recall
 from benchmarks.reports import finish, head, options
 from clip_core.wire import FloatArray
-from index_service.backends.approximate import ApproximateSegment
-from index_service.backends.base import IntArray
-from index_service.backends.exact import search_exact
-from index_service.backends.faiss import FaissSeeker
+from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.base import IntArray
+from index_service.engines.exact.exact import search_exact
+from index_service.engines.faiss.faiss import FaissSeeker
 
 QUERIES, BATCHES, ROUNDS, SETTLE_S = 800, (1, 4, 16, 64), 7, 0.05
 RESULTS = Path(__file__).resolve().parent / "results" / "coarse.json"

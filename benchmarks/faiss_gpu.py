@@ -24,11 +24,11 @@ from benchmarks.encoder_cuda import card
 from benchmarks.index_data import make
 from benchmarks.reports import finish, head, options
 from clip_core.wire import FloatArray
-from index_service.backends.approximate import ApproximateSegment
-from index_service.backends.base import IntArray
-from index_service.backends.exact import search_exact
-from index_service.backends.faiss import FaissBackend, FaissSeeker
-from index_service.backends.faiss_gpu import copied_to_gpu
+from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.base import IntArray
+from index_service.engines.exact.exact import search_exact
+from index_service.engines.faiss.faiss import FaissBackend, FaissSeeker
+from index_service.engines.faiss.faiss_gpu import copied_to_gpu
 
 RESULTS = Path(__file__).resolve().parent / "results" / "faiss-gpu.json"
 FACTORIES = ("IVF1024,Flat", "IVF1024,SQ8")

@@ -28,9 +28,9 @@ from benchmarks.index_live import K, LiveIndex, latencies, percentile, recall, w
 from benchmarks.index_load import rates
 from benchmarks.machine import machine
 from clip_core.wire import FloatArray
-from index_service.backends.approximate import ApproximateSegment
-from index_service.backends.base import IntArray
-from index_service.backends.exact import search_exact
+from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.base import IntArray
+from index_service.engines.exact.exact import search_exact
 from index_service.settings import Settings
 
 RESULTS = Path(__file__).resolve().parent / "results" / "index.json"

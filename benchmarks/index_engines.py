@@ -14,12 +14,12 @@ from rich.console import Console
 
 from benchmarks.index_exact import cores
 from clip_core.wire import FloatArray
-from index_service.backends.approximate import ApproximateSegment
-from index_service.backends.base import Backend, IntArray
-from index_service.backends.faiss import FaissBackend, FaissSeeker
-from index_service.backends.scann import ScannBackend
-from index_service.backends.seekers import Setting
-from index_service.engines import auto_factory, auto_lists
+from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.base import Backend, IntArray
+from index_service.engines.faiss.faiss import FaissBackend, FaissSeeker
+from index_service.engines.approximate.scann import ScannBackend
+from index_service.engines.approximate.candidate_search import Setting
+from index_service.segments.engine_choice import auto_factory, auto_lists
 
 _faiss: Any = faiss
 K = 10

@@ -19,7 +19,7 @@ import psutil
 
 from clip_core.index.keepalive_connection import KeptConnection
 from clip_core.wire import FloatArray, encode_vector
-from index_service.backends.base import IntArray
+from index_service.engines.base import IntArray
 
 NAME = "bench"
 BATCH = 256

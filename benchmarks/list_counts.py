@@ -25,10 +25,10 @@ from benchmarks.index_engines import TARGET, K
 from benchmarks.index_exact import cores, milliseconds
 from benchmarks.reports import finish, head, options
 from clip_core.wire import FloatArray
-from index_service.backends.approximate import ApproximateSegment
-from index_service.backends.base import IntArray
-from index_service.backends.exact import search_exact
-from index_service.backends.faiss import FaissBackend
+from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.base import IntArray
+from index_service.engines.exact.exact import search_exact
+from index_service.engines.faiss.faiss import FaissBackend
 
 SHAPES = {
     "clusters of 250": Clusters(),

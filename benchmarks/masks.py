@@ -29,10 +29,10 @@ from benchmarks.index_exact import cores, milliseconds
 from benchmarks.index_live import recall
 from benchmarks.reports import finish, head, options
 from clip_core.wire import FloatArray
-from index_service.backends.approximate import ApproximateSegment
-from index_service.backends.base import BoolArray, IntArray
-from index_service.backends.exact import search_exact
-from index_service.backends.faiss import FaissSeeker
+from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.base import BoolArray, IntArray
+from index_service.engines.exact.exact import search_exact
+from index_service.engines.faiss.faiss import FaissSeeker
 
 _faiss: Any = faiss  # its stubs lack half of what is used here
 RESULTS = Path(__file__).resolve().parent / "results" / "masks.json"

@@ -34,11 +34,11 @@ import psutil
 from benchmarks.machine import machine
 from clip_core.index.keepalive_connection import KeptConnection
 from clip_core.wire import FloatArray
-from index_service.collections import Collection
-from index_service.engines import Engines
-from index_service.schema import PAGE_BYTES
+from index_service.collection.collections import Collection
+from index_service.segments.engine_choice import Engines
+from index_service.record.schema import PAGE_BYTES
 from index_service.settings import Settings
-from index_service.store import CollectionInfo, Item, Store
+from index_service.record.store import CollectionInfo, Item, Store
 from scripts.live_stack import free_ports
 
 RESULTS = Path(__file__).resolve().parent / "results" / "record.json"

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from clip_core.errors import BadInput, UnknownCollection
 from clip_core.wire import encode_vector
-from index_service.seals import sealed
+from index_service.snapshots.seals import sealed
 from scripts.public_api import PublicApi
 
 BATCH = 256

@@ -34,7 +34,7 @@ from clip_core.errors import (
     UnknownItem,
 )
 from clip_core.wire import decode_vector, encode_vector, unit
-from index_service.vectors import as_kept
+from index_service.collection.vectors import as_kept
 
 DIM = 16
 MODEL = "demo"

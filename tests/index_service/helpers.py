@@ -16,10 +16,10 @@ import httpx
 import numpy as np
 
 from clip_core.wire import FloatArray
-from index_service.backends.approximate import ApproximateSegment
-from index_service.backends.base import Metric
-from index_service.backends.faiss import FaissBackend
-from index_service.store import Item
+from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.base import Metric
+from index_service.engines.faiss.faiss import FaissBackend
+from index_service.record.store import Item
 
 ROOT = Path(__file__).parents[2]
 START_S = 20.0

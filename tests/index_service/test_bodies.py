@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 
-from index_service.bodies import metadata_json
+from index_service.collection.bodies import metadata_json
 
 
 def test_metadata_takes_the_memory_of_its_text() -> None:

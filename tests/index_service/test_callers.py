@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from clip_core.errors import ClipServeError, Forbidden, UnsupportedMediaType
-from index_service.callers import CallerCheck
+from index_service.http.callers import CallerCheck
 from tests.index_service.helpers import Service
 
 SEARCH = b'{"searches":[]}'

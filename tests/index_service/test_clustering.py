@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from index_service.backends.clustering import centroids, place_lists, shared_out
+from index_service.engines.faiss.clustering import centroids, place_lists, shared_out
 
 DIM, CLUSTERS = 32, 400
 

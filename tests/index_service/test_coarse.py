@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from clip_core.wire import FloatArray
-from index_service.backends.approximate import ApproximateSegment
-from index_service.backends.base import Metric
-from index_service.backends.faiss import FaissBackend, FaissSeeker
+from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.base import Metric
+from index_service.engines.faiss.faiss import FaissBackend, FaissSeeker
 from tests.index_service.helpers import rows_of, unit_rows
 
 LISTS, DIM, K = 512, 16, 10

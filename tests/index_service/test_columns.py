@@ -7,7 +7,7 @@ import psutil
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index_service.columns import Blobs, Growing, Packed
+from index_service.metadata.columns import Blobs, Growing, Packed
 
 ROWS = st.lists(st.binary(max_size=5), max_size=12)
 

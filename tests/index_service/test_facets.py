@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index_service.fields import Field
+from index_service.metadata.fields import Field
 
 MODEL = {"model": "m", "fingerprint": "f", "dim": 2}
 PLAIN = st.one_of(st.text(max_size=3), st.integers(-3, 3), st.sampled_from([0.5, 2.0, -0.0, 1 << 60]), st.booleans())

@@ -9,9 +9,9 @@ import faiss
 import numpy as np
 import pytest
 
-from index_service.backends import faiss_gpu
-from index_service.backends.approximate import ApproximateSegment
-from index_service.backends.faiss import FaissBackend, FaissSeeker
+from index_service.segments.engine_choice.faiss import faiss_gpu
+from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.faiss.faiss import FaissBackend, FaissSeeker
 from tests.index_service.helpers import reloaded, unit_rows
 
 ROWS, QUERIES = unit_rows(6000, 16), unit_rows(5, 16, seed=1)

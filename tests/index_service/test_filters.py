@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clip_core.errors import BadFilter
-from index_service.columns import Blobs, Packed
-from index_service.filters import canonical, compile_filter
-from index_service.masks import FilterMasks
+from index_service.metadata.columns import Blobs, Packed
+from index_service.metadata.filters import canonical, compile_filter
+from index_service.metadata.masks import FilterMasks
 
 SCALARS = st.one_of(
     st.none(),

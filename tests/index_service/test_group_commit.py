@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from clip_core.errors import Unavailable
-from index_service.group_commit import GroupCommit
+from index_service.record.group_commit import GroupCommit
 from tests.waiting import until
 
 WRITERS = 16

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_service.backends.huge_pages import collapse
+from index_service.engines.huge_pages import collapse
 from tests.index_service.helpers import reloaded, unit_rows
 
 SIZE = 8 << 20

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from clip_core.errors import BadInput
-from index_service.bodies import item_id, new_item_id
+from index_service.collection.bodies import item_id, new_item_id
 from tests.index_service.test_app import body, fill, upsert
 
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from pymilvus import MilvusClient
 
-from index_service.backends.approximate import ApproximateSegment
-from index_service.backends.milvus import MilvusBackend
-from index_service.collections import Collection
-from index_service.engines import Engines
+from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.approximate.milvus import MilvusBackend
+from index_service.collection.collections import Collection
+from index_service.segments.engine_choice import Engines
 from index_service.settings import Settings
-from index_service.store import CollectionInfo, Store
+from index_service.record.store import CollectionInfo, Store
 from tests.index_service.helpers import item, unit_rows
 
 DIM = 16
@@ -112,7 +112,7 @@ def test_what_milvus_has_lost_is_built_again(milvus: Milvus, damage: str, caplog
         milvus.client.delete(name, ids=[3])
     again = milvus.restarted(collection.info)
     assert (again.view.rows.main.engine, again.engine_due()) == ("exact", True)
-    assert [record.message for record in caplog.records if record.name == "index_service.collections"] == [
+    assert [record.message for record in caplog.records if record.name == "index_service.collection.collections"] == [
         "saved engine not read"
     ]
     del collection

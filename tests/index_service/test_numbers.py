@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from clip_core.errors import BadFilter, BadInput
 from clip_core.wire import encode_vector
-from index_service.bodies import metadata_json, parse_body, where
-from index_service.filters import compile_filter
-from index_service.store import Store
+from index_service.collection.bodies import metadata_json, parse_body, where
+from index_service.metadata.filters import compile_filter
+from index_service.record.store import Store
 from tests.index_service.helpers import unit_rows
 from tests.index_service.test_limits import serving
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from index_service.schema import SCHEMA_VERSION
+from index_service.record.schema import SCHEMA_VERSION
 from tests.index_service.helpers import JSON, Service
 from tests.waiting import until
 

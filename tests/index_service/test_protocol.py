@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from index_service.protocol import PlainProtocol
+from index_service.http.protocol import PlainProtocol
 from tests.gateway.fakes import serving
 
 SEEN: list[str] = []

@@ -7,10 +7,10 @@ import time
 import numpy as np
 import pytest
 
-from index_service.backends.faiss import FaissBackend
-from index_service.columns import Block, Packed
-from index_service.recall import RecallSampler, RecallTally, Sample
-from index_service.segments import View, view_of
+from index_service.engines.faiss.faiss import FaissBackend
+from index_service.metadata.columns import Block, Packed
+from index_service.collection.recall import RecallSampler, RecallTally, Sample
+from index_service.segments.segments import View, view_of
 from tests.index_service.helpers import unit_rows
 
 ROWS = unit_rows(5000, 16)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from index_service.registry import Registry
-from index_service.store import CollectionInfo
+from index_service.collection.registry import Registry
+from index_service.record.store import CollectionInfo
 from tests.index_service.helpers import item, unit_rows
 
 

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from index_service.recent_queries import RecentQueries
+from index_service.collection.recent_queries import RecentQueries
 
 
 def queries(*numbers: int) -> list[np.ndarray]:

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from clip_core.errors import StorageFull
-from index_service import store as store_module
-from index_service.registry import Registry
-from index_service.reserve import Reserve
+from index_service.record import store as store_module
+from index_service.collection.registry import Registry
+from index_service.record.reserve import Reserve
 from index_service.settings import Settings
-from index_service.store import CollectionInfo, Store
+from index_service.record.store import CollectionInfo, Store
 from tests.index_service.helpers import ROOT, item, unit_rows
 
 VECTORS = unit_rows(60, 8)
@@ -68,8 +68,8 @@ import sys, os
 from pathlib import Path
 folder = Path(sys.argv[1])
 from clip_core.errors import StorageFull
-from index_service.reserve import Reserve
-from index_service.store import Store
+from index_service.record.reserve import Reserve
+from index_service.record.store import Store
 from tests.index_service.test_reserve import INFO, ITEMS
 reserve = Reserve(folder / "reserve", 20 << 20)
 assert reserve.make()

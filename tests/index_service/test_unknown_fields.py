@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from index_service.store import Store
+from index_service.record.store import Store
 from tests.index_service.test_limits import ITEM, MODEL, SEARCH, serving
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clip_core.errors import BadVector
 from clip_core.wire import decode_vector, encode_vector
-from index_service.vectors import MOST_NORM, as_kept, as_unit, decode_all
+from index_service.collection.vectors import MOST_NORM, as_kept, as_unit, decode_all
 
 FLOATS = st.floats(-4, 4, width=32)
 

@@ -11,8 +11,8 @@ import faiss
 import pytest
 
 from clip_core.errors import Overloaded
-from index_service.gate import Gate
-from index_service.workers import Workers
+from index_service.http.gate import Gate
+from index_service.http.workers import Workers
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from clip_core.errors import BadModel, FingerprintMismatch, TorchServeUnavailable
 from clip_core.model_spec import SPEC_FILE, ModelSpec
-from index_service.bodies import collection_name
+from index_service.collection.bodies import collection_name
 from scripts.cli import app
 from scripts.model_swap import MANIFEST, Swap, advice, with_version
 

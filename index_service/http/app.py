@@ -1,0 +1,137 @@
+"""The HTTP API as one Starlette application: the table of routes, and what surrounds them.
+
+Plain Starlette, not FastAPI: bodies are parsed by orjson and checked by hand, since a search must cost well under a
+millisecond.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import wraps
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from clip_core.errors import ClipServeError, ShuttingDown
+from index_service.collection import bodies
+from index_service.http.answers import json_answer, on_error, on_http
+from index_service.http.callers import CallerCheck
+from index_service.http.collections_api import CollectionsApi
+from index_service.http.items_api import ItemsApi
+from index_service.http.metrics import Metrics
+from index_service.http.middleware import RequestMiddleware
+from index_service.collection.recall import RecallSampler
+from index_service.collection.registry import Registry
+from index_service.http.search_api import SearchApi
+from index_service.settings import Settings
+from index_service.snapshots.snapshots import Snapshots
+from index_service.http.snapshots_api import SnapshotsApi
+from index_service.collection.warm_fields import WarmFields
+from index_service.http.workers import Workers
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class HealthApi:
+    """What an orchestrator and Prometheus ask."""
+
+    def __init__(self, registry: Registry, metrics: Metrics) -> None:
+        self._registry, self._metrics = registry, metrics
+
+    async def healthz(self, _: Request) -> Response:
+        """The process answers."""
+        return json_answer({"status": "ok"})
+
+    async def readyz(self, request: Request) -> Response:
+        """503 until the collections are loaded, and again as soon as the process stops."""
+        if getattr(request.app.state, "draining", False):
+            raise ShuttingDown("the index service is stopping")
+        self._registry.check_ready()
+        return json_answer({"status": "ready"})
+
+    async def metrics(self, _: Request) -> Response:
+        """The Prometheus text format."""
+        shown = await asyncio.to_thread(self._metrics.render)  # it asks every collection
+        return Response(shown, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def create_app(settings: Settings, registry: Registry) -> Starlette:
+    """The application over `registry`, which its lifespan starts and closes."""
+    metrics, workers = Metrics(registry), Workers(settings.threads)
+    callers = CallerCheck(settings.host, settings.allowed_hosts)
+    sampler, fields = RecallSampler(settings.recall_sample_share), WarmFields(registry)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        registry.start()
+        sampler.start()
+        fields.start()
+        yield
+        fields.close()
+        sampler.close()
+        workers.close()
+        registry.close()
+
+    app = Starlette(
+        routes=_routes(settings, registry, metrics, workers, sampler),
+        middleware=[Middleware(RequestMiddleware, settings.max_body_bytes, callers, metrics)],
+        exception_handlers={ClipServeError: on_error, HTTPException: on_http},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _routes(
+    settings: Settings, registry: Registry, metrics: Metrics, workers: Workers, sampler: RecallSampler
+) -> list[BaseRoute]:
+    health = HealthApi(registry, metrics)
+    searches = SearchApi(settings, registry, metrics, workers, sampler)
+    collections = CollectionsApi(settings, registry, workers)
+    items = ItemsApi(settings, registry, metrics, workers)
+    copies = Snapshots(settings.data_dir / "snapshots", registry.store, registry)
+    snapshots = SnapshotsApi(settings, registry, copies, workers)
+    one = "/collections/{name}"
+    return [
+        Route("/search", _known(searches.search), methods=["POST"]),
+        Route("/healthz", health.healthz),
+        Route("/readyz", health.readyz),
+        Route("/metrics", health.metrics),
+        Route("/collections", _known(collections.list_collections)),
+        Route(one, _known(collections.create_collection), methods=["PUT"]),
+        Route(one, _known(collections.describe_collection)),
+        Route(one, _known(collections.drop_collection), methods=["DELETE"]),
+        Route(f"{one}/facets", _known(collections.count_facets), methods=["POST"]),
+        Route("/aliases", _known(collections.list_aliases)),
+        Route("/aliases/{name}", _known(collections.set_alias), methods=["PUT"]),
+        Route("/aliases/{name}", _known(collections.drop_alias), methods=["DELETE"]),
+        Route(f"{one}/items", _known(items.upsert_items), methods=["POST"]),
+        Route(f"{one}/items", _known(items.list_items, "limit", "after", "since", "include")),
+        Route(f"{one}/snapshots", _known(snapshots.create_snapshot), methods=["POST"]),
+        Route(f"{one}/snapshots", _known(snapshots.list_snapshots)),
+        Route(f"{one}/restore", _known(snapshots.restore_snapshot), methods=["POST"]),
+        Route("/snapshots", _known(snapshots.list_snapshots)),
+        Route("/snapshots/{snapshot}", _known(snapshots.fetch_snapshot)),
+        Route("/snapshots/{snapshot}", _known(snapshots.delete_snapshot), methods=["DELETE"]),
+        Route(f"{one}/items/delete", _known(items.delete_items), methods=["POST"]),
+        Route(f"{one}/items/{{id:path}}", _known(items.get_item, "include")),
+        Route(f"{one}/items/{{id:path}}", _known(items.delete_item), methods=["DELETE"]),
+    ]
+
+
+def _known(endpoint: Endpoint, *names: str) -> Endpoint:
+    """The same for requests that have no query parameters but these."""
+
+    @wraps(endpoint)
+    async def checked(request: Request) -> Response:
+        if request.scope["query_string"]:
+            bodies.check_query(request.query_params.multi_items(), names)
+        return await endpoint(request)
+
+    return checked

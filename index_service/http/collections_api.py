@@ -1,0 +1,89 @@
+"""`/collections` and `/aliases`: create, list, describe, switch, drop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from index_service.collection import bodies
+from index_service.http.answers import json_answer
+from index_service.collection.collections import Collection
+from index_service.collection.facets import MOST_FIELDS, facets_of
+from index_service.http.gate import Gate
+from index_service.collection.registry import Registry
+from index_service.settings import Settings
+from index_service.http.workers import Workers
+
+_SPEC = ("model", "fingerprint", "dim", "metric", "engine", "factory", "recall_target", "metadata")
+
+
+class CollectionsApi:
+    """The routes over whole collections."""
+
+    def __init__(self, settings: Settings, registry: Registry, workers: Workers) -> None:
+        self._settings = settings
+        self._gate = Gate(settings.max_concurrent_facets, "facets", "max_concurrent_facets")
+        self._registry, self._workers = registry, workers
+
+    async def list_collections(self, _: Request) -> Response:
+        """Every collection, by name."""
+        return await self._workers.read(self._list)
+
+    def _list(self) -> Response:
+        return json_answer({"collections": [collection.describe() for collection in self._registry.all()]})
+
+    async def create_collection(self, request: Request) -> Response:
+        """201 for a new one, 200 when it exists with the same model, fingerprint, dim, and metric if one is given."""
+        raw, name = await request.body(), request.path_params["name"]
+        return await self._workers.write(lambda: self._create(name, bodies.parse_body(raw, _SPEC)))
+
+    def _create(self, name: str, body: dict[str, Any]) -> Response:
+        info = bodies.collection_info(name, body, self._settings.max_dim, self._settings.max_metadata_bytes)
+        collection, created = self._registry.create(info, any_metric="metric" not in body)
+        return json_answer(collection.describe(), 201 if created else 200)
+
+    async def describe_collection(self, request: Request) -> Response:
+        """One collection, with its segment."""
+        return json_answer(self._registry.get(request.path_params["name"]).describe())
+
+    async def count_facets(self, request: Request) -> Response:
+        """The values of metadata fields with their exact counts, over the items that a filter lets through."""
+        with self._gate.enter():
+            raw, collection = await request.body(), self._registry.get(request.path_params["name"])
+            return await self._workers.aside(
+                lambda: self._facets(collection, bodies.parse_body(raw, ("fields", "filter", "values")))
+            )
+
+    def _facets(self, collection: Collection, body: dict[str, Any]) -> Response:
+        fields, where = bodies.field_names(body.get("fields"), MOST_FIELDS), bodies.where(body.get("filter"))
+        most = bodies.most_values(body.get("values", 20))
+        found = facets_of(collection.view, fields, where, most, self._settings.max_answer_bytes)
+        return json_answer({"facets": [facet.to_dict() for facet in found]})
+
+    async def drop_collection(self, request: Request) -> Response:
+        """Deletes the collection and all its items."""
+        name = request.path_params["name"]
+        await self._workers.write(lambda: self._registry.drop(name))
+        return json_answer({"deleted": True})
+
+    async def list_aliases(self, _: Request) -> Response:
+        """Every alias with its collection."""
+        found = self._registry.aliases()
+        return json_answer({"aliases": [{"name": name, "collection": target} for name, target in found.items()]})
+
+    async def set_alias(self, request: Request) -> Response:
+        """Points the alias to a collection, at once; searches under way end in the one they began in."""
+        raw, name = await request.body(), bodies.collection_name(request.path_params["name"])
+        return await self._workers.write(lambda: self._set_alias(name, bodies.parse_body(raw, ("collection",))))
+
+    def _set_alias(self, name: str, body: dict[str, Any]) -> Response:
+        self._registry.set_alias(name, bodies.text(body, "collection"))
+        return json_answer({"name": name, "collection": self._registry.aliases()[name]})
+
+    async def drop_alias(self, request: Request) -> Response:
+        """Removes the alias; its collection stays."""
+        name = request.path_params["name"]
+        await self._workers.write(lambda: self._registry.drop_alias(name))
+        return json_answer({"deleted": True})

@@ -1,0 +1,156 @@
+"""`/collections/{name}/items`: write, list, read, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from clip_core.errors import BadInput, InvalidRequest, UnknownItem
+from clip_core.wire import encode_vector
+from index_service.collection import bodies
+from index_service.http.answers import json_answer
+from index_service.collection.collections import Collection
+from index_service.http.gate import Gate
+from index_service.collection.items import parse_items
+from index_service.http.metrics import Metrics
+from index_service.http.pages import Limits, item_size, page_of
+from index_service.collection.registry import Registry
+from index_service.search.searches import LARGE_BYTES, check_fingerprint
+from index_service.settings import Settings
+from index_service.record.store import Item
+from index_service.http.workers import Workers
+
+_PAGE = 100
+_BYTES_OF_NUMBER = 6  # of a vector, in base64
+_MAX_SEQ = 2**63 - 1
+
+
+class ItemsApi:
+    """The routes over the items of one collection; each write returns once it is on disk and searchable."""
+
+    def __init__(self, settings: Settings, registry: Registry, metrics: Metrics, workers: Workers) -> None:
+        self._most, self._most_bytes = settings.max_batch, settings.max_answer_bytes
+        self._max_metadata = settings.max_metadata_bytes
+        self._gate = Gate(settings.max_concurrent_writes, "writes", "max_concurrent_writes")
+        self._registry, self._metrics, self._workers = registry, metrics, workers
+
+    def _collection(self, request: Request) -> Collection:
+        return self._registry.get(request.path_params["name"])
+
+    async def upsert_items(self, request: Request) -> Response:
+        """One result for each item, in order; a bad item never stops its neighbours."""
+        with self._gate.enter():
+            raw, collection = await request.body(), self._collection(request)
+            return await self._workers.write(lambda: self._upsert(collection, raw))
+
+    def _upsert(self, collection: Collection, raw: bytes) -> Response:
+        body = bodies.parse_body(raw, ("fingerprint", "items"))
+        check_fingerprint(collection, bodies.fingerprint(body))
+        info = collection.info
+        batch = parse_items(bodies.listed(body, "items", self._most), info.dim, info.metric, self._max_metadata)
+        collection.upsert(batch.items, batch.vectors)
+        self._metrics.upserts.inc(len(batch.items))
+        self._registry.written(collection)
+        return json_answer({"results": batch.results})
+
+    async def list_items(self, request: Request) -> Response:
+        """`limit` ids and metadata after the id `after`; `next` is what to pass as `after`, null at the end.
+
+        With `since`, a sequence number, whole items in the order of writing; `next` is what to pass as `since`. A page
+        also ends before it has more bytes than an answer may have.
+        """
+        collection, query = self._collection(request), request.query_params
+        limits = Limits(bodies.whole(query.get("limit"), "limit", _PAGE, self._most), self._most_bytes)
+        if "since" not in query:
+            if "include" in query:
+                raise InvalidRequest("`include` goes with `since`, or with one item", param="include")
+            after = bodies.after_id(query.get("after"))
+            return await self._list(collection, limits, lambda: _listed(collection, after, limits))
+        if "after" in query:
+            raise InvalidRequest("give `after` or `since`, not both", param="after")
+        since = bodies.whole(query["since"], "since", 0, _MAX_SEQ, least=0)
+        include = bodies.included(query.get("include"))
+        return await self._list(collection, limits, lambda: _listed_since(collection, since, limits, include))
+
+    async def _list(self, collection: Collection, limits: Limits, work: Callable[[], Response]) -> Response:
+        """Large listings take turns."""
+        an_item = _BYTES_OF_NUMBER * collection.info.dim + collection.view.rows.metadata.mean
+        if min(limits.entries, collection.view.live) * an_item > LARGE_BYTES:
+            return await self._workers.large(work, listing=True)
+        return await self._workers.read(work)
+
+    async def get_item(self, request: Request) -> Response:
+        """One item; with `include=vector,source` those too."""
+        collection, id_ = self._collection(request), request.path_params["id"]
+        include = bodies.included(request.query_params.get("include"))
+        return await self._workers.read(lambda: json_answer(_shown(collection.get(id_), include)))
+
+    async def delete_item(self, request: Request) -> Response:
+        """404 when there is no such item."""
+        collection, id_ = self._collection(request), request.path_params["id"]
+        with self._gate.enter():
+            deleted = await self._delete(collection, lambda: collection.delete([id_]))
+        if not deleted:
+            raise UnknownItem(f"there is no item {id_!r} in the collection {collection.info.name}", param="id")
+        return json_answer({"deleted": True})
+
+    async def delete_items(self, request: Request) -> Response:
+        """By `ids` or by `filter`; how many there were."""
+        with self._gate.enter():
+            raw, collection = await request.body(), self._collection(request)
+            deleted = await self._delete(
+                collection, lambda: self._delete_all(collection, bodies.parse_body(raw, ("ids", "filter")))
+            )
+        return json_answer({"deleted": deleted})
+
+    def _delete_all(self, collection: Collection, body: Mapping[str, Any]) -> int:
+        if body.get("ids") is not None:
+            if body.get("filter") is not None:
+                raise BadInput("give `ids` or `filter`, not both", param="ids")
+            return collection.delete([bodies.item_id(id_) for id_ in bodies.listed(body, "ids", self._most)])
+        where = bodies.where(body.get("filter"))
+        if where is None:
+            raise BadInput("name what to delete: `ids`, or a `filter` that isn't empty", param="filter")
+        return collection.delete_where(where)
+
+    async def _delete(self, collection: Collection, work: Callable[[], int]) -> int:
+        def delete() -> int:
+            deleted = work()
+            self._registry.written(collection)
+            return deleted
+
+        deleted = await self._workers.write(delete)
+        self._metrics.deletes.inc(deleted)
+        return deleted
+
+
+def _listed(collection: Collection, after: str, limits: Limits) -> Response:
+    page, more = page_of(collection.page, after, limits, len)
+    items = [{"id": id_, "metadata": orjson.Fragment(metadata)} for id_, metadata in page]
+    return json_answer({"items": items, "next": page[-1][0] if more else None})
+
+
+def _listed_since(collection: Collection, since: int, limits: Limits, include: Sequence[str]) -> Response:
+    """For whoever follows a collection: whatever is written later gets a larger number."""
+
+    def read(after: int, most: int) -> list[tuple[int, Item]]:
+        chunk = collection.since(after, most)
+        return list(zip(chunk.seqs, chunk.items, strict=True))
+
+    page, more = page_of(read, since, limits, item_size)
+    items = [{**_shown(item, include), "seq": seq} for seq, item in page]
+    return json_answer({"items": items, "next": page[-1][0] if more else None})
+
+
+def _shown(item: Item, include: Sequence[str]) -> dict[str, Any]:
+    shown: dict[str, Any] = {"id": item.id, "metadata": orjson.Fragment(item.metadata)}
+    if "vector" in include:
+        shown["vector"] = encode_vector(np.frombuffer(item.vector, "<f4"))
+    if "source" in include:
+        shown["source"] = None if item.source is None else orjson.Fragment(item.source)
+    return shown

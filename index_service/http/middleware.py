@@ -1,0 +1,113 @@
+"""Around every request: the check of its caller, its id, the limit on its body, a log line, a metric, the envelope."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from clip_core.errors import BadInput, ClipServeError, ShuttingDown, TooLarge
+from index_service.http.answers import error_answer
+from index_service.http.callers import CallerCheck
+from index_service.http.metrics import Metrics
+
+_log = logging.getLogger("index_service.access")
+_STOPS = "the index service is stopping and had no time left for this request: send it again in a moment"
+_GOOD_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+def clean_id(value: object) -> str | None:
+    """A request id as it may be logged: printable ASCII without spaces, at most 128 characters; else None."""
+    return value if isinstance(value, str) and _GOOD_ID.fullmatch(value) else None
+
+
+class RequestMiddleware:
+    """Pure ASGI. What a route wants in the log line, it puts into `scope["state"]["log"]`.
+
+    The line is written after the answer: uvloop sends what was written when the callbacks of a round are done.
+    """
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int, callers: CallerCheck, metrics: Metrics) -> None:
+        self.app = app
+        self.max_body_bytes = max_body_bytes
+        self.callers = callers
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        headers = dict(scope["headers"])
+        request_id = clean_id(headers.get(b"x-request-id", b"").decode("latin-1")) or uuid.uuid4().hex
+        fields: dict[str, Any] = {"request_id": request_id}
+        scope.setdefault("state", {})["log"] = fields
+        answer = _Answer(send, request_id)
+        try:
+            self.callers.check(scope["path"], scope["headers"], headers)
+            self._check_length(headers.get(b"content-length"))
+            await self.app(scope, self._limited(receive), answer.send)
+        except asyncio.CancelledError:
+            await _answer_failure(ShuttingDown(_STOPS), answer, scope, receive, request_id)
+        except Exception as error:
+            await _answer_failure(error, answer, scope, receive, request_id)
+        seconds = time.perf_counter() - started
+        route = getattr(scope.get("endpoint"), "__name__", "none")
+        self.metrics.requests.labels(route, str(answer.status)).inc()
+        asyncio.get_running_loop().call_soon(_report, scope, answer.status, seconds, fields)
+
+    def _check_length(self, length: bytes | None) -> None:
+        if length is not None:
+            if not length.isdigit() or len(length) > 18:
+                raise BadInput("the header Content-Length is not a number")
+            self._check_size(int(length))
+
+    def _check_size(self, size: int) -> None:
+        if size > self.max_body_bytes:
+            raise TooLarge(f"the body is larger than {self.max_body_bytes} bytes")
+
+    def _limited(self, receive: Receive) -> Receive:
+        size = 0
+
+        async def limited() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            self._check_size(size)
+            return message
+
+        return limited
+
+
+def _report(scope: Scope, status: int, seconds: float, fields: dict[str, Any]) -> None:
+    path = scope.get("raw_path", b"").decode("ascii", "replace")
+    line = {"method": scope["method"], "path": path, "status": status, "ms": round(seconds * 1e3, 3)}
+    _log.info("request", extra={**line, **fields})
+
+
+class _Answer:
+    """The answer as it goes out: adds the request id, notes the status."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self.status = 0
+        self._send = send
+        self._header = (b"x-request-id", request_id.encode())
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), self._header]
+        await self._send(message)
+
+
+async def _answer_failure(error: Exception, answer: _Answer, scope: Scope, receive: Receive, request_id: str) -> None:
+    if not isinstance(error, ClipServeError):
+        _log.error("unexpected failure", exc_info=error, extra={"request_id": request_id})
+        error = ClipServeError("something went wrong in the index service; its log has the request id")
+    if answer.status == 0:
+        await error_answer(error)(scope, receive, answer.send)

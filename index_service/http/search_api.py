@@ -1,0 +1,78 @@
+"""`POST /search`, the hot path: one search of a small collection is parsed, run and answered where it arrives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from index_service.collection import bodies
+from index_service.http.answers import json_answer
+from index_service.http.gate import Gate
+from index_service.http.metrics import Metrics
+from index_service.http.middleware import clean_id
+from index_service.collection.recall import RecallSampler
+from index_service.collection.registry import Registry
+from index_service.search.searches import Call, parse_call
+from index_service.settings import Settings
+from index_service.http.workers import Workers
+
+_INLINE_COST = 4_000_000  # multiplications: a few tenths of a millisecond
+_ALONE_COST = 100_000_000  # while no other search is under way: nobody waits for it, and the way to a thread is saved
+_INLINE_BYTES, _INLINE_VALUES = 64 * 1024, 2048  # a body with more takes too long to parse on the event loop
+
+
+class SearchApi:
+    """Searches that cost well under a millisecond run on the event loop, all others in a thread.
+
+    One that has the service to itself may cost ten.
+    """
+
+    def __init__(
+        self, settings: Settings, registry: Registry, metrics: Metrics, workers: Workers, sampler: RecallSampler
+    ) -> None:
+        self._sampler = sampler
+        self._most, self._max_k = settings.max_searches, settings.max_k
+        self._most_bytes = settings.max_answer_bytes
+        self._gate = Gate(settings.max_concurrent_searches, "searches", "max_concurrent_searches")
+        self._registry, self._metrics, self._workers = registry, metrics, workers
+
+    async def search(self, request: Request) -> Response:
+        """All searches of the body, each with an answer of its own."""
+        with self._gate.enter():
+            return await self._search(request)
+
+    async def _search(self, request: Request) -> Response:
+        raw, fields = await request.body(), request.scope["state"]["log"]
+        if len(raw) > _INLINE_BYTES or raw.count(b",") > _INLINE_VALUES:
+            done = await self._workers.read(lambda: self._begun(self._parse(raw, fields)), self._gate.inside)
+            return done if isinstance(done, Response) else await self._workers.large(lambda: self._answer(done))
+        call = self._parse(raw, fields)
+        if call.cost > (_ALONE_COST if self._gate.inside == 1 else _INLINE_COST):
+            if call.large:
+                return await self._workers.large(lambda: self._answer(call))
+            return await self._workers.read(lambda: self._answer(call), self._gate.inside)
+        return self._answer(call)
+
+    def _begun(self, call: Call) -> Response | Call:
+        """The answer, or the same call where it is large."""
+        return call if call.large else self._answer(call)
+
+    def _parse(self, raw: bytes, fields: dict[str, Any]) -> Call:
+        self._registry.check_ready()
+        body = bodies.parse_body(raw, ("fingerprint", "searches"))
+        searches = bodies.listed(body, "searches", self._most)
+        ids = [search.get("request_id") for search in searches if isinstance(search, dict)]
+        fields["searches"] = len(searches)
+        fields["request_ids"] = [good for good in map(clean_id, ids) if good]
+        return parse_call(searches, bodies.fingerprint(body), self._registry, self._max_k)
+
+    def _answer(self, call: Call) -> Response:
+        results, ms = call.run(self._most_bytes)
+        self._sampler.offer(call.samples)
+        self._metrics.searches.inc(len(results))
+        self._metrics.search_seconds.observe(ms / 1e3)
+        answer = json_answer({"results": results, "timing": {"search_ms": round(ms, 4)}})
+        results.clear()  # which takes several times as much memory
+        return answer

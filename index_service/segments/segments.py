@@ -1,0 +1,323 @@
+"""What a search sees of a collection: a main segment, a small delta and tombstones, frozen at one moment.
+
+The delta is scanned exactly, but for its first rows, once these are sealed: they are searched as the main segment is,
+by what that one learned, so that a search need not read every row that came since.
+
+Rows are numbered in the order of insertion: first the main segment's, then the delta's. Rows are only ever added at
+the end, and a `View` knows how many there were when it was made, so searches need no lock.
+
+Invariant: nothing in here changes a row that some view can see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from clip_core.wire import Exactness, FloatArray
+from index_service.engines.approximate.approximate import SPARSE, ApproximateSegment
+from index_service.engines.base import BoolArray, Certificate, Found, IntArray, Metric, Segment
+from index_service.engines.bounds import raised
+from index_service.engines.exact.certified import exact_of
+from index_service.engines.exact.exact import ExactBackend, ExactSegment
+from index_service.metadata.columns import Blobs, Block, Growing, Texts, empty_block
+from index_service.metadata.masks import FilterMasks
+from index_service.record.records import Item
+from index_service.metadata.materialised_filters import Selections
+
+# What else a search takes, in multiplications of about a tenth of a nanosecond each.
+_COST_OF_FILTERED_ROW = 10_000
+_COST_OF_HIT = 10_000
+_UNSEALED_ROWS = 2048  # of the delta are scanned as fast as an index is searched
+_SEALED_ROWS, _SEALED_SHARE = 256, 64  # sealed at once: at least so many, and this part of the index, which is copied
+_CAUGHT_UP = 4  # ... and this part of what is left to do: after a flood of rows all those copies would take longer
+_LONGER = 2  # times the longest row of the main segment: what that one learned codes no longer ones
+_FEW_ROWS = 8192  # that a filter leaves of the delta
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The columns of a collection between two merges: all but `main` grow.
+
+    `delta` (D,) float32 and `seqs` int64, the rows' ascending numbers in the record; `metadata` JSON text.
+    """
+
+    main: Segment
+    delta: Growing
+    seqs: Growing
+    ids: Texts
+    metadata: Blobs
+    masks: FilterMasks
+    selections: Selections
+
+
+@dataclass(frozen=True)
+class View:
+    """One moment of a collection. `delta` (N, D), `seqs` and `alive` (rows,) are never written to after it is made.
+
+    `longest` is a bound on the norms of the delta's rows, None for cosines; `sealed` is the index of its first rows.
+    """
+
+    rows: Rows
+    delta: FloatArray
+    seqs: IntArray
+    alive: BoolArray
+    live: int
+    longest: float | None = None
+    sealed: ApproximateSegment | None = None
+
+    def __post_init__(self) -> None:
+        """Raises RuntimeError unless each row has one vector, one sequence number and one place among the living."""
+        if not len(self.rows.main.vectors) + len(self.delta) == len(self.seqs) == len(self.alive):
+            raise RuntimeError("the columns of a view are of different lengths")
+
+    @property
+    def count(self) -> int:
+        """Rows, dead ones included."""
+        return len(self.alive)
+
+    @property
+    def last_seq(self) -> int:
+        """The sequence number of the newest row; 0 where there is none."""
+        return int(self.seqs[-1]) if self.count else 0
+
+    @property
+    def approximate(self) -> bool:
+        """Whether a search may miss something."""
+        return exact_of(self.rows.main) is not self.rows.main
+
+    def search(self, queries: FloatArray, k: int, where: bytes | None, exact: Exactness) -> Found:
+        """The best k live rows for each of `queries` (B, D) that the canonical filter `where` lets through."""
+        allowed = self.allowed(where)
+        sealed = None if exact else self._worthy(allowed)
+        parts = self._main(queries, k, where, allowed, exact)
+        scores, rows = self._found(queries, k, allowed, parts, sealed)
+        if sealed is None or self._enough(rows, k, allowed):
+            return scores, rows
+        return self._found(queries, k, allowed, parts, None)
+
+    def _enough(self, rows: IntArray, k: int, allowed: BoolArray | None) -> bool:
+        """Whether each query has k `rows` (B, K), or all that there are: a sealed index finds what its lists hold."""
+        least = int(np.count_nonzero(rows >= 0, axis=1).min(initial=k))
+        return least >= k or least >= (self.live if allowed is None else int(np.count_nonzero(allowed)))
+
+    def _found(
+        self,
+        queries: FloatArray,
+        k: int,
+        allowed: BoolArray | None,
+        parts: list[Found],
+        sealed: ApproximateSegment | None,
+    ) -> Found:
+        """`parts` is what the main segment has found."""
+        parts = [*parts]
+        for start, later in self._later(sealed):
+            own = None if allowed is None else allowed[start : start + len(later.vectors)]
+            if isinstance(later, ApproximateSegment):
+                scores, rows = later.search(queries, k, own, _floors(parts, k))
+            else:
+                scores, rows = later.search(queries, k, own)
+            parts.append((scores, np.where(rows >= 0, rows + start, rows)))
+        return _merged(parts, len(queries), k)
+
+    def _main(
+        self, queries: FloatArray, k: int, where: bytes | None, allowed: BoolArray | None, exact: Exactness
+    ) -> list[Found]:
+        """What the main segment finds, if there is one."""
+        main, size = self.rows.main, self.count - len(self.delta)
+        if not size:
+            return []
+        if where is not None and not exact and self.approximate:
+            selection = self.rows.selections.of(where, main.vectors, self.rows.masks.mask(where, size))
+            if selection is not None:
+                return [selection.search(queries, k, None if self.live == self.count else self.alive[:size])]
+        return [(exact_of(main) if exact else main).search(queries, k, None if allowed is None else allowed[:size])]
+
+    def _worthy(self, allowed: BoolArray | None) -> ApproximateSegment | None:
+        """The sealed index where it is worth a search; where a filter leaves few rows, one scan is faster."""
+        if self.sealed is None or allowed is None:
+            return self.sealed
+        return self.sealed if np.count_nonzero(allowed[-len(self.delta) :]) >= _FEW_ROWS else None
+
+    def _later(self, sealed: ApproximateSegment | None) -> Iterator[tuple[int, Segment]]:
+        """What the delta is searched by, each with its first row: what is `sealed`, then a scan."""
+        size, done = self.count - len(self.delta), 0
+        if sealed is not None:
+            yield size, sealed
+            done = len(sealed.vectors)
+        if done < len(self.delta):
+            yield size + done, ExactSegment(self.delta[done:], self.longest)
+
+    def with_sealed(self, sealed: ApproximateSegment) -> View:
+        """With this index of the delta's first rows, which reads its vectors where the delta has them now."""
+        return replace(self, sealed=replace(sealed, vectors=self.delta[: len(sealed.vectors)]))
+
+    @property
+    def unsealed(self) -> int:
+        """Rows of the delta that every search scans."""
+        return len(self.delta) - self._sealed_rows
+
+    @property
+    def seal_due(self) -> bool:
+        """Whether the delta has more rows to seal; its engine may still not be one that can."""
+        return self.unsealed >= _UNSEALED_ROWS and isinstance(self.rows.main, ApproximateSegment)
+
+    def extends(self, earlier: View) -> bool:
+        """Whether rows only came or died since `earlier`: no merge, and no others of the delta were sealed."""
+        return self.rows is earlier.rows and self._sealed_rows == earlier._sealed_rows
+
+    @property
+    def _sealed_rows(self) -> int:
+        return 0 if self.sealed is None else len(self.sealed.vectors)
+
+    def seal(self) -> View | None:
+        """With some more rows of the delta sealed; None where too few are left or too long, or the engine can't."""
+        main = self.rows.main
+        if self.unsealed < _SEALED_ROWS or not isinstance(main, ApproximateSegment):
+            return None
+        if main.longest is not None and self.longest is not None and self.longest > _LONGER * main.longest:
+            return None
+        sealed = self.sealed or main.emptied()
+        if sealed is None:
+            return None
+        done = len(sealed.vectors)
+        more = max(_SEALED_ROWS, done // _SEALED_SHARE, self.unsealed // _CAUGHT_UP)
+        return replace(self, sealed=sealed.extended(self.delta[: done + more]))
+
+    def certify(self, queries: FloatArray, k: int, where: bytes | None) -> tuple[Found, list[Certificate]]:
+        """As an exact `search`, with a certificate for each of `queries` over all rows that `where` lets through."""
+        allowed = self.allowed(where)
+        size = self.count - len(self.delta)
+        main, delta = (None, None) if allowed is None else (allowed[:size], allowed[size:])
+        (scores, rows), first = exact_of(self.rows.main).certify(queries, k, main)
+        late, second = ExactSegment(self.delta, self.longest).certify(queries, k, delta)
+        shifted = np.where(late[1] >= 0, late[1] + size, late[1])
+        both = [Certificate(a[0] + b[0], a[1] + b[1]) for a, b in zip(first, second, strict=True)]
+        return _merged([(scores, rows), (late[0], shifted)], len(queries), k), both
+
+    def allowed(self, where: bytes | None) -> BoolArray | None:
+        """(rows,): alive and let through by `where`; None when that is every row."""
+        if where is not None:
+            return self.alive & self.rows.masks.mask(where, self.count)
+        return None if self.live == self.count else self.alive
+
+    def vectors_of(self, places: IntArray) -> FloatArray:
+        """(K, D) for row numbers (K,), ascending."""
+        size = self.count - len(self.delta)
+        split = int(np.searchsorted(places, size))
+        if split == 0:
+            return self.delta[places - size]
+        return np.concatenate((self.rows.main.vectors[places[:split]], self.delta[places[split:] - size]))
+
+    def places(self, seqs: IntArray) -> IntArray:
+        """The row numbers of rows that have these sequence numbers, ascending. Raises RuntimeError where none has."""
+        places = np.searchsorted(self.seqs, seqs)
+        if len(seqs) and (places[-1] >= self.count or not np.array_equal(self.seqs[places], seqs)):
+            raise RuntimeError("the record names rows that the view doesn't have")
+        return places
+
+    def with_rows(self, seqs: IntArray, items: Sequence[Item], vectors: FloatArray, replaced: IntArray) -> View:
+        """With new rows at the end, and without those of the sequence numbers `replaced`; this view stays as it is."""
+        rows, count = self.rows, self.count
+        if len(seqs) and seqs[0] <= self.last_seq:
+            raise RuntimeError("new rows are numbered below old ones")
+        alive = np.concatenate((self.alive, np.ones(len(items), np.bool_)))
+        alive[self.places(replaced)] = False
+        rows.ids.put(count, (item.id for item in items))
+        rows.metadata.put(count, [item.metadata for item in items])
+        delta, numbers = rows.delta.put(len(self.delta), vectors), rows.seqs.put(count, seqs)
+        live = self.live + len(items) - len(replaced)
+        after = View(rows, delta, numbers, alive, live, raised(self.longest, vectors))
+        return after.with_sealed(self.sealed) if self.sealed else after
+
+    def without(self, seqs: IntArray) -> View:
+        """Without the living rows of these sequence numbers, ascending."""
+        if not len(seqs):
+            return self
+        alive = self.alive.copy()
+        alive[self.places(seqs)] = False
+        return replace(self, alive=alive, live=self.live - len(seqs))
+
+    def only(self, seqs: IntArray) -> View:
+        """Without all rows but those of these sequence numbers."""
+        alive = np.isin(self.seqs, seqs, assume_unique=True)
+        return replace(self, alive=alive, live=int(np.count_nonzero(alive)))
+
+    def merged(self, old: View, kept: IntArray, merged: View) -> View:
+        """`merged`, which was built from the rows `kept` of `old`, brought up to this view, which grew from `old`."""
+        rows, done = merged.rows, merged.count
+        rows.ids.blobs.put(done, self.rows.ids.blobs.rows(old.count, self.count))
+        rows.metadata.put(done, self.rows.metadata.rows(old.count, self.count))
+        delta = rows.delta.put(0, self.delta[len(old.delta) :])
+        seqs = rows.seqs.put(done, self.seqs[old.count :])
+        alive = np.concatenate((self.alive[kept], self.alive[old.count :]))
+        carried = replace(rows, masks=self.rows.masks.carried(rows.metadata, kept))
+        return View(carried, delta, seqs, alive, self.live, raised(merged.longest, delta))
+
+    def block(self, places: IntArray) -> Block:
+        """The rows of these numbers, ascending, copied."""
+        ids, metadata = self.rows.ids.blobs.taken(places), self.rows.metadata.taken(places)
+        return Block(self.seqs[places], self.vectors_of(places), ids, metadata)
+
+    def vector(self, row: int) -> FloatArray:
+        """(D,)."""
+        size = self.count - len(self.delta)
+        vector: FloatArray = self.rows.main.vectors[row] if row < size else self.delta[row - size]
+        return vector
+
+    def cost(self, batch: int, k: int, where: bytes | None, exact: Exactness) -> int:
+        """Roughly how long a search takes at most, in multiplications; any engine may scan for a filter."""
+        unknown = 0 if where is None else self.rows.masks.missing(where, self.count)
+        main = self.rows.main
+        scan = batch * (main.vectors.size + self.delta.size)
+        if where is None and not exact:
+            indexes = 1 if self.sealed is None else 2
+            scan = main.cost(batch) * indexes + batch * self.unsealed * self.delta.shape[1]
+        elif where is not None and not unknown:
+            allowed = np.count_nonzero(self.rows.masks.mask(where, self.count))
+            scan = batch * allowed * self.delta.shape[1] if allowed <= SPARSE * self.count else scan
+        return scan + unknown * _COST_OF_FILTERED_ROW + batch * min(k, self.live) * _COST_OF_HIT
+
+
+def empty_view(dim: int, metric: Metric = "cosine") -> View:
+    """A view of no rows."""
+    return view_of(ExactBackend(metric).build(np.empty((0, dim), np.float32)), empty_block(dim))
+
+
+def view_of(main: Segment, block: Block, select: Callable[[FloatArray], Segment] = ExactSegment) -> View:
+    """A view whose rows are those of `main` and of the `block` that it was built from, all alive.
+
+    `select` makes a segment of those that a frequent filter leaves.
+    """
+    metadata, dim = Blobs(block.metadata), block.vectors.shape[1]
+    rows = Rows(
+        main,
+        Growing((dim,), np.float32),
+        Growing((), np.int64),
+        Texts(block.ids),
+        metadata,
+        FilterMasks(metadata),
+        Selections(select),
+    )
+    delta, seqs = rows.delta.put(0, block.vectors[:0]), rows.seqs.put(0, block.seqs)
+    longest = None if main.longest is None else 0.0
+    return View(rows, delta, seqs, np.ones(len(seqs), np.bool_), len(seqs), longest)
+
+
+def _floors(parts: list[Found], k: int) -> FloatArray | None:
+    """(B,): scores of which each query has k already; None before there are so many."""
+    return parts[0][0][:, k - 1] if parts and parts[0][0].shape[1] >= k else None
+
+
+def _merged(parts: list[Found], batch: int, k: int) -> Found:
+    """Results of the main segment and of the delta as one; a stable sort keeps ties in the order of rows."""
+    if not parts:
+        return np.empty((batch, 0), np.float32), np.empty((batch, 0), np.int64)
+    if len(parts) == 1:
+        return parts[0]
+    scores = np.concatenate([part[0] for part in parts], axis=1)
+    rows = np.concatenate([part[1] for part in parts], axis=1)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)

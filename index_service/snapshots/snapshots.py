@@ -1,0 +1,103 @@
+"""Snapshots: a collection as it was at one moment, in a file below the data folder; made and restored while in use.
+
+A snapshot is read in one transaction of the record, so writes go on meanwhile and aren't in it. A restored collection
+appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from clip_core.errors import ClipServeError, NotFound, StorageFull, Unavailable
+from index_service.collection.collections import Collection
+from index_service.snapshots.parquet import read_info, read_items, write_parquet
+from index_service.collection.registry import Registry
+from index_service.segments.segment_files import SegmentFiles, segments_folder
+from index_service.record.store import Store
+
+_NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,63})\.(\d{8}T\d{12})\.parquet")
+_PART = ".part"
+
+
+class Snapshots:
+    """The snapshots in `folder`."""
+
+    def __init__(self, folder: Path, store: Store, registry: Registry) -> None:
+        self._folder, self._store, self._registry = folder, store, registry
+        for part in folder.glob(f"*{_PART}"):  # a process died while it wrote this
+            part.unlink()
+
+    def create(self, collection: Collection) -> dict[str, Any]:
+        """Write a snapshot; described as in `all`. Raises StorageFull, and leaves nothing behind then."""
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f"{time.time_ns() // 1000 % 1_000_000:06d}"
+        path = self._folder / f"{collection.info.name}.{stamp}.parquet"
+        part = path.with_suffix(_PART)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_parquet(part, collection.info, self._store.stream(collection.info.key))
+            _publish(part, path)
+        except OSError as error:
+            raise StorageFull(f"the snapshot can't be written: {error}") from error
+        finally:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+        return self._described(path)
+
+    def all(self, collection: str | None = None) -> list[dict[str, Any]]:
+        """`{"name", "collection", "created", "bytes"}` of each, by name; of one collection when it is given."""
+        found = [self._described(path) for path in sorted(self._folder.glob("*.parquet")) if _NAME.fullmatch(path.name)]
+        return [one for one in found if collection in (None, one["collection"])]
+
+    def path(self, name: str) -> Path:
+        """The file. Raises NotFound."""
+        path = self._folder / name
+        if not _NAME.fullmatch(name) or not path.is_file():
+            raise NotFound(f"there is no snapshot {name!r}", param="snapshot")
+        return path
+
+    def delete(self, name: str) -> None:
+        """Remove the file. Raises NotFound."""
+        self.path(name).unlink(missing_ok=True)
+
+    def restore(self, name: str, snapshot: str) -> Collection:
+        """A new collection `name` from a snapshot. Raises NotFound, Conflict, InvalidRequest when it is damaged."""
+        path = self.path(snapshot)
+        info = read_info(path, name)
+        self._registry.check_free(name)
+        hidden = replace(info, name=f"{Store.HIDDEN}{time.time_ns()}")
+        hidden = replace(hidden, key=self._store.add_collection(hidden))
+        try:
+            for items in read_items(path):
+                self._store.upsert(hidden.key, items)
+            return self._registry.reveal(replace(hidden, name=name))
+        except BaseException:
+            with suppress(ClipServeError):  # a full disk: it stays hidden, and the next start forgets it
+                self._store.drop_collection(hidden.key)
+            SegmentFiles(segments_folder(self._store.path.parent, hidden.key), info.dim).remove()
+            raise
+
+    def _described(self, path: Path) -> dict[str, Any]:
+        parts = _NAME.fullmatch(path.name)
+        if parts is None:
+            raise Unavailable(f"the snapshot {path.name} has an odd name")
+        stamp = time.strptime(parts[2][:15], "%Y%m%dT%H%M%S")
+        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", stamp)
+        return {"name": path.name, "collection": parts[1], "created": created, "bytes": path.stat().st_size}
+
+
+def _publish(part: Path, path: Path) -> None:
+    """Give a file its name once its content is on disk."""
+    for source in (part, part.parent):
+        opened = os.open(source, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+        if source == part:
+            part.rename(path)

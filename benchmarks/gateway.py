@@ -4,7 +4,7 @@
 
 The demo model, the handlers' embedding cache off, so that every text is computed. The peer of the gateway is the same
 request sent straight to TorchServe, in turn and in the same run; a second gateway, in which requests never share one
-(`gateway/sharing.py`), has its turn too. Lists are compared with single requests at the same number of clients.
+(`gateway/encode/request_coalescing.py`), has its turn too. Lists are compared with single requests at the same number of clients.
 Overload is an open loop: requests leave at four times the rate that was just measured as the peak, whether or not
 earlier ones were answered; requests carry 16 texts, so that the client is not what is overloaded. The soak sends 70 %
 of that peak. With --infinity DIR, which `python -m benchmarks.infinity_peer DIR` makes, `benchmarks.infinity` measures

@@ -7,19 +7,19 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from gateway.auth import OPEN_PATHS, AuthMiddleware
-from gateway.body_budget import BodyBudget
-from gateway.clients import IndexClient, TorchServeClient
-from gateway.deadlines import DeadlineMiddleware
+from gateway.middleware.auth import OPEN_PATHS, AuthMiddleware
+from gateway.middleware.body_budget import BodyBudget
+from gateway.upstream.clients import IndexClient, TorchServeClient
+from gateway.middleware.deadlines import DeadlineMiddleware
 from gateway.errors import JsonResponse, install_handlers
-from gateway.fetch import HttpFetcher, ImageFetcher
-from gateway.head_requests import HeadAsGet
-from gateway.hosts import HostList
-from gateway.key_ring import KeyRing
-from gateway.key_store import KeyStore
-from gateway.limits import BodyLimits
-from gateway.metering import MeterMiddleware
-from gateway.openapi import DocumentedApp
+from gateway.fetch.fetch import HttpFetcher, ImageFetcher
+from gateway.middleware.head_requests import HeadAsGet
+from gateway.middleware.hosts import HostList
+from gateway.keys.key_lookup import KeyRing
+from gateway.keys.key_store import KeyStore
+from gateway.middleware.limits import BodyLimits
+from gateway.middleware.metering import MeterMiddleware
+from gateway.schemas.openapi import DocumentedApp
 from gateway.routes import (
     aliases,
     classify,
@@ -37,9 +37,9 @@ from gateway.routes import (
 )
 from gateway.services import Services
 from gateway.settings import Settings, is_loopback
-from gateway.shedding import Shedding
+from gateway.middleware.shedding import Shedding
 from gateway.telemetry import TelemetryMiddleware
-from gateway.whole_bodies import WholeBodies
+from gateway.middleware.whole_bodies import WholeBodies
 
 _DESCRIPTION = "Search images by words, by images, or by both; and CLIP vectors for your own pipelines."
 _ROUTES = (embeddings, cohere, voyage, search, collections, aliases, items, jobs, classify, rank, stats, ops, page)

@@ -9,8 +9,8 @@ import zlib
 from collections.abc import Awaitable, Mapping
 
 from clip_core.errors import ClipServeError, Unavailable, from_dict
-from gateway.clients import IndexClient, TorchServeClient
-from gateway.encoder import CANARY_TEXT
+from gateway.upstream.clients import IndexClient, TorchServeClient
+from gateway.encode.encoder import CANARY_TEXT
 from gateway.settings import Settings
 
 Report = dict[str, str]

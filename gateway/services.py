@@ -6,21 +6,21 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from gateway.admission import Admissions
-from gateway.clients import IndexClient, TorchServeClient
-from gateway.encoder import Encoder
-from gateway.fetch import ImageFetcher
-from gateway.fetching import Fetching
-from gateway.ingest import Ingester
-from gateway.inputs import InputParser
+from gateway.admission.admission import Admissions
+from gateway.upstream.clients import IndexClient, TorchServeClient
+from gateway.encode.encoder import Encoder
+from gateway.fetch.fetch import ImageFetcher
+from gateway.fetch.fetching import Fetching
+from gateway.ingest.ingest import Ingester
+from gateway.inputs.inputs import InputParser
 from gateway.jobs.runner import Jobs
 from gateway.jobs.store import JobStore
-from gateway.key_ring import KeyRing
-from gateway.labels import LabelVectors
-from gateway.meter import Meter
-from gateway.quotas import Quotas, counts_in
+from gateway.keys.key_lookup import KeyRing
+from gateway.encode.labels import LabelVectors
+from gateway.keys.meter import Meter
+from gateway.keys.quotas import Quotas, counts_in
 from gateway.readiness import Readiness
-from gateway.searching import Searcher
+from gateway.search.searching import Searcher
 from gateway.settings import Settings
 from gateway.telemetry import Metrics
 

@@ -11,13 +11,13 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from gateway.addresses import AddressPolicy
-from gateway.deadlines import Patience
-from gateway.fetch import FetchLimits
-from gateway.keys import KeyLimits
-from gateway.quotas import check_redis_url
+from gateway.fetch.addresses import AddressPolicy
+from gateway.middleware.deadlines import Patience
+from gateway.fetch.fetch import FetchLimits
+from gateway.keys.keys import KeyLimits
+from gateway.keys.quotas import check_redis_url
 from gateway.setting_checks import bounded, folders, host_names, http_url, unknown_names
-from gateway.urls import UrlPolicy
+from gateway.inputs.urls import UrlPolicy
 
 MB = 1024 * 1024
 PREFIX = "CLIPSERVE_GATEWAY_"

@@ -15,7 +15,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from clip_core.errors import Unavailable
-from gateway.clients import TorchServeClient
+from gateway.upstream.clients import TorchServeClient
 from gateway.settings import Settings
 from gateway.telemetry import Metrics
 

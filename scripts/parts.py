@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from gateway.key_ring import KeyRing
-from gateway.key_store import KeyStore
+from gateway.keys.key_lookup import KeyRing
+from gateway.keys.key_store import KeyStore
 from gateway.setting_checks import faults
 from gateway.settings import Settings as GatewaySettings
 from gateway.settings import environment_name

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import pybase64
 
 from clip_core.errors import ClipServeError, ImageTooLarge
-from gateway.files import PICTURES
+from gateway.inputs.files import PICTURES
 
 Wanted = Callable[[int], bool]
 SUFFIXES = PICTURES | {".tif", ".tiff"}

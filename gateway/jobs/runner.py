@@ -15,12 +15,12 @@ from typing import Any
 import orjson
 
 from clip_core.errors import ClipServeError, Conflict, Overloaded, Unavailable, WorkerLost
-from gateway.ingest import Ingester, parse_items
-from gateway.inputs import InputParser
+from gateway.ingest.ingest import Ingester, parse_items
+from gateway.inputs.inputs import InputParser
 from gateway.jobs.entries import Entry, Source
 from gateway.jobs.sources import open_source
 from gateway.jobs.store import UNFINISHED, Failure, Job, JobStore, now
-from gateway.keys import ApiKey, current_key_id, set_current_key
+from gateway.keys.keys import ApiKey, current_key_id, set_current_key
 
 _log = logging.getLogger("gateway.jobs")
 _LONGEST_PAUSE_S = 30.0

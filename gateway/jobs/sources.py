@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clip_core.errors import BadInput, ClipServeError, Forbidden, InvalidRequest, NotFound
-from gateway.files import inside
+from gateway.inputs.files import inside
 from gateway.jobs.entries import SUFFIXES, Entry, Source, Wanted, image_item, too_large
 from gateway.jobs.parquet import ParquetFile
 from gateway.jobs.webdataset import Webdataset

@@ -7,12 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 
 from clip_core.errors import Conflict, NotFound, UnknownCollection
-from gateway.bodies import read_model
-from gateway.clients import COLLECTION_NAME
-from gateway.collection_schemas import AliasAnswer, AliasesAnswer, AliasSpec, DroppedAnswer
+from gateway.routes.bodies import read_model
+from gateway.upstream.clients import COLLECTION_NAME
+from gateway.schemas.collection_schemas import AliasAnswer, AliasesAnswer, AliasSpec, DroppedAnswer
 from gateway.errors import JsonResponse
-from gateway.keys import current_key
-from gateway.openapi import WRITES, answers, takes
+from gateway.keys.keys import current_key
+from gateway.schemas.openapi import WRITES, answers, takes
 from gateway.services import services
 
 router = APIRouter(tags=["collections"])

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 
-from gateway.bodies import FEW, checked, parse_json, read_json
-from gateway.clients import COLLECTION_NAME
-from gateway.collection_schemas import CollectionAnswer, CollectionsAnswer, CollectionSpec, DroppedAnswer, FacetsAnswer
-from gateway.encoder import check_model
+from gateway.routes.bodies import FEW, checked, parse_json, read_json
+from gateway.upstream.clients import COLLECTION_NAME
+from gateway.schemas.collection_schemas import CollectionAnswer, CollectionsAnswer, CollectionSpec, DroppedAnswer, FacetsAnswer
+from gateway.encode.encoder import check_model
 from gateway.errors import JsonResponse
-from gateway.keys import current_key
-from gateway.openapi import ENCODES, READS, WRITES, answers, takes
+from gateway.keys.keys import current_key
+from gateway.schemas.openapi import ENCODES, READS, WRITES, answers, takes
 from gateway.services import services
 
 router = APIRouter(tags=["collections"])

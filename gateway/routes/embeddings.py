@@ -7,13 +7,13 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from clip_core.errors import BadText, InvalidRequest
-from gateway.bodies import Body, read_body
-from gateway.content import messages_source
-from gateway.embedding import FORMATS, Embedded, Options, check_number, choice, embed, formatted
+from gateway.routes.bodies import Body, read_body
+from gateway.inputs.content import messages_source
+from gateway.encode.embedding import FORMATS, Embedded, Options, check_number, choice, embed, formatted
 from gateway.errors import JsonResponse
-from gateway.inputs import InputParser, Kind, Source, renamed
-from gateway.openapi import ENCODES, answers, takes
-from gateway.schemas import EmbeddingAnswer, EmbeddingRequest
+from gateway.inputs.inputs import InputParser, Kind, Source, renamed
+from gateway.schemas.openapi import ENCODES, answers, takes
+from gateway.schemas.schemas import EmbeddingAnswer, EmbeddingRequest
 from gateway.services import services
 
 router = APIRouter(tags=["embeddings"])

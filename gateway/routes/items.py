@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 
-from gateway.bodies import Body, read_body, read_model
-from gateway.collection_schemas import (
+from gateway.routes.bodies import Body, read_body, read_model
+from gateway.schemas.collection_schemas import (
     DeletedAnswer,
     DeleteItemsRequest,
     DroppedAnswer,
@@ -18,13 +18,13 @@ from gateway.collection_schemas import (
     StreamAnswer,
 )
 from gateway.errors import JsonResponse
-from gateway.ingest import parse_items
-from gateway.openapi import ENCODES, READS, WRITES, answers, takes, takes_lines
+from gateway.ingest.ingest import parse_items
+from gateway.schemas.openapi import ENCODES, READS, WRITES, answers, takes, takes_lines
 from gateway.routes.collections import Name
 from gateway.services import services
-from gateway.stream_ingest import ingest_lines
-from gateway.streams import batches
-from gateway.whole_bodies import letting_go
+from gateway.ingest.stream_ingest import ingest_lines
+from gateway.ingest.ndjson import batches
+from gateway.middleware.whole_bodies import letting_go
 
 router = APIRouter(tags=["items"])
 ItemId = Annotated[str, Path(description="The item's id.", examples=["scene-1"])]

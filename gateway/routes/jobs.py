@@ -9,13 +9,13 @@ import orjson
 from fastapi import APIRouter, Path, Query, Request
 
 from clip_core.errors import Conflict, UnknownJob
-from gateway.bodies import read_model
+from gateway.routes.bodies import read_model
 from gateway.errors import JsonResponse
-from gateway.job_schemas import FailuresAnswer, JobAnswer, JobRequest, JobsAnswer
+from gateway.schemas.job_schemas import FailuresAnswer, JobAnswer, JobRequest, JobsAnswer
 from gateway.jobs.sources import source_kind
 from gateway.jobs.store import Job, JobStore
-from gateway.keys import current_key
-from gateway.openapi import READS, answers, takes
+from gateway.keys.keys import current_key
+from gateway.schemas.openapi import READS, answers, takes
 from gateway.services import services
 
 router = APIRouter(tags=["jobs"])

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import FileResponse
 
 from clip_core.errors import NotFound
-from gateway.files import inside, picture
+from gateway.inputs.files import inside, picture
 from gateway.services import services
 
 router = APIRouter(include_in_schema=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 
 from gateway.errors import JsonResponse
-from gateway.openapi import answers
+from gateway.schemas.openapi import answers
 from gateway.services import services
 from gateway.stats import Stats
-from gateway.stats_schemas import StatsAnswer
+from gateway.schemas.stats_schemas import StatsAnswer
 
 router = APIRouter(tags=["operations"])
 

@@ -7,13 +7,13 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from clip_core.errors import InvalidRequest
-from gateway.bodies import Body, read_body
-from gateway.content import inputs_source
-from gateway.dialect_schemas import VoyageAnswer, VoyageRequest
-from gateway.embedding import Embedded, Options, check_number, choice, embed
+from gateway.routes.bodies import Body, read_body
+from gateway.inputs.content import inputs_source
+from gateway.schemas.dialect_schemas import VoyageAnswer, VoyageRequest
+from gateway.encode.embedding import Embedded, Options, check_number, choice, embed
 from gateway.errors import JsonResponse
-from gateway.inputs import InputParser, Source
-from gateway.openapi import ENCODES, answers, takes
+from gateway.inputs.inputs import InputParser, Source
+from gateway.schemas.openapi import ENCODES, answers, takes
 from gateway.routes.embeddings import openai_answer
 from gateway.services import services
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from gateway.app import build
-from gateway.protocol import guarded
+from gateway.connections.protocol import guarded
 from gateway.settings import Settings
 from scripts.browser import chromium
 from tests.gateway.fakes import FakeIndex, FakeTorchServe, embed, serving

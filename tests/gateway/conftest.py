@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from gateway.app import build
-from gateway.protocol import guarded
+from gateway.connections.protocol import guarded
 from gateway.settings import Settings
 from tests.gateway.fakes import FakeIndex, FakeTorchServe, serving
 from tests.gateway.redis_server import INSTALLED

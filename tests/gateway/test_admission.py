@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from clip_core.errors import Overloaded
-from gateway.admission import Admission, Call, Waiter
-from gateway.gate import Gate
+from gateway.admission.admission import Admission, Call, Waiter
+from gateway.admission.gate import Gate
 from tests.gateway.fakes import picture_uri
 from tests.gateway.test_deadlines import connect, rest
 from tests.waiting import until

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.key_store import KeyStore
+from gateway.keys.key_store import KeyStore
 
 
 def test_an_alias_is_set_shown_switched_and_dropped(stack):

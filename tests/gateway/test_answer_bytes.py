@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clip_core.wire import SearchPart
-from gateway.answer_bytes import answer_bytes
+from gateway.upstream.answer_bytes import answer_bytes
 from tests.gateway.fakes import DIM
 
 MOST = 100_000

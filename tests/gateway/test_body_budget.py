@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clip_core.errors import ClipServeError, Overloaded, TooSlow
-from gateway.body_budget import SMALL_BYTES, Body, BodyBudget
+from gateway.middleware.body_budget import SMALL_BYTES, Body, BodyBudget
 from gateway.counts import Counts
 
 MOST = 16 * SMALL_BYTES

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.crowd import Crowd, network_of
-from gateway.protocol import guarded
+from gateway.connections.crowd import Crowd, network_of
+from gateway.connections.protocol import guarded
 from tests.gateway.fakes import serving
 from tests.gateway.test_protocol import HELD, SEEN, bodies, echo, read, request, talk
 from tests.waiting import until

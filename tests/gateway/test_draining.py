@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from gateway.clients import IndexClient, TorchServeClient
+from gateway.upstream.clients import IndexClient, TorchServeClient
 from gateway.readiness import Readiness, verdict_error
 from gateway.settings import Settings
 from scripts.live_stack import free_ports

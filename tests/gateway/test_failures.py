@@ -9,7 +9,7 @@ import time
 import pytest
 
 from clip_core.errors import IndexUnavailable, TorchServeUnavailable
-from gateway.clients import IndexClient, TorchServeClient
+from gateway.upstream.clients import IndexClient, TorchServeClient
 from tests.gateway.fakes import picture_uri
 
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there

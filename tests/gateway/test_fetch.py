@@ -15,12 +15,12 @@ from PIL import Image
 
 from clip_core.inputs import images
 from clip_core.errors import BadImage, ClipServeError, FetchFailed, FetchRefused, ImageTooLarge
-from gateway import sniffing
-from gateway.addresses import AddressPolicy
-from gateway.fetch import FetchLimits, HttpFetcher
-from gateway.fetching import Fetching
-from gateway.inputs import Source
-from gateway.urls import UrlPolicy
+from gateway.inputs.inputs import sniffing
+from gateway.fetch.addresses import AddressPolicy
+from gateway.fetch.fetch import FetchLimits, HttpFetcher
+from gateway.fetch.fetching import Fetching
+from gateway.inputs.inputs import Source
+from gateway.inputs.urls import UrlPolicy
 from tests.gateway.hostile import HostileServer, bomb, png
 
 LIMITS = FetchLimits(max_bytes=100_000, max_pixels=1_000_000, timeout_s=0.5, max_redirects=2, concurrency=2)

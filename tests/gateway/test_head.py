@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from gateway.app import build
-from gateway.head_requests import HeadAsGet
+from gateway.middleware.head_requests import HeadAsGet
 from gateway.settings import Settings
 
 FILLED = {"name": "demo", "item_id": "cat", "path": "app.js"}

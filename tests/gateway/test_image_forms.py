@@ -10,9 +10,9 @@ from PIL import Image
 
 from clip_core.data_urls import decode_base64
 from clip_core.errors import ImageTooLarge
-from gateway.inputs import InputParser, Source
-from gateway.meter import _pixels
-from gateway.urls import UrlPolicy
+from gateway.inputs.inputs import InputParser, Source
+from gateway.keys.meter import _pixels
+from gateway.inputs.urls import UrlPolicy
 
 
 def picture() -> bytes:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gateway.jobs.store import JobStore
-from gateway.key_store import KeyStore
-from gateway.keys import KeyLimits
+from gateway.keys.key_store import KeyStore
+from gateway.keys.keys import KeyLimits
 from tests.gateway.fakes import picture
 from tests.waiting import until
 

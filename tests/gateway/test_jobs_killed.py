@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.key_store import KeyStore
+from gateway.keys.key_store import KeyStore
 from tests.gateway.conftest import Upstreams
 from tests.gateway.fakes import picture
 from tests.gateway.test_start import wait_for

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from clip_core.errors import Unauthorized
-from gateway import key_ring
+from gateway.keys.keys import key_lookup as key_ring
 from gateway.app import build
-from gateway.key_ring import KeyRing
-from gateway.key_store import KeyStore
+from gateway.keys.key_lookup import KeyRing
+from gateway.keys.key_store import KeyStore
 from gateway.settings import Settings
 from tests.waiting import until
 
@@ -81,7 +81,7 @@ def test_an_accident_opens_no_door(store, accident, caplog):
             assert ring
             with pytest.raises(Unauthorized):
                 ring.identify("cs_1_x")
-    assert [record.levelname for record in caplog.records if record.name == "gateway.keys"] == ["ERROR", "ERROR"]
+    assert [record.levelname for record in caplog.records if record.name == "gateway.keys.keys"] == ["ERROR", "ERROR"]
 
 
 @pytest.mark.parametrize("accident", ["removed", "table gone"])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from clip_core.errors import BadInput, ClipServeError
 from gateway.app import build
-from gateway.protocol import guarded
+from gateway.connections.protocol import guarded
 from gateway.settings import Settings
 from index_service.http.app import create_app
 from index_service.collection.registry import Registry

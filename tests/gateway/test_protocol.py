@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
-from gateway.crowd import Crowd
-from gateway.protocol import guarded
+from gateway.connections.crowd import Crowd
+from gateway.connections.protocol import guarded
 from tests.gateway.fakes import serving
 from tests.waiting import until
 

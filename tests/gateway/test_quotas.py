@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from clip_core.errors import RateLimited, TooLarge
-from gateway.key_store import KeyStore
-from gateway.keys import ApiKey, KeyLimits
-from gateway.quotas import Quotas, counts_in
+from gateway.keys.key_store import KeyStore
+from gateway.keys.keys import ApiKey, KeyLimits
+from gateway.keys.quotas import Quotas, counts_in
 from tests.gateway.fakes import picture_uri
 from tests.gateway.hostile import png
 from tests.waiting import until

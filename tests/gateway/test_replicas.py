@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from clip_core.errors import RateLimited
-from gateway.keys import ApiKey, KeyLimits
-from gateway.quotas import Quotas, counts_in
+from gateway.keys.keys import ApiKey, KeyLimits
+from gateway.keys.quotas import Quotas, counts_in
 from tests.gateway.redis_server import RedisServer
 from tests.waiting import until
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from clip_core.logs import JsonFormatter, TextFormatter
-from gateway.key_store import KeyStore, digest
+from gateway.keys.key_store import KeyStore, digest
 from tests.waiting import until
 
 TOKEN = "signature-of-an-image-url"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from clip_core.errors import ClipServeError, InferenceFailed, Overloaded, Unavailable
-from gateway.sharing import Sharing
+from gateway.encode.request_coalescing import Sharing
 from gateway.telemetry import Trace, current_trace, set_current_trace
 from tests.gateway.fakes import embed
 

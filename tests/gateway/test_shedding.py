@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from clip_core.errors import Overloaded
-from gateway.shedding import Shedding
+from gateway.middleware.shedding import Shedding
 
 TEXT = b'{"input": "a picture"}'
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.streams import batches
+from gateway.ingest.ndjson import batches
 from tests.gateway.fakes import picture, picture_uri
 
 STREAM = "/v1/collections/demo/items/stream"

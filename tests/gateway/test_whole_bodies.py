@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from gateway.keys import ANONYMOUS, ApiKey, KeyLimits
-from gateway.metering import MeterMiddleware
-from gateway.quotas import Quotas
+from gateway.keys.keys import ANONYMOUS, ApiKey, KeyLimits
+from gateway.middleware.metering import MeterMiddleware
+from gateway.keys.quotas import Quotas
 from tests.gateway.test_deadlines import connect, rest
 from tests.waiting import until
 

@@ -12,9 +12,9 @@ import typer
 from typer.testing import CliRunner
 
 from clip_core.errors import BadInput
-from gateway.key_ring import KeyRing
-from gateway.key_store import KeyStore
-from gateway.keys import KeyLimits
+from gateway.keys.key_lookup import KeyRing
+from gateway.keys.key_store import KeyStore
+from gateway.keys.keys import KeyLimits
 from scripts.cli import app
 from scripts.keys_command import revoke, seconds, show
 

@@ -1,0 +1,81 @@
+"""The images among a call's sources that are named by URL, replaced by their bytes before anything is encoded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pybase64
+
+from clip_core.errors import BadInput, ClipServeError, TooLarge
+from gateway.fetch.fetch import ImageFetcher
+from gateway.inputs.inputs import Source
+from gateway.inputs.urls import is_http_url
+
+Fetched = Source | ClipServeError
+_WIDTH = 4
+
+
+class Fetching:
+    """Fetches all the URLs of a call at once, each different one once; what fails stays with its own source."""
+
+    def __init__(self, fetcher: ImageFetcher, max_bytes: int) -> None:
+        """`max_bytes` bounds what one call may have fetched, as the limit on bodies bounds what it may send."""
+        self._fetcher = fetcher
+        self._max_bytes = max_bytes
+
+    async def all(self, sources: Sequence[Source]) -> list[Fetched]:
+        """In order: the source with its images in base64, or the error that names its place."""
+        urls = list(dict.fromkeys(url for source in sources for url in _urls(source)))
+        if not urls:
+            return list(sources)
+        budget = _Budget(self._max_bytes)
+        images = await asyncio.gather(*(self._one(url, budget) for url in urls))
+        filled = dict(zip(urls, images, strict=True))
+        return [_filled(source, filled) for source in sources]
+
+    async def _one(self, url: str, budget: _Budget) -> str | BadInput:
+        """The width keeps one call from taking every slot that the fetcher has."""
+        async with budget.width:
+            try:
+                budget.check()
+                content = await self._fetcher.fetch(url)
+                budget.spent += len(content)
+                budget.check()
+            except BadInput as error:
+                return error
+        return pybase64.b64encode(content).decode("ascii")
+
+
+class _Budget:
+    """What one call may still fetch."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.spent = 0
+        self.width = asyncio.Semaphore(_WIDTH)
+
+    def check(self) -> None:
+        if self.spent > self.max_bytes:
+            raise TooLarge(f"the images of one call, fetched, are larger than {self.max_bytes} bytes")
+
+
+def _urls(source: Source) -> list[str]:
+    return [image for image in source.images() if is_http_url(image)]
+
+
+def _filled(source: Source, images: dict[str, str | BadInput]) -> Fetched:
+    failed = next((error for error in map(images.get, _urls(source)) if isinstance(error, BadInput)), None)
+    if failed is not None:
+        return type(failed)(failed.message, param=source.param)
+    if source.kind == "image":
+        return replace(source, value=images.get(source.value, source.value))
+    if source.kind == "query":
+        return replace(source, value=[_filled_part(part, images) for part in source.value])
+    return source
+
+
+def _filled_part(part: dict[str, Any], images: dict[str, str | BadInput]) -> dict[str, Any]:
+    return {**part, "image": images.get(part["image"], part["image"])} if "image" in part else part

@@ -1,0 +1,100 @@
+"""Reads a request's body before anything else is done for it, within the budget of bytes held. Pure ASGI.
+
+What comes after this layer never waits for a client: limits and places in a queue are taken by whole requests only.
+A streamed body goes through piece by piece, and counts for what is held of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.middleware.body_budget import Body, BodyBudget
+from gateway.middleware.deadlines import GIVE_UP
+from gateway.keys.keys import ANONYMOUS, current_key
+from gateway.middleware.limits import STREAM_PATH
+from gateway.telemetry import current_trace
+
+T = TypeVar("T")
+_WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
+_LET_GO = "gateway.let_go"
+
+
+class WholeBodies:
+    """Below DeadlineMiddleware, which ends the requests that the budget gives up."""
+
+    def __init__(self, app: ASGIApp, budget: BodyBudget) -> None:
+        self.app = app
+        self.budget = budget
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        caller = current_trace().caller = caller_of(scope)
+        if scope["method"] in _WITHOUT_BODY:
+            await self.app(scope, receive, send)
+            return
+        body = Body(caller, scope[GIVE_UP], scope["path"].endswith(STREAM_PATH))
+        self.budget.begin(body)
+        try:
+            await self.app(scope, await self._incoming(scope, receive, body), send)
+        finally:
+            self.budget.end(body)
+
+    async def _incoming(self, scope: Scope, receive: Receive, body: Body) -> Receive:
+        if not body.streamed:
+            return replayed(await self._whole(receive, body), receive)
+        current_trace().patient = True
+        scope[_LET_GO] = lambda: self.budget.let_go(body)
+
+        async def counted() -> Message:
+            return await self._piece(receive, body)
+
+        return counted
+
+    async def _whole(self, receive: Receive, body: Body) -> Message:
+        message = await self._piece(receive, body)
+        if not message.get("more_body", False):
+            return message
+        body.content += message["body"]
+        while message.get("more_body", False):
+            message = await self._piece(receive, body)
+            body.content += message["body"]
+        content, body.content = bytes(body.content), bytearray()
+        return {"type": "http.request", "body": content, "more_body": False}
+
+    async def _piece(self, receive: Receive, body: Body) -> Message:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientDisconnect()
+        self.budget.add(body, len(message.get("body", b"")), whole=not message.get("more_body", False))
+        return message
+
+
+def replayed(message: Message, receive: Receive) -> Receive:
+    """The body, and then whatever comes."""
+    waiting = [message]
+
+    async def replay() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replay
+
+
+async def letting_go(request: Request, batches: AsyncIterator[T]) -> AsyncIterator[T]:
+    """The batches of a streamed body; one that has been worked on is held no longer."""
+    async for batch in batches:
+        yield batch
+        request.scope[_LET_GO]()
+
+
+def caller_of(scope: Scope) -> str:
+    """Who shares a limit: an API key, or an address where there are none."""
+    key = current_key()
+    if key is not ANONYMOUS:
+        return key.id
+    return scope["client"][0] if scope.get("client") else ""

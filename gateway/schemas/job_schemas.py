@@ -1,0 +1,90 @@
+"""The bodies of background jobs."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from gateway.schemas.schemas import ErrorBody, Schema, example
+
+State = Literal["queued", "running", "completed", "cancelled", "failed"]
+_PATH = "`ROOT/path`, where ROOT is one of the server's `ingest_roots`."
+_ERROR = {"message": "not an image", "type": "invalid_request_error", "param": None, "code": "invalid_image"}
+_JOB = {
+    "id": "5f0c6c2e",
+    "collection": "demo",
+    "source": {"folder": "photos/2024"},
+    "state": "running",
+    "progress": {"total": 1000, "processed": 320, "added": 318, "failed": 2},
+    "rate": 41.5,
+    "eta_s": 16.4,
+    "created": "2026-01-01T00:00:00Z",
+}
+
+
+class UrlEntry(Schema):
+    url: str = Field(min_length=1, max_length=4096)
+    id: str | None = Field(None, min_length=1, max_length=512)
+    metadata: dict[str, Any] | None = None
+
+
+class Columns(Schema):
+    id: str | None = None
+    image: str | None = Field(None, description='Bytes, or {"bytes", "path"} structs.')
+    text: str | None = None
+    url: str | None = None
+
+
+class JobSource(Schema):
+    folder: str | None = Field(None, min_length=1, description=f"Every picture below it. {_PATH}")
+    webdataset: str | None = Field(None, min_length=1, description=f"A tar of samples. {_PATH}")
+    parquet: str | None = Field(None, min_length=1, description=f"A Parquet file. {_PATH}")
+    columns: Columns | None = Field(None, description="Which columns of the Parquet file hold what.")
+    urls: list[str | UrlEntry] | None = Field(None, min_length=1, fail_fast=True, description="Needs `fetch_urls`.")
+
+
+class JobRequest(Schema):
+    model_config = example({"collection": "demo", "source": {"folder": "photos/2024"}})
+    collection: str = Field(min_length=1)
+    source: JobSource = Field(description="Exactly one of folder, webdataset, parquet and urls.")
+
+
+class Progress(Schema):
+    total: int | None = Field(None, description="Null until it is known.")
+    processed: int
+    added: int
+    failed: int = Field(description="Set aside; see /v1/jobs/{job_id}/failures.")
+
+
+class JobAnswer(Schema):
+    model_config = example(_JOB)
+    id: str
+    collection: str
+    source: dict[str, Any] = Field(description="As it was given; of many URLs only their number, as `urls_total`.")
+    state: State
+    progress: Progress
+    rate: float | None = Field(None, description="Items a second.")
+    eta_s: float | None = None
+    message: str | None = Field(None, description="What it waits for, if it does.")
+    error: ErrorBody | None = None
+    created: str
+    finished: str | None = None
+
+
+class JobsAnswer(Schema):
+    model_config = example({"jobs": [_JOB], "next": None})
+    jobs: list[JobAnswer]
+    next: str | None = Field(None, description="What to pass as `after`; null at the end.")
+
+
+class JobFailure(Schema):
+    place: int
+    id: str
+    error: ErrorBody
+
+
+class FailuresAnswer(Schema):
+    model_config = example({"failures": [{"place": 7, "id": "a.jpg", "error": _ERROR}], "next": None})
+    failures: list[JobFailure]
+    next: int | None = Field(None, description="What to pass as `after`; null at the end.")

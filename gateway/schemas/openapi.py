@@ -1,0 +1,118 @@
+"""/openapi.json: the routes read their bodies themselves, so their schemas are put in here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from clip_core.errors import (
+    ClipServeError,
+    Conflict,
+    Forbidden,
+    InferenceFailed,
+    InvalidRequest,
+    Overloaded,
+    StorageFull,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    UnknownCollection,
+    UnknownModel,
+    _tree,
+)
+from gateway.schemas.schemas import collection_schemas
+from gateway.schemas.schemas import dialect_schemas
+from gateway.schemas.schemas import job_schemas
+from gateway.schemas.schemas import rank_schemas
+from gateway.schemas.schemas import schemas
+
+_REF = "#/components/schemas/{model}"
+_BODIES: list[type[BaseModel]] = [
+    schemas.EmbeddingRequest,
+    schemas.SearchRequest,
+    schemas.BatchSearchRequest,
+    collection_schemas.CollectionSpec,
+    collection_schemas.AliasSpec,
+    collection_schemas.ItemsRequest,
+    collection_schemas.DeleteItemsRequest,
+    rank_schemas.ClassifyRequest,
+    rank_schemas.RankRequest,
+    dialect_schemas.CohereRequest,
+    dialect_schemas.VoyageRequest,
+    job_schemas.JobRequest,
+]
+_FASTAPI_OWN = ("HTTPValidationError", "ValidationError")
+_Errors = tuple[type[ClipServeError], ...]
+_ALWAYS: _Errors = (InvalidRequest, Unauthorized, Forbidden, TooLarge, Overloaded, ClipServeError, Unavailable)
+ENCODES: _Errors = (UnknownModel, Conflict, InferenceFailed)
+READS: _Errors = (UnknownCollection,)
+WRITES: _Errors = (UnknownCollection, Conflict, StorageFull)
+Responses = dict[int | str, dict[str, Any]]
+
+
+def answers(model: type[BaseModel], *errors: type[ClipServeError], status: int = 200) -> Responses:
+    """The `responses=` of a route: its answer, what any call may meet, and what `errors` add to that."""
+    statuses = sorted({error.status for error in (*_ALWAYS, *errors)})
+    return {status: {"model": model}, **{failed: _failure(failed) for failed in statuses}}
+
+
+def _failure(status: int) -> dict[str, Any]:
+    codes = ", ".join(f"`{cls.code}`" for cls in _tree(ClipServeError) if cls.status == status)
+    return {"model": schemas.ErrorEnvelope, "description": f"One of {codes}."}
+
+
+def takes(model: type[BaseModel], form: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The `openapi_extra=` of a route whose body is `model`, or a form with these fields (JSON schema types)."""
+    content: dict[str, Any] = {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
+    if form is not None:
+        content["multipart/form-data"] = {"schema": {"type": "object", "properties": _fields(form)}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def takes_lines(*items: dict[str, Any]) -> dict[str, Any]:
+    """The `openapi_extra=` of a route that takes NDJSON."""
+    example = "".join(orjson.dumps(item).decode() + "\n" for item in items)
+    media = {"schema": {"type": "string"}, "example": example}
+    return {"requestBody": {"required": True, "content": {"application/x-ndjson": media}}}
+
+
+def _fields(form: Mapping[str, str]) -> dict[str, Any]:
+    file = {"type": "string", "format": "binary"}
+    kinds = {"file": file, "files": {"type": "array", "items": file}}
+    return {name: kinds.get(kind, {"type": kind}) for name, kind in form.items()}
+
+
+class DocumentedApp(FastAPI):
+    """A FastAPI whose /openapi.json holds the bodies too, and the keys when `secured`."""
+
+    secured = False
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = _document(self, self.secured)
+        return self.openapi_schema
+
+
+def _document(app: FastAPI, secured: bool) -> dict[str, Any]:
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    components = document.setdefault("components", {})
+    bodies = models_json_schema([(model, "validation") for model in _BODIES], ref_template=_REF)[1]
+    components["schemas"] = {**bodies.get("$defs", {}), **components.get("schemas", {})}
+    for name in _FASTAPI_OWN:
+        components["schemas"].pop(name, None)
+    for path in document["paths"].values():
+        for operation in path.values():
+            operation.get("responses", {}).pop("422", None)
+    if secured:
+        components["securitySchemes"] = {
+            "bearer": {"type": "http", "scheme": "bearer"},
+            "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        }
+        document["security"] = [{"bearer": []}, {"key": []}]
+    return document

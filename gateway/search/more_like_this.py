@@ -1,0 +1,60 @@
+"""More like this: item ids in a search, alone or as weighted parts, replaced by the vectors that the index holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from clip_core.errors import ClipServeError, UnknownItem
+from clip_core.wire import MAX_K
+from gateway.upstream.clients import IndexClient
+from gateway.encode.encoder import Ask
+from gateway.inputs.inputs import Source
+
+
+class Likes:
+    """Asks the index for each id once a search; the items themselves are left out of the hits."""
+
+    def __init__(self, index: IndexClient) -> None:
+        self._index = index
+
+    async def resolved(self, asks: Sequence[Ask]) -> list[Ask | ClipServeError]:
+        """In order: the ask without ids, or what went wrong with it."""
+        if not any(liked(ask.source) for ask in asks):
+            return list(asks)
+        return await asyncio.gather(*map(self._one, asks))
+
+    async def _one(self, ask: Ask) -> Ask | ClipServeError:
+        ids = liked(ask.source)
+        if not ids or ask.search is None or ask.page is None:
+            return ask
+        try:
+            found = await asyncio.gather(*(self._vector(ask.search.collection, item_id) for item_id in ids))
+        except ClipServeError as error:
+            error.param = ask.source.param if isinstance(error, UnknownItem) else error.param
+            return error
+        page = replace(ask.page, left_out=frozenset(ids))
+        search = replace(ask.search, k=min(page.depth, MAX_K))
+        return replace(ask, source=_filled(ask.source, dict(zip(ids, found, strict=True))), search=search, page=page)
+
+    async def _vector(self, collection: str, item_id: str) -> str:
+        vector: str = (await self._index.item(collection, item_id, {"include": "vector"}))["vector"]
+        return vector
+
+
+def liked(source: Source) -> list[str]:
+    """The ids that `source` names, each once."""
+    if source.kind == "like":
+        return [source.value]
+    parts = source.value if source.kind == "query" else []
+    return list(dict.fromkeys(part["like"] for part in parts if "like" in part))
+
+
+def _filled(source: Source, vectors: dict[str, str]) -> Source:
+    if source.kind == "like":
+        return Source("vector", vectors[source.value], source.param)
+    parts = [
+        {"vector": vectors[part["like"]], "weight": part["weight"]} if "like" in part else part for part in source.value
+    ]
+    return replace(source, value=parts)

@@ -1,0 +1,201 @@
+"""A search: what is asked, where it goes (TorchServe, or the index for the caller's own vector), what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from clip_core.errors import BadInput, ClipServeError, InvalidRequest, from_dict
+from clip_core.wire import SearchPart
+from gateway.upstream.answer_bytes import AnswerBudget, answer_bytes
+from gateway.upstream.clients import IndexClient
+from gateway.encode.encoder import Ask, Encoder, Outcome, Served, unknown_model
+from gateway.inputs.inputs import KINDS, InputParser
+from gateway.keys.keys import current_key
+from gateway.search.more_like_this import Likes
+from gateway.keys.meter import Meter
+from gateway.inputs.paging import FIELDS, Page, include_without_fields
+from gateway.telemetry import current_trace
+
+Json = dict[str, Any]
+_GROUP_BYTES = 8 * 1024 * 1024  # of the answer of one index call; a quarter of what the index answers at most
+_FIELDS = {*KINDS, *FIELDS, "collection", "k", "filter", "include", "exact", "model"}
+
+
+@dataclass
+class Found:
+    """Answers in the order of the asks; the times are those of the slowest of what ran side by side."""
+
+    answers: list[Outcome]
+    encode_ms: float = 0.0
+    search_ms: float = 0.0
+    queue_ms: float = 0.0
+
+    def timing(self) -> Json:
+        """For the body; the same stages go into the Server-Timing header."""
+        trace = current_trace()
+        trace.stages.update(queue=self.queue_ms, encode=self.encode_ms, search=self.search_ms)
+        times = {
+            "total_ms": trace.elapsed_ms(),
+            "encode_ms": self.encode_ms,
+            "search_ms": self.search_ms,
+        }
+        return {name: round(ms, 3) for name, ms in times.items()}
+
+
+def parse_ask(body: object, parser: InputParser, at: str = "") -> Ask:
+    """One search request. Raises BadInput that names the field, below `at`, or CollectionForbidden."""
+    if not isinstance(body, Mapping):
+        raise InvalidRequest("a search is an object", param=at or None)
+    unknown = next((name for name in body if name not in _FIELDS), None)
+    if unknown is not None:
+        raise InvalidRequest(f"a search has no field {unknown[:64]!r}", param=_below(at, unknown))
+    try:
+        search = SearchPart.parse({**body, "include": include_without_fields(body.get("include"))})
+        page = Page.parse(body, search.k)
+    except BadInput as error:
+        error.param = _below(at, error.param or "")
+        raise
+    current_key().check_collection(search.collection)
+    return Ask(parser.source(body, at), replace(search, k=page.depth), body.get("model"), page)
+
+
+class Searcher:
+    """Runs searches. A text or an image is one hop: TorchServe's handler asks the index itself."""
+
+    def __init__(self, encoder: Encoder, index: IndexClient, meter: Meter, max_answer_bytes: int) -> None:
+        """`max_answer_bytes` bounds what the index answers to one call."""
+        self._max_answer_bytes = max_answer_bytes
+        self._encoder = encoder
+        self._index = index
+        self._meter = meter
+        self._likes = Likes(index)
+
+    async def one(self, ask: Ask) -> tuple[Json, Found]:
+        """Raises whatever went wrong with it."""
+        found = await self.many([ask])
+        answer = found.answers[0]
+        if isinstance(answer, ClipServeError):
+            raise answer
+        return answer, found
+
+    async def many(self, asks: Sequence[Ask]) -> Found:
+        """Each ask has its own answer or error, cut to its page. Raises Overloaded or RateLimited before any work."""
+        self._encoder.check([ask for ask in asks if ask.source.kind not in ("vector", "like")])
+        await self._meter.items(sum(ask.source.parts() for ask in asks))
+        ready = await self._likes.resolved(asks)
+        good = [ask for ask in ready if isinstance(ask, Ask)]
+        found = await self._ranked(good) if good else Found([])
+        rest = iter(found.answers)
+        answers = [_paged(ask, next(rest)) if isinstance(ask, Ask) else ask for ask in ready]
+        return replace(found, answers=answers)
+
+    async def _ranked(self, asks: Sequence[Ask]) -> Found:
+        own = [place for place, ask in enumerate(asks) if ask.source.kind == "vector"]
+        if len(own) == len(asks):
+            return await self._by_vector(asks)
+        if not own:
+            return await self._by_model(asks)
+        rest = [place for place, ask in enumerate(asks) if ask.source.kind != "vector"]
+        first, second = await asyncio.gather(
+            self._by_vector([asks[place] for place in own]), self._by_model([asks[place] for place in rest])
+        )
+        return _merged(own, first, rest, second)
+
+    async def _by_model(self, asks: Sequence[Ask]) -> Found:
+        encoded = await self._encoder.run(asks, charged=True)
+        answers: list[Outcome] = []
+        for ask, outcome in zip(asks, encoded.outcomes, strict=True):
+            if isinstance(outcome, ClipServeError):
+                answers.append(outcome)
+            else:
+                served = encoded.model()
+                answer = _answer(ask, outcome["hits"], served, served.fingerprint)
+                answers.append(_certified(_noted(answer, outcome), outcome))
+        return Found(answers, encoded.encode_ms, encoded.search_ms, encoded.queue_ms)
+
+    async def _by_vector(self, asks: Sequence[Ask]) -> Found:
+        """As few index calls as their answers allow, one after the other."""
+        budget = AnswerBudget(self._max_answer_bytes)
+        found = Found([])
+        for group in self._groups(asks):
+            refused = budget.refusal()
+            part = Found([refused] * len(group)) if refused else await self._asked(group, budget)
+            found = Found([*found.answers, *part.answers], 0.0, found.search_ms + part.search_ms)
+        return found
+
+    def _groups(self, asks: Sequence[Ask]) -> Iterator[list[Ask]]:
+        served, group, size = self._encoder.served, list[Ask](), 0
+        for ask in asks:
+            assert ask.search is not None
+            more = answer_bytes(ask.search, served.dim if served is not None else None)
+            if group and size + more > _GROUP_BYTES:
+                yield group
+                group, size = [], 0
+            group.append(ask)
+            size += more
+        yield group
+
+    async def _asked(self, asks: Sequence[Ask], budget: AnswerBudget) -> Found:
+        try:
+            reply = await self._index.search([_index_search(ask) for ask in asks])
+        except ClipServeError as error:
+            return Found([error] * len(asks))
+        budget.add(reply)
+        answers = [self._own_answer(ask, result) for ask, result in zip(asks, reply["results"], strict=True)]
+        return Found(answers, 0.0, (reply.get("timing") or {}).get("search_ms") or 0.0)
+
+    def _own_answer(self, ask: Ask, result: Json) -> Outcome:
+        if result["status"] != 200:
+            error = from_dict(result, result["status"])
+            error.param = ask.source.param if error.code == "invalid_vector" else error.param
+            return error
+        fingerprint, served = result.get("fingerprint"), self._encoder.served
+        known = served if served is not None and served.fingerprint == fingerprint else None
+        return _certified(_answer(ask, result["hits"], known, fingerprint), result)
+
+
+def _index_search(ask: Ask) -> Json:
+    assert ask.search is not None
+    return {**ask.search.to_dict(), "vector": ask.source.value, "request_id": current_trace().request_id}
+
+
+def _answer(ask: Ask, hits: list[Json], served: Served | None, fingerprint: str | None) -> Outcome:
+    """The hits, or UnknownModel when the caller named another model than the one that answered."""
+    assert ask.search is not None
+    if served is not None and ask.model not in (None, served.model):
+        return unknown_model(ask.model, served)
+    model = served.model if served else None
+    return {"collection": ask.search.collection, "hits": hits, "model": model, "fingerprint": fingerprint}
+
+
+def _paged(ask: Ask, answer: Outcome) -> Outcome:
+    if isinstance(answer, ClipServeError) or ask.page is None:
+        return answer
+    hits, cursor = ask.page.cut(answer["hits"])
+    return {**answer, "hits": hits, "next_cursor": cursor}
+
+
+def _noted(answer: Outcome, entry: Json) -> Outcome:
+    """`truncated` when the text was longer than the model reads and its end was cut off."""
+    return {**answer, "truncated": True} if isinstance(answer, dict) and entry.get("truncated") else answer
+
+
+def _certified(answer: Outcome, result: Json) -> Outcome:
+    return (
+        {**answer, "certificate": result["certificate"]}
+        if isinstance(answer, dict) and "certificate" in result
+        else answer
+    )
+
+
+def _merged(own: Sequence[int], first: Found, rest: Sequence[int], second: Found) -> Found:
+    placed = dict(zip([*own, *rest], [*first.answers, *second.answers], strict=True))
+    answers = [placed[place] for place in range(len(placed))]
+    return Found(answers, second.encode_ms, max(first.search_ms, second.search_ms), second.queue_ms)
+
+
+def _below(at: str, name: str) -> str | None:
+    return f"{at}.{name}" if at and name else (at or name or None)

@@ -1,0 +1,141 @@
+"""One pooled HTTP connection to a neighbour, speaking JSON; what goes wrong on the wire becomes `Unavailable`."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from clip_core.errors import ClipServeError, DeadlineExceeded, Unavailable
+from clip_core.wire import json_text
+from gateway.telemetry import current_trace
+
+_log = logging.getLogger("gateway.upstream.upstream")
+_AT_ONCE_S = 0.01  # two timers for the same moment go off this near to each other
+_PLAIN_BODY_BYTES = 1024 * 1024  # aiohttp wants larger bodies as a stream, so that the loop can breathe
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer: `body` is None when it was empty or not JSON; `content` is what came."""
+
+    status: int
+    body: Any
+    content: bytes = b""
+
+
+class Upstream:
+    """Keep-alive calls to one base URL; connects at the first call, and must be closed."""
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        unavailable: type[Unavailable],
+        *,
+        timeout_s: float = 30.0,
+        max_connections: int = 256,
+    ) -> None:
+        self.name = name
+        self.base_url = base_url
+        self.unavailable = unavailable
+        self.timeout_s = timeout_s
+        self.max_connections = max_connections
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        idempotent: bool = False,
+        timeout_s: float | None = None,
+    ) -> Reply:
+        """`path` is already percent-encoded. Raises `self.unavailable`; any HTTP status is a Reply.
+
+        The request's own deadline goes before our limit, and past it nothing is sent: DeadlineExceeded.
+
+        An `idempotent` call is tried once more when the connection broke: the peer may have closed an idle
+        keep-alive connection just as we picked it.
+        """
+        limit = _within_deadline(timeout_s or self.timeout_s)
+        payload = None if body is None else json_text(body, "body")
+        try:
+            return await self._send(method, path, payload, limit)
+        except aiohttp.ClientConnectorError as error:
+            raise self._failed(error, "refuses connections") from error
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if not idempotent:
+                raise self._failed(error, "closed the connection") from error
+        except (asyncio.TimeoutError, aiohttp.ClientError) as error:
+            raise self._give_up(error, limit) from error
+        try:
+            return await self._send(method, path, payload, limit)
+        except (asyncio.TimeoutError, aiohttp.ClientError) as error:
+            raise self._give_up(error, limit) from error
+
+    async def _send(self, method: str, path: str, payload: bytes | None, limit: float) -> Reply:
+        headers = _headers()
+        if payload is not None:
+            headers["Content-Type"] = "application/json"
+        data = io.BytesIO(payload) if payload is not None and len(payload) > _PLAIN_BODY_BYTES else payload
+        url = URL(self.base_url + path, encoded=True)
+        timeout = aiohttp.ClientTimeout(total=limit)
+        async with self._connected().request(
+            method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False
+        ) as response:
+            content = await response.read()
+            return Reply(response.status, _json_or_none(content), content)
+
+    def _connected(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=self.max_connections, keepalive_timeout=30)
+            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return self._session
+
+    def _give_up(self, error: Exception, limit: float) -> ClipServeError:
+        if isinstance(error, asyncio.TimeoutError):
+            left = current_trace().seconds_left()
+            if left is not None and left < _AT_ONCE_S:
+                return DeadlineExceeded(f"the time for this request was over before {self.name} answered")
+            return self._failed(error, f"did not answer within {limit:g} s")
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return self._failed(error, "refuses connections")
+        return self._failed(error, "broke off its answer")
+
+    def _failed(self, error: Exception, what: str) -> Unavailable:
+        extra = {"request_id": current_trace().request_id, "url": self.base_url, "cause": repr(error)[:200]}
+        _log.warning("%s %s", self.name, what, extra=extra)
+        return self.unavailable(f"{self.name} {what}")
+
+
+def _within_deadline(limit: float) -> float:
+    left = current_trace().seconds_left()
+    if left is None:
+        return limit
+    if left <= 0:
+        raise DeadlineExceeded("the time for this request was over before all its work had begun")
+    return min(limit, left)
+
+
+def _headers() -> dict[str, str]:
+    request_id = current_trace().request_id
+    return {"X-Request-Id": request_id} if request_id else {}
+
+
+def _json_or_none(content: bytes) -> Any:
+    try:
+        return orjson.loads(content) if content else None
+    except orjson.JSONDecodeError:
+        return None

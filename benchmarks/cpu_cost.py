@@ -27,9 +27,9 @@ from rich.table import Table
 from benchmarks.demo_stack import captions
 from benchmarks.faults.stacks import UNCACHED, ready_stack
 from benchmarks.reports import finish, head
-from scripts.ingest import find_pictures
-from scripts.live_stack import LiveStack
-from scripts.load import Load, each_once
+from scripts.collections.ingest import find_pictures
+from scripts.stack.live_stack import LiveStack
+from scripts.tune.load import Load, each_once
 
 RESULTS = Path(__file__).resolve().parent / "results" / "cpu_cost.json"
 BAR, ROUNDS, CLIENTS, RESAMPLES = 1.05, 12, 8, 10_000

@@ -22,7 +22,7 @@ from benchmarks.machine import machine
 from clip_core.inputs.decoding import Decoder
 from clip_core.inputs.images import decode, decode_unguarded, pil_warnings_ignored
 from clip_core.inputs.preprocessing import Preprocessing
-from scripts.tuning_requests import COUNT, photographs
+from scripts.tune.requests import COUNT, photographs
 
 SIDE = 224
 

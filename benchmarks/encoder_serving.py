@@ -22,11 +22,11 @@ import yaml
 from rich.console import Console
 
 from clip_core.towers.artifacts import DIRECTORY
-from scripts.archive_build import build, unpacked
-from scripts.bench_tune import serving
-from scripts.load import alternate, together
-from scripts.random_checkpoint import write_random
-from scripts.tuning_requests import requests
+from scripts.archive.build import build, unpacked
+from scripts.tune.tune import serving
+from scripts.tune.load import alternate, together
+from scripts.archive.random_checkpoint import write_random
+from scripts.tune.requests import requests
 
 CLIENTS, SECONDS, ROUNDS = 32, 8.0, 3
 IMAGE = {"minWorkers": 1, "maxWorkers": 1, "threads": 2, "decode_threads": 2, "batchSize": 16, "maxBatchDelay": 5}
@@ -38,7 +38,7 @@ import yaml
 from clip_core.encode.encoders import Encoders
 from clip_core.inputs.requests import Item, Part
 from clip_core.settings import EndpointConfig
-from scripts.tuning_requests import requests
+from scripts.tune.requests import requests
 directory, seconds = Path(sys.argv[1]), float(sys.argv[2])
 encoders = Encoders.load(directory, EndpointConfig.parse(yaml.safe_load((directory / "model-config.yaml").read_text())))
 images = [Item((Part("image", base64.b64decode(body["input"]["image"])),)) for body in requests("image")]

@@ -33,9 +33,9 @@ from benchmarks.infinity import against_infinity
 from benchmarks.infinity_peer import Peer
 from benchmarks.machine import machine
 from benchmarks.sharing import processor_s, unshared_gateway
-from scripts.live_stack import LiveStack, live_stack
-from scripts.load import Load, alternate, at_rate, together
-from scripts.processes import resident_bytes
+from scripts.stack.live_stack import LiveStack, live_stack
+from scripts.tune.load import Load, alternate, at_rate, together
+from scripts.processes.processes import resident_bytes
 
 RESULTS = Path(__file__).resolve().parent / "results" / "gateway.json"
 CLIENTS = 32

@@ -39,8 +39,8 @@ from clip_core.inputs.preprocessing import Preprocessing
 from clip_core.inputs.requests import Accepts, Item, Request, parse_row
 from clip_core.settings import EndpointConfig
 from clip_core.wire import unit
-from scripts.archive_build import build, unpacked
-from scripts.tuning_requests import photographs
+from scripts.archive.build import build, unpacked
+from scripts.tune.requests import photographs
 
 REQUESTS, WARM_UPS = 300, 20
 ACCEPTS = Accepts(frozenset({"image"}), "image", 256)

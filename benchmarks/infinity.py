@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.infinity_peer import Peer
-from scripts.archive_build import ARCHIVE_DIR, endpoint_config
-from scripts.live_stack import LiveStack, free_ports, live_stack
-from scripts.load import Load, alternate, together
+from scripts.archive.build import ARCHIVE_DIR, endpoint_config
+from scripts.stack.live_stack import LiveStack, free_ports, live_stack
+from scripts.tune.load import Load, alternate, together
 
 MODEL = "vit-b-32"
 TEXTS = [

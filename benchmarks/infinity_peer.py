@@ -66,14 +66,14 @@ class Peer:
 
     def make_weights(self) -> None:
         """Those of one random model, for us and for Infinity."""
-        from scripts.random_checkpoint import write_random
+        from scripts.archive.random_checkpoint import write_random
 
         write_random(self.our_weights, ARCHITECTURE)
         checkpoint(self.our_weights, self.checkpoint)
 
     def make_archives(self) -> None:
         """What is up to date stays; compiling both towers takes minutes."""
-        from scripts.archive_build import build
+        from scripts.archive.build import build
 
         build("vit-b-32", checkpoint=self.our_weights, precision="int8", model_store=self.model_store, report=print)
 

@@ -39,7 +39,7 @@ from index_service.segments.engine_choice import Engines
 from index_service.record.schema import PAGE_BYTES
 from index_service.settings import Settings
 from index_service.record.store import CollectionInfo, Item, Store
-from scripts.live_stack import free_ports
+from scripts.stack.live_stack import free_ports
 
 RESULTS = Path(__file__).resolve().parent / "results" / "record.json"
 DIM, BATCH, CLIENTS, TIMED, LONE, FILL = 512, 256, 4, 100, 800, 8192

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from scripts.live_stack import LiveStack, free_ports
+from scripts.stack.live_stack import LiveStack, free_ports
 from scripts.public_api import PublicApi
 
 NEVER = 1_000_000

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from clip_core.errors import ClipServeError
-from scripts.index_command import index
-from scripts.keys_command import keys
-from scripts.model_command import model
-from scripts.reindex_command import reindex
-from scripts.up_command import up
+from scripts.commands.index_command import index
+from scripts.commands.keys_command import keys
+from scripts.commands.model_command import model
+from scripts.commands.reindex_command import reindex
+from scripts.commands.up_command import up
 
 app = typer.Typer(
     name="clipserve",
@@ -77,9 +77,9 @@ def archive_build(
 
     Example: clipserve archive build vit-b-32 --precision auto
     """
-    from scripts.archive_build import MODEL_STORE, build
-    from scripts.precision_choice import show
-    from scripts.work_folders import end_on_sigterm
+    from scripts.archive.build import MODEL_STORE, build
+    from scripts.archive.precision_choice import show
+    from scripts.archive.work_folders import end_on_sigterm
 
     end_on_sigterm()
     console = Console()
@@ -103,7 +103,7 @@ def archive_build(
 @archive.command("list")
 def archive_list(model_store: Annotated[Path | None, typer.Option(help="Where the .mar files lie.")] = None) -> None:
     """Show the models that can be built and the archives that were."""
-    from scripts.archive_build import MODEL_STORE, models, read_spec
+    from scripts.archive.build import MODEL_STORE, models, read_spec
 
     console = Console()
     console.print("models:", ", ".join(models()))
@@ -126,9 +126,9 @@ def archive_verify(
     ] = None,
 ) -> None:
     """Unpack archives in a clean process, run their canaries and print each cosine to open_clip in fp32."""
-    from scripts.archive_build import MODEL_STORE
-    from scripts.archive_verify import verify
-    from scripts.work_folders import end_on_sigterm
+    from scripts.archive.build import MODEL_STORE
+    from scripts.archive.verify import verify
+    from scripts.archive.work_folders import end_on_sigterm
 
     end_on_sigterm()
     console = Console()
@@ -157,7 +157,7 @@ def bench_tune(
 
     Example: clipserve bench tune demo --kind text --write
     """
-    from scripts import bench_tune as program
+    from scripts.tune import tune as program
 
     console = Console()
     for each in kind or ("text", "image"):
@@ -178,8 +178,8 @@ def ingest(
 
     Example: clipserve ingest ~/Pictures --collection holidays
     """
-    from scripts.ingest import find_pictures
-    from scripts.ingest import ingest as run
+    from scripts.collections.ingest import find_pictures
+    from scripts.collections.ingest import ingest as run
     from scripts.public_api import PublicApi
 
     api, console = PublicApi(url, api_key), Console()
@@ -205,7 +205,7 @@ def search(
 
     Example: clipserve search "two small blue stars"
     """
-    from scripts.demo import show_search
+    from scripts.demo.demo import show_search
     from scripts.public_api import PublicApi
 
     show_search(PublicApi(url, api_key), Console(), text, collection, k)

@@ -16,8 +16,8 @@ from pydantic_settings import BaseSettings
 from clip_core.settings import PREFIX, EndpointConfig, HandlerSettings
 from gateway.settings import Settings as GatewaySettings
 from index_service.settings import Settings as IndexSettings
-from scripts.model_source import ModelSource
-from scripts.up_settings import UpSettings
+from scripts.archive.model_source import ModelSource
+from scripts.stack.up_settings import UpSettings
 
 PATH = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 HEAD = """# Settings

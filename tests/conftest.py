@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from scripts.live_stack import LiveStack, default_ports, live_stack
-from scripts.preflight import StartError, check_ports
+from scripts.stack.live_stack import LiveStack, default_ports, live_stack
+from scripts.processes.preflight import StartError, check_ports
 from tests.checkpoints import write_checkpoint
 from tests.processes import still_running
 
@@ -45,7 +45,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def archives(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> list[Path]:
     """The text, image and multimodal .mar of the tiny checkpoint."""
-    from scripts.archive_build import build
+    from scripts.archive.build import build
 
     return build("demo", checkpoint=checkpoint, model_store=tmp_path_factory.mktemp("store"))
 
@@ -55,7 +55,7 @@ def model_dirs(archives: list[Path]) -> Iterator[dict[str, Path]]:
     """The same, unpacked: kind → directory."""
     import contextlib
 
-    from scripts.archive_build import unpacked
+    from scripts.archive.build import unpacked
 
     with contextlib.ExitStack() as stack:
         yield {mar.stem.removeprefix("clip_"): stack.enter_context(unpacked(mar)) for mar in archives}

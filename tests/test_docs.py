@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from clip_core.errors import ClipServeError, _tree
-from scripts.archive_build import models
-from scripts.java_properties import read_properties
+from scripts.archive.build import models
+from scripts.processes.java_properties import read_properties
 from scripts.settings_table import PATH, rows, table
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 import orjson
 
-from scripts.live_stack import LiveStack
-from scripts.load import in_process
+from scripts.stack.live_stack import LiveStack
+from scripts.tune.load import in_process
 
 PROMISED, STRETCH, STRETCH_MS = (100, 200, 400), 1000, 2000.0
 PAUSE_S = 3.0

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
-from scripts.live_stack import LiveStack
-from scripts.load import LOST_MS, Load, calm
+from scripts.stack.live_stack import LiveStack
+from scripts.tune.load import LOST_MS, Load, calm
 from scripts.public_api import PublicApi
 
 PER_S = 20.0

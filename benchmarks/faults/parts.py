@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import psutil
 
-from scripts.live_stack import LiveStack
-from scripts.torchserve import ENDPOINTS
+from scripts.stack.live_stack import LiveStack
+from scripts.stack.torchserve import ENDPOINTS
 
 PORTS = {"gateway": "gateway_port", "index": "index_port", "JVM": "inference_port"}
 _ANSWER_S = 5.0

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from scripts.live_stack import LiveStack, live_stack
+from scripts.stack.live_stack import LiveStack, live_stack
 
 START_S = 400.0  # archives to be built included
 UNCACHED = {"CLIPSERVE_HANDLER_CACHE": "false"}

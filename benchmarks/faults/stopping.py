@@ -12,8 +12,8 @@ import aiohttp
 import orjson
 
 from benchmarks.faults.neighbour import searches
-from scripts.live_stack import LiveStack
-from scripts.load import in_background
+from scripts.stack.live_stack import LiveStack
+from scripts.tune.load import in_background
 
 CLIENTS, BEFORE_S, MOST_S = 16, 2.0, 30.0
 ENVELOPE = {"message", "type", "param", "code"}

@@ -10,8 +10,8 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.attacks.base import Target, numbered
-from scripts.live_stack import LiveStack
-from scripts.load import together
+from scripts.stack.live_stack import LiveStack
+from scripts.tune.load import together
 from scripts.public_api import PublicApi
 
 NAME, ROWS = "warm-up", 6000

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from clip_core.errors import BadModel
 from clip_core.model_spec import KINDS, ModelSpec
-from scripts.archive_build import (
+from scripts.archive.build import (
     ARCHIVE_DIR,
     build,
     built_with,
@@ -20,8 +20,8 @@ from scripts.archive_build import (
     shorter_dimensions,
     stale_archives,
 )
-from scripts.archive_verify import verify
-from scripts.model_source import ModelSource
+from scripts.archive.verify import verify
+from scripts.archive.model_source import ModelSource
 from tests.checkpoints import VIT, write_checkpoint
 
 GIVEN = {"demo", "vit-b-32", "vit-b-16", "vit-l-14", "vit-h-14", "siglip-b-16"}

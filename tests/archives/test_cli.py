@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scripts.cli import app
-from scripts.up_settings import UpSettings
+from scripts.stack.up_settings import UpSettings
 
 RUNNER = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"})
 

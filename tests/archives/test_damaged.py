@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from clip_core.errors import BadModel
-from scripts.archive_build import build
-from scripts.archive_contents import CONFIG, MANIFEST, check_contents, unpack
-from scripts.archive_verify import verify
+from scripts.archive.build import build
+from scripts.archive.contents import CONFIG, MANIFEST, check_contents, unpack
+from scripts.archive.verify import verify
 from scripts.cli import app
 
 

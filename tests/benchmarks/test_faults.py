@@ -23,7 +23,7 @@ from benchmarks.faults.command import options, plan
 from benchmarks.faults.neighbour import bar_ms, felt_p99
 from benchmarks.faults.parts import growth, replaced
 from benchmarks.faults.stopping import kind_of
-from scripts.load import LOST_MS, Load, calm, in_background
+from scripts.tune.load import LOST_MS, Load, calm, in_background
 
 TARGET = Target("http://127.0.0.1:9", "", "", 9, 8, "f", ("a star",), 9, 9, "")
 ERROR = b'{"error": {"message": "m", "type": "t", "param": null, "code": "c"}}'

@@ -13,7 +13,7 @@ from benchmarks.image_path import ImagePath, Laps, measure
 from clip_core.encode.encoded import Encoded
 from clip_core.inputs.requests import Item, Part
 from clip_core.wire import decode_vector
-from scripts.tuning_requests import photographs
+from scripts.tune.requests import photographs
 
 
 def test_the_timed_steps_give_the_encoders_vector(model_dirs: dict[str, Path]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.gateway import BARS, judge
 from benchmarks.infinity import batch_sizes
 from benchmarks.infinity_peer import transformers_names, write_tokenizer
-from scripts.load import at_rate
+from scripts.tune.load import at_rate
 from tests.gateway.fakes import FakeIndex, FakeTorchServe, serving
 
 

@@ -13,8 +13,8 @@ from starlette.types import ASGIApp
 
 from gateway.app import build
 from gateway.settings import Settings
-from scripts.browser import NoBrowser, chromium
-from scripts.live_stack import LiveStack
+from scripts.page.browser import NoBrowser, chromium
+from scripts.stack.live_stack import LiveStack
 from tests.gateway.fakes import serving
 
 DESKTOP, PHONE = (1280, 800), (390, 844)

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from gateway.app import build
 from gateway.connections.protocol import guarded
 from gateway.settings import Settings
-from scripts.browser import chromium
+from scripts.page.browser import chromium
 from tests.gateway.fakes import FakeIndex, FakeTorchServe, embed, serving
 
 pytestmark = pytest.mark.browser

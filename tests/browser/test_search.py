@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 
-from scripts.live_stack import LiveStack
+from scripts.stack.live_stack import LiveStack
 from tests.browser.conftest import Open, gallery
 
 pytestmark = pytest.mark.browser

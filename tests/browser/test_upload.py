@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from scripts.live_stack import LiveStack
+from scripts.stack.live_stack import LiveStack
 from tests.browser.conftest import Open, gallery
 from tests.browser.test_search import captions, searched
 from tests.e2e.conftest import send

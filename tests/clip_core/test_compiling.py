@@ -20,8 +20,8 @@ from clip_core.encode.encoders import Encoders
 from clip_core.errors import BadModel
 from clip_core.model_spec import ModelSpec
 from clip_core.settings import EndpointConfig
-from scripts.archive_build import build, unpacked
-from scripts.archive_verify import verify
+from scripts.archive.build import build, unpacked
+from scripts.archive.verify import verify
 
 
 def test_a_machine_is_equal_to_itself_and_names_what_differs(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from clip_core.encode.encoders import Encoders
 from clip_core.errors import BadModel
 from clip_core.settings import EndpointConfig
 from clip_core.towers.towers import TextTower
-from scripts.archive_build import build, unpacked
-from scripts.model_source import ModelSource
+from scripts.archive.build import build, unpacked
+from scripts.archive.model_source import ModelSource
 
 
 class Replayed:

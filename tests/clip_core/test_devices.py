@@ -16,7 +16,7 @@ from clip_core.encode.encoders import Encoders
 from clip_core.errors import BadModel
 from clip_core.inputs.requests import Item, Part
 from clip_core.settings import EndpointConfig
-from scripts.archive_build import build, unpacked
+from scripts.archive.build import build, unpacked
 
 
 @pytest.mark.parametrize("gpu_id", [None, -1])

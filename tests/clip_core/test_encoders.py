@@ -19,7 +19,7 @@ from clip_core.model_spec import ModelSpec
 from clip_core.inputs.requests import Item, Part
 from clip_core.settings import EndpointConfig
 from clip_core.wire import FloatArray
-from scripts.canary_images import canary_images
+from scripts.archive.canary_images import canary_images
 
 TEXTS = ["a red circle", "two blue stars on a black background", "x" * 500, "东京 🦀 naïve"]
 

@@ -28,8 +28,8 @@ from clip_core.inputs.images import decode, decode_unguarded
 from clip_core.inputs.preprocessing import Preprocessing
 from clip_core.inputs.requests import Item, Part
 from clip_core.settings import EndpointConfig
-from scripts.canary_images import canary_images
-from scripts.input_check import check_pixels, reference_transform
+from scripts.archive.canary_images import canary_images
+from scripts.archive.input_check import check_pixels, reference_transform
 
 SIZES = ((640, 480), (33, 31), (1, 60), (400, 20), (224, 224), (1000, 37))
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from clip_core.errors import BadModel, BadText
 from clip_core.inputs.tokens import Tokenizer, stack
-from scripts.input_check import check_tokens
+from scripts.archive.input_check import check_tokens
 from tests.checkpoints import write_word_tokenizer
 
 REFERENCE = open_clip.get_tokenizer("ViT-B-32")

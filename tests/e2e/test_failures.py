@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.live_stack import PORTS, LiveStack, free_ports, live_stack
+from scripts.stack.live_stack import PORTS, LiveStack, free_ports, live_stack
 from tests.e2e.conftest import Answer, send
 from tests.processes import still_running
 from tests.waiting import until

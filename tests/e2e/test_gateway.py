@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from clip_core.wire import decode_vector, encode_vector
-from scripts.demo import QUERY
-from scripts.live_stack import LiveStack
+from scripts.demo.demo import QUERY
+from scripts.stack.live_stack import LiveStack
 from tests.clip_core.test_images import huge_png
 from tests.e2e.conftest import Answer, send
 from tests.waiting import until

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.live_stack import LiveStack, default_ports
+from scripts.stack.live_stack import LiveStack, default_ports
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from clip_core.errors import FingerprintMismatch
-from scripts.archive_build import MODEL_STORE, build
-from scripts.live_stack import LiveStack, live_stack
-from scripts.management import Management
-from scripts.model_swap import Swap
+from scripts.archive.build import MODEL_STORE, build
+from scripts.stack.live_stack import LiveStack, live_stack
+from scripts.models.management import Management
+from scripts.models.model_swap import Swap
 from scripts.public_api import PublicApi
-from scripts.torchserve import ENDPOINTS
+from scripts.stack.torchserve import ENDPOINTS
 from tests.e2e.conftest import send
 from tests.e2e.test_gateway import png
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from clip_core.wire import decode_vector
-from scripts.canary_images import canary_images
-from scripts.live_stack import LiveStack
+from scripts.archive.canary_images import canary_images
+from scripts.stack.live_stack import LiveStack
 from tests.e2e.conftest import Answer, send
 from tests.waiting import settled, until
 

@@ -20,7 +20,7 @@ import pytest
 from gateway.upstream.clients import IndexClient, TorchServeClient
 from gateway.readiness import Readiness, verdict_error
 from gateway.settings import Settings
-from scripts.live_stack import free_ports
+from scripts.stack.live_stack import free_ports
 from tests.gateway.test_start import wait_for
 from tests.waiting import until
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from scripts.data_folder import DataFolder
-from scripts.preflight import StartError
+from scripts.stack.data_folder import DataFolder
+from scripts.processes.preflight import StartError
 
 HOLD = (
-    "import sys; from pathlib import Path; from scripts.data_folder import DataFolder; "
+    "import sys; from pathlib import Path; from scripts.stack.data_folder import DataFolder; "
     "held = DataFolder(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
 )
 

@@ -9,7 +9,7 @@ import pytest
 from clip_core.encode.encoders import Encoders
 from clip_core.errors import BadModel
 from clip_core.settings import EndpointConfig
-from scripts.device_batch import SIZES, measure, passes, pick, rates
+from scripts.tune.device_batch import SIZES, measure, passes, pick, rates
 
 
 class Machine:

@@ -8,9 +8,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.java_properties import read_properties, write_properties
-from scripts.torchserve import environment, properties
-from scripts.up_settings import UpSettings
+from scripts.processes.java_properties import read_properties, write_properties
+from scripts.stack.torchserve import environment, properties
+from scripts.stack.up_settings import UpSettings
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 

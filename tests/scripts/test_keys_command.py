@@ -16,7 +16,7 @@ from gateway.keys.key_lookup import KeyRing
 from gateway.keys.key_store import KeyStore
 from gateway.keys.keys import KeyLimits
 from scripts.cli import app
-from scripts.keys_command import revoke, seconds, show
+from scripts.commands.keys_command import revoke, seconds, show
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clip_core.errors import TorchServeUnavailable
-from scripts.live_stack import free_ports
-from scripts.management import Management
-from scripts.management_guard import Guard, Policy, guarded
-from scripts.torchserve import properties
-from scripts.up_settings import UpSettings
+from scripts.stack.live_stack import free_ports
+from scripts.models.management import Management
+from scripts.stack.management_guard import Guard, Policy, guarded
+from scripts.stack.torchserve import properties
+from scripts.stack.up_settings import UpSettings
 
 
 class Upstream(ThreadingMixIn, UnixStreamServer):

@@ -17,7 +17,7 @@ from clip_core.errors import BadModel, FingerprintMismatch, TorchServeUnavailabl
 from clip_core.model_spec import SPEC_FILE, ModelSpec
 from index_service.collection.bodies import collection_name
 from scripts.cli import app
-from scripts.model_swap import MANIFEST, Swap, advice, with_version
+from scripts.models.model_swap import MANIFEST, Swap, advice, with_version
 
 ENDPOINTS = ("clip_text", "clip_image")
 

@@ -12,9 +12,9 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from scripts import preflight
-from scripts.preflight import StartError, check_disk, check_ports, find_java
-from scripts.processes import Stack
+from scripts.processes.processes import preflight
+from scripts.processes.preflight import StartError, check_disk, check_ports, find_java
+from scripts.processes.processes import Stack
 from tests.processes import still_running
 
 

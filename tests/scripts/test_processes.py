@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scripts import launching
-from scripts.preflight import StartError
-from scripts.processes import Program, Stack
-from scripts.restarts import RestartPolicy
-from scripts.rotated_log import RotatedLog
+from scripts.processes.processes import launching
+from scripts.processes.preflight import StartError
+from scripts.processes.processes import Program, Stack
+from scripts.processes.restarts import RestartPolicy
+from scripts.processes.rotated_log import RotatedLog
 from tests.processes import still_running
 from tests.waiting import until
 
@@ -105,7 +105,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from scripts import launching
-from scripts.processes import Stack
+from scripts.processes.processes import Stack
 stack = Stack()
 program, module = launching.program(["sh", "-c", "echo up; sleep 60"]), launching.module("sleeper")
 part = stack.start("part", program if sys.argv[2] == "program" else module, Path(sys.argv[1]) / "log", {})

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from scripts.preflight import StartError
-from scripts.readiness import Parts, wait_ready
+from scripts.processes.preflight import StartError
+from scripts.stack.readiness import Parts, wait_ready
 
 
 class Gateway:
@@ -37,7 +37,7 @@ def test_it_waits_for_the_last_part_and_says_what_is_missing() -> None:
 def clock(monkeypatch: pytest.MonkeyPatch, step_s: float) -> None:
     """Each look at the clock finds it so much later."""
     now = iter(range(1_000_000))
-    monkeypatch.setattr("scripts.readiness.time.monotonic", lambda: next(now) * step_s)
+    monkeypatch.setattr("scripts.stack.readiness.time.monotonic", lambda: next(now) * step_s)
 
 
 def test_patience_begins_again_with_every_part(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.restarts import LONGEST_DELAY_S, RestartHistory, RestartPolicy
+from scripts.processes.restarts import LONGEST_DELAY_S, RestartHistory, RestartPolicy
 
 
 def test_each_pause_is_twice_the_one_before() -> None:

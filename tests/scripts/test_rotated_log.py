@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.rotated_log import RotatedLog
+from scripts.processes.rotated_log import RotatedLog
 
 
 def files(path: Path) -> list[Path]:

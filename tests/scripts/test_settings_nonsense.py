@@ -14,15 +14,15 @@ from pydantic_settings import BaseSettings
 
 import gateway.__main__
 import index_service.__main__
-import scripts.up
+import scripts.stack.up
 from gateway.settings import Settings as GatewaySettings
 from index_service.errors import StartError as IndexStartError
 from index_service.settings import Settings as IndexSettings
-from scripts.data_folder import log_folder
-from scripts.parts import own_key
-from scripts.preflight import StartError
-from scripts.up_command import up
-from scripts.up_settings import UpSettings, unknown_names
+from scripts.stack.data_folder import log_folder
+from scripts.stack.parts import own_key
+from scripts.processes.preflight import StartError
+from scripts.commands.up_command import up
+from scripts.stack.up_settings import UpSettings, unknown_names
 
 NONSENSE = (
     "nan",
@@ -48,7 +48,7 @@ OWNED = {"gateway": GatewaySettings, "index": IndexSettings, "up": UpSettings}
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("CLIPSERVE_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(scripts.up, "run", lambda *_: 0)
+    monkeypatch.setattr(scripts.stack.up, "run", lambda *_: 0)
 
 
 def fields() -> Iterator[tuple[str, str]]:

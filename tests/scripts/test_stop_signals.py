@@ -12,7 +12,7 @@ import pytest
 
 START = """
 import ctypes, threading, time
-from scripts.stop_signals import Stopped, StopSignals
+from scripts.processes.stop_signals import Stopped, StopSignals
 signals = StopSignals(last_s={last_s})
 def up(): print("up", flush=True)
 """
@@ -99,7 +99,7 @@ up()
 
 
 BUILD = """
-from scripts.building import run_to_end
+from scripts.stack.building import run_to_end
 child = '''
 import signal, time
 try:
@@ -128,7 +128,7 @@ def test_a_build_that_goes_on_is_killed_by_the_second() -> None:
 
 
 def test_it_can_not_be_suspended_and_outlives_a_terminal_under_nohup() -> None:
-    code = "import signal as s; from scripts.stop_signals import StopSignals as S; S(); "
+    code = "import signal as s; from scripts.processes.stop_signals import StopSignals as S; S(); "
     code += "print([s.getsignal(n) is s.SIG_IGN for n in (s.SIGTSTP, s.SIGHUP, s.SIGTERM)])"
     for before, ignored in (["nohup"], [True, True, False]), ([], [True, False, False]):
         done = subprocess.run([*before, sys.executable, "-c", code], capture_output=True, text=True)

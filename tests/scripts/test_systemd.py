@@ -6,7 +6,7 @@ import configparser
 import re
 from pathlib import Path
 
-from scripts.up_settings import UpSettings
+from scripts.stack.up_settings import UpSettings
 
 UNIT = Path(__file__).resolve().parents[2] / "scripts" / "systemd" / "clipserve.service"
 

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from clip_core.settings import EndpointConfig, available_cores, share
-from scripts.bench_tune import write
-from scripts.tuning import Choice, Trial, pick, search, splits
-from scripts.tuning_requests import requests
+from scripts.tune.tune import write
+from scripts.tune.choices import Choice, Trial, pick, search, splits
+from scripts.tune.requests import requests
 
 START = Choice(workers=1, threads=1, batch_size=8, delay_ms=2)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from scripts.work_folders import work_folder
+from scripts.archive.work_folders import work_folder
 
 BUILD = """
 import sys, time
 from pathlib import Path
-from scripts.work_folders import end_on_sigterm, work_folder
+from scripts.archive.work_folders import end_on_sigterm, work_folder
 end_on_sigterm()
 with work_folder(Path(sys.argv[1]), ".building-") as path:
     print(path, flush=True)

@@ -1,0 +1,71 @@
+"""`clipserve archive verify`: unpack a .mar, load it in a clean process with its own `clip_core`, run its canaries."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from clip_core.errors import BadModel
+from scripts.archive.build import unpacked
+from scripts.archive.contents import check_contents
+
+_PROGRAM = """
+import json, sys
+from pathlib import Path
+directory = Path(sys.argv[1])
+sys.path.insert(0, str(directory))
+import torch
+import clip_core
+assert Path(clip_core.__file__).is_relative_to(directory), clip_core.__file__
+from clip_core.encode.canaries import check
+from clip_core.encode.encoders import Encoders
+from clip_core.errors import ClipServeError
+from clip_core.settings import EndpointConfig
+import yaml
+try:
+    config = EndpointConfig.parse(yaml.safe_load((directory / "model-config.yaml").read_text()))
+    encoders = Encoders.load(directory, config, 0 if torch.cuda.is_available() else None)
+    cosines = check(encoders, directory)
+except ClipServeError as error:
+    sys.exit(error.message)
+except Exception as error:
+    sys.exit(f"the archive does not load: {type(error).__name__}: {error}")
+spec = encoders.spec
+towers = {name: f"{tower.name} ({'compiled' if tower.compiled else 'not compiled'})"
+          for name, tower in (("text", encoders.text), ("image", encoders.image)) if tower}
+print(json.dumps({"name": spec.name, "kind": spec.kind, "dim": spec.dim, "fingerprint": spec.fingerprint,
+                  "precision": spec.precision, "floor": spec.cosine_floor, "towers": towers, "cosines": cosines}))
+"""
+
+
+@dataclass(frozen=True)
+class Verified:
+    name: str
+    kind: str
+    dim: int
+    fingerprint: str
+    precision: str
+    floor: float
+    towers: dict[str, str]
+    cosines: list[float]
+
+
+def _check(mar: Path, directory: Path) -> None:
+    try:
+        check_contents(directory)
+    except BadModel as error:
+        raise BadModel(f"{mar.name}: {error.message}") from error
+
+
+def verify(mar: Path) -> Verified:
+    """Raises BadModel when the archive lacks something, does not load, or has a canary below its floor."""
+    with unpacked(mar) as directory:
+        _check(mar, directory)
+        command = [sys.executable, "-I", "-c", _PROGRAM, str(directory.resolve())]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=directory)
+    if done.returncode != 0:
+        raise BadModel(f"{mar.name}: {done.stderr.strip()[-2000:]}")
+    return Verified(**json.loads(done.stdout.splitlines()[-1]))

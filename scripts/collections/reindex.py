@@ -1,0 +1,176 @@
+"""A collection made again with the model that is served now, then put in the old one's place behind an alias.
+
+Items are read from the old collection in the order of writing and embedded from their recorded source, or from a file.
+What is written or deleted meanwhile is followed. Progress is kept in a file, so that a second run goes on where the
+first one stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from clip_core.errors import BadInput, UnknownItem
+from scripts.collections.ingest import data_uri
+
+BATCH = 32
+_PAGE = 1000
+Json = dict[str, Any]
+
+
+class Api(Protocol):
+    """What is used of `PublicApi`."""
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer's JSON; raises ClipServeError."""
+        ...
+
+
+@dataclass
+class State:
+    """How far it got: all items up to the number `since` are done, but for those in `failed` (id → why)."""
+
+    old: str
+    new: str
+    since: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path, old: str, new: str) -> State:
+        """Raises BadInput when the file is about other collections."""
+        state = cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else cls(old, new)
+        if (state.old, state.new) != (old, new):
+            raise BadInput(f"{path} is the progress of {state.old} → {state.new}: remove it, or name another file")
+        return state
+
+    def save(self, path: Path) -> None:
+        """Whole or not at all."""
+        part = path.with_name(f"{path.name}.part")
+        part.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        part.replace(path)
+
+
+class Reindex:
+    """`gateway` embeds with the new model, `index` is asked for items; `images` holds files named by ids."""
+
+    def __init__(self, gateway: Api, index: Api, path: Path, state: State, images: Path | None = None) -> None:
+        self._gateway, self._index = gateway, index
+        self._path, self.state, self._images = path, state, images
+        self._old, self._new = (f"/collections/{quote(name, safe='')}" for name in (state.old, state.new))
+
+    def copy(self, console: Console) -> None:
+        """Make the new collection, embed what is due, again what failed, until nothing new has been written."""
+        described = self._index.call("GET", self._old)
+        kept = ("metric", "engine", "factory", "recall_target")
+        wanted = {name: described[name] for name in kept if described.get(name)}
+        self._gateway.call("PUT", f"/v1{self._new}", wanted)
+        columns = (TextColumn(f"reindex {self.state.new}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("reindex", total=described["count"], completed=self._done())
+            self._add(self._again())
+            self._follow(progress, task)
+        self._delete(frozenset())
+
+    def switch(self, alias: str) -> None:
+        """Point the alias to the new collection, then bring over what was written to the old one until that moment."""
+        before = self._index.call("GET", self._new)["seq"]
+        self._index.call("PUT", f"/aliases/{quote(alias, safe='')}", {"collection": self.state.new})
+        newer = frozenset(item["id"] for page in self._pages(self._new, before) for item in page)
+        for page in self._pages(self._old, self.state.since):
+            self._add(item for item in page if item["id"] not in newer)
+            self._passed(page)
+        self._delete(newer)
+
+    def _done(self) -> int:
+        return int(self._index.call("GET", self._new)["count"])
+
+    def _follow(self, progress: Progress, task: TaskID) -> None:
+        for page in self._pages(self._old, self.state.since):
+            self._add(page)
+            self._passed(page)
+            progress.advance(task, len(page))
+
+    def _passed(self, page: list[Json]) -> None:
+        self.state.since = page[-1]["seq"]
+        self.state.save(self._path)
+
+    def _pages(self, collection: str, since: int) -> Iterator[list[Json]]:
+        """Until there are no more; what is written meanwhile comes too."""
+        while True:
+            query = f"since={since}&limit={BATCH}&include=source"
+            page: list[Json] = self._index.call("GET", f"{collection}/items?{query}")["items"]
+            if not page:
+                return
+            yield page
+            since = page[-1]["seq"]
+
+    def _again(self) -> Iterator[Json]:
+        """The items that failed in an earlier run, as they are now."""
+        for id_ in list(self.state.failed):
+            item = self._item(id_)
+            if item is None:
+                del self.state.failed[id_]
+            else:
+                yield item
+
+    def _item(self, id_: str) -> Json | None:
+        try:
+            item: Json = self._index.call("GET", f"{self._old}/items/{quote(id_, safe='')}?include=source")
+        except UnknownItem:
+            return None
+        return item
+
+    def _add(self, items: Iterable[Json]) -> None:
+        due: list[Json] = []
+        for item in items:
+            source = self._source(item)
+            if source is None:
+                self.state.failed[item["id"]] = "no source is recorded, and no file has its name"
+            else:
+                due.append({"id": item["id"], "metadata": item["metadata"], **source})
+        for start in range(0, len(due), BATCH):
+            batch = due[start : start + BATCH]
+            for result in self._gateway.call("POST", f"/v1{self._new}/items", {"items": batch})["results"]:
+                self._note(result)
+
+    def _note(self, result: Json) -> None:
+        self.state.failed.pop(result["id"], None)
+        if result["status"] >= 300:
+            self.state.failed[result["id"]] = result["error"]["message"]
+
+    def _source(self, item: Json) -> Json | None:
+        """What to embed: the recorded text or URL, else the file that has the item's name."""
+        source: Json | None = item["source"]
+        if source is not None and ("text" in source or source["image"].startswith(("http://", "https://"))):
+            return source
+        names = [source["image"] if source else None, item["metadata"].get("file"), item["id"]]
+        file = next((path for name in names if (path := self._file(name)) is not None), None)
+        return None if file is None else {"image": data_uri(file)}
+
+    def _file(self, name: object) -> Path | None:
+        """The file below `images`, and never one outside of it."""
+        if self._images is None or not isinstance(name, str) or "\0" in name:
+            return None
+        path = (self._images / name).resolve()
+        return path if path.is_relative_to(self._images.resolve()) and path.is_file() else None
+
+    def _delete(self, keep: frozenset[str]) -> None:
+        """Delete from the new collection what the old one doesn't hold, but for `keep`."""
+        old = set(self._ids(self._old))
+        gone = [id_ for id_ in self._ids(self._new) if id_ not in old and id_ not in keep]
+        for start in range(0, len(gone), _PAGE):
+            self._index.call("POST", f"{self._new}/items/delete", {"ids": gone[start : start + _PAGE]})
+
+    def _ids(self, collection: str) -> Iterator[str]:
+        after: str | None = ""
+        while after is not None:
+            page = self._index.call("GET", f"{collection}/items?limit={_PAGE}&after={quote(after, safe='')}")
+            yield from (item["id"] for item in page["items"])
+            after = page["next"]

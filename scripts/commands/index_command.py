@@ -1,0 +1,78 @@
+"""`clipserve index …`: snapshots and files of collections, on the index service itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from scripts.public_api import PublicApi
+
+index = typer.Typer(help="Snapshots, export and import of collections, at the index service.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="The collection's name.")]
+Url = Annotated[str, typer.Option(envvar="CLIPSERVE_INDEX_URL", help="Address of the index service.")]
+DEFAULT_URL = "http://127.0.0.1:8090"
+_TIMEOUT_S = 3600.0
+
+
+def _api(url: str) -> PublicApi:
+    return PublicApi(url, timeout_s=_TIMEOUT_S)
+
+
+@index.command()
+def snapshot(collection: Name, url: Url = DEFAULT_URL) -> None:
+    """Write a snapshot of a collection below the index service's data folder, while it is in use."""
+    made = _api(url).call("POST", f"/collections/{collection}/snapshots", {})
+    Console().print(f"{made['name']}  {made['bytes'] / 1e6:.1f} MB", highlight=False)
+
+
+@index.command()
+def snapshots(url: Url = DEFAULT_URL) -> None:
+    """List the snapshots."""
+    table = Table("snapshot", "collection", "created", "MB")
+    for one in _api(url).call("GET", "/snapshots")["snapshots"]:
+        table.add_row(one["name"], one["collection"], one["created"], f"{one['bytes'] / 1e6:.1f}")
+    Console().print(table)
+
+
+@index.command()
+def restore(
+    collection: Name, snapshot: Annotated[str, typer.Argument(help="As listed.")], url: Url = DEFAULT_URL
+) -> None:
+    """Make a new collection from a snapshot.
+
+    Example: clipserve index restore shapes-again shapes.20260102T030405000000.parquet
+    """
+    made = _api(url).call("POST", f"/collections/{collection}/restore", {"snapshot": snapshot})
+    Console().print(f"{made['count']} items are in {collection}")
+
+
+@index.command("export")
+def export_(
+    collection: Name, file: Annotated[Path, typer.Argument(help="A .parquet file to write.")], url: Url = DEFAULT_URL
+) -> None:
+    """Write a collection to a Parquet file here: ids, vectors, metadata, sources."""
+    from scripts.collections.index_files import export_parquet
+
+    Console().print(f"{file}  {export_parquet(_api(url), collection, file) / 1e6:.1f} MB", highlight=False)
+
+
+@index.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A .parquet file with `id` and `vector`.", exists=True, dir_okay=False)],
+    collection: Name,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Upsert the rows of a Parquet file; the collection of an export is made when it isn't there."""
+    from scripts.collections.index_files import import_parquet
+
+    console = Console()
+    failed = import_parquet(_api(url), collection, file, console)
+    for line in failed:
+        console.print(f"[yellow]not imported[/yellow] {line}", highlight=False)
+    if failed:
+        raise typer.Exit(1)

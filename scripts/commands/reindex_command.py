@@ -1,0 +1,58 @@
+"""`clipserve reindex`: parses, runs `scripts.collections.reindex`, says what could not be embedded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from scripts.public_api import PublicApi
+
+_SHOWN = 10
+
+
+def reindex(
+    old: Annotated[str, typer.Argument(help="The collection to make again.")],
+    new: Annotated[str, typer.Argument(help="The collection to fill; made for the model that the gateway serves.")],
+    alias: Annotated[str | None, typer.Option(help="Point this alias to NEW once everything is in it.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of pictures, named by ids or by `file` in the metadata.", exists=True)
+    ] = None,
+    skip_missing: Annotated[bool, typer.Option(help="Switch even when some items can't be embedded again.")] = False,
+    progress: Annotated[
+        Path | None, typer.Option(help="Where progress is kept (default: reindex-OLD-NEW.json).")
+    ] = None,
+    url: Annotated[
+        str, typer.Option(envvar="CLIPSERVE_URL", help="Gateway of the new model.")
+    ] = "http://127.0.0.1:8000",
+    index_url: Annotated[
+        str, typer.Option(envvar="CLIPSERVE_INDEX_URL", help="Address of the index service.")
+    ] = "http://127.0.0.1:8090",
+    api_key: Annotated[str | None, typer.Option(envvar="CLIPSERVE_API_KEY", help="API key of the gateway.")] = None,
+) -> None:
+    """Embed a collection again with the model that is served now, and switch an alias to it; run again to go on.
+
+    Example: clipserve reindex shapes-v1 shapes-v2 --alias shapes --images ~/Pictures
+    """
+    from scripts.collections.reindex import Reindex, State
+
+    console, path = Console(), progress or Path(f"reindex-{old}-{new}.json")
+    work = Reindex(PublicApi(url, api_key), PublicApi(index_url), path, State.load(path, old, new), images)
+    work.copy(console)
+    if _told(console, work.state.failed) and not skip_missing:
+        raise typer.Exit(1)
+    if alias is not None:
+        work.switch(alias)
+        console.print(f"{alias} leads to {new}")
+    path.unlink(missing_ok=True)
+
+
+def _told(console: Console, failed: dict[str, str]) -> bool:
+    """Print the first items that failed; whether there are any."""
+    for id_, reason in list(failed.items())[:_SHOWN]:
+        console.print(f"[yellow]not embedded[/yellow] {id_}: {reason}", highlight=False)
+    if failed:
+        console.print(f"{len(failed)} items are not in the new collection; run again, or say --skip-missing")
+    return bool(failed)

@@ -1,0 +1,57 @@
+"""`clipserve up` as a command: its options are made from `UpSettings`, so that no setting can be missing."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from gateway.setting_checks import faults
+from scripts.stack.up_settings import UpSettings, unknown_names
+
+
+def up(**given: Any) -> None:
+    """Build the archives, start index service, TorchServe and gateway, fill the demo, stay until Ctrl-C.
+
+    A part that ends is started again, after a pause that doubles (--restart-delay). When one ends more than
+    --restart-limit times in --restart-window seconds, everything stops with status 1. Ctrl-C or SIGTERM stops
+    cleanly within --stop-patience seconds: requests in flight are answered first; a second one stops at once.
+    docs/running.md tells more.
+
+    Every option can be given as an environment variable, too. The services' own settings are environment
+    variables only; docs/settings.md lists them all (CLIPSERVE_GATEWAY_…, CLIPSERVE_INDEX_…, CLIPSERVE_HANDLER_…).
+    """
+    from scripts.stack.up import run
+
+    try:
+        settings = UpSettings(**given)
+    except ValidationError as error:
+        fault = faults(error, lambda name: f"--{name.replace('_', '-')}")
+        typer.echo(f"error {fault}", err=True)
+        raise typer.Exit(2) from error
+    for line in unknown_names():
+        typer.echo(f"notice {line}", err=True)
+    raise typer.Exit(run(settings, Console()))
+
+
+def _signature() -> inspect.Signature:
+    prefix = UpSettings.model_config["env_prefix"]
+    parameters = []
+    for name, field in UpSettings.model_fields.items():
+        option = typer.Option(help=field.description, envvar=f"{prefix}{name.upper()}")
+        parameters.append(
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=Annotated[field.annotation, option],
+            )
+        )
+    return inspect.Signature(parameters)
+
+
+up.__dict__["__signature__"] = _signature()
+up.__annotations__ = {name: p.annotation for name, p in _signature().parameters.items()}

@@ -1,0 +1,53 @@
+"""The demo collection: rendered scenes, ingested like anyone's pictures, and one search shown as a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from clip_core.errors import FingerprintMismatch, UnknownCollection
+from scripts.collections.ingest import find_pictures, ingest
+from scripts.public_api import PublicApi
+from scripts.demo.render_gallery import render_gallery
+
+COLLECTION = "demo"
+QUERY = "a large purple striped heart"  # a combination that the demo model was never trained on
+
+
+def fill_demo(api: PublicApi, gallery: Path, console: Console) -> None:
+    """Render the gallery if it is not there, and ingest what the collection does not hold."""
+    render_gallery(gallery, console=console)
+    pictures = find_pictures(gallery)
+    if _count(api) == len(pictures):
+        console.print(f"[dim]collection[/dim] {COLLECTION} holds {len(pictures)} pictures already")
+        return
+    for line in ingest(api, COLLECTION, pictures, console):
+        console.print(f"[yellow]not ingested[/yellow] {line}")
+
+
+def _count(api: PublicApi) -> int:
+    """Items of the demo collection, made (or made anew for another model) if need be."""
+    try:
+        api.call("PUT", f"/v1/collections/{COLLECTION}", {})
+    except FingerprintMismatch:
+        api.call("DELETE", f"/v1/collections/{COLLECTION}")
+        api.call("PUT", f"/v1/collections/{COLLECTION}", {})
+    try:
+        return int(api.call("GET", f"/v1/collections/{COLLECTION}")["count"])
+    except UnknownCollection:
+        return 0
+
+
+def show_search(api: PublicApi, console: Console, text: str = QUERY, collection: str = COLLECTION, k: int = 5) -> None:
+    answer = api.call("POST", "/v1/search", {"collection": collection, "text": text, "k": k})
+    table = Table(title=f"“{text}” in {collection}", title_justify="left")
+    for column in ("score", "id", "what it shows"):
+        table.add_column(column)
+    for hit in answer["hits"]:
+        metadata = hit.get("metadata") or {}
+        table.add_row(f"{hit['score']:.3f}", hit["id"], str(metadata.get("caption") or metadata.get("file") or ""))
+    console.print(table)
+    timing = ", ".join(f"{name.removesuffix('_ms')} {value:.1f} ms" for name, value in answer["timing"].items())
+    console.print(f"[dim]{timing}[/dim]")

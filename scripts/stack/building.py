@@ -1,0 +1,49 @@
+"""The archives that `up` lacks, built by a process of its own, so that torch does not stay in this one's memory."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from scripts.processes.processes import launching
+from scripts.processes.preflight import StartError
+from scripts.processes.processes import family, kill_all
+from scripts.processes.stop_signals import Stopped, StopSignals
+from scripts.stack.up_settings import UpSettings
+
+_LOOK_S = 0.1
+_CLEAN_UP_S = 3.0
+
+
+def build(settings: UpSettings, store: Path, umask: int, signals: StopSignals) -> None:
+    """`umask`: archives are no secret. Raises StartError, and Stopped."""
+    options = ["--model-store", str(store)]
+    options += ["--checkpoint", str(settings.checkpoint)] if settings.checkpoint else []
+    options += ["--precision", settings.precision] if settings.precision else []
+    command = launching.module("scripts.cli", "archive", "build", settings.model, *options)
+    if run_to_end(command, umask, signals) != 0:
+        raise StartError(f"the archives of {settings.model} could not be built (the reason stands above).")
+
+
+def run_to_end(command: list[str], umask: int, signals: StopSignals) -> int:
+    """Its exit status. In a session of its own: Ctrl-C reaches it once, through us."""
+    process = subprocess.Popen(command, umask=umask, start_new_session=True)
+    try:
+        while process.poll() is None:
+            signals.pause(_LOOK_S)
+    except Stopped:
+        _interrupt(process, signals)
+        raise
+    return process.returncode
+
+
+def _interrupt(process: subprocess.Popen[bytes], signals: StopSignals) -> None:
+    """It may remove what is half built."""
+    process.send_signal(signal.SIGINT)
+    deadline = time.monotonic() + _CLEAN_UP_S
+    while process.poll() is None and time.monotonic() < deadline and not signals.hurried:
+        time.sleep(_LOOK_S)
+    kill_all(process, family(process.pid))
+    process.wait()

@@ -1,0 +1,140 @@
+"""TorchServe's management API behind a door that web pages can't pass.
+
+A browser lets any page send some requests to loopback without asking first; one of those would register a model.
+TorchServe itself listens on a Unix socket in the private run folder. This guard listens on the management port, and
+forwards what no page can have sent: no `Origin`, no `Sec-Fetch-Site` of a page, and a `Host` that is this machine's (a
+name that an attacker points to 127.0.0.1 is not). Workflows, which fetch URLs, are not forwarded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+from yarl import URL
+
+from clip_core.errors import ClipServeError, Forbidden, TorchServeUnavailable
+from scripts.processes.preflight import StartError
+from scripts.stack.up_settings import UpSettings
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_PATH = re.compile(r"/(?:ping|api-description|models(?:/[\w.~-]+)*)?/?")  # plain segments only: nothing to decode
+_SEGMENT_OF_DOTS = re.compile(r"/\.{1,2}(?:/|$)")
+_HOP_BY_HOP = frozenset(
+    {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "host", "content-length"}
+)
+_LONGEST_SOCKET_PATH = 100  # bytes; Linux takes 107
+_WAIT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Whom the guard lets through; `hosts` besides loopback's names."""
+
+    hosts: frozenset[str] = frozenset()
+    read_only: bool = False
+
+    def check(self, request: web.BaseRequest) -> None:
+        """Raises Forbidden, which says why."""
+        if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none":
+            raise Forbidden("the management API takes no requests of web pages: call it from a program, such as curl")
+        if _name(request.headers.getall("Host", [])) not in _LOOPBACK | self.hosts:
+            raise Forbidden("this Host is not served: use 127.0.0.1, or name yours in CLIPSERVE_MANAGEMENT_HOSTS")
+        path = request.raw_path.partition("?")[0]
+        if not _PATH.fullmatch(path) or _SEGMENT_OF_DOTS.search(path):
+            raise Forbidden("only /models, /ping and /api-description are served here; workflows are closed")
+        if self.read_only and request.method not in _READING:
+            raise Forbidden("the management API is read-only here: start with `--management guarded` to change models")
+
+
+def _name(hosts: list[str]) -> str:
+    """The Host header without its port; "" unless there is exactly one."""
+    return re.sub(r":\d*$", "", hosts[0]).lower() if len(hosts) == 1 else ""
+
+
+class Guard:
+    """Forwards from `port` on loopback to the Unix socket `upstream`, in a thread with an event loop of its own."""
+
+    def __init__(self, port: int, upstream: Path, policy: Policy) -> None:
+        self._port, self._upstream, self._policy = port, upstream, policy
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="management", daemon=True)
+
+    def __enter__(self) -> Guard:
+        """Raises StartError when the port is taken."""
+        self._thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(_WAIT_S)
+        except OSError as error:
+            raise StartError(f"port {self._port} (management_port) can't be used: {error.strerror}") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(_WAIT_S)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_WAIT_S)
+        self._loop.close()
+
+    async def _open(self) -> None:
+        connector = aiohttp.UnixConnector(str(self._upstream), force_close=True)
+        timeout = aiohttp.ClientTimeout(total=None)  # to register a model takes as long as it takes
+        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False)
+        self._runner = web.ServerRunner(web.Server(self._answer), access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+
+    async def _close(self) -> None:
+        await self._runner.cleanup()
+        await self._session.close()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            self._policy.check(request)
+            return await self._forward(request)
+        except ClipServeError as error:
+            return web.json_response(error.to_dict(), status=error.status, headers={"Connection": "close"})
+
+    async def _forward(self, request: web.BaseRequest) -> web.StreamResponse:
+        headers = [(name, value) for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP]
+        body = await request.read()
+        url = URL(f"http://localhost{request.raw_path}", encoded=True)
+        try:
+            async with self._session.request(
+                request.method, url, headers=headers, data=body or None, allow_redirects=False
+            ) as answer:
+                kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP]
+                return web.Response(status=answer.status, headers=kept, body=await answer.read())
+        except aiohttp.ClientError as error:
+            raise TorchServeUnavailable("TorchServe's management API does not answer; try again in a moment") from error
+
+
+@contextlib.contextmanager
+def guarded(settings: UpSettings, run_dir: Path) -> Iterator[str | None]:
+    """Where TorchServe's management API is to listen; None: on its port, without a guard."""
+    if settings.management == "open":
+        yield None
+        return
+    hosts = frozenset(name.strip().lower() for name in settings.management_hosts.split(",") if name.strip())
+    policy = Policy(hosts, settings.management == "read-only")
+    with _socket_path(run_dir) as path, Guard(settings.management_port, path, policy):
+        yield f"unix:{path}"
+
+
+@contextlib.contextmanager
+def _socket_path(run_dir: Path) -> Iterator[Path]:
+    """In the run folder, or in a private one with a shorter name where Linux could not take the path."""
+    path = run_dir / "management.sock"
+    if len(str(path).encode()) <= _LONGEST_SOCKET_PATH:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="clipserve-") as short:
+        yield Path(short) / "management.sock"

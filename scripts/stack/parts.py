@@ -1,0 +1,110 @@
+"""The three parts of a stack, with what each is told: index service, TorchServe, gateway."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from gateway.keys.key_lookup import KeyRing
+from gateway.keys.key_store import KeyStore
+from gateway.setting_checks import faults
+from gateway.settings import Settings as GatewaySettings
+from gateway.settings import environment_name
+from scripts.processes.processes import launching
+from scripts.stack import torchserve
+from scripts.archive.build import MODEL_STORE
+from scripts.stack.data_folder import DataFolder
+from scripts.processes.preflight import StartError, find_java
+from scripts.processes.processes import Program, Stack
+from scripts.processes.rotated_log import RotatedLog
+from scripts.stack.up_settings import UpSettings
+
+_OTHERS_S = 5.0  # of the patience with a stop, for what stops after the gateway
+
+
+@dataclass(frozen=True)
+class Parts:
+    """`key`: for our own calls, where the gateway asks for one; `management`: TorchServe's address behind a guard."""
+
+    settings: UpSettings
+    folder: DataFolder
+    key: str | None
+    management: str | None
+
+    def start(self, stack: Stack) -> None:
+        """In the order in which they need one another."""
+        self._start_index(stack)
+        self._start_torchserve(stack)
+        gateway = _prefixed("GATEWAY", self._common() | self._gateway())
+        stack.add("gateway", Program(launching.module("gateway"), gateway), self.log("gateway"))
+
+    def log(self, name: str) -> RotatedLog:
+        return part_log(self.settings, name)
+
+    def _start_index(self, stack: Stack) -> None:
+        values = {"PORT": str(self.settings.index_port), "DATA_DIR": str(self.folder.path / "index")}
+        environment = _prefixed("INDEX", self._common() | values)
+        stack.add("index service", Program(launching.module("index_service"), environment), self.log("index"))
+
+    def _start_torchserve(self, stack: Stack) -> None:
+        run = self.folder.run
+        config = torchserve.properties(self.settings, model_store(self.settings), run, management=self.management)
+        command = launching.program(torchserve.command(find_java(), config, self.settings, run))
+        environment = torchserve.environment(self.settings, run, self.settings.log_dir.resolve())
+        program = Program(command, environment, cwd=run, clears=run / "models")  # a killed JVM leaves them unpacked
+        stack.add("TorchServe", program, self.log("torchserve"))
+
+    def _common(self) -> dict[str, str]:
+        return {"LOG_JSON": str(self.settings.log_json).lower(), "LOG_LEVEL": self.settings.log_level}
+
+    def _gateway(self) -> dict[str, str]:
+        settings, local, data = self.settings, "http://127.0.0.1:", self.folder.path
+        own = {} if self.key is None or gateway_settings().keys else {"API_KEYS": self.key}
+        return own | {
+            "HOST": settings.host,
+            "PORT": str(settings.gateway_port),
+            "TORCHSERVE_URL": f"{local}{settings.inference_port}",
+            "MANAGEMENT_URL": f"{local}{settings.management_port}",
+            "METRICS_URL": f"{local}{settings.metrics_port}",
+            "INDEX_URL": f"{local}{settings.index_port}",
+            "KEYS_FILE": str(keys_file(settings)),
+            "DATA_DIR": str(data / "gateway"),
+            "IMAGE_ROOTS": f"demo={data / 'demo' / 'gallery'}",
+            "STOP_TIMEOUT_S": str(max(1, round(settings.stop_patience - _OTHERS_S))),
+        }
+
+
+def part_log(settings: UpSettings, name: str) -> RotatedLog:
+    """The log of this name; it goes on where the last run ended."""
+    return RotatedLog(settings.log_dir.resolve() / f"{name}.log", settings.log_max_bytes, settings.log_files)
+
+
+def model_store(settings: UpSettings) -> Path:
+    return (settings.model_store or MODEL_STORE).resolve()
+
+
+def gateway_settings() -> GatewaySettings:
+    """What the environment says of the gateway; the host is given by `up` itself. Raises StartError."""
+    try:
+        return GatewaySettings(host="127.0.0.1")
+    except ValidationError as error:
+        raise StartError(faults(error, environment_name)) from error
+
+
+def keys_file(settings: UpSettings) -> Path:
+    return (gateway_settings().keys_file or settings.data_dir / "keys.db").resolve()
+
+
+def own_key(settings: UpSettings) -> str | None:
+    """A key for our own calls: one of the environment's, or, where the file alone asks for keys, one for this run."""
+    given = gateway_settings().keys
+    if given:
+        return given[0]
+    return secrets.token_urlsafe(32) if KeyRing((), KeyStore(keys_file(settings))) else None
+
+
+def _prefixed(part: str, values: dict[str, str]) -> dict[str, str]:
+    return {f"CLIPSERVE_{part}_{key}": value for key, value in values.items()}

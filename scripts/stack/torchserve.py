@@ -1,0 +1,105 @@
+"""TorchServe's command line and settings, from config.properties and the ports that `up` was given."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shlex
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.processes.java_properties import read_properties, write_properties
+from scripts.processes.launching import python_script
+from scripts.processes.preflight import StartError
+from scripts.stack.up_settings import UpSettings
+
+ROOT = Path(__file__).resolve().parent.parent
+ENDPOINTS = ("clip_text", "clip_image", "clip_multimodal")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What the management API says of one model's workers."""
+
+    name: str
+    ready: int
+    wanted: int
+
+
+def properties(
+    settings: UpSettings,
+    model_store: Path,
+    run_dir: Path,
+    endpoints: Mapping[str, str] | None = None,
+    management: str | None = None,
+) -> Path:
+    """config.properties with this run's addresses → a file under `run_dir`.
+
+    `endpoints`: name → file or folder in the store; every endpoint's .mar unless given. `management`: where the
+    management API listens, such as unix:/run/socket; the management port unless given.
+    """
+    load = endpoints or {name: f"{name}.mar" for name in ENDPOINTS}
+    merged = read_properties(ROOT / "config.properties") | {
+        "inference_address": f"http://127.0.0.1:{settings.inference_port}",
+        "management_address": management or f"http://127.0.0.1:{settings.management_port}",
+        "metrics_address": f"http://127.0.0.1:{settings.metrics_port}",
+        "grpc_inference_port": str(settings.grpc_inference_port),
+        "grpc_management_port": str(settings.grpc_management_port),
+        "metrics_config": str(ROOT / "metrics.yaml"),
+        "model_store": str(model_store),
+        "load_models": ",".join(f"{name}={source}" for name, source in load.items()),
+    }
+    path = run_dir / "config.properties"
+    write_properties(path, merged)
+    return path
+
+
+def command(java: Path, config: Path, settings: UpSettings, run_dir: Path) -> list[str]:
+    """Java itself, not the `torchserve` launcher: the launcher leaves Java serving when it is stopped.
+
+    No class and no module is looked for in the current folder.
+    """
+    spec = importlib.util.find_spec("ts")
+    if spec is None or not spec.submodule_search_locations:
+        raise StartError("the package torchserve is not installed.\nRun `make up`, or `pip install torchserve`.")
+    package = Path(spec.submodule_search_locations[0])
+    options = shlex.split(read_properties(config).get("vmargs", "")) + shlex.split(settings.java_options)
+    return [
+        *(str(java), f"-Dmodel_server_home={package.parent}", f"-Djava.io.tmpdir={run_dir}"),
+        *(f"-Dlog4j.configurationFile={(ROOT / 'config.log4j2.xml').as_uri()}", *options),
+        *("-XX:+ErrorFileToStderr", "-cp", str(package / "frontend" / "*"), "org.pytorch.serve.ModelServer"),
+        *("--python", str(python_script(run_dir / "python")), "-f", str(config), "-ncs"),
+    ]
+
+
+def environment(settings: UpSettings, run_dir: Path, log_dir: Path) -> Mapping[str, str]:
+    return {
+        "TMPDIR": str(run_dir),
+        "TEMP": str(run_dir),
+        "LOG_LOCATION": str(log_dir),
+        "METRICS_LOCATION": str(log_dir),
+        "LC_ALL": "C.UTF-8",  # in the locale C, Java opens no file whose path has other letters than ASCII's
+        "TS_DECODE_INPUT_REQUEST": "false",  # bodies arrive as bytes: the handlers parse them, once
+        "CLIPSERVE_HANDLER_INDEX_URL": f"http://127.0.0.1:{settings.index_port}",
+        "CLIPSERVE_HANDLER_LOG_JSON": str(settings.log_json).lower(),
+        "CLIPSERVE_HANDLER_LOG_LEVEL": settings.log_level,
+        "OMP_NUM_THREADS": "1",
+        "MALLOC_ARENA_MAX": "2",  # glibc would keep a heap for every thread that ever decoded a picture
+    }
+
+
+def workers(management_url: str, names: Sequence[str] = ENDPOINTS) -> list[Endpoint]:
+    """The workers of each endpoint; an empty list while TorchServe does not answer yet."""
+    try:
+        return [_describe(management_url, name) for name in names]
+    except (OSError, urllib.error.URLError, ValueError, KeyError, IndexError):
+        return []
+
+
+def _describe(management_url: str, name: str) -> Endpoint:
+    with urllib.request.urlopen(f"{management_url}/models/{name}", timeout=2) as answer:
+        body = json.load(answer)[0]
+    return Endpoint(name, sum(worker["status"] == "READY" for worker in body["workers"]), body["minWorkers"])

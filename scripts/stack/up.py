@@ -1,0 +1,171 @@
+"""`clipserve up`: build the archives, start the three services, fill the demo, keep them up until told to stop."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import ExitStack
+from typing import TypeVar
+
+from rich.console import Console
+
+from clip_core.errors import ClipServeError
+from scripts.archive.build import stale_archives
+from scripts.processes.background import in_background
+from scripts.stack.building import build
+from scripts.stack.data_folder import PRIVATE_UMASK, DataFolder, log_folder
+from scripts.stack.management_guard import guarded
+from scripts.stack.parts import Parts, model_store, own_key, part_log
+from scripts.processes.preflight import StartError, check_disk, check_ports, find_java
+from scripts.processes.processes import Stack
+from scripts.public_api import PublicApi
+from scripts.stack.readiness import wait_ready
+from scripts.processes.restarts import RestartPolicy
+from scripts.processes.stop_signals import Stopped, StopSignals
+from scripts.stack.up_report import Report
+from scripts.stack.up_settings import UpSettings
+
+T = TypeVar("T")
+_LOOK_S = 0.1
+_DEMO_TRIES = 3
+_READYZ_S = 15.0  # longer than the gateway takes to say which part does not answer
+
+
+def run(settings: UpSettings, console: Console) -> int:
+    """Everything from nothing to a stop. Returns the exit status: 0 when asked to stop, 1 when a part failed."""
+    signals, report = StopSignals(), Report(console, json_lines=settings.log_json)
+    try:
+        with ExitStack() as entered:
+            _run(settings, console, signals, report, entered)
+    except (StartError, ClipServeError, FileExistsError) as error:
+        report.error(str(error))
+        return 1
+    except Stopped:
+        return 0
+    return 0
+
+
+def _run(settings: UpSettings, console: Console, signals: StopSignals, report: Report, entered: ExitStack) -> None:
+    started = time.monotonic()
+    folder = _prepare(settings, console, signals, entered)
+    report.open(part_log(settings, "up"))
+    management = entered.enter_context(guarded(settings, folder.run))
+    stack = Stack(RestartPolicy(settings.restart_limit, settings.restart_window, settings.restart_delay), report.notice)
+    entered.callback(_stop, stack, settings, console, signals)
+    key = own_key(settings)
+    console.print("[dim]starting[/dim] index service, TorchServe, gateway")
+    Parts(settings, folder, key, management).start(stack)
+    _wait_ready(stack, settings, console, lambda: _look(stack.check, signals))
+    console.print(f"[green]ready[/green] in {time.monotonic() - started:.1f} s")
+    if settings.demo:
+        _demo(stack, settings, console, signals, key)
+    _invite(settings, console)
+    _watch(stack, settings, signals, report)
+
+
+def _stop(stack: Stack, settings: UpSettings, console: Console, signals: StopSignals) -> None:
+    console.print("stopping …")
+    stack.stop(settings.stop_patience, lambda: signals.hurried)
+
+
+def gateway_url(settings: UpSettings) -> str:
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    return f"http://{host}:{settings.gateway_port}"
+
+
+def _prepare(settings: UpSettings, console: Console, signals: StopSignals, entered: ExitStack) -> DataFolder:
+    """What must be there before anything starts. Nothing that a running stack uses is touched."""
+    usual = os.umask(PRIVATE_UMASK)
+    check_disk(settings.data_dir)
+    folder = entered.enter_context(DataFolder(settings.data_dir))
+    entered.enter_context(log_folder(settings.log_dir))
+    check_ports({name: getattr(settings, name) for name in UpSettings.model_fields if name.endswith("_port")})
+    folder.close_to_others()
+    find_java()
+    if stale_archives(settings.model, settings.checkpoint, model_store(settings), precision=settings.precision):
+        console.print(f"[dim]building[/dim] the archives of {settings.model}")
+        build(settings, model_store(settings), usual, signals)
+    return folder
+
+
+def _wait_ready(stack: Stack, settings: UpSettings, console: Console, look: Callable[[], object]) -> None:
+    """Until /readyz is 200. Raises StartError when a part ends or patience does."""
+    api = PublicApi(gateway_url(settings), timeout_s=_READYZ_S)
+    try:
+        with console.status("waiting for the workers to load and pass their canaries"):
+            wait_ready(api.parts, settings.startup_timeout, look, lambda missing: _waiting(console, missing))
+    except StartError as error:
+        raise StartError(f"{error}\n{_tails(stack)}") from error
+
+
+def _waiting(console: Console, missing: str) -> None:
+    console.print(f"[dim]waiting[/dim] for {missing}", highlight=False)
+
+
+def _tails(stack: Stack) -> str:
+    return "\n".join(f"{part.log}:\n{part.tail()}" for part in stack.parts)
+
+
+def _demo(stack: Stack, settings: UpSettings, console: Console, signals: StopSignals, key: str | None) -> None:
+    """Filled in a thread, while this one keeps the parts up; tried again when a part ended meanwhile."""
+    for left in reversed(range(_DEMO_TRIES)):
+        filled, restarted = in_background(lambda: _fill_demo(settings, console, key)), False
+        while not filled.done():
+            restarted |= _look(stack.supervise, signals)
+        error = filled.exception()
+        if error is None:
+            return
+        restarted |= any(_look(stack.supervise, signals) for _ in range(5))
+        if not (isinstance(error, ClipServeError) and restarted and left):
+            raise error
+        _wait_ready(stack, settings, console, lambda: _look(stack.supervise, signals))
+
+
+def _fill_demo(settings: UpSettings, console: Console, key: str | None) -> None:
+    from scripts.demo.demo import fill_demo, show_search
+
+    api = PublicApi(gateway_url(settings), api_key=key)
+    fill_demo(api, settings.data_dir / "demo" / "gallery", console)
+    show_search(api, console)
+
+
+def _invite(settings: UpSettings, console: Console) -> None:
+    url = gateway_url(settings)
+    console.print(
+        f"\n  page  [bold]{url}/[/bold]\n  docs  {url}/docs\n  logs  {settings.log_dir}/\n\nCtrl-C stops everything."
+    )
+
+
+def _watch(stack: Stack, settings: UpSettings, signals: StopSignals, report: Report) -> None:
+    """Keep every part up, and say when all of them serve again. Ends by an exception only."""
+    telling: Future[None] | None = None
+    while True:
+        if _look(stack.supervise, signals) and (telling is None or telling.done()):
+            telling = in_background(lambda: _say_when_ready(settings, report))
+
+
+def _look(after: Callable[[], T], signals: StopSignals) -> T:
+    """At the parts, and at the signals. Raises Stopped."""
+    found = after()
+    signals.pause(_LOOK_S)
+    return found
+
+
+def _say_when_ready(settings: UpSettings, report: Report) -> None:
+    """However long it takes; what is missing, each time that patience ends."""
+    started = time.monotonic()
+    while not _ready_in_time(settings, report):
+        pass
+    report.notice(f"everything is ready again, {time.monotonic() - started:.1f} s after the restart")
+
+
+def _ready_in_time(settings: UpSettings, report: Report) -> bool:
+    api = PublicApi(gateway_url(settings), timeout_s=_READYZ_S)
+    try:
+        wait_ready(api.parts, settings.startup_timeout, lambda: time.sleep(_LOOK_S))
+    except StartError as error:
+        report.notice(f"not everything is ready again: {error}")
+        return False
+    return True

@@ -25,8 +25,8 @@ from benchmarks.list_counts import SHAPES
 from benchmarks.reports import finish, head, options
 from clip_core.wire import FloatArray
 from index_service.engines.base import IntArray
-from index_service.engines.faiss.clustering import centroids
 from index_service.engines.exact.exact import search_exact
+from index_service.engines.faiss.clustering import centroids
 
 PROBES = (1, 2, 4, 8, 16, 32)
 QUERIES, TRAINED, ROUNDS = 400, 160_000, 10

@@ -23,10 +23,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import machine
-from scripts.stack.live_stack import LiveStack, live_stack
-from scripts.tune.load import alternate, together
 from scripts.processes.processes import resident_bytes
 from scripts.public_api import PublicApi
+from scripts.stack.live_stack import LiveStack, live_stack
+from scripts.tune.load import alternate, together
 
 RESULTS = Path(__file__).resolve().parent / "results" / "demo_stack.json"
 BARS = {

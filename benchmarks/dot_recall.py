@@ -23,11 +23,11 @@ import numpy as np
 from benchmarks.index_data import make
 from benchmarks.machine import machine
 from clip_core.wire import FloatArray
+from index_service.engines.approximate.scann import ScannBackend
 from index_service.engines.base import Backend, BoolArray, IntArray
 from index_service.engines.exact.certified import CertifiedBackend
 from index_service.engines.exact.exact import ExactBackend
 from index_service.engines.faiss.faiss import FaissBackend
-from index_service.engines.approximate.scann import ScannBackend
 from index_service.segments.engine_choice import auto_factory
 
 Json = dict[str, Any]

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from benchmarks.encoder_towers import Subject
 from clip_core.networks.causal_text import EndOfText
-from clip_core.towers.compiling import Forward, load_package
 from clip_core.networks.precision import apply
+from clip_core.towers.compiling import Forward, load_package
 from clip_core.towers.towers import build_modules, compile_tower, facts
 
 CASTS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clip_core.towers.compiling import Forward, load_package
-from clip_core.networks.precision import unavailable
 from clip_core.inputs.preprocessing import Preprocessing
+from clip_core.networks.precision import unavailable
+from clip_core.towers.compiling import Forward, load_package
 from clip_core.towers.towers import build_modules, facts
 from scripts.archive.gate_set import GateSet
 from scripts.archive.model_source import LoadedSource

@@ -22,15 +22,15 @@ from typing import Any
 import numpy as np
 import orjson
 
+from index_service.collection.registry import Registry
+from index_service.collection.warm_fields import WarmFields
 from index_service.engines.exact.exact import ExactSegment
 from index_service.metadata.columns import Blobs, Block, Packed
 from index_service.metadata.filters import canonical
 from index_service.metadata.masks import FilterMasks
-from index_service.collection.registry import Registry
+from index_service.record.store import CollectionInfo, Item, Store
 from index_service.segments.segments import view_of
 from index_service.settings import Settings
-from index_service.record.store import CollectionInfo, Item, Store
-from index_service.collection.warm_fields import WarmFields
 
 Json = dict[str, Any]
 DIM, RESTART_DIM, REPEATS = 512, 32, 15

@@ -4,13 +4,12 @@
 
 The demo model, the handlers' embedding cache off, so that every text is computed. The peer of the gateway is the same
 request sent straight to TorchServe, in turn and in the same run; a second gateway, in which requests never share one
-(`gateway/encode/request_coalescing.py`), has its turn too. Lists are compared with single requests at the same number of clients.
-Overload is an open loop: requests leave at four times the rate that was just measured as the peak, whether or not
-earlier ones were answered; requests carry 16 texts, so that the client is not what is overloaded. The soak sends 70 %
-of that peak. With --infinity DIR, which `python -m benchmarks.infinity_peer DIR` makes, `benchmarks.infinity` measures
-ViT-B/32 of random weights against Infinity's torch engine; without it those bars are null. The last line is one JSON
-document with `bars`.
-"""
+(`gateway/encode/request_coalescing.py`), has its turn too. Lists are compared with single requests at the same number
+of clients. Overload is an open loop: requests leave at four times the rate that was just measured as the peak, whether
+or not earlier ones were answered; requests carry 16 texts, so that the client is not what is overloaded. The soak
+sends 70 % of that peak. With --infinity DIR, which `python -m benchmarks.infinity_peer DIR` makes,
+`benchmarks.infinity` measures ViT-B/32 of random weights against Infinity's torch engine; without it those bars are
+null. The last line is one JSON document with `bars`."""
 
 from __future__ import annotations
 
@@ -33,9 +32,9 @@ from benchmarks.infinity import against_infinity
 from benchmarks.infinity_peer import Peer
 from benchmarks.machine import machine
 from benchmarks.sharing import processor_s, unshared_gateway
+from scripts.processes.processes import resident_bytes
 from scripts.stack.live_stack import LiveStack, live_stack
 from scripts.tune.load import Load, alternate, at_rate, together
-from scripts.processes.processes import resident_bytes
 
 RESULTS = Path(__file__).resolve().parent / "results" / "gateway.json"
 CLIENTS = 32

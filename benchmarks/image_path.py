@@ -27,16 +27,16 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import machine
-from clip_core.serving.answers import Answer, Result, render
-from clip_core.serving.batch_handler import BatchHandler
-from clip_core.serving.batch_log import Batch, BatchLog
 from clip_core.encode.encoded import Encoded
 from clip_core.encode.encoders import Encoders
 from clip_core.inputs.images import decode_unguarded, pil_warnings_ignored
-from clip_core.serving.metrics import Metrics
-from clip_core.model_spec import CONFIG_FILE
 from clip_core.inputs.preprocessing import Preprocessing
 from clip_core.inputs.requests import Accepts, Item, Request, parse_row
+from clip_core.model_spec import CONFIG_FILE
+from clip_core.serving.answers import Answer, Result, render
+from clip_core.serving.batch_handler import BatchHandler
+from clip_core.serving.batch_log import Batch, BatchLog
+from clip_core.serving.metrics import Metrics
 from clip_core.settings import EndpointConfig
 from clip_core.wire import unit
 from scripts.archive.build import build, unpacked

@@ -15,10 +15,10 @@ from rich.console import Console
 from benchmarks.index_exact import cores
 from clip_core.wire import FloatArray
 from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.approximate.candidate_search import Setting
+from index_service.engines.approximate.scann import ScannBackend
 from index_service.engines.base import Backend, IntArray
 from index_service.engines.faiss.faiss import FaissBackend, FaissSeeker
-from index_service.engines.approximate.scann import ScannBackend
-from index_service.engines.approximate.candidate_search import Setting
 from index_service.segments.engine_choice import auto_factory, auto_lists
 
 _faiss: Any = faiss

@@ -4,7 +4,7 @@ Random weights give the same speed as trained ones, and need no network. `python
 the peer: Infinity in a venv of its own, because it pins an older torch, and the same weights in the forms that both
 read. Our archives are built once and kept beside them. Both servers run all the time with the settings that they
 bring, so that rounds alternate; the one that is not asked does nothing. The vectors of both are compared, since speed
-says nothing without them. Infinity tells the size of each of its batches in its log. """
+says nothing without them. Infinity tells the size of each of its batches in its log."""
 
 from __future__ import annotations
 

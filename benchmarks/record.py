@@ -35,10 +35,10 @@ from benchmarks.machine import machine
 from clip_core.index.keepalive_connection import KeptConnection
 from clip_core.wire import FloatArray
 from index_service.collection.collections import Collection
-from index_service.segments.engine_choice import Engines
 from index_service.record.schema import PAGE_BYTES
-from index_service.settings import Settings
 from index_service.record.store import CollectionInfo, Item, Store
+from index_service.segments.engine_choice import Engines
+from index_service.settings import Settings
 from scripts.stack.live_stack import free_ports
 
 RESULTS = Path(__file__).resolve().parent / "results" / "record.json"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-from scripts.stack.live_stack import LiveStack, free_ports
 from scripts.public_api import PublicApi
+from scripts.stack.live_stack import LiveStack, free_ports
 
 NEVER = 1_000_000
 

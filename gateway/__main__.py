@@ -20,9 +20,9 @@ from clip_core.logs import configure_logging
 from gateway.app import build
 from gateway.connections.draining import DrainingServer, draining
 from gateway.connections.protocol import guarded
+from gateway.inputs.sniffing import ignore_warnings
 from gateway.setting_checks import faults
 from gateway.settings import Settings, environment_name
-from gateway.inputs.sniffing import ignore_warnings
 
 _MAPPED_FROM = MB  # bodies and answers above that are given back as soon as they are done with
 

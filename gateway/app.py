@@ -7,19 +7,19 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from gateway.middleware.auth import OPEN_PATHS, AuthMiddleware
-from gateway.middleware.body_budget import BodyBudget
-from gateway.upstream.clients import IndexClient, TorchServeClient
-from gateway.middleware.deadlines import DeadlineMiddleware
 from gateway.errors import JsonResponse, install_handlers
 from gateway.fetch.fetch import HttpFetcher, ImageFetcher
-from gateway.middleware.head_requests import HeadAsGet
-from gateway.middleware.hosts import HostList
 from gateway.keys.key_lookup import KeyRing
 from gateway.keys.key_store import KeyStore
+from gateway.middleware.auth import OPEN_PATHS, AuthMiddleware
+from gateway.middleware.body_budget import BodyBudget
+from gateway.middleware.deadlines import DeadlineMiddleware
+from gateway.middleware.head_requests import HeadAsGet
+from gateway.middleware.hosts import HostList
 from gateway.middleware.limits import BodyLimits
 from gateway.middleware.metering import MeterMiddleware
-from gateway.schemas.openapi import DocumentedApp
+from gateway.middleware.shedding import Shedding
+from gateway.middleware.whole_bodies import WholeBodies
 from gateway.routes import (
     aliases,
     classify,
@@ -35,11 +35,11 @@ from gateway.routes import (
     stats,
     voyage,
 )
+from gateway.schemas.openapi import DocumentedApp
 from gateway.services import Services
 from gateway.settings import Settings, is_loopback
-from gateway.middleware.shedding import Shedding
 from gateway.telemetry import TelemetryMiddleware
-from gateway.middleware.whole_bodies import WholeBodies
+from gateway.upstream.clients import IndexClient, TorchServeClient
 
 _DESCRIPTION = "Search images by words, by images, or by both; and CLIP vectors for your own pipelines."
 _ROUTES = (embeddings, cohere, voyage, search, collections, aliases, items, jobs, classify, rank, stats, ops, page)

@@ -9,9 +9,9 @@ import zlib
 from collections.abc import Awaitable, Mapping
 
 from clip_core.errors import ClipServeError, Unavailable, from_dict
-from gateway.upstream.clients import IndexClient, TorchServeClient
 from gateway.encode.encoder import CANARY_TEXT
 from gateway.settings import Settings
+from gateway.upstream.clients import IndexClient, TorchServeClient
 
 Report = dict[str, str]
 _FIRST_S = 10.0  # a busy machine that loads its models

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from gateway.admission.admission import Admissions
-from gateway.upstream.clients import IndexClient, TorchServeClient
 from gateway.encode.encoder import Encoder
+from gateway.encode.labels import LabelVectors
 from gateway.fetch.fetch import ImageFetcher
 from gateway.fetch.fetching import Fetching
 from gateway.ingest.ingest import Ingester
@@ -16,13 +16,13 @@ from gateway.inputs.inputs import InputParser
 from gateway.jobs.runner import Jobs
 from gateway.jobs.store import JobStore
 from gateway.keys.key_lookup import KeyRing
-from gateway.encode.labels import LabelVectors
 from gateway.keys.meter import Meter
 from gateway.keys.quotas import Quotas, counts_in
 from gateway.readiness import Readiness
 from gateway.search.searching import Searcher
 from gateway.settings import Settings
 from gateway.telemetry import Metrics
+from gateway.upstream.clients import IndexClient, TorchServeClient
 
 
 @dataclass(frozen=True)

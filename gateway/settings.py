@@ -12,12 +12,12 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gateway.fetch.addresses import AddressPolicy
-from gateway.middleware.deadlines import Patience
 from gateway.fetch.fetch import FetchLimits
+from gateway.inputs.urls import UrlPolicy
 from gateway.keys.keys import KeyLimits
 from gateway.keys.quotas import check_redis_url
+from gateway.middleware.deadlines import Patience
 from gateway.setting_checks import bounded, folders, host_names, http_url, unknown_names
-from gateway.inputs.urls import UrlPolicy
 
 MB = 1024 * 1024
 PREFIX = "CLIPSERVE_GATEWAY_"

@@ -15,9 +15,9 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from clip_core.errors import Unavailable
-from gateway.upstream.clients import TorchServeClient
 from gateway.settings import Settings
 from gateway.telemetry import Metrics
+from gateway.upstream.clients import TorchServeClient
 
 Json = dict[str, Any]
 _BATCHES = {

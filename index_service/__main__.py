@@ -14,14 +14,14 @@ from pydantic import ValidationError
 
 from clip_core.heap import frugal
 from clip_core.logs import configure_logging
-from index_service.http.app import create_app
-from index_service.record.data_dir import DataDir
-from index_service.http.draining import DrainingProtocol, DrainingServer
-from index_service.errors import StartError
 from index_service.collection.registry import Registry
+from index_service.errors import StartError
+from index_service.http.app import create_app
+from index_service.http.draining import DrainingProtocol, DrainingServer
+from index_service.record.data_dir import DataDir
 from index_service.record.reserve import Reserve
-from index_service.settings import MB, PREFIX, Settings
 from index_service.record.store import Store
+from index_service.settings import MB, PREFIX, Settings
 
 _log = logging.getLogger("index_service")
 _KEEP_ALIVE_S = 75  # callers keep their connections between searches

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from scripts.stack.live_stack import LiveStack, default_ports, live_stack
 from scripts.processes.preflight import StartError, check_ports
+from scripts.stack.live_stack import LiveStack, default_ports, live_stack
 from tests.checkpoints import write_checkpoint
 from tests.processes import still_running
 

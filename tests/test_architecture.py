@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,30 @@ ALLOWED = {
     "scripts": ("scripts", "benchmarks", "clip_core", "gateway", "index_service"),
     "benchmarks": ("benchmarks", "scripts", "clip_core", "gateway", "index_service"),
 }
+ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports only from what stands before it
+    "clip_core": (
+        *("errors", "heap", "logs", "periodic", "settings", "data_urls", "model_spec", "wire"),
+        *("networks", "index", "inputs", "towers", "encode", "serving"),
+    ),
+    "index_service": (
+        *("errors", "settings", "engines", "engines.exact", "engines.approximate", "engines.faiss"),
+        *("record", "metadata", "segments", "building", "collection", "snapshots", "search", "http", "__main__"),
+    ),
+    "gateway": (
+        *("counts", "errors", "setting_checks", "telemetry", "connections", "inputs", "schemas", "fetch", "keys"),
+        *("admission", "upstream", "middleware", "settings", "encode", "stats", "readiness", "search", "ingest", "jobs"),
+        *("services", "routes", "app", "__main__"),
+    ),
+    "scripts": (
+        *("public_api", "launch", "page", "processes", "collections", "demo", "archive", "models", "stack"),
+        *("settings_table", "tune", "commands", "cli"),
+    ),
+}
 HEAVY = ("torch", "torchvision", "open_clip", "transformers")
+
+
+def is_module(package: str | None, name: str) -> bool:
+    return (ROOT / (package or "").replace(".", "/") / f"{name}.py").is_file()
 
 
 def imports(path: Path) -> set[str]:
@@ -29,7 +53,12 @@ def imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative imports fail inside a .mar"
             found.add(node.module or "")
+            found |= {f"{node.module}.{alias.name}" for alias in node.names if is_module(node.module, alias.name)}
     return found
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 def within(module: str, packages: tuple[str, ...]) -> bool:
@@ -43,6 +72,39 @@ def test_arrows(package: str) -> None:
     for path in paths:
         for module in imports(path):
             assert not within(module, OURS) or within(module, ALLOWED[package]), f"{path.name} imports {module}"
+
+
+def room(module: str, package: str) -> str | None:
+    """The longest of the package's rooms that holds `module`; None for the package itself."""
+    rooms = [each for each in ROOMS[package] if within(module, (f"{package}.{each}",))]
+    return max(rooms, key=len, default=None)
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_arrows_between_rooms(package: str) -> None:
+    """They point down, so there is no circle of rooms, and none of files in different rooms."""
+    order = {name: place for place, name in enumerate(ROOMS[package])}
+    for path in (ROOT / package).rglob("*.py"):
+        module = module_of(path)
+        if module == package:
+            continue
+        here = room(module, package)
+        assert here is not None, f"{module} is in no room of tests/test_architecture.py"
+        for imported in imports(path):
+            there = room(imported, package)
+            assert there is None or order[there] <= order[here], f"{module} ({here}) imports {imported} ({there})"
+
+
+@pytest.mark.parametrize("package", (*ROOMS, "handlers", "benchmarks"))
+def test_no_circles_of_files(package: str) -> None:
+    graph = {module_of(path): imports(path) for path in (ROOT / package).rglob("*.py")}
+    list(TopologicalSorter({module: found - {module} for module, found in graph.items()}).static_order())
+
+
+@pytest.mark.parametrize("package", (*ROOMS, "handlers", "benchmarks"))
+def test_rooms_are_small(package: str) -> None:
+    for folder in {path.parent for path in (ROOT / package).rglob("*.py")}:
+        assert len(list(folder.glob("*.py"))) <= 18, folder
 
 
 @pytest.mark.parametrize("package", ["gateway", "index_service"])

@@ -59,7 +59,7 @@ def test_every_metric_of_ours_is_explained() -> None:
 
 def test_every_metric_that_a_worker_reports_is_declared() -> None:
     declared = (ROOT / "metrics.yaml").read_text(encoding="utf-8")
-    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "clip_core").glob("*.py"))
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "clip_core").rglob("*.py"))
     reported = set(re.findall(r'"(clipserve_[a-z_]+)"', code))
     assert len(reported) >= 16
     missing = [name for name in reported if f"name: {name}," not in declared]

@@ -17,9 +17,9 @@ from benchmarks.faults.parts import growth, memory_mb, parts, replaced
 from benchmarks.faults.progress import Steps
 from benchmarks.faults.stacks import ready_stack
 from benchmarks.faults.warm_up import warm_up
+from scripts.public_api import PublicApi
 from scripts.stack.live_stack import LiveStack, free_ports
 from scripts.tune.load import LOST_MS
-from scripts.public_api import PublicApi
 
 BESIDES_S = 8.0  # of an attack's own time: to prepare it and to remove what it left
 RECOVERY_S = 45.0

@@ -20,9 +20,9 @@ from benchmarks.faults.neighbour import searches
 from benchmarks.faults.parts import parts
 from benchmarks.faults.progress import Steps
 from benchmarks.faults.stacks import ready_stack
+from scripts.public_api import PublicApi
 from scripts.stack.live_stack import LiveStack
 from scripts.tune.load import in_background
-from scripts.public_api import PublicApi
 
 PARTS = {"worker clip_text": "worker", "index": "index", "gateway": "gateway", "JVM": "JVM"}
 COLLECTION = "killed"

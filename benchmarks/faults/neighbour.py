@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
+from scripts.public_api import PublicApi
 from scripts.stack.live_stack import LiveStack
 from scripts.tune.load import LOST_MS, Load, calm
-from scripts.public_api import PublicApi
 
 PER_S = 20.0
 FLOOR_MS, TIMES_REST = 250.0, 3.0

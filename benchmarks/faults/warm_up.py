@@ -10,9 +10,9 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.attacks.base import Target, numbered
+from scripts.public_api import PublicApi
 from scripts.stack.live_stack import LiveStack
 from scripts.tune.load import together
-from scripts.public_api import PublicApi
 
 NAME, ROWS = "warm-up", 6000
 SIZE, SIGMA = (4000, 3000), 18.0  # of a photograph

@@ -12,18 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clip_core.inputs.decoding import Decoder
-from clip_core.towers.devices import serving_device
 from clip_core.encode.embedding_cache import EmbeddingCache, content_key
 from clip_core.encode.encoded import Encoded
 from clip_core.errors import BadInput, BadText, BadVector, ClipServeError, InferenceFailed
+from clip_core.inputs.decoding import Decoder
 from clip_core.inputs.images import decode_unguarded, pil_warnings_ignored
-from clip_core.model_spec import ModelSpec
-from clip_core.towers.packing import padded, plan
 from clip_core.inputs.requests import Item, Part
-from clip_core.settings import EndpointConfig
-from clip_core.towers.tally import Tally
 from clip_core.inputs.tokens import Tokenizer, Tokens, stack
+from clip_core.model_spec import ModelSpec
+from clip_core.settings import EndpointConfig
+from clip_core.towers.devices import serving_device
+from clip_core.towers.packing import padded, plan
+from clip_core.towers.tally import Tally
 from clip_core.towers.towers import ImageTower, TextTower, load_towers
 from clip_core.wire import FloatArray, unit
 

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, UnidentifiedImageError
 
-from clip_core.inputs import greys
-from clip_core.inputs.bare_pictures import without_metadata
 from clip_core.data_urls import decode_base64, image_base64
 from clip_core.errors import BadImage, ClipServeError, ImageTooLarge
+from clip_core.inputs import greys
+from clip_core.inputs.bare_pictures import without_metadata
 from clip_core.inputs.orientation import upright
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clip_core.errors import BadText
 from clip_core.inputs.byte_pairs import BytePairs
 from clip_core.inputs.clean_text import bounded
-from clip_core.errors import BadText
-from clip_core.model_spec import canonical, digest
 from clip_core.inputs.open_clip_tokenizer import load_reference
 from clip_core.inputs.text_heads import is_settled, last_end, without_voids
+from clip_core.model_spec import canonical, digest
 
 _CHARS_PER_TOKEN = 16  # of a text that are looked at first
 _MOST_CHARS_PER_TOKEN = 64  # and at last, where the first gave too few tokens

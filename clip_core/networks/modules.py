@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clip_core.networks import causal_text
-from clip_core.networks import vit
+from clip_core.networks import causal_text, vit
 
 
 class OpenClipText(nn.Module):

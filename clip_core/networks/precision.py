@@ -16,10 +16,10 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from clip_core.networks import int8
 from clip_core.errors import BadModel
-from clip_core.networks.gelu import FastGelu, GeluLinear
 from clip_core.model_spec import PRECISIONS
+from clip_core.networks import int8
+from clip_core.networks.gelu import FastGelu, GeluLinear
 from clip_core.networks.transformer import Block, LastBlock
 from clip_core.networks.vit import VisionTower
 
@@ -75,7 +75,10 @@ def fuse_gelu(module: nn.Module) -> None:
 
 def pack_attention(module: nn.Module) -> None:
     """In blocks whose heads it takes: attention by our own kernel, in place."""
-    from clip_core.networks.short_attention import HEAD_DIMS, short_attention  # needs Triton, which comes with CUDA's torch
+    from clip_core.networks.short_attention import (  # needs Triton, which comes with CUDA's torch
+        HEAD_DIMS,
+        short_attention,
+    )
 
     for child in module.modules():
         if isinstance(child, Block) and child.out.in_features // child.heads in HEAD_DIMS:

@@ -11,16 +11,16 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from clip_core.serving.answers import Answer, bounded, failure
-from clip_core.serving.batch_log import Batch, BatchLog, items, request_ids
 from clip_core.encode.embedding_cache import CacheStats
 from clip_core.errors import ClipServeError, Forbidden, InferenceFailed
-from clip_core.logs import configure_logging
-from clip_core.serving.metrics import Metrics, count_cache, count_passes, declared
-from clip_core.periodic import Periodic
 from clip_core.inputs.requests import Accepts, AdminRequest, Request, parse_row
-from clip_core.settings import EndpointConfig, HandlerSettings
+from clip_core.logs import configure_logging
+from clip_core.periodic import Periodic
+from clip_core.serving.answers import Answer, bounded, failure
+from clip_core.serving.batch_log import Batch, BatchLog, items, request_ids
+from clip_core.serving.metrics import Metrics, count_cache, count_passes, declared
 from clip_core.serving.torchserve_log_filter import silence
+from clip_core.settings import EndpointConfig, HandlerSettings
 
 log = logging.getLogger("clipserve.handler")
 
@@ -33,12 +33,11 @@ class BatchHandler:
 
     def initialize(self, context: Any) -> None:
         """Load, warm up, and run the canaries through the path that will serve. Raises BadModel: not ready."""
-        from clip_core.encode import canaries
-        from clip_core.encode import shared_cache
-        from clip_core.serving.admin import Admin
-        from clip_core.serving.batch import answer
+        from clip_core.encode import canaries, shared_cache
         from clip_core.encode.encoders import Encoders
         from clip_core.index.index_client import IndexClient
+        from clip_core.serving.admin import Admin
+        from clip_core.serving.batch import answer
 
         settings = HandlerSettings.from_env()
         configure_logging(

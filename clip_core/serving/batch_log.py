@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clip_core.serving.answers import Answer
 from clip_core.encode.embedding_cache import CacheStats
 from clip_core.errors import ClipServeError
 from clip_core.inputs.requests import Request
+from clip_core.serving.answers import Answer
 
 Parsed = Request | ClipServeError
 

@@ -12,8 +12,8 @@ import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from clip_core.towers.compiling import Forward, Machine, load_package
 from clip_core.errors import BadModel
+from clip_core.towers.compiling import Forward, Machine, load_package
 
 DIRECTORY = "compiled"
 log = logging.getLogger("clipserve.compiling")

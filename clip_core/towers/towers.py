@@ -12,19 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clip_core.towers.towers import artifacts
-from clip_core.towers.artifacts import TowerFacts
-from clip_core.networks.causal_text import BUCKETS, CausalTextTower, EndOfText
-from clip_core.towers.compiling import Forward, compile_package, compiler, load_package, warm_up
-from clip_core.towers.cuda_graphs import GraphedForward
-from clip_core.towers.devices import move
 from clip_core.errors import BadModel
 from clip_core.inputs.images import Transform
+from clip_core.inputs.preprocessing import Preprocessing
 from clip_core.model_spec import CONFIG_FILE, SCALES_FILE, ModelSpec
+from clip_core.networks.causal_text import BUCKETS, CausalTextTower, EndOfText
 from clip_core.networks.modules import image_module, text_module
 from clip_core.networks.open_clip_model import load_model
 from clip_core.networks.precision import apply
-from clip_core.inputs.preprocessing import Preprocessing
+from clip_core.towers import artifacts
+from clip_core.towers.artifacts import TowerFacts
+from clip_core.towers.compiling import Forward, compile_package, compiler, load_package, warm_up
+from clip_core.towers.cuda_graphs import GraphedForward
+from clip_core.towers.devices import move
 
 log = logging.getLogger("clipserve.towers")
 _EXAMPLES = {"cpu": 2, "cuda": 256}  # items that a package's kernels are chosen at; it takes any number

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from clip_core.errors import Overloaded
-from gateway.counts import Counts
 from gateway.admission.fair_queue import FairQueue
 from gateway.admission.gate import Gate
+from gateway.counts import Counts
 from gateway.telemetry import current_trace
 
 _MOMENT_S = 0.1

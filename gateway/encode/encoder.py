@@ -22,14 +22,14 @@ from clip_core.errors import (
 )
 from clip_core.wire import SearchPart
 from gateway.admission.admission import Admissions, Call
-from gateway.upstream.answer_bytes import AnswerBudget, answer_bytes
-from gateway.upstream.clients import TorchServeClient
+from gateway.encode.request_coalescing import Key, Sharing
 from gateway.fetch.fetching import Fetched, Fetching
 from gateway.inputs.inputs import Source
-from gateway.keys.meter import Meter
 from gateway.inputs.paging import Page
+from gateway.keys.meter import Meter
 from gateway.settings import Settings
-from gateway.encode.request_coalescing import Key, Sharing
+from gateway.upstream.answer_bytes import AnswerBudget, answer_bytes
+from gateway.upstream.clients import TorchServeClient
 
 CANARY_TEXT = "a canary"
 Answer = dict[str, Any] | ClipServeError  # to a chunk

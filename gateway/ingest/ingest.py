@@ -8,10 +8,10 @@ from typing import Any
 
 from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch, InvalidRequest, TooLarge, from_dict
 from clip_core.wire import json_text
-from gateway.upstream.clients import IndexClient
 from gateway.encode.encoder import Ask, Encoder
 from gateway.inputs.inputs import InputParser, Source
 from gateway.keys.meter import Meter
+from gateway.upstream.clients import IndexClient
 
 Json = dict[str, Any]
 _MAX_ORIGIN = 8192  # characters that the index service keeps

@@ -8,8 +8,8 @@ from typing import Any
 
 from clip_core.errors import ClipServeError
 from gateway.ingest.ingest import Ingester, parse_items
-from gateway.inputs.inputs import InputParser
 from gateway.ingest.ndjson import Line
+from gateway.inputs.inputs import InputParser
 
 MAX_SHOWN = 1000
 

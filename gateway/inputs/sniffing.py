@@ -9,7 +9,15 @@ from PIL import Image, UnidentifiedImageError
 
 from clip_core.errors import BadImage, ImageTooLarge
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # those that clip_core.inputs.images decodes; a test compares
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "TIFF",
+    "PPM",
+)  # those that clip_core.inputs.images decodes; a test compares
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, OverflowError)
 
 

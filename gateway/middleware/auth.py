@@ -9,10 +9,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clip_core.errors import ClipServeError, Forbidden, Unauthorized
 from gateway.errors import error_response
-from gateway.middleware.hosts import PROBES, HostList
 from gateway.keys.key_lookup import KeyRing
 from gateway.keys.keys import ANONYMOUS, ApiKey, set_current_key
 from gateway.keys.scopes import collection_of, scope_of
+from gateway.middleware.hosts import PROBES, HostList
 
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json", "/favicon.ico"})
 OPEN_PREFIX = "/ui/"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clip_core.errors import RateLimited
-from gateway.middleware.auth import is_open
 from gateway.counts import Counts
 from gateway.keys.keys import ApiKey, current_key
 from gateway.keys.quotas import Quotas
+from gateway.middleware.auth import is_open
 
 
 class MeterMiddleware:

@@ -12,9 +12,9 @@ from typing import TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.keys.keys import ANONYMOUS, current_key
 from gateway.middleware.body_budget import Body, BodyBudget
 from gateway.middleware.deadlines import GIVE_UP
-from gateway.keys.keys import ANONYMOUS, current_key
 from gateway.middleware.limits import STREAM_PATH
 from gateway.telemetry import current_trace
 

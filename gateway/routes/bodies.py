@@ -12,10 +12,10 @@ from starlette.requests import Request
 from clip_core.errors import BadJson, InvalidRequest
 from clip_core.wire import load_json
 from gateway.errors import invalid_request
-from gateway.routes.forms import read_form
 from gateway.inputs.inputs import InputParser
-from gateway.services import services
 from gateway.inputs.values import VALUES_EACH, check_values
+from gateway.routes.forms import read_form
+from gateway.services import services
 
 Body = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)

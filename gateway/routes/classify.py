@@ -7,15 +7,15 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from clip_core.errors import InvalidRequest, TooLarge
-from gateway.routes.bodies import checked, read_body
 from gateway.encode.encoder import check_model
+from gateway.encode.similarity import ranking
 from gateway.errors import JsonResponse
 from gateway.inputs.inputs import Source
+from gateway.routes.bodies import checked, read_body
 from gateway.schemas.openapi import ENCODES, answers, takes
 from gateway.schemas.rank_schemas import ClassifyAnswer, ClassifyRequest
 from gateway.search.searching import Found
 from gateway.services import services
-from gateway.encode.similarity import ranking
 
 router = APIRouter(tags=["classify"])
 _FORM = {"image": "file", "labels": "string", "templates": "string"}

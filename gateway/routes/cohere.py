@@ -7,12 +7,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from clip_core.errors import InvalidRequest
-from gateway.routes.bodies import Body, read_body
-from gateway.inputs.content import inputs_source
-from gateway.schemas.dialect_schemas import CohereAnswer, CohereRequest
 from gateway.encode.embedding import FORMATS, Embedded, Options, check_number, choice, embed, formatted
 from gateway.errors import JsonResponse
+from gateway.inputs.content import inputs_source
 from gateway.inputs.inputs import InputParser, Source
+from gateway.routes.bodies import Body, read_body
+from gateway.schemas.dialect_schemas import CohereAnswer, CohereRequest
 from gateway.schemas.openapi import ENCODES, answers, takes
 from gateway.services import services
 from gateway.telemetry import current_trace

@@ -6,14 +6,20 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 
-from gateway.routes.bodies import FEW, checked, parse_json, read_json
-from gateway.upstream.clients import COLLECTION_NAME
-from gateway.schemas.collection_schemas import CollectionAnswer, CollectionsAnswer, CollectionSpec, DroppedAnswer, FacetsAnswer
 from gateway.encode.encoder import check_model
 from gateway.errors import JsonResponse
 from gateway.keys.keys import current_key
+from gateway.routes.bodies import FEW, checked, parse_json, read_json
+from gateway.schemas.collection_schemas import (
+    CollectionAnswer,
+    CollectionsAnswer,
+    CollectionSpec,
+    DroppedAnswer,
+    FacetsAnswer,
+)
 from gateway.schemas.openapi import ENCODES, READS, WRITES, answers, takes
 from gateway.services import services
+from gateway.upstream.clients import COLLECTION_NAME
 
 router = APIRouter(tags=["collections"])
 _FIELD = "A metadata field, again for each; without any: those of the collection whose values repeat."

@@ -7,11 +7,11 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from clip_core.errors import BadText, InvalidRequest
-from gateway.routes.bodies import Body, read_body
-from gateway.inputs.content import messages_source
 from gateway.encode.embedding import FORMATS, Embedded, Options, check_number, choice, embed, formatted
 from gateway.errors import JsonResponse
+from gateway.inputs.content import messages_source
 from gateway.inputs.inputs import InputParser, Kind, Source, renamed
+from gateway.routes.bodies import Body, read_body
 from gateway.schemas.openapi import ENCODES, answers, takes
 from gateway.schemas.schemas import EmbeddingAnswer, EmbeddingRequest
 from gateway.services import services

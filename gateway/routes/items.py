@@ -6,7 +6,13 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 
+from gateway.errors import JsonResponse
+from gateway.ingest.ingest import parse_items
+from gateway.ingest.ndjson import batches
+from gateway.ingest.stream_ingest import ingest_lines
+from gateway.middleware.whole_bodies import letting_go
 from gateway.routes.bodies import Body, read_body, read_model
+from gateway.routes.collections import Name
 from gateway.schemas.collection_schemas import (
     DeletedAnswer,
     DeleteItemsRequest,
@@ -17,14 +23,8 @@ from gateway.schemas.collection_schemas import (
     ItemsRequest,
     StreamAnswer,
 )
-from gateway.errors import JsonResponse
-from gateway.ingest.ingest import parse_items
 from gateway.schemas.openapi import ENCODES, READS, WRITES, answers, takes, takes_lines
-from gateway.routes.collections import Name
 from gateway.services import services
-from gateway.ingest.stream_ingest import ingest_lines
-from gateway.ingest.ndjson import batches
-from gateway.middleware.whole_bodies import letting_go
 
 router = APIRouter(tags=["items"])
 ItemId = Annotated[str, Path(description="The item's id.", examples=["scene-1"])]

@@ -9,12 +9,12 @@ import orjson
 from fastapi import APIRouter, Path, Query, Request
 
 from clip_core.errors import Conflict, UnknownJob
-from gateway.routes.bodies import read_model
 from gateway.errors import JsonResponse
-from gateway.schemas.job_schemas import FailuresAnswer, JobAnswer, JobRequest, JobsAnswer
 from gateway.jobs.sources import source_kind
 from gateway.jobs.store import Job, JobStore
 from gateway.keys.keys import current_key
+from gateway.routes.bodies import read_model
+from gateway.schemas.job_schemas import FailuresAnswer, JobAnswer, JobRequest, JobsAnswer
 from gateway.schemas.openapi import READS, answers, takes
 from gateway.services import services
 

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
-from gateway.schemas.collection_schemas import HealthAnswer, ModelsAnswer, NotReadyAnswer, ReadyAnswer
 from gateway.errors import JsonResponse
-from gateway.schemas.openapi import ENCODES, answers
 from gateway.readiness import verdict_error
+from gateway.schemas.collection_schemas import HealthAnswer, ModelsAnswer, NotReadyAnswer, ReadyAnswer
+from gateway.schemas.openapi import ENCODES, answers
 from gateway.services import services
 
 router = APIRouter(tags=["operations"])

@@ -8,16 +8,16 @@ import numpy as np
 from fastapi import APIRouter, Request
 
 from clip_core.errors import InvalidRequest
-from gateway.routes.bodies import checked, read_body
 from gateway.encode.embedding import check_number, floats
 from gateway.encode.encoder import Ask, check_model
+from gateway.encode.similarity import ranking
 from gateway.errors import JsonResponse
 from gateway.inputs.inputs import InputParser, Source
+from gateway.routes.bodies import checked, read_body
 from gateway.schemas.openapi import ENCODES, answers, takes
 from gateway.schemas.rank_schemas import RankAnswer, RankRequest
 from gateway.search.searching import Found
 from gateway.services import services
-from gateway.encode.similarity import ranking
 
 router = APIRouter(tags=["classify"])
 

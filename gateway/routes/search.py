@@ -7,9 +7,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from clip_core.errors import BadInput, ClipServeError, CollectionForbidden, InvalidRequest, TooLarge
-from gateway.routes.bodies import Body, read_body
 from gateway.encode.encoder import Ask, Outcome
 from gateway.errors import JsonResponse
+from gateway.routes.bodies import Body, read_body
 from gateway.schemas.openapi import ENCODES, answers, takes
 from gateway.schemas.schemas import BatchSearchAnswer, BatchSearchRequest, SearchAnswer, SearchRequest
 from gateway.search.searching import Found, parse_ask

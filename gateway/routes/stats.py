@@ -6,9 +6,9 @@ from fastapi import APIRouter, Request
 
 from gateway.errors import JsonResponse
 from gateway.schemas.openapi import answers
+from gateway.schemas.stats_schemas import StatsAnswer
 from gateway.services import services
 from gateway.stats import Stats
-from gateway.schemas.stats_schemas import StatsAnswer
 
 router = APIRouter(tags=["operations"])
 

@@ -7,14 +7,14 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from clip_core.errors import InvalidRequest
-from gateway.routes.bodies import Body, read_body
-from gateway.inputs.content import inputs_source
-from gateway.schemas.dialect_schemas import VoyageAnswer, VoyageRequest
 from gateway.encode.embedding import Embedded, Options, check_number, choice, embed
 from gateway.errors import JsonResponse
+from gateway.inputs.content import inputs_source
 from gateway.inputs.inputs import InputParser, Source
-from gateway.schemas.openapi import ENCODES, answers, takes
+from gateway.routes.bodies import Body, read_body
 from gateway.routes.embeddings import openai_answer
+from gateway.schemas.dialect_schemas import VoyageAnswer, VoyageRequest
+from gateway.schemas.openapi import ENCODES, answers, takes
 from gateway.services import services
 
 router = APIRouter(tags=["embeddings"])

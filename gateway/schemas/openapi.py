@@ -26,11 +26,7 @@ from clip_core.errors import (
     UnknownModel,
     _tree,
 )
-from gateway.schemas.schemas import collection_schemas
-from gateway.schemas.schemas import dialect_schemas
-from gateway.schemas.schemas import job_schemas
-from gateway.schemas.schemas import rank_schemas
-from gateway.schemas.schemas import schemas
+from gateway.schemas import collection_schemas, dialect_schemas, job_schemas, rank_schemas, schemas
 
 _REF = "#/components/schemas/{model}"
 _BODIES: list[type[BaseModel]] = [

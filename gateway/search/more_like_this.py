@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from clip_core.errors import ClipServeError, UnknownItem
 from clip_core.wire import MAX_K
-from gateway.upstream.clients import IndexClient
 from gateway.encode.encoder import Ask
 from gateway.inputs.inputs import Source
+from gateway.upstream.clients import IndexClient
 
 
 class Likes:

@@ -9,15 +9,15 @@ from typing import Any
 
 from clip_core.errors import BadInput, ClipServeError, InvalidRequest, from_dict
 from clip_core.wire import SearchPart
-from gateway.upstream.answer_bytes import AnswerBudget, answer_bytes
-from gateway.upstream.clients import IndexClient
 from gateway.encode.encoder import Ask, Encoder, Outcome, Served, unknown_model
 from gateway.inputs.inputs import KINDS, InputParser
-from gateway.keys.keys import current_key
-from gateway.search.more_like_this import Likes
-from gateway.keys.meter import Meter
 from gateway.inputs.paging import FIELDS, Page, include_without_fields
+from gateway.keys.keys import current_key
+from gateway.keys.meter import Meter
+from gateway.search.more_like_this import Likes
 from gateway.telemetry import current_trace
+from gateway.upstream.answer_bytes import AnswerBudget, answer_bytes
+from gateway.upstream.clients import IndexClient
 
 Json = dict[str, Any]
 _GROUP_BYTES = 8 * 1024 * 1024  # of the answer of one index call; a quarter of what the index answers at most

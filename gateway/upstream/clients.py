@@ -20,9 +20,9 @@ from clip_core.errors import (
     WorkerLost,
     from_dict,
 )
+from gateway.telemetry import current_trace
 from gateway.upstream.answer_bytes import sized
 from gateway.upstream.ready_workers import LOOK_S, ReadyWorkers, no_worker
-from gateway.telemetry import current_trace
 from gateway.upstream.upstream import Reply, Upstream
 
 Json = dict[str, Any]

@@ -11,9 +11,9 @@ import orjson
 from clip_core.errors import BadFilter, BadInput, InvalidRequest, TooLarge
 from clip_core.wire import json_text, load_json
 from index_service.engines.base import METRICS, Metric
-from index_service.segments.engine_choice import parse_engine
 from index_service.metadata.filters import canonical, compile_filter
 from index_service.record.store import CollectionInfo
+from index_service.segments.engine_choice import parse_engine
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MAX_ID = 512

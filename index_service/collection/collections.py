@@ -22,19 +22,19 @@ import orjson
 
 from clip_core.errors import ClipServeError, UnknownCollection, UnknownItem
 from clip_core.wire import FloatArray
+from index_service.collection.backoff import Retries
+from index_service.collection.recall import RecallTally
+from index_service.collection.recent_queries import RecentQueries
 from index_service.engines.approximate.approximate import ApproximateSegment
 from index_service.engines.base import Backend, BuildCancelled, IntArray, Segment
 from index_service.engines.exact.exact import ExactBackend, ExactSegment
-from index_service.collection.backoff import Retries
-from index_service.segments.builders import build_apart
 from index_service.metadata.columns import Block, Packed
-from index_service.segments.engine_choice import Engines, describe_engine
 from index_service.record.group_commit import GroupCommit
-from index_service.collection.recall import RecallTally
-from index_service.collection.recent_queries import RecentQueries
+from index_service.record.store import Chunk, CollectionInfo, Item, Store, Written
+from index_service.segments.builders import build_apart
+from index_service.segments.engine_choice import Engines, describe_engine
 from index_service.segments.segment_files import Draft, SegmentFiles, Stored, half_of_memory, prefault, segments_folder
 from index_service.segments.segments import View, empty_view, view_of
-from index_service.record.store import Chunk, CollectionInfo, Item, Store, Written
 
 T = TypeVar("T")
 _COPY_ROWS = 64  # of a merge, copied between two pauses: while more are written, searches wait

@@ -9,10 +9,10 @@ import numpy as np
 
 from clip_core.errors import BadInput, BadVector, ClipServeError
 from clip_core.wire import FloatArray, decode_vector
-from index_service.engines.base import Metric
 from index_service.collection.bodies import MAX_ID, check_fields, metadata_json, new_item_id, source_json
-from index_service.record.store import Item
 from index_service.collection.vectors import as_kept, decode_all
+from index_service.engines.base import Metric
+from index_service.record.store import Item
 
 _FIELDS = frozenset(("id", "vector", "metadata", "source"))
 

@@ -15,14 +15,14 @@ import faiss
 from clip_core.errors import Conflict, FingerprintMismatch, Unavailable, UnknownCollection
 from clip_core.heap import give_back
 from index_service.collection.aliases import Aliases
-from index_service.engines.approximate.approximate import ApproximateSegment
-from index_service.engines.base import BuildCancelled
 from index_service.collection.backoff import waits
 from index_service.collection.collections import Collection
+from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.base import BuildCancelled
+from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines
 from index_service.segments.segment_files import half_of_memory, prefault, remove_orphans
 from index_service.settings import Settings
-from index_service.record.store import CollectionInfo, Store
 
 _log = logging.getLogger("index_service.collection.registry")
 _STOP_S = 3.0

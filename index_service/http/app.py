@@ -20,20 +20,20 @@ from starlette.routing import BaseRoute, Route
 
 from clip_core.errors import ClipServeError, ShuttingDown
 from index_service.collection import bodies
+from index_service.collection.recall import RecallSampler
+from index_service.collection.registry import Registry
+from index_service.collection.warm_fields import WarmFields
 from index_service.http.answers import json_answer, on_error, on_http
 from index_service.http.callers import CallerCheck
 from index_service.http.collections_api import CollectionsApi
 from index_service.http.items_api import ItemsApi
 from index_service.http.metrics import Metrics
 from index_service.http.middleware import RequestMiddleware
-from index_service.collection.recall import RecallSampler
-from index_service.collection.registry import Registry
 from index_service.http.search_api import SearchApi
+from index_service.http.snapshots_api import SnapshotsApi
+from index_service.http.workers import Workers
 from index_service.settings import Settings
 from index_service.snapshots.snapshots import Snapshots
-from index_service.http.snapshots_api import SnapshotsApi
-from index_service.collection.warm_fields import WarmFields
-from index_service.http.workers import Workers
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 

@@ -8,13 +8,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from index_service.collection import bodies
-from index_service.http.answers import json_answer
 from index_service.collection.collections import Collection
 from index_service.collection.facets import MOST_FIELDS, facets_of
-from index_service.http.gate import Gate
 from index_service.collection.registry import Registry
-from index_service.settings import Settings
+from index_service.http.answers import json_answer
+from index_service.http.gate import Gate
 from index_service.http.workers import Workers
+from index_service.settings import Settings
 
 _SPEC = ("model", "fingerprint", "dim", "metric", "engine", "factory", "recall_target", "metadata")
 

@@ -13,17 +13,17 @@ from starlette.responses import Response
 from clip_core.errors import BadInput, InvalidRequest, UnknownItem
 from clip_core.wire import encode_vector
 from index_service.collection import bodies
-from index_service.http.answers import json_answer
 from index_service.collection.collections import Collection
-from index_service.http.gate import Gate
 from index_service.collection.items import parse_items
+from index_service.collection.registry import Registry
+from index_service.http.answers import json_answer
+from index_service.http.gate import Gate
 from index_service.http.metrics import Metrics
 from index_service.http.pages import Limits, item_size, page_of
-from index_service.collection.registry import Registry
+from index_service.http.workers import Workers
+from index_service.record.store import Item
 from index_service.search.searches import LARGE_BYTES, check_fingerprint
 from index_service.settings import Settings
-from index_service.record.store import Item
-from index_service.http.workers import Workers
 
 _PAGE = 100
 _BYTES_OF_NUMBER = 6  # of a vector, in base64

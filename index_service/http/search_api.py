@@ -8,15 +8,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from index_service.collection import bodies
+from index_service.collection.recall import RecallSampler
+from index_service.collection.registry import Registry
 from index_service.http.answers import json_answer
 from index_service.http.gate import Gate
 from index_service.http.metrics import Metrics
 from index_service.http.middleware import clean_id
-from index_service.collection.recall import RecallSampler
-from index_service.collection.registry import Registry
+from index_service.http.workers import Workers
 from index_service.search.searches import Call, parse_call
 from index_service.settings import Settings
-from index_service.http.workers import Workers
 
 _INLINE_COST = 4_000_000  # multiplications: a few tenths of a millisecond
 _ALONE_COST = 100_000_000  # while no other search is under way: nobody waits for it, and the way to a thread is saved

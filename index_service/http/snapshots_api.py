@@ -10,12 +10,12 @@ from starlette.responses import FileResponse, Response
 
 from clip_core.errors import Conflict
 from index_service.collection import bodies
+from index_service.collection.registry import Registry
 from index_service.http.answers import json_answer
 from index_service.http.gate import Gate
-from index_service.collection.registry import Registry
+from index_service.http.workers import Workers
 from index_service.settings import Settings
 from index_service.snapshots.snapshots import Snapshots
-from index_service.http.workers import Workers
 
 
 class SnapshotsApi:

@@ -16,8 +16,8 @@ import orjson
 from clip_core.errors import ClipServeError, TooLarge
 from clip_core.wire import FloatArray, encode_vector
 from index_service.engines.base import Certificate, IntArray
-from index_service.segments.segments import View
 from index_service.record.store import CollectionInfo
+from index_service.segments.segments import View
 
 _HIT_BYTES, _FIELD_BYTES = 48, 16  # what JSON adds to a hit, and to each further field of it
 

@@ -13,16 +13,16 @@ import numpy as np
 
 from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch
 from clip_core.wire import MAX_K, Exactness, FloatArray, SearchPart, decode_vector
-from index_service.engines.approximate.approximate import ApproximateSegment
-from index_service.engines.base import Certificate, Found
 from index_service.collection.bodies import check_fields, where
 from index_service.collection.collections import Collection
-from index_service.search.hits import FoundHits, Search, expected_bytes, failed, refuse, write_answers, write_fitting
 from index_service.collection.recall import Sample
 from index_service.collection.registry import Registry
-from index_service.segments.segments import View
-from index_service.record.store import CollectionInfo
 from index_service.collection.vectors import as_kept, decode_all
+from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.base import Certificate, Found
+from index_service.record.store import CollectionInfo
+from index_service.search.hits import FoundHits, Search, expected_bytes, failed, refuse, write_answers, write_fitting
+from index_service.segments.segments import View
 
 _Find = Callable[[str], Collection]
 _COST_OF_PARSING, _COST_OF_BYTE = 100_000, 10  # of one search and of its answer, in the unit of View.cost

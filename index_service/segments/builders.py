@@ -26,7 +26,7 @@ from index_service.engines.exact.exact import ExactBackend
 
 _LOOK_S = 0.1
 _NICE = 19
-_BUILDING = Path(__file__).resolve().parent / "building"
+_BUILDING = Path(__file__).resolve().parent.parent / "building"
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # FAISS's and numpy's: the latter would take every core
 
 

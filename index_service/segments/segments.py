@@ -24,8 +24,8 @@ from index_service.engines.exact.certified import exact_of
 from index_service.engines.exact.exact import ExactBackend, ExactSegment
 from index_service.metadata.columns import Blobs, Block, Growing, Texts, empty_block
 from index_service.metadata.masks import FilterMasks
-from index_service.record.records import Item
 from index_service.metadata.materialised_filters import Selections
+from index_service.record.records import Item
 
 # What else a search takes, in multiplications of about a tenth of a nanosecond each.
 _COST_OF_FILTERED_ROW = 10_000

@@ -16,8 +16,8 @@ import orjson
 
 from clip_core.errors import InvalidRequest
 from index_service.engines.base import METRICS
-from index_service.snapshots.seals import seal, sealed
 from index_service.record.store import Chunk, CollectionInfo, Item
+from index_service.snapshots.seals import seal, sealed
 
 FORMAT = 1
 _KEY = b"clipserve"

@@ -16,10 +16,10 @@ from typing import Any
 
 from clip_core.errors import ClipServeError, NotFound, StorageFull, Unavailable
 from index_service.collection.collections import Collection
-from index_service.snapshots.parquet import read_info, read_items, write_parquet
 from index_service.collection.registry import Registry
-from index_service.segments.segment_files import SegmentFiles, segments_folder
 from index_service.record.store import Store
+from index_service.segments.segment_files import SegmentFiles, segments_folder
+from index_service.snapshots.parquet import read_info, read_items, write_parquet
 
 _NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,63})\.(\d{8}T\d{12})\.parquet")
 _PART = ".part"

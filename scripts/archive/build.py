@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # torch is slow to import, and most of what is here does with
     from scripts.archive.tower_build import BuiltTowers, Judged
 
 Report = Callable[[str], None]
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 ARCHIVE_DIR = ROOT / "archive"
 MODEL_STORE = ROOT / "model_store"
 
@@ -156,12 +156,17 @@ def build_key(directory: Path, source: ModelSource) -> str:
     files += sorted(directory.glob("*.yaml"))
     if source.checkpoint:
         files += sorted(path for path in Path(source.checkpoint).iterdir() if path.is_file())
-    parts = [part for path in files for part in (path.name.encode(), path.read_bytes())]
+    parts = [part for path in files for part in (_name(path).encode(), path.read_bytes())]
     return digest(repr(source).replace(str(source.checkpoint), "").encode(), *parts)[:16]
 
 
+def _name(path: Path) -> str:
+    """The same in every checkout."""
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT / "clip_core") else path.name
+
+
 def _code_files() -> list[Path]:
-    return sorted((ROOT / "clip_core").glob("*.py"))
+    return sorted((ROOT / "clip_core").rglob("*.py"))
 
 
 def built_with(mar: Path) -> str | None:
@@ -216,9 +221,10 @@ def _stage(stage: Path, kind: str, source: ModelSource, loaded: LoadedSource, to
     from scripts.archive.input_check import check_pixels, check_tokens, reference_transform
 
     check_pixels(Preprocessing.of_model(loaded.model), reference_transform(loaded.model))
-    (stage / "clip_core").mkdir(parents=True)
     for path in _code_files():
-        shutil.copy(path, stage / "clip_core" / path.name)
+        target = stage / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
     (stage / CONFIG_FILE).write_text(json.dumps(loaded.config, indent=2) + "\n", encoding="utf-8")
     if hasattr(loaded.tokenizer, "save_pretrained"):
         loaded.tokenizer.save_pretrained(str(stage))

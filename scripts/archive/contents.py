@@ -39,8 +39,8 @@ def check_contents(directory: Path) -> None:
     if not (directory / handler).is_file():
         raise BadModel(f"the handler that {MANIFEST} names is missing: {handler}")
     _check_config(directory / CONFIG)
-    for path in sorted({directory / handler, *(directory / "clip_core").glob("*.py")}):
-        for module in _imports(path):
+    for path in sorted({directory / handler, *(directory / "clip_core").rglob("*.py")}):
+        for module in _imports(path, directory):
             if not _holds(directory, module):
                 raise BadModel(f"{path.relative_to(directory)} imports {module}, which is missing")
     _check_same_version(directory / "clip_core")
@@ -48,8 +48,8 @@ def check_contents(directory: Path) -> None:
 
 def _check_same_version(packed: Path) -> None:
     """An archive whose files all are as in this source tree has all of them."""
-    source = {path.name: path.read_bytes() for path in SOURCE.glob("*.py")}
-    if all(source.get(path.name) == path.read_bytes() for path in packed.glob("*.py")):
+    source = {path.relative_to(SOURCE).as_posix(): path.read_bytes() for path in SOURCE.rglob("*.py")}
+    if all(source.get(path.relative_to(packed).as_posix()) == path.read_bytes() for path in packed.rglob("*.py")):
         missing = sorted(name for name in source if not (packed / name).is_file())
         if missing:
             raise BadModel(f"of clip_core these files are missing: {', '.join(missing)}")
@@ -80,19 +80,26 @@ def _check_config(path: Path) -> None:
         raise BadModel(f"{CONFIG} is not an object of settings")
 
 
-def _imports(path: Path) -> Iterator[str]:
-    """The modules of clip_core that a file imports, also within functions, and clip_core itself."""
+def _imports(path: Path, directory: Path) -> Iterator[str]:
+    """The modules of clip_core that a file imports, also within functions, and clip_core itself.
+
+    A package of ours holds modules and nothing else, so what is imported from one is a module.
+    """
     yield "clip_core"
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError) as error:
         raise BadModel(f"{path.name} is not Python: {error}") from error
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == "clip_core":
-            yield from (f"clip_core.{alias.name}" for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and node.module and _is_package(directory, node.module):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
         names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         yield from (name for name in names if name.startswith("clip_core."))
+
+
+def _is_package(directory: Path, module: str) -> bool:
+    return module.partition(".")[0] == "clip_core" and directory.joinpath(*module.split(".")).is_dir()
 
 
 def _holds(directory: Path, module: str) -> bool:

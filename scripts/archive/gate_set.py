@@ -27,9 +27,9 @@ class GateSet:
     @classmethod
     def rendered(cls, pairs: int = PAIRS, seed: int = 301) -> GateSet:
         """Scenes as the demo model was trained on: there without a network, and mild for a model of the real world."""
+        from scripts.demo.evaluate import SIZES, distinct_scenes
         from scripts.demo.render import render
         from scripts.demo.scenes import UNSEEN
-        from scripts.demo.evaluate import SIZES, distinct_scenes
 
         scenes = distinct_scenes("single", UNSEEN, seed, pairs)
         images = [render(scene, *SIZES[i % len(SIZES)]) for i, scene in enumerate(scenes)]

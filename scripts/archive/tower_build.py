@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clip_core.towers.artifacts import DIRECTORY, TowerFacts
+from clip_core.inputs.preprocessing import Preprocessing
+from clip_core.model_spec import SCALES_FILE
 from clip_core.networks.causal_text import EndOfText
+from clip_core.networks.int8 import Calibration
+from clip_core.networks.precision import apply
+from clip_core.towers.artifacts import DIRECTORY, TowerFacts
 from clip_core.towers.compiling import Forward, Machine, load_package
 from clip_core.towers.devices import move
-from clip_core.networks.int8 import Calibration
-from clip_core.model_spec import SCALES_FILE
-from clip_core.networks.precision import apply
-from clip_core.inputs.preprocessing import Preprocessing
 from clip_core.towers.towers import build_modules, compile_tower, facts
 from scripts.archive.gate_set import GateSet, Quality, quality
 from scripts.archive.model_source import LoadedSource

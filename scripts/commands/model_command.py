@@ -33,11 +33,11 @@ def swap(
     Example: clipserve model swap demo
     """
     from scripts.archive.build import MODEL_STORE, build
+    from scripts.archive.work_folders import end_on_sigterm
     from scripts.models.management import Management
     from scripts.models.model_swap import Swap
     from scripts.public_api import PublicApi
     from scripts.stack.torchserve import ENDPOINTS
-    from scripts.archive.work_folders import end_on_sigterm
 
     end_on_sigterm()
     console = Console()

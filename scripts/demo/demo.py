@@ -9,8 +9,8 @@ from rich.table import Table
 
 from clip_core.errors import FingerprintMismatch, UnknownCollection
 from scripts.collections.ingest import find_pictures, ingest
-from scripts.public_api import PublicApi
 from scripts.demo.render_gallery import render_gallery
+from scripts.public_api import PublicApi
 
 COLLECTION = "demo"
 QUERY = "a large purple striped heart"  # a combination that the demo model was never trained on

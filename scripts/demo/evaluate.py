@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from scripts.demo.render import render
-from scripts.demo.scenes import COLORS, SHAPES, TRAINED, UNSEEN, Combination, Scene, make_scene
 from scripts.demo.render_gallery import gallery_scenes
+from scripts.demo.scenes import COLORS, SHAPES, TRAINED, UNSEEN, Combination, Scene, make_scene
 
-ARCHIVE = Path(__file__).resolve().parent.parent / "archive" / "demo"
+ARCHIVE = Path(__file__).resolve().parents[2] / "archive" / "demo"
 SCENES = 200
 DRAWS = range(201, 211)
 SIZES = ((320, 240), (240, 320), (400, 240))

@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scripts.demo.claims import true_of
+from scripts.demo.evaluate import ARCHIVE, distinct_scenes, evaluate, recall_at_1
 from scripts.demo.render import render
 from scripts.demo.scenes import BACKGROUNDS, COLORS, SHAPES, TEXTURES, TRAINED, UNSEEN, Scene, make_scene
-from scripts.demo.evaluate import ARCHIVE, distinct_scenes, evaluate, recall_at_1
 
 MODEL: dict[str, Any] = {
     "embed_dim": 96,

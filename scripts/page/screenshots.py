@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from scripts.page.browser import chromium
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 QUERY = "a large purple striped heart"
 MIXED = "a large red shape"
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-_LAUNCH = str(Path(__file__).resolve().parent / "launch")
+_LAUNCH = str(Path(__file__).resolve().parent.parent / "launch")
 
 
 def module(name: str, *arguments: str) -> list[str]:

@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from scripts.processes.processes import launching
+from scripts.processes import launching
 from scripts.processes.preflight import StartError
 from scripts.processes.processes import family, kill_all
 from scripts.processes.stop_signals import Stopped, StopSignals

@@ -13,13 +13,13 @@ from gateway.keys.key_store import KeyStore
 from gateway.setting_checks import faults
 from gateway.settings import Settings as GatewaySettings
 from gateway.settings import environment_name
-from scripts.processes.processes import launching
-from scripts.stack import torchserve
 from scripts.archive.build import MODEL_STORE
-from scripts.stack.data_folder import DataFolder
+from scripts.processes import launching
 from scripts.processes.preflight import StartError, find_java
 from scripts.processes.processes import Program, Stack
 from scripts.processes.rotated_log import RotatedLog
+from scripts.stack import torchserve
+from scripts.stack.data_folder import DataFolder
 from scripts.stack.up_settings import UpSettings
 
 _OTHERS_S = 5.0  # of the patience with a stop, for what stops after the gateway

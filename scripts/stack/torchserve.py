@@ -16,7 +16,7 @@ from scripts.processes.launching import python_script
 from scripts.processes.preflight import StartError
 from scripts.stack.up_settings import UpSettings
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 ENDPOINTS = ("clip_text", "clip_image", "clip_multimodal")
 
 

@@ -14,16 +14,16 @@ from rich.console import Console
 from clip_core.errors import ClipServeError
 from scripts.archive.build import stale_archives
 from scripts.processes.background import in_background
+from scripts.processes.preflight import StartError, check_disk, check_ports, find_java
+from scripts.processes.processes import Stack
+from scripts.processes.restarts import RestartPolicy
+from scripts.processes.stop_signals import Stopped, StopSignals
+from scripts.public_api import PublicApi
 from scripts.stack.building import build
 from scripts.stack.data_folder import PRIVATE_UMASK, DataFolder, log_folder
 from scripts.stack.management_guard import guarded
 from scripts.stack.parts import Parts, model_store, own_key, part_log
-from scripts.processes.preflight import StartError, check_disk, check_ports, find_java
-from scripts.processes.processes import Stack
-from scripts.public_api import PublicApi
 from scripts.stack.readiness import wait_ready
-from scripts.processes.restarts import RestartPolicy
-from scripts.processes.stop_signals import Stopped, StopSignals
 from scripts.stack.up_report import Report
 from scripts.stack.up_settings import UpSettings
 

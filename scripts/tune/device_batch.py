@@ -19,7 +19,7 @@ import yaml
 
 from clip_core.errors import BadModel
 from clip_core.settings import EndpointConfig
-from scripts.processes.processes import launching
+from scripts.processes import launching
 
 if TYPE_CHECKING:  # torch is loaded by the process that measures
     from clip_core.encode.encoders import Encoders

@@ -23,16 +23,16 @@ from rich.progress import Progress
 from rich.table import Table
 
 from clip_core.settings import available_cores
-from scripts.tune import device_batch
-from scripts.stack import torchserve
 from scripts.archive.build import ARCHIVE_DIR, build, endpoint_config, unpacked
-from scripts.stack.live_stack import PORTS, free_ports
-from scripts.tune.load import alternate, together
 from scripts.processes.preflight import StartError, find_java
 from scripts.processes.processes import Stack
-from scripts.tune.choices import Choice, Trial, pick, search
-from scripts.tune.requests import requests
+from scripts.stack import torchserve
+from scripts.stack.live_stack import PORTS, free_ports
 from scripts.stack.up_settings import UpSettings
+from scripts.tune import device_batch
+from scripts.tune.choices import Choice, Trial, pick, search
+from scripts.tune.load import alternate, together
+from scripts.tune.requests import requests
 
 START_S = 300.0
 

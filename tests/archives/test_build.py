@@ -20,8 +20,8 @@ from scripts.archive.build import (
     shorter_dimensions,
     stale_archives,
 )
-from scripts.archive.verify import verify
 from scripts.archive.model_source import ModelSource
+from scripts.archive.verify import verify
 from tests.checkpoints import VIT, write_checkpoint
 
 GIVEN = {"demo", "vit-b-32", "vit-b-16", "vit-l-14", "vit-h-14", "siglip-b-16"}
@@ -43,7 +43,12 @@ def test_an_archive_is_self_contained(archives: list[Path]) -> None:
     for mar in archives:
         names = set(zipfile.ZipFile(mar).namelist())
         kind = mar.stem.removeprefix("clip_")
-        expected = {f"{kind}_handler.py", "clip_core/serving/batch_handler.py", "open_clip_model.safetensors", "canaries.json"}
+        expected = {
+            f"{kind}_handler.py",
+            "clip_core/serving/batch_handler.py",
+            "open_clip_model.safetensors",
+            "canaries.json",
+        }
         assert expected <= names, mar.name
         manifest = json.loads(zipfile.ZipFile(mar).read("MAR-INF/MANIFEST.json"))
         assert manifest["model"]["modelName"] == mar.stem

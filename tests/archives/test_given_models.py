@@ -11,8 +11,8 @@ import pytest
 
 from clip_core.inputs.tokens import Tokenizer
 from scripts.archive.build import ARCHIVE_DIR, build
-from scripts.archive.verify import verify
 from scripts.archive.model_source import ModelSource
+from scripts.archive.verify import verify
 from tests.checkpoints import write_checkpoint, write_word_tokenizer
 
 SMALL = {"layers": 2, "width": 64}

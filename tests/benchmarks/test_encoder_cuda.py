@@ -26,9 +26,9 @@ from benchmarks.encoder_plans import GPU
 from benchmarks.encoder_rounds import REFERENCE, Deadline, Job
 from benchmarks.encoder_towers import Subject
 from benchmarks.encoders import DEVICES, _report, main
+from clip_core.errors import BadModel
 from clip_core.towers.compiling import Forward
 from clip_core.towers.cuda_graphs import Capture, Graph
-from clip_core.errors import BadModel
 
 CARD = {"name": "a CPU"}
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from clip_core.serving.admin import Admin
 from clip_core.encode.embedding_cache import EmbeddingCache
 from clip_core.errors import Unavailable
+from clip_core.serving.admin import Admin
 from handlers.text_handler import TextHandler
 from tests.clip_core.test_batch_handler import HTTP, FakeContext
 

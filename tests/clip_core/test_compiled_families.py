@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from clip_core.towers.compiling import Forward, load_package
+from clip_core.inputs.preprocessing import Preprocessing
 from clip_core.networks.modules import image_module, text_module
 from clip_core.networks.precision import apply
-from clip_core.inputs.preprocessing import Preprocessing
+from clip_core.towers.compiling import Forward, load_package
 from clip_core.towers.towers import compile_tower
 from tests.families import difference, fresh, hugging_face_ids, pictures, texts, write_family
 

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from clip_core.towers.artifacts import TowerFacts
-from clip_core.towers.cuda_graphs import BATCHES, Graph, GraphedForward
 from clip_core.encode.encoders import Encoders
 from clip_core.errors import BadModel
 from clip_core.settings import EndpointConfig
+from clip_core.towers.artifacts import TowerFacts
+from clip_core.towers.cuda_graphs import BATCHES, Graph, GraphedForward
 from clip_core.towers.towers import TextTower
 from scripts.archive.build import build, unpacked
 from scripts.archive.model_source import ModelSource

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from clip_core.inputs.preprocessing import Preprocessing
 from clip_core.networks import int8
 from clip_core.networks.modules import image_module, text_module
 from clip_core.networks.precision import apply
-from clip_core.inputs.preprocessing import Preprocessing
 from tests.families import FAMILIES, THEIRS, fresh, hugging_face_ids, pictures, texts, write_family
 
 PRECISIONS = ("bf16", "int8", "int8-static")

@@ -9,9 +9,9 @@ import open_clip
 import pytest
 import torch
 
+from clip_core.inputs.preprocessing import Preprocessing
 from clip_core.networks.causal_text import BUCKETS, bucket
 from clip_core.networks.modules import image_module, text_module
-from clip_core.inputs.preprocessing import Preprocessing
 from clip_core.towers.towers import TextTower, facts
 from tests.checkpoints import write_checkpoint
 from tests.families import (

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from clip_core.inputs.preprocessing import Preprocessing
 from clip_core.networks.gelu import FastGelu, GeluLinear
 from clip_core.networks.precision import fuse_gelu
-from clip_core.inputs.preprocessing import Preprocessing
-from clip_core.towers.towers import build_modules
 from clip_core.networks.transformer import Block, LastBlock
+from clip_core.towers.towers import build_modules
 from tests.checkpoints import VIT
 
 SIZES = {key: VIT[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from clip_core.networks import int8
 from clip_core.errors import BadModel
-from clip_core.networks.precision import apply, unavailable
 from clip_core.inputs.preprocessing import Preprocessing
+from clip_core.networks import int8
+from clip_core.networks.precision import apply, unavailable
 from clip_core.towers.towers import build_modules
 from tests.checkpoints import VIT
 

@@ -21,8 +21,9 @@ import json, sys
 from pathlib import Path
 directory = Path(sys.argv[1])
 sys.path.insert(0, str(directory))
-import clip_core.serving.admin, clip_core.serving.batch, clip_core.serving.batch_handler, clip_core.encode.canaries, clip_core.encode.shared_cache
-from clip_core import artifacts
+import clip_core.serving.admin, clip_core.serving.batch, clip_core.serving.batch_handler
+import clip_core.encode.canaries, clip_core.encode.shared_cache
+from clip_core.towers import artifacts
 from clip_core.encode.encoders import Encoders
 from clip_core.inputs.preprocessing import Preprocessing
 from clip_core.settings import EndpointConfig

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from open_clip.tokenizer import SimpleTokenizer, _clean_canonicalize, _clean_lower, _clean_whitespace
 
+from clip_core.errors import BadText
 from clip_core.inputs.byte_pairs import BytePairs, merged
 from clip_core.inputs.clean_text import basic_clean, bounded
-from clip_core.errors import BadText
 from clip_core.inputs.tokens import Tokenizer
 
 REFERENCE = open_clip.get_tokenizer("ViT-B-32")

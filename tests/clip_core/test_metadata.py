@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from clip_core.inputs.bare_pictures import without_metadata
 from clip_core.errors import BadImage
+from clip_core.inputs.bare_pictures import without_metadata
 from clip_core.inputs.images import decode
 from clip_core.inputs.orientation import upright
 

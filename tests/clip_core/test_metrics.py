@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from types import SimpleNamespace
 
-from clip_core.serving.batch_handler import worker_name
 from clip_core.encode.embedding_cache import CacheStats
+from clip_core.serving.batch_handler import worker_name
 from clip_core.serving.metrics import Metrics, count_cache, count_passes, declared
 from clip_core.towers.tally import Tally
 

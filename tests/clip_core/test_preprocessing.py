@@ -18,8 +18,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torchvision.transforms import functional
 
-from clip_core.encode import canaries
-from clip_core.encode import draft_gate
+from clip_core.encode import canaries, draft_gate
 from clip_core.encode.encoded import Encoded
 from clip_core.encode.encoders import Encoders
 from clip_core.errors import BadImage, BadModel

@@ -16,11 +16,11 @@ import pytest
 from clip_core.encode.breaker import Breaker
 from clip_core.encode.embedding_cache import EmbeddingCache, content_key
 from clip_core.encode.encoded import Encoded
-from clip_core.errors import Unavailable
-from clip_core.model_spec import ModelSpec
-from clip_core.inputs.requests import Part
-from clip_core.settings import EndpointConfig, HandlerSettings
 from clip_core.encode.shared_cache import SharedCache, TieredCache, from_settings, pack, unpack
+from clip_core.errors import Unavailable
+from clip_core.inputs.requests import Part
+from clip_core.model_spec import ModelSpec
+from clip_core.settings import EndpointConfig, HandlerSettings
 from clip_core.wire import unit
 
 DIM = 8

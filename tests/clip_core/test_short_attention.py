@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from clip_core.networks import precision
 from clip_core.inputs.preprocessing import Preprocessing
-from clip_core.towers.towers import build_modules
+from clip_core.networks import precision
 from clip_core.networks.transformer import SHORT, Block, attend_one
+from clip_core.towers.towers import build_modules
 from tests.checkpoints import VIT
 
 SIZES = {key: VIT[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}

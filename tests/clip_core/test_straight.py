@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clip_core.serving.answers import Result, render
 from clip_core.encode.encoded import Encoded
 from clip_core.encode.encoders import _combine
 from clip_core.errors import BadInput, BadJson, BadText, ClipServeError, InvalidRequest, UnsupportedMediaType
-from clip_core.model_spec import ModelSpec
 from clip_core.inputs.requests import Accepts, Item, Part, Request, parse_row
+from clip_core.model_spec import ModelSpec
+from clip_core.serving.answers import Result, render
 
 TEXT = Accepts(frozenset({"text", "vector"}), "text")
 SPEC = ModelSpec("demo", "text", 2, 16, "f" * 16, "fp32", False)

@@ -11,10 +11,10 @@ import pytest
 
 from clip_core.errors import FingerprintMismatch
 from scripts.archive.build import MODEL_STORE, build
-from scripts.stack.live_stack import LiveStack, live_stack
 from scripts.models.management import Management
 from scripts.models.model_swap import Swap
 from scripts.public_api import PublicApi
+from scripts.stack.live_stack import LiveStack, live_stack
 from scripts.stack.torchserve import ENDPOINTS
 from tests.e2e.conftest import send
 from tests.e2e.test_gateway import png

@@ -16,9 +16,9 @@ import psutil
 import pytest
 import yaml
 
-from scripts.tune.tune import serving
 from scripts.tune.choices import Choice
 from scripts.tune.requests import requests
+from scripts.tune.tune import serving
 from tests.e2e.conftest import send
 
 pytestmark = pytest.mark.e2e

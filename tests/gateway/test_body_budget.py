@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clip_core.errors import ClipServeError, Overloaded, TooSlow
-from gateway.middleware.body_budget import SMALL_BYTES, Body, BodyBudget
 from gateway.counts import Counts
+from gateway.middleware.body_budget import SMALL_BYTES, Body, BodyBudget
 
 MOST = 16 * SMALL_BYTES
 

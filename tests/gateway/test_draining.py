@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from gateway.upstream.clients import IndexClient, TorchServeClient
 from gateway.readiness import Readiness, verdict_error
 from gateway.settings import Settings
+from gateway.upstream.clients import IndexClient, TorchServeClient
 from scripts.stack.live_stack import free_ports
 from tests.gateway.test_start import wait_for
 from tests.waiting import until

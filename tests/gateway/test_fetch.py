@@ -13,13 +13,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from clip_core.inputs import images
 from clip_core.errors import BadImage, ClipServeError, FetchFailed, FetchRefused, ImageTooLarge
-from gateway.inputs.inputs import sniffing
+from clip_core.inputs import images
 from gateway.fetch.addresses import AddressPolicy
 from gateway.fetch.fetch import FetchLimits, HttpFetcher
 from gateway.fetch.fetching import Fetching
-from gateway.inputs.inputs import Source
+from gateway.inputs.inputs import Source, sniffing
 from gateway.inputs.urls import UrlPolicy
 from tests.gateway.hostile import HostileServer, bomb, png
 

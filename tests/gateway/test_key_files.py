@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from clip_core.errors import Unauthorized
-from gateway.keys.keys import key_lookup as key_ring
 from gateway.app import build
+from gateway.keys import key_lookup as key_ring
 from gateway.keys.key_lookup import KeyRing
 from gateway.keys.key_store import KeyStore
 from gateway.settings import Settings

@@ -13,11 +13,11 @@ from starlette.testclient import TestClient
 
 from clip_core.errors import InvalidRequest, NotFound, Unauthorized
 from gateway.app import build
-from gateway.middleware.auth import OPEN_PATHS, OPEN_PREFIX
 from gateway.keys.key_lookup import KeyRing
 from gateway.keys.key_store import KeyStore
 from gateway.keys.keys import ANONYMOUS, KeyLimits
 from gateway.keys.scopes import is_listed, scope_of
+from gateway.middleware.auth import OPEN_PATHS, OPEN_PREFIX
 from gateway.settings import Settings
 
 

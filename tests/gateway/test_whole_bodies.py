@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from gateway.keys.keys import ANONYMOUS, ApiKey, KeyLimits
-from gateway.middleware.metering import MeterMiddleware
 from gateway.keys.quotas import Quotas
+from gateway.middleware.metering import MeterMiddleware
 from tests.gateway.test_deadlines import connect, rest
 from tests.waiting import until
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from index_service.http.app import create_app
 from index_service.collection.registry import Registry
-from index_service.settings import Settings
+from index_service.http.app import create_app
 from index_service.record.store import Store
+from index_service.settings import Settings
 from tests.index_service.helpers import JSON
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from index_service.collection.collections import Collection
 from index_service.collection.registry import Registry
+from index_service.record.store import CollectionInfo, Store
 from index_service.settings import Settings
 from index_service.snapshots.snapshots import Snapshots
-from index_service.record.store import CollectionInfo, Store
 from tests.index_service.helpers import item, unit_rows
 
 DIM = 16

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clip_core.wire import FloatArray, encode_vector
-from index_service.metadata.columns import Blobs, Packed
 from index_service.collection.facets import facets_of
-from index_service.http.pages import Limits, page_of
 from index_service.collection.registry import Registry
-from index_service.segments.segments import View
+from index_service.http.pages import Limits, page_of
+from index_service.metadata.columns import Blobs, Packed
 from index_service.record.store import CollectionInfo, Item, Store
+from index_service.segments.segments import View
 from tests.index_service.helpers import unit_rows
 from tests.index_service.test_limits import serving
 

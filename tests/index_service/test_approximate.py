@@ -9,10 +9,10 @@ import pytest
 
 from clip_core.wire import FloatArray
 from index_service.engines.approximate.approximate import ApproximateSegment
-from index_service.engines.base import BoolArray, IntArray
-from index_service.engines.exact.exact import search_exact
 from index_service.engines.approximate.candidate_search import Setting
 from index_service.engines.approximate.unprobed_lists import NothingUnseen
+from index_service.engines.base import BoolArray, IntArray
+from index_service.engines.exact.exact import search_exact
 
 ROWS = np.random.default_rng(0).standard_normal((8000, 16), np.float32)
 ROWS /= np.linalg.norm(ROWS, axis=1, keepdims=True)

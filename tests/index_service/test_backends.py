@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from index_service.segments.engine_choice.exact import exact as exact_module
 
 from clip_core.wire import FloatArray, unit
-from index_service.segments.engine_choice.exact import exact as exact_module
 from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.approximate.milvus import MilvusBackend, MilvusSeeker
+from index_service.engines.approximate.scann import ScannBackend
 from index_service.engines.base import METRICS, Backend, BoolArray, BuildCancelled, Metric, Segment
 from index_service.engines.exact.certified import CertifiedBackend
 from index_service.engines.exact.exact import ExactBackend, search_exact
 from index_service.engines.faiss.faiss import FaissBackend, least_rows, refusal
-from index_service.engines.approximate.milvus import MilvusBackend, MilvusSeeker
-from index_service.engines.approximate.scann import ScannBackend
 from index_service.segments.builders import Loads
 from tests.index_service.helpers import rows_of, unit_rows
 

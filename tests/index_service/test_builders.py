@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from index_service.collection.collections import Collection
 from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.approximate.scann import ScannBackend
 from index_service.engines.base import BuildCancelled
 from index_service.engines.exact.exact import search_exact
 from index_service.engines.faiss.faiss import FaissBackend
-from index_service.engines.approximate.scann import ScannBackend
+from index_service.record.store import CollectionInfo, Store
 from index_service.segments.builders import build_apart
-from index_service.collection.collections import Collection
 from index_service.segments.engine_choice import Engines
 from index_service.settings import Settings
-from index_service.record.store import CollectionInfo, Store
 from tests.index_service.helpers import ROOT, item, unit_rows
 
 DIM = 16
@@ -63,7 +63,9 @@ def test_a_build_that_fails_says_why(tmp_path: Path) -> None:
 
 
 def test_a_builder_ends_with_its_parent() -> None:
-    builder = subprocess.Popen([sys.executable, "-m", "index_service.segments.builders"], cwd=ROOT, stdin=subprocess.PIPE)
+    builder = subprocess.Popen(
+        [sys.executable, "-m", "index_service.segments.builders"], cwd=ROOT, stdin=subprocess.PIPE
+    )
     assert builder.stdin is not None
     builder.stdin.close()
     assert builder.wait(20) != 0

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from index_service.segments.engine_choice.exact import exact as exact_module
 
 from clip_core.wire import FloatArray, unit
-from index_service.segments.engine_choice.exact import exact as exact_module
+from index_service.collection.vectors import MOST_NORM
 from index_service.engines.base import BuildCancelled, Metric
 from index_service.engines.bounds import longest_of
 from index_service.engines.exact.certified import CertifiedBackend
 from index_service.engines.exact.exact import ExactBackend, rescore_all
 from index_service.engines.exact.int8 import encode
-from index_service.collection.vectors import MOST_NORM
 from tests.index_service.helpers import rows_of, unit_rows
 
 ROWS = 3000  # a draft of 512 is tried from 2048 on

@@ -19,17 +19,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from clip_core.errors import UnknownCollection
 from clip_core.wire import FloatArray
+from index_service.collection.collections import Collection
+from index_service.collection.registry import Registry
+from index_service.collection.vectors import as_kept
 from index_service.engines.approximate.approximate import ApproximateSegment
 from index_service.engines.base import METRICS, Backend, Metric, Segment
 from index_service.engines.exact.exact import ExactBackend
 from index_service.engines.faiss.faiss import least_rows
-from index_service.collection.collections import Collection
-from index_service.segments.engine_choice import Engines, auto_factory
 from index_service.metadata.filters import canonical
-from index_service.collection.registry import Registry
-from index_service.settings import Settings
 from index_service.record.store import CollectionInfo, Store
-from index_service.collection.vectors import as_kept
+from index_service.segments.engine_choice import Engines, auto_factory
+from index_service.settings import Settings
 from tests.index_service.helpers import item, unit_rows
 
 DIM = 4

@@ -15,13 +15,13 @@ import pytest
 from clip_core.errors import InvalidRequest
 from clip_core.wire import decode_vector, encode_vector
 from index_service.collection.collections import Collection
-from index_service.segments.engine_choice import Engines
-from index_service.snapshots.parquet import read_info, read_items, write_parquet
 from index_service.collection.recall import Sample
 from index_service.collection.registry import Registry
-from index_service.settings import Settings
-from index_service.snapshots.snapshots import Snapshots
 from index_service.record.store import Chunk, CollectionInfo, Store
+from index_service.segments.engine_choice import Engines
+from index_service.settings import Settings
+from index_service.snapshots.parquet import read_info, read_items, write_parquet
+from index_service.snapshots.snapshots import Snapshots
 from tests.index_service.helpers import item, rows_of
 
 DIM = 8

@@ -12,13 +12,13 @@ import pytest
 from clip_core.errors import UnknownCollection
 from index_service.collection import collections as collections_module
 from index_service.collection.collections import Collection
+from index_service.collection.registry import Registry
 from index_service.http.items_api import _listed, _listed_since
 from index_service.http.pages import Limits
-from index_service.collection.registry import Registry
+from index_service.record.store import CollectionInfo, Store
 from index_service.segments.segment_files import Draft, SegmentFiles
 from index_service.settings import Settings
 from index_service.snapshots.snapshots import Snapshots
-from index_service.record.store import CollectionInfo, Store
 from tests.index_service.helpers import item, unit_rows
 
 VECTORS = unit_rows(300, 8)

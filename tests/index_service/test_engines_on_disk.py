@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from index_service.collection.collections import Collection
 from index_service.engines.base import METRICS, Metric
 from index_service.engines.exact.certified import CertifiedSegment
 from index_service.engines.exact.exact import ExactBackend
-from index_service.collection.collections import Collection
+from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines
 from index_service.segments.segment_files import segments_folder
 from index_service.settings import Settings
-from index_service.record.store import CollectionInfo, Store
 from tests.index_service.helpers import item, rows_of, unit_rows
 from tests.waiting import until
 

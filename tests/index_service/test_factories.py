@@ -8,13 +8,13 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from index_service.segments.engine_choice.faiss import faiss as faiss_module
+
 from index_service.engines.faiss.factories import plan_of
 from index_service.engines.faiss.faiss import FaissBackend, refusal
+from index_service.record.store import CollectionInfo
 from index_service.segments.engine_choice import Engines, auto_factory
 from index_service.settings import Settings
-from index_service.record.store import CollectionInfo
 from tests.index_service.helpers import unit_rows
 
 MODEL = {"model": "m", "fingerprint": "f", "dim": 512, "engine": "faiss"}

@@ -8,8 +8,8 @@ from typing import Any
 import faiss
 import numpy as np
 import pytest
-
 from index_service.segments.engine_choice.faiss import faiss_gpu
+
 from index_service.engines.approximate.approximate import ApproximateSegment
 from index_service.engines.faiss.faiss import FaissBackend, FaissSeeker
 from tests.index_service.helpers import reloaded, unit_rows

@@ -12,14 +12,13 @@ import pytest
 
 from clip_core.errors import Unavailable
 from index_service.collection import collections
-from index_service.segments.segments import segment_files
 from index_service.collection.collections import Collection
-from index_service.segments.engine_choice import Engines
-from index_service.metadata.filters import canonical
 from index_service.collection.registry import Registry
-from index_service.segments.segments import View
-from index_service.settings import Settings
+from index_service.metadata.filters import canonical
 from index_service.record.store import CollectionInfo, Item, Store
+from index_service.segments.engine_choice import Engines
+from index_service.segments.segments import View, segment_files
+from index_service.settings import Settings
 from tests.index_service.faults import Fault
 from tests.index_service.helpers import item, unit_rows
 from tests.waiting import until

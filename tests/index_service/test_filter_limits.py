@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clip_core.wire import MAX_FILTER_BYTES, encode_vector
-from index_service.metadata import filters
+from index_service.collection.registry import Registry
 from index_service.http.app import create_app
+from index_service.metadata import filters
 from index_service.metadata.bounded_cache import BoundedCache
 from index_service.metadata.columns import Blobs, Packed
 from index_service.metadata.fields import Field
-from index_service.metadata.predicates import Equals, identity
 from index_service.metadata.filters import MAX_CONDITIONS, MAX_FIELDS, MAX_OPERANDS, canonical, compile_filter
 from index_service.metadata.masks import FilterMasks
-from index_service.collection.registry import Registry
+from index_service.metadata.predicates import Equals, identity
 from index_service.settings import Settings
 from tests.index_service.helpers import unit_rows
 

@@ -11,8 +11,8 @@ import pytest
 from clip_core.wire import FloatArray
 from index_service.collection.registry import Registry
 from index_service.record.schema import SCHEMA_VERSION
-from index_service.settings import Settings
 from index_service.record.store import Store
+from index_service.settings import Settings
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "index"
 VERSIONS = sorted(path.name for path in GOLDEN.iterdir())

@@ -12,10 +12,10 @@ import orjson
 import pytest
 
 from clip_core.wire import encode_vector
-from index_service.http.app import create_app
 from index_service.collection.registry import Registry
-from index_service.settings import Settings
+from index_service.http.app import create_app
 from index_service.record.store import Store
+from index_service.settings import Settings
 from tests.index_service.helpers import JSON, unit_rows
 
 MODEL = {"model": "demo", "fingerprint": "f", "dim": 4}

@@ -10,10 +10,10 @@ import pytest
 
 from index_service.collection.backoff import Retries, wait_after
 from index_service.collection.collections import Collection
-from index_service.http.metrics import Metrics
 from index_service.collection.registry import Registry
-from index_service.settings import Settings
+from index_service.http.metrics import Metrics
 from index_service.record.store import CollectionInfo, Store
+from index_service.settings import Settings
 from tests.index_service.helpers import item, unit_rows
 from tests.waiting import settled, until
 

@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 
 from clip_core.wire import encode_vector
-from index_service.http.app import create_app
-from index_service.engines.approximate.approximate import ApproximateSegment
-from index_service.engines.approximate.milvus import MilvusBackend, MilvusSeeker
-from index_service.engines.approximate.candidate_search import Setting
-from index_service.engines.approximate.breaker import Breaker, PeerDown
 from index_service.collection.collections import Collection
 from index_service.collection.registry import Registry
+from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.approximate.breaker import Breaker, PeerDown
+from index_service.engines.approximate.candidate_search import Setting
+from index_service.engines.approximate.milvus import MilvusBackend, MilvusSeeker
+from index_service.http.app import create_app
+from index_service.record.store import CollectionInfo, Store
 from index_service.segments.segments import view_of
 from index_service.settings import Settings
-from index_service.record.store import CollectionInfo, Store
 from tests.index_service.helpers import item, unit_rows
 
 DIM, COUNT = 4, 3000

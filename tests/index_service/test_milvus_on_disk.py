@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from pymilvus import MilvusClient
 
+from index_service.collection.collections import Collection
 from index_service.engines.approximate.approximate import ApproximateSegment
 from index_service.engines.approximate.milvus import MilvusBackend
-from index_service.collection.collections import Collection
+from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines
 from index_service.settings import Settings
-from index_service.record.store import CollectionInfo, Store
 from tests.index_service.helpers import item, unit_rows
 
 DIM = 16

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from clip_core.errors import StorageFull
-from index_service.record import store as store_module
 from index_service.collection.registry import Registry
+from index_service.record import store as store_module
 from index_service.record.reserve import Reserve
-from index_service.settings import Settings
 from index_service.record.store import CollectionInfo, Store
+from index_service.settings import Settings
 from tests.index_service.helpers import ROOT, item, unit_rows
 
 VECTORS = unit_rows(60, 8)

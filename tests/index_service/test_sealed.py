@@ -10,12 +10,12 @@ import pytest
 
 from index_service.collection.backoff import Retries
 from index_service.collection.collections import Collection
-from index_service.segments.engine_choice import Engines
-from index_service.metadata.filters import canonical
 from index_service.collection.registry import Registry
+from index_service.metadata.filters import canonical
+from index_service.record.store import CollectionInfo, Store
+from index_service.segments.engine_choice import Engines
 from index_service.segments.segments import View, empty_view
 from index_service.settings import Settings
-from index_service.record.store import CollectionInfo, Store
 from tests.index_service.helpers import item, unit_rows
 from tests.waiting import until
 

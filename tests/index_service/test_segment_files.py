@@ -10,11 +10,11 @@ import psutil
 import pytest
 
 from index_service.collection.collections import Collection
-from index_service.segments.engine_choice import Engines
 from index_service.collection.registry import Registry
+from index_service.record.store import CollectionInfo, Store
+from index_service.segments.engine_choice import Engines
 from index_service.segments.segment_files import SegmentFiles, prefault, segments_folder
 from index_service.settings import Settings
-from index_service.record.store import CollectionInfo, Store
 from tests.index_service.helpers import item, unit_rows
 
 DIM = 8

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from index_service.collection.collections import Collection
 from index_service.engines.base import METRICS
 from index_service.engines.exact.exact import ExactSegment
-from index_service.collection.collections import Collection
-from index_service.segments.engine_choice import Engines
 from index_service.metadata.filters import canonical
 from index_service.metadata.materialised_filters import Selections
-from index_service.settings import Settings
 from index_service.record.store import CollectionInfo, Store
+from index_service.segments.engine_choice import Engines
+from index_service.settings import Settings
 from tests.index_service.helpers import item, rows_of, unit_rows
 from tests.waiting import until
 

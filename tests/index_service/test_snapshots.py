@@ -15,14 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from clip_core.errors import Conflict, InvalidRequest, NotFound, StorageFull
-from index_service.snapshots.snapshots import parquet
-from index_service.engines.base import BuildCancelled
 from index_service.collection.collections import Collection
 from index_service.collection.registry import Registry
+from index_service.engines.base import BuildCancelled
+from index_service.record.store import CollectionInfo, Item, Store
 from index_service.segments.segment_files import Draft
 from index_service.settings import Settings
-from index_service.snapshots.snapshots import Snapshots
-from index_service.record.store import CollectionInfo, Item, Store
+from index_service.snapshots.snapshots import Snapshots, parquet
 from tests.index_service.helpers import item, unit_rows
 
 VECTORS = unit_rows(3000, 8)

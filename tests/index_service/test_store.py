@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from clip_core.errors import StorageFull
-from index_service.record.data_dir import DataDir
 from index_service.errors import StartError
+from index_service.record.data_dir import DataDir
 from index_service.record.schema import SCHEMA_VERSION, version
 from index_service.record.store import CollectionInfo, Store
 from tests.index_service.helpers import item, unit_rows

@@ -12,13 +12,13 @@ import pytest
 
 from clip_core.wire import FloatArray, unit
 from index_service.engines.approximate.approximate import ApproximateSegment
-from index_service.engines.base import BoolArray, IntArray
+from index_service.engines.approximate.candidate_search import Setting, Unseen
+from index_service.engines.approximate.masked import asked_for_more
 from index_service.engines.approximate.retry_policy import LEAST_USUAL, places
+from index_service.engines.approximate.unprobed_lists import NothingUnseen, UnseenLists, unseen_lists
+from index_service.engines.base import BoolArray, IntArray
 from index_service.engines.exact.exact import search_exact
 from index_service.engines.faiss.faiss import FaissBackend, FaissSeeker, new_index
-from index_service.engines.approximate.masked import asked_for_more
-from index_service.engines.approximate.candidate_search import Setting, Unseen
-from index_service.engines.approximate.unprobed_lists import NothingUnseen, UnseenLists, unseen_lists
 from tests.index_service.helpers import reloaded
 
 DIM, TOPICS, EACH, K = 24, 200, 100, 10

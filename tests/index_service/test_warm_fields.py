@@ -8,11 +8,11 @@ import orjson
 import pytest
 
 from index_service.collection.collections import Collection
-from index_service.metadata.filters import canonical
 from index_service.collection.registry import Registry
-from index_service.settings import Settings
-from index_service.record.store import CollectionInfo, Store
 from index_service.collection.warm_fields import WarmFields
+from index_service.metadata.filters import canonical
+from index_service.record.store import CollectionInfo, Store
+from index_service.settings import Settings
 from tests.index_service.helpers import item, unit_rows
 from tests.waiting import until
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.stack.data_folder import DataFolder
 from scripts.processes.preflight import StartError
+from scripts.stack.data_folder import DataFolder
 
 HOLD = (
     "import sys; from pathlib import Path; from scripts.stack.data_folder import DataFolder; "

@@ -9,10 +9,10 @@ from random import Random
 import pytest
 from PIL import Image, ImageChops
 
-from scripts.demo.render import render
-from scripts.demo.scenes import COMBINATIONS, HELD_OUT, TRAINED, UNSEEN, make_scene
 from scripts.demo.evaluate import ARCHIVE, distinct_scenes, evaluate
+from scripts.demo.render import render
 from scripts.demo.render_gallery import LISTING, render_gallery
+from scripts.demo.scenes import COMBINATIONS, HELD_OUT, TRAINED, UNSEEN, make_scene
 
 KINDS = ("single", "several", "relation")
 

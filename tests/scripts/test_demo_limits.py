@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from scripts.demo.evaluate import ARCHIVE, SIZES, distinct_scenes
 from scripts.demo.render import render
 from scripts.demo.scenes import OPPOSITE, UNSEEN, Scene
-from scripts.demo.evaluate import ARCHIVE, SIZES, distinct_scenes
 
 Encode = Callable[[list[Scene]], Tensor]
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clip_core.errors import TorchServeUnavailable
-from scripts.stack.live_stack import free_ports
 from scripts.models.management import Management
+from scripts.stack.live_stack import free_ports
 from scripts.stack.management_guard import Guard, Policy, guarded
 from scripts.stack.torchserve import properties
 from scripts.stack.up_settings import UpSettings

@@ -13,11 +13,11 @@ from rich.console import Console
 
 from clip_core.errors import BadModel
 from scripts.archive.build import build
-from scripts.archive.verify import verify
 from scripts.archive.gate_set import GateSet, Quality, quality, recall_at
 from scripts.archive.model_source import ModelSource
 from scripts.archive.precision_choice import CANDIDATES, fastest, gated, show
 from scripts.archive.tower_build import Judged
+from scripts.archive.verify import verify
 
 SOURCE = ModelSource(name="x", cosine_floor=0.999, recall_loss_limit=0.01)
 

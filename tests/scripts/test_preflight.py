@@ -12,9 +12,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from scripts.processes.processes import preflight
 from scripts.processes.preflight import StartError, check_disk, check_ports, find_java
-from scripts.processes.processes import Stack
+from scripts.processes.processes import Stack, preflight
 from tests.processes import still_running
 
 

@@ -11,9 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scripts.processes.processes import launching
 from scripts.processes.preflight import StartError
-from scripts.processes.processes import Program, Stack
+from scripts.processes.processes import Program, Stack, launching
 from scripts.processes.restarts import RestartPolicy
 from scripts.processes.rotated_log import RotatedLog
 from tests.processes import still_running
@@ -104,7 +103,7 @@ def test_a_stop_in_a_hurry_waits_for_nothing(tmp_path: Path) -> None:
 PARENT = """
 import sys, time
 from pathlib import Path
-from scripts import launching
+from scripts.processes import launching
 from scripts.processes.processes import Stack
 stack = Stack()
 program, module = launching.program(["sh", "-c", "echo up; sleep 60"]), launching.module("sleeper")

@@ -16,8 +16,8 @@ from rich.console import Console
 
 from clip_core.errors import BadInput, Unavailable
 from clip_core.wire import FloatArray, encode_vector
-from scripts.public_api import PublicApi
 from scripts.collections.reindex import Reindex, State
+from scripts.public_api import PublicApi
 from tests.index_service.helpers import Service, unit_rows
 
 DIM, COUNT = 8, 200

@@ -18,10 +18,10 @@ import scripts.stack.up
 from gateway.settings import Settings as GatewaySettings
 from index_service.errors import StartError as IndexStartError
 from index_service.settings import Settings as IndexSettings
+from scripts.commands.up_command import up
+from scripts.processes.preflight import StartError
 from scripts.stack.data_folder import log_folder
 from scripts.stack.parts import own_key
-from scripts.processes.preflight import StartError
-from scripts.commands.up_command import up
 from scripts.stack.up_settings import UpSettings, unknown_names
 
 NONSENSE = (

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from clip_core.wire import FloatArray
+from index_service.engines.approximate.candidate_search import Learned, Savable, Seeker, Setting
+from index_service.engines.approximate.masked import asked_for_more, enough, looked_at, widened
+from index_service.engines.approximate.retry_policy import LEAST_K, LEAST_USUAL, MANY_K, Asked, Doubts, Usual, places
 from index_service.engines.base import BoolArray, Found, IntArray, Metric
 from index_service.engines.bounds import longest_of, norms, raised
-from index_service.engines.approximate.retry_policy import LEAST_K, LEAST_USUAL, MANY_K, Asked, Doubts, Usual, places
 from index_service.engines.exact.exact import padded, rescore_all, search_exact
-from index_service.engines.approximate.masked import asked_for_more, enough, looked_at, widened
 from index_service.engines.scaling import levelled, scaled
-from index_service.engines.approximate.candidate_search import Learned, Savable, Seeker, Setting
 
 FEW = 2000  # so few rows are scored faster than an index is asked
 SPARSE = 0.05  # under this share of allowed rows every engine misses too much: score them exactly

@@ -11,10 +11,10 @@ import numpy as np
 
 from clip_core.wire import FloatArray
 from index_service.engines.approximate.approximate import STEP, ApproximateSegment, shares
-from index_service.engines.base import IntArray
-from index_service.engines.approximate.retry_policy import LEAST_K, LEAST_USUAL, MANY_K, Usual
-from index_service.engines.exact.exact import search_exact
 from index_service.engines.approximate.candidate_search import Setting
+from index_service.engines.approximate.retry_policy import LEAST_K, LEAST_USUAL, MANY_K, Usual
+from index_service.engines.base import IntArray
+from index_service.engines.exact.exact import search_exact
 
 _REORDERS = (1, 2, 3, 5, 8, 12, 20, 30, 50, 100)
 _SAMPLE = 64

@@ -9,8 +9,8 @@ import math
 import numpy as np
 
 from clip_core.wire import FloatArray
-from index_service.engines.base import NO_ROW, BoolArray, IntArray
 from index_service.engines.approximate.candidate_search import Seeker
+from index_service.engines.base import NO_ROW, BoolArray, IntArray
 
 _SURE = 4  # standard deviations
 

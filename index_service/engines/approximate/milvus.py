@@ -26,12 +26,12 @@ import orjson
 
 from clip_core.wire import FloatArray
 from index_service.engines.approximate.approximate import ApproximateSegment, restored
+from index_service.engines.approximate.breaker import Breaker, PeerDown
+from index_service.engines.approximate.calibration import calibrated
+from index_service.engines.approximate.candidate_search import Setting, ladder
 from index_service.engines.base import BoolArray, BuildCancelled, IntArray, Metric
 from index_service.engines.bounds import longest_of
-from index_service.engines.approximate.calibration import calibrated
 from index_service.engines.exact.exact import ExactBackend, ExactSegment
-from index_service.engines.approximate.candidate_search import Setting, ladder
-from index_service.engines.approximate.breaker import Breaker, PeerDown
 
 _log = logging.getLogger("index_service.milvus")
 _INSERT_ROWS = 2000

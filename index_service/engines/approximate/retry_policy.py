@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from clip_core.wire import FloatArray
-from index_service.engines.base import BoolArray, IntArray
 from index_service.engines.approximate.candidate_search import Setting
+from index_service.engines.base import BoolArray, IntArray
 
 LEAST_K = 10  # fewer wanted hits need as many candidates; recall is measured with so many
 MANY_K = 100  # for these, too, it is known what effort they take

@@ -22,12 +22,12 @@ import orjson
 
 from clip_core.wire import FloatArray
 from index_service.engines.approximate.approximate import ApproximateSegment, restored
+from index_service.engines.approximate.calibration import calibrated
+from index_service.engines.approximate.candidate_search import Setting, ladder
 from index_service.engines.base import NO_ROW, BoolArray, BuildCancelled, IntArray, Metric
 from index_service.engines.bounds import longest_of
-from index_service.engines.approximate.calibration import calibrated
 from index_service.engines.exact.exact import ExactBackend, ExactSegment
 from index_service.engines.scaling import scale_of, scaled
-from index_service.engines.approximate.candidate_search import Setting, ladder
 
 LEAST_ROWS = 1000  # fewer can't fill the codebooks; a scan is as fast
 _LEAVES_PER_ROOT = 2

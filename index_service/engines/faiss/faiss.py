@@ -20,18 +20,18 @@ import orjson
 
 from clip_core.wire import FloatArray
 from index_service.engines.approximate.approximate import ApproximateSegment, restored
+from index_service.engines.approximate.calibration import calibrated
+from index_service.engines.approximate.candidate_search import Setting, Unseen, ladder
+from index_service.engines.approximate.unprobed_lists import NothingUnseen, UnseenLists, unseen_lists
 from index_service.engines.base import BoolArray, BuildCancelled, IntArray, Metric
 from index_service.engines.bounds import longest_of
-from index_service.engines.approximate.calibration import calibrated
+from index_service.engines.exact.exact import ExactBackend, ExactSegment
 from index_service.engines.faiss.clustering import place_lists
 from index_service.engines.faiss.coarse import CoarseCodes, coarse_codes
-from index_service.engines.exact.exact import ExactBackend, ExactSegment
 from index_service.engines.faiss.factories import MOST_TRAINED, plan_of
 from index_service.engines.faiss.faiss_gpu import GpuCopy, copied_to_gpu
 from index_service.engines.huge_pages import collapse_index
 from index_service.engines.scaling import scale_of, scaled
-from index_service.engines.approximate.candidate_search import Setting, Unseen, ladder
-from index_service.engines.approximate.unprobed_lists import NothingUnseen, UnseenLists, unseen_lists
 
 _faiss: Any = faiss  # its stubs lack half of what is used here
 _ADD_ROWS = 2048  # between two looks at `cancelled`

@@ -19,6 +19,7 @@ from gateway.middleware.hosts import HostList
 from gateway.middleware.limits import BodyLimits
 from gateway.middleware.metering import MeterMiddleware
 from gateway.middleware.shedding import Shedding
+from gateway.middleware.telemetry import TelemetryMiddleware
 from gateway.middleware.whole_bodies import WholeBodies
 from gateway.routes import (
     aliases,
@@ -38,7 +39,6 @@ from gateway.routes import (
 from gateway.schemas.openapi import DocumentedApp
 from gateway.services import Services
 from gateway.settings import Settings, is_loopback
-from gateway.telemetry import TelemetryMiddleware
 from gateway.upstream.clients import IndexClient, TorchServeClient
 
 _DESCRIPTION = "Search images by words, by images, or by both; and CLIP vectors for your own pipelines."

@@ -18,10 +18,10 @@ from gateway.jobs.store import JobStore
 from gateway.keys.key_lookup import KeyRing
 from gateway.keys.meter import Meter
 from gateway.keys.quotas import Quotas, counts_in
+from gateway.metrics import GatewayMetrics
 from gateway.readiness import Readiness
 from gateway.search.searching import Searcher
 from gateway.settings import Settings
-from gateway.telemetry import Metrics
 from gateway.upstream.clients import IndexClient, TorchServeClient
 
 
@@ -39,7 +39,7 @@ class Services:
     ingester: Ingester
     jobs: Jobs
     readiness: Readiness
-    metrics: Metrics
+    metrics: GatewayMetrics
     quotas: Quotas
     admissions: Admissions
 
@@ -52,7 +52,7 @@ class Services:
         fetcher: ImageFetcher | None,
         keys: KeyRing,
     ) -> Services:
-        metrics = Metrics()
+        metrics = GatewayMetrics()
         shared = counts_in(settings.redis_url.get_secret_value())
         quotas = Quotas(settings.key_limits(), shared, on_alone=metrics.counted_alone.inc)
         meter = Meter(quotas)

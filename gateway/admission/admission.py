@@ -21,7 +21,7 @@ from clip_core.errors import Overloaded
 from gateway.admission.fair_queue import FairQueue
 from gateway.admission.gate import Gate
 from gateway.counts import Counts
-from gateway.telemetry import current_trace
+from gateway.trace import current_trace
 
 _MOMENT_S = 0.1
 _LOOK_S = 0.25

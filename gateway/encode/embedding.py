@@ -13,7 +13,7 @@ from clip_core.errors import BadInput, InvalidRequest, TooLarge
 from clip_core.wire import FloatArray, encode_vector, unit
 from gateway.encode.encoder import Ask, Encoder, Served, check_model
 from gateway.inputs.inputs import Source
-from gateway.telemetry import current_trace
+from gateway.trace import current_trace
 
 FORMATS = ("float", "base64", "binary", "ubinary")
 

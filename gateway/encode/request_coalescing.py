@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clip_core.errors import BadInput, ClipServeError, InferenceFailed, Unavailable
-from gateway.telemetry import Trace, current_trace, set_current_trace
+from gateway.trace import Trace, current_trace, set_current_trace
 
 Json = dict[str, Any]
 Key = tuple[str, bytes]

@@ -21,7 +21,7 @@ from limits.storage import storage_from_string
 
 from clip_core.errors import RateLimited, TooLarge
 from gateway.keys.keys import ApiKey, KeyLimits
-from gateway.telemetry import current_trace
+from gateway.trace import current_trace
 
 What = Literal["requests", "items", "megapixels"]
 _UNITS: dict[What, int] = {"requests": 1, "items": 1, "megapixels": 1000}  # the library counts whole numbers

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clip_core.errors import ClipServeError, DeadlineExceeded, InvalidRequest, ShuttingDown, TooSlow
 from gateway.errors import error_response
-from gateway.telemetry import current_trace
+from gateway.trace import current_trace
 
 HEADER = "X-Request-Timeout"
 GIVE_UP = "gateway.give_up"  # in the scope: ends this request with the error given

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.admission.admission import Admission
 from gateway.keys.scopes import scope_of
 from gateway.middleware.whole_bodies import replayed
-from gateway.telemetry import current_trace
+from gateway.trace import current_trace
 
 _SMALL_BYTES = 8192
 _MORE_THAN_TEXT = (b"image", b"vector", b"like", b"query")

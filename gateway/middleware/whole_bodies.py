@@ -16,7 +16,7 @@ from gateway.keys.keys import ANONYMOUS, current_key
 from gateway.middleware.body_budget import Body, BodyBudget
 from gateway.middleware.deadlines import GIVE_UP
 from gateway.middleware.limits import STREAM_PATH
-from gateway.telemetry import current_trace
+from gateway.trace import current_trace
 
 T = TypeVar("T")
 _WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")

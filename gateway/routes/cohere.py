@@ -15,7 +15,7 @@ from gateway.routes.bodies import Body, read_body
 from gateway.schemas.dialect_schemas import CohereAnswer, CohereRequest
 from gateway.schemas.openapi import ENCODES, answers, takes
 from gateway.services import services
-from gateway.telemetry import current_trace
+from gateway.trace import current_trace
 
 router = APIRouter(tags=["embeddings"])
 _LISTS = ("texts", "images", "inputs")

@@ -15,7 +15,7 @@ from gateway.inputs.paging import FIELDS, Page, include_without_fields
 from gateway.keys.keys import current_key
 from gateway.keys.meter import Meter
 from gateway.search.more_like_this import Likes
-from gateway.telemetry import current_trace
+from gateway.trace import current_trace
 from gateway.upstream.answer_bytes import AnswerBudget, answer_bytes
 from gateway.upstream.clients import IndexClient
 

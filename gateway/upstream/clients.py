@@ -20,7 +20,7 @@ from clip_core.errors import (
     WorkerLost,
     from_dict,
 )
-from gateway.telemetry import current_trace
+from gateway.trace import current_trace
 from gateway.upstream.answer_bytes import sized
 from gateway.upstream.ready_workers import LOOK_S, ReadyWorkers, no_worker
 from gateway.upstream.upstream import Reply, Upstream

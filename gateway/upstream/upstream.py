@@ -14,7 +14,7 @@ from yarl import URL
 
 from clip_core.errors import ClipServeError, DeadlineExceeded, Unavailable
 from clip_core.wire import json_text
-from gateway.telemetry import current_trace
+from gateway.trace import current_trace
 
 _log = logging.getLogger("gateway.upstream.upstream")
 _AT_ONCE_S = 0.01  # two timers for the same moment go off this near to each other

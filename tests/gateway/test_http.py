@@ -63,12 +63,13 @@ def test_a_broken_neighbour_is_not_quoted(stack):
 
 
 async def test_bug_in_the_gateway_is_a_500_envelope(caplog):
-    from gateway.telemetry import Metrics, TelemetryMiddleware
+    from gateway.metrics import GatewayMetrics
+    from gateway.middleware.telemetry import TelemetryMiddleware
 
     async def app(*_: object) -> None:
         raise RuntimeError("a secret detail")
 
-    wrapped = TelemetryMiddleware(app, Metrics())
+    wrapped = TelemetryMiddleware(app, GatewayMetrics())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(wrapped), base_url="http://x") as client:
         answer = await client.get("/")
     assert answer.status_code == 500

@@ -13,7 +13,7 @@ import pytest
 
 from clip_core.errors import ClipServeError, InferenceFailed, Overloaded, Unavailable
 from gateway.encode.request_coalescing import Sharing
-from gateway.telemetry import Trace, current_trace, set_current_trace
+from gateway.trace import Trace, current_trace, set_current_trace
 from tests.gateway.fakes import embed
 
 

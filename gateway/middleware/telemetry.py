@@ -1,0 +1,94 @@
+"""Gives each request a trace, logs one line about it, counts it, and adds the headers of every answer. Pure ASGI."""
+
+from __future__ import annotations
+
+import logging
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from clip_core.errors import ClipServeError
+from gateway.errors import error_response
+from gateway.metrics import GatewayMetrics
+from gateway.trace import Trace, request_id_of, reset_current_trace, set_current_trace
+
+_log = logging.getLogger("gateway.access")
+_QUIET = {"/healthz", "/readyz", "/metrics"}
+
+
+class TelemetryMiddleware:
+    """The outermost layer. It also turns an unforeseen exception into a 500 with the error envelope."""
+
+    def __init__(self, app: ASGIApp, metrics: GatewayMetrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        trace = Trace(request_id_of(Headers(scope=scope)))
+        token = set_current_trace(trace)
+        answer = _Answer(send, trace)
+        try:
+            with self.metrics.in_flight.track_inprogress():
+                await self._run(scope, receive, answer)
+        finally:
+            reset_current_trace(token)
+            self._record(scope, trace, answer.status)
+
+    async def _run(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        try:
+            await self.app(scope, receive, answer)
+        except ClientDisconnect:
+            return
+        except Exception:
+            _log.exception("unforeseen failure", extra={"request_id": answer.trace.request_id})
+            if answer.started:
+                raise
+            failed = ClipServeError("the gateway failed on this request; its log has the details")
+            await error_response(failed)(scope, receive, answer)
+
+    def _record(self, scope: Scope, trace: Trace, status: int) -> None:
+        milliseconds = trace.elapsed_ms()
+        route = getattr(scope.get("route"), "path", "unmatched")
+        self.metrics.observe(_method(scope), route, status, milliseconds / 1e3)
+        level = logging.DEBUG if route in _QUIET else logging.INFO
+        if _log.isEnabledFor(level):
+            fields = {"method": scope["method"], "path": _path(scope), "status": status}
+            extra = {**fields, "ms": round(milliseconds, 2), "request_id": trace.request_id}
+            _log.log(level, "request", extra=extra)
+
+
+class _Answer:
+    """The `send` of one request: notes the status, and adds the headers that every answer carries."""
+
+    def __init__(self, send: Send, trace: Trace) -> None:
+        self.send = send
+        self.trace = trace
+        self.started = False
+        self.status = 499  # what the log says when the client left before an answer (nginx's convention)
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = self.trace.request_id
+            headers["Server-Timing"] = self.trace.server_timing()
+            headers["X-Content-Type-Options"] = "nosniff"
+            headers.update(self.trace.headers)
+        await self.send(message)
+
+
+def _method(scope: Scope) -> str:
+    method: str = scope["method"]
+    known = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
+    return method if method in known else "OTHER"  # anything may be sent, and each label value stays in memory
+
+
+def _path(scope: Scope) -> str:
+    """The path still percent-encoded, so that no control character reaches the log."""
+    raw: bytes = scope.get("raw_path") or b""
+    return raw.decode("ascii", "backslashreplace")

@@ -1,0 +1,69 @@
+"""The trace of one request: its id, deadline, caller and stage times, found from anywhere in its task."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from contextvars import ContextVar, Token
+from dataclasses import dataclass, field
+
+from starlette.datastructures import Headers
+
+_GOOD_ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+@dataclass
+class Trace:
+    """One request as it goes through; `stages` holds milliseconds by name, `headers` go into the answer.
+
+    `deadline` is on the clock of time.monotonic(); None means that only the gateway's own timeouts apply. `caller` is a
+    key's id or an address; requests of one caller share limits and a place in queues. It is empty for background work.
+    A `patient` request may wait for its turn without limit: it is a stream, and a part of it is done.
+    """
+
+    request_id: str = ""
+    started: float = field(default_factory=time.perf_counter)
+    stages: dict[str, float] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    deadline: float | None = None
+    caller: str = ""
+    patient: bool = False
+
+    def seconds_left(self) -> float | None:
+        """Seconds until the deadline, negative when it is past; None without a deadline."""
+        return None if self.deadline is None else self.deadline - time.monotonic()
+
+    def elapsed_ms(self) -> float:
+        return (time.perf_counter() - self.started) * 1e3
+
+    def server_timing(self) -> str:
+        stages = {**self.stages, "total": self.elapsed_ms()}
+        return ", ".join(f"{name};dur={ms:.2f}" for name, ms in stages.items())
+
+
+_current: ContextVar[Trace] = ContextVar("gateway_trace")
+
+
+def current_trace() -> Trace:
+    """The trace of the request being answered; outside of any request, a fresh Trace without an id."""
+    return _current.get(None) or Trace()
+
+
+def set_current_trace(trace: Trace) -> Token[Trace]:
+    """Set the trace for the rest of this task; work done for several requests at once has a trace of its own.
+
+    The token is for `reset_current_trace`.
+    """
+    return _current.set(trace)
+
+
+def reset_current_trace(token: Token[Trace]) -> None:
+    """Put back the trace that was there before `set_current_trace`."""
+    _current.reset(token)
+
+
+def request_id_of(headers: Headers) -> str:
+    """The caller's X-Request-Id if it is printable ASCII of at most 128 characters, else a new one."""
+    given = headers.get("x-request-id", "")
+    return given if _GOOD_ID.fullmatch(given) else uuid.uuid4().hex

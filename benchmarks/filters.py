@@ -25,12 +25,12 @@ import orjson
 from index_service.collection.registry import Registry
 from index_service.collection.warm_fields import WarmFields
 from index_service.engines.exact.exact import ExactSegment
-from index_service.metadata.columns import Blobs, Block, Packed
+from index_service.metadata.columns import Blobs, Packed, RowBlock
 from index_service.metadata.filters import canonical
 from index_service.metadata.masks import FilterMasks
-from index_service.record.store import CollectionInfo, Item, Store
+from index_service.record.store import CollectionInfo, Store, StoredItem
 from index_service.segments.segments import view_of
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 
 Json = dict[str, Any]
 DIM, RESTART_DIM, REPEATS = 512, 32, 15
@@ -89,7 +89,7 @@ def searches(count: int) -> dict[str, float]:
     vectors = draw.standard_normal((count, DIM), np.float32) / np.float32(DIM**0.5)
     texts = documents(count)
     ids = [b"%d" % n for n in range(count)]
-    view = view_of(ExactSegment(vectors), Block(np.arange(count), vectors, Packed.of(ids), Packed.of(texts)))
+    view = view_of(ExactSegment(vectors), RowBlock(np.arange(count), vectors, Packed.of(ids), Packed.of(texts)))
     wheres = {name: None if filter_ is None else canonical(filter_) for name, filter_ in filters.items()}
     times: dict[str, list[float]] = {name: [] for name in wheres}
     for _ in range(REPEATS + 1):  # the first reads the fields, and isn't counted
@@ -119,7 +119,7 @@ def restarts(count: int) -> dict[str, float]:
 
 
 def _started(store: Store, folder: Path) -> Registry:
-    registry = Registry(store, Settings(data_dir=folder))
+    registry = Registry(store, IndexSettings(data_dir=folder))
     registry.load()
     return registry
 
@@ -131,7 +131,7 @@ def _fill(registry: Registry, count: int) -> None:
     texts = documents(count)
     for start in range(0, count, 4096):
         rows = range(start, min(start + 4096, count))
-        collection.upsert([Item(f"i{n}", vectors[n].tobytes(), texts[n]) for n in rows], vectors[rows])
+        collection.upsert([StoredItem(f"i{n}", vectors[n].tobytes(), texts[n]) for n in rows], vectors[rows])
     collection.compact()
 
 

@@ -33,10 +33,10 @@ from clip_core.inputs.images import decode_unguarded, pil_warnings_ignored
 from clip_core.inputs.preprocessing import Preprocessing
 from clip_core.inputs.requests import Accepts, Item, Request, parse_row
 from clip_core.model_spec import CONFIG_FILE
-from clip_core.serving.answers import Answer, Result, render
+from clip_core.serving.answers import Answer, EncodeResult, render
 from clip_core.serving.batch_handler import BatchHandler
-from clip_core.serving.batch_log import Batch, BatchLog
-from clip_core.serving.metrics import Metrics
+from clip_core.serving.batch_log import BatchLog, HandledBatch
+from clip_core.serving.metrics import WorkerMetrics
 from clip_core.settings import EndpointConfig
 from clip_core.wire import unit
 from scripts.archive.build import build, unpacked
@@ -74,7 +74,7 @@ class ImagePath:
         self.preprocessing = Preprocessing.from_config(directory / CONFIG_FILE)
         self.handler = BatchHandler()
         self.handler.encoders, self.handler.worker = self.encoders, "0"
-        self.handler.metrics = Metrics({}, ("clip_image",))
+        self.handler.metrics = WorkerMetrics({}, ("clip_image",))
         self.handler.batch_log = BatchLog(logging.getLogger("clipserve.handler"), interval_s=10.0, slow_s=2.0)
 
     def run(self, body: bytes, lap: Laps) -> Answer:
@@ -91,7 +91,7 @@ class ImagePath:
         pixels = lap("tensor", lambda: torch.stack([self.preprocessing.uint8(cut)]))
         features = lap("tower", lambda: image.forward(pixels))
         vector = lap("normalise", lambda: unit(features.numpy()[0]))
-        result = Result(Encoded(vector))
+        result = EncodeResult(Encoded(vector))
         answer = lap("answer", lambda: render(request, [result], self.encoders.spec, {}))
         lap("metrics and log", lambda: self._count(request, answer))
         return answer
@@ -101,7 +101,7 @@ class ImagePath:
         stats = self.encoders.cache.stats
         self.encoders.tally.image.add(1, self.encoders.config.max_batch)
         self.handler.metrics.observe("clipserve_encode_seconds", 0.01)
-        batch = Batch([request], [answer], 0.01, stats, stats)
+        batch = HandledBatch([request], [answer], 0.01, stats, stats)
         self.handler._count(batch)
         self.handler.batch_log.add(batch)
 

@@ -31,7 +31,7 @@ from clip_core.wire import FloatArray
 from index_service.engines.approximate.approximate import ApproximateSegment
 from index_service.engines.base import IntArray
 from index_service.engines.exact.exact import search_exact
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 
 RESULTS = Path(__file__).resolve().parent / "results" / "index.json"
 PLOT = Path(__file__).resolve().parent.parent / "docs" / "engines.png"
@@ -52,7 +52,7 @@ FEW = "few"
 _ROUNDS = 5
 _SETTLE_S = 0.2
 _ASKED, _CODED_S = 8, 15.0  # after so many searches by a filter its rows are coded, which takes some seconds
-_SCANNED = Settings.model_fields["exact_max_rows"].default  # so many are never merged for the sake of searches
+_SCANNED = IndexSettings.model_fields["exact_max_rows"].default  # so many are never merged for the sake of searches
 
 
 def engines(

@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 import psutil
 
-from clip_core.index.keepalive_connection import KeptConnection
+from clip_core.index.keepalive_connection import KeepaliveConnection
 from clip_core.wire import FloatArray, encode_vector
 from index_service.engines.base import IntArray
 
@@ -52,9 +52,9 @@ class LiveIndex:
             time.sleep(0.02)
         self.ready_s = time.perf_counter() - started
 
-    def client(self) -> KeptConnection:
+    def client(self) -> KeepaliveConnection:
         """Another connection, for another thread."""
-        return KeptConnection(self._url, _MERGE_S)
+        return KeepaliveConnection(self._url, _MERGE_S)
 
     def __enter__(self) -> LiveIndex:
         return self

@@ -32,13 +32,13 @@ import orjson
 import psutil
 
 from benchmarks.machine import machine
-from clip_core.index.keepalive_connection import KeptConnection
+from clip_core.index.keepalive_connection import KeepaliveConnection
 from clip_core.wire import FloatArray
 from index_service.collection.collections import Collection
 from index_service.record.schema import PAGE_BYTES
-from index_service.record.store import CollectionInfo, Item, Store
+from index_service.record.store import CollectionInfo, Store, StoredItem
 from index_service.segments.engine_choice import Engines
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from scripts.stack.live_stack import free_ports
 
 RESULTS = Path(__file__).resolve().parent / "results" / "record.json"
@@ -93,9 +93,9 @@ def _ready(url: str) -> bool:
 def upserts(url: str, clients: int, first: int, size: int = BATCH, calls: int = TIMED) -> float:
     """Vectors a second of `calls` with `size` items each, sent by `clients` at once over connections of their own."""
     bodies = [body(first + n, size) for n in range(calls)]
-    connections = [KeptConnection(url, 60) for _ in range(clients)]
+    connections = [KeepaliveConnection(url, 60) for _ in range(clients)]
 
-    def send(connection: KeptConnection, own: list[bytes]) -> None:
+    def send(connection: KeepaliveConnection, own: list[bytes]) -> None:
         for content in own:
             status, answer = connection.call("POST", "/collections/c/items", content)
             assert status == 200
@@ -127,13 +127,15 @@ def fill(folder: Path, items: int) -> None:
     """A data folder with `items` items in a main segment."""
     store = Store(folder / "index.sqlite3")
     info = CollectionInfo("c", "m", "f", DIM, "exact")
-    collection = Collection(replace(info, key=store.add_collection(info)), store, Engines(Settings()))
+    collection = Collection(replace(info, key=store.add_collection(info)), store, Engines(IndexSettings()))
     for start in range(0, items, FILL):
         rows = vectors(start, min(FILL, items - start))
         names = (
             (f"item-{start + n}", orjson.dumps({"color": COLORS[n % 3], "n": start + n})) for n in range(len(rows))
         )
-        collection.upsert([Item(id_, row.tobytes(), text) for (id_, text), row in zip(names, rows, strict=True)], rows)
+        collection.upsert(
+            [StoredItem(id_, row.tobytes(), text) for (id_, text), row in zip(names, rows, strict=True)], rows
+        )
         if collection.merge_due():
             collection.compact()
     collection.compact()

@@ -15,13 +15,13 @@ from pydantic import ValidationError
 from clip_core.heap import frugal
 from clip_core.logs import configure_logging
 from index_service.collection.registry import Registry
-from index_service.errors import StartError
+from index_service.errors import IndexStartError
 from index_service.http.app import create_app
-from index_service.http.draining import DrainingProtocol, DrainingServer
+from index_service.http.draining import DrainingIndexProtocol, DrainingIndexServer
 from index_service.record.data_dir import DataDir
 from index_service.record.reserve import Reserve
 from index_service.record.store import Store
-from index_service.settings import MB, PREFIX, Settings
+from index_service.settings import MB, PREFIX, IndexSettings
 
 _log = logging.getLogger("index_service")
 _KEEP_ALIVE_S = 75  # callers keep their connections between searches
@@ -35,7 +35,7 @@ def main() -> int:
     os.umask(0o077)
     try:
         _serve(_settings())
-    except StartError as error:
+    except IndexStartError as error:
         print(f"index_service: {error}", file=sys.stderr)
         return 1
     return 0
@@ -45,23 +45,25 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
     sys.exit(0)
 
 
-def _settings() -> Settings:
+def _settings() -> IndexSettings:
     try:
-        return Settings()
+        return IndexSettings()
     except ValidationError as error:
-        raise StartError("; ".join(_fault(problem["loc"], problem["msg"]) for problem in error.errors())) from error
+        raise IndexStartError(
+            "; ".join(_fault(problem["loc"], problem["msg"]) for problem in error.errors())
+        ) from error
 
 
 def _fault(place: tuple[int | str, ...], message: str) -> str:
     return f"{PREFIX}{str(place[0]).upper()}: {message.removeprefix('Value error, ')}"
 
 
-def _record(folder: DataDir, settings: Settings) -> Store:
+def _record(folder: DataDir, settings: IndexSettings) -> Store:
     """On a full disk the reserve is given up, where opening the record takes room."""
     reserve = Reserve(folder.path / "reserve", settings.reserve_mb * MB)
     try:
         store = Store(folder.database, reserve)
-    except StartError:
+    except IndexStartError:
         if not reserve.release():
             raise
         store = Store(folder.database, reserve)
@@ -70,7 +72,7 @@ def _record(folder: DataDir, settings: Settings) -> Store:
     return store
 
 
-def _serve(settings: Settings) -> None:
+def _serve(settings: IndexSettings) -> None:
     configure_logging("index_service", json_lines=settings.log_json, level=settings.log_level)
     for line in settings.unknown_names():
         _log.warning(line)
@@ -81,7 +83,7 @@ def _serve(settings: Settings) -> None:
         config = uvicorn.Config(
             app,
             loop="uvloop",
-            http=DrainingProtocol,
+            http=DrainingIndexProtocol,
             ws="none",
             access_log=False,
             log_config=None,
@@ -89,7 +91,7 @@ def _serve(settings: Settings) -> None:
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=settings.stop_timeout_s,
         )
-        DrainingServer(config, app).run(sockets=[listener])
+        DrainingIndexServer(config, app).run(sockets=[listener])
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -103,7 +105,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as error:  # UnicodeError: a name that no DNS can hold
         advice = "stop what listens there, or set CLIPSERVE_INDEX_HOST and CLIPSERVE_INDEX_PORT"
         reason = getattr(error, "strerror", None) or error
-        raise StartError(f"can't listen on {host}:{port} ({reason}): {advice}") from error
+        raise IndexStartError(f"can't listen on {host}:{port} ({reason}): {advice}") from error
     return listener
 
 

@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class StartError(Exception):
+class IndexStartError(Exception):
     """The service can't start; printed as one line on stderr by `__main__`, never answered to a client."""

@@ -29,7 +29,7 @@ def _listed(value: object) -> object:
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 
 
-class Settings(BaseSettings):
+class IndexSettings(BaseSettings):
     """Every field is an environment variable; see each description for what it changes."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
@@ -126,7 +126,7 @@ class Settings(BaseSettings):
     @staticmethod
     def unknown_names() -> list[str]:
         """A line on each variable of the environment that looks like a setting of this service, and is none."""
-        known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+        known = {f"{PREFIX}{name.upper()}" for name in IndexSettings.model_fields}
         strange = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
         nearest = {name: difflib.get_close_matches(name.upper(), known, 1) for name in strange}
         return [f"{name} is no setting{f'; did you mean {near[0]}?' if near else ''}" for name, near in nearest.items()]

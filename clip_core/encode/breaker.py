@@ -13,7 +13,7 @@ T = TypeVar("T")
 _LONGEST_S = 60.0
 
 
-class Breaker:
+class CircuitBreaker:
     """Runs calls on a thread of its own: neither a slow name server nor a dead peer holds the caller over `timeout_s`.
 
     After a failure none is tried for `pause_s`, twice as long after each further one, at most a minute.

@@ -23,7 +23,7 @@ from clip_core.model_spec import ModelSpec
 from clip_core.settings import EndpointConfig
 from clip_core.towers.devices import serving_device
 from clip_core.towers.packing import padded, plan
-from clip_core.towers.tally import Tally
+from clip_core.towers.tally import PassCounts
 from clip_core.towers.towers import ImageTower, TextTower, load_towers
 from clip_core.wire import FloatArray, unit
 
@@ -48,7 +48,7 @@ class Encoders:
         self.spec, self.tokenizer, self.text, self.image, self.config = spec, tokenizer, text, image, config
         self.cache = EmbeddingCache(0) if cache is None else cache
         self.decoder = Decoder(config.decode_threads or config.threads)
-        self.tally = Tally()
+        self.tally = PassCounts()
 
     @classmethod
     def load(cls, model_dir: Path, config: EndpointConfig, gpu_id: int | None = None) -> Encoders:

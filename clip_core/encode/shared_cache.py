@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from clip_core.encode.breaker import Breaker
+from clip_core.encode.breaker import CircuitBreaker
 from clip_core.encode.embedding_cache import CacheStats, EmbeddingCache
 from clip_core.encode.encoded import Encoded
 from clip_core.errors import Unavailable
@@ -58,7 +58,7 @@ class News:
 class SharedCache:
     """Never raises and never waits longer than the breaker's timeout: what can't be had is a miss."""
 
-    def __init__(self, client: Any, dim: int, ttl_s: float, breaker: Breaker) -> None:
+    def __init__(self, client: Any, dim: int, ttl_s: float, breaker: CircuitBreaker) -> None:
         self._client, self._dim, self._ttl_ms, self._breaker = client, dim, int(ttl_s * 1000), breaker
         self._epoch, self._read_to = b"0", b"0-0"
         self.hits = 0
@@ -214,7 +214,7 @@ def from_settings(settings: HandlerSettings, config: EndpointConfig, dim: int) -
     if not settings.cache_redis_url:
         return EmbeddingCache.from_config(config)
     client = _client(settings.cache_redis_url, settings.cache_redis_timeout_s)
-    breaker = Breaker(settings.cache_redis_timeout_s)
+    breaker = CircuitBreaker(settings.cache_redis_timeout_s)
     shared = SharedCache(client, dim, settings.cache_redis_ttl_s, breaker)
     return TieredCache(shared, config.cache_bytes, ttl_s=config.cache_ttl_s, policy=config.cache_policy)
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from clip_core.errors import BadFilter, ClipServeError, IndexUnavailable, from_dict
-from clip_core.index.keepalive_connection import KeptConnection
+from clip_core.index.keepalive_connection import KeepaliveConnection
 from clip_core.wire import FloatArray, Neighbours, SearchPart, encode_vector
 
 Outcome: TypeAlias = Neighbours | ClipServeError
@@ -30,11 +30,11 @@ class Query:
         return {**self.part.to_dict(), "vector": encode_vector(self.vector), "request_id": self.request_id}
 
 
-class IndexClient:
+class SearchClient:
     """`url` such as http://127.0.0.1:8090; not shared between threads."""
 
     def __init__(self, url: str, timeout_s: float = 5.0) -> None:
-        self._connection = KeptConnection(url, timeout_s)
+        self._connection = KeepaliveConnection(url, timeout_s)
 
     def search(self, fingerprint: str, queries: Sequence[Query]) -> list[Outcome]:
         """Neighbours or an error for each, in order: one call, or several for many queries.

@@ -34,7 +34,7 @@ class _AtOnceTls(HTTPSConnection, _AtOnce):
     """The same over TLS."""
 
 
-class KeptConnection:
+class KeepaliveConnection:
     """To the server of `url`, such as http://127.0.0.1:8090; not shared between threads."""
 
     def __init__(self, url: str, timeout_s: float) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clip_core.networks.transformer import Block, LastBlock, is_plain
+from clip_core.networks.transformer import LastTransformerBlock, TransformerBlock, is_plain
 
 BUCKETS = (8, 12, 16, 24, 32, 48, 64)
 
@@ -63,7 +63,7 @@ class CausalTextTower(nn.Module):
         self.end = EndOfText(getattr(tower, "text_eos_id", getattr(tower, "eos_id", None)) if by_id else None)
         self.token_embedding, self.positional_embedding = tower.token_embedding, tower.positional_embedding
         *first, last = tower.transformer.resblocks
-        self.blocks, self.last = nn.ModuleList(map(Block, first)), LastBlock(last)
+        self.blocks, self.last = nn.ModuleList(map(TransformerBlock, first)), LastTransformerBlock(last)
         self.ln_final, self.text_projection = tower.ln_final, tower.text_projection
 
     def forward(self, ids: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from clip_core.errors import BadModel
 from clip_core.model_spec import PRECISIONS
 from clip_core.networks import int8
 from clip_core.networks.gelu import FastGelu, GeluLinear
-from clip_core.networks.transformer import Block, LastBlock
+from clip_core.networks.transformer import LastTransformerBlock, TransformerBlock
 from clip_core.networks.vit import VisionTower
 
 _CASTS = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -69,7 +69,11 @@ def apply(
 def fuse_gelu(module: nn.Module) -> None:
     """In blocks with the exact GELU: inside the product before it, in place."""
     for child in list(module.modules()):
-        if isinstance(child, Block | LastBlock) and _is_exact(child.act) and child.fc.bias is not None:
+        if (
+            isinstance(child, TransformerBlock | LastTransformerBlock)
+            and _is_exact(child.act)
+            and child.fc.bias is not None
+        ):
             child.fc, child.act = GeluLinear(child.fc), nn.Identity()
 
 
@@ -81,7 +85,7 @@ def pack_attention(module: nn.Module) -> None:
     )
 
     for child in module.modules():
-        if isinstance(child, Block) and child.out.in_features // child.heads in HEAD_DIMS:
+        if isinstance(child, TransformerBlock) and child.out.in_features // child.heads in HEAD_DIMS:
             child.packed = short_attention
 
 
@@ -92,7 +96,7 @@ def _is_exact(act: nn.Module) -> bool:
 def _to_int8(module: nn.Module, scales: Mapping[str, float] | None) -> None:
     int8.quantize(module, scales)
     for name, child in list(module.named_modules()):
-        if isinstance(child, Block | LastBlock):
+        if isinstance(child, TransformerBlock | LastTransformerBlock):
             child.attention = torch.bfloat16
         elif _is_exact(child):
             parent, _, last = name.rpartition(".")

@@ -1,7 +1,7 @@
 """Pre-norm transformer blocks with the weights of open_clip's and one matrix product for q, k and v.
 
-Only one row of the last block's output is ever used (the class token, the end of text), so `LastBlock` computes only
-that row: the same mathematics, five sixths of a block saved.
+Only one row of the last block's output is ever used (the class token or the end of text). `LastTransformerBlock`
+computes only that row: the same mathematics, without five sixths of a block's work.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SHORT = 128  # tokens up to which the library's fused kernel, which pays by tile
 
 
 def is_plain(transformer: Any) -> bool:
-    """Whether every block is open_clip's standard one, which `Block` reproduces."""
+    """Whether every block is open_clip's standard one, which `TransformerBlock` reproduces."""
     from open_clip.transformer import LayerScale, ResidualAttentionBlock
 
     return all(
@@ -61,7 +61,7 @@ class _Shared(nn.Module):
         return fed
 
 
-class Block(_Shared):
+class TransformerBlock(_Shared):
     """(B, L, W) → (B, L, W); source: open_clip.transformer.ResidualAttentionBlock.
 
     `packed`, (B, L, 3·W), heads, causal → (B, L, W): attends to SHORT tokens or fewer in place of q, k and v apart.
@@ -83,7 +83,7 @@ class Block(_Shared):
         return self._feed(x + self.ls_1(self.out(attended)))
 
 
-class LastBlock(_Shared):
+class LastTransformerBlock(_Shared):
     """(B, L, W) → (B, W): the one row of each sequence that is used."""
 
     def __init__(self, block: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clip_core.networks.transformer import Block, LastBlock, is_plain, linear
+from clip_core.networks.transformer import LastTransformerBlock, TransformerBlock, is_plain, linear
 
 
 def is_supported(visual: Any) -> bool:
@@ -32,8 +32,8 @@ class VisionTower(nn.Module):
         self.ln_pre, self.ln_post, self.proj = visual.ln_pre, visual.ln_post, visual.proj
         *first, last = visual.transformer.resblocks
         only_class_token = visual.attn_pool is None and visual.pool_type == "tok"
-        self.last = LastBlock(last) if only_class_token else None
-        self.blocks = nn.ModuleList(map(Block, first if only_class_token else [*first, last]))
+        self.last = LastTransformerBlock(last) if only_class_token else None
+        self.blocks = nn.ModuleList(map(TransformerBlock, first if only_class_token else [*first, last]))
         self.pool = None if only_class_token else _Pool(visual)
 
     def forward(self, pixels: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from clip_core.encode.encoders import Encoders
 from clip_core.errors import ClipServeError
 from clip_core.index.index_client import Query
 from clip_core.inputs.requests import Request
-from clip_core.serving.answers import Answer, Result, failure, render
+from clip_core.serving.answers import Answer, EncodeResult, failure, render
 from clip_core.wire import Neighbours
 
 
@@ -49,29 +49,29 @@ def answer(
 
 def _split(
     encoded: Sequence[Encoded | ClipServeError], requests: Sequence[Request]
-) -> list[list[Result | ClipServeError]]:
+) -> list[list[EncodeResult | ClipServeError]]:
     rest = iter(encoded)
     return [
-        [Result(e) if isinstance(e, Encoded) else e for e in itertools.islice(rest, len(request.items))]
+        [EncodeResult(e) if isinstance(e, Encoded) else e for e in itertools.islice(rest, len(request.items))]
         for request in requests
     ]
 
 
 def _search(
-    results: list[list[Result | ClipServeError]], requests: Sequence[Request], fingerprint: str, index: Index
-) -> list[list[Result | ClipServeError]]:
+    results: list[list[EncodeResult | ClipServeError]], requests: Sequence[Request], fingerprint: str, index: Index
+) -> list[list[EncodeResult | ClipServeError]]:
     """Every search of the batch in one call; requests without a `search` part pass through."""
     slots = [
         (row, column, Query(result.encoded.vector, request.search, request.request_id))
         for row, (request, own) in enumerate(zip(requests, results, strict=True))
         for column, result in enumerate(own)
-        if request.search is not None and isinstance(result, Result)
+        if request.search is not None and isinstance(result, EncodeResult)
     ]
     if not slots:
         return results
     answers = index.search(fingerprint, [query for _, _, query in slots])
     for (row, column, _), found in zip(slots, answers, strict=True):
         result = results[row][column]
-        assert isinstance(result, Result)
-        results[row][column] = found if isinstance(found, ClipServeError) else Result(result.encoded, found)
+        assert isinstance(result, EncodeResult)
+        results[row][column] = found if isinstance(found, ClipServeError) else EncodeResult(result.encoded, found)
     return results

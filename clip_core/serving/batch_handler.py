@@ -17,9 +17,9 @@ from clip_core.inputs.requests import Accepts, AdminRequest, Request, parse_row
 from clip_core.logs import configure_logging
 from clip_core.periodic import Periodic
 from clip_core.serving.answers import Answer, bounded, failure
-from clip_core.serving.batch_log import Batch, BatchLog, items, request_ids
-from clip_core.serving.metrics import Metrics, count_cache, count_passes, declared
-from clip_core.serving.torchserve_log_filter import silence
+from clip_core.serving.batch_log import BatchLog, HandledBatch, items, request_ids
+from clip_core.serving.metrics import WorkerMetrics, count_cache, count_passes, declared
+from clip_core.serving.torchserve_log_filter import silence_unread_lines
 from clip_core.settings import EndpointConfig, HandlerSettings
 
 log = logging.getLogger("clipserve.handler")
@@ -35,7 +35,7 @@ class BatchHandler:
         """Load, warm up, and run the canaries through the path that will serve. Raises BadModel: not ready."""
         from clip_core.encode import canaries, shared_cache
         from clip_core.encode.encoders import Encoders
-        from clip_core.index.index_client import IndexClient
+        from clip_core.index.index_client import SearchClient
         from clip_core.serving.admin import Admin
         from clip_core.serving.batch import answer
 
@@ -55,15 +55,15 @@ class BatchHandler:
         cosines = canaries.check(towers, model_dir)
         self.encoders = towers.with_cache(shared_cache.from_settings(settings, config, towers.spec.dim))
         self.most_bytes, self.allow_web_pages = settings.max_answer_bytes, settings.allow_web_pages
-        self.index = IndexClient(settings.index_url, settings.index_timeout_s)
+        self.index = SearchClient(settings.index_url, settings.index_timeout_s)
         self._answer = answer
         self.worker = worker_name(sys.argv)
         self.admin = Admin(settings.admin_token, self.encoders, self.accepts, self.worker)
-        self.metrics = Metrics(declared(context), (context.model_name,), settings.metrics_interval_s)
+        self.metrics = WorkerMetrics(declared(context), (context.model_name,), settings.metrics_interval_s)
         self.metrics.start()
         self.batch_log = BatchLog(log, settings.log_interval_s, settings.log_slow_s)
         Periodic("batch-log", self.batch_log.report, settings.log_interval_s or 1.0).start()
-        silence(context, logging.getLogger())
+        silence_unread_lines(context, logging.getLogger())
         log.info("ready", extra={"fingerprint": self.encoders.spec.fingerprint, "canary_cosine": min(cosines)})
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
@@ -103,13 +103,13 @@ class BatchHandler:
     ) -> None:
         """What is counted and logged never spoils an answer."""
         try:
-            batch = Batch(requests, answers, seconds, before, self.encoders.cache.stats)
+            batch = HandledBatch(requests, answers, seconds, before, self.encoders.cache.stats)
             self._count(batch)
             self.batch_log.add(batch)
         except Exception:
             log.exception("a batch can't be recorded")
 
-    def _count(self, batch: Batch) -> None:
+    def _count(self, batch: HandledBatch) -> None:
         self.metrics.add("clipserve_batches", 1)
         self.metrics.add("clipserve_batch_requests", len(batch.requests))
         self.metrics.add("clipserve_batch_items", items(batch.requests))

@@ -21,7 +21,7 @@ Parsed = Request | ClipServeError
 
 
 @dataclass(frozen=True)
-class Batch:
+class HandledBatch:
     """One call of the handler; `before` and `after` are its cache's counts."""
 
     requests: Sequence[Parsed]
@@ -65,7 +65,7 @@ class _Sum:
     seconds: float = 0.0
     longest: float = 0.0
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: HandledBatch) -> None:
         self.batches += 1
         self.requests += len(batch.requests)
         self.items += items(batch.requests)
@@ -87,7 +87,7 @@ class BatchLog:
         self._each = interval_s <= 0 or log.isEnabledFor(logging.DEBUG)
         self._lock, self._sum = threading.Lock(), _Sum()
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: HandledBatch) -> None:
         if self._each or batch.failed or batch.seconds > self._slow_s:
             self._log.info("batch", extra=batch.fields())
             return

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from clip_core.encode.embedding_cache import CacheStats
 from clip_core.periodic import Periodic
-from clip_core.towers.tally import Passes
+from clip_core.towers.tally import PassCount
 
 Labels = tuple[str, ...]
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)  # seconds
@@ -53,7 +53,7 @@ class Histogram:
         yield "_count", (), growth[-1]
 
 
-class Metrics:
+class WorkerMetrics:
     """Values by name and labels, until the next report. `labels` come before each value's own."""
 
     def __init__(self, metrics: Mapping[str, Metric], labels: Labels, interval_s: float = 1.0) -> None:
@@ -100,7 +100,7 @@ class Metrics:
             metric.add_or_update(value, [*self._labels, *labels])
 
 
-def count_passes(metrics: Metrics, passes: Mapping[str, Passes]) -> None:
+def count_passes(metrics: WorkerMetrics, passes: Mapping[str, PassCount]) -> None:
     for kind, counts in passes.items():
         metrics.add("clipserve_passes", counts.passes, kind)
         metrics.add("clipserve_pass_items", counts.items, kind)
@@ -109,7 +109,7 @@ def count_passes(metrics: Metrics, passes: Mapping[str, Passes]) -> None:
         metrics.add("clipserve_padding_tokens", counts.padding, kind)
 
 
-def count_cache(metrics: Metrics, before: CacheStats, after: CacheStats, worker: str) -> None:
+def count_cache(metrics: WorkerMetrics, before: CacheStats, after: CacheStats, worker: str) -> None:
     """The counts of one batch, and what the worker holds now."""
     metrics.add("clipserve_cache_hits", after.hits - before.hits)
     metrics.add("clipserve_cache_misses", after.misses - before.misses)

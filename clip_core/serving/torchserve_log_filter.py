@@ -13,7 +13,7 @@ from typing import Any
 _PREDICTION_TIME = "PredictionTime"
 
 
-class Unread:
+class UnreadMetric:
     """A metric that is nowhere declared."""
 
     def add_or_update(self, *_: object, **__: object) -> None:
@@ -24,10 +24,10 @@ def _is_read(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith("Backend received inference at")
 
 
-def silence(context: Any, root: logging.Logger) -> None:
+def silence_unread_lines(context: Any, root: logging.Logger) -> None:
     """`root`: the logger that TorchServe's worker prints with. A declared PredictionTime goes on."""
     root.addFilter(_is_read)
     groups = getattr(getattr(context, "metrics", None), "cache", None) or {}
     for kind, metrics in groups.items():
         if str(getattr(kind, "value", kind)).lower() == "gauge":
-            metrics.setdefault(_PREDICTION_TIME, Unread())
+            metrics.setdefault(_PREDICTION_TIME, UnreadMetric())

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Passes:
+class PassCount:
     """Counts of one modality. `capacity` is what its passes could have held; tokens are of texts only."""
 
     passes: int = 0
@@ -25,12 +25,12 @@ class Passes:
 
 
 @dataclass
-class Tally:
-    text: Passes = field(default_factory=Passes)
-    image: Passes = field(default_factory=Passes)
+class PassCounts:
+    text: PassCount = field(default_factory=PassCount)
+    image: PassCount = field(default_factory=PassCount)
 
-    def take(self) -> dict[str, Passes]:
+    def take(self) -> dict[str, PassCount]:
         """The counts by modality; they start again from nothing."""
         taken = {"text": self.text, "image": self.image}
-        self.text, self.image = Passes(), Passes()
+        self.text, self.image = PassCount(), PassCount()
         return taken

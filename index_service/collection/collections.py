@@ -28,12 +28,19 @@ from index_service.collection.recent_queries import RecentQueries
 from index_service.engines.approximate.approximate import ApproximateSegment
 from index_service.engines.base import Backend, BuildCancelled, IntArray, Segment
 from index_service.engines.exact.exact import ExactBackend, ExactSegment
-from index_service.metadata.columns import Block, Packed
+from index_service.metadata.columns import Packed, RowBlock
 from index_service.record.group_commit import GroupCommit
-from index_service.record.store import Chunk, CollectionInfo, Item, Store, Written
+from index_service.record.store import CollectionInfo, ItemChunk, Store, StoredItem, WrittenRows
 from index_service.segments.builders import build_apart
 from index_service.segments.engine_choice import Engines, describe_engine
-from index_service.segments.segment_files import Draft, SegmentFiles, Stored, half_of_memory, prefault, segments_folder
+from index_service.segments.segment_files import (
+    SegmentFiles,
+    SegmentWriter,
+    StoredSegment,
+    half_of_memory,
+    prefault,
+    segments_folder,
+)
 from index_service.segments.segments import View, empty_view, view_of
 
 T = TypeVar("T")
@@ -85,7 +92,7 @@ class Collection:
             if self.stale and not self.dropped:
                 self._catch_up()
 
-    def _segment(self, stored: Stored) -> Segment:
+    def _segment(self, stored: StoredSegment) -> Segment:
         """The engine's saved index when it is what the collection should have and can be read; else all rows, scanned
         exactly, until a merge builds the engine again.
         """
@@ -104,7 +111,7 @@ class Collection:
         """Those rows (R, D) of the main segment that a filter leaves, coded."""
         return self._engines.selection(self.info, self._recent.stacked()).build(vectors)
 
-    def _rebuilt(self, cancelled: Callable[[], bool]) -> Stored | None:
+    def _rebuilt(self, cancelled: Callable[[], bool]) -> StoredSegment | None:
         """An exact segment on disk, streamed from the record; None when there is no room for it."""
         try:
             blocks = (_block(chunk, self.info.dim) for chunk in self._store.stream(self.info.key))
@@ -114,10 +121,12 @@ class Collection:
         except (OSError, BuildCancelled) as error:
             _log.warning("segment not written", extra={"collection": self.info.name, "reason": str(error)})
             return None
-        return Stored(block, ExactSegment.engine, None)
+        return StoredSegment(block, ExactSegment.engine, None)
 
     @contextmanager
-    def _drafting(self, blocks: Iterable[Block], cancelled: Callable[[], bool]) -> Iterator[tuple[Draft, Block]]:
+    def _drafting(
+        self, blocks: Iterable[RowBlock], cancelled: Callable[[], bool]
+    ) -> Iterator[tuple[SegmentWriter, RowBlock]]:
         """A draft of a segment with all rows of `blocks`; it is removed unless it gets committed."""
         try:
             draft = self._files.draft()
@@ -137,13 +146,13 @@ class Collection:
             if self.dropped:
                 self._files.remove()
 
-    def upsert(self, items: Sequence[Item], vectors: FloatArray) -> None:
+    def upsert(self, items: Sequence[StoredItem], vectors: FloatArray) -> None:
         """Write `items`, whose ids differ, with their `vectors` (N, D); durable and visible on return."""
         if items:
             self._upserts.write((items, vectors))
 
-    def _upsert_all(self, batches: Sequence[tuple[Sequence[Item], FloatArray]]) -> None:
-        def shown(view: View, written: Sequence[Written]) -> View:
+    def _upsert_all(self, batches: Sequence[tuple[Sequence[StoredItem], FloatArray]]) -> None:
+        def shown(view: View, written: Sequence[WrittenRows]) -> View:
             for (items, vectors), (first, replaced) in zip(batches, written, strict=True):
                 view = view.with_rows(np.arange(first, first + len(items)), items, vectors, replaced)
             return view
@@ -201,7 +210,7 @@ class Collection:
         self._store.delete_rows(self.info.key, seqs)
         return seqs
 
-    def get(self, id_: str) -> Item:
+    def get(self, id_: str) -> StoredItem:
         """The item as recorded. Raises UnknownItem."""
         item = self._store.get(self.info.key, id_)
         if item is None:
@@ -212,7 +221,7 @@ class Collection:
         """(id, metadata) of the next `limit` items by id."""
         return self._store.page(self.info.key, after, limit)
 
-    def since(self, seq: int, limit: int) -> Chunk:
+    def since(self, seq: int, limit: int) -> ItemChunk:
         """The next `limit` items written after the sequence number `seq`."""
         return self._store.since(self.info.key, seq, limit)
 
@@ -287,7 +296,9 @@ class Collection:
                 self.view = self.view.merged(old, live, view_of(main, block, self._selected))
             self._files.remove_older()
 
-    def _built(self, backend: Backend, draft: Draft, vectors: FloatArray, cancelled: Callable[[], bool]) -> Segment:
+    def _built(
+        self, backend: Backend, draft: SegmentWriter, vectors: FloatArray, cancelled: Callable[[], bool]
+    ) -> Segment:
         """In a process of its own, but where that would start for longer than the build takes."""
         if len(vectors) < self._engines.settings.build_apart_rows:
             return backend.build(vectors, cancelled)
@@ -315,7 +326,7 @@ class Collection:
         }
 
 
-def _paced(blocks: Iterable[Block]) -> Iterator[Block]:
+def _paced(blocks: Iterable[RowBlock]) -> Iterator[RowBlock]:
     """The same, with a pause after each as long as it took: half of the time is left to searches."""
     for block in blocks:
         started = time.perf_counter()
@@ -323,11 +334,11 @@ def _paced(blocks: Iterable[Block]) -> Iterator[Block]:
         time.sleep(time.perf_counter() - started)
 
 
-def _block(chunk: Chunk, dim: int) -> Block:
+def _block(chunk: ItemChunk, dim: int) -> RowBlock:
     """Rows of the record as columns."""
     vectors = np.frombuffer(b"".join(item.vector for item in chunk.items), "<f4").reshape(-1, dim)
     ids = Packed.of([item.id.encode() for item in chunk.items])
-    return Block(np.array(chunk.seqs), vectors, ids, Packed.of([item.metadata for item in chunk.items]))
+    return RowBlock(np.array(chunk.seqs), vectors, ids, Packed.of([item.metadata for item in chunk.items]))
 
 
 def _describe_segment(main: Segment, view: View) -> dict[str, Any]:

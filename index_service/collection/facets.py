@@ -25,7 +25,7 @@ _FOUND_FIELDS = 8
 _VALUE_BYTES = 32  # what JSON adds to a value
 
 
-class Facet(NamedTuple):
+class FieldFacet(NamedTuple):
     """A field's most frequent values; ties by value."""
 
     field: str
@@ -41,7 +41,9 @@ class Facet(NamedTuple):
         }
 
 
-def facets_of(view: View, fields: Sequence[str] | None, where: bytes | None, most: int, most_bytes: int) -> list[Facet]:
+def facets_of(
+    view: View, fields: Sequence[str] | None, where: bytes | None, most: int, most_bytes: int
+) -> list[FieldFacet]:
     """Of the items that the canonical filter lets through; `most` values of each field, fewer where these are long:
     all of them together are at most `most_bytes`.
     """
@@ -53,11 +55,13 @@ def facets_of(view: View, fields: Sequence[str] | None, where: bytes | None, mos
     return [_facet(columns[name], allowed, most, share) for name in names]
 
 
-def _facet(column: Field, allowed: BoolArray, most: int, most_bytes: int) -> Facet:
+def _facet(column: Field, allowed: BoolArray, most: int, most_bytes: int) -> FieldFacet:
     counts = column.counts(allowed)
     ordered = heapq.nsmallest(most, counts.values, key=lambda each: (-each[1], isinstance(each[0], str), str(each[0])))
     sizes = accumulate(len(orjson.dumps(value)) + _VALUE_BYTES for value, _ in ordered)
-    return Facet(column.key, counts, [each for each, size in zip(ordered, sizes, strict=True) if size <= most_bytes])
+    return FieldFacet(
+        column.key, counts, [each for each, size in zip(ordered, sizes, strict=True) if size <= most_bytes]
+    )
 
 
 def _repeating(view: View) -> list[str]:

@@ -12,16 +12,16 @@ from clip_core.wire import FloatArray, decode_vector
 from index_service.collection.bodies import MAX_ID, check_fields, metadata_json, new_item_id, source_json
 from index_service.collection.vectors import as_kept, decode_all
 from index_service.engines.base import Metric
-from index_service.record.store import Item
+from index_service.record.store import StoredItem
 
 _FIELDS = frozenset(("id", "vector", "metadata", "source"))
 
 
 @dataclass(frozen=True)
-class Batch:
+class UpsertBatch:
     """`items` with their `vectors` (N, D) are to be written; `results` is what the caller is told, in order."""
 
-    items: list[Item]
+    items: list[StoredItem]
     vectors: FloatArray
     results: list[dict[str, Any]]
 
@@ -35,7 +35,7 @@ class _Parsed(NamedTuple):
     source: bytes | None
 
 
-def parse_items(bodies: list[Any], dim: int, metric: Metric, max_metadata: int) -> Batch:
+def parse_items(bodies: list[Any], dim: int, metric: Metric, max_metadata: int) -> UpsertBatch:
     """For a collection of that dimension and metric; the last valid item of an id wins.
 
     Raises nothing: errors are in `results`.
@@ -58,8 +58,8 @@ def parse_items(bodies: list[Any], dim: int, metric: Metric, max_metadata: int) 
     valid = [parsed for _, parsed in good.values()]
     vectors = np.stack([parsed.vector for parsed in valid]) if valid else np.empty((0, dim), np.float32)
     raw = np.ascontiguousarray(vectors, "<f4")
-    items = [Item(one.id, row.tobytes(), one.metadata, one.source) for one, row in zip(valid, raw, strict=True)]
-    return Batch(items, vectors, results)
+    items = [StoredItem(one.id, row.tobytes(), one.metadata, one.source) for one, row in zip(valid, raw, strict=True)]
+    return UpsertBatch(items, vectors, results)
 
 
 def _parse(body: object, dim: int, metric: Metric, max_metadata: int, vector: FloatArray | None) -> _Parsed:

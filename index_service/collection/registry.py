@@ -22,7 +22,7 @@ from index_service.engines.base import BuildCancelled
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines
 from index_service.segments.segment_files import half_of_memory, prefault, remove_orphans
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 
 _log = logging.getLogger("index_service.collection.registry")
 _STOP_S = 3.0
@@ -33,7 +33,7 @@ _QUIET_S = 1.0  # after the last step of sealing
 class Registry:
     """The collections of one `store`. `load()` or `start()` comes first, `close()` last."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: IndexSettings) -> None:
         self.ready = False
         self.failure: str | None = None
         self.on_merge: Callable[[float], None] = lambda _: None

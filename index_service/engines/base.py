@@ -22,7 +22,7 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 NO_ROW = -1
 
 
-class Certificate(NamedTuple):
+class ExactnessCertificate(NamedTuple):
     """How a result is known to be exact; both figures add up to the rows that were allowed.
 
     `rows_bounded` were ruled out by a bound on their score, `rows_verified` were scored in full precision.

@@ -27,12 +27,12 @@ from index_service.http.answers import json_answer, on_error, on_http
 from index_service.http.callers import CallerCheck
 from index_service.http.collections_api import CollectionsApi
 from index_service.http.items_api import ItemsApi
-from index_service.http.metrics import Metrics
+from index_service.http.metrics import IndexMetrics
 from index_service.http.middleware import RequestMiddleware
 from index_service.http.search_api import SearchApi
 from index_service.http.snapshots_api import SnapshotsApi
 from index_service.http.workers import Workers
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from index_service.snapshots.snapshots import Snapshots
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -41,7 +41,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 class HealthApi:
     """What an orchestrator and Prometheus ask."""
 
-    def __init__(self, registry: Registry, metrics: Metrics) -> None:
+    def __init__(self, registry: Registry, metrics: IndexMetrics) -> None:
         self._registry, self._metrics = registry, metrics
 
     async def healthz(self, _: Request) -> Response:
@@ -61,9 +61,9 @@ class HealthApi:
         return Response(shown, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def create_app(settings: Settings, registry: Registry) -> Starlette:
+def create_app(settings: IndexSettings, registry: Registry) -> Starlette:
     """The application over `registry`, which its lifespan starts and closes."""
-    metrics, workers = Metrics(registry), Workers(settings.threads)
+    metrics, workers = IndexMetrics(registry), Workers(settings.threads)
     callers = CallerCheck(settings.host, settings.allowed_hosts)
     sampler, fields = RecallSampler(settings.recall_sample_share), WarmFields(registry)
 
@@ -89,7 +89,7 @@ def create_app(settings: Settings, registry: Registry) -> Starlette:
 
 
 def _routes(
-    settings: Settings, registry: Registry, metrics: Metrics, workers: Workers, sampler: RecallSampler
+    settings: IndexSettings, registry: Registry, metrics: IndexMetrics, workers: Workers, sampler: RecallSampler
 ) -> list[BaseRoute]:
     health = HealthApi(registry, metrics)
     searches = SearchApi(settings, registry, metrics, workers, sampler)

@@ -12,9 +12,9 @@ from index_service.collection.collections import Collection
 from index_service.collection.facets import MOST_FIELDS, facets_of
 from index_service.collection.registry import Registry
 from index_service.http.answers import json_answer
-from index_service.http.gate import Gate
+from index_service.http.gate import ConcurrencyLimit
 from index_service.http.workers import Workers
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 
 _SPEC = ("model", "fingerprint", "dim", "metric", "engine", "factory", "recall_target", "metadata")
 
@@ -22,9 +22,9 @@ _SPEC = ("model", "fingerprint", "dim", "metric", "engine", "factory", "recall_t
 class CollectionsApi:
     """The routes over whole collections."""
 
-    def __init__(self, settings: Settings, registry: Registry, workers: Workers) -> None:
+    def __init__(self, settings: IndexSettings, registry: Registry, workers: Workers) -> None:
         self._settings = settings
-        self._gate = Gate(settings.max_concurrent_facets, "facets", "max_concurrent_facets")
+        self._gate = ConcurrencyLimit(settings.max_concurrent_facets, "facets", "max_concurrent_facets")
         self._registry, self._workers = registry, workers
 
     async def list_collections(self, _: Request) -> Response:

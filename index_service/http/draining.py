@@ -12,7 +12,7 @@ from index_service.http.protocol import PlainProtocol
 LINGER_S = 0.2  # callers are on this machine or next to it
 
 
-class DrainingServer(uvicorn.Server):
+class DrainingIndexServer(uvicorn.Server):
     """The first SIGTERM or SIGINT begins the drain and is noted in `app.state.draining`; a second one ends it."""
 
     def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
@@ -26,7 +26,7 @@ class DrainingServer(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-class DrainingProtocol(PlainProtocol):
+class DrainingIndexProtocol(PlainProtocol):
     """An idle connection stays open for a moment of the drain: a request that comes then is answered."""
 
     _drains = False

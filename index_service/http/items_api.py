@@ -17,13 +17,13 @@ from index_service.collection.collections import Collection
 from index_service.collection.items import parse_items
 from index_service.collection.registry import Registry
 from index_service.http.answers import json_answer
-from index_service.http.gate import Gate
-from index_service.http.metrics import Metrics
+from index_service.http.gate import ConcurrencyLimit
+from index_service.http.metrics import IndexMetrics
 from index_service.http.pages import Limits, item_size, page_of
 from index_service.http.workers import Workers
-from index_service.record.store import Item
+from index_service.record.store import StoredItem
 from index_service.search.searches import LARGE_BYTES, check_fingerprint
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 
 _PAGE = 100
 _BYTES_OF_NUMBER = 6  # of a vector, in base64
@@ -33,10 +33,10 @@ _MAX_SEQ = 2**63 - 1
 class ItemsApi:
     """The routes over the items of one collection; each write returns once it is on disk and searchable."""
 
-    def __init__(self, settings: Settings, registry: Registry, metrics: Metrics, workers: Workers) -> None:
+    def __init__(self, settings: IndexSettings, registry: Registry, metrics: IndexMetrics, workers: Workers) -> None:
         self._most, self._most_bytes = settings.max_batch, settings.max_answer_bytes
         self._max_metadata = settings.max_metadata_bytes
-        self._gate = Gate(settings.max_concurrent_writes, "writes", "max_concurrent_writes")
+        self._gate = ConcurrencyLimit(settings.max_concurrent_writes, "writes", "max_concurrent_writes")
         self._registry, self._metrics, self._workers = registry, metrics, workers
 
     def _collection(self, request: Request) -> Collection:
@@ -138,7 +138,7 @@ def _listed(collection: Collection, after: str, limits: Limits) -> Response:
 def _listed_since(collection: Collection, since: int, limits: Limits, include: Sequence[str]) -> Response:
     """For whoever follows a collection: whatever is written later gets a larger number."""
 
-    def read(after: int, most: int) -> list[tuple[int, Item]]:
+    def read(after: int, most: int) -> list[tuple[int, StoredItem]]:
         chunk = collection.since(after, most)
         return list(zip(chunk.seqs, chunk.items, strict=True))
 
@@ -147,7 +147,7 @@ def _listed_since(collection: Collection, since: int, limits: Limits, include: S
     return json_answer({"items": items, "next": page[-1][0] if more else None})
 
 
-def _shown(item: Item, include: Sequence[str]) -> dict[str, Any]:
+def _shown(item: StoredItem, include: Sequence[str]) -> dict[str, Any]:
     shown: dict[str, Any] = {"id": item.id, "metadata": orjson.Fragment(item.metadata)}
     if "vector" in include:
         shown["vector"] = encode_vector(np.frombuffer(item.vector, "<f4"))

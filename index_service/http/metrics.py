@@ -13,7 +13,7 @@ from index_service.collection.registry import Registry
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
-class Metrics:
+class IndexMetrics:
     """Counters of the service, and gauges read from the collections when asked."""
 
     def __init__(self, collections: Registry) -> None:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from clip_core.errors import BadInput, ClipServeError, ShuttingDown, TooLarge
 from index_service.http.answers import error_answer
 from index_service.http.callers import CallerCheck
-from index_service.http.metrics import Metrics
+from index_service.http.metrics import IndexMetrics
 
 _log = logging.getLogger("index_service.access")
 _STOPS = "the index service is stopping and had no time left for this request: send it again in a moment"
@@ -32,7 +32,7 @@ class RequestMiddleware:
     The line is written after the answer: uvloop sends what was written when the callbacks of a round are done.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, callers: CallerCheck, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, callers: CallerCheck, metrics: IndexMetrics) -> None:
         self.app = app
         self.max_body_bytes = max_body_bytes
         self.callers = callers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from index_service.record.store import Item
+from index_service.record.store import StoredItem
 
 K = TypeVar("K", str, int)
 V = TypeVar("V")
@@ -42,6 +42,6 @@ def page_of(
         after = page[-1][0]
 
 
-def item_size(item: Item) -> int:
+def item_size(item: StoredItem) -> int:
     """Bytes of a whole item as JSON, its vector in base64; ids count as the few bytes that they are."""
     return len(item.vector) * 4 // 3 + len(item.metadata) + len(item.source or b"")

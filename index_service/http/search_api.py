@@ -11,12 +11,12 @@ from index_service.collection import bodies
 from index_service.collection.recall import RecallSampler
 from index_service.collection.registry import Registry
 from index_service.http.answers import json_answer
-from index_service.http.gate import Gate
-from index_service.http.metrics import Metrics
+from index_service.http.gate import ConcurrencyLimit
+from index_service.http.metrics import IndexMetrics
 from index_service.http.middleware import clean_id
 from index_service.http.workers import Workers
-from index_service.search.searches import Call, parse_call
-from index_service.settings import Settings
+from index_service.search.searches import SearchCall, parse_call
+from index_service.settings import IndexSettings
 
 _INLINE_COST = 4_000_000  # multiplications: a few tenths of a millisecond
 _ALONE_COST = 100_000_000  # while no other search is under way: nobody waits for it, and the way to a thread is saved
@@ -30,12 +30,17 @@ class SearchApi:
     """
 
     def __init__(
-        self, settings: Settings, registry: Registry, metrics: Metrics, workers: Workers, sampler: RecallSampler
+        self,
+        settings: IndexSettings,
+        registry: Registry,
+        metrics: IndexMetrics,
+        workers: Workers,
+        sampler: RecallSampler,
     ) -> None:
         self._sampler = sampler
         self._most, self._max_k = settings.max_searches, settings.max_k
         self._most_bytes = settings.max_answer_bytes
-        self._gate = Gate(settings.max_concurrent_searches, "searches", "max_concurrent_searches")
+        self._gate = ConcurrencyLimit(settings.max_concurrent_searches, "searches", "max_concurrent_searches")
         self._registry, self._metrics, self._workers = registry, metrics, workers
 
     async def search(self, request: Request) -> Response:
@@ -55,11 +60,11 @@ class SearchApi:
             return await self._workers.read(lambda: self._answer(call), self._gate.inside)
         return self._answer(call)
 
-    def _begun(self, call: Call) -> Response | Call:
+    def _begun(self, call: SearchCall) -> Response | SearchCall:
         """The answer, or the same call where it is large."""
         return call if call.large else self._answer(call)
 
-    def _parse(self, raw: bytes, fields: dict[str, Any]) -> Call:
+    def _parse(self, raw: bytes, fields: dict[str, Any]) -> SearchCall:
         self._registry.check_ready()
         body = bodies.parse_body(raw, ("fingerprint", "searches"))
         searches = bodies.listed(body, "searches", self._most)
@@ -68,7 +73,7 @@ class SearchApi:
         fields["request_ids"] = [good for good in map(clean_id, ids) if good]
         return parse_call(searches, bodies.fingerprint(body), self._registry, self._max_k)
 
-    def _answer(self, call: Call) -> Response:
+    def _answer(self, call: SearchCall) -> Response:
         results, ms = call.run(self._most_bytes)
         self._sampler.offer(call.samples)
         self._metrics.searches.inc(len(results))

@@ -12,18 +12,18 @@ from clip_core.errors import Conflict
 from index_service.collection import bodies
 from index_service.collection.registry import Registry
 from index_service.http.answers import json_answer
-from index_service.http.gate import Gate
+from index_service.http.gate import ConcurrencyLimit
 from index_service.http.workers import Workers
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from index_service.snapshots.snapshots import Snapshots
 
 
 class SnapshotsApi:
     """The routes over snapshots. Copies are made one after the other, and only so many may wait."""
 
-    def __init__(self, settings: Settings, registry: Registry, snapshots: Snapshots, workers: Workers) -> None:
+    def __init__(self, settings: IndexSettings, registry: Registry, snapshots: Snapshots, workers: Workers) -> None:
         self._registry, self._snapshots, self._workers = registry, snapshots, workers
-        self._gate = Gate(settings.max_concurrent_copies, "snapshots and restores", "max_concurrent_copies")
+        self._gate = ConcurrencyLimit(settings.max_concurrent_copies, "snapshots and restores", "max_concurrent_copies")
         self._busy: set[str] = set()
 
     @contextmanager

@@ -183,7 +183,7 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class Block:
+class RowBlock:
     """Some consecutive rows: `seqs` (N,) ascending, `vectors` (N, D), `ids` in UTF-8, `metadata` JSON text."""
 
     seqs: IntArray
@@ -192,7 +192,7 @@ class Block:
     metadata: Packed
 
 
-def empty_block(dim: int) -> Block:
+def empty_block(dim: int) -> RowBlock:
     """A block of no rows."""
     nothing = Packed(memoryview(b""), np.empty(0, np.int64))
-    return Block(np.empty(0, np.int64), np.empty((0, dim), np.float32), nothing, nothing)
+    return RowBlock(np.empty(0, np.int64), np.empty((0, dim), np.float32), nothing, nothing)

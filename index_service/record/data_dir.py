@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from types import TracebackType
 
-from index_service.errors import StartError
+from index_service.errors import IndexStartError
 
 _SETTING = "CLIPSERVE_INDEX_DATA_DIR"
 
@@ -23,12 +23,14 @@ class DataDir:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise StartError(f"the data folder {path} can't be written ({error.strerror}): set {_SETTING}") from error
+            raise IndexStartError(
+                f"the data folder {path} can't be written ({error.strerror}): set {_SETTING}"
+            ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._lock)
-            raise StartError(
+            raise IndexStartError(
                 f"another process holds the data folder {path}: stop it, or set {_SETTING} to another folder"
             ) from error
         if self.database.exists():

@@ -29,7 +29,7 @@ class CollectionInfo:
     key: int = 0
 
 
-class Item(NamedTuple):
+class StoredItem(NamedTuple):
     """One row: `vector` is D little-endian float32, `metadata` JSON text of an object.
 
     `source` is JSON text of what the vector was made from, when the caller said so: what a re-embedding needs.
@@ -49,14 +49,14 @@ class Alias(NamedTuple):
     previous: int | None
 
 
-class Chunk(NamedTuple):
+class ItemChunk(NamedTuple):
     """Some rows in the order of insertion, with their sequence numbers."""
 
     seqs: list[int]
-    items: list[Item]
+    items: list[StoredItem]
 
 
-class Written(NamedTuple):
+class WrittenRows(NamedTuple):
     """What an upsert did: the first of the consecutive sequence numbers it gave out, and those that it replaced."""
 
     first: int

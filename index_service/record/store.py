@@ -18,12 +18,12 @@ import numpy as np
 
 from clip_core.errors import ClipServeError, StorageFull, Unavailable, UnknownCollection
 from index_service.engines.base import IntArray
-from index_service.errors import StartError
-from index_service.record.records import Alias, Chunk, CollectionInfo, Item, Written
+from index_service.errors import IndexStartError
+from index_service.record.records import Alias, CollectionInfo, ItemChunk, StoredItem, WrittenRows
 from index_service.record.reserve import Reserve
 from index_service.record.schema import PAGE_BYTES, SCHEMA_VERSION, create_items, migrate, version
 
-__all__ = ["Alias", "Chunk", "CollectionInfo", "Item", "Store", "Written"]
+__all__ = ["Alias", "CollectionInfo", "ItemChunk", "Store", "StoredItem", "WrittenRows"]
 _COLUMNS = "name, model, fingerprint, dim, engine, recall_target, metric, metadata, created, key"
 T = TypeVar("T")
 _CHUNK = 2048
@@ -54,7 +54,7 @@ class Store:
                         self.drop_collection(info.key)
         except (sqlite3.Error, ClipServeError) as error:
             advice = "restore it, or set CLIPSERVE_INDEX_DATA_DIR to another folder"
-            raise StartError(f"the record {path} can't be opened ({error}): {advice}") from error
+            raise IndexStartError(f"the record {path} can't be opened ({error}): {advice}") from error
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
@@ -72,7 +72,7 @@ class Store:
         found = version(self._writer)
         if found > SCHEMA_VERSION:
             self._writer.close()
-            raise StartError(
+            raise IndexStartError(
                 f"the record {self.path} is of schema version {found}, this program knows {SCHEMA_VERSION}: "
                 "run the newer clipserve that wrote it, or set another data_dir"
             )
@@ -183,11 +183,11 @@ class Store:
         with self._transaction() as db:
             db.execute(sql, values)
 
-    def upsert(self, key: int, items: Sequence[Item]) -> Written:
+    def upsert(self, key: int, items: Sequence[StoredItem]) -> WrittenRows:
         """Write all items, whose ids differ, or none; they are on disk on return. Raises StorageFull, Unavailable."""
         return self.upsert_all(key, [items])[0]
 
-    def upsert_all(self, key: int, batches: Sequence[Sequence[Item]]) -> list[Written]:
+    def upsert_all(self, key: int, batches: Sequence[Sequence[StoredItem]]) -> list[WrittenRows]:
         """`upsert` for each of `batches`, one after the other, all or none."""
         self._check_room()
         with self._transaction() as db:
@@ -231,14 +231,14 @@ class Store:
         except sqlite3.Error as error:
             raise _unreadable(error) from error
 
-    def stream(self, key: int, after: int = 0) -> Iterator[Chunk]:
+    def stream(self, key: int, after: int = 0) -> Iterator[ItemChunk]:
         """Items in the order of insertion from beyond `after`, some thousands at a time, as of one moment."""
         with self._reading() as db:
             cursor = db.execute(
                 f"SELECT seq, id, vector, metadata, source FROM items_{key} WHERE seq > ? ORDER BY seq", (after,)
             )
             while rows := cursor.fetchmany(_CHUNK):
-                yield Chunk([row[0] for row in rows], [Item(*row[1:]) for row in rows])
+                yield ItemChunk([row[0] for row in rows], [StoredItem(*row[1:]) for row in rows])
 
     def seqs(self, key: int) -> IntArray:
         """The sequence numbers of all items, ascending: read from the index over the ids, not from the wide rows."""
@@ -251,26 +251,26 @@ class Store:
         with self._write_lock:
             return _last_seq(self._writer, key)
 
-    def get(self, key: int, id_: str) -> Item | None:
+    def get(self, key: int, id_: str) -> StoredItem | None:
         """The item, or None."""
         rows = self._read(f"SELECT id, vector, metadata, source FROM items_{key} WHERE id = ?", id_)
-        return Item(*rows[0]) if rows else None
+        return StoredItem(*rows[0]) if rows else None
 
     def page(self, key: int, after: str, limit: int) -> list[tuple[str, bytes]]:
         """(id, metadata) of up to `limit` items whose id follows `after`, by id."""
         return self._read(f"SELECT id, metadata FROM items_{key} WHERE id > ? ORDER BY id LIMIT ?", after, limit)
 
-    def since(self, key: int, after: int, limit: int) -> Chunk:
+    def since(self, key: int, after: int, limit: int) -> ItemChunk:
         """Up to `limit` items written after the sequence number `after`, in the order of writing."""
         rows = self._read(
             f"SELECT seq, id, vector, metadata, source FROM items_{key} WHERE seq > ? ORDER BY seq LIMIT ?",
             after,
             limit,
         )
-        return Chunk([row[0] for row in rows], [Item(*row[1:]) for row in rows])
+        return ItemChunk([row[0] for row in rows], [StoredItem(*row[1:]) for row in rows])
 
 
-def _upsert(db: sqlite3.Connection, key: int, items: Sequence[Item]) -> Written:
+def _upsert(db: sqlite3.Connection, key: int, items: Sequence[StoredItem]) -> WrittenRows:
     replaced = _seqs_of(db, key, [item.id for item in items])
     _delete(db, key, replaced)
     first = _last_seq(db, key) + 1
@@ -278,7 +278,7 @@ def _upsert(db: sqlite3.Connection, key: int, items: Sequence[Item]) -> Written:
         f"INSERT INTO items_{key} (seq, id, vector, metadata, source) VALUES (?,?,?,?,?)",
         ((seq, *item) for seq, item in enumerate(items, first)),
     )
-    return Written(first, np.array(replaced, np.int64))
+    return WrittenRows(first, np.array(replaced, np.int64))
 
 
 def _seqs_of(db: sqlite3.Connection, key: int, ids: Sequence[str]) -> list[int]:

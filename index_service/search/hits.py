@@ -15,7 +15,7 @@ import orjson
 
 from clip_core.errors import ClipServeError, TooLarge
 from clip_core.wire import FloatArray, encode_vector
-from index_service.engines.base import Certificate, IntArray
+from index_service.engines.base import ExactnessCertificate, IntArray
 from index_service.record.store import CollectionInfo
 from index_service.segments.segments import View
 
@@ -56,7 +56,7 @@ class FoundHits:
     searches: list[Search]
     rows: list[IntArray]
     scores: FloatArray
-    certificates: Sequence[Certificate | None]
+    certificates: Sequence[ExactnessCertificate | None]
 
     @property
     def bound(self) -> int:

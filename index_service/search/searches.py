@@ -19,7 +19,7 @@ from index_service.collection.recall import Sample
 from index_service.collection.registry import Registry
 from index_service.collection.vectors import as_kept, decode_all
 from index_service.engines.approximate.approximate import ApproximateSegment
-from index_service.engines.base import Certificate, Found
+from index_service.engines.base import ExactnessCertificate, Found
 from index_service.record.store import CollectionInfo
 from index_service.search.hits import FoundHits, Search, expected_bytes, failed, refuse, write_answers, write_fitting
 from index_service.segments.segments import View
@@ -33,7 +33,7 @@ _MORE = 4  # times as much, at most, in one turn as in the one before
 _COST_OF_ASKING = 10**9  # another process, for which the event loop never waits
 
 
-class Group(NamedTuple):
+class SearchGroup(NamedTuple):
     """What searches must share to be scored in one call of the engine; `where` is a canonical filter."""
 
     collection: Collection
@@ -41,15 +41,15 @@ class Group(NamedTuple):
     exact: Exactness
 
 
-class Batch(NamedTuple):
+class SearchBatch(NamedTuple):
     """The searches of a group; `queries` (B, D) are as their collection's vectors are."""
 
     searches: list[Search]
     queries: FloatArray
 
-    def at(self, chosen: list[int]) -> Batch:
+    def at(self, chosen: list[int]) -> SearchBatch:
         """Some of them."""
-        return Batch([self.searches[each] for each in chosen], self.queries[chosen])
+        return SearchBatch([self.searches[each] for each in chosen], self.queries[chosen])
 
 
 class _Sized(NamedTuple):
@@ -57,15 +57,15 @@ class _Sized(NamedTuple):
 
     bytes: int
     place: int
-    group: Group
+    group: SearchGroup
     at: int
 
 
 @dataclass(frozen=True)
-class Call:
+class SearchCall:
     """All of a call's searches; `results` holds the errors found so far, and None where a search is to run."""
 
-    batches: dict[Group, Batch]
+    batches: dict[SearchGroup, SearchBatch]
     results: list[dict[str, Any] | None]
     samples: list[Sample]
 
@@ -120,19 +120,21 @@ class Call:
         )
         return sorted(sized, key=lambda one: (one.bytes, one.place))
 
-    def _grouped(self, turn: list[_Sized]) -> Iterator[tuple[Group, Batch, list[int]]]:
+    def _grouped(self, turn: list[_Sized]) -> Iterator[tuple[SearchGroup, SearchBatch, list[int]]]:
         for group, batch in self.batches.items():
             chosen = [one.at for one in turn if one.group is group]
             if chosen:
                 yield group, batch, chosen
 
-    def _run(self, group: Group, batch: Batch) -> FoundHits:
+    def _run(self, group: SearchGroup, batch: SearchBatch) -> FoundHits:
         view, info, searches = group.collection.view, group.collection.info, batch.searches
         (scores, rows), certificates = self._found(view, group, batch)
         wanted = [row[: search.k][row[: search.k] >= 0] for row, search in zip(rows, searches, strict=True)]
         return FoundHits(info, view, searches, wanted, scores, certificates)
 
-    def _found(self, view: View, group: Group, batch: Batch) -> tuple[Found, Sequence[Certificate | None]]:
+    def _found(
+        self, view: View, group: SearchGroup, batch: SearchBatch
+    ) -> tuple[Found, Sequence[ExactnessCertificate | None]]:
         queries, k = batch.queries, _most(batch)
         group.collection.note_query(queries[0])
         if group.exact == "certified":
@@ -144,12 +146,12 @@ class Call:
         return (scores, rows), [None] * len(queries)
 
 
-def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry, max_k: int = MAX_K) -> Call:
+def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry, max_k: int = MAX_K) -> SearchCall:
     """Check and group the searches. Raises nothing but Unavailable: errors of a search are in `results`.
 
     A name is looked up once a call, so that searches by one alias are never answered by two collections.
     """
-    groups: dict[Group, list[Search]] = {}
+    groups: dict[SearchGroup, list[Search]] = {}
     results: list[dict[str, Any] | None] = []
     find = cache(lambda name: registry.get(name, fingerprint))
     for place, body in enumerate(bodies):
@@ -161,10 +163,10 @@ def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry, m
         groups.setdefault(group, []).append(search)
         results.append(None)
     batches = {group: _decoded(group.collection.info, searches, results) for group, searches in groups.items()}
-    return Call({group: batch for group, batch in batches.items() if batch.searches}, results, [])
+    return SearchCall({group: batch for group, batch in batches.items() if batch.searches}, results, [])
 
 
-def _parse(place: int, body: object, fingerprint: str | None, find: _Find, max_k: int) -> tuple[Group, Search]:
+def _parse(place: int, body: object, fingerprint: str | None, find: _Find, max_k: int) -> tuple[SearchGroup, Search]:
     part = SearchPart.parse(body)
     if isinstance(body, dict):
         check_fields(body, _FIELDS)
@@ -174,17 +176,17 @@ def _parse(place: int, body: object, fingerprint: str | None, find: _Find, max_k
         raise BadInput("the search has no `vector`", param="vector")
     if part.k > max_k:
         raise BadInput(f"`k` is a whole number from 1 to {max_k}", param="k")
-    return Group(collection, where(part.filter), part.exact), Search(place, body["vector"], part.k, part.include)
+    return SearchGroup(collection, where(part.filter), part.exact), Search(place, body["vector"], part.k, part.include)
 
 
-def _decoded(info: CollectionInfo, searches: list[Search], results: list[dict[str, Any] | None]) -> Batch:
+def _decoded(info: CollectionInfo, searches: list[Search], results: list[dict[str, Any] | None]) -> SearchBatch:
     """The searches whose vectors are good; for the others their error is in `results`."""
     queries = decode_all([search.vector for search in searches], info.dim, info.metric)
     if queries is not None:
-        return Batch(searches, queries)
+        return SearchBatch(searches, queries)
     rows = [_row(info, search, results) for search in searches]
     good = [(search, row) for search, row in zip(searches, rows, strict=True) if row is not None]
-    return Batch([search for search, _ in good], np.array([row for _, row in good]))
+    return SearchBatch([search for search, _ in good], np.array([row for _, row in good]))
 
 
 def _row(info: CollectionInfo, search: Search, results: list[dict[str, Any] | None]) -> FloatArray | None:
@@ -201,7 +203,7 @@ def _turn(left: list[_Sized], share: int) -> list[_Sized]:
     return left[: max(1, sum(1 for _ in within))]
 
 
-def _cost(group: Group, batch: Batch) -> int:
+def _cost(group: SearchGroup, batch: SearchBatch) -> int:
     """Of searching, and of writing what is found."""
     view = group.collection.view
     written = _hits(group, batch) * _bytes_of_row(group, batch) * _COST_OF_BYTE
@@ -210,18 +212,18 @@ def _cost(group: Group, batch: Batch) -> int:
     return view.cost(len(batch.searches), _most(batch), group.where, group.exact) + int(written) + far
 
 
-def _hits(group: Group, batch: Batch) -> int:
+def _hits(group: SearchGroup, batch: SearchBatch) -> int:
     """How many there may be."""
     return len(batch.searches) * min(_most(batch), group.collection.view.live)
 
 
-def _bytes_of_row(group: Group, batch: Batch) -> float:
+def _bytes_of_row(group: SearchGroup, batch: SearchBatch) -> float:
     """What a hit shows of its row."""
     vector = 16 * group.collection.info.dim // 3 if any("vector" in search.include for search in batch.searches) else 0
     return group.collection.view.rows.metadata.mean + vector
 
 
-def _most(batch: Batch) -> int:
+def _most(batch: SearchBatch) -> int:
     return max(search.k for search in batch.searches)
 
 

@@ -24,7 +24,7 @@ from index_service.engines.faiss.factories import MOST_LISTS, ROWS_A_LIST
 from index_service.engines.faiss.faiss import FaissBackend, least_rows, refusal
 from index_service.record.store import CollectionInfo
 from index_service.segments.segment_files import segments_folder
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 
 _log = logging.getLogger("index_service.segments.engine_choice")
 ENGINES = ("auto", "exact", "certified", "faiss", "hnsw", "scann", "milvus")
@@ -97,7 +97,7 @@ def auto_lists(rows: int) -> int:
 class Engines:
     """Chooses by what the collection asked for and how many rows it has."""
 
-    settings: Settings
+    settings: IndexSettings
 
     def choose(self, info: CollectionInfo, rows: int, queries: FloatArray | None = None) -> Backend:
         """`queries` (Q, D), when there are some, are what a recall target is measured on."""

@@ -31,7 +31,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from clip_core.wire import FloatArray
 from index_service.engines.base import Segment
-from index_service.metadata.columns import Block, Packed
+from index_service.metadata.columns import Packed, RowBlock
 
 FORMAT = 1
 _BLOCK = 16 << 20
@@ -57,10 +57,10 @@ def remove_orphans(data_dir: Path, keys: Set[int]) -> None:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredSegment:
     """A main segment's rows, mapped from disk; `engine_file` when the engine `engine` saved an index."""
 
-    block: Block
+    block: RowBlock
     engine: str
     engine_file: Path | None
 
@@ -71,15 +71,15 @@ class SegmentFiles:
     def __init__(self, folder: Path, dim: int) -> None:
         self.folder, self.dim = folder, dim
 
-    def draft(self) -> Draft:
+    def draft(self) -> SegmentWriter:
         """A segment to be written. Raises OSError."""
         self.folder.mkdir(parents=True, exist_ok=True)
         aside = self.folder / "draft"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
-        return Draft(self.folder, aside, max(self._numbers(), default=0) + 1, self.dim)
+        return SegmentWriter(self.folder, aside, max(self._numbers(), default=0) + 1, self.dim)
 
-    def newest(self, last_seq: int) -> Stored | None:
+    def newest(self, last_seq: int) -> StoredSegment | None:
         """The newest segment that is whole; what isn't is removed, and so is one that knows rows beyond `last_seq`."""
         shutil.rmtree(self.folder / "draft", ignore_errors=True)  # of a process that was killed
         for number in sorted(self._numbers(), reverse=True):
@@ -105,7 +105,7 @@ class SegmentFiles:
         return [int(name) for name in names if name.isdecimal()]
 
 
-class Draft:
+class SegmentWriter:
     """A segment being written in the folder `aside`: `append` rows, `mapped` them, `save` the engine, `commit`.
 
     A builder that is a process of its own reads the `vectors_file` and leaves the index in the `engine_file`.
@@ -118,7 +118,7 @@ class Draft:
         self._sums: dict[str, Any] = {}
         self._ends = {"ids": 0, "metadata": 0}
 
-    def append(self, block: Block) -> None:
+    def append(self, block: RowBlock) -> None:
         """Add rows at the end. Raises OSError, as when the disk is full."""
         self._files[_VECTORS].write(np.ascontiguousarray(block.vectors, "<f4"))
         self._files["seqs.i64"].write(block.seqs.astype("<i8"))
@@ -127,7 +127,7 @@ class Draft:
             self._files[f"{name}.ends"].write((packed.ends + self._ends[name]).astype("<i8"))
             self._ends[name] += len(packed.data)
 
-    def mapped(self) -> Block:
+    def mapped(self) -> RowBlock:
         """All rows, mapped; nothing is appended after this."""
         self._sums = {name: file.close() for name, file in self._files.items()}
         return _map(self._aside, self._dim)
@@ -200,7 +200,7 @@ def _sync(path: Path) -> None:
         os.close(opened)
 
 
-def _read(path: Path, dim: int, last_seq: int) -> Stored:
+def _read(path: Path, dim: int, last_seq: int) -> StoredSegment:
     """Raises ValueError or another of what `newest` catches, when anything in it isn't as it was written."""
     line, crc = (path / _MANIFEST).read_bytes().split(b"\n")[:2]
     if int(crc, 16) != zlib.crc32(line):
@@ -214,16 +214,16 @@ def _read(path: Path, dim: int, last_seq: int) -> Stored:
     block = _map(path, dim)
     if len(block.seqs) and block.seqs[-1] > last_seq:
         raise ValueError("it is newer than the record")
-    return Stored(block, manifest["engine"], path / _ENGINE if _ENGINE in manifest["files"] else None)
+    return StoredSegment(block, manifest["engine"], path / _ENGINE if _ENGINE in manifest["files"] else None)
 
 
-def _map(path: Path, dim: int) -> Block:
+def _map(path: Path, dim: int) -> RowBlock:
     vectors: FloatArray = _mapped(path / _VECTORS, "<f4").reshape(-1, dim)
     ids, metadata = (
         Packed(_mapped(path / name, np.uint8).data, _mapped(path / f"{name}.ends", "<i8"))
         for name in ("ids", "metadata")
     )
-    return Block(_mapped(path / "seqs.i64", "<i8"), vectors, ids, metadata)
+    return RowBlock(_mapped(path / "seqs.i64", "<i8"), vectors, ids, metadata)
 
 
 def _mapped(path: Path, dtype: DTypeLike) -> NDArray[Any]:

@@ -18,14 +18,14 @@ import numpy as np
 
 from clip_core.wire import Exactness, FloatArray
 from index_service.engines.approximate.approximate import SPARSE, ApproximateSegment
-from index_service.engines.base import BoolArray, Certificate, Found, IntArray, Metric, Segment
+from index_service.engines.base import BoolArray, ExactnessCertificate, Found, IntArray, Metric, Segment
 from index_service.engines.bounds import raised
 from index_service.engines.exact.certified import exact_of
 from index_service.engines.exact.exact import ExactBackend, ExactSegment
-from index_service.metadata.columns import Blobs, Block, Growing, Texts, empty_block
+from index_service.metadata.columns import Blobs, Growing, RowBlock, Texts, empty_block
 from index_service.metadata.masks import FilterMasks
 from index_service.metadata.materialised_filters import Selections
-from index_service.record.records import Item
+from index_service.record.records import StoredItem
 
 # What else a search takes, in multiplications of about a tenth of a nanosecond each.
 _COST_OF_FILTERED_ROW = 10_000
@@ -186,7 +186,7 @@ class View:
         more = max(_SEALED_ROWS, done // _SEALED_SHARE, self.unsealed // _CAUGHT_UP)
         return replace(self, sealed=sealed.extended(self.delta[: done + more]))
 
-    def certify(self, queries: FloatArray, k: int, where: bytes | None) -> tuple[Found, list[Certificate]]:
+    def certify(self, queries: FloatArray, k: int, where: bytes | None) -> tuple[Found, list[ExactnessCertificate]]:
         """As an exact `search`, with a certificate for each of `queries` over all rows that `where` lets through."""
         allowed = self.allowed(where)
         size = self.count - len(self.delta)
@@ -194,7 +194,7 @@ class View:
         (scores, rows), first = exact_of(self.rows.main).certify(queries, k, main)
         late, second = ExactSegment(self.delta, self.longest).certify(queries, k, delta)
         shifted = np.where(late[1] >= 0, late[1] + size, late[1])
-        both = [Certificate(a[0] + b[0], a[1] + b[1]) for a, b in zip(first, second, strict=True)]
+        both = [ExactnessCertificate(a[0] + b[0], a[1] + b[1]) for a, b in zip(first, second, strict=True)]
         return _merged([(scores, rows), (late[0], shifted)], len(queries), k), both
 
     def allowed(self, where: bytes | None) -> BoolArray | None:
@@ -218,7 +218,7 @@ class View:
             raise RuntimeError("the record names rows that the view doesn't have")
         return places
 
-    def with_rows(self, seqs: IntArray, items: Sequence[Item], vectors: FloatArray, replaced: IntArray) -> View:
+    def with_rows(self, seqs: IntArray, items: Sequence[StoredItem], vectors: FloatArray, replaced: IntArray) -> View:
         """With new rows at the end, and without those of the sequence numbers `replaced`; this view stays as it is."""
         rows, count = self.rows, self.count
         if len(seqs) and seqs[0] <= self.last_seq:
@@ -256,10 +256,10 @@ class View:
         carried = replace(rows, masks=self.rows.masks.carried(rows.metadata, kept))
         return View(carried, delta, seqs, alive, self.live, raised(merged.longest, delta))
 
-    def block(self, places: IntArray) -> Block:
+    def block(self, places: IntArray) -> RowBlock:
         """The rows of these numbers, ascending, copied."""
         ids, metadata = self.rows.ids.blobs.taken(places), self.rows.metadata.taken(places)
-        return Block(self.seqs[places], self.vectors_of(places), ids, metadata)
+        return RowBlock(self.seqs[places], self.vectors_of(places), ids, metadata)
 
     def vector(self, row: int) -> FloatArray:
         """(D,)."""
@@ -286,7 +286,7 @@ def empty_view(dim: int, metric: Metric = "cosine") -> View:
     return view_of(ExactBackend(metric).build(np.empty((0, dim), np.float32)), empty_block(dim))
 
 
-def view_of(main: Segment, block: Block, select: Callable[[FloatArray], Segment] = ExactSegment) -> View:
+def view_of(main: Segment, block: RowBlock, select: Callable[[FloatArray], Segment] = ExactSegment) -> View:
     """A view whose rows are those of `main` and of the `block` that it was built from, all alive.
 
     `select` makes a segment of those that a frequent filter leaves.

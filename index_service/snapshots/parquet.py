@@ -16,7 +16,7 @@ import orjson
 
 from clip_core.errors import InvalidRequest
 from index_service.engines.base import METRICS
-from index_service.record.store import Chunk, CollectionInfo, Item
+from index_service.record.store import CollectionInfo, ItemChunk, StoredItem
 from index_service.snapshots.seals import seal, sealed
 
 FORMAT = 1
@@ -24,7 +24,7 @@ _KEY = b"clipserve"
 _ROWS = 2048
 
 
-def write_parquet(path: Path, info: CollectionInfo, chunks: Iterable[Chunk]) -> int:
+def write_parquet(path: Path, info: CollectionInfo, chunks: Iterable[ItemChunk]) -> int:
     """Write the items, some thousand in memory at a time; how many there were. Raises OSError."""
     import pyarrow.parquet as pq
 
@@ -51,7 +51,7 @@ def _schema(info: CollectionInfo) -> Any:
     return pa.schema(columns, {_KEY: about})
 
 
-def _batch(items: list[Item], schema: Any) -> Any:
+def _batch(items: list[StoredItem], schema: Any) -> Any:
     import pyarrow as pa
 
     flat = pa.array(np.frombuffer(b"".join(item.vector for item in items), "<f4"))
@@ -101,7 +101,7 @@ def read_info(path: Path, name: str) -> CollectionInfo:
         return CollectionInfo(**{**about, "name": name, "metadata": orjson.dumps(about["metadata"])})
 
 
-def read_items(path: Path) -> Iterator[list[Item]]:
+def read_items(path: Path) -> Iterator[list[StoredItem]]:
     """The items in order, some thousand at a time. Raises InvalidRequest for damage or missing rows."""
     import pyarrow.parquet as pq
 
@@ -114,11 +114,13 @@ def read_items(path: Path) -> Iterator[list[Item]]:
             raise ValueError("rows are missing")
 
 
-def _items(batch: Any) -> list[Item]:
+def _items(batch: Any) -> list[StoredItem]:
     ids, vectors, metadata, sources = (batch.column(name) for name in ("id", "vector", "metadata", "source"))
     rows = np.ascontiguousarray(vectors.flatten().to_numpy(), "<f4").reshape(len(batch), -1)
     texts = zip(ids.to_pylist(), rows, metadata.to_pylist(), sources.to_pylist(), strict=True)
-    return [Item(id_, row.tobytes(), data.encode(), source and source.encode()) for id_, row, data, source in texts]
+    return [
+        StoredItem(id_, row.tobytes(), data.encode(), source and source.encode()) for id_, row, data, source in texts
+    ]
 
 
 @contextmanager

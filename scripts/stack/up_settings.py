@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from clip_core.settings import HandlerSettings
 from gateway.setting_checks import unknown_names as names_unknown
 from gateway.settings import Settings as GatewaySettings
-from index_service.settings import Settings as IndexSettings
+from index_service.settings import IndexSettings
 
 
 class UpSettings(BaseSettings):

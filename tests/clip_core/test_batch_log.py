@@ -12,7 +12,7 @@ from clip_core.encode.embedding_cache import CacheStats
 from clip_core.errors import BadText, ClipServeError
 from clip_core.inputs.requests import Item, Part, Request
 from clip_core.serving.answers import Answer, failure
-from clip_core.serving.batch_log import Batch, BatchLog
+from clip_core.serving.batch_log import BatchLog, HandledBatch
 
 
 class Kept(logging.Handler):
@@ -41,10 +41,12 @@ def batch_log(interval_s: float = 10.0, slow_s: float = 1.0) -> BatchLog:
     return BatchLog(logging.getLogger("clipserve.test_batch_log"), interval_s, slow_s)
 
 
-def batch(seconds: float = 0.002, error: ClipServeError | None = None) -> Batch:
+def batch(seconds: float = 0.002, error: ClipServeError | None = None) -> HandledBatch:
     request = Request((Item((Part("text", "a dog"),)),), single=True, request_id="r1")
     answer = failure(error) if error else Answer(200, b"{}")
-    return Batch([request], [answer], seconds, CacheStats(hits=3, misses=4), CacheStats(hits=4, misses=4, bytes=9))
+    return HandledBatch(
+        [request], [answer], seconds, CacheStats(hits=3, misses=4), CacheStats(hits=4, misses=4, bytes=9)
+    )
 
 
 def test_good_batches_are_summed(kept: Kept) -> None:
@@ -60,7 +62,7 @@ def test_good_batches_are_summed(kept: Kept) -> None:
 
 
 @pytest.mark.parametrize("remarkable", [batch(error=BadText("the text is empty")), batch(seconds=1.5)])
-def test_a_batch_that_failed_or_was_slow_has_its_own_line(kept: Kept, remarkable: Batch) -> None:
+def test_a_batch_that_failed_or_was_slow_has_its_own_line(kept: Kept, remarkable: HandledBatch) -> None:
     log = batch_log()
     log.add(remarkable)
     log.report()

@@ -11,7 +11,7 @@ from torch.nn import functional
 from clip_core.inputs.preprocessing import Preprocessing
 from clip_core.networks.gelu import FastGelu, GeluLinear
 from clip_core.networks.precision import fuse_gelu
-from clip_core.networks.transformer import Block, LastBlock
+from clip_core.networks.transformer import LastTransformerBlock, TransformerBlock
 from clip_core.towers.towers import build_modules
 from tests.checkpoints import VIT
 
@@ -42,6 +42,6 @@ def test_blocks_with_the_exact_gelu_are_fused_and_no_others(quick: bool) -> None
     tower = build_modules(model, "image", Preprocessing.of_model(model))["image"]
     expected = tower(pixels)
     fuse_gelu(tower)
-    blocks = [child for child in tower.modules() if isinstance(child, Block | LastBlock)]
+    blocks = [child for child in tower.modules() if isinstance(child, TransformerBlock | LastTransformerBlock)]
     assert {isinstance(block.fc, GeluLinear) for block in blocks} == {not quick}
     assert float(functional.cosine_similarity(tower(pixels), expected).min()) > 0.99999

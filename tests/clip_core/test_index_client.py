@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from clip_core.errors import IndexUnavailable, UnknownCollection
-from clip_core.index.index_client import IndexClient, Query
+from clip_core.index.index_client import Query, SearchClient
 from clip_core.wire import Neighbours, SearchPart, decode_vector
 
 QUERIES = [
@@ -67,7 +67,7 @@ def good(body: Any) -> tuple[int, Any]:
 
 def test_a_batch_is_one_call_with_an_answer_each() -> None:
     with serving(good) as (url, seen):
-        hits, missing = IndexClient(url).search("f00", QUERIES)
+        hits, missing = SearchClient(url).search("f00", QUERIES)
     assert hits == Neighbours([{"id": "x", "score": 1.0}])
     assert isinstance(missing, UnknownCollection)
     (body,) = seen
@@ -78,7 +78,7 @@ def test_a_batch_is_one_call_with_an_answer_each() -> None:
 
 def test_the_connection_is_kept() -> None:
     with serving(good) as (url, seen):
-        client = IndexClient(url)
+        client = SearchClient(url)
         client.search("f00", QUERIES)
         socket_ = client._connection._connection.sock
         for _ in range(4):
@@ -98,14 +98,14 @@ def test_the_connection_is_kept() -> None:
 )
 def test_a_broken_answer_is_an_error_for_every_query(reply: tuple[int, Any]) -> None:
     with serving(lambda _: reply) as (url, _):
-        results = IndexClient(url).search("f00", QUERIES)
+        results = SearchClient(url).search("f00", QUERIES)
     assert [getattr(result, "status", 200) >= 500 for result in results] == [True, True]
 
 
 def test_nobody_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    results = IndexClient(f"http://127.0.0.1:{port}").search("f00", QUERIES)
+    results = SearchClient(f"http://127.0.0.1:{port}").search("f00", QUERIES)
     assert all(isinstance(result, IndexUnavailable) for result in results)
 
 
@@ -113,14 +113,14 @@ def test_a_service_that_hangs_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         started = time.monotonic()
-        results = IndexClient(url, timeout_s=0.5).search("f00", QUERIES)
+        results = SearchClient(url, timeout_s=0.5).search("f00", QUERIES)
     assert time.monotonic() - started < 0.95  # waited once, not twice
     assert all(isinstance(result, IndexUnavailable) for result in results)
 
 
 def test_a_connection_that_the_service_closed_is_opened_again() -> None:
     with serving(good) as (url, seen):
-        client = IndexClient(url)
+        client = SearchClient(url)
         client.search("f00", QUERIES)
         client._connection._connection.sock.shutdown(socket.SHUT_RDWR)
         hits, _ = client.search("f00", QUERIES)
@@ -143,14 +143,14 @@ def ids(found: list[Any]) -> list[str]:
 
 def test_many_searches_are_few_calls_in_order() -> None:
     with serving(echoing) as (url, seen):
-        assert ids(IndexClient(url).search("f", many(2500))) == [str(n) for n in range(2500)]
+        assert ids(SearchClient(url).search("f", many(2500))) == [str(n) for n in range(2500)]
     assert [len(body["searches"]) for body in seen] == [1024, 1024, 452]
 
 
 def test_large_searches_are_parted_by_their_bytes() -> None:
     large = [Query(np.zeros(2, np.float32), SearchPart("a", filter={"x": "y" * (7 << 20)}), str(n)) for n in range(5)]
     with serving(echoing) as (url, seen):
-        assert ids(IndexClient(url).search("f", large)) == ["0", "1", "2", "3", "4"]
+        assert ids(SearchClient(url).search("f", large)) == ["0", "1", "2", "3", "4"]
     assert [len(body["searches"]) for body in seen] == [2, 2, 1]
 
 
@@ -163,7 +163,7 @@ def test_a_search_that_spoils_its_call_spoils_no_other(status: int) -> None:
 
     with serving(answer) as (url, _):
         expected = [str(n) if n != 7 else "request_too_large" for n in range(20)]
-        assert ids(IndexClient(url).search("f", many(20))) == expected
+        assert ids(SearchClient(url).search("f", many(20))) == expected
 
 
 def test_a_service_that_takes_fewer_searches_is_given_fewer() -> None:
@@ -171,7 +171,7 @@ def test_a_service_that_takes_fewer_searches_is_given_fewer() -> None:
         return echoing(body) if len(body["searches"]) <= 100 else (413, {"error": {"code": "request_too_large"}})
 
     with serving(answer) as (url, _):
-        assert ids(IndexClient(url).search("f", many(1280))) == [str(n) for n in range(1280)]
+        assert ids(SearchClient(url).search("f", many(1280))) == [str(n) for n in range(1280)]
 
 
 def test_a_call_that_fails_is_its_own_failure() -> None:
@@ -180,11 +180,11 @@ def test_a_call_that_fails_is_its_own_failure() -> None:
         return (503, {"error": {"message": "loading", "code": "unavailable"}}) if first else echoing(body)
 
     with serving(answer) as (url, _):
-        found = ids(IndexClient(url).search("f", many(2050)))
+        found = ids(SearchClient(url).search("f", many(2050)))
     assert found == [str(n) if not 1024 <= n < 2048 else "unavailable" for n in range(2050)]
 
 
 def test_a_filter_that_is_no_json_fails_alone() -> None:
     bad = Query(np.zeros(2, np.float32), SearchPart("a", filter={"n": 2**70}), "bad")
     with serving(echoing) as (url, _):
-        assert ids(IndexClient(url).search("f", [bad, *many(2)])) == ["invalid_filter", "0", "1"]
+        assert ids(SearchClient(url).search("f", [bad, *many(2)])) == ["invalid_filter", "0", "1"]

@@ -10,7 +10,7 @@ from http.client import HTTPException
 
 import pytest
 
-from clip_core.index.keepalive_connection import KeptConnection
+from clip_core.index.keepalive_connection import KeepaliveConnection
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -42,7 +42,7 @@ def recording(packets: list[bytes]) -> str:
 
 def test_headers_and_body_come_together() -> None:
     packets: list[bytes] = []
-    connection = KeptConnection(recording(packets), 5)
+    connection = KeepaliveConnection(recording(packets), 5)
     for _ in range(3):
         assert connection.call("POST", "/search", b"x" * 1000) == (200, b"ok")
     assert len(packets) == 3
@@ -51,7 +51,7 @@ def test_headers_and_body_come_together() -> None:
 
 def test_a_call_that_could_not_be_made_leaves_nothing_behind() -> None:
     packets: list[bytes] = []
-    connection = KeptConnection(recording(packets), 5)
+    connection = KeepaliveConnection(recording(packets), 5)
     assert connection.call("GET", "/one")[0] == 200
     with pytest.raises(HTTPException, match="control characters"):
         connection.call("GET", "/t\nwo")
@@ -64,5 +64,5 @@ def test_a_connection_closed_between_calls_is_opened_again() -> None:
         connection.recv(1 << 20)
         connection.sendall(ANSWER)
 
-    connection = KeptConnection(serving(serve), 5)
+    connection = KeepaliveConnection(serving(serve), 5)
     assert [connection.call("POST", "/", b"{}") for _ in range(2)] == [(200, b"ok")] * 2

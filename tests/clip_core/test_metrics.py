@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 from clip_core.encode.embedding_cache import CacheStats
 from clip_core.serving.batch_handler import worker_name
-from clip_core.serving.metrics import Metrics, count_cache, count_passes, declared
-from clip_core.towers.tally import Tally
+from clip_core.serving.metrics import WorkerMetrics, count_cache, count_passes, declared
+from clip_core.towers.tally import PassCounts
 
 
 class Written:
@@ -21,7 +21,7 @@ class Written:
 
 def test_counters_are_summed_and_the_last_gauge_counts() -> None:
     hits, held = Written(), Written()
-    metrics = Metrics({"hits": hits, "held": held}, ("m",))
+    metrics = WorkerMetrics({"hits": hits, "held": held}, ("m",))
     for n in (1, 2, 0):
         metrics.add("hits", n, "text")
         metrics.set("held", n, "9000")
@@ -34,7 +34,7 @@ def test_counters_are_summed_and_the_last_gauge_counts() -> None:
 
 def test_a_histogram_is_counters_of_cumulative_buckets() -> None:
     buckets, total, count = Written(), Written(), Written()
-    metrics = Metrics({"s_bucket": buckets, "s_sum": total, "s_count": count}, ("m",))
+    metrics = WorkerMetrics({"s_bucket": buckets, "s_sum": total, "s_count": count}, ("m",))
     for seconds in (0.5, 0.3, 20.0):
         metrics.observe("s", seconds)
     assert buckets.lines == []
@@ -46,7 +46,7 @@ def test_a_histogram_is_counters_of_cumulative_buckets() -> None:
 
 
 def test_what_is_not_declared_is_dropped() -> None:
-    metrics = Metrics({}, ("m",))
+    metrics = WorkerMetrics({}, ("m",))
     metrics.add("a", 1)
     metrics.observe("b", 1.0)
     metrics.report()
@@ -54,7 +54,7 @@ def test_what_is_not_declared_is_dropped() -> None:
 
 def test_the_last_batch_before_a_silence_is_reported() -> None:
     hits = Written()
-    metrics = Metrics({"hits": hits}, ("m",), interval_s=0.01)
+    metrics = WorkerMetrics({"hits": hits}, ("m",), interval_s=0.01)
     metrics.start()
     metrics.add("hits", 1)
     deadline = time.monotonic() + 5
@@ -72,12 +72,12 @@ def test_names_come_from_torchserves_context() -> None:
 
 
 def test_fill_and_padding_of_the_passes() -> None:
-    tally, names = Tally(), ("passes", "pass_items", "pass_capacity", "tokens", "padding_tokens")
+    tally, names = PassCounts(), ("passes", "pass_items", "pass_capacity", "tokens", "padding_tokens")
     written = {f"clipserve_{name}": Written() for name in names}
     tally.text.add(3, 8, tokens=24, padding=5)
     tally.text.add(1, 8, tokens=77, padding=0)
     tally.image.add(2, 4)
-    metrics = Metrics(written, ("m",))
+    metrics = WorkerMetrics(written, ("m",))
     count_passes(metrics, tally.take())
     count_passes(metrics, tally.take())
     metrics.report()
@@ -90,7 +90,7 @@ def test_fill_and_padding_of_the_passes() -> None:
 def test_the_cache_is_counted_by_batch_and_shown_by_worker() -> None:
     names = ("cache_hits", "cache_misses", "cache_evictions", "cache_bytes", "cache_entries")
     written = {f"clipserve_{name}": Written() for name in names}
-    metrics = Metrics(written, ("m",))
+    metrics = WorkerMetrics(written, ("m",))
     count_cache(metrics, CacheStats(10, 20, 1, 0, 5, 500), CacheStats(12, 25, 1, 0, 7, 700), "9001")
     metrics.report()
     lines = [written[f"clipserve_{name}"].lines for name in names]

@@ -13,7 +13,7 @@ import fakeredis
 import numpy as np
 import pytest
 
-from clip_core.encode.breaker import Breaker
+from clip_core.encode.breaker import CircuitBreaker
 from clip_core.encode.embedding_cache import EmbeddingCache, content_key
 from clip_core.encode.encoded import Encoded
 from clip_core.encode.shared_cache import SharedCache, TieredCache, from_settings, pack, unpack
@@ -51,7 +51,7 @@ def server() -> fakeredis.FakeServer:
 def worker(
     server: fakeredis.FakeServer, max_bytes: int = 1 << 20, clock: Callable[[], float] = time.monotonic
 ) -> TieredCache:
-    shared = SharedCache(fakeredis.FakeRedis(server=server), DIM, 60.0, Breaker(2.0, pause_s=0.01))
+    shared = SharedCache(fakeredis.FakeRedis(server=server), DIM, 60.0, CircuitBreaker(2.0, pause_s=0.01))
     return TieredCache(shared, max_bytes, clock=clock)
 
 
@@ -223,7 +223,7 @@ def test_a_silent_redis_costs_one_timeout_and_then_nothing(silent_port: int) -> 
 
 def test_a_call_that_hangs_holds_nobody_and_no_second_one_is_begun() -> None:
     gate, begun = threading.Event(), []
-    breaker = Breaker(0.05, pause_s=0.0)
+    breaker = CircuitBreaker(0.05, pause_s=0.0)
 
     def hang() -> str:
         begun.append(1)
@@ -244,7 +244,7 @@ def test_the_pause_doubles_up_to_a_minute_and_ends_with_a_success() -> None:
     def fail() -> bool:
         raise OSError("down")
 
-    breaker = Breaker(5.0, pause_s=1.0, clock=clock)
+    breaker = CircuitBreaker(5.0, pause_s=1.0, clock=clock)
     for _ in range(9):
         before = breaker.errors
         while breaker.errors == before:

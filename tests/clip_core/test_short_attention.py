@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from clip_core.inputs.preprocessing import Preprocessing
 from clip_core.networks import precision
-from clip_core.networks.transformer import SHORT, Block, attend_one
+from clip_core.networks.transformer import SHORT, TransformerBlock, attend_one
 from clip_core.towers.towers import build_modules
 from tests.checkpoints import VIT
 
@@ -92,7 +92,7 @@ def test_blocks_call_it_where_tokens_are_few(packed: Calls) -> None:
         tower = towers[part]
         expected = tower(items)
         precision.pack_attention(tower)
-        blocks = sum(isinstance(child, Block) for child in tower.modules())
+        blocks = sum(isinstance(child, TransformerBlock) for child in tower.modules())
         assert blocks > 0
         assert torch.allclose(tower(items), expected, atol=1e-5)
         assert packed == [(packed[0][0], part == "text")] * blocks

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from clip_core.serving.torchserve_log_filter import Unread, silence
+from clip_core.serving.torchserve_log_filter import UnreadMetric, silence_unread_lines
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -31,7 +31,7 @@ def cache(path: Path) -> Any:
 def silenced(metrics: Any = None) -> tuple[logging.Logger, io.StringIO]:
     root, stream = logging.Logger("root"), io.StringIO()
     root.addHandler(logging.StreamHandler(stream))
-    silence(SimpleNamespace(metrics=metrics), root)
+    silence_unread_lines(SimpleNamespace(metrics=metrics), root)
     return root, stream
 
 
@@ -59,4 +59,4 @@ def test_a_prediction_time_that_is_declared_is_written(tmp_path: Path) -> None:
     metrics = cache(path)
     silenced(metrics)
     (gauges,) = metrics.cache.values()
-    assert not isinstance(gauges["PredictionTime"], Unread)
+    assert not isinstance(gauges["PredictionTime"], UnreadMetric)

@@ -21,7 +21,7 @@ from gateway.settings import Settings
 from index_service.collection.registry import Registry
 from index_service.http.app import create_app
 from index_service.record.store import Store
-from index_service.settings import Settings as IndexSettings
+from index_service.settings import IndexSettings
 from tests.gateway.fakes import FakeIndex, FakeTorchServe, encode_vector, serving
 from tests.gateway.mutations import VALID, Call, mutated
 

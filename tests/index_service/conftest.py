@@ -11,7 +11,7 @@ import pytest
 from index_service.collection.registry import Registry
 from index_service.http.app import create_app
 from index_service.record.store import Store
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from tests.index_service.helpers import JSON
 
 
@@ -23,19 +23,19 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path, max_body_bytes=200_000, max_searches=20, max_batch=50, compact_rows=8)
+def settings(tmp_path: Path) -> IndexSettings:
+    return IndexSettings(data_dir=tmp_path, max_body_bytes=200_000, max_searches=20, max_batch=50, compact_rows=8)
 
 
 @pytest.fixture
-def registry(store: Store, settings: Settings) -> Registry:
+def registry(store: Store, settings: IndexSettings) -> Registry:
     registry = Registry(store, settings)
     registry.load()
     return registry
 
 
 @pytest.fixture
-async def client(settings: Settings, registry: Registry) -> AsyncIterator[httpx.AsyncClient]:
+async def client(settings: IndexSettings, registry: Registry) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(create_app(settings, registry))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=JSON) as client:
         yield client

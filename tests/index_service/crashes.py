@@ -12,7 +12,7 @@ from typing import Any
 from index_service.collection.collections import Collection
 from index_service.collection.registry import Registry
 from index_service.record.store import CollectionInfo, Store
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from index_service.snapshots.snapshots import Snapshots
 from tests.index_service.helpers import item, unit_rows
 
@@ -24,7 +24,7 @@ VECTORS = unit_rows(POOL, DIM)
 def run(folder: Path, seed: int, pipe: Connection) -> None:
     """Send what there is, then for each write `(kind, version, ids)` before it and `None` once it is acknowledged."""
     store = Store(folder / "index.sqlite3")
-    registry = Registry(store, Settings(data_dir=folder, compact_rows=20))
+    registry = Registry(store, IndexSettings(data_dir=folder, compact_rows=20))
     registry.load()
     snapshots = Snapshots(folder / "snapshots", store, registry)
     check_restored(registry, snapshots)

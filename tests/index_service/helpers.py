@@ -19,7 +19,7 @@ from clip_core.wire import FloatArray
 from index_service.engines.approximate.approximate import ApproximateSegment
 from index_service.engines.base import Metric
 from index_service.engines.faiss.faiss import FaissBackend
-from index_service.record.store import Item
+from index_service.record.store import StoredItem
 
 ROOT = Path(__file__).parents[2]
 START_S = 20.0
@@ -40,9 +40,9 @@ def rows_of(metric: Metric, count: int, dim: int, seed: int = 0) -> FloatArray:
     return 3 * np.random.default_rng(seed).lognormal(0, 0.7, (count, 1)).astype(np.float32) * rows
 
 
-def item(id_: str, vector: FloatArray, metadata: dict[str, Any] | None = None) -> Item:
+def item(id_: str, vector: FloatArray, metadata: dict[str, Any] | None = None) -> StoredItem:
     """A row of the record."""
-    return Item(id_, vector.astype("<f4").tobytes(), json.dumps(metadata or {}).encode())
+    return StoredItem(id_, vector.astype("<f4").tobytes(), json.dumps(metadata or {}).encode())
 
 
 def reloaded(factory: str, rows: FloatArray, path: Path) -> tuple[ApproximateSegment, ApproximateSegment]:

@@ -13,7 +13,7 @@ from clip_core.wire import encode_vector
 from index_service.collection.registry import Registry
 from index_service.record.store import CollectionInfo, Store
 from index_service.search.searches import parse_call
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from tests.index_service.helpers import item, unit_rows
 
 VECTORS = unit_rows(4, 8)
@@ -88,7 +88,7 @@ def test_aliases_survive_a_restart(store: Store, registry: Registry) -> None:
         registry.create(CollectionInfo(name, "m", fingerprint, 8))
     registry.set_alias("live", "old")
     registry.set_alias("live", "new")
-    again = Registry(store, Settings())
+    again = Registry(store, IndexSettings())
     again.load()
     assert again.get("live").info.name == "new"
     assert again.get("live", "f1").info.name == "old"

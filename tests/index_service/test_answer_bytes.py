@@ -17,7 +17,7 @@ from index_service.collection.facets import facets_of
 from index_service.collection.registry import Registry
 from index_service.http.pages import Limits, page_of
 from index_service.metadata.columns import Blobs, Packed
-from index_service.record.store import CollectionInfo, Item, Store
+from index_service.record.store import CollectionInfo, Store, StoredItem
 from index_service.segments.segments import View
 from tests.index_service.helpers import unit_rows
 from tests.index_service.test_limits import serving
@@ -175,7 +175,7 @@ def test_long_documents_are_all_counted(registry: Registry) -> None:
     collection = registry.create(CollectionInfo("c", "m", "f", DIM))[0]
     documents = [{"t": "x" * 300_000, "n": n % 3} for n in range(10)]
     rows = ROWS[:10]
-    items = [Item(str(n), row.tobytes(), orjson.dumps(documents[n])) for n, row in enumerate(rows)]
+    items = [StoredItem(str(n), row.tobytes(), orjson.dumps(documents[n])) for n, row in enumerate(rows)]
     collection.upsert(items, rows)
     (facet,) = facets_of(collection.view, ["n"], None, 10, 1000)
     assert facet.values == [(0, 4), (1, 3), (2, 3)]

@@ -15,7 +15,7 @@ from clip_core.wire import decode_vector, encode_vector
 from index_service.collection.registry import Registry
 from index_service.http.app import create_app
 from index_service.record.store import Store
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from tests.index_service.helpers import JSON, unit_rows
 
 DIM = 8
@@ -66,7 +66,7 @@ async def test_health_readiness_and_metrics(client: httpx.AsyncClient) -> None:
     assert 'clipserve_index_requests_total{route="search",status="200"} 1.0' in shown
 
 
-async def test_all_but_health_waits_for_loading(settings: Settings, store: Store) -> None:
+async def test_all_but_health_waits_for_loading(settings: IndexSettings, store: Store) -> None:
     transport = httpx.ASGITransport(create_app(settings, Registry(store, settings)))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=JSON) as client:
         assert (await client.get("/healthz")).status_code == 200
@@ -135,7 +135,7 @@ async def test_a_bad_name_is_refused(client: httpx.AsyncClient, name: str) -> No
 
 
 async def test_there_is_a_limit_to_collections(store: Store) -> None:
-    settings = Settings(max_collections=1)
+    settings = IndexSettings(max_collections=1)
     registry = Registry(store, settings)
     registry.load()
     transport = httpx.ASGITransport(create_app(settings, registry))

@@ -18,7 +18,7 @@ from index_service.engines.faiss.faiss import FaissBackend
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.builders import build_apart
 from index_service.segments.engine_choice import Engines
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from tests.index_service.helpers import ROOT, item, unit_rows
 
 DIM = 16
@@ -82,7 +82,7 @@ def test_no_module_of_the_current_folder_is_imported(source: Path, monkeypatch: 
 def test_a_merge_of_many_rows_builds_apart(store: Store, tmp_path: Path) -> None:
     info = CollectionInfo("c", "m", "f", DIM, engine="faiss:IVF16,SQ8")
     given = CollectionInfo(**{**vars(info), "key": store.add_collection(info)})
-    settings = Settings(data_dir=tmp_path, build_apart_rows=3000)
+    settings = IndexSettings(data_dir=tmp_path, build_apart_rows=3000)
     collection = Collection(given, store, Engines(settings))
     collection.upsert([item(f"i{n}", row) for n, row in enumerate(VECTORS)], VECTORS)
     collection.compact()

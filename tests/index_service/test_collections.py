@@ -29,7 +29,7 @@ from index_service.engines.faiss.faiss import least_rows
 from index_service.metadata.filters import canonical
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines, auto_factory
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from tests.index_service.helpers import item, unit_rows
 
 DIM = 4
@@ -67,7 +67,7 @@ class Model(RuleBasedStateMachine):
         self.store = Store(Path(self.folder.name) / "db")
         info = CollectionInfo("c", "m", "f", DIM, metric=metric)
         self.info = replace(info, key=self.store.add_collection(info))
-        self.engines = Slow(Settings())
+        self.engines = Slow(IndexSettings())
         self.collection = Collection(self.info, self.store, self.engines)
         self.items: dict[str, tuple[FloatArray, int]] = {}
 
@@ -154,7 +154,7 @@ TestModel.settings = settings(
 )
 
 
-def make(store: Store, settings: Settings, **info: Any) -> Collection:
+def make(store: Store, settings: IndexSettings, **info: Any) -> Collection:
     bare = CollectionInfo("c", "m", "f", 16, **info)
     return Collection(
         CollectionInfo("c", "m", "f", 16, key=store.add_collection(bare), **info), store, Engines(settings)
@@ -162,7 +162,7 @@ def make(store: Store, settings: Settings, **info: Any) -> Collection:
 
 
 def test_searches_go_on_and_miss_nothing_while_segments_are_merged(store: Store) -> None:
-    collection = make(store, Settings(), engine="hnsw")
+    collection = make(store, IndexSettings(), engine="hnsw")
     vectors = unit_rows(4000, 16)
     stop, missed = threading.Event(), []
     acknowledged = 0
@@ -197,7 +197,7 @@ def test_searches_go_on_and_miss_nothing_while_segments_are_merged(store: Store)
 def test_writers_at_once_share_a_transaction_and_the_later_one_wins(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    collection, vectors = make(store, Settings()), unit_rows(5, 16)
+    collection, vectors = make(store, IndexSettings()), unit_rows(5, 16)
     groups: list[int] = []
     write = store.upsert_all
     monkeypatch.setattr(store, "upsert_all", lambda key, batches: groups.append(len(batches)) or write(key, batches))
@@ -215,14 +215,14 @@ def test_writers_at_once_share_a_transaction_and_the_later_one_wins(
 
 
 def test_a_restart_begins_with_the_index_that_was_built(store: Store) -> None:
-    collection = make(store, Settings(), engine="hnsw", recall_target=0.9)
+    collection = make(store, IndexSettings(), engine="hnsw", recall_target=0.9)
     vectors = unit_rows(3000, 16)
     collection.upsert([item(f"i{n}", row) for n, row in enumerate(vectors)], vectors)
     collection.note_query(vectors[0])
     collection.compact()
     collection.upsert([item("i7", vectors[8]), item("new", vectors[9])], vectors[8:10])
     collection.delete(["i5"])
-    again = Collection(collection.info, store, Engines(Settings()))
+    again = Collection(collection.info, store, Engines(IndexSettings()))
     again.load()
     assert again.describe()["count"] == 3000
     segment = again.describe()["segment"]
@@ -241,11 +241,11 @@ def test_a_restart_begins_with_the_index_that_was_built(store: Store) -> None:
 
 
 def test_another_engine_than_the_saved_one_is_due_after_a_restart(store: Store) -> None:
-    collection = make(store, Settings())
+    collection = make(store, IndexSettings())
     vectors = unit_rows(3000, 16)
     collection.upsert([item(f"i{n}", row) for n, row in enumerate(vectors)], vectors)
     collection.compact()
-    again = Collection(collection.info, store, Engines(Settings(exact_max_rows=50)))
+    again = Collection(collection.info, store, Engines(IndexSettings(exact_max_rows=50)))
     again.load()
     assert again.engine_due()
     again.compact()
@@ -253,7 +253,7 @@ def test_another_engine_than_the_saved_one_is_due_after_a_restart(store: Store) 
 
 
 def test_without_a_target_auto_measures_on_queries_too(store: Store) -> None:
-    collection = make(store, Settings(exact_max_rows=100))
+    collection = make(store, IndexSettings(exact_max_rows=100))
     vectors = unit_rows(3000, 16)
     collection.upsert([item(f"i{n}", row) for n, row in enumerate(vectors)], vectors)
     for query in unit_rows(40, 16, seed=3):
@@ -264,7 +264,7 @@ def test_without_a_target_auto_measures_on_queries_too(store: Store) -> None:
 
 
 def test_a_faiss_factory_and_what_was_calibrated_are_described(store: Store) -> None:
-    collection = make(store, Settings(), engine="faiss:IVF16,SQ8", recall_target=0.9)
+    collection = make(store, IndexSettings(), engine="faiss:IVF16,SQ8", recall_target=0.9)
     vectors = unit_rows(3000, 16)
     collection.upsert([item(f"i{n}", row) for n, row in enumerate(vectors)], vectors)
     for query in unit_rows(40, 16, seed=3):
@@ -299,7 +299,7 @@ def test_the_engine_goes_by_what_was_asked_and_by_size(
     engine: str, rows: int, target: float | None, chosen: str
 ) -> None:
     info = CollectionInfo("c", "m", "f", 16, engine=engine, recall_target=target)
-    assert Engines(Settings()).choose(info, rows).engine == chosen
+    assert Engines(IndexSettings()).choose(info, rows).engine == chosen
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_auto_has_as_many_lists_as_the_size_asks_for_and_rows_to_train_them(rows
 
 
 def test_a_filter_is_evaluated_once_for_each_row(store: Store) -> None:
-    collection = make(store, Settings())
+    collection = make(store, IndexSettings())
     vectors = unit_rows(10, 16)
     where = canonical({"n": {"$gt": 4}})
     collection.upsert([item(f"i{n}", row, {"n": n}) for n, row in enumerate(vectors)], vectors)
@@ -325,7 +325,7 @@ def test_a_filter_is_evaluated_once_for_each_row(store: Store) -> None:
 
 
 def test_a_known_filter_costs_what_it_leaves(store: Store) -> None:
-    collection = make(store, Settings())
+    collection = make(store, IndexSettings())
     vectors, where = unit_rows(3000, 16), {few: canonical({"n": {"$lt": few}}) for few in (150, 151)}
     collection.upsert([item(f"i{n}", row, {"n": n}) for n, row in enumerate(vectors)], vectors)
     for one in where.values():
@@ -335,7 +335,7 @@ def test_a_known_filter_costs_what_it_leaves(store: Store) -> None:
 
 
 def test_the_registry_merges_in_the_background(store: Store) -> None:
-    registry = Registry(store, Settings(compact_rows=10))
+    registry = Registry(store, IndexSettings(compact_rows=10))
     merged = threading.Event()
     registry.on_merge = lambda _: merged.set()
     store.add_collection(CollectionInfo("c", "m", "f", 16))

@@ -17,9 +17,9 @@ from clip_core.wire import decode_vector, encode_vector
 from index_service.collection.collections import Collection
 from index_service.collection.recall import Sample
 from index_service.collection.registry import Registry
-from index_service.record.store import Chunk, CollectionInfo, Store
+from index_service.record.store import CollectionInfo, ItemChunk, Store
 from index_service.segments.engine_choice import Engines
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from index_service.snapshots.parquet import read_info, read_items, write_parquet
 from index_service.snapshots.snapshots import Snapshots
 from tests.index_service.helpers import item, rows_of
@@ -186,7 +186,7 @@ def test_a_snapshot_keeps_the_metric_and_every_bit(tmp_path: Path, store: Store,
 
 def test_a_parquet_file_from_before_metrics_holds_cosines(tmp_path: Path) -> None:
     info = CollectionInfo("c", "m", "f", DIM, metric="dot")
-    write_parquet(tmp_path / "new", info, [Chunk([1], [item("a", ROWS[0])])])
+    write_parquet(tmp_path / "new", info, [ItemChunk([1], [item("a", ROWS[0])])])
     assert read_info(tmp_path / "new", "c") == info
     table = pq.read_table(tmp_path / "new")
     for name, metric in (("old", b""), ("odd", b'"metric":"l2",')):
@@ -199,7 +199,7 @@ def test_a_parquet_file_from_before_metrics_holds_cosines(tmp_path: Path) -> Non
     assert pa.types.is_fixed_size_list(table.schema.field("vector").type)
 
 
-def test_a_restart_reads_the_bound_from_the_rows(store: Store, collection: Collection, settings: Settings) -> None:
+def test_a_restart_reads_the_bound_from_the_rows(store: Store, collection: Collection, settings: IndexSettings) -> None:
     again = Collection(collection.info, store, Engines(settings))
     again.load()
     assert again.view.rows.main.longest == collection.view.rows.main.longest

@@ -16,8 +16,8 @@ from index_service.collection.registry import Registry
 from index_service.http.items_api import _listed, _listed_since
 from index_service.http.pages import Limits
 from index_service.record.store import CollectionInfo, Store
-from index_service.segments.segment_files import Draft, SegmentFiles
-from index_service.settings import Settings
+from index_service.segments.segment_files import SegmentFiles, SegmentWriter
+from index_service.settings import IndexSettings
 from index_service.snapshots.snapshots import Snapshots
 from tests.index_service.helpers import item, unit_rows
 
@@ -59,7 +59,7 @@ def test_calls_that_waited_are_404(
 
 @pytest.mark.parametrize("moment", ["draft", "append", "mapped", "build", "save", "commit", "remove_older"])
 def test_a_drop_amid_a_merge_is_no_failure(
-    settings: Settings,
+    settings: IndexSettings,
     registry: Registry,
     collection: Collection,
     monkeypatch: pytest.MonkeyPatch,
@@ -67,7 +67,7 @@ def test_a_drop_amid_a_merge_is_no_failure(
     moment: str,
 ) -> None:
     owner: Any = {"draft": SegmentFiles, "remove_older": SegmentFiles, "build": collections_module.Collection}
-    owner, name = owner.get(moment, Draft), "_built" if moment == "build" else moment
+    owner, name = owner.get(moment, SegmentWriter), "_built" if moment == "build" else moment
     usual = getattr(owner, name)
 
     def dropped_first(*given: Any) -> Any:

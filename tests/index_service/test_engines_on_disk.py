@@ -15,7 +15,7 @@ from index_service.engines.exact.exact import ExactBackend
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines
 from index_service.segments.segment_files import segments_folder
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from tests.index_service.helpers import item, rows_of, unit_rows
 from tests.waiting import until
 
@@ -25,7 +25,7 @@ VECTORS_OF = {metric: rows_of(metric, 3000, DIM) for metric in METRICS}
 ENGINES = ("exact", "certified", "hnsw", "faiss:IVF16,SQ8", "faiss:IVF16,PQ8x4fs", "faiss", "scann", "milvus")
 
 
-def filled(store: Store, engine: str, settings: Settings, metric: Metric = "cosine") -> Collection:
+def filled(store: Store, engine: str, settings: IndexSettings, metric: Metric = "cosine") -> Collection:
     """A collection of `VECTORS_OF` the metric whose main segment has the engine; two late writes and a deletion."""
     info = CollectionInfo("c", "m", "f", DIM, engine=engine, recall_target=0.95, metric=metric)
     collection = Collection(
@@ -47,7 +47,7 @@ def answers(collection: Collection) -> list[list[str]]:
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_restart_serves_the_same(store: Store, tmp_path: Path, engine: str, metric: Metric) -> None:
-    settings = Settings(data_dir=tmp_path, exact_max_rows=100)
+    settings = IndexSettings(data_dir=tmp_path, exact_max_rows=100)
     collection, queries = filled(store, engine, settings, metric), VECTORS_OF[metric][:40]
     name = engine.partition(":")[0]
     assert collection.view.rows.main.engine == name
@@ -67,8 +67,8 @@ def test_a_restart_serves_the_same(store: Store, tmp_path: Path, engine: str, me
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_certificates_over_a_mapped_segment(store: Store, tmp_path: Path, metric: Metric) -> None:
-    collection = filled(store, "certified", Settings(data_dir=tmp_path), metric)
-    again = Collection(collection.info, store, Engines(Settings()))
+    collection = filled(store, "certified", IndexSettings(data_dir=tmp_path), metric)
+    again = Collection(collection.info, store, Engines(IndexSettings()))
     again.load()
     assert isinstance(again.view.rows.main, CertifiedSegment)
     queries = VECTORS_OF[metric][:8]  # of more at once every row is scored
@@ -81,7 +81,7 @@ def test_certificates_over_a_mapped_segment(store: Store, tmp_path: Path, metric
 
 @pytest.mark.parametrize("engine", ["certified", "hnsw", "faiss:IVF16,SQ8", "scann", "milvus"])
 def test_a_saved_engine_that_cannot_be_read_is_built_again(store: Store, tmp_path: Path, engine: str) -> None:
-    settings = Settings(data_dir=tmp_path)
+    settings = IndexSettings(data_dir=tmp_path)
     collection = filled(store, "exact", settings)
     (folder,) = segments_folder(store.path.parent, collection.info.key).iterdir()
     assert not (folder / "engine").exists()
@@ -106,9 +106,9 @@ def test_a_saved_engine_that_cannot_be_read_is_built_again(store: Store, tmp_pat
 def test_an_engine_that_is_no_longer_installed_is_scanned(
     store: Store, tmp_path: Path, engine: str, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    collection = filled(store, engine, Settings(data_dir=tmp_path))
+    collection = filled(store, engine, IndexSettings(data_dir=tmp_path))
     monkeypatch.setitem(sys.modules, module, None)
-    again = Collection(collection.info, store, Engines(Settings(data_dir=tmp_path)))
+    again = Collection(collection.info, store, Engines(IndexSettings(data_dir=tmp_path)))
     again.load()
     assert again.view.rows.main.engine == "exact"
     assert answers(again) == answers(collection)

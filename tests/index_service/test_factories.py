@@ -14,7 +14,7 @@ from index_service.engines.faiss.factories import plan_of
 from index_service.engines.faiss.faiss import FaissBackend, refusal
 from index_service.record.store import CollectionInfo
 from index_service.segments.engine_choice import Engines, auto_factory
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from tests.index_service.helpers import unit_rows
 
 MODEL = {"model": "m", "fingerprint": "f", "dim": 512, "engine": "faiss"}
@@ -87,12 +87,12 @@ def test_a_verdict_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_choosing_an_engine_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faiss_module._faiss, "index_factory", lambda *_: pytest.fail("it was built"))
     info = CollectionInfo("c", "m", "f", 32, engine="faiss:IVF37,PQ8x4fs")
-    assert [Engines(Settings()).choose(info, rows).engine for rows in (1000, 100_000)] == ["exact", "faiss"]
+    assert [Engines(IndexSettings()).choose(info, rows).engine for rows in (1000, 100_000)] == ["exact", "faiss"]
 
 
 def test_an_older_record_with_a_factory_that_is_not_taken_is_searched_exactly() -> None:
     info = CollectionInfo("c", "m", "f", 512, engine="faiss:PQ512x20")
-    assert Engines(Settings()).choose(info, 10**9).engine == "exact"
+    assert Engines(IndexSettings()).choose(info, 10**9).engine == "exact"
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3, 512, 1024, 4096, 8192])

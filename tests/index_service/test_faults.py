@@ -15,10 +15,10 @@ from index_service.collection import collections
 from index_service.collection.collections import Collection
 from index_service.collection.registry import Registry
 from index_service.metadata.filters import canonical
-from index_service.record.store import CollectionInfo, Item, Store
+from index_service.record.store import CollectionInfo, Store, StoredItem
 from index_service.segments.engine_choice import Engines
 from index_service.segments.segments import View, segment_files
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from tests.index_service.faults import Fault
 from tests.index_service.helpers import item, unit_rows
 from tests.waiting import until
@@ -29,11 +29,11 @@ WHERE = canonical({"even": True})
 INFO = CollectionInfo("c", "m", "f", DIM, engine="exact")
 
 
-def recorded(store: Store, collection: Collection) -> dict[str, Item]:
+def recorded(store: Store, collection: Collection) -> dict[str, StoredItem]:
     return {item.id: item for chunk in store.stream(collection.info.key) for item in chunk.items}
 
 
-def shown(collection: Collection) -> dict[str, Item]:
+def shown(collection: Collection) -> dict[str, StoredItem]:
     """What searches see, row by row, after a search for each vector has found its own row."""
     view = collection.view
     rows = np.flatnonzero(view.alive)
@@ -41,7 +41,7 @@ def shown(collection: Collection) -> dict[str, Item]:
     if len(rows):
         assert view.search(vectors, 1, None, True)[1][:, 0].tolist() == rows.tolist()
     seen = [
-        Item(view.rows.ids[row], vector.astype("<f4").tobytes(), view.rows.metadata[row])
+        StoredItem(view.rows.ids[row], vector.astype("<f4").tobytes(), view.rows.metadata[row])
         for row, vector in zip(rows.tolist(), vectors, strict=True)
     ]
     assert len({one.id for one in seen}) == len(seen) == view.live
@@ -51,7 +51,7 @@ def shown(collection: Collection) -> dict[str, Item]:
     return {one.id: one for one in seen}
 
 
-def agree(store: Store, collection: Collection) -> dict[str, Item]:
+def agree(store: Store, collection: Collection) -> dict[str, StoredItem]:
     """What the record and searches both say; the record decides about a write that failed."""
     collection.refresh()
     record = recorded(store, collection)
@@ -67,12 +67,12 @@ def _unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collections, "_log", logging.getLogger("quiet"))
 
 
-def make(store: Store, settings: Settings) -> Collection:
+def make(store: Store, settings: IndexSettings) -> Collection:
     key = store.add_collection(INFO)
     return Collection(CollectionInfo(**{**vars(INFO), "key": key}), store, Engines(settings))
 
 
-def items(n: int) -> list[Item]:
+def items(n: int) -> list[StoredItem]:
     """Three: some ids are new each time, some are there already."""
     return [item(f"i{(n + k) % IDS}", VECTORS[3 * n + k], {"even": k % 2 == 0, "v": n}) for k in range(3)]
 
@@ -98,7 +98,7 @@ def attempt(work: Callable[[], object], fault: Fault) -> bool:
 
 
 @pytest.fixture
-def collection(store: Store, settings: Settings) -> Collection:
+def collection(store: Store, settings: IndexSettings) -> Collection:
     collection = make(store, settings)
     for n in range(4):
         collection.upsert(items(n), VECTORS[3 * n : 3 * n + 3])
@@ -137,7 +137,7 @@ def test_any_call_of_a_merge_may_fail(store: Store, collection: Collection) -> N
         assert agree(store, collection) == before
 
 
-def test_any_call_of_a_load_may_fail(store: Store, settings: Settings, collection: Collection) -> None:
+def test_any_call_of_a_load_may_fail(store: Store, settings: IndexSettings, collection: Collection) -> None:
     before = recorded(store, collection)
     for _, fault in faults(step=3):
         again = Collection(collection.info, store, Engines(settings))
@@ -149,7 +149,7 @@ def test_any_call_of_a_seal_may_fail(store: Store, tmp_path: Path) -> None:
     info = CollectionInfo("s", "m", "f", DIM, engine="faiss:IVF16,SQ8")
     key = store.add_collection(info)
     sealing = Collection(
-        CollectionInfo(**{**vars(info), "key": key}), store, Engines(Settings(data_dir=tmp_path, compact_rows=700))
+        CollectionInfo(**{**vars(info), "key": key}), store, Engines(IndexSettings(data_dir=tmp_path, compact_rows=700))
     )
     rows = [item(f"i{n}", row, {"even": n % 2 == 0}) for n, row in enumerate(VECTORS)]
     sealing.upsert(rows[:1000], VECTORS[:1000])
@@ -162,7 +162,7 @@ def test_any_call_of_a_seal_may_fail(store: Store, tmp_path: Path) -> None:
     assert agree(store, sealing) == before
 
 
-def test_any_call_of_making_and_dropping_a_collection_may_fail(store: Store, settings: Settings) -> None:
+def test_any_call_of_making_and_dropping_a_collection_may_fail(store: Store, settings: IndexSettings) -> None:
     registry = Registry(store, settings)
     registry.load()
     for _, fault in faults(step=2):
@@ -176,7 +176,7 @@ def test_any_call_of_making_and_dropping_a_collection_may_fail(store: Store, set
         assert [one.info.name for one in registry.all()] == [info.name for info in store.collections()]
 
 
-def test_any_call_of_switching_an_alias_may_fail(store: Store, settings: Settings) -> None:
+def test_any_call_of_switching_an_alias_may_fail(store: Store, settings: IndexSettings) -> None:
     registry = Registry(store, settings)
     registry.load()
     keys = {name: registry.create(replace(INFO, name=name))[0].info.key for name in ("c", "d")}
@@ -187,7 +187,7 @@ def test_any_call_of_switching_an_alias_may_fail(store: Store, settings: Setting
 
 
 def test_a_collection_that_cannot_be_read_again_answers_nothing_until_it_can(
-    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    store: Store, settings: IndexSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = Registry(store, settings)
     registry.start()

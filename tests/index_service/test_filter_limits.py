@@ -21,7 +21,7 @@ from index_service.metadata.fields import Field
 from index_service.metadata.filters import MAX_CONDITIONS, MAX_FIELDS, MAX_OPERANDS, canonical, compile_filter
 from index_service.metadata.masks import FilterMasks
 from index_service.metadata.predicates import Equals, identity
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from tests.index_service.helpers import unit_rows
 
 LARGE: list[tuple[dict[str, Any], str]] = [
@@ -38,7 +38,7 @@ LARGE: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("filter_", "says"), LARGE)
 async def test_too_large_a_filter_is_refused_everywhere(
-    filter_: dict[str, Any], says: str, settings: Settings, registry: Registry
+    filter_: dict[str, Any], says: str, settings: IndexSettings, registry: Registry
 ) -> None:
     transport = httpx.ASGITransport(create_app(settings.model_copy(update={"max_body_bytes": 2**20}), registry))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:

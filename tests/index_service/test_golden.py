@@ -12,7 +12,7 @@ from clip_core.wire import FloatArray
 from index_service.collection.registry import Registry
 from index_service.record.schema import SCHEMA_VERSION
 from index_service.record.store import Store
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "index"
 VERSIONS = sorted(path.name for path in GOLDEN.iterdir())
@@ -28,7 +28,7 @@ def test_an_old_data_folder_loads(version: str, tmp_path: Path) -> None:
     shutil.copytree(GOLDEN / version, tmp_path / "data")
     for _ in range(2):  # the second time it is of this version
         store = Store(tmp_path / "data" / "index.sqlite3")
-        registry = Registry(store, Settings())
+        registry = Registry(store, IndexSettings())
         registry.load()
         made = ["empty", "shapes"] if version < "v3" else ["empty", "shapes", "weights"]
         assert [collection.info.name for collection in registry.all()] == made

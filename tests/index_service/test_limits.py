@@ -15,7 +15,7 @@ from clip_core.wire import encode_vector
 from index_service.collection.registry import Registry
 from index_service.http.app import create_app
 from index_service.record.store import Store
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from tests.index_service.helpers import JSON, unit_rows
 
 MODEL = {"model": "demo", "fingerprint": "f", "dim": 4}
@@ -27,7 +27,7 @@ SEARCH = {"collection": "c", "vector": VECTOR}
 @asynccontextmanager
 async def serving(store: Store, **limits: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the app with these limits, and the collection `c`."""
-    settings = Settings(data_dir=store.path.parent, **limits)
+    settings = IndexSettings(data_dir=store.path.parent, **limits)
     registry = Registry(store, settings)
     registry.load()
     transport = httpx.ASGITransport(create_app(settings, registry))

@@ -11,9 +11,9 @@ import pytest
 from index_service.collection.backoff import Retries, wait_after
 from index_service.collection.collections import Collection
 from index_service.collection.registry import Registry
-from index_service.http.metrics import Metrics
+from index_service.http.metrics import IndexMetrics
 from index_service.record.store import CollectionInfo, Store
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from tests.index_service.helpers import item, unit_rows
 from tests.waiting import settled, until
 
@@ -23,7 +23,7 @@ INFO = CollectionInfo("c", "m", "f", 4, engine="exact")
 
 @pytest.fixture
 def registry(store: Store, tmp_path: Path) -> Iterator[Registry]:
-    registry = Registry(store, Settings(data_dir=tmp_path, compact_rows=20, quiet_merge_s=0))
+    registry = Registry(store, IndexSettings(data_dir=tmp_path, compact_rows=20, quiet_merge_s=0))
     registry.start()
     until(lambda: registry.ready)
     yield registry
@@ -71,7 +71,7 @@ def test_a_merge_that_fails_is_tried_again_later_and_says_so(
         tries += 1
         raise OSError(28, "No space left on device")
 
-    metrics = Metrics(registry)
+    metrics = IndexMetrics(registry)
     with monkeypatch.context() as patched:
         patched.setattr(collection, "compact", full)
         for start in range(0, 60, 2):

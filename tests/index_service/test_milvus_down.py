@@ -18,13 +18,13 @@ from clip_core.wire import encode_vector
 from index_service.collection.collections import Collection
 from index_service.collection.registry import Registry
 from index_service.engines.approximate.approximate import ApproximateSegment
-from index_service.engines.approximate.breaker import Breaker, PeerDown
+from index_service.engines.approximate.breaker import PeerBreaker, PeerDown
 from index_service.engines.approximate.candidate_search import Setting
 from index_service.engines.approximate.milvus import MilvusBackend, MilvusSeeker
 from index_service.http.app import create_app
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.segments import view_of
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from tests.index_service.helpers import item, unit_rows
 
 DIM, COUNT = 4, 3000
@@ -69,13 +69,13 @@ def in_milvus(store: Store, name: str, uri: str) -> None:
     draft = collection._files.draft()
     draft.append(collection.view.block(np.arange(50)))
     block = draft.mapped()
-    seeker = MilvusSeeker(NoAnswer(), f"x_{name}", 50, store.path.parent, Breaker())
+    seeker = MilvusSeeker(NoAnswer(), f"x_{name}", 50, store.path.parent, PeerBreaker())
     draft.save(ApproximateSegment("milvus", block.vectors, seeker, Setting(64), {"collection": f"x_{name}"}))
     draft.commit()
 
 
 def _engines(store: Store, uri: str) -> Any:
-    return Registry(store, Settings(data_dir=store.path.parent, milvus_uri=uri))._engines
+    return Registry(store, IndexSettings(data_dir=store.path.parent, milvus_uri=uri))._engines
 
 
 @pytest.mark.parametrize("kind", ["silent", "refusing"])
@@ -83,7 +83,7 @@ async def test_a_start_loads_every_collection(store: Store, kind: str, request: 
     uri = request.getfixturevalue(kind)
     for name in "abcd":
         in_milvus(store, name, uri)
-    settings = Settings(data_dir=store.path.parent, milvus_uri=uri)
+    settings = IndexSettings(data_dir=store.path.parent, milvus_uri=uri)
     registry, began = Registry(store, settings), time.monotonic()
     await asyncio.to_thread(registry.load)
     assert time.monotonic() - began < 10  # three of them are waited for once
@@ -102,10 +102,10 @@ def test_a_build_fails_at_once_after_the_first(silent: str, tmp_path: Path) -> N
         backend.build(ROWS)
 
 
-async def test_searches_never_wait_on_the_event_loop(settings: Settings, registry: Registry) -> None:
+async def test_searches_never_wait_on_the_event_loop(settings: IndexSettings, registry: Registry) -> None:
     collection, driver = registry.create(CollectionInfo("c", "m", "f", DIM, engine="milvus"))[0], NoAnswer()
     collection.upsert([item(f"i{n}", row) for n, row in enumerate(ROWS)], ROWS)
-    seeker = MilvusSeeker(driver, "x", COUNT, settings.data_dir, Breaker(patience_s=0.1, pause_s=60))
+    seeker = MilvusSeeker(driver, "x", COUNT, settings.data_dir, PeerBreaker(patience_s=0.1, pause_s=60))
     main = ApproximateSegment("milvus", ROWS, seeker, Setting(64), {"collection": "x"})
     collection.view = view_of(main, collection.view.block(np.arange(COUNT)))
     transport = httpx.ASGITransport(create_app(settings, registry))
@@ -120,7 +120,7 @@ async def test_searches_never_wait_on_the_event_loop(settings: Settings, registr
 
 async def test_what_is_released_on_the_event_loop_is_dropped_elsewhere(tmp_path: Path) -> None:
     driver = NoAnswer()
-    seeker = MilvusSeeker(driver, "x", 1, tmp_path, Breaker())
+    seeker = MilvusSeeker(driver, "x", 1, tmp_path, PeerBreaker())
     del seeker
     for _ in range(100):
         await asyncio.sleep(0.01)
@@ -132,7 +132,7 @@ async def test_what_is_released_on_the_event_loop_is_dropped_elsewhere(tmp_path:
 
 def test_a_breaker_lets_one_call_try_after_each_pause() -> None:
     now = [0.0]
-    breaker = Breaker(patience_s=0.5, pause_s=1.0, clock=lambda: now[0])
+    breaker = PeerBreaker(patience_s=0.5, pause_s=1.0, clock=lambda: now[0])
 
     def made(seconds: float, *, fails: bool) -> bool:
         try:

@@ -15,7 +15,7 @@ from index_service.engines.approximate.approximate import ApproximateSegment
 from index_service.engines.approximate.milvus import MilvusBackend
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from tests.index_service.helpers import item, unit_rows
 
 DIM = 16
@@ -26,7 +26,7 @@ class Milvus:
     """milvus-lite in the data folder, and the collections of ours that are in it."""
 
     def __init__(self, store: Store, folder: Path) -> None:
-        self._store, self._settings = store, Settings(data_dir=folder)
+        self._store, self._settings = store, IndexSettings(data_dir=folder)
         self.client: Any = MilvusClient(str(folder / "milvus.db"))
 
     def created(self, name: str) -> Collection:

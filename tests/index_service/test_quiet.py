@@ -12,7 +12,7 @@ import pytest
 from index_service.collection.collections import Collection
 from index_service.collection.registry import Registry
 from index_service.record.store import CollectionInfo, Store
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from tests.index_service.helpers import item, unit_rows
 from tests.waiting import until
 
@@ -43,7 +43,9 @@ VECTORS = unit_rows(MAIN + 200, DIM)
 
 def started(store: Store, folder: Path, quiet_s: float) -> tuple[Registry, Collection]:
     """3,000 rows in a main segment, 200 in the delta, which is too few for a merge that is due at once."""
-    registry = Registry(store, Settings(data_dir=folder, compact_rows=400, exact_max_rows=0, quiet_merge_s=quiet_s))
+    registry = Registry(
+        store, IndexSettings(data_dir=folder, compact_rows=400, exact_max_rows=0, quiet_merge_s=quiet_s)
+    )
     registry.start()
     until(lambda: registry.ready)
     collection, _ = registry.create(CollectionInfo("c", "m", "f", DIM, engine="faiss:IVF16,SQ8"))

@@ -9,7 +9,7 @@ import pytest
 
 from index_service.collection.recall import RecallSampler, RecallTally, Sample
 from index_service.engines.faiss.faiss import FaissBackend
-from index_service.metadata.columns import Block, Packed
+from index_service.metadata.columns import Packed, RowBlock
 from index_service.segments.segments import View, view_of
 from tests.index_service.helpers import unit_rows
 
@@ -20,7 +20,7 @@ ROWS = unit_rows(5000, 16)
 def view() -> View:
     segment = FaissBackend("IVF64,Flat", threads=1, effort=1).build(ROWS)
     ids = Packed.of([b"%d" % n for n in range(len(ROWS))])
-    return view_of(segment, Block(np.arange(len(ROWS)), ROWS, ids, Packed.of([b"{}"] * len(ROWS))))
+    return view_of(segment, RowBlock(np.arange(len(ROWS)), ROWS, ids, Packed.of([b"{}"] * len(ROWS))))
 
 
 def test_what_a_search_missed_is_counted(view: View) -> None:

@@ -19,7 +19,7 @@ from index_service.collection.registry import Registry
 from index_service.record import store as store_module
 from index_service.record.reserve import Reserve
 from index_service.record.store import CollectionInfo, Store
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from tests.index_service.helpers import ROOT, item, unit_rows
 
 VECTORS = unit_rows(60, 8)
@@ -116,7 +116,7 @@ def test_on_a_full_disk_aliases_are_switched_and_dropped_so_that_what_they_led_t
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reserve = Reserve(tmp_path / "reserve", 1 << 20)
-    registry = Registry(Store(tmp_path / "index.sqlite3", reserve), Settings(data_dir=tmp_path))
+    registry = Registry(Store(tmp_path / "index.sqlite3", reserve), IndexSettings(data_dir=tmp_path))
     registry.load()
     for name in ("old", "new"):
         registry.create(replace(INFO, name=name))

@@ -15,7 +15,7 @@ from index_service.metadata.filters import canonical
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines
 from index_service.segments.segments import View, empty_view
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from tests.index_service.helpers import item, unit_rows
 from tests.waiting import until
 
@@ -26,16 +26,16 @@ QUERIES = unit_rows(50, DIM, seed=1)
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path, build_apart_rows=1 << 30)
+def settings(tmp_path: Path) -> IndexSettings:
+    return IndexSettings(data_dir=tmp_path, build_apart_rows=1 << 30)
 
 
 @pytest.fixture
-def collection(store: Store, settings: Settings) -> Collection:
+def collection(store: Store, settings: IndexSettings) -> Collection:
     return filled(store, settings, 0.95)
 
 
-def filled(store: Store, settings: Settings, recall_target: float) -> Collection:
+def filled(store: Store, settings: IndexSettings, recall_target: float) -> Collection:
     """3,000 rows in the main segment, 19,000 in the delta; `n` is a row's number modulo 10."""
     info = CollectionInfo("c", "m", "f", DIM, engine="faiss:IVF16,SQ8", recall_target=recall_target)
     collection = Collection(
@@ -106,7 +106,7 @@ def test_sealed_rows_are_searched_as_well_as_the_main_segment(collection: Collec
     assert shared(collection, canonical({"n": 3})) >= 0.93
 
 
-def test_a_registry_seals_after_writes(store: Store, settings: Settings) -> None:
+def test_a_registry_seals_after_writes(store: Store, settings: IndexSettings) -> None:
     registry = Registry(store, settings)
     registry.start()
     until(lambda: registry.ready)
@@ -144,7 +144,7 @@ def test_more_is_found_than_the_probes_hold(collection: Collection) -> None:
 
 @pytest.mark.parametrize("kept", [0, 5])
 def test_the_wanted_number_is_found_though_the_main_segment_has_fewer(
-    store: Store, settings: Settings, kept: int
+    store: Store, settings: IndexSettings, kept: int
 ) -> None:
     collection = filled(store, settings, 0.2)
     size = len(collection.view.rows.main.vectors)
@@ -155,7 +155,7 @@ def test_the_wanted_number_is_found_though_the_main_segment_has_fewer(
 
 
 def test_a_merge_takes_them_in_and_a_restart_seals_again(
-    collection: Collection, store: Store, settings: Settings
+    collection: Collection, store: Store, settings: IndexSettings
 ) -> None:
     again = Collection(collection.info, store, Engines(settings))
     again.load()
@@ -167,7 +167,7 @@ def test_a_merge_takes_them_in_and_a_restart_seals_again(
     assert len(collection.view.rows.main.vectors) == len(VECTORS)
 
 
-def test_a_graph_has_no_sealed_rows(store: Store, settings: Settings) -> None:
+def test_a_graph_has_no_sealed_rows(store: Store, settings: IndexSettings) -> None:
     info = CollectionInfo("g", "m", "f", DIM, engine="hnsw")
     collection = Collection(
         CollectionInfo(**{**vars(info), "key": store.add_collection(info)}), store, Engines(settings)
@@ -209,7 +209,7 @@ class Flooded:
 
 
 @pytest.mark.parametrize("rounds", [1, 20])
-def test_a_merge_begins_when_what_can_be_sealed_is(store: Store, settings: Settings, rounds: int) -> None:
+def test_a_merge_begins_when_what_can_be_sealed_is(store: Store, settings: IndexSettings, rounds: int) -> None:
     """One whose engine seals nothing says so at the first try, and isn't waited for."""
     registry, flooded = Registry(store, settings), Flooded(rounds)
     registry.written(cast(Collection, flooded))
@@ -219,7 +219,7 @@ def test_a_merge_begins_when_what_can_be_sealed_is(store: Store, settings: Setti
     assert flooded.events == [*["sealed"] * rounds, "merged"]
 
 
-def test_a_flood_is_sealed_in_few_steps(store: Store, settings: Settings) -> None:
+def test_a_flood_is_sealed_in_few_steps(store: Store, settings: IndexSettings) -> None:
     """Each step copies what was sealed before."""
     collection = filled(store, settings, 0.95)
     steps = 0

@@ -14,13 +14,13 @@ from index_service.collection.registry import Registry
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines
 from index_service.segments.segment_files import SegmentFiles, prefault, segments_folder
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from tests.index_service.helpers import item, unit_rows
 
 DIM = 8
 VECTORS = unit_rows(300, DIM)
 FILES = ["vectors.f32", "seqs.i64", "ids", "ids.ends", "metadata", "metadata.ends", "engine", "manifest.json"]
-SETTINGS = Settings(compact_rows=50)
+SETTINGS = IndexSettings(compact_rows=50)
 
 
 @pytest.fixture

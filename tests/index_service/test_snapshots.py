@@ -18,9 +18,9 @@ from clip_core.errors import Conflict, InvalidRequest, NotFound, StorageFull
 from index_service.collection.collections import Collection
 from index_service.collection.registry import Registry
 from index_service.engines.base import BuildCancelled
-from index_service.record.store import CollectionInfo, Item, Store
-from index_service.segments.segment_files import Draft
-from index_service.settings import Settings
+from index_service.record.store import CollectionInfo, Store, StoredItem
+from index_service.segments.segment_files import SegmentWriter
+from index_service.settings import IndexSettings
 from index_service.snapshots.snapshots import Snapshots, parquet
 from tests.index_service.helpers import item, unit_rows
 
@@ -42,12 +42,12 @@ def snapshots(tmp_path: Path, store: Store, registry: Registry) -> Snapshots:
     return Snapshots(tmp_path / "snapshots", store, registry)
 
 
-def items_of(store: Store, collection: Collection) -> list[Item]:
+def items_of(store: Store, collection: Collection) -> list[StoredItem]:
     return [item for chunk in store.stream(collection.info.key) for item in chunk.items]
 
 
 def test_a_restored_collection_is_what_it_was(
-    store: Store, settings: Settings, collection: Collection, snapshots: Snapshots
+    store: Store, settings: IndexSettings, collection: Collection, snapshots: Snapshots
 ) -> None:
     before = items_of(store, collection)
     name = snapshots.create(collection)["name"]
@@ -100,7 +100,7 @@ def test_what_a_dying_process_left_is_cleared_away(tmp_path: Path, store: Store)
     store.upsert(key, ITEMS[:3])
     assert store.collections() == []
     again = Store(store.path)
-    registry = Registry(again, Settings(data_dir=tmp_path))
+    registry = Registry(again, IndexSettings(data_dir=tmp_path))
     Snapshots(tmp_path / "snapshots", again, registry)
     assert list((tmp_path / "snapshots").iterdir()) == []
     assert again._read("SELECT COUNT(*) FROM collections") == [(0,)]
@@ -177,7 +177,7 @@ def test_a_snapshot_that_fails_leaves_nothing(
 
 
 def test_the_draft_of_a_merge_that_was_killed_is_removed_at_the_next_start(
-    tmp_path: Path, store: Store, settings: Settings, collection: Collection
+    tmp_path: Path, store: Store, settings: IndexSettings, collection: Collection
 ) -> None:
     collection.compact()
     draft = tmp_path / "segments" / str(collection.info.key) / "draft"
@@ -190,14 +190,14 @@ def test_the_draft_of_a_merge_that_was_killed_is_removed_at_the_next_start(
 def test_a_merge_of_a_collection_that_is_dropped_meanwhile_leaves_no_folder(
     tmp_path: Path, collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save = Draft.save
+    save = SegmentWriter.save
 
-    def dropped_first(self: Draft, segment: Any) -> None:
+    def dropped_first(self: SegmentWriter, segment: Any) -> None:
         collection.drop()
         self._aside.mkdir(parents=True)  # as when the folder was made just after it was removed
         save(self, segment)
 
-    monkeypatch.setattr(Draft, "save", dropped_first)
+    monkeypatch.setattr(SegmentWriter, "save", dropped_first)
     with suppress(BuildCancelled):
         collection.compact()
     assert not (tmp_path / "segments" / str(collection.info.key)).exists()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clip_core.errors import StorageFull
-from index_service.errors import StartError
+from index_service.errors import IndexStartError
 from index_service.record.data_dir import DataDir
 from index_service.record.schema import SCHEMA_VERSION, version
 from index_service.record.store import CollectionInfo, Store
@@ -102,23 +102,23 @@ def test_a_record_of_a_newer_version_is_refused_with_advice(tmp_path: Path) -> N
     with sqlite3.connect(tmp_path / "db") as db:
         db.execute("PRAGMA user_version=99")
     db.close()
-    with pytest.raises(StartError, match=r"schema version 99.*newer clipserve"):
+    with pytest.raises(IndexStartError, match=r"schema version 99.*newer clipserve"):
         Store(tmp_path / "db")
 
 
 def test_a_file_that_is_no_database_is_refused_with_advice(tmp_path: Path) -> None:
     (tmp_path / "db").write_bytes(b"not a database, whatever its name says" * 100)
-    with pytest.raises(StartError, match=r"can't be opened.*DATA_DIR"):
+    with pytest.raises(IndexStartError, match=r"can't be opened.*DATA_DIR"):
         Store(tmp_path / "db")
 
 
 def test_one_process_holds_a_data_folder(tmp_path: Path) -> None:
-    with DataDir(tmp_path), pytest.raises(StartError, match="another process holds"):
+    with DataDir(tmp_path), pytest.raises(IndexStartError, match="another process holds"):
         DataDir(tmp_path)
     DataDir(tmp_path).close()
 
 
 def test_a_folder_that_cannot_be_made_is_refused_with_advice(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StartError, match=r"can't be written.*DATA_DIR"):
+    with pytest.raises(IndexStartError, match=r"can't be written.*DATA_DIR"):
         DataDir(tmp_path / "file" / "below")

@@ -12,7 +12,7 @@ from index_service.collection.registry import Registry
 from index_service.collection.warm_fields import WarmFields
 from index_service.metadata.filters import canonical
 from index_service.record.store import CollectionInfo, Store
-from index_service.settings import Settings
+from index_service.settings import IndexSettings
 from tests.index_service.helpers import item, unit_rows
 from tests.waiting import until
 
@@ -27,7 +27,7 @@ class Restarts:
         self.folder, self._store = folder, Store(folder / "index.sqlite3")
 
     def started(self) -> Registry:
-        registry = Registry(self._store, Settings(data_dir=self.folder))
+        registry = Registry(self._store, IndexSettings(data_dir=self.folder))
         registry.load()
         return registry
 

@@ -17,7 +17,7 @@ import index_service.__main__
 import scripts.stack.up
 from gateway.settings import Settings as GatewaySettings
 from index_service.errors import StartError as IndexStartError
-from index_service.settings import Settings as IndexSettings
+from index_service.settings import IndexSettings
 from scripts.commands.up_command import up
 from scripts.processes.preflight import StartError
 from scripts.stack.data_folder import log_folder

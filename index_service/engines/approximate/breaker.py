@@ -14,7 +14,7 @@ class PeerDown(Exception):
     """The call was not made: one before it failed after a long wait."""
 
 
-class Breaker:
+class PeerBreaker:
     """After a call that failed slower than `patience_s`, none is made for `pause_s`, then one to try.
 
     The pause doubles with each further failure, up to a minute. Failures that come at once cost nobody anything.

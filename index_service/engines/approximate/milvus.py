@@ -26,7 +26,7 @@ import orjson
 
 from clip_core.wire import FloatArray
 from index_service.engines.approximate.approximate import ApproximateSegment, restored
-from index_service.engines.approximate.breaker import Breaker, PeerDown
+from index_service.engines.approximate.breaker import PeerBreaker, PeerDown
 from index_service.engines.approximate.calibration import calibrated
 from index_service.engines.approximate.candidate_search import Setting, ladder
 from index_service.engines.base import BoolArray, BuildCancelled, IntArray, Metric
@@ -41,7 +41,7 @@ _QUERY_S = 0.01  # for each of many queries
 _LITE_S = 20.0  # milvus-lite is started first
 _FILL_S = 60.0  # one step of a build, which nobody waits for
 _live: set[str] = set()
-_breakers: dict[str, Breaker] = {}
+_breakers: dict[str, PeerBreaker] = {}
 
 
 class MilvusSeeker:
@@ -52,7 +52,7 @@ class MilvusSeeker:
     unseen = None
     remote = True
 
-    def __init__(self, client: Any, name: str, rows: int, segments: Path, breaker: Breaker) -> None:
+    def __init__(self, client: Any, name: str, rows: int, segments: Path, breaker: PeerBreaker) -> None:
         self.efforts: Sequence[int] = ladder(16, _MAX_EF)
         self._client, self._name, self._rows, self._breaker = client, name, rows, breaker
         _live.add(name)
@@ -156,9 +156,9 @@ class MilvusBackend:
         return client
 
     @property
-    def _breaker(self) -> Breaker:
+    def _breaker(self) -> PeerBreaker:
         """One for all collections there, so that only the first waits for a Milvus that doesn't answer."""
-        return _breakers.setdefault(self.uri, Breaker())
+        return _breakers.setdefault(self.uri, PeerBreaker())
 
 
 def _named(segments: Path) -> set[str]:

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from clip_core.wire import FloatArray
-from index_service.engines.base import BoolArray, Certificate, Found, IntArray, Metric, Segment
+from index_service.engines.base import BoolArray, ExactnessCertificate, Found, IntArray, Metric, Segment
 from index_service.engines.bounds import longest_of
 from index_service.engines.exact.exact import ExactSegment, padded, rescore, search_exact
-from index_service.engines.exact.int8 import Draft, Int8Codes, encode, load
+from index_service.engines.exact.int8 import Int8Codes, Shortlist, encode, load
 
 _DRAFT = 512
 _LARGER = 8
@@ -41,7 +41,7 @@ class CertifiedSegment:
         """See `Segment.search`."""
         return self.certify(queries, k, mask)[0]
 
-    def certify(self, queries: FloatArray, k: int, mask: BoolArray | None) -> tuple[Found, list[Certificate]]:
+    def certify(self, queries: FloatArray, k: int, mask: BoolArray | None) -> tuple[Found, list[ExactnessCertificate]]:
         """As `search`, with a certificate for each of `queries` (B, D)."""
         allowed = len(self.vectors) if mask is None else int(np.count_nonzero(mask))
         size = int(max(_DRAFT, _LARGER * k) * len(self.vectors) / max(allowed, 1))
@@ -52,20 +52,20 @@ class CertifiedSegment:
         return padded([found for found, _ in results], k), [certificate for _, certificate in results]
 
     def _one(
-        self, query: FloatArray, k: int, mask: BoolArray | None, draft: Draft, allowed: int
-    ) -> tuple[Found, Certificate]:
+        self, query: FloatArray, k: int, mask: BoolArray | None, draft: Shortlist, allowed: int
+    ) -> tuple[Found, ExactnessCertificate]:
         while True:
             rows = self._candidates(draft, k, mask)
             found = rescore(self.vectors, query, rows, k)
             if len(found[0]) == k and draft.unseen < found[0][-1]:
-                return found, Certificate(allowed - len(rows), len(rows))
+                return found, ExactnessCertificate(allowed - len(rows), len(rows))
             size = len(draft.rows) * _LARGER
             if size * _SHARE > len(self.vectors):
                 scores, places = search_exact(self.vectors, query[None], k, mask, self.longest)
-                return (scores[0], places[0]), Certificate(0, allowed)
+                return (scores[0], places[0]), ExactnessCertificate(0, allowed)
             draft = self.codes.draft(query[None], size)[0]
 
-    def _candidates(self, draft: Draft, k: int, mask: BoolArray | None) -> IntArray:
+    def _candidates(self, draft: Shortlist, k: int, mask: BoolArray | None) -> IntArray:
         """Rows (ascending) of the draft that may be among the k best, and the outliers."""
         rows, lower, upper = draft.rows, draft.lower, draft.upper
         outliers = self.codes.outliers

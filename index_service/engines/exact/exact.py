@@ -14,7 +14,7 @@ import faiss
 import numpy as np
 
 from clip_core.wire import FloatArray
-from index_service.engines.base import NO_ROW, BoolArray, Certificate, Found, IntArray, Metric
+from index_service.engines.base import NO_ROW, BoolArray, ExactnessCertificate, Found, IntArray, Metric
 from index_service.engines.bounds import longest_of, slacks
 from index_service.engines.top_k import Pools
 
@@ -41,10 +41,10 @@ class ExactSegment:
         """See `Segment.search`."""
         return search_exact(self.vectors, queries, k, mask, self.longest)
 
-    def certify(self, queries: FloatArray, k: int, mask: BoolArray | None) -> tuple[Found, list[Certificate]]:
+    def certify(self, queries: FloatArray, k: int, mask: BoolArray | None) -> tuple[Found, list[ExactnessCertificate]]:
         """As `search`, with a certificate for each of `queries`: every allowed row was scored."""
         allowed = len(self.vectors) if mask is None else int(np.count_nonzero(mask))
-        return self.search(queries, k, mask), [Certificate(0, allowed)] * len(queries)
+        return self.search(queries, k, mask), [ExactnessCertificate(0, allowed)] * len(queries)
 
     def cost(self, batch: int) -> int:
         """See `Segment.cost`."""

@@ -40,7 +40,7 @@ _OUTLYING = 1.25  # rows whose error is this many times the median ...
 _OUTLIERS = 1 / 1024  # ... but no larger share than this, are outliers
 
 
-class Draft(NamedTuple):
+class Shortlist(NamedTuple):
     """The K best rows by draft score for one query, with what is certain about their float32-rounded scores.
 
     `rows`, `lower` and `upper` are (K,); every row that is neither among them nor an outlier is below `unseen`.
@@ -69,7 +69,7 @@ class Int8Codes:
     outliers: IntArray
     longest: float | None = None
 
-    def draft(self, queries: FloatArray, k: int) -> list[Draft]:
+    def draft(self, queries: FloatArray, k: int) -> list[Shortlist]:
         """For each of `queries` (B, D) the best `k` ≤ N rows."""
         wide = queries.astype(np.float64)
         scaled = wide * self.steps
@@ -92,10 +92,10 @@ class Int8Codes:
         slack: Float64Array = (np.linalg.norm(missed, axis=1) + kernel) * self.code_norm + rounding
         return slack
 
-    def _bounded(self, rows: IntArray, scores: Float64Array, slack: float, norm: float) -> Draft:
+    def _bounded(self, rows: IntArray, scores: Float64Array, slack: float, norm: float) -> Shortlist:
         off = norm * self.errors[rows] + slack
         unseen = float(scores[-1]) + float(norm) * self.error + float(slack)
-        return Draft(rows, scores - off, scores + off, unseen)
+        return Shortlist(rows, scores - off, scores + off, unseen)
 
     def save(self, path: Path) -> None:
         """The index by FAISS's own format, then everything else as an archive of numpy's."""

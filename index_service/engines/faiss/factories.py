@@ -24,7 +24,7 @@ _SUFFIX = {"": 1, "k": 1 << 10, "M": 1 << 20}
 _TAKEN = "L2norm, Pad, RR, HR, PCA, ITQ, OPQ, IVF, HNSW, Flat, SQ, PQ, RaBitQ and Refine, as in `IVF1024,PQ64x4fsr`"
 
 
-class Plan(NamedTuple):
+class FactoryPlan(NamedTuple):
     """A factory without its refining stage, as candidates are always scored again, and the rows that training needs."""
 
     factory: str
@@ -155,7 +155,7 @@ _CODES: list[_Part] = [
 _REFINED = re.compile(r"RFlat|Refine\(\w{1,20}\)")
 
 
-def plan_of(factory: str, dim: int) -> Plan:
+def plan_of(factory: str, dim: int) -> FactoryPlan:
     """What an index takes. Raises ValueError that says what about it is unknown or too large."""
     plan = _planned(factory, dim)
     if isinstance(plan, str):
@@ -164,7 +164,7 @@ def plan_of(factory: str, dim: int) -> Plan:
 
 
 @lru_cache(1024)
-def _planned(factory: str, dim: int) -> Plan | str:
+def _planned(factory: str, dim: int) -> FactoryPlan | str:
     """An exception wouldn't be remembered."""
     try:
         return _read(factory, dim)
@@ -172,7 +172,7 @@ def _planned(factory: str, dim: int) -> Plan | str:
         return str(error)
 
 
-def _read(factory: str, dim: int) -> Plan:
+def _read(factory: str, dim: int) -> FactoryPlan:
     if len(factory) > _MOST_LENGTH:
         raise ValueError(f"it has {len(factory)} characters, at most {_MOST_LENGTH} are possible")
     size, parts = _Estimate(dim), factory.split(",")
@@ -182,7 +182,7 @@ def _read(factory: str, dim: int) -> Plan:
     if rest:
         raise ValueError(f"{rest[0]!r} can't stand there; it takes {_TAKEN}")
     _check(size)
-    return Plan(",".join(parts), size.rows)
+    return FactoryPlan(",".join(parts), size.rows)
 
 
 def _taken_up(parts: list[str], size: _Estimate) -> list[str]:

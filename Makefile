@@ -67,8 +67,7 @@ bench-gateway: $(READY) ## what the gateway costs and stands; INFINITY=DIR is wh
 bench-encoders: $(READY) ## the towers against their peers and the GEMM ceiling, on a GPU where there is one; writes the tables of docs/performance.md
 	$(BIN)/python -m benchmarks.encoders --save
 
-bench-record: $(READY) ## durable upserts, restart and memory of the index service; filters
-	$(BIN)/python -m benchmarks.filters
+bench-record: $(READY) ## durable upserts, restart and memory of the index service
 	$(BIN)/python -m benchmarks.record --save
 
 bench-index: $(READY) ## exact and approximate search against FAISS, in process and over HTTP

@@ -27,7 +27,6 @@ class Plan:
     threads: int = 2
     device: str = "cpu"
     quality: bool = True
-    plot: bool = True
     seconds: float = math.inf
 
 
@@ -42,7 +41,6 @@ GPU = Plan(
     serving=False,
     device="cuda",
     quality=False,
-    plot=False,
     seconds=360,
 )
 PLANS = {"cpu": (BASE, LARGE), "cuda": (GPU,)}  # the last one's also for models that have none

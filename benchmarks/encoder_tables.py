@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.encoder_bars import GFLOP_PER_IMAGE
-from benchmarks.encoder_plot import rate
 from benchmarks.encoder_rounds import main_batch
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 RESULTS = Path(__file__).resolve().parent / "results"
 BEGIN, END = "<!-- encoders: written by `make bench-encoders` -->\n", "<!-- end of encoders -->\n"
 Report = dict[str, Any]
+
+
+def rate(items_per_s: float) -> str:
+    """Three digits of it."""
+    return f"{items_per_s:.0f}" if items_per_s >= 100 else f"{items_per_s:.3g}"
 
 
 def write() -> None:
@@ -47,7 +51,7 @@ def updated(page: str, found: Sequence[Report], on_gpu: Sequence[Report] = ()) -
 
 
 def section(found: Sequence[Report], on_gpu: Sequence[Report] = ()) -> str:
-    parts = [part for report in found for part in (_engines(report), _plot(report))]
+    parts = [_engines(report) for report in found]
     parts += [_bars(found), *(_serving(report["serving"]) for report in found if report["serving"])]
     parts += [_quality(report["quality"]) for report in found if report.get("quality")]
     parts += [part for report in on_gpu for part in _on_gpu(report)]
@@ -78,11 +82,6 @@ def _figures(table: dict[tuple[str, str], Report], engine: str) -> tuple[str, st
     least = min(row["cosine"] for row in (picture, text) if row)
     rates = [rate(row["items_per_s"]) if row else "" for row in (picture, text)]
     return rates[0], rates[1], f"{least:.5f}"
-
-
-def _plot(report: Report) -> str:
-    stem = "encoders" if report["model"] == "ViT-B-32" else f"encoders-{report['model'].lower()}"
-    return f"![{report['model']}: throughput of every engine and precision]({stem}.png)"
 
 
 def _bars(found: Sequence[Report]) -> str:

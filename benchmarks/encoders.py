@@ -31,14 +31,12 @@ from benchmarks import encoder_quality, encoder_tables
 from benchmarks.encoder_cpu import Cpu
 from benchmarks.encoder_cuda import Cuda
 from benchmarks.encoder_plans import PLANS, Plan, chosen, command, default_device, stem
-from benchmarks.encoder_plot import draw
 from benchmarks.encoder_rounds import Deadline, Device, Job, cosines, measure, rows
 from benchmarks.encoder_towers import Subject
 from benchmarks.machine import machine
 from clip_core.model_spec import PRECISIONS
 
 RESULTS = Path(__file__).resolve().parent / "results"
-DOCS = Path(__file__).resolve().parent.parent / "docs"
 DEVICES: dict[str, Callable[[], Device]] = {"cpu": Cpu, "cuda": Cuda}
 
 
@@ -75,7 +73,7 @@ def _arguments() -> argparse.Namespace:
         nargs="?",
         const=RESULTS,
         metavar="DIR",
-        help="write results, plots and the tables of docs/performance.md; with DIR the results alone, into it",
+        help="write results and the tables of docs/performance.md; with DIR the results alone, into it",
     )
     found = parser.parse_args()
     if found.device == "cuda" and not torch.cuda.is_available():
@@ -146,11 +144,9 @@ def show(model: str, table: list[dict[str, Any]], console: Console) -> None:
 
 
 def save(plan: Plan, report: dict[str, Any], directory: Path) -> None:
-    """`encoders.json` and `encoders.png` are ViT-B/32's on a CPU; others carry the device and the model in the name."""
+    """`encoders.json` is ViT-B/32's on a CPU; others carry the device and the model in the name."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / f"{stem(plan)}.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    if plan.plot and directory == RESULTS:
-        draw(report, DOCS / f"{stem(plan)}.png")
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
     make bench-gateway [INFINITY=DIR]
 
 The demo model, the handlers' embedding cache off, so that every text is computed. The peer of the gateway is the same
-request sent straight to TorchServe, in turn and in the same run; a second gateway, in which requests never share one
-(`gateway/encode/request_coalescing.py`), has its turn too. Lists are compared with single requests at the same number
-of clients. Overload is an open loop: requests leave at four times the rate that was just measured as the peak, whether
-or not earlier ones were answered; requests carry 16 texts, so that the client is not what is overloaded. The soak
-sends 70 % of that peak. With --infinity DIR, which `python -m benchmarks.infinity_peer DIR` makes,
+request sent straight to TorchServe, in turn and in the same run. Lists are compared with single requests at the same
+number of clients. Overload is an open loop: requests leave at four times the rate that was just measured as the peak,
+whether or not earlier ones were answered; requests carry 16 texts, so that the client is not what is overloaded. The
+soak sends 70 % of that peak. With --infinity DIR, which `python -m benchmarks.infinity_peer DIR` makes,
 `benchmarks.infinity` measures ViT-B/32 of random weights against Infinity's torch engine; without it those bars are
-null. The last line is one JSON document with `bars`."""
+null. The last line is one JSON document with `bars`.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.cpu_cost import processor_s
 from benchmarks.demo_stack import captions
 from benchmarks.infinity import against_infinity
 from benchmarks.infinity_peer import Peer
 from benchmarks.machine import machine
-from benchmarks.sharing import processor_s, unshared_gateway
 from scripts.processes.processes import resident_bytes
 from scripts.stack.live_stack import LiveStack, live_stack
 from scripts.tune.load import Load, alternate, at_rate, together
@@ -62,7 +62,7 @@ def measure(directory: Path, seconds: float, soak_s: float, rounds: int, console
         url = f"{stack.gateway}/v1/embeddings"
         together(url, [{"input": text} for text in texts], CLIENTS, min(3.0, seconds))
         figures = {**_cost(stack, texts), **_lists(url, texts, seconds)}
-        figures |= _throughput(stack, directory / "unshared", texts, seconds, rounds)
+        figures |= _throughput(stack, texts, seconds, rounds)
         peak = peak_load(url, texts, seconds)
         figures |= overload(url, texts, seconds, peak)
         figures |= _soak(stack, url, texts, soak_s, 0.7 * peak.rate)
@@ -74,7 +74,7 @@ def _cost(stack: LiveStack, texts: list[str]) -> Figures:
     """One client, both ways in turn, every text once."""
     through, straight = alternate(
         [
-            (f"{stack.gateway}/v1/embeddings", [{"input": text, "encoding_format": "base64"} for text in texts]),
+            (f"{stack.gateway}/v1/embeddings", _embeddings(texts)),
             (f"{stack.inference}/predictions/clip_text", [{"input": {"text": text}} for text in texts]),
         ],
         keep=False,
@@ -83,42 +83,34 @@ def _cost(stack: LiveStack, texts: list[str]) -> Figures:
     return {"embedding_p50_ms": p50, "torchserve_p50_ms": own, "gateway_cost_p50_ms": p50 - own}
 
 
-def _throughput(stack: LiveStack, directory: Path, texts: list[str], seconds: float, rounds: int) -> Figures:
+def _throughput(stack: LiveStack, texts: list[str], seconds: float, rounds: int) -> Figures:
     """The medians of rounds in which each way had its turn, and the servers' processor time for each text."""
-    own = [{"input": text, "encoding_format": "base64"} for text in texts]
-    straight = [{"input": {"text": text}} for text in texts]
-    with unshared_gateway(stack, directory) as (unshared, pid):
-        ways: list[tuple[str, list[Any]]] = [
-            (f"{stack.gateway}/v1/embeddings", own),
-            (f"{unshared}/v1/embeddings", own),
-            (f"{stack.inference}/predictions/clip_text", straight),
-        ]
-        pids = [stack.process.pid, pid]
-        together(ways[1][0], own, CLIENTS, min(3.0, seconds))
-        measured = [[_metered(url, bodies, seconds, pids) for url, bodies in ways] for _ in range(rounds)]
-    return _compared(measured)
-
-
-def _metered(url: str, bodies: list[Any], seconds: float, pids: list[int]) -> tuple[float, float]:
-    """Requests a second, and milliseconds of processor time for each."""
-    before = processor_s(pids)
-    load = together(url, bodies, CLIENTS, seconds)
-    return load.rate, (processor_s(pids) - before) * 1e3 / max(1, len(load.latencies))
-
-
-def _compared(measured: list[list[tuple[float, float]]]) -> Figures:
+    through = (f"{stack.gateway}/v1/embeddings", _embeddings(texts))
+    straight = (f"{stack.inference}/predictions/clip_text", [{"input": {"text": text}} for text in texts])
+    ways, pid = {"gateway": through, "torchserve": straight}, stack.process.pid
+    measured = [{way: _metered(*asked, seconds, pid) for way, asked in ways.items()} for _ in range(rounds)]
     figures: Figures = {}
-    for place, way in enumerate(("gateway", "unshared", "torchserve")):
-        figures[f"texts_per_s_{way}"] = statistics.median(row[place][0] for row in measured)
-        figures[f"server_cpu_ms_per_text_{way}"] = statistics.median(row[place][1] for row in measured)
-    figures["texts_per_s_over_unshared"] = statistics.median(row[0][0] / row[1][0] for row in measured)
-    figures["texts_per_s_over_torchserve"] = statistics.median(row[0][0] / row[2][0] for row in measured)
-    return figures
+    for way in ways:
+        figures[f"texts_per_s_{way}"] = statistics.median(row[way][0] for row in measured)
+        figures[f"server_cpu_ms_per_text_{way}"] = statistics.median(row[way][1] for row in measured)
+    ratios = (row["gateway"][0] / row["torchserve"][0] for row in measured)
+    return {**figures, "texts_per_s_over_torchserve": statistics.median(ratios)}
+
+
+def _metered(url: str, bodies: list[Any], seconds: float, pid: int) -> tuple[float, float]:
+    """Requests a second, and milliseconds of processor time for each."""
+    before = processor_s(pid)
+    load = together(url, bodies, CLIENTS, seconds)
+    return load.rate, (processor_s(pid) - before) * 1e3 / max(1, len(load.latencies))
+
+
+def _embeddings(texts: list[str]) -> list[Any]:
+    return [{"input": text, "encoding_format": "base64"} for text in texts]
 
 
 def _lists(url: str, texts: list[str], seconds: float, clients: int = 8) -> Figures:
     lists = together(url, _lists_of(texts, LIST), clients, seconds).rate * LIST
-    singles = together(url, [{"input": text, "encoding_format": "base64"} for text in texts], clients, seconds).rate
+    singles = together(url, _embeddings(texts), clients, seconds).rate
     return {"texts_per_s_lists": lists, "texts_per_s_singles": singles, "list_of_64_over_singles": lists / singles}
 
 

@@ -48,7 +48,7 @@ def test_what_is_said_replaces_the_plans_own(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_gpu_measures_towers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (GPU.serving, GPU.quality, GPU.plot) == (False, False, False)
+    assert (GPU.serving, GPU.quality) == (False, False)
     assert not [precision for precision in GPU.precisions if precision.startswith("int8")]
     (plan,) = asked(monkeypatch, "--model", "ViT-H-14", gpu=True)
     assert (plan.model, plan.device) == ("ViT-H-14", "cuda")

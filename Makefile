@@ -59,16 +59,16 @@ format: $(READY) ## format and fix what can be fixed
 	$(BIN)/ruff check --fix .
 
 bench: $(READY) ## measure the demo stack; the last line is one JSON document
-	$(BIN)/python -m benchmarks.demo_stack --save
+	$(BIN)/python -m benchmarks.stack.demo_stack --save
 
-bench-gateway: $(READY) ## what the gateway costs and stands; INFINITY=DIR is what benchmarks/infinity_peer.py makes
+bench-gateway: $(READY) ## what the gateway costs and stands; INFINITY=DIR is what benchmarks/gateway/infinity_peer.py makes
 	$(BIN)/python -m benchmarks.gateway --save $(if $(INFINITY),--infinity $(INFINITY))
 
 bench-encoders: $(READY) ## the towers against their peers and the GEMM ceiling, on a GPU where there is one; writes the tables of docs/performance.md
 	$(BIN)/python -m benchmarks.encoders --save
 
 bench-record: $(READY) ## durable upserts, restart and memory of the index service
-	$(BIN)/python -m benchmarks.record --save
+	$(BIN)/python -m benchmarks.index.record --save
 
 bench-index: $(READY) ## exact and approximate search against FAISS, in process and over HTTP
 	$(BIN)/python -m benchmarks.index --save

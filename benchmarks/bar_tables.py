@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from benchmarks import gateway, index
-from benchmarks.encoder_tables import PAGE, RESULTS
+from benchmarks.encoders.tables import PAGE, RESULTS
+from benchmarks.gateway import command as gateway
+from benchmarks.index import command as index
 
 PAGES = {"index": PAGE.with_name("engines.md"), "gateway": PAGE}
 BARS = {**index.BARS, **gateway.BARS}

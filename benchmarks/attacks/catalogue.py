@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.attacks.base import Attack
 from benchmarks.attacks.bodies import LongLine, NearlyWhole, Trickle, WideTrickle
 from benchmarks.attacks.callers import BurstFlood, DirectCallers
-from benchmarks.attacks.collections import ColdFacets, ManySnapshots, Snapshots
+from benchmarks.attacks.collections import ColdFacets, ManySnapshots, SnapshotCopies
 from benchmarks.attacks.connections import Idle, LongHeaders, Pipelined, Trailers
 from benchmarks.attacks.engines import Factories, HangingMilvus
 from benchmarks.attacks.jobs import JobList
@@ -36,7 +36,7 @@ ATTACKS: tuple[type[Attack], ...] = (
     LargeUpserts,
     WriteFlood,
     ColdFacets,
-    Snapshots,
+    SnapshotCopies,
     ManySnapshots,
     JobList,
     Factories,

@@ -13,7 +13,7 @@ from benchmarks.attacks.base import Attack, crowd, numbered
 ROWS, FIELDS = 50_000, 24
 
 
-class Snapshots(Attack):
+class SnapshotCopies(Attack):
     """So many snapshots of one collection at once, made by the index service itself, while two writers go on."""
 
     name = "4 snapshots at once"
@@ -41,7 +41,7 @@ class Snapshots(Attack):
             await self.site.direct("DELETE", f"/snapshots/{snapshot['name']}")
 
 
-class ManySnapshots(Snapshots):
+class ManySnapshots(SnapshotCopies):
     """As many as nobody needs."""
 
     name = "16 snapshots at once"

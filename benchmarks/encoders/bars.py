@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.encoder_rounds import main_batch
+from benchmarks.encoders.rounds import main_batch
 
 GFLOP_PER_IMAGE = {"ViT-B-32": 8.82, "ViT-B-16": 35.1, "ViT-L-14": 162.0, "ViT-H-14": 335.0}
 PEERS = (

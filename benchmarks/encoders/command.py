@@ -5,12 +5,11 @@
 ViT-B/32, then ViT-L/14, with random weights (the speed is that of real ones). Each round runs every candidate once at
 each batch size; medians over the rounds; the smallest cosine to open_clip in float32 beside every speed. ViT-L/14 takes
 twenty times as long a picture, so it gets fewer rounds, and of ours what the others did not beat. Then the serving side
-with a real TorchServe (`benchmarks/encoder_serving.py`), and what each precision costs the demo model's recall
-(`benchmarks/encoder_quality.py`). The last line is one JSON document: ViT-B/32's report with its `bars`, and the report
-of any other model under its name.
+with a real TorchServe (`serving.py`), and what each precision costs the demo model's recall (`quality.py`). The last
+line is one JSON document: ViT-B/32's report with its `bars`, and the report of any other model under its name.
 
 Where torch sees an NVIDIA GPU, or with `--device cuda`, ViT-B/32's towers run there instead, alone and up to batches of
-1024 (`benchmarks/encoder_cuda.py`), in about six minutes; the results have a file of their own.
+1024 (`cuda.py`), in about six minutes; the results have a file of their own.
 """
 
 from __future__ import annotations
@@ -27,16 +26,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import encoder_quality, encoder_tables
-from benchmarks.encoder_cpu import Cpu
-from benchmarks.encoder_cuda import Cuda
-from benchmarks.encoder_plans import PLANS, Plan, chosen, command, default_device, stem
-from benchmarks.encoder_rounds import Deadline, Device, Job, cosines, measure, rows
-from benchmarks.encoder_towers import Subject
-from benchmarks.machine import machine
+from benchmarks.encoders import quality, tables
+from benchmarks.encoders.cpu import Cpu
+from benchmarks.encoders.cuda import Cuda
+from benchmarks.encoders.plans import PLANS, ModelPlan, chosen, command, default_device, stem
+from benchmarks.encoders.rounds import Deadline, Device, ModelJob, cosines, measure, rows
+from benchmarks.encoders.towers import Subject
+from benchmarks.lib.machine import machine
 from clip_core.model_spec import PRECISIONS
 
-RESULTS = Path(__file__).resolve().parent / "results"
+RESULTS = Path(__file__).resolve().parent.parent / "results"
 DEVICES: dict[str, Callable[[], Device]] = {"cpu": Cpu, "cuda": Cuda}
 
 
@@ -81,26 +80,26 @@ def _arguments() -> argparse.Namespace:
     return found
 
 
-def _saved(plan: Plan, device: Device, work: Path, directory: Path | None, console: Console) -> dict[str, Any]:
+def _saved(plan: ModelPlan, device: Device, work: Path, directory: Path | None, console: Console) -> dict[str, Any]:
     """Written as soon as a model is measured: the next one takes long, and may fail."""
     report = _report(plan, device, work, console)
     if plan.quality:
-        report["quality"] = encoder_quality.measure_quality()
-        encoder_quality.show(report["quality"], console)
+        report["quality"] = quality.measure_quality()
+        quality.show(report["quality"], console)
     if directory:
         save(plan, report, directory)
     if directory == RESULTS:
-        encoder_tables.write()
+        tables.write()
     return report
 
 
-def _report(plan: Plan, device: Device, work: Path, console: Console) -> dict[str, Any]:
+def _report(plan: ModelPlan, device: Device, work: Path, console: Console) -> dict[str, Any]:
     directory = work / plan.model.lower()
     directory.mkdir(parents=True, exist_ok=True)
     table = _towers(plan, device, directory, console)
     serving = None
     if plan.serving:
-        from benchmarks.encoder_serving import measure_serving
+        from benchmarks.encoders.serving import measure_serving
 
         serving = measure_serving(plan.model, console)
     report = {
@@ -116,12 +115,12 @@ def _report(plan: Plan, device: Device, work: Path, console: Console) -> dict[st
     return {**report, "bars": device.bars(report)}
 
 
-def _towers(plan: Plan, device: Device, directory: Path, console: Console) -> dict[str, Any]:
+def _towers(plan: ModelPlan, device: Device, directory: Path, console: Console) -> dict[str, Any]:
     """The table of all engines, and the ceilings; every model and session is gone again when this returns."""
     with console.status(plan.model) as status:
         deadline = Deadline(plan.seconds)
         subject = Subject.random(plan.model, max(plan.batches))
-        job = Job(plan, subject, directory, deadline, status.update)
+        job = ModelJob(plan, subject, directory, deadline, status.update)
         made = device.candidates(job)
         status.update("warming up")
         close = cosines(made)
@@ -143,11 +142,7 @@ def show(model: str, table: list[dict[str, Any]], console: Console) -> None:
         console.print(printed)
 
 
-def save(plan: Plan, report: dict[str, Any], directory: Path) -> None:
+def save(plan: ModelPlan, report: dict[str, Any], directory: Path) -> None:
     """`encoders.json` is ViT-B/32's on a CPU; others carry the device and the model in the name."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / f"{stem(plan)}.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

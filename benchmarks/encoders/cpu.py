@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
-from benchmarks import gemm
-from benchmarks.encoder_bars import judge
-from benchmarks.encoder_peers import peers
-from benchmarks.encoder_rounds import REFERENCE, Forward, Job, Key, Row, main_batch
-from benchmarks.encoder_towers import just_in_time, towers
+from benchmarks.encoders import gemm
+from benchmarks.encoders.bars import judge
+from benchmarks.encoders.peers import peers
+from benchmarks.encoders.rounds import REFERENCE, Forward, Key, ModelJob, Row, main_batch
+from benchmarks.encoders.towers import just_in_time, towers
 
 SETTLE_S = (
     0.1  # before each timing: thread pools of the engine before spin for a while, on cores that the next one needs
@@ -21,7 +21,7 @@ SETTLE_S = (
 
 
 class Cpu:
-    def candidates(self, job: Job) -> dict[Key, Forward]:
+    def candidates(self, job: ModelJob) -> dict[Key, Forward]:
         plan, subject = job.plan, job.subject
         model, made = subject.loaded.model, dict[Key, Forward]()
         ours = towers(subject, job.directory, plan.precisions, plan.variants, job.say)

@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 
-from benchmarks import gemm_cuda
-from benchmarks.cuda_clock import CudaClock
-from benchmarks.encoder_bars import judge_gpu
-from benchmarks.encoder_cuda_ours import Attempts, OurEngines
-from benchmarks.encoder_cuda_packages import compile_all
-from benchmarks.encoder_cuda_towers import Compiled, Engine, compiled, open_clip_engines
-from benchmarks.encoder_rounds import Forward, Job, Key, Row
+from benchmarks.encoders import gemm
+from benchmarks.encoders.bars import judge_gpu
+from benchmarks.encoders.cuda_clock import CudaClock
+from benchmarks.encoders.cuda_ours import Attempts, OurEngines
+from benchmarks.encoders.cuda_packages import compile_all
+from benchmarks.encoders.cuda_towers import Compiled, Engine, compiled, open_clip_engines
+from benchmarks.encoders.rounds import Forward, Key, ModelJob, Row
 from clip_core.towers.cuda_graphs import Capture, CudaCapture
 
 
@@ -43,13 +43,13 @@ class Cuda:
     name: str = "cuda"
     clock: Callable[[Forward], float] = field(default_factory=CudaClock)
     capture: Callable[[], Capture] = CudaCapture
-    compile_all: Callable[[Job, str], dict[str, float]] = compile_all
+    compile_all: Callable[[ModelJob, str], dict[str, float]] = compile_all
     compiled: Compiled = compiled
     card: Callable[[], dict[str, Any]] = card
-    gemm_size: int = gemm_cuda.SIZE
+    gemm_size: int = gemm.GPU_SIZE
     attempts: Attempts = field(default_factory=Attempts)
 
-    def candidates(self, job: Job) -> dict[Key, Forward]:
+    def candidates(self, job: ModelJob) -> dict[Key, Forward]:
         self.attempts.seconds |= self.compile_all(job, self.name)
         made: dict[Key, Forward] = {}
         ours = OurEngines(job, self.attempts, self.compiled, self.capture, self.name)
@@ -62,7 +62,7 @@ class Cuda:
         return self.clock(forward)
 
     def ceilings(self) -> dict[str, float]:
-        return gemm_cuda.ceilings(self.clock, self.name, self.gemm_size)
+        return gemm.gpu_ceilings(self.clock, self.name, self.gemm_size)
 
     def facts(self) -> dict[str, Any]:
         return {"gpu": self.card(), "compile_s": self.attempts.seconds, "left_out": self.attempts.left_out}

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from benchmarks.encoder_cuda_packages import COMPILING, Package
-from benchmarks.encoder_cuda_towers import PARTS, Compiled, Engine, OurTower
-from benchmarks.encoder_rounds import Job
+from benchmarks.encoders.cuda_packages import COMPILING, Package
+from benchmarks.encoders.cuda_towers import PARTS, Compiled, Engine, OurTower
+from benchmarks.encoders.rounds import ModelJob
 from clip_core.towers.compiling import Forward
 from clip_core.towers.cuda_graphs import Capture, GraphedForward
 
@@ -42,7 +42,7 @@ class Attempts:
 class OurEngines:
     """By importance: pictures before texts, precisions in the plan's order, since compiling ends when its time does."""
 
-    job: Job
+    job: ModelJob
     attempts: Attempts
     compiled: Compiled
     capture: Callable[[], Capture]

@@ -1,6 +1,6 @@
 """The GPU benchmark's packages, several compiled at once, each by a process of its own: one takes a minute.
 
-python -m benchmarks.encoder_cuda_packages --model ViT-B-32 --what image --precision bf16 PATH
+python -m benchmarks.encoders.cuda_packages --model ViT-B-32 --what image --precision bf16 PATH
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.encoder_cuda_towers import PARTS, OurTower
-from benchmarks.encoder_plans import Plan
-from benchmarks.encoder_rounds import Job
-from benchmarks.encoder_towers import Subject
+from benchmarks.encoders.cuda_towers import PARTS, OurTower
+from benchmarks.encoders.plans import ModelPlan
+from benchmarks.encoders.rounds import ModelJob
+from benchmarks.encoders.towers import Subject
 from clip_core.networks.precision import unavailable
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 COMPILING = 0.5  # the share of the run after which nothing more is compiled
 DAY_S = 86_400  # a subprocess takes no infinite timeout
 CORES_EACH = 3  # one of Python, the others of Triton's and the C++ compiler
@@ -40,7 +40,7 @@ class Package:
     def label(self) -> str:
         return f"{self.what}, ours {self.precision}"
 
-    def compile(self, job: Job, device: str) -> float | None:
+    def compile(self, job: ModelJob, device: str) -> float | None:
         """Seconds that it took; None where it failed or was not done when the time to compile in was over."""
         what = ("--what", self.what, "--precision", self.precision)
         path = str(self.path(job.directory).resolve())
@@ -53,14 +53,14 @@ class Package:
         return round(time.monotonic() - started, 1)
 
 
-def packages(plan: Plan) -> Iterator[Package]:
+def packages(plan: ModelPlan) -> Iterator[Package]:
     """By importance: pictures before texts, precisions in the plan's order."""
     for what in PARTS:
         for precision in plan.precisions:
             yield Package(what, precision)
 
 
-def compile_all(job: Job, device: str) -> dict[str, float]:
+def compile_all(job: ModelJob, device: str) -> dict[str, float]:
     """Seconds by label of what was compiled in time; what failed is left for whoever asks for it, and fails there."""
     wanted = [
         each

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmarks.encoder_towers import Subject
+from benchmarks.encoders.towers import Subject
 from clip_core.networks.causal_text import EndOfText
 from clip_core.networks.precision import apply
 from clip_core.towers.compiling import Forward, load_package

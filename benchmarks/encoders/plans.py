@@ -12,7 +12,7 @@ import torch
 
 
 @dataclass(frozen=True)
-class Plan:
+class ModelPlan:
     """`variants`: ours uncompiled too (on a CPU also compiled in other ways), beside what serves.
 
     `seconds` bounds the run from its first candidate on: what there is no time for is left out, and the report says so.
@@ -30,9 +30,11 @@ class Plan:
     seconds: float = math.inf
 
 
-BASE = Plan("ViT-B-32", (1, 8, 16, 32), ("fp32", "bf16", "int8", "int8-static"), rounds=9, variants=True, serving=True)
-LARGE = Plan("ViT-L-14", (1, 8, 32), ("bf16", "int8"), rounds=3, variants=False, serving=False, quality=False)
-GPU = Plan(
+BASE = ModelPlan(
+    "ViT-B-32", (1, 8, 16, 32), ("fp32", "bf16", "int8", "int8-static"), rounds=9, variants=True, serving=True
+)
+LARGE = ModelPlan("ViT-L-14", (1, 8, 32), ("bf16", "int8"), rounds=3, variants=False, serving=False, quality=False)
+GPU = ModelPlan(
     BASE.model,
     (1, 8, 32, 256, 512, 1024),
     ("bf16", "fp8", "fp16", "fp32"),
@@ -50,7 +52,7 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def chosen(arguments: argparse.Namespace) -> list[Plan]:
+def chosen(arguments: argparse.Namespace) -> list[ModelPlan]:
     """A plan for each model asked for, on the device asked for, with what else was said."""
     known = {plan.model: plan for plan in PLANS[arguments.device]}
     other = PLANS[arguments.device][-1]
@@ -62,14 +64,14 @@ def chosen(arguments: argparse.Namespace) -> list[Plan]:
     return [replace(known.get(model, replace(other, model=model)), **given) for model in arguments.model or known]
 
 
-def command(plan: Plan) -> str:
+def command(plan: ModelPlan) -> str:
     """What measures this model again."""
     if plan.model in {each.model for each in PLANS[plan.device]}:
         return "make bench-encoders"
     return f"python -m benchmarks.encoders --model {plan.model}"
 
 
-def stem(plan: Plan) -> str:
+def stem(plan: ModelPlan) -> str:
     """The name of its files of results, without a suffix."""
     device = "" if plan.device == "cpu" else f"-{plan.device}"
     return f"encoders{device}" + ("" if plan.model == BASE.model else f"-{PurePath(plan.model).name.lower()}")

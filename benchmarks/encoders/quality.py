@@ -1,6 +1,6 @@
 """What each precision costs the demo model: cosine to open_clip, and recall among scenes that it never saw.
 
-    python -m benchmarks.encoder_quality
+    python -m benchmarks.encoders.quality
 
 Random weights tell the speed of a precision, not its quality. So the demo model's towers run in every precision that
 this machine has, uncompiled, on rendered one-object scenes of combinations left out of its training; int8-static is

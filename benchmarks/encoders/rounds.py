@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.encoder_plans import Plan
-from benchmarks.encoder_towers import Subject
+from benchmarks.encoders.plans import ModelPlan
+from benchmarks.encoders.towers import Subject
 
 REFERENCE = "open_clip fp32"
 Report = Callable[[str], None]
@@ -39,10 +39,10 @@ class Deadline:
 
 
 @dataclass(frozen=True)
-class Job:
+class ModelJob:
     """What is measured: a model as its plan says. `directory` keeps packages and exports."""
 
-    plan: Plan
+    plan: ModelPlan
     subject: Subject
     directory: Path
     deadline: Deadline
@@ -52,7 +52,7 @@ class Job:
 class Device(Protocol):
     """All that differs between a CPU (`encoder_cpu.py`) and an NVIDIA GPU (`encoder_cuda.py`)."""
 
-    def candidates(self, job: Job) -> dict[Key, Forward]:
+    def candidates(self, job: ModelJob) -> dict[Key, Forward]:
         """Every (what, engine, batch) → one forward pass, REFERENCE among them."""
 
     def seconds(self, forward: Forward) -> float:

@@ -1,6 +1,6 @@
 """The encoders' tables in docs/performance.md, from the committed results.
 
-    python -m benchmarks.encoder_tables
+    python -m benchmarks.encoders.tables
 
 `make bench-encoders` writes them too. They stand between two marks, so that no figure is copied by hand.
 """
@@ -12,11 +12,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.encoder_bars import GFLOP_PER_IMAGE
-from benchmarks.encoder_rounds import main_batch
+from benchmarks.encoders.bars import GFLOP_PER_IMAGE
+from benchmarks.encoders.rounds import main_batch
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
-RESULTS = Path(__file__).resolve().parent / "results"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
+RESULTS = Path(__file__).resolve().parent.parent / "results"
 BEGIN, END = "<!-- encoders: written by `make bench-encoders` -->\n", "<!-- end of encoders -->\n"
 Report = dict[str, Any]
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from benchmarks.attacks.attacker import Answers, Attacker
 from benchmarks.attacks.base import Attack, Target
-from benchmarks.demo_stack import captions
 from benchmarks.faults import neighbour
 from benchmarks.faults.parts import growth, memory_mb, parts, replaced
 from benchmarks.faults.progress import Steps
-from benchmarks.faults.stacks import ready_stack
 from benchmarks.faults.warm_up import warm_up
+from benchmarks.stack.demo_stack import captions
+from benchmarks.stack.ready_stack import ready_stack
 from scripts.public_api import PublicApi
 from scripts.stack.live_stack import LiveStack, free_ports
 from scripts.tune.load import LOST_MS
@@ -42,7 +42,7 @@ class Felt:
 
 
 @dataclass
-class Result:
+class AttackResults:
     """`growth` is the largest of the stacks' lives; `left_out` names attacks for which there was no time."""
 
     felt: list[Felt] = field(default_factory=list)
@@ -69,7 +69,12 @@ class Life:
 
 
 def attacked(
-    directory: Path, attacks: Sequence[type[Attack]], seconds: float, minutes: float, result: Result, steps: Steps
+    directory: Path,
+    attacks: Sequence[type[Attack]],
+    seconds: float,
+    minutes: float,
+    result: AttackResults,
+    steps: Steps,
 ) -> None:
     """Fills `result`. A stack that an attack ends is started again. No attack begins after `minutes`."""
     waiting, deadline, lives = deque(attacks), time.monotonic() + minutes * 60, 0
@@ -82,7 +87,7 @@ def attacked(
 
 
 def _live(
-    directory: Path, waiting: deque[type[Attack]], seconds: float, deadline: float, result: Result, steps: Steps
+    directory: Path, waiting: deque[type[Attack]], seconds: float, deadline: float, result: AttackResults, steps: Steps
 ) -> None:
     """Until the stack ends or does not recover, or nothing waits any more."""
     milvus_port, closed_port = free_ports(2)
@@ -99,7 +104,7 @@ def _live(
         result.grown(growth(life.memory_mb, _memory(life, result)))
 
 
-def _memory(life: Life, result: Result) -> dict[str, float]:
+def _memory(life: Life, result: AttackResults) -> dict[str, float]:
     """Now, or as it was last seen."""
     return memory_mb(parts(life.stack)) if life.alive else result.felt[-1].memory_mb
 
@@ -130,7 +135,7 @@ def _target(stack: LiveStack, milvus_port: int, closed_port: int, work: str) -> 
     )
 
 
-def _begun(stack: LiveStack, target: Target, seconds: float, result: Result) -> Life:
+def _begun(stack: LiveStack, target: Target, seconds: float, result: AttackResults) -> Life:
     warm_up(stack, target)
     rest = neighbour.neighbour(stack, target.texts, seconds)
     result.rest_p99_ms = max(result.rest_p99_ms, neighbour.felt_p99(rest))

@@ -21,7 +21,7 @@ _numbers = count()
 
 
 @dataclass(frozen=True)
-class Reply:
+class BurstReply:
     """`honest`: a refusal that says when to come again."""
 
     ms: float
@@ -34,7 +34,7 @@ def bursts(stack: LiveStack, texts: Sequence[str], rounds: int) -> dict[str, flo
     url = f"{stack.gateway}/v1/embeddings"
     figures: dict[str, float] = {}
     for size in (*PROMISED, STRETCH):
-        replies: list[Reply] = []
+        replies: list[BurstReply] = []
         for _ in range(rounds):
             time.sleep(PAUSE_S)
             replies += burst(url, _bodies(texts, size))
@@ -47,18 +47,18 @@ def _bodies(texts: Sequence[str], size: int) -> list[Any]:
     return [{"input": f"{texts[n % len(texts)]}, burst {next(_numbers)}"} for n in range(size)]
 
 
-def burst(url: str, bodies: list[Any]) -> list[Reply]:
+def burst(url: str, bodies: list[Any]) -> list[BurstReply]:
     """All at once, each over a connection of its own."""
-    replies: list[Reply] = in_process(_burst, url, bodies)
+    replies: list[BurstReply] = in_process(_burst, url, bodies)
     return replies
 
 
-async def _burst(url: str, bodies: list[Any]) -> list[Reply]:
+async def _burst(url: str, bodies: list[Any]) -> list[BurstReply]:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         return await asyncio.gather(*(_one(session, url, orjson.dumps(body)) for body in bodies))
 
 
-async def _one(session: aiohttp.ClientSession, url: str, body: bytes) -> Reply:
+async def _one(session: aiohttp.ClientSession, url: str, body: bytes) -> BurstReply:
     started = time.perf_counter()
     try:
         async with session.post(url, data=body, headers={"Content-Type": "application/json"}) as answer:
@@ -67,10 +67,10 @@ async def _one(session: aiohttp.ClientSession, url: str, body: bytes) -> Reply:
     except aiohttp.ClientError:
         status, after = 0, ""
     ms = (time.perf_counter() - started) * 1e3
-    return Reply(ms, status, status == 429 and after.isdecimal() and int(after) >= 1)
+    return BurstReply(ms, status, status == 429 and after.isdecimal() and int(after) >= 1)
 
 
-def summary(size: int, replies: Sequence[Reply]) -> dict[str, float]:
+def summary(size: int, replies: Sequence[BurstReply]) -> dict[str, float]:
     """Of one size: refused, the slowest answer, and the share answered in two seconds or honestly refused."""
     answered = [reply for reply in replies if reply.status == 200]
     good = [reply for reply in replies if reply.honest or (reply.status == 200 and reply.ms <= STRETCH_MS)]

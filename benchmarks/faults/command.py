@@ -5,7 +5,7 @@
 A calm neighbour searches while one attack after another (benchmarks/attacks) runs; the parts' memory afterwards, over
 what it was before; bursts; overload; a stop under load; kill -9 of each part under load. With --against DIR, a checkout
 of an older commit with a .venv of its own, also the servers' processor time a request over that commit's
-(benchmarks/cpu_cost.py). All stacks are `clipserve up` without keys, on free ports of this machine and with data in a
+(stack/cpu_cost.py). All stacks are `clipserve up` without keys, on free ports of this machine and with data in a
 temporary folder. Attackers run at low priority, in processes of their own. The last line is one JSON document with
 `bars`; a bar that is missed has `holds: false`, and the exit status is 0 all the same.
 """
@@ -22,9 +22,9 @@ from rich.console import Console
 
 from benchmarks.attacks.catalogue import ATTACKS
 from benchmarks.faults import report
-from benchmarks.faults.phases import PHASES, Plan, Run, chosen
+from benchmarks.faults.phases import PHASES, FaultPlan, Run, chosen
 from benchmarks.faults.progress import Steps
-from benchmarks.reports import finish, head
+from benchmarks.lib.reports import finish, head
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "faults.json"
 WIDTH = 160
@@ -43,12 +43,12 @@ def options() -> argparse.ArgumentParser:
     return parser
 
 
-def plan(given: argparse.Namespace) -> Plan:
+def plan(given: argparse.Namespace) -> FaultPlan:
     """Of the options."""
     phases = (*given.phases, "cpu") if given.against else tuple(given.phases)
     against = given.against.resolve() if given.against else None
     attacks = chosen(ATTACKS, given.attack)
-    return Plan(phases, attacks, given.seconds, given.rounds, given.attack_minutes, against)
+    return FaultPlan(phases, attacks, given.seconds, given.rounds, given.attack_minutes, against)
 
 
 def main() -> None:

@@ -15,11 +15,11 @@ import orjson
 import psutil
 
 from benchmarks.attacks.base import numbered
-from benchmarks.demo_stack import captions
 from benchmarks.faults.neighbour import searches
 from benchmarks.faults.parts import parts
 from benchmarks.faults.progress import Steps
-from benchmarks.faults.stacks import ready_stack
+from benchmarks.stack.demo_stack import captions
+from benchmarks.stack.ready_stack import ready_stack
 from scripts.public_api import PublicApi
 from scripts.stack.live_stack import LiveStack
 from scripts.tune.load import in_background

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cpu_cost
 from benchmarks.attacks.base import Attack
-from benchmarks.demo_stack import captions
 from benchmarks.faults import kills, report
-from benchmarks.faults.attacked import BESIDES_S, Result, attacked
+from benchmarks.faults.attacked import BESIDES_S, AttackResults, attacked
 from benchmarks.faults.bursts import bursts
 from benchmarks.faults.progress import Steps
-from benchmarks.faults.stacks import UNCACHED, ready_stack
 from benchmarks.faults.stopping import stop_under_load
-from benchmarks.gateway import overload, peak_load
+from benchmarks.gateway.command import overload, peak_load
+from benchmarks.stack import cpu_cost
+from benchmarks.stack.demo_stack import captions
+from benchmarks.stack.ready_stack import UNCACHED, ready_stack
 from clip_core.errors import ClipServeError
 
 PHASES = ("attacks", "load", "kills")
@@ -26,7 +26,7 @@ _STARTS = {"attacks": (), "load": ("burst_", "overload_", "stop_"), "kills": ("k
 
 
 @dataclass(frozen=True)
-class Plan:
+class FaultPlan:
     """What is to be run; `rounds` is how often each burst comes, `against` an older checkout."""
 
     phases: tuple[str, ...]
@@ -54,10 +54,10 @@ class Plan:
 class Run:
     """What was found; `broken` says why a phase did not come to its end."""
 
-    plan: Plan
+    plan: FaultPlan
     work: Path
     steps: Steps
-    result: Result = field(default_factory=Result)
+    result: AttackResults = field(default_factory=AttackResults)
     figures: dict[str, float] = field(default_factory=dict)
     costs: dict[str, dict[str, Any]] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.faults.attacked import Result
+from benchmarks.faults.attacked import AttackResults
 
 MEMORY_GROWTH = 1.3
 BARS = {
@@ -35,12 +35,12 @@ def bar(name: str, value: float | None, limit: float, sign: str = "≤") -> Bar:
     return {"name": name, "value": None if value is None else round(value, 4), "bar": round(limit, 4), "holds": holds}
 
 
-def bars(result: Result, figures: Mapping[str, float], asked: Mapping[str, tuple[float, str]]) -> list[Bar]:
+def bars(result: AttackResults, figures: Mapping[str, float], asked: Mapping[str, tuple[float, str]]) -> list[Bar]:
     """Of what was run: `asked` are those of the phases besides the attacks, `result` is theirs."""
     return _of_attacks(result) + [bar(name, figures.get(name), limit, sign) for name, (limit, sign) in asked.items()]
 
 
-def _of_attacks(result: Result) -> list[Bar]:
+def _of_attacks(result: AttackResults) -> list[Bar]:
     if not result.felt and not result.left_out:
         return []
     values = [(each, None if each.answers.fault else each.p99_ms) for each in result.felt]
@@ -51,7 +51,7 @@ def _of_attacks(result: Result) -> list[Bar]:
     return [*felt, *memory, bar("parts that ended under attack", float(died), 0.0)]
 
 
-def show(result: Result, judged: list[Bar], figures: Mapping[str, float], console: Console) -> None:
+def show(result: AttackResults, judged: list[Bar], figures: Mapping[str, float], console: Console) -> None:
     """Attacks one by one, other figures, and the bars that were missed."""
     if result.felt:
         console.print(_attacks(result))
@@ -65,7 +65,7 @@ def show(result: Result, judged: list[Bar], figures: Mapping[str, float], consol
     console.print(f"{len(judged) - len(missed)} of {len(judged)} bars hold; missed: {', '.join(missed) or 'none'}")
 
 
-def _attacks(result: Result) -> Table:
+def _attacks(result: AttackResults) -> Table:
     title = f"A neighbour's searches (p99 at rest {result.rest_p99_ms:.1f} ms)"
     table = Table("attack", "p50", "p99 ms", "failed", "well after", "answers", "ended", title=title)
     for each in result.felt:
@@ -86,6 +86,6 @@ def _style(limit: Bar | None) -> str:
     return "" if limit is None else "green" if limit["holds"] else "red"
 
 
-def document(result: Result) -> dict[str, Any]:
+def document(result: AttackResults) -> dict[str, Any]:
     """The attacks as the report has them."""
     return {"attacks": [asdict(each) for each in result.felt], "rest_p99_ms": result.rest_p99_ms}

@@ -6,8 +6,8 @@ The demo model, the handlers' embedding cache off, so that every text is compute
 request sent straight to TorchServe, in turn and in the same run. Lists are compared with single requests at the same
 number of clients. Overload is an open loop: requests leave at four times the rate that was just measured as the peak,
 whether or not earlier ones were answered; requests carry 16 texts, so that the client is not what is overloaded. The
-soak sends 70 % of that peak. With --infinity DIR, which `python -m benchmarks.infinity_peer DIR` makes,
-`benchmarks.infinity` measures ViT-B/32 of random weights against Infinity's torch engine; without it those bars are
+soak sends 70 % of that peak. With --infinity DIR, which `python -m benchmarks.gateway.infinity_peer DIR` makes,
+`infinity.py` measures ViT-B/32 of random weights against Infinity's torch engine; without it those bars are
 null. The last line is one JSON document with `bars`.
 """
 
@@ -27,16 +27,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.cpu_cost import processor_s
-from benchmarks.demo_stack import captions
-from benchmarks.infinity import against_infinity
-from benchmarks.infinity_peer import Peer
-from benchmarks.machine import machine
+from benchmarks.gateway.infinity import against_infinity
+from benchmarks.gateway.infinity_peer import Peer
+from benchmarks.lib.machine import machine
+from benchmarks.stack.cpu_cost import processor_s
+from benchmarks.stack.demo_stack import captions
 from scripts.processes.processes import resident_bytes
 from scripts.stack.live_stack import LiveStack, live_stack
 from scripts.tune.load import Load, alternate, at_rate, together
 
-RESULTS = Path(__file__).resolve().parent / "results" / "gateway.json"
+RESULTS = Path(__file__).resolve().parent.parent / "results" / "gateway.json"
 CLIENTS = 32
 LIST = 64
 HEAVY = 16
@@ -189,7 +189,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each load")
     parser.add_argument("--rounds", type=int, default=3, help="how often gateway and TorchServe are compared")
     parser.add_argument("--soak-minutes", type=float, default=10.0)
-    parser.add_argument("--infinity", type=Path, help="folder that benchmarks/infinity_peer.py made")
+    parser.add_argument("--infinity", type=Path, help="folder that benchmarks/gateway/infinity_peer.py made")
     parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name} under benchmarks/results")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started is stopped
@@ -209,7 +209,3 @@ def main() -> None:
     if arguments.save:
         RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(report))
-
-
-if __name__ == "__main__":
-    main()

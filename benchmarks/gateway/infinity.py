@@ -1,7 +1,7 @@
 """ViT-B/32 with random weights, served by us in int8 and by Infinity's torch engine: the same requests in turn.
 
-Random weights give the same speed as trained ones, and need no network. `python -m benchmarks.infinity_peer DIR` makes
-the peer: Infinity in a venv of its own, because it pins an older torch, and the same weights in the forms that both
+Random weights give the same speed as trained ones, and need no network. `infinity_peer.py` makes the
+peer: Infinity in a venv of its own, because it pins an older torch, and the same weights in the forms that both
 read. Our archives are built once and kept beside them. Both servers run all the time with the settings that they
 bring, so that rounds alternate; the one that is not asked does nothing. The vectors of both are compared, since speed
 says nothing without them. Infinity tells the size of each of its batches in its log."""
@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.infinity_peer import Peer
+from benchmarks.gateway.infinity_peer import Peer
 from scripts.archive.build import ARCHIVE_DIR, endpoint_config
 from scripts.stack.live_stack import LiveStack, free_ports, live_stack
 from scripts.tune.load import Load, alternate, together

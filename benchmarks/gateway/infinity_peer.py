@@ -1,6 +1,6 @@
 """The gateway benchmark's peer: a venv with Infinity, and a ViT-B/32 of random weights in the forms that both serve.
 
-    python -m benchmarks.infinity_peer DIR
+    python -m benchmarks.gateway.infinity_peer DIR
 
 makes DIR/venv (needs a package index, and a few minutes), DIR/ours, DIR/checkpoint with the same weights, and our
 archives of them in DIR/model_store; `make bench-gateway INFINITY=DIR` measures with it.

@@ -21,20 +21,20 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.index_data import DIM, make
-from benchmarks.index_engines import TARGET, Point, alone, backends, fastest, plot, sweep
-from benchmarks.index_exact import batch_against_flat, certified_against_flat, cores, milliseconds
-from benchmarks.index_live import K, LiveIndex, latencies, percentile, recall, while_compacting
-from benchmarks.index_load import rates
-from benchmarks.machine import machine
+from benchmarks.index.data import DIM, make
+from benchmarks.index.engines import TARGET, Point, alone, backends, fastest, plot, sweep
+from benchmarks.index.exact import batch_against_flat, certified_against_flat, cores, milliseconds
+from benchmarks.index.live import K, LiveIndex, latencies, percentile, recall, while_compacting
+from benchmarks.index.load import rates
+from benchmarks.lib.machine import machine
 from clip_core.wire import FloatArray
 from index_service.engines.approximate.approximate import ApproximateSegment
 from index_service.engines.base import IntArray
 from index_service.engines.exact.exact import search_exact
 from index_service.settings import IndexSettings
 
-RESULTS = Path(__file__).resolve().parent / "results" / "index.json"
-PLOT = Path(__file__).resolve().parent.parent / "docs" / "engines.png"
+RESULTS = Path(__file__).resolve().parent.parent / "results" / "index.json"
+PLOT = Path(__file__).resolve().parents[2] / "docs" / "engines.png"
 BARS = {
     "certified_vs_flat": (2.5, "≥"),
     "exact_batch_64_vs_flat": (4.0, "≥"),
@@ -247,7 +247,3 @@ def _keep(report: dict[str, Any], arguments: argparse.Namespace) -> None:
     if arguments.save:
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 from rich.console import Console
 
-from benchmarks.index_exact import cores
+from benchmarks.index.exact import cores
 from clip_core.wire import FloatArray
 from index_service.engines.approximate.approximate import ApproximateSegment
 from index_service.engines.approximate.candidate_search import Setting

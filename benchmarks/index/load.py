@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from benchmarks.index_live import K, LiveIndex, searches
+from benchmarks.index.live import K, LiveIndex, searches
 from clip_core.wire import FloatArray
 
 SENDERS = 4

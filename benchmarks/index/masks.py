@@ -1,6 +1,6 @@
 """Searches by filters that are about what the query is about, and by others, beside FAISS's own: recall, ms.
 
-    python -m benchmarks.masks
+    python -m benchmarks.index.masks
 
 Vectors and text queries come from a seeded generator (`index_data`). A row's topic is the nearest of 200 images; a
 filter by topic allows a random half or tenth of them, and so takes away just what many queries are about. `best
@@ -23,11 +23,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.index_data import make
-from benchmarks.index_engines import as_auto
-from benchmarks.index_exact import cores, milliseconds
-from benchmarks.index_live import recall
-from benchmarks.reports import finish, head, options
+from benchmarks.index.data import make
+from benchmarks.index.engines import as_auto
+from benchmarks.index.exact import cores, milliseconds
+from benchmarks.index.live import recall
+from benchmarks.lib.reports import finish, head, options
 from clip_core.wire import FloatArray
 from index_service.engines.approximate.approximate import ApproximateSegment
 from index_service.engines.base import BoolArray, IntArray
@@ -35,7 +35,7 @@ from index_service.engines.exact.exact import search_exact
 from index_service.engines.faiss.faiss import FaissSeeker
 
 _faiss: Any = faiss  # its stubs lack half of what is used here
-RESULTS = Path(__file__).resolve().parent / "results" / "masks.json"
+RESULTS = Path(__file__).resolve().parent.parent / "results" / "masks.json"
 K, KNOWN, ASKED, TOPICS = 10, 500, 100, 200
 DELETED = 0.001
 SETTLE_S = 0.01

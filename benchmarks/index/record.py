@@ -1,6 +1,6 @@
 """The record and what a restart costs: upserts acknowledged durable over HTTP, time to ready, memory.
 
-    python -m benchmarks.record [--items N] [--save]
+    python -m benchmarks.index.record [--items N] [--save]
 
 The peer of the upserts is SQLite itself: the same batches with `synchronous=FULL` and nothing around it. Memory is the
 process's own once it is ready and has searched; the float32 vectors are mapped from a file, and the kernel may drop
@@ -31,7 +31,7 @@ import numpy as np
 import orjson
 import psutil
 
-from benchmarks.machine import machine
+from benchmarks.lib.machine import machine
 from clip_core.index.keepalive_connection import KeepaliveConnection
 from clip_core.wire import FloatArray
 from index_service.collection.collections import Collection
@@ -41,7 +41,7 @@ from index_service.segments.engine_choice import Engines
 from index_service.settings import IndexSettings
 from scripts.stack.live_stack import free_ports
 
-RESULTS = Path(__file__).resolve().parent / "results" / "record.json"
+RESULTS = Path(__file__).resolve().parent.parent / "results" / "record.json"
 DIM, BATCH, CLIENTS, TIMED, LONE, FILL = 512, 256, 4, 100, 800, 8192
 COLORS = ("red", "green", "blue")
 MODEL = {"model": "m", "fingerprint": "f", "dim": DIM, "engine": "exact"}

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import machine
+from benchmarks.lib.machine import machine
 
 
 def options(text: str | None, rows: int, results: Path) -> argparse.ArgumentParser:

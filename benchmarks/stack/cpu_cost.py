@@ -1,6 +1,6 @@
 """The servers' processor time a request, over that of an older commit.
 
-    python -m benchmarks.cpu_cost --against DIR [--rounds 10]
+    python -m benchmarks.stack.cpu_cost --against DIR [--rounds 10]
 
 DIR is a checkout of the older commit with a .venv of its own. Both stacks run side by side, the embedding cache off,
 and take turns: in each round the same text embeddings, text searches and image searches, by eight clients. Processor
@@ -24,14 +24,14 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.demo_stack import captions
-from benchmarks.faults.stacks import UNCACHED, ready_stack
-from benchmarks.reports import finish, head
+from benchmarks.lib.reports import finish, head
+from benchmarks.stack.demo_stack import captions
+from benchmarks.stack.ready_stack import UNCACHED, ready_stack
 from scripts.collections.ingest import find_pictures
 from scripts.stack.live_stack import LiveStack
 from scripts.tune.load import Load, each_once
 
-RESULTS = Path(__file__).resolve().parent / "results" / "cpu_cost.json"
+RESULTS = Path(__file__).resolve().parent.parent / "results" / "cpu_cost.json"
 BAR, ROUNDS, CLIENTS, RESAMPLES = 1.05, 12, 8, 10_000
 REQUESTS = {"text embedding": 1200, "text search": 1200, "image search": 400}
 PLANNED_S = 45.0 + ROUNDS * 16.0

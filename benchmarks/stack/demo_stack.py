@@ -22,13 +22,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import machine
+from benchmarks.lib.machine import machine
 from scripts.processes.processes import resident_bytes
 from scripts.public_api import PublicApi
 from scripts.stack.live_stack import LiveStack, live_stack
 from scripts.tune.load import alternate, together
 
-RESULTS = Path(__file__).resolve().parent / "results" / "demo_stack.json"
+RESULTS = Path(__file__).resolve().parent.parent / "results" / "demo_stack.json"
 BARS = {
     "ready_s": (40.0, "≤"),
     "resident_gb": (2.5, "≤"),

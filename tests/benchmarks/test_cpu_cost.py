@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from benchmarks.cpu_cost import compared, interval, processor_s
+from benchmarks.stack.cpu_cost import compared, interval, processor_s
 
 NOISE = (1.0, 1.1, 0.95, 1.3, 0.9, 1.02, 0.98, 1.05, 1.2, 1.0)
 

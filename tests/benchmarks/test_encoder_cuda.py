@@ -17,15 +17,15 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks import encoder_tables, gemm_cuda
-from benchmarks.cuda_clock import LEAST_S, MOST_PASSES, WARM_UPS, CudaClock
-from benchmarks.encoder_cuda import Cuda
-from benchmarks.encoder_cuda_packages import compile_all
-from benchmarks.encoder_cuda_towers import OurTower, compiled
-from benchmarks.encoder_plans import GPU
-from benchmarks.encoder_rounds import REFERENCE, Deadline, Job
-from benchmarks.encoder_towers import Subject
-from benchmarks.encoders import DEVICES, _report, main
+from benchmarks.encoders import gemm, tables
+from benchmarks.encoders.command import DEVICES, _report, main
+from benchmarks.encoders.cuda import Cuda
+from benchmarks.encoders.cuda_clock import LEAST_S, MOST_PASSES, WARM_UPS, CudaClock
+from benchmarks.encoders.cuda_packages import compile_all
+from benchmarks.encoders.cuda_towers import OurTower, compiled
+from benchmarks.encoders.plans import GPU
+from benchmarks.encoders.rounds import REFERENCE, Deadline, ModelJob
+from benchmarks.encoders.towers import Subject
 from clip_core.errors import BadModel
 from clip_core.towers.compiling import Forward
 from clip_core.towers.cuda_graphs import Capture, Graph
@@ -89,7 +89,7 @@ def test_the_ceiling_has_every_type_that_the_device_has() -> None:
         return 0.5
 
     before = torch.backends.cuda.matmul.fp32_precision
-    rates = gemm_cuda.ceilings(seconds, "cpu", size=32, rounds=1)
+    rates = gemm.gpu_ceilings(seconds, "cpu", size=32, rounds=1)
     assert rates == dict.fromkeys(("fp32", "tf32", "bf16", "fp16"), 2 * 32**3 / 0.5 / 1e9)
     assert [each.dtype for each in seen] == [torch.float32, torch.float32, torch.bfloat16, torch.float16]
     assert torch.backends.cuda.matmul.fp32_precision == before
@@ -97,7 +97,7 @@ def test_the_ceiling_has_every_type_that_the_device_has() -> None:
 
 def test_the_product_in_8_bit_floats_is_a_product() -> None:
     x, y = torch.randn(2, 64, 64)
-    product = gemm_cuda._fp8(x, y)().float()
+    product = gemm._fp8(x, y)().float()
     assert torch.cosine_similarity(product.flatten(), (x @ y).flatten(), dim=0) > 0.99
 
 
@@ -107,7 +107,7 @@ def test_a_type_whose_product_fails_has_no_ceiling() -> None:
             raise RuntimeError("not on this GPU")
         return 1.0
 
-    assert list(gemm_cuda.ceilings(seconds, "cpu", size=8, rounds=1)) == ["fp32", "tf32", "bf16"]
+    assert list(gemm.gpu_ceilings(seconds, "cpu", size=8, rounds=1)) == ["fp32", "tf32", "bf16"]
 
 
 def replayed(run: Forward, batch: Tensor) -> Graph:
@@ -156,7 +156,7 @@ def test_every_way_of_running_is_a_row_and_what_cannot_run_is_named(tmp_path: Pa
     assert "image, ours bf16" in found["compile_s"]
     assert (found["gpu"], found["rounds"], found["bars"], found["serving"]) == (CARD, 2, [], {})
     assert {"fp32", "tf32", "bf16"} <= set(found["gemm_gflops"])
-    assert "on one a CPU, images /s | batch 1 | batch 3 | batch 70 |" in encoder_tables.section([], [found])
+    assert "on one a CPU, images /s | batch 1 | batch 3 | batch 70 |" in tables.section([], [found])
 
 
 def test_a_run_ends_in_one_json_line_and_leaves_the_cpus_figures_alone(
@@ -166,7 +166,7 @@ def test_a_run_ends_in_one_json_line_and_leaves_the_cpus_figures_alone(
     monkeypatch.setattr(sys, "argv", ["encoders", "--device", "cuda", *said, "--save", str(tmp_path)])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setitem(DEVICES, "cuda", stand_in)
-    monkeypatch.setattr(encoder_tables, "write", lambda: pytest.fail("the tables are the CPU's too"))
+    monkeypatch.setattr(tables, "write", lambda: pytest.fail("the tables are the CPU's too"))
     try:
         main()
     finally:
@@ -236,10 +236,10 @@ def test_a_real_package_for_each_tower(tmp_path: Path, checkpoint: Path) -> None
     assert len(list(tmp_path.rglob("cuda-bf16-*.pt2"))) == 2
 
 
-def _job(directory: Path, checkpoint: Path, seconds: float = math.inf) -> Job:
+def _job(directory: Path, checkpoint: Path, seconds: float = math.inf) -> ModelJob:
     plan = replace(GPU, model=f"local-dir:{checkpoint}", precisions=("fp8", "bf16"), variants=False)
     subject = Subject.random(plan.model, 2)
-    return Job(plan, subject, directory, Deadline(seconds), lambda _: None)
+    return ModelJob(plan, subject, directory, Deadline(seconds), lambda _: None)
 
 
 @pytest.mark.slow

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.encoder_plans import BASE, GPU, LARGE, Plan, chosen, command, stem
-from benchmarks.encoders import RESULTS, _arguments
+from benchmarks.encoders.command import RESULTS, _arguments
+from benchmarks.encoders.plans import BASE, GPU, LARGE, ModelPlan, chosen, command, stem
 
 
-def asked(monkeypatch: pytest.MonkeyPatch, *arguments: str, gpu: bool = False) -> list[Plan]:
+def asked(monkeypatch: pytest.MonkeyPatch, *arguments: str, gpu: bool = False) -> list[ModelPlan]:
     return chosen(parsed(monkeypatch, *arguments, gpu=gpu))
 
 

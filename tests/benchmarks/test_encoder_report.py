@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import encoder_tables
-from benchmarks.encoder_bars import SERVING, judge, judge_gpu
-from benchmarks.encoder_cpu import Cpu
-from benchmarks.encoder_plans import BASE, GPU
-from benchmarks.encoder_quality import measure_quality
-from benchmarks.encoder_rounds import Deadline, cosines, main_batch, measure, rows
-from benchmarks.encoders import save
+from benchmarks.encoders import tables
+from benchmarks.encoders.bars import SERVING, judge, judge_gpu
+from benchmarks.encoders.command import save
+from benchmarks.encoders.cpu import Cpu
+from benchmarks.encoders.plans import BASE, GPU
+from benchmarks.encoders.quality import measure_quality
+from benchmarks.encoders.rounds import Deadline, cosines, main_batch, measure, rows
 
 CEILING = {"fp32": 200.0, "bf16": 400.0, "int8": 882.0}
 
@@ -101,8 +101,8 @@ def test_engines_are_compared_at_16_or_at_the_largest_batch() -> None:
 
 
 def test_the_page_says_what_the_committed_results_say() -> None:
-    page = encoder_tables.PAGE.read_text(encoding="utf-8")
-    assert encoder_tables.updated(page, encoder_tables.reports(), encoder_tables.gpu_reports()) == page
+    page = tables.PAGE.read_text(encoding="utf-8")
+    assert tables.updated(page, tables.reports(), tables.gpu_reports()) == page
 
 
 def test_the_page_shows_every_model_a_missed_bar_and_quality() -> None:
@@ -111,12 +111,12 @@ def test_the_page_shows_every_model_a_missed_bar_and_quality() -> None:
     bars = [*judge(table(32), CEILING, None, "ViT-L-14"), missed]
     machine = {"cpu": "Intel(R) Xeon(R) Processor", "cores": 2}
     large = {"model": "ViT-L-14", "machine": machine, "rows": table(32), "serving": {}, "bars": bars}
-    section = encoder_tables.section([*encoder_tables.reports()[:1], {**large, "quality": quality}])
+    section = tables.section([*tables.reports()[:1], {**large, "quality": quality}])
     heads = ("ViT-B-32 on ", "ViT-L-14 on Intel Xeon, 2 cores, batch 32")
     for part in (*heads, "≥ 1.15", "9 (missed)", "0.500"):
         assert part in section
     with pytest.raises(ValueError, match="marks"):
-        encoder_tables.updated("no marks", [])
+        tables.updated("no marks", [])
 
 
 def gpu_report(card: str) -> dict[str, Any]:
@@ -155,12 +155,12 @@ def test_poor_vectors_hold_no_gpu_bar() -> None:
 
 
 def test_the_readme_gets_a_gpus_table_only_once_there_are_results(tmp_path: Path) -> None:
-    assert encoder_tables.gpu_reports(tmp_path) == []
+    assert tables.gpu_reports(tmp_path) == []
     save(GPU, gpu_report("NVIDIA H200"), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["encoders-cuda.json"]
-    found = encoder_tables.reports()
-    section = encoder_tables.section(found, encoder_tables.gpu_reports(tmp_path))
-    assert section.startswith(encoder_tables.section(found).rstrip("\n"))
+    found = tables.reports()
+    section = tables.section(found, tables.gpu_reports(tmp_path))
+    assert section.startswith(tables.section(found).rstrip("\n"))
     for part in (
         "| ViT-B-32 on one NVIDIA H200, images /s | batch 1 | batch 512 | share of GEMM ceiling |",
         "| ours bf16 |  | 42000 | 0.50 | 0.99985 |",

@@ -17,8 +17,8 @@ from benchmarks.attacks.base import Attack, Target, crowd
 from benchmarks.attacks.catalogue import ATTACKS
 from benchmarks.attacks.freezing_proxy import FreezingProxy
 from benchmarks.faults import report
-from benchmarks.faults.attacked import Felt, Result
-from benchmarks.faults.bursts import Reply, summary
+from benchmarks.faults.attacked import AttackResults, Felt
+from benchmarks.faults.bursts import BurstReply, summary
 from benchmarks.faults.command import options, plan
 from benchmarks.faults.neighbour import bar_ms, felt_p99
 from benchmarks.faults.parts import growth, replaced
@@ -160,14 +160,19 @@ def test_what_an_answer_is(status: int, content: bytes, kind: str) -> None:
 
 
 def test_a_burst_is_summed_up() -> None:
-    replies = [Reply(10.0, 200, False), Reply(2500.0, 200, False), Reply(5.0, 429, True), Reply(5.0, 429, False)]
+    replies = [
+        BurstReply(10.0, 200, False),
+        BurstReply(2500.0, 200, False),
+        BurstReply(5.0, 429, True),
+        BurstReply(5.0, 429, False),
+    ]
     found = summary(4, replies)
     assert found == {"burst_4_refused": 2.0, "burst_4_slowest_ms": 2500.0, "burst_4_good_share": 0.5}
 
 
 def test_bars_of_what_was_not_measured_do_not_hold() -> None:
     felt = Felt("a", 5.0, 300.0, 250.0, 9, 0, 0.1, Answers(), ["gateway"], {})
-    result = Result([felt], 5.0, {"index": 1.2}, ["b"])
+    result = AttackResults([felt], 5.0, {"index": 1.2}, ["b"])
     judged = report.bars(result, {"writes_lost": 0.0}, {"writes_lost": (0.0, "≤"), "share": (1.0, "≥")})
     assert [(each["name"], each["holds"]) for each in judged] == [
         ("neighbour p99 ms: a", False),
@@ -181,7 +186,7 @@ def test_bars_of_what_was_not_measured_do_not_hold() -> None:
 
 def test_an_attack_that_could_not_be_made_does_not_hold() -> None:
     felt = Felt("a", 5.0, 5.0, 250.0, 9, 0, 0.1, Answers(fault="not prepared"), [], {})
-    judged = report.bars(Result([felt]), {}, {})
+    judged = report.bars(AttackResults([felt]), {}, {})
     assert judged[0] == {"name": "neighbour p99 ms: a", "value": None, "bar": 250.0, "holds": False}
 
 

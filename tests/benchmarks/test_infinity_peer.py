@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gateway import BARS, judge
-from benchmarks.infinity import batch_sizes
-from benchmarks.infinity_peer import transformers_names, write_tokenizer
+from benchmarks.gateway.command import BARS, judge
+from benchmarks.gateway.infinity import batch_sizes
+from benchmarks.gateway.infinity_peer import transformers_names, write_tokenizer
 from scripts.tune.load import at_rate
 from tests.gateway.fakes import FakeIndex, FakeTorchServe, serving
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -105,6 +106,19 @@ def test_arrows_between_rooms(package: str) -> None:
         for imported in imports(path):
             there = room(imported, package)
             assert there is None or order[there] <= order[here], f"{module} ({here}) imports {imported} ({there})"
+
+
+def written(package: str) -> list[str]:
+    """The package's rooms as ARCHITECTURE.md names them: folders end in a slash."""
+    paths = [ROOT / package / each.replace(".", "/") for each in ROOMS[package]]
+    return [path.relative_to(ROOT).as_posix() + ("/" if path.is_dir() else ".py") for path in paths]
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_every_room_has_its_line(package: str) -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    lines = re.findall(rf"^\| `({package}/[^`]+)` \|", text, re.MULTILINE)
+    assert lines == written(package), "the code map has one line a room, in the order of ROOMS"
 
 
 @pytest.mark.parametrize("package", [*ROOMS, "handlers"])

@@ -14,6 +14,8 @@ from scripts.processes.java_properties import read_properties
 from scripts.settings_table import PATH, rows, table
 
 ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+_PLACE = r"`((?:clip_core|handlers|gateway|index_service|scripts|archive|tests)/[\w./-]*\.\w+)(?:::(\w+))?`"
 
 
 def test_the_settings_table_is_the_code() -> None:
@@ -72,11 +74,18 @@ def test_torchserve_is_private() -> None:
         assert properties[key].startswith("http://127.0.0.1:")
 
 
-@pytest.mark.parametrize(
-    "name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/settings.md", "docs/clients.md"]
-)
-def test_links_lead_somewhere(name: str) -> None:
-    path = ROOT / name
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8")):
         if not target.startswith("http"):
-            assert (path.parent / target).exists(), f"{name}: {target}"
+            assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_files_and_functions_exist(path: Path) -> None:
+    """A place is written as `file.py` or `file.py::name`."""
+    for file, name in re.findall(_PLACE, path.read_text(encoding="utf-8")):
+        assert (ROOT / file).is_file(), f"{file} is not there"
+        if name:
+            code = (ROOT / file).read_text(encoding="utf-8")
+            assert re.search(rf"^ *(?:async def|def|class) {name}\b", code, re.MULTILINE), f"{file} has no {name}"

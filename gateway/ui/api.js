@@ -34,18 +34,25 @@ const pathOf = (id) => id.split("/").map(encodeURIComponent).join("/");
 
 export const listCollections = async (signal) => (await call("/v1/collections", { signal })).collections;
 export const createCollection = (name) => call(collectionPath(name), { method: "PUT", body: {} });
+export const describeCollection = (name, signal) => call(collectionPath(name), { signal });
 export const search = (body, signal) => call("/v1/search", { method: "POST", body, signal });
 export const getStats = (signal) => call("/v1/stats", { signal });
 
 // With `include` "vector" the item's vector comes too.
-export const getItem = (collection, id, { signal } = {}) =>
-  call(`${collectionPath(collection)}/items/${pathOf(id)}`, { signal });
+export const getItem = (collection, id, { include, signal } = {}) =>
+  call(`${collectionPath(collection)}/items/${pathOf(id)}${include ? `?include=${include}` : ""}`, { signal });
 
 export const addItems = (collection, items, signal) =>
   call(`${collectionPath(collection)}/items`, { method: "POST", body: { items }, signal });
 
 // The fields whose values repeat: `values` of each, the most frequent first, counted over the whole collection.
 export const getFacets = async (collection, values) => (await call(`${collectionPath(collection)}/facets?values=${values}`)).facets;
+
+// The values of one field, counted over the items that `filter` lets through.
+export async function countUnder(collection, field, filter) {
+  const query = new URLSearchParams({ field, values: 1000, filter: JSON.stringify(filter) });
+  return (await call(`${collectionPath(collection)}/facets?${query}`)).facets;
+}
 
 // `limit` items after the id `after`; `next` is the id to go on with, null at the end.
 export function listItems(collection, { limit, after, signal }) {

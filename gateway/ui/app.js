@@ -1,25 +1,30 @@
 // The search page: whenever the state changes, ask the gateway and draw what it answers.
 
-import { ApiError, listCollections } from "./api.js";
+import { ApiError, describeCollection, listCollections } from "./api.js";
 import { drawComposer, watchComposer } from "./composer.js";
 import { $, element } from "./dom.js";
 import { watchDropping } from "./dropping.js";
 import { drawFilters, loadFacets, watchFilters } from "./filters.js";
 import { digits, plural, sentence } from "./format.js";
-import { watchJobs } from "./jobs.js";
+import { drawResults, drawSkeletons, results, setTotal, watchResults } from "./grid/results.js";
+import { watchJobs } from "./jobs/jobs.js";
 import { watchKeyboard } from "./keyboard.js";
 import { watchKey } from "./keys.js";
+import { Pager } from "./library/pager.js";
+import { isSearch } from "./library/query.js";
+import { sourceOf } from "./library/source.js";
+import { forgetTotals, totalOf } from "./library/totals.js";
 import { nameOfLiked } from "./liked.js";
 import { watchLive } from "./live.js";
 import { clearNotices, fail, sayEmpty } from "./notices.js";
-import { ask, isSearch } from "./query.js";
-import { drawResults, drawSkeletons, results, watchResults } from "./results.js";
+import { forgetFolders } from "./pictures/folders.js";
 import { noteMetrics } from "./scores.js";
-import { change, fromAddress, onChange, state } from "./state.js";
-import { openUpload, watchUpload } from "./upload.js";
-import { drawViewer, watchViewer } from "./viewer.js";
+import { keepScroll, restoreScroll } from "./scrolling.js";
+import { change, fromAddress, onChange, state, toAddress } from "./state.js";
+import { openUpload, watchUpload } from "./upload/upload.js";
+import { drawViewer, watchViewer } from "./viewer/viewer.js";
 
-const SKELETONS = 12;
+const UNKNOWN = [400, 404, 422]; // also of a name that no collection can have
 let running = null;
 let timer = 0;
 let names = [];
@@ -35,8 +40,14 @@ async function run() {
   if (!state.collection) return;
   busy(true);
   try {
-    const answer = await ask(state, mine.signal);
-    if (running === mine) draw(answer);
+    let answer = {};
+    const source = await sourceOf(state, (first) => (answer = first), mine.signal);
+    const pager = new Pager(source);
+    mine.signal.addEventListener("abort", () => pager.stop());
+    const total = totalOf(state, isSearch(state));
+    total.catch(() => undefined); // the listing says what is wrong
+    await pager.reach(0);
+    if (running === mine) await draw(pager, answer, total);
   } catch (error) {
     if (error.name !== "AbortError" && running === mine) failed(error);
   } finally {
@@ -49,28 +60,30 @@ async function run() {
 
 function busy(on) {
   $("search").classList.toggle("busy", on);
-  $("results").classList.toggle("waiting", on && results.hits.length > 0);
+  $("results").classList.toggle("waiting", on && results.count > 0);
   stale(on);
-  if (on && !results.hits.length) {
+  if (on && !results.count) {
     clearNotices();
-    drawSkeletons(SKELETONS);
+    drawSkeletons();
   }
 }
 
 // From the moment that something else is asked for, typing included, until its answer is drawn.
 function stale(on) {
-  $("results").setAttribute("aria-busy", String(on && results.hits.length > 0));
+  $("results").setAttribute("aria-busy", String(on && results.count > 0));
 }
 
 async function loadCollections(fresh = false) {
   try {
+    forgetTotals();
     const collections = await listCollections();
     clearNotices();
     noteMetrics(collections);
     names = collections.map(({ name }) => name);
     $("collection").replaceChildren(...collections.map(({ name, count }) => element("option", { value: name, textContent: `${name} (${count})` })));
-    if (!names.length) return nothingYet();
-    const wanted = names.includes(state.collection) ? state.collection : names[0];
+    if (!names.length && !state.collection) return nothingYet();
+    const wanted = state.collection || names[0];
+    if (!names.includes(wanted) && !(await isAlias(wanted))) return unknownCollection(wanted, collections);
     if (fresh) loadFacets(wanted, true);
     return change({ collection: wanted });
   } catch (error) {
@@ -78,16 +91,32 @@ async function loadCollections(fresh = false) {
   }
 }
 
+// An alias is a second name of a collection: it can be shown, and is not in the list.
+async function isAlias(name) {
+  try {
+    const described = await describeCollection(name);
+    $("collection").append(element("option", { value: name, textContent: `${name} (${described.count})` }));
+    return true;
+  } catch (error) {
+    if (UNKNOWN.includes(error.status)) return false;
+    throw error;
+  }
+}
+
 // ---------------------------------------------------------------- drawing
 
-function draw(answer) {
+async function draw(pager, answer, total) {
   clearNotices();
-  drawResults(answer.hits);
+  drawResults(pager);
   drawComposer();
   drawHeading();
-  drawStatus(answer);
-  if (!answer.hits.length) nothingFound();
+  drawStatus(answer, { shown: pager.length, of: pager.length });
+  if (!pager.items.length) nothingFound();
   drawViewer();
+  const known = await total.catch(() => null);
+  if (known && pager.items.length && !pager.ended) setTotal(known.shown);
+  drawStatus(answer, pager.ended || !known ? { shown: pager.length, of: pager.length } : known);
+  restoreScroll();
 }
 
 function drawHeading() {
@@ -102,9 +131,10 @@ function drawHeading() {
   document.title = parts.length ? `${parts.join(" and ")} – CLIP search` : "CLIP search";
 }
 
-function drawStatus({ hits, timing, truncated }) {
-  const count = element("b", { textContent: plural(hits.length, "result") });
-  if (!timing) return $("status").replaceChildren(element("b", { textContent: plural(hits.length, "picture") }));
+function drawStatus({ timing, truncated }, { shown, of }) {
+  const among = of > shown + 1 ? `best ${shown.toLocaleString("en")} of ${of.toLocaleString("en")}` : plural(shown, timing ? "result" : "picture");
+  const count = element("b", { textContent: among });
+  if (!timing) return $("status").replaceChildren(count);
   const { total_ms: total, encode_ms: encode, search_ms: index } = timing;
   const stages = element("span", { className: "stages", textContent: ` · encode ${digits(encode)}, index ${digits(index)}` });
   const cut = truncated ? " · the end of the text was too long to be read" : "";
@@ -121,14 +151,24 @@ function nothingFound() {
 }
 
 function nothingYet() {
-  drawResults([]);
+  drawResults(null);
   $("heading").textContent = "Pictures";
   sayEmpty("There is no collection yet", "Make one by adding pictures.", { label: "Add pictures", run: () => openUpload(names) });
 }
 
+function unknownCollection(name, collections) {
+  drawResults(null);
+  $("heading").textContent = "Pictures";
+  $("status").textContent = "";
+  $("collection").selectedIndex = -1;
+  const links = collections.map((each) => [`${each.name} (${each.count.toLocaleString("en")})`, toAddress({ ...fromAddress(""), collection: each.name })]);
+  const text = links.length ? "It may have been deleted or renamed. There are these:" : "There is none yet.";
+  sayEmpty(`There is no collection “${name}”`, text, { label: "Add pictures", run: () => openUpload(names) }, links);
+}
+
 function failed(error, retry = run) {
   if (!(error instanceof ApiError)) throw error;
-  drawResults([]);
+  drawResults(null);
   $("status").textContent = "";
   const again = error.status === 400 || error.status === 413 ? null : () => (names.length ? retry() : loadCollections());
   fail(error, again);
@@ -139,7 +179,6 @@ function failed(error, retry = run) {
 function follow(patch, { wait = 0, quiet = false }) {
   drawComposer();
   $("collection").value = state.collection;
-  $("k").value = String(state.k);
   if (quiet) return drawViewer();
   if (patch.collection || patch.filters) facets();
   clearTimeout(timer);
@@ -170,18 +209,19 @@ function start() {
   onChange(follow);
   for (const watch of [watchComposer, watchDropping, watchFilters, watchKeyboard, watchLive, watchResults, watchViewer]) watch();
   watchKey(() => {
+    forgetFolders();
     loadCollections();
     watchJobs();
   });
   watchUpload(showCollection);
   $("collection").addEventListener("change", () => change({ collection: $("collection").value, filters: {}, like: null, item: null }, { push: true }));
-  $("k").addEventListener("change", () => change({ k: Number($("k").value) }));
   $("add").addEventListener("click", () => openUpload(names));
   $("share").addEventListener("click", copyLink);
   window.addEventListener("popstate", () => change({ ...fromAddress(location.search), picture: null }));
+  keepScroll();
   Object.assign(state, fromAddress(location.search));
   drawComposer();
-  drawSkeletons(SKELETONS);
+  drawSkeletons();
   loadCollections();
   watchJobs();
 }

@@ -4,8 +4,8 @@ import { $, element, icon, show } from "./dom.js";
 import { nameOfLiked } from "./liked.js";
 import { fail } from "./notices.js";
 import { ApiError } from "./api.js";
-import { readPicture } from "./pictures.js";
-import { partsOf } from "./query.js";
+import { readPicture } from "./pictures/files.js";
+import { partsOf } from "./library/query.js";
 import { change, setWeight, state } from "./state.js";
 
 const TYPING_MS = 220;

@@ -2,7 +2,7 @@
 
 import { $, isTyping } from "./dom.js";
 import { hideKeyPanel } from "./keys.js";
-import { focusFirst } from "./results.js";
+import { focusFirst } from "./grid/results.js";
 
 function onKey(event) {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;

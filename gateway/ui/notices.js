@@ -1,6 +1,6 @@
 // What is said when something fails or nothing is there.
 
-import { $, show } from "./dom.js";
+import { $, element, show } from "./dom.js";
 import { sentence } from "./format.js";
 import { askForKey, hideKeyPanel } from "./keys.js";
 
@@ -45,8 +45,9 @@ function countDown(seconds, message, retry) {
   return undefined;
 }
 
-// `action`: { label, run }, a button below the text.
-export function sayEmpty(title, text, action = null) {
+// `action`: { label, run }, a button below the text; `links`: [text, address] of each line between them.
+export function sayEmpty(title, text, action = null, links = []) {
+  $("empty-links").replaceChildren(...links.map(([textContent, href]) => element("li", {}, element("a", { textContent, href }))));
   $("empty-title").textContent = title;
   $("empty-text").textContent = text;
   show($("empty-action"), Boolean(action));

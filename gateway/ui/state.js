@@ -1,9 +1,10 @@
 // What is asked for, and its form in the address bar. A dropped picture stays out of the address: it is too large.
 
-export const WEIGHTS = { text: 1, picture: 1, like: 1, negative: 0.5 };
-const COUNTS = [12, 24, 48, 96];
+import { keepNow } from "./scrolling.js";
 
-const EMPTY = { collection: "", text: "", negative: "", like: null, filters: {}, k: 24, item: null };
+export const WEIGHTS = { text: 1, picture: 1, like: 1, negative: 0.5 };
+
+const EMPTY = { collection: "", text: "", negative: "", like: null, filters: {}, item: null };
 
 export const state = { ...EMPTY, weights: { ...WEIGHTS }, picture: null };
 const listeners = [];
@@ -27,7 +28,10 @@ function writeAddress(push = false) {
   clearTimeout(pending);
   pending = 0;
   const address = toAddress(state);
-  if (address !== location.search) history[push ? "pushState" : "replaceState"](null, "", address);
+  if (address === location.search) return;
+  if (!push) return history.replaceState(history.state, "", address);
+  keepNow();
+  history.pushState(null, "", address);
 }
 
 export function setWeight(name, weight) {
@@ -44,9 +48,9 @@ export function toggleFilter(field, value) {
   change({ filters: values.length ? { ...others, [field]: values } : others }, { push: true });
 }
 
-export function toAddress({ collection, text, negative, like, filters, k, item, weights }) {
+export function toAddress({ collection, text, negative, like, filters, item, weights }) {
   const kept = new URLSearchParams();
-  const set = (name, value, normal = "") => value && value !== normal && kept.set(name, value);
+  const set = (name, value) => value && kept.set(name, value);
   set("collection", collection);
   set("q", text.trim());
   set("not", negative.trim());
@@ -54,14 +58,12 @@ export function toAddress({ collection, text, negative, like, filters, k, item, 
   const moved = Object.keys(WEIGHTS).filter((name) => weights[name] !== WEIGHTS[name]);
   set("weights", moved.map((name) => `${name}:${weights[name]}`).join(","));
   if (Object.keys(filters).length) set("filter", JSON.stringify(filters));
-  set("k", String(k), String(EMPTY.k));
   set("item", item);
   return `?${kept}`;
 }
 
 export function fromAddress(address) {
   const given = new URLSearchParams(address);
-  const k = Number(given.get("k"));
   return {
     collection: given.get("collection") ?? "",
     text: given.get("q") ?? "",
@@ -69,7 +71,6 @@ export function fromAddress(address) {
     like: given.get("like"),
     weights: readWeights(given.get("weights") ?? ""),
     filters: readFilters(given.get("filter")),
-    k: COUNTS.includes(k) ? k : EMPTY.k,
     item: given.get("item"),
   };
 }

@@ -15,6 +15,7 @@ from gateway.app import build
 from gateway.settings import Settings
 from scripts.page.browser import NoBrowser, chromium
 from scripts.stack.live_stack import LiveStack
+from tests.browser.library import Library, library_gateway
 from tests.gateway.fakes import serving
 
 DESKTOP, PHONE = (1280, 800), (390, 844)
@@ -35,14 +36,18 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visit(browser: Browser, stack: LiveStack) -> Iterator[Open]:
-    """`visit("/?q=…", url=…, size=…)` opens the page in a session of its own; no script may fail on it."""
+def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Open]:
+    """`visit("/?q=…", url=…, size=…)` opens the page in a session of its own; no script may fail on it.
+
+    Without a `url` it is the real stack's.
+    """
     with ExitStack() as contexts:
         failures: list[str] = []
 
-        def start(address: str = "/?collection=demo", url: str = stack.gateway, size: Any = DESKTOP) -> Page:
+        def start(address: str = "/?collection=demo", url: str | None = None, size: Any = DESKTOP, **more: Any) -> Page:
             viewport = {"width": size[0], "height": size[1]}
-            context = browser.new_context(viewport=viewport, reduced_motion="reduce")  # type: ignore[arg-type]
+            url = request.getfixturevalue("stack").gateway if url is None else url
+            context = browser.new_context(viewport=viewport, reduced_motion="reduce", **more)  # type: ignore[arg-type]
             contexts.callback(context.close)
             page = context.new_page()
             page.set_default_timeout(PATIENCE_MS)
@@ -53,6 +58,13 @@ def visit(browser: Browser, stack: LiveStack) -> Iterator[Open]:
 
         yield start
     assert failures == []
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    """A gateway before fakes, with the collections that a test puts into it: no model is needed."""
+    with library_gateway(tmp_path_factory.mktemp("library")) as made:
+        yield made
 
 
 @pytest.fixture

@@ -39,10 +39,12 @@ def searched(page: Page, heading: str) -> list[str]:
 
 def test_words_search_as_they_are_typed(visit: Open) -> None:
     page = visit()
-    assert len(captions(page)) == 24
+    assert captions(page)[0]
     page.locator("#text").press_sequentially("a large purple striped heart", delay=15)
     assert "purple striped heart" in searched(page, "purple striped heart")[0]
-    expect(page.locator("#status")).to_have_text(re.compile(r"24 results in [\d.]+ ms · encode [\d.]+, index [\d.]+"))
+    expect(page.locator("#status")).to_have_text(
+        re.compile(r"[\d,]+ results in [\d.]+ ms · encode [\d.]+, index [\d.]+")
+    )
     assert float(page.locator("#results .number").first.inner_text()) > 0.5
     expect(page.locator("#results img").first).to_be_visible()
 
@@ -90,11 +92,11 @@ def test_picture_and_words_are_mixed_by_weight(visit: Open, stack: LiveStack) ->
 
 
 def test_what_is_unwanted_is_pushed_away(visit: Open) -> None:
-    page = visit("/?collection=demo&q=a%20heart&k=12")
-    before = searched(page, "a heart")
+    page = visit("/?collection=demo&q=a%20heart")
+    before = searched(page, "a heart")[:12]
     page.fill("#negative", "striped")
     page.get_by_role("slider", name="Weight of without").fill("1")
-    after = searched(page, "without “striped”")
+    after = searched(page, "without “striped”")[:12]
     assert sum("striped" in one for one in after) < sum("striped" in one for one in before)
 
 
@@ -122,7 +124,6 @@ def test_more_like_this(visit: Open) -> None:
     similar = searched(page, "More like “" + re.escape(first))
     assert "star" in similar[0]
     assert first not in similar
-    assert len(similar) == 24
     page.fill("#text", "blue")
     searched(page, "“blue” and more like")
     page.go_back()
@@ -134,14 +135,12 @@ def test_a_link_brings_everything_back(visit: Open) -> None:
     captions(page)
     page.fill("#text", "a blue circle")
     page.fill("#negative", "small")
-    page.locator("#k").select_option("12")
     searched(page, "blue circle” without “small")
     page.locator("#filters").get_by_role("button", name="dotted", exact=True).click()
     expect(page.locator("#active li")).to_have_count(1)
     wanted = captions(page)
     again = visit(f"/?{urlsplit(page.url).query}")  # written before the search that `captions` waited for
     assert searched(again, "blue circle” without “small") == wanted
-    expect(again.locator("#k")).to_have_value("12")
     expect(again.locator("#active li")).to_have_count(1)
 
 
@@ -156,4 +155,4 @@ def test_an_opened_picture_is_part_of_the_link(visit: Open) -> None:
 
 def test_an_address_of_nonsense_is_no_error(visit: Open) -> None:
     page = visit("/?collection=demo&filter=[1&weights=text:x,y:1&k=7")
-    assert len(captions(page)) == 24
+    assert captions(page)

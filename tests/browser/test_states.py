@@ -157,7 +157,7 @@ def test_nothing_fits(visit: Open) -> None:
     page = visit(f"/?collection=demo&q=star&filter={impossible}")
     expect(page.get_by_role("heading", name="Nothing fits these filters")).to_be_visible()
     page.get_by_role("button", name="Remove the filters").click()
-    assert len(captions(page)) == 24
+    assert captions(page)
 
 
 def test_metadata_is_shown_as_text(visit: Open, stack) -> None:

@@ -56,6 +56,12 @@ def embed(word: str) -> np.ndarray:
     return unit(np.random.default_rng(seed).standard_normal(DIM).astype(np.float32))
 
 
+def fits(metadata: dict[str, Any], wanted: dict[str, Any] | None) -> bool:
+    """Under a filter of values and of `$in`."""
+    choices = {name: want["$in"] if isinstance(want, dict) else [want] for name, want in (wanted or {}).items()}
+    return all(metadata.get(name) in choice for name, choice in choices.items())
+
+
 def answer(body: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(body), status, media_type="application/json")
 
@@ -143,7 +149,8 @@ class FakeIndex:
 
     def _facets(self, request: Request, body: Any) -> Response:
         """Of fields with strings only."""
-        items = self._get(request.path_params["name"])["items"].values()
+        kept = self._get(request.path_params["name"])["items"].values()
+        items = [item for item in kept if fits(item["metadata"], body.get("filter"))]
         found = []
         for field_name in body.get("fields") or sorted({name for item in items for name in item["metadata"]}):
             words = Counter(item["metadata"][field_name] for item in items if field_name in item["metadata"])
@@ -197,7 +204,8 @@ class FakeIndex:
         if request.method == "GET":
             limit, after = int(request.query_params["limit"]), request.query_params.get("after", "")
             ids = sorted(item for item in kept["items"] if item > after)[:limit]
-            return answer({"items": [{"id": i, "metadata": kept["items"][i]["metadata"]} for i in ids]})
+            listed = [{"id": i, "metadata": kept["items"][i]["metadata"]} for i in ids]
+            return answer({"items": listed, "next": ids[-1] if len(ids) == limit else None})
         if body["fingerprint"] not in (None, kept["spec"]["fingerprint"]):
             raise FingerprintMismatch("another fingerprint")
         return answer({"results": [self._upsert(kept, item) for item in body["items"]]})
@@ -247,11 +255,10 @@ class FakeIndex:
         if vector.size != spec["dim"]:
             raise BadVector(f"the vector has {vector.size} dimensions, expected {spec['dim']}", param="vector")
         vector = as_kept(vector, spec["metric"])
-        wanted = (search.get("filter") or {}).items()
         rows = [
             {"id": item_id, "score": float(item["vector"] @ vector), "metadata": item["metadata"]}
             for item_id, item in kept["items"].items()
-            if all(item["metadata"].get(key) == value for key, value in wanted)
+            if fits(item["metadata"], search.get("filter"))
         ]
         hits = sorted(rows, key=lambda row: -row["score"])[: search["k"]]
         return {"status": 200, "hits": hits, "fingerprint": spec["fingerprint"], "dim": spec["dim"]}

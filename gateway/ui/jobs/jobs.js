@@ -1,8 +1,8 @@
 // Background jobs that fill collections: shown above the results while they run, and their end once.
 
-import { call } from "./api.js";
-import { $, element, show } from "./dom.js";
-import { digits, plural } from "./format.js";
+import { call } from "../api.js";
+import { $, element, show } from "../dom.js";
+import { digits, plural } from "../format.js";
 
 const EVERY_MS = 2000;
 const IDLE_MS = 15000;

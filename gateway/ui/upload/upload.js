@@ -1,10 +1,10 @@
 // Adding pictures to a collection, old or new: a few at a time, with progress, and each failure with its reason.
 
-import { addItems, ApiError, createCollection } from "./api.js";
-import { $, element, show } from "./dom.js";
-import { digits, plural } from "./format.js";
-import { readForUpload } from "./pictures.js";
-import { state } from "./state.js";
+import { addItems, ApiError, createCollection } from "../api.js";
+import { $, element, show } from "../dom.js";
+import { digits, plural } from "../format.js";
+import { readForUpload } from "./shrink.js";
+import { state } from "../state.js";
 
 const BATCH = 8;
 const BATCH_BYTES = 6e6;

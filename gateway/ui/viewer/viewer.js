@@ -1,22 +1,23 @@
 // One picture, opened: large, with its facts, its neighbours, and “more like this”.
 
-import { getItem } from "./api.js";
-import { $, element } from "./dom.js";
-import { chip } from "./filters.js";
-import { captionOf, factsOf } from "./format.js";
-import { fail } from "./notices.js";
-import { drawPicture, focusCard, moreLike, results } from "./results.js";
-import { scoreName } from "./scores.js";
-import { change, state } from "./state.js";
+import { getItem } from "../api.js";
+import { $, element } from "../dom.js";
+import { chip } from "../filters.js";
+import { captionOf, factsOf } from "../format.js";
+import { focusCard, moreLike, results } from "../grid/results.js";
+import { fail } from "../notices.js";
+import { drawPicture } from "../pictures/picture.js";
+import { scoreName } from "../scores.js";
+import { change, state } from "../state.js";
 
 let shown = null;
 
-const place = () => results.hits.findIndex((hit) => hit.id === state.item);
+const place = () => results.placeOf(state.item);
 
 // Follows state.item: opens, changes or closes. An item that is no result is asked for.
 export async function drawViewer() {
   if (!state.item) return close();
-  const hit = results.hits[place()] ?? (await fetchItem(state.item));
+  const hit = results.items[place()] ?? (await fetchItem(state.item));
   if (!hit || hit.id !== state.item) return undefined;
   if (shown !== hit) fill(hit);
   if (!$("viewer").open) $("viewer").showModal();
@@ -42,8 +43,8 @@ function fill(hit) {
   const facts = factsOf(hit).flatMap(([field, value]) => [element("dt", { textContent: field }), element("dd", {}, chip(field, value))]);
   $("viewer-facts").replaceChildren(element("dt", { textContent: "id" }), element("dd", { textContent: hit.id }), ...facts);
   $("viewer-previous").disabled = place() <= 0;
-  $("viewer-next").disabled = place() < 0 || place() >= results.hits.length - 1;
-  drawPicture($("viewer-image"), hit);
+  $("viewer-next").disabled = place() < 0 || place() >= results.count - 1;
+  drawPicture($("viewer-picture"), hit, state.collection);
 }
 
 function close() {
@@ -51,9 +52,11 @@ function close() {
   $("viewer").close();
 }
 
-function step(by) {
-  const next = place() < 0 ? null : results.hits[place() + by];
-  if (next) change({ item: next.id }, { quiet: true });
+// The next page is fetched when it is needed.
+async function step(by) {
+  const from = place();
+  const next = from < 0 ? undefined : await results.at(from + by);
+  if (next && place() === from) change({ item: next.id }, { quiet: true });
 }
 
 export function watchViewer() {

@@ -1,0 +1,53 @@
+// One tile of the grid: picture, caption, score; and the bones of one whose item has not come yet.
+
+import { $, element, show } from "../dom.js";
+import { captionOf, sentence } from "../format.js";
+import { drawPicture } from "../pictures/picture.js";
+import { filled, scoreName } from "../scores.js";
+
+const SETTLE_MS = 80; // a tile that scrolls past faster asks for no picture
+
+// `on`: { open, like } are called with the hit.
+export function card(hit, collection, on) {
+  const made = $("card").content.cloneNode(true).firstElementChild;
+  const caption = captionOf(hit);
+  Object.assign(made, { hit, collection });
+  made.querySelector(".caption").textContent = caption;
+  made.querySelector(".open").addEventListener("click", (event) => on.open(hit, event));
+  made.querySelector(".similar").setAttribute("aria-label", `More like ${caption}`);
+  made.querySelector(".similar").addEventListener("click", () => on.like(hit));
+  setTimeout(() => made.isConnected && drawPicture(made.querySelector(".frame"), hit, collection), SETTLE_MS);
+  return made;
+}
+
+// A card that stays on the page keeps its picture, so that typing does not make the grid flicker.
+export function reusable(old, hit, collection) {
+  const same = old?.collection === collection && JSON.stringify(old.hit.metadata) === JSON.stringify(hit.metadata);
+  return same ? old : null;
+}
+
+// What depends on where the hit stands: its number among `count`, and its score beside the best one.
+export function place(made, hit, { at, count, best }) {
+  const caption = captionOf(hit);
+  made.hit = hit;
+  made.classList.toggle("unscored", hit.score === undefined);
+  made.setAttribute("aria-posinset", at + 1);
+  made.setAttribute("aria-setsize", count);
+  made.querySelector(".open").setAttribute("aria-label", hit.score === undefined ? caption : `${caption}, score ${hit.score.toFixed(3)}`);
+  drawScore(made, hit.score, best);
+  return made;
+}
+
+function drawScore(made, score, best) {
+  const line = made.querySelector(".score");
+  show(line, score !== undefined);
+  if (score === undefined) return;
+  line.title = sentence(scoreName(made.collection));
+  line.querySelector(".number").textContent = score.toFixed(3);
+  line.querySelector(".fill").style.width = `${filled(score, made.collection, best) * 100}%`;
+}
+
+export function skeleton() {
+  const bones = [1, 2].map(() => element("span", { className: "bone" }));
+  return element("li", { className: "card skeleton", ariaHidden: "true" }, element("span", { className: "frame" }), ...bones);
+}

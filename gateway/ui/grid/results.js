@@ -1,0 +1,108 @@
+// What was found, on the page: the virtual grid over the pager's items.
+
+import { $, show } from "../dom.js";
+import { rememberLiked } from "../liked.js";
+import { fail } from "../notices.js";
+import { change, state } from "../state.js";
+import { card, place, reusable, skeleton } from "./card.js";
+import { rove, watchArrows } from "./keys.js";
+import { VirtualGrid } from "./virtual.js";
+
+const AHEAD = 60; // items fetched before one gets there
+const WAITING = 12; // bones while the first page is under way
+
+let pager = null;
+let grid = null;
+let old = new Map(); // id → card, of the results before
+
+export const results = {
+  get items() {
+    return pager?.items ?? [];
+  },
+  get count() {
+    return pager?.length ?? 0;
+  },
+  // Resolves to the item at a place, or undefined beyond the end.
+  async at(at) {
+    if (at < 0 || !pager) return undefined;
+    if (!pager.items[at] && !pager.ended) await pager.reach(at);
+    return pager.items[at];
+  },
+  placeOf: (id) => results.items.findIndex((hit) => hit.id === id),
+};
+
+// Shows the items of `next`, a Pager whose first page is there; the one before is stopped.
+export function drawResults(next) {
+  const held = document.activeElement?.closest("#results") !== null && document.activeElement !== $("results") ? document.activeElement : null;
+  pager?.stop();
+  pager = next;
+  if (pager) pager.arrived = arrived;
+  redraw();
+  if (held) (held.isConnected ? held : $("results")).focus({ preventScroll: true });
+}
+
+export function redraw() {
+  old = new Map([...grid.tiles.values()].filter(({ hit }) => hit).map((one) => [one.hit.id, one]));
+  $("results").classList.toggle("unscored", results.items[0]?.score === undefined);
+  grid.redraw(results.count);
+  old.clear();
+  rove(tileOf(0) ?? $("results").querySelector(".card:not(.skeleton)"));
+}
+
+export function setTotal(total) {
+  pager.total = total;
+  grid.count = pager.length;
+  for (const tile of grid.tiles.values()) tile.setAttribute("aria-setsize", pager.length);
+}
+
+export function drawSkeletons() {
+  pager?.stop();
+  pager = null;
+  grid.redraw(WAITING);
+}
+
+function make(at) {
+  const hit = results.items[at];
+  if (!hit) return skeleton();
+  const made = reusable(old.get(hit.id), hit, state.collection) ?? card(hit, state.collection, { open, like: moreLike });
+  return place(made, hit, { at, count: results.count, best: results.items[0].score });
+}
+
+function looked({ end }) {
+  if (!pager || pager.ended || pager.items.length >= end + AHEAD) return;
+  const mine = pager;
+  pager.reach(end + AHEAD - 1).catch((error) => mine === pager && error.name !== "AbortError" && fail(error, () => looked({ end })));
+}
+
+function arrived(from, end) {
+  grid.count = pager.length;
+  grid.renew(from, end);
+}
+
+const open = (hit) => change({ item: hit.id }, { quiet: true });
+
+export function moreLike(hit) {
+  rememberLiked(hit);
+  change({ like: hit.id, text: "", negative: "", picture: null, item: null }, { push: true });
+  window.scrollTo({ top: 0 });
+}
+
+const tileOf = (at) => grid.tiles.get(at) ?? null;
+
+export function focusPlace(at) {
+  grid.show(at)?.querySelector(".open")?.focus({ preventScroll: true });
+}
+
+export function focusFirst() {
+  focusPlace(0);
+}
+
+export function focusCard(id) {
+  focusPlace(results.placeOf(id));
+}
+
+export function watchResults() {
+  grid = new VirtualGrid($("results"), { make, looked });
+  watchArrows($("results"), { columns: () => grid.columns, count: () => results.count, focus: focusPlace, leave: () => $("text").focus() });
+  show($("results"), true);
+}

@@ -1,0 +1,164 @@
+"""Looking through collections: all of them by scrolling, with few tiles in the document, and back to the same place."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import PHONE, Open
+from tests.browser.library import Library
+
+pytestmark = pytest.mark.browser
+NODES = """() => {
+  const walker = document.createTreeWalker(document, NodeFilter.SHOW_ALL);
+  let count = 0;
+  while (walker.nextNode()) count += 1;
+  return count;
+}"""
+SCROLL = """top => new Promise((drawn) => {
+  scrollTo(0, top);
+  requestAnimationFrame(() => requestAnimationFrame(drawn));
+})"""
+DRAWN = "(caption) => [...document.querySelectorAll('#results .caption')].some((one) => one.textContent === caption)"
+MOST_NODES = 2000
+MOST_TASK_MS = 50
+
+
+def tiles(page: Page) -> list[str]:
+    """The captions of the tiles in the document, once those in view have come."""
+    expect(page.locator("#results")).to_have_attribute("aria-busy", "false")
+    expect(page.locator("#results .open").first).to_be_visible()
+    expect(page.locator("#results .skeleton")).to_have_count(0)
+    return page.locator("#results .caption").all_inner_texts()
+
+
+def scroll_to(page: Page, part: float) -> None:
+    page.evaluate("part => scrollTo(0, part * (document.documentElement.scrollHeight - innerHeight))", part)
+
+
+def task_times(trace: dict[str, Any]) -> list[float]:
+    """Milliseconds of processor time of each task of the page's thread: other work on the machine does not count."""
+    events = trace["traceEvents"]
+    named = [each for each in events if each["name"] == "thread_name"]
+    main = {(each["pid"], each["tid"]) for each in named if each["args"]["name"] == "CrRendererMain"}
+    tasks = [each for each in events if each["name"].endswith("RunTask") and "tdur" in each]
+    return [each["tdur"] / 1000 for each in tasks if (each["pid"], each["tid"]) in main]
+
+
+def test_a_collection_is_shown_in_order_without_a_query(visit: Open, library: Library) -> None:
+    library.fill("photos", 300)
+    page = visit("/?collection=photos", url=library.url)
+    assert tiles(page)[:5] == [f"picture {n}" for n in range(5)]
+    expect(page.locator("#status")).to_have_text("300 pictures")
+
+
+def test_scrolling_shows_it_to_the_end(visit: Open, library: Library) -> None:
+    library.fill("photos", 300)
+    page = visit("/?collection=photos", url=library.url)
+    tiles(page)
+    page.keyboard.press("End")
+    page.wait_for_function(DRAWN, arg="picture 299")
+    assert tiles(page)[-1] == "picture 299"
+    page.locator("#results .card").last.scroll_into_view_if_needed()
+    assert page.evaluate("() => document.documentElement.scrollHeight - innerHeight - scrollY") < 100
+
+
+@pytest.mark.parametrize("size", [(1280, 800), PHONE], ids=["desktop", "phone"])
+def test_a_search_goes_on_over_its_cursor(visit: Open, library: Library, size: tuple[int, int]) -> None:
+    library.fill("photos", 150)
+    page = visit("/?collection=photos&q=17", url=library.url, size=size)
+    assert tiles(page)[0] == "picture 17"
+    expect(page.locator("#status")).to_contain_text("150 results")
+    seen = set(tiles(page))
+    for step in range(1, 21):
+        scroll_to(page, step / 20)
+        seen.update(tiles(page))
+    assert seen == {f"picture {n}" for n in range(150)}
+
+
+def test_what_fits_the_filters_is_counted(visit: Open, library: Library) -> None:
+    library.fill("photos", 300)
+    page = visit('/?collection=photos&filter={"color":["red","blue"]}', url=library.url)
+    assert tiles(page)[:4] == [f"picture {n}" for n in (0, 2, 3, 5)]
+    expect(page.locator("#status")).to_have_text("200 pictures")
+    page.goto(f'{library.url}/?collection=photos&q=17&filter={{"color":["green"]}}')
+    tiles(page)
+    expect(page.locator("#status")).to_contain_text("100 results")
+
+
+def test_the_depth_of_a_search_is_said(visit: Open, library: Library) -> None:
+    library.fill("photos", 10_500)
+    page = visit("/?collection=photos&q=17", url=library.url)
+    tiles(page)
+    expect(page.locator("#status")).to_contain_text("best 10,000 of 10,500")
+
+
+def test_ten_thousand_are_scrolled_through_lightly(visit: Open, library: Library, browser: Browser) -> None:
+    library.fill("photos", 100_000)
+    page = visit("/?collection=photos", url=library.url, size=(1920, 1080))
+    tiles(page)
+    nodes, height = [], page.evaluate("() => document.documentElement.scrollHeight")
+    browser.start_tracing(page=page, categories=["toplevel"])
+    for step in range(1, 31):
+        page.evaluate(SCROLL, step * height / 10 / 30)
+        nodes.append(page.evaluate(NODES))
+    tasks = task_times(json.loads(browser.stop_tracing()))
+    assert max(nodes) <= MOST_NODES
+    assert len(tasks) > 100
+    assert max(tasks) <= MOST_TASK_MS
+    tiles(page)
+    assert page.evaluate("() => Number(document.querySelector('#results .card').getAttribute('aria-posinset'))") > 9000
+
+
+def test_the_place_is_kept_behind_the_viewer_and_by_going_back(visit: Open, library: Library) -> None:
+    library.fill("photos", 2000)
+    page = visit("/?collection=photos", url=library.url)
+    tiles(page)
+    scroll_to(page, 0.5)
+    page.wait_for_timeout(300)  # until the place is written
+    seen, top = tiles(page), page.evaluate("() => scrollY")
+    tile = page.get_by_role("button", name=seen[len(seen) // 2], exact=True)
+    tile.click()
+    expect(page.locator("#viewer-title")).to_have_text(seen[len(seen) // 2])
+    page.keyboard.press("Escape")
+    expect(page.locator("#viewer")).to_be_hidden()
+    assert page.evaluate("() => scrollY") == pytest.approx(top, abs=1)
+    tile.click()
+    page.locator("#viewer-similar").click()
+    expect(page.locator("#heading")).to_contain_text("More like")
+    tiles(page)
+    assert page.evaluate("() => scrollY") == 0
+    page.go_back()
+    expect(page.locator("#heading")).to_have_text("photos")
+    assert tiles(page) == seen
+    assert page.evaluate("() => scrollY") == pytest.approx(top, abs=1)
+
+
+def test_the_viewer_goes_on_past_what_has_come(visit: Open, library: Library) -> None:
+    library.fill("photos", 200)
+    page = visit("/?collection=photos&item=item-00057", url=library.url)
+    expect(page.locator("#viewer-title")).to_have_text("picture 57")
+    for n in range(58, 63):
+        page.keyboard.press("ArrowRight")
+        expect(page.locator("#viewer-title")).to_have_text(f"picture {n}")
+    page.keyboard.press("Escape")
+    expect(page.locator(":focus")).to_have_attribute("aria-label", "picture 62")
+
+
+def test_keys_move_through_tiles_that_are_not_drawn_yet(visit: Open, library: Library) -> None:
+    library.fill("photos", 300)
+    page = visit("/?collection=photos", url=library.url)
+    tiles(page)
+    page.locator("#results .open").first.focus()
+    page.keyboard.press("PageDown")
+    page.keyboard.press("PageDown")
+    page.keyboard.press("ArrowRight")
+    columns = page.evaluate("() => Number(document.getElementById('results').dataset.columns)")
+    expect(page.locator(":focus")).to_have_attribute("aria-label", f"picture {4 * columns + 1}")
+    page.keyboard.press("Home")
+    expect(page.locator(":focus")).to_have_attribute("aria-label", "picture 0")
+    page.keyboard.press("Tab")
+    expect(page.locator(":focus")).to_have_attribute("aria-label", "More like picture 0")

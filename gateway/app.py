@@ -75,7 +75,7 @@ def create_app(
     )
     app.state.services = services
     for module in _ROUTES:
-        app.include_router(module.router)
+        app.router.routes.extend(module.router.routes)  # flat: an included router is matched twice
     app.secured = bool(keys)
     install_handlers(app)
     _add_layers(app, settings, services, keys)

@@ -12,12 +12,13 @@ from gateway.encode.similarity import ranking
 from gateway.errors import JsonResponse
 from gateway.inputs.inputs import Source
 from gateway.routes.bodies import checked, read_body
+from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.openapi import ENCODES, answers, takes
 from gateway.schemas.rank_schemas import ClassifyAnswer, ClassifyRequest
 from gateway.search.searching import Found
 from gateway.services import services
 
-router = APIRouter(tags=["classify"])
+router = APIRouter(route_class=PlainRoute, tags=["classify"])
 _FORM = {"image": "file", "labels": "string", "templates": "string"}
 
 

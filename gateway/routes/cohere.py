@@ -12,12 +12,13 @@ from gateway.errors import JsonResponse
 from gateway.inputs.content import inputs_source
 from gateway.inputs.inputs import InputParser, Source
 from gateway.routes.bodies import Body, read_body
+from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.dialect_schemas import CohereAnswer, CohereRequest
 from gateway.schemas.openapi import ENCODES, answers, takes
 from gateway.services import services
 from gateway.trace import current_trace
 
-router = APIRouter(tags=["embeddings"])
+router = APIRouter(route_class=PlainRoute, tags=["embeddings"])
 _LISTS = ("texts", "images", "inputs")
 _TRUNCATE = {"NONE": "error", "END": "end"}
 

@@ -10,6 +10,7 @@ from gateway.encode.encoder import check_model
 from gateway.errors import JsonResponse
 from gateway.keys.keys import current_key
 from gateway.routes.bodies import FEW, checked, parse_json, read_json
+from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.collection_schemas import (
     CollectionAnswer,
     CollectionsAnswer,
@@ -21,7 +22,7 @@ from gateway.schemas.openapi import ENCODES, READS, WRITES, answers, takes
 from gateway.services import services
 from gateway.upstream.clients import COLLECTION_NAME
 
-router = APIRouter(tags=["collections"])
+router = APIRouter(route_class=PlainRoute, tags=["collections"])
 _FIELD = "A metadata field, again for each; without any: those of the collection whose values repeat."
 Name = Annotated[str, Path(pattern=f"^{COLLECTION_NAME}$", description="The collection's name.", examples=["demo"])]
 

@@ -12,11 +12,12 @@ from gateway.errors import JsonResponse
 from gateway.inputs.content import messages_source
 from gateway.inputs.inputs import InputParser, Kind, Source, renamed
 from gateway.routes.bodies import Body, read_body
+from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.openapi import ENCODES, answers, takes
 from gateway.schemas.schemas import EmbeddingAnswer, EmbeddingRequest
 from gateway.services import services
 
-router = APIRouter(tags=["embeddings"])
+router = APIRouter(route_class=PlainRoute, tags=["embeddings"])
 _MODALITIES = ("text", "image")
 _FORM = {"image": "file"}
 

@@ -13,6 +13,7 @@ from gateway.ingest.stream_ingest import ingest_lines
 from gateway.middleware.whole_bodies import letting_go
 from gateway.routes.bodies import Body, read_body, read_model
 from gateway.routes.collections import Name
+from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.collection_schemas import (
     DeletedAnswer,
     DeleteItemsRequest,
@@ -26,7 +27,7 @@ from gateway.schemas.collection_schemas import (
 from gateway.schemas.openapi import ENCODES, READS, WRITES, answers, takes, takes_lines
 from gateway.services import services
 
-router = APIRouter(tags=["items"])
+router = APIRouter(route_class=PlainRoute, tags=["items"])
 ItemId = Annotated[str, Path(description="The item's id.", examples=["scene-1"])]
 _FORM = {"images": "files", "id": "string", "image": "file", "text": "string", "metadata": "string"}
 

@@ -14,11 +14,12 @@ from gateway.jobs.sources import source_kind
 from gateway.jobs.store import Job, JobStore
 from gateway.keys.keys import current_key
 from gateway.routes.bodies import read_model
+from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.job_schemas import FailuresAnswer, JobAnswer, JobRequest, JobsAnswer
 from gateway.schemas.openapi import READS, answers, takes
 from gateway.services import services
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(route_class=PlainRoute, tags=["jobs"])
 JobId = Annotated[str, Path(description="The job's id.", examples=["5f0c6c2e"])]
 
 

@@ -10,11 +10,12 @@ from starlette.responses import Response
 
 from gateway.errors import JsonResponse
 from gateway.readiness import verdict_error
+from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.collection_schemas import HealthAnswer, ModelsAnswer, NotReadyAnswer, ReadyAnswer
 from gateway.schemas.openapi import ENCODES, answers
 from gateway.services import services
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(route_class=PlainRoute, tags=["operations"])
 _EXAMPLE = "# TYPE clipserve_gateway_requests_in_flight gauge\nclipserve_gateway_requests_in_flight 1.0\n"
 _METRICS: dict[int | str, dict[str, Any]] = {
     **answers(HealthAnswer),

@@ -14,12 +14,13 @@ from gateway.encode.similarity import ranking
 from gateway.errors import JsonResponse
 from gateway.inputs.inputs import InputParser, Source
 from gateway.routes.bodies import checked, read_body
+from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.openapi import ENCODES, answers, takes
 from gateway.schemas.rank_schemas import RankAnswer, RankRequest
 from gateway.search.searching import Found
 from gateway.services import services
 
-router = APIRouter(tags=["classify"])
+router = APIRouter(route_class=PlainRoute, tags=["classify"])
 
 
 @router.post("/v1/rank", responses=answers(RankAnswer, *ENCODES), openapi_extra=takes(RankRequest))

@@ -10,12 +10,13 @@ from clip_core.errors import BadInput, ClipServeError, CollectionForbidden, Inva
 from gateway.encode.encoder import Ask, Outcome
 from gateway.errors import JsonResponse
 from gateway.routes.bodies import Body, read_body
+from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.openapi import ENCODES, answers, takes
 from gateway.schemas.schemas import BatchSearchAnswer, BatchSearchRequest, SearchAnswer, SearchRequest
 from gateway.search.searching import Found, parse_ask
 from gateway.services import Services, services
 
-router = APIRouter(tags=["search"])
+router = APIRouter(route_class=PlainRoute, tags=["search"])
 _FORM = {"image": "file", "text": "string", "collection": "string", "k": "integer", "filter": "string"}
 
 

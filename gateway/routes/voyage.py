@@ -13,11 +13,12 @@ from gateway.inputs.content import inputs_source
 from gateway.inputs.inputs import InputParser, Source
 from gateway.routes.bodies import Body, read_body
 from gateway.routes.embeddings import openai_answer
+from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.dialect_schemas import VoyageAnswer, VoyageRequest
 from gateway.schemas.openapi import ENCODES, answers, takes
 from gateway.services import services
 
-router = APIRouter(tags=["embeddings"])
+router = APIRouter(route_class=PlainRoute, tags=["embeddings"])
 
 
 @router.post("/v1/multimodalembeddings", responses=answers(VoyageAnswer, *ENCODES), openapi_extra=takes(VoyageRequest))

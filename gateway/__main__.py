@@ -18,11 +18,11 @@ from pydantic import ValidationError
 from clip_core.heap import MB, frugal, keep_small
 from clip_core.logs import configure_logging
 from gateway.app import build
-from gateway.connections.draining import DrainingServer, draining
+from gateway.connections.draining import GatewayServer, draining
 from gateway.connections.protocol import guarded
 from gateway.inputs.sniffing import ignore_warnings
 from gateway.setting_checks import faults
-from gateway.settings import Settings, environment_name
+from gateway.settings import GatewaySettings, environment_name
 
 _MAPPED_FROM = MB  # bodies and answers above that are given back as soon as they are done with
 
@@ -57,12 +57,12 @@ def main() -> None:
     for received in (signal.SIGTERM, signal.SIGINT):
         signal.signal(received, _leave)  # uvicorn raises it again once it has stopped cleanly
     keep_small()
-    DrainingServer(config, app.state.services.readiness.drop).run(sockets=[listening])
+    GatewayServer(config, app.state.services.readiness.drop).run(sockets=[listening])
 
 
-def _settings() -> Settings:
+def _settings() -> GatewaySettings:
     try:
-        return Settings()
+        return GatewaySettings()
     except ValidationError as error:
         _fail(faults(error, environment_name))
 
@@ -84,7 +84,7 @@ def _make(folder: Path) -> None:
         _fail(f"CLIPSERVE_GATEWAY_DATA_DIR: {folder} can't be written ({error.strerror}); choose another folder")
 
 
-def _listen(settings: Settings) -> socket.socket:
+def _listen(settings: GatewaySettings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=2048)

@@ -8,19 +8,19 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from gateway.errors import JsonResponse, install_handlers
-from gateway.fetch.fetch import HttpFetcher, ImageFetcher
-from gateway.keys.key_lookup import KeyRing
+from gateway.fetch.image_fetcher import HttpFetcher, ImageFetcher
+from gateway.keys.key_lookup import KeyLookup
 from gateway.keys.key_store import KeyStore
+from gateway.middleware.allowed_hosts import HostList
 from gateway.middleware.auth import OPEN_PATHS, AuthMiddleware
 from gateway.middleware.body_budget import BodyBudget
+from gateway.middleware.body_limits import BodyLimits
 from gateway.middleware.deadlines import DeadlineMiddleware
 from gateway.middleware.head_requests import HeadAsGet
-from gateway.middleware.hosts import HostList
-from gateway.middleware.limits import BodyLimits
+from gateway.middleware.load_shedding import LoadShedding
 from gateway.middleware.metering import MeterMiddleware
-from gateway.middleware.shedding import Shedding
+from gateway.middleware.request_buffering import RequestBuffering
 from gateway.middleware.telemetry import TelemetryMiddleware
-from gateway.middleware.whole_bodies import WholeBodies
 from gateway.routes import (
     aliases,
     classify,
@@ -38,18 +38,22 @@ from gateway.routes import (
 )
 from gateway.schemas.openapi import DocumentedApp
 from gateway.services import Services
-from gateway.settings import Settings, is_loopback
-from gateway.upstream.clients import IndexClient, TorchServeClient
+from gateway.settings import GatewaySettings, is_loopback
+from gateway.upstream.index_service import IndexServiceClient
+from gateway.upstream.torchserve import TorchServeClient
 
 _DESCRIPTION = "Search images by words, by images, or by both; and CLIP vectors for your own pipelines."
 _ROUTES = (embeddings, cohere, voyage, search, collections, aliases, items, jobs, classify, rank, stats, ops, page)
 
 
 def create_app(
-    settings: Settings, torchserve: TorchServeClient, index: IndexClient, fetcher: ImageFetcher | None = None
+    settings: GatewaySettings,
+    torchserve: TorchServeClient,
+    index: IndexServiceClient,
+    fetcher: ImageFetcher | None = None,
 ) -> FastAPI:
     """The app closes its clients when it ends. Without a fetcher no URL is fetched."""
-    keys = key_ring(settings)
+    keys = key_lookup(settings)
     services = Services.build(settings, torchserve, index, fetcher, keys)
 
     @asynccontextmanager
@@ -82,21 +86,21 @@ def create_app(
     return app
 
 
-def _add_layers(app: FastAPI, settings: Settings, services: Services, keys: KeyRing) -> None:
+def _add_layers(app: FastAPI, settings: GatewaySettings, services: Services, keys: KeyLookup) -> None:
     """The last one added is the outermost."""
     open_paths = OPEN_PATHS | {"/metrics"} if settings.metrics_open else OPEN_PATHS
     app.add_middleware(HeadAsGet)
     app.add_middleware(MeterMiddleware, quotas=services.quotas, open_paths=open_paths)
-    app.add_middleware(Shedding, texts=services.admissions.at(settings.text_endpoint))
-    app.add_middleware(WholeBodies, budget=BodyBudget(settings.max_held_bytes, settings.max_unfinished))
+    app.add_middleware(LoadShedding, texts=services.admissions.at(settings.text_endpoint))
+    app.add_middleware(RequestBuffering, budget=BodyBudget(settings.max_held_bytes, settings.max_unfinished))
     app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, max_stream_bytes=settings.max_stream_bytes)
-    app.add_middleware(DeadlineMiddleware, patience=settings.patience())
+    app.add_middleware(DeadlineMiddleware, timeouts=settings.client_timeouts())
     hosts = HostList((settings.host, *settings.allowed_hosts))
     app.add_middleware(AuthMiddleware, keys=keys, hosts=hosts, open_paths=open_paths)
     app.add_middleware(TelemetryMiddleware, metrics=services.metrics)
 
 
-def build(settings: Settings) -> FastAPI:
+def build(settings: GatewaySettings) -> FastAPI:
     """The app with clients of the neighbours that the settings name."""
     torchserve = TorchServeClient(
         settings.torchserve_url,
@@ -105,17 +109,19 @@ def build(settings: Settings) -> FastAPI:
         timeout_s=settings.timeout_s,
         max_connections=settings.max_connections,
     )
-    index = IndexClient(settings.index_url, timeout_s=settings.timeout_s, max_connections=settings.max_connections)
+    index = IndexServiceClient(
+        settings.index_url, timeout_s=settings.timeout_s, max_connections=settings.max_connections
+    )
     return create_app(settings, torchserve, index, fetcher_of(settings))
 
 
-def key_ring(settings: Settings) -> KeyRing:
+def key_lookup(settings: GatewaySettings) -> KeyLookup:
     """The keys of the settings and of their file; asked for in any case when other machines can call."""
     store = KeyStore(settings.keys_file) if settings.keys_file is not None else None
-    return KeyRing(settings.keys, store, enforced=not is_loopback(settings.host))
+    return KeyLookup(settings.keys, store, enforced=not is_loopback(settings.host))
 
 
-def fetcher_of(settings: Settings) -> ImageFetcher | None:
+def fetcher_of(settings: GatewaySettings) -> ImageFetcher | None:
     """None unless fetching is switched on."""
     if not settings.fetch_urls:
         return None

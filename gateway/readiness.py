@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Mapping
 
 from clip_core.errors import ClipServeError, Unavailable, from_dict
 from gateway.encode.encoder import CANARY_TEXT
-from gateway.settings import Settings
-from gateway.upstream.clients import IndexClient, TorchServeClient
+from gateway.settings import GatewaySettings
+from gateway.upstream.index_service import IndexServiceClient
+from gateway.upstream.torchserve import TorchServeClient
 
 Report = dict[str, str]
 _FIRST_S = 10.0  # a busy machine that loads its models
@@ -20,7 +21,7 @@ _FIRST_S = 10.0  # a busy machine that loads its models
 class Readiness:
     """Asks every part at once, each for at most `ready_timeout_s`; for longer until all were ready once."""
 
-    def __init__(self, settings: Settings, torchserve: TorchServeClient, index: IndexClient) -> None:
+    def __init__(self, settings: GatewaySettings, torchserve: TorchServeClient, index: IndexServiceClient) -> None:
         self._settings = settings
         self._torchserve = torchserve
         self._index = index

@@ -6,32 +6,33 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from gateway.admission.admission import Admissions
+from gateway.admission.endpoints import EndpointAdmissions
 from gateway.encode.encoder import Encoder
 from gateway.encode.labels import LabelVectors
-from gateway.fetch.fetch import ImageFetcher
-from gateway.fetch.fetching import Fetching
-from gateway.ingest.ingest import Ingester
-from gateway.inputs.inputs import InputParser
+from gateway.fetch.image_fetcher import ImageFetcher
+from gateway.fetch.url_images import UrlImageLoader
+from gateway.ingest.ingester import Ingester
+from gateway.inputs.parser import InputParser
 from gateway.jobs.runner import Jobs
 from gateway.jobs.store import JobStore
-from gateway.keys.key_lookup import KeyRing
+from gateway.keys.key_lookup import KeyLookup
 from gateway.keys.meter import Meter
 from gateway.keys.quotas import Quotas, counts_in
 from gateway.metrics import GatewayMetrics
 from gateway.readiness import Readiness
 from gateway.search.searching import Searcher
-from gateway.settings import Settings
-from gateway.upstream.clients import IndexClient, TorchServeClient
+from gateway.settings import GatewaySettings
+from gateway.upstream.index_service import IndexServiceClient
+from gateway.upstream.torchserve import TorchServeClient
 
 
 @dataclass(frozen=True)
 class Services:
     """The gateway without its routes."""
 
-    settings: Settings
+    settings: GatewaySettings
     torchserve: TorchServeClient
-    index: IndexClient
+    index: IndexServiceClient
     parser: InputParser
     encoder: Encoder
     searcher: Searcher
@@ -41,23 +42,23 @@ class Services:
     readiness: Readiness
     metrics: GatewayMetrics
     quotas: Quotas
-    admissions: Admissions
+    admissions: EndpointAdmissions
 
     @classmethod
     def build(
         cls,
-        settings: Settings,
+        settings: GatewaySettings,
         torchserve: TorchServeClient,
-        index: IndexClient,
+        index: IndexServiceClient,
         fetcher: ImageFetcher | None,
-        keys: KeyRing,
+        keys: KeyLookup,
     ) -> Services:
         metrics = GatewayMetrics()
         shared = counts_in(settings.redis_url.get_secret_value())
         quotas = Quotas(settings.key_limits(), shared, on_alone=metrics.counted_alone.inc)
         meter = Meter(quotas)
-        fetching = Fetching(fetcher, settings.max_body_bytes) if fetcher is not None else None
-        admissions = Admissions(
+        fetching = UrlImageLoader(fetcher, settings.max_body_bytes) if fetcher is not None else None
+        admissions = EndpointAdmissions(
             settings.max_in_flight, settings.burst_wait_s, lambda endpoint: metrics.shed.labels(endpoint).inc()
         )
         encoder = Encoder(torchserve, settings, meter, admissions, fetching)
@@ -80,7 +81,7 @@ class Services:
         )
 
 
-def _jobs(settings: Settings, ingester: Ingester, parser: InputParser, keys: KeyRing) -> Jobs:
+def _jobs(settings: GatewaySettings, ingester: Ingester, parser: InputParser, keys: KeyLookup) -> Jobs:
     store = JobStore(settings.data_dir / "jobs.db")
     limits = {"batch": settings.job_batch, "width": settings.max_jobs}
     return Jobs(store, ingester, parser, settings.ingest_roots, keys.find, **limits)

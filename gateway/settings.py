@@ -12,11 +12,11 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gateway.fetch.addresses import AddressPolicy
-from gateway.fetch.fetch import FetchLimits
+from gateway.fetch.image_fetcher import FetchLimits
 from gateway.inputs.urls import UrlPolicy
-from gateway.keys.keys import KeyLimits
+from gateway.keys.api_key import KeyLimits
 from gateway.keys.quotas import check_redis_url
-from gateway.middleware.deadlines import Patience
+from gateway.middleware.deadlines import ClientTimeouts
 from gateway.setting_checks import bounded, folders, host_names, http_url, unknown_names
 
 MB = 1024 * 1024
@@ -33,7 +33,7 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
 Numbers = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_listed)]
 
 
-class Settings(BaseSettings):
+class GatewaySettings(BaseSettings):
     """Every field is an environment variable; see each description for what it changes."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
@@ -209,7 +209,7 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _closed_unless_local(self) -> Settings:
+    def _closed_unless_local(self) -> GatewaySettings:
         if not self.keys and not self._has_key_file() and not is_loopback(self.host):
             raise ValueError(
                 f"host {self.host} is reachable from other machines and there are no API keys: "
@@ -218,13 +218,13 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _room_for_bodies(self) -> Settings:
+    def _room_for_bodies(self) -> GatewaySettings:
         if self.max_held_bytes < 2 * self.max_body_bytes:
             raise ValueError("max_held_bytes must hold at least two bodies of max_body_bytes")
         return self
 
     @model_validator(mode="after")
-    def _whole_tls(self) -> Settings:
+    def _whole_tls(self) -> GatewaySettings:
         for name, path in (("tls_certificate", self.tls_certificate), ("tls_key", self.tls_key)):
             if path is not None and not os.path.isfile(path):
                 raise ValueError(f"{environment_name(name)}: there is no file {path}")
@@ -235,7 +235,7 @@ class Settings(BaseSettings):
     @staticmethod
     def unknown_names() -> list[str]:
         """A line on each variable of the environment that looks like a setting of the gateway, and is none."""
-        return unknown_names(os.environ, PREFIX, Settings.model_fields)
+        return unknown_names(os.environ, PREFIX, GatewaySettings.model_fields)
 
     def _has_key_file(self) -> bool:
         return self.keys_file is not None and os.path.isfile(self.keys_file)  # False, too, where it may not look
@@ -251,9 +251,9 @@ class Settings(BaseSettings):
             self.requests_per_minute, self.items_per_minute, self.megapixels_per_minute, self.key_concurrency
         )
 
-    def patience(self) -> Patience:
+    def client_timeouts(self) -> ClientTimeouts:
         """With clients that send or read slowly."""
-        return Patience(self.read_timeout_s, self.body_timeout_s, self.stall_timeout_s)
+        return ClientTimeouts(self.read_timeout_s, self.body_timeout_s, self.stall_timeout_s)
 
     def fetch_limits(self) -> FetchLimits:
         """What one fetch may take."""

@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from clip_core.errors import Unavailable
 from gateway.metrics import GatewayMetrics
-from gateway.settings import Settings
-from gateway.upstream.clients import TorchServeClient
+from gateway.settings import GatewaySettings
+from gateway.upstream.torchserve import TorchServeClient
 
 Json = dict[str, Any]
 _BATCHES = {
@@ -34,7 +34,7 @@ _WORKER = "model_service_worker"  # TorchServe's script, by which a worker's pid
 class Stats:
     """One reading at a time; nothing is kept between readings."""
 
-    def __init__(self, metrics: GatewayMetrics, torchserve: TorchServeClient, settings: Settings) -> None:
+    def __init__(self, metrics: GatewayMetrics, torchserve: TorchServeClient, settings: GatewaySettings) -> None:
         self._metrics, self._torchserve = metrics, torchserve
         self._endpoints = (settings.text_endpoint, settings.image_endpoint, settings.multimodal_endpoint)
 

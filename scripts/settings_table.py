@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from clip_core.settings import PREFIX, EndpointConfig, HandlerSettings
-from gateway.settings import Settings as GatewaySettings
+from gateway.settings import GatewaySettings
 from index_service.settings import IndexSettings
 from scripts.archive.model_source import ModelSource
 from scripts.stack.up_settings import UpSettings

@@ -1,8 +1,8 @@
-"""A queue that is shared fairly: each lane gets the same number of items through, however many wait in it.
+"""A fair queue: every lane gets the same number of items through, however many items wait in it.
 
-Start-time fair queueing (Goyal, Vin and Cheng, 1996): a lane's next entry is due at the lane's own time, which moves on
-by the items let through; a lane that was empty starts at the time of the one let through last. Whoever comes with one
-item is therefore ahead of another lane's second.
+Start-time fair queueing (Goyal, Vin and Cheng, 1996): each lane has a virtual time, which advances by the items it gets
+through. The lane with the least time is next. A lane that was empty starts at the time of the entry popped last, so its
+first item goes before the second item of another lane.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
 
-class Entry(Protocol):
-    """`lane` is whom it belongs to, `weight` its number of items, `since` when it came."""
+class QueueEntry(Protocol):
+    """`lane` names the owner, `weight` is the number of items, `since` the time of arrival in seconds."""
 
     @property
     def lane(self) -> str: ...
@@ -27,7 +27,7 @@ class Entry(Protocol):
     def since(self) -> float: ...
 
 
-E = TypeVar("E", bound=Entry)
+E = TypeVar("E", bound=QueueEntry)
 
 
 class FairQueue(Generic[E]):
@@ -44,11 +44,11 @@ class FairQueue(Generic[E]):
         return self.items > 0
 
     def __iter__(self) -> Iterator[E]:
-        """Those that wait now, whatever becomes of them meanwhile."""
+        """A snapshot of the entries that wait now."""
         return iter([entry for lane in self._lanes.values() for entry in lane])
 
     def push(self, entry: E) -> None:
-        """At the end of its lane."""
+        """Add the entry at the end of its lane."""
         if entry.lane not in self._lanes:
             self._lanes[entry.lane] = deque()
             self._come_due(entry.lane, self._time)
@@ -56,7 +56,10 @@ class FairQueue(Generic[E]):
         self.items += entry.weight
 
     def pop(self, stale: float) -> E:
-        """The next one; there must be one. The oldest of its lane, or the newest if the oldest came before `stale`."""
+        """Take the next entry; the queue must not be empty.
+
+        It is the oldest of its lane, or the newest if the oldest came before `stale` (seconds).
+        """
         time, _, name = heapq.heappop(self._due)
         lane = self._lanes[name]
         if not lane:
@@ -69,7 +72,7 @@ class FairQueue(Generic[E]):
         return entry
 
     def remove(self, entry: E) -> None:
-        """One that is in it."""
+        """Take out an entry that is in the queue."""
         self._lanes[entry.lane].remove(entry)
         self.items -= entry.weight
 

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 LINGER_S = 0.5
 
 
-class DrainingServer(uvicorn.Server):
+class GatewayServer(uvicorn.Server):
     """The first SIGTERM or SIGINT begins the drain and calls `on_drain`; a second one ends it at once."""
 
     def __init__(self, config: uvicorn.Config, on_drain: Callable[[], None] = lambda: None) -> None:

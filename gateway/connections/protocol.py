@@ -25,9 +25,9 @@ from clip_core.errors import (
     TooSlow,
     Unavailable,
 )
-from gateway.connections.crowd import Crowd, network_of
-from gateway.connections.heads import check_transfer, head_without_upgrade, origin_form, size_of
+from gateway.connections.connection_limit import ConnectionLimit, network_of
 from gateway.connections.lingering import LingeringProtocol
+from gateway.connections.request_head import check_transfer, head_without_upgrade, origin_form, size_of
 
 _FRAMING = 32  # what a header, a chunk or a request line takes besides its content; RFC 7541 counts headers so
 _MAX_PIPELINED = 64
@@ -39,7 +39,7 @@ class GuardedProtocol(LingeringProtocol):
 
     header_timeout_s: ClassVar[float] = 10.0
     max_header_bytes: ClassVar[int] = 64 * 1024
-    crowd: ClassVar[Crowd] = Crowd(1024)
+    connection_limit: ClassVar[ConnectionLimit] = ConnectionLimit(1024)
 
     _header_timer: asyncio.TimerHandle | None = None
     _unexplained = 0  # bytes that came and belong neither to a finished head nor to a body
@@ -51,20 +51,20 @@ class GuardedProtocol(LingeringProtocol):
         super().connection_made(transport)
         self.flow = _OneAtATime(transport, self)
         self.address = network_of(self.client[0]) if self.client else ""
-        if self.crowd.admit(self, self.loop.time()):
+        if self.connection_limit.admit(self, self.loop.time()):
             self._expect_headers()
         else:
             self._refuse(Unavailable("this gateway has as many connections as it may have; try again in a moment"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
-        self.crowd.left(self)
+        self.connection_limit.left(self)
         super().connection_lost(exc)
 
     def parse(self, data: bytes) -> None:
         if self._deaf:
             return
-        self.crowd.works(self)
+        self.connection_limit.works(self)
         self._unset_keepalive_if_required()
         if not self._in_body and (self.cycle is None or self.cycle.response_complete):
             self._expect_headers()
@@ -75,7 +75,7 @@ class GuardedProtocol(LingeringProtocol):
         pending = _FRAMING * len(self.headers or ())
         if self._unexplained + pending > self.max_header_bytes and not self._deaf:
             self._break_off(self._too_large(), own=not self._in_head)
-        self._tell_crowd()
+        self._report_wait()
 
     @property
     def _in_head(self) -> bool:
@@ -127,9 +127,9 @@ class GuardedProtocol(LingeringProtocol):
         self._unexplained = 0
         if self._in_head:
             self._expect_headers()
-            self._tell_crowd()
+            self._report_wait()
         else:
-            self.crowd.rests(self, self.loop.time())
+            self.connection_limit.rests(self, self.loop.time())
 
     def wants_more(self) -> bool:
         """Whether what comes now is read."""
@@ -138,11 +138,11 @@ class GuardedProtocol(LingeringProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self._in_body:
-            self._tell_crowd()
+            self._report_wait()
 
     def leave(self, unread: bool = False) -> None:
         super().leave(unread or self._deaf)
-        self.crowd.leaves(self, self.loop.time())
+        self.connection_limit.leaves(self, self.loop.time())
 
     def make_room(self) -> None:
         if self._in_body or self._in_head:
@@ -155,12 +155,12 @@ class GuardedProtocol(LingeringProtocol):
     def abort(self) -> None:
         self.transport.abort()
 
-    def _tell_crowd(self) -> None:
+    def _report_wait(self) -> None:
         """Of a request that is not whole."""
         if self._in_body and not self.pipeline:
-            self.crowd.awaits_body(self, self.loop.time())
+            self.connection_limit.awaits_body(self, self.loop.time())
         elif self._header_timer is not None:
-            self.crowd.awaits_head(self, self.loop.time())
+            self.connection_limit.awaits_head(self, self.loop.time())
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
@@ -265,4 +265,4 @@ def _plain_answer(error: ClipServeError) -> bytes:
 def guarded(read_timeout_s: float, max_clients: int) -> type[GuardedProtocol]:
     """The class for `uvicorn.Config(http=…)`."""
     timeouts = {"header_timeout_s": read_timeout_s, "linger_s": read_timeout_s}
-    return type("GuardedProtocol", (GuardedProtocol,), {**timeouts, "crowd": Crowd(max_clients)})
+    return type("GuardedProtocol", (GuardedProtocol,), {**timeouts, "connection_limit": ConnectionLimit(max_clients)})

@@ -11,8 +11,8 @@ import pybase64
 
 from clip_core.errors import BadInput, InvalidRequest, TooLarge
 from clip_core.wire import FloatArray, encode_vector, unit
-from gateway.encode.encoder import Ask, Encoder, Served, check_model
-from gateway.inputs.inputs import Source
+from gateway.encode.encoder import Ask, Encoder, ServedModel, check_model
+from gateway.inputs.source import Source
 from gateway.trace import current_trace
 
 FORMATS = ("float", "base64", "binary", "ubinary")
@@ -32,7 +32,7 @@ class Options:
 class Embedded:
     """`vectors`: base64 of unit-norm little-endian float32, one a source, in order."""
 
-    served: Served
+    served: ServedModel
     vectors: list[str]
     tokens: int
     truncated: list[bool]
@@ -80,7 +80,7 @@ def formatted(encoded: str, kind: str) -> Any:
     return packed if kind == "ubinary" else (packed.astype(np.int16) - 128).astype(np.int8)
 
 
-def _dimensions(options: Options, served: Served) -> int:
+def _dimensions(options: Options, served: ServedModel) -> int:
     """Raises BadInput unless the model's own number is asked for, or one that its vectors may be cut to."""
     dim, allowed = options.dimensions, (served.dim, *served.matryoshka_dimensions)
     if dim is None:

@@ -21,15 +21,16 @@ from clip_core.errors import (
     from_dict,
 )
 from clip_core.wire import SearchPart
-from gateway.admission.admission import Admissions, Call
-from gateway.encode.request_coalescing import Key, Sharing
-from gateway.fetch.fetching import Fetched, Fetching
-from gateway.inputs.inputs import Source
+from gateway.admission.controller import AdmissionCall
+from gateway.admission.endpoints import EndpointAdmissions
+from gateway.encode.request_coalescing import Key, RequestCoalescer
+from gateway.fetch.url_images import Fetched, UrlImageLoader
 from gateway.inputs.paging import Page
+from gateway.inputs.source import Source
 from gateway.keys.meter import Meter
-from gateway.settings import Settings
+from gateway.settings import GatewaySettings
 from gateway.upstream.answer_bytes import AnswerBudget, answer_bytes
-from gateway.upstream.clients import TorchServeClient
+from gateway.upstream.torchserve import TorchServeClient
 
 CANARY_TEXT = "a canary"
 Answer = dict[str, Any] | ClipServeError  # to a chunk
@@ -37,7 +38,7 @@ Outcome = dict[str, Any] | ClipServeError  # of an ask
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedModel:
     """The model that TorchServe serves now."""
 
     model: str
@@ -46,7 +47,7 @@ class Served:
     matryoshka_dimensions: tuple[int, ...] = ()  # what its vectors may be cut to
 
     @classmethod
-    def of(cls, answer: dict[str, Any]) -> Served:
+    def of(cls, answer: dict[str, Any]) -> ServedModel:
         shorter = tuple(answer.get("matryoshka_dimensions") or ())
         return cls(answer["model"], answer["fingerprint"], answer["dim"], shorter)
 
@@ -65,7 +66,7 @@ class Ask:
 
 
 @dataclass
-class Chunk:
+class EncodeChunk:
     """The asks of one TorchServe request: same endpoint, same search."""
 
     endpoint: str
@@ -96,7 +97,7 @@ class Chunk:
 
 
 @dataclass
-class Encoded:
+class EncodeResult:
     """`outcomes` has one entry an ask, in order: the handler's entry, or what went wrong with that ask.
 
     Times are those of the slowest request among those that ran side by side; `queue_ms` is what TorchServe took
@@ -104,12 +105,12 @@ class Encoded:
     """
 
     outcomes: list[Outcome]
-    served: Served | None = None
+    served: ServedModel | None = None
     encode_ms: float = 0.0
     search_ms: float = 0.0
     queue_ms: float = 0.0
 
-    def model(self) -> Served:
+    def model(self) -> ServedModel:
         """What encoded the asks. Raises the first error when nothing was encoded."""
         if self.served is None:
             raise self.first_error() or InferenceFailed("TorchServe encoded nothing")
@@ -137,10 +138,10 @@ class Encoder:
     def __init__(
         self,
         torchserve: TorchServeClient,
-        settings: Settings,
+        settings: GatewaySettings,
         meter: Meter,
-        admissions: Admissions,
-        fetching: Fetching | None = None,
+        admissions: EndpointAdmissions,
+        fetching: UrlImageLoader | None = None,
     ) -> None:
         self._torchserve = torchserve
         self._settings = settings
@@ -148,8 +149,8 @@ class Encoder:
         self._admissions = admissions
         self._fetching = fetching
         self._large_answers = asyncio.Semaphore(1)  # one is as large as all others of a TorchServe batch
-        self._sharing = Sharing(self._send, settings.share_above, self._fits)
-        self.served: Served | None = None
+        self._coalescer = RequestCoalescer(self._send, settings.share_above, self._fits)
+        self.served: ServedModel | None = None
 
     def endpoint_for(self, source: Source) -> str:
         """A mix of images and text goes to the multimodal endpoint, anything else to its own."""
@@ -162,7 +163,7 @@ class Encoder:
         """Raises Overloaded when these may not even wait for their turn."""
         self._admissions.check({self.endpoint_for(ask.source) for ask in asks})
 
-    async def run(self, asks: Sequence[Ask], *, truncate: str | None = None, charged: bool = False) -> Encoded:
+    async def run(self, asks: Sequence[Ask], *, truncate: str | None = None, charged: bool = False) -> EncodeResult:
         """Raises Conflict when the endpoints turn out to serve different models, Overloaded when it may not even wait,
         RateLimited when the key has no more of its allowance; all else is in the outcomes. What is refused for overload
         later than that is not charged either; `charged` says that the caller of this has checked and charged.
@@ -173,7 +174,7 @@ class Encoder:
             await self._meter.items(sum(source.parts() for source in sources))
         fetched = await self._fetching.all(sources) if self._fetching is not None else sources
         await self._meter.images([source for source in fetched if isinstance(source, Source)])
-        encoded = Encoded([InferenceFailed("TorchServe did not answer this input")] * len(asks))
+        encoded = EncodeResult([InferenceFailed("TorchServe did not answer this input")] * len(asks))
         chunks = self._split(asks, fetched, encoded, truncate)
         answers = await self._answers(chunks)
         for chunk, answer in zip(chunks, answers, strict=True):
@@ -183,11 +184,11 @@ class Encoder:
             await self._meter.give_back([source for chunk in refused for source in chunk.sources])
         return encoded
 
-    async def describe(self) -> Served:
+    async def describe(self) -> ServedModel:
         """Ask TorchServe which model it serves, whatever is under way. Raises ClipServeError."""
         source = Source("text", CANARY_TEXT, None)
-        canary = Chunk(self.endpoint_for(source), None, None, [0], [source])
-        self.served = Served.of(await self._send([canary]))
+        canary = EncodeChunk(self.endpoint_for(source), None, None, [0], [source])
+        self.served = ServedModel.of(await self._send([canary]))
         return self.served
 
     async def require(self, model: object) -> None:
@@ -196,7 +197,7 @@ class Encoder:
             return
         check_model(model, await self.describe())
 
-    async def _answers(self, chunks: Sequence[Chunk]) -> list[Answer]:
+    async def _answers(self, chunks: Sequence[EncodeChunk]) -> list[Answer]:
         """A bounded number at a time; once TorchServe is seen to be down, or the answers are too large, the rest is not
         tried.
         """
@@ -207,7 +208,7 @@ class Encoder:
         down: dict[str, TorchServeUnavailable] = {}
         budget = AnswerBudget(self._settings.max_answer_bytes)
 
-        async def one(chunk: Chunk) -> Answer:
+        async def one(chunk: EncodeChunk) -> Answer:
             async with width:
                 known = down.get(chunk.endpoint) or budget.refusal()
                 answer = known or await self._answer(chunk, calls[chunk.endpoint])
@@ -218,13 +219,13 @@ class Encoder:
 
         return await asyncio.gather(*map(one, chunks))
 
-    async def _answer(self, chunk: Chunk, call: Call) -> Answer:
+    async def _answer(self, chunk: EncodeChunk, call: AdmissionCall) -> Answer:
         if chunk.search is None or self._most_answers(chunk.search) > 0:
             return await self._answer_in_turn(chunk, call)
         async with self._large_answers:
             return await self._answer_in_turn(chunk, call)
 
-    async def _answer_in_turn(self, chunk: Chunk, call: Call) -> Answer:
+    async def _answer_in_turn(self, chunk: EncodeChunk, call: AdmissionCall) -> Answer:
         admission = self._admissions.at(chunk.endpoint)
         try:
             await admission.turn(call, chunk.weight)
@@ -233,7 +234,7 @@ class Encoder:
         started = time.perf_counter()
         answer: Answer | None = None
         try:
-            answer = await (self._send([chunk]) if self._is_large(chunk) else self._sharing.answer(chunk))
+            answer = await (self._send([chunk]) if self._is_large(chunk) else self._coalescer.answer(chunk))
             return answer
         except ClipServeError as error:
             answer = error
@@ -242,16 +243,16 @@ class Encoder:
             chunk.ms = (time.perf_counter() - started) * 1e3
             admission.leave(call, chunk.weight, *_waited_and_worked(answer, chunk.ms / 1e3))
 
-    async def _send(self, chunks: Sequence[Chunk]) -> dict[str, Any]:
+    async def _send(self, chunks: Sequence[EncodeChunk]) -> dict[str, Any]:
         body = chunks[0].body()
         body["input"] = [source.item() for chunk in chunks for source in chunk.sources]
         return await self._torchserve.predict(chunks[0].endpoint, body)
 
-    def _is_large(self, chunk: Chunk) -> bool:
+    def _is_large(self, chunk: EncodeChunk) -> bool:
         """Half of what a request may carry gains nothing from company."""
         return not self._fits(chunk.weight, chunk.bytes, chunk)
 
-    def _fits(self, weight: int, size: int, chunk: Chunk) -> bool:
+    def _fits(self, weight: int, size: int, chunk: EncodeChunk) -> bool:
         most = self._most(chunk.endpoint)
         if chunk.search is not None:
             most = min(most, self._most_answers(chunk.search))
@@ -271,11 +272,11 @@ class Encoder:
         return self._settings.fan_out_answer_bytes // answer_bytes(search, dim)
 
     def _split(
-        self, asks: Sequence[Ask], sources: Sequence[Fetched], encoded: Encoded, truncate: str | None
-    ) -> list[Chunk]:
+        self, asks: Sequence[Ask], sources: Sequence[Fetched], encoded: EncodeResult, truncate: str | None
+    ) -> list[EncodeChunk]:
         """Neighbouring asks share a request up to the limits on number and bytes; what was not fetched is left out."""
-        chunks: list[Chunk] = []
-        filling: dict[tuple[str, bytes], Chunk] = {}
+        chunks: list[EncodeChunk] = []
+        filling: dict[tuple[str, bytes], EncodeChunk] = {}
         for place, (ask, source) in enumerate(zip(asks, sources, strict=True)):
             if isinstance(source, ClipServeError):
                 encoded.outcomes[place] = source
@@ -284,7 +285,7 @@ class Encoder:
             key = (endpoint, orjson.dumps(ask.search.to_dict()) if ask.search else b"")
             chunk = filling.get(key)
             if chunk is None or self._is_full(chunk, weight, size):
-                chunk = filling[key] = Chunk(endpoint, ask.search, truncate)
+                chunk = filling[key] = EncodeChunk(endpoint, ask.search, truncate)
                 chunks.append(chunk)
             chunk.places.append(place)
             chunk.sources.append(source)
@@ -292,18 +293,18 @@ class Encoder:
             chunk.bytes += size
         return chunks
 
-    def _is_full(self, chunk: Chunk, weight: int, size: int) -> bool:
+    def _is_full(self, chunk: EncodeChunk, weight: int, size: int) -> bool:
         most = self._most(chunk.endpoint)
         if chunk.search is not None and len(chunk) >= self._most_answers(chunk.search):
             return True
         return chunk.weight + weight > most or chunk.bytes + size > self._most_bytes(chunk.endpoint)
 
-    def _collect(self, encoded: Encoded, chunk: Chunk, answer: Answer) -> None:
+    def _collect(self, encoded: EncodeResult, chunk: EncodeChunk, answer: Answer) -> None:
         if isinstance(answer, ClipServeError):
             for place in chunk.places:
                 encoded.outcomes[place] = answer
             return
-        self._note_served(encoded, Served.of(answer))
+        self._note_served(encoded, ServedModel.of(answer))
         timing = answer.get("timing") or {}
         encode_ms, search_ms = timing.get("encode_ms") or 0.0, timing.get("search_ms") or 0.0
         encoded.encode_ms = max(encoded.encode_ms, encode_ms)
@@ -312,7 +313,7 @@ class Encoder:
         for place, source, entry in zip(chunk.places, chunk.sources, answer["data"], strict=False):
             encoded.outcomes[place] = _outcome(entry, source)
 
-    def _note_served(self, encoded: Encoded, served: Served) -> None:
+    def _note_served(self, encoded: EncodeResult, served: ServedModel) -> None:
         self.served = served
         if encoded.served is not None and encoded.served.fingerprint != served.fingerprint:
             names = f"{encoded.served.model} and {served.model}"
@@ -329,13 +330,13 @@ def _waited_and_worked(answer: Answer | None, elapsed_s: float) -> tuple[float, 
     return (max(elapsed_s, 1.0), 0.0) if isinstance(answer, Overloaded) else (0.0, None)
 
 
-def check_model(model: object, served: Served) -> None:
+def check_model(model: object, served: ServedModel) -> None:
     """Raises UnknownModel unless `model` is None or the served one."""
     if model is not None and model != served.model:
         raise unknown_model(model, served)
 
 
-def unknown_model(model: object, served: Served) -> UnknownModel:
+def unknown_model(model: object, served: ServedModel) -> UnknownModel:
     return UnknownModel(f"the model {str(model)[:100]!r} is not served; {served.model!r} is", param="model")
 
 

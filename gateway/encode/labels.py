@@ -9,8 +9,8 @@ from cachetools import LRUCache
 
 from clip_core.wire import FloatArray, unit
 from gateway.encode.embedding import floats
-from gateway.encode.encoder import Ask, Encoded, Encoder
-from gateway.inputs.inputs import Source
+from gateway.encode.encoder import Ask, Encoder, EncodeResult
+from gateway.inputs.source import Source
 
 _KEPT_CHARACTERS = 4096  # of a label and its templates, so that what is kept is bounded
 Key = tuple[str, str, tuple[str, ...]]
@@ -25,7 +25,7 @@ class LabelVectors:
 
     async def encode(
         self, image: Source, labels: Sequence[str], templates: Sequence[str]
-    ) -> tuple[Encoded, FloatArray, FloatArray]:
+    ) -> tuple[EncodeResult, FloatArray, FloatArray]:
         """The image's vector (D,), and the labels' (L, D), all of unit norm. Raises the first error among them."""
         served = self._encoder.served
         known = {
@@ -40,7 +40,7 @@ class LabelVectors:
 
     async def _run(
         self, image: Source, labels: Sequence[str], templates: Sequence[str], known: dict[str, FloatArray]
-    ) -> tuple[Encoded, FloatArray]:
+    ) -> tuple[EncodeResult, FloatArray]:
         missing = list(dict.fromkeys(label for label in labels if label not in known))
         texts = [Source("text", template.replace("{}", label), "labels") for label in missing for template in templates]
         encoded = await self._encoder.run([Ask(image), *map(Ask, texts)])

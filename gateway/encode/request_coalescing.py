@@ -35,7 +35,7 @@ class _Lane:
     waiting: deque[_Waiter] = field(default_factory=deque)
 
 
-class Sharing:
+class RequestCoalescer:
     """A part is one caller's inputs for one endpoint; parts of the same `key` may travel together.
 
     It has a `key`, `bytes`, a `weight` and a length. `send` sends parts of one key as one request, and the answer's

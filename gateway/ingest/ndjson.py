@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from clip_core.errors import BadJson, TooLarge
 from clip_core.wire import load_json
-from gateway.inputs.values import VALUES_EACH, check_values
+from gateway.inputs.value_limits import VALUES_EACH, check_values
 
 _LINE_VALUES = 8 * VALUES_EACH  # of one item
 

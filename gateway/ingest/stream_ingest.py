@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clip_core.errors import ClipServeError
-from gateway.ingest.ingest import Ingester, parse_items
+from gateway.ingest.ingester import Ingester
+from gateway.ingest.items import parse_items
 from gateway.ingest.ndjson import Line
-from gateway.inputs.inputs import InputParser
+from gateway.inputs.parser import InputParser
 
 MAX_SHOWN = 1000
 
 
 @dataclass
-class Tally:
+class StreamReport:
     """What became of the lines so far."""
 
     received: int = 0
@@ -35,9 +36,9 @@ class Tally:
 
 async def ingest_lines(
     batches: AsyncIterator[list[Line]], collection: str, ingester: Ingester, parser: InputParser
-) -> Tally:
+) -> StreamReport:
     """Raises what concerns the whole collection; the lines before it are in."""
-    tally = Tally()
+    tally = StreamReport()
     async for batch in batches:
         for line, result in zip(batch, await _results(batch, collection, ingester, parser), strict=True):
             tally.note(line, result)

@@ -22,7 +22,7 @@ class Entry(NamedTuple):
     item: dict[str, Any] | ClipServeError
 
 
-class Source(Protocol):
+class EntrySource(Protocol):
     def count(self) -> int | None:
         """How many entries there are; None when only reading it all would tell."""
         ...

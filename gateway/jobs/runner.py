@@ -15,12 +15,13 @@ from typing import Any
 import orjson
 
 from clip_core.errors import ClipServeError, Conflict, Overloaded, Unavailable, WorkerLost
-from gateway.ingest.ingest import Ingester, parse_items
-from gateway.inputs.inputs import InputParser
-from gateway.jobs.entries import Entry, Source
+from gateway.ingest.ingester import Ingester
+from gateway.ingest.items import parse_items
+from gateway.inputs.parser import InputParser
+from gateway.jobs.entries import Entry, EntrySource
 from gateway.jobs.sources import open_source
 from gateway.jobs.store import UNFINISHED, Failure, Job, JobStore, now
-from gateway.keys.keys import ApiKey, current_key_id, set_current_key
+from gateway.keys.api_key import ApiKey, current_key_id, set_current_key
 
 _log = logging.getLogger("gateway.jobs")
 _LONGEST_PAUSE_S = 30.0
@@ -95,7 +96,7 @@ class Jobs:
         self._spawn(job_id)
         return await asyncio.to_thread(self.store.get, job_id)
 
-    def _open(self, source: Mapping[str, Any]) -> Source:
+    def _open(self, source: Mapping[str, Any]) -> EntrySource:
         return open_source(source, self._roots, self._parser.max_image_bytes)
 
     def _spawn(self, job_id: str) -> None:

@@ -11,14 +11,14 @@ from typing import Any
 
 from clip_core.errors import BadInput, ClipServeError, Forbidden, InvalidRequest, NotFound
 from gateway.inputs.files import inside
-from gateway.jobs.entries import SUFFIXES, Entry, Source, Wanted, image_item, too_large
+from gateway.jobs.entries import SUFFIXES, Entry, EntrySource, Wanted, image_item, too_large
 from gateway.jobs.parquet import ParquetFile
 from gateway.jobs.webdataset import Webdataset
 
 KINDS = ("folder", "webdataset", "parquet", "urls")
 
 
-def open_source(source: Mapping[str, Any], roots: Mapping[str, Path], max_bytes: int) -> Source:
+def open_source(source: Mapping[str, Any], roots: Mapping[str, Path], max_bytes: int) -> EntrySource:
     """Raises Forbidden or NotFound about the path, InvalidRequest about anything else."""
     kind = source_kind(source)
     if kind == "urls":

@@ -9,11 +9,11 @@ from concurrent.futures import Future, wait
 from functools import partial
 
 from clip_core.errors import Unauthorized
+from gateway.keys.api_key import ANONYMOUS, ApiKey
 from gateway.keys.key_reader import Seen, Version, in_thread, look_at
 from gateway.keys.key_store import KeyStore, digest, id_of, matches
-from gateway.keys.keys import ANONYMOUS, ApiKey
 
-_log = logging.getLogger("gateway.keys.keys")
+_log = logging.getLogger("gateway.keys.api_key")
 _NOBODY = (ApiKey("nobody"), bytes(32))
 _REFRESH_S = 1.0
 _FIRST_S = 10.0  # before the gateway serves anybody
@@ -21,7 +21,7 @@ _SLOW_S = 10.0
 _UNREAD = (-1, -1, -1)
 
 
-class KeyRing:
+class KeyLookup:
     """Keys of the environment have every scope. The file is read again within a second of a change to it.
 
     Where there was a key file once, a key is needed: a file that is gone, empty or unreadable admits nobody.

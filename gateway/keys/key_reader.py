@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from threading import Thread
 from typing import TypeAlias
 
+from gateway.keys.api_key import ApiKey
 from gateway.keys.key_store import KeyStore
-from gateway.keys.keys import ApiKey
 
 Version: TypeAlias = tuple[int, int, int] | None
 

@@ -24,7 +24,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from clip_core.errors import NotFound
-from gateway.keys.keys import ApiKey, KeyLimits, check_scopes
+from gateway.keys.api_key import ApiKey, KeyLimits, check_scopes
 
 _TABLE = """CREATE TABLE IF NOT EXISTS keys (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, digest BLOB NOT NULL, scopes TEXT NOT NULL, collections TEXT,
@@ -34,7 +34,7 @@ _COLUMNS = "id, name, scopes, collections, created, expires, revoked, limits"
 _PREFIX = "cs"
 _LAST_MOMENT = 253_370_764_800  # the year 9999
 _API_KEY = TypeAdapter(ApiKey)
-_log = logging.getLogger("gateway.keys.keys")
+_log = logging.getLogger("gateway.keys.api_key")
 
 
 def digest(key: str) -> bytes:

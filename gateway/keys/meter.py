@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from clip_core.errors import BadInput
 from clip_core.wire import decode_base64
-from gateway.inputs.inputs import Source
 from gateway.inputs.sniffing import pixels_of
+from gateway.inputs.source import Source
 from gateway.inputs.urls import is_http_url
-from gateway.keys.keys import current_key
+from gateway.keys.api_key import current_key
 from gateway.keys.quotas import Quotas
 
 

@@ -20,7 +20,7 @@ from limits.errors import StorageError
 from limits.storage import storage_from_string
 
 from clip_core.errors import RateLimited, TooLarge
-from gateway.keys.keys import ApiKey, KeyLimits
+from gateway.keys.api_key import ApiKey, KeyLimits
 from gateway.trace import current_trace
 
 What = Literal["requests", "items", "megapixels"]

@@ -9,10 +9,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clip_core.errors import ClipServeError, Forbidden, Unauthorized
 from gateway.errors import error_response
-from gateway.keys.key_lookup import KeyRing
-from gateway.keys.keys import ANONYMOUS, ApiKey, set_current_key
+from gateway.keys.api_key import ANONYMOUS, ApiKey, set_current_key
+from gateway.keys.key_lookup import KeyLookup
 from gateway.keys.scopes import collection_of, scope_of
-from gateway.middleware.hosts import PROBES, HostList
+from gateway.middleware.allowed_hosts import PROBES, HostList
 
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json", "/favicon.ico"})
 OPEN_PREFIX = "/ui/"
@@ -26,7 +26,7 @@ class AuthMiddleware:
     Without any keys it turns away other sites' pages, and names that are not on the list.
     """
 
-    def __init__(self, app: ASGIApp, keys: KeyRing, hosts: HostList, open_paths: frozenset[str] = OPEN_PATHS) -> None:
+    def __init__(self, app: ASGIApp, keys: KeyLookup, hosts: HostList, open_paths: frozenset[str] = OPEN_PATHS) -> None:
         self.app = app
         self.keys = keys
         self.hosts = hosts

@@ -30,7 +30,7 @@ _STOPS = "the gateway is stopping and had no time left for this request: send it
 
 
 @dataclass(frozen=True)
-class Patience:
+class ClientTimeouts:
     """`pause_s`: between two pieces of a body; `body_s`: for a body, and one second more for every 16 KB of it that has
     come; `stall_s`: with neither a piece of body nor of answer. Only the time in which a piece is waited for counts
     against the body: a stream may have to wait while what came before is encoded.
@@ -44,15 +44,15 @@ class Patience:
 class DeadlineMiddleware:
     """Answers 408 to a body that does not come, 504 when the client's own time is over."""
 
-    def __init__(self, app: ASGIApp, patience: Patience) -> None:
+    def __init__(self, app: ASGIApp, timeouts: ClientTimeouts) -> None:
         self.app = app
-        self.patience = patience
+        self.timeouts = timeouts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = _Exchange(receive, send, self.patience)
+        exchange = _Exchange(receive, send, self.timeouts)
         try:
             await self._run(scope, exchange)
         except ClipServeError as error:
@@ -91,10 +91,10 @@ def deadline_of(headers: Headers) -> float | None:
 class _Exchange:
     """The `receive` and `send` of one request, and the timer that looks at how they go; `verdict` is why it ended."""
 
-    def __init__(self, receive: Receive, send: Send, patience: Patience) -> None:
+    def __init__(self, receive: Receive, send: Send, timeouts: ClientTimeouts) -> None:
         self._receive = receive
         self._send = send
-        self._patience = patience
+        self._timeouts = timeouts
         self._moved = time.monotonic()
         self._asked: float | None = None  # since when a piece of the body is waited for
         self._waited_s = 0.0
@@ -172,11 +172,11 @@ class _Exchange:
     def _time_of_body(self) -> float:
         """Until the client takes too long for the body, in this pause or as a whole."""
         pause = 0.0 if self._asked is None else time.monotonic() - self._asked
-        whole = self._patience.body_s + self._received / LEAST_BYTES_PER_S - self._waited_s
-        return min(self._patience.pause_s, whole) - pause
+        whole = self._timeouts.body_s + self._received / LEAST_BYTES_PER_S - self._waited_s
+        return min(self._timeouts.pause_s, whole) - pause
 
     def _time_of_work(self) -> float:
         """Until the deadline, or until nothing has moved for too long."""
         deadline = current_trace().deadline
-        stalled = self._moved + self._patience.stall_s
+        stalled = self._moved + self._timeouts.stall_s
         return (stalled if deadline is None else min(stalled, deadline)) - time.monotonic()

@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clip_core.errors import RateLimited
 from gateway.counts import Counts
-from gateway.keys.keys import ApiKey, current_key
+from gateway.keys.api_key import ApiKey, current_key
 from gateway.keys.quotas import Quotas
 from gateway.middleware.auth import is_open
 

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Path, Request
 
 from clip_core.errors import Conflict, NotFound, UnknownCollection
 from gateway.errors import JsonResponse
-from gateway.keys.keys import current_key
+from gateway.keys.api_key import current_key
 from gateway.routes.bodies import read_model
 from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.collection_schemas import AliasAnswer, AliasesAnswer, AliasSpec, DroppedAnswer
 from gateway.schemas.openapi import WRITES, answers, takes
 from gateway.services import services
-from gateway.upstream.clients import COLLECTION_NAME
+from gateway.upstream.index_service import COLLECTION_NAME
 
 router = APIRouter(route_class=PlainRoute, tags=["collections"])
 Alias = Annotated[str, Path(pattern=f"^{COLLECTION_NAME}$", description="The alias.", examples=["shapes"])]

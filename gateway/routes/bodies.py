@@ -12,8 +12,8 @@ from starlette.requests import Request
 from clip_core.errors import BadJson, InvalidRequest
 from clip_core.wire import load_json
 from gateway.errors import invalid_request
-from gateway.inputs.inputs import InputParser
-from gateway.inputs.values import VALUES_EACH, check_values
+from gateway.inputs.parser import InputParser
+from gateway.inputs.value_limits import VALUES_EACH, check_values
 from gateway.routes.forms import read_form
 from gateway.services import services
 

@@ -10,7 +10,7 @@ from clip_core.errors import InvalidRequest, TooLarge
 from gateway.encode.encoder import check_model
 from gateway.encode.similarity import ranking
 from gateway.errors import JsonResponse
-from gateway.inputs.inputs import Source
+from gateway.inputs.source import Source
 from gateway.routes.bodies import checked, read_body
 from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.openapi import ENCODES, answers, takes

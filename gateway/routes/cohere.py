@@ -9,8 +9,9 @@ from fastapi import APIRouter, Request
 from clip_core.errors import InvalidRequest
 from gateway.encode.embedding import FORMATS, Embedded, Options, check_number, choice, embed, formatted
 from gateway.errors import JsonResponse
-from gateway.inputs.content import inputs_source
-from gateway.inputs.inputs import InputParser, Source
+from gateway.inputs.chat_content import inputs_source
+from gateway.inputs.parser import InputParser
+from gateway.inputs.source import Source
 from gateway.routes.bodies import Body, read_body
 from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.dialect_schemas import CohereAnswer, CohereRequest

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 
 from gateway.encode.encoder import check_model
 from gateway.errors import JsonResponse
-from gateway.keys.keys import current_key
+from gateway.keys.api_key import current_key
 from gateway.routes.bodies import FEW, checked, parse_json, read_json
 from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.collection_schemas import (
@@ -20,7 +20,7 @@ from gateway.schemas.collection_schemas import (
 )
 from gateway.schemas.openapi import ENCODES, READS, WRITES, answers, takes
 from gateway.services import services
-from gateway.upstream.clients import COLLECTION_NAME
+from gateway.upstream.index_service import COLLECTION_NAME
 
 router = APIRouter(route_class=PlainRoute, tags=["collections"])
 _FIELD = "A metadata field, again for each; without any: those of the collection whose values repeat."

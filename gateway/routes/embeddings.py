@@ -9,8 +9,9 @@ from fastapi import APIRouter, Request
 from clip_core.errors import BadText, InvalidRequest
 from gateway.encode.embedding import FORMATS, Embedded, Options, check_number, choice, embed, formatted
 from gateway.errors import JsonResponse
-from gateway.inputs.content import messages_source
-from gateway.inputs.inputs import InputParser, Kind, Source, renamed
+from gateway.inputs.chat_content import messages_source
+from gateway.inputs.parser import InputParser, renamed
+from gateway.inputs.source import Kind, Source
 from gateway.routes.bodies import Body, read_body
 from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.openapi import ENCODES, answers, takes

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query, Request
 
 from gateway.errors import JsonResponse
-from gateway.ingest.ingest import parse_items
+from gateway.ingest.items import parse_items
 from gateway.ingest.ndjson import batches
 from gateway.ingest.stream_ingest import ingest_lines
-from gateway.middleware.whole_bodies import letting_go
+from gateway.middleware.request_buffering import letting_go
 from gateway.routes.bodies import Body, read_body, read_model
 from gateway.routes.collections import Name
 from gateway.routes.plain_route import PlainRoute

@@ -12,7 +12,7 @@ from clip_core.errors import Conflict, UnknownJob
 from gateway.errors import JsonResponse
 from gateway.jobs.sources import source_kind
 from gateway.jobs.store import Job, JobStore
-from gateway.keys.keys import current_key
+from gateway.keys.api_key import current_key
 from gateway.routes.bodies import read_model
 from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.job_schemas import FailuresAnswer, JobAnswer, JobRequest, JobsAnswer

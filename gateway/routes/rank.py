@@ -12,7 +12,8 @@ from gateway.encode.embedding import check_number, floats
 from gateway.encode.encoder import Ask, check_model
 from gateway.encode.similarity import ranking
 from gateway.errors import JsonResponse
-from gateway.inputs.inputs import InputParser, Source
+from gateway.inputs.parser import InputParser
+from gateway.inputs.source import Source
 from gateway.routes.bodies import checked, read_body
 from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.openapi import ENCODES, answers, takes

@@ -9,14 +9,14 @@ from dataclasses import replace
 from clip_core.errors import ClipServeError, UnknownItem
 from clip_core.wire import MAX_K
 from gateway.encode.encoder import Ask
-from gateway.inputs.inputs import Source
-from gateway.upstream.clients import IndexClient
+from gateway.inputs.source import Source
+from gateway.upstream.index_service import IndexServiceClient
 
 
-class Likes:
+class MoreLikeThis:
     """Asks the index for each id once a search; the items themselves are left out of the hits."""
 
-    def __init__(self, index: IndexClient) -> None:
+    def __init__(self, index: IndexServiceClient) -> None:
         self._index = index
 
     async def resolved(self, asks: Sequence[Ask]) -> list[Ask | ClipServeError]:

@@ -9,15 +9,16 @@ from typing import Any
 
 from clip_core.errors import BadInput, ClipServeError, InvalidRequest, from_dict
 from clip_core.wire import SearchPart
-from gateway.encode.encoder import Ask, Encoder, Outcome, Served, unknown_model
-from gateway.inputs.inputs import KINDS, InputParser
+from gateway.encode.encoder import Ask, Encoder, Outcome, ServedModel, unknown_model
 from gateway.inputs.paging import FIELDS, Page, include_without_fields
-from gateway.keys.keys import current_key
+from gateway.inputs.parser import InputParser
+from gateway.inputs.source import KINDS
+from gateway.keys.api_key import current_key
 from gateway.keys.meter import Meter
-from gateway.search.more_like_this import Likes
+from gateway.search.more_like_this import MoreLikeThis
 from gateway.trace import current_trace
 from gateway.upstream.answer_bytes import AnswerBudget, answer_bytes
-from gateway.upstream.clients import IndexClient
+from gateway.upstream.index_service import IndexServiceClient
 
 Json = dict[str, Any]
 _GROUP_BYTES = 8 * 1024 * 1024  # of the answer of one index call; a quarter of what the index answers at most
@@ -65,13 +66,13 @@ def parse_ask(body: object, parser: InputParser, at: str = "") -> Ask:
 class Searcher:
     """Runs searches. A text or an image is one hop: TorchServe's handler asks the index itself."""
 
-    def __init__(self, encoder: Encoder, index: IndexClient, meter: Meter, max_answer_bytes: int) -> None:
+    def __init__(self, encoder: Encoder, index: IndexServiceClient, meter: Meter, max_answer_bytes: int) -> None:
         """`max_answer_bytes` bounds what the index answers to one call."""
         self._max_answer_bytes = max_answer_bytes
         self._encoder = encoder
         self._index = index
         self._meter = meter
-        self._likes = Likes(index)
+        self._more_like_this = MoreLikeThis(index)
 
     async def one(self, ask: Ask) -> tuple[Json, Found]:
         """Raises whatever went wrong with it."""
@@ -85,7 +86,7 @@ class Searcher:
         """Each ask has its own answer or error, cut to its page. Raises Overloaded or RateLimited before any work."""
         self._encoder.check([ask for ask in asks if ask.source.kind not in ("vector", "like")])
         await self._meter.items(sum(ask.source.parts() for ask in asks))
-        ready = await self._likes.resolved(asks)
+        ready = await self._more_like_this.resolved(asks)
         good = [ask for ask in ready if isinstance(ask, Ask)]
         found = await self._ranked(good) if good else Found([])
         rest = iter(found.answers)
@@ -162,7 +163,7 @@ def _index_search(ask: Ask) -> Json:
     return {**ask.search.to_dict(), "vector": ask.source.value, "request_id": current_trace().request_id}
 
 
-def _answer(ask: Ask, hits: list[Json], served: Served | None, fingerprint: str | None) -> Outcome:
+def _answer(ask: Ask, hits: list[Json], served: ServedModel | None, fingerprint: str | None) -> Outcome:
     """The hits, or UnknownModel when the caller named another model than the one that answered."""
     assert ask.search is not None
     if served is not None and ask.model not in (None, served.model):

@@ -16,8 +16,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from clip_core.errors import BadInput
+from gateway.keys.api_key import SCOPES, ApiKey, KeyLimits
 from gateway.keys.key_store import KeyStore
-from gateway.keys.keys import SCOPES, ApiKey, KeyLimits
 
 keys = typer.Typer(help="Create, list and revoke the gateway's API keys.", no_args_is_help=True)
 DEFAULT_FILE = Path("data/keys.db")

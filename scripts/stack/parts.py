@@ -8,11 +8,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from gateway.keys.key_lookup import KeyRing
+from gateway.keys.key_lookup import KeyLookup
 from gateway.keys.key_store import KeyStore
 from gateway.setting_checks import faults
-from gateway.settings import Settings as GatewaySettings
-from gateway.settings import environment_name
+from gateway.settings import GatewaySettings, environment_name
 from scripts.archive.build import MODEL_STORE
 from scripts.processes import launching
 from scripts.processes.preflight import StartError, find_java
@@ -103,7 +102,7 @@ def own_key(settings: UpSettings) -> str | None:
     given = gateway_settings().keys
     if given:
         return given[0]
-    return secrets.token_urlsafe(32) if KeyRing((), KeyStore(keys_file(settings))) else None
+    return secrets.token_urlsafe(32) if KeyLookup((), KeyStore(keys_file(settings))) else None
 
 
 def _prefixed(part: str, values: dict[str, str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from clip_core.settings import HandlerSettings
 from gateway.setting_checks import unknown_names as names_unknown
-from gateway.settings import Settings as GatewaySettings
+from gateway.settings import GatewaySettings
 from index_service.settings import IndexSettings
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from starlette.types import ASGIApp
 
 from gateway.app import build
-from gateway.settings import Settings
+from gateway.settings import GatewaySettings
 from scripts.page.browser import NoBrowser, chromium
 from scripts.stack.live_stack import LiveStack
 from tests.browser.library import Library, library_gateway
@@ -80,7 +80,7 @@ def gateway_of(stack: LiveStack) -> Iterator[Callable[..., str]]:
                 "index_url": stack.index,
                 "image_roots": {"demo": gallery(stack)},
             }
-            app = around(build(Settings(**{**upstreams, **settings})))
+            app = around(build(GatewaySettings(**{**upstreams, **settings})))
             return running.enter_context(serving(app, lifespan="on"))
 
         yield start

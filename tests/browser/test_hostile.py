@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from gateway.app import build
 from gateway.connections.protocol import guarded
-from gateway.settings import Settings
+from gateway.settings import GatewaySettings
 from scripts.page.browser import chromium
 from tests.gateway.fakes import FakeIndex, FakeTorchServe, embed, serving
 
@@ -37,7 +37,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         spec = {"model": "demo", "fingerprint": "fp-demo", "dim": 16, "metric": "cosine", "engine": "auto"}
         items = {f"{n}": {"vector": embed(str(n)), "metadata": odd(n)} for n in range(4)}
         index.collections["demo"] = {"spec": spec, "items": items}
-        settings = Settings(
+        settings = GatewaySettings(
             index_url=index_url,
             torchserve_url=url,
             management_url=url,

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.app import build
 from gateway.connections.protocol import guarded
-from gateway.settings import Settings
+from gateway.settings import GatewaySettings
 from tests.gateway.fakes import FakeIndex, FakeTorchServe, serving
 from tests.gateway.redis_server import INSTALLED
 
@@ -66,7 +66,7 @@ def stack_of(upstreams: tuple[Upstreams, dict[str, str]], tmp_path: Path) -> Ite
     entered: list[Any] = []
 
     def start(**settings: Any) -> Stack:
-        app = build(Settings(**{**urls, "data_dir": tmp_path / "gateway", **settings}))
+        app = build(GatewaySettings(**{**urls, "data_dir": tmp_path / "gateway", **settings}))
         running = serving(app, lifespan="on", http=guarded(10, 1024))
         url = running.__enter__()
         client = httpx.Client(base_url=url, timeout=10)
@@ -88,7 +88,7 @@ def plain_gateway(
     upstreams: tuple[Upstreams, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """A gateway with default settings, started once."""
-    settings = Settings(**upstreams[1], data_dir=tmp_path_factory.mktemp("gateway"))
+    settings = GatewaySettings(**upstreams[1], data_dir=tmp_path_factory.mktemp("gateway"))
     with serving(build(settings), lifespan="on", http=guarded(10, 1024)) as url:
         yield url
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from clip_core.errors import Overloaded
-from gateway.admission.admission import Admission, Call, Waiter
-from gateway.admission.gate import Gate
+from gateway.admission.concurrency_limit import ConcurrencyLimit
+from gateway.admission.controller import AdmissionCall, AdmissionController, QueuedRequest
 from tests.gateway.fakes import picture_uri
 from tests.gateway.test_deadlines import connect, rest
 from tests.waiting import until
@@ -30,7 +30,7 @@ class Sent:
     """A request of `weight` items that has left its caller at `at`."""
 
     at: float
-    call: Call
+    call: AdmissionCall
     weight: int
     let_in: float = 0.0
 
@@ -55,7 +55,9 @@ class Simulation:
     batch_s: float = 0.0
 
     def __post_init__(self) -> None:
-        self.admission = Admission(Gate(1024, clock=lambda: self.now), WAIT_S, clock=lambda: self.now)
+        self.admission = AdmissionController(
+            ConcurrencyLimit(1024, clock=lambda: self.now), WAIT_S, clock=lambda: self.now
+        )
 
     def run(self, arrivals: Iterable[tuple[float, str, int]]) -> Simulation:
         for at, caller, weight in arrivals:
@@ -64,7 +66,7 @@ class Simulation:
             self.now, _, event = heapq.heappop(self.events)
             if isinstance(event, tuple):
                 self._arrive(*event)
-            elif isinstance(event, Waiter):
+            elif isinstance(event, QueuedRequest):
                 self.admission.expire(event)
             else:
                 self._finish()
@@ -79,8 +81,8 @@ class Simulation:
         except Overloaded as error:
             self.refused.append((self.now, caller, error.retry_after))
             return
-        sent = Sent(self.now, Call(caller), weight)
-        if self.admission.gate.has_room():
+        sent = Sent(self.now, AdmissionCall(caller), weight)
+        if self.admission.concurrency.has_room():
             self.admission.enter(sent.call, weight)
             self._settle(sent, None)
         else:
@@ -219,7 +221,7 @@ def test_who_is_refused_is_told_a_bearable_time(speed):
 
 def test_the_bound_follows_the_load():
     now = 0.0
-    gate = Gate(128, clock=lambda: now)
+    gate = ConcurrencyLimit(128, clock=lambda: now)
 
     def serve(waited: float, rounds: int) -> float:
         nonlocal now
@@ -237,7 +239,7 @@ def test_the_bound_follows_the_load():
 
 
 def test_a_bound_that_is_not_reached_stays():
-    gate = Gate(128, clock=lambda: 1e6)
+    gate = ConcurrencyLimit(128, clock=lambda: 1e6)
     for _ in range(100):
         gate.enter(1)
         gate.leave(1, 0.0, 0.01)
@@ -245,7 +247,7 @@ def test_a_bound_that_is_not_reached_stays():
 
 
 def test_what_no_model_worked_on_says_nothing():
-    gate = Gate(64)
+    gate = ConcurrencyLimit(64)
     for _ in range(100):
         gate.enter(1)
         gate.leave(1)
@@ -256,19 +258,19 @@ class Line:
     """An admission of one item at a time, and the names of those let in."""
 
     def __init__(self, wait_s: float = 10.0) -> None:
-        self.admission = Admission(Gate(1), wait_s)
+        self.admission = AdmissionController(ConcurrencyLimit(1), wait_s)
         self.inside: list[str] = []
 
-    async def go(self, name: str, caller: str = "a", weight: int = 1) -> Call:
-        call = Call(caller)
+    async def go(self, name: str, caller: str = "a", weight: int = 1) -> AdmissionCall:
+        call = AdmissionCall(caller)
         await self.admission.turn(call, weight)
         self.inside.append(name)
         return call
 
     def leave(self, weight: int = 1, caller: str = "a") -> None:
-        self.admission.leave(Call(caller), weight)
+        self.admission.leave(AdmissionCall(caller), weight)
 
-    def begin(self, *names: str, caller: str = "a") -> list[asyncio.Task[Call]]:
+    def begin(self, *names: str, caller: str = "a") -> list[asyncio.Task[AdmissionCall]]:
         return [asyncio.create_task(self.go(name, caller)) for name in names]
 
 
@@ -296,7 +298,7 @@ async def test_who_leaves_frees_the_place(granted):
     await tasks[2]
     assert line.inside == ["a1", "a3"]
     line.leave()
-    assert (line.admission.gate.items, line.admission.gate.requests) == (0, 0)
+    assert (line.admission.concurrency.items, line.admission.concurrency.requests) == (0, 0)
 
 
 async def test_nobody_waits_for_longer_than_said():
@@ -311,7 +313,7 @@ async def test_later_requests_of_a_call_let_small_calls_go_first():
     line = Line()
     (first,) = line.begin("first")
     await first
-    large = Call("a")
+    large = AdmissionCall("a")
     turns = [asyncio.create_task(line.admission.turn(large, 2)) for _ in range(4)]
     await asyncio.sleep(0)
     line.leave()

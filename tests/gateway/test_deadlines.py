@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from gateway.settings import Settings
+from gateway.settings import GatewaySettings
 from tests.waiting import settled, until
 
 
@@ -110,5 +110,5 @@ def test_a_dripping_body_is_not_waited_for(slow):
 
 
 def test_patience_is_a_setting():
-    patience = Settings(read_timeout_s=1, body_timeout_s=2, stall_timeout_s=3).patience()
-    assert (patience.pause_s, patience.body_s, patience.stall_s) == (1, 2, 3)
+    timeouts = GatewaySettings(read_timeout_s=1, body_timeout_s=2, stall_timeout_s=3).client_timeouts()
+    assert (timeouts.pause_s, timeouts.body_s, timeouts.stall_s) == (1, 2, 3)

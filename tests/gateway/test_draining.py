@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from gateway.readiness import Readiness, verdict_error
-from gateway.settings import Settings
-from gateway.upstream.clients import IndexClient, TorchServeClient
+from gateway.settings import GatewaySettings
+from gateway.upstream.index_service import IndexServiceClient
+from gateway.upstream.torchserve import TorchServeClient
 from scripts.stack.live_stack import free_ports
 from tests.gateway.test_start import wait_for
 from tests.waiting import until
@@ -164,7 +165,7 @@ def listens(gateway: Gateway) -> bool:
 
 
 async def test_readiness_drops_when_the_drain_begins() -> None:
-    readiness = Readiness(Settings(), TorchServeClient("http://x", "http://x"), IndexClient("http://x"))
+    readiness = Readiness(GatewaySettings(), TorchServeClient("http://x", "http://x"), IndexServiceClient("http://x"))
     readiness.drop()
     assert await readiness.report() == {"gateway": "is stopping"}
     assert verdict_error(await readiness.report()) is not None

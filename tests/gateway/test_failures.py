@@ -9,7 +9,8 @@ import time
 import pytest
 
 from clip_core.errors import IndexUnavailable, TorchServeUnavailable
-from gateway.upstream.clients import IndexClient, TorchServeClient
+from gateway.upstream.index_service import IndexServiceClient
+from gateway.upstream.torchserve import TorchServeClient
 from tests.gateway.fakes import picture_uri
 
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
@@ -173,7 +174,7 @@ async def test_but_not_twice(flaky):
 
 async def test_and_never_for_an_upsert(flaky):
     server = flaky(9, b"")
-    client = IndexClient(server.url)
+    client = IndexServiceClient(server.url)
     with pytest.raises(IndexUnavailable):
         await client.upsert("demo", None, [])
     assert server.seen == 1

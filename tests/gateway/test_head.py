@@ -7,14 +7,14 @@ import pytest
 
 from gateway.app import build
 from gateway.middleware.head_requests import HeadAsGet
-from gateway.settings import Settings
+from gateway.settings import GatewaySettings
 
 FILLED = {"name": "demo", "item_id": "cat", "path": "app.js"}
 PAGES = ["/", "/docs", "/favicon.ico", "/ui/app.js", "/openapi.json", "/images/demo/sub/a%20b.png"]
 
 
 def gets() -> list[str]:
-    document = build(Settings()).openapi()["paths"]
+    document = build(GatewaySettings()).openapi()["paths"]
     return [path for path, operations in document.items() if "get" in operations]
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.middleware.hosts import PROBES, HostList
+from gateway.middleware.allowed_hosts import PROBES, HostList
 
 GOOD = [
     "127.0.0.1",

@@ -10,7 +10,8 @@ from PIL import Image
 
 from clip_core.data_urls import decode_base64
 from clip_core.errors import ImageTooLarge
-from gateway.inputs.inputs import InputParser, Source
+from gateway.inputs.parser import InputParser
+from gateway.inputs.source import Source
 from gateway.inputs.urls import UrlPolicy
 from gateway.keys.meter import _pixels
 

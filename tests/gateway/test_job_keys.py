@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gateway.jobs.store import JobStore
+from gateway.keys.api_key import KeyLimits
 from gateway.keys.key_store import KeyStore
-from gateway.keys.keys import KeyLimits
 from tests.gateway.fakes import picture
 from tests.waiting import until
 

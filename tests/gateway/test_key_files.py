@@ -17,10 +17,10 @@ from pydantic import ValidationError
 
 from clip_core.errors import Unauthorized
 from gateway.app import build
-from gateway.keys import key_lookup as key_ring
-from gateway.keys.key_lookup import KeyRing
+from gateway.keys import key_lookup
+from gateway.keys.key_lookup import KeyLookup
 from gateway.keys.key_store import KeyStore
-from gateway.settings import Settings
+from gateway.settings import GatewaySettings
 from tests.waiting import until
 
 
@@ -73,15 +73,18 @@ ACCIDENTS: dict[str, Callable[[Path], object]] = {
 def test_an_accident_opens_no_door(store, accident, caplog):
     """To a running gateway, and to one that is started after it."""
     store.create("shop", ("admin",))
-    running = KeyRing((), store, clock=Clock(), patience_s=10)
+    running = KeyLookup((), store, clock=Clock(), patience_s=10)
     assert running
     ACCIDENTS[accident](store.path)
-    for ring in (running, KeyRing((), store, clock=Clock(), patience_s=10)):
+    for ring in (running, KeyLookup((), store, clock=Clock(), patience_s=10)):
         for _ in range(3):
             assert ring
             with pytest.raises(Unauthorized):
                 ring.identify("cs_1_x")
-    assert [record.levelname for record in caplog.records if record.name == "gateway.keys.keys"] == ["ERROR", "ERROR"]
+    assert [record.levelname for record in caplog.records if record.name == "gateway.keys.api_key"] == [
+        "ERROR",
+        "ERROR",
+    ]
 
 
 @pytest.mark.parametrize("accident", ["removed", "table gone"])
@@ -99,11 +102,11 @@ def test_a_file_of_an_earlier_version_is_remembered(store):
     store.create("shop", ("admin",))
     marker = store.path.with_name("keys.db.required")
     marker.unlink()
-    assert KeyRing((), store)
+    assert KeyLookup((), store)
     store.path.unlink()
-    assert KeyRing((), store)
+    assert KeyLookup((), store)
     marker.unlink()
-    assert not KeyRing((), store)
+    assert not KeyLookup((), store)
 
 
 def test_a_folder_that_may_only_be_read(store, monkeypatch):
@@ -112,7 +115,7 @@ def test_a_folder_that_may_only_be_read(store, monkeypatch):
 
     secret, key = store.create("shop", ("admin",))
     monkeypatch.setattr(KeyStore, "require", refuse)
-    assert KeyRing((), store).identify(secret) == key
+    assert KeyLookup((), store).identify(secret) == key
 
 
 class Stuck(KeyStore):
@@ -132,7 +135,7 @@ def test_a_file_that_blocks_holds_nobody_up(tmp_path, caplog):
     """The keys read before stay in force, and what was changed counts once it can be read."""
     store, clock = Stuck(tmp_path / "keys.db"), Clock()
     secret, key = store.create("shop", ("admin",))
-    ring = KeyRing((), store, clock=clock)
+    ring = KeyLookup((), store, clock=clock)
     assert ring.identify(secret) == key
     store.goes_on.clear()
     for _ in range(30):
@@ -144,17 +147,17 @@ def test_a_file_that_blocks_holds_nobody_up(tmp_path, caplog):
 
 
 def test_a_file_that_blocks_from_the_start_admits_nobody(tmp_path, monkeypatch):
-    monkeypatch.setattr(key_ring, "_FIRST_S", 0.05)
+    monkeypatch.setattr(key_lookup, "_FIRST_S", 0.05)
     store = Stuck(tmp_path / "keys.db")
     store.goes_on.clear()
-    ring = KeyRing(("given",), store)
+    ring = KeyLookup(("given",), store)
     assert ring
     assert ring.identify("given")
     assert refused(ring, "another")
     store.goes_on.set()
 
 
-def refused(ring: KeyRing, secret: str) -> bool:
+def refused(ring: KeyLookup, secret: str) -> bool:
     try:
         ring.identify(secret)
     except Unauthorized:
@@ -165,8 +168,8 @@ def refused(ring: KeyRing, secret: str) -> bool:
 def test_an_empty_list_of_keys_is_a_mistake():
     for value in (",", " ", " , ,"):
         with pytest.raises(ValidationError, match="holds no key"):
-            Settings(api_keys=value)
-    assert Settings(api_keys="").keys == ()
+            GatewaySettings(api_keys=value)
+    assert GatewaySettings(api_keys="").keys == ()
 
 
 DAMAGE = [
@@ -206,7 +209,7 @@ def test_a_damaged_row_is_left_out(store, column, value, caplog):
         connection.executescript("PRAGMA writable_schema = ON")
         connection.execute("UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL', '') WHERE name = 'keys'")
     run(store.path, f"UPDATE keys SET {column} = ? WHERE id = ?", value, key.id)
-    ring = KeyRing((), store)
+    ring = KeyLookup((), store)
     assert ring.identify(good).name == "good"
     with pytest.raises(Unauthorized):
         ring.identify(bad)
@@ -234,7 +237,7 @@ def test_whatever_a_row_holds(two_keys, column, value):
         run(store.path, f"UPDATE keys SET {column} = ? WHERE name = 'bad'", value)
     except (sqlite3.IntegrityError, UnicodeEncodeError):
         return
-    ring = KeyRing((), store)
+    ring = KeyLookup((), store)
     assert ring.identify(good).name == "good"
     try:
         found = ring.identify(bad)
@@ -246,4 +249,4 @@ def test_whatever_a_row_holds(two_keys, column, value):
 
 def test_the_gateway_starts_with_a_damaged_file(store):
     store.path.write_bytes(b"x" * 100)
-    assert build(Settings(keys_file=store.path)).openapi()["security"]
+    assert build(GatewaySettings(keys_file=store.path)).openapi()["security"]

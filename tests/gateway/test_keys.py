@@ -13,12 +13,12 @@ from starlette.testclient import TestClient
 
 from clip_core.errors import InvalidRequest, NotFound, Unauthorized
 from gateway.app import build
-from gateway.keys.key_lookup import KeyRing
+from gateway.keys.api_key import ANONYMOUS, KeyLimits
+from gateway.keys.key_lookup import KeyLookup
 from gateway.keys.key_store import KeyStore
-from gateway.keys.keys import ANONYMOUS, KeyLimits
 from gateway.keys.scopes import is_listed, scope_of
 from gateway.middleware.auth import OPEN_PATHS, OPEN_PREFIX
-from gateway.settings import Settings
+from gateway.settings import GatewaySettings
 
 
 class Clock:
@@ -61,13 +61,13 @@ def test_scopes_that_there_are_not(store):
 def test_no_file_no_keys(store):
     assert store.all() == []
     assert store.version() is None
-    assert not KeyRing((), store)
-    assert KeyRing((), store, enforced=True)
+    assert not KeyLookup((), store)
+    assert KeyLookup((), store, enforced=True)
 
 
 def test_a_key_is_itself_and_nothing_like_it(store):
     secret, key = store.create("shop", ("embed",))
-    ring = KeyRing(("from-environment",), store)
+    ring = KeyLookup(("from-environment",), store)
     assert ring.identify(secret) == key
     assert ring.identify("from-environment").scopes == ("embed", "search", "write", "admin")
     for other in (
@@ -88,7 +88,7 @@ def test_a_key_is_itself_and_nothing_like_it(store):
 def test_a_key_is_found_again_by_its_id(store):
     _, key = store.create("shop", ("embed",))
     _, old = store.create("old", ("embed",), expires=time.time() - 1)
-    ring = KeyRing(("from-environment",), store)
+    ring = KeyLookup(("from-environment",), store)
     assert ring.find(key.id) == key
     assert ring.find("environment-0") == ring.identify("from-environment")
     assert ring.find(None) is ANONYMOUS
@@ -101,7 +101,7 @@ def test_expired_and_revoked(store):
     expired, _ = store.create("old", ("embed",), expires=time.time() - 1)
     revoked, key = store.create("bad", ("embed",))
     store.revoke(key.id)
-    ring = KeyRing((), store)
+    ring = KeyLookup((), store)
     assert ring
     with pytest.raises(Unauthorized, match="expired"):
         ring.identify(expired)
@@ -113,7 +113,7 @@ def test_expired_and_revoked(store):
 
 def test_a_running_gateway_notices(store):
     clock = Clock()
-    ring = KeyRing((), store, clock=clock, patience_s=10)
+    ring = KeyLookup((), store, clock=clock, patience_s=10)
     assert not ring
     secret, key = store.create("new", ("embed",))
     clock.now += 1
@@ -127,7 +127,7 @@ def test_a_running_gateway_notices(store):
 def test_a_damaged_file_leaves_what_was_read_in_force(store):
     clock = Clock()
     secret, key = store.create("shop", ("embed",))
-    ring = KeyRing((), store, clock=clock, patience_s=10)
+    ring = KeyLookup((), store, clock=clock, patience_s=10)
     assert ring.identify(secret) == key
     store.path.write_bytes(b"not a database, but long enough to be looked at")
     clock.now += 1
@@ -138,13 +138,13 @@ def test_a_damaged_file_leaves_what_was_read_in_force(store):
 
 def test_a_file_of_keys_is_enough_for_other_hosts(store):
     with pytest.raises(ValidationError, match="clipserve keys create"):
-        Settings(host="0.0.0.0", keys_file=store.path)
+        GatewaySettings(host="0.0.0.0", keys_file=store.path)
     store.create("shop", ("embed",))
-    assert Settings(host="0.0.0.0", keys_file=store.path).keys_file == store.path
+    assert GatewaySettings(host="0.0.0.0", keys_file=store.path).keys_file == store.path
 
 
 def test_every_route_has_a_scope_of_its_own():
-    paths = [*build(Settings()).openapi()["paths"], "/images/demo/a.png"]
+    paths = [*build(GatewaySettings()).openapi()["paths"], "/images/demo/a.png"]
     assert "/v1/search" in paths
     closed = [path for path in paths if path not in OPEN_PATHS and not path.startswith(OPEN_PREFIX)]
     assert [path for path in closed if not is_listed(path)] == []
@@ -234,5 +234,5 @@ def test_jobs_of_a_key(stack_of, store, tmp_path):
 def test_revoking_the_last_key_opens_nothing(store):
     _, key = store.create("only", ("embed",))
     store.revoke(key.id)
-    with TestClient(build(Settings(keys_file=store.path))) as client:
+    with TestClient(build(GatewaySettings(keys_file=store.path))) as client:
         assert client.get("/v1/collections").status_code == 401

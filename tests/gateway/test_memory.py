@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.gateway.test_request_buffering import half_sent
 from tests.gateway.test_start import wait_for
-from tests.gateway.test_whole_bodies import half_sent
 from tests.waiting import until
 
 MB = 1024 * 1024

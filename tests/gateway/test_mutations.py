@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from clip_core.errors import BadInput, ClipServeError
 from gateway.app import build
 from gateway.connections.protocol import guarded
-from gateway.settings import Settings
+from gateway.settings import GatewaySettings
 from index_service.collection.registry import Registry
 from index_service.http.app import create_app
 from index_service.record.store import Store
@@ -70,7 +70,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with serving(create_app(where, registry), lifespan="on") as index_url, serving(torchserve.app()) as torchserve_url:
         torchserve.index_url = index_url
         named = {"index_url": index_url, "torchserve_url": torchserve_url, "management_url": torchserve_url}
-        with serving(build(Settings(**named)), lifespan="on", http=guarded(10, 64)) as url:
+        with serving(build(GatewaySettings(**named)), lifespan="on", http=guarded(10, 64)) as url:
             assert httpx.put(f"{url}/v1/collections/demo", json={}).status_code == 201
             items = {"items": [{"id": "a", "text": "a"}]}
             assert httpx.post(f"{url}/v1/collections/demo/items", json=items).status_code == 200

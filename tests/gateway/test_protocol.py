@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
-from gateway.connections.crowd import Crowd
+from gateway.connections.connection_limit import ConnectionLimit
 from gateway.connections.protocol import guarded
 from tests.gateway.fakes import serving
 from tests.waiting import until
@@ -300,7 +300,7 @@ def cut(sent: bytes, cuts: Sequence[int]) -> list[bytes]:
 
 def test_more_clients_than_there_may_be():
     """The oldest idle connection makes room; where none is idle, the answer says so."""
-    crowded = type("Crowded", (guarded(5, 4),), {"crowd": Crowd(4, rested_s=0)})
+    crowded = type("Crowded", (guarded(5, 4),), {"connection_limit": ConnectionLimit(4, rested_s=0)})
     with serving(echo, http=crowded) as url:
         parts = urlsplit(url)
         address = (str(parts.hostname), int(parts.port or 0))

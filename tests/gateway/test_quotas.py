@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from clip_core.errors import RateLimited, TooLarge
+from gateway.keys.api_key import ApiKey, KeyLimits
 from gateway.keys.key_store import KeyStore
-from gateway.keys.keys import ApiKey, KeyLimits
 from gateway.keys.quotas import Quotas, counts_in
 from tests.gateway.fakes import picture_uri
 from tests.gateway.hostile import png

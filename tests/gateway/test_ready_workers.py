@@ -9,8 +9,8 @@ import socket
 import pytest
 
 from clip_core.errors import TorchServeUnavailable
-from gateway.upstream.clients import TorchServeClient
 from gateway.upstream.ready_workers import ReadyWorkers
+from gateway.upstream.torchserve import TorchServeClient
 from tests.gateway.fakes import FakeIndex, FakeTorchServe, serving
 
 TEXT = {"input": [{"text": "a"}]}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from clip_core.errors import RateLimited
-from gateway.keys.keys import ApiKey, KeyLimits
+from gateway.keys.api_key import ApiKey, KeyLimits
 from gateway.keys.quotas import Quotas, counts_in
 from tests.gateway.redis_server import RedisServer
 from tests.waiting import until

@@ -13,25 +13,25 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.__main__ import main
-from gateway.settings import Settings, is_loopback
+from gateway.settings import GatewaySettings, is_loopback
 from tests.waiting import until
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
 def test_loopback_needs_no_keys(host):
     assert is_loopback(host)
-    assert Settings(host=host).keys == ()
+    assert GatewaySettings(host=host).keys == ()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org", ""])
 def test_other_hosts_need_keys(host):
     with pytest.raises(ValidationError, match="API keys"):
-        Settings(host=host)
-    assert Settings(host=host, api_keys="k").keys == ("k",)
+        GatewaySettings(host=host)
+    assert GatewaySettings(host=host, api_keys="k").keys == ("k",)
 
 
 def test_keys_are_not_shown():
-    assert "hidden" not in repr(Settings(api_keys="hidden"))
+    assert "hidden" not in repr(GatewaySettings(api_keys="hidden"))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_keys_are_not_shown():
 )
 def test_bad_settings(bad):
     with pytest.raises(ValidationError):
-        Settings(**bad)
+        GatewaySettings(**bad)
 
 
 @pytest.mark.parametrize(
@@ -65,16 +65,16 @@ def test_a_malformed_redis_url_is_named_without_its_password(url, monkeypatch, c
 
 @pytest.mark.parametrize("url", ["", "redis://localhost:6379", "rediss://u:p%23@h:1/2?socket_timeout=1"])
 def test_good_redis_urls(url):
-    assert Settings(redis_url=url).redis_url.get_secret_value() == url
+    assert GatewaySettings(redis_url=url).redis_url.get_secret_value() == url
 
 
 def test_image_roots():
-    roots = Settings(image_roots="a=x/y, b=z").image_roots
+    roots = GatewaySettings(image_roots="a=x/y, b=z").image_roots
     assert {name: str(path) for name, path in roots.items()} == {"a": "x/y", "b": "z"}
 
 
 def test_every_setting_is_described():
-    assert all(field.description for field in Settings.model_fields.values())
+    assert all(field.description for field in GatewaySettings.model_fields.values())
 
 
 def start(**env: str) -> subprocess.Popen[str]:

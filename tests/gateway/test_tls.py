@@ -18,7 +18,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from gateway.settings import Settings
+from gateway.settings import GatewaySettings
 from tests.waiting import until
 
 TLS = Path(__file__).parent / "tls"
@@ -63,4 +63,4 @@ def test_the_gateway_speaks_tls_and_nothing_else() -> None:
 )
 def test_half_a_pair_is_refused(given: dict[str, Path], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
-        Settings(**given)
+        GatewaySettings(**given)

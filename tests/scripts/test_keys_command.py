@@ -12,9 +12,9 @@ import typer
 from typer.testing import CliRunner
 
 from clip_core.errors import BadInput
-from gateway.keys.key_lookup import KeyRing
+from gateway.keys.api_key import KeyLimits
+from gateway.keys.key_lookup import KeyLookup
 from gateway.keys.key_store import KeyStore
-from gateway.keys.keys import KeyLimits
 from scripts.cli import app
 from scripts.commands.keys_command import revoke, seconds, show
 
@@ -34,7 +34,7 @@ def test_create_list_revoke(run, tmp_path):
     secret = run(
         "create", "shop", "--scope", "embed", "--collection", "a", "--expires", "90d", "--concurrency", "2"
     ).strip()
-    key = KeyRing((), KeyStore(tmp_path / "keys.db")).identify(secret)
+    key = KeyLookup((), KeyStore(tmp_path / "keys.db")).identify(secret)
     assert (key.name, key.scopes, key.collections) == ("shop", ("embed",), ("a",))
     assert key.limits == KeyLimits(concurrency=2)
     listed = run("list")

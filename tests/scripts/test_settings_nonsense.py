@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings
 import gateway.__main__
 import index_service.__main__
 import scripts.stack.up
-from gateway.settings import Settings as GatewaySettings
+from gateway.settings import GatewaySettings
 from index_service.errors import StartError as IndexStartError
 from index_service.settings import IndexSettings
 from scripts.commands.up_command import up

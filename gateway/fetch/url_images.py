@@ -10,15 +10,15 @@ from typing import Any
 import pybase64
 
 from clip_core.errors import BadInput, ClipServeError, TooLarge
-from gateway.fetch.fetch import ImageFetcher
-from gateway.inputs.inputs import Source
+from gateway.fetch.image_fetcher import ImageFetcher
+from gateway.inputs.source import Source
 from gateway.inputs.urls import is_http_url
 
 Fetched = Source | ClipServeError
 _WIDTH = 4
 
 
-class Fetching:
+class UrlImageLoader:
     """Fetches all the URLs of a call at once, each different one once; what fails stays with its own source."""
 
     def __init__(self, fetcher: ImageFetcher, max_bytes: int) -> None:

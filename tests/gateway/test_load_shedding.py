@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from clip_core.errors import Overloaded
-from gateway.middleware.shedding import Shedding
+from gateway.middleware.load_shedding import LoadShedding
 
 TEXT = b'{"input": "a picture"}'
 
@@ -33,7 +33,7 @@ async def send_through(body: bytes, path: str = "/v1/embeddings", method: str = 
 
     texts = Refusing()
     texts.sheds = sheds
-    await Shedding(app, texts)({"type": "http", "path": path, "method": method}, receive, None)  # type: ignore[arg-type]
+    await LoadShedding(app, texts)({"type": "http", "path": path, "method": method}, receive, None)  # type: ignore[arg-type]
     return read[0]
 
 

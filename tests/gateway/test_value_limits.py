@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from clip_core.errors import InvalidRequest, TooLarge
 from clip_core.wire import MAX_FILTER_BYTES, SearchPart
 from gateway.encode.labels import LabelVectors
-from gateway.inputs.values import VALUES_EACH, check_values
+from gateway.inputs.value_limits import VALUES_EACH, check_values
 from gateway.routes.classify import check_prompts
 from gateway.routes.cohere import _kinds
 from gateway.schemas.collection_schemas import DeleteItemsRequest

@@ -27,7 +27,7 @@ Line: TypeAlias = dict[Connection, float]  # since when it stands there, oldest 
 Lines: TypeAlias = defaultdict[str, Line]
 
 
-class Crowd:
+class ConnectionLimit:
     """The connections of one server. Those that have had their last answer do not count any more."""
 
     def __init__(self, most: int, rested_s: float = 1.0) -> None:

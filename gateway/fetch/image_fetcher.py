@@ -20,11 +20,11 @@ from yarl import URL
 
 from clip_core.errors import ClipServeError, FetchFailed, FetchRefused, ImageTooLarge
 from gateway.fetch.addresses import AddressPolicy
-from gateway.fetch.decoding import read_bounded
+from gateway.fetch.bounded_read import read_bounded
 from gateway.inputs.sniffing import pixels_of
 from gateway.inputs.urls import UrlPolicy, is_address
 
-_log = logging.getLogger("gateway.fetch.fetch")
+_log = logging.getLogger("gateway.fetch.image_fetcher")
 _REDIRECTS = (301, 302, 303, 307, 308)
 _NOT_PUBLIC = "the URL leads to an address that is not fetched from"
 _HEADERS = {"Accept": "image/*", "Accept-Encoding": "gzip, identity", "User-Agent": "clipserve"}

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.keys.keys import ANONYMOUS, ApiKey, KeyLimits
+from gateway.keys.api_key import ANONYMOUS, ApiKey, KeyLimits
 from gateway.keys.quotas import Quotas
 from gateway.middleware.metering import MeterMiddleware
 from tests.gateway.test_deadlines import connect, rest

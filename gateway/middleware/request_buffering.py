@@ -12,10 +12,10 @@ from typing import TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.keys.keys import ANONYMOUS, current_key
+from gateway.keys.api_key import ANONYMOUS, current_key
 from gateway.middleware.body_budget import Body, BodyBudget
+from gateway.middleware.body_limits import STREAM_PATH
 from gateway.middleware.deadlines import GIVE_UP
-from gateway.middleware.limits import STREAM_PATH
 from gateway.trace import current_trace
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ _WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
 _LET_GO = "gateway.let_go"
 
 
-class WholeBodies:
+class RequestBuffering:
     """Below DeadlineMiddleware, which ends the requests that the budget gives up."""
 
     def __init__(self, app: ASGIApp, budget: BodyBudget) -> None:

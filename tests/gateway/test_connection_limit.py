@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.connections.crowd import Crowd, network_of
+from gateway.connections.connection_limit import ConnectionLimit, network_of
 from gateway.connections.protocol import guarded
 from tests.gateway.fakes import serving
 from tests.gateway.test_protocol import HELD, SEEN, bodies, echo, read, request, talk
@@ -34,7 +34,7 @@ HALVES = {
 
 
 class Client:
-    """A connection to a crowd, which knows how it ended."""
+    """A connection to a connection_limit, which knows how it ended."""
 
     def __init__(self, address: str = "a") -> None:
         self.address, self.ended = address, ""
@@ -46,71 +46,71 @@ class Client:
         self.ended = "aborted"
 
 
-def clients(crowd: Crowd, number: int, address: str = "a", now: float = 0) -> list[Client]:
+def clients(connection_limit: ConnectionLimit, number: int, address: str = "a", now: float = 0) -> list[Client]:
     found = [Client(address) for _ in range(number)]
-    assert all(crowd.admit(client, now) for client in found)
+    assert all(connection_limit.admit(client, now) for client in found)
     return found
 
 
 def test_the_oldest_idle_one_goes_first():
-    crowd = Crowd(3)
-    first, second, half = (clients(crowd, 1, address)[0] for address in "abc")
-    crowd.awaits_body(half, 0)
-    crowd.rests(first, 1)
-    crowd.rests(second, 5)
-    assert crowd.admit(Client("b"), 5)
+    connection_limit = ConnectionLimit(3)
+    first, second, half = (clients(connection_limit, 1, address)[0] for address in "abc")
+    connection_limit.awaits_body(half, 0)
+    connection_limit.rests(first, 1)
+    connection_limit.rests(second, 5)
+    assert connection_limit.admit(Client("b"), 5)
     assert (first.ended, second.ended, half.ended) == ("gently", "", "")
 
 
 def test_then_half_a_head_and_then_half_a_body():
-    crowd = Crowd(4)
-    working, body, head, rested = (clients(crowd, 1, address)[0] for address in "abcd")
-    crowd.works(working)
-    crowd.awaits_body(body, 0)
-    crowd.rests(rested, 5)
+    connection_limit = ConnectionLimit(4)
+    working, body, head, rested = (clients(connection_limit, 1, address)[0] for address in "abcd")
+    connection_limit.works(working)
+    connection_limit.awaits_body(body, 0)
+    connection_limit.rests(rested, 5)
     for gone in (head, body):
         newcomer = Client("e")
-        assert crowd.admit(newcomer, 5.5)
+        assert connection_limit.admit(newcomer, 5.5)
         assert gone.ended
-        crowd.works(newcomer)
-    assert not crowd.admit(Client("c"), 5.5)
+        connection_limit.works(newcomer)
+    assert not connection_limit.admit(Client("c"), 5.5)
     assert (working.ended, rested.ended) == ("", "")
 
 
 def test_who_has_the_most_goes_before_idle_ones_of_others():
-    crowd = Crowd(10)
-    other = clients(crowd, 2, "b")
-    crowd.rests(other[0], 0)
-    many = clients(crowd, 8)
+    connection_limit = ConnectionLimit(10)
+    other = clients(connection_limit, 2, "b")
+    connection_limit.rests(other[0], 0)
+    many = clients(connection_limit, 8)
     for client in many:
-        crowd.awaits_body(client, 1)
-    crowd.awaits_body(many[0], 2)
-    assert crowd.admit(Client("c"), 10)
+        connection_limit.awaits_body(client, 1)
+    connection_limit.awaits_body(many[0], 2)
+    assert connection_limit.admit(Client("c"), 10)
     assert [client.ended for client in other] == ["", ""]
     assert [place for place, client in enumerate(many) if client.ended] == [1]
 
 
 def test_an_address_with_half_of_all_gives_way_to_itself_too():
     """Also with connections that were just answered; those of a small address stay."""
-    crowd = Crowd(4)
-    for client in (idle := clients(crowd, 4)):
-        crowd.rests(client, 1)
-    assert crowd.admit(Client("a"), 1.1)
+    connection_limit = ConnectionLimit(4)
+    for client in (idle := clients(connection_limit, 4)):
+        connection_limit.rests(client, 1)
+    assert connection_limit.admit(Client("a"), 1.1)
     assert [client.ended for client in idle] == ["gently", "", "", ""]
 
 
 def test_those_that_leave_are_as_many_at_most():
-    crowd = Crowd(2)
-    working = clients(crowd, 2)
+    connection_limit = ConnectionLimit(2)
+    working = clients(connection_limit, 2)
     for client in working:
-        crowd.works(client)
+        connection_limit.works(client)
     turned = [Client() for _ in range(5)]
-    assert not any(crowd.admit(client, 0) for client in turned)
+    assert not any(connection_limit.admit(client, 0) for client in turned)
     assert [client.ended for client in turned] == ["aborted"] * 3 + ["", ""]
-    crowd.leaves(working[0], 0)
-    assert crowd.admit(Client(), 0)
-    crowd.left(working[0])
-    crowd.leaves(working[0], 0)
+    connection_limit.leaves(working[0], 0)
+    assert connection_limit.admit(Client(), 0)
+    connection_limit.left(working[0])
+    connection_limit.leaves(working[0], 0)
     assert turned[3].ended == "aborted"
 
 
@@ -127,17 +127,17 @@ STEPS = st.lists(
 @given(STEPS)
 def test_a_client_that_is_worked_for_stays(steps):
     """Whatever happens; and never are there more than there may be."""
-    crowd, present, working = Crowd(4), [], set()
+    connection_limit, present, working = ConnectionLimit(4), [], set()
     for now, (step, place, address) in enumerate(steps):
         if step == "comes":
             client = Client(address)
-            if crowd.admit(client, now):
+            if connection_limit.admit(client, now):
                 present.append(client)
             else:
                 assert present
         elif place < len(present):
             client = present[place]
-            getattr(crowd, step)(*((client,) if step in ("works", "left") else (client, now)))
+            getattr(connection_limit, step)(*((client,) if step in ("works", "left") else (client, now)))
             (working.add if step == "works" else working.discard)(client)
             if step in ("leaves", "left"):
                 present.remove(client)

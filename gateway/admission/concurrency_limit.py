@@ -1,9 +1,9 @@
-"""How many items may be under way at one TorchServe endpoint: a bound that follows the measured queueing.
+"""An adaptive limit on the items under way at one TorchServe endpoint.
 
-Of each request that a model worked on, the time not spent in the model is waiting. While the typical wait stays below a
-few times the model's own time, workers are busy and nobody waits for long; beyond it more items under way add waiting
-and no throughput, so the bound shrinks by a factor and grows back in steps (AIMD, as TCP; judged by standing delay
-rather than by loss, as CoDel, RFC 8289). Being a ratio, it needs no tuning when the model is fast or slow.
+For each request that a model worked on, the time outside the model counts as waiting. While the median wait stays below
+a few times the model's own time, workers are busy and waits are short. Above that, more items add waiting and no
+throughput, so the limit shrinks by a factor; later it grows back by a factor near 1 (as AIMD in TCP; it follows the
+standing delay rather than losses, as CoDel, RFC 8289). The threshold is a ratio: fast and slow models need no tuning.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _SHRINK, _GROW = 0.75, 1.1
 _NEAR = 0.8  # a bound that is not nearly reached has no reason to grow
 
 
-class Gate:
-    """Starts at what any model takes within moments, and moves between least and most. Counts on the event loop."""
+class ConcurrencyLimit:
+    """`limit` starts at `start` items and moves between `least` and `most`. Use it on the event loop only."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Gate:
         wait_floor_s: float = 0.05,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """A wait is tolerated up to `wait_ratio` times the work plus `wait_floor_s`, for what is no queueing."""
+        """The limit shrinks when the median wait exceeds `wait_ratio` times the work plus `wait_floor_s` seconds."""
         self.limit: float = min(start, most)
         self.items = self.requests = 0
         self.typical_s: float | None = None  # what a request takes, waiting included; None: not known yet
@@ -44,18 +44,21 @@ class Gate:
         self._seen: list[tuple[float, float]] = []
 
     def has_room(self) -> bool:
-        """Below the bound, or below what keeps a worker busy. A request may pass the bound by its own items."""
+        """Whether one more request may run. Its own items may take the total above the limit.
+
+        There is always room for what keeps a worker busy, whatever the limit.
+        """
         few = self.requests < _LEAST_REQUESTS and self.items < min(_LEAST_ITEMS, self._most)
         return self.items < self.limit or few
 
     def enter(self, items: int) -> None:
-        """For a request of so many items; must be followed by `leave`."""
+        """Count a request of `items` items; `leave` must follow."""
         self.items += items
         self.requests += 1
         self._busiest = max(self._busiest, self.items)
 
     def leave(self, items: int, waited_s: float = 0.0, worked_s: float | None = None) -> None:
-        """`worked_s` is None for a request that no model worked on, which says nothing about queueing."""
+        """Count a request out. `worked_s` is None when no model worked on it: then it tells nothing about queueing."""
         self.items -= items
         self.requests -= 1
         if worked_s is not None:
@@ -63,7 +66,7 @@ class Gate:
             self._judge(self._clock())
 
     def _judge(self, now: float) -> None:
-        """Once in the time that a request takes, so that each verdict is about requests let in after the last one."""
+        """Adjust the limit at most once in the time of a request, so that only later requests count."""
         if now < self._window_ends or len(self._seen) < _FEWEST:
             return
         waited = statistics.median(waited for waited, _ in self._seen)

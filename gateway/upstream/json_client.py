@@ -16,13 +16,13 @@ from clip_core.errors import ClipServeError, DeadlineExceeded, Unavailable
 from clip_core.wire import json_text
 from gateway.trace import current_trace
 
-_log = logging.getLogger("gateway.upstream.upstream")
+_log = logging.getLogger("gateway.upstream.json_client")
 _AT_ONCE_S = 0.01  # two timers for the same moment go off this near to each other
 _PLAIN_BODY_BYTES = 1024 * 1024  # aiohttp wants larger bodies as a stream, so that the loop can breathe
 
 
 @dataclass(frozen=True)
-class Reply:
+class UpstreamReply:
     """An answer: `body` is None when it was empty or not JSON; `content` is what came."""
 
     status: int
@@ -30,7 +30,7 @@ class Reply:
     content: bytes = b""
 
 
-class Upstream:
+class JsonClient:
     """Keep-alive calls to one base URL; connects at the first call, and must be closed."""
 
     def __init__(
@@ -61,8 +61,8 @@ class Upstream:
         *,
         idempotent: bool = False,
         timeout_s: float | None = None,
-    ) -> Reply:
-        """`path` is already percent-encoded. Raises `self.unavailable`; any HTTP status is a Reply.
+    ) -> UpstreamReply:
+        """`path` is already percent-encoded. Raises `self.unavailable`; any HTTP status is a UpstreamReply.
 
         The request's own deadline goes before our limit, and past it nothing is sent: DeadlineExceeded.
 
@@ -85,7 +85,7 @@ class Upstream:
         except (asyncio.TimeoutError, aiohttp.ClientError) as error:
             raise self._give_up(error, limit) from error
 
-    async def _send(self, method: str, path: str, payload: bytes | None, limit: float) -> Reply:
+    async def _send(self, method: str, path: str, payload: bytes | None, limit: float) -> UpstreamReply:
         headers = _headers()
         if payload is not None:
             headers["Content-Type"] = "application/json"
@@ -96,7 +96,7 @@ class Upstream:
             method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False
         ) as response:
             content = await response.read()
-            return Reply(response.status, _json_or_none(content), content)
+            return UpstreamReply(response.status, _json_or_none(content), content)
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from clip_core.errors import ClipServeError, InferenceFailed, Overloaded, Unavailable
-from gateway.encode.request_coalescing import Sharing
+from gateway.encode.request_coalescing import RequestCoalescer
 from gateway.trace import Trace, current_trace, set_current_trace
 from tests.gateway.fakes import embed
 
@@ -52,11 +52,11 @@ class Server:
             raise self.failure
         return {"model": "m", "data": [word.upper() for word in words]}
 
-    def sharing(self, in_flight: int = 1, most: int = 4) -> Sharing:
-        return Sharing(self.send, in_flight, lambda number, _, part: number + len(part) <= most)
+    def sharing(self, in_flight: int = 1, most: int = 4) -> RequestCoalescer:
+        return RequestCoalescer(self.send, in_flight, lambda number, _, part: number + len(part) <= most)
 
 
-async def begin(sharing: Sharing, *parts: Words) -> list[asyncio.Task[Any]]:
+async def begin(sharing: RequestCoalescer, *parts: Words) -> list[asyncio.Task[Any]]:
     tasks = [asyncio.create_task(sharing.answer(part)) for part in parts]
     await asyncio.sleep(0)
     return tasks

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from clip_core.errors import InvalidRequest
-from gateway.inputs.inputs import MAX_PARTS, InputParser, Source
+from gateway.inputs.parser import MAX_PARTS, InputParser
+from gateway.inputs.source import Source
 
 TYPES = ("text", "image_url", "image_base64")
 

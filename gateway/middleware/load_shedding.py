@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.admission.admission import Admission
+from gateway.admission.controller import AdmissionController
 from gateway.keys.scopes import scope_of
-from gateway.middleware.whole_bodies import replayed
+from gateway.middleware.request_buffering import replayed
 from gateway.trace import current_trace
 
 _SMALL_BYTES = 8192
@@ -17,10 +17,10 @@ _MORE_THAN_TEXT = (b"image", b"vector", b"like", b"query")
 _ENCODING = ("embed", "search")
 
 
-class Shedding:
+class LoadShedding:
     """Below WholeBodies; `texts` is the admission of the endpoint of texts."""
 
-    def __init__(self, app: ASGIApp, texts: Admission) -> None:
+    def __init__(self, app: ASGIApp, texts: AdmissionController) -> None:
         self.app = app
         self.texts = texts
 

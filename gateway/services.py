@@ -57,11 +57,11 @@ class Services:
         shared = counts_in(settings.redis_url.get_secret_value())
         quotas = Quotas(settings.key_limits(), shared, on_alone=metrics.counted_alone.inc)
         meter = Meter(quotas)
-        fetching = UrlImageLoader(fetcher, settings.max_body_bytes) if fetcher is not None else None
+        url_images = UrlImageLoader(fetcher, settings.max_body_bytes) if fetcher is not None else None
         admissions = EndpointAdmissions(
             settings.max_in_flight, settings.burst_wait_s, lambda endpoint: metrics.shed.labels(endpoint).inc()
         )
-        encoder = Encoder(torchserve, settings, meter, admissions, fetching)
+        encoder = Encoder(torchserve, settings, meter, admissions, url_images)
         parser = InputParser(settings.max_image_bytes, settings.url_policy() if fetcher is not None else None)
         ingester = Ingester(encoder, index, meter)
         return cls(

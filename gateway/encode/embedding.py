@@ -11,7 +11,9 @@ import pybase64
 
 from clip_core.errors import BadInput, InvalidRequest, TooLarge
 from clip_core.wire import FloatArray, encode_vector, unit
-from gateway.encode.encoder import Ask, Encoder, ServedModel, check_model
+from gateway.encode.chunks import Ask
+from gateway.encode.encoder import Encoder
+from gateway.encode.served_model import ServedModel, check_model
 from gateway.inputs.source import Source
 from gateway.trace import current_trace
 

@@ -8,8 +8,10 @@ import numpy as np
 from cachetools import LRUCache
 
 from clip_core.wire import FloatArray, unit
+from gateway.encode.chunks import Ask
 from gateway.encode.embedding import floats
-from gateway.encode.encoder import Ask, Encoder, EncodeResult
+from gateway.encode.encoder import Encoder
+from gateway.encode.results import EncodeResult
 from gateway.inputs.source import Source
 
 _KEPT_CHARACTERS = 4096  # of a label and its templates, so that what is kept is bounded

@@ -1,8 +1,8 @@
-"""Requests that wait for TorchServe anyway wait together: when enough are under way, the next ones share one.
+"""Request coalescing: while TorchServe is busy, waiting parts of the same kind are sent as one request.
 
-A lone request leaves at once. While `in_flight` of a kind are under way, what arrives is kept, and leaves as one
-request as soon as one of them is answered: the busier TorchServe is, the more inputs each request carries, and nobody
-waits for a timer. Sources: Nagle's algorithm (RFC 896); adaptive batching in Clipper (Crankshaw et al., 2017).
+A part that comes alone is sent at once. While `in_flight` requests of its kind are under way, later parts wait, and are
+sent as one request as soon as one of those is answered. So a request carries more inputs the busier TorchServe is, and
+no part waits for a timer. Sources: Nagle's algorithm (RFC 896); adaptive batching in Clipper (Crankshaw et al., 2017).
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class _Lane:
 
 
 class RequestCoalescer:
-    """A part is one caller's inputs for one endpoint; parts of the same `key` may travel together.
+    """Sends parts of the same `key` together. A part is one caller's inputs for one endpoint.
 
-    It has a `key`, `bytes`, a `weight` and a length. `send` sends parts of one key as one request, and the answer's
-    `data` holds their entries one after the other.
+    It has a `key`, `bytes`, a `weight` and a length. `send` sends parts of one key as one request; the answer's `data`
+    holds their entries in order.
     """
 
     def __init__(
@@ -48,13 +48,13 @@ class RequestCoalescer:
         in_flight: int,
         fits: Callable[[int, int, Any], bool],
     ) -> None:
-        """`fits(weight, bytes, part)`: whether `part` may join parts of so much."""
+        """`fits(weight, bytes, part)` says whether `part` may join parts of that total weight and size."""
         self._send, self._in_flight, self._fits = send, in_flight, fits
         self._lanes: dict[Key, _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def answer(self, part: Any) -> Json:
-        """The handler's answer to this part alone. Raises ClipServeError."""
+        """The handler's answer, with the entries of this part only. Raises ClipServeError."""
         lane = self._lanes.setdefault(part.key, _Lane())
         if lane.busy >= self._in_flight:
             waiter = _Waiter(part, asyncio.get_running_loop().create_future(), current_trace())
@@ -74,14 +74,14 @@ class RequestCoalescer:
         waiters = self._next(lane)
         if waiters:
             lane.busy += 1
-            task = asyncio.create_task(self._send_shared(key, lane, waiters))
+            task = asyncio.create_task(self._send_together(key, lane, waiters))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         elif lane.busy == 0:
             del self._lanes[key]
 
     def _next(self, lane: _Lane) -> list[_Waiter]:
-        """As many as fit into one request; those whose callers have left are dropped."""
+        """The waiting parts that fit into one request; parts whose callers have left are dropped."""
         taken: list[_Waiter] = []
         weight = size = 0
         while lane.waiting:
@@ -95,10 +95,10 @@ class RequestCoalescer:
             weight, size = weight + part.weight, size + part.bytes
         return taken
 
-    async def _send_shared(self, key: Key, lane: _Lane, waiters: Sequence[_Waiter]) -> None:
+    async def _send_together(self, key: Key, lane: _Lane, waiters: Sequence[_Waiter]) -> None:
         if len(waiters) > 1:
             _log.debug("shared", extra={"request_ids": [waiter.trace.request_id for waiter in waiters]})
-        set_current_trace(_shared([waiter.trace for waiter in waiters]))
+        set_current_trace(_joint_trace([waiter.trace for waiter in waiters]))
         try:
             await self._settle(waiters)
         except Exception as error:
@@ -110,7 +110,7 @@ class RequestCoalescer:
             self._done(key, lane)
 
     async def _settle(self, waiters: Sequence[_Waiter]) -> None:
-        """What may be one part's fault is asked again part by part, so that it stays with that part."""
+        """Send the parts together. If one part may be at fault, send each alone, so that only that part fails."""
         try:
             answer = await self._send([waiter.part for waiter in waiters])
         except (BadInput, InferenceFailed):
@@ -126,28 +126,28 @@ class RequestCoalescer:
             start = end
 
     async def _alone(self, waiter: _Waiter) -> None:
-        set_current_trace(_shared([waiter.trace]))
+        set_current_trace(_joint_trace([waiter.trace]))
         try:
             _give(waiter, await self._send([waiter.part]))
         except ClipServeError as error:
             _give(waiter, error)
 
 
-def _shared(traces: Sequence[Trace]) -> Trace:
-    """The first one's id, and the latest deadline: who has less time left leaves by itself."""
+def _joint_trace(traces: Sequence[Trace]) -> Trace:
+    """A trace with the first request's id and the latest deadline; a caller with less time stops waiting by itself."""
     deadlines = [trace.deadline for trace in traces]
     latest = None if None in deadlines else max(deadline for deadline in deadlines if deadline is not None)
     return Trace(traces[0].request_id, deadline=latest)
 
 
 def _fail(lane: _Lane, error: Exception) -> None:
-    """Those who wait would wait as long again for the same answer."""
+    """Fail all waiting parts at once: they would meet the same error later."""
     while lane.waiting:
         _give(lane.waiting.popleft(), error)
 
 
 def _give(waiter: _Waiter, outcome: Json | Exception) -> None:
-    """Unless its caller has left."""
+    """Settle the waiter's future, unless its caller has left."""
     if waiter.answer.done():
         return
     if isinstance(outcome, Exception):

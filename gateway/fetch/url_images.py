@@ -1,4 +1,4 @@
-"""The images among a call's sources that are named by URL, replaced by their bytes before anything is encoded."""
+"""Fetches the images that a call's inputs name by URL, before anything is encoded."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _WIDTH = 4
 
 
 class UrlImageLoader:
-    """Fetches all the URLs of a call at once, each different one once; what fails stays with its own source."""
+    """Fetches all URLs of a call at the same time, each different URL once. A failure belongs to its own input."""
 
     def __init__(self, fetcher: ImageFetcher, max_bytes: int) -> None:
-        """`max_bytes` bounds what one call may have fetched, as the limit on bodies bounds what it may send."""
+        """`max_bytes` bounds the bytes that are fetched for one call."""
         self._fetcher = fetcher
         self._max_bytes = max_bytes
 
-    async def all(self, sources: Sequence[Source]) -> list[Fetched]:
-        """In order: the source with its images in base64, or the error that names its place."""
+    async def load(self, sources: Sequence[Source]) -> list[Fetched]:
+        """In order: each input with its images as base64, or the error that names its place in the request."""
         urls = list(dict.fromkeys(url for source in sources for url in _urls(source)))
         if not urls:
             return list(sources)
@@ -37,7 +37,7 @@ class UrlImageLoader:
         return [_filled(source, filled) for source in sources]
 
     async def _one(self, url: str, budget: _Budget) -> str | BadInput:
-        """The width keeps one call from taking every slot that the fetcher has."""
+        """One URL; `_WIDTH` keeps one call from taking every slot of the fetcher."""
         async with budget.width:
             try:
                 budget.check()
@@ -50,7 +50,7 @@ class UrlImageLoader:
 
 
 class _Budget:
-    """What one call may still fetch."""
+    """The bytes and concurrent fetches of one call."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes

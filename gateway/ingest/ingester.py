@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from clip_core.errors import ClipServeError, FingerprintMismatch, from_dict
-from gateway.encode.encoder import Ask, Encoder
+from gateway.encode.chunks import Ask
+from gateway.encode.encoder import Encoder
 from gateway.ingest.items import IngestItem
 from gateway.keys.meter import Meter
 from gateway.upstream.index_service import IndexServiceClient

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from clip_core.errors import InvalidRequest, TooLarge
-from gateway.encode.encoder import check_model
+from gateway.encode.served_model import check_model
 from gateway.encode.similarity import ranking
 from gateway.errors import JsonResponse
 from gateway.inputs.source import Source

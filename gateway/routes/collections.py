@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 
-from gateway.encode.encoder import check_model
+from gateway.encode.served_model import check_model
 from gateway.errors import JsonResponse
 from gateway.keys.api_key import current_key
 from gateway.routes.bodies import FEW, checked, parse_json, read_json

@@ -8,8 +8,9 @@ import numpy as np
 from fastapi import APIRouter, Request
 
 from clip_core.errors import InvalidRequest
+from gateway.encode.chunks import Ask
 from gateway.encode.embedding import check_number, floats
-from gateway.encode.encoder import Ask, check_model
+from gateway.encode.served_model import check_model
 from gateway.encode.similarity import ranking
 from gateway.errors import JsonResponse
 from gateway.inputs.parser import InputParser

@@ -7,7 +7,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from clip_core.errors import BadInput, ClipServeError, CollectionForbidden, InvalidRequest, TooLarge
-from gateway.encode.encoder import Ask, Outcome
+from gateway.encode.chunks import Ask
+from gateway.encode.results import Outcome
 from gateway.errors import JsonResponse
 from gateway.routes.bodies import Body, read_body
 from gateway.routes.plain_route import PlainRoute

@@ -8,25 +8,25 @@ from dataclasses import replace
 
 from clip_core.errors import ClipServeError, UnknownItem
 from clip_core.wire import MAX_K
-from gateway.encode.encoder import Ask
+from gateway.encode.chunks import Ask
 from gateway.inputs.source import Source
 from gateway.upstream.index_service import IndexServiceClient
 
 
 class MoreLikeThis:
-    """Asks the index for each id once a search; the items themselves are left out of the hits."""
+    """Looks up each id once per search. The items themselves are left out of the hits."""
 
     def __init__(self, index: IndexServiceClient) -> None:
         self._index = index
 
     async def resolved(self, asks: Sequence[Ask]) -> list[Ask | ClipServeError]:
-        """In order: the ask without ids, or what went wrong with it."""
-        if not any(liked(ask.source) for ask in asks):
+        """In order: each ask with vectors in place of ids, or its error."""
+        if not any(liked_ids(ask.source) for ask in asks):
             return list(asks)
         return await asyncio.gather(*map(self._one, asks))
 
     async def _one(self, ask: Ask) -> Ask | ClipServeError:
-        ids = liked(ask.source)
+        ids = liked_ids(ask.source)
         if not ids or ask.search is None or ask.page is None:
             return ask
         try:
@@ -43,7 +43,7 @@ class MoreLikeThis:
         return vector
 
 
-def liked(source: Source) -> list[str]:
+def liked_ids(source: Source) -> list[str]:
     """The ids that `source` names, each once."""
     if source.kind == "like":
         return [source.value]

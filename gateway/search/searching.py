@@ -9,7 +9,10 @@ from typing import Any
 
 from clip_core.errors import BadInput, ClipServeError, InvalidRequest, from_dict
 from clip_core.wire import SearchPart
-from gateway.encode.encoder import Ask, Encoder, Outcome, ServedModel, unknown_model
+from gateway.encode.chunks import Ask
+from gateway.encode.encoder import Encoder
+from gateway.encode.results import Outcome
+from gateway.encode.served_model import ServedModel, unknown_model
 from gateway.inputs.paging import FIELDS, Page, include_without_fields
 from gateway.inputs.parser import InputParser
 from gateway.inputs.source import KINDS

@@ -353,7 +353,7 @@ async def test_each_url_of_a_call_is_fetched_once_and_failures_stay_apart():
         Source("query", [{"image": url, "weight": 1.0}, {"text": "a", "weight": 1.0}], "query"),
         Source("image", "aGk=", "input[4]"),
     ]
-    first, second, third, fourth, fifth = await UrlImageLoader(pictures, 1000).all(sources)
+    first, second, third, fourth, fifth = await UrlImageLoader(pictures, 1000).load(sources)
     encoded = base64.b64encode(url.encode()).decode()
     assert first.value == fourth.value[0]["image"] == encoded
     assert isinstance(second, ClipServeError)
@@ -365,7 +365,7 @@ async def test_each_url_of_a_call_is_fetched_once_and_failures_stay_apart():
 async def test_a_call_cannot_have_more_fetched_than_it_could_send():
     sources = [Source("image", f"http://x/{place}", f"input[{place}]") for place in range(40)]
     pictures = Pictures()
-    outcomes = await UrlImageLoader(pictures, 20).all(sources)
+    outcomes = await UrlImageLoader(pictures, 20).load(sources)
     assert 1 <= sum(isinstance(outcome, Source) for outcome in outcomes) <= 2
     assert {outcome.status for outcome in outcomes if isinstance(outcome, ClipServeError)} == {413}
     assert len(pictures.fetched) <= 8

@@ -1,0 +1,100 @@
+"""Sends chunks to TorchServe: a bounded number at a time, each after admission, small ones coalesced."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from clip_core.errors import ClipServeError, Overloaded, TorchServeUnavailable
+from gateway.admission.controller import AdmissionCall
+from gateway.admission.endpoints import EndpointAdmissions
+from gateway.encode.chunks import ChunkPlanner, EncodeChunk
+from gateway.encode.request_coalescing import RequestCoalescer
+from gateway.encode.results import Answer
+from gateway.settings import GatewaySettings
+from gateway.upstream.answer_bytes import AnswerBudget
+from gateway.upstream.torchserve import TorchServeClient
+
+
+class Dispatcher:
+    """One for the gateway, since coalescing needs the chunks of all callers."""
+
+    def __init__(
+        self,
+        torchserve: TorchServeClient,
+        settings: GatewaySettings,
+        admissions: EndpointAdmissions,
+        planner: ChunkPlanner,
+    ) -> None:
+        self._torchserve = torchserve
+        self._settings = settings
+        self._admissions = admissions
+        self._planner = planner
+        self._large_answers = asyncio.Semaphore(1)  # one is as large as all others of a TorchServe batch
+        self._coalescer = RequestCoalescer(self.send, settings.share_above, planner.fits)
+
+    async def answers(self, chunks: Sequence[EncodeChunk]) -> list[Answer]:
+        """The answer to each chunk of one call, or its error.
+
+        At most `fan_out_width` chunks are under way at once. The rest is not tried once TorchServe is unavailable or
+        the answers are too large.
+        """
+        calls = {chunk.endpoint: self._admissions.call() for chunk in chunks}
+        if len(chunks) == 1:
+            return [await self._answer(chunks[0], calls[chunks[0].endpoint])]
+        width = asyncio.Semaphore(self._settings.fan_out_width)
+        down: dict[str, TorchServeUnavailable] = {}
+        budget = AnswerBudget(self._settings.max_answer_bytes)
+
+        async def one(chunk: EncodeChunk) -> Answer:
+            async with width:
+                known = down.get(chunk.endpoint) or budget.refusal()
+                answer = known or await self._answer(chunk, calls[chunk.endpoint])
+            budget.add(answer)
+            if isinstance(answer, TorchServeUnavailable):
+                down[chunk.endpoint] = answer
+            return answer
+
+        return await asyncio.gather(*map(one, chunks))
+
+    async def send(self, chunks: Sequence[EncodeChunk]) -> dict[str, Any]:
+        """Chunks of one key as one request, without admission. Raises ClipServeError."""
+        body = chunks[0].body()
+        body["input"] = [source.item() for chunk in chunks for source in chunk.sources]
+        return await self._torchserve.predict(chunks[0].endpoint, body)
+
+    async def _answer(self, chunk: EncodeChunk, call: AdmissionCall) -> Answer:
+        if chunk.search is None or self._planner.most_searches(chunk.search) > 0:
+            return await self._admitted(chunk, call)
+        async with self._large_answers:
+            return await self._admitted(chunk, call)
+
+    async def _admitted(self, chunk: EncodeChunk, call: AdmissionCall) -> Answer:
+        """Wait for admission, send the chunk, and report its times to the admission controller."""
+        admission = self._admissions.at(chunk.endpoint)
+        try:
+            await admission.turn(call, chunk.weight)
+        except Overloaded as error:
+            return error
+        started = time.perf_counter()
+        answer: Answer | None = None
+        try:
+            answer = await (self.send([chunk]) if self._planner.is_large(chunk) else self._coalescer.answer(chunk))
+            return answer
+        except ClipServeError as error:
+            answer = error
+            return answer
+        finally:
+            chunk.ms = (time.perf_counter() - started) * 1e3
+            admission.leave(call, chunk.weight, *_waited_and_worked(answer, chunk.ms / 1e3))
+
+
+def _waited_and_worked(answer: Answer | None, elapsed_s: float) -> tuple[float, float | None]:
+    """Seconds in TorchServe's queue and in the model; the latter is None when no model worked on the request."""
+    if isinstance(answer, dict):
+        timing = answer.get("timing") or {}
+        worked_s = ((timing.get("encode_ms") or 0.0) + (timing.get("search_ms") or 0.0)) / 1e3
+        return max(0.0, elapsed_s - worked_s), worked_s
+    return (max(elapsed_s, 1.0), 0.0) if isinstance(answer, Overloaded) else (0.0, None)

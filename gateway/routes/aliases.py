@@ -11,7 +11,7 @@ from gateway.errors import JsonResponse
 from gateway.keys.api_key import current_key
 from gateway.routes.bodies import read_model
 from gateway.routes.plain_route import PlainRoute
-from gateway.schemas.collection_schemas import AliasAnswer, AliasesAnswer, AliasSpec, DroppedAnswer
+from gateway.schemas.collections import AliasAnswer, AliasesAnswer, AliasSpec, DroppedAnswer
 from gateway.schemas.openapi import WRITES, answers, takes
 from gateway.services import services
 from gateway.upstream.index_service import COLLECTION_NAME

@@ -14,7 +14,7 @@ from gateway.inputs.source import Source
 from gateway.routes.bodies import checked, read_body
 from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.openapi import ENCODES, answers, takes
-from gateway.schemas.rank_schemas import ClassifyAnswer, ClassifyRequest
+from gateway.schemas.ranking import ClassifyAnswer, ClassifyRequest
 from gateway.search.searching import Found
 from gateway.services import services
 

@@ -14,7 +14,7 @@ from gateway.inputs.parser import InputParser
 from gateway.inputs.source import Source
 from gateway.routes.bodies import Body, read_body
 from gateway.routes.plain_route import PlainRoute
-from gateway.schemas.dialect_schemas import CohereAnswer, CohereRequest
+from gateway.schemas.dialects import CohereAnswer, CohereRequest
 from gateway.schemas.openapi import ENCODES, answers, takes
 from gateway.services import services
 from gateway.trace import current_trace

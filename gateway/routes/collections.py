@@ -11,7 +11,7 @@ from gateway.errors import JsonResponse
 from gateway.keys.api_key import current_key
 from gateway.routes.bodies import FEW, checked, parse_json, read_json
 from gateway.routes.plain_route import PlainRoute
-from gateway.schemas.collection_schemas import (
+from gateway.schemas.collections import (
     CollectionAnswer,
     CollectionsAnswer,
     CollectionSpec,

@@ -14,8 +14,8 @@ from gateway.inputs.parser import InputParser, renamed
 from gateway.inputs.source import Kind, Source
 from gateway.routes.bodies import Body, read_body
 from gateway.routes.plain_route import PlainRoute
+from gateway.schemas.embeddings import EmbeddingAnswer, EmbeddingRequest
 from gateway.schemas.openapi import ENCODES, answers, takes
-from gateway.schemas.schemas import EmbeddingAnswer, EmbeddingRequest
 from gateway.services import services
 
 router = APIRouter(route_class=PlainRoute, tags=["embeddings"])

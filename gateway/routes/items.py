@@ -14,10 +14,10 @@ from gateway.middleware.request_buffering import letting_go
 from gateway.routes.bodies import Body, read_body, read_model
 from gateway.routes.collections import Name
 from gateway.routes.plain_route import PlainRoute
-from gateway.schemas.collection_schemas import (
+from gateway.schemas.collections import DroppedAnswer
+from gateway.schemas.items import (
     DeletedAnswer,
     DeleteItemsRequest,
-    DroppedAnswer,
     ItemAnswer,
     ItemsAnswer,
     ItemsPage,

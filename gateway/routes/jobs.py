@@ -15,7 +15,7 @@ from gateway.jobs.store import Job, JobStore
 from gateway.keys.api_key import current_key
 from gateway.routes.bodies import read_model
 from gateway.routes.plain_route import PlainRoute
-from gateway.schemas.job_schemas import FailuresAnswer, JobAnswer, JobRequest, JobsAnswer
+from gateway.schemas.jobs import FailuresAnswer, JobAnswer, JobRequest, JobsAnswer
 from gateway.schemas.openapi import READS, answers, takes
 from gateway.services import services
 

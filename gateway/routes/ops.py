@@ -11,8 +11,8 @@ from starlette.responses import Response
 from gateway.errors import JsonResponse
 from gateway.readiness import verdict_error
 from gateway.routes.plain_route import PlainRoute
-from gateway.schemas.collection_schemas import HealthAnswer, ModelsAnswer, NotReadyAnswer, ReadyAnswer
 from gateway.schemas.openapi import ENCODES, answers
+from gateway.schemas.operations import HealthAnswer, ModelsAnswer, NotReadyAnswer, ReadyAnswer
 from gateway.services import services
 
 router = APIRouter(route_class=PlainRoute, tags=["operations"])

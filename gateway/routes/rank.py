@@ -18,7 +18,7 @@ from gateway.inputs.source import Source
 from gateway.routes.bodies import checked, read_body
 from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.openapi import ENCODES, answers, takes
-from gateway.schemas.rank_schemas import RankAnswer, RankRequest
+from gateway.schemas.ranking import RankAnswer, RankRequest
 from gateway.search.searching import Found
 from gateway.services import services
 

@@ -13,7 +13,7 @@ from gateway.errors import JsonResponse
 from gateway.routes.bodies import Body, read_body
 from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.openapi import ENCODES, answers, takes
-from gateway.schemas.schemas import BatchSearchAnswer, BatchSearchRequest, SearchAnswer, SearchRequest
+from gateway.schemas.search import BatchSearchAnswer, BatchSearchRequest, SearchAnswer, SearchRequest
 from gateway.search.searching import Found, parse_ask
 from gateway.services import Services, services
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from gateway.errors import JsonResponse
 from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.openapi import answers
-from gateway.schemas.stats_schemas import StatsAnswer
+from gateway.schemas.stats import StatsAnswer
 from gateway.services import services
 from gateway.stats import Stats
 

@@ -15,7 +15,7 @@ from gateway.inputs.source import Source
 from gateway.routes.bodies import Body, read_body
 from gateway.routes.embeddings import openai_answer
 from gateway.routes.plain_route import PlainRoute
-from gateway.schemas.dialect_schemas import VoyageAnswer, VoyageRequest
+from gateway.schemas.dialects import VoyageAnswer, VoyageRequest
 from gateway.schemas.openapi import ENCODES, answers, takes
 from gateway.services import services
 

@@ -28,22 +28,29 @@ from clip_core.errors import (
     UnknownModel,
     _tree,
 )
-from gateway.schemas import collection_schemas, dialect_schemas, job_schemas, rank_schemas, schemas
+from gateway.schemas.base import ErrorEnvelope
+from gateway.schemas.collections import AliasSpec, CollectionSpec
+from gateway.schemas.dialects import CohereRequest, VoyageRequest
+from gateway.schemas.embeddings import EmbeddingRequest
+from gateway.schemas.items import DeleteItemsRequest, ItemsRequest
+from gateway.schemas.jobs import JobRequest
+from gateway.schemas.ranking import ClassifyRequest, RankRequest
+from gateway.schemas.search import BatchSearchRequest, SearchRequest
 
 _REF = "#/components/schemas/{model}"
 _BODIES: list[type[BaseModel]] = [
-    schemas.EmbeddingRequest,
-    schemas.SearchRequest,
-    schemas.BatchSearchRequest,
-    collection_schemas.CollectionSpec,
-    collection_schemas.AliasSpec,
-    collection_schemas.ItemsRequest,
-    collection_schemas.DeleteItemsRequest,
-    rank_schemas.ClassifyRequest,
-    rank_schemas.RankRequest,
-    dialect_schemas.CohereRequest,
-    dialect_schemas.VoyageRequest,
-    job_schemas.JobRequest,
+    EmbeddingRequest,
+    SearchRequest,
+    BatchSearchRequest,
+    CollectionSpec,
+    AliasSpec,
+    ItemsRequest,
+    DeleteItemsRequest,
+    ClassifyRequest,
+    RankRequest,
+    CohereRequest,
+    VoyageRequest,
+    JobRequest,
 ]
 _FASTAPI_OWN = ("HTTPValidationError", "ValidationError")
 _Errors = tuple[type[ClipServeError], ...]
@@ -62,7 +69,7 @@ def answers(model: type[BaseModel], *errors: type[ClipServeError], status: int =
 
 def _failure(status: int) -> dict[str, Any]:
     codes = ", ".join(f"`{cls.code}`" for cls in _tree(ClipServeError) if cls.status == status)
-    return {"model": schemas.ErrorEnvelope, "description": f"One of {codes}."}
+    return {"model": ErrorEnvelope, "description": f"One of {codes}."}
 
 
 def takes(model: type[BaseModel], form: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from gateway.encode.labels import LabelVectors
 from gateway.inputs.value_limits import VALUES_EACH, check_values
 from gateway.routes.classify import check_prompts
 from gateway.routes.cohere import _kinds
-from gateway.schemas.collection_schemas import DeleteItemsRequest
-from gateway.schemas.job_schemas import JobRequest
-from gateway.schemas.rank_schemas import ClassifyRequest
-from gateway.schemas.schemas import Schema
+from gateway.schemas.base import Schema
+from gateway.schemas.items import DeleteItemsRequest
+from gateway.schemas.jobs import JobRequest
+from gateway.schemas.ranking import ClassifyRequest
 
 MANY = 80_000
 NUMBERS, LISTS, OBJECTS = b"0," * MANY + b"0", b"[]," * (MANY // 4) + b"[]", b"{}," * (MANY // 4) + b"{}"

@@ -1,100 +1,12 @@
-"""The API's bodies as pydantic models: for /openapi.json everywhere, and to check bodies off the hot paths."""
+"""The bodies of /v1/search and /v1/search/batch."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 
-VECTOR = "base64 of little-endian float32, or a list of numbers"
-IMAGE = "A data: URI or bare base64; as multipart/form-data, a file"
-PIXEL = (  # one red pixel, for the examples
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
-)
-
-
-class Schema(BaseModel):
-    """A body whose unknown fields are refused, so that a misspelt name does not pass unseen."""
-
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
-
-    @model_validator(mode="before")
-    @classmethod
-    def _with_one_unknown(cls, given: Any) -> Any:
-        """One unknown field is enough to refuse a body: pydantic takes 10 µs for each that it finds."""
-        known = cls.model_fields
-        if not isinstance(given, dict) or len(given) <= len(known):
-            return given
-        unknown = [name for name in given if name not in known][:1]
-        return {name: given[name] for name in (*known, *unknown) if name in given}
-
-
-def example(value: dict[str, Any], *, extra: Literal["forbid", "allow"] = "forbid") -> ConfigDict:
-    return ConfigDict(extra=extra, protected_namespaces=(), json_schema_extra={"examples": [value]})
-
-
-class ErrorBody(Schema):
-    message: str
-    type: str
-    param: str | None = None
-    code: str
-
-
-class ErrorEnvelope(Schema):
-    model_config = example(
-        {
-            "error": {
-                "message": "`k` is a whole number from 1 to 10000",
-                "type": "invalid_request_error",
-                "param": "k",
-                "code": "bad_input",
-            }
-        }
-    )
-    error: ErrorBody
-
-
-class EmbeddingRequest(Schema):
-    model_config = example({"input": ["a red circle", "two blue squares"], "encoding_format": "float"}, extra="allow")
-    input: Any = Field(None, description='A string, {"text": …} or {"image": …}, or a list of these.')
-    messages: list[dict[str, Any]] | None = Field(None, description="vLLM's form instead of `input`: one vector.")
-    model: str | None = Field(None, description="The served model's name, or nothing.")
-    encoding_format: Literal["float", "base64"] = "float"
-    modality: Literal["text", "image"] = Field("text", description="What plain strings in `input` are.")
-    embedding_type: Literal["float", "base64", "binary", "ubinary"] | None = Field(
-        None, description="Jina's name for the format; the binary ones are packed signs."
-    )
-    dimensions: int | None = Field(
-        None, description="The model's own number, or one that its vectors may be cut to (see /v1/models)."
-    )
-    truncate: Literal["end", "error"] | None = Field(None, description="What to do with a text too long.")
-
-
-class Embedding(Schema):
-    object: Literal["embedding"] = "embedding"
-    index: int
-    embedding: list[float] | list[int] | str
-    truncated: bool | None = Field(None, description="True when the end of a text too long was cut off.")
-
-
-class Usage(Schema):
-    prompt_tokens: int
-    total_tokens: int
-
-
-class EmbeddingAnswer(Schema):
-    model_config = example(
-        {
-            "object": "list",
-            "data": [{"object": "embedding", "index": 0, "embedding": [0.6, -0.8]}],
-            "model": "demo",
-            "usage": {"prompt_tokens": 5, "total_tokens": 5},
-        }
-    )
-    object: Literal["list"] = "list"
-    data: list[Embedding]
-    model: str
-    usage: Usage
+from gateway.schemas.base import IMAGE, VECTOR, ErrorBody, Schema, Timing, example
 
 
 class QueryPart(Schema):
@@ -133,12 +45,6 @@ class SearchHit(Schema):
     score: float = Field(description="Cosine similarity, or the inner product where the collection's metric is dot.")
     metadata: dict[str, Any] | None = None
     vector: str | None = None
-
-
-class Timing(Schema):
-    total_ms: float
-    encode_ms: float
-    search_ms: float
 
 
 class Certificate(Schema):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import ConfigDict, Field
 
-from gateway.schemas.schemas import Schema
+from gateway.schemas.base import Schema
 
 
 class RequestCounts(Schema):

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from gateway.schemas.schemas import IMAGE, PIXEL, Schema, Timing, example
+from gateway.schemas.base import IMAGE, PIXEL, Schema, Timing, example
 
 _SCALE = Field(100.0, gt=0, le=1000, description="What cosines are multiplied by before the softmax.")
 

@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from gateway.schemas.schemas import IMAGE, Embedding, Schema, example
+from gateway.schemas.base import IMAGE, Schema, example
+from gateway.schemas.embeddings import Embedding
 
 Format = Literal["float", "base64", "binary", "ubinary"]
 DIMENSION = "The model's own number, or one that its vectors may be cut to (see /v1/models)."

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from gateway.schemas.schemas import ErrorBody, Schema, example
+from gateway.schemas.base import ErrorBody, Schema, example
 
 State = Literal["queued", "running", "completed", "cancelled", "failed"]
 _PATH = "`ROOT/path`, where ROOT is one of the server's `ingest_roots`."

@@ -1,0 +1,87 @@
+"""The bodies of collections, their facets, and aliases."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from gateway.schemas.base import Schema, example
+
+_COLLECTION = {
+    "name": "demo",
+    "model": "demo",
+    "fingerprint": "8f3b2c",
+    "dim": 256,
+    "metric": "cosine",
+    "engine": "auto",
+    "count": 480,
+}
+
+
+class CollectionSpec(Schema):
+    model_config = example({"engine": "auto", "recall_target": 0.99})
+    model: str | None = Field(None, description="The served model's name, or nothing.")
+    metric: Literal["cosine", "dot"] | None = Field(
+        None, description="What a score is: the cosine, which is the default, or the inner product of vectors as given."
+    )
+    engine: str | None = Field(None, description="auto, exact, certified, faiss, hnsw, scann or milvus.")
+    factory: str | None = Field(None, description='A FAISS factory string, with `"engine": "faiss"`.')
+    recall_target: float | None = Field(None, gt=0, le=1)
+    metadata: dict[str, Any] | None = None
+
+
+class CollectionAnswer(BaseModel):
+    model_config = example(_COLLECTION, extra="allow")
+    name: str
+    model: str
+    fingerprint: str
+    dim: int
+    metric: Literal["cosine", "dot"]
+    engine: str
+    count: int
+
+
+class CollectionsAnswer(Schema):
+    model_config = example({"collections": [_COLLECTION]})
+    collections: list[CollectionAnswer]
+
+
+class FacetValue(Schema):
+    value: str | int | float | bool
+    count: int
+
+
+class Facet(Schema):
+    field: str
+    distinct: int = Field(description="How many different values there are, of which `values` has the most frequent.")
+    missing: int = Field(description="Items without a string, number or boolean there.")
+    values: list[FacetValue]
+
+
+class FacetsAnswer(Schema):
+    model_config = example(
+        {"facets": [{"field": "color", "distinct": 2, "missing": 0, "values": [{"value": "red", "count": 300}]}]}
+    )
+    facets: list[Facet]
+
+
+class AliasSpec(Schema):
+    model_config = example({"collection": "demo"})
+    collection: str = Field(min_length=1, description="Where searches and writes by this alias go.")
+
+
+class AliasAnswer(Schema):
+    model_config = example({"name": "shapes", "collection": "demo"})
+    name: str
+    collection: str
+
+
+class AliasesAnswer(Schema):
+    model_config = example({"aliases": [{"name": "shapes", "collection": "demo"}]})
+    aliases: list[AliasAnswer]
+
+
+class DroppedAnswer(Schema):
+    model_config = example({"deleted": True}, extra="allow")
+    deleted: bool

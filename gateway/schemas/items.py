@@ -1,0 +1,74 @@
+"""The bodies of a collection's items."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from gateway.schemas.base import IMAGE, PIXEL, VECTOR, ErrorBody, Schema, example
+
+
+class ItemSpec(Schema):
+    id: str = Field(min_length=1, max_length=512)
+    text: str | None = None
+    image: str | None = Field(None, description=IMAGE)
+    vector: str | list[float] | None = Field(None, description=VECTOR)
+    metadata: dict[str, Any] | None = None
+
+
+class ItemsRequest(Schema):
+    model_config = example({"items": [{"id": "scene-1", "image": PIXEL, "metadata": {"color": "red"}}]})
+    items: list[ItemSpec]
+
+
+class ItemResult(Schema):
+    id: str | None
+    status: int
+    error: ErrorBody | None = None
+
+
+class ItemsAnswer(Schema):
+    model_config = example({"results": [{"id": "scene-1", "status": 200}]})
+    results: list[ItemResult]
+
+
+class LineError(ItemResult):
+    line: int = Field(description="Counted from 1.")
+
+
+class StreamAnswer(Schema):
+    model_config = example({"received": 1000, "added": 1000, "failed": 0, "errors": []})
+    received: int
+    added: int
+    failed: int
+    errors: list[LineError] = Field(description="The first thousand.")
+
+
+class DeleteItemsRequest(Schema):
+    model_config = example({"filter": {"color": "red"}})
+    ids: list[str] | None = Field(None, fail_fast=True)
+    filter: dict[str, Any] | None = None
+
+
+class ListedItem(Schema):
+    id: str
+    metadata: dict[str, Any] | None = None
+
+
+class ItemsPage(Schema):
+    model_config = example({"items": [{"id": "scene-1", "metadata": {"color": "red"}}], "next": None}, extra="allow")
+    items: list[ListedItem]
+    next: str | None = Field(None, description="What to pass as `after`; null at the end.")
+
+
+class ItemAnswer(Schema):
+    model_config = example({"id": "scene-1", "metadata": {"color": "red"}})
+    id: str
+    metadata: dict[str, Any] | None = None
+    vector: str | None = None
+
+
+class DeletedAnswer(Schema):
+    model_config = example({"deleted": 3})
+    deleted: int

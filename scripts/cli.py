@@ -77,7 +77,8 @@ def archive_build(
 
     Example: clipserve archive build vit-b-32 --precision auto
     """
-    from scripts.archive.build import MODEL_STORE, build
+    from scripts.archive.build import build
+    from scripts.archive.places import MODEL_STORE
     from scripts.archive.precision_choice import show
     from scripts.archive.work_folders import end_on_sigterm
 
@@ -103,7 +104,8 @@ def archive_build(
 @archive.command("list")
 def archive_list(model_store: Annotated[Path | None, typer.Option(help="Where the .mar files lie.")] = None) -> None:
     """Show the models that can be built and the archives that were."""
-    from scripts.archive.build import MODEL_STORE, models, read_spec
+    from scripts.archive.mar_files import read_spec
+    from scripts.archive.places import MODEL_STORE, models
 
     console = Console()
     console.print("models:", ", ".join(models()))
@@ -126,7 +128,7 @@ def archive_verify(
     ] = None,
 ) -> None:
     """Unpack archives in a clean process, run their canaries and print each cosine to open_clip in fp32."""
-    from scripts.archive.build import MODEL_STORE
+    from scripts.archive.places import MODEL_STORE
     from scripts.archive.verify import verify
     from scripts.archive.work_folders import end_on_sigterm
 
@@ -157,7 +159,7 @@ def bench_tune(
 
     Example: clipserve bench tune demo --kind text --write
     """
-    from scripts.tune import tune as program
+    from scripts.tune import tuner as program
 
     console = Console()
     for each in kind or ("text", "image"):
@@ -205,7 +207,7 @@ def search(
 
     Example: clipserve search "two small blue stars"
     """
-    from scripts.demo.demo import show_search
+    from scripts.demo.search_table import show_search
     from scripts.public_api import PublicApi
 
     show_search(PublicApi(url, api_key), Console(), text, collection, k)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from scripts.processes.preflight import StartError, check_ports
+from scripts.processes.preflight import StackStartError, check_ports
 from scripts.stack.live_stack import LiveStack, default_ports, live_stack
 from tests.checkpoints import write_checkpoint
 from tests.processes import still_running
@@ -55,7 +55,7 @@ def model_dirs(archives: list[Path]) -> Iterator[dict[str, Path]]:
     """The same, unpacked: kind → directory."""
     import contextlib
 
-    from scripts.archive.build import unpacked
+    from scripts.archive.mar_files import unpacked
 
     with contextlib.ExitStack() as stack:
         yield {mar.stem.removeprefix("clip_"): stack.enter_context(unpacked(mar)) for mar in archives}
@@ -65,7 +65,7 @@ def _ports() -> dict[str, int] | None:
     """The default ports, as the README prints them, when they are free."""
     try:
         check_ports(default_ports())
-    except StartError:
+    except StackStartError:
         return None
     return default_ports()
 

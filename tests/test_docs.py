@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from clip_core.errors import ClipServeError, _tree
-from scripts.archive.build import models
+from scripts.archive.places import models
 from scripts.processes.java_properties import read_properties
 from scripts.settings_table import PATH, rows, table
 

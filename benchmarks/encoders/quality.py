@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from clip_core.networks.precision import unavailable
-from scripts.archive.build import ARCHIVE_DIR
 from scripts.archive.gate_set import GateSet, Quality, quality
 from scripts.archive.model_source import ModelSource, load
+from scripts.archive.places import ARCHIVE_DIR
 from scripts.archive.tower_build import Judge, build_towers
 
 PAIRS, SEED = 200, 101  # the scenes of "one object, unseen combinations" in scripts/demo/evaluate.py

@@ -22,11 +22,12 @@ import yaml
 from rich.console import Console
 
 from clip_core.towers.artifacts import DIRECTORY
-from scripts.archive.build import build, unpacked
+from scripts.archive.build import build
+from scripts.archive.mar_files import unpacked
 from scripts.archive.random_checkpoint import write_random
 from scripts.tune.load import alternate, together
 from scripts.tune.requests import requests
-from scripts.tune.tune import serving
+from scripts.tune.trial_server import serving
 
 CLIENTS, SECONDS, ROUNDS = 32, 8.0, 3
 IMAGE = {"minWorkers": 1, "maxWorkers": 1, "threads": 2, "decode_threads": 2, "batchSize": 16, "maxBatchDelay": 5}

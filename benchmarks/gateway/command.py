@@ -32,7 +32,7 @@ from benchmarks.gateway.infinity_peer import Peer
 from benchmarks.lib.machine import machine
 from benchmarks.stack.cpu_cost import processor_s
 from benchmarks.stack.demo_stack import captions
-from scripts.processes.processes import resident_bytes
+from scripts.processes.process_tree import resident_bytes
 from scripts.stack.live_stack import LiveStack, live_stack
 from scripts.tune.load import Load, alternate, at_rate, together
 

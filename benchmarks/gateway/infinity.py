@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gateway.infinity_peer import Peer
-from scripts.archive.build import ARCHIVE_DIR, endpoint_config
+from scripts.archive.places import ARCHIVE_DIR, endpoint_config
 from scripts.stack.live_stack import LiveStack, free_ports, live_stack
 from scripts.tune.load import Load, alternate, together
 

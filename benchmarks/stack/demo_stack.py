@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.lib.machine import machine
-from scripts.processes.processes import resident_bytes
+from scripts.processes.process_tree import resident_bytes
 from scripts.public_api import PublicApi
 from scripts.stack.live_stack import LiveStack, live_stack
 from scripts.tune.load import alternate, together

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clip_core.errors import BadModel
-from scripts.archive.build import unpacked
 from scripts.archive.contents import check_contents
+from scripts.archive.mar_files import unpacked
 
 _PROGRAM = """
 import json, sys

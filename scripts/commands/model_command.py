@@ -32,7 +32,8 @@ def swap(
 
     Example: clipserve model swap demo
     """
-    from scripts.archive.build import MODEL_STORE, build
+    from scripts.archive.build import build
+    from scripts.archive.places import MODEL_STORE
     from scripts.archive.work_folders import end_on_sigterm
     from scripts.models.management import Management
     from scripts.models.model_swap import Swap

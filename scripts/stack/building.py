@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from scripts.processes import launching
-from scripts.processes.preflight import StartError
-from scripts.processes.processes import family, kill_all
+from scripts.processes.preflight import StackStartError
+from scripts.processes.process_tree import family, kill_all
 from scripts.processes.stop_signals import Stopped, StopSignals
 from scripts.stack.up_settings import UpSettings
 
@@ -18,13 +18,13 @@ _CLEAN_UP_S = 3.0
 
 
 def build(settings: UpSettings, store: Path, umask: int, signals: StopSignals) -> None:
-    """`umask`: archives are no secret. Raises StartError, and Stopped."""
+    """`umask`: archives are no secret. Raises StackStartError, and Stopped."""
     options = ["--model-store", str(store)]
     options += ["--checkpoint", str(settings.checkpoint)] if settings.checkpoint else []
     options += ["--precision", settings.precision] if settings.precision else []
     command = launching.module("scripts.cli", "archive", "build", settings.model, *options)
     if run_to_end(command, umask, signals) != 0:
-        raise StartError(f"the archives of {settings.model} could not be built (the reason stands above).")
+        raise StackStartError(f"the archives of {settings.model} could not be built (the reason stands above).")
 
 
 def run_to_end(command: list[str], umask: int, signals: StopSignals) -> int:

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from scripts.processes.preflight import StartError
+from scripts.processes.preflight import StackStartError
 
 PRIVATE_UMASK = 0o077
 _OURS = ("index", "gateway", "run", "demo", "keys.db", "keys.db-wal", "keys.db-shm", "up.lock")
@@ -19,7 +19,7 @@ class DataFolder:
     """Made and locked; the kernel lets go of the lock even after `kill -9`."""
 
     def __init__(self, path: Path) -> None:
-        """Raises StartError that names the process which holds the folder."""
+        """Raises StackStartError that names the process which holds the folder."""
         self.path = path.resolve()
         self._lock = _locked(path, "up.lock", "--data-dir")
 
@@ -49,7 +49,7 @@ class DataFolder:
 
 @contextlib.contextmanager
 def log_folder(path: Path) -> Iterator[None]:
-    """Made and locked, too: two stacks would rotate each other's logs. Raises StartError."""
+    """Made and locked, too: two stacks would rotate each other's logs. Raises StackStartError."""
     lock = _locked(path, "logs.lock", "--log-dir")
     try:
         yield
@@ -62,13 +62,13 @@ def _locked(folder: Path, name: str, option: str) -> int:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise StartError(f"{folder} can't be written: {error.strerror}.\nChoose another with {option}.") from error
+        raise StackStartError(f"{folder} can't be written: {error.strerror}.\nChoose another with {option}.") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         pid = os.read(lock, 20).decode("ascii", "replace").strip()
         os.close(lock)
-        raise StartError(
+        raise StackStartError(
             f"{folder} is in use by another `clipserve up` (pid {pid}): stop that one with `kill {pid}`, "
             f"or choose another folder with {option} and other ports."
         ) from error

@@ -22,7 +22,7 @@ from aiohttp import web
 from yarl import URL
 
 from clip_core.errors import ClipServeError, Forbidden, TorchServeUnavailable
-from scripts.processes.preflight import StartError
+from scripts.processes.preflight import StackStartError
 from scripts.stack.up_settings import UpSettings
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -70,12 +70,12 @@ class Guard:
         self._thread = threading.Thread(target=self._loop.run_forever, name="management", daemon=True)
 
     def __enter__(self) -> Guard:
-        """Raises StartError when the port is taken."""
+        """Raises StackStartError when the port is taken."""
         self._thread.start()
         try:
             asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(_WAIT_S)
         except OSError as error:
-            raise StartError(f"port {self._port} (management_port) can't be used: {error.strerror}") from error
+            raise StackStartError(f"port {self._port} (management_port) can't be used: {error.strerror}") from error
         return self
 
     def __exit__(self, *_: object) -> None:

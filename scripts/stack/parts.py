@@ -12,11 +12,12 @@ from gateway.keys.key_lookup import KeyLookup
 from gateway.keys.key_store import KeyStore
 from gateway.setting_checks import faults
 from gateway.settings import GatewaySettings, environment_name
-from scripts.archive.build import MODEL_STORE
+from scripts.archive.places import MODEL_STORE
 from scripts.processes import launching
-from scripts.processes.preflight import StartError, find_java
-from scripts.processes.processes import Program, Stack
+from scripts.processes.preflight import StackStartError, find_java
 from scripts.processes.rotated_log import RotatedLog
+from scripts.processes.stack import Stack
+from scripts.processes.stack_process import Program
 from scripts.stack import torchserve
 from scripts.stack.data_folder import DataFolder
 from scripts.stack.up_settings import UpSettings
@@ -86,11 +87,11 @@ def model_store(settings: UpSettings) -> Path:
 
 
 def gateway_settings() -> GatewaySettings:
-    """What the environment says of the gateway; the host is given by `up` itself. Raises StartError."""
+    """What the environment says of the gateway; the host is given by `up` itself. Raises StackStartError."""
     try:
         return GatewaySettings(host="127.0.0.1")
     except ValidationError as error:
-        raise StartError(faults(error, environment_name)) from error
+        raise StackStartError(faults(error, environment_name)) from error
 
 
 def keys_file(settings: UpSettings) -> Path:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from scripts.processes.background import in_background
-from scripts.processes.preflight import StartError
+from scripts.processes.preflight import StackStartError
 
 Parts = Mapping[str, str]
 """Part → "ok", or what is wrong with it."""
@@ -18,10 +18,10 @@ def wait_ready(
     look: Callable[[], object],
     say: Callable[[str], object] = lambda _: None,
 ) -> None:
-    """Until `ask` finds every part ready. `look` is called again and again meanwhile; it takes a moment.
+    """Wait until `ask` finds every part ready. `look` is called repeatedly meanwhile; it takes a moment.
 
-    `say` is told the parts that are missing when these change. Raises StartError when no further part has become ready
-    for `patience_s`.
+    `say` gets the missing parts whenever they change. Raises StackStartError when no further part has become ready for
+    `patience_s` seconds.
     """
     ready: set[str] = set()
     since, said = time.monotonic(), ""
@@ -37,7 +37,7 @@ def wait_ready(
             said = missing
             say(missing)
         if time.monotonic() - since > patience_s:
-            raise StartError(f"no further part became ready for {patience_s:.0f} s. {_reasons(parts)}")
+            raise StackStartError(f"no further part became ready for {patience_s:.0f} s. {_reasons(parts)}")
         look()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scripts.processes.java_properties import read_properties, write_properties
 from scripts.processes.launching import python_script
-from scripts.processes.preflight import StartError
+from scripts.processes.preflight import StackStartError
 from scripts.stack.up_settings import UpSettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,7 +64,7 @@ def command(java: Path, config: Path, settings: UpSettings, run_dir: Path) -> li
     """
     spec = importlib.util.find_spec("ts")
     if spec is None or not spec.submodule_search_locations:
-        raise StartError("the package torchserve is not installed.\nRun `make up`, or `pip install torchserve`.")
+        raise StackStartError("the package torchserve is not installed.\nRun `make up`, or `pip install torchserve`.")
     package = Path(spec.submodule_search_locations[0])
     options = shlex.split(read_properties(config).get("vmargs", "")) + shlex.split(settings.java_options)
     return [

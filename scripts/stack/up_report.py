@@ -34,5 +34,5 @@ class Report:
     def _say(self, label: str, level: int, text: str) -> None:
         self._console.print(f"{label} {escape(text)}", highlight=False)
         if self._log is not None:
-            record = logging.LogRecord("scripts.stack.up", level, __file__, 0, text, None, None)
+            record = logging.LogRecord("scripts.stack.lifecycle", level, __file__, 0, text, None, None)
             self._log.write(self._formatter.format(record).encode() + b"\n")

@@ -11,16 +11,11 @@ from safetensors.numpy import load_file, save_file
 
 from clip_core.errors import BadModel
 from clip_core.model_spec import KINDS, ModelSpec
-from scripts.archive.build import (
-    ARCHIVE_DIR,
-    build,
-    built_with,
-    endpoint_config,
-    models,
-    shorter_dimensions,
-    stale_archives,
-)
+from scripts.archive.build import build, stale_archives
+from scripts.archive.mar_files import built_with
 from scripts.archive.model_source import ModelSource
+from scripts.archive.pack import shorter_dimensions
+from scripts.archive.places import ARCHIVE_DIR, endpoint_config, models
 from scripts.archive.verify import verify
 from tests.checkpoints import VIT, write_checkpoint
 

@@ -10,8 +10,9 @@ import open_clip
 import pytest
 
 from clip_core.inputs.tokens import Tokenizer
-from scripts.archive.build import ARCHIVE_DIR, build
+from scripts.archive.build import build
 from scripts.archive.model_source import ModelSource
+from scripts.archive.places import ARCHIVE_DIR
 from scripts.archive.verify import verify
 from tests.checkpoints import write_checkpoint, write_word_tokenizer
 

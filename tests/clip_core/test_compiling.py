@@ -20,7 +20,8 @@ from clip_core.settings import EndpointConfig
 from clip_core.towers import artifacts
 from clip_core.towers.artifacts import TowerFacts
 from clip_core.towers.compiling import MAX_BATCH, Machine, compile_package, load_package
-from scripts.archive.build import build, unpacked
+from scripts.archive.build import build
+from scripts.archive.mar_files import unpacked
 from scripts.archive.verify import verify
 
 

@@ -18,7 +18,8 @@ from clip_core.settings import EndpointConfig
 from clip_core.towers.artifacts import TowerFacts
 from clip_core.towers.cuda_graphs import BATCHES, Graph, GraphedForward
 from clip_core.towers.towers import TextTower
-from scripts.archive.build import build, unpacked
+from scripts.archive.build import build
+from scripts.archive.mar_files import unpacked
 from scripts.archive.model_source import ModelSource
 
 

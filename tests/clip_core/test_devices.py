@@ -16,7 +16,8 @@ from clip_core.errors import BadModel
 from clip_core.inputs.requests import Item, Part
 from clip_core.settings import EndpointConfig
 from clip_core.towers.devices import move, serving_device
-from scripts.archive.build import build, unpacked
+from scripts.archive.build import build
+from scripts.archive.mar_files import unpacked
 
 
 @pytest.mark.parametrize("gpu_id", [None, -1])

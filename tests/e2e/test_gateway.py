@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from clip_core.wire import decode_vector, encode_vector
-from scripts.demo.demo import QUERY
+from scripts.demo.demo_collection import QUERY
 from scripts.stack.live_stack import LiveStack
 from tests.clip_core.test_images import huge_png
 from tests.e2e.conftest import Answer, send

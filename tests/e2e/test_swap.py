@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from clip_core.errors import FingerprintMismatch
-from scripts.archive.build import MODEL_STORE, build
+from scripts.archive.build import build
+from scripts.archive.places import MODEL_STORE
 from scripts.models.management import Management
 from scripts.models.model_swap import Swap
 from scripts.public_api import PublicApi

@@ -18,7 +18,7 @@ import yaml
 
 from scripts.tune.choices import Choice
 from scripts.tune.requests import requests
-from scripts.tune.tune import serving
+from scripts.tune.trial_server import serving
 from tests.e2e.conftest import send
 
 pytestmark = pytest.mark.e2e

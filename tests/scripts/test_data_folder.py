@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.processes.preflight import StartError
+from scripts.processes.preflight import StackStartError
 from scripts.stack.data_folder import DataFolder
 
 HOLD = (
@@ -27,7 +27,7 @@ def test_a_second_stack_is_told_who_holds_the_folder(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        with pytest.raises(StartError, match=rf"pid {holder.pid}\)(?s:.*)--data-dir"):
+        with pytest.raises(StackStartError, match=rf"pid {holder.pid}\)(?s:.*)--data-dir"):
             DataFolder(tmp_path)
         holder.kill()
     with DataFolder(tmp_path):

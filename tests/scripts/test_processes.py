@@ -11,10 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scripts.processes.preflight import StartError
-from scripts.processes.processes import Program, Stack, launching
+from scripts.processes import launching
+from scripts.processes.preflight import StackStartError
 from scripts.processes.restarts import RestartPolicy
 from scripts.processes.rotated_log import RotatedLog
+from scripts.processes.stack import Stack
+from scripts.processes.stack_process import Program
 from tests.processes import still_running
 from tests.waiting import until
 
@@ -58,7 +60,7 @@ def test_too_many_ends_are_the_end_with_the_logs_last_lines(tmp_path: Path) -> N
         stack.supervise()
         return False
 
-    with pytest.raises(StartError, match=r"more than 2 times(?s:.*)status 3(?s:.*)the reason"):
+    with pytest.raises(StackStartError, match=r"more than 2 times(?s:.*)status 3(?s:.*)the reason"):
         until(never_ends)
     assert part.log.read_text().count("the reason") == 3
     stack.stop()
@@ -104,7 +106,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from scripts.processes import launching
-from scripts.processes.processes import Stack
+from scripts.processes.stack import Stack
 stack = Stack()
 program, module = launching.program(["sh", "-c", "echo up; sleep 60"]), launching.module("sleeper")
 part = stack.start("part", program if sys.argv[2] == "program" else module, Path(sys.argv[1]) / "log", {})

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from scripts.processes.preflight import StartError
+from scripts.processes.preflight import StackStartError
 from scripts.stack.readiness import Parts, wait_ready
 
 
@@ -51,7 +51,7 @@ def test_patience_begins_again_with_every_part(monkeypatch: pytest.MonkeyPatch) 
 def test_parts_that_come_and_go_are_no_progress(monkeypatch: pytest.MonkeyPatch, answers: list[str]) -> None:
     clock(monkeypatch, 1)
     gateway = Gateway(answers)
-    with pytest.raises(StartError, match=r"for 10 s.*c: c is loading"):
+    with pytest.raises(StackStartError, match=r"for 10 s.*c: c is loading"):
         wait_ready(gateway.ask, 10, gateway.look)
 
 

@@ -14,12 +14,12 @@ from pydantic_settings import BaseSettings
 
 import gateway.__main__
 import index_service.__main__
-import scripts.stack.up
+import scripts.stack.lifecycle
 from gateway.settings import GatewaySettings
-from index_service.errors import StartError as IndexStartError
+from index_service.errors import StackStartError as IndexStartError
 from index_service.settings import IndexSettings
 from scripts.commands.up_command import up
-from scripts.processes.preflight import StartError
+from scripts.processes.preflight import StackStartError
 from scripts.stack.data_folder import log_folder
 from scripts.stack.parts import own_key
 from scripts.stack.up_settings import UpSettings, unknown_names
@@ -48,7 +48,7 @@ OWNED = {"gateway": GatewaySettings, "index": IndexSettings, "up": UpSettings}
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("CLIPSERVE_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(scripts.stack.up, "run", lambda *_: 0)
+    monkeypatch.setattr(scripts.stack.lifecycle, "run", lambda *_: 0)
 
 
 def fields() -> Iterator[tuple[str, str]]:
@@ -165,16 +165,16 @@ def test_unknown_names_are_said_with_the_nearest(monkeypatch: pytest.MonkeyPatch
 
 def test_up_refuses_bad_settings_of_the_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLIPSERVE_GATEWAY_KEYS_FILE", "/")
-    with pytest.raises(StartError, match="CLIPSERVE_GATEWAY_KEYS_FILE: / is a folder"):
+    with pytest.raises(StackStartError, match="CLIPSERVE_GATEWAY_KEYS_FILE: / is a folder"):
         own_key(UpSettings())
 
 
 def test_a_log_folder_that_cannot_be_or_is_in_use(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", Path("/proc/x")):
-        with pytest.raises(StartError, match=r"can't be written(?s:.*)--log-dir"), log_folder(path):
+        with pytest.raises(StackStartError, match=r"can't be written(?s:.*)--log-dir"), log_folder(path):
             pass
-    with log_folder(tmp_path), pytest.raises(StartError, match=rf"pid {os.getpid()}\)(?s:.*)--log-dir"):  # noqa: SIM117
+    with log_folder(tmp_path), pytest.raises(StackStartError, match=rf"pid {os.getpid()}\)(?s:.*)--log-dir"):  # noqa: SIM117
         with log_folder(tmp_path):
             pass
     with log_folder(tmp_path):

@@ -10,7 +10,7 @@ import yaml
 from clip_core.settings import EndpointConfig, available_cores, share
 from scripts.tune.choices import Choice, Trial, pick, search, splits
 from scripts.tune.requests import requests
-from scripts.tune.tune import write
+from scripts.tune.tuner import write
 
 START = Choice(workers=1, threads=1, batch_size=8, delay_ms=2)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from clip_core.errors import FingerprintMismatch, UnknownCollection
 from scripts.collections.ingest import find_pictures, ingest
@@ -38,16 +37,3 @@ def _count(api: PublicApi) -> int:
         return int(api.call("GET", f"/v1/collections/{COLLECTION}")["count"])
     except UnknownCollection:
         return 0
-
-
-def show_search(api: PublicApi, console: Console, text: str = QUERY, collection: str = COLLECTION, k: int = 5) -> None:
-    answer = api.call("POST", "/v1/search", {"collection": collection, "text": text, "k": k})
-    table = Table(title=f"“{text}” in {collection}", title_justify="left")
-    for column in ("score", "id", "what it shows"):
-        table.add_column(column)
-    for hit in answer["hits"]:
-        metadata = hit.get("metadata") or {}
-        table.add_row(f"{hit['score']:.3f}", hit["id"], str(metadata.get("caption") or metadata.get("file") or ""))
-    console.print(table)
-    timing = ", ".join(f"{name.removesuffix('_ms')} {value:.1f} ms" for name, value in answer["timing"].items())
-    console.print(f"[dim]{timing}[/dim]")

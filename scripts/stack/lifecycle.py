@@ -14,9 +14,9 @@ from rich.console import Console
 from clip_core.errors import ClipServeError
 from scripts.archive.build import stale_archives
 from scripts.processes.background import in_background
-from scripts.processes.preflight import StartError, check_disk, check_ports, find_java
-from scripts.processes.processes import Stack
+from scripts.processes.preflight import StackStartError, check_disk, check_ports, find_java
 from scripts.processes.restarts import RestartPolicy
+from scripts.processes.stack import Stack
 from scripts.processes.stop_signals import Stopped, StopSignals
 from scripts.public_api import PublicApi
 from scripts.stack.building import build
@@ -39,7 +39,7 @@ def run(settings: UpSettings, console: Console) -> int:
     try:
         with ExitStack() as entered:
             _run(settings, console, signals, report, entered)
-    except (StartError, ClipServeError, FileExistsError) as error:
+    except (StackStartError, ClipServeError, FileExistsError) as error:
         report.error(str(error))
         return 1
     except Stopped:
@@ -91,13 +91,13 @@ def _prepare(settings: UpSettings, console: Console, signals: StopSignals, enter
 
 
 def _wait_ready(stack: Stack, settings: UpSettings, console: Console, look: Callable[[], object]) -> None:
-    """Until /readyz is 200. Raises StartError when a part ends or patience does."""
+    """Until /readyz is 200. Raises StackStartError when a part ends or patience does."""
     api = PublicApi(gateway_url(settings), timeout_s=_READYZ_S)
     try:
         with console.status("waiting for the workers to load and pass their canaries"):
             wait_ready(api.parts, settings.startup_timeout, look, lambda missing: _waiting(console, missing))
-    except StartError as error:
-        raise StartError(f"{error}\n{_tails(stack)}") from error
+    except StackStartError as error:
+        raise StackStartError(f"{error}\n{_tails(stack)}") from error
 
 
 def _waiting(console: Console, missing: str) -> None:
@@ -124,7 +124,8 @@ def _demo(stack: Stack, settings: UpSettings, console: Console, signals: StopSig
 
 
 def _fill_demo(settings: UpSettings, console: Console, key: str | None) -> None:
-    from scripts.demo.demo import fill_demo, show_search
+    from scripts.demo.demo_collection import fill_demo
+    from scripts.demo.search_table import show_search
 
     api = PublicApi(gateway_url(settings), api_key=key)
     fill_demo(api, settings.data_dir / "demo" / "gallery", console)
@@ -165,7 +166,7 @@ def _ready_in_time(settings: UpSettings, report: Report) -> bool:
     api = PublicApi(gateway_url(settings), timeout_s=_READYZ_S)
     try:
         wait_ready(api.parts, settings.startup_timeout, lambda: time.sleep(_LOOK_S))
-    except StartError as error:
+    except StackStartError as error:
         report.notice(f"not everything is ready again: {error}")
         return False
     return True

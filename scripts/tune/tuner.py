@@ -6,13 +6,11 @@ off. The winner goes to `archive/<model>/<kind>.yaml`, whose keys override `arch
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,18 +21,14 @@ from rich.progress import Progress
 from rich.table import Table
 
 from clip_core.settings import available_cores
-from scripts.archive.build import ARCHIVE_DIR, build, endpoint_config, unpacked
-from scripts.processes.preflight import StartError, find_java
-from scripts.processes.processes import Stack
-from scripts.stack import torchserve
-from scripts.stack.live_stack import PORTS, free_ports
-from scripts.stack.up_settings import UpSettings
+from scripts.archive.build import build
+from scripts.archive.mar_files import unpacked
+from scripts.archive.places import ARCHIVE_DIR, endpoint_config
 from scripts.tune import device_batch
 from scripts.tune.choices import Choice, Trial, pick, search
 from scripts.tune.load import alternate, together
 from scripts.tune.requests import requests
-
-START_S = 300.0
+from scripts.tune.trial_server import serving
 
 
 @dataclass(frozen=True)
@@ -47,7 +41,7 @@ class Effort:
 
 
 def tune(model: str, kind: str, effort: Effort, p99_limit_ms: float, console: Console) -> tuple[Trial, list[Trial]]:
-    """The best trial and all of them. Raises BadModel or StartError; a SIGTERM ends it with TorchServe stopped."""
+    """The best trial and all of them. Raises BadModel or StackStartError; a SIGTERM ends it with TorchServe stopped."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory(prefix="clipserve-tune-") as temporary:
         store = Path(temporary) / "archives"
@@ -97,49 +91,6 @@ def _measure(
         load = together(url, bodies, effort.clients, effort.seconds)
     p99 = statistics.quantiles(load.latencies, n=100)[98] if len(load.latencies) > 1 else float("inf")
     return Trial(choice, load.rate, p99, statistics.median(alone.latencies), load.errors + alone.errors)
-
-
-@contextlib.contextmanager
-def serving(
-    directory: Path, kind: str, config: dict[str, Any], *, cache: bool = False, env: Mapping[str, str] | None = None
-) -> Iterator[str]:
-    """TorchServe with the unpacked archive in `directory` under `config`; gives the address to send requests to.
-
-    `cache` leaves the embedding cache on; `env` goes over the workers' environment.
-    Raises StartError when TorchServe stops, or no worker is ready in five minutes.
-    """
-    (directory / "model-config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
-    settings, stack, name = UpSettings.model_validate(ports), Stack(), f"clip_{kind}"
-    with tempfile.TemporaryDirectory(prefix="clipserve-tune-") as temporary:
-        run_dir, store = Path(temporary), Path(temporary) / "store"
-        store.mkdir()
-        (store / name).symlink_to(directory)
-        properties = torchserve.properties(settings, store, run_dir, endpoints={name: name})
-        command = torchserve.command(find_java(), properties, settings, run_dir)
-        environment = {
-            **torchserve.environment(settings, run_dir, run_dir),
-            "CLIPSERVE_HANDLER_CACHE": str(cache).lower(),
-            **(env or {}),
-        }
-        try:
-            stack.start("TorchServe", command, run_dir / "torchserve.log", environment)
-            _wait(stack, settings, name)
-            yield f"http://127.0.0.1:{settings.inference_port}/predictions/{name}"
-        finally:
-            stack.stop()
-
-
-def _wait(stack: Stack, settings: UpSettings, name: str) -> None:
-    deadline = time.monotonic() + START_S
-    while True:
-        stack.check()
-        seen = torchserve.workers(f"http://127.0.0.1:{settings.management_port}", (name,))
-        if seen and seen[0].ready >= seen[0].wanted:
-            return
-        if time.monotonic() > deadline:
-            raise StartError(f"no worker of {name} was ready in {START_S:.0f} s:\n{stack.parts[0].tail()}")
-        time.sleep(0.1)
 
 
 def show(trials: list[Trial], best: Trial, p99_limit_ms: float, console: Console) -> None:

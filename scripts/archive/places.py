@@ -1,0 +1,30 @@
+"""Where models and archives lie, and the settings of their endpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+ARCHIVE_DIR = ROOT / "archive"
+
+
+MODEL_STORE = ROOT / "model_store"
+
+
+def models() -> list[str]:
+    """The models that have a spec under archive/."""
+    return sorted(path.parent.name for path in ARCHIVE_DIR.glob("*/model.yaml"))
+
+
+def endpoint_config(kind: str, directory: Path) -> dict[str, Any]:
+    """archive/common/<kind>.yaml with the model's own keys over it."""
+    merged: dict[str, Any] = {}
+    for path in (ARCHIVE_DIR / "common" / f"{kind}.yaml", directory / f"{kind}.yaml"):
+        if path.exists():
+            merged |= yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return merged

@@ -1,0 +1,117 @@
+"""`clipserve archive build | list | verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+archive = typer.Typer(help="Build, list and verify TorchServe model archives (.mar).", no_args_is_help=True)
+
+
+@archive.command("build")
+def archive_build(
+    model: Annotated[str, typer.Argument(help="A directory under archive/, such as demo or vit-b-32.")] = "demo",
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Local weights in the hub's layout, instead of a download.")
+    ] = None,
+    prefix: Annotated[
+        str, typer.Option(help="Endpoints are named PREFIX_text, PREFIX_image, PREFIX_multimodal.")
+    ] = "clip",
+    model_store: Annotated[Path | None, typer.Option(help="Where the .mar files go (default: model_store/).")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="fp32, bf16, int8, int8-static, or auto: measure them here, take the fastest that passes."),
+    ] = None,
+    compile: Annotated[
+        bool | None,
+        typer.Option("--compile/--no-compile", help="Compile the towers now (default: as model.yaml says)."),
+    ] = None,
+    gate_images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Pictures with captions (a.jpg, a.txt) to judge precisions with.", file_okay=False, exists=True
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Compile for cpu, or for cuda on a machine with a GPU (default: as model.yaml says)."),
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Build again even when nothing has changed.")] = False,
+) -> None:
+    """Pack a model into three archives: text, image and multimodal.
+
+    Example: clipserve archive build demo
+
+    Example: clipserve archive build vit-b-32 --precision auto
+    """
+    from scripts.archive.build import build
+    from scripts.archive.places import MODEL_STORE
+    from scripts.archive.precision_choice import show
+    from scripts.archive.work_folders import end_on_sigterm
+
+    end_on_sigterm()
+    console = Console()
+    paths = build(
+        model,
+        checkpoint=checkpoint,
+        prefix=prefix,
+        model_store=model_store or MODEL_STORE,
+        precision=precision,
+        compile=compile,
+        gate_images=gate_images,
+        device=device,
+        force=force,
+        report=console.print,
+        show=lambda judged, chosen: show(judged, chosen, console),
+    )
+    for path in paths:
+        console.print(f"{path.name}  {path.stat().st_size / 1e6:.1f} MB", highlight=False)
+
+
+@archive.command("list")
+def archive_list(model_store: Annotated[Path | None, typer.Option(help="Where the .mar files lie.")] = None) -> None:
+    """Show the models that can be built and the archives that were."""
+    from scripts.archive.mar_files import read_spec
+    from scripts.archive.places import MODEL_STORE, models
+
+    console = Console()
+    console.print("models:", ", ".join(models()))
+    table = Table("archive", "model", "towers", "dim", "precision", "fingerprint", "MB")
+    for path in sorted((model_store or MODEL_STORE).glob("*.mar")):
+        spec = read_spec(path)
+        facts = (
+            (spec.name, spec.kind, str(spec.dim), spec.precision, spec.fingerprint)
+            if spec
+            else ("[red]damaged[/red]", *"----")
+        )
+        table.add_row(path.name, *facts, f"{path.stat().st_size / 1e6:.1f}")
+    console.print(table)
+
+
+@archive.command("verify")
+def archive_verify(
+    archives: Annotated[
+        list[Path] | None, typer.Argument(help="The .mar files (default: all in model_store/).")
+    ] = None,
+) -> None:
+    """Unpack archives in a clean process, run their canaries and print each cosine to open_clip in fp32."""
+    from scripts.archive.places import MODEL_STORE
+    from scripts.archive.verify import verify
+    from scripts.archive.work_folders import end_on_sigterm
+
+    end_on_sigterm()
+    console = Console()
+    paths = archives or sorted(MODEL_STORE.glob("*.mar"))
+    if not paths:
+        raise typer.BadParameter("no archives to verify: run `clipserve archive build demo`")
+    table = Table("archive", "towers", "fingerprint", "precision", "canary cosines", "floor")
+    for path in paths:
+        seen = verify(path)
+        towers = ", ".join(f"{name}: {kind}" for name, kind in seen.towers.items())
+        cosines = " ".join(f"{cosine:.7f}" for cosine in seen.cosines)
+        table.add_row(path.name, towers, seen.fingerprint, seen.precision, cosines, str(seen.floor))
+    console.print(table)

@@ -28,9 +28,9 @@ from benchmarks.index.live import K, LiveIndex, latencies, percentile, recall, w
 from benchmarks.index.load import rates
 from benchmarks.lib.machine import machine
 from clip_core.wire import FloatArray
-from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.approximate.segment import ApproximateSegment
 from index_service.engines.base import IntArray
-from index_service.engines.exact.exact import search_exact
+from index_service.engines.exact.scan import search_exact
 from index_service.settings import IndexSettings
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "index.json"

@@ -14,11 +14,12 @@ from rich.console import Console
 
 from benchmarks.index.exact import cores
 from clip_core.wire import FloatArray
-from index_service.engines.approximate.approximate import ApproximateSegment
-from index_service.engines.approximate.candidate_search import Setting
+from index_service.engines.approximate.candidate_search import SearchParameters
 from index_service.engines.approximate.scann import ScannBackend
+from index_service.engines.approximate.segment import ApproximateSegment
 from index_service.engines.base import Backend, IntArray
-from index_service.engines.faiss.faiss import FaissBackend, FaissSeeker
+from index_service.engines.faiss.backend import FaissBackend
+from index_service.engines.faiss.index_search import FaissSearch
 from index_service.segments.engine_choice import auto_factory, auto_lists
 
 _faiss: Any = faiss
@@ -75,26 +76,30 @@ def sweep(
     log(f"{name}: built in {time.perf_counter() - started:.0f} s")
     if not isinstance(segment, ApproximateSegment):
         return [], None, None
-    chosen = point(name, segment, segment.setting, queries, truth)
-    efforts = [effort for effort in segment.seeker.efforts if effort >= segment.setting.effort / 8][::2][:10]
-    settings = [Setting(effort, segment.setting.reorder) for effort in efforts]
-    return [point(name, segment, setting, queries, truth) for setting in settings], chosen, segment
+    chosen = point(name, segment, segment.parameters, queries, truth)
+    efforts = [effort for effort in segment.candidate_search.efforts if effort >= segment.parameters.effort / 8][::2][
+        :10
+    ]
+    settings = [SearchParameters(effort, segment.parameters.rerank_factor) for effort in efforts]
+    return [point(name, segment, parameters, queries, truth) for parameters in settings], chosen, segment
 
 
-def point(name: str, segment: ApproximateSegment, setting: Setting, queries: FloatArray, truth: IntArray) -> Point:
+def point(
+    name: str, segment: ApproximateSegment, parameters: SearchParameters, queries: FloatArray, truth: IntArray
+) -> Point:
     """One query at a time, scores in full precision included, as every engine of the service does it."""
-    tuned = replace(segment, setting=setting)
+    tuned = replace(segment, parameters=parameters)
     started = time.perf_counter()
     rows = [tuned.search(query[None], K, None)[1][0] for query in queries]
     seconds = time.perf_counter() - started
     recall = float(np.mean([len(np.intersect1d(a, b)) / K for a, b in zip(rows, truth, strict=True)]))
-    return Point(name, setting.effort, setting.reorder, recall, len(queries) / seconds)
+    return Point(name, parameters.effort, parameters.rerank_factor, recall, len(queries) / seconds)
 
 
 def alone(segment: ApproximateSegment, knobs: dict[str, int]) -> Any:
     """FAISS alone: the same index of inverted lists with its own float32 refining stage, at the same setting."""
-    assert isinstance(segment.seeker, FaissSeeker)
-    index = segment.seeker.index
+    assert isinstance(segment.candidate_search, FaissSearch)
+    index = segment.candidate_search.index
     _faiss.extract_index_ivf(index).nprobe = knobs["nprobe"]
     refined = _faiss.IndexRefineFlat(index, _faiss.swig_ptr(np.ascontiguousarray(segment.vectors)))
     refined.k_factor = knobs["reorder"]

@@ -14,7 +14,7 @@ import numpy as np
 
 from clip_core.wire import FloatArray
 from index_service.engines.exact.certified import CertifiedBackend
-from index_service.engines.exact.exact import search_exact
+from index_service.engines.exact.scan import search_exact
 
 _faiss: Any = faiss
 _PANORAMA_LEVELS = 8

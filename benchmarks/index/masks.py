@@ -29,10 +29,10 @@ from benchmarks.index.exact import cores, milliseconds
 from benchmarks.index.live import recall
 from benchmarks.lib.reports import finish, head, options
 from clip_core.wire import FloatArray
-from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.approximate.segment import ApproximateSegment
 from index_service.engines.base import BoolArray, IntArray
-from index_service.engines.exact.exact import search_exact
-from index_service.engines.faiss.faiss import FaissSeeker
+from index_service.engines.exact.scan import search_exact
+from index_service.engines.faiss.index_search import FaissSearch
 
 _faiss: Any = faiss  # its stubs lack half of what is used here
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "masks.json"
@@ -77,14 +77,16 @@ def _without_best(images: FloatArray, query: FloatArray) -> BoolArray:
 
 def faiss_alone(segment: ApproximateSegment) -> Search:
     """FAISS's own search by a selector, with its own float32 refining stage."""
-    assert isinstance(segment.seeker, FaissSeeker)
+    assert isinstance(segment.candidate_search, FaissSearch)
     vectors = np.ascontiguousarray(segment.vectors)
-    refined = _faiss.IndexRefineFlat(segment.seeker.index, _faiss.swig_ptr(vectors))
+    refined = _faiss.IndexRefineFlat(segment.candidate_search.index, _faiss.swig_ptr(vectors))
 
     def search(queries: FloatArray, mask: BoolArray) -> IntArray:
         selector = _faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
-        inner = _faiss.SearchParametersIVF(nprobe=int(segment.setting.effort / mask.mean()), sel=selector)
-        parameters = _faiss.IndexRefineSearchParameters(k_factor=segment.setting.reorder, base_index_params=inner)
+        inner = _faiss.SearchParametersIVF(nprobe=int(segment.parameters.effort / mask.mean()), sel=selector)
+        parameters = _faiss.IndexRefineSearchParameters(
+            k_factor=segment.parameters.rerank_factor, base_index_params=inner
+        )
         rows: IntArray = refined.search(queries, K, params=parameters)[1]
         return rows
 
@@ -118,7 +120,7 @@ def measure(rows: int, console: Console) -> dict[str, Any]:
     segment = as_auto(images, queries[:KNOWN], console)
     faiss.omp_set_num_threads(cores())
     figures = {name: compared(segment, queries[KNOWN:], masks) for name, masks in cases(images).items()}
-    return {"setting": segment.setting._asdict(), "usual": segment.usual._asdict(), "masks": figures}
+    return {"setting": segment.parameters._asdict(), "usual": segment.thresholds._asdict(), "masks": figures}
 
 
 def main() -> None:

@@ -25,9 +25,9 @@ from clip_core.wire import FloatArray
 from index_service.collection.backoff import Retries
 from index_service.collection.recall import RecallTally
 from index_service.collection.recent_queries import RecentQueries
-from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.approximate.segment import ApproximateSegment
 from index_service.engines.base import Backend, BuildCancelled, IntArray, Segment
-from index_service.engines.exact.exact import ExactBackend, ExactSegment
+from index_service.engines.exact.segment import ExactBackend, ExactSegment
 from index_service.metadata.columns import Packed, RowBlock
 from index_service.record.group_commit import GroupCommit
 from index_service.record.store import CollectionInfo, ItemChunk, Store, StoredItem, WrittenRows
@@ -345,7 +345,7 @@ def _describe_segment(main: Segment, view: View) -> dict[str, Any]:
     delta = len(view.delta)
     return {
         "engine": main.engine,
-        **(main.described if isinstance(main, ApproximateSegment) else {}),
+        **(main.description if isinstance(main, ApproximateSegment) else {}),
         "rows": view.count - delta,
         "delta": delta,
         "tombstones": view.count - view.live,

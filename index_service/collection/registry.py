@@ -17,7 +17,7 @@ from clip_core.heap import give_back
 from index_service.collection.aliases import Aliases
 from index_service.collection.backoff import waits
 from index_service.collection.collections import Collection
-from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.approximate.segment import ApproximateSegment
 from index_service.engines.base import BuildCancelled
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines
@@ -320,7 +320,7 @@ class Registry:
 def _warn_of_recall(collection: Collection) -> None:
     """Say when no setting of the engine reaches the recall that was asked for."""
     main = collection.view.rows.main
-    measured = main.described.get("calibration", {}) if isinstance(main, ApproximateSegment) else {}
+    measured = main.description.get("calibration", {}) if isinstance(main, ApproximateSegment) else {}
     if not measured.get("reached", True):
         advice = "make the collection with a finer factory, or with the engine auto or exact"
         extra = {name: measured[name] for name in ("recall", "recall_target")}

@@ -46,7 +46,7 @@ class Segment(Protocol):
         ...
 
     @property
-    def longest(self) -> float | None:
+    def max_norm(self) -> float | None:
         """A bound on the norm of every row; None where rows and queries are of unit norm (see `bounds`)."""
         ...
 

@@ -18,15 +18,15 @@ _SAMPLE = 10_000
 _MOST = 1e18  # of a scaled row's norm: products and squares stay within float32
 
 
-def scale_of(vectors: FloatArray, longest: float | None) -> float:
+def scale_of(vectors: FloatArray, max_norm: float | None) -> float:
     """The power of two that brings the median norm of `vectors` (N, D) near 1; 1 for cosines."""
-    if longest is None:
+    if max_norm is None:
         return 1.0
     lengths = norms(vectors[:: len(vectors) // _SAMPLE + 1])
     lengths = lengths[lengths > 0]
     if not len(lengths):
         return 1.0
-    return float(2.0 ** math.floor(math.log2(min(1 / float(np.median(lengths)), _MOST / longest))))
+    return float(2.0 ** math.floor(math.log2(min(1 / float(np.median(lengths)), _MOST / max_norm))))
 
 
 def scaled(vectors: FloatArray, scale: float) -> FloatArray:
@@ -37,7 +37,7 @@ def scaled(vectors: FloatArray, scale: float) -> FloatArray:
     return times
 
 
-def levelled(queries: FloatArray) -> FloatArray:
+def normalised(queries: FloatArray) -> FloatArray:
     """(B, D) → the same directions, with norm 1 where they have one."""
     lengths = norms(queries)[:, None]
     level: FloatArray = (queries / np.where(lengths > 0, lengths, 1)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The candidates of a batch of queries while its rows are scored block after block."""
+"""The top k of a batch of queries, kept while rows are scored block after block."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import numpy as np
 from clip_core.wire import FloatArray
 from index_service.engines.base import BoolArray, IntArray
 
-_PENDING = 1024  # hits, and two for each one wanted, that are gathered before the floors are raised
+_PENDING = 1024  # hits, and two for each one wanted, that are gathered before the least scores are raised
 
 
-class Pools:
-    """For each query of a batch, the rows that may be among its `k` best by scores that are off by half of its slack.
+class TopK:
+    """For each query of a batch, the rows that may be among its `k` best. Each score may be off by half its tolerance.
 
-    Scores below a query's floor are dropped at once. Floors rise only every so many hits: one comparison of a whole
-    block does nearly all the work.
+    Scores below a query's least score are dropped at once. The least scores are raised only every so many hits, so that
+    one comparison of a whole block does nearly all the work.
     """
 
-    def __init__(self, k: int, slacks: FloatArray) -> None:
-        """`slacks` (B,)."""
-        self._batch, self._k, self._slacks = len(slacks), k, slacks
-        self._floors = np.full(self._batch, -np.inf, np.float32)
+    def __init__(self, k: int, tolerances: FloatArray) -> None:
+        """`tolerances` (B,) float32: see `bounds.score_tolerances`."""
+        self._batch, self._k, self._tolerances = len(tolerances), k, tolerances
+        self._min_scores = np.full(self._batch, -np.inf, np.float32)
         self._hits: list[tuple[IntArray, IntArray, FloatArray]] = []
         self._pending = 0
 
     def add(self, rows: IntArray, scores: FloatArray, mask: BoolArray | None = None) -> None:
-        """Rows (R,), ascending and after all earlier ones, their scores (R, B) in C order; mask (R,) allows some."""
-        above = scores >= self._floors
+        """Add `rows` (R,), ascending and after earlier ones: `scores` (R, B) in C order; `mask` (R,) allows some."""
+        above = scores >= self._min_scores
         if mask is not None:
             above &= mask[:, None]
         hits = np.flatnonzero(above)
@@ -40,7 +40,7 @@ class Pools:
             self._pending = 0
 
     def _raised(self) -> tuple[IntArray, IntArray, FloatArray]:
-        """All hits that still count, by query; raises the floors."""
+        """Raise the least scores; the hits above them, ordered by query."""
         queries, rows, scores = (np.concatenate(column) for column in zip(*self._hits, strict=True))
         order = np.argsort(queries, kind="stable")
         queries, rows, scores = queries[order], rows[order], scores[order]
@@ -48,12 +48,12 @@ class Pools:
         for i, (start, end) in enumerate(itertools.pairwise(ends)):
             if end - start > self._k:
                 kth = np.partition(scores[start:end], end - start - self._k)[end - start - self._k]
-                self._floors[i] = max(self._floors[i], kth - self._slacks[i])
-        kept = scores >= self._floors[queries]
+                self._min_scores[i] = max(self._min_scores[i], kth - self._tolerances[i])
+        kept = scores >= self._min_scores[queries]
         return queries[kept], rows[kept], scores[kept]
 
     def rows(self) -> list[IntArray]:
-        """Of each query, ascending."""
+        """The rows (R_i,) of each query, ascending."""
         if not self._hits:
             return [np.empty(0, np.int64)] * self._batch
         queries, rows, _ = self._raised()

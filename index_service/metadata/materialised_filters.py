@@ -18,7 +18,7 @@ import numpy as np
 
 from clip_core.heap import give_back
 from clip_core.wire import FloatArray
-from index_service.engines.approximate.approximate import FEW, SPARSE
+from index_service.engines.approximate.segment import FEW_ROWS, SPARSE_SHARE
 from index_service.engines.base import NO_ROW, BoolArray, Found, IntArray, Segment
 
 _log = logging.getLogger("index_service.metadata.materialised_filters")
@@ -70,7 +70,7 @@ class Selections:
         return self._asked[where] >= _ASKED and self.making is None and time.monotonic() >= self._next
 
     def _begin(self, where: bytes, vectors: FloatArray, mask: BoolArray) -> None:
-        if FEW < np.count_nonzero(mask) <= min(SPARSE, 1 / _SHARE) * len(vectors):
+        if FEW_ROWS < np.count_nonzero(mask) <= min(SPARSE_SHARE, 1 / _SHARE) * len(vectors):
             self.making = threading.Thread(target=self._make, args=(where, vectors, mask), daemon=True)
             self.making.start()
         else:

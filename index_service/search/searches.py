@@ -18,7 +18,7 @@ from index_service.collection.collections import Collection
 from index_service.collection.recall import Sample
 from index_service.collection.registry import Registry
 from index_service.collection.vectors import as_kept, decode_all
-from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.approximate.segment import ApproximateSegment
 from index_service.engines.base import ExactnessCertificate, Found
 from index_service.record.store import CollectionInfo
 from index_service.search.hits import FoundHits, Search, expected_bytes, failed, refuse, write_answers, write_fitting

@@ -22,7 +22,7 @@ import numpy as np
 
 from clip_core.wire import FloatArray
 from index_service.engines.base import Backend, BuildCancelled, Segment
-from index_service.engines.exact.exact import ExactBackend
+from index_service.engines.exact.segment import ExactBackend
 
 _LOOK_S = 0.1
 _NICE = 19

@@ -19,9 +19,9 @@ from index_service.engines.approximate.milvus import MilvusBackend
 from index_service.engines.approximate.scann import LEAST_ROWS, ScannBackend
 from index_service.engines.base import Backend
 from index_service.engines.exact.certified import CertifiedBackend
-from index_service.engines.exact.exact import ExactBackend
+from index_service.engines.exact.segment import ExactBackend
+from index_service.engines.faiss.backend import FaissBackend, least_rows, refusal
 from index_service.engines.faiss.factories import MOST_LISTS, ROWS_A_LIST
-from index_service.engines.faiss.faiss import FaissBackend, least_rows, refusal
 from index_service.record.store import CollectionInfo
 from index_service.segments.segment_files import segments_folder
 from index_service.settings import IndexSettings

@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from clip_core.wire import Exactness, FloatArray
-from index_service.engines.approximate.approximate import SPARSE, ApproximateSegment
+from index_service.engines.approximate.segment import SPARSE_SHARE, ApproximateSegment
 from index_service.engines.base import BoolArray, ExactnessCertificate, Found, IntArray, Metric, Segment
-from index_service.engines.bounds import raised
+from index_service.engines.bounds import raised_max_norm
 from index_service.engines.exact.certified import exact_of
-from index_service.engines.exact.exact import ExactBackend, ExactSegment
+from index_service.engines.exact.segment import ExactBackend, ExactSegment
 from index_service.metadata.columns import Blobs, Growing, RowBlock, Texts, empty_block
 from index_service.metadata.masks import FilterMasks
 from index_service.metadata.materialised_filters import Selections
@@ -57,7 +57,7 @@ class Rows:
 class View:
     """One moment of a collection. `delta` (N, D), `seqs` and `alive` (rows,) are never written to after it is made.
 
-    `longest` is a bound on the norms of the delta's rows, None for cosines; `sealed` is the index of its first rows.
+    `max_norm` is a bound on the norms of the delta's rows, None for cosines; `sealed` is the index of its first rows.
     """
 
     rows: Rows
@@ -65,7 +65,7 @@ class View:
     seqs: IntArray
     alive: BoolArray
     live: int
-    longest: float | None = None
+    max_norm: float | None = None
     sealed: ApproximateSegment | None = None
 
     def __post_init__(self) -> None:
@@ -116,7 +116,7 @@ class View:
         for start, later in self._later(sealed):
             own = None if allowed is None else allowed[start : start + len(later.vectors)]
             if isinstance(later, ApproximateSegment):
-                scores, rows = later.search(queries, k, own, _floors(parts, k))
+                scores, rows = later.search(queries, k, own, _min_scores(parts, k))
             else:
                 scores, rows = later.search(queries, k, own)
             parts.append((scores, np.where(rows >= 0, rows + start, rows)))
@@ -148,7 +148,7 @@ class View:
             yield size, sealed
             done = len(sealed.vectors)
         if done < len(self.delta):
-            yield size + done, ExactSegment(self.delta[done:], self.longest)
+            yield size + done, ExactSegment(self.delta[done:], self.max_norm)
 
     def with_sealed(self, sealed: ApproximateSegment) -> View:
         """With this index of the delta's first rows, which reads its vectors where the delta has them now."""
@@ -177,9 +177,9 @@ class View:
         main = self.rows.main
         if self.unsealed < _SEALED_ROWS or not isinstance(main, ApproximateSegment):
             return None
-        if main.longest is not None and self.longest is not None and self.longest > _LONGER * main.longest:
+        if main.max_norm is not None and self.max_norm is not None and self.max_norm > _LONGER * main.max_norm:
             return None
-        sealed = self.sealed or main.emptied()
+        sealed = self.sealed or main.empty_copy()
         if sealed is None:
             return None
         done = len(sealed.vectors)
@@ -192,7 +192,7 @@ class View:
         size = self.count - len(self.delta)
         main, delta = (None, None) if allowed is None else (allowed[:size], allowed[size:])
         (scores, rows), first = exact_of(self.rows.main).certify(queries, k, main)
-        late, second = ExactSegment(self.delta, self.longest).certify(queries, k, delta)
+        late, second = ExactSegment(self.delta, self.max_norm).certify(queries, k, delta)
         shifted = np.where(late[1] >= 0, late[1] + size, late[1])
         both = [ExactnessCertificate(a[0] + b[0], a[1] + b[1]) for a, b in zip(first, second, strict=True)]
         return _merged([(scores, rows), (late[0], shifted)], len(queries), k), both
@@ -229,7 +229,7 @@ class View:
         rows.metadata.put(count, [item.metadata for item in items])
         delta, numbers = rows.delta.put(len(self.delta), vectors), rows.seqs.put(count, seqs)
         live = self.live + len(items) - len(replaced)
-        after = View(rows, delta, numbers, alive, live, raised(self.longest, vectors))
+        after = View(rows, delta, numbers, alive, live, raised_max_norm(self.max_norm, vectors))
         return after.with_sealed(self.sealed) if self.sealed else after
 
     def without(self, seqs: IntArray) -> View:
@@ -254,7 +254,7 @@ class View:
         seqs = rows.seqs.put(done, self.seqs[old.count :])
         alive = np.concatenate((self.alive[kept], self.alive[old.count :]))
         carried = replace(rows, masks=self.rows.masks.carried(rows.metadata, kept))
-        return View(carried, delta, seqs, alive, self.live, raised(merged.longest, delta))
+        return View(carried, delta, seqs, alive, self.live, raised_max_norm(merged.max_norm, delta))
 
     def block(self, places: IntArray) -> RowBlock:
         """The rows of these numbers, ascending, copied."""
@@ -277,7 +277,7 @@ class View:
             scan = main.cost(batch) * indexes + batch * self.unsealed * self.delta.shape[1]
         elif where is not None and not unknown:
             allowed = np.count_nonzero(self.rows.masks.mask(where, self.count))
-            scan = batch * allowed * self.delta.shape[1] if allowed <= SPARSE * self.count else scan
+            scan = batch * allowed * self.delta.shape[1] if allowed <= SPARSE_SHARE * self.count else scan
         return scan + unknown * _COST_OF_FILTERED_ROW + batch * min(k, self.live) * _COST_OF_HIT
 
 
@@ -302,11 +302,11 @@ def view_of(main: Segment, block: RowBlock, select: Callable[[FloatArray], Segme
         Selections(select),
     )
     delta, seqs = rows.delta.put(0, block.vectors[:0]), rows.seqs.put(0, block.seqs)
-    longest = None if main.longest is None else 0.0
-    return View(rows, delta, seqs, np.ones(len(seqs), np.bool_), len(seqs), longest)
+    max_norm = None if main.max_norm is None else 0.0
+    return View(rows, delta, seqs, np.ones(len(seqs), np.bool_), len(seqs), max_norm)
 
 
-def _floors(parts: list[Found], k: int) -> FloatArray | None:
+def _min_scores(parts: list[Found], k: int) -> FloatArray | None:
     """(B,): scores of which each query has k already; None before there are so many."""
     return parts[0][0][:, k - 1] if parts and parts[0][0].shape[1] >= k else None
 

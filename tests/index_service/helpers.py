@@ -16,9 +16,9 @@ import httpx
 import numpy as np
 
 from clip_core.wire import FloatArray
-from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.approximate.segment import ApproximateSegment
 from index_service.engines.base import Metric
-from index_service.engines.faiss.faiss import FaissBackend
+from index_service.engines.faiss.backend import FaissBackend
 from index_service.record.store import StoredItem
 
 ROOT = Path(__file__).parents[2]

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from clip_core.wire import FloatArray
-from index_service.engines.approximate.approximate import ApproximateSegment
-from index_service.engines.approximate.candidate_search import Setting
-from index_service.engines.approximate.unprobed_lists import NothingUnseen
+from index_service.engines.approximate.candidate_search import SearchParameters
+from index_service.engines.approximate.segment import ApproximateSegment
+from index_service.engines.approximate.unprobed_lists import AllRowsProbed
 from index_service.engines.base import BoolArray, IntArray
-from index_service.engines.exact.exact import search_exact
+from index_service.engines.exact.scan import search_exact
 
 ROWS = np.random.default_rng(0).standard_normal((8000, 16), np.float32)
 ROWS /= np.linalg.norm(ROWS, axis=1, keepdims=True)
@@ -22,13 +22,13 @@ LIST = 3
 class Lists:
     """Rows in the order of their scores, three a list; rows of all but the first `lists` are never found."""
 
-    knob, filters, efforts, unseen = "nprobe", False, (1, 2, 4, 8, 16), None
+    effort_name, filters, efforts, unprobed = "nprobe", False, (1, 2, 4, 8, 16), None
 
     def __init__(self, lists: int) -> None:
         self.lists = lists
         self.asked: list[int] = []
 
-    def seek(self, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
+    def search(self, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
         assert mask is None
         self.asked.append(effort)
         found = np.argsort(-(queries @ ROWS.T), axis=1)[:, : LIST * min(effort, self.lists)]
@@ -41,31 +41,31 @@ class Lists:
     ids=["more lists hold enough", "no lists hold enough: a scan", "k above what recall was measured with: a scan"],
 )
 def test_a_query_whose_lists_hold_too_few_rows_gets_more_lists(lists: int, k: int, asked: Sequence[int]) -> None:
-    seeker = Lists(lists)
-    segment = ApproximateSegment("lists", ROWS, seeker, Setting(1), {})
+    candidate_search = Lists(lists)
+    segment = ApproximateSegment("lists", ROWS, candidate_search, SearchParameters(1), {})
     scores, rows = segment.search(ROWS[:1], k, None)
     expected = search_exact(ROWS, ROWS[:1], k, None)
-    assert seeker.asked == asked
+    assert candidate_search.asked == asked
     assert rows.tolist() == expected[1].tolist()
     assert scores.tolist() == expected[0].tolist()
 
 
 def test_only_the_queries_that_found_too_few_are_asked_again() -> None:
-    segment = ApproximateSegment("lists", ROWS, Lists(16), Setting(4), {})
+    segment = ApproximateSegment("lists", ROWS, Lists(16), SearchParameters(4), {})
     assert np.count_nonzero(segment.search(ROWS[:3], 10, None)[1] >= 0) == 30
-    assert isinstance(segment.seeker, Lists)
-    assert segment.seeker.asked == [4]
+    assert isinstance(segment.candidate_search, Lists)
+    assert segment.candidate_search.asked == [4]
 
 
 class Filtering:
     """The best rows that the mask allows; notes whether there was one for each query."""
 
-    knob, filters, efforts, unseen = "nprobe", True, (1,), NothingUnseen()
+    effort_name, filters, efforts, unprobed = "nprobe", True, (1,), AllRowsProbed()
 
     def __init__(self) -> None:
         self.masked: list[list[bool]] = []
 
-    def seek(self, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
+    def search(self, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
         del effort
         self.masked.append([mask is not None] * len(queries))
         scores = queries @ ROWS.T
@@ -75,9 +75,9 @@ class Filtering:
 def test_a_mask_for_most_rows_is_shown_only_for_the_queries_that_it_leaves_too_few() -> None:
     queries = np.stack([ROWS[0], -ROWS[0]])
     mask = ROWS @ ROWS[0] < 0.2  # most rows, none of them near the first query
-    seeker = Filtering()
-    segment = ApproximateSegment("filtering", ROWS, seeker, Setting(1), {})
+    candidate_search = Filtering()
+    segment = ApproximateSegment("filtering", ROWS, candidate_search, SearchParameters(1), {})
     found, expected = segment.search(queries, 10, mask), search_exact(ROWS, queries, 10, mask)
-    assert seeker.masked == [[False, False], [True]]
+    assert candidate_search.masked == [[False, False], [True]]
     assert np.array_equal(found[1], expected[1])
     assert np.array_equal(found[0], expected[0])

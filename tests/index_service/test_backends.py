@@ -7,16 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from index_service.segments.engine_choice.exact import exact as exact_module
 
 from clip_core.wire import FloatArray, unit
-from index_service.engines.approximate.approximate import ApproximateSegment
-from index_service.engines.approximate.milvus import MilvusBackend, MilvusSeeker
+from index_service.engines.approximate.milvus import MilvusBackend, MilvusSearch
 from index_service.engines.approximate.scann import ScannBackend
+from index_service.engines.approximate.segment import ApproximateSegment
 from index_service.engines.base import METRICS, Backend, BoolArray, BuildCancelled, Metric, Segment
+from index_service.engines.exact import scan as scan_module
 from index_service.engines.exact.certified import CertifiedBackend
-from index_service.engines.exact.exact import ExactBackend, search_exact
-from index_service.engines.faiss.faiss import FaissBackend, least_rows, refusal
+from index_service.engines.exact.scan import search_exact
+from index_service.engines.exact.segment import ExactBackend
+from index_service.engines.faiss.backend import FaissBackend, least_rows, refusal
 from index_service.segments.builders import Loads
 from tests.index_service.helpers import rows_of, unit_rows
 
@@ -94,8 +95,8 @@ def found(segment: Segment, query: FloatArray, k: int, mask: BoolArray | None) -
 
 def least_recall(segment: Segment) -> float:
     """Of k up to 100, calibrated for 10. A graph of inner products has rows that no link leads to."""
-    graph = isinstance(segment, ApproximateSegment) and segment.seeker.knob in ("efSearch", "ef")
-    approximate = 0.85 if graph and segment.longest is not None else 0.9
+    graph = isinstance(segment, ApproximateSegment) and segment.candidate_search.effort_name in ("efSearch", "ef")
+    approximate = 0.85 if graph and segment.max_norm is not None else 0.9
     return 1.0 if segment.engine in EXACT else approximate
 
 
@@ -104,7 +105,7 @@ def least_recall(segment: Segment) -> float:
 def test_finds_what_the_oracle_finds(segment: Segment, metric: Metric, name: str, k: int) -> None:
     mask, queries = MASKS[name], QUERIES_OF[metric]
     scores, rows = segment.search(queries, k, mask)
-    truth_scores, truth = search_exact(ROWS_OF[metric], queries, k, mask, segment.longest)
+    truth_scores, truth = search_exact(ROWS_OF[metric], queries, k, mask, segment.max_norm)
     assert rows.shape == truth.shape
     assert (np.diff(scores, axis=1) <= 0).all()
     if mask is not None:
@@ -123,8 +124,8 @@ AT_ONCE = pytest.mark.parametrize("few_rows", [0, 1 << 12], ids=["block by block
 def test_the_oracle_is_float64_brute_force(
     metric: Metric, name: str, few_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exact_module, "_BLOCK_ROWS", (500, 700))
-    monkeypatch.setattr(exact_module, "_FEW_ROWS", few_rows)
+    monkeypatch.setattr(scan_module, "_BLOCK_ROWS", (500, 700))
+    monkeypatch.setattr(scan_module, "_FEW_ROWS", few_rows)
     rows = ROWS_OF[metric]
     segment = ExactBackend(metric).build(rows)
     for query in QUERIES_OF[metric][:5]:
@@ -141,8 +142,8 @@ def test_gives_all_rows_when_k_is_larger(backend: Backend) -> None:
 def test_near_ties_that_float32_confuses_are_told_apart(
     norm: float, few_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exact_module, "_BLOCK_ROWS", (300, 300))
-    monkeypatch.setattr(exact_module, "_FEW_ROWS", few_rows)
+    monkeypatch.setattr(scan_module, "_BLOCK_ROWS", (300, 300))
+    monkeypatch.setattr(scan_module, "_FEW_ROWS", few_rows)
     rows = np.float32(norm) * unit(unit_rows(1, 64) + 3e-7 * unit_rows(3000, 64, seed=4))
     segment = ExactBackend("cosine" if norm == 1 else "dot").build(rows)
     for query in np.float32(norm) * unit_rows(5, 64, seed=5):
@@ -174,9 +175,9 @@ def test_keeps_the_vectors_as_they_were(segment: Segment, metric: Metric) -> Non
 
 def test_knows_its_longest_row(segment: Segment, metric: Metric) -> None:
     if metric == "cosine":
-        assert segment.longest is None
+        assert segment.max_norm is None
     else:
-        assert segment.longest == pytest.approx(np.linalg.norm(ROWS_OF[metric], axis=1).max(), rel=1e-6)
+        assert segment.max_norm == pytest.approx(np.linalg.norm(ROWS_OF[metric], axis=1).max(), rel=1e-6)
 
 
 def test_an_empty_segment_finds_nothing(backend: Backend) -> None:
@@ -202,8 +203,8 @@ def test_a_saved_index_finds_what_it_found(name: str, metric: Metric, tmp_path: 
     segment.save(tmp_path / "engine")
     again = backend.load(tmp_path / "engine", rows)
     assert isinstance(again, ApproximateSegment)
-    assert (again.setting, again.described) == (segment.setting, segment.described)
-    assert again.longest == segment.longest
+    assert (again.parameters, again.description) == (segment.parameters, segment.description)
+    assert again.max_norm == segment.max_norm
     assert [path.name for path in tmp_path.iterdir()] == ["engine"]
     for first, second in zip(segment.search(queries, 10, None), again.search(queries, 10, None), strict=True):
         assert np.array_equal(first, second)
@@ -226,18 +227,18 @@ def test_a_recall_target_chooses_the_cheapest_setting_that_reaches_it(factory: s
     for target in (0.5, 0.99):
         segment = replace(faiss_backend(factory, target), queries=np.tile(QUERIES, (2, 1))).build(ROWS)
         assert isinstance(segment, ApproximateSegment)
-        shares = segment.recall(QUERIES, truth, segment.setting)
+        shares = segment.recall(QUERIES, truth, segment.parameters)
         assert shares.mean() - shares.std() / len(shares) ** 0.5 >= target - 1e-6
-        assert segment.described["calibration"]["recall"] >= target - 1e-9
-        assert segment.described["calibration"]["measured_on"] == "queries"
-        settings.append(segment.setting)
+        assert segment.description["calibration"]["recall"] >= target - 1e-9
+        assert segment.description["calibration"]["measured_on"] == "queries"
+        settings.append(segment.parameters)
     assert settings[0] < settings[1]
 
 
 def test_without_queries_rows_stand_in() -> None:
     segment = FaissBackend("HNSW8", threads=1, recall_target=0.9).build(ROWS)
     assert isinstance(segment, ApproximateSegment)
-    assert segment.described["calibration"]["measured_on"] == "rows"
+    assert segment.description["calibration"]["measured_on"] == "rows"
 
 
 def test_scores_are_true_whatever_the_codes_say(backend: Backend) -> None:
@@ -260,7 +261,7 @@ def test_duplicates_hide_no_allowed_rows_from_a_graph() -> None:
 def test_no_engine_counts_on_norms_near_one(name: str, rows_by: float, queries_by: float, tmp_path: Path) -> None:
     rows, queries = ROWS_OF["dot"] * np.float32(rows_by), QUERIES_OF["dot"] * np.float32(queries_by)
     segment = backend_of(name, "dot", tmp_path).build(rows)
-    truth = search_exact(rows, queries, 10, None, segment.longest)[1]
+    truth = search_exact(rows, queries, 10, None, segment.max_norm)[1]
     found_rows = segment.search(queries, 10, None)[1]
     assert np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(found_rows, truth, strict=True)]) >= 0.9
     assert np.array_equal(segment.vectors, rows)
@@ -281,6 +282,6 @@ def test_a_codebook_waits_for_rows_to_train_on() -> None:
 def test_milvus_that_fails_is_answered_for_by_a_scan(tmp_path: Path) -> None:
     segment = MilvusBackend(str(tmp_path / "m.db"), "t", tmp_path).build(ROWS)
     assert isinstance(segment, ApproximateSegment)
-    assert isinstance(segment.seeker, MilvusSeeker)
-    segment.seeker._client.drop_collection(segment.described["collection"])
+    assert isinstance(segment.candidate_search, MilvusSearch)
+    segment.candidate_search._client.drop_collection(segment.description["collection"])
     assert found(segment, QUERIES[0], 10, None) == brute(ROWS, QUERIES[0], 10, None)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from index_service.collection.collections import Collection
-from index_service.engines.approximate.approximate import ApproximateSegment
 from index_service.engines.approximate.scann import ScannBackend
+from index_service.engines.approximate.segment import ApproximateSegment
 from index_service.engines.base import BuildCancelled
-from index_service.engines.exact.exact import search_exact
-from index_service.engines.faiss.faiss import FaissBackend
+from index_service.engines.exact.scan import search_exact
+from index_service.engines.faiss.backend import FaissBackend
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.builders import build_apart
 from index_service.segments.engine_choice import Engines
@@ -38,7 +38,7 @@ def test_a_segment_built_apart_is_the_one_built_here(source: Path) -> None:
     here = BACKEND.build(VECTORS)
     assert isinstance(apart, ApproximateSegment)
     assert isinstance(here, ApproximateSegment)
-    assert (apart.setting, apart.described) == (here.setting, here.described)
+    assert (apart.parameters, apart.description) == (here.parameters, here.description)
     assert np.array_equal(apart.search(VECTORS[:40], 5, None)[1], here.search(VECTORS[:40], 5, None)[1])
 
 
@@ -48,7 +48,7 @@ def test_scann_is_built_apart_too(source: Path) -> None:
     apart = build_apart(backend, VECTORS, source, source.with_name("engine"), lambda: False)
     assert isinstance(apart, ApproximateSegment)
     assert {path.name for path in source.parent.iterdir()} == {"engine", "vectors.f32"}
-    assert apart.recall(VECTORS[:64], search_exact(VECTORS, VECTORS[:64], 10, None)[1], apart.setting).mean() >= 0.95
+    assert apart.recall(VECTORS[:64], search_exact(VECTORS, VECTORS[:64], 10, None)[1], apart.parameters).mean() >= 0.95
 
 
 def test_a_cancelled_build_ends(source: Path) -> None:
@@ -98,4 +98,4 @@ def test_what_is_built_apart_has_the_metric(source: Path) -> None:
         backend = FaissBackend(factory, metric="dot")
         apart = build_apart(backend, VECTORS, source, source.with_name(f"engine-{engine}"), lambda: False)
         assert apart.engine == engine
-        assert apart.longest == pytest.approx(1, abs=1e-6)
+        assert apart.max_norm == pytest.approx(1, abs=1e-6)

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from index_service.segments.engine_choice.exact import exact as exact_module
 
 from clip_core.wire import FloatArray, unit
 from index_service.collection.vectors import MOST_NORM
 from index_service.engines.base import BuildCancelled, Metric
-from index_service.engines.bounds import longest_of
+from index_service.engines.bounds import max_norm_of
+from index_service.engines.exact import scan as scan_module
 from index_service.engines.exact.certified import CertifiedBackend
-from index_service.engines.exact.exact import ExactBackend, rescore_all
 from index_service.engines.exact.int8 import encode
+from index_service.engines.exact.rescoring import rescore_all
+from index_service.engines.exact.segment import ExactBackend
 from tests.index_service.helpers import rows_of, unit_rows
 
 ROWS = 3000  # a draft of 512 is tried from 2048 on
@@ -174,7 +175,7 @@ def test_inner_products_equal_brute_force(
     rows = kind(rng, dim)
     queries = rows[rng.integers(ROWS, size=batch)] if asked is None else asked(rng, dim)[:batch]
     mask = None if share == 1 else rng.random(ROWS) < share
-    with mock.patch.object(exact_module, "_FEW_ROWS", few_rows):
+    with mock.patch.object(scan_module, "_FEW_ROWS", few_rows):
         (scores, found), certificates = backend.build(rows).certify(queries, k, mask)
     allowed = np.ones(ROWS, np.bool_) if mask is None else mask
     assert np.isfinite(scores[found >= 0]).all()
@@ -190,7 +191,7 @@ def test_candidates_are_scored_as_brute_force_scores_them(kind: Kind, seed: int,
     rng = np.random.default_rng(seed)
     rows, queries = kind(rng, dim), lognormal(rng, dim)[:3]
     candidates = np.sort(rng.permuted(np.tile(np.arange(ROWS), (3, 1)), axis=1)[:, :400])
-    best = rescore_all(rows, queries, candidates, 10, longest_of(rows, "dot"))
+    best = rescore_all(rows, queries, candidates, 10, max_norm_of(rows, "dot"))
     for query, own, scores, found in zip(queries, candidates, *best, strict=True):
         assert (found.tolist(), scores.tolist()) == brute(rows, query, 10, np.isin(np.arange(ROWS), own))
 
@@ -200,14 +201,14 @@ def test_candidates_are_scored_as_brute_force_scores_them(kind: Kind, seed: int,
 def test_every_score_lies_within_its_bound(kind: Kind, metric: Metric, dim: int) -> None:
     rng = np.random.default_rng(dim)
     rows = kind(rng, dim)
-    codes = encode(rows, lambda: False, longest_of(rows, metric))
+    codes = encode(rows, lambda: False, max_norm_of(rows, metric))
     for query in (rows[7], (spread if metric == "cosine" else of_all_lengths)(rng, dim)[0]):
         truth = np.vecdot(rows.astype(np.float64), query.astype(np.float64)).astype(np.float32)
         draft = codes.draft(query[None], 700)[0]
         assert (draft.lower <= truth[draft.rows]).all()
         assert (truth[draft.rows] <= draft.upper).all()
         unseen = np.setdiff1d(np.arange(ROWS), np.union1d(draft.rows, codes.outliers))
-        assert (truth[unseen] < draft.unseen).all()
+        assert (truth[unseen] < draft.rest_bound).all()
 
 
 def test_most_rows_are_ruled_out_unread() -> None:

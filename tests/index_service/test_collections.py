@@ -22,10 +22,10 @@ from clip_core.wire import FloatArray
 from index_service.collection.collections import Collection
 from index_service.collection.registry import Registry
 from index_service.collection.vectors import as_kept
-from index_service.engines.approximate.approximate import ApproximateSegment
+from index_service.engines.approximate.segment import ApproximateSegment
 from index_service.engines.base import METRICS, Backend, Metric, Segment
-from index_service.engines.exact.exact import ExactBackend
-from index_service.engines.faiss.faiss import least_rows
+from index_service.engines.exact.segment import ExactBackend
+from index_service.engines.faiss.backend import least_rows
 from index_service.metadata.filters import canonical
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines, auto_factory
@@ -232,7 +232,7 @@ def test_a_restart_begins_with_the_index_that_was_built(store: Store) -> None:
     main, built = again.view.rows.main, collection.view.rows.main
     assert isinstance(main, ApproximateSegment)
     assert isinstance(built, ApproximateSegment)
-    assert main.setting == built.setting
+    assert main.parameters == built.parameters
     assert np.array_equal(main.search(vectors[:9], 5, None)[1], built.search(vectors[:9], 5, None)[1])
     scores, rows = again.view.search(vectors[5:10], 2, None, True)
     assert "i5" not in {again.view.rows.ids[row] for row in rows.ravel()}
@@ -270,10 +270,10 @@ def test_a_faiss_factory_and_what_was_calibrated_are_described(store: Store) -> 
     for query in unit_rows(40, 16, seed=3):
         collection.note_query(query)
     collection.compact()
-    described = collection.describe()
-    assert (described["engine"], described["factory"]) == ("faiss", "IVF16,SQ8")
-    assert described["segment"]["factory"] == "IVF16,SQ8"
-    calibration = described["segment"]["calibration"]
+    description = collection.describe()
+    assert (description["engine"], description["factory"]) == ("faiss", "IVF16,SQ8")
+    assert description["segment"]["factory"] == "IVF16,SQ8"
+    calibration = description["segment"]["calibration"]
     assert (calibration["measured_on"], calibration["queries"]) == ("queries", 40)
     assert calibration["recall"] >= 0.9
 

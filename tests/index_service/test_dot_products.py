@@ -115,12 +115,12 @@ def collection(registry: Registry, request: pytest.FixtureRequest) -> Collection
 def test_a_view_knows_the_longest_row_of_each_of_its_parts(collection: Collection) -> None:
     view = collection.view
     assert view.sealed is not None
-    for longest, rows in (
-        (view.rows.main.longest, view.rows.main.vectors),
-        (view.sealed.longest, view.sealed.vectors),
-        (view.longest, view.delta),
+    for max_norm, rows in (
+        (view.rows.main.max_norm, view.rows.main.vectors),
+        (view.sealed.max_norm, view.sealed.vectors),
+        (view.max_norm, view.delta),
     ):
-        assert longest == pytest.approx(np.linalg.norm(rows, axis=1).max(), rel=1e-6)
+        assert max_norm == pytest.approx(np.linalg.norm(rows, axis=1).max(), rel=1e-6)
 
 
 def test_rows_far_longer_than_those_learned_from_are_scanned(collection: Collection) -> None:
@@ -159,7 +159,7 @@ def test_a_merge_under_writes_keeps_the_bound_of_what_came_meanwhile(
     collection.compact()
     view = collection.view
     assert len(view.delta) == 1
-    assert view.longest == pytest.approx(4e6)
+    assert view.max_norm == pytest.approx(4e6)
     (_, rows), _ = view.certify(late[None], 1, None)
     assert view.rows.ids[rows[0, 0]] == "late"
 
@@ -181,7 +181,7 @@ def test_a_snapshot_keeps_the_metric_and_every_bit(tmp_path: Path, store: Store,
     assert restored.info.metric == "dot"
     kept = [one for chunk in store.stream(restored.info.key) for one in chunk.items]
     assert b"".join(one.vector for one in kept) == ODD.tobytes()
-    assert restored.view.longest == pytest.approx(np.linalg.norm(ODD.astype(np.float64), axis=1).max())
+    assert restored.view.max_norm == pytest.approx(np.linalg.norm(ODD.astype(np.float64), axis=1).max())
 
 
 def test_a_parquet_file_from_before_metrics_holds_cosines(tmp_path: Path) -> None:
@@ -202,5 +202,5 @@ def test_a_parquet_file_from_before_metrics_holds_cosines(tmp_path: Path) -> Non
 def test_a_restart_reads_the_bound_from_the_rows(store: Store, collection: Collection, settings: IndexSettings) -> None:
     again = Collection(collection.info, store, Engines(settings))
     again.load()
-    assert again.view.rows.main.longest == collection.view.rows.main.longest
-    assert again.view.longest == collection.view.longest
+    assert again.view.rows.main.max_norm == collection.view.rows.main.max_norm
+    assert again.view.max_norm == collection.view.max_norm

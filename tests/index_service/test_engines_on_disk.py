@@ -11,7 +11,7 @@ import pytest
 from index_service.collection.collections import Collection
 from index_service.engines.base import METRICS, Metric
 from index_service.engines.exact.certified import CertifiedSegment
-from index_service.engines.exact.exact import ExactBackend
+from index_service.engines.exact.segment import ExactBackend
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines
 from index_service.segments.segment_files import segments_folder
@@ -57,8 +57,8 @@ def test_a_restart_serves_the_same(store: Store, tmp_path: Path, engine: str, me
     assert not again.engine_due()
     main, built = again.view.rows.main, collection.view.rows.main
     assert main.engine == name
-    assert main.longest == built.longest
-    assert (main.longest is None) == (metric == "cosine")
+    assert main.max_norm == built.max_norm
+    assert (main.max_norm is None) == (metric == "cosine")
     until(lambda: np.array_equal(*(each.search(queries, 5, None)[1] for each in (main, built))))  # milvus-lite, in time
     again.compact()
     assert again.view.rows.main.engine == name

@@ -8,10 +8,10 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from index_service.segments.engine_choice.faiss import faiss as faiss_module
 
+from index_service.engines.faiss import backend as faiss_backend
+from index_service.engines.faiss.backend import FaissBackend, refusal
 from index_service.engines.faiss.factories import plan_of
-from index_service.engines.faiss.faiss import FaissBackend, refusal
 from index_service.record.store import CollectionInfo
 from index_service.segments.engine_choice import Engines, auto_factory
 from index_service.settings import IndexSettings
@@ -62,7 +62,7 @@ LARGE = [
 async def test_what_is_too_large_or_unknown_is_refused_and_told(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, factory: str, says: str
 ) -> None:
-    monkeypatch.setattr(faiss_module._faiss, "index_factory", lambda *_: pytest.fail("it was built"))
+    monkeypatch.setattr(faiss_backend._faiss, "index_factory", lambda *_: pytest.fail("it was built"))
     answer = await client.put("/collections/c", json={**MODEL, "factory": factory})
     error = answer.json()["error"]
     assert (answer.status_code, error["param"]) == (400, "factory")
@@ -79,13 +79,13 @@ def test_training_is_bounded_by_the_dimension(kind: str) -> None:
 def test_a_verdict_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal("IVF31,SQ8", 24) is None
     assert refusal("IVF31,PQ7", 24) is not None
-    monkeypatch.setattr(faiss_module._faiss, "index_factory", lambda *_: pytest.fail("it was built again"))
+    monkeypatch.setattr(faiss_backend._faiss, "index_factory", lambda *_: pytest.fail("it was built again"))
     assert refusal("IVF31,SQ8", 24) is None
     assert refusal("IVF31,PQ7", 24) is not None
 
 
 def test_choosing_an_engine_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faiss_module._faiss, "index_factory", lambda *_: pytest.fail("it was built"))
+    monkeypatch.setattr(faiss_backend._faiss, "index_factory", lambda *_: pytest.fail("it was built"))
     info = CollectionInfo("c", "m", "f", 32, engine="faiss:IVF37,PQ8x4fs")
     assert [Engines(IndexSettings()).choose(info, rows).engine for rows in (1000, 100_000)] == ["exact", "faiss"]
 

@@ -95,8 +95,8 @@ async def test_searches_go_on_beside_facets_of_which_there_are_few(
 async def test_large_searches_and_listings_take_turns_and_small_ones_pass_them(
     store: Store, monkeypatch: pytest.MonkeyPatch, held: Held
 ) -> None:
-    usual = search_api.Call.run
-    monkeypatch.setattr(search_api.Call, "run", lambda call, most: held() if call.large else usual(call, most))
+    usual = search_api.SearchCall.run
+    monkeypatch.setattr(search_api.SearchCall, "run", lambda call, most: held() if call.large else usual(call, most))
     monkeypatch.setattr(items_api, "_listed", lambda *given: held() if given[2].entries > 10 else given[2])
     async with serving(store, threads=2) as client:
         items = [{"id": f"{n}", "vector": VECTOR, "metadata": {"t": "x" * 60_000}} for n in range(200)]

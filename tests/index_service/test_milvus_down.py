@@ -17,10 +17,10 @@ import pytest
 from clip_core.wire import encode_vector
 from index_service.collection.collections import Collection
 from index_service.collection.registry import Registry
-from index_service.engines.approximate.approximate import ApproximateSegment
-from index_service.engines.approximate.breaker import PeerBreaker, PeerDown
-from index_service.engines.approximate.candidate_search import Setting
-from index_service.engines.approximate.milvus import MilvusBackend, MilvusSeeker
+from index_service.engines.approximate.candidate_search import SearchParameters
+from index_service.engines.approximate.milvus import MilvusBackend, MilvusSearch
+from index_service.engines.approximate.peer_breaker import PeerBreaker, PeerDown
+from index_service.engines.approximate.segment import ApproximateSegment
 from index_service.http.app import create_app
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.segments import view_of
@@ -69,8 +69,10 @@ def in_milvus(store: Store, name: str, uri: str) -> None:
     draft = collection._files.draft()
     draft.append(collection.view.block(np.arange(50)))
     block = draft.mapped()
-    seeker = MilvusSeeker(NoAnswer(), f"x_{name}", 50, store.path.parent, PeerBreaker())
-    draft.save(ApproximateSegment("milvus", block.vectors, seeker, Setting(64), {"collection": f"x_{name}"}))
+    candidate_search = MilvusSearch(NoAnswer(), f"x_{name}", 50, store.path.parent, PeerBreaker())
+    draft.save(
+        ApproximateSegment("milvus", block.vectors, candidate_search, SearchParameters(64), {"collection": f"x_{name}"})
+    )
     draft.commit()
 
 
@@ -105,8 +107,8 @@ def test_a_build_fails_at_once_after_the_first(silent: str, tmp_path: Path) -> N
 async def test_searches_never_wait_on_the_event_loop(settings: IndexSettings, registry: Registry) -> None:
     collection, driver = registry.create(CollectionInfo("c", "m", "f", DIM, engine="milvus"))[0], NoAnswer()
     collection.upsert([item(f"i{n}", row) for n, row in enumerate(ROWS)], ROWS)
-    seeker = MilvusSeeker(driver, "x", COUNT, settings.data_dir, PeerBreaker(patience_s=0.1, pause_s=60))
-    main = ApproximateSegment("milvus", ROWS, seeker, Setting(64), {"collection": "x"})
+    candidate_search = MilvusSearch(driver, "x", COUNT, settings.data_dir, PeerBreaker(patience_s=0.1, pause_s=60))
+    main = ApproximateSegment("milvus", ROWS, candidate_search, SearchParameters(64), {"collection": "x"})
     collection.view = view_of(main, collection.view.block(np.arange(COUNT)))
     transport = httpx.ASGITransport(create_app(settings, registry))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
@@ -120,8 +122,8 @@ async def test_searches_never_wait_on_the_event_loop(settings: IndexSettings, re
 
 async def test_what_is_released_on_the_event_loop_is_dropped_elsewhere(tmp_path: Path) -> None:
     driver = NoAnswer()
-    seeker = MilvusSeeker(driver, "x", 1, tmp_path, PeerBreaker())
-    del seeker
+    candidate_search = MilvusSearch(driver, "x", 1, tmp_path, PeerBreaker())
+    del candidate_search
     for _ in range(100):
         await asyncio.sleep(0.01)
         if driver.threads:

@@ -11,8 +11,8 @@ import pytest
 from pymilvus import MilvusClient
 
 from index_service.collection.collections import Collection
-from index_service.engines.approximate.approximate import ApproximateSegment
 from index_service.engines.approximate.milvus import MilvusBackend
+from index_service.engines.approximate.segment import ApproximateSegment
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines
 from index_service.settings import IndexSettings
@@ -63,7 +63,7 @@ def milvus(store: Store, tmp_path: Path) -> Milvus:
 def in_milvus(collection: Collection) -> str:
     main = collection.view.rows.main
     assert isinstance(main, ApproximateSegment)
-    return str(main.described["collection"])
+    return str(main.description["collection"])
 
 
 def test_it_outlives_the_process_and_goes_with_its_segment(milvus: Milvus) -> None:

@@ -1,4 +1,4 @@
-"""What an approximate engine offers: it finds candidates among its rows, and tells what it did not look at."""
+"""The interface of an approximate engine: it finds candidates among its rows and estimates what it did not probe."""
 
 from __future__ import annotations
 
@@ -10,84 +10,87 @@ from clip_core.wire import FloatArray
 from index_service.engines.base import BoolArray, IntArray
 
 
-class Setting(NamedTuple):
-    """`effort` is the engine's own knob (efSearch, nprobe, leaves).
+class SearchParameters(NamedTuple):
+    """`effort` is nprobe for inverted lists, efSearch for a graph, leaves for ScaNN.
 
-    `reorder` candidates are scored for each wanted hit, of which ten are counted at least.
+    `rerank_factor` candidates are scored for each wanted hit. At least ten hits are counted.
     """
 
     effort: int
-    reorder: int = 1
+    rerank_factor: int = 1
 
 
-class Unseen(Protocol):
-    """What an engine doesn't look at."""
+class UnprobedRows(Protocol):
+    """Estimates what a search did not probe."""
 
-    def above(self, queries: FloatArray, floors: FloatArray, effort: int, mask: BoolArray | None) -> FloatArray:
-        """(B,): about how many rows that `mask` allows, and a seek with `effort` leaves out, have products with
-        `queries` (B, D) above `floors` (B,).
+    def expected_above(
+        self, queries: FloatArray, min_scores: FloatArray, effort: int, mask: BoolArray | None
+    ) -> FloatArray:
+        """(B,) float32: the expected number of unprobed rows whose product with `queries` (B, D) is above `min_scores`
+        (B,). Counts the rows that `mask` (N,) allows and that a search with `effort` does not probe.
         """
         ...
 
-    def half(self) -> BoolArray | None:
-        """A mask (N,) for half of what may be left out, taken as a whole; None where nothing is."""
+    def half_mask(self) -> BoolArray | None:
+        """A mask (N,) for half of the units that a search probes as a whole; None where every row is probed."""
         ...
 
 
-class Seeker(Protocol):
+class CandidateSearch(Protocol):
     """A built index over N rows."""
 
     @property
     def efforts(self) -> Sequence[int]:
-        """What calibration may try, ascending."""
+        """The efforts that calibration may try, ascending."""
         ...
 
     @property
-    def filters(self) -> bool:
-        """Whether `seek` takes a mask."""
+    def takes_mask(self) -> bool:
+        """Whether `search` takes a mask."""
         ...
 
     @property
-    def knob(self) -> str:
-        """What the effort is called."""
+    def effort_name(self) -> str:
+        """The engine's own name of the effort, such as nprobe."""
         ...
 
     @property
-    def unseen(self) -> Unseen | None:
-        """None where the engine can't tell."""
+    def unprobed(self) -> UnprobedRows | None:
+        """None where the engine can't estimate it."""
         ...
 
-    def seek(self, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
-        """(B, ≤ count) candidate rows, the best by the engine's own codes first, -1 for none; some perhaps outside
-        `mask`, which is None unless `filters`.
+    def search(self, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
+        """Candidate rows (B, ≤ count) for `queries` (B, D), best first by the engine's own codes, -1 for none.
+
+        `mask` (N,) is None unless `takes_mask`. Some rows may be outside the mask.
         """
         ...
 
 
 @runtime_checkable
-class Savable(Protocol):
-    """A seeker whose index can be kept in a file."""
+class SavableSearch(Protocol):
+    """A candidate search whose index can be kept in a file."""
 
     def write(self, path: Path, notes: dict[str, Any]) -> None:
-        """The index and `notes`, which are JSON."""
+        """Write the index and `notes`, which are JSON. Raises OSError."""
         ...
 
 
 @runtime_checkable
-class Learned(Seeker, Protocol):
-    """A seeker that learned from its rows how to code others."""
+class ExtensibleSearch(CandidateSearch, Protocol):
+    """A candidate search that can code new rows with what it learned from its own."""
 
-    def emptied(self) -> Learned | None:
-        """What was learned, without the rows; None where adding a row takes as long as learning anew."""
+    def empty_copy(self) -> ExtensibleSearch | None:
+        """The same training without rows; None where adding a row takes as long as training again."""
         ...
 
-    def extended(self, vectors: FloatArray) -> Seeker:
-        """Another with these rows (N, D) after its own."""
+    def extended(self, vectors: FloatArray) -> CandidateSearch:
+        """A copy with these rows (N, D) after its own."""
         ...
 
 
-def ladder(least: int, most: int, step: float = 2**0.5) -> list[int]:
-    """Efforts from `least` to `most`, each some 1.4 times the one before."""
+def effort_ladder(least: int, most: int, step: float = 2**0.5) -> list[int]:
+    """Efforts from `least` to `most`, each about 1.4 times the one before."""
     values, value = [], float(least)
     while value < most:
         values.append(round(value))

@@ -25,13 +25,13 @@ import numpy as np
 import orjson
 
 from clip_core.wire import FloatArray
-from index_service.engines.approximate.approximate import ApproximateSegment, restored
-from index_service.engines.approximate.breaker import PeerBreaker, PeerDown
 from index_service.engines.approximate.calibration import calibrated
-from index_service.engines.approximate.candidate_search import Setting, ladder
+from index_service.engines.approximate.candidate_search import SearchParameters, effort_ladder
+from index_service.engines.approximate.peer_breaker import PeerBreaker, PeerDown
+from index_service.engines.approximate.segment import ApproximateSegment, restored_segment
 from index_service.engines.base import BoolArray, BuildCancelled, IntArray, Metric
-from index_service.engines.bounds import longest_of
-from index_service.engines.exact.exact import ExactBackend, ExactSegment
+from index_service.engines.bounds import max_norm_of
+from index_service.engines.exact.segment import ExactBackend, ExactSegment
 
 _log = logging.getLogger("index_service.milvus")
 _INSERT_ROWS = 2000
@@ -44,23 +44,23 @@ _live: set[str] = set()
 _breakers: dict[str, PeerBreaker] = {}
 
 
-class MilvusSeeker:
-    """One collection of N rows under an HNSW index; the knob is ef. Filters are left to the caller."""
+class MilvusSearch:
+    """One collection of N rows with an HNSW index. The effort is ef. It takes no mask."""
 
-    knob = "ef"
-    filters = False
-    unseen = None
+    effort_name = "ef"
+    takes_mask = False
+    unprobed = None
     remote = True
 
     def __init__(self, client: Any, name: str, rows: int, segments: Path, breaker: PeerBreaker) -> None:
-        self.efforts: Sequence[int] = ladder(16, _MAX_EF)
+        self.efforts: Sequence[int] = effort_ladder(16, _MAX_EF)
         self._client, self._name, self._rows, self._breaker = client, name, rows, breaker
         _live.add(name)
         released = weakref.finalize(self, _release, client, name, segments)
         released.atexit = False  # the driver is gone by then
 
-    def seek(self, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
-        """See `Seeker.seek`; nothing is found while the cluster can't be reached, so that a scan answers."""
+    def search(self, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
+        """See `CandidateSearch.search`. Nothing is found while Milvus can't be reached, so that a scan answers."""
         del mask
         most = min(count, self._rows)
         parameters = {"metric_type": "IP", "params": {"ef": max(effort, most)}}
@@ -119,14 +119,14 @@ class MilvusBackend:
         except BaseException:
             _drop(client, name)
             raise
-        seeker = MilvusSeeker(client, name, len(vectors), self.segments, self._breaker)
+        search = MilvusSearch(client, name, len(vectors), self.segments, self._breaker)
         segment = ApproximateSegment(
             self.engine,
             vectors,
-            seeker,
-            Setting(self.effort),
+            search,
+            SearchParameters(self.effort),
             {"collection": name},
-            longest=longest_of(vectors, self.metric),
+            max_norm=max_norm_of(vectors, self.metric),
         )
         return calibrated(segment, self.queries, self.recall_target)
 
@@ -141,8 +141,8 @@ class MilvusBackend:
             raise RuntimeError(f"Milvus has no {name}: {error}") from error
         if held != len(vectors):
             raise RuntimeError(f"Milvus has {held} rows in {name}, not {len(vectors)}")
-        seeker = MilvusSeeker(client, name, len(vectors), self.segments, self._breaker)
-        return restored(self.engine, vectors, seeker, notes, self.metric)
+        search = MilvusSearch(client, name, len(vectors), self.segments, self._breaker)
+        return restored_segment(self.engine, vectors, search, notes, self.metric)
 
     def _client(self) -> Any:
         """A client; what earlier processes left behind is dropped."""

@@ -1,4 +1,4 @@
-"""What is asked of an approximate segment, and what there is to doubt about its answer."""
+"""When the answer of an approximate search has low confidence and is searched for again."""
 
 from __future__ import annotations
 
@@ -7,70 +7,71 @@ from typing import NamedTuple
 import numpy as np
 
 from clip_core.wire import FloatArray
-from index_service.engines.approximate.candidate_search import Setting
+from index_service.engines.approximate.candidate_search import SearchParameters
 from index_service.engines.base import BoolArray, IntArray
 
-LEAST_K = 10  # fewer wanted hits need as many candidates; recall is measured with so many
-MANY_K = 100  # for these, too, it is known what effort they take
+CALIBRATED_K = 10  # recall is calibrated for 10 hits; fewer hits need as many candidates
+LARGE_K = 100  # the effort for 100 hits is calibrated too
 
 
-class Usual(NamedTuple):
-    """What an answer that is taken for good may have, as calibration found it; by default the least that is taken.
+class RetryThresholds(NamedTuple):
+    """What a good answer may have, as calibration found it. The defaults are the lowest thresholds.
 
-    So many `unseen` rows may be expected to be better than the tenth hit where the engine didn't look, and this may be
-    the hits' mean `place` among the candidates, in the engine's order, as a share of their number, without a mask.
+    `unprobed` is the expected number of unprobed rows that are better than the tenth hit. `mean_rank` is the mean rank
+    of the hits among the candidates without a mask, in the engine's order, as a share of their number.
     """
 
-    unseen: float = 0.5
-    place: float = 0.25
+    unprobed: float = 0.5
+    mean_rank: float = 0.25
 
 
-LEAST_USUAL = Usual()
+LEAST_THRESHOLDS = RetryThresholds()
 
 
-class Doubts(NamedTuple):
-    """(B,) each: where the engine may have looked at too few rows, and where too few candidates were scored."""
+class LowConfidence(NamedTuple):
+    """(B,) bool each: too few rows may have been probed (`effort`), or too few candidates scored (`rerank`)."""
 
     effort: BoolArray
-    reorder: BoolArray
+    rerank: BoolArray
 
 
-class Asked(NamedTuple):
-    """What is asked of a segment at once: `k` hits for each of `queries` (B, D) above `floors` (B,), among the rows
-    that `mask` allows, which are a `share` of all.
+class BatchQuery(NamedTuple):
+    """One search of a segment: `k` hits for each of `queries` (B, D) with scores above `min_scores` (B,).
+
+    `mask` (N,) allows some rows, `allowed_share` of all.
     """
 
     queries: FloatArray
     k: int
     mask: BoolArray | None
-    share: float
-    floors: FloatArray
-    setting: Setting
-    again: bool = False
+    allowed_share: float
+    min_scores: FloatArray
+    parameters: SearchParameters
+    is_retry: bool = False
 
-    def of(self, places: IntArray) -> Asked:
-        """Some of the queries."""
-        return self._replace(queries=self.queries[places], floors=self.floors[places])
+    def subset(self, positions: IntArray) -> BatchQuery:
+        """The queries at these positions (S,)."""
+        return self._replace(queries=self.queries[positions], min_scores=self.min_scores[positions])
 
     @property
     def candidates(self) -> int:
-        """How many are scored for each query."""
-        return max(self.k, LEAST_K) * self.setting.reorder
+        """The number of candidates scored for each query."""
+        return max(self.k, CALIBRATED_K) * self.parameters.rerank_factor
 
     @property
     def effort(self) -> int:
-        """Masked rows take up effort as allowed ones do, so that a filter needs as much more of it."""
-        return int(self.setting.effort / self.share)
+        """The effort for all rows; masked rows use up effort as allowed ones do."""
+        return int(self.parameters.effort / self.allowed_share)
 
 
-def places(rows: IntArray, found: IntArray) -> FloatArray:
-    """(B,): the mean place of the rows `found` (B, K) among the candidates `rows` (B, C), as a share of their number.
+def mean_ranks(candidates: IntArray, found: IntArray) -> FloatArray:
+    """(B,) float32: the mean rank of the rows `found` (B, K) among `candidates` (B, C), as a share of their number.
 
-    It is small where the engine's codes put the best first, and near a half where they can't tell them from others.
+    It is small where the engine's codes rank the best rows first, and near 0.5 where they can't tell them from others.
     """
-    shares = np.empty(len(rows), np.float32)
-    for i, (candidates, best) in enumerate(zip(rows, found, strict=True)):
-        candidates = candidates[candidates >= 0]
-        at = np.flatnonzero(np.isin(candidates, best))
-        shares[i] = at.mean() / len(candidates) if len(at) else 0
+    shares = np.empty(len(candidates), np.float32)
+    for i, (own, best) in enumerate(zip(candidates, found, strict=True)):
+        valid = own[own >= 0]
+        ranks = np.flatnonzero(np.isin(valid, best))
+        shares[i] = ranks.mean() / len(valid) if len(ranks) else 0
     return shares

@@ -1,7 +1,7 @@
 """ScaNN: partitions, then anisotropic hashing (Guo et al., arXiv:1908.10396). An optional extra, imported when built.
 
-Its own reordering is left out, since it would hold the vectors a second time, in memory and on disk: candidates are
-rescored here anyway.
+ScaNN's own reordering is left out: it would hold the vectors a second time, in memory and on disk, and candidates are
+scored again here anyway.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ import numpy as np
 import orjson
 
 from clip_core.wire import FloatArray
-from index_service.engines.approximate.approximate import ApproximateSegment, restored
 from index_service.engines.approximate.calibration import calibrated
-from index_service.engines.approximate.candidate_search import Setting, ladder
+from index_service.engines.approximate.candidate_search import SearchParameters, effort_ladder
+from index_service.engines.approximate.segment import ApproximateSegment, restored_segment
 from index_service.engines.base import NO_ROW, BoolArray, BuildCancelled, IntArray, Metric
-from index_service.engines.bounds import longest_of
-from index_service.engines.exact.exact import ExactBackend, ExactSegment
+from index_service.engines.bounds import max_norm_of
+from index_service.engines.exact.segment import ExactBackend, ExactSegment
 from index_service.engines.scaling import scale_of, scaled
 
 LEAST_ROWS = 1000  # fewer can't fill the codebooks; a scan is as fast
 _LEAVES_PER_ROOT = 2
 _TRAIN_ROWS = 100_000
 _THRESHOLD = 0.2  # anisotropic quantization for norms near 1, as the authors advise
-_REORDER = 30
+_RERANK_FACTOR = 30
 _MODULE = "scann.scann_ops.py.scann_ops_pybind"
 _NOTES = "notes.json"
 _PICKLE = ".pkl"  # names of rows, which ScaNN would unpickle; a searcher made here has none
 
 
 @dataclass(frozen=True)
-class ScannSeeker:
-    """`searcher` holds N rows; the knob is how many leaves are searched."""
+class ScannSearch:
+    """`searcher` holds N rows. The effort is the number of leaves searched."""
 
     searcher: Any
     rows: int
     efforts: Sequence[int]
-    filters: bool = False
-    knob: str = "leaves"
-    unseen: None = None
+    takes_mask: bool = False
+    effort_name: str = "leaves"
+    unprobed: None = None
 
-    def seek(self, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
-        """See `Seeker.seek`; ScaNN has no filters. A missing row comes as 2³² - 1 or with a score of NaN."""
+    def search(self, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
+        """See `CandidateSearch.search`. ScaNN takes no mask. A missing row has the number 2³² - 1 or a score of NaN."""
         del mask
         most = min(count, self.rows)
         rows, scores = self.searcher.search_batched(
@@ -71,7 +71,7 @@ class ScannSeeker:
 
 @dataclass(frozen=True)
 class ScannBackend:
-    """`recall_target`, when set, chooses leaves and reordering by measuring on `queries` (Q, D) or on rows."""
+    """With a `recall_target` leaves and rerank factor are calibrated on `queries` (Q, D), or on rows."""
 
     threads: int = 0
     recall_target: float | None = None
@@ -90,15 +90,15 @@ class ScannBackend:
         if cancelled():
             raise BuildCancelled
         leaves = _LEAVES_PER_ROOT * math.isqrt(len(vectors))
-        longest = longest_of(vectors, self.metric)
-        scale = scale_of(vectors, longest)
+        max_norm = max_norm_of(vectors, self.metric)
+        scale = scale_of(vectors, max_norm)
         searcher = self._builder(scaled(vectors, scale), leaves).build()
         if cancelled():
             raise BuildCancelled
-        seeker = ScannSeeker(searcher, len(vectors), ladder(1, leaves))
-        setting = Setting(max(1, leaves // 10), _REORDER)
+        search = ScannSearch(searcher, len(vectors), effort_ladder(1, leaves))
+        parameters = SearchParameters(max(1, leaves // 10), _RERANK_FACTOR)
         segment = ApproximateSegment(
-            self.engine, vectors, seeker, setting, {"leaves": leaves}, longest=longest, scale=scale
+            self.engine, vectors, search, parameters, {"leaves": leaves}, max_norm=max_norm, scale=scale
         )
         return calibrated(segment, self.queries, self.recall_target)
 
@@ -112,12 +112,12 @@ class ScannBackend:
                 raise ValueError(str(error)) from error
             notes = orjson.loads((folder / _NOTES).read_bytes())
             searcher = importlib.import_module(_MODULE).load_searcher(str(folder))
-        seeker = ScannSeeker(searcher, len(vectors), ladder(1, notes["described"]["leaves"]))
-        return restored(self.engine, vectors, seeker, notes, self.metric)
+        search = ScannSearch(searcher, len(vectors), effort_ladder(1, notes["described"]["leaves"]))
+        return restored_segment(self.engine, vectors, search, notes, self.metric)
 
     def _builder(self, vectors: FloatArray, leaves: int) -> Any:
         scann = importlib.import_module(_MODULE)
-        builder = scann.builder(np.ascontiguousarray(vectors), _REORDER, "dot_product")
+        builder = scann.builder(np.ascontiguousarray(vectors), _RERANK_FACTOR, "dot_product")
         builder = builder.set_n_training_threads(self.threads or os.cpu_count() or 1)
         builder = builder.tree(leaves, max(1, leaves // 10), training_sample_size=min(_TRAIN_ROWS, len(vectors)))
         return builder.score_ah(2, anisotropic_quantization_threshold=_THRESHOLD)

@@ -1,8 +1,8 @@
-"""How many rows in the inverted lists that a search didn't look into may be better than what it found.
+"""The expected number of better rows in the inverted lists that a search did not probe.
 
-A row's product with a query is that of its list's centroid and that of what the row differs by; the latter is taken for
-normal, as wide as over a sample of all rows. What comes out is too much for lists of near rows, and so no figure to go
-by: it is compared with what calibration found to be good enough (`doubts.Usual`).
+A row's product with a query is the product of its list's centroid plus that of the row's difference from the centroid.
+The differences are taken as normally distributed, with the deviation of a sample of all rows. The estimate is too large
+for lists of near rows. So it is only compared with `RetryThresholds`, which calibration measures in the same way.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from clip_core.wire import FloatArray
 from index_service.engines.base import BoolArray, IntArray
-from index_service.engines.exact.exact import dot_products
+from index_service.engines.exact.scan import dot_products
 from index_service.engines.scaling import scaled
 
 _faiss: Any = faiss  # its stubs lack half of what is used here
@@ -24,23 +24,25 @@ _SAMPLE = 512
 _MOST_LISTS = 1 << 16  # more centroids take longer than the lists
 
 
-class NothingUnseen:
-    """Of an index that looks at every row."""
+class AllRowsProbed:
+    """For an index that scans every row: nothing is unprobed."""
 
-    def above(self, queries: FloatArray, floors: FloatArray, effort: int, mask: BoolArray | None) -> FloatArray:
-        """See `Unseen.above`."""
-        del floors, effort, mask
+    def expected_above(
+        self, queries: FloatArray, min_scores: FloatArray, effort: int, mask: BoolArray | None
+    ) -> FloatArray:
+        """See `UnprobedRows.expected_above`."""
+        del min_scores, effort, mask
         return np.zeros(len(queries), np.float32)
 
-    def half(self) -> None:
-        """See `Unseen.half`."""
+    def half_mask(self) -> None:
+        """See `UnprobedRows.half_mask`."""
 
 
 @dataclass(frozen=True)
-class UnseenLists:
-    """`index` has inverted lists around `centroids` (L, D), which are the `owner`'s memory.
+class UnprobedLists:
+    """The lists of `index` around `centroids` (L, D), whose memory belongs to `owner`.
 
-    `differences` (S, D) are of some rows from their centroids.
+    `differences` (S, D) are those of a sample of rows from their centroids.
     """
 
     index: Any
@@ -48,27 +50,29 @@ class UnseenLists:
     centroids: FloatArray
     differences: FloatArray
 
-    def over(self, index: Any) -> UnseenLists:
-        """For another index with the same centroids."""
+    def over(self, index: Any) -> UnprobedLists:
+        """The same for another index with these centroids."""
         return replace(self, index=index)
 
-    def above(self, queries: FloatArray, floors: FloatArray, effort: int, mask: BoolArray | None) -> FloatArray:
-        """See `Unseen.above`."""
-        asked = _transformed(self.index, queries)
-        near = dot_products(asked, self.centroids).T
-        spread = dot_products(asked, self.differences).std(axis=0)[:, None]
+    def expected_above(
+        self, queries: FloatArray, min_scores: FloatArray, effort: int, mask: BoolArray | None
+    ) -> FloatArray:
+        """See `UnprobedRows.expected_above`."""
+        transformed = _transformed(self.index, queries)
+        near = dot_products(transformed, self.centroids).T
+        spread = dot_products(transformed, self.differences).std(axis=0)[:, None]
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            expected = _normal_tail((floors[:, None] - near) / spread) * self._counts(mask)
+            expected = _normal_tail((min_scores[:, None] - near) / spread) * self._counts(mask)
         if effort < len(self.centroids):
-            seen = np.argpartition(-near, effort - 1, axis=1)[:, :effort]
-            np.put_along_axis(expected, seen, 0, axis=1)
+            probed = np.argpartition(-near, effort - 1, axis=1)[:, :effort]
+            np.put_along_axis(expected, probed, 0, axis=1)
         else:
             expected[:] = 0
         total: FloatArray = np.nan_to_num(expected.sum(axis=1, dtype=np.float32))
         return total
 
-    def half(self) -> BoolArray:
-        """See `Unseen.half`: every other list."""
+    def half_mask(self) -> BoolArray:
+        """See `UnprobedRows.half_mask`: every other list."""
         rows, ends = self._listed
         mask = np.zeros(len(rows), np.bool_)
         mask[rows] = np.repeat(np.arange(len(ends)) % 2 == 0, np.diff(ends, prepend=0))
@@ -90,8 +94,8 @@ class UnseenLists:
         return np.concatenate([np.empty(0, np.int32), *parts], dtype=np.int32, casting="unsafe"), np.cumsum(sizes)
 
 
-def unseen_lists(index: Any, vectors: FloatArray, scale: float) -> UnseenLists | None:
-    """Of `index`, which holds `vectors` (N, D) times `scale`; None where centroids can't be read or are too many."""
+def unprobed_lists_of(index: Any, vectors: FloatArray, scale: float) -> UnprobedLists | None:
+    """For `index` of `vectors` (N, D) times `scale`; None where its centroids can't be read or are too many."""
     ivf = _faiss.extract_index_ivf(index)
     quantizer = _faiss.downcast_index(ivf.quantizer)
     flat = _faiss.downcast_index(quantizer.storage) if hasattr(quantizer, "storage") else quantizer
@@ -100,11 +104,11 @@ def unseen_lists(index: Any, vectors: FloatArray, scale: float) -> UnseenLists |
     centroids = _faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d).reshape(flat.ntotal, flat.d)
     some = np.ascontiguousarray(vectors[:: max(len(vectors) // _SAMPLE, 1)])
     rows = _transformed(index, scaled(some, scale))
-    return UnseenLists(index, quantizer, centroids, rows - centroids[quantizer.search(rows, 1)[1][:, 0]])
+    return UnprobedLists(index, quantizer, centroids, rows - centroids[quantizer.search(rows, 1)[1][:, 0]])
 
 
 def _transformed(index: Any, vectors: FloatArray) -> FloatArray:
-    """As the lists have them: OPQ and PCA stand before them."""
+    """`vectors` after the transforms before the lists, such as OPQ and PCA."""
     vectors = np.ascontiguousarray(vectors)
     if isinstance(index, _faiss.IndexPreTransform):
         for place in range(index.chain.size()):
@@ -114,6 +118,6 @@ def _transformed(index: Any, vectors: FloatArray) -> FloatArray:
 
 def _normal_tail(z: FloatArray) -> FloatArray:
     """A bound on the share of a normal distribution above `z` (Chernoff's, halved), and nearly 1 far below."""
-    half = np.exp(-np.square(z) / 2) / 2
-    tail: FloatArray = np.where(z > 0, half, 1 - half)
+    half_mask = np.exp(-np.square(z) / 2) / 2
+    tail: FloatArray = np.where(z > 0, half_mask, 1 - half_mask)
     return tail

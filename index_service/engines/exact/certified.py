@@ -14,9 +14,11 @@ import numpy as np
 
 from clip_core.wire import FloatArray
 from index_service.engines.base import BoolArray, ExactnessCertificate, Found, IntArray, Metric, Segment
-from index_service.engines.bounds import longest_of
-from index_service.engines.exact.exact import ExactSegment, padded, rescore, search_exact
+from index_service.engines.bounds import max_norm_of
 from index_service.engines.exact.int8 import Int8Codes, Shortlist, encode, load
+from index_service.engines.exact.rescoring import padded, rescore
+from index_service.engines.exact.scan import search_exact
+from index_service.engines.exact.segment import ExactSegment
 
 _DRAFT = 512
 _LARGER = 8
@@ -33,9 +35,9 @@ class CertifiedSegment:
     engine = "certified"
 
     @property
-    def longest(self) -> float | None:
-        """See `Segment.longest`."""
-        return self.codes.longest
+    def max_norm(self) -> float | None:
+        """See `Segment.max_norm`."""
+        return self.codes.max_norm
 
     def search(self, queries: FloatArray, k: int, mask: BoolArray | None) -> Found:
         """See `Segment.search`."""
@@ -46,7 +48,7 @@ class CertifiedSegment:
         allowed = len(self.vectors) if mask is None else int(np.count_nonzero(mask))
         size = int(max(_DRAFT, _LARGER * k) * len(self.vectors) / max(allowed, 1))
         if len(queries) > _FEW_QUERIES or size * _SHARE > len(self.vectors):
-            return ExactSegment(self.vectors, self.longest).certify(queries, k, mask)
+            return ExactSegment(self.vectors, self.max_norm).certify(queries, k, mask)
         drafts = self.codes.draft(queries, size)
         results = [self._one(q, k, mask, d, allowed) for q, d in zip(queries, drafts, strict=True)]
         return padded([found for found, _ in results], k), [certificate for _, certificate in results]
@@ -57,11 +59,11 @@ class CertifiedSegment:
         while True:
             rows = self._candidates(draft, k, mask)
             found = rescore(self.vectors, query, rows, k)
-            if len(found[0]) == k and draft.unseen < found[0][-1]:
+            if len(found[0]) == k and draft.rest_bound < found[0][-1]:
                 return found, ExactnessCertificate(allowed - len(rows), len(rows))
             size = len(draft.rows) * _LARGER
             if size * _SHARE > len(self.vectors):
-                scores, places = search_exact(self.vectors, query[None], k, mask, self.longest)
+                scores, places = search_exact(self.vectors, query[None], k, mask, self.max_norm)
                 return (scores[0], places[0]), ExactnessCertificate(0, allowed)
             draft = self.codes.draft(query[None], size)[0]
 
@@ -96,15 +98,15 @@ class CertifiedBackend:
 
     def build(self, vectors: FloatArray, cancelled: Callable[[], bool] = lambda: False) -> CertifiedSegment:
         """See `Backend.build`."""
-        return CertifiedSegment(vectors, encode(vectors, cancelled, longest_of(vectors, self.metric)))
+        return CertifiedSegment(vectors, encode(vectors, cancelled, max_norm_of(vectors, self.metric)))
 
     def load(self, path: Path, vectors: FloatArray) -> CertifiedSegment:
         """The segment of `vectors` whose codes were saved at `path`; the file is known to be whole."""
-        return CertifiedSegment(vectors, load(path, longest_of(vectors, self.metric)))
+        return CertifiedSegment(vectors, load(path, max_norm_of(vectors, self.metric)))
 
 
 def exact_of(segment: Segment) -> CertifiedSegment | ExactSegment:
     """The same rows, searched exactly: by the segment itself where it is exact, else by a scan of its vectors."""
     if isinstance(segment, (CertifiedSegment, ExactSegment)):
         return segment
-    return ExactSegment(segment.vectors, segment.longest)
+    return ExactSegment(segment.vectors, segment.max_norm)

@@ -43,20 +43,20 @@ _OUTLIERS = 1 / 1024  # ... but no larger share than this, are outliers
 class Shortlist(NamedTuple):
     """The K best rows by draft score for one query, with what is certain about their float32-rounded scores.
 
-    `rows`, `lower` and `upper` are (K,); every row that is neither among them nor an outlier is below `unseen`.
+    `rows`, `lower` and `upper` are (K,); every row that is neither among them nor an outlier is below `rest_bound`.
     """
 
     rows: IntArray
     lower: Float64Array
     upper: Float64Array
-    unseen: float
+    rest_bound: float
 
 
 @dataclass(frozen=True)
 class Int8Codes:
     """`index` holds c (N, D padded); `errors` (N,) are upper bounds on ‖e‖, `code_norm` one on every ‖c‖.
 
-    `longest` is one on every row's norm, None where rows and queries are of unit norm.
+    `max_norm` is one on every row's norm, None where rows and queries are of unit norm.
     `outliers` are rows (ascending) whose error is over `error`, the bound for all the others.
     """
 
@@ -67,7 +67,7 @@ class Int8Codes:
     error: float
     code_norm: float
     outliers: IntArray
-    longest: float | None = None
+    max_norm: float | None = None
 
     def draft(self, queries: FloatArray, k: int) -> list[Shortlist]:
         """For each of `queries` (B, D) the best `k` ≤ N rows."""
@@ -80,22 +80,22 @@ class Int8Codes:
         products, rows = self.index.search(padded, k)
         scores = (wide @ self.centre)[:, None] + unit * products
         norms = np.linalg.norm(wide, axis=1)
-        slack = self._slack(scaled - unit * codes, unit[:, 0] * np.linalg.norm(codes, axis=1), norms)
-        return [self._bounded(*row) for row in zip(rows, scores, slack, norms, strict=True)]
+        tolerance = self._slack(scaled - unit * codes, unit[:, 0] * np.linalg.norm(codes, axis=1), norms)
+        return [self._bounded(*row) for row in zip(rows, scores, tolerance, norms, strict=True)]
 
     def _slack(self, missed: Float64Array, coded: Float64Array, norms: Float64Array) -> Float64Array:
         """(B,): what a draft score may be off beside q·e, with the rounding of the score it is compared with."""
         kernel = (self.index.d + 2) * 2.0**-24 * coded
         rounding: Float64Array | float = _FLOAT64 + _ROUNDED
-        if self.longest is not None:
-            rounding = rounding * norms * self.longest + _UNDERFLOW
-        slack: Float64Array = (np.linalg.norm(missed, axis=1) + kernel) * self.code_norm + rounding
-        return slack
+        if self.max_norm is not None:
+            rounding = rounding * norms * self.max_norm + _UNDERFLOW
+        tolerance: Float64Array = (np.linalg.norm(missed, axis=1) + kernel) * self.code_norm + rounding
+        return tolerance
 
-    def _bounded(self, rows: IntArray, scores: Float64Array, slack: float, norm: float) -> Shortlist:
-        off = norm * self.errors[rows] + slack
-        unseen = float(scores[-1]) + float(norm) * self.error + float(slack)
-        return Shortlist(rows, scores - off, scores + off, unseen)
+    def _bounded(self, rows: IntArray, scores: Float64Array, tolerance: float, norm: float) -> Shortlist:
+        off = norm * self.errors[rows] + tolerance
+        rest_bound = float(scores[-1]) + float(norm) * self.error + float(tolerance)
+        return Shortlist(rows, scores - off, scores + off, rest_bound)
 
     def save(self, path: Path) -> None:
         """The index by FAISS's own format, then everything else as an archive of numpy's."""
@@ -109,8 +109,8 @@ class Int8Codes:
             file.write(figures.tobytes())
 
 
-def load(path: Path, longest: float | None = None) -> Int8Codes:
-    """The codes saved at `path` of rows no longer than `longest`; the file is known to be whole."""
+def load(path: Path, max_norm: float | None = None) -> Int8Codes:
+    """The codes saved at `path` of rows no longer than `max_norm`; the file is known to be whole."""
     index = _faiss.read_index(str(path))
     collapse_index(index)
     with path.open("rb") as file:
@@ -120,13 +120,13 @@ def load(path: Path, longest: float | None = None) -> Int8Codes:
         file.seek(int(start))
         with np.load(io.BytesIO(file.read(end - int(start)))) as kept:
             centre, steps, errors, outliers = (kept[name] for name in ("centre", "steps", "errors", "outliers"))
-            return Int8Codes(index, centre, steps, errors, float(error), float(code_norm), outliers, longest)
+            return Int8Codes(index, centre, steps, errors, float(error), float(code_norm), outliers, max_norm)
 
 
-def encode(vectors: FloatArray, cancelled: Callable[[], bool], longest: float | None = None) -> Int8Codes:
+def encode(vectors: FloatArray, cancelled: Callable[[], bool], max_norm: float | None = None) -> Int8Codes:
     """(N, D) float32, N ≥ 1 → its codes; reads the vectors twice, a block at a time. Raises BuildCancelled.
 
-    `longest` is a bound on the rows' norms, None where rows and queries are of unit norm.
+    `max_norm` is a bound on the rows' norms, None where rows and queries are of unit norm.
     """
     centre, steps = _frame(vectors, cancelled)
     dim = vectors.shape[1]
@@ -134,7 +134,7 @@ def encode(vectors: FloatArray, cancelled: Callable[[], bool], longest: float | 
         -(-dim // _MULTIPLE) * _MULTIPLE, _faiss.ScalarQuantizer.QT_8bit_direct_signed, _faiss.METRIC_INNER_PRODUCT
     )
     errors, code_norm = np.empty(len(vectors), np.float32), 0.0
-    rounding = _FLOAT64 * (1.0 if longest is None else longest)
+    rounding = _FLOAT64 * (1.0 if max_norm is None else max_norm)
     for start, block in _blocks(vectors, cancelled):
         away = block.astype(np.float64) - centre
         codes = np.clip(np.rint(away / steps), -127, 127)
@@ -147,7 +147,7 @@ def encode(vectors: FloatArray, cancelled: Callable[[], bool], longest: float | 
     collapse_index(index)
     outliers = _outliers(errors)
     regular = np.delete(errors, outliers)
-    return Int8Codes(index, centre, steps, errors, float(regular.max()), code_norm * (1 + 1e-9), outliers, longest)
+    return Int8Codes(index, centre, steps, errors, float(regular.max()), code_norm * (1 + 1e-9), outliers, max_norm)
 
 
 def _blocks(vectors: FloatArray, cancelled: Callable[[], bool]) -> Iterator[tuple[int, FloatArray]]:

@@ -11,14 +11,15 @@ import orjson
 import pytest
 
 from clip_core.wire import FloatArray, unit
-from index_service.engines.approximate.approximate import ApproximateSegment
-from index_service.engines.approximate.candidate_search import Setting, Unseen
-from index_service.engines.approximate.masked import asked_for_more
-from index_service.engines.approximate.retry_policy import LEAST_USUAL, places
-from index_service.engines.approximate.unprobed_lists import NothingUnseen, UnseenLists, unseen_lists
+from index_service.engines.approximate.candidate_search import SearchParameters, UnprobedRows
+from index_service.engines.approximate.filtered_candidates import overfetch
+from index_service.engines.approximate.retry_policy import LEAST_THRESHOLDS, mean_ranks
+from index_service.engines.approximate.segment import ApproximateSegment
+from index_service.engines.approximate.unprobed_lists import AllRowsProbed, UnprobedLists, unprobed_lists_of
 from index_service.engines.base import BoolArray, IntArray
-from index_service.engines.exact.exact import search_exact
-from index_service.engines.faiss.faiss import FaissBackend, FaissSeeker, new_index
+from index_service.engines.exact.scan import search_exact
+from index_service.engines.faiss.backend import FaissBackend, new_index
+from index_service.engines.faiss.index_search import FaissSearch
 from tests.index_service.helpers import reloaded
 
 DIM, TOPICS, EACH, K = 24, 200, 100, 10
@@ -53,8 +54,8 @@ def recall(found: IntArray, truth: IntArray) -> float:
 
 def by_the_engine_alone(segment: ApproximateSegment, query: FloatArray, mask: BoolArray) -> IntArray:
     """As its own filters would have it, with as much more effort as rows are masked."""
-    effort, count = int(segment.setting.effort / mask.mean()), K * segment.setting.reorder
-    rows = segment.seeker.seek(query[None], count, effort, mask)
+    effort, count = int(segment.parameters.effort / mask.mean()), K * segment.parameters.rerank_factor
+    rows = segment.candidate_search.search(query[None], count, effort, mask)
     return rows[:, np.argsort(-(ROWS[rows[0]] @ query))[:K]]
 
 
@@ -65,7 +66,7 @@ def test_what_is_left_when_the_nearest_topics_are_masked_is_found(segment: Appro
         mask = without(i, topics)
         truth = search_exact(ROWS, query[None], K, mask)[1]
         shares.append(recall(segment.search(query[None], K, mask)[1], truth))
-        if segment.seeker.filters:
+        if segment.candidate_search.takes_mask:
             alone.append(recall(by_the_engine_alone(segment, query, mask), truth))
     assert np.mean(shares) >= 0.94  # 0.95 is aimed at, on other queries
     if topics == 60 and alone:
@@ -81,23 +82,23 @@ def test_each_query_of_a_batch_is_judged_by_itself(segment: ApproximateSegment) 
 
 def test_a_mask_that_has_nothing_to_do_with_the_query_costs_no_second_search(monkeypatch: pytest.MonkeyPatch) -> None:
     segment, asked = built("IVF128,SQ8"), []
-    seek = FaissSeeker.seek
+    search = FaissSearch.search
 
-    def noted(self: FaissSeeker, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
+    def noted(self: FaissSearch, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
         asked.append(mask is not None)
-        return seek(self, queries, count, effort, mask)
+        return search(self, queries, count, effort, mask)
 
-    monkeypatch.setattr(FaissSeeker, "seek", noted)
+    monkeypatch.setattr(FaissSearch, "search", noted)
     for query in ASKED:
         segment.search(query[None], K, np.random.default_rng(1).random(len(ROWS)) < 0.7)
     assert asked.count(False) == len(ASKED)
     assert asked.count(True) <= 2
 
 
-def unseen_of(segment: ApproximateSegment) -> UnseenLists:
-    assert isinstance(segment.seeker, FaissSeeker)
-    assert isinstance(segment.seeker.unseen, UnseenLists)
-    return segment.seeker.unseen
+def unseen_of(segment: ApproximateSegment) -> UnprobedLists:
+    assert isinstance(segment.candidate_search, FaissSearch)
+    assert isinstance(segment.candidate_search.unprobed, UnprobedLists)
+    return segment.candidate_search.unprobed
 
 
 @pytest.fixture(scope="module")
@@ -108,20 +109,20 @@ def lists() -> ApproximateSegment:
 def test_where_anything_is_better_all_rows_not_seen_are_expected(lists: ApproximateSegment) -> None:
     everything, mask = np.full(len(ASKED), -np.inf, np.float32), np.arange(len(ROWS)) % 3 == 0
     for effort in (1, 5, 127):
-        seen = [np.unique(each[each >= 0]) for each in lists.seeker.seek(ASKED, len(ROWS), effort, None)]
-        expected = unseen_of(lists).above(ASKED, everything, effort, None)
+        seen = [np.unique(each[each >= 0]) for each in lists.candidate_search.search(ASKED, len(ROWS), effort, None)]
+        expected = unseen_of(lists).expected_above(ASKED, everything, effort, None)
         assert expected.tolist() == [len(ROWS) - len(rows) for rows in seen]
-        allowed = unseen_of(lists).above(ASKED, everything, effort, mask)
+        allowed = unseen_of(lists).expected_above(ASKED, everything, effort, mask)
         assert allowed.tolist() == [np.count_nonzero(mask) - np.count_nonzero(mask[rows]) for rows in seen]
 
 
 def test_more_effort_or_a_higher_floor_leaves_less(lists: ApproximateSegment) -> None:
-    floors = np.full(len(ASKED), 0.5, np.float32)
-    above = unseen_of(lists).above
-    by_effort = np.stack([above(ASKED, floors, effort, None) for effort in (1, 4, 16, 64, 128)])
+    min_scores = np.full(len(ASKED), 0.5, np.float32)
+    expected_above = unseen_of(lists).expected_above
+    by_effort = np.stack([expected_above(ASKED, min_scores, effort, None) for effort in (1, 4, 16, 64, 128)])
     assert (np.diff(by_effort, axis=0) <= 1e-3).all()
     assert (by_effort[-1] == 0).all()
-    by_floor = np.stack([above(ASKED, floors + step, 4, None) for step in (-1, -0.3, 0, 0.3, 9)])
+    by_floor = np.stack([expected_above(ASKED, min_scores + step, 4, None) for step in (-1, -0.3, 0, 0.3, 9)])
     assert (np.diff(by_floor, axis=0) <= 1e-3).all()
     assert (by_floor[-1] == 0).all()
 
@@ -135,16 +136,16 @@ def test_it_is_never_less_than_what_is_there_where_rows_lie_as_is_supposed() -> 
     index.quantizer.add(centroids)
     index.is_trained = True
     index.add(rows)
-    unseen = unseen_lists(index, rows, 1.0)
-    assert unseen is not None
+    unprobed = unprobed_lists_of(index, rows, 1.0)
+    assert unprobed is not None
     queries = own.standard_normal((30, DIM)).astype(np.float32)
-    floors = np.sort(queries @ rows.T, axis=1)[:, -10_000].astype(np.float32)
+    min_scores = np.sort(queries @ rows.T, axis=1)[:, -10_000].astype(np.float32)
     assigned = np.argmax(rows @ centroids.T, axis=1)
     for effort in (1, 8):
         near = np.argsort(-(queries @ centroids.T), axis=1)[:, :effort]
-        better = queries @ rows.T > floors[:, None]
+        better = queries @ rows.T > min_scores[:, None]
         truth = np.array([np.count_nonzero(b & ~np.isin(assigned, n)) for b, n in zip(better, near, strict=True)])
-        expected = unseen.above(queries, floors, effort, None)
+        expected = unprobed.expected_above(queries, min_scores, effort, None)
         assert np.median(expected / truth) > 1
         assert np.median(expected / truth) < 10
 
@@ -153,12 +154,12 @@ def test_lists_of_lists_can_not_tell() -> None:
     index = faiss.index_factory(DIM, "IMI2x4,SQ8")
     index.train(ROWS[:4000])
     index.add(ROWS)
-    assert unseen_lists(index, ROWS, 1.0) is None
+    assert unprobed_lists_of(index, ROWS, 1.0) is None
 
 
 def test_an_index_that_looks_at_everything_has_nothing_unseen() -> None:
-    nothing: Unseen = NothingUnseen()
-    assert nothing.above(ASKED, np.zeros(len(ASKED), np.float32), 1, None).tolist() == [0] * len(ASKED)
+    nothing: UnprobedRows = AllRowsProbed()
+    assert nothing.expected_above(ASKED, np.zeros(len(ASKED), np.float32), 1, None).tolist() == [0] * len(ASKED)
 
 
 def test_what_is_usual_is_kept_with_the_index(tmp_path: Path) -> None:
@@ -166,9 +167,9 @@ def test_what_is_usual_is_kept_with_the_index(tmp_path: Path) -> None:
     assert saved.save is not None
     saved.save(tmp_path / "engine")
     loaded = FaissBackend("IVF64,PQ12x4fsr").load(tmp_path / "engine", ROWS)
-    assert saved.usual != LEAST_USUAL
-    assert loaded.usual == saved.usual
-    assert loaded.many == saved.many
+    assert saved.thresholds != LEAST_THRESHOLDS
+    assert loaded.thresholds == saved.thresholds
+    assert loaded.large_k_effort == saved.large_k_effort
     for query, own in ((ASKED[0], without(0, 10)), (ASKED[1], without(1, 10))):
         pair = [each.search(query[None], K, own) for each in (saved, loaded)]
         assert np.array_equal(pair[0][1], pair[1][1])
@@ -183,49 +184,49 @@ def test_an_index_of_before_takes_the_least_for_usual(tmp_path: Path) -> None:
     encoded = orjson.dumps({name: value for name, value in notes.items() if name not in ("usual", "many")})
     path.write_bytes(data[: -8 - length] + encoded + len(encoded).to_bytes(8, "little"))
     old = FaissBackend("IVF64,SQ8").load(path, ROWS)
-    assert (old.usual, old.many) == (LEAST_USUAL, 0)
+    assert (old.thresholds, old.large_k_effort) == (LEAST_THRESHOLDS, 0)
     truth = search_exact(ROWS, ASKED[:1], K, without(0, 10))[1]
     assert recall(old.search(ASKED[:1], K, without(0, 10))[1], truth) >= 0.9
 
 
 def test_many_hits_get_the_effort_that_they_take() -> None:
     segment = built("IVF128,SQ8")
-    assert segment.many > segment.setting.effort  # a topic has a hundred rows, a list some 150
+    assert segment.large_k_effort > segment.parameters.effort  # a topic has a hundred rows, a list some 150
     truth = search_exact(ROWS, ASKED, 100, None)[1]
-    few = replace(segment, many=0)
+    few = replace(segment, large_k_effort=0)
     assert recall(segment.search(ASKED, 100, None)[1], truth) > max(0.9, recall(few.search(ASKED, 100, None)[1], truth))
 
 
 class Silent:
     """An engine out of reach."""
 
-    knob, filters, efforts, unseen, asked = "ef", False, (16, 32, 64), None, 0
+    effort_name, takes_mask, efforts, unprobed, asked = "ef", False, (16, 32, 64), None, 0
 
-    def seek(self, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
+    def search(self, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
         del effort, mask
         self.asked += 1
         return np.full((len(queries), count), -1, np.int64)
 
 
 def test_an_engine_out_of_reach_is_asked_once() -> None:
-    seeker = Silent()
-    segment = ApproximateSegment("silent", ROWS, seeker, Setting(16), {})
+    candidate_search = Silent()
+    segment = ApproximateSegment("silent", ROWS, candidate_search, SearchParameters(16), {})
     assert np.array_equal(segment.search(ASKED, K, None)[1], search_exact(ROWS, ASKED, K, None)[1])
-    assert seeker.asked == 1
+    assert candidate_search.asked == 1
 
 
 def test_a_mean_place_is_small_where_the_best_come_first() -> None:
     rows = np.array([[5, 3, 9, 7, -1, -1], [5, 3, 9, 7, 1, 2]])
     found = np.array([[3, 5], [2, 1]])
-    assert places(rows, found).tolist() == [0.125, 0.75]
+    assert mean_ranks(rows, found).tolist() == [0.125, 0.75]
 
 
 class Ordered:
     """The best rows, whatever is masked."""
 
-    knob, filters, efforts, unseen = "ef", False, (1,), None
+    effort_name, takes_mask, efforts, unprobed = "ef", False, (1,), None
 
-    def seek(self, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
+    def search(self, queries: FloatArray, count: int, effort: int, mask: BoolArray | None) -> IntArray:
         del effort, mask
         return np.argsort(-(queries @ ROWS.T), axis=1)[:, :count]
 
@@ -233,6 +234,6 @@ class Ordered:
 def test_candidates_are_sure_where_chance_left_as_many() -> None:
     masks = {"random": np.random.default_rng(3).random(len(ROWS)) < 0.5, "topic": without(0, 3)}
     for name, mask in masks.items():
-        rows, sure = asked_for_more(Ordered(), ASKED[:1], (20, 20), 1, mask, float(mask.mean()))
+        rows, sure = overfetch(Ordered(), ASKED[:1], (20, 20), 1, mask, float(mask.mean()))
         assert sure.tolist() == [name == "random"]
         assert mask[rows[rows >= 0]].all()

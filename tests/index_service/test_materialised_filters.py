@@ -11,7 +11,7 @@ import pytest
 
 from index_service.collection.collections import Collection
 from index_service.engines.base import METRICS
-from index_service.engines.exact.exact import ExactSegment
+from index_service.engines.exact.segment import ExactSegment
 from index_service.metadata.filters import canonical
 from index_service.metadata.materialised_filters import Selections
 from index_service.record.store import CollectionInfo, Store

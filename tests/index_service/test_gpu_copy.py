@@ -8,10 +8,11 @@ from typing import Any
 import faiss
 import numpy as np
 import pytest
-from index_service.segments.engine_choice.faiss import faiss_gpu
 
-from index_service.engines.approximate.approximate import ApproximateSegment
-from index_service.engines.faiss.faiss import FaissBackend, FaissSeeker
+from index_service.engines.approximate.segment import ApproximateSegment
+from index_service.engines.faiss import gpu_copy
+from index_service.engines.faiss.backend import FaissBackend
+from index_service.engines.faiss.index_search import FaissSearch
 from tests.index_service.helpers import reloaded, unit_rows
 
 ROWS, QUERIES = unit_rows(6000, 16), unit_rows(5, 16, seed=1)
@@ -42,7 +43,7 @@ def saved(tmp_path: Path) -> Path:
 
 def pretend(monkeypatch: pytest.MonkeyPatch, copy: Any) -> None:
     """One GPU that works, to which indexes are copied by `copy`."""
-    monkeypatch.setattr(faiss_gpu, "gpu_works", lambda: True)
+    monkeypatch.setattr(gpu_copy, "gpu_works", lambda: True)
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1, raising=False)
     monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
     monkeypatch.setattr(faiss, "GpuIndex", StandIn, raising=False)
@@ -75,9 +76,9 @@ def test_a_gpu_finds_what_the_cpu_finds(saved: Path, monkeypatch: pytest.MonkeyP
 def test_rows_indexed_later_are_searched_on_the_cpu(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     copies: list[StandIn] = []
     pretend(monkeypatch, lambda index: copies.append(StandIn(index)) or copies[-1])
-    emptied = loaded(saved).emptied()
-    assert emptied is not None
-    found = emptied.extended(ROWS[:5000]).search(ROWS[:1], 1, None)[1]
+    empty_copy = loaded(saved).empty_copy()
+    assert empty_copy is not None
+    found = empty_copy.extended(ROWS[:5000]).search(ROWS[:1], 1, None)[1]
     assert found.tolist() == [[0]]
     assert copies[0].calls == 0
 
@@ -89,7 +90,7 @@ def _no_room(_: Any) -> Any:
 @pytest.mark.parametrize("copy", [faiss.clone_index, _no_room], ids=["no form for a GPU", "no room"])
 def test_an_index_that_can_not_be_copied_stays(saved: Path, monkeypatch: pytest.MonkeyPatch, copy: Any) -> None:
     pretend(monkeypatch, copy)
-    assert faiss_gpu.copied_to_gpu(faiss.read_index(str(saved))) is None
+    assert gpu_copy.copied_to_gpu(faiss.read_index(str(saved))) is None
     assert loaded(saved).search(ROWS[:1], 1, None)[1].tolist() == [[0]]
 
 
@@ -105,30 +106,30 @@ def test_an_index_that_can_not_be_copied_stays(saved: Path, monkeypatch: pytest.
 def test_a_gpu_that_aborts_whoever_calls_it_is_left_alone(
     trial: str, reason: str | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(faiss_gpu, "_TRIAL", trial)
-    monkeypatch.setattr(faiss_gpu, "_TRIAL_S", 1 if "sleep" in trial else 60)
-    works = faiss_gpu.gpu_works.__wrapped__()  # what it found for this machine stays cached
+    monkeypatch.setattr(gpu_copy, "_TRIAL", trial)
+    monkeypatch.setattr(gpu_copy, "_TRIAL_S", 1 if "sleep" in trial else 60)
+    works = gpu_copy.gpu_works.__wrapped__()  # what it found for this machine stays cached
     assert works == (reason is None)
     assert [reason in vars(record)["reason"] for record in caplog.records if reason] == [True] * (reason is not None)
 
 
 def test_where_the_trial_fails_indexes_stay_on_the_cpu(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, StandIn)
-    monkeypatch.setattr(faiss_gpu, "gpu_works", lambda: False)
-    assert faiss_gpu.copied_to_gpu(faiss.read_index(str(saved))) is None
+    monkeypatch.setattr(gpu_copy, "gpu_works", lambda: False)
+    assert gpu_copy.copied_to_gpu(faiss.read_index(str(saved))) is None
 
 
 def test_the_trial_is_a_program_that_a_cpu_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     on_cpu = "import faiss; faiss.StandardGpuResources = object; faiss.index_cpu_to_gpu = lambda _, d, index: index\n"
-    monkeypatch.setattr(faiss_gpu, "_TRIAL", on_cpu + faiss_gpu._TRIAL)
-    assert faiss_gpu.gpu_works.__wrapped__()
+    monkeypatch.setattr(gpu_copy, "_TRIAL", on_cpu + gpu_copy._TRIAL)
+    assert gpu_copy.gpu_works.__wrapped__()
 
 
 def test_without_a_gpu_nothing_is_copied(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0, raising=False)
-    seeker = loaded(saved).seeker
-    assert isinstance(seeker, FaissSeeker)
-    assert seeker.gpu is None
+    candidate_search = loaded(saved).candidate_search
+    assert isinstance(candidate_search, FaissSearch)
+    assert candidate_search.gpu is None
 
 
 @pytest.mark.gpu
@@ -136,7 +137,7 @@ def test_without_a_gpu_nothing_is_copied(saved: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("factory", ["IVF32,Flat", "IVF32,SQ8", "IVF32,PQ8"])
 def test_on_a_real_gpu(tmp_path: Path, factory: str) -> None:
     built, segment = reloaded(factory, unit_rows(12_000, 16), tmp_path / "engine")  # PQ8 trains on 9,984 at least
-    assert isinstance(segment.seeker, FaissSeeker)
-    assert segment.seeker.gpu is not None
+    assert isinstance(segment.candidate_search, FaissSearch)
+    assert segment.candidate_search.gpu is not None
     ours, cpu = segment.search(QUERIES, 10, None)[1], built.search(QUERIES, 10, None)[1]
     assert np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(ours, cpu, strict=True)]) > 0.95

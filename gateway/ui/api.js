@@ -45,6 +45,9 @@ export const getItem = (collection, id, { include, signal } = {}) =>
 export const addItems = (collection, items, signal) =>
   call(`${collectionPath(collection)}/items`, { method: "POST", body: { items }, signal });
 
+// How many of these ids there were: { deleted }.
+export const deleteItems = (collection, ids) => call(`${collectionPath(collection)}/items/delete`, { method: "POST", body: { ids } });
+
 // The fields whose values repeat: `values` of each, the most frequent first, counted over the whole collection.
 export const getFacets = async (collection, values) => (await call(`${collectionPath(collection)}/facets?values=${values}`)).facets;
 

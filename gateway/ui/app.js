@@ -2,6 +2,8 @@
 
 import { ApiError, describeCollection, listCollections } from "./api.js";
 import { drawComposer, watchComposer } from "./composer.js";
+import { copyWith } from "./copying.js";
+import { watchConfirm } from "./confirm.js";
 import { $, element } from "./dom.js";
 import { watchDropping } from "./dropping.js";
 import { drawFilters, loadFacets, watchFilters } from "./filters.js";
@@ -10,8 +12,10 @@ import { drawResults, drawSkeletons, results, setTotal, watchResults } from "./g
 import { watchJobs } from "./jobs/jobs.js";
 import { watchKeyboard } from "./keyboard.js";
 import { watchKey } from "./keys.js";
+import { watchActions } from "./library/actions.js";
 import { Pager } from "./library/pager.js";
 import { isSearch } from "./library/query.js";
+import { clearSelection } from "./library/selection.js";
 import { sourceOf } from "./library/source.js";
 import { forgetTotals, totalOf } from "./library/totals.js";
 import { nameOfLiked } from "./liked.js";
@@ -19,10 +23,10 @@ import { watchLive } from "./live.js";
 import { clearNotices, fail, sayEmpty } from "./notices.js";
 import { forgetFolders } from "./pictures/folders.js";
 import { noteMetrics } from "./scores.js";
-import { keepScroll, restoreScroll } from "./scrolling.js";
+import { keepScroll, restoreScroll, stayHere } from "./scrolling.js";
 import { change, fromAddress, onChange, state, toAddress } from "./state.js";
 import { openUpload, watchUpload } from "./upload/upload.js";
-import { drawViewer, watchViewer } from "./viewer/viewer.js";
+import { drawPlace, drawViewer, watchViewer } from "./viewer/viewer.js";
 
 const UNKNOWN = [400, 404, 422]; // also of a name that no collection can have
 let running = null;
@@ -116,6 +120,7 @@ async function draw(pager, answer, total) {
   const known = await total.catch(() => null);
   if (known && pager.items.length && !pager.ended) setTotal(known.shown);
   drawStatus(answer, pager.ended || !known ? { shown: pager.length, of: pager.length } : known);
+  drawPlace();
   restoreScroll();
 }
 
@@ -181,6 +186,7 @@ function follow(patch, { wait = 0, quiet = false }) {
   $("collection").value = state.collection;
   if (quiet) return drawViewer();
   if (patch.collection || patch.filters) facets();
+  if (patch.collection) clearSelection();
   clearTimeout(timer);
   if (!wait) return run();
   stale(true);
@@ -193,30 +199,30 @@ function facets() {
   loadFacets(state.collection).catch(() => undefined); // the search itself reports what is wrong
 }
 
+// Items were added or deleted: everything is asked for again, and the page stays where it is.
+function refresh() {
+  stayHere();
+  loadCollections(true);
+}
+
 function showCollection(name) {
   change({ collection: name, text: "", negative: "", picture: null, like: null, filters: {}, item: null }, { push: true });
   loadCollections(true);
 }
 
-async function copyLink() {
-  const label = $("share").querySelector("span");
-  const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
-  label.textContent = copied ? "Copied" : "Copy it from the address bar";
-  setTimeout(() => (label.textContent = "Copy link"), 2000);
-}
-
 function start() {
   onChange(follow);
-  for (const watch of [watchComposer, watchDropping, watchFilters, watchKeyboard, watchLive, watchResults, watchViewer]) watch();
+  for (const watch of [watchComposer, watchConfirm, watchDropping, watchFilters, watchKeyboard, watchLive, watchResults, watchViewer]) watch();
   watchKey(() => {
     forgetFolders();
     loadCollections();
     watchJobs();
   });
   watchUpload(showCollection);
+  watchActions({ names: () => names, changed: refresh });
   $("collection").addEventListener("change", () => change({ collection: $("collection").value, filters: {}, like: null, item: null }, { push: true }));
   $("add").addEventListener("click", () => openUpload(names));
-  $("share").addEventListener("click", copyLink);
+  $("share").addEventListener("click", () => copyWith($("share"), location.href));
   window.addEventListener("popstate", () => change({ ...fromAddress(location.search), picture: null }));
   keepScroll();
   Object.assign(state, fromAddress(location.search));

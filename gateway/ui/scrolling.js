@@ -28,3 +28,8 @@ export function restoreScroll() {
   if (scrollY !== (wanted ?? 0)) scrollTo({ top: wanted ?? 0, behavior: "instant" });
   wanted = null;
 }
+
+// The next results are the same ones again.
+export function stayHere() {
+  wanted = scrollY;
+}

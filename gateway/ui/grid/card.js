@@ -7,13 +7,15 @@ import { filled, scoreName } from "../scores.js";
 
 const SETTLE_MS = 80; // a tile that scrolls past faster asks for no picture
 
-// `on`: { open, like } are called with the hit.
+// `on`: { open, select, like } are called with the hit, the first two with the click.
 export function card(hit, collection, on) {
   const made = $("card").content.cloneNode(true).firstElementChild;
   const caption = captionOf(hit);
   Object.assign(made, { hit, collection });
   made.querySelector(".caption").textContent = caption;
   made.querySelector(".open").addEventListener("click", (event) => on.open(hit, event));
+  made.querySelector(".select").setAttribute("aria-label", `Select ${caption}`);
+  made.querySelector(".select").addEventListener("click", (event) => on.select(hit, event));
   made.querySelector(".similar").setAttribute("aria-label", `More like ${caption}`);
   made.querySelector(".similar").addEventListener("click", () => on.like(hit));
   setTimeout(() => made.isConnected && drawPicture(made.querySelector(".frame"), hit, collection), SETTLE_MS);
@@ -36,6 +38,11 @@ export function place(made, hit, { at, count, best }) {
   made.querySelector(".open").setAttribute("aria-label", hit.score === undefined ? caption : `${caption}, score ${hit.score.toFixed(3)}`);
   drawScore(made, hit.score, best);
   return made;
+}
+
+export function drawSelected(made, selected) {
+  made.classList.toggle("selected", selected);
+  made.querySelector(".select").setAttribute("aria-checked", String(selected));
 }
 
 function drawScore(made, score, best) {

@@ -1,7 +1,7 @@
 // Arrow keys in the grid. One tile at a time is a tab stop, with its buttons; the arrows move it.
 
 const stops = (tile) => tile.querySelectorAll("button");
-const placeOf = (tile) => Number(tile.getAttribute("aria-posinset")) - 1;
+export const placeOf = (tile) => Number(tile.getAttribute("aria-posinset")) - 1;
 let active = null;
 
 export function rove(tile) {
@@ -25,7 +25,7 @@ export function stepOf(key, { place, count, columns, rows }) {
   return steps[key];
 }
 
-// `on`: { columns(), count(), focus(place), leave() }, the last one for the arrow up in the first row.
+// `on`: { columns(), count(), focus(place, from), leave() }: `from` with Shift, the last one for the arrow up in the first row.
 export function watchArrows(grid, on) {
   let place = 0;
   grid.addEventListener("focusin", (event) => {
@@ -41,6 +41,23 @@ export function watchArrows(grid, on) {
     if (step === undefined) return;
     event.preventDefault();
     if (event.key === "ArrowUp" && place + step < 0) return on.leave();
-    if (place + step >= 0 && place + step < on.count()) on.focus(place + step);
+    if (place + step >= 0 && place + step < on.count()) on.focus(place + step, event.shiftKey ? place : null);
+  });
+}
+
+// Space or x selects, Ctrl A all. `on`: { toggle(place), all() }.
+export function watchSelecting(grid, on) {
+  grid.addEventListener("keydown", (event) => {
+    const tile = event.target.closest(".card");
+    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "a") {
+      event.preventDefault();
+      on.all();
+    } else if (tile && !event.ctrlKey && !event.metaKey && !event.altKey && (event.key === "x" || (event.key === " " && event.target.matches(".open")))) {
+      event.preventDefault();
+      on.toggle(placeOf(tile));
+    }
+  });
+  grid.addEventListener("keyup", (event) => {
+    if (event.key === " " && event.target.matches(".open")) event.preventDefault(); // it would open the picture
   });
 }

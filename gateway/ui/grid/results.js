@@ -2,13 +2,15 @@
 
 import { $, show } from "../dom.js";
 import { rememberLiked } from "../liked.js";
+import { extendTo, onSelection, selection, selectMany, toggle } from "../library/selection.js";
 import { fail } from "../notices.js";
 import { change, state } from "../state.js";
-import { card, place, reusable, skeleton } from "./card.js";
-import { rove, watchArrows } from "./keys.js";
+import { card, drawSelected, place, reusable, skeleton } from "./card.js";
+import { rove, watchArrows, watchSelecting } from "./keys.js";
 import { VirtualGrid } from "./virtual.js";
 
 const AHEAD = 60; // items fetched before one gets there
+const MOST_SELECTED = 10_000;
 const WAITING = 12; // bones while the first page is under way
 
 let pager = null;
@@ -64,7 +66,8 @@ export function drawSkeletons() {
 function make(at) {
   const hit = results.items[at];
   if (!hit) return skeleton();
-  const made = reusable(old.get(hit.id), hit, state.collection) ?? card(hit, state.collection, { open, like: moreLike });
+  const made = reusable(old.get(hit.id), hit, state.collection) ?? card(hit, state.collection, { open, select, like: moreLike });
+  drawSelected(made, selection.has(hit.id));
   return place(made, hit, { at, count: results.count, best: results.items[0].score });
 }
 
@@ -79,7 +82,27 @@ function arrived(from, end) {
   grid.renew(from, end);
 }
 
-const open = (hit) => change({ item: hit.id }, { quiet: true });
+function redrawSelected() {
+  for (const tile of grid.tiles.values()) if (tile.hit) drawSelected(tile, selection.has(tile.hit.id));
+}
+
+// While something is selected a click selects, too; with Shift, a range.
+function open(hit, event) {
+  if (selection.size || event.ctrlKey || event.metaKey || event.shiftKey) return select(hit, event);
+  return change({ item: hit.id }, { quiet: true });
+}
+
+function select(hit, { shiftKey }) {
+  const at = results.placeOf(hit.id);
+  if (shiftKey) extendTo(results.items, at);
+  else toggle(results.items, at);
+}
+
+// Fetches what has not come yet; of a large collection only as many as a search would rank.
+export async function selectAll() {
+  await results.at(Math.min(MOST_SELECTED, results.count) - 1);
+  selectMany(results.items.slice(0, MOST_SELECTED));
+}
 
 export function moreLike(hit) {
   rememberLiked(hit);
@@ -89,8 +112,10 @@ export function moreLike(hit) {
 
 const tileOf = (at) => grid.tiles.get(at) ?? null;
 
-export function focusPlace(at) {
+// With `from`, the place before, everything from the last one touched on is selected.
+export function focusPlace(at, from = null) {
   grid.show(at)?.querySelector(".open")?.focus({ preventScroll: true });
+  if (from !== null) extendTo(results.items, at, from);
 }
 
 export function focusFirst() {
@@ -102,7 +127,9 @@ export function focusCard(id) {
 }
 
 export function watchResults() {
+  onSelection(redrawSelected);
   grid = new VirtualGrid($("results"), { make, looked });
   watchArrows($("results"), { columns: () => grid.columns, count: () => results.count, focus: focusPlace, leave: () => $("text").focus() });
+  watchSelecting($("results"), { toggle: (at) => toggle(results.items, at), all: () => selectAll().catch(fail) });
   show($("results"), true);
 }

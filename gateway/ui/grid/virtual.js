@@ -73,15 +73,12 @@ export class VirtualGrid {
     if (!this.#layout || place < 0 || place >= this.#count) return null;
     const top = this.#node.getBoundingClientRect().top + positionOf(place, this.#layout).top;
     const bottom = top + this.#layout.row;
-    const head = this.#inset();
+    const head = this.#layout.gapY / 2;
+    const foot = innerHeight - (Number.parseFloat(getComputedStyle(this.#node).scrollMarginBottom) || 0);
     if (top < head) scrollBy({ top: top - head, behavior: "instant" });
-    else if (bottom > innerHeight) scrollBy({ top: Math.min(bottom - innerHeight, top - head), behavior: "instant" });
+    else if (bottom > foot) scrollBy({ top: Math.min(bottom - foot, top - head), behavior: "instant" });
     this.draw();
     return this.#tiles.get(place) ?? null;
-  }
-
-  #inset() {
-    return (Number.parseFloat(getComputedStyle(this.#node).scrollMarginTop) || 0) + this.#layout.gapY / 2;
   }
 
   #span() {

@@ -1,16 +1,20 @@
-// One picture, opened: large, with its facts, its neighbours, and “more like this”.
+// One picture, opened: large, to zoom into, with its facts, its neighbours, and “more like this”.
 
 import { getItem } from "../api.js";
-import { $, element } from "../dom.js";
-import { chip } from "../filters.js";
-import { captionOf, factsOf } from "../format.js";
+import { copyWith } from "../copying.js";
+import { $, element, show } from "../dom.js";
+import { captionOf } from "../format.js";
 import { focusCard, moreLike, results } from "../grid/results.js";
 import { fail } from "../notices.js";
 import { drawPicture } from "../pictures/picture.js";
+import { pictureOf } from "../pictures/pictures.js";
 import { scoreName } from "../scores.js";
 import { change, state } from "../state.js";
+import { factRows, linksOf, outside } from "./facts.js";
+import { zoomable, zoomByKey } from "./zoom.js";
 
 let shown = null;
+let zoom = null;
 
 const place = () => results.placeOf(state.item);
 
@@ -39,12 +43,30 @@ function fill(hit) {
   const caption = captionOf(hit);
   $("viewer-title").textContent = caption;
   $("viewer-image").alt = caption;
-  $("viewer-score").replaceChildren(...(hit.score === undefined ? [] : [element("b", { textContent: hit.score.toFixed(3) }), ` ${scoreName(state.collection)}`]));
-  const facts = factsOf(hit).flatMap(([field, value]) => [element("dt", { textContent: field }), element("dd", {}, chip(field, value))]);
-  $("viewer-facts").replaceChildren(element("dt", { textContent: "id" }), element("dd", { textContent: hit.id }), ...facts);
-  $("viewer-previous").disabled = place() <= 0;
-  $("viewer-next").disabled = place() < 0 || place() >= results.count - 1;
+  $("viewer-score").replaceChildren(...scoreLine(hit));
+  $("viewer-facts").replaceChildren(...factRows(hit));
+  zoom.reset();
+  drawPlace();
   drawPicture($("viewer-picture"), hit, state.collection);
+  drawLinks(hit);
+}
+
+function scoreLine({ score }) {
+  return score === undefined ? [] : [element("b", { textContent: score.toFixed(3) }), ` ${scoreName(state.collection)}`];
+}
+
+// Where it stands among the results: again when their number is known.
+export function drawPlace() {
+  const at = place();
+  $("viewer-place").textContent = at < 0 ? "" : `${(at + 1).toLocaleString("en")} of ${results.count.toLocaleString("en")}`;
+  $("viewer-previous").disabled = at <= 0;
+  $("viewer-next").disabled = at < 0 || at >= results.count - 1;
+}
+
+async function drawLinks(hit) {
+  $("viewer-links").replaceChildren();
+  const picture = await pictureOf(hit, state.collection);
+  if (shown === hit) $("viewer-links").replaceChildren(...linksOf(hit, picture).map(([label, address]) => element("li", {}, outside(label, address))));
 }
 
 function close() {
@@ -55,11 +77,20 @@ function close() {
 // The next page is fetched when it is needed.
 async function step(by) {
   const from = place();
-  const next = from < 0 ? undefined : await results.at(from + by);
+  const next = from < 0 ? undefined : await results.at(from + by).catch(() => undefined);
   if (next && place() === from) change({ item: next.id }, { quiet: true });
 }
 
+function onKey(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (zoomByKey(event, zoom)) return event.preventDefault();
+  if (event.key === "ArrowLeft") step(-1);
+  if (event.key === "ArrowRight") step(1);
+  return undefined;
+}
+
 export function watchViewer() {
+  zoom = zoomable($("viewer-picture"), $("viewer-image"), (scale) => show($("viewer-fit"), scale > 1));
   $("viewer").addEventListener("close", () => {
     const id = shown?.id;
     shown = null;
@@ -70,12 +101,13 @@ export function watchViewer() {
     if (event.target === $("viewer")) $("viewer").close(); // the backdrop
     if (event.target.closest(".chip")) $("viewer").close();
   });
-  $("viewer").addEventListener("keydown", (event) => {
-    if (event.key === "ArrowLeft") step(-1);
-    if (event.key === "ArrowRight") step(1);
-  });
+  $("viewer").addEventListener("keydown", onKey);
   $("viewer-close").addEventListener("click", () => $("viewer").close());
   $("viewer-previous").addEventListener("click", () => step(-1));
   $("viewer-next").addEventListener("click", () => step(1));
+  $("viewer-in").addEventListener("click", () => zoom.zoom(1.5));
+  $("viewer-out").addEventListener("click", () => zoom.zoom(1 / 1.5));
+  $("viewer-fit").addEventListener("click", () => zoom.reset());
+  $("viewer-copy").addEventListener("click", () => copyWith($("viewer-copy"), shown.id));
   $("viewer-similar").addEventListener("click", () => moreLike(shown));
 }

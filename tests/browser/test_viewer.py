@@ -1,0 +1,74 @@
+"""One picture opened: zoom and pan, its original and links, its facts, its id on the clipboard."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import PHONE, Open
+from tests.browser.library import Library
+
+pytestmark = pytest.mark.browser
+SCALE = "image => new DOMMatrix(getComputedStyle(image).transform).a"
+MOVED = "image => new DOMMatrix(getComputedStyle(image).transform).e"
+
+
+def opened(visit: Open, library: Library, **more: object) -> Page:
+    page = visit("/?collection=photos&item=item-00003", url=library.url, **more)
+    expect(page.locator("#viewer-image")).to_be_visible()
+    return page
+
+
+def test_a_picture_is_zoomed_and_panned(visit: Open, library: Library) -> None:
+    library.fill("photos", 10, file="{n}.png")
+    page = opened(visit, library)
+    image, frame = page.locator("#viewer-image"), page.locator("#viewer-picture")
+    page.keyboard.press("+")
+    assert image.evaluate(SCALE) == pytest.approx(1.5)
+    page.keyboard.press("Shift+ArrowRight")
+    assert image.evaluate(MOVED) == pytest.approx(-60)
+    page.keyboard.press("0")
+    assert image.evaluate(SCALE) == 1
+    frame.hover()
+    page.mouse.wheel(0, -300)
+    expect(page.locator("#viewer-fit")).to_be_visible()
+    assert image.evaluate(SCALE) > 2
+    page.mouse.down()
+    page.mouse.move(10, 10)
+    page.mouse.up()
+    assert image.evaluate(MOVED) < 0
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#viewer-title")).to_have_text("picture 4")
+    assert image.evaluate(SCALE) == 1
+    expect(page.locator("#viewer-place")).to_have_text("5 of 10")
+
+
+def test_the_original_and_links_are_offered(visit: Open, library: Library) -> None:
+    library.fill(
+        "photos", 10, file="{n}.png", link="https://example.org/{n}", image_url="javascript:alert(1)", size={"w": 3}
+    )
+    page = opened(visit, library)
+    links = page.locator("#viewer-links a")
+    expect(links).to_have_text(["Open the original", "Open the link"])
+    hrefs = links.evaluate_all("links => links.map((link) => link.getAttribute('href'))")
+    assert hrefs == ["/images/photos/3.png", "https://example.org/3"]
+    assert links.evaluate_all("links => links.every((link) => link.rel === 'noopener noreferrer')")
+    facts = page.locator("#viewer-facts")
+    expect(facts.locator("pre")).to_have_text('{ "w": 3 }')
+    expect(facts.locator("a")).to_have_count(1)  # an address that is no web page's is text
+
+
+def test_the_id_is_copied(visit: Open, library: Library) -> None:
+    library.fill("photos", 10, file="{n}.png")
+    page = opened(visit, library, permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy the id").click()
+    expect(page.locator("#viewer-copy")).to_have_text("Copied")
+    assert page.evaluate("() => navigator.clipboard.readText()") == "item-00003"
+
+
+def test_a_phone_shows_the_picture_first(visit: Open, library: Library) -> None:
+    library.fill("photos", 10, file="{n}.png")
+    page = opened(visit, library, size=PHONE)
+    for name in ("Zoom in", "Next picture", "Close"):
+        expect(page.get_by_role("button", name=name, exact=True)).to_be_in_viewport()
+    assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") == 0

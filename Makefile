@@ -10,7 +10,7 @@ GROUPED = --dist loadgroup --no-loadscope-reorder
 SLOWEST = --durations=10 --durations-min=10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-slow test-full check format test-browser bench bench-encoders bench-gateway bench-record \
+.PHONY: help setup up test test-slow test-full check format test-browser bench bench-encoders bench-gateway \
   bench-index bench-faults archives docs lock clean
 
 help: ## show this help
@@ -66,9 +66,6 @@ bench-gateway: $(READY) ## what the gateway costs and stands; INFINITY=DIR is wh
 
 bench-encoders: $(READY) ## the towers against their peers and the GEMM ceiling, on a GPU where there is one; writes the tables of docs/performance.md
 	$(BIN)/python -m benchmarks.encoders --save
-
-bench-record: $(READY) ## durable upserts, restart and memory of the index service
-	$(BIN)/python -m benchmarks.index.record --save
 
 bench-index: $(READY) ## exact and approximate search against FAISS, in process and over HTTP
 	$(BIN)/python -m benchmarks.index --save

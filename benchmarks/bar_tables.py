@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from benchmarks.encoders.tables import PAGE, RESULTS
 from benchmarks.gateway import command as gateway
 from benchmarks.index import command as index
+from benchmarks.lib.markdown import between, measured
+from benchmarks.lib.markdown import table as markdown_table
+from benchmarks.lib.reports import DOCS, RESULTS
 
-PAGES = {"index": PAGE.with_name("engines.md"), "gateway": PAGE}
+PAGES = {"index": DOCS / "engines.md", "gateway": DOCS / "performance.md"}
 BARS = {**index.BARS, **gateway.BARS}
 LABELS = {
     "index": {
@@ -50,32 +52,15 @@ def write() -> None:
 
 def updated(page: str, name: str) -> str:
     """`page` with the table of "index" or "gateway" written again. Raises ValueError without its marks."""
-    begin, end = f"<!-- {name}: written by `python -m benchmarks.bar_tables` -->\n", f"<!-- end of {name} -->\n"
-    head, _, rest = page.partition(begin)
-    _, found, tail = rest.partition(end)
-    if not found:
-        raise ValueError(f"{PAGES[name].name} has lost its marks {begin.strip()} and {end.strip()}")
-    report = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return head + begin + table(report["bars"], LABELS[name]) + end + tail
+    bars = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["bars"]
+    begin, end = f"<!-- {name}: written by `python -m benchmarks.bar_tables` -->", f"<!-- end of {name} -->"
+    return between(page, begin, end, table(bars, LABELS[name]))
 
 
 def table(bars: list[dict[str, Any]], labels: dict[str, str]) -> str:
     """Raises KeyError for a bar without a label."""
-    rows = [f"| {labels[bar['name']]} | {_measured(bar)} | {_asked(bar['name'])} |" for bar in bars]
-    return "\n".join(["", "| what was asked for | measured | bar |", "| --- | --- | --- |", *rows, "", ""])
-
-
-def _asked(name: str) -> str:
-    bar, sign = BARS[name]
-    return f"{sign} {bar:,g}"
-
-
-def _measured(bar: dict[str, Any]) -> str:
-    if bar["value"] is None:
-        return "not measured"
-    value = bar["value"]
-    figure = f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
-    return figure + ("" if bar["holds"] else " (missed)")
+    rows = [(labels[bar["name"]], measured(bar), "{1} {0:,g}".format(*BARS[bar["name"]])) for bar in bars]
+    return markdown_table(("what was asked for", "measured", "bar"), rows)
 
 
 if __name__ == "__main__":

@@ -12,19 +12,17 @@ from torch import Tensor
 from benchmarks.encoders import gemm
 from benchmarks.encoders.bars import judge
 from benchmarks.encoders.peers import peers
-from benchmarks.encoders.rounds import REFERENCE, Forward, Key, ModelJob, Row, main_batch
-from benchmarks.encoders.towers import just_in_time, towers
+from benchmarks.encoders.rounds import REFERENCE, Forward, Key, ModelJob, Row
+from benchmarks.encoders.towers import towers
 
-SETTLE_S = (
-    0.1  # before each timing: thread pools of the engine before spin for a while, on cores that the next one needs
-)
+SETTLE_S = 0.1  # before each timing: the threads of the engine before spin for a while on cores that it needs
 
 
 class Cpu:
     def candidates(self, job: ModelJob) -> dict[Key, Forward]:
         plan, subject = job.plan, job.subject
         model, made = subject.loaded.model, dict[Key, Forward]()
-        ours = towers(subject, job.directory, plan.precisions, plan.variants, job.say)
+        ours = towers(subject, job.directory, plan.precisions, job.say)
         job.say("exporting for the peers")
         images: dict[str, Callable[[Tensor], Tensor]] = {REFERENCE: model.encode_image}
         images |= peers(model, subject.normal[:2], job.directory, plan.threads)
@@ -37,9 +35,6 @@ class Cpu:
                 made[what, REFERENCE, batch] = partial(model.encode_text, ids[:batch])
                 for name, each in ours.items():
                     made[what, name, batch] = partial(each.text, ids[:batch])
-        if plan.variants:
-            batch = main_batch(plan.batches)
-            made["image", "ours fp32, torch.compile", batch] = partial(just_in_time(subject), subject.pixels[:batch])
         return made
 
     def seconds(self, forward: Forward) -> float:

@@ -20,6 +20,11 @@ CASTS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 PARTS = {"image": "image", "short text": "text"}  # what is measured → the tower that computes it
 
 
+def package(directory: Path, what: str, precision: str) -> Path:
+    """Where a tower's package is kept."""
+    return directory / f"cuda-{precision}-{PARTS[what]}.pt2"
+
+
 def any_batch(_: Tensor) -> bool:
     return True
 

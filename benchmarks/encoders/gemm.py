@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -62,16 +62,10 @@ def _gpu_products(device: str, size: int) -> dict[str, Product]:
 
 
 def _in_tf32(x: Tensor, y: Tensor) -> Tensor:
-    with _tf32():
-        return x @ y
-
-
-@contextlib.contextmanager
-def _tf32() -> Iterator[None]:
     before = torch.backends.cuda.matmul.fp32_precision
     torch.backends.cuda.matmul.fp32_precision = "tf32"
     try:
-        yield
+        return x @ y
     finally:
         torch.backends.cuda.matmul.fp32_precision = before
 

@@ -47,16 +47,8 @@ def export(model: Any, example: Tensor, path: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            torch.onnx.export(
-                ImageOnly(model),
-                (example,),
-                str(path),
-                input_names=["pixels"],
-                output_names=["features"],
-                dynamic_axes={"pixels": {0: "batch"}},
-                opset_version=17,
-                dynamo=False,
-            )
+            named: dict[str, Any] = {"input_names": ["pixels"], "dynamic_axes": {"pixels": {0: "batch"}}}
+            torch.onnx.export(ImageOnly(model), (example,), str(path), opset_version=17, dynamo=False, **named)
     finally:
         torch.backends.mha.set_fastpath_enabled(True)
 
@@ -66,10 +58,8 @@ def quantized(path: Path, per_channel: bool) -> Path:
 
     target = path.with_name(f"image-int8-{'channel' if per_channel else 'tensor'}.onnx")
     if not target.exists():
-        operators = ["MatMul", "Gemm"]
-        quantize_dynamic(
-            path, target, per_channel=per_channel, weight_type=QuantType.QInt8, op_types_to_quantize=operators
-        )
+        operators: dict[str, Any] = {"weight_type": QuantType.QInt8, "op_types_to_quantize": ["MatMul", "Gemm"]}
+        quantize_dynamic(path, target, per_channel=per_channel, **operators)
     return target
 
 
@@ -92,21 +82,13 @@ def openvino(path: Path, example: Tensor, threads: int) -> dict[str, Forward]:
     plain = core.read_model(path)
     generator = np.random.default_rng(0)
     samples = [generator.standard_normal((1, *example.shape[1:])).astype(np.float32) for _ in range(CALIBRATION)]
-    small = nncf.quantize(
-        core.read_model(path), nncf.Dataset(samples), model_type=nncf.ModelType.TRANSFORMER, subset_size=CALIBRATION
-    )
+    kind: dict[str, Any] = {"model_type": nncf.ModelType.TRANSFORMER, "subset_size": CALIBRATION}
+    small = nncf.quantize(core.read_model(path), nncf.Dataset(samples), **kind)
 
     def compiled(model: Any, precision: str) -> Forward:
-        options = {
-            "INFERENCE_PRECISION_HINT": precision,
-            "INFERENCE_NUM_THREADS": threads,
-            "PERFORMANCE_HINT": "LATENCY",
-        }
-        run = core.compile_model(model, "CPU", options)
+        options = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+        run = core.compile_model(model, "CPU", {**options, "INFERENCE_PRECISION_HINT": precision})
         return lambda pixels: torch.from_numpy(run(pixels.numpy())[0].copy())
 
-    return {
-        "openvino f32": compiled(plain, "f32"),
-        "openvino bf16": compiled(plain, "bf16"),
-        "openvino int8": compiled(small, "f32"),
-    }
+    made = {name: compiled(plain, name) for name in ("f32", "bf16")}
+    return {**{f"openvino {name}": run for name, run in made.items()}, "openvino int8": compiled(small, "f32")}

@@ -13,7 +13,7 @@ import torch
 
 @dataclass(frozen=True)
 class ModelPlan:
-    """`variants`: ours uncompiled too (on a CPU also compiled in other ways), beside what serves.
+    """`variants`: on a GPU ours uncompiled too, beside what serves.
 
     `seconds` bounds the run from its first candidate on: what there is no time for is left out, and the report says so.
     """
@@ -22,29 +22,18 @@ class ModelPlan:
     batches: tuple[int, ...]
     precisions: tuple[str, ...]  # the earlier, the sooner: time may run out
     rounds: int
-    variants: bool
-    serving: bool
+    serving: bool = False
+    quality: bool = False
+    variants: bool = False
     threads: int = 2
     device: str = "cpu"
-    quality: bool = True
     seconds: float = math.inf
 
 
-BASE = ModelPlan(
-    "ViT-B-32", (1, 8, 16, 32), ("fp32", "bf16", "int8", "int8-static"), rounds=9, variants=True, serving=True
-)
-LARGE = ModelPlan("ViT-L-14", (1, 8, 32), ("bf16", "int8"), rounds=3, variants=False, serving=False, quality=False)
-GPU = ModelPlan(
-    BASE.model,
-    (1, 8, 32, 256, 512, 1024),
-    ("bf16", "fp8", "fp16", "fp32"),
-    rounds=5,
-    variants=True,
-    serving=False,
-    device="cuda",
-    quality=False,
-    seconds=360,
-)
+BASE = ModelPlan("ViT-B-32", (1, 8, 16, 32), ("fp32", "bf16", "int8", "int8-static"), 9, serving=True, quality=True)
+LARGE = ModelPlan("ViT-L-14", (1, 8, 32), ("bf16", "int8"), 3)
+GPU_PRECISIONS = ("bf16", "fp8", "fp16", "fp32")
+GPU = ModelPlan(BASE.model, (1, 8, 32, 256, 512, 1024), GPU_PRECISIONS, 5, variants=True, device="cuda", seconds=360)
 PLANS = {"cpu": (BASE, LARGE), "cuda": (GPU,)}  # the last one's also for models that have none
 
 

@@ -50,22 +50,13 @@ class ModelJob:
 
 
 class Device(Protocol):
-    """All that differs between a CPU (`encoder_cpu.py`) and an NVIDIA GPU (`encoder_cuda.py`)."""
+    """All that differs between a CPU (`cpu.py`) and an NVIDIA GPU (`cuda.py`)."""
 
-    def candidates(self, job: ModelJob) -> dict[Key, Forward]:
-        """Every (what, engine, batch) → one forward pass, REFERENCE among them."""
-
-    def seconds(self, forward: Forward) -> float:
-        """How long one pass takes."""
-
-    def ceilings(self) -> dict[str, float]:
-        """GFLOP/s of matrix products by type."""
-
-    def facts(self) -> dict[str, Any]:
-        """What stands in the report beside the figures."""
-
-    def bars(self, report: dict[str, Any]) -> list[Row]:
-        """Each bar against what the report says."""
+    def candidates(self, job: ModelJob) -> dict[Key, Forward]: ...  # one forward pass each, REFERENCE among them
+    def seconds(self, forward: Forward) -> float: ...  # of one pass
+    def ceilings(self) -> dict[str, float]: ...  # GFLOP/s of matrix products by type
+    def facts(self) -> dict[str, Any]: ...  # what stands in the report beside the figures
+    def bars(self, report: dict[str, Any]) -> list[Row]: ...
 
 
 def main_batch(batches: tuple[int, ...] | set[int]) -> int:
@@ -109,15 +100,7 @@ def rows(seconds: dict[Key, list[float]], close: dict[Key, float]) -> list[Row]:
     """One row a candidate; `ratio` is the median over the rounds of its rate to open_clip's in the same round."""
     made = []
     for (what, engine, batch), mine in seconds.items():
-        theirs = seconds[what, REFERENCE, batch]
-        made.append(
-            {
-                "what": what,
-                "engine": engine,
-                "batch": batch,
-                "items_per_s": batch / statistics.median(mine),
-                "ratio": statistics.median(t / m for t, m in zip(theirs, mine, strict=True)),
-                "cosine": close[what, engine, batch],
-            }
-        )
+        ratios = (t / m for t, m in zip(seconds[what, REFERENCE, batch], mine, strict=True))
+        row = {"what": what, "engine": engine, "batch": batch, "items_per_s": batch / statistics.median(mine)}
+        made.append({**row, "ratio": statistics.median(ratios), "cosine": close[what, engine, batch]})
     return made

@@ -1,4 +1,4 @@
-"""What the encoder benchmark runs of ours: each precision, compiled ahead of time, eager, and by torch.compile."""
+"""What the encoder benchmark runs: one random model, its inputs, and our towers of it in each precision."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from clip_core.inputs.preprocessing import Preprocessing
 from clip_core.networks.precision import unavailable
-from clip_core.towers.compiling import Forward, load_package
+from clip_core.towers.compiling import load_package
 from clip_core.towers.towers import build_modules, facts
 from scripts.archive.gate_set import GateSet
 from scripts.archive.model_source import LoadedSource
@@ -52,42 +51,19 @@ class Subject:
         )
 
 
-def towers(
-    subject: Subject, directory: Path, precisions: Sequence[str], eager: bool, report: Report
-) -> dict[str, BuiltTowers]:
-    """`ours <precision>` (compiled ahead of time) and, if asked for, `ours <precision>, eager` of two."""
-    gate = GateSet.rendered(16)
-    made: dict[str, BuiltTowers] = {}
+def towers(subject: Subject, directory: Path, precisions: Sequence[str], report: Report) -> dict[str, BuiltTowers]:
+    """`ours <precision>`, from `directory` where an earlier run left its packages there."""
+    gate, made = GateSet.rendered(16), dict[str, BuiltTowers]()
     for precision in precisions:
-        if unavailable(precision) is not None:
-            report(f"{precision}: {unavailable(precision)}")
+        if (reason := unavailable(precision)) is not None:
+            report(f"{precision}: {reason}")
             continue
-        made[f"ours {precision}"] = _compiled(subject, precision, gate, directory, report)
-        if eager and precision in ("fp32", "int8"):
-            made[f"ours {precision}, eager"] = build_towers(subject.loaded, precision, gate, None)
+        paths = {part: directory / f"{precision}-{part}.pt2" for part in ("text", "image")}
+        if all(path.exists() for path in paths.values()):
+            modules = build_modules(copy.copy(subject.loaded.model), "multimodal", subject.preprocessing)
+            known = {part: facts(module) for part, module in modules.items()}
+            packages = {part: load_package(path) for part, path in paths.items()}
+            made[f"ours {precision}"] = BuiltTowers(precision, packages, known, paths)
+        else:
+            made[f"ours {precision}"] = build_towers(subject.loaded, precision, gate, directory, report)
     return made
-
-
-def _compiled(subject: Subject, precision: str, gate: GateSet, directory: Path, report: Report) -> BuiltTowers:
-    """From `directory` when an earlier run left its packages there."""
-    paths = {part: directory / f"{precision}-{part}.pt2" for part in ("text", "image")}
-    if not all(path.exists() for path in paths.values()):
-        return build_towers(subject.loaded, precision, gate, directory, report)
-    modules = build_modules(copy.copy(subject.loaded.model), "multimodal", subject.preprocessing)
-    known = {part: facts(module) for part, module in modules.items()}
-    return BuiltTowers(precision, {part: load_package(path) for part, path in paths.items()}, known, paths)
-
-
-def just_in_time(subject: Subject) -> Forward:
-    """torch.compile with freezing on our float32 image tower: what ahead-of-time packages are compared with."""
-    from torch._inductor import config
-
-    module = build_modules(copy.deepcopy(subject.loaded.model), "image", subject.preprocessing)["image"]
-    compiled: Any = torch.compile(module, dynamic=False)
-
-    def forward(pixels: Tensor) -> Tensor:
-        with config.patch(freezing=True), torch.no_grad():
-            features: Tensor = compiled(pixels)
-            return features
-
-    return forward

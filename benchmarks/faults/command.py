@@ -24,22 +24,20 @@ from benchmarks.attacks.catalogue import ATTACKS
 from benchmarks.faults import report
 from benchmarks.faults.phases import PHASES, FaultPlan, Run, chosen
 from benchmarks.faults.progress import Steps
-from benchmarks.lib.reports import finish, head
+from benchmarks.lib import reports
 
-RESULTS = Path(__file__).resolve().parent.parent / "results" / "faults.json"
 WIDTH = 160
 
 
 def options() -> argparse.ArgumentParser:
     """Without any of them the run is whole, and ends within 25 minutes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = reports.options(__doc__)
     parser.add_argument("--seconds", type=float, default=9.0, help="length of each attack and load")
     parser.add_argument("--rounds", type=int, default=3, help="how often each burst comes")
     parser.add_argument("--attack-minutes", type=float, default=13.0, help="no attack begins later than that")
     parser.add_argument("--phases", nargs="*", choices=PHASES, default=list(PHASES))
     parser.add_argument("--attack", nargs="*", default=[], help="only attacks with one of these words in their name")
     parser.add_argument("--against", type=Path, help="checkout of an older commit, to compare processor time with")
-    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name} under benchmarks/results")
     return parser
 
 
@@ -63,7 +61,7 @@ def main() -> None:
     report.show(run.result, run.bars(), run.figures, console)
     for phase, reason in run.broken.items():
         console.print(f"{phase} did not come to its end: {reason[:500]}", markup=False)
-    finish({**head("faults"), **document(run)}, RESULTS, given.save)
+    reports.finish({**reports.head("faults"), **document(run)}, given.save)
 
 
 def document(run: Run) -> dict[str, object]:

@@ -13,33 +13,28 @@ null. The last line is one JSON document with `bars`.
 
 from __future__ import annotations
 
-import argparse
-import json
 import signal
 import statistics
 import sys
 import tempfile
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.gateway.infinity import against_infinity
 from benchmarks.gateway.infinity_peer import Peer
-from benchmarks.lib.machine import machine
+from benchmarks.lib.reports import finish, head, judge, options, show
 from benchmarks.stack.cpu_cost import processor_s
 from benchmarks.stack.demo_stack import captions
+from benchmarks.stack.ready_stack import UNCACHED
 from scripts.processes.process_tree import resident_bytes
 from scripts.stack.live_stack import LiveStack, live_stack
 from scripts.tune.load import Load, alternate, at_rate, together
 
-RESULTS = Path(__file__).resolve().parent.parent / "results" / "gateway.json"
-CLIENTS = 32
-LIST = 64
-HEAVY = 16
+CLIENTS, LIST, HEAVY = 32, 64, 16
 BARS = {
     "gateway_cost_p50_ms": (2.0, "≤"),
     "texts_per_s_over_torchserve": (0.6, "≥"),
@@ -56,7 +51,7 @@ Figures = dict[str, float]
 
 def measure(directory: Path, seconds: float, soak_s: float, rounds: int, console: Console) -> Figures:
     """Everything about the demo model, on one stack."""
-    with live_stack(directory, env={"CLIPSERVE_HANDLER_CACHE": "false"}) as stack:
+    with live_stack(directory, env=UNCACHED) as stack:
         stack.wait_ready()
         texts = [text for _, text in captions(stack)]
         url = f"{stack.gateway}/v1/embeddings"
@@ -72,22 +67,14 @@ def measure(directory: Path, seconds: float, soak_s: float, rounds: int, console
 
 def _cost(stack: LiveStack, texts: list[str]) -> Figures:
     """One client, both ways in turn, every text once."""
-    through, straight = alternate(
-        [
-            (f"{stack.gateway}/v1/embeddings", _embeddings(texts)),
-            (f"{stack.inference}/predictions/clip_text", [{"input": {"text": text}} for text in texts]),
-        ],
-        keep=False,
-    )
+    through, straight = alternate([*_ways(stack, texts).values()], keep=False)
     p50, own = statistics.median(through.latencies), statistics.median(straight.latencies)
     return {"embedding_p50_ms": p50, "torchserve_p50_ms": own, "gateway_cost_p50_ms": p50 - own}
 
 
 def _throughput(stack: LiveStack, texts: list[str], seconds: float, rounds: int) -> Figures:
     """The medians of rounds in which each way had its turn, and the servers' processor time for each text."""
-    through = (f"{stack.gateway}/v1/embeddings", _embeddings(texts))
-    straight = (f"{stack.inference}/predictions/clip_text", [{"input": {"text": text}} for text in texts])
-    ways, pid = {"gateway": through, "torchserve": straight}, stack.process.pid
+    ways, pid = _ways(stack, texts), stack.process.pid
     measured = [{way: _metered(*asked, seconds, pid) for way, asked in ways.items()} for _ in range(rounds)]
     figures: Figures = {}
     for way in ways:
@@ -95,6 +82,13 @@ def _throughput(stack: LiveStack, texts: list[str], seconds: float, rounds: int)
         figures[f"server_cpu_ms_per_text_{way}"] = statistics.median(row[way][1] for row in measured)
     ratios = (row["gateway"][0] / row["torchserve"][0] for row in measured)
     return {**figures, "texts_per_s_over_torchserve": statistics.median(ratios)}
+
+
+def _ways(stack: LiveStack, texts: list[str]) -> dict[str, tuple[str, list[Any]]]:
+    """Address and bodies: through the gateway, and straight to TorchServe."""
+    straight = [{"input": {"text": text}} for text in texts]
+    through = (f"{stack.gateway}/v1/embeddings", _embeddings(texts))
+    return {"gateway": through, "torchserve": (f"{stack.inference}/predictions/clip_text", straight)}
 
 
 def _metered(url: str, bodies: list[Any], seconds: float, pid: int) -> tuple[float, float]:
@@ -139,73 +133,43 @@ def overload(url: str, texts: list[str], seconds: float, peak: Load) -> Figures:
 
 def _soak(stack: LiveStack, url: str, texts: list[str], seconds: float, per_s: float) -> Figures:
     """Memory is the proportional set size of everything, from the first minute (a tenth of a short soak) to the end."""
-    memory = _Memory(stack.process.pid, min(60.0, seconds / 10), seconds)
-    memory.start()
-    load = at_rate(url, _lists_of(texts, HEAVY), per_s, seconds)
-    memory.join()
+    with ThreadPoolExecutor(1) as pool:
+        growth = pool.submit(_memory_growth, stack.process.pid, min(60.0, seconds / 10), seconds)
+        load = at_rate(url, _lists_of(texts, HEAVY), per_s, seconds)
     return {
         "soak_requests": float(len(load.latencies) + load.errors),
         "soak_errors": float(load.errors),
         "soak_p99_ms": load.p99,
-        "soak_memory_growth": memory.last / memory.first - 1,
+        "soak_memory_growth": growth.result(),
     }
 
 
-class _Memory(threading.Thread):
-    """Looks twice: after `first_s`, and shortly before `last_s`."""
-
-    def __init__(self, pid: int, first_s: float, last_s: float) -> None:
-        super().__init__()
-        self._pid, self._first_s, self._wait_s = pid, first_s, max(0.0, last_s - first_s - 0.5)
-        self.first = self.last = 1.0
-
-    def run(self) -> None:
-        time.sleep(self._first_s)
-        self.first = float(resident_bytes([self._pid]))
-        time.sleep(self._wait_s)
-        self.last = float(resident_bytes([self._pid]))
-
-
-def judge(figures: Figures) -> list[dict[str, Any]]:
-    """A bar whose figure was not measured has null for its value and does not hold."""
-    rows: list[dict[str, Any]] = []
-    for name, (bar, sign) in BARS.items():
-        value = figures.get(name)
-        holds = value is not None and (value <= bar if sign == "≤" else value >= bar)
-        rows.append({"name": name, "value": None if value is None else round(value, 4), "bar": bar, "holds": holds})
-    return rows
-
-
-def show(figures: Figures, console: Console) -> None:
-    table = Table("figure", "value", "bar")
-    for name in sorted({*figures, *BARS}):
-        bar = f"{BARS[name][1]} {BARS[name][0]:g}" if name in BARS else ""
-        table.add_row(name, f"{figures[name]:.4g}" if name in figures else "not measured", bar)
-    console.print(table)
+def _memory_growth(pid: int, first_s: float, last_s: float) -> float:
+    """From `first_s` to shortly before `last_s`."""
+    time.sleep(first_s)
+    first = resident_bytes([pid])
+    time.sleep(max(0.0, last_s - first_s - 0.5))
+    return resident_bytes([pid]) / first - 1
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Measure, print, and save when asked to."""
+    parser = options(__doc__)
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each load")
     parser.add_argument("--rounds", type=int, default=3, help="how often gateway and TorchServe are compared")
     parser.add_argument("--soak-minutes", type=float, default=10.0)
-    parser.add_argument("--infinity", type=Path, help="folder that benchmarks/gateway/infinity_peer.py made")
-    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name} under benchmarks/results")
-    arguments = parser.parse_args()
+    parser.add_argument("--infinity", type=Path, help="folder that infinity_peer.py made")
+    given, console = parser.parse_args(), Console()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started is stopped
-    console = Console()
     setup: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as temporary:
         work = Path(temporary)
-        figures = measure(work / "demo", arguments.seconds, arguments.soak_minutes * 60, arguments.rounds, console)
-        if arguments.infinity:
-            peer = Peer(arguments.infinity.resolve())
-            against, setup = against_infinity(work / "peer", peer, arguments.seconds, arguments.rounds)
+        figures = measure(work / "demo", given.seconds, given.soak_minutes * 60, given.rounds, console)
+        if given.infinity:
+            peer = Peer(given.infinity.resolve())
+            against, setup = against_infinity(work / "peer", peer, given.seconds, given.rounds)
             figures |= against
-    show(figures, console)
-    command = "make bench-gateway" + (" INFINITY=DIR" if arguments.infinity else "")
-    report: dict[str, Any] = {"benchmark": "gateway", "command": command, "machine": machine(), "figures": figures}
-    report["peer"], report["soak_minutes"], report["bars"] = setup, arguments.soak_minutes, judge(figures)
-    if arguments.save:
-        RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(report))
+    show(figures, BARS, console)
+    command = "make bench-gateway" + (" INFINITY=DIR" if given.infinity else "")
+    found = {"figures": figures, "peer": setup, "soak_minutes": given.soak_minutes, "bars": judge(figures, BARS)}
+    finish({**head("gateway", command), **found}, given.save)

@@ -1,10 +1,10 @@
 """ViT-B/32 with random weights, served by us in int8 and by Infinity's torch engine: the same requests in turn.
 
-Random weights give the same speed as trained ones, and need no network. `infinity_peer.py` makes the
-peer: Infinity in a venv of its own, because it pins an older torch, and the same weights in the forms that both
-read. Our archives are built once and kept beside them. Both servers run all the time with the settings that they
-bring, so that rounds alternate; the one that is not asked does nothing. The vectors of both are compared, since speed
-says nothing without them. Infinity tells the size of each of its batches in its log."""
+Random weights give the same speed as trained ones, and need no network. `infinity_peer.py` makes the peer and our
+archives. Both servers run all the time with the settings that they bring, so that rounds alternate; the one that is not
+asked does nothing. The vectors of both are compared, since speed says nothing without them. Infinity tells the size of
+each of its batches in its log.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ import re
 import statistics
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,14 +25,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gateway.infinity_peer import Peer
+from benchmarks.stack.ready_stack import UNCACHED
 from scripts.archive.places import ARCHIVE_DIR, endpoint_config
 from scripts.stack.live_stack import LiveStack, free_ports, live_stack
 from scripts.tune.load import Load, alternate, together
 
 MODEL = "vit-b-32"
-TEXTS = [
-    f"a photo of a {color} {thing}" for color in ("red", "green", "blue") for thing in ("dog", "car", "house", "cup")
-]
+THINGS = ("dog", "car", "house", "cup")
+TEXTS = [f"a photo of a {color} {thing}" for color in ("red", "green", "blue") for thing in THINGS]
 CLIENTS = {"images": 16, "texts": 32}
 SETTLE_S = 1.0
 Figures = dict[str, float]
@@ -119,7 +118,7 @@ def _our_setup() -> dict[str, Any]:
 def _ours(directory: Path, peer: Peer) -> Iterator[LiveStack]:
     options = ["--model", MODEL, "--checkpoint", str(peer.our_weights), "--precision", "int8"]
     options += ["--model-store", str(peer.model_store), "--no-demo", "--startup-timeout", "600"]
-    with live_stack(directory, *options, env={"CLIPSERVE_HANDLER_CACHE": "false"}) as stack:
+    with live_stack(directory, *options, env=UNCACHED) as stack:
         stack.wait_ready(1200)
         yield stack
 
@@ -143,15 +142,9 @@ def _infinity(peer: Peer) -> Iterator[str]:
 
 def _wait(url: str, process: subprocess.Popen[bytes], log: Path, timeout_s: float = 300.0) -> None:
     deadline = time.monotonic() + timeout_s
-    while not _answers(url):
+    while True:
+        with suppress(OSError), urllib.request.urlopen(url, timeout=2):
+            return
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"Infinity did not start:\n{log.read_text(errors='replace')[-3000:]}")
         time.sleep(0.5)
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2):
-            return True
-    except (OSError, urllib.error.URLError):
-        return False

@@ -14,7 +14,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:  # torch is slow to import, and a benchmark that only serves d
     import torch
 
 PACKAGES = ("infinity-emb[server,torch,vision]==0.0.78", "torch==2.8.*", "transformers<5", "aiohttp")
-ARCHITECTURE = "ViT-B-32"
 _SPECIAL = ("<|startoftext|>", "<|endoftext|>")
 _VERSIONS = """
 import importlib.metadata, json, torch
@@ -31,56 +29,33 @@ print(json.dumps({**{name: importlib.metadata.version(name) for name in names}, 
 """
 
 
-@dataclass(frozen=True)
 class Peer:
     """The folder that `main` makes."""
 
-    directory: Path
-
-    @property
-    def command(self) -> Path:
-        return self.directory / "venv" / "bin" / "infinity_emb"
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.directory / "checkpoint"
-
-    @property
-    def our_weights(self) -> Path:
-        return self.directory / "ours"
-
-    @property
-    def model_store(self) -> Path:
-        return self.directory / "model_store"
-
-    @property
-    def log(self) -> Path:
-        return self.directory / "infinity.log"
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.python, self.command = directory / "venv" / "bin" / "python", directory / "venv" / "bin" / "infinity_emb"
+        self.our_weights, self.checkpoint = directory / "ours", directory / "checkpoint"
+        self.model_store, self.log = directory / "model_store", directory / "infinity.log"
 
     def versions(self) -> dict[str, Any]:
         """Of the packages that its server runs on, and the threads that its torch takes."""
-        python = self.command.parent / "python"
-        done = subprocess.run([str(python), "-c", _VERSIONS], check=True, capture_output=True, text=True)
+        done = subprocess.run([str(self.python), "-c", _VERSIONS], check=True, capture_output=True, text=True)
         versions: dict[str, Any] = json.loads(done.stdout)
         return versions
 
-    def make_weights(self) -> None:
-        """Those of one random model, for us and for Infinity."""
+    def make_models(self) -> None:
+        """Weights of one random model for us and for Infinity, and our archives, which takes minutes."""
+        from scripts.archive.build import build
         from scripts.archive.random_checkpoint import write_random
 
-        write_random(self.our_weights, ARCHITECTURE)
+        write_random(self.our_weights, "ViT-B-32")
         checkpoint(self.our_weights, self.checkpoint)
-
-    def make_archives(self) -> None:
-        """What is up to date stays; compiling both towers takes minutes."""
-        from scripts.archive.build import build
-
         build("vit-b-32", checkpoint=self.our_weights, precision="int8", model_store=self.model_store, report=print)
 
     def make_venv(self) -> None:
-        python = self.command.parent / "python"
         subprocess.run([sys.executable, "-m", "venv", str(self.directory / "venv")], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
+        subprocess.run([str(self.python), "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
 
 
 def checkpoint(source: Path, directory: Path) -> None:
@@ -163,11 +138,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path)
     parser.add_argument("--no-venv", action="store_true", help="weights and archives only: the venv is there")
-    arguments = parser.parse_args()
-    peer = Peer(arguments.directory.resolve())
-    peer.make_weights()
-    peer.make_archives()
-    if not arguments.no_venv:
+    given = parser.parse_args()
+    peer = Peer(given.directory.resolve())
+    peer.make_models()
+    if not given.no_venv:
         peer.make_venv()
     print(f"make bench-gateway INFINITY={peer.directory}")
 

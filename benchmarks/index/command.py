@@ -2,14 +2,12 @@
 
     make bench-index
 
-Vectors and text queries come from a seeded generator (`index_data`); every ratio is taken within this run. Peers are
+Vectors and text queries come from a seeded generator (`data.py`); every ratio is taken within this run. Peers are
 measured in turn with ours. The last line is one JSON document with `bars`.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -19,22 +17,18 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.index.data import DIM, make
-from benchmarks.index.engines import TARGET, Point, alone, backends, fastest, plot, sweep
-from benchmarks.index.exact import batch_against_flat, certified_against_flat, cores, milliseconds
-from benchmarks.index.live import K, LiveIndex, latencies, percentile, recall, while_compacting
-from benchmarks.index.load import rates
-from benchmarks.lib.machine import machine
+from benchmarks.index.engines import TARGET, Point, alone, backends, fastest, sweep
+from benchmarks.index.exact import batch_against_flat, certified_against_flat, milliseconds
+from benchmarks.index.live import K, LiveIndex, latencies, p99, recall, while_compacting
+from benchmarks.lib.reports import finish, head, judge, options, show
 from clip_core.wire import FloatArray
 from index_service.engines.approximate.segment import ApproximateSegment
 from index_service.engines.base import IntArray
 from index_service.engines.exact.scan import search_exact
 from index_service.settings import IndexSettings
 
-RESULTS = Path(__file__).resolve().parent.parent / "results" / "index.json"
-PLOT = Path(__file__).resolve().parents[2] / "docs" / "engines.png"
 BARS = {
     "certified_vs_flat": (2.5, "≥"),
     "exact_batch_64_vs_flat": (4.0, "≥"),
@@ -47,36 +41,28 @@ BARS = {
     "restart_s": (10.0, "≤"),
     "p99_during_compaction_vs_rest": (2.0, "≤"),
 }
-QUERIES = 1000
-FEW = "few"
-_ROUNDS = 5
-_SETTLE_S = 0.2
+QUERIES, ROUNDS, FEW = 1000, 25, "few"
+_ROUNDS, _SETTLE_S = 5, 0.2
 _ASKED, _CODED_S = 8, 15.0  # after so many searches by a filter its rows are coded, which takes some seconds
 _SCANNED = IndexSettings.model_fields["exact_max_rows"].default  # so many are never merged for the sake of searches
 
 
 def engines(
-    images: FloatArray, queries: FloatArray, truth: IntArray, arguments: argparse.Namespace, console: Console
+    images: FloatArray, queries: FloatArray, truth: IntArray, console: Console
 ) -> tuple[dict[str, float], list[Point], ApproximateSegment | None]:
     """Every engine's curve; how near `auto` is to the best of them; its segment."""
-    points: list[Point] = []
-    chosen: dict[str, Point] = {}
-    auto: ApproximateSegment | None = None
-    threads = cores()
-    rows, dim = images.shape
-    for name, backend in backends(rows, dim, threads, queries[: len(queries) // 2], arguments.graph).items():
-        own, at, segment = sweep(name, backend, images, queries[len(queries) // 2 :], truth, console.print)
+    points, chosen, auto = list[Point](), dict[str, Point](), None
+    known, asked = np.split(queries, 2)
+    for name, backend in backends(len(images), DIM, known).items():
+        own, at, segment = sweep(name, backend, images, asked, truth, console.print)
         points += own
-        if at is not None:
-            chosen[name] = at
+        chosen |= {} if at is None else {name: at}
         auto = segment if name == "auto" else auto
     best = fastest([*points, *chosen.values()])
     figures: dict[str, float] = {}
     if best is not None and "auto" in chosen:
         figures = {"auto_vs_best_engine_qps": chosen["auto"].qps / best.qps, "auto_recall": chosen["auto"].recall}
-    if arguments.save:
-        plot(points, chosen.get("auto"), f"{rows:,} CLIP-like vectors of {dim}", PLOT)
-    _show_points([*points, *chosen.values()], console)
+    console.print(*points, *chosen.values(), sep="\n")
     return figures, points, auto
 
 
@@ -101,7 +87,7 @@ def over_http(
         busy = while_compacting(live, images, queries)
         if len(busy) > 1:
             figures["p50_at_rest_ms"], figures["p50_during_compaction_ms"] = map(statistics.median, (rest, busy))
-            figures["p99_during_compaction_vs_rest"] = percentile(busy, 99) / percentile(rest, 99)
+            figures["p99_during_compaction_vs_rest"] = p99(busy) / p99(rest)
     with LiveIndex(folder) as live:
         figures["restart_s"] = live.ready_s
         figures["recall_after_restart"] = recall(live.search(queries[:64])[1], truth[:64])
@@ -113,31 +99,27 @@ def _searches(
 ) -> dict[str, float]:
     """Batches of 16 and lone searches over HTTP, in turn with the raw library at the service's own setting."""
     raw = None if auto is None or "search" not in segment else alone(auto, segment["search"])
-    batches = [queries[start : start + 16] for start in range(0, len(queries) - 15, 16)]
+    batches = _of_16(queries)
     found = [rows for batch in batches for rows in live.search(batch)[1]]
     many, lone = _in_turn(raw, live, batches), _in_turn(raw, live, [query[None] for query in queries])
-    served, direct = rates(raw, live, batches)
-    figures = {
-        "http_recall": recall(found, truth[: len(found)]),
-        "http_search_p50_ms": lone[1],
-        "http_batch_16_ms": many[1],
-        "http_batch_16_queries_per_s": served,
-        **_filtered(live, queries),
-    }
+    figures = {"http_recall": recall(found, truth[: len(found)]), **_filtered(live, queries)}
+    figures |= {"http_search_p50_ms": lone[1], "http_batch_16_ms": many[1]}
     if raw is not None:
         figures["ann_http_batch_16_vs_raw"] = many[0] / many[1]
-        figures["ann_http_batch_16_rate_vs_raw"] = served / direct
         figures["raw_recall"] = recall(raw.search(queries, 10)[1].tolist(), truth)
         figures["http_search_beyond_raw_p50_ms"] = lone[1] - lone[0]
     return figures
+
+
+def _of_16(queries: FloatArray) -> list[FloatArray]:
+    return [queries[start : start + 16] for start in range(0, len(queries) - 15, 16)]
 
 
 def _without_a_search(live: LiveIndex, images: FloatArray, queries: FloatArray) -> dict[str, float]:
     """The same requests to a collection of so few items that finding them takes no time: what HTTP and JSON take."""
     live.create(images.shape[1], FEW)
     live.fill(images[:K], name=FEW)
-    batches = [queries[start : start + 16] for start in range(0, len(queries) - 15, 16)]
-    many = [live.search(batch, collection=FEW)[0] for _ in range(_ROUNDS) for batch in batches]
+    many = [live.search(batch, collection=FEW)[0] for _ in range(_ROUNDS) for batch in _of_16(queries)]
     lone = [live.search(query[None], collection=FEW)[0] for query in queries]
     return {"http_batch_16_of_few_ms": statistics.median(many), "http_search_of_few_ms": statistics.median(lone)}
 
@@ -161,8 +143,7 @@ def _in_turn(raw: Any, live: LiveIndex, batches: list[FloatArray]) -> tuple[floa
 
     Call by call, OpenMP's threads in this process would still spin on a core that the service needs.
     """
-    theirs: list[float] = []
-    ours: list[float] = []
+    theirs, ours = list[float](), list[float]()
     for _ in range(_ROUNDS):
         theirs += [0.0 if raw is None else milliseconds(partial(raw.search, batch, 10)) for batch in batches]
         time.sleep(_SETTLE_S)
@@ -170,20 +151,10 @@ def _in_turn(raw: Any, live: LiveIndex, batches: list[FloatArray]) -> tuple[floa
     return statistics.median(theirs), statistics.median(ours)
 
 
-def judge(figures: dict[str, float]) -> list[dict[str, Any]]:
-    """One entry for each bar; a figure that is missing holds no bar."""
-    rows = []
-    for name, (bar, sign) in BARS.items():
-        value = figures.get(name)
-        holds = value is not None and (value <= bar if sign == "≤" else value >= bar)
-        rows.append({"name": name, "value": None if value is None else round(value, 3), "bar": bar, "holds": holds})
-    return rows
-
-
-def growth(sizes: list[int], console: Console) -> list[dict[str, float]]:
+def growth(console: Console) -> list[dict[str, float]]:
     """Ingest, ready and search at each size, a service of its own each."""
     rows = []
-    for size in sizes:
+    for size in (10_000, 100_000, 1_000_000):
         images, queries = make(size, QUERIES)
         truth = search_exact(images, queries, 10, None)[1]
         with tempfile.TemporaryDirectory(prefix="clipserve-index-") as temporary:
@@ -193,57 +164,29 @@ def growth(sizes: list[int], console: Console) -> list[dict[str, float]]:
     return rows
 
 
-def _show_points(points: list[Point], console: Console) -> None:
-    table = Table("engine", "knob", "reorder", "recall@10", "queries/s")
-    for each in points:
-        table.add_row(each.engine, str(each.effort), str(each.reorder), f"{each.recall:.3f}", f"{each.qps:.0f}")
-    console.print(table)
-
-
-def _show(figures: dict[str, float], console: Console) -> None:
-    table = Table("figure", "value", "bar")
-    for name, value in figures.items():
-        table.add_row(name, f"{value:.4g}", f"{BARS[name][1]} {BARS[name][0]:g}" if name in BARS else "")
-    console.print(table)
-
-
-def measure(arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
+def measure(rows: int, console: Console) -> dict[str, Any]:
     """The whole run."""
-    images, queries = make(arguments.rows, QUERIES, dim=arguments.dim)
+    images, queries = make(rows, QUERIES)
     truth = search_exact(images, queries, 10, None)[1]
-    one = certified_against_flat(images, queries, arguments.rounds)
-    many = batch_against_flat(images, queries, max(3, arguments.rounds // 5))
+    one = certified_against_flat(images, queries, ROUNDS)
+    many = batch_against_flat(images, queries, ROUNDS // 5)
     console.print({"certified": one, "batch of 64": many})
-    figures = {"certified_vs_flat": one["ratio"], "certified_recall": one["recall"]}
-    figures["exact_batch_64_vs_flat"] = many["ratio"]
-    near, points, auto = engines(images, queries, truth[len(queries) // 2 :], arguments, console)
+    figures = {"certified_vs_flat": one["ratio"], "exact_batch_64_vs_flat": many["ratio"]}
+    figures["certified_recall"] = one["recall"]
+    near, points, auto = engines(images, queries, truth[len(queries) // 2 :], console)
     with tempfile.TemporaryDirectory(prefix="clipserve-index-") as temporary:
         figures |= near | over_http(images, queries, truth, auto, Path(temporary))
-    _show(figures, console)
+    show(figures, BARS, console)
     return {"figures": figures, "exact": one, "batch": many, "points": [vars(each) for each in points]}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Measure, print, and save when asked to."""
+    parser = options(__doc__)
     parser.add_argument("--rows", type=int, default=500_000)
-    parser.add_argument("--dim", type=int, default=DIM)
-    parser.add_argument("--rounds", type=int, default=25, help="repetitions of the exact searches")
-    parser.add_argument("--graph", action="store_true", help="try HNSW too, which takes long to build")
     parser.add_argument("--growth", action="store_true", help="10k, 100k and 1M rows over HTTP as well")
-    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name} under benchmarks/results")
-    arguments = parser.parse_args()
-    console, started = Console(), time.monotonic()
-    report: dict[str, Any] = {"benchmark": "index", "command": "make bench-index", "machine": machine()}
-    report |= {"rows": arguments.rows, **measure(arguments, console)}
-    report |= {"seconds": round(time.monotonic() - started), "bars": judge(report["figures"])}
-    _keep(report, arguments)
-    if arguments.growth:
-        report["growth"] = growth([10_000, 100_000, 1_000_000], console)
-        _keep(report, arguments)
-    print(json.dumps(report))
-
-
-def _keep(report: dict[str, Any], arguments: argparse.Namespace) -> None:
-    if arguments.save:
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    given, console, started = parser.parse_args(), Console(), time.monotonic()
+    report = {**head("index", "make bench-index"), "rows": given.rows, **measure(given.rows, console)}
+    report |= {"seconds": round(time.monotonic() - started), "bars": judge(report["figures"], BARS)}
+    report |= {"growth": growth(console)} if given.growth else {}
+    finish(report, given.save)

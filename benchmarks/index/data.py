@@ -8,7 +8,6 @@ text agrees with its image by a cosine near 0.3 while others lie around 0.17 ± 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -20,16 +19,7 @@ _MEAN = 0.7  # cosine of an image, or a text, and its modality's mean
 _MEANS_COSINE = 0.3
 _AGREEMENT = 0.45  # correlation of a text and its image once the means are taken off
 _DECAY = 0.35  # standard deviation of dimension j, in a rotated frame: (j + 10) ** -decay
-
-
-class Clusters(NamedTuple):
-    """`rows` images of each on average; `share` of an image's own variance is its cluster's."""
-
-    rows: int = 250
-    share: float = 0.6
-
-
-_CLUSTERS = Clusters()
+_CLUSTER_ROWS, _CLUSTER_SHARE = 250, 0.6  # images of a cluster, and its share of an image's own variance
 
 
 @dataclass(frozen=True)
@@ -61,19 +51,17 @@ def unit_rows(vectors: FloatArray) -> FloatArray:
     return vectors
 
 
-def make(
-    rows: int, queries: int, seed: int = 0, dim: int = DIM, clusters: Clusters = _CLUSTERS
-) -> tuple[FloatArray, FloatArray]:
+def make(rows: int, queries: int, seed: int = 0, dim: int = DIM) -> tuple[FloatArray, FloatArray]:
     """Images (rows, D) and text queries (queries, D), float32 and unit norm."""
     rng = np.random.default_rng(seed)
     frame = space(rng, dim)
-    centres = frame.deviations(rng, max(rows // clusters.rows, 1)) * np.float32(np.sqrt(clusters.share))
+    centres = frame.deviations(rng, max(rows // _CLUSTER_ROWS, 1)) * np.float32(np.sqrt(_CLUSTER_SHARE))
     images = np.empty((rows, dim), np.float32)
     own = np.float32(np.sqrt(1 - _MEAN**2))
     for start in range(0, rows, _CHUNK):
         part = images[start : start + _CHUNK]
         members = centres[rng.integers(len(centres), size=len(part))]
-        part[:] = members + frame.deviations(rng, len(part)) * np.float32(np.sqrt(1 - clusters.share))
+        part[:] = members + frame.deviations(rng, len(part)) * np.float32(np.sqrt(1 - _CLUSTER_SHARE))
         part *= own
         part += _MEAN * frame.image_mean
         unit_rows(part)

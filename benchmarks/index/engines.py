@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
-from rich.console import Console
 
 from benchmarks.index.exact import cores
+from benchmarks.index.live import K, recall
 from clip_core.wire import FloatArray
 from index_service.engines.approximate.candidate_search import SearchParameters
 from index_service.engines.approximate.scann import ScannBackend
@@ -23,7 +22,6 @@ from index_service.engines.faiss.index_search import FaissSearch
 from index_service.segments.engine_choice import auto_factory, auto_lists
 
 _faiss: Any = faiss
-K = 10
 TARGET = 0.95
 
 
@@ -38,14 +36,14 @@ class Point:
     qps: float
 
 
-def backends(rows: int, dim: int, threads: int, queries: FloatArray, graph: bool) -> dict[str, Backend]:
-    """What is tried; a graph takes many times as long to build as all others together."""
-    lists = f"IVF{auto_lists(rows)}"
+def backends(rows: int, dim: int, queries: FloatArray) -> dict[str, Backend]:
+    """What is tried, calibrated on `queries` (Q, D)."""
+    lists, threads = f"IVF{auto_lists(rows)}", cores()
 
     def made(factory: str) -> FaissBackend:
         return FaissBackend(factory, threads=threads, recall_target=TARGET, queries=queries)
 
-    tried: dict[str, Backend] = {
+    return {
         "auto": made(auto_factory(rows, dim)),
         "half as many lists": made(f"IVF{auto_lists(rows) // 2},PQ{dim // 2}x4fsr"),
         "twice as many lists": made(f"IVF{auto_lists(rows) * 2},PQ{dim // 2}x4fsr"),
@@ -55,16 +53,6 @@ def backends(rows: int, dim: int, threads: int, queries: FloatArray, graph: bool
         "IVF,RaBitQ": made(f"{lists},RaBitQ"),
         "ScaNN": ScannBackend(threads, TARGET, queries),
     }
-    return {**tried, "HNSW": made("HNSW32")} if graph else tried
-
-
-def as_auto(images: FloatArray, queries: FloatArray, console: Console) -> ApproximateSegment:
-    """The index that `auto` takes for `images` (N, D), calibrated on `queries` (Q, D)."""
-    factory = auto_factory(*images.shape)
-    console.print(f"{factory} over {len(images):,} rows …")
-    segment = FaissBackend(factory, threads=cores(), recall_target=TARGET, queries=queries).build(images)
-    assert isinstance(segment, ApproximateSegment)
-    return segment
 
 
 def sweep(
@@ -90,10 +78,9 @@ def point(
     """One query at a time, scores in full precision included, as every engine of the service does it."""
     tuned = replace(segment, parameters=parameters)
     started = time.perf_counter()
-    rows = [tuned.search(query[None], K, None)[1][0] for query in queries]
+    rows = [tuned.search(query[None], K, None)[1][0].tolist() for query in queries]
     seconds = time.perf_counter() - started
-    recall = float(np.mean([len(np.intersect1d(a, b)) / K for a, b in zip(rows, truth, strict=True)]))
-    return Point(name, parameters.effort, parameters.rerank_factor, recall, len(queries) / seconds)
+    return Point(name, setting.effort, setting.reorder, recall(rows, truth), len(queries) / seconds)
 
 
 def alone(segment: ApproximateSegment, knobs: dict[str, int]) -> Any:
@@ -109,20 +96,3 @@ def alone(segment: ApproximateSegment, knobs: dict[str, int]) -> Any:
 def fastest(points: list[Point], target: float = TARGET) -> Point | None:
     """The best of those that reach the target."""
     return max((each for each in points if each.recall >= target), key=lambda each: each.qps, default=None)
-
-
-def plot(points: list[Point], chosen: Point | None, title: str, path: Path) -> None:
-    """Recall–QPS curves; `chosen` is marked."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.add_subplot()
-    for name in dict.fromkeys(each.engine for each in points):
-        own = [each for each in points if each.engine == name]  # in the order of their effort
-        axes.plot([each.recall for each in own], [each.qps for each in own], marker=".", label=name)
-    if chosen is not None:
-        axes.plot([chosen.recall], [chosen.qps], "k*", markersize=12, label="auto, calibrated to 0.95")
-    axes.set(xlabel="recall@10, text queries", ylabel="queries per second", yscale="log", title=title)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    figure.savefig(path, dpi=90)

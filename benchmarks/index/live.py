@@ -21,20 +21,17 @@ from clip_core.index.keepalive_connection import KeepaliveConnection
 from clip_core.wire import FloatArray, encode_vector
 from index_service.engines.base import IntArray
 
-NAME = "bench"
-BATCH = 256
-K = 10
-_START_S = 300.0
-_MERGE_S = 600.0
+NAME, BATCH, K = "bench", 256, 10
+_START_S, _MERGE_S = 300.0, 600.0
 _QUIET_S = 17.0  # longer than the service waits before it merges what was written last
 
 
 class LiveIndex:
     """`python -m index_service` over `data_dir` on a free port; a context manager."""
 
-    def __init__(self, data_dir: Path, **settings: object) -> None:
-        given = {"PORT": 0, "DATA_DIR": data_dir, "LOG_LEVEL": "INFO", "RECALL_SAMPLE_SHARE": 0, **settings}
-        env = {**os.environ, **{f"CLIPSERVE_INDEX_{name.upper()}": str(value) for name, value in given.items()}}
+    def __init__(self, data_dir: Path) -> None:
+        given = {"PORT": 0, "DATA_DIR": data_dir, "LOG_LEVEL": "INFO", "RECALL_SAMPLE_SHARE": 0}
+        env = {**os.environ, **{f"CLIPSERVE_INDEX_{name}": str(value) for name, value in given.items()}}
         started = time.perf_counter()
         command = [sys.executable, "-m", "index_service"]
         self._process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
@@ -75,15 +72,13 @@ class LiveIndex:
         """The collection."""
         self.call("PUT", f"/collections/{name}", {"model": "bench", "fingerprint": "bench", "dim": dim, **given})
 
-    def fill(self, images: FloatArray, first: int = 0, name: str = NAME) -> float:
+    def fill(self, images: FloatArray, name: str = NAME) -> float:
         """Upsert rows in batches, one client; vectors a second. One of a hundred rows has `hot` true."""
         started = time.perf_counter()
         for start in range(0, len(images), BATCH):
             rows = range(start, min(start + BATCH, len(images)))
-            items = [
-                {"id": str(first + row), "vector": encode_vector(images[row]), "metadata": {"hot": row % 100 == 0}}
-                for row in rows
-            ]
+            vectors = [(row, encode_vector(images[row])) for row in rows]
+            items = [{"id": str(row), "vector": text, "metadata": {"hot": row % 100 == 0}} for row, text in vectors]
             self.call("POST", f"/collections/{name}/items", {"fingerprint": "bench", "items": items})
         return len(images) / (time.perf_counter() - started)
 
@@ -104,24 +99,17 @@ class LiveIndex:
         """Wait until at most `most_delta` rows lie outside the main segment, and no merge has run for a while."""
         started = busy = time.monotonic()
         while time.monotonic() - busy < _QUIET_S:
-            if self._builders() or self.segment()["delta"] > most_delta:
+            if psutil.Process(self._process.pid).children() or self.segment()["delta"] > most_delta:
                 busy = time.monotonic()
             if busy - started > _MERGE_S:
                 raise RuntimeError("the merges don't end")
             time.sleep(0.25)
         return self.segment()
 
-    def _builders(self) -> int:
-        """Processes that build an index for a merge."""
-        return len(psutil.Process(self._process.pid).children())
-
     def memory(self) -> tuple[int, int]:
         """Bytes of the process: what it holds, and pages of mapped files, which the kernel takes back when it likes."""
-        lines = Path(f"/proc/{self._process.pid}/status").read_text(encoding="utf-8").splitlines()
-        sizes = {
-            name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines) if "Rss" in name
-        }
-        return sizes["RssAnon"] << 10, sizes["RssFile"] << 10
+        memory = psutil.Process(self._process.pid).memory_info()
+        return memory.rss - memory.shared, memory.shared  # `shared` is what is mapped from files
 
 
 def searches(queries: FloatArray, **given: object) -> dict[str, Any]:
@@ -135,9 +123,9 @@ def latencies(live: LiveIndex, queries: FloatArray, **given: object) -> list[flo
     return [live.search(query[None], **given)[0] for query in queries]
 
 
-def percentile(values: Sequence[float], percent: int) -> float:
+def p99(values: Sequence[float]) -> float:
     """Of at least two values."""
-    return statistics.quantiles(values, n=100)[percent - 1]
+    return statistics.quantiles(values, n=100)[98]
 
 
 def recall(found: list[list[int]], truth: IntArray) -> float:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.index.masks
 
-Vectors and text queries come from a seeded generator (`index_data`). A row's topic is the nearest of 200 images; a
+Vectors and text queries come from a seeded generator (`data.py`). A row's topic is the nearest of 200 images; a
 filter by topic allows a random half or tenth of them, and so takes away just what many queries are about. `best
 deleted`: the thousandth of the rows that a query likes best is gone. FAISS alone is the same index with its own
 selector and its own refining stage, with nprobe divided by the share of the rows that are allowed. One query at a time,
@@ -15,7 +15,6 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import faiss
@@ -23,10 +22,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.index.data import make
-from benchmarks.index.engines import as_auto
+from benchmarks.index.data import DIM, make
+from benchmarks.index.engines import backends
 from benchmarks.index.exact import cores, milliseconds
-from benchmarks.index.live import recall
+from benchmarks.index.live import K, recall
 from benchmarks.lib.reports import finish, head, options
 from clip_core.wire import FloatArray
 from index_service.engines.approximate.segment import ApproximateSegment
@@ -35,10 +34,7 @@ from index_service.engines.exact.scan import search_exact
 from index_service.engines.faiss.index_search import FaissSearch
 
 _faiss: Any = faiss  # its stubs lack half of what is used here
-RESULTS = Path(__file__).resolve().parent.parent / "results" / "masks.json"
-K, KNOWN, ASKED, TOPICS = 10, 500, 100, 200
-DELETED = 0.001
-SETTLE_S = 0.01
+KNOWN, ASKED, TOPICS, DELETED, SETTLE_S = 500, 100, 200, 0.001, 0.01
 Masks = Callable[[FloatArray], BoolArray]
 Search = Callable[[FloatArray, BoolArray], IntArray]
 
@@ -58,13 +54,13 @@ def cases(images: FloatArray) -> dict[str, Masks]:
     for name, share in (("half", 0.5), ("tenth", 0.1)):
         some = draw.random(len(images)) < share
         of_topics = np.isin(topic, draw.permutation(TOPICS)[: round(share * TOPICS)])
-        kept[f"a random {name}"] = partial(_whatever, some)
-        kept[f"a {name} of the topics"] = partial(_whatever, of_topics)
+        kept[f"a random {name}"] = _always(some)
+        kept[f"a {name} of the topics"] = _always(of_topics)
     return {**kept, "best deleted": partial(_without_best, images)}
 
 
-def _whatever(mask: BoolArray, _: FloatArray) -> BoolArray:
-    return mask
+def _always(mask: BoolArray) -> Masks:
+    return lambda _: mask
 
 
 def _without_best(images: FloatArray, query: FloatArray) -> BoolArray:
@@ -117,23 +113,26 @@ def compared(segment: ApproximateSegment, queries: FloatArray, masks: Masks) -> 
 def measure(rows: int, console: Console) -> dict[str, Any]:
     """Every case; the index is the one that `auto` takes."""
     images, queries = make(rows, KNOWN + ASKED)
-    segment = as_auto(images, queries[:KNOWN], console)
+    console.print(f"building what auto takes for {rows:,} rows …")
+    segment = backends(rows, DIM, queries[:KNOWN])["auto"].build(images)
+    assert isinstance(segment, ApproximateSegment), "so few rows are scanned"
     faiss.omp_set_num_threads(cores())
     figures = {name: compared(segment, queries[KNOWN:], masks) for name, masks in cases(images).items()}
     return {"setting": segment.parameters._asdict(), "usual": segment.thresholds._asdict(), "masks": figures}
 
 
 def main() -> None:
-    """Measure and print."""
-    arguments, console = options(__doc__, 500_000, RESULTS).parse_args(), Console(stderr=True)
-    found = measure(arguments.rows, console)
+    """Measure, print, and save when asked to."""
+    parser = options(__doc__)
+    parser.add_argument("--rows", type=int, default=500_000)
+    given, console = parser.parse_args(), Console(stderr=True)
+    found = measure(given.rows, console)
     table = Table("a filter leaves", "recall@10", "ms", "mean", "FAISS alone: recall@10", "ms", "mean")
     for name, own in found["masks"].items():
         cells = [(own[f"{who}_recall"], own[f"{who}_ms"], own[f"{who}_mean_ms"]) for who in ("ours", "faiss")]
         table.add_row(name, *(text for a, b, c in cells for text in (f"{a:.3f}", f"{b:.2f}", f"{c:.2f}")))
     console.print(table)
-    report = {**head("masks"), "rows": arguments.rows, **found}
-    finish(report, RESULTS, arguments.save)
+    finish({**head("index.masks"), "rows": given.rows, **found}, given.save)
 
 
 if __name__ == "__main__":

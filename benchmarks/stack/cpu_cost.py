@@ -4,34 +4,30 @@
 
 DIR is a checkout of the older commit with a .venv of its own. Both stacks run side by side, the embedding cache off,
 and take turns: in each round the same text embeddings, text searches and image searches, by eight clients. Processor
-time is that of all processes of a stack (gateway, JVM, workers, index service, `clipserve up`), their ended children
-included. The last line is one JSON document with `bars`: the ratio of the medians, with an interval of 95 % from
-resampled pairs of rounds.
+time is that of all processes of a stack, their ended children included. The last line is one JSON document with `bars`:
+the ratio of the medians, with an interval of 95 % from resampled pairs of rounds.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
 import statistics
 import tempfile
 from collections.abc import Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.lib.reports import finish, head
+from benchmarks.lib.reports import finish, head, judge, options
 from benchmarks.stack.demo_stack import captions
 from benchmarks.stack.ready_stack import UNCACHED, ready_stack
 from scripts.collections.ingest import find_pictures
 from scripts.stack.live_stack import LiveStack
-from scripts.tune.load import Load, each_once
+from scripts.tune.load import each_once
 
-RESULTS = Path(__file__).resolve().parent.parent / "results" / "cpu_cost.json"
 BAR, ROUNDS, CLIENTS, RESAMPLES = 1.05, 12, 8, 10_000
 REQUESTS = {"text embedding": 1200, "text search": 1200, "image search": 400}
 PLANNED_S = 45.0 + ROUNDS * 16.0
@@ -53,29 +49,27 @@ def _rounds(both: Sequence[LiveStack], rounds: int) -> Rounds:
         for kind, (path, own) in bodies.items():
             pair = [0.0, 0.0]
             for place in (0, 1) if number % 2 else (1, 0):
-                pair[place] = _cost_us(both[place], path, own[: REQUESTS[kind]])
+                pair[place] = _cost_us(both[place], path, own)
             found[kind] += [pair] if number else []
     return found
 
 
 def _bodies(stack: LiveStack) -> dict[str, tuple[str, list[Any]]]:
     """Path and bodies by kind."""
-    texts = [text for _, text in captions(stack)]
-    texts = [texts[n % len(texts)] for n in range(max(REQUESTS.values()))]
-    gallery = find_pictures(stack.data_dir / "demo" / "gallery")
-    files = [base64.b64encode(picture.path.read_bytes()).decode() for picture in gallery]
-    pictures = [files[n % len(files)] for n in range(REQUESTS["image search"])]
-    return {
+    texts, gallery = [text for _, text in captions(stack)], find_pictures(stack.data_dir / "demo" / "gallery")
+    pictures = [base64.b64encode(picture.path.read_bytes()).decode() for picture in gallery]
+    bodies: dict[str, tuple[str, list[Any]]] = {
         "text embedding": ("/v1/embeddings", [{"input": text, "encoding_format": "base64"} for text in texts]),
         "text search": ("/v1/search", [{"collection": "demo", "text": text, "k": 10} for text in texts]),
         "image search": ("/v1/search", [{"collection": "demo", "image": each, "k": 10} for each in pictures]),
     }
+    return {kind: (path, [*islice(cycle(own), REQUESTS[kind])]) for kind, (path, own) in bodies.items()}
 
 
 def _cost_us(stack: LiveStack, path: str, bodies: list[Any]) -> float:
     """Raises RuntimeError when a request fails: a refusal costs less than an answer."""
     before = processor_s(stack.process.pid)
-    load: Load = each_once(stack.gateway + path, bodies, CLIENTS)
+    load = each_once(stack.gateway + path, bodies, CLIENTS)
     if load.errors:
         raise RuntimeError(f"{load.errors} of {len(bodies)} requests to {path} failed")
     return (processor_s(stack.process.pid) - before) * 1e6 / len(bodies)
@@ -105,28 +99,22 @@ def interval(pairs: Sequence[Sequence[float]], resamples: int = RESAMPLES) -> tu
 
 def bars(costs: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """One a kind of request."""
-    return [
-        {"name": f"processor time: {kind}", "value": cost["ratio"], "bar": BAR, "holds": cost["ratio"] <= BAR}
-        for kind, cost in costs.items()
-    ]
+    ratios = {f"processor time: {kind}": cost["ratio"] for kind, cost in costs.items()}
+    return judge(ratios, dict.fromkeys(ratios, (BAR, "≤")))
 
 
 def main() -> None:
     """Measure, print, and save when asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--against", type=Path, required=True, help="checkout of an older commit, with its .venv")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name} under benchmarks/results")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as work:
         costs = measure(Path(work), given.against.resolve(), given.rounds)
-    table = Table("request", "old µs", "new µs", "new ÷ old", "95 %")
     for kind, cost in costs.items():
         low, high = cost["interval"]
-        shown = (f"{cost['old_us']:.0f}", f"{cost['new_us']:.0f}", f"{cost['ratio']:.3f}", f"{low:.3f}–{high:.3f}")
-        table.add_row(kind, *shown)
-    Console(stderr=True).print(table)
-    finish({**head("cpu_cost"), "costs": costs, "bars": bars(costs)}, RESULTS, given.save)
+        print(f"{kind}: {cost['old_us']:.0f} → {cost['new_us']:.0f} µs, {cost['ratio']:.3f} ({low:.3f}–{high:.3f})")
+    finish({**head("stack.cpu_cost"), "costs": costs, "bars": bars(costs)}, given.save)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ Several runs, medians; the last line is one JSON document with `bars`.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import tempfile
@@ -20,15 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.lib.machine import machine
+from benchmarks.lib.reports import finish, head, judge, options, show
+from benchmarks.stack.ready_stack import UNCACHED
 from scripts.processes.process_tree import resident_bytes
 from scripts.public_api import PublicApi
 from scripts.stack.live_stack import LiveStack, live_stack
 from scripts.tune.load import alternate, together
 
-RESULTS = Path(__file__).resolve().parent.parent / "results" / "demo_stack.json"
 BARS = {
     "ready_s": (40.0, "≤"),
     "resident_gb": (2.5, "≤"),
@@ -50,14 +48,12 @@ def captions(stack: LiveStack) -> list[tuple[str, str]]:
 def measure(directory: Path, seconds: float, console: Console) -> dict[str, float]:
     """One run: figures by name."""
     started = time.monotonic()
-    with live_stack(directory, env={"CLIPSERVE_HANDLER_CACHE": "false"}) as stack:
-        ready = _wait_readyz(stack, started)
-        stack.wait_ready()
-        texts = captions(stack)
-        _warm(stack, texts)
-        figures = {"ready_s": ready, **_latency(stack, texts), **_throughput(stack, texts, seconds)}
+    with live_stack(directory, env=UNCACHED) as stack:
+        figures = {"ready_s": _wait_readyz(stack, started), **_searches(stack, seconds)}
         figures["resident_gb"] = resident_bytes([stack.process.pid]) / 1e9
-    figures |= _cached(directory / "cached", seconds)
+    with live_stack(directory / "cached") as stack:  # every caption's vector is remembered
+        cached = _searches(stack, seconds)
+    figures |= {f"cached_{name}": cached[name] for name in ("search_p50_ms", "searches_per_s_32_clients")}
     console.print(" ".join(f"{name}={value:.3g}" for name, value in figures.items()), highlight=False)
     return figures
 
@@ -71,99 +67,44 @@ def _wait_readyz(stack: LiveStack, started: float) -> float:
     return time.monotonic() - started
 
 
-def _gateway_body(text: str) -> dict[str, Any]:
-    return {"collection": "demo", "text": text, "k": 10}
-
-
-def _torchserve_body(text: str) -> dict[str, Any]:
-    return {"input": {"text": text}, "search": {"collection": "demo", "k": 10}}
-
-
-def _warm(stack: LiveStack, texts: list[tuple[str, str]]) -> None:
-    together(f"{stack.gateway}/v1/search", [_gateway_body(text) for _, text in texts], 16, 3.0)
-
-
-def _latency(stack: LiveStack, texts: list[tuple[str, str]]) -> dict[str, float]:
-    """One client, the gateway and TorchServe in turn, every caption once."""
-    through, straight = alternate(
-        [
-            (f"{stack.gateway}/v1/search", [_gateway_body(text) for _, text in texts]),
-            (f"{stack.inference}/predictions/clip_text", [_torchserve_body(text) for _, text in texts]),
-        ]
-    )
+def _searches(stack: LiveStack, seconds: float) -> dict[str, float]:
+    """Every caption once by one client, the gateway and TorchServe in turn; then 32 clients at once."""
+    stack.wait_ready()
+    texts, url = captions(stack), f"{stack.gateway}/v1/search"
+    bodies: list[Any] = [{"collection": "demo", "text": text, "k": 10} for _, text in texts]
+    bare = [{"input": {"text": text}, "search": {"collection": "demo", "k": 10}} for _, text in texts]
+    together(url, bodies, 16, 3.0)
+    through, straight = alternate([(url, bodies), (f"{stack.inference}/predictions/clip_text", bare)])
+    load = together(url, bodies, 32, seconds)
     right = [body["hits"][0]["id"] == identity for body, (identity, _) in zip(through.bodies, texts, strict=True)]
+    p50, torchserve = statistics.median(through.latencies), statistics.median(straight.latencies)
     return {
-        "search_p50_ms": statistics.median(through.latencies),
-        "search_p99_ms": statistics.quantiles(through.latencies, n=100)[98],
-        "torchserve_p50_ms": statistics.median(straight.latencies),
-        "gateway_adds_p50_ms": statistics.median(through.latencies) - statistics.median(straight.latencies),
+        "search_p50_ms": p50,
+        "search_p99_ms": through.p99,
+        "torchserve_p50_ms": torchserve,
+        "gateway_adds_p50_ms": p50 - torchserve,
         "index_call_p50_ms": statistics.median(body["timing"]["search_ms"] for body in straight.bodies),
         "encode_p50_ms": statistics.median(body["timing"]["encode_ms"] for body in straight.bodies),
         "recall_at_1": sum(right) / len(right),
-    }
-
-
-def _throughput(stack: LiveStack, texts: list[tuple[str, str]], seconds: float) -> dict[str, float]:
-    load = together(f"{stack.gateway}/v1/search", [_gateway_body(text) for _, text in texts], 32, seconds)
-    return {
         "searches_per_s_32_clients": load.rate,
         "errors_32_clients": float(load.errors),
         "p50_ms_32_clients": statistics.median(load.latencies),
-        "p99_ms_32_clients": statistics.quantiles(load.latencies, n=100)[98],
+        "p99_ms_32_clients": load.p99,
     }
-
-
-def _cached(directory: Path, seconds: float) -> dict[str, float]:
-    """The same searches when every caption's vector is remembered; the gateway and the index work as before."""
-    with live_stack(directory) as stack:
-        stack.wait_ready()
-        texts = captions(stack)
-        _warm(stack, texts)
-        figures = {**_latency(stack, texts), **_throughput(stack, texts, seconds)}
-    return {f"cached_{name}": figures[name] for name in ("search_p50_ms", "searches_per_s_32_clients")}
-
-
-def judge(figures: dict[str, float]) -> list[dict[str, Any]]:
-    rows = []
-    for name, (bar, sign) in BARS.items():
-        value = figures[name]
-        rows.append(
-            {"name": name, "value": round(value, 3), "bar": bar, "holds": value <= bar if sign == "≤" else value >= bar}
-        )
-    return rows
-
-
-def show(figures: dict[str, float], console: Console) -> None:
-    table = Table("figure", "median", "bar")
-    for name, value in sorted(figures.items()):
-        bar = f"{BARS[name][1]} {BARS[name][0]:g}" if name in BARS else ""
-        table.add_row(name, f"{value:.4g}", bar)
-    console.print(table)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Measure, print, and save when asked to."""
+    parser = options(__doc__)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10.0, help="length of the load with 32 clients")
-    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name} under benchmarks/results")
-    arguments = parser.parse_args()
-    console = Console()
-    with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as temporary:
-        runs = [measure(Path(temporary) / str(i), arguments.seconds, console) for i in range(arguments.runs)]
+    given, console = parser.parse_args(), Console()
+    with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as work:
+        runs = [measure(Path(work) / str(i), given.seconds, console) for i in range(given.runs)]
     medians = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
-    show(medians, console)
-    report = {
-        "benchmark": "demo_stack",
-        "command": "make bench",
-        "machine": machine(),
-        "runs": runs,
-        "medians": medians,
-    }
-    report["bars"] = judge(medians)
-    if arguments.save:
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(report))
+    show(medians, BARS, console)
+    report = {**head("demo_stack", "make bench"), "runs": runs, "medians": medians, "bars": judge(medians, BARS)}
+    finish(report, given.save)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,7 @@ from torch import Tensor
 
 from benchmarks.encoders import gemm, tables
 from benchmarks.encoders.command import DEVICES, _report, main
-from benchmarks.encoders.cuda import Cuda
-from benchmarks.encoders.cuda_clock import LEAST_S, MOST_PASSES, WARM_UPS, CudaClock
+from benchmarks.encoders.cuda import LEAST_S, MOST_PASSES, WARM_UPS, Cuda, CudaClock
 from benchmarks.encoders.cuda_packages import compile_all
 from benchmarks.encoders.cuda_towers import OurTower, compiled
 from benchmarks.encoders.plans import GPU

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.encoders.command import RESULTS, _arguments
+from benchmarks.encoders.command import _arguments
 from benchmarks.encoders.plans import BASE, GPU, LARGE, ModelPlan, chosen, command, stem
+from benchmarks.lib.reports import RESULTS
 
 
 def asked(monkeypatch: pytest.MonkeyPatch, *arguments: str, gpu: bool = False) -> list[ModelPlan]:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gateway.command import BARS, judge
+from benchmarks.gateway.command import BARS
 from benchmarks.gateway.infinity import batch_sizes
 from benchmarks.gateway.infinity_peer import transformers_names, write_tokenizer
+from benchmarks.lib.reports import judge
 from scripts.tune.load import at_rate
 from tests.gateway.fakes import FakeIndex, FakeTorchServe, serving
 
@@ -53,7 +54,7 @@ def test_the_log_tells_whether_requests_were_batched() -> None:
 
 
 def test_what_was_not_measured_does_not_hold() -> None:
-    rows = judge({"gateway_cost_p50_ms": 1.5, "soak_errors": 1.0})
+    rows = judge({"gateway_cost_p50_ms": 1.5, "soak_errors": 1.0}, BARS)
     assert [row["name"] for row in rows] == list(BARS)
     assert {row["name"] for row in rows if row["holds"]} == {"gateway_cost_p50_ms"}
     assert [row["value"] for row in rows if row["name"] == "images_per_s_over_infinity"] == [None]

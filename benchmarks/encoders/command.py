@@ -27,7 +27,7 @@ from rich.console import Console
 from benchmarks.encoders import quality, tables
 from benchmarks.encoders.cpu import Cpu
 from benchmarks.encoders.cuda import Cuda
-from benchmarks.encoders.plans import PLANS, ModelPlan, chosen, command, default_device, stem
+from benchmarks.encoders.plans import PLANS, ModelPlan, chosen, stem
 from benchmarks.encoders.rounds import Deadline, Device, ModelJob, cosines, measure, rows
 from benchmarks.encoders.towers import Subject
 from benchmarks.lib.reports import RESULTS, head, write
@@ -51,7 +51,8 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=PLANS, default=default_device(), help="cuda where torch sees a GPU")
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", choices=PLANS, default=default, help="cuda where torch sees a GPU")
     parser.add_argument("--model", nargs="+", help="open_clip architectures")
     parser.add_argument("--rounds", type=int, help="instead of each model's own number")
     parser.add_argument("--minutes", type=float, help="on a GPU: what has not begun by then is left out")
@@ -90,7 +91,8 @@ def _report(plan: ModelPlan, device: Device, work: Path, console: Console) -> di
         from benchmarks.encoders.serving import measure_serving
 
         serving = measure_serving(plan.model, console)
-    report = {**head("encoders", command(plan)), "model": plan.model, "torch": torch.__version__}
+    again = f"python -m benchmarks.encoders --device {plan.device} --model {plan.model}"
+    report = {**head("encoders", again), "model": plan.model, "torch": torch.__version__}
     report |= {**device.facts(), **found, "serving": serving}
     return {**report, "bars": device.bars(report)}
 

@@ -1,9 +1,8 @@
 """The encoder benchmark on an NVIDIA GPU: ours in every precision, plain, compiled and as CUDA graphs, and open_clip.
 
 Towers alone: inputs lie in the GPU's memory, and nothing is copied back. What can't be built, captured or run is left
-out of the table and named in the report with the reason, and so is what there was no time to compile.
-
-float32 is torch's default: matrix products in full precision, open_clip's one convolution in TF32.
+out of the table and named in the report with the reason, and so is what there was no time to compile. float32 is
+torch's default: matrix products in full precision, open_clip's one convolution in TF32.
 """
 
 from __future__ import annotations

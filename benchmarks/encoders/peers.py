@@ -13,20 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 Forward = Callable[[Tensor], Tensor]
 CALIBRATION = 8
-
-
-class ImageOnly(nn.Module):
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.visual = model.visual
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        features: Tensor = self.visual(pixels)
-        return features
 
 
 def peers(model: Any, example: Tensor, directory: Path, threads: int) -> dict[str, Forward]:
@@ -34,11 +24,9 @@ def peers(model: Any, example: Tensor, directory: Path, threads: int) -> dict[st
     path = directory / "image.onnx"
     if not path.exists():
         export(model, example, path)
-    made = {
-        "onnxruntime fp32": onnx_runtime(path, threads),
-        "onnxruntime int8 per tensor": onnx_runtime(quantized(path, per_channel=False), threads),
-        "onnxruntime int8 per channel": onnx_runtime(quantized(path, per_channel=True), threads),
-    }
+    made = {"onnxruntime fp32": onnx_runtime(path, threads)}
+    for name, per_channel in (("tensor", False), ("channel", True)):
+        made[f"onnxruntime int8 per {name}"] = onnx_runtime(quantized(path, per_channel), threads)
     return made | openvino(path, example, threads)
 
 
@@ -48,7 +36,7 @@ def export(model: Any, example: Tensor, path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             named: dict[str, Any] = {"input_names": ["pixels"], "dynamic_axes": {"pixels": {0: "batch"}}}
-            torch.onnx.export(ImageOnly(model), (example,), str(path), opset_version=17, dynamo=False, **named)
+            torch.onnx.export(model.visual, (example,), str(path), opset_version=17, dynamo=False, **named)
     finally:
         torch.backends.mha.set_fastpath_enabled(True)
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
 
-import torch
-
 
 @dataclass(frozen=True)
 class ModelPlan:
@@ -37,27 +35,18 @@ GPU = ModelPlan(BASE.model, (1, 8, 32, 256, 512, 1024), GPU_PRECISIONS, 5, varia
 PLANS = {"cpu": (BASE, LARGE), "cuda": (GPU,)}  # the last one's also for models that have none
 
 
-def default_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def chosen(arguments: argparse.Namespace) -> list[ModelPlan]:
     """A plan for each model asked for, on the device asked for, with what else was said."""
     known = {plan.model: plan for plan in PLANS[arguments.device]}
-    other = PLANS[arguments.device][-1]
     given: dict[str, Any] = {"threads": arguments.threads}
     given |= {key: tuple(value) for key in ("batches", "precisions") if (value := getattr(arguments, key))}
     given |= {"rounds": arguments.rounds} if arguments.rounds else {}
     given |= {"seconds": 60 * arguments.minutes} if arguments.minutes else {}
     given |= {key: False for key in ("serving", "variants", "quality") if getattr(arguments, f"no_{key}")}
-    return [replace(known.get(model, replace(other, model=model)), **given) for model in arguments.model or known]
-
-
-def command(plan: ModelPlan) -> str:
-    """What measures this model again."""
-    if plan.model in {each.model for each in PLANS[plan.device]}:
-        return "make bench-encoders"
-    return f"python -m benchmarks.encoders --model {plan.model}"
+    return [
+        replace(known.get(model, replace(PLANS[arguments.device][-1], model=model)), **given)
+        for model in arguments.model or known
+    ]
 
 
 def stem(plan: ModelPlan) -> str:

@@ -15,10 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.encoders.plans import ModelPlan
-from benchmarks.encoders.towers import Subject
+from benchmarks.encoders.towers import Report, Subject
 
 REFERENCE = "open_clip fp32"
-Report = Callable[[str], None]
 Forward = Callable[[], Tensor]
 Key = tuple[str, str, int]  # what, engine, batch
 Row = dict[str, Any]

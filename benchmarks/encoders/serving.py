@@ -33,14 +33,12 @@ CLIENTS, SECONDS, ROUNDS = 32, 8.0, 3
 IMAGE = {"minWorkers": 1, "maxWorkers": 1, "threads": 2, "decode_threads": 2, "batchSize": 16, "maxBatchDelay": 5}
 TEXT = {"minWorkers": 1, "maxWorkers": 1, "threads": 2, "batchSize": 1, "maxBatchDelay": 1}
 SINGLE_WORKER_LOOP = """
-import base64, itertools, json, sys, time
-from pathlib import Path
-import yaml
+import base64, itertools, json, sys, time, pathlib, yaml
 from clip_core.encode.encoders import Encoders
 from clip_core.inputs.requests import Item, Part
 from clip_core.settings import EndpointConfig
 from scripts.tune.requests import requests
-directory, seconds = Path(sys.argv[1]), float(sys.argv[2])
+directory, seconds = pathlib.Path(sys.argv[1]), float(sys.argv[2])
 encoders = Encoders.load(directory, EndpointConfig.parse(yaml.safe_load((directory / "model-config.yaml").read_text())))
 images = [Item((Part("image", base64.b64decode(body["input"]["image"])),)) for body in requests("image")]
 batches = itertools.cycle([images[i : i + 16] for i in range(0, len(images) - 15, 16)])

@@ -59,8 +59,8 @@ class Server:
     model: str
 
     def bodies(self, what: str) -> list[dict[str, Any]]:
-        inputs, modality = (pictures(), "image") if what == "images" else (TEXTS, "text")
-        return [{"model": self.model, "input": [each], "modality": modality} for each in inputs]
+        inputs = pictures() if what == "images" else TEXTS
+        return [{"model": self.model, "input": [each], "modality": what.rstrip("s")} for each in inputs]
 
     def load(self, what: str, seconds: float) -> Load:
         time.sleep(SETTLE_S)

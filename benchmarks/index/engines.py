@@ -91,8 +91,3 @@ def alone(segment: ApproximateSegment, knobs: dict[str, int]) -> Any:
     refined = _faiss.IndexRefineFlat(index, _faiss.swig_ptr(np.ascontiguousarray(segment.vectors)))
     refined.k_factor = knobs["reorder"]
     return refined
-
-
-def fastest(points: list[Point], target: float = TARGET) -> Point | None:
-    """The best of those that reach the target."""
-    return max((each for each in points if each.recall >= target), key=lambda each: each.qps, default=None)

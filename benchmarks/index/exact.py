@@ -12,13 +12,12 @@ from typing import Any
 import faiss
 import numpy as np
 
+from benchmarks.index.live import K
 from clip_core.wire import FloatArray
 from index_service.engines.exact.certified import CertifiedBackend
 from index_service.engines.exact.scan import search_exact
 
 _faiss: Any = faiss
-_PANORAMA_LEVELS = 8
-K = 10
 
 
 def cores() -> int:
@@ -37,7 +36,7 @@ def certified_against_flat(images: FloatArray, queries: FloatArray, rounds: int)
     """One query on one thread each, in turn, so that noise falls on all alike; medians in ms."""
     _faiss.omp_set_num_threads(1)
     segment = CertifiedBackend().build(images)
-    flat, panorama = _faiss.IndexFlatIP(images.shape[1]), _faiss.IndexFlatIPPanorama(images.shape[1], _PANORAMA_LEVELS)
+    flat, panorama = _faiss.IndexFlatIP(images.shape[1]), _faiss.IndexFlatIPPanorama(images.shape[1], 8)
     flat.add(images)
     panorama.add(images)
     ways = {"flat": flat.search, "panorama": panorama.search, "certified": partial(segment.certify, mask=None)}

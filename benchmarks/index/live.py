@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import statistics
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +39,12 @@ class LiveIndex:
         found = re.search(r"port=(\d+)", line)
         if found is None:
             raise RuntimeError(f"the index service didn't start: {line}")
-        self._url = f"http://127.0.0.1:{found[1]}"
-        self._connection = self.client()
+        self._connection = KeepaliveConnection(f"http://127.0.0.1:{found[1]}", _MERGE_S)
         while self._connection.call("GET", "/readyz")[0] != 200:
             if time.perf_counter() - started > _START_S:
                 raise RuntimeError("the index service isn't ready")
             time.sleep(0.02)
         self.ready_s = time.perf_counter() - started
-
-    def client(self) -> KeepaliveConnection:
-        """Another connection, for another thread."""
-        return KeepaliveConnection(self._url, _MERGE_S)
 
     def __enter__(self) -> LiveIndex:
         return self
@@ -121,11 +114,6 @@ def searches(queries: FloatArray, **given: object) -> dict[str, Any]:
 def latencies(live: LiveIndex, queries: FloatArray, **given: object) -> list[float]:
     """ms of one search each."""
     return [live.search(query[None], **given)[0] for query in queries]
-
-
-def p99(values: Sequence[float]) -> float:
-    """Of at least two values."""
-    return statistics.quantiles(values, n=100)[98]
 
 
 def recall(found: list[list[int]], truth: IntArray) -> float:

@@ -35,13 +35,8 @@ def head(name: str, command: str = "") -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """CPU, cores, Python, commit and time."""
-    return {
-        "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        "commit": _commit(),
-        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
+    now, cores = datetime.now(timezone.utc).isoformat(timespec="seconds"), len(os.sched_getaffinity(0))
+    return {"cpu": _cpu(), "cores": cores, "python": platform.python_version(), "commit": _commit(), "time": now}
 
 
 def _cpu() -> str:

@@ -31,7 +31,6 @@ from scripts.tune.load import each_once
 BAR, ROUNDS, CLIENTS, RESAMPLES = 1.05, 12, 8, 10_000
 REQUESTS = {"text embedding": 1200, "text search": 1200, "image search": 400}
 PLANNED_S = 45.0 + ROUNDS * 16.0
-Rounds = dict[str, list[list[float]]]  # by kind: [old, new] µs a request, a round each
 
 
 def measure(directory: Path, against: Path, rounds: int) -> dict[str, dict[str, Any]]:
@@ -41,10 +40,10 @@ def measure(directory: Path, against: Path, rounds: int) -> dict[str, dict[str, 
     return {kind: compared(pairs) for kind, pairs in found.items()}
 
 
-def _rounds(both: Sequence[LiveStack], rounds: int) -> Rounds:
-    """The first round warms up and is left out; which stack comes first changes with every round."""
+def _rounds(both: Sequence[LiveStack], rounds: int) -> dict[str, list[list[float]]]:
+    """By kind: [old, new] µs a request in each round but the first, which warms up. The stacks take turns to begin."""
     bodies = _bodies(both[0])
-    found: Rounds = {kind: [] for kind in bodies}
+    found: dict[str, list[list[float]]] = {kind: [] for kind in bodies}
     for number in range(rounds + 1):
         for kind, (path, own) in bodies.items():
             pair = [0.0, 0.0]

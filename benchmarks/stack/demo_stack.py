@@ -3,10 +3,9 @@
     make bench
 
 Each run starts a stack of its own on free ports. The peer of the gateway is the same request sent straight to
-TorchServe, in turn with the gateway's, by one client. The embedding cache is off: captions come again, and every one
-is to be computed. A second stack with the cache on, warmed with the same captions, gives the figures named `cached_…`,
-which have no bars. Quality stands beside speed: recall@1 of the gallery's captions.
-Several runs, medians; the last line is one JSON document with `bars`.
+TorchServe, in turn with the gateway's, by one client. The embedding cache is off, so that every caption is computed. A
+second stack with the cache on gives the figures named `cached_…`, which have no bars. Quality stands beside speed:
+recall@1 of the gallery's captions. Several runs, medians; the last line is one JSON document with `bars`.
 """
 
 from __future__ import annotations

@@ -41,8 +41,7 @@ BARS = {
     "restart_s": (10.0, "≤"),
     "p99_during_compaction_vs_rest": (2.0, "≤"),
 }
-QUERIES, ROUNDS, FEW = 1000, 25, "few"
-_ROUNDS, _SETTLE_S = 5, 0.2
+QUERIES, ROUNDS, FEW, _ROUNDS, _SETTLE_S = 1000, 25, "few", 5, 0.2
 _ASKED, _CODED_S = 8, 15.0  # after so many searches by a filter its rows are coded, which takes some seconds
 _SCANNED = IndexSettings.model_fields["exact_max_rows"].default  # so many are never merged for the sake of searches
 

@@ -13,8 +13,7 @@ import numpy as np
 
 from clip_core.wire import FloatArray
 
-DIM = 512
-_CHUNK = 50_000
+DIM, _CHUNK = 512, 50_000
 _MEAN = 0.7  # cosine of an image, or a text, and its modality's mean
 _MEANS_COSINE = 0.3
 _AGREEMENT = 0.45  # correlation of a text and its image once the means are taken off

@@ -65,22 +65,17 @@ def sweep(
     if not isinstance(segment, ApproximateSegment):
         return [], None, None
     chosen = point(name, segment, segment.parameters, queries, truth)
-    efforts = [effort for effort in segment.candidate_search.efforts if effort >= segment.parameters.effort / 8][::2][
-        :10
-    ]
-    settings = [SearchParameters(effort, segment.parameters.rerank_factor) for effort in efforts]
-    return [point(name, segment, parameters, queries, truth) for parameters in settings], chosen, segment
+    least, rerank = segment.parameters.effort / 8, segment.parameters.rerank_factor
+    tried = [SearchParameters(effort, rerank) for effort in segment.candidate_search.efforts if effort >= least]
+    return [point(name, segment, parameters, queries, truth) for parameters in tried[::2][:10]], chosen, segment
 
 
-def point(
-    name: str, segment: ApproximateSegment, parameters: SearchParameters, queries: FloatArray, truth: IntArray
-) -> Point:
+def point(name: str, segment: ApproximateSegment, at: SearchParameters, queries: FloatArray, truth: IntArray) -> Point:
     """One query at a time, scores in full precision included, as every engine of the service does it."""
-    tuned = replace(segment, parameters=parameters)
-    started = time.perf_counter()
+    tuned, started = replace(segment, parameters=at), time.perf_counter()
     rows = [tuned.search(query[None], K, None)[1][0].tolist() for query in queries]
     seconds = time.perf_counter() - started
-    return Point(name, setting.effort, setting.reorder, recall(rows, truth), len(queries) / seconds)
+    return Point(name, at.effort, at.rerank_factor, recall(rows, truth), len(queries) / seconds)
 
 
 def alone(segment: ApproximateSegment, knobs: dict[str, int]) -> Any:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = ("clip_core", "handlers", "gateway", "index_service", "scripts", "benchmarks", "tests")
+OURS = ("clip_core", "handlers", "gateway", "index_service", "clipserve_client", "scripts", "benchmarks", "tests")
 SHARED = ("clip_core.wire", "clip_core.errors", "clip_core.model_spec", "clip_core.logs", "clip_core.heap")
 ALLOWED = {
     "clip_core": ("clip_core",),
     "handlers": ("clip_core",),
     "gateway": ("gateway", *SHARED),
     "index_service": ("index_service", *SHARED),
-    "scripts": ("scripts", "benchmarks", "clip_core", "gateway", "index_service"),
-    "benchmarks": ("benchmarks", "scripts", "clip_core", "gateway", "index_service"),
+    "clipserve_client": ("clipserve_client",),
+    "scripts": ("scripts", "benchmarks", "clip_core", "gateway", "index_service", "clipserve_client"),
+    "benchmarks": ("benchmarks", "scripts", "clip_core", "gateway", "index_service", "clipserve_client"),
 }
 ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports only from what stands before it
     "clip_core": (
@@ -44,6 +46,9 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
         ),
         *("admission", "upstream", "middleware", "settings", "encode", "stats", "readiness", "search", "ingest"),
         *("jobs", "services", "routes", "app", "__main__"),
+    ),
+    "clipserve_client": (
+        *("errors", "settings", "retries", "inputs", "answers", "calls", "ingest", "client", "async_client", "folder"),
     ),
     "scripts": (
         *("public_api", "launch", "page", "processes", "collections", "demo", "archive", "models", "stack"),
@@ -133,6 +138,30 @@ def test_rooms_are_small(package: str) -> None:
         assert len(list(folder.glob("*.py"))) <= 18, folder
 
 
+def test_the_client_needs_httpx_only() -> None:
+    """And Pillow with pillow-heif, where a function asks for them."""
+    for path in (ROOT / "clipserve_client").rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        lazy = {module.partition(".")[0] for module in imports(path)}
+        assert lazy <= {
+            *sys.stdlib_module_names,
+            "clipserve_client",
+            "httpx",
+            "PIL",
+            "pillow_heif",
+            "typing_extensions",
+        }
+        at_once = {name for node in tree.body for name in imported_by(node)}
+        assert not at_once & {"PIL", "pillow_heif", "typing_extensions"}, path
+
+
+def imported_by(node: ast.stmt) -> set[str]:
+    """The packages that a statement at the top of a file imports."""
+    if isinstance(node, ast.Import):
+        return {alias.name.partition(".")[0] for alias in node.names}
+    return {(node.module or "").partition(".")[0]} if isinstance(node, ast.ImportFrom) else set()
+
+
 @pytest.mark.parametrize("package", ["gateway", "index_service"])
 def test_no_model_framework_in_the_services(package: str) -> None:
     for path in (ROOT / package).rglob("*.py"):
@@ -152,7 +181,7 @@ def test_one_handler_class_a_file() -> None:
 
 
 def test_only_settings_reads_the_environment() -> None:
-    for package in ("clip_core", "handlers", "gateway", "index_service"):
+    for package in ("clip_core", "handlers", "gateway", "index_service", "clipserve_client"):
         for path in (ROOT / package).rglob("*.py"):
             if path.name != "settings.py" and path != ROOT / "index_service" / "__init__.py":  # it sets one
                 assert "os.environ" not in path.read_text(encoding="utf-8"), path

@@ -12,7 +12,7 @@ from gateway.errors import JsonResponse
 from gateway.readiness import verdict_error
 from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.openapi import ENCODES, answers
-from gateway.schemas.operations import HealthAnswer, ModelsAnswer, NotReadyAnswer, ReadyAnswer
+from gateway.schemas.operations import HealthAnswer, Limits, ModelsAnswer, NotReadyAnswer, ReadyAnswer
 from gateway.services import services
 
 router = APIRouter(route_class=PlainRoute, tags=["operations"])
@@ -60,5 +60,6 @@ async def list_models(request: Request) -> JsonResponse:
         "dimensions": served.dim,
         "matryoshka_dimensions": served.matryoshka_dimensions,
         "endpoints": [settings.text_endpoint, settings.image_endpoint, settings.multimodal_endpoint],
+        "limits": {name: getattr(settings, name) for name in Limits.model_fields},
     }
     return JsonResponse({"object": "list", "data": [model]})

@@ -38,6 +38,15 @@ class NotReadyAnswer(Schema):
     parts: dict[str, str] | None = None
 
 
+class Limits(Schema):
+    """Of one call, so that clients cut what they send; see docs/settings.md."""
+
+    max_body_bytes: int
+    max_image_bytes: int
+    max_inputs: int = Field(description="Of an embedding or batch search call.")
+    max_items: int = Field(description="Of a call that adds items.")
+
+
 class ModelFacts(Schema):
     model_config = example({"id": "demo", "object": "model"}, extra="allow")
     id: str
@@ -48,6 +57,7 @@ class ModelFacts(Schema):
     dimensions: int
     matryoshka_dimensions: list[int] = Field(description="What vectors may be cut to with `dimensions`.")
     endpoints: list[str]
+    limits: Limits
 
 
 class ModelsAnswer(Schema):
@@ -64,6 +74,12 @@ class ModelsAnswer(Schema):
                     "dimensions": 96,
                     "matryoshka_dimensions": [],
                     "endpoints": ["clip_text", "clip_image", "clip_multimodal"],
+                    "limits": {
+                        "max_body_bytes": 33554432,
+                        "max_image_bytes": 16777216,
+                        "max_inputs": 256,
+                        "max_items": 1000,
+                    },
                 }
             ],
         }

@@ -205,6 +205,7 @@ def test_other_sites_pages_are_turned_away_without_keys(stack):
 def test_models(stack):
     (model,) = stack.client.get("/v1/models").json()["data"]
     assert (model["id"], model["object"], model["dimensions"]) == ("demo", "model", 16)
+    assert model["limits"]["max_body_bytes"] == 32 * 1024 * 1024
     assert model["fingerprint"] == "fp-demo"
 
 

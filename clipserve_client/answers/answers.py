@@ -1,0 +1,162 @@
+"""What calls give: plain frozen classes, read from the gateway's JSON. Fields that a class lacks are in `raw`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """`vectors` in the order of the inputs, each of unit norm; `truncated`: which texts were too long and cut."""
+
+    vectors: list[list[float]]
+    model: str
+    truncated: list[bool]
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Hit:
+    """`score` is the cosine, or the inner product in a collection of metric dot."""
+
+    id: str
+    score: float
+    metadata: Json | None = None
+    vector: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class SearchPage:
+    """`next_cursor` leads to the next page; None when this one was not full."""
+
+    hits: list[Hit]
+    collection: str
+    next_cursor: str | None = None
+    model: str | None = None
+    fingerprint: str | None = None
+    truncated: bool = False
+    raw: Json = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    label: str
+    probability: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """`index` is the candidate's place in the call."""
+
+    index: int
+    probability: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Collection:
+    name: str
+    model: str
+    fingerprint: str
+    dim: int
+    metric: str
+    engine: str
+    count: int
+    raw: Json = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Alias:
+    name: str
+    collection: str
+
+
+@dataclass(frozen=True)
+class Item:
+    id: str
+    metadata: Json | None = None
+    vector: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class ItemResult:
+    """Of one item of `add`: `error` has the message, code and param where `status` is 400 or more."""
+
+    id: str | None
+    status: int
+    error: Json | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.status < 300
+
+
+@dataclass(frozen=True)
+class Job:
+    """`state` is queued, running, completed, cancelled or failed."""
+
+    id: str
+    collection: str
+    state: str
+    processed: int
+    added: int
+    failed: int
+    total: int | None = None
+    rate: float | None = None
+    eta_s: float | None = None
+    message: str | None = None
+    error: Json | None = None
+    raw: Json = field(default_factory=dict, repr=False)
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ("completed", "cancelled", "failed")
+
+
+@dataclass(frozen=True)
+class JobFailure:
+    """An item that a job set aside; `place` is its number in the source."""
+
+    place: int
+    id: str
+    error: Json
+
+
+@dataclass(frozen=True)
+class Model:
+    id: str
+    fingerprint: str
+    dimensions: int
+    matryoshka_dimensions: list[int]
+    raw: Json = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one call: what the gateway says with its model, else its defaults."""
+
+    max_body_bytes: int = 32 * 1024 * 1024
+    max_image_bytes: int = 16 * 1024 * 1024
+    max_image_pixels: int = 64_000_000
+    max_inputs: int = 256
+    max_items: int = 1000
+
+    @classmethod
+    def of(cls, told: object) -> Limits:
+        """Numbers that are missing or make no sense are the defaults."""
+        known = told if isinstance(told, Mapping) else {}
+        names = cls.__dataclass_fields__
+        return cls(**{name: value for name in names if isinstance(value := known.get(name), int) and value > 0})
+
+
+@dataclass(frozen=True)
+class Health:
+    """`ready` when every part is "ok"; else `parts` says what is wrong, and with which."""
+
+    ready: bool
+    parts: dict[str, str]

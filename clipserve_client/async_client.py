@@ -1,0 +1,289 @@
+"""The client for programs with an event loop (asyncio): the calls of `Client`, to be awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
+
+import clipserve_client.calls.calls as calls
+from clipserve_client.answers.answers import (
+    Alias,
+    Collection,
+    Embeddings,
+    Health,
+    Hit,
+    Item,
+    ItemResult,
+    Job,
+    JobFailure,
+    Json,
+    LabelScore,
+    Limits,
+    Model,
+    Ranked,
+    SearchPage,
+)
+from clipserve_client.answers.paging import Pages
+from clipserve_client.calls.embedding import embed_calls, joined
+from clipserve_client.calls.exchange import Target, answer, failures, request
+from clipserve_client.client import Client
+from clipserve_client.errors import ApiError, ClientError, UnknownCollection
+from clipserve_client.ingest.engine import IN_FLIGHT, PATIENCE_S, run
+from clipserve_client.ingest.results import Result, Tally
+from clipserve_client.inputs.inputs import Content, Mix, NewItem, Query, SearchOptions
+from clipserve_client.inputs.pictures import Picture, PictureSource
+from clipserve_client.retries import Attempts, Retries
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """`url` and `api_key` are by default those of CLIPSERVE_URL and CLIPSERVE_API_KEY.
+
+    A call ends within `timeout_s`, its retries included. Every call raises ApiError, ConnectionFailed or CallTimedOut.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 60.0,
+        retries: Retries | None = None,
+        verify: bool = True,
+    ) -> None:
+        self.target, self.timeout_s = Target.of(url, api_key, verify), timeout_s
+        self.retries = retries or Retries()
+        self._http = httpx.AsyncClient(**self.target.options())
+        self._limits: Limits | None = None
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def send(self, call: calls.Call[T], timeout_s: float | None = None) -> T:
+        """One call with its retries, within `timeout_s` (default: the client's)."""
+        attempts = Attempts(self.retries, call.repeat, self.timeout_s if timeout_s is None else timeout_s)
+        while True:
+            try:
+                return await self.send_once(call, attempts.time_left())
+            except ClientError as error:
+                pause = attempts.pause_after(error)
+            await asyncio.sleep(pause)
+
+    async def send_once(self, call: calls.Call[T], timeout_s: float) -> T:
+        """One try."""
+        with failures(self.target):
+            response = await self._http.request(**request(call, timeout_s))
+        return answer(call, response)
+
+    async def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Any other call of the API: `path` with its /v1; gives the answer's JSON."""
+        return await self.send(calls.plain(method, path, body))
+
+    async def embed(self, inputs: Sequence[Content | Mix], *, dimensions: int | None = None) -> Embeddings:
+        """Vectors of texts (plain strings), pictures and mixes, in their order; sent in parts where they are many."""
+        parts = embed_calls(inputs, dimensions, await self.limits())
+        return joined([await self.send(each) for each in parts])
+
+    async def classify(
+        self, image: PictureSource | Picture, labels: Sequence[str], *, templates: Sequence[str] | None = None
+    ) -> list[LabelScore]:
+        """How well each label fits the picture, the most probable first. `{}` in a template stands for the label."""
+        return await self.send(calls.classify(image, labels, templates))
+
+    async def rank(
+        self, queries: Sequence[Content], candidates: Sequence[Content], *, top_n: int | None = None
+    ) -> list[list[Ranked]]:
+        """For each query the candidates, the best first."""
+        return await self.send(calls.rank(queries, candidates, top_n))
+
+    async def search(self, collection: str, text: str | None = None, **how: Unpack[SearchOptions]) -> SearchPage:
+        """One page of hits. `how` has the fields of `Query`: image, vector, like, query, k, filter, cursor, …"""
+        return await self.send(calls.search(Query(collection, text, **how)))
+
+    async def search_all(
+        self, collection: str, text: str | None = None, *, limit: int | None = None, **how: Unpack[SearchOptions]
+    ) -> AsyncIterator[Hit]:
+        """Hits page by page, the best first, `k` a page, until there are no more or `limit` have come."""
+        pages = Pages[Hit, str](limit, how.pop("cursor", None))
+        while not pages.ended:
+            how["cursor"] = pages.after
+            page = await self.search(collection, text, **how)
+            for each in pages.taken(page.hits, page.next_cursor):
+                yield each
+
+    async def search_batch(self, queries: Sequence[Query]) -> list[SearchPage | ApiError]:
+        """Many searches in one call; a bad one is an ApiError in its place."""
+        return await self.send(calls.search_batch(queries))
+
+    async def create_collection(self, name: str, **settings: Any) -> Collection:
+        """Make it for the served model, or find it there: metric, engine, factory, recall_target, metadata."""
+        return await self.send(calls.create_collection(name, settings))
+
+    async def collection(self, name: str) -> Collection:
+        """Its model, engine and number of items."""
+        return await self.send(calls.collection(name))
+
+    async def collections(self) -> list[Collection]:
+        return await self.send(calls.collections())
+
+    async def drop_collection(self, name: str) -> None:
+        """Delete it with all its items."""
+        await self.send(calls.drop_collection(name))
+
+    async def facets(
+        self, name: str, fields: Sequence[str] | None = None, *, values: int = 20, filter: Json | None = None
+    ) -> list[Json]:
+        """The most frequent values of metadata fields, with exact counts."""
+        return await self.send(calls.facets(name, fields, values, filter))
+
+    async def set_alias(self, name: str, collection: str) -> Alias:
+        """Point a second name to a collection, at once."""
+        return await self.send(calls.set_alias(name, collection))
+
+    async def aliases(self) -> list[Alias]:
+        return await self.send(calls.aliases())
+
+    async def drop_alias(self, name: str) -> None:
+        await self.send(calls.drop_alias(name))
+
+    async def add(self, collection: str, items: Sequence[NewItem]) -> list[ItemResult]:
+        """Add or replace a few items in one call, each with its own result; `ingest` takes any number."""
+        return await self.send(calls.add(collection, items))
+
+    async def ingest(
+        self,
+        collection: str,
+        items: Iterable[NewItem | Result],
+        *,
+        on_result: Callable[[Result], object] | None = None,
+        in_flight: int = IN_FLIGHT,
+        patience_s: float = PATIENCE_S,
+        stop: threading.Event | None = None,
+        **settings: Any,
+    ) -> Tally:
+        """Add or replace any number of items, in a thread of its own; see `Client.ingest`.
+
+        `items` are read in that thread, `on_result` is called on the event loop. When the task is cancelled, batches
+        under way get a few seconds to come back.
+        """
+        stop, loop = stop or threading.Event(), asyncio.get_running_loop()
+        told = None if on_result is None else lambda result: loop.call_soon_threadsafe(on_result, result)
+        await self.ensure_collection(collection, **settings)
+        how = {"on_result": told, "in_flight": in_flight, "patience_s": patience_s, "stop": stop}
+        working = loop.run_in_executor(None, partial(self._ingest, collection, items, **how))
+        try:
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            stop.set()
+            await asyncio.wait([working])
+            raise
+
+    def _ingest(self, collection: str, items: Iterable[NewItem | Result], **how: Any) -> Tally:
+        target = self.target
+        with Client(
+            target.url, api_key=target.api_key, timeout_s=self.timeout_s, retries=self.retries, verify=target.verify
+        ) as client:
+            return run(client, collection, items, **how)
+
+    async def ensure_collection(self, name: str, **settings: Any) -> Collection:
+        """The collection, or the one behind an alias; made when there is none."""
+        try:
+            return await self.collection(name)
+        except UnknownCollection:
+            return await self.create_collection(name, **settings)
+
+    async def item(self, collection: str, item_id: str, *, vector: bool = False) -> Item:
+        return await self.send(calls.item(collection, item_id, vector))
+
+    async def items(self, collection: str, *, page: int = 1000) -> AsyncIterator[Item]:
+        """All items by id, `page` a call."""
+        pages = Pages[Item, str]()
+        while not pages.ended:
+            for each in pages.taken(*(await self.send(calls.items_page(collection, pages.after, page)))):
+                yield each
+
+    async def delete_item(self, collection: str, item_id: str) -> None:
+        await self.send(calls.delete_item(collection, item_id))
+
+    async def delete_items(
+        self, collection: str, ids: Sequence[str] | None = None, *, filter: Json | None = None
+    ) -> int:
+        """Those with these ids, or those that match the filter; how many there were."""
+        return await self.send(calls.delete_items(collection, ids, filter))
+
+    async def begin_job(self, collection: str, source: Json) -> Job:
+        """Fill a collection on the server: `source` is `{"folder": "ROOT/path"}`, or webdataset, parquet, urls."""
+        return await self.send(calls.begin_job(collection, source))
+
+    async def job(self, job_id: str) -> Job:
+        return await self.send(calls.job(job_id))
+
+    async def jobs(self, *, page: int = 100) -> AsyncIterator[Job]:
+        """The newest first."""
+        pages = Pages[Job, str]()
+        while not pages.ended:
+            for each in pages.taken(*(await self.send(calls.jobs_page(pages.after, page)))):
+                yield each
+
+    async def watch_job(
+        self, job_id: str, on_progress: Callable[[Job], object] | None = None, *, every_s: float = 1.0
+    ) -> Job:
+        """Wait until the job has ended; `on_progress` is called with each look at it."""
+        while True:
+            job = await self.job(job_id)
+            if on_progress is not None:
+                on_progress(job)
+            if job.ended:
+                return job
+            await asyncio.sleep(every_s)
+
+    async def job_failures(self, job_id: str, *, page: int = 1000) -> AsyncIterator[JobFailure]:
+        """What the job set aside, and why."""
+        pages = Pages[JobFailure, int]()
+        while not pages.ended:
+            for each in pages.taken(*(await self.send(calls.failures_page(job_id, pages.after, page)))):
+                yield each
+
+    async def cancel_job(self, job_id: str) -> Job:
+        """What is in the collection stays there."""
+        return await self.send(calls.cancel_job(job_id))
+
+    async def retry_job(self, job_id: str) -> Job:
+        """Try again what was set aside, and go on with the rest of a cancelled or failed job."""
+        return await self.send(calls.retry_job(job_id))
+
+    async def stats(self) -> Json:
+        """Requests, latency, batches, cache and memory since the gateway's start."""
+        return await self.send(calls.stats())
+
+    async def health(self) -> Health:
+        """Whether every part is ready. Raises ConnectionFailed when not even the gateway answers."""
+        return await self.send(calls.health())
+
+    async def models(self) -> list[Model]:
+        return await self.send(calls.models())
+
+    async def limits(self) -> Limits:
+        """What one call may hold; asked for once."""
+        if self._limits is None:
+            told = await self.models()
+            self._limits = Limits.of(told[0].raw.get("limits") if told else None)
+        return self._limits

@@ -1,0 +1,199 @@
+"""Every call of the gateway's API as data: what to send, whether it may be sent twice, how to read the answer.
+
+`Client` and `AsyncClient` send them; nothing here does any input or output but for reading pictures' files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+import clipserve_client.answers.reading as reading
+from clipserve_client.answers.answers import (
+    Alias,
+    Collection,
+    Health,
+    Item,
+    ItemResult,
+    Job,
+    JobFailure,
+    Json,
+    LabelScore,
+    Model,
+    Ranked,
+    SearchPage,
+)
+from clipserve_client.inputs.inputs import Content, NewItem, Query, as_content
+from clipserve_client.inputs.pictures import Picture, PictureSource, encoded_picture
+from clipserve_client.retries import Repeat
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """`read` makes the answer of its JSON; statuses in `answers` are answers, too."""
+
+    method: str
+    path: str
+    read: Callable[[Any], T]
+    body: Any = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    repeat: Repeat = "safe"
+    answers: tuple[int, ...] = ()
+    encoded: bytes | None = None  # the body, where it is JSON already
+
+    def content(self) -> bytes | None:
+        """The body; NaN and infinity are refused with a ValueError."""
+        if self.encoded is not None:
+            return self.encoded
+        return None if self.body is None else json.dumps(self.body, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _path(*parts: str) -> str:
+    return "/v1/" + "/".join(map(_quoted, parts))
+
+
+def _quoted(part: str) -> str:
+    """As one segment of a path, also where it is `..`, which URLs would take for the folder above."""
+    quoted = quote(part, safe="")
+    return quoted.replace(".", "%2E") if part in (".", "..") else quoted
+
+
+def _item_path(collection: str, item_id: str) -> str:
+    return _path("collections", collection, "items", item_id)
+
+
+def _given(**fields: Any) -> Json:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def plain(method: str, path: str, body: Any = None) -> Call[Any]:
+    """Any call, with its JSON as it is. Only reads and PUT may be sent twice."""
+    return Call(method, path, lambda answer: answer, body, repeat="safe" if method in ("GET", "PUT") else "unsent")
+
+
+def classify(
+    image: PictureSource | Picture, labels: Sequence[str], templates: Sequence[str] | None
+) -> Call[list[LabelScore]]:
+    body = {"image": encoded_picture(image), "labels": list(labels), **_given(templates=templates and list(templates))}
+    return Call("POST", "/v1/classify", reading.labels, body)
+
+
+def rank(queries: Sequence[Content], candidates: Sequence[Content], top_n: int | None) -> Call[list[list[Ranked]]]:
+    asked = {"queries": [as_content(each) for each in queries], "candidates": [as_content(each) for each in candidates]}
+    return Call("POST", "/v1/rank", reading.rankings, {**asked, **_given(top_n=top_n)})
+
+
+def search(query: Query) -> Call[SearchPage]:
+    return Call("POST", "/v1/search", reading.search_page, query.body())
+
+
+def search_batch(queries: Sequence[Query]) -> Call[list[Any]]:
+    return Call("POST", "/v1/search/batch", reading.search_results, {"searches": [each.body() for each in queries]})
+
+
+def create_collection(name: str, settings: Mapping[str, Any]) -> Call[Collection]:
+    return Call("PUT", _path("collections", name), reading.collection, _given(**settings))
+
+
+def collection(name: str) -> Call[Collection]:
+    return Call("GET", _path("collections", name), reading.collection)
+
+
+def collections() -> Call[list[Collection]]:
+    return Call("GET", "/v1/collections", reading.collections)
+
+
+def drop_collection(name: str) -> Call[None]:
+    return Call("DELETE", _path("collections", name), reading.nothing, repeat="unsent")
+
+
+def facets(name: str, fields: Sequence[str] | None, values: int, filter_: Json | None) -> Call[list[Json]]:
+    params = _given(field=fields and list(fields), values=values, filter=filter_ and json.dumps(filter_))
+    return Call("GET", f"{_path('collections', name)}/facets", reading.facets, params=params)
+
+
+def set_alias(name: str, to: str) -> Call[Alias]:
+    return Call("PUT", _path("aliases", name), reading.alias, {"collection": to})
+
+
+def aliases() -> Call[list[Alias]]:
+    return Call("GET", "/v1/aliases", reading.aliases)
+
+
+def drop_alias(name: str) -> Call[None]:
+    return Call("DELETE", _path("aliases", name), reading.nothing, repeat="unsent")
+
+
+def add(name: str, items: Sequence[NewItem]) -> Call[list[ItemResult]]:
+    """May be sent twice: an item replaces the one with its id."""
+    return Call("POST", _items(name), reading.item_results, {"items": [item.body() for item in items]})
+
+
+def add_encoded(name: str, body: bytes) -> Call[list[ItemResult]]:
+    """`body` is {"items": […]} in JSON."""
+    return Call("POST", _items(name), reading.item_results, encoded=body)
+
+
+def _items(name: str) -> str:
+    return _path("collections", name, "items")
+
+
+def item(name: str, item_id: str, vector: bool) -> Call[Item]:
+    return Call("GET", _item_path(name, item_id), reading.item, params={"include": "vector"} if vector else {})
+
+
+def items_page(name: str, after: str | None, limit: int) -> Call[tuple[list[Item], str | None]]:
+    return Call(
+        "GET", f"{_path('collections', name)}/items", reading.items_page, params=_given(limit=limit, after=after)
+    )
+
+
+def delete_item(name: str, item_id: str) -> Call[None]:
+    return Call("DELETE", _item_path(name, item_id), reading.nothing, repeat="unsent")
+
+
+def delete_items(name: str, ids: Sequence[str] | None, filter_: Json | None) -> Call[int]:
+    body = _given(ids=None if ids is None else list(ids), filter=filter_)
+    return Call("POST", f"{_path('collections', name)}/items/delete", reading.deleted, body)
+
+
+def begin_job(name: str, source: Json) -> Call[Job]:
+    return Call("POST", "/v1/jobs", reading.job, {"collection": name, "source": source}, repeat="unsent")
+
+
+def job(job_id: str) -> Call[Job]:
+    return Call("GET", _path("jobs", job_id), reading.job)
+
+
+def jobs_page(after: str | None, limit: int) -> Call[tuple[list[Job], str | None]]:
+    return Call("GET", "/v1/jobs", reading.jobs_page, params=_given(limit=limit, after=after))
+
+
+def failures_page(job_id: str, after: int | None, limit: int) -> Call[tuple[list[JobFailure], int | None]]:
+    params = _given(limit=limit, after=after)
+    return Call("GET", f"{_path('jobs', job_id)}/failures", reading.failures_page, params=params)
+
+
+def cancel_job(job_id: str) -> Call[Job]:
+    return Call("DELETE", _path("jobs", job_id), reading.job, repeat="unsent")
+
+
+def retry_job(job_id: str) -> Call[Job]:
+    return Call("POST", f"{_path('jobs', job_id)}/retry", reading.job, repeat="unsent")
+
+
+def stats() -> Call[Json]:
+    return Call("GET", "/v1/stats", reading.as_is)
+
+
+def models() -> Call[list[Model]]:
+    return Call("GET", "/v1/models", reading.models)
+
+
+def health() -> Call[Health]:
+    return Call("GET", "/readyz", reading.health, answers=(503,))

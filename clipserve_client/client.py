@@ -1,0 +1,262 @@
+"""The client for programs without an event loop. One may be shared by threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
+
+import clipserve_client.calls.calls as calls
+from clipserve_client.answers.answers import (
+    Alias,
+    Collection,
+    Embeddings,
+    Health,
+    Hit,
+    Item,
+    ItemResult,
+    Job,
+    JobFailure,
+    Json,
+    LabelScore,
+    Limits,
+    Model,
+    Ranked,
+    SearchPage,
+)
+from clipserve_client.answers.paging import Pages
+from clipserve_client.calls.embedding import embed_calls, joined
+from clipserve_client.calls.exchange import Target, answer, failures, request
+from clipserve_client.errors import ApiError, ClientError, UnknownCollection
+from clipserve_client.ingest.engine import IN_FLIGHT, PATIENCE_S, run
+from clipserve_client.ingest.results import Result, Tally
+from clipserve_client.inputs.inputs import Content, Mix, NewItem, Query, SearchOptions
+from clipserve_client.inputs.pictures import Picture, PictureSource
+from clipserve_client.retries import Attempts, Retries
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+T = TypeVar("T")
+
+
+class Client:
+    """`url` and `api_key` are by default those of CLIPSERVE_URL and CLIPSERVE_API_KEY.
+
+    A call ends within `timeout_s`, its retries included. Every call raises ApiError, ConnectionFailed or CallTimedOut.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 60.0,
+        retries: Retries | None = None,
+        verify: bool = True,
+    ) -> None:
+        self.target, self.timeout_s = Target.of(url, api_key, verify), timeout_s
+        self.retries = retries or Retries()
+        self._http = httpx.Client(**self.target.options())
+        self._limits: Limits | None = None
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def send(self, call: calls.Call[T], timeout_s: float | None = None) -> T:
+        """One call with its retries, within `timeout_s` (default: the client's)."""
+        attempts = Attempts(self.retries, call.repeat, self.timeout_s if timeout_s is None else timeout_s)
+        while True:
+            try:
+                return self.send_once(call, attempts.time_left())
+            except ClientError as error:
+                pause = attempts.pause_after(error)
+            time.sleep(pause)
+
+    def send_once(self, call: calls.Call[T], timeout_s: float) -> T:
+        """One try."""
+        with failures(self.target):
+            response = self._http.request(**request(call, timeout_s))
+        return answer(call, response)
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Any other call of the API: `path` with its /v1; gives the answer's JSON."""
+        return self.send(calls.plain(method, path, body))
+
+    def embed(self, inputs: Sequence[Content | Mix], *, dimensions: int | None = None) -> Embeddings:
+        """Vectors of texts (plain strings), pictures and mixes, in their order; sent in parts where they are many."""
+        return joined([self.send(each) for each in embed_calls(inputs, dimensions, self.limits())])
+
+    def classify(
+        self, image: PictureSource | Picture, labels: Sequence[str], *, templates: Sequence[str] | None = None
+    ) -> list[LabelScore]:
+        """How well each label fits the picture, the most probable first. `{}` in a template stands for the label."""
+        return self.send(calls.classify(image, labels, templates))
+
+    def rank(
+        self, queries: Sequence[Content], candidates: Sequence[Content], *, top_n: int | None = None
+    ) -> list[list[Ranked]]:
+        """For each query the candidates, the best first."""
+        return self.send(calls.rank(queries, candidates, top_n))
+
+    def search(self, collection: str, text: str | None = None, **how: Unpack[SearchOptions]) -> SearchPage:
+        """One page of hits. `how` has the fields of `Query`: image, vector, like, query, k, filter, cursor, …"""
+        return self.send(calls.search(Query(collection, text, **how)))
+
+    def search_all(
+        self, collection: str, text: str | None = None, *, limit: int | None = None, **how: Unpack[SearchOptions]
+    ) -> Iterator[Hit]:
+        """Hits page by page, the best first, `k` a page, until there are no more or `limit` have come."""
+        pages = Pages[Hit, str](limit, how.pop("cursor", None))
+        while not pages.ended:
+            how["cursor"] = pages.after
+            page = self.search(collection, text, **how)
+            yield from pages.taken(page.hits, page.next_cursor)
+
+    def search_batch(self, queries: Sequence[Query]) -> list[SearchPage | ApiError]:
+        """Many searches in one call; a bad one is an ApiError in its place."""
+        return self.send(calls.search_batch(queries))
+
+    def create_collection(self, name: str, **settings: Any) -> Collection:
+        """Make it for the served model, or find it there: metric, engine, factory, recall_target, metadata."""
+        return self.send(calls.create_collection(name, settings))
+
+    def collection(self, name: str) -> Collection:
+        """Its model, engine and number of items."""
+        return self.send(calls.collection(name))
+
+    def collections(self) -> list[Collection]:
+        return self.send(calls.collections())
+
+    def drop_collection(self, name: str) -> None:
+        """Delete it with all its items."""
+        self.send(calls.drop_collection(name))
+
+    def facets(
+        self, name: str, fields: Sequence[str] | None = None, *, values: int = 20, filter: Json | None = None
+    ) -> list[Json]:
+        """The most frequent values of metadata fields, with exact counts."""
+        return self.send(calls.facets(name, fields, values, filter))
+
+    def set_alias(self, name: str, collection: str) -> Alias:
+        """Point a second name to a collection, at once."""
+        return self.send(calls.set_alias(name, collection))
+
+    def aliases(self) -> list[Alias]:
+        return self.send(calls.aliases())
+
+    def drop_alias(self, name: str) -> None:
+        self.send(calls.drop_alias(name))
+
+    def add(self, collection: str, items: Sequence[NewItem]) -> list[ItemResult]:
+        """Add or replace a few items in one call, each with its own result; `ingest` takes any number."""
+        return self.send(calls.add(collection, items))
+
+    def ingest(
+        self,
+        collection: str,
+        items: Iterable[NewItem | Result],
+        *,
+        on_result: Callable[[Result], object] | None = None,
+        in_flight: int = IN_FLIGHT,
+        patience_s: float = PATIENCE_S,
+        stop: threading.Event | None = None,
+        **settings: Any,
+    ) -> Tally:
+        """Add or replace any number of items; each has its own result, in any order. See `ingest.engine.run`.
+
+        The collection is made with `settings` when it is missing. A batch is sent again for up to `patience_s` while
+        the gateway is busy or away. Setting `stop` ends the ingest early.
+        """
+        self.ensure_collection(collection, **settings)
+        return run(self, collection, items, on_result=on_result, in_flight=in_flight, patience_s=patience_s, stop=stop)
+
+    def ensure_collection(self, name: str, **settings: Any) -> Collection:
+        """The collection, or the one behind an alias; made when there is none."""
+        try:
+            return self.collection(name)
+        except UnknownCollection:
+            return self.create_collection(name, **settings)
+
+    def item(self, collection: str, item_id: str, *, vector: bool = False) -> Item:
+        return self.send(calls.item(collection, item_id, vector))
+
+    def items(self, collection: str, *, page: int = 1000) -> Iterator[Item]:
+        """All items by id, `page` a call."""
+        pages = Pages[Item, str]()
+        while not pages.ended:
+            yield from pages.taken(*self.send(calls.items_page(collection, pages.after, page)))
+
+    def delete_item(self, collection: str, item_id: str) -> None:
+        self.send(calls.delete_item(collection, item_id))
+
+    def delete_items(self, collection: str, ids: Sequence[str] | None = None, *, filter: Json | None = None) -> int:
+        """Those with these ids, or those that match the filter; how many there were."""
+        return self.send(calls.delete_items(collection, ids, filter))
+
+    def begin_job(self, collection: str, source: Json) -> Job:
+        """Fill a collection on the server: `source` is `{"folder": "ROOT/path"}`, or webdataset, parquet, urls."""
+        return self.send(calls.begin_job(collection, source))
+
+    def job(self, job_id: str) -> Job:
+        return self.send(calls.job(job_id))
+
+    def jobs(self, *, page: int = 100) -> Iterator[Job]:
+        """The newest first."""
+        pages = Pages[Job, str]()
+        while not pages.ended:
+            yield from pages.taken(*self.send(calls.jobs_page(pages.after, page)))
+
+    def watch_job(
+        self, job_id: str, on_progress: Callable[[Job], object] | None = None, *, every_s: float = 1.0
+    ) -> Job:
+        """Wait until the job has ended; `on_progress` is called with each look at it."""
+        while True:
+            job = self.job(job_id)
+            if on_progress is not None:
+                on_progress(job)
+            if job.ended:
+                return job
+            time.sleep(every_s)
+
+    def job_failures(self, job_id: str, *, page: int = 1000) -> Iterator[JobFailure]:
+        """What the job set aside, and why."""
+        pages = Pages[JobFailure, int]()
+        while not pages.ended:
+            yield from pages.taken(*self.send(calls.failures_page(job_id, pages.after, page)))
+
+    def cancel_job(self, job_id: str) -> Job:
+        """What is in the collection stays there."""
+        return self.send(calls.cancel_job(job_id))
+
+    def retry_job(self, job_id: str) -> Job:
+        """Try again what was set aside, and go on with the rest of a cancelled or failed job."""
+        return self.send(calls.retry_job(job_id))
+
+    def stats(self) -> Json:
+        """Requests, latency, batches, cache and memory since the gateway's start."""
+        return self.send(calls.stats())
+
+    def health(self) -> Health:
+        """Whether every part is ready. Raises ConnectionFailed when not even the gateway answers."""
+        return self.send(calls.health())
+
+    def models(self) -> list[Model]:
+        return self.send(calls.models())
+
+    def limits(self) -> Limits:
+        """What one call may hold; asked for once."""
+        if self._limits is None:
+            told = self.models()
+            self._limits = Limits.of(told[0].raw.get("limits") if told else None)
+        return self._limits

@@ -1,0 +1,91 @@
+"""Any number of items → a collection: several batches under way, a result for each item, nothing lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Protocol
+
+from clipserve_client.answers.answers import Limits
+from clipserve_client.ingest.batches import Parcel, batches
+from clipserve_client.ingest.delivery import Delivery, Sender, Stopped
+from clipserve_client.ingest.pace import Pace
+from clipserve_client.ingest.results import Result, Tally
+from clipserve_client.inputs.inputs import NewItem
+
+OnResult = Callable[[Result], object]
+IN_FLIGHT = 3
+PATIENCE_S = 120.0
+_GRACE_S = 10.0  # for batches under way when the ingest ends early
+
+
+class LimitedSender(Sender, Protocol):
+    def limits(self) -> Limits: ...
+
+
+def run(
+    sender: LimitedSender,
+    collection: str,
+    items: Iterable[NewItem | Result],
+    *,
+    on_result: OnResult | None = None,
+    in_flight: int = IN_FLIGHT,
+    patience_s: float = PATIENCE_S,
+    stop: threading.Event | None = None,
+) -> Tally:
+    """`items` are read, and `on_result` is called, in this thread. Results come in any order.
+
+    An interrupt, or an error that concerns all items, ends it: batches under way get a few seconds to come back, their
+    results are told, and the error is raised. What was told as added is in the collection. Setting `stop` ends it, too.
+    """
+    stop = stop or threading.Event()
+    delivery = Delivery(sender, collection, Pace(in_flight, stop), stop, patience_s)
+    with_results = _Results(on_result)
+    executor = ThreadPoolExecutor(in_flight, thread_name_prefix="ingest")
+    try:
+        for batch in batches(items, sender.limits()):
+            if isinstance(batch, Result):
+                with_results.tell(batch)
+                continue
+            with_results.collect_until(in_flight - 1)
+            if stop.is_set():
+                break
+            with_results.under_way[executor.submit(delivery.deliver, batch)] = batch
+        with_results.collect_until(0)
+    except Stopped:
+        with_results.collect_what_comes(_GRACE_S)
+    except BaseException:
+        stop.set()
+        with_results.collect_what_comes(_GRACE_S)
+        raise
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+    return with_results.tally
+
+
+class _Results:
+    """Of the batches under way."""
+
+    def __init__(self, on_result: OnResult | None) -> None:
+        self.tally, self._on_result = Tally(), on_result
+        self.under_way: dict[Future[list[Result]], list[Parcel]] = {}
+
+    def tell(self, result: Result) -> None:
+        self.tally.count(result)
+        if self._on_result is not None:
+            self._on_result(result)
+
+    def collect_until(self, most: int) -> None:
+        """Wait until at most so many are under way. Raises what ended one of them."""
+        while len(self.under_way) > most:
+            for future in wait(self.under_way, return_when=FIRST_COMPLETED).done:
+                del self.under_way[future]
+                for result in future.result():
+                    self.tell(result)
+
+    def collect_what_comes(self, within_s: float) -> None:
+        for future in wait(self.under_way, within_s).done:
+            if not future.cancelled() and future.exception() is None:
+                for result in future.result():
+                    self.tell(result)

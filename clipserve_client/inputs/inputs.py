@@ -1,0 +1,97 @@
+"""What callers give: texts, pictures, mixes of both, searches and new items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import TYPE_CHECKING, Any, TypedDict, Union
+
+from clipserve_client.inputs.pictures import Picture, PictureSource, Vector, encoded_picture, encoded_vector
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Json = dict[str, Any]
+Content = Union[str, "PathLike[str]", bytes, bytearray, "Image", Picture]  # a plain string is a text
+QueryPart = Mapping[str, Any]  # {"text" | "image" | "vector" | "like": …, "weight": …}
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Texts and pictures that become one vector."""
+
+    parts: Sequence[Content]
+
+
+def as_content(content: Content) -> Json:
+    """{"text": …} or {"image": …}."""
+    return {"text": content} if isinstance(content, str) else {"image": encoded_picture(content)}
+
+
+@dataclass(frozen=True)
+class Query:
+    """A search of `collection` by one of text, image, vector, like (an item's id) and query (weighted parts)."""
+
+    collection: str
+    text: str | None = None
+    image: PictureSource | Picture | None = None
+    vector: Vector | None = None
+    like: str | None = None
+    query: Sequence[QueryPart] | None = None
+    k: int = 10
+    filter: Json | None = None
+    include: Sequence[str] | None = None
+    min_score: float | None = None
+    exact: bool | str | None = None
+    cursor: str | None = None
+
+    def body(self) -> Json:
+        """As the gateway takes it."""
+        plain = ("collection", "text", "like", "k", "filter", "min_score", "exact", "cursor")
+        asked = {name: getattr(self, name) for name in plain if getattr(self, name) is not None}
+        if self.include is not None:
+            asked["include"] = list(self.include)
+        if self.query is not None:
+            asked["query"] = [_encoded(part) for part in self.query]
+        return asked | _encoded({"image": self.image, "vector": self.vector})
+
+
+def _encoded(part: QueryPart) -> Json:
+    """With its picture and its vector as the gateway takes them; what is None is left out."""
+    encoders = {"image": encoded_picture, "vector": encoded_vector}
+    return {
+        name: encoders[name](value) if name in encoders else value for name, value in part.items() if value is not None
+    }
+
+
+@dataclass(frozen=True)
+class NewItem:
+    """To be added under `id` (1 to 512 characters) by exactly one of text, image and vector."""
+
+    id: str
+    text: str | None = None
+    image: PictureSource | Picture | None = None
+    vector: Vector | None = None
+    metadata: Json = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # told again with the item's result, and not sent
+
+    def body(self) -> Json:
+        """As the gateway takes it. Raises OSError when the picture's file can't be read."""
+        asked = _encoded({"text": self.text, "image": self.image, "vector": self.vector})
+        return {"id": self.id, **asked, **({"metadata": self.metadata} if self.metadata else {})}
+
+
+class SearchOptions(TypedDict, total=False):
+    """The fields of `Query` besides the collection and the text."""
+
+    image: PictureSource | Picture | None
+    vector: Vector | None
+    like: str | None
+    query: Sequence[QueryPart] | None
+    k: int
+    filter: Json | None
+    include: Sequence[str] | None
+    min_score: float | None
+    exact: bool | str | None
+    cursor: str | None

@@ -1,0 +1,78 @@
+"""Pictures and vectors as the gateway takes them in JSON. Pillow is only used where its pictures are given."""
+
+from __future__ import annotations
+
+import base64
+import io
+import sys
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Union
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_URLS = ("http://", "https://", "data:")
+PictureSource = Union[str, "PathLike[str]", bytes, bytearray, "Image"]
+Vector = str | Iterable[float]  # numbers (also a NumPy array), or base64 of little-endian float32
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture in a place where a plain string would be a text: a path, bytes, a URL, or Pillow's picture."""
+
+    source: PictureSource
+
+
+def encoded_picture(source: PictureSource | Picture) -> str:
+    """The `image` of a request: URLs as they are, all others as base64. A plain string is a URL or a path.
+
+    Raises OSError for a file that can't be read, TypeError for anything else.
+    """
+    if isinstance(source, Picture):
+        return encoded_picture(source.source)
+    if isinstance(source, str) and source.startswith(_URLS):
+        return source
+    return base64.b64encode(picture_bytes(source)).decode("ascii")
+
+
+def picture_bytes(source: PictureSource) -> bytes:
+    if isinstance(source, bytes | bytearray):
+        return bytes(source)
+    if isinstance(source, str | PathLike):
+        return Path(source).read_bytes()
+    if callable(getattr(source, "save", None)):
+        return _as_png(source)
+    raise TypeError(f"a picture is a path, bytes, a URL or a Pillow image, not {type(source).__name__}")
+
+
+def _as_png(image: Any) -> bytes:
+    """Without loss, turned as its EXIF says; modes that PNG lacks become RGB."""
+    from PIL import ImageOps
+
+    written = io.BytesIO()
+    image = ImageOps.exif_transpose(image)
+    known = image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I")
+    (image if known else image.convert("RGB")).save(written, "PNG", compress_level=1)
+    return written.getvalue()
+
+
+def encoded_vector(vector: Vector) -> str:
+    """base64 of little-endian float32."""
+    if isinstance(vector, str):
+        return vector
+    numbers = array("f", (float(number) for number in vector))
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return base64.b64encode(numbers.tobytes()).decode("ascii")
+
+
+def decoded_vector(text: str) -> list[float]:
+    """Raises ValueError."""
+    numbers = array("f", base64.b64decode(text))
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tolist()

@@ -22,8 +22,10 @@ from scripts.stack.up_settings import UpSettings
 PATH = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
 HEAD = """# Settings
 
-Models are described in YAML, deployments in environment variables. This page is written by `make docs` from the code,
-and a test fails when the two differ.
+After this page you know the name, place, default and meaning of every setting.
+
+Environment variables describe a deployment, YAML files a model and its endpoints. `make docs` writes this page from the
+code, and a test fails when the two differ.
 
 TorchServe's own keys (`batchSize`, `maxBatchDelay`, `minWorkers`, …) stand beside ours in `archive/common/<kind>.yaml`,
 which `archive/<model>/<kind>.yaml` may override; its frontend is set in `config.properties`.

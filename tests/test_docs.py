@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from typer.main import get_command
 
 from clip_core.errors import ClipServeError, _tree
 from scripts.archive.places import models
+from scripts.cli import app
 from scripts.processes.java_properties import read_properties
 from scripts.settings_table import PATH, rows, table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+COMMANDS = get_command(app)
 _PLACE = r"`((?:clip_core|handlers|gateway|index_service|scripts|archive|tests)/[\w./-]*\.\w+)(?:::(\w+))?`"
 
 
@@ -74,11 +78,49 @@ def test_torchserve_is_private() -> None:
         assert properties[key].startswith("http://127.0.0.1:")
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
+def test_a_page_begins_with_what_its_reader_can_do(path: Path) -> None:
+    title, first, *_ = path.read_text(encoding="utf-8").split("\n\n")
+    assert title.startswith("# ")
+    assert first.startswith("After this page you ")
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8")):
+    for link in re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8")):
+        target, _, anchor = link.partition("#")
         if not target.startswith("http"):
-            assert (path.parent / target).exists(), target
+            page = path.parent / target if target else path
+            assert page.exists(), link
+            assert not anchor or anchor in anchors(page), link
+
+
+def anchors(page: Path) -> list[str]:
+    """As GitHub makes them of headings."""
+    titles = re.findall(r"^#+ (.*)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_settings_that_pages_name_exist(path: Path) -> None:
+    known = {name for name, *_ in rows()} | {
+        "CLIPSERVE_URL",
+        "CLIPSERVE_API_KEY",
+        "CLIPSERVE_GATEWAY_SLOW_S",
+    }  # a client's, an example's
+    named = re.findall(r"\bCLIPSERVE_[A-Z0-9_]*[A-Z0-9]\b", path.read_text(encoding="utf-8"))
+    assert set(named) <= known
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_commands_that_pages_name_exist(path: Path) -> None:
+    for line in re.findall(r"(?:`|^\$ |^)clipserve ([a-z][a-z ]*)", path.read_text(encoding="utf-8"), re.MULTILINE):
+        command: Any = COMMANDS
+        for word in line.split():
+            if not hasattr(command, "commands"):
+                break
+            assert word in command.commands, f"clipserve {line}"
+            command = command.commands[word]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

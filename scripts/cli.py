@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from clip_core.errors import ClipServeError
+from clipserve_client.errors import ClientError
 from scripts.commands.archive_command import archive
 from scripts.commands.bench_command import bench
 from scripts.commands.gateway_commands import embed, ingest, search
@@ -37,7 +38,7 @@ def main() -> None:
     """Run, and print an error of ours as one line with a status of 1."""
     try:
         app()
-    except ClipServeError as error:
+    except (ClipServeError, ClientError) as error:
         Console(stderr=True).print(f"[red]error[/red] {error.message}", highlight=False)
         sys.exit(1)
 

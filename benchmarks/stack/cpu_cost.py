@@ -24,7 +24,7 @@ import psutil
 from benchmarks.lib.reports import finish, head, judge, options
 from benchmarks.stack.demo_stack import captions
 from benchmarks.stack.ready_stack import UNCACHED, ready_stack
-from scripts.collections.ingest import find_pictures
+from clipserve_client.folder.walking import walk
 from scripts.stack.live_stack import LiveStack
 from scripts.tune.load import each_once
 
@@ -55,8 +55,9 @@ def _rounds(both: Sequence[LiveStack], rounds: int) -> dict[str, list[list[float
 
 def _bodies(stack: LiveStack) -> dict[str, tuple[str, list[Any]]]:
     """Path and bodies by kind."""
-    texts, gallery = [text for _, text in captions(stack)], find_pictures(stack.data_dir / "demo" / "gallery")
-    pictures = [base64.b64encode(picture.path.read_bytes()).decode() for picture in gallery]
+    texts = [text for _, text in captions(stack)]
+    gallery = [found for found in walk(stack.data_dir / "demo" / "gallery") if not found.skipped]
+    pictures = [base64.b64encode(Path(found.path).read_bytes()).decode() for found in gallery]
     bodies: dict[str, tuple[str, list[Any]]] = {
         "text embedding": ("/v1/embeddings", [{"input": text, "encoding_format": "base64"} for text in texts]),
         "text search": ("/v1/search", [{"collection": "demo", "text": text, "k": 10} for text in texts]),

@@ -1,74 +1,73 @@
-"""Pictures → a collection, through the public API, with a progress bar."""
+"""A folder of pictures → a collection by clipserve_client, with a progress bar, a table of what happened, a report."""
 
 from __future__ import annotations
 
-import base64
-import json
-import mimetypes
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 
-from clip_core.errors import BadInput
-from scripts.public_api import PublicApi
+from clipserve_client import Client, FolderOptions, Result, Tally, ingest_folder
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
-BATCH = 32
-SENDERS = 2
-
-
-@dataclass(frozen=True)
-class Picture:
-    id: str
-    path: Path
-    metadata: dict[str, Any] = field(default_factory=dict)
+_SHOWN = 5
 
 
-def find_pictures(directory: Path) -> list[Picture]:
-    """A `gallery.jsonl` (id, file, caption, metadata) when there is one, else every picture below `directory`."""
-    listing = directory / "gallery.jsonl"
-    if listing.exists():
-        return [_listed(directory, json.loads(line)) for line in listing.read_text(encoding="utf-8").splitlines()]
-    files = sorted(path for path in directory.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not files:
-        raise BadInput(f"{directory} holds no pictures ({', '.join(sorted(SUFFIXES))})")
-    names = [path.relative_to(directory).as_posix() for path in files]
-    return [Picture(name, path, {"file": name}) for name, path in zip(names, files, strict=True)]
+class Rate(ProgressColumn):
+    """Items a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:.1f} a second", style="progress.data.speed")
 
 
-def _listed(directory: Path, row: dict[str, Any]) -> Picture:
-    metadata = {"file": row["file"], "caption": row.get("caption", ""), **row.get("metadata", {})}
-    return Picture(row["id"], directory / row["file"], metadata)
+def ingest(client: Client, folder: Path, collection: str, options: FolderOptions, console: Console) -> Tally:
+    """Raises ClientError and KeyboardInterrupt, after what came until then was shown."""
+    tally = Tally()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task(f"ingest {collection}", total=None)
+
+            def told(result: Result) -> None:
+                tally.count(result)
+                progress.advance(task)
+
+            ingest_folder(
+                client,
+                folder,
+                collection,
+                options,
+                on_begin=lambda total: progress.update(task, total=total),
+                on_result=told,
+            )
+    finally:
+        show(tally, console)
+    return tally
 
 
-def ingest(api: PublicApi, collection: str, pictures: Sequence[Picture], console: Console) -> list[str]:
-    """Upsert every picture. Returns one line for each that failed; the others are in."""
-    failed: list[str] = []
-    columns = (TextColumn(f"ingest {collection}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress, ThreadPoolExecutor(SENDERS) as senders:
-        task = progress.add_task("ingest", total=len(pictures))
-        for batch, lines in senders.map(lambda b: (b, _send(api, collection, b)), _batches(pictures)):
-            failed += lines
-            progress.advance(task, len(batch))
-    return failed
+def show(tally: Tally, console: Console) -> None:
+    """One row for each outcome and its reason, and the first failures with their messages."""
+    table = Table("outcome", "reason", "files", title_justify="left")
+    for outcome, reason, number in _rows(tally):
+        table.add_row(outcome, reason, f"{number}")
+    if table.row_count:
+        console.print(table)
+    for note, number in sorted(tally.noted.items()):
+        console.print(f"[dim]{note}:[/dim] {number}", highlight=False)
+    for result in tally.failed[:_SHOWN]:
+        console.print(f"[yellow]not ingested[/yellow] {result.id}: {result.message}", highlight=False)
+    if len(tally.failed) > _SHOWN:
+        console.print(f"… and {len(tally.failed) - _SHOWN} more; --report FILE names them all")
 
 
-def _batches(pictures: Sequence[Picture]) -> Iterator[Sequence[Picture]]:
-    return (pictures[i : i + BATCH] for i in range(0, len(pictures), BATCH))
-
-
-def _send(api: PublicApi, collection: str, batch: Iterable[Picture]) -> list[str]:
-    items = [{"id": p.id, "image": data_uri(p.path), "metadata": p.metadata} for p in batch]
-    results = api.call("POST", f"/v1/collections/{collection}/items", {"items": items})["results"]
-    return [f"{r['id']}: {r.get('error', {}).get('message')}" for r in results if r["status"] >= 300]
-
-
-def data_uri(path: Path) -> str:
-    """The file's bytes, as the public API takes them."""
-    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+def _rows(tally: Tally) -> list[tuple[str, str, int]]:
+    failed = Counter(result.code for result in tally.failed)
+    rows = [
+        ("added", "", tally.added),
+        ("unchanged", "", tally.unchanged),
+        *(("skipped", reason, number) for reason, number in tally.skipped.most_common()),
+        *(("[red]failed[/red]", code, number) for code, number in failed.most_common()),
+    ]
+    return [row for row in rows if row[2]]

@@ -8,7 +8,7 @@ first one stopped.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,11 +18,25 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from clip_core.errors import BadInput, UnknownItem
-from scripts.collections.ingest import data_uri
+from clipserve_client import Collection, Limits, NewItem, Result, Tally
+from clipserve_client.folder.files import Skip, read
+from clipserve_client.folder.preparing import prepared
 
 BATCH = 32
 _PAGE = 1000
 Json = dict[str, Any]
+
+
+class Gateway(Protocol):
+    """What is used of `clipserve_client.Client`."""
+
+    def create_collection(self, name: str, **settings: Any) -> Collection: ...
+
+    def limits(self) -> Limits: ...
+
+    def ingest(
+        self, collection: str, items: Iterable[NewItem | Result], *, on_result: Callable[[Result], object]
+    ) -> Tally: ...
 
 
 class Api(Protocol):
@@ -60,7 +74,7 @@ class State:
 class Reindex:
     """`gateway` embeds with the new model, `index` is asked for items; `images` holds files named by ids."""
 
-    def __init__(self, gateway: Api, index: Api, path: Path, state: State, images: Path | None = None) -> None:
+    def __init__(self, gateway: Gateway, index: Api, path: Path, state: State, images: Path | None = None) -> None:
         self._gateway, self._index = gateway, index
         self._path, self.state, self._images = path, state, images
         self._old, self._new = (f"/collections/{quote(name, safe='')}" for name in (state.old, state.new))
@@ -70,7 +84,7 @@ class Reindex:
         described = self._index.call("GET", self._old)
         kept = ("metric", "engine", "factory", "recall_target")
         wanted = {name: described[name] for name in kept if described.get(name)}
-        self._gateway.call("PUT", f"/v1{self._new}", wanted)
+        self._gateway.create_collection(self.state.new, **wanted)
         columns = (TextColumn(f"reindex {self.state.new}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:
             task = progress.add_task("reindex", total=described["count"], completed=self._done())
@@ -128,31 +142,27 @@ class Reindex:
         return item
 
     def _add(self, items: Iterable[Json]) -> None:
-        due: list[Json] = []
-        for item in items:
-            source = self._source(item)
-            if source is None:
-                self.state.failed[item["id"]] = "no source is recorded, and no file has its name"
-            else:
-                due.append({"id": item["id"], "metadata": item["metadata"], **source})
-        for start in range(0, len(due), BATCH):
-            batch = due[start : start + BATCH]
-            for result in self._gateway.call("POST", f"/v1{self._new}/items", {"items": batch})["results"]:
-                self._note(result)
+        self._gateway.ingest(self.state.new, map(self._renewed, items), on_result=self._note)
 
-    def _note(self, result: Json) -> None:
-        self.state.failed.pop(result["id"], None)
-        if result["status"] >= 300:
-            self.state.failed[result["id"]] = result["error"]["message"]
+    def _note(self, result: Result) -> None:
+        self.state.failed.pop(result.id, None)
+        if result.outcome != "added":
+            self.state.failed[result.id] = result.message
 
-    def _source(self, item: Json) -> Json | None:
-        """What to embed: the recorded text or URL, else the file that has the item's name."""
-        source: Json | None = item["source"]
+    def _renewed(self, item: Json) -> NewItem | Result:
+        """To be embedded from the recorded text or URL, else from the file that has the item's name."""
+        id_, source, metadata = item["id"], item["source"], item["metadata"]
         if source is not None and ("text" in source or source["image"].startswith(("http://", "https://"))):
-            return source
-        names = [source["image"] if source else None, item["metadata"].get("file"), item["id"]]
+            return NewItem(id_, text=source.get("text"), image=source.get("image"), metadata=metadata)
+        names = [source["image"] if source else None, metadata.get("file"), id_]
         file = next((path for name in names if (path := self._file(name)) is not None), None)
-        return None if file is None else {"image": data_uri(file)}
+        if file is None:
+            return Result(id_, "skipped", "no source", "no source is recorded, and no file has its name")
+        try:
+            content = prepared(read(str(file))[0], self._gateway.limits(), gps=False).content
+        except Skip as skip:
+            return Result(id_, "skipped", skip.reason, f"{skip.reason} {skip.message}".strip())
+        return NewItem(id_, image=content, metadata=metadata)
 
     def _file(self, name: object) -> Path | None:
         """The file below `images`, and never one outside of it."""

@@ -17,25 +17,31 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 def ingest(
     directory: Annotated[Path, typer.Argument(help="A folder of pictures.", exists=True, file_okay=False)],
     collection: Annotated[str, typer.Option(help="Collection to fill; made when it does not exist.")],
+    prefix: Annotated[str, typer.Option(help="Put before ids, to keep several folders in one collection apart.")] = "",
+    gps: Annotated[bool, typer.Option("--gps", help="Keep where photos were taken, from their EXIF.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Send every picture, also unchanged ones.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write what became of each file here, as JSON lines.")] = None,
     url: Url = DEFAULT_URL,
     api_key: Key = None,
 ) -> None:
-    """Embed every picture below DIRECTORY and put it into a collection.
+    """Embed every picture below DIRECTORY and put it into a collection; run again to go on, or to add what is new.
 
     Example: clipserve ingest ~/Pictures --collection holidays
     """
-    from scripts.collections.ingest import find_pictures
+    from clipserve_client import Client, FolderOptions
     from scripts.collections.ingest import ingest as run
-    from scripts.public_api import PublicApi
 
-    api, console = PublicApi(url, api_key), Console()
-    pictures = find_pictures(directory)
-    api.call("PUT", f"/v1/collections/{collection}", {})
-    failed = run(api, collection, pictures, console)
-    for line in failed:
-        console.print(f"[yellow]not ingested[/yellow] {line}")
-    console.print(f"{len(pictures) - len(failed)} of {len(pictures)} pictures are in {collection}")
-    if failed:
+    console, options = Console(), FolderOptions(prefix=prefix, gps=gps, again=again, report=report)
+    with Client(url, api_key=api_key) as client:
+        try:
+            tally = run(client, directory, collection, options, console)
+        except KeyboardInterrupt:
+            console.print(
+                "Stopped. What was added is in the collection; run the same command again to go on.", soft_wrap=True
+            )
+            raise typer.Exit(130) from None
+    console.print(f"{tally.added + tally.unchanged} of {tally.seen} files are in {collection}")
+    if tally.failed:
         raise typer.Exit(1)
 
 
@@ -50,10 +56,11 @@ def search(
 
     Example: clipserve search "two small blue stars"
     """
+    from clipserve_client import Client
     from scripts.demo.search_table import show_search
-    from scripts.public_api import PublicApi
 
-    show_search(PublicApi(url, api_key), Console(), text, collection, k)
+    with Client(url, api_key=api_key) as client:
+        show_search(client, Console(), text, collection, k)
 
 
 def embed(

@@ -36,10 +36,12 @@ def reindex(
 
     Example: clipserve reindex shapes-v1 shapes-v2 --alias shapes --images ~/Pictures
     """
+    from clipserve_client import Client
     from scripts.collections.reindex import Reindex, State
 
     console, path = Console(), progress or Path(f"reindex-{old}-{new}.json")
-    work = Reindex(PublicApi(url, api_key), PublicApi(index_url), path, State.load(path, old, new), images)
+    gateway = Client(url, api_key=api_key)
+    work = Reindex(gateway, PublicApi(index_url), path, State.load(path, old, new), images)
     work.copy(console)
     if _told(console, work.state.failed) and not skip_missing:
         raise typer.Exit(1)

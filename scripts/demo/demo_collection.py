@@ -6,34 +6,31 @@ from pathlib import Path
 
 from rich.console import Console
 
-from clip_core.errors import FingerprintMismatch, UnknownCollection
-from scripts.collections.ingest import find_pictures, ingest
+from clipserve_client import Client, Collection, FolderOptions
+from clipserve_client.errors import FingerprintMismatch
+from clipserve_client.folder.walking import walk
+from scripts.collections.ingest import ingest
 from scripts.demo.render_gallery import render_gallery
-from scripts.public_api import PublicApi
 
 COLLECTION = "demo"
 QUERY = "a large purple striped heart"  # a combination that the demo model was never trained on
 
 
-def fill_demo(api: PublicApi, gallery: Path, console: Console) -> None:
-    """Render the gallery if it is not there, and ingest what the collection does not hold."""
+def fill_demo(client: Client, gallery: Path, console: Console) -> None:
+    """Render the gallery if it is not there, and ingest it if the collection does not hold as many pictures."""
     render_gallery(gallery, console=console)
-    pictures = find_pictures(gallery)
-    if _count(api) == len(pictures):
-        console.print(f"[dim]collection[/dim] {COLLECTION} holds {len(pictures)} pictures already")
+    pictures = sum(not found.skipped for found in walk(gallery))
+    if _made(client).count == pictures:
+        console.print(f"[dim]collection[/dim] {COLLECTION} holds {pictures} pictures already")
         return
-    for line in ingest(api, COLLECTION, pictures, console):
-        console.print(f"[yellow]not ingested[/yellow] {line}")
+    ingest(client, gallery, COLLECTION, FolderOptions(remember=False), console)
 
 
-def _count(api: PublicApi) -> int:
-    """Items of the demo collection, made (or made anew for another model) if need be."""
+def _made(client: Client) -> Collection:
+    """The demo collection; made anew for another model."""
     try:
-        api.call("PUT", f"/v1/collections/{COLLECTION}", {})
+        client.create_collection(COLLECTION)
     except FingerprintMismatch:
-        api.call("DELETE", f"/v1/collections/{COLLECTION}")
-        api.call("PUT", f"/v1/collections/{COLLECTION}", {})
-    try:
-        return int(api.call("GET", f"/v1/collections/{COLLECTION}")["count"])
-    except UnknownCollection:
-        return 0
+        client.drop_collection(COLLECTION)
+        client.create_collection(COLLECTION)
+    return client.collection(COLLECTION)

@@ -12,6 +12,7 @@ from typing import TypeVar
 from rich.console import Console
 
 from clip_core.errors import ClipServeError
+from clipserve_client import Client, ClientError
 from scripts.archive.build import stale_archives
 from scripts.processes.background import in_background
 from scripts.processes.preflight import StackStartError, check_disk, check_ports, find_java
@@ -39,7 +40,7 @@ def run(settings: UpSettings, console: Console) -> int:
     try:
         with ExitStack() as entered:
             _run(settings, console, signals, report, entered)
-    except (StackStartError, ClipServeError, FileExistsError) as error:
+    except (StackStartError, ClipServeError, ClientError, FileExistsError) as error:
         report.error(str(error))
         return 1
     except Stopped:
@@ -118,7 +119,7 @@ def _demo(stack: Stack, settings: UpSettings, console: Console, signals: StopSig
         if error is None:
             return
         restarted |= any(_look(stack.supervise, signals) for _ in range(5))
-        if not (isinstance(error, ClipServeError) and restarted and left):
+        if not (isinstance(error, ClientError) and restarted and left):
             raise error
         _wait_ready(stack, settings, console, lambda: _look(stack.supervise, signals))
 
@@ -127,9 +128,9 @@ def _fill_demo(settings: UpSettings, console: Console, key: str | None) -> None:
     from scripts.demo.demo_collection import fill_demo
     from scripts.demo.search_table import show_search
 
-    api = PublicApi(gateway_url(settings), api_key=key)
-    fill_demo(api, settings.data_dir / "demo" / "gallery", console)
-    show_search(api, console)
+    with Client(gateway_url(settings), api_key=key) as client:
+        fill_demo(client, settings.data_dir / "demo" / "gallery", console)
+        show_search(client, console)
 
 
 def _invite(settings: UpSettings, console: Console) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from rich.console import Console
 
 from clip_core.errors import BadInput, Unavailable
 from clip_core.wire import FloatArray, encode_vector
+from clipserve_client import Limits, NewItem, Result, Tally
 from scripts.collections.reindex import Reindex, State
 from scripts.public_api import PublicApi
 from tests.index_service.helpers import Service, unit_rows
@@ -37,18 +37,29 @@ class Gateway:
         self.index, self.embedded = index, list[str]()
         self.before: Callable[[int], None] = lambda _: None
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        if method == "PUT":
-            return self.index.call(
-                method, path.removeprefix("/v1"), {**body, "model": "n", "fingerprint": "f2", "dim": DIM}
-            )
+    def create_collection(self, name: str, **settings: Any) -> Any:
+        made = {**settings, "model": "n", "fingerprint": "f2", "dim": DIM}
+        return self.index.call("PUT", f"/collections/{name}", made)
+
+    def limits(self) -> Limits:
+        return Limits()
+
+    def ingest(self, collection: str, items: Iterable[NewItem | Result], *, on_result: Any) -> Tally:
+        tally = Tally()
+        for result in (self._added(collection, thing) for thing in items):
+            tally.count(result)
+            on_result(result)
+        return tally
+
+    def _added(self, collection: str, item: NewItem | Result) -> Result:
+        if isinstance(item, Result):
+            return item
         self.before(len(self.embedded))
-        items = []
-        for item in body["items"]:
-            content = item.get("text") or base64.b64decode(item["image"].partition(",")[2]).decode()
-            self.embedded.append(item["id"])
-            items.append({"id": item["id"], "vector": encode_vector(embed(content)), "metadata": item["metadata"]})
-        return self.index.call(method, path.removeprefix("/v1"), {"fingerprint": "f2", "items": items})
+        self.embedded.append(item.id)
+        content = item.text or item.image.decode()  # type: ignore[union-attr]
+        row = {"id": item.id, "vector": encode_vector(embed(content)), "metadata": item.metadata}
+        self.index.call("POST", f"/collections/{collection}/items", {"fingerprint": "f2", "items": [row]})
+        return Result(item.id, "added")
 
 
 @pytest.fixture

@@ -1,0 +1,116 @@
+"""`clipserve ingest`, `search` and the demo's filling, against the gateway in front of its fakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from rich.console import Console
+from typer.testing import CliRunner
+
+from clipserve_client import Client
+from scripts.cli import app
+from scripts.demo import demo_collection
+from tests.gateway.fakes import picture
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos" / "2024"
+    folder.mkdir(parents=True)
+    for n in range(40):
+        (folder / f"{n}.png").write_bytes(picture(str(n)))
+    (folder / "film.mp4").touch()
+    return folder.parent
+
+
+def clipserve(stack: Any, *words: str) -> Any:
+    return CliRunner().invoke(app, [*words, "--url", stack.url], env={"COLUMNS": "120"})
+
+
+def test_photos_over_the_body_limit_are_all_in(stack_of: Any, tmp_path: Path) -> None:
+    """As phones take them: 40 pictures that one call of the gateway could not hold."""
+    stack = stack_of(max_body_bytes=400_000, max_held_bytes=1_000_000)
+    (tmp_path / "photos").mkdir()
+    for n in range(40):
+        (tmp_path / "photos" / f"{n}.png").write_bytes(picture("x" * 50_000 + str(n)))
+    ran = clipserve(stack, "ingest", str(tmp_path / "photos"), "--collection", "photos")
+    assert ran.exit_code == 0, ran.output
+    assert "40 of 40 files are in photos" in ran.output
+
+
+def test_it_says_what_was_left_out_and_writes_a_report(stack: Any, photos: Path, tmp_path: Path) -> None:
+    (photos / "bad.png").write_bytes(b"x")
+    ran = clipserve(stack, "ingest", str(photos), "--collection", "p", "--report", str(tmp_path / "r.jsonl"))
+    assert ran.exit_code == 1
+    for words in (
+        "added",
+        "not a picture (.mp4)",
+        "invalid_image",
+        "not ingested bad.png: ",
+        "40 of 42 files are in p",
+    ):
+        assert words in ran.output
+    assert len([json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]) == 42
+    (photos / "bad.png").unlink()
+    assert "unchanged" in clipserve(stack, "ingest", str(photos), "--collection", "p").output
+    assert "12" in clipserve(stack, "search", "12", "--collection", "p", "--k", "1").output
+
+
+def test_a_gateway_that_is_not_there_is_one_line(photos: Path) -> None:
+    command = [sys.executable, "-m", "scripts.cli", "ingest", str(photos), "--collection", "p"]
+    environment = {**os.environ, "CLIPSERVE_URL": "http://127.0.0.1:9"}
+    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert "does not answer" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_ctrl_c_ends_it_and_the_next_run_goes_on(stack: Any, photos: Path) -> None:
+    for n in range(40, 400):
+        (photos / f"{n}.png").write_bytes(picture(str(n)))
+    stack.torchserve.delay_s = 0.2
+    command = [sys.executable, "-m", "scripts.cli", "ingest", str(photos), "--collection", "p", "--url", stack.url]
+    running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with Client(stack.url) as client:
+        deadline = time.monotonic() + 60
+        while not ("p" in stack.index.collections and client.collection("p").count) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        output, _ = running.communicate(timeout=60)
+        assert running.returncode == 130, output
+        assert "run the same command again to go on" in output
+        assert "Traceback" not in output
+        assert 0 < client.collection("p").count < 400
+    stack.torchserve.delay_s = 0.0
+    assert clipserve(stack, "ingest", str(photos), "--collection", "p").exit_code == 0
+    assert len(stack.index.collections["p"]["items"]) == 400
+
+
+def test_the_demo_is_filled_once(stack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def render(gallery: Path, console: Console) -> None:
+        gallery.mkdir(exist_ok=True)
+        for n in range(3):
+            Image.new("RGB", (8, 8)).save(gallery / f"{n}.jpg")
+            (gallery / f"{n}.jpg").write_bytes(picture(str(n)))
+        rows = [{"id": f"scene-{n}", "file": f"{n}.jpg", "caption": f"scene {n}"} for n in range(3)]
+        (gallery / "gallery.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        console.print("rendered")
+
+    monkeypatch.setattr(demo_collection, "render_gallery", render)
+    console = Console(record=True, width=120)
+    with Client(stack.url) as client:
+        for _ in range(2):
+            demo_collection.fill_demo(client, tmp_path / "gallery", console)
+        assert client.item("demo", "scene-2").metadata == {"file": "2.jpg", "caption": "scene 2"}
+    assert "holds 3 pictures already" in console.export_text()

@@ -10,6 +10,7 @@ import { drawFilters, loadFacets, watchFilters } from "./filters.js";
 import { digits, plural, sentence } from "./format.js";
 import { drawResults, drawSkeletons, results, setTotal, watchResults } from "./grid/results.js";
 import { watchJobs } from "./jobs/jobs.js";
+import { watchJobsPanel } from "./jobs/panel.js";
 import { watchKeyboard } from "./keyboard.js";
 import { watchKey } from "./keys.js";
 import { watchActions } from "./library/actions.js";
@@ -23,8 +24,10 @@ import { watchLive } from "./live.js";
 import { clearNotices, fail, sayEmpty } from "./notices.js";
 import { forgetFolders } from "./pictures/folders.js";
 import { noteMetrics } from "./scores.js";
+import { recognise } from "./library/recognise.js";
 import { keepScroll, restoreScroll, stayHere } from "./scrolling.js";
 import { change, fromAddress, onChange, state, toAddress } from "./state.js";
+import { toast } from "./toast.js";
 import { openUpload, watchUpload } from "./upload/upload.js";
 import { drawPlace, drawViewer, watchViewer } from "./viewer/viewer.js";
 
@@ -122,13 +125,14 @@ async function draw(pager, answer, total) {
   drawStatus(answer, pager.ended || !known ? { shown: pager.length, of: pager.length } : known);
   drawPlace();
   restoreScroll();
+  recognise(pager.items[0]);
 }
 
 function drawHeading() {
-  const { text, negative, picture, like, collection } = state;
+  const { text, negative, picture, pictureId, like, collection } = state;
   const parts = [
     text.trim() && `“${text.trim()}”`,
-    picture && "your picture",
+    picture ? "your picture" : pictureId && `the picture “${pictureId}”`,
     like && `more like “${nameOfLiked(like)}”`,
   ].filter(Boolean);
   const without = negative.trim() ? ` without “${negative.trim()}”` : "";
@@ -206,13 +210,18 @@ function refresh() {
 }
 
 function showCollection(name) {
-  change({ collection: name, text: "", negative: "", picture: null, like: null, filters: {}, item: null }, { push: true });
+  change({ collection: name, text: "", negative: "", picture: null, pictureId: null, like: null, filters: {}, item: null }, { push: true });
   loadCollections(true);
+}
+
+function share() {
+  copyWith($("share"), location.href);
+  if (state.picture && !state.pictureId) toast("The link leaves your picture out: the collection does not have it");
 }
 
 function start() {
   onChange(follow);
-  for (const watch of [watchComposer, watchConfirm, watchDropping, watchFilters, watchKeyboard, watchLive, watchResults, watchViewer]) watch();
+  for (const watch of [watchComposer, watchConfirm, watchDropping, watchFilters, watchJobsPanel, watchKeyboard, watchLive, watchResults, watchViewer]) watch();
   watchKey(() => {
     forgetFolders();
     loadCollections();
@@ -220,9 +229,9 @@ function start() {
   });
   watchUpload(showCollection);
   watchActions({ names: () => names, changed: refresh });
-  $("collection").addEventListener("change", () => change({ collection: $("collection").value, filters: {}, like: null, item: null }, { push: true }));
+  $("collection").addEventListener("change", () => change({ collection: $("collection").value, filters: {}, like: null, pictureId: null, item: null }, { push: true }));
   $("add").addEventListener("click", () => openUpload(names));
-  $("share").addEventListener("click", () => copyWith($("share"), location.href));
+  $("share").addEventListener("click", share);
   window.addEventListener("popstate", () => change({ ...fromAddress(location.search), picture: null }));
   keepScroll();
   Object.assign(state, fromAddress(location.search));

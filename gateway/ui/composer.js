@@ -3,21 +3,34 @@
 import { $, element, icon, show } from "./dom.js";
 import { nameOfLiked } from "./liked.js";
 import { fail } from "./notices.js";
-import { ApiError } from "./api.js";
+import { ApiError, getItem } from "./api.js";
 import { readPicture } from "./pictures/files.js";
+import { pictureOf } from "./pictures/pictures.js";
 import { partsOf } from "./library/query.js";
 import { change, setWeight, state } from "./state.js";
 
 const TYPING_MS = 220;
 const NAMES = { text: "Words", picture: "Picture", like: "Like", negative: "Without" };
+const BLANK = "/ui/icon.svg";
 let drawn = "";
+let pickedId = null; // the item that the picture is of
 
 export function drawComposer() {
   for (const id of ["text", "negative"]) if ($(id).value !== state[id]) $(id).value = state[id];
-  show($("picked"), Boolean(state.picture));
-  if (state.picture) $("picked-image").src = state.picture;
-  $("text").placeholder = state.picture || state.like ? "Add words to it" : "Describe a picture, or drop one here";
+  drawPicked(state);
+  $("text").placeholder = state.picture || state.pictureId || state.like ? "Add words to it" : "Describe a picture, or drop one here";
   drawMix();
+}
+
+// The picture that was given; or, behind a link, what the page shows of the item.
+async function drawPicked({ picture, pictureId, collection }) {
+  show($("picked"), Boolean(picture || pictureId));
+  if (picture) [$("picked-image").src, pickedId] = [picture, null];
+  if (picture || !pictureId || pickedId === pictureId) return;
+  pickedId = pictureId;
+  $("picked-image").src = BLANK;
+  const address = await getItem(collection, pictureId).then((item) => pictureOf(item, collection), () => null);
+  if (address && state.pictureId === pictureId && !state.picture) $("picked-image").src = address;
 }
 
 // Rows are made anew only when the parts differ, so that a slider keeps its grip while it moves.
@@ -32,7 +45,7 @@ function drawMix() {
 }
 
 function label(name) {
-  return { text: state.text.trim(), negative: state.negative.trim(), picture: "the one you gave", like: state.like && nameOfLiked(state.like) }[name];
+  return { text: state.text.trim(), negative: state.negative.trim(), picture: state.picture ? "the one you gave" : state.pictureId, like: state.like && nameOfLiked(state.like) }[name];
 }
 
 function row(name, withSlider) {
@@ -62,14 +75,15 @@ function slider(name, shown) {
 }
 
 function clear(name) {
-  change({ [name]: name === "text" || name === "negative" ? "" : null }, { push: true });
+  const empty = name === "text" || name === "negative" ? "" : null;
+  change({ [name]: empty, ...(name === "picture" ? { pictureId: null } : {}) }, { push: true });
   $("text").focus();
 }
 
 export async function pick(file) {
   if (!file) return;
   try {
-    change({ picture: await readPicture(file), like: null }, { push: true });
+    change({ picture: await readPicture(file), pictureId: null, like: null }, { push: true });
   } catch (error) {
     fail(new ApiError(400, error.message, { code: "bad_file" }));
   }

@@ -8,6 +8,8 @@ export function noteMetrics(collections) {
 
 export const scoreName = (collection) => (metrics.get(collection) === "dot" ? "inner product" : "cosine similarity");
 
+export const isCosine = (collection) => metrics.get(collection) !== "dot";
+
 // How much of a bar a score fills: for inner products, its share of the best one.
 export function filled(score, collection, best) {
   const share = metrics.get(collection) === "dot" ? score / (Math.abs(best) || 1) : score;

@@ -1,10 +1,11 @@
-// What is asked for, and its form in the address bar. A dropped picture stays out of the address: it is too large.
+// What is asked for, and its form in the address bar. A dropped picture is too large for the address: there it is the
+// id of the item that it is, when the collection has it.
 
 import { keepNow } from "./scrolling.js";
 
 export const WEIGHTS = { text: 1, picture: 1, like: 1, negative: 0.5 };
 
-const EMPTY = { collection: "", text: "", negative: "", like: null, filters: {}, item: null };
+const EMPTY = { collection: "", text: "", negative: "", like: null, pictureId: null, filters: {}, item: null };
 
 export const state = { ...EMPTY, weights: { ...WEIGHTS }, picture: null };
 const listeners = [];
@@ -48,13 +49,14 @@ export function toggleFilter(field, value) {
   change({ filters: values.length ? { ...others, [field]: values } : others }, { push: true });
 }
 
-export function toAddress({ collection, text, negative, like, filters, item, weights }) {
+export function toAddress({ collection, text, negative, like, pictureId, filters, item, weights }) {
   const kept = new URLSearchParams();
   const set = (name, value) => value && kept.set(name, value);
   set("collection", collection);
   set("q", text.trim());
   set("not", negative.trim());
   set("like", like);
+  set("picture", pictureId);
   const moved = Object.keys(WEIGHTS).filter((name) => weights[name] !== WEIGHTS[name]);
   set("weights", moved.map((name) => `${name}:${weights[name]}`).join(","));
   if (Object.keys(filters).length) set("filter", JSON.stringify(filters));
@@ -69,6 +71,7 @@ export function fromAddress(address) {
     text: given.get("q") ?? "",
     negative: given.get("not") ?? "",
     like: given.get("like"),
+    pictureId: given.get("picture"),
     weights: readWeights(given.get("weights") ?? ""),
     filters: readFilters(given.get("filter")),
     item: given.get("item"),

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from gateway.app import build
-from gateway.settings import Settings
+from gateway.settings import GatewaySettings
 from tests.gateway.fakes import DIM, FakeIndex, FakeTorchServe, embed, serving
 
 NAMED = 300
@@ -63,5 +63,5 @@ def library_gateway(folder: Path, **settings: Any) -> Iterator[Library]:
     with serving(index.app()) as index_url, serving(FakeTorchServe(index).app()) as url:
         upstreams = {"index_url": index_url, "torchserve_url": url, "management_url": url, "metrics_url": url}
         given = {"data_dir": folder / "gateway", "image_roots": {"photos": pictures}, **settings}
-        with serving(build(Settings(**upstreams, **given)), lifespan="on") as address:
+        with serving(build(GatewaySettings(**upstreams, **given)), lifespan="on") as address:
             yield Library(address, index, pictures)

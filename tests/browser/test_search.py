@@ -156,3 +156,12 @@ def test_an_opened_picture_is_part_of_the_link(visit: Open) -> None:
 def test_an_address_of_nonsense_is_no_error(visit: Open) -> None:
     page = visit("/?collection=demo&filter=[1&weights=text:x,y:1&k=7")
     assert captions(page)
+
+
+def test_a_link_keeps_a_picture_that_the_collection_has(visit: Open, stack: LiveStack) -> None:
+    page = visit()
+    page.set_input_files("#file", gallery(stack) / "scene-0007.jpg")
+    found = searched(page, "Your picture")
+    expect(page).to_have_url(re.compile("picture=scene-0007"))
+    again = visit(f"/?{urlsplit(page.url).query}")
+    assert searched(again, "The picture “scene-0007”")[:8] == found[:8]

@@ -106,7 +106,7 @@ export async function selectAll() {
 
 export function moreLike(hit) {
   rememberLiked(hit);
-  change({ like: hit.id, text: "", negative: "", picture: null, item: null }, { push: true });
+  change({ like: hit.id, text: "", negative: "", picture: null, pictureId: null, item: null }, { push: true });
   window.scrollTo({ top: 0 });
 }
 

@@ -12,12 +12,13 @@ let timer = 0;
 
 const jobPath = (id) => `/v1/jobs/${encodeURIComponent(id)}`;
 
-function row(job) {
+// `again()` is called once the job was cancelled, or begun again.
+export function row(job, again) {
   const { total, processed, failed } = job.progress;
   const bar = element("progress", { max: total || 1, value: processed, ariaLabel: `Progress of filling ${job.collection}` });
   if (!total && RUNNING.includes(job.state)) bar.removeAttribute("value");
   const text = element("span", { textContent: lineOf(job) });
-  const made = element("li", { className: "job" }, element("b", { textContent: job.collection }), text, button(job), bar);
+  const made = element("li", { className: "job" }, element("b", { textContent: job.collection }), text, button(job, again), bar);
   made.classList.toggle("bad", job.state === "failed" || failed > 0);
   return made;
 }
@@ -33,14 +34,14 @@ function lineOf({ state, progress: { total, processed, failed }, rate, eta_s: le
   return parts.filter(Boolean).join(" · ");
 }
 
-function button(job) {
+function button(job, changed) {
   const running = RUNNING.includes(job.state);
   const made = element("button", { type: "button", className: "plain", textContent: running ? "Cancel" : "Try again" });
   made.setAttribute("aria-label", `${made.textContent}: filling ${job.collection}`);
   made.hidden = !running && job.progress.failed === 0 && job.state !== "failed" && job.state !== "cancelled";
   made.addEventListener("click", async () => {
     await (running ? call(jobPath(job.id), { method: "DELETE" }) : call(`${jobPath(job.id)}/retry`, { method: "POST" })).catch(() => null);
-    look();
+    changed();
   });
   return made;
 }
@@ -66,7 +67,7 @@ function again(wait) {
 }
 
 function draw(jobs) {
-  $("jobs").replaceChildren(...jobs.map(row));
+  $("jobs").replaceChildren(...jobs.map((job) => row(job, look)));
   show($("jobs"), jobs.length > 0);
 }
 

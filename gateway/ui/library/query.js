@@ -4,8 +4,8 @@ import { getItem } from "../api.js";
 import { rememberLiked } from "../liked.js";
 
 // The parts that a search would have, by the name of their weight.
-export function partsOf({ text, negative, picture, like }) {
-  const given = { text: text.trim(), picture, like, negative: negative.trim() };
+export function partsOf({ text, negative, picture, pictureId, like }) {
+  const given = { text: text.trim(), picture: picture || pictureId, like, negative: negative.trim() };
   return Object.keys(given).filter((name) => given[name]);
 }
 
@@ -23,9 +23,14 @@ export function filterOf(filters) {
 }
 
 async function content(name, state, signal) {
-  if (name === "picture") return { image: state.picture };
+  if (name === "picture") return picturePart(state, signal);
   if (name === "like") return likePart(state, signal);
   return { text: state[name].trim() };
+}
+
+// The file that was given, or the vector of the item that it is: the same hits either way.
+async function picturePart({ collection, picture, pictureId }, signal) {
+  return picture ? { image: picture } : { vector: (await getItem(collection, pictureId, { include: "vector", signal })).vector };
 }
 
 // The gateway knows the item's vector and leaves the item out; what it is called is asked for here.

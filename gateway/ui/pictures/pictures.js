@@ -2,21 +2,27 @@
 
 import { withKey } from "../keys.js";
 import { missing, reachable } from "./folders.js";
+import { recent } from "./recent.js";
 
-const THUMBNAIL = /^data:image\/(jpeg|png|webp);base64,/;
+const THUMBNAIL = /^data:image\/(bmp|jpeg|png|webp);base64,/;
 const MOST_KEPT = 400;
-const PLACES = [thumbnail, file];
+const PLACES = [recentOne, file, thumbnail];
 const kept = new Map(); // address → object URL, for pictures that need the key
 
 // The address to show, or null when the item has no picture that can be shown.
 export async function pictureOf(item, collection) {
   for (const find of PLACES) {
-    const address = await find(item.metadata ?? {}, collection);
+    const address = await find(item.metadata ?? {}, collection, item.id);
     if (address) return address;
   }
   return null;
 }
 
+function recentOne(_, collection, id) {
+  return recent(collection, id);
+}
+
+// A small picture in the metadata; the page itself writes previews of at most 200 characters.
 function thumbnail({ thumbnail: made }) {
   return typeof made === "string" && THUMBNAIL.test(made) ? made : null;
 }

@@ -1,28 +1,38 @@
-// A file of the user's → what is sent: the picture, and a small one to show.
+// A file of the user's → what is sent: the picture, scaled down where it is too large, and a preview of a few bytes.
 
-import { dataUri, decode } from "../pictures/files.js";
+import { dataUri } from "../pictures/files.js";
+import { previewOf } from "./preview.js";
 
-const THUMBNAIL_PX = 320;
-const THUMBNAIL_MOST = 32_000; // characters, of a picture that is nothing but noise
-const QUALITIES = [0.8, 0.5, 0.2];
+const MOST_BYTES = 12e6; // of a file that is sent as it is; the gateway takes 16 MiB, in letters a third more
+const MOST_PIXELS = 40e6;
+export const SCALED_PX = 2048; // the longer side of one that is scaled down: many times what any model looks at
+const SHOWN_PX = 320;
 
-// A file → { image, thumbnail }: the file as it is, and a small JPEG of it to show in results.
-export async function readForUpload(file) {
-  const bitmap = await decode(file);
-  const thumbnail = shrink(bitmap);
+// A file → { image, preview, shown }: the data URI to send; a blurred picture for the metadata; a small one to show in
+// this tab, as a Blob. What the browser cannot decode goes as it is: the server may be able to.
+// `most`: at most so many pixels of the longer side, for a picture that the server found too large.
+export async function readForUpload(file, most = Infinity) {
+  const bitmap = await createImageBitmap(file).catch(() => null);
+  if (!bitmap) return { image: await dataUri(file) };
+  const large = file.size > MOST_BYTES || bitmap.width * bitmap.height > MOST_PIXELS;
+  const side = Math.min(most, large ? SCALED_PX : Infinity);
+  const image = await dataUri(side < Infinity ? await blobOf(drawn(bitmap, side), 0.92) : file);
+  const made = { image, preview: previewOf(bitmap), shown: await blobOf(drawn(bitmap, SHOWN_PX), 0.8) };
   bitmap.close();
-  return { image: await dataUri(file), thumbnail };
+  return made;
 }
 
-function shrink(bitmap) {
-  const scale = Math.min(1, THUMBNAIL_PX / Math.max(bitmap.width, bitmap.height));
+function drawn(bitmap, side) {
+  const scale = Math.min(1, side / Math.max(bitmap.width, bitmap.height));
   const canvas = document.createElement("canvas");
   canvas.width = Math.max(1, Math.round(bitmap.width * scale));
   canvas.height = Math.max(1, Math.round(bitmap.height * scale));
   const paper = canvas.getContext("2d");
   paper.fillStyle = "#fff";
   paper.fillRect(0, 0, canvas.width, canvas.height);
+  paper.imageSmoothingQuality = "high";
   paper.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  const tries = QUALITIES.map((quality) => () => canvas.toDataURL("image/jpeg", quality));
-  return tries.reduce((best, make) => (best && best.length <= THUMBNAIL_MOST ? best : make()), null);
+  return canvas;
 }
+
+const blobOf = (canvas, quality) => new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", quality));

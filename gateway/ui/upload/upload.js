@@ -1,46 +1,15 @@
 // Adding pictures to a collection, old or new: a few at a time, with progress, and each failure with its reason.
 
-import { addItems, ApiError, createCollection } from "../api.js";
+import { ApiError, createCollection } from "../api.js";
 import { $, element, show } from "../dom.js";
+import { inFlight } from "../flight.js";
 import { digits, plural } from "../format.js";
-import { readForUpload } from "./shrink.js";
 import { state } from "../state.js";
+import { batches, named } from "./batches.js";
+import { send } from "./sending.js";
 
-const BATCH = 8;
-const BATCH_BYTES = 6e6;
+const LANES = 3; // batches under way: one is read while others are encoded
 let running = null;
-
-// Batches of at most BATCH files and about BATCH_BYTES.
-export function batches(files) {
-  const made = [[]];
-  let size = 0;
-  for (const file of files) {
-    const last = made.at(-1);
-    if (last.length && (last.length >= BATCH || size + file.size > BATCH_BYTES)) {
-      made.push([]);
-      size = 0;
-    }
-    made.at(-1).push(file);
-    size += file.size;
-  }
-  return made;
-}
-
-const captionFrom = (name) => name.replace(/\.[^.]+$/, "").replace(/[-_]+/g, " ").trim() || name;
-
-async function itemOf(file) {
-  const { image, thumbnail } = await readForUpload(file);
-  return { id: file.name, image, metadata: { caption: captionFrom(file.name), thumbnail } };
-}
-
-async function send(files, collection, signal) {
-  const read = await Promise.allSettled(files.map(itemOf));
-  const failures = read.flatMap((one, place) => (one.status === "rejected" ? [[files[place].name, one.reason.message]] : []));
-  const items = read.filter((one) => one.status === "fulfilled").map((one) => one.value);
-  if (!items.length) return failures;
-  const { results } = await addItems(collection, items, signal);
-  return [...failures, ...results.filter((one) => one.status >= 400).map((one) => [one.id, one.error.message])];
-}
 
 async function upload(files) {
   const collection = $("upload-collection").value.trim();
@@ -50,14 +19,18 @@ async function upload(files) {
   const progress = { done: 0, failed: 0, total: files.length, started: performance.now() };
   try {
     await createCollection(collection);
-    for (const batch of batches(files)) {
-      const failures = await send(batch, collection, running.signal);
+    const { signal } = running;
+    const entries = new Map(named(files).map((entry) => [entry.file, entry]));
+    await inFlight(batches(files), LANES, async (batch) => {
+      signal.throwIfAborted();
+      const failures = await send(batch.map((file) => entries.get(file)), collection, signal);
       progress.done += batch.length;
       progress.failed += failures.length;
       draw(progress, failures);
-    }
+    });
     finish(progress, collection);
   } catch (error) {
+    running.abort(); // the other batches, too
     stop(error, progress);
   }
 }
@@ -76,7 +49,7 @@ function begin() {
 
 function draw({ done, total, started }, failures) {
   $("upload-progress").value = done / total;
-  $("upload-status").textContent = `${done} of ${plural(total, "picture")}`;
+  $("upload-status").textContent = `${done.toLocaleString("en")} of ${plural(total, "picture")}`;
   $("upload-rate").textContent = `${digits((done * 1000) / (performance.now() - started))} a second`;
   const lines = failures.map(([name, reason]) => element("li", {}, element("b", { textContent: name }), " ", element("span", { textContent: reason })));
   $("upload-failed").append(...lines);
@@ -104,7 +77,7 @@ function reasonOf(error) {
 
 function rest() {
   running = null;
-  $("upload-files").value = "";
+  for (const id of ["upload-files", "upload-folder"]) $(id).value = "";
   show($("upload-cancel"), false);
   show($("upload-create"), true);
   show($("upload-zone"), true);
@@ -142,8 +115,12 @@ export function watchUpload(shown) {
     $("upload").close();
     shown($("upload-show").dataset.collection);
   });
+  $("upload-folder").addEventListener("change", () => upload(pictures([...$("upload-folder").files])));
   watchZone($("upload-zone"));
 }
+
+// A folder has other files, too.
+const pictures = (files) => files.filter(({ type }) => type.startsWith("image/"));
 
 function watchZone(zone) {
   zone.addEventListener("dragover", () => zone.classList.add("over"));

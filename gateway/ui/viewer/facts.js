@@ -30,7 +30,8 @@ function valueOf(name, value) {
 export function linksOf({ metadata }, picture) {
   const named = Object.entries(LINKS).filter(([field]) => isAddress(metadata?.[field]));
   const found = named.map(([field, label]) => [label, metadata[field]]);
-  const own = picture && !picture.startsWith("data:") && !found.some(([label]) => label === LINKS.image_url);
+  const whole = picture && (picture.startsWith("/images/") || (picture.startsWith("blob:") && metadata?.file));
+  const own = whole && !found.some(([label]) => label === LINKS.image_url);
   return own ? [[LINKS.image_url, picture], ...found] : found;
 }
 

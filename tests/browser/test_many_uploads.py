@@ -1,0 +1,114 @@
+"""Uploads of many files: a few under way, every failure by its name, large pictures scaled down, small metadata."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Open
+from tests.browser.library import Library
+
+pytestmark = pytest.mark.browser
+READ = """async ([width, height, most]) => {
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const paper = canvas.getContext("2d");
+  for (let at = 0; at < 3000; at += 1) {
+    paper.fillStyle = `hsl(${(at * 47) % 360} 80% 50%)`;
+    paper.fillRect((at * 97) % width, (at * 61) % height, 90, 70);
+  }
+  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  const { readForUpload } = await import("/ui/upload/shrink.js");
+  const made = await readForUpload(new File([blob], "a.png", { type: "image/png" }), most ?? Infinity);
+  return { image: made.image, preview: made.preview, shown: made.shown.size };
+}"""
+
+
+def read(visit: Open, library: Library, *given: Any) -> dict[str, Any]:
+    made: dict[str, Any] = visit("/docs", url=library.url).evaluate(READ, given)
+    return made
+
+
+def picture_of(uri: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))
+
+
+def test_what_goes_into_the_metadata_is_small(visit: Open, library: Library) -> None:
+    made = read(visit, library, 800, 600)
+    assert len(made["preview"]) <= 200
+    assert picture_of(made["preview"]).size == (6, 5)
+    assert picture_of(made["image"]).size == (800, 600)
+    assert made["shown"] < 60_000
+
+
+def test_a_picture_beyond_the_limit_is_scaled_down(visit: Open, library: Library) -> None:
+    assert picture_of(read(visit, library, 8000, 6000)["image"]).size == (2048, 1536)
+    assert picture_of(read(visit, library, 3000, 1500, 1024)["image"]).size == (1024, 512)
+
+
+def test_files_of_one_name_get_ids_of_their_own(visit: Open, library: Library) -> None:
+    page = visit("/docs", url=library.url)
+    files = [{"name": "a.jpg"}, {"name": "b"}, {"name": "a.jpg"}, {"name": "b"}, {"webkitRelativePath": "x/a.jpg"}]
+    call = "async (files) => (await import('/ui/upload/batches.js')).named(files).map(({ id }) => id)"
+    assert page.evaluate(call, files) == ["a.jpg", "b", "a (2).jpg", "b (2)", "x/a.jpg"]
+
+
+def choose(page: Page, collection: str, files: list[Path]) -> None:
+    page.get_by_role("button", name="Add pictures").click()
+    page.get_by_label("To the collection").fill(collection)
+    page.set_input_files("#upload-files", files)
+
+
+def test_many_files_go_a_few_at_a_time_and_failures_are_named(visit: Open, library: Library, tmp_path: Path) -> None:
+    library.fill("photos", 3)
+    files = [tmp_path / f"{n:03}.png" for n in range(60)]
+    for file in files:
+        Image.new("RGB", (20, 20), (1, 2, 3)).save(file)
+    bad = [tmp_path / name for name in ("notes.jpg", "broken.jpg")]
+    for file in bad:
+        file.write_bytes(b"no picture")
+    page = visit("/?collection=photos", url=library.url)
+    under_way = [0, 0]
+
+    def begun(request: Any) -> None:
+        if request.method == "POST" and request.url.endswith("/items"):
+            under_way[0] += 1
+            under_way[1] = max(under_way)
+
+    def ended(request: Any) -> None:
+        under_way[0] -= request.method == "POST" and request.url.endswith("/items")
+
+    page.on("request", begun)
+    page.on("requestfinished", ended)
+    choose(page, "fresh", [*bad, *files])
+    expect(page.locator("#upload-status")).to_have_text("60 pictures added, 2 not")
+    names = page.locator("#upload-failed b").all_inner_texts()
+    assert sorted(names) == ["broken.jpg", "notes.jpg"]
+    assert under_way[1] == 3
+    kept = library.index.collections["fresh"]["items"]
+    assert sorted(kept) == [file.name for file in files]
+    assert max(len(item["metadata"]["thumbnail"]) for item in kept.values()) <= 200
+
+
+def test_a_busy_gateway_is_asked_again(visit: Open, library: Library, tmp_path: Path) -> None:
+    library.fill("photos", 3)
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
+    page = visit("/?collection=photos", url=library.url)
+    refusals = iter([True, True])
+    refused = {"error": {"message": "slow down", "code": "rate_limited"}}
+    page.route(
+        "**/fresh/items",
+        lambda route: (
+            route.fulfill(status=429, headers={"Retry-After": "1"}, json=refused)
+            if next(refusals, False)
+            else route.fulfill(json={"results": [{"id": "a.png", "status": 200}]})
+        ),
+    )
+    choose(page, "fresh", [tmp_path / "a.png"])
+    expect(page.locator("#upload-status")).to_have_text("1 picture added")
+    assert next(refusals, None) is None

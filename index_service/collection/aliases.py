@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from clip_core.errors import NotFound
-from index_service.collection.collections import Collection
+from index_service.collection.collection import Collection
 from index_service.record.store import Alias, Store
 
 

@@ -17,7 +17,7 @@ import orjson
 from index_service.engines.base import BoolArray
 from index_service.metadata.fields import Field, FieldCounts
 from index_service.metadata.filters import compile_filter
-from index_service.segments.segments import View
+from index_service.segments.view import View
 
 MOST_FIELDS = 16
 _SAMPLE = 1000

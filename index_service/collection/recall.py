@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from clip_core.wire import FloatArray
-from index_service.segments.segments import View
+from index_service.segments.view import View
 
 _log = logging.getLogger("index_service.collection.recall")
 _DEPTHS = (1, 10, 100)  # recall is counted at the largest that a search reaches

@@ -1,37 +1,26 @@
-"""All collections, and the background threads: one loads them and merges their segments, one indexes their deltas."""
+"""All collections of one index service, by name and by alias."""
 
 from __future__ import annotations
 
 import logging
-import math
-import queue
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import faiss
-
 from clip_core.errors import Conflict, FingerprintMismatch, Unavailable, UnknownCollection
-from clip_core.heap import give_back
 from index_service.collection.aliases import Aliases
-from index_service.collection.backoff import waits
-from index_service.collection.collections import Collection
-from index_service.engines.approximate.segment import ApproximateSegment
-from index_service.engines.base import BuildCancelled
+from index_service.collection.collection import Collection
+from index_service.collection.maintenance import Maintenance
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines
-from index_service.segments.segment_files import half_of_memory, prefault, remove_orphans
+from index_service.segments.segment_files import remove_orphans
 from index_service.settings import IndexSettings
 
 _log = logging.getLogger("index_service.collection.registry")
-_STOP_S = 3.0
-_SEAL_S, _LOOK_S = 10.0, 0.05  # how long a merge waits for rows to be sealed, and how often it looks
-_QUIET_S = 1.0  # after the last step of sealing
 
 
 class Registry:
-    """The collections of one `store`. `load()` or `start()` comes first, `close()` last."""
+    """The collections recorded in `store`. Call `load()` or `start()` first, `close()` last."""
 
     def __init__(self, store: Store, settings: IndexSettings) -> None:
         self.ready = False
@@ -42,19 +31,13 @@ class Registry:
         self._collections: dict[str, Collection] = {}
         self._aliases = Aliases(store)
         self._lock = threading.Lock()
-        self._stopped = threading.Event()
-        self._due: queue.SimpleQueue[Collection | None] = queue.SimpleQueue()
-        self._queued: set[Collection] = set()
-        self._sealing: set[Collection] = set()
-        self._unsealed: queue.SimpleQueue[Collection | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._maintenance = Maintenance(
+            settings, self._load_or_fail, self._loaded, lambda seconds: self.on_merge(seconds)
+        )
 
     def start(self) -> None:
         """Load in the background, then merge and seal whenever a collection is due."""
-        for target, name in ((self._run, "index-merge"), (self._seal_all, "index-seal")):
-            thread = threading.Thread(target=target, name=name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        self._maintenance.start()
 
     def load(self) -> None:
         """Bring every collection up to date with the record."""
@@ -62,28 +45,30 @@ class Registry:
         remove_orphans(self._store.path.parent, {info.key for info in infos})
         for info in infos:
             collection = Collection(info, self._store, self._engines)
-            collection.load(self._stopped.is_set)
+            collection.load(self._maintenance.stopped)
             self._collections[info.name] = collection
             if collection.engine_due():
-                self._enqueue(collection)
+                self._maintenance.merge_later(collection)
             self.written(collection)
         self._aliases.load(self._collections.values())
-        self.ready = not self._stopped.is_set()
+        self.ready = not self._maintenance.stopped()
 
-    def _map_pages(self) -> None:
-        """Of the vectors on disk, while the service is ready already."""
-        room = half_of_memory()
-        for collection in list(self._collections.values()):
-            if not self._stopped.is_set():
-                room -= prefault(collection.view.rows.main.vectors, room)
+    def _load_or_fail(self) -> bool:
+        """Whether the collections are loaded; else `failure` says why."""
+        try:
+            self.load()
+        except Exception as error:
+            self.failure = f"the collections couldn't be loaded, which is tried again: {error!r}"
+            _log.exception("load failed")
+            return False
+        return True
+
+    def _loaded(self) -> list[Collection]:
+        return list(self._collections.copy().values())
 
     def close(self) -> None:
-        """Stop the threads and close the record; a merge under way is dropped, nothing is lost by that."""
-        self._stopped.set()
-        self._due.put(None)
-        self._unsealed.put(None)
-        for thread in self._threads:
-            thread.join(_STOP_S)
+        """Stop the background threads and close the record. A running merge is dropped, and nothing is lost by that."""
+        self._maintenance.close()
         self._store.close()
 
     def get(self, name: object, fingerprint: str | None = None) -> Collection:
@@ -94,7 +79,7 @@ class Registry:
         """
         collection = self._find(name, fingerprint)
         if collection.stale:
-            self._unsealed.put(collection)
+            self._maintenance.refresh_later(collection)
             raise Unavailable(f"the collection {collection.info.name} is read again from the record: try again soon")
         return collection
 
@@ -168,13 +153,13 @@ class Registry:
     def reveal(self, info: CollectionInfo) -> Collection:
         """Load a hidden collection, whose items are all recorded, and give it its name. Raises Conflict."""
         collection = Collection(info, self._store, self._engines)
-        collection.load(self._stopped.is_set)
+        collection.load(self._maintenance.stopped)
         with self._lock:
             self.check_free(info.name)
             self._store.rename_collection(info.key, info.name)
             self._collections[info.name] = collection
         if collection.engine_due():
-            self._enqueue(collection)
+            self._maintenance.merge_later(collection)
         return collection
 
     def drop(self, name: str) -> None:
@@ -192,139 +177,13 @@ class Registry:
                     self._aliases.forget(collection)
 
     def written(self, collection: Collection) -> None:
-        """Called after each write: queues a merge when one is due, and what the delta can have indexed until then."""
-        if collection.merge_due():
-            self._enqueue(collection)
-        if collection.seal_due():
-            self._sealing.add(collection)
-            self._unsealed.put(collection)
+        """To be called after each write: a merge or a sealing may be due."""
+        self._maintenance.written(collection)
 
     def check_ready(self) -> None:
         """Raises Unavailable until everything is loaded."""
         if not self.ready:
             raise Unavailable(self.failure or "the collections are still being loaded: try again in a moment")
-
-    def _enqueue(self, collection: Collection) -> None:
-        if collection not in self._queued:
-            self._queued.add(collection)
-            self._due.put(collection)
-
-    def _run(self) -> None:
-        for wait in waits():
-            if self._loaded() or self._stopped.wait(wait):
-                break
-        _log.info("collections loaded", extra={"collections": len(self._collections)})
-        self._map_pages()
-        while not self._stopped.is_set():
-            try:
-                collection = self._due.get(timeout=self._patience())
-            except queue.Empty:
-                self._enqueue_later()
-                continue
-            if collection is not None:
-                self._queued.discard(collection)
-                if self._wanted(collection):  # what queued it may be merged already
-                    self._merge(collection)
-
-    def _patience(self) -> float | None:
-        """Seconds until a collection may be due without having been written to; None: none will be."""
-        waits = [
-            collection.retries.left_s for collection in self._collections.copy().values() if collection.retries.failures
-        ]
-        quiet = self._settings.quiet_merge_s / 2
-        return max(min([*waits, quiet or math.inf]), _QUIET_S) if waits or quiet else None
-
-    def _wanted(self, collection: Collection) -> bool:
-        quiet_s = self._settings.quiet_merge_s
-        if collection.merge_due() or collection.engine_due():
-            return True
-        return quiet_s > 0 and collection.quiet_merge_due(quiet_s)
-
-    def _loaded(self) -> bool:
-        try:
-            self.load()
-        except Exception as error:
-            self.failure = f"the collections couldn't be loaded, which is tried again: {error!r}"
-            _log.exception("load failed")
-            return False
-        return True
-
-    def _enqueue_later(self) -> None:
-        """Those that nobody wrote to for a while, and those whose merge failed."""
-        quiet_s = self._settings.quiet_merge_s
-        for collection in self._collections.copy().values():
-            failed = collection.retries.failures and self._wanted(collection)
-            if failed or (quiet_s and collection.quiet_merge_due(quiet_s)):
-                self._enqueue(collection)
-
-    def _seal_all(self) -> None:
-        faiss.omp_set_num_threads(1)  # of this thread: searches go on meanwhile
-        copied = False
-        while not self._stopped.is_set():
-            try:
-                collection = self._unsealed.get(timeout=_QUIET_S if copied else None)
-            except queue.Empty:
-                give_back()  # each step has copied thousands of lists
-                copied = False
-                continue
-            if collection is not None:
-                copied |= self._advance(collection)
-
-    def _advance(self, collection: Collection) -> bool:
-        """Make a stale view again, seal what is due; whether anything was copied."""
-        copied = False
-        try:
-            collection.refresh()
-            while self._sealed_more(collection):
-                copied = True
-        except Exception:  # the next search or write asks again
-            _log.exception("not brought up to date", extra={"collection": collection.info.name})
-        self._sealing.discard(collection)
-        return copied
-
-    def _sealed_more(self, collection: Collection) -> bool:
-        """One step; where little is left it waits for more, since each step copies the index that it adds to."""
-        started = time.perf_counter()
-        if self._stopped.is_set() or not collection.seal():
-            return False
-        if not collection.seal_due():
-            self._stopped.wait(time.perf_counter() - started)
-        return True
-
-    def _merge(self, collection: Collection) -> None:
-        started, extra = time.perf_counter(), {"collection": collection.info.name}
-        self._await_seal(collection)
-        try:
-            collection.compact(self._stopped.is_set)
-        except BuildCancelled:
-            _log.info("merge dropped", extra=extra)
-        except Exception as error:  # searches go on with the segments there are
-            wait = collection.retries.failed(error)
-            _log.exception("merge failed", extra={**extra, "failures": collection.retries.failures, "retry_s": wait})
-        else:
-            collection.retries.succeeded()
-            give_back()
-            seconds = time.perf_counter() - started
-            self.on_merge(seconds)
-            _log.info("merged", extra={**extra, "seconds": round(seconds, 3), "rows": collection.view.live})
-            _warn_of_recall(collection)
-            self.written(collection)  # perhaps much was, meanwhile
-
-    def _await_seal(self, collection: Collection) -> None:
-        """Searches scan the rows of a flood until they are sealed, which copying for a merge would delay."""
-        deadline = time.monotonic() + _SEAL_S
-        while collection in self._sealing and time.monotonic() < deadline and not self._stopped.wait(_LOOK_S):
-            pass
-
-
-def _warn_of_recall(collection: Collection) -> None:
-    """Say when no setting of the engine reaches the recall that was asked for."""
-    main = collection.view.rows.main
-    measured = main.description.get("calibration", {}) if isinstance(main, ApproximateSegment) else {}
-    if not measured.get("reached", True):
-        advice = "make the collection with a finer factory, or with the engine auto or exact"
-        extra = {name: measured[name] for name in ("recall", "recall_target")}
-        _log.warning("recall target not reached", extra={"collection": collection.info.name, **extra, "do": advice})
 
 
 def _check_same(old: CollectionInfo, new: CollectionInfo, fields: Sequence[str]) -> None:

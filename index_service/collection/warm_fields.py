@@ -15,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from index_service.collection.collections import Collection
+from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
 from index_service.segments.segment_files import segments_folder
 

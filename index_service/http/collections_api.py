@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from index_service.collection import bodies
-from index_service.collection.collections import Collection
+from index_service.collection.collection import Collection
 from index_service.collection.facets import MOST_FIELDS, facets_of
 from index_service.collection.registry import Registry
 from index_service.http.answers import json_answer

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from clip_core.errors import BadInput, InvalidRequest, UnknownItem
 from clip_core.wire import encode_vector
 from index_service.collection import bodies
-from index_service.collection.collections import Collection
+from index_service.collection.collection import Collection
 from index_service.collection.items import parse_items
 from index_service.collection.registry import Registry
 from index_service.http.answers import json_answer
@@ -22,7 +22,8 @@ from index_service.http.metrics import IndexMetrics
 from index_service.http.pages import Limits, item_size, page_of
 from index_service.http.workers import Workers
 from index_service.record.store import StoredItem
-from index_service.search.searches import LARGE_BYTES, check_fingerprint
+from index_service.search.call import LARGE_BYTES
+from index_service.search.parsing import check_fingerprint
 from index_service.settings import IndexSettings
 
 _PAGE = 100

@@ -15,7 +15,8 @@ from index_service.http.gate import ConcurrencyLimit
 from index_service.http.metrics import IndexMetrics
 from index_service.http.middleware import clean_id
 from index_service.http.workers import Workers
-from index_service.search.searches import SearchCall, parse_call
+from index_service.search.call import SearchCall
+from index_service.search.parsing import parse_call
 from index_service.settings import IndexSettings
 
 _INLINE_COST = 4_000_000  # multiplications: a few tenths of a millisecond

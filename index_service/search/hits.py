@@ -17,7 +17,7 @@ from clip_core.errors import ClipServeError, TooLarge
 from clip_core.wire import FloatArray, encode_vector
 from index_service.engines.base import ExactnessCertificate, IntArray
 from index_service.record.store import CollectionInfo
-from index_service.segments.segments import View
+from index_service.segments.view import View
 
 _HIT_BYTES, _FIELD_BYTES = 48, 16  # what JSON adds to a hit, and to each further field of it
 

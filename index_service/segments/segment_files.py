@@ -41,7 +41,7 @@ _MANIFEST = "manifest.json"
 _ENGINE = "engine"
 _VECTORS = "vectors.f32"
 _DATA = (_VECTORS, "seqs.i64", "ids", "ids.ends", "metadata", "metadata.ends")
-_log = logging.getLogger("index_service.segments.segments")
+_log = logging.getLogger("index_service.segments.segment_files")
 
 
 def segments_folder(data_dir: Path, key: int) -> Path:

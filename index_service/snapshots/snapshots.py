@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from clip_core.errors import ClipServeError, NotFound, StorageFull, Unavailable
-from index_service.collection.collections import Collection
+from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
 from index_service.record.store import Store
 from index_service.segments.segment_files import SegmentFiles, segments_folder

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from index_service.collection.collections import Collection
+from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
 from index_service.record.store import CollectionInfo, Store
 from index_service.settings import IndexSettings
@@ -59,7 +59,7 @@ def _write(collection: Collection, version: int, pipe: Connection) -> None:
 
 def _merge(collection: Collection) -> None:
     while True:
-        collection.compact()
+        collection.merge()
 
 
 def _snapshot(collection: Collection, registry: Registry, snapshots: Snapshots) -> None:

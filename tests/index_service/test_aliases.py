@@ -12,7 +12,7 @@ import pytest
 from clip_core.wire import encode_vector
 from index_service.collection.registry import Registry
 from index_service.record.store import CollectionInfo, Store
-from index_service.search.searches import parse_call
+from index_service.search.parsing import parse_call
 from index_service.settings import IndexSettings
 from tests.index_service.helpers import item, unit_rows
 

@@ -18,7 +18,7 @@ from index_service.collection.registry import Registry
 from index_service.http.pages import Limits, page_of
 from index_service.metadata.columns import Blobs, Packed
 from index_service.record.store import CollectionInfo, Store, StoredItem
-from index_service.segments.segments import View
+from index_service.segments.view import View
 from tests.index_service.helpers import unit_rows
 from tests.index_service.test_limits import serving
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_service.collection.collections import Collection
+from index_service.collection.collection import Collection
 from index_service.engines.approximate.scann import ScannBackend
 from index_service.engines.approximate.segment import ApproximateSegment
 from index_service.engines.base import BuildCancelled
@@ -85,7 +85,7 @@ def test_a_merge_of_many_rows_builds_apart(store: Store, tmp_path: Path) -> None
     settings = IndexSettings(data_dir=tmp_path, build_apart_rows=3000)
     collection = Collection(given, store, Engines(settings))
     collection.upsert([item(f"i{n}", row) for n, row in enumerate(VECTORS)], VECTORS)
-    collection.compact()
+    collection.merge()
     assert collection.view.rows.main.engine == "faiss"
     again = Collection(given, store, Engines(settings))
     again.load()

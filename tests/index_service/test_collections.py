@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from clip_core.errors import UnknownCollection
 from clip_core.wire import FloatArray
-from index_service.collection.collections import Collection
+from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
 from index_service.collection.vectors import as_kept
 from index_service.engines.approximate.segment import ApproximateSegment
@@ -29,6 +29,7 @@ from index_service.engines.faiss.backend import least_rows
 from index_service.metadata.filters import canonical
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines, auto_factory
+from index_service.segments.view_cost import search_cost
 from index_service.settings import IndexSettings
 from tests.index_service.helpers import item, unit_rows
 
@@ -103,7 +104,7 @@ class Model(RuleBasedStateMachine):
 
     @rule()
     def merge(self) -> None:
-        self.collection.compact()
+        self.collection.merge()
         segment = self.collection.describe()["segment"]
         assert (segment["delta"], segment["tombstones"]) == (0, 0)
 
@@ -115,7 +116,7 @@ class Model(RuleBasedStateMachine):
             self.search([1, 0, 0, 0], 5, color)
 
         self.engines.meanwhile = meanwhile
-        self.collection.compact()
+        self.collection.merge()
         self.engines.meanwhile = lambda: None
 
     @rule()
@@ -169,7 +170,7 @@ def test_searches_go_on_and_miss_nothing_while_segments_are_merged(store: Store)
 
     def keep_merging() -> None:
         while not stop.is_set():
-            collection.compact()
+            collection.merge()
 
     def keep_searching() -> None:
         while not stop.is_set():
@@ -219,7 +220,7 @@ def test_a_restart_begins_with_the_index_that_was_built(store: Store) -> None:
     vectors = unit_rows(3000, 16)
     collection.upsert([item(f"i{n}", row) for n, row in enumerate(vectors)], vectors)
     collection.note_query(vectors[0])
-    collection.compact()
+    collection.merge()
     collection.upsert([item("i7", vectors[8]), item("new", vectors[9])], vectors[8:10])
     collection.delete(["i5"])
     again = Collection(collection.info, store, Engines(IndexSettings()))
@@ -244,11 +245,11 @@ def test_another_engine_than_the_saved_one_is_due_after_a_restart(store: Store) 
     collection = make(store, IndexSettings())
     vectors = unit_rows(3000, 16)
     collection.upsert([item(f"i{n}", row) for n, row in enumerate(vectors)], vectors)
-    collection.compact()
+    collection.merge()
     again = Collection(collection.info, store, Engines(IndexSettings(exact_max_rows=50)))
     again.load()
     assert again.engine_due()
-    again.compact()
+    again.merge()
     assert again.describe()["segment"]["engine"] == "faiss"
 
 
@@ -258,7 +259,7 @@ def test_without_a_target_auto_measures_on_queries_too(store: Store) -> None:
     collection.upsert([item(f"i{n}", row) for n, row in enumerate(vectors)], vectors)
     for query in unit_rows(40, 16, seed=3):
         collection.note_query(query)
-    collection.compact()
+    collection.merge()
     calibration = collection.describe()["segment"]["calibration"]
     assert (calibration["measured_on"], calibration["queries"], calibration["recall_target"]) == ("queries", 40, 0.95)
 
@@ -269,7 +270,7 @@ def test_a_faiss_factory_and_what_was_calibrated_are_described(store: Store) -> 
     collection.upsert([item(f"i{n}", row) for n, row in enumerate(vectors)], vectors)
     for query in unit_rows(40, 16, seed=3):
         collection.note_query(query)
-    collection.compact()
+    collection.merge()
     description = collection.describe()
     assert (description["engine"], description["factory"]) == ("faiss", "IVF16,SQ8")
     assert description["segment"]["factory"] == "IVF16,SQ8"
@@ -317,10 +318,10 @@ def test_a_filter_is_evaluated_once_for_each_row(store: Store) -> None:
     vectors = unit_rows(10, 16)
     where = canonical({"n": {"$gt": 4}})
     collection.upsert([item(f"i{n}", row, {"n": n}) for n, row in enumerate(vectors)], vectors)
-    assert collection.view.cost(1, 1, where, False) > collection.view.cost(1, 1, None, False)
+    assert search_cost(collection.view, 1, 1, where, False) > search_cost(collection.view, 1, 1, None, False)
     collection.view.search(vectors, 3, where, False)
-    assert collection.view.cost(1, 1, where, False) == collection.view.cost(1, 1, None, False)
-    collection.compact()
+    assert search_cost(collection.view, 1, 1, where, False) == search_cost(collection.view, 1, 1, None, False)
+    collection.merge()
     assert collection.view.rows.masks.missing(where, 10) == 0
 
 
@@ -330,7 +331,7 @@ def test_a_known_filter_costs_what_it_leaves(store: Store) -> None:
     collection.upsert([item(f"i{n}", row, {"n": n}) for n, row in enumerate(vectors)], vectors)
     for one in where.values():
         collection.view.search(vectors[:1], 1, one, False)
-    costs = {few: collection.view.cost(4, 1, one, False) - 4 * 10_000 for few, one in where.items()}
+    costs = {few: search_cost(collection.view, 4, 1, one, False) - 4 * 10_000 for few, one in where.items()}
     assert costs == {150: 4 * 150 * 16, 151: 4 * 3000 * 16}  # of more than a twentieth an engine may scan all
 
 

@@ -14,11 +14,12 @@ import pytest
 
 from clip_core.errors import InvalidRequest
 from clip_core.wire import decode_vector, encode_vector
-from index_service.collection.collections import Collection
+from index_service.collection.collection import Collection
 from index_service.collection.recall import Sample
 from index_service.collection.registry import Registry
 from index_service.record.store import CollectionInfo, ItemChunk, Store
 from index_service.segments.engine_choice import Engines
+from index_service.segments.sealing import seal_due, sealed_further
 from index_service.settings import IndexSettings
 from index_service.snapshots.parquet import read_info, read_items, write_parquet
 from index_service.snapshots.snapshots import Snapshots
@@ -106,7 +107,7 @@ def collection(registry: Registry, request: pytest.FixtureRequest) -> Collection
         rows = rows_of("dot", 5000, 16, seed=start) * np.float32(scale * request.param)
         collection.upsert([item(f"i{start + n}", row, {"n": n % 3}) for n, row in enumerate(rows)], rows)
         if not start:
-            collection.compact()
+            collection.merge()
         while start == 5000 and collection.seal():
             pass
     return collection
@@ -125,9 +126,9 @@ def test_a_view_knows_the_longest_row_of_each_of_its_parts(collection: Collectio
 
 def test_rows_far_longer_than_those_learned_from_are_scanned(collection: Collection) -> None:
     view = collection.view
-    assert view.seal_due
-    assert view.seal() is None
-    collection.compact()
+    assert seal_due(view)
+    assert sealed_further(view) is None
+    collection.merge()
     assert len(collection.view.delta) == 0
 
 
@@ -156,7 +157,7 @@ def test_a_merge_under_writes_keeps_the_bound_of_what_came_meanwhile(
 
     late = np.full(16, 1e6, np.float32)
     monkeypatch.setattr(Engines, "choose", while_writing)
-    collection.compact()
+    collection.merge()
     view = collection.view
     assert len(view.delta) == 1
     assert view.max_norm == pytest.approx(4e6)
@@ -167,7 +168,7 @@ def test_a_merge_under_writes_keeps_the_bound_of_what_came_meanwhile(
 def test_a_calibration_measures_inner_products_of_queries_as_they_were(collection: Collection) -> None:
     for query in rows_of("dot", 64, 16, seed=2):
         collection.note_query(query)
-    collection.compact()
+    collection.merge()
     calibration = collection.describe()["segment"]["calibration"]
     assert calibration["measured_on"] == "queries"
     assert calibration["recall"] >= 0.95

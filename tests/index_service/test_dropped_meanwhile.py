@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from clip_core.errors import UnknownCollection
-from index_service.collection import collections as collections_module
-from index_service.collection.collections import Collection
+from index_service.collection import segment_builder
+from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
 from index_service.http.items_api import _listed, _listed_since
 from index_service.http.pages import Limits
@@ -66,8 +66,8 @@ def test_a_drop_amid_a_merge_is_no_failure(
     caplog: pytest.LogCaptureFixture,
     moment: str,
 ) -> None:
-    owner: Any = {"draft": SegmentFiles, "remove_older": SegmentFiles, "build": collections_module.Collection}
-    owner, name = owner.get(moment, SegmentWriter), "_built" if moment == "build" else moment
+    owner: Any = {"draft": SegmentFiles, "remove_older": SegmentFiles, "build": segment_builder.SegmentBuilder}
+    owner, name = owner.get(moment, SegmentWriter), "built" if moment == "build" else moment
     usual = getattr(owner, name)
 
     def dropped_first(*given: Any) -> Any:
@@ -81,7 +81,7 @@ def test_a_drop_amid_a_merge_is_no_failure(
 
     monkeypatch.setattr(owner, name, dropped_first)
     with caplog.at_level(logging.INFO):
-        registry._merge(collection)
+        registry._maintenance.merge(collection)
     assert [record.levelname for record in caplog.records if record.levelno > logging.INFO] == []
     assert not collection.retries.failures
     assert not (settings.data_dir / "segments" / str(collection.info.key)).exists()

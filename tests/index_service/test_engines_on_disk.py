@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_service.collection.collections import Collection
+from index_service.collection.collection import Collection
 from index_service.engines.base import METRICS, Metric
 from index_service.engines.exact.certified import CertifiedSegment
 from index_service.engines.exact.segment import ExactBackend
@@ -33,7 +33,7 @@ def filled(store: Store, engine: str, settings: IndexSettings, metric: Metric = 
     )
     vectors = VECTORS_OF[metric]
     collection.upsert([item(f"i{n}", row) for n, row in enumerate(vectors)], vectors)
-    collection.compact()
+    collection.merge()
     collection.upsert([item("i7", vectors[8]), item("new", vectors[9])], vectors[8:10])
     collection.delete(["i5"])
     return collection
@@ -60,7 +60,7 @@ def test_a_restart_serves_the_same(store: Store, tmp_path: Path, engine: str, me
     assert main.max_norm == built.max_norm
     assert (main.max_norm is None) == (metric == "cosine")
     until(lambda: np.array_equal(*(each.search(queries, 5, None)[1] for each in (main, built))))  # milvus-lite, in time
-    again.compact()
+    again.merge()
     assert again.view.rows.main.engine == name
     assert answers(again) == answers(collection)
 
@@ -85,7 +85,7 @@ def test_a_saved_engine_that_cannot_be_read_is_built_again(store: Store, tmp_pat
     collection = filled(store, "exact", settings)
     (folder,) = segments_folder(store.path.parent, collection.info.key).iterdir()
     assert not (folder / "engine").exists()
-    draft = collection._files.draft()
+    draft = collection._segments.files.draft()
     draft.append(collection.view.block(np.flatnonzero(collection.view.alive)))
     draft.mapped()
     draft.save(_OfAnotherVersion(engine.partition(":")[0]))
@@ -96,7 +96,7 @@ def test_a_saved_engine_that_cannot_be_read_is_built_again(store: Store, tmp_pat
     assert again.view.rows.main.engine == "exact"
     assert again.engine_due()
     assert answers(again) == answers(collection)
-    again.compact()
+    again.merge()
     assert again.view.rows.main.engine == engine.partition(":")[0]
 
 

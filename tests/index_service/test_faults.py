@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 from clip_core.errors import Unavailable
-from index_service.collection import collections
-from index_service.collection.collections import Collection
+from index_service.collection import collection as collection_module
+from index_service.collection import segment_builder
+from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
 from index_service.metadata.filters import canonical
 from index_service.record.store import CollectionInfo, Store, StoredItem
+from index_service.segments import segment_files
 from index_service.segments.engine_choice import Engines
-from index_service.segments.segments import View, segment_files
+from index_service.segments.view import View
 from index_service.settings import IndexSettings
 from tests.index_service.faults import Fault
 from tests.index_service.helpers import item, unit_rows
@@ -64,7 +66,8 @@ def agree(store: Store, collection: Collection) -> dict[str, StoredItem]:
 def _unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk doesn't matter here, and hundreds of merges wait for it."""
     monkeypatch.setattr(segment_files, "_sync", lambda _: None)
-    monkeypatch.setattr(collections, "_log", logging.getLogger("quiet"))
+    monkeypatch.setattr(collection_module, "_log", logging.getLogger("quiet"))
+    monkeypatch.setattr(segment_builder, "_log", logging.getLogger("quiet"))
 
 
 def make(store: Store, settings: IndexSettings) -> Collection:
@@ -102,7 +105,7 @@ def collection(store: Store, settings: IndexSettings) -> Collection:
     collection = make(store, settings)
     for n in range(4):
         collection.upsert(items(n), VECTORS[3 * n : 3 * n + 3])
-    collection.compact()
+    collection.merge()
     collection.upsert(items(4), VECTORS[12:15])
     collection.view.allowed(WHERE)
     return collection
@@ -133,7 +136,7 @@ def test_any_call_of_a_merge_may_fail(store: Store, collection: Collection) -> N
     for n, fault in faults(step=13):
         collection.upsert(items(n % 1000), VECTORS[3 * (n % 1000) :][:3])
         before = recorded(store, collection)
-        attempt(collection.compact, fault)
+        attempt(collection.merge, fault)
         assert agree(store, collection) == before
 
 
@@ -153,7 +156,7 @@ def test_any_call_of_a_seal_may_fail(store: Store, tmp_path: Path) -> None:
     )
     rows = [item(f"i{n}", row, {"even": n % 2 == 0}) for n, row in enumerate(VECTORS)]
     sealing.upsert(rows[:1000], VECTORS[:1000])
-    sealing.compact()
+    sealing.merge()
     sealing.upsert(rows[1000:], VECTORS[1000:])
     before = recorded(store, sealing)
     for _, fault in faults(step=11):

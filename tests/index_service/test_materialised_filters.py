@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_service.collection.collections import Collection
+from index_service.collection.collection import Collection
 from index_service.engines.base import METRICS
 from index_service.engines.exact.segment import ExactSegment
 from index_service.metadata.filters import canonical
@@ -35,7 +35,7 @@ def collection(request: pytest.FixtureRequest, store: Store, tmp_path: Path) -> 
     made = Collection(CollectionInfo(**{**vars(info), "key": store.add_collection(info)}), store, Engines(settings))
     for start in range(0, ROWS, 10_000):
         write(made, start, start + 10_000)
-    made.compact()
+    made.merge()
     return made
 
 
@@ -105,7 +105,7 @@ def test_most_of_it_may_be_deleted(collection: Collection) -> None:
 
 def test_a_merge_forgets_it(collection: Collection) -> None:
     ask(collection)
-    collection.compact()
+    collection.merge()
     assert not kept(collection)
     ask(collection)
     assert kept(collection)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from index_service.collection.backoff import Retries, wait_after
-from index_service.collection.collections import Collection
+from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
 from index_service.http.metrics import IndexMetrics
 from index_service.record.store import CollectionInfo, Store
@@ -38,7 +38,7 @@ def write(registry: Registry, collection: Collection, start: int, end: int) -> N
 
 def test_writes_during_a_merge_are_no_reason_for_another(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     collection, _ = registry.create(INFO)
-    compact, began, go_on = collection.compact, threading.Event(), threading.Event()
+    merge, began, go_on = collection.merge, threading.Event(), threading.Event()
     merges = 0
 
     def counted(cancelled: Callable[[], bool]) -> None:
@@ -46,9 +46,9 @@ def test_writes_during_a_merge_are_no_reason_for_another(registry: Registry, mon
         merges += 1
         began.set()
         assert go_on.wait(30)
-        compact(cancelled)
+        merge(cancelled)
 
-    monkeypatch.setattr(collection, "compact", counted)
+    monkeypatch.setattr(collection, "merge", counted)
     write(registry, collection, 0, 30)
     assert began.wait(30)
     for start in range(30, 40):
@@ -73,7 +73,7 @@ def test_a_merge_that_fails_is_tried_again_later_and_says_so(
 
     metrics = IndexMetrics(registry)
     with monkeypatch.context() as patched:
-        patched.setattr(collection, "compact", full)
+        patched.setattr(collection, "merge", full)
         for start in range(0, 60, 2):
             write(registry, collection, start, start + 2)
         said = until(lambda: collection.describe()["merge_failure"])

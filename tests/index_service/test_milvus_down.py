@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from clip_core.wire import encode_vector
-from index_service.collection.collections import Collection
+from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
 from index_service.engines.approximate.candidate_search import SearchParameters
 from index_service.engines.approximate.milvus import MilvusBackend, MilvusSearch
@@ -23,7 +23,7 @@ from index_service.engines.approximate.peer_breaker import PeerBreaker, PeerDown
 from index_service.engines.approximate.segment import ApproximateSegment
 from index_service.http.app import create_app
 from index_service.record.store import CollectionInfo, Store
-from index_service.segments.segments import view_of
+from index_service.segments.view import view_of
 from index_service.settings import IndexSettings
 from tests.index_service.helpers import item, unit_rows
 
@@ -66,7 +66,7 @@ def in_milvus(store: Store, name: str, uri: str) -> None:
     key = store.add_collection(info)
     collection = Collection(CollectionInfo(**{**vars(info), "key": key}), store, _engines(store, uri))
     collection.upsert([item(f"i{n}", row) for n, row in enumerate(ROWS[:50])], ROWS[:50])
-    draft = collection._files.draft()
+    draft = collection._segments.files.draft()
     draft.append(collection.view.block(np.arange(50)))
     block = draft.mapped()
     candidate_search = MilvusSearch(NoAnswer(), f"x_{name}", 50, store.path.parent, PeerBreaker())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pymilvus import MilvusClient
 
-from index_service.collection.collections import Collection
+from index_service.collection.collection import Collection
 from index_service.engines.approximate.milvus import MilvusBackend
 from index_service.engines.approximate.segment import ApproximateSegment
 from index_service.record.store import CollectionInfo, Store
@@ -35,7 +35,7 @@ class Milvus:
         given = CollectionInfo(**{**vars(info), "key": self._store.add_collection(info)})
         collection = Collection(given, self._store, Engines(self._settings))
         collection.upsert([item(f"i{n}", row) for n, row in enumerate(VECTORS)], VECTORS)
-        collection.compact()
+        collection.merge()
         return collection
 
     def restarted(self, info: CollectionInfo) -> Collection:
@@ -73,7 +73,7 @@ def test_it_outlives_the_process_and_goes_with_its_segment(milvus: Milvus) -> No
     assert milvus.names == {name}
     collection = milvus.restarted(info)
     assert in_milvus(collection) == name
-    collection.compact()
+    collection.merge()
     assert milvus.names == {in_milvus(collection)} != {name}
     collection.drop()
     del collection
@@ -83,7 +83,7 @@ def test_it_outlives_the_process_and_goes_with_its_segment(milvus: Milvus) -> No
 def test_a_search_under_way_keeps_what_was_replaced(milvus: Milvus) -> None:
     collection = milvus.created("c")
     view, name = collection.view, in_milvus(collection)
-    collection.compact()
+    collection.merge()
     milvus.restarted(collection.info)
     assert milvus.names == {name, in_milvus(collection)}
     del view
@@ -98,7 +98,7 @@ def test_a_start_drops_what_no_segment_names_and_nothing_else(milvus: Milvus) ->
     assert len(milvus.names) == 4
     first, second = milvus.restarted(first.info), milvus.restarted(second.info)
     assert milvus.names == kept
-    first.compact()
+    first.merge()
     assert milvus.names == {in_milvus(first), in_milvus(second), "of_others"} != kept
 
 
@@ -112,11 +112,11 @@ def test_what_milvus_has_lost_is_built_again(milvus: Milvus, damage: str, caplog
         milvus.client.delete(name, ids=[3])
     again = milvus.restarted(collection.info)
     assert (again.view.rows.main.engine, again.engine_due()) == ("exact", True)
-    assert [record.message for record in caplog.records if record.name == "index_service.collection.collections"] == [
-        "saved engine not read"
-    ]
+    assert [
+        record.message for record in caplog.records if record.name == "index_service.collection.segment_builder"
+    ] == ["saved engine not read"]
     del collection
-    again.compact()
+    again.merge()
     assert again.view.rows.main.engine == "milvus"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from index_service.collection.collections import Collection
+from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
 from index_service.record.store import CollectionInfo, Store
 from index_service.settings import IndexSettings
@@ -52,7 +52,7 @@ def started(store: Store, folder: Path, quiet_s: float) -> tuple[Registry, Colle
     for start, end in ((0, MAIN), (MAIN, MAIN + 200)):
         collection.upsert([item(f"i{row}", VECTORS[row]) for row in range(start, end)], VECTORS[start:end])
         if start == 0:
-            collection.compact()
+            collection.merge()
     return registry, collection
 
 

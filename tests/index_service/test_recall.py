@@ -10,7 +10,7 @@ import pytest
 from index_service.collection.recall import RecallSampler, RecallTally, Sample
 from index_service.engines.faiss.backend import FaissBackend
 from index_service.metadata.columns import Packed, RowBlock
-from index_service.segments.segments import View, view_of
+from index_service.segments.view import View, view_of
 from tests.index_service.helpers import unit_rows
 
 ROWS = unit_rows(5000, 16)

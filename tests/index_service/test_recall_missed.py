@@ -14,7 +14,7 @@ def test_recall_that_no_setting_reaches_is_said(registry: Registry, caplog: pyte
     collection, _ = registry.create(info)
     rows = unit_rows(8000, 16)
     collection.upsert([item(f"i{n}", row) for n, row in enumerate(rows)], rows)
-    registry._merge(collection)
+    registry._maintenance.merge(collection)
     measured = collection.describe()["segment"]["calibration"]
     assert (measured["reached"], measured["recall"] < 0.95) == (False, True)
     assert "recall target not reached" in caplog.text

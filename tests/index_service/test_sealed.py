@@ -8,13 +8,15 @@ from typing import cast
 import numpy as np
 import pytest
 
+from index_service.collection import collection as collection_module
 from index_service.collection.backoff import Retries
-from index_service.collection.collections import Collection
+from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
 from index_service.metadata.filters import canonical
 from index_service.record.store import CollectionInfo, Store
+from index_service.segments import sealing
 from index_service.segments.engine_choice import Engines
-from index_service.segments.segments import View, empty_view
+from index_service.segments.view import View, empty_view
 from index_service.settings import IndexSettings
 from tests.index_service.helpers import item, unit_rows
 from tests.waiting import until
@@ -42,7 +44,7 @@ def filled(store: Store, settings: IndexSettings, recall_target: float) -> Colle
         CollectionInfo(**{**vars(info), "key": store.add_collection(info)}), store, Engines(settings)
     )
     write(collection, 0, MAIN)
-    collection.compact()
+    collection.merge()
     write(collection, MAIN, len(VECTORS))
     seal(collection)
     return collection
@@ -76,7 +78,7 @@ def test_rows_written_while_others_are_sealed_do_not_undo_it(
 ) -> None:
     before = collection.view
     assert before.sealed is not None
-    step = View.seal
+    step = sealing.sealed_further
 
     def interrupted(view: View) -> View | None:
         after = step(view)
@@ -85,7 +87,7 @@ def test_rows_written_while_others_are_sealed_do_not_undo_it(
 
     write(collection, 0, 1000)
     with monkeypatch.context() as patched:
-        patched.setattr(View, "seal", interrupted)
+        patched.setattr(collection_module, "sealed_further", interrupted)
         assert collection.seal()
     after = collection.view
     assert after.sealed is not None
@@ -112,7 +114,7 @@ def test_a_registry_seals_after_writes(store: Store, settings: IndexSettings) ->
     until(lambda: registry.ready)
     collection, _ = registry.create(CollectionInfo("r", "m", "f", DIM, engine="faiss:IVF16,SQ8"))
     write(collection, 0, MAIN)
-    collection.compact()
+    collection.merge()
     write(collection, MAIN, MAIN + 9000)
     registry.written(collection)
     until(lambda: collection.view.sealed is not None)
@@ -162,7 +164,7 @@ def test_a_merge_takes_them_in_and_a_restart_seals_again(
     seal(again)
     assert again.view.unsealed == collection.view.unsealed
     assert found(again) == found(collection)
-    collection.compact()
+    collection.merge()
     assert not collection.view.sealed
     assert len(collection.view.rows.main.vectors) == len(VECTORS)
 
@@ -173,7 +175,7 @@ def test_a_graph_has_no_sealed_rows(store: Store, settings: IndexSettings) -> No
         CollectionInfo(**{**vars(info), "key": store.add_collection(info)}), store, Engines(settings)
     )
     write(collection, 0, 100)
-    collection.compact()
+    collection.merge()
     write(collection, 100, 9000)
     seal(collection)
     assert collection.view.rows.main.engine == "hnsw"
@@ -204,7 +206,7 @@ class Flooded:
     def merge_due(self) -> bool:
         return False
 
-    def compact(self, _: object) -> None:
+    def merge(self, _: object) -> None:
         self.events.append("merged")
 
 
@@ -214,7 +216,7 @@ def test_a_merge_begins_when_what_can_be_sealed_is(store: Store, settings: Index
     registry, flooded = Registry(store, settings), Flooded(rounds)
     registry.written(cast(Collection, flooded))
     registry.start()
-    registry._merge(cast(Collection, flooded))
+    registry._maintenance.merge(cast(Collection, flooded))
     registry.close()
     assert flooded.events == [*["sealed"] * rounds, "merged"]
 
@@ -223,7 +225,7 @@ def test_a_flood_is_sealed_in_few_steps(store: Store, settings: IndexSettings) -
     """Each step copies what was sealed before."""
     collection = filled(store, settings, 0.95)
     steps = 0
-    collection.compact()
+    collection.merge()
     write(collection, 0, 12_000)
     while collection.seal():
         steps += 1

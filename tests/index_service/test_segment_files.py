@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import pytest
 
-from index_service.collection.collections import Collection
+from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines
@@ -29,7 +29,7 @@ def collection(store: Store) -> Collection:
     key = store.add_collection(CollectionInfo("c", "m", "f", DIM))
     collection = Collection(CollectionInfo("c", "m", "f", DIM, engine="hnsw", key=key), store, Engines(SETTINGS))
     collection.upsert([item(f"ü{n}", row, {"n": n}) for n, row in enumerate(VECTORS)], VECTORS)
-    collection.compact()
+    collection.merge()
     return collection
 
 
@@ -99,7 +99,7 @@ def test_what_was_left_half_written_is_cleared_away(store: Store, collection: Co
     draft.mapped()  # and here the process died
     again = restarted(store, collection)
     assert_whole(again)
-    again.compact()
+    again.merge()
     assert folder_of(store, again).name == "2"
 
 
@@ -122,7 +122,7 @@ def test_without_room_for_a_segment_the_rows_are_held_in_memory(store: Store, co
     assert again.describe()["segment"] == {"engine": "exact", "rows": 0, "delta": 300, "tombstones": 0}
     assert_whole(again)
     with pytest.raises(OSError, match="segments"):
-        again.compact()
+        again.merge()
     assert_whole(again)
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from clip_core.errors import Conflict, InvalidRequest, NotFound, StorageFull
-from index_service.collection.collections import Collection
+from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
 from index_service.engines.base import BuildCancelled
 from index_service.record.store import CollectionInfo, Store, StoredItem
@@ -179,7 +179,7 @@ def test_a_snapshot_that_fails_leaves_nothing(
 def test_the_draft_of_a_merge_that_was_killed_is_removed_at_the_next_start(
     tmp_path: Path, store: Store, settings: IndexSettings, collection: Collection
 ) -> None:
-    collection.compact()
+    collection.merge()
     draft = tmp_path / "segments" / str(collection.info.key) / "draft"
     draft.mkdir()
     (draft / "vectors.f32").write_bytes(b"half")
@@ -199,7 +199,7 @@ def test_a_merge_of_a_collection_that_is_dropped_meanwhile_leaves_no_folder(
 
     monkeypatch.setattr(SegmentWriter, "save", dropped_first)
     with suppress(BuildCancelled):
-        collection.compact()
+        collection.merge()
     assert not (tmp_path / "segments" / str(collection.info.key)).exists()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from index_service.collection.collections import Collection
+from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
 from index_service.collection.warm_fields import WarmFields
 from index_service.metadata.filters import canonical
@@ -36,7 +36,7 @@ class Restarts:
         collection, _ = registry.create(CollectionInfo("c", "m", "f", 4))
         rows = enumerate(VECTORS)
         collection.upsert([item(f"i{n}", row, {"n": n, "at": {"k": n % 2}}) for n, row in rows], VECTORS)
-        collection.compact()
+        collection.merge()
         return registry, collection
 
     @property
@@ -88,7 +88,7 @@ def test_merges_and_writes_meanwhile_lose_nothing(restarts: Restarts) -> None:
     collection.view.rows.masks.expect(["n", "at.k"])
     assert fields._advanced(collection)
     collection.delete(["i0"])
-    collection.compact()
+    collection.merge()
     collection.upsert([item("late", VECTORS[0], {"n": 2, "at": {"k": 1}})], VECTORS[:1])
     fields.recall()
     assert missing(again) == 0

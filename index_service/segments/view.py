@@ -1,12 +1,12 @@
-"""What a search sees of a collection: a main segment, a small delta and tombstones, frozen at one moment.
+"""A view: what a search sees of a collection, frozen at one moment.
 
-The delta is scanned exactly, but for its first rows, once these are sealed: they are searched as the main segment is,
-by what that one learned, so that a search need not read every row that came since.
+A view has a main segment, a delta of newer rows, and tombstones for deleted rows. The first rows of the delta may be
+sealed: they are in an index that uses the training of the main segment (see `sealing`). The others are scanned.
 
-Rows are numbered in the order of insertion: first the main segment's, then the delta's. Rows are only ever added at
-the end, and a `View` knows how many there were when it was made, so searches need no lock.
+Rows are numbered in the order of insertion: the main segment's first, then the delta's. Rows are only ever added at the
+end, and a `View` knows how many there were when it was made, so searches need no lock.
 
-Invariant: nothing in here changes a row that some view can see.
+Invariant: nothing here changes a row that some view shows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from clip_core.wire import Exactness, FloatArray
-from index_service.engines.approximate.segment import SPARSE_SHARE, ApproximateSegment
+from index_service.engines.approximate.segment import ApproximateSegment
 from index_service.engines.base import BoolArray, ExactnessCertificate, Found, IntArray, Metric, Segment
 from index_service.engines.bounds import raised_max_norm
 from index_service.engines.exact.certified import exact_of
@@ -27,14 +27,7 @@ from index_service.metadata.masks import FilterMasks
 from index_service.metadata.materialised_filters import Selections
 from index_service.record.records import StoredItem
 
-# What else a search takes, in multiplications of about a tenth of a nanosecond each.
-_COST_OF_FILTERED_ROW = 10_000
-_COST_OF_HIT = 10_000
-_UNSEALED_ROWS = 2048  # of the delta are scanned as fast as an index is searched
-_SEALED_ROWS, _SEALED_SHARE = 256, 64  # sealed at once: at least so many, and this part of the index, which is copied
-_CAUGHT_UP = 4  # ... and this part of what is left to do: after a flood of rows all those copies would take longer
-_LONGER = 2  # times the longest row of the main segment: what that one learned codes no longer ones
-_FEW_ROWS = 8192  # that a filter leaves of the delta
+_FEW_ROWS = 8192  # that a filter leaves of the delta: a scan of them is faster than the sealed index
 
 
 @dataclass(frozen=True)
@@ -159,11 +152,6 @@ class View:
         """Rows of the delta that every search scans."""
         return len(self.delta) - self._sealed_rows
 
-    @property
-    def seal_due(self) -> bool:
-        """Whether the delta has more rows to seal; its engine may still not be one that can."""
-        return self.unsealed >= _UNSEALED_ROWS and isinstance(self.rows.main, ApproximateSegment)
-
     def extends(self, earlier: View) -> bool:
         """Whether rows only came or died since `earlier`: no merge, and no others of the delta were sealed."""
         return self.rows is earlier.rows and self._sealed_rows == earlier._sealed_rows
@@ -171,20 +159,6 @@ class View:
     @property
     def _sealed_rows(self) -> int:
         return 0 if self.sealed is None else len(self.sealed.vectors)
-
-    def seal(self) -> View | None:
-        """With some more rows of the delta sealed; None where too few are left or too long, or the engine can't."""
-        main = self.rows.main
-        if self.unsealed < _SEALED_ROWS or not isinstance(main, ApproximateSegment):
-            return None
-        if main.max_norm is not None and self.max_norm is not None and self.max_norm > _LONGER * main.max_norm:
-            return None
-        sealed = self.sealed or main.empty_copy()
-        if sealed is None:
-            return None
-        done = len(sealed.vectors)
-        more = max(_SEALED_ROWS, done // _SEALED_SHARE, self.unsealed // _CAUGHT_UP)
-        return replace(self, sealed=sealed.extended(self.delta[: done + more]))
 
     def certify(self, queries: FloatArray, k: int, where: bytes | None) -> tuple[Found, list[ExactnessCertificate]]:
         """As an exact `search`, with a certificate for each of `queries` over all rows that `where` lets through."""
@@ -266,19 +240,6 @@ class View:
         size = self.count - len(self.delta)
         vector: FloatArray = self.rows.main.vectors[row] if row < size else self.delta[row - size]
         return vector
-
-    def cost(self, batch: int, k: int, where: bytes | None, exact: Exactness) -> int:
-        """Roughly how long a search takes at most, in multiplications; any engine may scan for a filter."""
-        unknown = 0 if where is None else self.rows.masks.missing(where, self.count)
-        main = self.rows.main
-        scan = batch * (main.vectors.size + self.delta.size)
-        if where is None and not exact:
-            indexes = 1 if self.sealed is None else 2
-            scan = main.cost(batch) * indexes + batch * self.unsealed * self.delta.shape[1]
-        elif where is not None and not unknown:
-            allowed = np.count_nonzero(self.rows.masks.mask(where, self.count))
-            scan = batch * allowed * self.delta.shape[1] if allowed <= SPARSE_SHARE * self.count else scan
-        return scan + unknown * _COST_OF_FILTERED_ROW + batch * min(k, self.live) * _COST_OF_HIT
 
 
 def empty_view(dim: int, metric: Metric = "cosine") -> View:

@@ -1,0 +1,120 @@
+"""All searches of one call, run group by group; the answers together stay below a limit of bytes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, takewhile
+from typing import Any, NamedTuple
+
+from index_service.collection.recall import Sample
+from index_service.engines.base import ExactnessCertificate, Found
+from index_service.search.groups import SearchBatch, SearchGroup, bytes_of_hit, cost_of, most_hits, most_k
+from index_service.search.hits import FoundHits, expected_bytes, refuse, write_answers, write_fitting
+from index_service.segments.view import View
+
+_COST_OF_PARSING = 100_000  # of one search, in the unit of `Segment.cost`
+_BYTES_OF_HIT = 64
+LARGE_BYTES, _LARGE_COST = 4 << 20, 20 * 10**9  # from which calls take turns: some tenths of a second, some seconds
+_MAX_GROWTH = 4  # of a turn's bytes from one turn to the next
+
+
+class _Sized(NamedTuple):
+    """The search `at` this position of its group's batch, and the expected `bytes` of its answer."""
+
+    bytes: int
+    place: int
+    group: SearchGroup
+    at: int
+
+
+@dataclass(frozen=True)
+class SearchCall:
+    """All searches of a call. `results` holds the errors found so far, and None where a search is to run."""
+
+    batches: dict[SearchGroup, SearchBatch]
+    results: list[dict[str, Any] | None]
+    samples: list[Sample]
+
+    @property
+    def cost(self) -> int:
+        """The estimated cost of `run`, in the unit of `Segment.cost`."""
+        return sum(cost_of(*each) for each in self.batches.items()) + len(self.results) * _COST_OF_PARSING
+
+    @property
+    def expected_bytes(self) -> int:
+        """The estimated bytes of all answers."""
+        return sum(
+            most_hits(group, batch) * (_BYTES_OF_HIT + int(bytes_of_hit(group, batch)))
+            for group, batch in self.batches.items()
+        )
+
+    @property
+    def large(self) -> bool:
+        """Whether the call is so large that calls like it run one after the other."""
+        return self.expected_bytes > LARGE_BYTES or self.cost > _LARGE_COST
+
+    def run(self, most_bytes: int) -> tuple[list[dict[str, Any] | None], float]:
+        """The answers in order, no larger than `most_bytes`, and the milliseconds that searching took."""
+        started = time.perf_counter()
+        if self.expected_bytes <= most_bytes:
+            write_answers([self._run(*each) for each in self.batches.items()], most_bytes, self.results)
+        else:
+            self._run_in_turns(most_bytes)
+        return self.results, (time.perf_counter() - started) * 1e3
+
+    def _run_in_turns(self, most: int) -> None:
+        """Run the searches with the smallest expected answers first, and none after one that did not fit.
+
+        A turn has as many searches as should fit, given how much smaller the last turn's answers were than expected.
+        """
+        left, room, share = self._by_size(), most, most
+        while left and room >= 0:
+            turn = _turn(left, share)
+            left = left[len(turn) :]
+            found = [self._run(group, batch.at(chosen)) for group, batch, chosen in self._grouped(turn)]
+            before, room = room, write_fitting(found, room, most, self.results)
+            shrunk = sum(one.bytes for one in turn) / max(before - room, 1)
+            share = min(_MAX_GROWTH * share, int(room * shrunk))
+        refuse((self.batches[one.group].searches[one.at] for one in left), most, self.results)
+
+    def _by_size(self) -> list[_Sized]:
+        """Every search, the one with the smallest expected answer first."""
+        sized = (
+            _Sized(expected_bytes(group.collection.info, group.collection.view, search), search.place, group, at)
+            for group, batch in self.batches.items()
+            for at, search in enumerate(batch.searches)
+        )
+        return sorted(sized, key=lambda one: (one.bytes, one.place))
+
+    def _grouped(self, turn: list[_Sized]) -> Iterator[tuple[SearchGroup, SearchBatch, list[int]]]:
+        for group, batch in self.batches.items():
+            chosen = [one.at for one in turn if one.group is group]
+            if chosen:
+                yield group, batch, chosen
+
+    def _run(self, group: SearchGroup, batch: SearchBatch) -> FoundHits:
+        view, info, searches = group.collection.view, group.collection.info, batch.searches
+        (scores, rows), certificates = self._found(view, group, batch)
+        wanted = [row[: search.k][row[: search.k] >= 0] for row, search in zip(rows, searches, strict=True)]
+        return FoundHits(info, view, searches, wanted, scores, certificates)
+
+    def _found(
+        self, view: View, group: SearchGroup, batch: SearchBatch
+    ) -> tuple[Found, Sequence[ExactnessCertificate | None]]:
+        queries, k = batch.queries, most_k(batch)
+        group.collection.note_query(queries[0])
+        if group.exact == "certified":
+            return view.certify(queries, k, group.where)
+        scores, rows = view.search(queries, k, group.where, group.exact)
+        if not group.exact and view.approximate:
+            tally, found = group.collection.recall, scores[0][rows[0] >= 0]
+            self.samples.append(Sample(tally, view, queries[0], group.where, found))
+        return (scores, rows), [None] * len(queries)
+
+
+def _turn(left: list[_Sized], share: int) -> list[_Sized]:
+    """The first searches whose answers should take no more than `share` bytes; one at least."""
+    within = takewhile(lambda total: total <= share, accumulate(one.bytes for one in left))
+    return left[: max(1, sum(1 for _ in within))]

@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
-from clip_core.settings import PREFIX, EndpointConfig, HandlerSettings
+from clip_core.endpoint_config import EndpointConfig
+from clip_core.settings import PREFIX, HandlerSettings
 from gateway.settings import GatewaySettings
 from index_service.settings import IndexSettings
 from scripts.archive.model_source import ModelSource

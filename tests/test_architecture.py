@@ -24,7 +24,18 @@ ALLOWED = {
 }
 ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports only from what stands before it
     "clip_core": (
-        *("errors", "heap", "logs", "periodic", "settings", "data_urls", "model_spec", "wire"),
+        *(
+            "errors",
+            "heap",
+            "logs",
+            "periodic",
+            "cores",
+            "settings",
+            "endpoint_config",
+            "data_urls",
+            "model_spec",
+            "wire",
+        ),
         *("networks", "index", "inputs", "towers", "encode", "serving"),
     ),
     "index_service": (

@@ -35,8 +35,8 @@ TEXT = {"minWorkers": 1, "maxWorkers": 1, "threads": 2, "batchSize": 1, "maxBatc
 SINGLE_WORKER_LOOP = """
 import base64, itertools, json, sys, time, pathlib, yaml
 from clip_core.encode.encoders import Encoders
-from clip_core.inputs.requests import Item, Part
-from clip_core.settings import EndpointConfig
+from clip_core.inputs.request import Item, Part
+from clip_core.endpoint_config import EndpointConfig
 from scripts.tune.requests import requests
 directory, seconds = pathlib.Path(sys.argv[1]), float(sys.argv[2])
 encoders = Encoders.load(directory, EndpointConfig.parse(yaml.safe_load((directory / "model-config.yaml").read_text())))

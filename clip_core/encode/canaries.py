@@ -14,7 +14,7 @@ from clip_core.encode import draft_gate
 from clip_core.encode.encoded import Encoded
 from clip_core.encode.encoders import Encoders
 from clip_core.errors import BadModel, ClipServeError
-from clip_core.inputs.requests import Item, Part
+from clip_core.inputs.request import Item, Part
 from clip_core.model_spec import CANARIES_FILE
 from clip_core.wire import FloatArray, decode_vector, encode_vector
 

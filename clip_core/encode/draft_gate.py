@@ -12,7 +12,7 @@ from clip_core.encode.encoded import Encoded
 from clip_core.encode.encoders import Encoders
 from clip_core.errors import BadModel
 from clip_core.inputs.images import decode
-from clip_core.inputs.requests import Item, Part
+from clip_core.inputs.request import Item, Part
 
 _SCALE = 4  # the canaries are enlarged to this many times the tower's size, so that the draft has something to skip
 

@@ -16,9 +16,9 @@ from typing import NamedTuple
 from cachetools import Cache, LFUCache, LRUCache
 
 from clip_core.encode.encoded import Encoded
-from clip_core.inputs.requests import Part
+from clip_core.endpoint_config import EndpointConfig
+from clip_core.inputs.request import Part
 from clip_core.model_spec import ModelSpec
-from clip_core.settings import EndpointConfig
 
 _OVERHEAD = 1024  # bytes of an entry beside its numbers: key, array header, and its places in cachetools' dicts
 _NEVER = float("inf")

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from clip_core.encode.breaker import CircuitBreaker
+from clip_core.encode.circuit_breaker import CircuitBreaker
 from clip_core.encode.embedding_cache import CacheStats, EmbeddingCache
 from clip_core.encode.encoded import Encoded
+from clip_core.endpoint_config import EndpointConfig
 from clip_core.errors import Unavailable
-from clip_core.settings import EndpointConfig, HandlerSettings
+from clip_core.settings import HandlerSettings
 
 _PREFIX = b"clipserve:vectors:1:"
 _EPOCH = _PREFIX + b"epoch"

@@ -17,7 +17,8 @@ import orjson
 
 from clip_core.encode.encoders import Encoders
 from clip_core.errors import BadInput, ClipServeError, Unauthorized
-from clip_core.inputs.requests import Accepts, AdminRequest, Item, parse_items
+from clip_core.inputs.items import parse_items
+from clip_core.inputs.request import Accepts, AdminRequest, Item
 from clip_core.serving.answers import Answer, failure
 
 ACTIONS = ("clear", "forget", "stats")

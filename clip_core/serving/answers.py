@@ -11,7 +11,7 @@ import orjson
 
 from clip_core.encode.encoded import Encoded
 from clip_core.errors import BadInput, ClipServeError, InferenceFailed, Overloaded, TooLarge
-from clip_core.inputs.requests import Request
+from clip_core.inputs.request import Request
 from clip_core.model_spec import ModelSpec
 from clip_core.wire import Neighbours, encode_vector
 

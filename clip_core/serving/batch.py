@@ -10,8 +10,8 @@ from typing import Protocol
 from clip_core.encode.encoded import Encoded
 from clip_core.encode.encoders import Encoders
 from clip_core.errors import ClipServeError
-from clip_core.index.index_client import Query
-from clip_core.inputs.requests import Request
+from clip_core.index.search_client import Query
+from clip_core.inputs.request import Request
 from clip_core.serving.answers import Answer, EncodeResult, failure, render
 from clip_core.wire import Neighbours
 

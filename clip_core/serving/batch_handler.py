@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from clip_core.encode.embedding_cache import CacheStats
+from clip_core.endpoint_config import EndpointConfig
 from clip_core.errors import ClipServeError, Forbidden, InferenceFailed
-from clip_core.inputs.requests import Accepts, AdminRequest, Request, parse_row
+from clip_core.inputs.parsing import parse_row
+from clip_core.inputs.request import Accepts, AdminRequest, Request
 from clip_core.logs import configure_logging
 from clip_core.periodic import Periodic
 from clip_core.serving.answers import Answer, bounded, failure
 from clip_core.serving.batch_log import BatchLog, HandledBatch, items, request_ids
 from clip_core.serving.metrics import WorkerMetrics, count_cache, count_passes, declared
 from clip_core.serving.torchserve_log_filter import silence_unread_lines
-from clip_core.settings import EndpointConfig, HandlerSettings
+from clip_core.settings import HandlerSettings
 
 log = logging.getLogger("clipserve.handler")
 
@@ -35,7 +37,7 @@ class BatchHandler:
         """Load, warm up, and run the canaries through the path that will serve. Raises BadModel: not ready."""
         from clip_core.encode import canaries, shared_cache
         from clip_core.encode.encoders import Encoders
-        from clip_core.index.index_client import SearchClient
+        from clip_core.index.search_client import SearchClient
         from clip_core.serving.admin import Admin
         from clip_core.serving.batch import answer
 

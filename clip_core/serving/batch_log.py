@@ -14,7 +14,7 @@ from typing import Any
 
 from clip_core.encode.embedding_cache import CacheStats
 from clip_core.errors import ClipServeError
-from clip_core.inputs.requests import Request
+from clip_core.inputs.request import Request
 from clip_core.serving.answers import Answer
 
 Parsed = Request | ClipServeError

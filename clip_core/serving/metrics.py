@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from clip_core.encode.embedding_cache import CacheStats
 from clip_core.periodic import Periodic
-from clip_core.towers.tally import PassCount
+from clip_core.towers.pass_counts import PassCount
 
 Labels = tuple[str, ...]
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)  # seconds

@@ -33,7 +33,7 @@ from index_service.http.search_api import SearchApi
 from index_service.http.snapshots_api import SnapshotsApi
 from index_service.http.workers import Workers
 from index_service.settings import IndexSettings
-from index_service.snapshots.snapshots import Snapshots
+from index_service.snapshots.snapshot_files import Snapshots
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 

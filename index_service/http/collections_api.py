@@ -12,7 +12,7 @@ from index_service.collection.collection import Collection
 from index_service.collection.facets import MOST_FIELDS, facets_of
 from index_service.collection.registry import Registry
 from index_service.http.answers import json_answer
-from index_service.http.gate import ConcurrencyLimit
+from index_service.http.concurrency import ConcurrencyLimit
 from index_service.http.workers import Workers
 from index_service.settings import IndexSettings
 

@@ -17,7 +17,7 @@ from index_service.collection.collection import Collection
 from index_service.collection.items import parse_items
 from index_service.collection.registry import Registry
 from index_service.http.answers import json_answer
-from index_service.http.gate import ConcurrencyLimit
+from index_service.http.concurrency import ConcurrencyLimit
 from index_service.http.metrics import IndexMetrics
 from index_service.http.pages import Limits, item_size, page_of
 from index_service.http.workers import Workers

@@ -11,7 +11,7 @@ from index_service.collection import bodies
 from index_service.collection.recall import RecallSampler
 from index_service.collection.registry import Registry
 from index_service.http.answers import json_answer
-from index_service.http.gate import ConcurrencyLimit
+from index_service.http.concurrency import ConcurrencyLimit
 from index_service.http.metrics import IndexMetrics
 from index_service.http.middleware import clean_id
 from index_service.http.workers import Workers

@@ -12,10 +12,10 @@ from clip_core.errors import Conflict
 from index_service.collection import bodies
 from index_service.collection.registry import Registry
 from index_service.http.answers import json_answer
-from index_service.http.gate import ConcurrencyLimit
+from index_service.http.concurrency import ConcurrencyLimit
 from index_service.http.workers import Workers
 from index_service.settings import IndexSettings
-from index_service.snapshots.snapshots import Snapshots
+from index_service.snapshots.snapshot_files import Snapshots
 
 
 class SnapshotsApi:

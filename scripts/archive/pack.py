@@ -106,7 +106,7 @@ def _write_canaries(path: Path, kind: str, source: ModelSource, loaded: LoadedSo
     import torch
 
     from clip_core.encode import canaries
-    from clip_core.inputs.requests import Item, Part
+    from clip_core.inputs.request import Item, Part
     from scripts.archive.canary_images import canary_images
     from scripts.archive.input_check import reference_transform
 

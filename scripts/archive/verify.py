@@ -22,8 +22,8 @@ import clip_core
 assert Path(clip_core.__file__).is_relative_to(directory), clip_core.__file__
 from clip_core.encode.canaries import check
 from clip_core.encode.encoders import Encoders
+from clip_core.endpoint_config import EndpointConfig
 from clip_core.errors import ClipServeError
-from clip_core.settings import EndpointConfig
 import yaml
 try:
     config = EndpointConfig.parse(yaml.safe_load((directory / "model-config.yaml").read_text()))

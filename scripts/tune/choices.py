@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from clip_core.settings import EndpointConfig
+from clip_core.endpoint_config import EndpointConfig
 
 BATCH_SIZES = (1, 4, 8, 16, 32)
 DELAYS_MS = (1, 2, 5)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from clip_core.endpoint_config import EndpointConfig
 from clip_core.errors import BadModel
-from clip_core.settings import EndpointConfig
 from scripts.processes import launching
 
 if TYPE_CHECKING:  # torch is loaded by the process that measures

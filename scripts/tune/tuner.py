@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from clip_core.settings import available_cores
+from clip_core.cores import available_cores
 from scripts.archive.build import build
 from scripts.archive.mar_files import unpacked
 from scripts.archive.places import ARCHIVE_DIR, endpoint_config

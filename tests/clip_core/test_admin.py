@@ -68,7 +68,7 @@ def test_who_may_and_what(ask: Any, body: dict[str, Any], authorization: str | N
 
 def test_without_a_token_in_the_settings_nobody_may(handler: TextHandler) -> None:
     closed = Admin("", handler.encoders, handler.accepts, "9000")
-    from clip_core.inputs.requests import AdminRequest
+    from clip_core.inputs.request import AdminRequest
 
     for token in ("", TOKEN):
         assert closed.answer(AdminRequest({"cache": "clear", "token": token}), "Bearer ").status == 401

@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clip_core.encode.encoders import Encoders
+from clip_core.endpoint_config import EndpointConfig
 from clip_core.errors import BadInput, ClipServeError, IndexUnavailable, UnknownCollection
-from clip_core.index.index_client import Query
-from clip_core.inputs.requests import Accepts, Request, parse_row
+from clip_core.index.search_client import Query
+from clip_core.inputs.parsing import parse_row
+from clip_core.inputs.request import Accepts, Request
 from clip_core.serving.answers import Answer, bounded
 from clip_core.serving.batch import answer
-from clip_core.settings import EndpointConfig
 from clip_core.wire import Neighbours, decode_vector
 
 CERTIFICATE = {"rows_bounded": 3, "rows_verified": 1}

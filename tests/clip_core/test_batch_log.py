@@ -10,7 +10,7 @@ import pytest
 
 from clip_core.encode.embedding_cache import CacheStats
 from clip_core.errors import BadText, ClipServeError
-from clip_core.inputs.requests import Item, Part, Request
+from clip_core.inputs.request import Item, Part, Request
 from clip_core.serving.answers import Answer, failure
 from clip_core.serving.batch_log import BatchLog, HandledBatch
 

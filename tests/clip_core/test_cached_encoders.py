@@ -19,11 +19,11 @@ from clip_core.encode.canaries import check
 from clip_core.encode.embedding_cache import EmbeddingCache
 from clip_core.encode.encoded import Encoded
 from clip_core.encode.encoders import Encoders
+from clip_core.endpoint_config import EndpointConfig
 from clip_core.errors import BadImage, BadText, ClipServeError, InferenceFailed
-from clip_core.inputs.requests import Item, Part
+from clip_core.inputs.request import Item, Part
 from clip_core.inputs.tokens import Tokenizer
 from clip_core.model_spec import ModelSpec
-from clip_core.settings import EndpointConfig
 
 LONG = "word " * 200
 

@@ -14,9 +14,9 @@ from torch import nn
 
 from clip_core.encode.canaries import check
 from clip_core.encode.encoders import Encoders
+from clip_core.endpoint_config import EndpointConfig
 from clip_core.errors import BadModel
 from clip_core.model_spec import ModelSpec
-from clip_core.settings import EndpointConfig
 from clip_core.towers import artifacts
 from clip_core.towers.artifacts import TowerFacts
 from clip_core.towers.compiling import MAX_BATCH, Machine, compile_package, load_package

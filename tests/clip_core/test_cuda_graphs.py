@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from clip_core.encode.encoders import Encoders
+from clip_core.endpoint_config import EndpointConfig
 from clip_core.errors import BadModel
-from clip_core.settings import EndpointConfig
 from clip_core.towers.artifacts import TowerFacts
 from clip_core.towers.cuda_graphs import BATCHES, Graph, GraphedForward
 from clip_core.towers.towers import TextTower

@@ -12,9 +12,9 @@ import torch
 from clip_core.encode.canaries import check
 from clip_core.encode.encoded import Encoded
 from clip_core.encode.encoders import Encoders
+from clip_core.endpoint_config import EndpointConfig
 from clip_core.errors import BadModel
-from clip_core.inputs.requests import Item, Part
-from clip_core.settings import EndpointConfig
+from clip_core.inputs.request import Item, Part
 from clip_core.towers.devices import move, serving_device
 from scripts.archive.build import build
 from scripts.archive.mar_files import unpacked

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from clip_core.encode.embedding_cache import EmbeddingCache, content_key
 from clip_core.encode.encoded import Encoded
-from clip_core.inputs.requests import Part
+from clip_core.endpoint_config import EndpointConfig
+from clip_core.inputs.request import Part
 from clip_core.model_spec import ModelSpec
-from clip_core.settings import EndpointConfig
 
 SPEC = ModelSpec("m", "multimodal", 4, 77, "f" * 16)
 ENTRY = 4 * 4 + 1024  # bytes that a (4,) vector is counted as

@@ -14,10 +14,10 @@ from PIL import Image
 from clip_core.encode.canaries import check
 from clip_core.encode.encoded import Encoded
 from clip_core.encode.encoders import Encoders
+from clip_core.endpoint_config import EndpointConfig
 from clip_core.errors import BadImage, BadInput, BadModel, BadText, BadVector, ClipServeError, InferenceFailed
-from clip_core.inputs.requests import Item, Part
+from clip_core.inputs.request import Item, Part
 from clip_core.model_spec import ModelSpec
-from clip_core.settings import EndpointConfig
 from clip_core.wire import FloatArray
 from scripts.archive.canary_images import canary_images
 

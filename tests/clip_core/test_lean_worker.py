@@ -26,7 +26,7 @@ import clip_core.encode.canaries, clip_core.encode.shared_cache
 from clip_core.towers import artifacts
 from clip_core.encode.encoders import Encoders
 from clip_core.inputs.preprocessing import Preprocessing
-from clip_core.settings import EndpointConfig
+from clip_core.endpoint_config import EndpointConfig
 from clip_core.inputs.tokens import Tokenizer
 from PIL import Image
 shape = tuple(Preprocessing.from_config(directory / "open_clip_config.json").uint8(Image.new("RGB", (50, 40))).shape)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from clip_core.encode.embedding_cache import CacheStats
 from clip_core.serving.batch_handler import worker_name
 from clip_core.serving.metrics import WorkerMetrics, count_cache, count_passes, declared
-from clip_core.towers.tally import PassCounts
+from clip_core.towers.pass_counts import PassCounts
 
 
 class Written:

@@ -21,12 +21,12 @@ from torchvision.transforms import functional
 from clip_core.encode import canaries, draft_gate
 from clip_core.encode.encoded import Encoded
 from clip_core.encode.encoders import Encoders
+from clip_core.endpoint_config import EndpointConfig
 from clip_core.errors import BadImage, BadModel
 from clip_core.inputs.geometry import INTERPOLATIONS, MODES, Geometry
 from clip_core.inputs.images import decode, decode_unguarded
 from clip_core.inputs.preprocessing import Preprocessing
-from clip_core.inputs.requests import Item, Part
-from clip_core.settings import EndpointConfig
+from clip_core.inputs.request import Item, Part
 from scripts.archive.canary_images import canary_images
 from scripts.archive.input_check import check_pixels, reference_transform
 

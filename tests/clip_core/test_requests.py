@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from clip_core.errors import BadInput, BadJson, BadText, ClipServeError, TooLarge
-from clip_core.inputs.requests import Accepts, Item, Part, Request, parse_row
+from clip_core.inputs.parsing import parse_row
+from clip_core.inputs.request import Accepts, Item, Part, Request
 from clip_core.wire import SearchPart, encode_vector
 
 TEXT = Accepts(frozenset({"text", "vector"}), "text", 8)

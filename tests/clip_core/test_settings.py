@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from clip_core.settings import EndpointConfig, HandlerSettings
+from clip_core.endpoint_config import EndpointConfig
+from clip_core.settings import HandlerSettings
 
 
 def test_the_environment_is_typed() -> None:

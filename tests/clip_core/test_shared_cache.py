@@ -13,14 +13,15 @@ import fakeredis
 import numpy as np
 import pytest
 
-from clip_core.encode.breaker import CircuitBreaker
+from clip_core.encode.circuit_breaker import CircuitBreaker
 from clip_core.encode.embedding_cache import EmbeddingCache, content_key
 from clip_core.encode.encoded import Encoded
 from clip_core.encode.shared_cache import SharedCache, TieredCache, from_settings, pack, unpack
+from clip_core.endpoint_config import EndpointConfig
 from clip_core.errors import Unavailable
-from clip_core.inputs.requests import Part
+from clip_core.inputs.request import Part
 from clip_core.model_spec import ModelSpec
-from clip_core.settings import EndpointConfig, HandlerSettings
+from clip_core.settings import HandlerSettings
 from clip_core.wire import unit
 
 DIM = 8

@@ -12,7 +12,8 @@ import pytest
 from clip_core.encode.encoded import Encoded
 from clip_core.encode.encoders import _combine
 from clip_core.errors import BadInput, BadJson, BadText, ClipServeError, InvalidRequest, UnsupportedMediaType
-from clip_core.inputs.requests import Accepts, Item, Part, Request, parse_row
+from clip_core.inputs.parsing import parse_row
+from clip_core.inputs.request import Accepts, Item, Part, Request
 from clip_core.model_spec import ModelSpec
 from clip_core.serving.answers import EncodeResult, render
 

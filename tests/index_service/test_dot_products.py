@@ -22,7 +22,7 @@ from index_service.segments.engine_choice import Engines
 from index_service.segments.sealing import seal_due, sealed_further
 from index_service.settings import IndexSettings
 from index_service.snapshots.parquet import read_info, read_items, write_parquet
-from index_service.snapshots.snapshots import Snapshots
+from index_service.snapshots.snapshot_files import Snapshots
 from tests.index_service.helpers import item, rows_of
 
 DIM = 8

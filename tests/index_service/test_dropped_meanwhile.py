@@ -18,7 +18,7 @@ from index_service.http.pages import Limits
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.segment_files import SegmentFiles, SegmentWriter
 from index_service.settings import IndexSettings
-from index_service.snapshots.snapshots import Snapshots
+from index_service.snapshots.snapshot_files import Snapshots
 from tests.index_service.helpers import item, unit_rows
 
 VECTORS = unit_rows(300, 8)

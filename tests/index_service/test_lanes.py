@@ -18,7 +18,7 @@ from index_service.collection.recall import RecallSampler, RecallTally, Sample
 from index_service.http import collections_api, items_api, search_api
 from index_service.record.store import Store
 from index_service.segments.view import empty_view
-from index_service.snapshots.snapshots import Snapshots
+from index_service.snapshots.snapshot_files import Snapshots
 from tests.index_service.helpers import unit_rows
 from tests.index_service.test_limits import ITEM, MODEL, SEARCH, serving
 

@@ -11,7 +11,7 @@ import faiss
 import pytest
 
 from clip_core.errors import Overloaded
-from index_service.http.gate import ConcurrencyLimit
+from index_service.http.concurrency import ConcurrencyLimit
 from index_service.http.workers import Workers
 
 

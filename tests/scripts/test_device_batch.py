@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from clip_core.encode.encoders import Encoders
+from clip_core.endpoint_config import EndpointConfig
 from clip_core.errors import BadModel
-from clip_core.settings import EndpointConfig
 from scripts.tune.device_batch import SIZES, measure, passes, pick, rates
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from clip_core.settings import EndpointConfig, available_cores, share
+from clip_core.cores import available_cores, share
+from clip_core.endpoint_config import EndpointConfig
 from scripts.tune.choices import Choice, Trial, pick, search, splits
 from scripts.tune.requests import requests
 from scripts.tune.tuner import write

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from clip_core.errors import IndexUnavailable, UnknownCollection
-from clip_core.index.index_client import Query, SearchClient
+from clip_core.index.search_client import Query, SearchClient
 from clip_core.wire import Neighbours, SearchPart, decode_vector
 
 QUERIES = [

@@ -1,0 +1,64 @@
+"""The settings of one endpoint, from its archive's `model-config.yaml`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import Any
+
+from clip_core.cores import available_cores, share
+
+
+def _key(default: Any, description: str, *, least: int = 1, choices: tuple[str, ...] = ()) -> Any:
+    """A key with its least value, or its choices."""
+    return field(default=default, metadata={"description": description, "least": least, "choices": choices})
+
+
+@dataclass(frozen=True)
+class EndpointConfig:
+    """Our keys in an endpoint's `model-config.yaml`, beside those of TorchServe."""
+
+    threads: int = _key(1, "torch threads of one worker; 0: the machine's cores divided by `maxWorkers`", least=0)
+    max_inputs: int = _key(256, "inputs that one request may carry")
+    max_batch: int = _key(64, "items in one forward pass; a larger batch is split")
+    max_image_pixels: int = _key(64_000_000, "pixels of an image before it is refused undecoded")
+    pass_tokens: int = _key(48, "what a forward pass of texts costs beside its tokens, in tokens", least=0)
+    decode_threads: int = _key(0, "threads that decode a batch's pictures; 0: as many as `threads`", least=0)
+    jpeg_draft: bool = _key(False, "decode large JPEGs at a fraction of their size: faster, other pixels")
+    jpeg_draft_floor: float = _key(
+        0.99, "least cosine of a canary decoded so to the same decoded whole; below it a worker stays down", least=0
+    )
+    max_text_chars: int = _key(1_000_000, "characters of a text before it is refused")
+    cache_bytes: int = _key(32 << 20, "memory of one worker for vectors it has computed; 0 keeps none", least=0)
+    cache_ttl_s: float = _key(0.0, "seconds that a computed vector is kept; 0 sets no end", least=0)
+    cache_policy: str = _key(
+        "lru",
+        "what leaves a full cache: the least recently (lru) or least frequently (lfu) used",
+        choices=("lru", "lfu"),
+    )
+
+    @classmethod
+    def parse(cls, config: Mapping[str, Any] | None) -> EndpointConfig:
+        """Take our keys from TorchServe's YAML. Raises ValueError that names the key."""
+        given = config or {}
+        parsed = cls(**{f.name: _checked(f, given[f.name]) for f in fields(cls) if f.name in given})
+        workers = given.get("maxWorkers", 1)
+        return replace(parsed, threads=parsed.threads or share(available_cores(), workers))
+
+
+def _checked(setting: Field[Any], value: Any) -> Any:
+    """`value` in the type of the setting's default. Raises ValueError that names the key and what it takes."""
+    choices, least = setting.metadata["choices"], setting.metadata["least"]
+    kind: Callable[[Any], Any] = type(setting.default)
+    if choices:
+        allowed, takes = value in choices, f"one of {', '.join(choices)}"
+    elif kind is bool:
+        allowed, takes = type(value) is bool, "true or false"
+    elif kind is float:
+        allowed = type(value) in (int, float) and least <= value < float("inf")
+        takes = f"a number of at least {least}"
+    else:
+        allowed, takes = type(value) is int and value >= least, f"a whole number of at least {least}"
+    if not allowed:
+        raise ValueError(f"model-config.yaml: {setting.name} is {takes}, not {value!r}")
+    return kind(value)

@@ -196,3 +196,15 @@ def test_only_settings_reads_the_environment() -> None:
         for path in (ROOT / package).rglob("*.py"):
             if path.name != "settings.py" and path != ROOT / "index_service" / "__init__.py":  # it sets one
                 assert "os.environ" not in path.read_text(encoding="utf-8"), path
+
+
+def test_no_public_class_name_twice() -> None:
+    homes: dict[str, list[str]] = {}
+    for package in ("clip_core", "handlers", "gateway", "index_service", "scripts", "benchmarks"):
+        for path in (ROOT / package).rglob("*.py"):
+            classes = [
+                node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ClassDef)
+            ]
+            for name in (node.name for node in classes if not node.name.startswith("_")):
+                homes.setdefault(name, []).append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}

@@ -20,7 +20,7 @@ _OWN = (BadInput, TooLarge, InferenceFailed)
 
 
 @dataclass(frozen=True)
-class EncodeResult:
+class InputResult:
     """One item's outcome: its vector, and its neighbours when the request asked for a search."""
 
     encoded: Encoded
@@ -65,14 +65,14 @@ def _too_large(size: int, most_bytes: int) -> ClipServeError:
 
 
 def render(
-    request: Request, results: Sequence[EncodeResult | ClipServeError], spec: ModelSpec, timing: Mapping[str, float]
+    request: Request, results: Sequence[InputResult | ClipServeError], spec: ModelSpec, timing: Mapping[str, float]
 ) -> Answer:
     """A list answers 200 with a status for each item; a lone input that fails is the request's failure."""
     errors = [result for result in results if isinstance(result, ClipServeError)]
     if errors and (request.single or request.v2):
         return failure(_placed(results, request))
     if request.v2:
-        return _render_v2(request, [result for result in results if isinstance(result, EncodeResult)], spec)
+        return _render_v2(request, [result for result in results if isinstance(result, InputResult)], spec)
     data = [_item(index, result, request) for index, result in enumerate(results)]
     head: dict[str, Any] = {"model": spec.name, "fingerprint": spec.fingerprint, "dim": spec.dim}
     if spec.matryoshka_dimensions:
@@ -81,7 +81,7 @@ def render(
     return Answer(200, orjson.dumps({**head, "data": data, "timing": timing}), codes)
 
 
-def _placed(results: Sequence[EncodeResult | ClipServeError], request: Request) -> ClipServeError:
+def _placed(results: Sequence[InputResult | ClipServeError], request: Request) -> ClipServeError:
     """The first error; of a KServe v2 request it names its element, if the fault is the element's own."""
     place, error = next((i, result) for i, result in enumerate(results) if isinstance(result, ClipServeError))
     if not request.v2 or not (error.param in _INPUTS or (error.param is None and isinstance(error, _OWN))):
@@ -91,7 +91,7 @@ def _placed(results: Sequence[EncodeResult | ClipServeError], request: Request) 
     return placed
 
 
-def _item(index: int, result: EncodeResult | ClipServeError, request: Request) -> dict[str, Any]:
+def _item(index: int, result: InputResult | ClipServeError, request: Request) -> dict[str, Any]:
     if isinstance(result, ClipServeError):
         return {"index": index, "status": result.status, **result.to_dict()}
     item: dict[str, Any] = {"index": index, "status": 200}
@@ -110,7 +110,7 @@ def _searched(found: Neighbours) -> dict[str, Any]:
     return {"hits": found.hits, **({} if found.certificate is None else {"certificate": found.certificate})}
 
 
-def _render_v2(request: Request, results: Sequence[EncodeResult], spec: ModelSpec) -> Answer:
+def _render_v2(request: Request, results: Sequence[InputResult], spec: ModelSpec) -> Answer:
     if request.search is not None:
         found = [result.found for result in results if result.found is not None]
         outputs = [_texts("hits", [one.hits for one in found])]

@@ -12,7 +12,7 @@ from clip_core.encode.encoders import Encoders
 from clip_core.errors import ClipServeError
 from clip_core.index.search_client import Query
 from clip_core.inputs.request import Request
-from clip_core.serving.answers import Answer, EncodeResult, failure, render
+from clip_core.serving.answers import Answer, InputResult, failure, render
 from clip_core.wire import Neighbours
 
 
@@ -49,29 +49,29 @@ def answer(
 
 def _split(
     encoded: Sequence[Encoded | ClipServeError], requests: Sequence[Request]
-) -> list[list[EncodeResult | ClipServeError]]:
+) -> list[list[InputResult | ClipServeError]]:
     rest = iter(encoded)
     return [
-        [EncodeResult(e) if isinstance(e, Encoded) else e for e in itertools.islice(rest, len(request.items))]
+        [InputResult(e) if isinstance(e, Encoded) else e for e in itertools.islice(rest, len(request.items))]
         for request in requests
     ]
 
 
 def _search(
-    results: list[list[EncodeResult | ClipServeError]], requests: Sequence[Request], fingerprint: str, index: Index
-) -> list[list[EncodeResult | ClipServeError]]:
+    results: list[list[InputResult | ClipServeError]], requests: Sequence[Request], fingerprint: str, index: Index
+) -> list[list[InputResult | ClipServeError]]:
     """Every search of the batch in one call; requests without a `search` part pass through."""
     slots = [
         (row, column, Query(result.encoded.vector, request.search, request.request_id))
         for row, (request, own) in enumerate(zip(requests, results, strict=True))
         for column, result in enumerate(own)
-        if request.search is not None and isinstance(result, EncodeResult)
+        if request.search is not None and isinstance(result, InputResult)
     ]
     if not slots:
         return results
     answers = index.search(fingerprint, [query for _, _, query in slots])
     for (row, column, _), found in zip(slots, answers, strict=True):
         result = results[row][column]
-        assert isinstance(result, EncodeResult)
-        results[row][column] = found if isinstance(found, ClipServeError) else EncodeResult(result.encoded, found)
+        assert isinstance(result, InputResult)
+        results[row][column] = found if isinstance(found, ClipServeError) else InputResult(result.encoded, found)
     return results

@@ -12,7 +12,7 @@ from index_service.collection.collection import Collection
 from index_service.collection.facets import MOST_FIELDS, facets_of
 from index_service.collection.registry import Registry
 from index_service.http.answers import json_answer
-from index_service.http.concurrency import ConcurrencyLimit
+from index_service.http.call_limit import CallLimit
 from index_service.http.workers import Workers
 from index_service.settings import IndexSettings
 
@@ -24,7 +24,7 @@ class CollectionsApi:
 
     def __init__(self, settings: IndexSettings, registry: Registry, workers: Workers) -> None:
         self._settings = settings
-        self._gate = ConcurrencyLimit(settings.max_concurrent_facets, "facets", "max_concurrent_facets")
+        self._gate = CallLimit(settings.max_concurrent_facets, "facets", "max_concurrent_facets")
         self._registry, self._workers = registry, workers
 
     async def list_collections(self, _: Request) -> Response:

@@ -17,9 +17,9 @@ from index_service.collection.collection import Collection
 from index_service.collection.items import parse_items
 from index_service.collection.registry import Registry
 from index_service.http.answers import json_answer
-from index_service.http.concurrency import ConcurrencyLimit
+from index_service.http.call_limit import CallLimit
 from index_service.http.metrics import IndexMetrics
-from index_service.http.pages import Limits, item_size, page_of
+from index_service.http.pages import PageLimits, item_size, page_of
 from index_service.http.workers import Workers
 from index_service.record.store import StoredItem
 from index_service.search.call import LARGE_BYTES
@@ -37,7 +37,7 @@ class ItemsApi:
     def __init__(self, settings: IndexSettings, registry: Registry, metrics: IndexMetrics, workers: Workers) -> None:
         self._most, self._most_bytes = settings.max_batch, settings.max_answer_bytes
         self._max_metadata = settings.max_metadata_bytes
-        self._gate = ConcurrencyLimit(settings.max_concurrent_writes, "writes", "max_concurrent_writes")
+        self._gate = CallLimit(settings.max_concurrent_writes, "writes", "max_concurrent_writes")
         self._registry, self._metrics, self._workers = registry, metrics, workers
 
     def _collection(self, request: Request) -> Collection:
@@ -66,7 +66,7 @@ class ItemsApi:
         also ends before it has more bytes than an answer may have.
         """
         collection, query = self._collection(request), request.query_params
-        limits = Limits(bodies.whole(query.get("limit"), "limit", _PAGE, self._most), self._most_bytes)
+        limits = PageLimits(bodies.whole(query.get("limit"), "limit", _PAGE, self._most), self._most_bytes)
         if "since" not in query:
             if "include" in query:
                 raise InvalidRequest("`include` goes with `since`, or with one item", param="include")
@@ -78,7 +78,7 @@ class ItemsApi:
         include = bodies.included(query.get("include"))
         return await self._list(collection, limits, lambda: _listed_since(collection, since, limits, include))
 
-    async def _list(self, collection: Collection, limits: Limits, work: Callable[[], Response]) -> Response:
+    async def _list(self, collection: Collection, limits: PageLimits, work: Callable[[], Response]) -> Response:
         """Large listings take turns."""
         an_item = _BYTES_OF_NUMBER * collection.info.dim + collection.view.rows.metadata.mean
         if min(limits.entries, collection.view.live) * an_item > LARGE_BYTES:
@@ -130,13 +130,13 @@ class ItemsApi:
         return deleted
 
 
-def _listed(collection: Collection, after: str, limits: Limits) -> Response:
+def _listed(collection: Collection, after: str, limits: PageLimits) -> Response:
     page, more = page_of(collection.page, after, limits, len)
     items = [{"id": id_, "metadata": orjson.Fragment(metadata)} for id_, metadata in page]
     return json_answer({"items": items, "next": page[-1][0] if more else None})
 
 
-def _listed_since(collection: Collection, since: int, limits: Limits, include: Sequence[str]) -> Response:
+def _listed_since(collection: Collection, since: int, limits: PageLimits, include: Sequence[str]) -> Response:
     """For whoever follows a collection: whatever is written later gets a larger number."""
 
     def read(after: int, most: int) -> list[tuple[int, StoredItem]]:

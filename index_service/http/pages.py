@@ -13,7 +13,7 @@ _STEP = 128  # entries read at a time: few enough to hold, however large they ar
 _ENTRY_BYTES = 64  # what JSON adds to an entry
 
 
-class Limits(NamedTuple):
+class PageLimits(NamedTuple):
     """Of one page."""
 
     entries: int
@@ -21,7 +21,7 @@ class Limits(NamedTuple):
 
 
 def page_of(
-    read: Callable[[K, int], Sequence[tuple[K, V]]], after: K, limits: Limits, size: Callable[[V], int]
+    read: Callable[[K, int], Sequence[tuple[K, V]]], after: K, limits: PageLimits, size: Callable[[V], int]
 ) -> tuple[list[tuple[K, V]], bool]:
     """(key, entry) of those that follow `after`, one at least, and whether there are more.
 

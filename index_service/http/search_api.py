@@ -11,7 +11,7 @@ from index_service.collection import bodies
 from index_service.collection.recall import RecallSampler
 from index_service.collection.registry import Registry
 from index_service.http.answers import json_answer
-from index_service.http.concurrency import ConcurrencyLimit
+from index_service.http.call_limit import CallLimit
 from index_service.http.metrics import IndexMetrics
 from index_service.http.middleware import clean_id
 from index_service.http.workers import Workers
@@ -41,7 +41,7 @@ class SearchApi:
         self._sampler = sampler
         self._most, self._max_k = settings.max_searches, settings.max_k
         self._most_bytes = settings.max_answer_bytes
-        self._gate = ConcurrencyLimit(settings.max_concurrent_searches, "searches", "max_concurrent_searches")
+        self._gate = CallLimit(settings.max_concurrent_searches, "searches", "max_concurrent_searches")
         self._registry, self._metrics, self._workers = registry, metrics, workers
 
     async def search(self, request: Request) -> Response:

@@ -12,7 +12,7 @@ from clip_core.errors import Conflict
 from index_service.collection import bodies
 from index_service.collection.registry import Registry
 from index_service.http.answers import json_answer
-from index_service.http.concurrency import ConcurrencyLimit
+from index_service.http.call_limit import CallLimit
 from index_service.http.workers import Workers
 from index_service.settings import IndexSettings
 from index_service.snapshots.snapshot_files import Snapshots
@@ -23,7 +23,7 @@ class SnapshotsApi:
 
     def __init__(self, settings: IndexSettings, registry: Registry, snapshots: Snapshots, workers: Workers) -> None:
         self._registry, self._snapshots, self._workers = registry, snapshots, workers
-        self._gate = ConcurrencyLimit(settings.max_concurrent_copies, "snapshots and restores", "max_concurrent_copies")
+        self._gate = CallLimit(settings.max_concurrent_copies, "snapshots and restores", "max_concurrent_copies")
         self._busy: set[str] = set()
 
     @contextmanager

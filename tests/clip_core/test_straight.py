@@ -15,7 +15,7 @@ from clip_core.errors import BadInput, BadJson, BadText, ClipServeError, Invalid
 from clip_core.inputs.parsing import parse_row
 from clip_core.inputs.request import Accepts, Item, Part, Request
 from clip_core.model_spec import ModelSpec
-from clip_core.serving.answers import EncodeResult, render
+from clip_core.serving.answers import InputResult, render
 
 TEXT = Accepts(frozenset({"text", "vector"}), "text")
 SPEC = ModelSpec("demo", "text", 2, 16, "f" * 16, "fp32", False)
@@ -75,14 +75,14 @@ def v2(data: list[Any]) -> Request:
 @pytest.mark.parametrize("bad", [["a"], {"text": "a"}, 1, None])
 def test_a_bad_element_is_named(bad: Any) -> None:
     request = v2(["a", bad, "c"])
-    results = [item if isinstance(item, ClipServeError) else EncodeResult(GOOD) for item in request.items]
+    results = [item if isinstance(item, ClipServeError) else InputResult(GOOD) for item in request.items]
     answer = render(request, results, SPEC, {})
     assert (answer.status, json.loads(answer.body)["error"]["param"]) == (400, "text[1]")
 
 
 @pytest.mark.parametrize(("error", "param"), [(BadText("empty"), "text[1]"), (BadInput("no", param="k"), "k")])
 def test_errors_of_encoding_and_of_searching(error: ClipServeError, param: str) -> None:
-    answer = render(v2(["a", "b"]), [EncodeResult(GOOD), error], SPEC, {})
+    answer = render(v2(["a", "b"]), [InputResult(GOOD), error], SPEC, {})
     assert json.loads(answer.body)["error"]["param"] == param
 
 

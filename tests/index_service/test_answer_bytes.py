@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from clip_core.wire import FloatArray, encode_vector
 from index_service.collection.facets import facets_of
 from index_service.collection.registry import Registry
-from index_service.http.pages import Limits, page_of
+from index_service.http.pages import PageLimits, page_of
 from index_service.metadata.columns import Blobs, Packed
 from index_service.record.store import CollectionInfo, Store, StoredItem
 from index_service.segments.view import View
@@ -145,7 +145,9 @@ async def test_a_listing_ends_early_and_goes_on_where_it_ended(store: Store, que
 @given(st.lists(st.integers(0, 50), max_size=300), st.integers(1, 200), st.integers(0, 20_000))
 def test_a_page_is_the_longest_that_fits(sizes: list[int], limit: int, most: int) -> None:
     entries = list(enumerate(sizes, 1))
-    page, more = page_of(lambda after, count: entries[after : after + count], 0, Limits(limit, most), lambda size: size)
+    page, more = page_of(
+        lambda after, count: entries[after : after + count], 0, PageLimits(limit, most), lambda size: size
+    )
     assert page == entries[: len(page)]
     assert more == (len(page) < len(entries))
     total = sum(size + 64 for _, size in page)

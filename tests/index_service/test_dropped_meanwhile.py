@@ -14,7 +14,7 @@ from index_service.collection import segment_builder
 from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
 from index_service.http.items_api import _listed, _listed_since
-from index_service.http.pages import Limits
+from index_service.http.pages import PageLimits
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.segment_files import SegmentFiles, SegmentWriter
 from index_service.settings import IndexSettings
@@ -23,7 +23,7 @@ from tests.index_service.helpers import item, unit_rows
 
 VECTORS = unit_rows(300, 8)
 ITEMS = [item(f"i{n}", row) for n, row in enumerate(VECTORS)]
-LIMITS = Limits(10, 1 << 20)
+LIMITS = PageLimits(10, 1 << 20)
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from index_service.engines.base import BuildCancelled
 from index_service.record.store import CollectionInfo, Store, StoredItem
 from index_service.segments.segment_files import SegmentWriter
 from index_service.settings import IndexSettings
-from index_service.snapshots.snapshot_files import Snapshots, parquet
+from index_service.snapshots import parquet
+from index_service.snapshots.snapshot_files import Snapshots
 from tests.index_service.helpers import item, unit_rows
 
 VECTORS = unit_rows(3000, 8)

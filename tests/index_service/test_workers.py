@@ -11,7 +11,7 @@ import faiss
 import pytest
 
 from clip_core.errors import Overloaded
-from index_service.http.concurrency import ConcurrencyLimit
+from index_service.http.call_limit import CallLimit
 from index_service.http.workers import Workers
 
 
@@ -29,7 +29,7 @@ async def test_calls_under_way_share_the_threads(workers: Workers, sharing: int,
 
 
 def test_the_gate_knows_how_many_are_inside() -> None:
-    gate = ConcurrencyLimit(2, "searches", "max_concurrent_searches")
+    gate = CallLimit(2, "searches", "max_concurrent_searches")
     with gate.enter():
         assert gate.inside == 1
         with gate.enter():

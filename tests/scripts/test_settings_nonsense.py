@@ -16,7 +16,7 @@ import gateway.__main__
 import index_service.__main__
 import scripts.stack.lifecycle
 from gateway.settings import GatewaySettings
-from index_service.errors import StackStartError as IndexStartError
+from index_service.errors import IndexStartError
 from index_service.settings import IndexSettings
 from scripts.commands.up_command import up
 from scripts.processes.preflight import StackStartError

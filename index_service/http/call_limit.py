@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from clip_core.errors import Overloaded
 
 
-class ConcurrencyLimit:
+class CallLimit:
     """Counts calls on the event loop, where nothing else runs in between."""
 
     def __init__(self, most: int, what: str, setting: str) -> None:

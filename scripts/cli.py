@@ -34,13 +34,29 @@ for command in (up, reindex, ingest, search, embed):
     app.command()(command)
 
 
+def _not_installed(error: ModuleNotFoundError) -> str:
+    """Which `make` target brings a package. Raises `error` itself for a module of ours, which none brings."""
+    name = (error.name or "").partition(".")[0]
+    if not name or (Path(__file__).resolve().parents[1] / name).is_dir():
+        raise error
+    return (
+        f"{name} is not installed: `make setup` adds what serves, `make setup-test` what tests, "
+        "`make setup-bench` what benchmarks need"
+    )
+
+
 def main() -> None:
-    """Run, and print an error of ours as one line with a status of 1."""
+    """Run, and print an error of ours, or a package that is not installed, as one line with a status of 1."""
     try:
         app()
     except (ClipServeError, ClientError) as error:
-        Console(stderr=True).print(f"[red]error[/red] {error.message}", highlight=False)
-        sys.exit(1)
+        fault = error.message
+    except ModuleNotFoundError as error:
+        fault = _not_installed(error)
+    else:
+        return
+    Console(stderr=True).print(f"[red]error[/red] {fault}", highlight=False)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -221,12 +221,10 @@ def from_settings(settings: HandlerSettings, config: EndpointConfig, dim: int) -
 
 
 def _client(url: str, timeout_s: float) -> Any:
-    try:
-        from redis import Redis
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
-    except ImportError as error:
-        raise ValueError("CLIPSERVE_HANDLER_CACHE_REDIS_URL needs the extra `redis`: pip install redis") from error
+    from redis import Redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
     retry = Retry(NoBackoff(), 0)
     try:
         return Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=retry)

@@ -109,7 +109,7 @@ class RedisCounts:
     """Where replicas count together: `redis://…` or `rediss://…`. Connects when it is first asked."""
 
     def __init__(self, url: str) -> None:
-        from redis.asyncio import ConnectionPool  # of the extra `redis`
+        from redis.asyncio import ConnectionPool  # only where it is used: it takes a while to load
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
 
@@ -131,8 +131,6 @@ def check_redis_url(url: str) -> None:
         return
     try:
         RedisCounts(url)
-    except ImportError as error:
-        raise ValueError("needs the extra `redis`: pip install redis") from error
     except Exception as error:  # of three libraries, each with its own
         raise ValueError("is no Redis URL: write redis://:PASSWORD@HOST:PORT/DB, special characters as %XX") from error
 

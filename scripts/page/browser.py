@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from playwright.sync_api import Browser, sync_playwright
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS = (
@@ -20,7 +22,7 @@ _FLAGS = (
 
 
 class NoBrowser(RuntimeError):
-    """There is no Chromium on this machine."""
+    """There is no Chromium on this machine, or no Playwright in this environment."""
 
 
 def find_chromium() -> str:
@@ -35,6 +37,10 @@ def find_chromium() -> str:
 def chromium(*flags: str) -> Iterator[Browser]:
     """Started headless, with these flags besides ours; closed at the end. Raises NoBrowser."""
     path = find_chromium()
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError as error:
+        raise NoBrowser("Playwright is not installed: `make setup-test` adds it") from error
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, headless=True, args=[*_FLAGS, *flags])
         try:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import argparse
 import io
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
 
-from scripts.page.browser import chromium
+from scripts.page.browser import NoBrowser, chromium
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 QUERY = "a large purple striped heart"
@@ -62,6 +65,8 @@ def take(browser: Browser, url: str, shot: Shot) -> bytes:
 
 def settle(page: Page) -> None:
     """Wait until results are drawn and all their pictures have loaded."""
+    from playwright.sync_api import expect
+
     page.wait_for_selector("#results .open")
     expect(page.locator("#results img[hidden]")).to_have_count(0)
 
@@ -86,11 +91,14 @@ def main() -> None:
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="a running gateway with the demo collection")
     parser.add_argument("--to", type=Path, default=DOCS, help="directory to write to")
     arguments = parser.parse_args()
-    with chromium() as browser:
-        for shot in SHOTS:
-            path = arguments.to / f"{shot.name}.png"
-            path.write_bytes(take(browser, arguments.url, shot))
-            print(f"{path}  {path.stat().st_size // 1000} KB")
+    try:
+        with chromium() as browser:
+            for shot in SHOTS:
+                path = arguments.to / f"{shot.name}.png"
+                path.write_bytes(take(browser, arguments.url, shot))
+                print(f"{path}  {path.stat().st_size // 1000} KB")
+    except NoBrowser as error:
+        sys.exit(f"error {error}")
 
 
 if __name__ == "__main__":

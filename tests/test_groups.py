@@ -1,0 +1,112 @@
+"""The three locked groups: what serves, what tests, what benchmarks."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+from scripts import cli
+from scripts.page import screenshots
+
+ROOT = Path(__file__).resolve().parent.parent
+OURS = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+LOCKS = ("serve", "test", "bench")
+NEEDS = {
+    "serve": sorted(OURS - {"tests", "benchmarks"}),
+    "test": ["tests"],
+    "bench": ["benchmarks"],
+}
+OTHERWISE = {"playwright": "scripts/page/"}  # says what to install where it is missing
+
+
+def lock_of(group: str) -> str:
+    return (ROOT / "requirements" / f"{group}.lock").read_text(encoding="utf-8")
+
+
+def pinned(group: str) -> set[tuple[str, str]]:
+    return set(re.findall(r"^([a-z0-9-]+)==(\S+)", lock_of(group), re.MULTILINE))
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").partition(".")[0]
+
+
+def outside(package: str) -> dict[str, Path]:
+    """Imported name that is neither ours nor Python's → a file that imports it."""
+    files = (ROOT / package).rglob("*.py")
+    found = {name: path for path in files for name in imported(path)}
+    return {name: path for name, path in found.items() if name not in OURS | sys.stdlib_module_names}
+
+
+@pytest.mark.parametrize("group", LOCKS)
+def test_what_is_imported_is_locked(group: str) -> None:
+    locked = {name for name, _ in pinned(group) | pinned("serve")}
+    distributions = packages_distributions()
+    for package in NEEDS[group]:
+        for name, path in outside(package).items():
+            if str(path.relative_to(ROOT)).startswith(OTHERWISE.get(name, "none")):
+                continue
+            brings = {one.lower().replace("_", "-").replace(".", "-") for one in distributions.get(name, [])}
+            assert not brings or brings & locked, f"{path} imports {name}, which {group}.lock does not bring"
+
+
+@pytest.mark.parametrize("group", LOCKS)
+def test_locks_have_hashes_and_no_addresses(group: str) -> None:
+    text = lock_of(group)
+    assert "://" not in text
+    assert "--index" not in text
+    entries = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
+    assert len(entries) == len(re.findall("^[a-z0-9].*==", text, re.MULTILINE)) > 50
+    assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
+
+
+def test_groups_agree_on_versions() -> None:
+    """One environment can hold all three."""
+    for group in ("test", "bench"):
+        for other in ("serve", "test"):
+            names = {name for name, _ in pinned(group)} & {name for name, _ in pinned(other)}
+            mine = {entry for entry in pinned(group) if entry[0] in names}
+            assert mine <= pinned(other), f"{group}.lock and {other}.lock differ"
+
+
+def test_a_command_without_its_package_names_make(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+
+    def app() -> None:
+        import open_clip  # noqa: F401
+
+    monkeypatch.setattr(cli, "app", app)
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 1
+    shown = " ".join(capsys.readouterr().err.split())
+    assert shown.startswith("error open_clip is not installed: `make setup`")
+
+
+def test_a_missing_module_of_ours_is_no_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    def app() -> None:
+        import scripts.nowhere  # noqa: F401
+
+    monkeypatch.setattr(cli, "app", app)
+    with pytest.raises(ModuleNotFoundError):
+        cli.main()
+
+
+def test_pictures_without_playwright(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "playwright.sync_api", None)
+    monkeypatch.setattr("scripts.page.browser.find_chromium", lambda: "chromium")
+    monkeypatch.setattr(sys, "argv", ["screenshots"])
+    with pytest.raises(SystemExit, match="make setup-test"):
+        screenshots.main()

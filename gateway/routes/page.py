@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastapi import APIRouter, Request
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, Response
+from starlette.staticfiles import StaticFiles
 
 from clip_core.errors import NotFound
-from gateway.inputs.files import inside, picture
+from gateway.inputs.files import picture
 from gateway.services import services
 
 router = APIRouter(include_in_schema=False)
 UI = Path(__file__).parent.parent / "ui"
+_FILES = StaticFiles(directory=UI, check_dir=False)
 _PAGE_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -28,26 +30,28 @@ _PICTURE_HEADERS = {
 
 
 @router.get("/")
-def page() -> FileResponse:
+async def page(request: Request) -> Response:
     """The search page."""
-    return FileResponse(UI / "index.html", headers=_PAGE_HEADERS)
+    return await asset(request, "index.html")
 
 
 @router.get("/docs")
-def docs() -> FileResponse:
+async def docs(request: Request) -> Response:
     """The API reference, drawn from /openapi.json without any outside script."""
-    return FileResponse(UI / "docs.html", headers=_PAGE_HEADERS)
+    return await asset(request, "docs.html")
 
 
 @router.get("/favicon.ico")
-def favicon() -> FileResponse:
-    return FileResponse(UI / "icon.svg", headers=_PAGE_HEADERS)
+async def favicon(request: Request) -> Response:
+    return await asset(request, "icon.svg")
 
 
 @router.get("/ui/{path:path}")
-def asset(path: str) -> FileResponse:
-    """Scripts, styles and icons."""
-    return FileResponse(inside(UI, path), headers=_PAGE_HEADERS)
+async def asset(request: Request, path: str) -> Response:
+    """Scripts, styles and icons; 304 where the browser's copy is still the same."""
+    answer = await _FILES.get_response(path, request.scope)
+    answer.headers.update(_PAGE_HEADERS)
+    return answer
 
 
 @router.get("/images/{collection}/{path:path}")

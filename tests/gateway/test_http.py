@@ -241,6 +241,24 @@ def test_page_and_its_assets(stack):
             assert stack.client.get(asset).status_code == 200, asset
 
 
+def test_an_asset_that_has_not_changed_is_not_sent_again(stack):
+    for path in ("/", "/docs", "/favicon.ico", "/ui/app.js"):
+        first = stack.client.get(path)
+        again = stack.client.get(path, headers={"If-None-Match": first.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b""), path
+        for name in ("cache-control", "content-security-policy", "referrer-policy"):
+            assert again.headers[name] == first.headers[name]
+
+
+@pytest.mark.parametrize(
+    "path", ["../app.py", "%2e%2e/app.py", "..%2fapp.py", "/etc/passwd", "a%00b", "", "grid", "x" * 5000]
+)
+def test_assets_lie_in_their_folder(stack, path):
+    answer = stack.client.get(f"/ui/{path}")
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "not_found"
+
+
 def test_pictures(stack_of, pictures):
     client = stack_of(image_roots=f"demo={pictures}").client
     answer = client.get("/images/demo/sub/a%20b.png")

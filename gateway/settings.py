@@ -11,26 +11,22 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from clip_core.setting_checks import bounded, comma_separated, host_names, unknown_names
 from gateway.fetch.addresses import AddressPolicy
 from gateway.fetch.image_fetcher import FetchLimits
 from gateway.inputs.urls import UrlPolicy
 from gateway.keys.api_key import KeyLimits
 from gateway.keys.quotas import check_redis_url
 from gateway.middleware.deadlines import ClientTimeouts
-from gateway.setting_checks import bounded, folders, host_names, http_url, unknown_names
+from gateway.setting_checks import folders, http_url
 
 MB = 1024 * 1024
 PREFIX = "CLIPSERVE_GATEWAY_"
 _ENDPOINT = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 
 
-def _listed(value: object) -> object:
-    """`a, b` → (`a`, `b`), as all our lists are written in the environment."""
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
-Numbers = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_listed)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_separated)]
+Numbers = Annotated[tuple[int, ...], NoDecode, BeforeValidator(comma_separated)]
 
 
 class GatewaySettings(BaseSettings):
@@ -154,7 +150,8 @@ class GatewaySettings(BaseSettings):
     @field_validator("allowed_hosts", "fetch_hosts")
     @classmethod
     def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return host_names(value)
+        host_names(value, "write a name alone, such as search.lan")
+        return value
 
     @field_validator("*")
     @classmethod

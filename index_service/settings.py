@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -12,21 +10,14 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from clip_core.setting_checks import bounded, comma_separated, host_names, unknown_names
 from clip_core.wire import MAX_K
 
 MB = 1024 * 1024
 PREFIX = "CLIPSERVE_INDEX_"
-_HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?")
-_MOST_NUMBER = 2**53
-_MOST_SECONDS = 1e7  # about four months; event loops refuse much larger timers
 
 
-def _listed(value: object) -> object:
-    """`a, b` → (`a`, `b`), as lists are written in the environment."""
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_separated)]
 
 
 class IndexSettings(BaseSettings):
@@ -98,20 +89,12 @@ class IndexSettings(BaseSettings):
     @field_validator("*")
     @classmethod
     def _is_bounded(cls, value: object) -> object:
-        if isinstance(value, float) and not abs(value) <= _MOST_SECONDS:
-            raise ValueError(f"must be a number of at most {_MOST_SECONDS:.0f}")
-        if isinstance(value, int) and abs(value) > _MOST_NUMBER:
-            raise ValueError("is too large a number")
-        if isinstance(value, str | Path) and not all(map(str.isprintable, str(value))):
-            raise ValueError("must have no control characters")
-        return value
+        return bounded(value)
 
     @field_validator("allowed_hosts")
     @classmethod
     def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            if not _HOST.fullmatch(name):
-                raise ValueError(f"{name[:100]!r} is no host: write names without scheme, port and path, such as index")
+        host_names(value, "write names without scheme, port and path, such as index")
         return value
 
     @field_validator("milvus_uri")
@@ -126,10 +109,7 @@ class IndexSettings(BaseSettings):
     @staticmethod
     def unknown_names() -> list[str]:
         """A line on each variable of the environment that looks like a setting of this service, and is none."""
-        known = {f"{PREFIX}{name.upper()}" for name in IndexSettings.model_fields}
-        strange = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
-        nearest = {name: difflib.get_close_matches(name.upper(), known, 1) for name in strange}
-        return [f"{name} is no setting{f'; did you mean {near[0]}?' if near else ''}" for name, near in nearest.items()]
+        return unknown_names(os.environ, PREFIX, IndexSettings.model_fields)
 
 
 def _is_server(uri: str) -> bool:

@@ -12,7 +12,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("clip_core", "handlers", "gateway", "index_service", "clipserve_client", "scripts", "benchmarks", "tests")
-SHARED = ("clip_core.wire", "clip_core.errors", "clip_core.model_spec", "clip_core.logs", "clip_core.heap")
+SHARED = (
+    "clip_core.wire",
+    "clip_core.errors",
+    "clip_core.model_spec",
+    "clip_core.logs",
+    "clip_core.heap",
+    "clip_core.setting_checks",
+)
 ALLOWED = {
     "clip_core": ("clip_core",),
     "handlers": ("clip_core",),
@@ -33,6 +40,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
             "settings",
             "endpoint_config",
             "data_urls",
+            "setting_checks",
             "model_spec",
             "wire",
         ),

@@ -1,6 +1,6 @@
 """Admission control for one TorchServe endpoint: requests run, wait in a queue, or are refused. Counted in items.
 
-`ConcurrencyLimit` bounds the items under way at TorchServe. A request beyond the bound waits for at most `wait_s`
+`AdaptiveLimit` bounds the items under way at TorchServe. A request beyond the bound waits for at most `wait_s`
 seconds. Callers (API keys, or addresses without keys) take turns (`FairQueue`). A caller's oldest request goes first;
 once it has waited for `_MOMENT_S`, the caller's newest goes first. A burst ends at the same time either way, and in an
 overload the requests that are served are served in time (adaptive LIFO: Maurer, Fail at Scale, ACM Queue 2015).
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from clip_core.errors import Overloaded
-from gateway.admission.concurrency_limit import ConcurrencyLimit
+from gateway.admission.adaptive_limit import AdaptiveLimit
 from gateway.admission.fair_queue import FairQueue
 from gateway.counts import Counts
 
@@ -65,7 +65,7 @@ class AdmissionController:
 
     def __init__(
         self,
-        concurrency: ConcurrencyLimit,
+        concurrency: AdaptiveLimit,
         wait_s: float,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -136,7 +136,7 @@ class AdmissionController:
         return waiter
 
     def leave(self, call: AdmissionCall, weight: int, waited_s: float = 0.0, worked_s: float | None = None) -> None:
-        """An admitted request was answered; for the times in seconds see `ConcurrencyLimit.leave`."""
+        """An admitted request was answered; for the times in seconds see `AdaptiveLimit.leave`."""
         self._here.add(call.caller, -weight)
         self.concurrency.leave(weight, waited_s, worked_s)
         self._let_in_next()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from gateway.admission.concurrency_limit import ConcurrencyLimit
+from gateway.admission.adaptive_limit import AdaptiveLimit
 from gateway.admission.controller import AdmissionCall, AdmissionController
 from gateway.trace import current_trace
 
@@ -21,9 +21,7 @@ class EndpointAdmissions:
         made = self._at.get(endpoint)
         if made is None:
             refused = partial(self._on_refused, endpoint)
-            made = self._at[endpoint] = AdmissionController(
-                ConcurrencyLimit(self._most), self._wait_s, on_refused=refused
-            )
+            made = self._at[endpoint] = AdmissionController(AdaptiveLimit(self._most), self._wait_s, on_refused=refused)
         return made
 
     def check(self, endpoints: Iterable[str]) -> None:

@@ -7,11 +7,9 @@ connection for as long as it likes.
 from __future__ import annotations
 
 import asyncio
-from http import HTTPStatus
 from typing import ClassVar
 
 import httptools
-import orjson
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -19,7 +17,6 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from clip_core.errors import (
     ClipServeError,
     HeadersTooLarge,
-    InvalidRequest,
     MethodNotAllowed,
     TooLarge,
     TooSlow,
@@ -27,6 +24,7 @@ from clip_core.errors import (
 )
 from gateway.connections.connection_limit import ConnectionLimit, network_of
 from gateway.connections.lingering import LingeringProtocol
+from gateway.connections.raw_answer import not_http, raw_answer
 from gateway.connections.request_head import check_transfer, head_without_upgrade, origin_form, size_of
 
 _FRAMING = 32  # what a header, a chunk or a request line takes besides its content; RFC 7541 counts headers so
@@ -90,7 +88,7 @@ class GuardedProtocol(LingeringProtocol):
             offered = data[offer.args[0] :]
         except httptools.HttpParserError as error:
             cause = error.__context__
-            self._break_off(cause if isinstance(cause, ClipServeError) else _not_http(data), own=self._in_body)
+            self._break_off(cause if isinstance(cause, ClipServeError) else not_http(data), own=self._in_body)
         if offered is not None:  # an error inside `except` would lose its cause
             self._decline(offered)
 
@@ -215,7 +213,7 @@ class GuardedProtocol(LingeringProtocol):
         if self._leaving or self.transport.is_closing():
             return
         if not (self._in_body and self.cycle is not None and self.cycle.response_complete):
-            self.transport.write(_plain_answer(error))
+            self.transport.write(raw_answer(error))
         self.leave(unread=True)
 
     def _too_large(self) -> HeadersTooLarge:
@@ -244,22 +242,6 @@ class _OneAtATime(FlowControl):
     def resume_reading(self) -> None:
         if self._protocol.wants_more():
             super().resume_reading()
-
-
-def _not_http(data: bytes) -> InvalidRequest:
-    if data.startswith(b"PRI * HTTP/2"):
-        return InvalidRequest("HTTP/2 is not spoken here: send HTTP/1.1")
-    return InvalidRequest("this is not a well-formed HTTP/1.1 request")
-
-
-def _plain_answer(error: ClipServeError) -> bytes:
-    body, phrase = orjson.dumps(error.to_dict()), HTTPStatus(error.status).phrase
-    again = "Retry-After: 1\r\n" if error.status == HTTPStatus.SERVICE_UNAVAILABLE else ""
-    head = (
-        f"HTTP/1.1 {error.status} {phrase}\r\nContent-Type: application/json\r\n{again}"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode("ascii") + body
 
 
 def guarded(read_timeout_s: float, max_clients: int) -> type[GuardedProtocol]:

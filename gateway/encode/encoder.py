@@ -8,7 +8,7 @@ from clip_core.errors import ClipServeError, InferenceFailed, Overloaded
 from gateway.admission.endpoints import EndpointAdmissions
 from gateway.encode.chunks import Ask, ChunkPlanner, EncodeChunk
 from gateway.encode.dispatcher import Dispatcher
-from gateway.encode.results import Answer, EncodeResult
+from gateway.encode.results import Answer, EncodedInputs
 from gateway.encode.served_model import ServedModel, check_model
 from gateway.fetch.url_images import UrlImageLoader
 from gateway.inputs.source import Source
@@ -42,7 +42,7 @@ class Encoder:
         """Raises Overloaded when these inputs can neither run nor wait."""
         self._admissions.check({self._planner.endpoint_for(ask.source) for ask in asks})
 
-    async def run(self, asks: Sequence[Ask], *, truncate: str | None = None, charged: bool = False) -> EncodeResult:
+    async def run(self, asks: Sequence[Ask], *, truncate: str | None = None, charged: bool = False) -> EncodedInputs:
         """Encode the inputs; errors of single inputs are in the outcomes.
 
         `charged` says that the caller has called `check` and charged the items already. Requests that are refused for
@@ -56,7 +56,7 @@ class Encoder:
         fetched = await self._url_images.load(sources) if self._url_images is not None else sources
         await self._meter.images([source for source in fetched if isinstance(source, Source)])
         missing = InferenceFailed("TorchServe did not answer this input")
-        result = EncodeResult([each if isinstance(each, ClipServeError) else missing for each in fetched])
+        result = EncodedInputs([each if isinstance(each, ClipServeError) else missing for each in fetched])
         chunks = self._planner.split(asks, fetched, truncate)
         answers = await self._dispatcher.answers(chunks)
         for chunk, answer in zip(chunks, answers, strict=True):
@@ -78,7 +78,7 @@ class Encoder:
             return
         check_model(model, await self.describe())
 
-    def _collect(self, result: EncodeResult, chunk: EncodeChunk, answer: Answer) -> None:
+    def _collect(self, result: EncodedInputs, chunk: EncodeChunk, answer: Answer) -> None:
         if isinstance(answer, ClipServeError):
             result.fail(chunk, answer)
         else:

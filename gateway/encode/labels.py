@@ -11,7 +11,7 @@ from clip_core.wire import FloatArray, unit
 from gateway.encode.chunks import Ask
 from gateway.encode.embedding import floats
 from gateway.encode.encoder import Encoder
-from gateway.encode.results import EncodeResult
+from gateway.encode.results import EncodedInputs
 from gateway.inputs.source import Source
 
 _KEPT_CHARACTERS = 4096  # of a label and its templates, so that what is kept is bounded
@@ -27,7 +27,7 @@ class LabelVectors:
 
     async def encode(
         self, image: Source, labels: Sequence[str], templates: Sequence[str]
-    ) -> tuple[EncodeResult, FloatArray, FloatArray]:
+    ) -> tuple[EncodedInputs, FloatArray, FloatArray]:
         """The image's vector (D,), and the labels' (L, D), all of unit norm. Raises the first error among them."""
         served = self._encoder.served
         known = {
@@ -42,7 +42,7 @@ class LabelVectors:
 
     async def _run(
         self, image: Source, labels: Sequence[str], templates: Sequence[str], known: dict[str, FloatArray]
-    ) -> tuple[EncodeResult, FloatArray]:
+    ) -> tuple[EncodedInputs, FloatArray]:
         missing = list(dict.fromkeys(label for label in labels if label not in known))
         texts = [Source("text", template.replace("{}", label), "labels") for label in missing for template in templates]
         encoded = await self._encoder.run([Ask(image), *map(Ask, texts)])

@@ -16,7 +16,7 @@ _SEARCH_FIELDS = ("collection", "k", "filter", "include", "exact", "search")
 
 
 @dataclass
-class EncodeResult:
+class EncodedInputs:
     """`outcomes` has one entry an input, in order: the handler's entry, or the error of that input.
 
     Requests run side by side, so each time in milliseconds is that of the slowest. `queue_ms` is what TorchServe took

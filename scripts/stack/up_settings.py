@@ -14,8 +14,8 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from clip_core.setting_checks import unknown_names as names_unknown
 from clip_core.settings import HandlerSettings
-from gateway.setting_checks import unknown_names as names_unknown
 from gateway.settings import GatewaySettings
 from index_service.settings import IndexSettings
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from clip_core.errors import Overloaded
-from gateway.admission.concurrency_limit import ConcurrencyLimit
+from gateway.admission.adaptive_limit import AdaptiveLimit
 from gateway.admission.controller import AdmissionCall, AdmissionController, QueuedRequest
 from tests.gateway.fakes import picture_uri
 from tests.gateway.test_deadlines import connect, rest
@@ -56,7 +56,7 @@ class Simulation:
 
     def __post_init__(self) -> None:
         self.admission = AdmissionController(
-            ConcurrencyLimit(1024, clock=lambda: self.now), WAIT_S, clock=lambda: self.now
+            AdaptiveLimit(1024, clock=lambda: self.now), WAIT_S, clock=lambda: self.now
         )
 
     def run(self, arrivals: Iterable[tuple[float, str, int]]) -> Simulation:
@@ -221,7 +221,7 @@ def test_who_is_refused_is_told_a_bearable_time(speed):
 
 def test_the_bound_follows_the_load():
     now = 0.0
-    gate = ConcurrencyLimit(128, clock=lambda: now)
+    gate = AdaptiveLimit(128, clock=lambda: now)
 
     def serve(waited: float, rounds: int) -> float:
         nonlocal now
@@ -239,7 +239,7 @@ def test_the_bound_follows_the_load():
 
 
 def test_a_bound_that_is_not_reached_stays():
-    gate = ConcurrencyLimit(128, clock=lambda: 1e6)
+    gate = AdaptiveLimit(128, clock=lambda: 1e6)
     for _ in range(100):
         gate.enter(1)
         gate.leave(1, 0.0, 0.01)
@@ -247,7 +247,7 @@ def test_a_bound_that_is_not_reached_stays():
 
 
 def test_what_no_model_worked_on_says_nothing():
-    gate = ConcurrencyLimit(64)
+    gate = AdaptiveLimit(64)
     for _ in range(100):
         gate.enter(1)
         gate.leave(1)
@@ -258,7 +258,7 @@ class Line:
     """An admission of one item at a time, and the names of those let in."""
 
     def __init__(self, wait_s: float = 10.0) -> None:
-        self.admission = AdmissionController(ConcurrencyLimit(1), wait_s)
+        self.admission = AdmissionController(AdaptiveLimit(1), wait_s)
         self.inside: list[str] = []
 
     async def go(self, name: str, caller: str = "a", weight: int = 1) -> AdmissionCall:

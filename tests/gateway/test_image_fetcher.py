@@ -18,7 +18,7 @@ from clip_core.inputs import images
 from gateway.fetch.addresses import AddressPolicy
 from gateway.fetch.image_fetcher import FetchLimits, HttpFetcher
 from gateway.fetch.url_images import UrlImageLoader
-from gateway.inputs.parser import sniffing
+from gateway.inputs import sniffing
 from gateway.inputs.source import Source
 from gateway.inputs.urls import UrlPolicy
 from tests.gateway.hostile import HostileServer, bomb, png

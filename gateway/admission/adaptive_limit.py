@@ -19,7 +19,7 @@ _SHRINK, _GROW = 0.75, 1.1
 _NEAR = 0.8  # a bound that is not nearly reached has no reason to grow
 
 
-class ConcurrencyLimit:
+class AdaptiveLimit:
     """`limit` starts at `start` items and moves between `least` and `most`. Use it on the event loop only."""
 
     def __init__(

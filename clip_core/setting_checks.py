@@ -1,0 +1,43 @@
+"""Checks of settings that both services make. Each raises ValueError that says what the setting takes."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+_HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?")
+_MOST_NUMBER = 2**53
+_MOST_SECONDS = 1e7  # about four months; event loops refuse much larger timers
+
+
+def comma_separated(value: object) -> object:
+    """`a, b` → (`a`, `b`), as lists are written in the environment; anything but a string is returned as it is."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def bounded(value: object) -> object:
+    """The value. Raises ValueError for numbers that timers, sockets or SQLite cannot hold, and control characters."""
+    if isinstance(value, float) and not abs(value) <= _MOST_SECONDS:
+        raise ValueError(f"must be a number of at most {_MOST_SECONDS:.0f}")
+    if isinstance(value, int) and abs(value) > _MOST_NUMBER:
+        raise ValueError("is too large a number")
+    if isinstance(value, str | Path) and not all(map(str.isprintable, str(value))):
+        raise ValueError("must have no control characters")
+    return value
+
+
+def host_names(value: Sequence[str], advice: str) -> None:
+    """Raises ValueError, which ends with `advice`, for anything but host names, `*.name` and `*`."""
+    for name in value:
+        if not _HOST.fullmatch(name):
+            raise ValueError(f"{name[:100]!r} is no host: {advice}")
+
+
+def unknown_names(environ: Iterable[str], prefix: str, fields: Iterable[str]) -> list[str]:
+    """A line on each variable that starts with `prefix` and names no field, with the nearest name that does."""
+    known = {f"{prefix}{name.upper()}" for name in fields}
+    strange = sorted(name for name in environ if name.upper().startswith(prefix) and name.upper() not in known)
+    nearest = {name: difflib.get_close_matches(name.upper(), known, 1) for name in strange}
+    return [f"{name} is no setting{f'; did you mean {near[0]}?' if near else ''}" for name, near in nearest.items()]

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import orjson
-from yarl import URL
 
 from clip_core.errors import ClipServeError, DeadlineExceeded, Unavailable
 from clip_core.wire import json_text
 from gateway.trace import current_trace
+from gateway.upstream.keepalive import Broken, ConnectFailed, KeepAlivePool
 
 _log = logging.getLogger("gateway.upstream.json_client")
 _AT_ONCE_S = 0.01  # two timers for the same moment go off this near to each other
-_PLAIN_BODY_BYTES = 1024 * 1024  # aiohttp wants larger bodies as a stream, so that the loop can breathe
 
 
 @dataclass(frozen=True)
@@ -47,11 +44,11 @@ class JsonClient:
         self.unavailable = unavailable
         self.timeout_s = timeout_s
         self.max_connections = max_connections
-        self._session: aiohttp.ClientSession | None = None
+        self._pool: KeepAlivePool | None = None
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._pool is not None:
+            self._pool.close()
 
     async def call(
         self,
@@ -70,39 +67,30 @@ class JsonClient:
         keep-alive connection just as we picked it.
         """
         limit = _within_deadline(timeout_s or self.timeout_s)
-        payload = None if body is None else json_text(body, "body")
+        payload = b"" if body is None else json_text(body, "body")
         try:
             return await self._send(method, path, payload, limit)
-        except aiohttp.ClientConnectorError as error:
-            raise self._failed(error, "refuses connections") from error
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+        except Broken as error:
             if not idempotent:
                 raise self._failed(error, "closed the connection") from error
-        except (asyncio.TimeoutError, aiohttp.ClientError) as error:
+        except (asyncio.TimeoutError, ConnectFailed) as error:
             raise self._give_up(error, limit) from error
         try:
             return await self._send(method, path, payload, limit)
-        except (asyncio.TimeoutError, aiohttp.ClientError) as error:
+        except (asyncio.TimeoutError, ConnectFailed, Broken) as error:
             raise self._give_up(error, limit) from error
 
-    async def _send(self, method: str, path: str, payload: bytes | None, limit: float) -> UpstreamReply:
+    async def _send(self, method: str, path: str, payload: bytes, limit: float) -> UpstreamReply:
         headers = _headers()
-        if payload is not None:
+        if payload:
             headers["Content-Type"] = "application/json"
-        data = io.BytesIO(payload) if payload is not None and len(payload) > _PLAIN_BODY_BYTES else payload
-        url = URL(self.base_url + path, encoded=True)
-        timeout = aiohttp.ClientTimeout(total=limit)
-        async with self._connected().request(
-            method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False
-        ) as response:
-            content = await response.read()
-            return UpstreamReply(response.status, _json_or_none(content), content)
+        status, content = await self._connections().request(method, path, headers, payload, limit)
+        return UpstreamReply(status, _json_or_none(content), content)
 
-    def _connected(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            connector = aiohttp.TCPConnector(limit=self.max_connections, keepalive_timeout=30)
-            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-        return self._session
+    def _connections(self) -> KeepAlivePool:
+        if self._pool is None:
+            self._pool = KeepAlivePool(self.base_url, self.max_connections)
+        return self._pool
 
     def _give_up(self, error: Exception, limit: float) -> ClipServeError:
         if isinstance(error, asyncio.TimeoutError):
@@ -110,7 +98,7 @@ class JsonClient:
             if left is not None and left < _AT_ONCE_S:
                 return DeadlineExceeded(f"the time for this request was over before {self.name} answered")
             return self._failed(error, f"did not answer within {limit:g} s")
-        if isinstance(error, aiohttp.ClientConnectorError):
+        if isinstance(error, ConnectFailed):
             return self._failed(error, "refuses connections")
         return self._failed(error, "broke off its answer")
 

@@ -1,0 +1,158 @@
+"""HTTP/1.1 to one neighbour over connections that are kept: what a hop needs, at a third of a full client's cost."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httptools
+
+T = TypeVar("T")
+_IDLE_S = 30.0  # a connection that was idle for longer is not used again: the peer may be about to close it
+
+
+class ConnectFailed(OSError):
+    """No connection could be made."""
+
+
+class Broken(OSError):
+    """The connection ended, or spoke no HTTP, before the answer was whole."""
+
+
+class _Connection(asyncio.Protocol):
+    """One request at a time."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.idle_since = 0.0
+        self.open = False
+        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport, self.open = transport, True
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._end(Broken("the connection was closed"))
+
+    def data_received(self, data: bytes) -> None:
+        if self._answer is None:
+            self._end(Broken("the peer spoke without being asked"))
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._end(Broken(f"the answer is not HTTP: {error!r}"))
+
+    async def ask(self, head: bytes, body: bytes, timeout_s: float) -> tuple[int, bytes]:
+        """The status and the body of the answer. Raises Broken when the connection ends, or asyncio.TimeoutError."""
+        assert self.transport is not None
+        loop = asyncio.get_running_loop()
+        self._answer = answer = loop.create_future()
+        self._parser, self._pieces = httptools.HttpResponseParser(self), list[bytes]()
+        self.transport.writelines((head, body) if body else (head,))
+        timer = loop.call_later(timeout_s, self._end, asyncio.TimeoutError())
+        try:
+            return await answer
+        finally:
+            timer.cancel()
+
+    def close(self) -> None:
+        self.open = False
+        if self.transport is not None:
+            self.transport.abort()
+
+    def on_body(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+
+    def on_message_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:  # 100 Continue, 103 Early Hints: the answer follows
+            self._pieces.clear()
+            return
+        answer, self._answer = self._answer, None
+        if answer is None or not self._parser.should_keep_alive():
+            self.close()
+        if answer is not None and not answer.done():
+            answer.set_result((status, b"".join(self._pieces)))
+
+    def _end(self, why: Exception) -> None:
+        self.close()
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done():
+            answer.set_exception(why)
+
+
+class KeepAlivePool:
+    """Requests to `base_url`, at most `max_connections` at a time; others wait for their turn."""
+
+    def __init__(self, base_url: str, max_connections: int) -> None:
+        parts = urlsplit(base_url)
+        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or (443 if parts.scheme == "https" else 80)
+        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._prefix = parts.path.rstrip("/")
+        self._authority = parts.netloc.rpartition("@")[2]
+        self._turns = asyncio.Semaphore(max_connections)
+        self._idle: list[_Connection] = []
+
+    async def request(
+        self, method: str, path: str, headers: dict[str, str], body: bytes, timeout_s: float
+    ) -> tuple[int, bytes]:
+        """Status and body. `path` is percent-encoded, header values are single lines of Latin-1.
+
+        Raises ConnectFailed, Broken or asyncio.TimeoutError; then the connection is closed, as it is on cancellation.
+        """
+        head = self._head(method, path, headers, len(body))
+        ends = time.monotonic() + timeout_s
+        await _within(self._turns.acquire(), timeout_s if self._turns.locked() else None)
+        try:
+            connection = self._kept() or await _within(self._connect(), ends - time.monotonic())
+            try:
+                answer = await connection.ask(head, body, ends - time.monotonic())
+            except BaseException:
+                connection.close()
+                raise
+            if connection.open:
+                connection.idle_since = time.monotonic()
+                self._idle.append(connection)
+            return answer
+        finally:
+            self._turns.release()
+
+    def _head(self, method: str, path: str, headers: dict[str, str], length: int) -> bytes:
+        lines = [f"{method} {self._prefix}{path} HTTP/1.1", f"Host: {self._authority}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        if length or method in ("POST", "PUT", "PATCH"):
+            lines.append(f"Content-Length: {length}")
+        if any("\r" in line or "\n" in line for line in lines):
+            raise ValueError("a request's line holds a line break")
+        return "\r\n".join([*lines, "\r\n"]).encode("latin-1")
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+    def _kept(self) -> _Connection | None:
+        """The one that was used last; those that are closed or old are dropped."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.open and time.monotonic() - connection.idle_since < _IDLE_S:
+                return connection
+            connection.close()
+        return None
+
+    async def _connect(self) -> _Connection:
+        try:
+            loop = asyncio.get_running_loop()
+            _, connection = await loop.create_connection(_Connection, self._host, self._port, ssl=self._tls)
+        except OSError as error:
+            raise ConnectFailed(str(error)) from error
+        return connection
+
+
+async def _within(work: Coroutine[Any, Any, T], timeout_s: float | None) -> T:
+    """Without a limit nothing but `work` is run: it is the usual case, and costs no task."""
+    return await (work if timeout_s is None else asyncio.wait_for(work, timeout_s))

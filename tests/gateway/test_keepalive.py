@@ -1,0 +1,164 @@
+"""HTTP/1.1 over kept connections, against a server that says exactly what a test tells it to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from gateway.upstream.keepalive import Broken, ConnectFailed, KeepAlivePool
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+HEADERS = {"X-Request-Id": "r1"}
+
+
+class Peer:
+    """Answers each request with the next of `answers`; b"" closes the connection, None says nothing at all."""
+
+    def __init__(self, *answers: bytes | None) -> None:
+        self.answers, self.requests, self.connections = list(answers), list[bytes](), 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = next(
+                    (int(x.split(b":")[1]) for x in head.split(b"\r\n") if x.startswith(b"Content-Length")), 0
+                )
+                self.requests.append(head + await reader.readexactly(length))
+                answer = self.answers.pop(0)
+                if answer is None:
+                    continue
+                writer.write(answer)
+                if not answer or b"close" in answer:
+                    return
+        except asyncio.IncompleteReadError:
+            pass
+        finally:
+            writer.close()
+
+
+def told(peer: Peer, work: Callable[[KeepAlivePool], Awaitable[Any]], most: int = 4) -> Any:
+    async def run() -> Any:
+        server = await asyncio.start_server(peer.serve, "127.0.0.1", 0)
+        async with server:
+            pool = KeepAlivePool(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/below", most)
+            try:
+                return await asyncio.wait_for(work(pool), 20)
+            finally:
+                pool.close()
+
+    return asyncio.run(run())
+
+
+async def ask(pool: KeepAlivePool, body: bytes = b"{}", timeout_s: float = 10.0) -> tuple[int, bytes]:
+    return await pool.request("POST", "/p?q=1", HEADERS, body, timeout_s)
+
+
+def test_requests_share_a_connection() -> None:
+    peer = Peer(OK, OK)
+
+    async def work(pool: KeepAlivePool) -> list[Any]:
+        return [await ask(pool), await pool.request("GET", "/g", {}, b"", 10.0)]
+
+    assert told(peer, work) == [(200, b"hi")] * 2
+    assert peer.connections == 1
+    assert peer.requests[0].startswith(b"POST /below/p?q=1 HTTP/1.1\r\nHost: 127.0.0.1:")
+    assert b"X-Request-Id: r1\r\n" in peer.requests[0]
+    assert peer.requests[0].endswith(b"\r\n\r\n{}")
+    assert b"Content-Length" not in peer.requests[1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", (200, b"hi")),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, (200, b"hi")),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", (204, b"")),
+        (b"HTTP/1.1 503 Busy\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx", (503, b"x")),
+    ],
+)
+def test_forms_of_answers(answer: bytes, expected: tuple[int, bytes]) -> None:
+    async def work(pool: KeepAlivePool) -> list[Any]:
+        return [await ask(pool), await ask(pool)]
+
+    peer = Peer(answer, OK)
+    assert told(peer, work) == [expected, (200, b"hi")]
+    assert peer.connections == (2 if b"close" in answer else 1)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"no HTTP\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhi"]
+)
+def test_an_answer_that_is_not_whole(answer: bytes) -> None:
+    async def work(pool: KeepAlivePool) -> Any:
+        with pytest.raises(Broken):
+            await ask(pool)
+        return await ask(pool)
+
+    peer = Peer(answer, OK)
+    assert told(peer, work) == (200, b"hi")
+    assert peer.connections == 2
+
+
+def test_a_late_answer_reaches_nobody() -> None:
+    """Neither after the time is over, nor after the caller has gone: its connection is not used again."""
+    peer = Peer(None, None, OK)
+
+    async def work(pool: KeepAlivePool) -> Any:
+        with pytest.raises(asyncio.TimeoutError):
+            await ask(pool, timeout_s=0.1)
+        gone = asyncio.create_task(ask(pool))
+        await asyncio.sleep(0.1)
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        return await ask(pool)
+
+    assert told(peer, work) == (200, b"hi")
+    assert peer.connections == 3
+
+
+def test_words_without_a_question_end_the_connection() -> None:
+    async def work(pool: KeepAlivePool) -> Any:
+        await ask(pool)
+        await asyncio.sleep(0.1)
+        return await ask(pool)
+
+    peer = Peer(OK + OK, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nright")
+    assert told(peer, work) == (200, b"right")
+    assert peer.connections == 2
+
+
+def test_no_more_connections_than_allowed_and_waiting_counts_as_time() -> None:
+    peer = Peer(None, OK)
+
+    async def work(pool: KeepAlivePool) -> Any:
+        first = asyncio.create_task(ask(pool, timeout_s=0.4))
+        await asyncio.sleep(0.1)
+        with pytest.raises(asyncio.TimeoutError):
+            await ask(pool, timeout_s=0.1)
+        assert peer.connections == 1
+        with pytest.raises(asyncio.TimeoutError):
+            await first
+        return await ask(pool)
+
+    assert told(peer, work, most=1) == (200, b"hi")
+
+
+def test_nobody_listens() -> None:
+    async def work() -> None:
+        await KeepAlivePool("http://127.0.0.1:1", 1).request("GET", "/", {}, b"", 5.0)
+
+    with pytest.raises(ConnectFailed):
+        asyncio.run(work())
+
+
+def test_a_header_can_not_end_its_line() -> None:
+    async def work(pool: KeepAlivePool) -> Any:
+        with pytest.raises(ValueError, match="line break"):
+            await pool.request("GET", "/", {"X": "a\r\nHost: evil"}, b"", 5.0)
+
+    told(Peer(), work)

@@ -49,10 +49,10 @@ def json_text(value: object, name: str, option: int | None = None, kind: type[Ba
 
 def filter_text(filter_: Mapping[str, Any], option: int | None = None) -> bytes:
     """The filter as JSON. Raises BadFilter when it is too large, nested too deep, or can't be written."""
-    _check_depth(filter_)
     text = json_text(filter_, "filter", option, BadFilter)
-    if len(text) > MAX_FILTER_BYTES:
+    if len(text) > MAX_FILTER_BYTES:  # before its values are looked at one by one
         raise BadFilter(f"the filter has {len(text)} bytes of JSON, at most {MAX_FILTER_BYTES} go", param="filter")
+    _check_depth(filter_)
     return text
 
 

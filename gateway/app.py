@@ -21,6 +21,7 @@ from gateway.middleware.load_shedding import LoadShedding
 from gateway.middleware.metering import MeterMiddleware
 from gateway.middleware.request_buffering import RequestBuffering
 from gateway.middleware.telemetry import TelemetryMiddleware
+from gateway.middleware.turns import Turns
 from gateway.routes import (
     aliases,
     classify,
@@ -95,6 +96,7 @@ def _add_layers(app: FastAPI, settings: GatewaySettings, services: Services, key
     app.add_middleware(RequestBuffering, budget=BodyBudget(settings.max_held_bytes, settings.max_unfinished))
     app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, max_stream_bytes=settings.max_stream_bytes)
     app.add_middleware(DeadlineMiddleware, timeouts=settings.client_timeouts())
+    app.add_middleware(Turns)
     hosts = HostList((settings.host, *settings.allowed_hosts))
     app.add_middleware(AuthMiddleware, keys=keys, hosts=hosts, open_paths=open_paths)
     app.add_middleware(TelemetryMiddleware, metrics=services.metrics)

@@ -4,6 +4,9 @@ For each request that a model worked on, the time outside the model counts as wa
 a few times the model's own time, workers are busy and waits are short. Above that, more items add waiting and no
 throughput, so the limit shrinks by a factor; later it grows back by a factor near 1 (as AIMD in TCP; it follows the
 standing delay rather than losses, as CoDel, RFC 8289). The threshold is a ratio: fast and slow models need no tuning.
+
+The limit also shrinks when requests take longer than `_LONG_S`: TorchServe puts all that waits into one batch and can't
+interrupt it, so one caller's lists would hold up everybody else, for little more throughput.
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ import statistics
 import time
 from collections.abc import Callable
 
-_LEAST_REQUESTS, _LEAST_ITEMS = 16, 256  # a TorchServe batch: fewer would leave workers without work
+_BUSY = 2  # requests: one that a worker works on, and the next one
+_LONG_S = 0.1
 _WINDOW_S = 0.1
 _FEWEST = 5  # observations that a window needs before it is judged
 _SHRINK, _GROW = 0.75, 1.1
@@ -32,7 +36,10 @@ class AdaptiveLimit:
         wait_floor_s: float = 0.05,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """The limit shrinks when the median wait exceeds `wait_ratio` times the work plus `wait_floor_s` seconds."""
+        """The limit shrinks when the median wait exceeds `wait_ratio` times the work plus `wait_floor_s` seconds.
+
+        It also shrinks when wait and work together exceed 0.1 s.
+        """
         self.limit: float = min(start, most)
         self.items = self.requests = 0
         self.typical_s: float | None = None  # what a request takes, waiting included; None: not known yet
@@ -48,8 +55,7 @@ class AdaptiveLimit:
 
         There is always room for what keeps a worker busy, whatever the limit.
         """
-        few = self.requests < _LEAST_REQUESTS and self.items < min(_LEAST_ITEMS, self._most)
-        return self.items < self.limit or few
+        return self.items < self.limit or self.requests < min(_BUSY, self._most)
 
     def enter(self, items: int) -> None:
         """Count a request of `items` items; `leave` must follow."""
@@ -72,7 +78,7 @@ class AdaptiveLimit:
         waited = statistics.median(waited for waited, _ in self._seen)
         worked = statistics.median(worked for _, worked in self._seen)
         self.typical_s = waited + worked
-        if waited > self._ratio * worked + self._floor_s:
+        if waited > self._ratio * worked + self._floor_s or waited + worked > _LONG_S:
             self.limit = max(self._least, self.limit * _SHRINK)
         elif self._busiest >= _NEAR * int(self.limit):
             self.limit = min(self._most, self.limit * _GROW)

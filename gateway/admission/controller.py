@@ -4,6 +4,7 @@
 seconds. Callers (API keys, or addresses without keys) take turns (`FairQueue`). A caller's oldest request goes first;
 once it has waited for `_MOMENT_S`, the caller's newest goes first. A burst ends at the same time either way, and in an
 overload the requests that are served are served in time (adaptive LIFO: Maurer, Fail at Scale, ACM Queue 2015).
+The rest of a call that has begun goes after both, for it is not refused any more.
 
 The controller sheds load when a request has waited its full time and the queue does not shrink. While it sheds, it
 refuses almost everything; only callers with fewer items here than most may wait. Shedding ends when no request was
@@ -43,6 +44,11 @@ class AdmissionCall:
     begun: bool = False
     refused: Overloaded | None = None
 
+    @property
+    def firm(self) -> bool:
+        """Whether it will be served, however late."""
+        return self.begun or self.patient
+
 
 @dataclass(eq=False, slots=True)
 class QueuedRequest:
@@ -58,6 +64,10 @@ class QueuedRequest:
     @property
     def lane(self) -> str:
         return self.call.caller
+
+    @property
+    def firm(self) -> bool:
+        return self.call.firm
 
 
 class AdmissionController:
@@ -91,7 +101,8 @@ class AdmissionController:
     def _may_wait(self, caller: str) -> bool:
         if not self.sheds:
             return self._wait_s > 0
-        return self._queue.items < _SPARE * self.concurrency.limit and self._has_little(caller)
+        waiting = sum(waiter.weight for waiter in self._queue if not waiter.firm)
+        return waiting < _SPARE * self.concurrency.limit and self._has_little(caller)
 
     def _has_little(self, caller: str) -> bool:
         """Whether the caller has fewer items here than the average caller."""
@@ -126,7 +137,7 @@ class AdmissionController:
 
     def join(self, call: AdmissionCall, weight: int, answer: Callable[[Overloaded | None], None]) -> QueuedRequest:
         """Put a request into the queue; `expire` must be called after `wait_s`. Raises Overloaded."""
-        if not (call.begun or call.patient or self._may_wait(call.caller)):
+        if not (call.firm or self._may_wait(call.caller)):
             call.refused = self._refusal()
             raise call.refused
         waiter = QueuedRequest(call, weight, self._clock(), answer)
@@ -144,7 +155,7 @@ class AdmissionController:
 
     def expire(self, waiter: QueuedRequest) -> None:
         """Refuse a request that has waited its full time, unless its call has begun or is patient."""
-        if not waiter.waits or waiter.call.begun or waiter.call.patient:
+        if not waiter.waits or waiter.firm:
             return
         if not self.sheds and self._queue.items >= self._waited[1]:
             self._sheds_until = self._clock() + _CALM_S
@@ -159,7 +170,7 @@ class AdmissionController:
 
     def _refuse(self, waiters: Iterable[QueuedRequest]) -> None:
         for waiter in waiters:
-            if not (waiter.call.begun or waiter.call.patient):
+            if not waiter.firm:
                 self._take_out(waiter)
                 waiter.call.refused = self._refusal()
                 waiter.answer(waiter.call.refused)

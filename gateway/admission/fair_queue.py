@@ -15,7 +15,10 @@ from typing import Generic, Protocol, TypeVar
 
 
 class QueueEntry(Protocol):
-    """`lane` names the owner, `weight` is the number of items, `since` the time of arrival in seconds."""
+    """`lane` names the owner, `weight` is the number of items, `since` the time of arrival in seconds.
+
+    A `firm` entry will be served in any case, however late.
+    """
 
     @property
     def lane(self) -> str: ...
@@ -25,6 +28,9 @@ class QueueEntry(Protocol):
 
     @property
     def since(self) -> float: ...
+
+    @property
+    def firm(self) -> bool: ...
 
 
 E = TypeVar("E", bound=QueueEntry)
@@ -58,14 +64,14 @@ class FairQueue(Generic[E]):
     def pop(self, stale: float) -> E:
         """Take the next entry; the queue must not be empty.
 
-        It is the oldest of its lane, or the newest if the oldest came before `stale` (seconds).
+        It is the oldest of its lane, or the newest that is not firm if the oldest came before `stale` (seconds).
         """
         time, _, name = heapq.heappop(self._due)
         lane = self._lanes[name]
         if not lane:
             del self._lanes[name]
             return self.pop(stale)
-        entry = lane.pop() if lane[0].since < stale else lane.popleft()
+        entry = _newest(lane) if lane[0].since < stale else lane.popleft()
         self.items -= entry.weight
         self._time = time
         self._come_due(name, time + entry.weight)
@@ -78,3 +84,11 @@ class FairQueue(Generic[E]):
 
     def _come_due(self, name: str, time: float) -> None:
         heapq.heappush(self._due, (time, next(self._number), name))
+
+
+def _newest(lane: deque[E]) -> E:
+    """Take the newest entry that is not firm, or the oldest where all are."""
+    place = next((place for place in reversed(range(len(lane))) if not lane[place].firm), 0)
+    entry = lane[place]
+    del lane[place]
+    return entry

@@ -17,6 +17,8 @@ from gateway.inputs.source import Source
 from gateway.settings import GatewaySettings
 from gateway.upstream.answer_bytes import answer_bytes
 
+_BYTES_OF_TEXT = 4096  # a longer text counts as several: a worker may take ten times as long for one of 64 KB
+
 
 @dataclass(frozen=True)
 class Ask:
@@ -117,6 +119,15 @@ class ChunkPlanner:
     def is_large(self, chunk: EncodeChunk) -> bool:
         """Whether the chunk fills more than half of a request, so that coalescing gains nothing."""
         return not self.fits(chunk.weight, chunk.bytes, chunk)
+
+    def cost(self, chunk: EncodeChunk) -> int:
+        """What the chunk counts for at admission: its parts, or more where its texts are long."""
+        texts = chunk.endpoint == self._settings.text_endpoint
+        return max(chunk.weight, chunk.bytes // _BYTES_OF_TEXT if texts else 0)
+
+    def answer_bytes(self, chunk: EncodeChunk) -> int:
+        """About what the hits of its searches take."""
+        return 0 if chunk.search is None else len(chunk) * answer_bytes(chunk.search, self.dim)
 
     def most_searches(self, search: SearchPart) -> int:
         """How many searches like this one may share a request; 0 when the answer to one of them is too large."""

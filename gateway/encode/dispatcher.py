@@ -14,7 +14,7 @@ from gateway.encode.chunks import ChunkPlanner, EncodeChunk
 from gateway.encode.request_coalescing import RequestCoalescer
 from gateway.encode.results import Answer
 from gateway.settings import GatewaySettings
-from gateway.upstream.answer_bytes import AnswerBudget
+from gateway.upstream.answer_bytes import AnswerBudget, AnswerRoom
 from gateway.upstream.torchserve import TorchServeClient
 
 
@@ -32,7 +32,7 @@ class Dispatcher:
         self._settings = settings
         self._admissions = admissions
         self._planner = planner
-        self._large_answers = asyncio.Semaphore(1)  # one is as large as all others of a TorchServe batch
+        self._room = AnswerRoom(settings.fan_out_answer_bytes)
         self._coalescer = RequestCoalescer(self.send, settings.share_above, planner.fits)
 
     async def answers(self, chunks: Sequence[EncodeChunk]) -> list[Answer]:
@@ -66,16 +66,14 @@ class Dispatcher:
         return await self._torchserve.predict(chunks[0].endpoint, body)
 
     async def _answer(self, chunk: EncodeChunk, call: AdmissionCall) -> Answer:
-        if chunk.search is None or self._planner.most_searches(chunk.search) > 0:
-            return await self._admitted(chunk, call)
-        async with self._large_answers:
+        async with self._room.taken(self._planner.answer_bytes(chunk)):
             return await self._admitted(chunk, call)
 
     async def _admitted(self, chunk: EncodeChunk, call: AdmissionCall) -> Answer:
         """Wait for admission, send the chunk, and report its times to the admission controller."""
-        admission = self._admissions.at(chunk.endpoint)
+        admission, cost = self._admissions.at(chunk.endpoint), self._planner.cost(chunk)
         try:
-            await admission.turn(call, chunk.weight)
+            await admission.turn(call, cost)
         except Overloaded as error:
             return error
         started = time.perf_counter()
@@ -88,7 +86,7 @@ class Dispatcher:
             return answer
         finally:
             chunk.ms = (time.perf_counter() - started) * 1e3
-            admission.leave(call, chunk.weight, *_waited_and_worked(answer, chunk.ms / 1e3))
+            admission.leave(call, cost, *_waited_and_worked(answer, chunk.ms / 1e3))
 
 
 def _waited_and_worked(answer: Answer | None, elapsed_s: float) -> tuple[float, float | None]:

@@ -29,7 +29,7 @@ async def batches(request: Request, size: int, max_line_bytes: int) -> AsyncIter
     batch: list[Line] = []
     held = 0
     async for number, text in _lines(request, max_line_bytes):
-        if text.strip():
+        if text and not text.isspace():
             batch.append(Line(number, _parsed(number, text)))
             held += len(text)
         if len(batch) == size or held >= max_line_bytes:
@@ -39,7 +39,7 @@ async def batches(request: Request, size: int, max_line_bytes: int) -> AsyncIter
         yield batch
 
 
-async def _lines(request: Request, max_bytes: int) -> AsyncIterator[tuple[int, bytes]]:
+async def _lines(request: Request, max_bytes: int) -> AsyncIterator[tuple[int, bytearray]]:
     """Each byte is copied a few times at most, in however many pieces a line comes."""
     number, begun = 1, bytearray()
     async for chunk in request.stream():
@@ -47,11 +47,11 @@ async def _lines(request: Request, max_bytes: int) -> AsyncIterator[tuple[int, b
         for end in ends:
             begun += end
             _check(begun, number, max_bytes)
-            yield number, bytes(begun)
+            yield number, begun
             number, begun = number + 1, bytearray()
         begun += rest
         _check(begun, number, max_bytes)
-    yield number, bytes(begun)
+    yield number, begun
 
 
 def _check(text: bytes | bytearray, number: int, max_bytes: int) -> None:
@@ -61,7 +61,7 @@ def _check(text: bytes | bytearray, number: int, max_bytes: int) -> None:
         )
 
 
-def _parsed(number: int, text: bytes) -> Any:
+def _parsed(number: int, text: bytearray) -> Any:
     try:
         check_values(text, _LINE_VALUES)
         return load_json(text)

@@ -131,6 +131,6 @@ def renamed(param: str) -> Iterator[None]:
 
 
 def _weight(value: object, param: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
-        raise InvalidRequest("`weight` is a number", param=param)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < abs(value) <= sys.float_info.max:
+        raise InvalidRequest("`weight` is a number other than 0", param=param)
     return float(value)

@@ -8,7 +8,7 @@ VALUES_EACH = 2048  # numbers of a vector and values of metadata, for each of th
 _FLAT = 8  # values for each list or object, which cost as much as these
 
 
-def check_values(content: bytes, most: int) -> None:
+def check_values(content: bytes | bytearray, most: int) -> None:
     """Raises TooLarge for more than `most`, counted roughly: commas and braces in strings count, too."""
     if len(content) <= most:
         return

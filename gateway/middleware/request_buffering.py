@@ -6,6 +6,7 @@ A streamed body goes through piece by piece, and counts for what is held of it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
@@ -13,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.keys.api_key import ANONYMOUS, current_key
-from gateway.middleware.body_budget import Body, BodyBudget
+from gateway.middleware.body_budget import SMALL_BYTES, Body, BodyBudget
 from gateway.middleware.body_limits import STREAM_PATH
 from gateway.middleware.deadlines import GIVE_UP
 from gateway.trace import current_trace
@@ -21,6 +22,8 @@ from gateway.trace import current_trace
 T = TypeVar("T")
 _WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
 _LET_GO = "gateway.let_go"
+_BYTES_PER_S = 256_000_000  # a quarter of what one core reads: the rest of it is for other requests
+_BURST_BYTES = 32_000_000
 
 
 class RequestBuffering:
@@ -29,6 +32,7 @@ class RequestBuffering:
     def __init__(self, app: ASGIApp, budget: BodyBudget) -> None:
         self.app = app
         self.budget = budget
+        self._pace = Pace(_BYTES_PER_S, _BURST_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -71,8 +75,26 @@ class RequestBuffering:
         message = await receive()
         if message["type"] != "http.request":
             raise ClientDisconnect()
-        self.budget.add(body, len(message.get("body", b"")), whole=not message.get("more_body", False))
+        size = len(message.get("body", b""))
+        self.budget.add(body, size, whole=not message.get("more_body", False))
+        if body.bytes > SMALL_BYTES:
+            await self._pace.wait(size)
         return message
+
+
+class Pace:
+    """Large bodies together come at so many bytes a second, after a burst that may come at once (a token bucket)."""
+
+    def __init__(self, bytes_per_s: float, burst: float) -> None:
+        self._bytes_per_s, self._burst_s = bytes_per_s, burst / bytes_per_s
+        self._due = 0.0  # when all that has come would have come at this pace
+
+    async def wait(self, size: int) -> None:
+        """Until so many bytes more may be read."""
+        now = asyncio.get_running_loop().time()
+        self._due = max(self._due, now - self._burst_s) + size / self._bytes_per_s
+        if self._due > now:
+            await asyncio.sleep(self._due - now)
 
 
 def replayed(message: Message, receive: Receive) -> Receive:

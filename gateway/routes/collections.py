@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 
+from clip_core.errors import BadInput
 from gateway.encode.served_model import check_model
 from gateway.errors import JsonResponse
 from gateway.keys.api_key import current_key
@@ -69,9 +70,17 @@ async def count_facets(
     ] = None,
 ) -> JsonResponse:
     """The values of metadata fields, the most frequent first, with exact counts of their items."""
-    wanted = {"fields": field, "values": values, "filter": None if filter_ is None else parse_json(filter_.encode())}
+    wanted = {"fields": field, "values": values, "filter": None if filter_ is None else _filter(filter_)}
     given = {key: value for key, value in wanted.items() if value is not None}
     return JsonResponse(await services(request).index.facets(name, given))
+
+
+def _filter(text: str) -> dict[str, Any]:
+    """Raises BadJson or InvalidRequest about `filter`."""
+    try:
+        return parse_json(text.encode())
+    except BadInput as error:
+        raise type(error)("`filter` is a JSON object", param="filter") from error
 
 
 @router.delete("/v1/collections/{name}", responses=answers(DroppedAnswer, *WRITES))

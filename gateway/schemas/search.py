@@ -14,7 +14,7 @@ class QueryPart(Schema):
     image: str | None = Field(None, description=IMAGE)
     vector: str | list[float] | None = Field(None, description=VECTOR)
     like: str | None = Field(None, description="The id of an item of the collection.")
-    weight: float = Field(1.0, description="Negative pushes away.")
+    weight: float = Field(1.0, description="Negative pushes away; not 0.")
 
 
 class SearchRequest(Schema):

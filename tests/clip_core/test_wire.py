@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from clip_core.errors import BadFilter, BadInput, BadVector
-from clip_core.wire import MAX_FILTER_LEVELS, MAX_K, SearchPart, decode_vector, encode_vector, parse_k, unit
+from clip_core.wire import (
+    MAX_FILTER_BYTES,
+    MAX_FILTER_LEVELS,
+    MAX_K,
+    SearchPart,
+    decode_vector,
+    encode_vector,
+    parse_k,
+    unit,
+)
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -105,6 +114,12 @@ def test_a_filter_that_is_nested_too_deep_is_refused(kind: str, levels: int) -> 
     with pytest.raises(BadFilter, match="nested too deep") as caught:
         SearchPart.parse({"collection": "c", "filter": filter_})
     assert caught.value.param == "filter"
+
+
+def test_a_filter_that_is_too_large_is_refused_before_its_values_are_looked_at() -> None:
+    filter_ = {"a": {"$in": ["x" * MAX_FILTER_BYTES]}, "b": nested(MAX_FILTER_LEVELS + 2, "a")}
+    with pytest.raises(BadFilter, match="bytes of JSON"):
+        SearchPart.parse({"collection": "c", "filter": filter_})
 
 
 @pytest.mark.parametrize("kind", ["$and", "$not", "a"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clip_core.wire import SearchPart
-from gateway.upstream.answer_bytes import answer_bytes
+from gateway.upstream.answer_bytes import AnswerRoom, answer_bytes
 from tests.gateway.fakes import DIM
 
 MOST = 100_000
@@ -57,6 +58,41 @@ def test_searches_that_are_large_alone_go_one_after_the_other(stack_of):
     answer = stack.post("/v1/search/batch", searches("text", 8)).json()
     assert {result["status"] for result in answer["results"]} == {200}
     assert stack.torchserve.busiest == 1
+
+
+def test_large_answers_share_the_room_of_one_request(stack_of):
+    stack = stack_of(fan_out_answer_bytes=MOST * 20)
+    stack.fill("a")
+    stack.torchserve.delay_s = 0.01
+    stack.torchserve.load.busiest = 0
+    answer = stack.post("/v1/search/batch", searches("text", 32)).json()
+    assert {result["status"] for result in answer["results"]} == {200}
+    assert stack.torchserve.busiest == 1
+
+
+async def test_a_room_is_taken_in_turn_and_not_by_small_answers():
+    room, inside = AnswerRoom(1600), list[str]()
+
+    async def stay(name: str, size: int, until: asyncio.Event) -> None:
+        async with room.taken(size):
+            inside.append(name)
+            await until.wait()
+
+    first, other = asyncio.Event(), asyncio.Event()
+    tasks = [asyncio.create_task(stay(*each)) for each in (("a", 1000, first), ("left", 1000, other))]
+    await asyncio.sleep(0.01)
+    tasks += [
+        asyncio.create_task(stay(*each)) for each in (("b", 5000, other), ("c", 600, other), ("small", 100, other))
+    ]
+    await asyncio.sleep(0.01)
+    assert inside == ["a", "small"]
+    tasks[1].cancel()
+    first.set()
+    await asyncio.sleep(0.01)
+    assert inside == ["a", "small", "b"]
+    other.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert inside[3:] == ["c"]
 
 
 @pytest.mark.parametrize("kind", ["text", "vector"])

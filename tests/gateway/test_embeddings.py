@@ -57,6 +57,16 @@ def test_long_lists_are_split_and_fan_out(stack_of):
     assert stack.torchserve.busiest == 3
 
 
+def test_long_texts_count_as_several(stack_of):
+    """Four of 64 KB fill a request, and two such requests are under way as for lists of many texts."""
+    stack = stack_of(fan_out_width=8)
+    stack.torchserve.delay_s = 0.02
+    stack.torchserve.load.busiest = 0
+    texts = [f"{n}" + "x" * 65_000 for n in range(32)]
+    assert stack.post("/v1/embeddings", {"input": texts}).status_code == 200
+    assert stack.torchserve.busiest == 2
+
+
 def test_large_inputs_are_split_by_bytes(stack_of):
     stack = stack_of(fan_out_bytes=1000)
     images = [{"image": picture_uri("x" * 600)} for _ in range(3)]

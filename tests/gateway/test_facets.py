@@ -40,5 +40,12 @@ def test_bad_queries(stack, query, code):
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
 
 
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_bad_filter_is_named(stack, text):
+    stack.fill("cat")
+    error = stack.client.get(FACETS, params={"filter": text}).json()["error"]
+    assert (error["param"], error["message"]) == ("filter", "`filter` is a JSON object")
+
+
 def test_no_collection(stack):
     assert stack.client.get(FACETS).json()["error"]["code"] == "collection_not_found"

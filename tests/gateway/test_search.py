@@ -106,6 +106,7 @@ def test_weighted_query(filled, parts, endpoint):
         ({"query": []}, 400, "invalid_request", "query"),
         ({"query": ["a"]}, 400, "invalid_request", "query[0]"),
         ({"query": [{"text": "a", "weight": "x"}]}, 400, "invalid_request", "query[0].weight"),
+        ({"query": [{"text": "a"}, {"text": "b", "weight": 0}]}, 400, "invalid_request", "query[1].weight"),
         ({"query": [{"text": "a"}, {"weight": 1}]}, 400, "invalid_request", "query[1]"),
     ],
 )

@@ -8,13 +8,13 @@ import signal
 from pathlib import Path
 
 import pytest
-from index_service.collection.collections import Collection
-from index_service.snapshots.snapshots import Snapshots
 
+from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
 from index_service.record.store import CollectionInfo, Store
 from index_service.settings import IndexSettings
 from index_service.snapshots import seals
+from index_service.snapshots.snapshot_files import Snapshots
 from tests.index_service.helpers import item, unit_rows
 
 DIM, ROWS = 16, 50

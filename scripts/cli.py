@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -21,7 +23,6 @@ from scripts.commands.up_command import up
 
 app = typer.Typer(
     name="clipserve",
-    help="CLIP embeddings and semantic image search served by TorchServe.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -44,6 +45,19 @@ def _not_installed(error: ModuleNotFoundError) -> str:
         f"{name} is not installed: `make setup` adds what serves, `make setup-test` what tests, "
         "`make setup-bench` what benchmarks need"
     )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"clipserve {version('clipserve')}")
+        raise typer.Exit
+
+
+@app.callback()
+def clipserve(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """CLIP embeddings and semantic image search served by TorchServe."""
 
 
 def main() -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-ARCHIVE_DIR = ROOT / "archive"
-
-
-MODEL_STORE = ROOT / "model_store"
+_IN_CHECKOUT = (ROOT / "archive" / "common").is_dir()
+DATA = ROOT if _IN_CHECKOUT else Path(sys.prefix) / "share" / "clipserve"  # where a wheel puts it
+ARCHIVE_DIR = DATA / "archive"
+MODEL_STORE = ROOT / "model_store" if _IN_CHECKOUT else Path("model_store")
 
 
 def models() -> list[str]:

@@ -72,7 +72,7 @@ class Parts:
             "INDEX_URL": f"{local}{settings.index_port}",
             "KEYS_FILE": str(keys_file(settings)),
             "DATA_DIR": str(data / "gateway"),
-            "IMAGE_ROOTS": f"demo={data / 'demo' / 'gallery'}",
+            "IMAGE_ROOTS": image_roots(data / "demo" / "gallery"),
             "STOP_TIMEOUT_S": str(max(1, round(settings.stop_patience - _OTHERS_S))),
         }
 
@@ -104,6 +104,12 @@ def own_key(settings: UpSettings) -> str | None:
     if given:
         return given[0]
     return secrets.token_urlsafe(32) if KeyLookup((), KeyStore(keys_file(settings))) else None
+
+
+def image_roots(gallery: Path) -> str:
+    """The demo's pictures, and the folders that the environment names."""
+    roots = {"demo": gallery} | gateway_settings().image_roots
+    return ",".join(f"{name}={path.absolute()}" for name, path in roots.items())
 
 
 def _prefixed(part: str, values: dict[str, str]) -> dict[str, str]:

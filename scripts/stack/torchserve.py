@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.archive.places import DATA
 from scripts.processes.java_properties import read_properties, write_properties
 from scripts.processes.launching import python_script
 from scripts.processes.preflight import StackStartError
 from scripts.stack.up_settings import UpSettings
 
-ROOT = Path(__file__).resolve().parents[2]
 ENDPOINTS = ("clip_text", "clip_image", "clip_multimodal")
 
 
@@ -42,13 +42,13 @@ def properties(
     management API listens, such as unix:/run/socket; the management port unless given.
     """
     load = endpoints or {name: f"{name}.mar" for name in ENDPOINTS}
-    merged = read_properties(ROOT / "config.properties") | {
+    merged = read_properties(DATA / "config.properties") | {
         "inference_address": f"http://127.0.0.1:{settings.inference_port}",
         "management_address": management or f"http://127.0.0.1:{settings.management_port}",
         "metrics_address": f"http://127.0.0.1:{settings.metrics_port}",
         "grpc_inference_port": str(settings.grpc_inference_port),
         "grpc_management_port": str(settings.grpc_management_port),
-        "metrics_config": str(ROOT / "metrics.yaml"),
+        "metrics_config": str(DATA / "metrics.yaml"),
         "model_store": str(model_store),
         "load_models": ",".join(f"{name}={source}" for name, source in load.items()),
     }
@@ -69,7 +69,7 @@ def command(java: Path, config: Path, settings: UpSettings, run_dir: Path) -> li
     options = shlex.split(read_properties(config).get("vmargs", "")) + shlex.split(settings.java_options)
     return [
         *(str(java), f"-Dmodel_server_home={package.parent}", f"-Djava.io.tmpdir={run_dir}"),
-        *(f"-Dlog4j.configurationFile={(ROOT / 'config.log4j2.xml').as_uri()}", *options),
+        *(f"-Dlog4j.configurationFile={(DATA / 'config.log4j2.xml').as_uri()}", *options),
         *("-XX:+ErrorFileToStderr", "-cp", str(package / "frontend" / "*"), "org.pytorch.serve.ModelServer"),
         *("--python", str(python_script(run_dir / "python")), "-f", str(config), "-ncs"),
     ]

@@ -3,6 +3,7 @@
 ClientError
 ├─ ConnectionFailed                no answer came; the message says what to do
 ├─ CallTimedOut                    the call's own deadline is over
+├─ BadAddress                      what should be a gateway's address is none; a ValueError, too
 └─ ApiError                        the gateway answered with an error: status, code, param, request_id, retry_after
    ├─ BadInput                     400 bad_input
    │  ├─ BadJson                   400 invalid_json
@@ -68,6 +69,10 @@ class ConnectionFailed(ClientError):
 
 class CallTimedOut(ClientError):
     """The call's deadline was over before an answer came."""
+
+
+class BadAddress(ClientError, ValueError):
+    """What should be a gateway's address is no http(s) URL."""
 
 
 class ApiError(ClientError):

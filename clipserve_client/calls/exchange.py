@@ -13,7 +13,7 @@ import httpx
 
 import clipserve_client.settings as settings
 from clipserve_client.calls.calls import Call
-from clipserve_client.errors import ApiError, CallTimedOut, ConnectionFailed, api_error
+from clipserve_client.errors import ApiError, BadAddress, CallTimedOut, ConnectionFailed, api_error
 from clipserve_client.retries import retry_after
 
 T = TypeVar("T")
@@ -23,16 +23,19 @@ _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 @dataclass(frozen=True)
 class Target:
-    """Where calls go. Raises ValueError for what is no http(s) URL."""
+    """Where calls go. Raises BadAddress for what is no http(s) URL."""
 
     url: str
     api_key: str | None = field(default=None, repr=False)
     verify: bool = True
 
     def __post_init__(self) -> None:
-        parsed = httpx.URL(self.url)
+        try:
+            parsed = httpx.URL(self.url)
+        except httpx.InvalidURL:
+            parsed = httpx.URL("")
         if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise ValueError(f"{self.url!r} is no address of a gateway: write it as http://host:port")
+            raise BadAddress(f"{self.url!r} is no address of a gateway: write it as http://host:port")
 
     @classmethod
     def of(cls, url: str | None, api_key: str | None, verify: bool) -> Target:

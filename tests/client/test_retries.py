@@ -154,9 +154,9 @@ def test_an_answer_of_something_else_is_an_error() -> None:
         assert caught.value.code == "unreadable_answer"
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x", "http://"])
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x", "http://", "http://a:b:c"])
 def test_addresses_are_checked(url: str) -> None:
-    with pytest.raises(ValueError, match="no address of a gateway"):
+    with pytest.raises(errors.BadAddress, match="no address of a gateway"):
         Client(url)
 
 

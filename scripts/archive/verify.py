@@ -20,9 +20,14 @@ sys.path.insert(0, str(directory))
 import torch
 import clip_core
 assert Path(clip_core.__file__).is_relative_to(directory), clip_core.__file__
-from clip_core.encode.canaries import check
-from clip_core.encode.encoders import Encoders
-from clip_core.endpoint_config import EndpointConfig
+try:
+    from clip_core.encode.canaries import check
+    from clip_core.encode.encoders import Encoders
+    from clip_core.endpoint_config import EndpointConfig
+except ModuleNotFoundError:  # an archive of version 0.1.0, whose clip_core has no rooms
+    from clip_core.canaries import check
+    from clip_core.encoders import Encoders
+    from clip_core.settings import EndpointConfig
 from clip_core.errors import ClipServeError
 import yaml
 try:

@@ -5,8 +5,8 @@ a few times the model's own time, workers are busy and waits are short. Above th
 throughput, so the limit shrinks by a factor; later it grows back by a factor near 1 (as AIMD in TCP; it follows the
 standing delay rather than losses, as CoDel, RFC 8289). The threshold is a ratio: fast and slow models need no tuning.
 
-The limit also shrinks when requests take longer than `_LONG_S`: TorchServe puts all that waits into one batch and can't
-interrupt it, so one caller's lists would hold up everybody else, for little more throughput.
+A limit above `_ENOUGH` items also shrinks when requests take longer than `_LONG_S`: TorchServe puts all that waits into one
+batch and can't interrupt it, so one caller's lists would hold up everybody else, for little more throughput.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 _BUSY = 2  # requests: one that a worker works on, and the next one
 _LONG_S = 0.1
+_ENOUGH = 64  # items: a GPU wants batches of that size, however long they take
 _WINDOW_S = 0.1
 _FEWEST = 5  # observations that a window needs before it is judged
 _SHRINK, _GROW = 0.75, 1.1
@@ -38,7 +39,7 @@ class AdaptiveLimit:
     ) -> None:
         """The limit shrinks when the median wait exceeds `wait_ratio` times the work plus `wait_floor_s` seconds.
 
-        It also shrinks when wait and work together exceed 0.1 s.
+        Above 64 items it also shrinks when wait and work together exceed 0.1 s.
         """
         self.limit: float = min(start, most)
         self.items = self.requests = 0
@@ -78,8 +79,10 @@ class AdaptiveLimit:
         waited = statistics.median(waited for waited, _ in self._seen)
         worked = statistics.median(worked for _, worked in self._seen)
         self.typical_s = waited + worked
-        if waited > self._ratio * worked + self._floor_s or waited + worked > _LONG_S:
+        if waited > self._ratio * worked + self._floor_s:
             self.limit = max(self._least, self.limit * _SHRINK)
+        elif waited + worked > _LONG_S and self.limit > _ENOUGH:
+            self.limit = max(_ENOUGH, self.limit * _SHRINK)
         elif self._busiest >= _NEAR * int(self.limit):
             self.limit = min(self._most, self.limit * _GROW)
         self._window_ends = now + max(_WINDOW_S, waited + worked)

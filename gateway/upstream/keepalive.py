@@ -51,7 +51,8 @@ class _Connection(asyncio.Protocol):
         """The status and the body of the answer. Raises Broken when the connection ends, or asyncio.TimeoutError."""
         assert self.transport is not None
         loop = asyncio.get_running_loop()
-        self._answer = answer = loop.create_future()
+        answer: asyncio.Future[tuple[int, bytes]] = loop.create_future()
+        self._answer = answer
         self._parser, self._pieces = httptools.HttpResponseParser(self), list[bytes]()
         self.transport.writelines((head, body) if body else (head,))
         timer = loop.call_later(timeout_s, self._end, asyncio.TimeoutError())
@@ -109,7 +110,8 @@ class KeepAlivePool:
         ends = time.monotonic() + timeout_s
         await _within(self._turns.acquire(), timeout_s if self._turns.locked() else None)
         try:
-            connection = self._kept() or await _within(self._connect(), ends - time.monotonic())
+            kept = self._kept()
+            connection = await _within(self._connect(), ends - time.monotonic()) if kept is None else kept
             try:
                 answer = await connection.ask(head, body, ends - time.monotonic())
             except BaseException:

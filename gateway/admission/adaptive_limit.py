@@ -5,8 +5,8 @@ a few times the model's own time, workers are busy and waits are short. Above th
 throughput, so the limit shrinks by a factor; later it grows back by a factor near 1 (as AIMD in TCP; it follows the
 standing delay rather than losses, as CoDel, RFC 8289). The threshold is a ratio: fast and slow models need no tuning.
 
-A limit above `_ENOUGH` items also shrinks when requests take longer than `_LONG_S`: TorchServe puts all that waits into one
-batch and can't interrupt it, so one caller's lists would hold up everybody else, for little more throughput.
+A limit above `_ENOUGH` items also shrinks when requests take longer than `_LONG_S`: TorchServe puts all that waits into
+one batch and can't interrupt it, so one caller's lists would hold up everybody else, for little more throughput.
 """
 
 from __future__ import annotations

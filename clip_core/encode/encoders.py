@@ -16,14 +16,14 @@ from clip_core.encode.embedding_cache import EmbeddingCache, content_key
 from clip_core.encode.encoded import Encoded
 from clip_core.endpoint_config import EndpointConfig
 from clip_core.errors import BadInput, BadText, BadVector, ClipServeError, InferenceFailed
-from clip_core.inputs.decoding import Decoder
+from clip_core.inputs.decode_threads import Decoder
 from clip_core.inputs.images import decode_unguarded, pil_warnings_ignored
 from clip_core.inputs.request import Item, Part
 from clip_core.inputs.tokens import Tokenizer, Tokens, stack
 from clip_core.model_spec import ModelSpec
 from clip_core.towers.devices import serving_device
-from clip_core.towers.packing import padded, plan
 from clip_core.towers.pass_counts import PassCounts
+from clip_core.towers.text_batching import padded, plan
 from clip_core.towers.towers import ImageTower, TextTower, load_towers
 from clip_core.wire import FloatArray, unit
 

@@ -1,10 +1,10 @@
 """Image bytes → the pixels that the open_clip reference would see.
 
 Decoding is PIL's; resizing, cropping and normalising are open_clip's own evaluation transform. Two things are done
-before it that the reference leaves to its caller: EXIF orientation is applied, and greys of more than 8 bits are scaled
-to 8 (`greys`: PIL's own conversion clips them). Alpha is dropped, CMYK and palettes are converted; an animation gives
-its first frame. Metadata never makes a picture bad: what PIL can't read of it is left out. A JPEG may be decoded at a
-fraction of its size ("draft"), faster and with other pixels: only where asked for.
+before it that the reference leaves to its caller: EXIF orientation is applied, and greys of more than 8 bits are
+scaled to 8 (`deep_greys`: PIL's own conversion clips them). Alpha is dropped, CMYK and palettes are converted; of an
+animation, the first frame counts. Metadata never makes a picture bad: what PIL can't read of it is left out. A JPEG
+may be decoded at a fraction of its size ("draft"), faster and with other pixels: only where asked for.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from PIL import Image, UnidentifiedImageError
 
 from clip_core.data_urls import decode_base64, image_base64
 from clip_core.errors import BadImage, ClipServeError, ImageTooLarge
-from clip_core.inputs import greys
-from clip_core.inputs.bare_pictures import without_metadata
+from clip_core.inputs import deep_greys
+from clip_core.inputs.metadata_removal import without_metadata
 from clip_core.inputs.orientation import upright
 
 if TYPE_CHECKING:
@@ -106,8 +106,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     image = upright(image)
     if image.mode == "RGB":
         return image
-    if image.mode in greys.MODES:
-        image = greys.to_8_bits(image)
+    if image.mode in deep_greys.MODES:
+        image = deep_greys.to_8_bits(image)
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("RGB")

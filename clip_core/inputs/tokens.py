@@ -15,8 +15,8 @@ from torch import Tensor
 from clip_core.errors import BadText
 from clip_core.inputs.byte_pairs import BytePairs
 from clip_core.inputs.clean_text import bounded
+from clip_core.inputs.long_texts import is_settled, last_end, without_voids
 from clip_core.inputs.open_clip_tokenizer import load_reference
-from clip_core.inputs.text_heads import is_settled, last_end, without_voids
 from clip_core.model_spec import canonical, digest
 
 _CHARS_PER_TOKEN = 16  # of a text that are looked at first

@@ -23,7 +23,7 @@ from clip_core.errors import (
     Unavailable,
 )
 from gateway.connections.connection_limit import ConnectionLimit, network_of
-from gateway.connections.lingering import LingeringProtocol
+from gateway.connections.lingering_close import LingeringProtocol
 from gateway.connections.raw_answer import not_http, raw_answer
 from gateway.connections.request_head import check_transfer, head_without_upgrade, origin_form, size_of
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from index_service.segments.builders import run
+from index_service.segments.builder_processes import run
 
 if __name__ == "__main__":
     run()

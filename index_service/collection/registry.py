@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from clip_core.errors import Conflict, FingerprintMismatch, Unavailable, UnknownCollection
 from index_service.collection.aliases import Aliases
+from index_service.collection.background_merges import Maintenance
 from index_service.collection.collection import Collection
-from index_service.collection.maintenance import Maintenance
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines
 from index_service.segments.segment_files import remove_orphans

@@ -16,7 +16,7 @@ from index_service.engines.base import Backend, BuildCancelled, Segment
 from index_service.engines.exact.segment import ExactBackend, ExactSegment
 from index_service.metadata.columns import Packed, RowBlock
 from index_service.record.store import CollectionInfo, ItemChunk, Store
-from index_service.segments.builders import build_apart
+from index_service.segments.builder_processes import build_apart
 from index_service.segments.engine_choice import Engines
 from index_service.segments.segment_files import SegmentFiles, SegmentWriter, StoredSegment, segments_folder
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clip_core.errors import BadImage
-from clip_core.inputs.greys import to_8_bits
+from clip_core.inputs.deep_greys import to_8_bits
 from clip_core.inputs.images import decode
 
 GREYS = np.add.outer(np.arange(40), np.arange(60)).astype(np.float64) / 98  # 0..1, all of it

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from clip_core.errors import BadImage
-from clip_core.inputs.bare_pictures import without_metadata
 from clip_core.inputs.images import decode
+from clip_core.inputs.metadata_removal import without_metadata
 from clip_core.inputs.orientation import upright
 
 ORIENTATION = 0x0112

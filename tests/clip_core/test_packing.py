@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clip_core.towers.packing import padded, plan
+from clip_core.towers.text_batching import padded, plan
 
 BUCKETS = (8, 16, 24, 32, 48, 64, 77)
 LENGTHS = st.lists(st.integers(1, 77), max_size=40)

@@ -18,7 +18,7 @@ from index_service.engines.exact.certified import CertifiedBackend
 from index_service.engines.exact.scan import search_exact
 from index_service.engines.exact.segment import ExactBackend
 from index_service.engines.faiss.backend import FaissBackend, least_rows, refusal
-from index_service.segments.builders import Loads
+from index_service.segments.builder_processes import Loads
 from tests.index_service.helpers import rows_of, unit_rows
 
 EXACT = ("exact", "certified")

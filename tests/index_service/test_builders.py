@@ -16,7 +16,7 @@ from index_service.engines.base import BuildCancelled
 from index_service.engines.exact.scan import search_exact
 from index_service.engines.faiss.backend import FaissBackend
 from index_service.record.store import CollectionInfo, Store
-from index_service.segments.builders import build_apart
+from index_service.segments.builder_processes import build_apart
 from index_service.segments.engine_choice import Engines
 from index_service.settings import IndexSettings
 from tests.index_service.helpers import ROOT, item, unit_rows
@@ -64,7 +64,7 @@ def test_a_build_that_fails_says_why(tmp_path: Path) -> None:
 
 def test_a_builder_ends_with_its_parent() -> None:
     builder = subprocess.Popen(
-        [sys.executable, "-m", "index_service.segments.builders"], cwd=ROOT, stdin=subprocess.PIPE
+        [sys.executable, "-m", "index_service.segments.builder_processes"], cwd=ROOT, stdin=subprocess.PIPE
     )
     assert builder.stdin is not None
     builder.stdin.close()

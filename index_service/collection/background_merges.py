@@ -19,7 +19,7 @@ from index_service.engines.base import BuildCancelled
 from index_service.segments.segment_files import half_of_memory, prefault
 from index_service.settings import IndexSettings
 
-_log = logging.getLogger("index_service.collection.maintenance")
+_log = logging.getLogger("index_service.collection.background_merges")
 _STOP_S = 3.0
 _SEAL_S, _LOOK_S = 10.0, 0.05  # how long a merge waits for rows to be sealed, and how often it looks
 _QUIET_S = 1.0  # after the last step of sealing

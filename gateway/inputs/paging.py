@@ -50,14 +50,19 @@ class Page:
 
     def cut(self, hits: Sequence[Json]) -> tuple[list[Json], str | None]:
         """The page's hits, and the cursor of the next page; None when this one is not full."""
-        kept = [hit for hit in hits if hit["id"] not in self.left_out and hit["score"] >= self.min_score]
-        page = kept[self.offset : self.offset + self.k]
+        page = self._kept(hits)[self.offset : self.offset + self.k]
         end = self.offset + len(page)
         more = len(page) == self.k and end < MAX_K
-        return [self._projected(hit) for hit in page], _cursor(end, self.body) if more else None
+        shown = [self._projected(hit) for hit in page] if self.fields else list(page)
+        return shown, _cursor(end, self.body) if more else None
+
+    def _kept(self, hits: Sequence[Json]) -> Sequence[Json]:
+        if not self.left_out and self.min_score == -math.inf:
+            return hits
+        return [hit for hit in hits if hit["id"] not in self.left_out and hit["score"] >= self.min_score]
 
     def _projected(self, hit: Json) -> Json:
-        if not self.fields or "metadata" not in hit:
+        if "metadata" not in hit:
             return hit
         return {**hit, "metadata": {name: hit["metadata"][name] for name in self.fields if name in hit["metadata"]}}
 

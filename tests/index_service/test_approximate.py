@@ -22,7 +22,7 @@ LIST = 3
 class Lists:
     """Rows in the order of their scores, three a list; rows of all but the first `lists` are never found."""
 
-    effort_name, filters, efforts, unprobed = "nprobe", False, (1, 2, 4, 8, 16), None
+    effort_name, takes_mask, efforts, unprobed = "nprobe", False, (1, 2, 4, 8, 16), None
 
     def __init__(self, lists: int) -> None:
         self.lists = lists
@@ -60,7 +60,7 @@ def test_only_the_queries_that_found_too_few_are_asked_again() -> None:
 class Filtering:
     """The best rows that the mask allows; notes whether there was one for each query."""
 
-    effort_name, filters, efforts, unprobed = "nprobe", True, (1,), AllRowsProbed()
+    effort_name, takes_mask, efforts, unprobed = "nprobe", True, (1,), AllRowsProbed()
 
     def __init__(self) -> None:
         self.masked: list[list[bool]] = []

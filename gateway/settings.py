@@ -96,7 +96,9 @@ class GatewaySettings(BaseSettings):
         MB // 4, gt=0, description="The same where all inputs are texts: a worker reads long ones before it cuts them."
     )
     fan_out_answer_bytes: int = Field(
-        3 * MB // 2, gt=0, description="Bytes that the answer of one such request with searches is expected to have."
+        3 * MB // 2,
+        gt=0,
+        description="Bytes expected of one such request's answer to searches; all large ones share as much.",
     )
     max_answer_bytes: int = Field(
         64 * MB, gt=0, description="Bytes of upstream answers that one call may take; searches beyond it get a 413."

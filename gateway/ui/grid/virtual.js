@@ -2,7 +2,7 @@
 
 import { heightOf, layoutOf, positionOf, spanOf } from "./layout.js";
 
-const EXTRA_ROWS = 2;
+const EXTRA_ROWS = 1;
 
 export class VirtualGrid {
   #node;

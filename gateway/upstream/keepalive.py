@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 import time
+from collections import deque
 from collections.abc import Coroutine
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import httptools
 
@@ -77,8 +79,10 @@ class _Connection(asyncio.Protocol):
         answer, self._answer = self._answer, None
         if answer is None or not self._parser.should_keep_alive():
             self.close()
+        body = b"".join(self._pieces)
+        self._pieces.clear()  # an idle connection holds nothing
         if answer is not None and not answer.done():
-            answer.set_result((status, b"".join(self._pieces)))
+            answer.set_result((status, body))
 
     def _end(self, why: Exception) -> None:
         self.close()
@@ -97,7 +101,8 @@ class KeepAlivePool:
         self._prefix = parts.path.rstrip("/")
         self._authority = parts.netloc.rpartition("@")[2]
         self._turns = asyncio.Semaphore(max_connections)
-        self._idle: list[_Connection] = []
+        self._idle: deque[_Connection] = deque()  # the one that was used last is at the end
+        self._authorization = _basic(parts)
 
     async def request(
         self, method: str, path: str, headers: dict[str, str], body: bytes, timeout_s: float
@@ -117,16 +122,14 @@ class KeepAlivePool:
             except BaseException:
                 connection.close()
                 raise
-            if connection.open:
-                connection.idle_since = time.monotonic()
-                self._idle.append(connection)
+            self._keep(connection)
             return answer
         finally:
             self._turns.release()
 
     def _head(self, method: str, path: str, headers: dict[str, str], length: int) -> bytes:
         lines = [f"{method} {self._prefix}{path} HTTP/1.1", f"Host: {self._authority}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines += [*self._authorization, *(f"{name}: {value}" for name, value in headers.items())]
         if length or method in ("POST", "PUT", "PATCH"):
             lines.append(f"Content-Length: {length}")
         if any("\r" in line or "\n" in line for line in lines):
@@ -136,6 +139,15 @@ class KeepAlivePool:
     def close(self) -> None:
         while self._idle:
             self._idle.pop().close()
+
+    def _keep(self, connection: _Connection) -> None:
+        """For later requests. Those that were idle for too long are closed: a burst's connections don't stay."""
+        now = time.monotonic()
+        while self._idle and now - self._idle[0].idle_since >= _IDLE_S:
+            self._idle.popleft().close()
+        if connection.open:
+            connection.idle_since = now
+            self._idle.append(connection)
 
     def _kept(self) -> _Connection | None:
         """The one that was used last; those that are closed or old are dropped."""
@@ -153,6 +165,14 @@ class KeepAlivePool:
         except OSError as error:
             raise ConnectFailed(str(error)) from error
         return connection
+
+
+def _basic(parts: SplitResult) -> list[str]:
+    """The header for an address with a user in it, as curl sends it (RFC 7617)."""
+    if parts.username is None:
+        return []
+    user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return [f"Authorization: Basic {base64.b64encode(user.encode()).decode('ascii')}"]
 
 
 async def _within(work: Coroutine[Any, Any, T], timeout_s: float | None) -> T:

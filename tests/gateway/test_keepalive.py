@@ -148,6 +148,24 @@ def test_no_more_connections_than_allowed_and_waiting_counts_as_time() -> None:
     assert told(peer, work, most=1) == (200, b"hi")
 
 
+def test_what_lies_idle_holds_nothing_and_ends() -> None:
+    async def work(pool: KeepAlivePool) -> Any:
+        await asyncio.gather(ask(pool), ask(pool))
+        first, second = pool._idle
+        assert not first._pieces
+        first.idle_since -= 60
+        await ask(pool)
+        return list(pool._idle) == [second], first.open
+
+    assert told(Peer(OK, OK, OK), work) == (True, False)
+
+
+def test_an_address_with_a_user() -> None:
+    pool = KeepAlivePool("http://me:s%40fe@127.0.0.1:1", 1)
+    assert b"Authorization: Basic bWU6c0BmZQ==\r\n" in pool._head("GET", "/", {}, 0)
+    assert b"Host: 127.0.0.1:1\r\n" in pool._head("GET", "/", {}, 0)
+
+
 def test_nobody_listens() -> None:
     async def work() -> None:
         await KeepAlivePool("http://127.0.0.1:1", 1).request("GET", "/", {}, b"", 5.0)

@@ -15,16 +15,17 @@ from typing import NoReturn
 import uvicorn
 from pydantic import ValidationError
 
+from clip_core.draining import draining_protocol, draining_server
 from clip_core.heap import MB, frugal, keep_small
 from clip_core.logs import configure_logging
 from gateway.app import build
-from gateway.connections.draining import GatewayServer, draining
 from gateway.connections.protocol import guarded
 from gateway.inputs.sniffing import ignore_warnings
 from gateway.setting_checks import faults
 from gateway.settings import GatewaySettings, environment_name
 
 _MAPPED_FROM = MB  # bodies and answers above that are given back as soon as they are done with
+_LINGER_S = 0.5  # idle connections in a stop
 
 _log = logging.getLogger("gateway")
 
@@ -45,7 +46,7 @@ def main() -> None:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=draining(guarded(settings.read_timeout_s, settings.max_clients)),
+        http=draining_protocol(guarded(settings.read_timeout_s, settings.max_clients), _LINGER_S),
         ws="none",
         access_log=False,
         log_config=None,
@@ -57,7 +58,7 @@ def main() -> None:
     for received in (signal.SIGTERM, signal.SIGINT):
         signal.signal(received, _leave)  # uvicorn raises it again once it has stopped cleanly
     keep_small()
-    GatewayServer(config, app.state.services.readiness.drop).run(sockets=[listening])
+    draining_server(uvicorn.Server, app.state.services.readiness.drop)(config).run(sockets=[listening])
 
 
 def _settings() -> GatewaySettings:

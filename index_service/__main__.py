@@ -12,18 +12,20 @@ from types import FrameType
 import uvicorn
 from pydantic import ValidationError
 
+from clip_core.draining import draining_protocol, draining_server
 from clip_core.heap import frugal
 from clip_core.logs import configure_logging
 from index_service.collection.registry import Registry
 from index_service.errors import IndexStartError
 from index_service.http.app import create_app
-from index_service.http.draining import DrainingIndexProtocol, DrainingIndexServer
+from index_service.http.protocol import PlainProtocol
 from index_service.record.data_dir import DataDir
 from index_service.record.reserve import Reserve
 from index_service.record.store import Store
 from index_service.settings import MB, PREFIX, IndexSettings
 
 _log = logging.getLogger("index_service")
+_LINGER_S = 0.2  # idle connections in a stop: callers are on this machine or next to it
 _KEEP_ALIVE_S = 75  # callers keep their connections between searches
 
 
@@ -83,7 +85,7 @@ def _serve(settings: IndexSettings) -> None:
         config = uvicorn.Config(
             app,
             loop="uvloop",
-            http=DrainingIndexProtocol,
+            http=draining_protocol(PlainProtocol, _LINGER_S),
             ws="none",
             access_log=False,
             log_config=None,
@@ -91,7 +93,7 @@ def _serve(settings: IndexSettings) -> None:
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=settings.stop_timeout_s,
         )
-        DrainingIndexServer(config, app).run(sockets=[listener])
+        draining_server(uvicorn.Server, lambda: setattr(app.state, "draining", True))(config).run(sockets=[listener])
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("clip_core", "handlers", "gateway", "index_service", "clipserve_client", "scripts", "benchmarks", "tests")
 SHARED = (
+    "clip_core.draining",
     "clip_core.wire",
     "clip_core.errors",
     "clip_core.model_spec",
@@ -32,6 +33,7 @@ ALLOWED = {
 ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports only from what stands before it
     "clip_core": (
         *(
+            "draining",
             "errors",
             "heap",
             "logs",

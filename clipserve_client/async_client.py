@@ -11,34 +11,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
+import clipserve_client.answers.answers as answers
 import clipserve_client.calls.calls as calls
-from clipserve_client.answers.answers import (
-    Alias,
-    Collection,
-    Embeddings,
-    Health,
-    Hit,
-    Item,
-    ItemResult,
-    Job,
-    JobFailure,
-    Json,
-    LabelScore,
-    Limits,
-    Model,
-    Ranked,
-    SearchPage,
-)
+from clipserve_client.answers.answers import Json
 from clipserve_client.answers.paging import Pages
+from clipserve_client.base import BaseClient
 from clipserve_client.calls.embedding import embed_calls, joined
-from clipserve_client.calls.exchange import Target, answer, failures, request
+from clipserve_client.calls.exchange import answer, failures, request
 from clipserve_client.client import Client
 from clipserve_client.errors import ApiError, ClientError, UnknownCollection
 from clipserve_client.ingest.engine import IN_FLIGHT, PATIENCE_S, run
 from clipserve_client.ingest.results import Result, Tally
 from clipserve_client.inputs.inputs import Content, Mix, NewItem, Query, SearchOptions
 from clipserve_client.inputs.pictures import Picture, PictureSource
-from clipserve_client.retries import Attempts, Retries
+from clipserve_client.retries import Attempts
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -46,25 +32,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsyncClient:
-    """`url` and `api_key` are by default those of CLIPSERVE_URL and CLIPSERVE_API_KEY.
+class AsyncClient(BaseClient):
+    """Its calls are awaited. Closed by `close` or at the end of an `async with`."""
 
-    A call ends within `timeout_s`, its retries included. Every call raises ApiError, ConnectionFailed or CallTimedOut.
-    """
-
-    def __init__(
-        self,
-        url: str | None = None,
-        *,
-        api_key: str | None = None,
-        timeout_s: float = 60.0,
-        retries: Retries | None = None,
-        verify: bool = True,
-    ) -> None:
-        self.target, self.timeout_s = Target.of(url, api_key, verify), timeout_s
-        self.retries = retries or Retries()
+    def _open(self) -> None:
         self._http = httpx.AsyncClient(**self.target.options())
-        self._limits: Limits | None = None
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -97,51 +69,53 @@ class AsyncClient:
         """Any other call of the API: `path` with its /v1; gives the answer's JSON."""
         return await self.send(calls.plain(method, path, body))
 
-    async def embed(self, inputs: Sequence[Content | Mix], *, dimensions: int | None = None) -> Embeddings:
+    async def embed(self, inputs: Sequence[Content | Mix], *, dimensions: int | None = None) -> answers.Embeddings:
         """Vectors of texts (plain strings), pictures and mixes, in their order; sent in parts where they are many."""
         parts = embed_calls(inputs, dimensions, await self.limits())
         return joined([await self.send(each) for each in parts])
 
     async def classify(
         self, image: PictureSource | Picture, labels: Sequence[str], *, templates: Sequence[str] | None = None
-    ) -> list[LabelScore]:
+    ) -> list[answers.LabelScore]:
         """How well each label fits the picture, the most probable first. `{}` in a template stands for the label."""
         return await self.send(calls.classify(image, labels, templates))
 
     async def rank(
         self, queries: Sequence[Content], candidates: Sequence[Content], *, top_n: int | None = None
-    ) -> list[list[Ranked]]:
+    ) -> list[list[answers.Ranked]]:
         """For each query the candidates, the best first."""
         return await self.send(calls.rank(queries, candidates, top_n))
 
-    async def search(self, collection: str, text: str | None = None, **how: Unpack[SearchOptions]) -> SearchPage:
+    async def search(
+        self, collection: str, text: str | None = None, **how: Unpack[SearchOptions]
+    ) -> answers.SearchPage:
         """One page of hits. `how` has the fields of `Query`: image, vector, like, query, k, filter, cursor, …"""
         return await self.send(calls.search(Query(collection, text, **how)))
 
     async def search_all(
         self, collection: str, text: str | None = None, *, limit: int | None = None, **how: Unpack[SearchOptions]
-    ) -> AsyncIterator[Hit]:
+    ) -> AsyncIterator[answers.Hit]:
         """Hits page by page, the best first, `k` a page, until there are no more or `limit` have come."""
-        pages = Pages[Hit, str](limit, how.pop("cursor", None))
+        pages = Pages[answers.Hit, str](limit, how.pop("cursor", None))
         while not pages.ended:
             how["cursor"] = pages.after
             page = await self.search(collection, text, **how)
             for each in pages.taken(page.hits, page.next_cursor):
                 yield each
 
-    async def search_batch(self, queries: Sequence[Query]) -> list[SearchPage | ApiError]:
+    async def search_batch(self, queries: Sequence[Query]) -> list[answers.SearchPage | ApiError]:
         """Many searches in one call; a bad one is an ApiError in its place."""
         return await self.send(calls.search_batch(queries))
 
-    async def create_collection(self, name: str, **settings: Any) -> Collection:
+    async def create_collection(self, name: str, **settings: Any) -> answers.Collection:
         """Make it for the served model, or find it there: metric, engine, factory, recall_target, metadata."""
         return await self.send(calls.create_collection(name, settings))
 
-    async def collection(self, name: str) -> Collection:
+    async def collection(self, name: str) -> answers.Collection:
         """Its model, engine and number of items."""
         return await self.send(calls.collection(name))
 
-    async def collections(self) -> list[Collection]:
+    async def collections(self) -> list[answers.Collection]:
         return await self.send(calls.collections())
 
     async def drop_collection(self, name: str) -> None:
@@ -154,17 +128,17 @@ class AsyncClient:
         """The most frequent values of metadata fields, with exact counts."""
         return await self.send(calls.facets(name, fields, values, filter))
 
-    async def set_alias(self, name: str, collection: str) -> Alias:
+    async def set_alias(self, name: str, collection: str) -> answers.Alias:
         """Point a second name to a collection, at once."""
         return await self.send(calls.set_alias(name, collection))
 
-    async def aliases(self) -> list[Alias]:
+    async def aliases(self) -> list[answers.Alias]:
         return await self.send(calls.aliases())
 
     async def drop_alias(self, name: str) -> None:
         await self.send(calls.drop_alias(name))
 
-    async def add(self, collection: str, items: Sequence[NewItem]) -> list[ItemResult]:
+    async def add(self, collection: str, items: Sequence[NewItem]) -> list[answers.ItemResult]:
         """Add or replace a few items in one call, each with its own result; `ingest` takes any number."""
         return await self.send(calls.add(collection, items))
 
@@ -203,19 +177,19 @@ class AsyncClient:
         ) as client:
             return run(client, collection, items, **how)
 
-    async def ensure_collection(self, name: str, **settings: Any) -> Collection:
+    async def ensure_collection(self, name: str, **settings: Any) -> answers.Collection:
         """The collection, or the one behind an alias; made when there is none."""
         try:
             return await self.collection(name)
         except UnknownCollection:
             return await self.create_collection(name, **settings)
 
-    async def item(self, collection: str, item_id: str, *, vector: bool = False) -> Item:
+    async def item(self, collection: str, item_id: str, *, vector: bool = False) -> answers.Item:
         return await self.send(calls.item(collection, item_id, vector))
 
-    async def items(self, collection: str, *, page: int = 1000) -> AsyncIterator[Item]:
+    async def items(self, collection: str, *, page: int = 1000) -> AsyncIterator[answers.Item]:
         """All items by id, `page` a call."""
-        pages = Pages[Item, str]()
+        pages = Pages[answers.Item, str]()
         while not pages.ended:
             for each in pages.taken(*(await self.send(calls.items_page(collection, pages.after, page)))):
                 yield each
@@ -229,23 +203,23 @@ class AsyncClient:
         """Those with these ids, or those that match the filter; how many there were."""
         return await self.send(calls.delete_items(collection, ids, filter))
 
-    async def begin_job(self, collection: str, source: Json) -> Job:
+    async def begin_job(self, collection: str, source: Json) -> answers.Job:
         """Fill a collection on the server: `source` is `{"folder": "ROOT/path"}`, or webdataset, parquet, urls."""
         return await self.send(calls.begin_job(collection, source))
 
-    async def job(self, job_id: str) -> Job:
+    async def job(self, job_id: str) -> answers.Job:
         return await self.send(calls.job(job_id))
 
-    async def jobs(self, *, page: int = 100) -> AsyncIterator[Job]:
+    async def jobs(self, *, page: int = 100) -> AsyncIterator[answers.Job]:
         """The newest first."""
-        pages = Pages[Job, str]()
+        pages = Pages[answers.Job, str]()
         while not pages.ended:
             for each in pages.taken(*(await self.send(calls.jobs_page(pages.after, page)))):
                 yield each
 
     async def watch_job(
-        self, job_id: str, on_progress: Callable[[Job], object] | None = None, *, every_s: float = 1.0
-    ) -> Job:
+        self, job_id: str, on_progress: Callable[[answers.Job], object] | None = None, *, every_s: float = 1.0
+    ) -> answers.Job:
         """Wait until the job has ended; `on_progress` is called with each look at it."""
         while True:
             job = await self.job(job_id)
@@ -255,18 +229,18 @@ class AsyncClient:
                 return job
             await asyncio.sleep(every_s)
 
-    async def job_failures(self, job_id: str, *, page: int = 1000) -> AsyncIterator[JobFailure]:
+    async def job_failures(self, job_id: str, *, page: int = 1000) -> AsyncIterator[answers.JobFailure]:
         """What the job set aside, and why."""
-        pages = Pages[JobFailure, int]()
+        pages = Pages[answers.JobFailure, int]()
         while not pages.ended:
             for each in pages.taken(*(await self.send(calls.failures_page(job_id, pages.after, page)))):
                 yield each
 
-    async def cancel_job(self, job_id: str) -> Job:
+    async def cancel_job(self, job_id: str) -> answers.Job:
         """What is in the collection stays there."""
         return await self.send(calls.cancel_job(job_id))
 
-    async def retry_job(self, job_id: str) -> Job:
+    async def retry_job(self, job_id: str) -> answers.Job:
         """Try again what was set aside, and go on with the rest of a cancelled or failed job."""
         return await self.send(calls.retry_job(job_id))
 
@@ -274,16 +248,16 @@ class AsyncClient:
         """Requests, latency, batches, cache and memory since the gateway's start."""
         return await self.send(calls.stats())
 
-    async def health(self) -> Health:
+    async def health(self) -> answers.Health:
         """Whether every part is ready. Raises ConnectionFailed when not even the gateway answers."""
         return await self.send(calls.health())
 
-    async def models(self) -> list[Model]:
+    async def models(self) -> list[answers.Model]:
         return await self.send(calls.models())
 
-    async def limits(self) -> Limits:
+    async def limits(self) -> answers.Limits:
         """What one call may hold; asked for once."""
         if self._limits is None:
             told = await self.models()
-            self._limits = Limits.of(told[0].raw.get("limits") if told else None)
+            self._limits = answers.Limits.of(told[0].raw.get("limits") if told else None)
         return self._limits

@@ -10,33 +10,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
+import clipserve_client.answers.answers as answers
 import clipserve_client.calls.calls as calls
-from clipserve_client.answers.answers import (
-    Alias,
-    Collection,
-    Embeddings,
-    Health,
-    Hit,
-    Item,
-    ItemResult,
-    Job,
-    JobFailure,
-    Json,
-    LabelScore,
-    Limits,
-    Model,
-    Ranked,
-    SearchPage,
-)
+from clipserve_client.answers.answers import Json
 from clipserve_client.answers.paging import Pages
+from clipserve_client.base import BaseClient
 from clipserve_client.calls.embedding import embed_calls, joined
-from clipserve_client.calls.exchange import Target, answer, failures, request
+from clipserve_client.calls.exchange import answer, failures, request
 from clipserve_client.errors import ApiError, ClientError, UnknownCollection
 from clipserve_client.ingest.engine import IN_FLIGHT, PATIENCE_S, run
 from clipserve_client.ingest.results import Result, Tally
 from clipserve_client.inputs.inputs import Content, Mix, NewItem, Query, SearchOptions
 from clipserve_client.inputs.pictures import Picture, PictureSource
-from clipserve_client.retries import Attempts, Retries
+from clipserve_client.retries import Attempts
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -44,25 +30,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Client:
-    """`url` and `api_key` are by default those of CLIPSERVE_URL and CLIPSERVE_API_KEY.
+class Client(BaseClient):
+    """Its calls wait for their answers. Closed by `close` or at the end of a `with`."""
 
-    A call ends within `timeout_s`, its retries included. Every call raises ApiError, ConnectionFailed or CallTimedOut.
-    """
-
-    def __init__(
-        self,
-        url: str | None = None,
-        *,
-        api_key: str | None = None,
-        timeout_s: float = 60.0,
-        retries: Retries | None = None,
-        verify: bool = True,
-    ) -> None:
-        self.target, self.timeout_s = Target.of(url, api_key, verify), timeout_s
-        self.retries = retries or Retries()
+    def _open(self) -> None:
         self._http = httpx.Client(**self.target.options())
-        self._limits: Limits | None = None
 
     def close(self) -> None:
         self._http.close()
@@ -93,49 +65,49 @@ class Client:
         """Any other call of the API: `path` with its /v1; gives the answer's JSON."""
         return self.send(calls.plain(method, path, body))
 
-    def embed(self, inputs: Sequence[Content | Mix], *, dimensions: int | None = None) -> Embeddings:
+    def embed(self, inputs: Sequence[Content | Mix], *, dimensions: int | None = None) -> answers.Embeddings:
         """Vectors of texts (plain strings), pictures and mixes, in their order; sent in parts where they are many."""
         return joined([self.send(each) for each in embed_calls(inputs, dimensions, self.limits())])
 
     def classify(
         self, image: PictureSource | Picture, labels: Sequence[str], *, templates: Sequence[str] | None = None
-    ) -> list[LabelScore]:
+    ) -> list[answers.LabelScore]:
         """How well each label fits the picture, the most probable first. `{}` in a template stands for the label."""
         return self.send(calls.classify(image, labels, templates))
 
     def rank(
         self, queries: Sequence[Content], candidates: Sequence[Content], *, top_n: int | None = None
-    ) -> list[list[Ranked]]:
+    ) -> list[list[answers.Ranked]]:
         """For each query the candidates, the best first."""
         return self.send(calls.rank(queries, candidates, top_n))
 
-    def search(self, collection: str, text: str | None = None, **how: Unpack[SearchOptions]) -> SearchPage:
+    def search(self, collection: str, text: str | None = None, **how: Unpack[SearchOptions]) -> answers.SearchPage:
         """One page of hits. `how` has the fields of `Query`: image, vector, like, query, k, filter, cursor, …"""
         return self.send(calls.search(Query(collection, text, **how)))
 
     def search_all(
         self, collection: str, text: str | None = None, *, limit: int | None = None, **how: Unpack[SearchOptions]
-    ) -> Iterator[Hit]:
+    ) -> Iterator[answers.Hit]:
         """Hits page by page, the best first, `k` a page, until there are no more or `limit` have come."""
-        pages = Pages[Hit, str](limit, how.pop("cursor", None))
+        pages = Pages[answers.Hit, str](limit, how.pop("cursor", None))
         while not pages.ended:
             how["cursor"] = pages.after
             page = self.search(collection, text, **how)
             yield from pages.taken(page.hits, page.next_cursor)
 
-    def search_batch(self, queries: Sequence[Query]) -> list[SearchPage | ApiError]:
+    def search_batch(self, queries: Sequence[Query]) -> list[answers.SearchPage | ApiError]:
         """Many searches in one call; a bad one is an ApiError in its place."""
         return self.send(calls.search_batch(queries))
 
-    def create_collection(self, name: str, **settings: Any) -> Collection:
+    def create_collection(self, name: str, **settings: Any) -> answers.Collection:
         """Make it for the served model, or find it there: metric, engine, factory, recall_target, metadata."""
         return self.send(calls.create_collection(name, settings))
 
-    def collection(self, name: str) -> Collection:
+    def collection(self, name: str) -> answers.Collection:
         """Its model, engine and number of items."""
         return self.send(calls.collection(name))
 
-    def collections(self) -> list[Collection]:
+    def collections(self) -> list[answers.Collection]:
         return self.send(calls.collections())
 
     def drop_collection(self, name: str) -> None:
@@ -148,17 +120,17 @@ class Client:
         """The most frequent values of metadata fields, with exact counts."""
         return self.send(calls.facets(name, fields, values, filter))
 
-    def set_alias(self, name: str, collection: str) -> Alias:
+    def set_alias(self, name: str, collection: str) -> answers.Alias:
         """Point a second name to a collection, at once."""
         return self.send(calls.set_alias(name, collection))
 
-    def aliases(self) -> list[Alias]:
+    def aliases(self) -> list[answers.Alias]:
         return self.send(calls.aliases())
 
     def drop_alias(self, name: str) -> None:
         self.send(calls.drop_alias(name))
 
-    def add(self, collection: str, items: Sequence[NewItem]) -> list[ItemResult]:
+    def add(self, collection: str, items: Sequence[NewItem]) -> list[answers.ItemResult]:
         """Add or replace a few items in one call, each with its own result; `ingest` takes any number."""
         return self.send(calls.add(collection, items))
 
@@ -181,19 +153,19 @@ class Client:
         self.ensure_collection(collection, **settings)
         return run(self, collection, items, on_result=on_result, in_flight=in_flight, patience_s=patience_s, stop=stop)
 
-    def ensure_collection(self, name: str, **settings: Any) -> Collection:
+    def ensure_collection(self, name: str, **settings: Any) -> answers.Collection:
         """The collection, or the one behind an alias; made when there is none."""
         try:
             return self.collection(name)
         except UnknownCollection:
             return self.create_collection(name, **settings)
 
-    def item(self, collection: str, item_id: str, *, vector: bool = False) -> Item:
+    def item(self, collection: str, item_id: str, *, vector: bool = False) -> answers.Item:
         return self.send(calls.item(collection, item_id, vector))
 
-    def items(self, collection: str, *, page: int = 1000) -> Iterator[Item]:
+    def items(self, collection: str, *, page: int = 1000) -> Iterator[answers.Item]:
         """All items by id, `page` a call."""
-        pages = Pages[Item, str]()
+        pages = Pages[answers.Item, str]()
         while not pages.ended:
             yield from pages.taken(*self.send(calls.items_page(collection, pages.after, page)))
 
@@ -204,22 +176,22 @@ class Client:
         """Those with these ids, or those that match the filter; how many there were."""
         return self.send(calls.delete_items(collection, ids, filter))
 
-    def begin_job(self, collection: str, source: Json) -> Job:
+    def begin_job(self, collection: str, source: Json) -> answers.Job:
         """Fill a collection on the server: `source` is `{"folder": "ROOT/path"}`, or webdataset, parquet, urls."""
         return self.send(calls.begin_job(collection, source))
 
-    def job(self, job_id: str) -> Job:
+    def job(self, job_id: str) -> answers.Job:
         return self.send(calls.job(job_id))
 
-    def jobs(self, *, page: int = 100) -> Iterator[Job]:
+    def jobs(self, *, page: int = 100) -> Iterator[answers.Job]:
         """The newest first."""
-        pages = Pages[Job, str]()
+        pages = Pages[answers.Job, str]()
         while not pages.ended:
             yield from pages.taken(*self.send(calls.jobs_page(pages.after, page)))
 
     def watch_job(
-        self, job_id: str, on_progress: Callable[[Job], object] | None = None, *, every_s: float = 1.0
-    ) -> Job:
+        self, job_id: str, on_progress: Callable[[answers.Job], object] | None = None, *, every_s: float = 1.0
+    ) -> answers.Job:
         """Wait until the job has ended; `on_progress` is called with each look at it."""
         while True:
             job = self.job(job_id)
@@ -229,17 +201,17 @@ class Client:
                 return job
             time.sleep(every_s)
 
-    def job_failures(self, job_id: str, *, page: int = 1000) -> Iterator[JobFailure]:
+    def job_failures(self, job_id: str, *, page: int = 1000) -> Iterator[answers.JobFailure]:
         """What the job set aside, and why."""
-        pages = Pages[JobFailure, int]()
+        pages = Pages[answers.JobFailure, int]()
         while not pages.ended:
             yield from pages.taken(*self.send(calls.failures_page(job_id, pages.after, page)))
 
-    def cancel_job(self, job_id: str) -> Job:
+    def cancel_job(self, job_id: str) -> answers.Job:
         """What is in the collection stays there."""
         return self.send(calls.cancel_job(job_id))
 
-    def retry_job(self, job_id: str) -> Job:
+    def retry_job(self, job_id: str) -> answers.Job:
         """Try again what was set aside, and go on with the rest of a cancelled or failed job."""
         return self.send(calls.retry_job(job_id))
 
@@ -247,16 +219,16 @@ class Client:
         """Requests, latency, batches, cache and memory since the gateway's start."""
         return self.send(calls.stats())
 
-    def health(self) -> Health:
+    def health(self) -> answers.Health:
         """Whether every part is ready. Raises ConnectionFailed when not even the gateway answers."""
         return self.send(calls.health())
 
-    def models(self) -> list[Model]:
+    def models(self) -> list[answers.Model]:
         return self.send(calls.models())
 
-    def limits(self) -> Limits:
+    def limits(self) -> answers.Limits:
         """What one call may hold; asked for once."""
         if self._limits is None:
             told = self.models()
-            self._limits = Limits.of(told[0].raw.get("limits") if told else None)
+            self._limits = answers.Limits.of(told[0].raw.get("limits") if told else None)
         return self._limits

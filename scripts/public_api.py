@@ -1,4 +1,4 @@
-"""The scripts' client of the gateway: what any user could send, over plain HTTP."""
+"""Plain HTTP to the gateway or the index service, each call sent once: for what watches and measures them."""
 
 from __future__ import annotations
 

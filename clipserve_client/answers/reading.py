@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
-from clipserve_client.answers.answers import (
-    Alias,
-    Collection,
-    Health,
-    Hit,
-    Item,
-    ItemResult,
-    Job,
-    JobFailure,
-    Json,
-    LabelScore,
-    Model,
-    Ranked,
-    SearchPage,
-)
+import clipserve_client.answers.answers as answers
+from clipserve_client.answers.answers import Json
 from clipserve_client.errors import ApiError, api_error
 from clipserve_client.inputs.pictures import decoded_vector
 
-T = TypeVar("T")
+
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+T = TypeVar("T", bound=_Dataclass)
 
 
 def as_is(answer: Any) -> Json:
@@ -37,7 +29,7 @@ def nothing(_: Any) -> None:
 
 def _known(cls: type[T], told: Mapping[str, Any], **more: Any) -> T:
     """`cls` from those of its fields that were told; unknown ones are left out, so that a newer gateway is read."""
-    names = {each.name for each in fields(cls)} - {"raw"}  # type: ignore[arg-type]
+    names = {each.name for each in fields(cls)} - {"raw"}
     return cls(**{**{name: value for name, value in told.items() if name in names}, **more})
 
 
@@ -49,28 +41,28 @@ def _vector(told: Mapping[str, Any]) -> list[float] | None:
     return decoded_vector(told["vector"]) if told.get("vector") else None
 
 
-def search_page(answer: Any) -> SearchPage:
-    hits = [_known(Hit, hit, vector=_vector(hit)) for hit in answer["hits"]]
-    return _with_raw(SearchPage, answer, hits=hits, truncated=bool(answer.get("truncated")))
+def search_page(answer: Any) -> answers.SearchPage:
+    hits = [_known(answers.Hit, hit, vector=_vector(hit)) for hit in answer["hits"]]
+    return _with_raw(answers.SearchPage, answer, hits=hits, truncated=bool(answer.get("truncated")))
 
 
-def search_results(answer: Any) -> list[SearchPage | ApiError]:
+def search_results(answer: Any) -> list[answers.SearchPage | ApiError]:
     return [search_page(one) if one["status"] < 300 else api_error(one["status"], one) for one in answer["results"]]
 
 
-def labels(answer: Any) -> list[LabelScore]:
-    return [_known(LabelScore, one) for one in answer["labels"]]
+def labels(answer: Any) -> list[answers.LabelScore]:
+    return [_known(answers.LabelScore, one) for one in answer["labels"]]
 
 
-def rankings(answer: Any) -> list[list[Ranked]]:
-    return [[_known(Ranked, one) for one in result["ranking"]] for result in answer["results"]]
+def rankings(answer: Any) -> list[list[answers.Ranked]]:
+    return [[_known(answers.Ranked, one) for one in result["ranking"]] for result in answer["results"]]
 
 
-def collection(answer: Any) -> Collection:
-    return _with_raw(Collection, answer)
+def collection(answer: Any) -> answers.Collection:
+    return _with_raw(answers.Collection, answer)
 
 
-def collections(answer: Any) -> list[Collection]:
+def collections(answer: Any) -> list[answers.Collection]:
     return [collection(one) for one in answer["collections"]]
 
 
@@ -78,23 +70,23 @@ def facets(answer: Any) -> list[Json]:
     return list(answer["facets"])
 
 
-def alias(answer: Any) -> Alias:
-    return _known(Alias, answer)
+def alias(answer: Any) -> answers.Alias:
+    return _known(answers.Alias, answer)
 
 
-def aliases(answer: Any) -> list[Alias]:
+def aliases(answer: Any) -> list[answers.Alias]:
     return [alias(one) for one in answer["aliases"]]
 
 
-def item_results(answer: Any) -> list[ItemResult]:
-    return [_known(ItemResult, one) for one in answer["results"]]
+def item_results(answer: Any) -> list[answers.ItemResult]:
+    return [_known(answers.ItemResult, one) for one in answer["results"]]
 
 
-def item(answer: Any) -> Item:
-    return _known(Item, answer, vector=_vector(answer))
+def item(answer: Any) -> answers.Item:
+    return _known(answers.Item, answer, vector=_vector(answer))
 
 
-def items_page(answer: Any) -> tuple[list[Item], str | None]:
+def items_page(answer: Any) -> tuple[list[answers.Item], str | None]:
     return [item(one) for one in answer["items"]], answer.get("next")
 
 
@@ -102,22 +94,22 @@ def deleted(answer: Any) -> int:
     return int(answer["deleted"])
 
 
-def job(answer: Any) -> Job:
-    return _with_raw(Job, {**answer, **answer["progress"]})
+def job(answer: Any) -> answers.Job:
+    return _with_raw(answers.Job, {**answer, **answer["progress"]})
 
 
-def jobs_page(answer: Any) -> tuple[list[Job], str | None]:
+def jobs_page(answer: Any) -> tuple[list[answers.Job], str | None]:
     return [job(one) for one in answer["jobs"]], answer.get("next")
 
 
-def failures_page(answer: Any) -> tuple[list[JobFailure], int | None]:
-    return [_known(JobFailure, one) for one in answer["failures"]], answer.get("next")
+def failures_page(answer: Any) -> tuple[list[answers.JobFailure], int | None]:
+    return [_known(answers.JobFailure, one) for one in answer["failures"]], answer.get("next")
 
 
-def models(answer: Any) -> list[Model]:
-    return [_with_raw(Model, one) for one in answer["data"]]
+def models(answer: Any) -> list[answers.Model]:
+    return [_with_raw(answers.Model, one) for one in answer["data"]]
 
 
-def health(answer: Any) -> Health:
+def health(answer: Any) -> answers.Health:
     parts = answer.get("parts") if isinstance(answer, dict) else None
-    return Health(isinstance(answer, dict) and answer.get("status") == "ready", dict(parts or {}))
+    return answers.Health(isinstance(answer, dict) and answer.get("status") == "ready", dict(parts or {}))

@@ -11,21 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
+import clipserve_client.answers.answers as answers
 import clipserve_client.answers.reading as reading
-from clipserve_client.answers.answers import (
-    Alias,
-    Collection,
-    Health,
-    Item,
-    ItemResult,
-    Job,
-    JobFailure,
-    Json,
-    LabelScore,
-    Model,
-    Ranked,
-    SearchPage,
-)
+from clipserve_client.answers.answers import Json
 from clipserve_client.inputs.inputs import Content, NewItem, Query, as_content
 from clipserve_client.inputs.pictures import Picture, PictureSource, encoded_picture
 from clipserve_client.retries import Repeat
@@ -78,17 +66,19 @@ def plain(method: str, path: str, body: Any = None) -> Call[Any]:
 
 def classify(
     image: PictureSource | Picture, labels: Sequence[str], templates: Sequence[str] | None
-) -> Call[list[LabelScore]]:
+) -> Call[list[answers.LabelScore]]:
     body = {"image": encoded_picture(image), "labels": list(labels), **_given(templates=templates and list(templates))}
     return Call("POST", "/v1/classify", reading.labels, body)
 
 
-def rank(queries: Sequence[Content], candidates: Sequence[Content], top_n: int | None) -> Call[list[list[Ranked]]]:
+def rank(
+    queries: Sequence[Content], candidates: Sequence[Content], top_n: int | None
+) -> Call[list[list[answers.Ranked]]]:
     asked = {"queries": [as_content(each) for each in queries], "candidates": [as_content(each) for each in candidates]}
     return Call("POST", "/v1/rank", reading.rankings, {**asked, **_given(top_n=top_n)})
 
 
-def search(query: Query) -> Call[SearchPage]:
+def search(query: Query) -> Call[answers.SearchPage]:
     return Call("POST", "/v1/search", reading.search_page, query.body())
 
 
@@ -96,15 +86,15 @@ def search_batch(queries: Sequence[Query]) -> Call[list[Any]]:
     return Call("POST", "/v1/search/batch", reading.search_results, {"searches": [each.body() for each in queries]})
 
 
-def create_collection(name: str, settings: Mapping[str, Any]) -> Call[Collection]:
+def create_collection(name: str, settings: Mapping[str, Any]) -> Call[answers.Collection]:
     return Call("PUT", _path("collections", name), reading.collection, _given(**settings))
 
 
-def collection(name: str) -> Call[Collection]:
+def collection(name: str) -> Call[answers.Collection]:
     return Call("GET", _path("collections", name), reading.collection)
 
 
-def collections() -> Call[list[Collection]]:
+def collections() -> Call[list[answers.Collection]]:
     return Call("GET", "/v1/collections", reading.collections)
 
 
@@ -117,11 +107,11 @@ def facets(name: str, fields: Sequence[str] | None, values: int, filter_: Json |
     return Call("GET", f"{_path('collections', name)}/facets", reading.facets, params=params)
 
 
-def set_alias(name: str, to: str) -> Call[Alias]:
+def set_alias(name: str, to: str) -> Call[answers.Alias]:
     return Call("PUT", _path("aliases", name), reading.alias, {"collection": to})
 
 
-def aliases() -> Call[list[Alias]]:
+def aliases() -> Call[list[answers.Alias]]:
     return Call("GET", "/v1/aliases", reading.aliases)
 
 
@@ -129,12 +119,12 @@ def drop_alias(name: str) -> Call[None]:
     return Call("DELETE", _path("aliases", name), reading.nothing, repeat="unsent")
 
 
-def add(name: str, items: Sequence[NewItem]) -> Call[list[ItemResult]]:
+def add(name: str, items: Sequence[NewItem]) -> Call[list[answers.ItemResult]]:
     """May be sent twice: an item replaces the one with its id."""
     return Call("POST", _items(name), reading.item_results, {"items": [item.body() for item in items]})
 
 
-def add_encoded(name: str, body: bytes) -> Call[list[ItemResult]]:
+def add_encoded(name: str, body: bytes) -> Call[list[answers.ItemResult]]:
     """`body` is {"items": […]} in JSON."""
     return Call("POST", _items(name), reading.item_results, encoded=body)
 
@@ -143,11 +133,11 @@ def _items(name: str) -> str:
     return _path("collections", name, "items")
 
 
-def item(name: str, item_id: str, vector: bool) -> Call[Item]:
+def item(name: str, item_id: str, vector: bool) -> Call[answers.Item]:
     return Call("GET", _item_path(name, item_id), reading.item, params={"include": "vector"} if vector else {})
 
 
-def items_page(name: str, after: str | None, limit: int) -> Call[tuple[list[Item], str | None]]:
+def items_page(name: str, after: str | None, limit: int) -> Call[tuple[list[answers.Item], str | None]]:
     return Call(
         "GET", f"{_path('collections', name)}/items", reading.items_page, params=_given(limit=limit, after=after)
     )
@@ -162,28 +152,28 @@ def delete_items(name: str, ids: Sequence[str] | None, filter_: Json | None) -> 
     return Call("POST", f"{_path('collections', name)}/items/delete", reading.deleted, body)
 
 
-def begin_job(name: str, source: Json) -> Call[Job]:
+def begin_job(name: str, source: Json) -> Call[answers.Job]:
     return Call("POST", "/v1/jobs", reading.job, {"collection": name, "source": source}, repeat="unsent")
 
 
-def job(job_id: str) -> Call[Job]:
+def job(job_id: str) -> Call[answers.Job]:
     return Call("GET", _path("jobs", job_id), reading.job)
 
 
-def jobs_page(after: str | None, limit: int) -> Call[tuple[list[Job], str | None]]:
+def jobs_page(after: str | None, limit: int) -> Call[tuple[list[answers.Job], str | None]]:
     return Call("GET", "/v1/jobs", reading.jobs_page, params=_given(limit=limit, after=after))
 
 
-def failures_page(job_id: str, after: int | None, limit: int) -> Call[tuple[list[JobFailure], int | None]]:
+def failures_page(job_id: str, after: int | None, limit: int) -> Call[tuple[list[answers.JobFailure], int | None]]:
     params = _given(limit=limit, after=after)
     return Call("GET", f"{_path('jobs', job_id)}/failures", reading.failures_page, params=params)
 
 
-def cancel_job(job_id: str) -> Call[Job]:
+def cancel_job(job_id: str) -> Call[answers.Job]:
     return Call("DELETE", _path("jobs", job_id), reading.job, repeat="unsent")
 
 
-def retry_job(job_id: str) -> Call[Job]:
+def retry_job(job_id: str) -> Call[answers.Job]:
     return Call("POST", f"{_path('jobs', job_id)}/retry", reading.job, repeat="unsent")
 
 
@@ -191,9 +181,9 @@ def stats() -> Call[Json]:
     return Call("GET", "/v1/stats", reading.as_is)
 
 
-def models() -> Call[list[Model]]:
+def models() -> Call[list[answers.Model]]:
     return Call("GET", "/v1/models", reading.models)
 
 
-def health() -> Call[Health]:
+def health() -> Call[answers.Health]:
     return Call("GET", "/readyz", reading.health, answers=(503,))

@@ -19,7 +19,7 @@ def embed_calls(inputs: Sequence[Content | Mix], dimensions: int | None, limits:
     part: list[Json] = []
     size = 0
     for each in inputs:
-        asked = _content(each) if mixed else as_content(each)  # type: ignore[arg-type]
+        asked = _content(each) if mixed or isinstance(each, Mix) else as_content(each)
         cost = _size(asked)
         if part and (len(part) == limits.max_inputs or size + cost > limits.max_body_bytes // _SHARE):
             yield _call(part, mixed, dimensions)

@@ -67,8 +67,9 @@ def embed(
     texts: Annotated[list[str], typer.Argument(help="Texts to embed.")], url: Url = DEFAULT_URL, api_key: Key = None
 ) -> None:
     """Print the vectors of texts, one JSON list a line."""
-    from scripts.public_api import PublicApi
+    from clipserve_client import Client
 
-    answer = PublicApi(url, api_key).call("POST", "/v1/embeddings", {"input": texts, "encoding_format": "float"})
+    with Client(url, api_key=api_key) as client:
+        answer = client.call("POST", "/v1/embeddings", {"input": texts, "encoding_format": "float"})
     for item in answer["data"]:
         typer.echo(json.dumps(item["embedding"]))

@@ -6,9 +6,9 @@ once it has waited for `_MOMENT_S`, the caller's newest goes first. A burst ends
 overload the requests that are served are served in time (adaptive LIFO: Maurer, Fail at Scale, ACM Queue 2015).
 The rest of a call that has begun goes after both, for it is not refused any more.
 
-The controller sheds load when a request has waited its full time and the queue does not shrink. While it sheds, it
-refuses almost everything; only callers with fewer items here than most may wait. Shedding ends when no request was
-refused for `_CALM_S` seconds.
+The controller sheds load when a request has waited its full time (`_LATE` times that, if its call has begun) and the
+queue does not shrink. While it sheds, it refuses almost everything; only callers with fewer items here than most may
+wait. Shedding ends when no request was refused for `_CALM_S` seconds.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ _MOMENT_S = 0.1
 _LOOK_S = 0.25
 _CALM_S = 0.5
 _SPARE = 0.25  # of the bound: what may wait during an overload
+_LATE = 2.0  # times `wait_s`: a begun call that waits for longer means an overload
 _LONGEST_RETRY_S = 10.0
 
 
@@ -35,12 +36,14 @@ _LONGEST_RETRY_S = 10.0
 class AdmissionCall:
     """One caller's inputs for one endpoint, sent as one or several requests.
 
-    A `patient` call is never refused. A call has `begun` once one of its requests was admitted; then it is not refused
-    either. Once one of its requests is refused, `refused` holds the error and the other requests are refused too.
+    A `patient` call is never refused. Whether a call may wait is decided once, for all its requests (`accepted`). A
+    call has `begun` once one of its requests was admitted; then it is not refused any more. Once one of its requests is
+    refused, `refused` holds the error and the other requests are refused too.
     """
 
     caller: str
     patient: bool = False
+    accepted: bool = False
     begun: bool = False
     refused: Overloaded | None = None
 
@@ -95,13 +98,14 @@ class AdmissionController:
 
     def check(self, caller: str) -> None:
         """Raises Overloaded when a request of this caller can neither run nor wait."""
-        if not self.concurrency.has_room() and not self._may_wait(caller):
+        if not self.concurrency.has_room() and not self._may_wait(caller, 1):
             raise self._refusal()
 
-    def _may_wait(self, caller: str) -> bool:
+    def _may_wait(self, caller: str, weight: int) -> bool:
+        """While load is shed, a request counts those that wait and are no larger: lists never keep a text out."""
         if not self.sheds:
             return self._wait_s > 0
-        waiting = sum(waiter.weight for waiter in self._queue if not waiter.firm)
+        waiting = sum(each.weight for each in self._queue if not each.firm and each.weight <= weight)
         return waiting < _SPARE * self.concurrency.limit and self._has_little(caller)
 
     def _has_little(self, caller: str) -> bool:
@@ -137,9 +141,10 @@ class AdmissionController:
 
     def join(self, call: AdmissionCall, weight: int, answer: Callable[[Overloaded | None], None]) -> QueuedRequest:
         """Put a request into the queue; `expire` must be called after `wait_s`. Raises Overloaded."""
-        if not (call.firm or self._may_wait(call.caller)):
+        if not (call.firm or call.accepted or self._may_wait(call.caller, weight)):
             call.refused = self._refusal()
             raise call.refused
+        call.accepted = True
         waiter = QueuedRequest(call, weight, self._clock(), answer)
         self._look()
         self._queue.push(waiter)
@@ -157,11 +162,14 @@ class AdmissionController:
         """Refuse a request that has waited its full time, unless its call has begun or is patient."""
         if not waiter.waits or waiter.firm:
             return
+        self._shed_unless_shrinking()
+        if waiter.waits:
+            self._refuse([waiter])
+
+    def _shed_unless_shrinking(self) -> None:
         if not self.sheds and self._queue.items >= self._waited[1]:
             self._sheds_until = self._clock() + _CALM_S
             self._refuse(other for other in self._queue if not self._has_little(other.lane))
-        if waiter.waits:
-            self._refuse([waiter])
 
     def _look(self) -> None:
         now = self._clock()
@@ -195,7 +203,14 @@ class AdmissionController:
         """Admit waiting requests while there is room."""
         while self._queue and self.concurrency.has_room():
             waiter = self._queue.pop(self._clock() - _MOMENT_S)
-            waiter.waits, waiter.inside = False, True
+            waiter.waits = False
+            if waiter.call.refused is not None:
+                self._here.add(waiter.call.caller, -waiter.weight)
+                waiter.answer(waiter.call.refused)
+                continue
+            if not waiter.call.patient and self._clock() - waiter.since > _LATE * self._wait_s:
+                self._shed_unless_shrinking()  # else lists that have all begun would wait ever longer
+            waiter.inside = True
             self._let_in(waiter.call, waiter.weight)
             waiter.answer(None)
 

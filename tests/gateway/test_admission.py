@@ -37,9 +37,9 @@ class Sent:
 
 @dataclass
 class Simulation:
-    """Arrivals (time, caller, items) at a server that works `fixed + each * items` seconds on a batch.
+    """Arrivals (time, caller, items[, requests]) at a server that works `fixed + each * items` seconds on a batch.
 
-    The very first batch takes `first` seconds more.
+    A call of several requests has that many items in each. The very first batch takes `first` seconds more.
     """
 
     fixed: float
@@ -59,9 +59,9 @@ class Simulation:
             AdaptiveLimit(1024, clock=lambda: self.now), WAIT_S, clock=lambda: self.now
         )
 
-    def run(self, arrivals: Iterable[tuple[float, str, int]]) -> Simulation:
-        for at, caller, weight in arrivals:
-            self._plan(at, (caller, weight))
+    def run(self, arrivals: Iterable[tuple[float, str, int] | tuple[float, str, int, int]]) -> Simulation:
+        for at, *call in arrivals:
+            self._plan(at, tuple(call))
         while self.events:
             self.now, _, event = heapq.heappop(self.events)
             if isinstance(event, tuple):
@@ -75,19 +75,29 @@ class Simulation:
     def _plan(self, at: float, event: object) -> None:
         heapq.heappush(self.events, (at, next(self.number), event))
 
-    def _arrive(self, caller: str, weight: int) -> None:
+    def _arrive(self, caller: str, weight: int, requests: int = 1) -> None:
         try:
             self.admission.check(caller)
         except Overloaded as error:
             self.refused.append((self.now, caller, error.retry_after))
             return
-        sent = Sent(self.now, AdmissionCall(caller), weight)
-        if self.admission.concurrency.has_room():
-            self.admission.enter(sent.call, weight)
+        call = AdmissionCall(caller)
+        for _ in range(requests):
+            self._send(Sent(self.now, call, weight))
+
+    def _send(self, sent: Sent) -> None:
+        if sent.call.refused is not None:
+            self._settle(sent, sent.call.refused)
+        elif self.admission.concurrency.has_room():
+            self.admission.enter(sent.call, sent.weight)
             self._settle(sent, None)
         else:
-            waiter = self.admission.join(sent.call, weight, lambda error: self._settle(sent, error))
-            self._plan(self.now + WAIT_S, waiter)
+            try:
+                waiter = self.admission.join(sent.call, sent.weight, lambda error: self._settle(sent, error))
+            except Overloaded as error:
+                self._settle(sent, error)
+            else:
+                self._plan(self.now + WAIT_S, waiter)
 
     def _settle(self, sent: Sent, error: Overloaded | None) -> None:
         if error is not None:
@@ -214,6 +224,33 @@ def test_lists_of_others_hold_nobody_up_for_long():
     run = Simulation(0.005, 0.00043).run([*lists, *((0.05 * n, "calm", 1) for n in range(20))])
     assert not run.refused
     assert run.p99("calm") < 0.2
+
+
+LISTS = 8  # requests of a call, 32 items each
+
+
+def list_load(load: float, callers: int, seconds: float = 30.0) -> list[tuple[float, str, int, int]]:
+    calls_a_s = load * capacity(0.005, 0.00043, 32) / LISTS
+    return [(at, f"lists {n % callers}", 32, LISTS) for n, (at, _, _) in enumerate(poisson(calls_a_s, seconds=seconds))]
+
+
+@pytest.mark.parametrize("callers", [1, 20])
+@pytest.mark.parametrize("load", [1.5, 4.0])
+def test_an_overload_of_lists_is_shed_and_does_whole_calls(load, callers):
+    """Nothing of a call that has begun is refused, so what is let begin must be little; and others are served."""
+    calm = [(0.05 * n, "calm", 1) for n in range(600)]
+    run = Simulation(0.005, 0.00043).run([*list_load(load, callers), *calm])
+    of_lists = [seconds for _, name, seconds in run.served if name != "calm"]
+    assert len(of_lists) >= 0.75 * 30.0 * capacity(0.005, 0.00043, 32)
+    assert len(of_lists) % LISTS == 0
+    assert max(of_lists) < 15.0
+    assert not [name for _, name, _ in run.refused if name == "calm"]
+    assert run.p99("calm") < 0.5
+
+
+@pytest.mark.parametrize("callers", [1, 20])
+def test_lists_below_the_capacity_are_served_whole(callers):
+    assert not Simulation(0.005, 0.00043).run(list_load(0.8, callers)).refused
 
 
 def test_the_bound_shrinks_when_batches_are_long():

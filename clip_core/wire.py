@@ -187,7 +187,7 @@ def _include(value: object) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """What a search found: hits as the index wrote them, and its certificate when `exact` was "certified"."""
+    """What a search found: the list of hits as the index wrote it, and its certificate if `exact` was "certified"."""
 
-    hits: list[dict[str, Any]]
+    hits: bytes  # JSON
     certificate: dict[str, int] | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any, TypeAlias
 
+import msgspec
 import orjson
 
 from clip_core.errors import BadFilter, ClipServeError, IndexUnavailable, from_dict
@@ -28,6 +29,22 @@ class Query:
 
     def to_dict(self) -> dict[str, Any]:
         return {**self.part.to_dict(), "vector": encode_vector(self.vector), "request_id": self.request_id}
+
+
+class _Result(msgspec.Struct):
+    """The index service's answer to one search. The hits stay as they came."""
+
+    status: int
+    hits: msgspec.Raw = msgspec.Raw()
+    certificate: dict[str, int] | None = None
+    error: dict[str, Any] | None = None
+
+
+class _Reply(msgspec.Struct):
+    results: list[_Result]
+
+
+_REPLY = msgspec.json.Decoder(_Reply)
 
 
 class SearchClient:
@@ -61,7 +78,7 @@ class SearchClient:
             results = _parse(*self._connection.call("POST", "/search", body), len(searches))
         except TimeoutError:
             raise
-        except (OSError, HTTPException, orjson.JSONDecodeError) as error:
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: no JSON, or not as we know it
             return [_unanswered(error)] * len(searches)
         except ClipServeError as error:
             if error.status not in _REFUSED or len(searches) == 1:
@@ -96,17 +113,18 @@ def _unanswered(error: Exception) -> IndexUnavailable:
     return IndexUnavailable(f"the index service does not answer ({type(error).__name__})")
 
 
-def _parse(status: int, data: bytes, expected: int) -> list[dict[str, Any]]:
-    body = orjson.loads(data)
+def _parse(status: int, data: bytes, expected: int) -> list[_Result]:
     if status != 200:
-        raise from_dict(body, status)
-    results: list[dict[str, Any]] = body["results"]
+        raise from_dict(orjson.loads(data), status)
+    results = _REPLY.decode(data).results
     if len(results) != expected:
         raise IndexUnavailable(f"the index service gave {len(results)} results for {expected} searches")
     return results
 
 
-def _result(result: dict[str, Any]) -> Outcome:
-    if result["status"] != 200:
-        return from_dict(result, result["status"])
-    return Neighbours(result["hits"], result.get("certificate"))
+def _result(result: _Result) -> Outcome:
+    if result.status != 200:
+        return from_dict({"error": result.error}, result.status)
+    if not result.hits:
+        return IndexUnavailable("the index service gave an answer without hits")
+    return Neighbours(bytes(result.hits), result.certificate)

@@ -107,7 +107,10 @@ def _item(index: int, result: InputResult | ClipServeError, request: Request) ->
 
 
 def _searched(found: Neighbours) -> dict[str, Any]:
-    return {"hits": found.hits, **({} if found.certificate is None else {"certificate": found.certificate})}
+    return {
+        "hits": orjson.Fragment(found.hits),
+        **({} if found.certificate is None else {"certificate": found.certificate}),
+    }
 
 
 def _render_v2(request: Request, results: Sequence[InputResult], spec: ModelSpec) -> Answer:
@@ -115,7 +118,7 @@ def _render_v2(request: Request, results: Sequence[InputResult], spec: ModelSpec
         found = [result.found for result in results if result.found is not None]
         outputs = [_texts("hits", [one.hits for one in found])]
         if any(one.certificate for one in found):
-            outputs.append(_texts("certificate", [one.certificate for one in found]))
+            outputs.append(_texts("certificate", [orjson.dumps(one.certificate) for one in found]))
     else:
         flat = [x for result in results for x in result.encoded.vector.tolist()]
         outputs = [{"name": "embedding", "datatype": "FP32", "shape": [len(results), spec.dim], "data": flat}]
@@ -128,7 +131,6 @@ def _render_v2(request: Request, results: Sequence[InputResult], spec: ModelSpec
     return Answer(200, orjson.dumps({key: value for key, value in body.items() if value is not None}))
 
 
-def _texts(name: str, values: Sequence[Any]) -> dict[str, Any]:
+def _texts(name: str, values: Sequence[bytes]) -> dict[str, Any]:
     """A KServe v2 output of JSON texts."""
-    data = [orjson.dumps(value).decode() for value in values]
-    return {"name": name, "datatype": "BYTES", "shape": [len(values)], "data": data}
+    return {"name": name, "datatype": "BYTES", "shape": [len(values)], "data": [value.decode() for value in values]}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from clip_core.errors import ClipServeError, Overloaded, TorchServeUnavailable
 from gateway.admission.controller import AdmissionCall
@@ -15,6 +14,7 @@ from gateway.encode.request_coalescing import RequestCoalescer
 from gateway.encode.results import Answer
 from gateway.settings import GatewaySettings
 from gateway.upstream.answer_bytes import AnswerBudget, AnswerRoom
+from gateway.upstream.replies import EncodeReply
 from gateway.upstream.torchserve import TorchServeClient
 
 
@@ -59,7 +59,7 @@ class Dispatcher:
 
         return await asyncio.gather(*map(one, chunks))
 
-    async def send(self, chunks: Sequence[EncodeChunk]) -> dict[str, Any]:
+    async def send(self, chunks: Sequence[EncodeChunk]) -> EncodeReply:
         """Chunks of one key as one request, without admission. Raises ClipServeError."""
         body = chunks[0].body()
         body["input"] = [source.item() for chunk in chunks for source in chunk.sources]

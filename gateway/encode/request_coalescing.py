@@ -16,8 +16,8 @@ from typing import Any
 
 from clip_core.errors import BadInput, ClipServeError, InferenceFailed, Unavailable
 from gateway.trace import Trace, current_trace, set_current_trace
+from gateway.upstream.replies import EncodeReply
 
-Json = dict[str, Any]
 Key = tuple[str, bytes]
 _log = logging.getLogger("gateway.encode.request_coalescing")
 
@@ -25,7 +25,7 @@ _log = logging.getLogger("gateway.encode.request_coalescing")
 @dataclass(eq=False)
 class _Waiter:
     part: Any
-    answer: asyncio.Future[Json]
+    answer: asyncio.Future[EncodeReply]
     trace: Trace
 
 
@@ -44,7 +44,7 @@ class RequestCoalescer:
 
     def __init__(
         self,
-        send: Callable[[Sequence[Any]], Awaitable[Json]],
+        send: Callable[[Sequence[Any]], Awaitable[EncodeReply]],
         in_flight: int,
         fits: Callable[[int, int, Any], bool],
     ) -> None:
@@ -53,7 +53,7 @@ class RequestCoalescer:
         self._lanes: dict[Key, _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def answer(self, part: Any) -> Json:
+    async def answer(self, part: Any) -> EncodeReply:
         """The handler's answer, with the entries of this part only. Raises ClipServeError."""
         lane = self._lanes.setdefault(part.key, _Lane())
         if lane.busy >= self._in_flight:
@@ -146,7 +146,7 @@ def _fail(lane: _Lane, error: Exception) -> None:
         _give(lane.waiting.popleft(), error)
 
 
-def _give(waiter: _Waiter, outcome: Json | Exception) -> None:
+def _give(waiter: _Waiter, outcome: EncodeReply | Exception) -> None:
     """Settle the waiter's future, unless its caller has left."""
     if waiter.answer.done():
         return

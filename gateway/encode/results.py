@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from clip_core.errors import BadInput, ClipServeError, Conflict, InferenceFailed, from_dict
 from gateway.encode.chunks import EncodeChunk
 from gateway.encode.served_model import ServedModel
 from gateway.inputs.source import Source
+from gateway.upstream.replies import EncodeReply, ReplyEntry
 
-Answer = dict[str, Any] | ClipServeError  # to a chunk
-Outcome = dict[str, Any] | ClipServeError  # of an input
+Answer = EncodeReply | ClipServeError  # to a chunk
+Outcome = ReplyEntry | ClipServeError  # of an input
 _SEARCH_FIELDS = ("collection", "k", "filter", "include", "exact", "search")
 
 
@@ -34,7 +34,7 @@ class EncodedInputs:
         for place in chunk.places:
             self.outcomes[place] = error
 
-    def add(self, chunk: EncodeChunk, answer: dict[str, Any], served: ServedModel) -> None:
+    def add(self, chunk: EncodeChunk, answer: EncodeReply, served: ServedModel) -> None:
         """Note the answer to a chunk. Raises Conflict when another model answered an earlier chunk."""
         if self.served is not None and self.served.fingerprint != served.fingerprint:
             names = f"{self.served.model} and {served.model}"
@@ -63,15 +63,15 @@ class EncodedInputs:
         """The error of the first input that has one."""
         return next((outcome for outcome in self.outcomes if isinstance(outcome, ClipServeError)), None)
 
-    def entries(self) -> list[dict[str, Any]]:
+    def entries(self) -> list[ReplyEntry]:
         """The handlers' entries, one an input. Raises the first error when there is one."""
         error = self.first_error()
         if error is not None:
             raise error
-        return [outcome for outcome in self.outcomes if isinstance(outcome, dict)]
+        return [outcome for outcome in self.outcomes if not isinstance(outcome, ClipServeError)]
 
 
-def _outcome(entry: dict[str, Any], source: Source) -> Outcome:
+def _outcome(entry: ReplyEntry, source: Source) -> Outcome:
     """The entry, or its error; an error about the input names the input's place in the caller's request."""
     if entry.get("status", 200) == 200:
         return entry

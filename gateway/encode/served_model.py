@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from clip_core.errors import UnknownModel
+from gateway.upstream.replies import EncodeReply
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class ServedModel:
     matryoshka_dimensions: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, answer: dict[str, Any]) -> ServedModel:
+    def of(cls, answer: EncodeReply) -> ServedModel:
         """From a handler's answer."""
         shorter = tuple(answer.get("matryoshka_dimensions") or ())
         return cls(answer["model"], answer["fingerprint"], answer["dim"], shorter)

@@ -7,20 +7,30 @@ import binascii
 import hashlib
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import orjson
 
 from clip_core.errors import BadInput
 from clip_core.wire import MAX_K
 
-Json = dict[str, Any]
 FIELDS = ("cursor", "min_score")
 _NOT_THE_QUERY = ("cursor", "k", "include")  # may differ from page to page
 _METADATA = "metadata."
 _MAX_INCLUDE = 64  # each is looked for in every hit
+
+
+class _Ranked(msgspec.Struct):
+    """What of a hit says whether it stays."""
+
+    id: str
+    score: float
+
+
+_RANKED, _TEXTS = msgspec.json.Decoder(list[_Ranked]), msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @dataclass(frozen=True)
@@ -48,23 +58,35 @@ class Page:
         """How many hits the index is asked for."""
         return min(self.offset + self.k + len(self.left_out), MAX_K)
 
-    def cut(self, hits: Sequence[Json]) -> tuple[list[Json], str | None]:
-        """The page's hits, and the cursor of the next page; None when this one is not full."""
+    def cut(self, hits: Sequence[msgspec.Raw]) -> tuple[orjson.Fragment, str | None]:
+        """The page's hits as one JSON text, and the cursor of the next page; None when this one is not full."""
         page = self._kept(hits)[self.offset : self.offset + self.k]
         end = self.offset + len(page)
         more = len(page) == self.k and end < MAX_K
-        shown = [self._projected(hit) for hit in page] if self.fields else list(page)
-        return shown, _cursor(end, self.body) if more else None
+        shown = map(self._projected, page) if self.fields else page
+        return orjson.Fragment(_listed(shown)), _cursor(end, self.body) if more else None
 
-    def _kept(self, hits: Sequence[Json]) -> Sequence[Json]:
+    def _kept(self, hits: Sequence[msgspec.Raw]) -> Sequence[msgspec.Raw]:
         if not self.left_out and self.min_score == -math.inf:
             return hits
-        return [hit for hit in hits if hit["id"] not in self.left_out and hit["score"] >= self.min_score]
+        return [hit for hit, ranked in zip(hits, _RANKED.decode(_listed(hits)), strict=True) if self._fits(ranked)]
 
-    def _projected(self, hit: Json) -> Json:
-        if "metadata" not in hit:
-            return hit
-        return {**hit, "metadata": {name: hit["metadata"][name] for name in self.fields if name in hit["metadata"]}}
+    def _fits(self, hit: _Ranked) -> bool:
+        return hit.id not in self.left_out and hit.score >= self.min_score
+
+    def _projected(self, hit: msgspec.Raw) -> bytes:
+        """The hit with no metadata but `fields`."""
+        parts = _TEXTS.decode(hit)
+        if "metadata" in parts:
+            metadata = _TEXTS.decode(parts["metadata"])
+            kept = {name: metadata[name] for name in self.fields if name in metadata}
+            parts["metadata"] = msgspec.Raw(msgspec.json.encode(kept))
+        return msgspec.json.encode(parts)
+
+
+def _listed(texts: Iterable[bytes | msgspec.Raw]) -> bytes:
+    """JSON texts → the JSON text of their list."""
+    return b"[%b]" % b",".join(texts)
 
 
 def include_without_fields(include: object) -> object:

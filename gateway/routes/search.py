@@ -8,13 +8,12 @@ from fastapi import APIRouter, Request
 
 from clip_core.errors import BadInput, ClipServeError, CollectionForbidden, InvalidRequest, TooLarge
 from gateway.encode.chunks import Ask
-from gateway.encode.results import Outcome
 from gateway.errors import JsonResponse
 from gateway.routes.bodies import Body, read_body
 from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.openapi import ENCODES, answers, takes
 from gateway.schemas.search import BatchSearchAnswer, BatchSearchRequest, SearchAnswer, SearchRequest
-from gateway.search.searching import Found, parse_ask
+from gateway.search.searching import Found, Outcome, parse_ask
 from gateway.services import Services, services
 
 router = APIRouter(route_class=PlainRoute, tags=["search"])

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from clip_core.errors import BadInput, ClipServeError, InvalidRequest, from_dict
 from clip_core.wire import SearchPart
 from gateway.encode.chunks import Ask
 from gateway.encode.encoder import Encoder
-from gateway.encode.results import Outcome
 from gateway.encode.served_model import ServedModel, unknown_model
 from gateway.inputs.paging import FIELDS, Page, include_without_fields
 from gateway.inputs.parser import InputParser
@@ -22,8 +23,10 @@ from gateway.search.more_like_this import MoreLikeThis
 from gateway.trace import current_trace
 from gateway.upstream.answer_bytes import AnswerBudget, answer_bytes
 from gateway.upstream.index_service import IndexServiceClient
+from gateway.upstream.replies import ReplyEntry
 
 Json = dict[str, Any]
+Outcome = Json | ClipServeError  # of a search
 _GROUP_BYTES = 8 * 1024 * 1024  # of the answer of one index call; a quarter of what the index answers at most
 _FIELDS = {*KINDS, *FIELDS, "collection", "k", "filter", "include", "exact", "model"}
 
@@ -151,7 +154,7 @@ class Searcher:
         answers = [self._own_answer(ask, result) for ask, result in zip(asks, reply["results"], strict=True)]
         return Found(answers, 0.0, (reply.get("timing") or {}).get("search_ms") or 0.0)
 
-    def _own_answer(self, ask: Ask, result: Json) -> Outcome:
+    def _own_answer(self, ask: Ask, result: ReplyEntry) -> Outcome:
         if result["status"] != 200:
             error = from_dict(result, result["status"])
             error.param = ask.source.param if error.code == "invalid_vector" else error.param
@@ -166,7 +169,7 @@ def _index_search(ask: Ask) -> Json:
     return {**ask.search.to_dict(), "vector": ask.source.value, "request_id": current_trace().request_id}
 
 
-def _answer(ask: Ask, hits: list[Json], served: ServedModel | None, fingerprint: str | None) -> Outcome:
+def _answer(ask: Ask, hits: Sequence[msgspec.Raw], served: ServedModel | None, fingerprint: str | None) -> Outcome:
     """The hits, or UnknownModel when the caller named another model than the one that answered."""
     assert ask.search is not None
     if served is not None and ask.model not in (None, served.model):
@@ -182,12 +185,12 @@ def _paged(ask: Ask, answer: Outcome) -> Outcome:
     return {**answer, "hits": hits, "next_cursor": cursor}
 
 
-def _noted(answer: Outcome, entry: Json) -> Outcome:
+def _noted(answer: Outcome, entry: ReplyEntry) -> Outcome:
     """`truncated` when the text was longer than the model reads and its end was cut off."""
     return {**answer, "truncated": True} if isinstance(answer, dict) and entry.get("truncated") else answer
 
 
-def _certified(answer: Outcome, result: Json) -> Outcome:
+def _certified(answer: Outcome, result: ReplyEntry) -> Outcome:
     return (
         {**answer, "certificate": result["certificate"]}
         if isinstance(answer, dict) and "certificate" in result

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from clip_core.errors import TooLarge
 from clip_core.wire import SearchPart
@@ -74,9 +73,3 @@ class AnswerRoom:
         finally:
             self._taken -= size
             self._freed.set()
-
-
-def sized(content: bytes, body: dict[str, Any]) -> dict[str, Any]:
-    """An upstream's answer with its `bytes`."""
-    body["bytes"] = len(content)
-    return body

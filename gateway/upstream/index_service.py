@@ -7,13 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from clip_core.errors import (
-    IndexUnavailable,
-    UnknownCollection,
-    from_dict,
-)
-from gateway.upstream.answer_bytes import sized
+from clip_core.errors import ClipServeError, IndexUnavailable, UnknownCollection, from_dict
 from gateway.upstream.json_client import JsonClient, UpstreamReply
+from gateway.upstream.replies import SearchReply, search_reply
 from gateway.upstream.torchserve import Json
 
 COLLECTION_NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
@@ -40,11 +36,14 @@ class IndexServiceClient:
         if reply.status != 200:
             raise IndexUnavailable(f"the index service is not ready (status {reply.status})")
 
-    async def search(self, searches: Sequence[Json]) -> Json:
+    async def search(self, searches: Sequence[Json]) -> SearchReply:
         """Searches by the caller's own vectors; each result has its own status."""
         body = {"fingerprint": None, "searches": list(searches)}
-        reply = _checked(await self._http.call("POST", "/search", body, idempotent=True))
-        return sized(reply.content, reply.body)
+        reply = await self._http.call("POST", "/search", body, idempotent=True)
+        answer = search_reply(reply.content) if reply.status == 200 else None
+        if answer is None:
+            raise _failure(reply)
+        return answer
 
     async def create(self, name: str, body: Json) -> UpstreamReply:
         """Status 201 when new, 200 when it was there already."""
@@ -103,9 +102,14 @@ def _checked(reply: UpstreamReply) -> UpstreamReply:
     """Raises the error that the index service named, unless it answered with a JSON object."""
     if reply.status < 300 and isinstance(reply.body, dict):
         return reply
+    raise _failure(reply)
+
+
+def _failure(reply: UpstreamReply) -> ClipServeError:
+    """The error that the index service named, or IndexUnavailable."""
     if isinstance(reply.body, dict) and "error" in reply.body:
-        raise from_dict(reply.body, reply.status)
-    raise IndexUnavailable(f"the index service gave an answer that is not its own (status {reply.status})")
+        return from_dict(reply.body, reply.status)
+    return IndexUnavailable(f"the index service gave an answer that is not its own (status {reply.status})")
 
 
 def _collection(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -23,8 +24,15 @@ class UpstreamReply:
     """An answer: `body` is None when it was empty or not JSON; `content` is what came."""
 
     status: int
-    body: Any
     content: bytes = b""
+
+    @cached_property
+    def body(self) -> Any:
+        """Parsed when it is first looked at."""
+        try:
+            return orjson.loads(self.content) if self.content else None
+        except orjson.JSONDecodeError:
+            return None
 
 
 class JsonClient:
@@ -85,7 +93,7 @@ class JsonClient:
         if payload:
             headers["Content-Type"] = "application/json"
         status, content = await self._connections().request(method, path, headers, payload, limit)
-        return UpstreamReply(status, _json_or_none(content), content)
+        return UpstreamReply(status, content)
 
     def _connections(self) -> KeepAlivePool:
         if self._pool is None:
@@ -120,10 +128,3 @@ def _within_deadline(limit: float) -> float:
 def _headers() -> dict[str, str]:
     request_id = current_trace().request_id
     return {"X-Request-Id": request_id} if request_id else {}
-
-
-def _json_or_none(content: bytes) -> Any:
-    try:
-        return orjson.loads(content) if content else None
-    except orjson.JSONDecodeError:
-        return None

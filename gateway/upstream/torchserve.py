@@ -17,9 +17,9 @@ from clip_core.errors import (
     from_dict,
 )
 from gateway.trace import current_trace
-from gateway.upstream.answer_bytes import sized
 from gateway.upstream.json_client import JsonClient, UpstreamReply
 from gateway.upstream.ready_workers import LOOK_S, ReadyWorkers, no_worker
+from gateway.upstream.replies import EncodeReply, encode_reply
 
 Json = dict[str, Any]
 _WORKER_DIED = "Worker died."
@@ -58,7 +58,7 @@ class TorchServeClient:
     async def close(self) -> None:
         await asyncio.gather(self._inference.close(), self._management.close(), self._metrics.close())
 
-    async def predict(self, endpoint: str, body: Json, *, timeout_s: float | None = None) -> Json:
+    async def predict(self, endpoint: str, body: Json, *, timeout_s: float | None = None) -> EncodeReply:
         """The handler's answer to `body`; see the handlers for its form. Raises ClipServeError.
 
         Without a READY worker that is TorchServeUnavailable: at once after a failure, else when the answer takes long.
@@ -66,9 +66,10 @@ class TorchServeClient:
         if endpoint in self._workers.doubted:
             await self._workers.check(endpoint)
         reply = await self._asked(endpoint, body, timeout_s)
-        if reply.status == 200 and isinstance(reply.body, dict) and isinstance(reply.body.get("data"), list):
+        answer = encode_reply(reply.content) if reply.status == 200 else None
+        if answer is not None:
             self._workers.doubted.discard(endpoint)
-            return sized(reply.content, reply.body)
+            return answer
         raise await self._error(endpoint, reply)
 
     async def _asked(self, endpoint: str, body: Json, timeout_s: float | None) -> UpstreamReply:

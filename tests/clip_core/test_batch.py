@@ -37,7 +37,10 @@ class FakeIndex:
         return [
             UnknownCollection("no such collection")
             if query.part.collection == "gone"
-            else Neighbours([{"id": query.part.collection, "score": 1.0}], CERTIFICATE if query.part.exact else None)
+            else Neighbours(
+                json.dumps([{"id": query.part.collection, "score": 1.0}]).encode(),
+                CERTIFICATE if query.part.exact else None,
+            )
             for query in queries
         ]
 

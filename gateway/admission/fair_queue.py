@@ -2,7 +2,8 @@
 
 Start-time fair queueing (Goyal, Vin and Cheng, 1996): each lane has a virtual time, which advances by the items it gets
 through. The lane with the least time is next. A lane that was empty starts at the time of the entry popped last, so its
-first item goes before the second item of another lane.
+first item goes before the second item of another lane. An empty lane keeps its time until that time is reached or the
+whole queue is empty; then it is forgotten.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class QueueEntry(Protocol):
-    """`lane` names the owner, `weight` is the number of items, `since` the time of arrival in seconds.
+    """`lane` names the owner, `weight` is the number of items (one at least), `since` the time of arrival in seconds.
 
     A `firm` entry will be served in any case, however late.
     """
@@ -64,31 +65,50 @@ class FairQueue(Generic[E]):
     def pop(self, stale: float) -> E:
         """Take the next entry; the queue must not be empty.
 
-        It is the oldest of its lane, or the newest that is not firm if the oldest came before `stale` (seconds).
+        Entries that are not firm go before those that are: the oldest of its lane, or the newest if the oldest came
+        before `stale` (seconds). Of firm entries it is the oldest.
         """
-        time, _, name = heapq.heappop(self._due)
-        lane = self._lanes[name]
-        if not lane:
-            del self._lanes[name]
-            return self.pop(stale)
-        entry = _newest(lane) if lane[0].since < stale else lane.popleft()
-        self.items -= entry.weight
+        time, name = self._next_lane()
+        entry = _taken(self._lanes[name], stale)
         self._time = time
         self._come_due(name, time + entry.weight)
+        self._count_out(entry)
         return entry
 
     def remove(self, entry: E) -> None:
         """Take out an entry that is in the queue."""
         self._lanes[entry.lane].remove(entry)
-        self.items -= entry.weight
+        self._count_out(entry)
+
+    def _next_lane(self) -> tuple[float, str]:
+        """The time and the name of the lane that is next; empty lanes before it are forgotten."""
+        while True:
+            time, _, name = heapq.heappop(self._due)
+            if self._lanes[name]:
+                return time, name
+            del self._lanes[name]
 
     def _come_due(self, name: str, time: float) -> None:
         heapq.heappush(self._due, (time, next(self._number), name))
 
+    def _count_out(self, entry: E) -> None:
+        self.items -= entry.weight
+        if not self.items:
+            self._lanes.clear()
+            self._due.clear()
 
-def _newest(lane: deque[E]) -> E:
-    """Take the newest entry that is not firm, or the oldest where all are."""
-    place = next((place for place in reversed(range(len(lane))) if not lane[place].firm), 0)
+
+def _taken(lane: deque[E], stale: float) -> E:
+    """Take the next entry out of a lane."""
+    oldest = next((place for place, entry in enumerate(lane) if not entry.firm), None)
+    if oldest is None:
+        return lane.popleft()
+    if lane[oldest].since >= stale:
+        return _at(lane, oldest)
+    return _at(lane, next(place for place in reversed(range(len(lane))) if not lane[place].firm))
+
+
+def _at(lane: deque[E], place: int) -> E:
     entry = lane[place]
     del lane[place]
     return entry

@@ -1,4 +1,4 @@
-"""API keys: everything needs one except health, the page and the docs. Pure ASGI."""
+"""API keys: everything needs one except health, the page and the docs; and who the caller is. Pure ASGI."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clip_core.errors import ClipServeError, Forbidden, Unauthorized
+from gateway.connections.connection_limit import network_of
 from gateway.errors import error_response
-from gateway.keys.api_key import ANONYMOUS, ApiKey, set_current_key
+from gateway.keys.api_key import ANONYMOUS, ApiKey, current_key, set_current_key
 from gateway.keys.key_lookup import KeyLookup
 from gateway.keys.scopes import collection_of, scope_of
 from gateway.middleware.allowed_hosts import PROBES, HostList
+from gateway.trace import current_trace
 
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json", "/favicon.ico"})
 OPEN_PREFIX = "/ui/"
@@ -39,6 +41,7 @@ class AuthMiddleware:
             except ClipServeError as refused:
                 await error_response(refused)(scope, receive, send)
                 return
+            current_trace().caller = caller_of(current_key(), scope.get("client"))
         await self.app(scope, receive, send)
 
     def _check(self, scope: Scope) -> None:
@@ -61,6 +64,13 @@ class AuthMiddleware:
         if collection is not None:
             key.check_collection(collection)
         return key
+
+
+def caller_of(key: ApiKey, client: tuple[str, int] | None) -> str:
+    """Who shares limits and turns: a key, or without keys an address (of IPv6 a network of 64 bits); never empty."""
+    if key is not ANONYMOUS:
+        return key.id
+    return network_of(client[0]) if client else "unknown"
 
 
 def is_open(path: str, open_paths: frozenset[str]) -> bool:

@@ -13,7 +13,6 @@ from typing import TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.keys.api_key import ANONYMOUS, current_key
 from gateway.middleware.body_budget import SMALL_BYTES, Body, BodyBudget
 from gateway.middleware.body_limits import STREAM_PATH
 from gateway.middleware.deadlines import GIVE_UP
@@ -38,11 +37,10 @@ class RequestBuffering:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        caller = current_trace().caller = caller_of(scope)
         if scope["method"] in _WITHOUT_BODY:
             await self.app(scope, receive, send)
             return
-        body = Body(caller, scope[GIVE_UP], scope["path"].endswith(STREAM_PATH))
+        body = Body(current_trace().caller, scope[GIVE_UP], scope["path"].endswith(STREAM_PATH))
         self.budget.begin(body)
         try:
             await self.app(scope, await self._incoming(scope, receive, body), send)
@@ -112,11 +110,3 @@ async def letting_go(request: Request, batches: AsyncIterator[T]) -> AsyncIterat
     async for batch in batches:
         yield batch
         request.scope[_LET_GO]()
-
-
-def caller_of(scope: Scope) -> str:
-    """Who shares a limit: an API key, or an address where there are none."""
-    key = current_key()
-    if key is not ANONYMOUS:
-        return key.id
-    return scope["client"][0] if scope.get("client") else ""

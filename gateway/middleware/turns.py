@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.admission.fair_queue import FairQueue
-from gateway.middleware.request_buffering import caller_of
+from gateway.trace import current_trace
 
 _EACH_ROUND = 4
 _NEVER = float("-inf")
@@ -27,7 +27,7 @@ class _Waiter:
 
 
 class Turns:
-    """Below AuthMiddleware, which knows the caller."""
+    """Below AuthMiddleware, which names the caller, and below DeadlineMiddleware: waiting takes the request's time."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -36,7 +36,7 @@ class Turns:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._turn(caller_of(scope))
+            await self._turn(current_trace().caller)
         await self.app(scope, receive, send)
 
     async def _turn(self, caller: str) -> None:
@@ -51,10 +51,15 @@ class Turns:
 
     def _next_round(self) -> None:
         self._begun = 0
+        try:
+            self._begin_next()
+        finally:  # without a next round no request would begin any more
+            if self._begun:
+                asyncio.get_running_loop().call_soon(self._next_round)
+
+    def _begin_next(self) -> None:
         while self._queue and self._begun < _EACH_ROUND:
             waiter = self._queue.pop(_NEVER)
             if not waiter.begins.done():  # its client has not left
                 waiter.begins.set_result(None)
                 self._begun += 1
-        if self._begun:
-            asyncio.get_running_loop().call_soon(self._next_round)

@@ -19,6 +19,7 @@ from clipserve_client.answers.answers import (
     Model,
     Ranked,
     SearchPage,
+    UpdatedPage,
 )
 from clipserve_client.async_client import AsyncClient
 from clipserve_client.client import Client
@@ -60,5 +61,6 @@ __all__ = [
     "Retries",
     "SearchPage",
     "Tally",
+    "UpdatedPage",
     "ingest_folder",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +18,7 @@ from clipserve_client.answers.paging import Pages
 from clipserve_client.base import BaseClient
 from clipserve_client.calls.embedding import embed_calls, joined
 from clipserve_client.calls.exchange import answer, failures, request
+from clipserve_client.calls.updating import update_calls
 from clipserve_client.client import Client
 from clipserve_client.errors import ApiError, ClientError, UnknownCollection
 from clipserve_client.ingest.engine import IN_FLIGHT, PATIENCE_S, run
@@ -187,12 +188,39 @@ class AsyncClient(BaseClient):
     async def item(self, collection: str, item_id: str, *, vector: bool = False) -> answers.Item:
         return await self.send(calls.item(collection, item_id, vector))
 
-    async def items(self, collection: str, *, page: int = 1000) -> AsyncIterator[answers.Item]:
-        """All items by id, `page` a call."""
+    async def items(
+        self, collection: str, *, filter: Json | None = None, page: int = 1000
+    ) -> AsyncIterator[answers.Item]:
+        """All items by id, or those that match the filter, `page` a call."""
         pages = Pages[answers.Item, str]()
         while not pages.ended:
-            for each in pages.taken(*(await self.send(calls.items_page(collection, pages.after, page)))):
+            for each in pages.taken(*(await self.send(calls.items_page(collection, pages.after, page, filter)))):
                 yield each
+
+    async def update_item(self, collection: str, item_id: str, metadata: Json | None) -> answers.Item:
+        """Change its metadata: the fields of `metadata` are set, null removes one, and None removes all of it.
+
+        A JSON merge patch (RFC 7386). The vector stays, and nothing is embedded.
+        """
+        return await self.send(calls.update_item(collection, item_id, metadata))
+
+    async def update_items(self, collection: str, patches: Mapping[str, Json | None]) -> list[answers.ItemResult]:
+        """`update_item` for any number of ids, each with its own result, in their order."""
+        updates = update_calls(collection, patches, await self.limits())
+        return [result for each in updates for result in await self.send(each)]
+
+    async def update_where(self, collection: str, filter: Json, metadata: Json | None) -> answers.UpdatedPage:
+        """`update_item` for every item that matches the filter, page by page.
+
+        How many have the patch now, and those that could not have it, as when their metadata would be too long.
+        """
+        pages, updated = Pages[answers.ItemResult, str](), 0
+        failed: list[answers.ItemResult] = []
+        while not pages.ended:
+            page = await self.send(calls.update_page(collection, filter, metadata, pages.after))
+            updated += page.updated
+            failed += pages.taken(page.failed, page.next)
+        return answers.UpdatedPage(updated, failed)
 
     async def delete_item(self, collection: str, item_id: str) -> None:
         await self.send(calls.delete_item(collection, item_id))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +17,7 @@ from clipserve_client.answers.paging import Pages
 from clipserve_client.base import BaseClient
 from clipserve_client.calls.embedding import embed_calls, joined
 from clipserve_client.calls.exchange import answer, failures, request
+from clipserve_client.calls.updating import update_calls
 from clipserve_client.errors import ApiError, ClientError, UnknownCollection
 from clipserve_client.ingest.engine import IN_FLIGHT, PATIENCE_S, run
 from clipserve_client.ingest.results import Result, Tally
@@ -163,11 +164,36 @@ class Client(BaseClient):
     def item(self, collection: str, item_id: str, *, vector: bool = False) -> answers.Item:
         return self.send(calls.item(collection, item_id, vector))
 
-    def items(self, collection: str, *, page: int = 1000) -> Iterator[answers.Item]:
-        """All items by id, `page` a call."""
+    def items(self, collection: str, *, filter: Json | None = None, page: int = 1000) -> Iterator[answers.Item]:
+        """All items by id, or those that match the filter, `page` a call."""
         pages = Pages[answers.Item, str]()
         while not pages.ended:
-            yield from pages.taken(*self.send(calls.items_page(collection, pages.after, page)))
+            yield from pages.taken(*self.send(calls.items_page(collection, pages.after, page, filter)))
+
+    def update_item(self, collection: str, item_id: str, metadata: Json | None) -> answers.Item:
+        """Change its metadata: the fields of `metadata` are set, null removes one, and None removes all of it.
+
+        A JSON merge patch (RFC 7386). The vector stays, and nothing is embedded.
+        """
+        return self.send(calls.update_item(collection, item_id, metadata))
+
+    def update_items(self, collection: str, patches: Mapping[str, Json | None]) -> list[answers.ItemResult]:
+        """`update_item` for any number of ids, each with its own result, in their order."""
+        updates = update_calls(collection, patches, self.limits())
+        return [result for each in updates for result in self.send(each)]
+
+    def update_where(self, collection: str, filter: Json, metadata: Json | None) -> answers.UpdatedPage:
+        """`update_item` for every item that matches the filter, page by page.
+
+        How many have the patch now, and those that could not have it, as when their metadata would be too long.
+        """
+        pages, updated = Pages[answers.ItemResult, str](), 0
+        failed: list[answers.ItemResult] = []
+        while not pages.ended:
+            page = self.send(calls.update_page(collection, filter, metadata, pages.after))
+            updated += page.updated
+            failed += pages.taken(page.failed, page.next)
+        return answers.UpdatedPage(updated, failed)
 
     def delete_item(self, collection: str, item_id: str) -> None:
         self.send(calls.delete_item(collection, item_id))

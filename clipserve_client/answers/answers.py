@@ -97,6 +97,15 @@ class ItemResult:
 
 
 @dataclass(frozen=True)
+class UpdatedPage:
+    """A page of what a filter named: how many items have the patch now, and those that could not have it."""
+
+    updated: int
+    failed: list[ItemResult]
+    next: str | None = None
+
+
+@dataclass(frozen=True)
 class Job:
     """`state` is queued, running, completed, cancelled or failed."""
 

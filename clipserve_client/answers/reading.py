@@ -90,6 +90,11 @@ def items_page(answer: Any) -> tuple[list[answers.Item], str | None]:
     return [item(one) for one in answer["items"]], answer.get("next")
 
 
+def updated_page(answer: Any) -> answers.UpdatedPage:
+    failed = [_known(answers.ItemResult, one) for one in answer["failed"]]
+    return answers.UpdatedPage(int(answer["updated"]), failed, answer.get("next"))
+
+
 def deleted(answer: Any) -> int:
     return int(answer["deleted"])
 

@@ -121,15 +121,16 @@ def drop_alias(name: str) -> Call[None]:
 
 def add(name: str, items: Sequence[NewItem]) -> Call[list[answers.ItemResult]]:
     """May be sent twice: an item replaces the one with its id."""
-    return Call("POST", _items(name), reading.item_results, {"items": [item.body() for item in items]})
+    return Call("POST", items_path(name), reading.item_results, {"items": [item.body() for item in items]})
 
 
 def add_encoded(name: str, body: bytes) -> Call[list[answers.ItemResult]]:
     """`body` is {"items": […]} in JSON."""
-    return Call("POST", _items(name), reading.item_results, encoded=body)
+    return Call("POST", items_path(name), reading.item_results, encoded=body)
 
 
-def _items(name: str) -> str:
+def items_path(name: str) -> str:
+    """Of a collection's items."""
     return _path("collections", name, "items")
 
 
@@ -137,10 +138,21 @@ def item(name: str, item_id: str, vector: bool) -> Call[answers.Item]:
     return Call("GET", _item_path(name, item_id), reading.item, params={"include": "vector"} if vector else {})
 
 
-def items_page(name: str, after: str | None, limit: int) -> Call[tuple[list[answers.Item], str | None]]:
-    return Call(
-        "GET", f"{_path('collections', name)}/items", reading.items_page, params=_given(limit=limit, after=after)
-    )
+def items_page(
+    name: str, after: str | None, limit: int, filter_: Json | None
+) -> Call[tuple[list[answers.Item], str | None]]:
+    params = _given(limit=limit, after=after, filter=None if filter_ is None else json.dumps(filter_))
+    return Call("GET", items_path(name), reading.items_page, params=params)
+
+
+def update_item(name: str, item_id: str, metadata: Json | None) -> Call[answers.Item]:
+    """May be sent twice: a merge patch that was applied changes nothing more."""
+    return Call("PATCH", _item_path(name, item_id), reading.item, {"metadata": metadata})
+
+
+def update_page(name: str, filter_: Json, metadata: Json | None, after: str | None) -> Call[answers.UpdatedPage]:
+    body = {"filter": filter_, "metadata": metadata, **_given(after=after)}
+    return Call("PATCH", items_path(name), reading.updated_page, body)
 
 
 def delete_item(name: str, item_id: str) -> Call[None]:

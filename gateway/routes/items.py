@@ -1,4 +1,4 @@
-"""/v1/collections/{name}/items: add, list, show, delete."""
+"""/v1/collections/{name}/items: add, change, list, show, delete."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from fastapi import APIRouter, Path, Query, Request
 from gateway.errors import JsonResponse
 from gateway.ingest.items import parse_items
 from gateway.ingest.ndjson import batches
+from gateway.ingest.patches import patch_many
 from gateway.ingest.stream_ingest import ingest_lines
 from gateway.middleware.request_buffering import letting_go
-from gateway.routes.bodies import Body, read_body, read_model
+from gateway.routes.bodies import FEW, Body, read_body, read_json, read_model
 from gateway.routes.collections import Name
 from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.collections import DroppedAnswer
@@ -22,6 +23,9 @@ from gateway.schemas.items import (
     ItemsAnswer,
     ItemsPage,
     ItemsRequest,
+    PatchedAnswer,
+    PatchItemRequest,
+    PatchItemsRequest,
     StreamAnswer,
 )
 from gateway.schemas.openapi import ENCODES, READS, WRITES, answers, takes, takes_lines
@@ -29,6 +33,7 @@ from gateway.services import services
 
 router = APIRouter(route_class=PlainRoute, tags=["items"])
 ItemId = Annotated[str, Path(description="The item's id.", examples=["scene-1"])]
+_FILTER = "Lists only what fits, as JSON: the filter language of searches."
 _FORM = {"images": "files", "id": "string", "image": "file", "text": "string", "metadata": "string"}
 
 
@@ -78,15 +83,40 @@ async def delete_items(request: Request, name: Name) -> JsonResponse:
     return JsonResponse(answer)
 
 
+@router.patch(
+    "/v1/collections/{name}/items", responses=answers(PatchedAnswer, *WRITES), openapi_extra=takes(PatchItemsRequest)
+)
+async def patch_items(request: Request, name: Name) -> JsonResponse:
+    """Change the metadata of many items: each with a merge patch of its own, or one for all that `ids` or a filter
+    names. Each item has its own result, and a bad one never stops its neighbours.
+    """
+    given = services(request)
+    body = await read_json(request, given.settings.max_items)
+    return JsonResponse(await patch_many(given.index, name, body, given.settings.max_items))
+
+
+@router.patch(
+    "/v1/collections/{name}/items/{item_id:path}",
+    responses=answers(ItemAnswer, *WRITES),
+    openapi_extra=takes(PatchItemRequest),
+)
+async def patch_item(request: Request, name: Name, item_id: ItemId) -> JsonResponse:
+    """Change an item's metadata by a JSON merge patch (RFC 7386): null removes a field. Its vector stays."""
+    body = await read_json(request, FEW)
+    return JsonResponse(await services(request).index.patch_item(name, item_id, body))
+
+
 @router.get("/v1/collections/{name}/items", responses=answers(ItemsPage, *READS))
 async def list_items(
     request: Request,
     name: Name,
     limit: Annotated[int, Query(ge=1, le=1000, examples=[100])] = 100,
     after: Annotated[str | None, Query(description="The last id of the page before.", examples=["scene-0"])] = None,
+    filter_: Annotated[str | None, Query(alias="filter", examples=['{"color": "red"}'], description=_FILTER)] = None,
 ) -> JsonResponse:
-    """Ids and metadata, a page at a time."""
-    return JsonResponse(await services(request).index.items(name, {"limit": limit, "after": after}))
+    """Ids and metadata by id, a page at a time; with `filter` of the items that it lets through."""
+    asked = {"limit": limit, "after": after, "filter": filter_}
+    return JsonResponse(await services(request).index.items(name, asked))
 
 
 @router.get("/v1/collections/{name}/items/{item_id:path}", responses=answers(ItemAnswer, *READS))

@@ -51,6 +51,34 @@ class DeleteItemsRequest(Schema):
     filter: dict[str, Any] | None = None
 
 
+class PatchItemRequest(Schema):
+    model_config = example({"metadata": {"title": "Harbour", "place": {"city": "Lisbon"}, "draft": None}})
+    metadata: dict[str, Any] | None = Field(description="A merge patch: null removes a field. Null itself removes all.")
+
+
+class PatchSpec(PatchItemRequest):
+    model_config = example({"id": "scene-1", "metadata": {"title": "Harbour", "draft": None}})
+    id: str
+
+
+class PatchItemsRequest(Schema):
+    model_config = example({"items": [{"id": "scene-1", "metadata": {"title": "Harbour", "draft": None}}]})
+    items: list[PatchSpec] | None = Field(None, description="A patch for each.", fail_fast=True)
+    ids: list[str] | None = Field(None, description="One patch, `metadata`, for all of these.", fail_fast=True)
+    filter: dict[str, Any] | None = Field(None, description="One patch for all items that it lets through.")
+    metadata: dict[str, Any] | None = None
+    after: str | None = Field(None, description="With `filter`: the `next` of the call before.")
+    limit: int | None = Field(None, ge=1, le=10_000, description="With `filter`: most items of one call.")
+
+
+class PatchedAnswer(Schema):
+    model_config = example({"results": [{"id": "scene-1", "status": 200}]})
+    results: list[ItemResult] | None = Field(None, description="One for each of `items` or `ids`, in order.")
+    updated: int | None = Field(None, description="With `filter`: how many items have the patch now.")
+    failed: list[ItemResult] | None = Field(None, description="With `filter`: those that could not have it.")
+    next: str | None = Field(None, description="With `filter`: what to pass as `after`; null at the end.")
+
+
 class ListedItem(Schema):
     id: str
     metadata: dict[str, Any] | None = None

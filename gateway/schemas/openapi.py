@@ -32,7 +32,7 @@ from gateway.schemas.base import ErrorEnvelope
 from gateway.schemas.collections import AliasSpec, CollectionSpec
 from gateway.schemas.dialects import CohereRequest, VoyageRequest
 from gateway.schemas.embeddings import EmbeddingRequest
-from gateway.schemas.items import DeleteItemsRequest, ItemsRequest
+from gateway.schemas.items import DeleteItemsRequest, ItemsRequest, PatchItemRequest, PatchItemsRequest
 from gateway.schemas.jobs import JobRequest
 from gateway.schemas.ranking import ClassifyRequest, RankRequest
 from gateway.schemas.search import BatchSearchRequest, SearchRequest
@@ -46,6 +46,8 @@ _BODIES: list[type[BaseModel]] = [
     AliasSpec,
     ItemsRequest,
     DeleteItemsRequest,
+    PatchItemRequest,
+    PatchItemsRequest,
     ClassifyRequest,
     RankRequest,
     CohereRequest,

@@ -84,6 +84,12 @@ class IndexServiceClient:
     async def item(self, name: str, item_id: str, query: Mapping[str, Any]) -> Json:
         return await self._get(f"{_item(name, item_id)}{_query(query)}")
 
+    async def patch_item(self, name: str, item_id: str, body: Json) -> Json:
+        return await self._json("PATCH", _item(name, item_id), body)
+
+    async def patch_items(self, name: str, body: Json) -> Json:
+        return await self._json("PATCH", f"{_collection(name)}/items", body)
+
     async def delete_item(self, name: str, item_id: str) -> Json:
         return await self._json("DELETE", _item(name, item_id))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from clip_core.errors import BadFilter, BadInput, InvalidRequest, TooLarge
+from clip_core.errors import BadFilter, BadInput, BadJson, InvalidRequest, TooLarge
 from clip_core.wire import json_text, load_json
 from index_service.engines.base import METRICS, Metric
 from index_service.metadata.filters import canonical, compile_filter
@@ -63,6 +63,24 @@ def after_id(value: str | None) -> str:
     if value is not None and len(value) > MAX_ID:
         raise InvalidRequest(f"`after` is an id, of at most {MAX_ID} characters", param="after")
     return value or ""
+
+
+def after(body: Mapping[str, Any]) -> str:
+    """The field `after` of a body: an id, of which an item is or was."""
+    value = body.get("after")
+    if value is not None and not isinstance(value, str):
+        raise InvalidRequest("`after` is an id", param="after")
+    return after_id(value)
+
+
+def whole_number(body: Mapping[str, Any], name: str, default: int, most: int) -> int:
+    """An optional field that is a whole number from 1 to `most`."""
+    value = body.get(name)
+    if value is None:
+        return default
+    if type(value) is not int or not 1 <= value <= most:
+        raise InvalidRequest(f"`{name}` is a whole number from 1 to {most}", param=name)
+    return value
 
 
 def text(body: Mapping[str, Any], name: str, *, longest: int = 1024) -> str:
@@ -211,6 +229,14 @@ def where(filter_: object) -> bytes | None:
     encoded = canonical(filter_)
     compile_filter(encoded)
     return encoded
+
+
+def where_text(value: str | None) -> bytes | None:
+    """The query parameter `filter`, which is JSON."""
+    try:
+        return where(None if value is None else load_json(value))
+    except BadJson as error:
+        raise BadFilter("`filter` is a JSON object", param="filter") from error
 
 
 def whole(value: str | None, name: str, default: int, most: int, *, least: int = 1) -> int:

@@ -12,22 +12,25 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
-from clip_core.errors import ClipServeError, UnknownCollection, UnknownItem
+from clip_core.errors import ClipServeError, Unavailable, UnknownCollection, UnknownItem
 from clip_core.wire import FloatArray
 from index_service.collection.backoff import Retries
 from index_service.collection.description import describe_collection
+from index_service.collection.listing import Listing, Match
+from index_service.collection.patches import PatchBatch, patched_rows
 from index_service.collection.recall import RecallTally
 from index_service.collection.recent_queries import RecentQueries
 from index_service.collection.segment_builder import SegmentBuilder, paced, rows_of
 from index_service.engines.base import BuildCancelled, IntArray
 from index_service.engines.exact.segment import ExactSegment
 from index_service.record.group_commit import GroupCommit
-from index_service.record.store import CollectionInfo, ItemChunk, Store, StoredItem, WrittenRows
+from index_service.record.store import CollectionInfo, ItemChunk, PatchedRow, Store, StoredItem, WrittenRows
 from index_service.segments.engine_choice import Engines
 from index_service.segments.sealing import seal_due, sealed_further
 from index_service.segments.segment_files import (
@@ -56,6 +59,7 @@ class Collection:
         self._segments = SegmentBuilder(info, store, engines, self._recent, lambda: self.dropped)
         self._lock, self._merging = threading.Lock(), threading.Lock()
         self._upserts = GroupCommit(self._lock, self._upsert_all)
+        self._patches = GroupCommit(self._lock, self._patch_all)
 
     def load(self, cancelled: Callable[[], bool] = lambda: False) -> None:
         """Map the newest segment on disk and bring it up to date with the record; without one, write one first."""
@@ -95,6 +99,19 @@ class Collection:
             return view
 
         self._write(lambda: self._store.upsert_all(self.info.key, [items for items, _ in batches]), shown)
+
+    def patch(self, batch: PatchBatch) -> None:
+        """Change the metadata of items; durable and visible on return, with the `results` of the batch."""
+        self._patches.write(batch)
+
+    def _patch_all(self, batches: Sequence[PatchBatch]) -> None:
+        """A row with other metadata is a new row with the old one's vector, so whatever knows the old stays true."""
+
+        def commit() -> tuple[int, list[PatchedRow]]:
+            rows = patched_rows(batches, lambda ids: self._store.metadata(self.info.key, ids))
+            return (self._store.patch(self.info.key, rows) if rows else 0), rows
+
+        self._write(commit, lambda view, done: view.with_metadata(*done))
 
     def _write(self, commit: Callable[[], T], shown: Callable[[View, T], View]) -> T:
         """`commit` to the record, then make the view that shows what it did; the caller holds the lock.
@@ -157,6 +174,19 @@ class Collection:
     def page(self, after: str, limit: int) -> list[tuple[str, bytes]]:
         """(id, metadata) of the next `limit` items by id."""
         return self._store.page(self.info.key, after, limit)
+
+    def matches(self, where: bytes, after: str, most: int) -> Iterator[Match]:
+        """Items behind the id `after` that the canonical filter lets through, by id; about `most` will be taken."""
+        return Listing(self._view_since, partial(self._store.entries, self.info.key)).matches(where, after, most)
+
+    def _view_since(self, seq: int) -> View:
+        """A view that shows the write of `seq`, which the record has already."""
+        if self.view.last_seq >= seq:
+            return self.view
+        with self._lock:  # whoever wrote it holds this until it is shown
+            if self.stale:
+                raise Unavailable(f"the collection {self.info.name} is read again from the record: try again soon")
+            return self.view
 
     def since(self, seq: int, limit: int) -> ItemChunk:
         """The next `limit` items written after the sequence number `seq`."""

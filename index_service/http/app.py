@@ -24,11 +24,13 @@ from index_service.collection.recall import RecallSampler
 from index_service.collection.registry import Registry
 from index_service.collection.warm_fields import WarmFields
 from index_service.http.answers import json_answer, on_error, on_http
+from index_service.http.call_limit import CallLimit
 from index_service.http.callers import CallerCheck
 from index_service.http.collections_api import CollectionsApi
 from index_service.http.items_api import ItemsApi
 from index_service.http.metrics import IndexMetrics
 from index_service.http.middleware import RequestMiddleware
+from index_service.http.patches_api import PatchesApi
 from index_service.http.search_api import SearchApi
 from index_service.http.snapshots_api import SnapshotsApi
 from index_service.http.workers import Workers
@@ -94,7 +96,9 @@ def _routes(
     health = HealthApi(registry, metrics)
     searches = SearchApi(settings, registry, metrics, workers, sampler)
     collections = CollectionsApi(settings, registry, workers)
-    items = ItemsApi(settings, registry, metrics, workers)
+    writes = CallLimit(settings.max_concurrent_writes, "writes", "max_concurrent_writes")
+    items = ItemsApi(settings, registry, metrics, workers, writes)
+    patches = PatchesApi(settings, registry, metrics, workers, writes)
     copies = Snapshots(settings.data_dir / "snapshots", registry.store, registry)
     snapshots = SnapshotsApi(settings, registry, copies, workers)
     one = "/collections/{name}"
@@ -112,7 +116,8 @@ def _routes(
         Route("/aliases/{name}", _known(collections.set_alias), methods=["PUT"]),
         Route("/aliases/{name}", _known(collections.drop_alias), methods=["DELETE"]),
         Route(f"{one}/items", _known(items.upsert_items), methods=["POST"]),
-        Route(f"{one}/items", _known(items.list_items, "limit", "after", "since", "include")),
+        Route(f"{one}/items", _known(patches.patch_items), methods=["PATCH"]),
+        Route(f"{one}/items", _known(items.list_items, "limit", "after", "since", "include", "filter")),
         Route(f"{one}/snapshots", _known(snapshots.create_snapshot), methods=["POST"]),
         Route(f"{one}/snapshots", _known(snapshots.list_snapshots)),
         Route(f"{one}/restore", _known(snapshots.restore_snapshot), methods=["POST"]),
@@ -121,6 +126,7 @@ def _routes(
         Route("/snapshots/{snapshot}", _known(snapshots.delete_snapshot), methods=["DELETE"]),
         Route(f"{one}/items/delete", _known(items.delete_items), methods=["POST"]),
         Route(f"{one}/items/{{id:path}}", _known(items.get_item, "include")),
+        Route(f"{one}/items/{{id:path}}", _known(patches.patch_item), methods=["PATCH"]),
         Route(f"{one}/items/{{id:path}}", _known(items.delete_item), methods=["DELETE"]),
     ]
 

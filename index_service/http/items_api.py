@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,12 @@ _MAX_SEQ = 2**63 - 1
 class ItemsApi:
     """The routes over the items of one collection; each write returns once it is on disk and searchable."""
 
-    def __init__(self, settings: IndexSettings, registry: Registry, metrics: IndexMetrics, workers: Workers) -> None:
+    def __init__(
+        self, settings: IndexSettings, registry: Registry, metrics: IndexMetrics, workers: Workers, writes: CallLimit
+    ) -> None:
         self._most, self._most_bytes = settings.max_batch, settings.max_answer_bytes
         self._max_metadata = settings.max_metadata_bytes
-        self._gate = CallLimit(settings.max_concurrent_writes, "writes", "max_concurrent_writes")
-        self._registry, self._metrics, self._workers = registry, metrics, workers
+        self._registry, self._metrics, self._workers, self._gate = registry, metrics, workers, writes
 
     def _collection(self, request: Request) -> Collection:
         return self._registry.get(request.path_params["name"])
@@ -62,6 +64,7 @@ class ItemsApi:
     async def list_items(self, request: Request) -> Response:
         """`limit` ids and metadata after the id `after`; `next` is what to pass as `after`, null at the end.
 
+        With `filter`, a filter in JSON, of the items that it lets through.
         With `since`, a sequence number, whole items in the order of writing; `next` is what to pass as `since`. A page
         also ends before it has more bytes than an answer may have.
         """
@@ -70,8 +73,10 @@ class ItemsApi:
         if "since" not in query:
             if "include" in query:
                 raise InvalidRequest("`include` goes with `since`, or with one item", param="include")
-            after = bodies.after_id(query.get("after"))
-            return await self._list(collection, limits, lambda: _listed(collection, after, limits))
+            after, where = bodies.after_id(query.get("after")), bodies.where_text(query.get("filter"))
+            return await self._list(collection, limits, lambda: _listed(collection, where, after, limits))
+        if "filter" in query:
+            raise InvalidRequest("`filter` does not go with `since`", param="filter")
         if "after" in query:
             raise InvalidRequest("give `after` or `since`, not both", param="after")
         since = bodies.whole(query["since"], "since", 0, _MAX_SEQ, least=0)
@@ -130,10 +135,19 @@ class ItemsApi:
         return deleted
 
 
-def _listed(collection: Collection, after: str, limits: PageLimits) -> Response:
-    page, more = page_of(collection.page, after, limits, len)
+def _listed(collection: Collection, where: bytes | None, after: str, limits: PageLimits) -> Response:
+    read = collection.page if where is None else _matching(collection, where, after, limits)
+    page, more = page_of(read, after, limits, len)
     items = [{"id": id_, "metadata": orjson.Fragment(metadata)} for id_, metadata in page]
     return json_answer({"items": items, "next": page[-1][0] if more else None})
+
+
+def _matching(
+    collection: Collection, where: bytes, after: str, limits: PageLimits
+) -> Callable[[str, int], list[tuple[str, bytes]]]:
+    """As `Collection.page`, for one page of what a filter lets through."""
+    matches = collection.matches(where, after, limits.entries + 1)
+    return lambda _, most: [(match.id, match.metadata) for match in islice(matches, most)]
 
 
 def _listed_since(collection: Collection, since: int, limits: PageLimits, include: Sequence[str]) -> Response:

@@ -23,6 +23,9 @@ class IndexMetrics:
         )
         self.searches = Counter("clipserve_index_searches", "Searches, each of a batch.", registry=self._registry)
         self.upserts = Counter("clipserve_index_upserted_items", "Items written.", registry=self._registry)
+        self.patches = Counter(
+            "clipserve_index_patched_items", "Items whose metadata was changed.", registry=self._registry
+        )
         self.deletes = Counter("clipserve_index_deleted_items", "Items deleted.", registry=self._registry)
         self.search_seconds = Histogram(
             "clipserve_index_search_seconds",

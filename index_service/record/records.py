@@ -61,3 +61,19 @@ class WrittenRows(NamedTuple):
 
     first: int
     replaced: IntArray
+
+
+class StoredMetadata(NamedTuple):
+    """A row without its vector; `metadata` is JSON text."""
+
+    seq: int
+    id: str
+    metadata: bytes
+
+
+class PatchedRow(NamedTuple):
+    """A row that is to have other `metadata`, and with that a new sequence number; `seq` is the one it has."""
+
+    seq: int
+    id: str
+    metadata: bytes

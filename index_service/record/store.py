@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,15 +19,32 @@ import numpy as np
 from clip_core.errors import ClipServeError, StorageFull, Unavailable, UnknownCollection
 from index_service.engines.base import IntArray
 from index_service.errors import IndexStartError
-from index_service.record.records import Alias, CollectionInfo, ItemChunk, StoredItem, WrittenRows
+from index_service.record import rows
+from index_service.record.records import (
+    Alias,
+    CollectionInfo,
+    ItemChunk,
+    PatchedRow,
+    StoredItem,
+    StoredMetadata,
+    WrittenRows,
+)
 from index_service.record.reserve import Reserve
 from index_service.record.schema import PAGE_BYTES, SCHEMA_VERSION, create_items, migrate, version
 
-__all__ = ["Alias", "CollectionInfo", "ItemChunk", "Store", "StoredItem", "WrittenRows"]
+__all__ = [
+    "Alias",
+    "CollectionInfo",
+    "ItemChunk",
+    "PatchedRow",
+    "Store",
+    "StoredItem",
+    "StoredMetadata",
+    "WrittenRows",
+]
 _COLUMNS = "name, model, fingerprint, dim, engine, recall_target, metric, metadata, created, key"
 T = TypeVar("T")
 _CHUNK = 2048
-_IDS = 1000  # in one question; SQLite takes at most 32766
 
 
 class Store:
@@ -191,7 +208,13 @@ class Store:
         """`upsert` for each of `batches`, one after the other, all or none."""
         self._check_room()
         with self._transaction() as db:
-            return [_upsert(db, key, items) for items in batches]
+            return [rows.upsert(db, key, items) for items in batches]
+
+    def patch(self, key: int, patched: Sequence[PatchedRow]) -> int:
+        """Give rows other metadata and the next sequence numbers, all or none; the first of these."""
+        self._check_room()
+        with self._transaction() as db:
+            return rows.patch(db, key, patched)
 
     def delete(self, key: int, ids: Sequence[str]) -> IntArray:
         """Delete the items of these ids, all or none; the sequence numbers of those that were there."""
@@ -199,8 +222,8 @@ class Store:
 
     def _delete(self, key: int, ids: Sequence[str]) -> IntArray:
         with self._transaction() as db:
-            seqs = np.array(_seqs_of(db, key, ids), np.int64)
-            _delete(db, key, seqs.tolist())
+            seqs = np.array(rows.seqs_of(db, key, ids), np.int64)
+            rows.delete(db, key, seqs.tolist())
             return seqs
 
     def delete_rows(self, key: int, seqs: IntArray) -> None:
@@ -209,7 +232,7 @@ class Store:
 
     def _delete_rows(self, key: int, seqs: IntArray) -> None:
         with self._transaction() as db:
-            _delete(db, key, seqs.tolist())
+            rows.delete(db, key, seqs.tolist())
 
     def _read(self, sql: str, *values: object) -> list[Any]:
         with self._read_lock:
@@ -237,67 +260,49 @@ class Store:
             cursor = db.execute(
                 f"SELECT seq, id, vector, metadata, source FROM items_{key} WHERE seq > ? ORDER BY seq", (after,)
             )
-            while rows := cursor.fetchmany(_CHUNK):
-                yield ItemChunk([row[0] for row in rows], [StoredItem(*row[1:]) for row in rows])
+            while some := cursor.fetchmany(_CHUNK):
+                yield _chunk(some)
 
     def seqs(self, key: int) -> IntArray:
         """The sequence numbers of all items, ascending: read from the index over the ids, not from the wide rows."""
         with self._reading() as db:
-            rows = db.execute(f"SELECT seq FROM items_{key}")
-            return np.sort(np.fromiter((seq for (seq,) in rows), np.int64))
+            found = db.execute(f"SELECT seq FROM items_{key}")
+            return np.sort(np.fromiter((seq for (seq,) in found), np.int64))
 
     def last_seq(self, key: int) -> int:
         """The largest sequence number ever given out in a collection; 0 when none was."""
         with self._write_lock:
-            return _last_seq(self._writer, key)
+            return rows.last_seq(self._writer, key)
 
     def get(self, key: int, id_: str) -> StoredItem | None:
         """The item, or None."""
-        rows = self._read(f"SELECT id, vector, metadata, source FROM items_{key} WHERE id = ?", id_)
-        return StoredItem(*rows[0]) if rows else None
+        found = self._read(f"SELECT id, vector, metadata, source FROM items_{key} WHERE id = ?", id_)
+        return StoredItem(*found[0]) if found else None
+
+    def metadata(self, key: int, ids: Sequence[str]) -> list[StoredMetadata]:
+        """Those of `ids` that there are, in any order."""
+        columns = f"SELECT seq, id, metadata FROM items_{key}"
+        found: list[StoredMetadata] = []
+        for some in rows.batches(ids):
+            found += map(StoredMetadata._make, self._read(f"{columns} WHERE id IN ({rows.places(some)})", *some))
+        return found
 
     def page(self, key: int, after: str, limit: int) -> list[tuple[str, bytes]]:
         """(id, metadata) of up to `limit` items whose id follows `after`, by id."""
         return self._read(f"SELECT id, metadata FROM items_{key} WHERE id > ? ORDER BY id LIMIT ?", after, limit)
 
+    def entries(self, key: int, after: str, limit: int) -> list[tuple[str, int]]:
+        """(id, sequence number) of up to `limit` items whose id follows `after`, by id: not read from the wide rows."""
+        return self._read(f"SELECT id, seq FROM items_{key} WHERE id > ? ORDER BY id LIMIT ?", after, limit)
+
     def since(self, key: int, after: int, limit: int) -> ItemChunk:
         """Up to `limit` items written after the sequence number `after`, in the order of writing."""
-        rows = self._read(
-            f"SELECT seq, id, vector, metadata, source FROM items_{key} WHERE seq > ? ORDER BY seq LIMIT ?",
-            after,
-            limit,
-        )
-        return ItemChunk([row[0] for row in rows], [StoredItem(*row[1:]) for row in rows])
+        columns = f"SELECT seq, id, vector, metadata, source FROM items_{key}"
+        return _chunk(self._read(f"{columns} WHERE seq > ? ORDER BY seq LIMIT ?", after, limit))
 
 
-def _upsert(db: sqlite3.Connection, key: int, items: Sequence[StoredItem]) -> WrittenRows:
-    replaced = _seqs_of(db, key, [item.id for item in items])
-    _delete(db, key, replaced)
-    first = _last_seq(db, key) + 1
-    db.executemany(
-        f"INSERT INTO items_{key} (seq, id, vector, metadata, source) VALUES (?,?,?,?,?)",
-        ((seq, *item) for seq, item in enumerate(items, first)),
-    )
-    return WrittenRows(first, np.array(replaced, np.int64))
-
-
-def _seqs_of(db: sqlite3.Connection, key: int, ids: Sequence[str]) -> list[int]:
-    """The sequence numbers of those of `ids` that there are, ascending."""
-    found: set[int] = set()
-    for start in range(0, len(ids), _IDS):
-        some = ids[start : start + _IDS]
-        places = ",".join("?" * len(some))
-        found.update(seq for (seq,) in db.execute(f"SELECT seq FROM items_{key} WHERE id IN ({places})", some))
-    return sorted(found)
-
-
-def _delete(db: sqlite3.Connection, key: int, seqs: Iterable[int]) -> None:
-    db.executemany(f"DELETE FROM items_{key} WHERE seq = ?", ((seq,) for seq in seqs))
-
-
-def _last_seq(db: sqlite3.Connection, key: int) -> int:
-    rows = db.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (f"items_{key}",)).fetchall()
-    return int(rows[0][0]) if rows else 0
+def _chunk(found: Sequence[Any]) -> ItemChunk:
+    return ItemChunk([row[0] for row in found], [StoredItem(*row[1:]) for row in found])
 
 
 def _unreadable(error: sqlite3.Error) -> ClipServeError:

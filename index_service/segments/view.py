@@ -25,7 +25,7 @@ from index_service.engines.exact.segment import ExactBackend, ExactSegment
 from index_service.metadata.columns import Blobs, Growing, RowBlock, Texts, empty_block
 from index_service.metadata.masks import FilterMasks
 from index_service.metadata.materialised_filters import Selections
-from index_service.record.records import StoredItem
+from index_service.record.records import PatchedRow, StoredItem
 
 _FEW_ROWS = 8192  # that a filter leaves of the delta: a scan of them is faster than the sealed index
 
@@ -205,6 +205,15 @@ class View:
         live = self.live + len(items) - len(replaced)
         after = View(rows, delta, numbers, alive, live, raised_max_norm(self.max_norm, vectors))
         return after.with_sealed(self.sealed) if self.sealed else after
+
+    def with_metadata(self, first: int, patched: Sequence[PatchedRow]) -> View:
+        """With `patched` as new rows from the sequence number `first` on, which have the vectors that they had."""
+        if not patched:
+            return self
+        replaced = np.array([row.seq for row in patched])
+        items = [StoredItem(row.id, b"", row.metadata) for row in patched]
+        vectors = self.vectors_of(self.places(replaced))
+        return self.with_rows(np.arange(first, first + len(items)), items, vectors, replaced)
 
     def without(self, seqs: IntArray) -> View:
         """Without the living rows of these sequence numbers, ascending."""

@@ -35,7 +35,7 @@ class Answering:
 @contextlib.contextmanager
 def answering(*answers: tuple[int, Any, dict[str, str]]) -> Iterator[Answering]:
     made = Answering(list(answers))
-    methods = ["GET", "PUT", "POST", "DELETE"]
+    methods = ["GET", "PUT", "POST", "PATCH", "DELETE"]
     with serving(Starlette(routes=[Route("/{path:path}", made.answer, methods=methods)])) as url:
         made.url = url
         yield made

@@ -127,6 +127,28 @@ def test_items(client):
     assert client.facets("demo", ["word"])[0]["values"] == [{"value": "c/d", "count": 1}]
 
 
+def test_metadata_is_changed(client):
+    filled(client, "a", "b", "c")
+    assert client.update_item("demo", "a", {"word": None, "album": "x"}).metadata == {"album": "x"}
+    good, bad = client.update_items("demo", {"b": {"album": "x"}, "none": {}})
+    assert (good.ok, bad.ok, bad.error["code"]) == (True, False, "item_not_found")
+    assert [item.id for item in client.items("demo", filter={"album": "x"}, page=1)] == ["a", "b"]
+    page = client.update_where("demo", {"album": "x"}, {"album": "y"})
+    assert (page.updated, page.failed, page.next) == (2, [], None)
+    with pytest.raises(UnknownItem):
+        client.update_item("demo", "none", {})
+
+
+def test_many_changes_go_in_several_calls(stack_of):
+    stack = stack_of(max_items=4)
+    with Client(stack.url) as client:
+        filled(client, "a", "b", "c")
+        assert client.update_items("demo", {}) == []
+        results = client.update_items("demo", {f"n{n}": {"n": n} for n in range(9)} | {"c": {"n": 1}})
+        assert [result.status for result in results] == [404] * 9 + [200]
+        assert [len(body["items"]) for method, _, body in stack.index.calls if method == "PATCH"] == [4, 4, 2]
+
+
 def test_each_item_has_its_own_result(client):
     client.create_collection("demo")
     good, bad = client.add("demo", [NewItem("a", text="a"), NewItem("b", image=b"no picture")])

@@ -34,6 +34,7 @@ from clip_core.errors import (
     UnknownItem,
 )
 from clip_core.wire import decode_vector, encode_vector, unit
+from index_service.collection.patches import merge_patch
 from index_service.collection.vectors import as_kept
 
 DIM = 16
@@ -103,9 +104,9 @@ class FakeIndex:
                 Route("/readyz", self._guard(self._ready)),
                 Route("/collections", self._guard(self._list)),
                 Route("/collections/{name}", self._guard(self._collection), methods=["GET", "PUT", "DELETE"]),
-                Route("/collections/{name}/items", self._guard(self._items), methods=["GET", "POST"]),
+                Route("/collections/{name}/items", self._guard(self._items), methods=["GET", "POST", "PATCH"]),
                 Route("/collections/{name}/items/delete", self._guard(self._delete), methods=["POST"]),
-                Route(item, self._guard(self._item), methods=["GET", "DELETE"]),
+                Route(item, self._guard(self._item), methods=["GET", "DELETE", "PATCH"]),
                 Route("/collections/{name}/facets", self._guard(self._facets), methods=["POST"]),
                 Route("/aliases", self._guard(self._list_aliases)),
                 Route("/aliases/{name}", self._guard(self._alias), methods=["PUT", "DELETE"]),
@@ -153,10 +154,11 @@ class FakeIndex:
         items = [item for item in kept if fits(item["metadata"], body.get("filter"))]
         found = []
         for field_name in body.get("fields") or sorted({name for item in items for name in item["metadata"]}):
-            words = Counter(item["metadata"][field_name] for item in items if field_name in item["metadata"])
-            values = [{"value": value, "count": n} for value, n in words.most_common(body["values"])]
+            values = [item["metadata"].get(field_name) for item in items]
+            words = Counter(value for value in values if isinstance(value, str))
+            counts = [{"value": value, "count": n} for value, n in words.most_common(body["values"])]
             facet = {"field": field_name, "distinct": len(words), "missing": len(items) - words.total()}
-            found.append(facet | {"values": values})
+            found.append(facet | {"values": counts})
         return answer({"facets": found})
 
     def _list_aliases(self, _: Request, __: Any) -> Response:
@@ -203,12 +205,30 @@ class FakeIndex:
         kept = self._get(request.path_params["name"])
         if request.method == "GET":
             limit, after = int(request.query_params["limit"]), request.query_params.get("after", "")
-            ids = sorted(item for item in kept["items"] if item > after)[:limit]
+            where = orjson.loads(request.query_params.get("filter", "{}"))
+            ids = sorted(i for i, item in kept["items"].items() if i > after and fits(item["metadata"], where))[:limit]
             listed = [{"id": i, "metadata": kept["items"][i]["metadata"]} for i in ids]
             return answer({"items": listed, "next": ids[-1] if len(ids) == limit else None})
+        if request.method == "PATCH":
+            return answer(self._patched(kept["items"], body))
         if body["fingerprint"] not in (None, kept["spec"]["fingerprint"]):
             raise FingerprintMismatch("another fingerprint")
         return answer({"results": [self._upsert(kept, item) for item in body["items"]]})
+
+    def _patched(self, items: Any, body: Any) -> dict[str, Any]:
+        if "filter" in body:
+            ids = [item_id for item_id, item in items.items() if fits(item["metadata"], body["filter"])]
+            updated = [self._patch(items, item_id, body["metadata"]) for item_id in ids]
+            return {"updated": len(updated), "failed": [], "next": None}
+        patches = body.get("items") or [{"id": item_id, "metadata": body["metadata"]} for item_id in body["ids"]]
+        return {"results": [self._patch(items, patch["id"], patch["metadata"]) for patch in patches]}
+
+    def _patch(self, items: Any, item_id: str, metadata: dict[str, Any]) -> dict[str, Any]:
+        if item_id not in items:
+            error = UnknownItem(f"there is no item {item_id!r}", param="id")
+            return {"id": item_id, "status": 404, **error.to_dict()}
+        items[item_id]["metadata"] = merge_patch(items[item_id]["metadata"], metadata)
+        return {"id": item_id, "status": 200}
 
     def _upsert(self, kept: Any, item: Any) -> dict[str, Any]:
         try:
@@ -218,10 +238,12 @@ class FakeIndex:
         kept["items"][item["id"]] = {"vector": vector, "metadata": item.get("metadata", {})}
         return {"id": item["id"], "status": 200}
 
-    def _item(self, request: Request, _: Any) -> Response:
+    def _item(self, request: Request, body: Any) -> Response:
         items, item_id = self._get(request.path_params["name"])["items"], request.path_params["item_id"]
         if item_id not in items:
             raise UnknownItem(f"there is no item {item_id!r}")
+        if request.method == "PATCH":
+            self._patch(items, item_id, body["metadata"])
         found = {"id": item_id, "metadata": items[item_id]["metadata"]}
         if request.query_params.get("include") == "vector":
             found["vector"] = encode_vector(items[item_id]["vector"])

@@ -48,6 +48,8 @@ VALID = [
     ),
     Call("GET", "/v1/collections/demo/items?limit=5&after=a"),
     Call("GET", "/v1/collections/demo/items/a?include=vector"),
+    Call("PATCH", "/v1/collections/demo/items/a", {"metadata": {"n": None, "m": {"a": 1}}}),
+    Call("PATCH", "/v1/collections/demo/items", {"items": [{"id": "a", "metadata": {"n": 2}}]}),
     Call("POST", "/v1/collections/demo/items/delete", {"filter": {"n": {"$gte": 5}}}),
     Call("POST", "/v1/classify", {"image": IMAGE, "labels": ["a", "b"], "templates": ["a {}"], "logit_scale": 50}),
     Call("GET", "/v1/models"),

@@ -26,10 +26,11 @@ IDS = [
 
 
 @pytest.mark.parametrize("item_id", IDS)
-def test_an_item_is_shown_and_deleted_by_its_id(stack, item_id):
+def test_an_item_is_shown_changed_and_deleted_by_its_id(stack, item_id):
     stack.fill("cat", item_id)
     path = f"/v1/collections/demo/items/{quote(item_id, safe='')}"
     assert stack.client.get(path).json()["id"] == item_id
+    assert stack.client.patch(path, json={"metadata": {"word": None}}).json() == {"id": item_id, "metadata": {}}
     assert stack.client.delete(path).json() == {"deleted": True}
     assert set(stack.index.collections["demo"]["items"]) == {"cat"}
 

@@ -163,6 +163,8 @@ CALLS = [
     ("PUT", "/v1/collections/demo", {}, "write"),
     ("POST", "/v1/collections/demo/items", {"items": [{"id": "a", "text": "a"}]}, "write"),
     ("POST", "/v1/collections/demo/items/delete", {"ids": ["a"]}, "write"),
+    ("PATCH", "/v1/collections/demo/items", {"ids": ["a"], "metadata": {}}, "write"),
+    ("PATCH", "/v1/collections/demo/items/a", {"metadata": {}}, "write"),
     ("DELETE", "/v1/collections/demo/items/a", None, "write"),
     ("POST", "/v1/rank", {"queries": ["a"], "candidates": ["b"]}, "embed"),
     ("POST", "/v2/embed", {"texts": ["a"]}, "embed"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from index_service.collection.collection import Collection
+from index_service.collection.patches import ItemPatch, PatchBatch
 from index_service.collection.registry import Registry
 from index_service.record.store import CollectionInfo, Store
 from index_service.settings import IndexSettings
@@ -48,10 +49,15 @@ def contents(collection: Collection) -> dict[str, int]:
 
 def _write(collection: Collection, version: int, pipe: Connection) -> None:
     choice = random.Random(version)
-    kind, numbers = choice.choice(("upsert", "upsert", "delete")), choice.sample(range(POOL), choice.randint(1, 40))
+    kind, numbers = (
+        choice.choice(("upsert", "upsert", "patch", "delete")),
+        choice.sample(range(POOL), choice.randint(1, 40)),
+    )
     pipe.send((kind, version, [f"i{n}" for n in numbers]))
     if kind == "upsert":
         collection.upsert([item(f"i{n}", VECTORS[n], {"v": version}) for n in numbers], VECTORS[numbers])
+    elif kind == "patch":
+        collection.patch(PatchBatch([ItemPatch(f"i{n}", {"v": version}) for n in numbers], None, 100))
     else:
         collection.delete([f"i{n}" for n in numbers])
     pipe.send(None)
@@ -87,5 +93,7 @@ def check_restored(registry: Registry, snapshots: Snapshots) -> None:
 def applied(state: dict[str, int], operation: tuple[str, int, list[str]]) -> dict[str, int]:
     """The state after `operation`."""
     kind, version, ids = operation
+    if kind == "patch":
+        return {id_: version if id_ in ids else old for id_, old in state.items()}
     after: dict[str, Any] = {id_: old for id_, old in state.items() if id_ not in ids}
     return {**after, **dict.fromkeys(ids, version)} if kind == "upsert" else after

@@ -26,6 +26,8 @@ async def served(store: Store) -> Any:
         ("POST", "/search", {"searches": [SEARCH]}),
         ("POST", "/collections/c/items", {"items": [ITEM]}),
         ("POST", "/collections/c/items/delete", {"ids": ["a"]}),
+        ("PATCH", "/collections/c/items/a", {"metadata": {}}),
+        ("PATCH", "/collections/c/items", {"ids": ["a"], "metadata": {}}),
         ("POST", "/collections/c/facets", {}),
         ("POST", "/collections/d/restore", {"snapshot": "x"}),
     ],

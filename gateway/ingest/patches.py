@@ -1,0 +1,28 @@
+"""Changes of items' metadata: checked for size here, and item by item by the index service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clip_core.errors import TooLarge
+from gateway.upstream.index_service import IndexServiceClient
+
+Json = dict[str, Any]
+
+
+async def patch_many(index: IndexServiceClient, collection: str, body: Json, max_items: int) -> Json:
+    """One call of `PATCH …/items`; what failed says where it stood. Raises TooLarge for more than `max_items`."""
+    for name in ("items", "ids"):
+        listed = body.get(name)
+        if isinstance(listed, list) and len(listed) > max_items:
+            raise TooLarge(f"{len(listed)} items in one call; at most {max_items}", param=name)
+    answer = await index.patch_items(collection, body)
+    if "results" in answer:
+        _name_places(answer["results"], "ids" if body.get("items") is None else "items")
+    return answer
+
+
+def _name_places(results: list[Json], listed: str) -> None:
+    for place, result in enumerate(results):
+        if "error" in result:
+            result["error"]["param"] = f"{listed}[{place}]"

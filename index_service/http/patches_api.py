@@ -1,0 +1,116 @@
+"""PATCH of `/collections/{name}/items`: other metadata for items that keep their vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from clip_core.errors import BadInput, ClipServeError
+from index_service.collection import bodies
+from index_service.collection.collection import Collection
+from index_service.collection.patches import ItemPatch, PatchBatch, PatchResult, parse_patches, patch_of
+from index_service.collection.registry import Registry
+from index_service.http.answers import json_answer
+from index_service.http.call_limit import CallLimit
+from index_service.http.metrics import IndexMetrics
+from index_service.http.workers import Workers
+from index_service.settings import IndexSettings
+
+_FIELDS = ("items", "ids", "filter", "metadata", "after", "limit")
+
+
+class PatchesApi:
+    """Each patch returns once it is on disk and searches see it; `writes` bounds how many are under way."""
+
+    def __init__(
+        self, settings: IndexSettings, registry: Registry, metrics: IndexMetrics, workers: Workers, writes: CallLimit
+    ) -> None:
+        self._most, self._max_metadata = settings.max_batch, settings.max_metadata_bytes
+        self._registry, self._metrics, self._workers, self._gate = registry, metrics, workers, writes
+
+    async def patch_item(self, request: Request) -> Response:
+        """One item: what its metadata is now. 404 when there is no such item."""
+        with self._gate.enter():
+            raw, collection = await request.body(), self._registry.get(request.path_params["name"])
+            return await self._workers.write(lambda: self._one(collection, request.path_params["id"], raw))
+
+    def _one(self, collection: Collection, id_: str, raw: bytes) -> Response:
+        patch = patch_of(bodies.parse_body(raw, ("metadata",)), self._max_metadata)
+        (result,) = self._patched(collection, [ItemPatch(bodies.item_id(id_), patch)])
+        if isinstance(result, ClipServeError):
+            raise result
+        return json_answer({"id": id_, "metadata": orjson.Fragment(result or b"{}")})
+
+    async def patch_items(self, request: Request) -> Response:
+        """`items` with a patch each, or one patch, `metadata`, for all that `ids` or a `filter` names.
+
+        One result for each, in order. With a filter: one page of the items behind the id `after`; how many have the
+        patch now, what failed, and `next`, which is what to pass as `after`, null at the end.
+        """
+        with self._gate.enter():
+            raw, collection = await request.body(), self._registry.get(request.path_params["name"])
+            return await self._workers.write(lambda: self._many(collection, bodies.parse_body(raw, _FIELDS)))
+
+    def _many(self, collection: Collection, body: Mapping[str, Any]) -> Response:
+        given = [name for name in ("items", "ids", "filter") if body.get(name) is not None]
+        if len(given) != 1:
+            raise BadInput("give one of `items`, `ids` and `filter`", param=given[-1] if given else "items")
+        if given == ["filter"]:
+            return self._page(collection, body)
+        _check_absent(body, ("after", "limit"), "goes with `filter`")
+        patches = parse_patches(self._listed(body), self._max_metadata)
+        results = self._patched(collection, [patch for _, patch in patches])
+        return json_answer({"results": [_told(id_, it) for (id_, _), it in zip(patches, results, strict=True)]})
+
+    def _listed(self, body: Mapping[str, Any]) -> list[Any]:
+        """A patch for each item."""
+        if body.get("ids") is None:
+            _check_absent(body, ("metadata",), "stands in each of `items`")
+            return bodies.listed(body, "items", self._most)
+        patch = patch_of(body, self._max_metadata)
+        return [{"id": id_, "metadata": patch} for id_ in bodies.listed(body, "ids", self._most)]
+
+    def _page(self, collection: Collection, body: Mapping[str, Any]) -> Response:
+        where, patch = bodies.where(body.get("filter")), patch_of(body, self._max_metadata)
+        if where is None:
+            raise BadInput("`filter` says which items to change, and isn't empty", param="filter")
+        most = bodies.whole_number(body, "limit", self._most, self._most)
+        matches = collection.matches(where, bodies.after(body), most + 1)
+        ids = [match.id for match in islice(matches, most + 1)]
+        patches = [ItemPatch(id_, patch) for id_ in ids[:most]]
+        results = self._patched(collection, patches, where)
+        failed = [
+            _told(patch.id, result)
+            for patch, result in zip(patches, results, strict=True)
+            if isinstance(result, ClipServeError)
+        ]
+        updated = sum(isinstance(result, bytes) for result in results)
+        return json_answer({"updated": updated, "failed": failed, "next": ids[most - 1] if len(ids) > most else None})
+
+    def _patched(
+        self, collection: Collection, patches: Sequence[ItemPatch | ClipServeError], where: bytes | None = None
+    ) -> list[PatchResult]:
+        batch = PatchBatch(patches, where, self._max_metadata)
+        collection.patch(batch)
+        self._metrics.patches.inc(sum(isinstance(result, bytes) for result in batch.results))
+        self._registry.written(collection)
+        return batch.results
+
+
+def _check_absent(body: Mapping[str, Any], names: Sequence[str], why: str) -> None:
+    """Raises BadInput for the first of `names` that is given."""
+    for name in names:
+        if body.get(name) is not None:
+            raise BadInput(f"`{name}` {why}", param=name)
+
+
+def _told(id_: str | None, result: PatchResult) -> dict[str, Any]:
+    """What became of one patch."""
+    if isinstance(result, ClipServeError):
+        return {"id": id_, "status": result.status, **result.to_dict()}
+    return {"id": id_, "status": 200}

@@ -1,0 +1,54 @@
+"""PATCH of items through the gateway."""
+
+from __future__ import annotations
+
+import pytest
+
+ITEMS = "/v1/collections/demo/items"
+
+
+def test_one_item(stack):
+    stack.fill("cat", "dog")
+    body = {"metadata": {"word": None, "album": "pets"}}
+    answer = stack.client.patch(f"{ITEMS}/cat", json=body, headers={"Content-Type": "application/merge-patch+json"})
+    assert (answer.status_code, answer.json()) == (200, {"id": "cat", "metadata": {"album": "pets"}})
+    assert stack.index.calls == [("PATCH", "/collections/demo/items/cat", body)]
+    assert not stack.torchserve.calls
+
+
+def test_many_items_say_where_they_failed(stack):
+    stack.fill("cat", "dog")
+    patches = [{"id": "cat", "metadata": {"a": 1}}, {"id": "bird", "metadata": {}}, {"id": "dog", "metadata": {"b": 2}}]
+    results = stack.client.patch(ITEMS, json={"items": patches}).json()["results"]
+    assert [one["status"] for one in results] == [200, 404, 200]
+    assert (results[1]["error"]["code"], results[1]["error"]["param"]) == ("item_not_found", "items[1]")
+    (one,) = stack.client.patch(ITEMS, json={"ids": ["bird"], "metadata": {}}).json()["results"]
+    assert one["error"]["param"] == "ids[0]"
+
+
+def test_a_filter(stack):
+    stack.fill("cat", "dog")
+    body = {"filter": {"word": "cat"}, "metadata": {"a": 1}}
+    assert stack.client.patch(ITEMS, json=body).json() == {"updated": 1, "failed": [], "next": None}
+
+
+@pytest.mark.parametrize("body", [{"items": [{"id": "a", "metadata": {}}] * 3}, {"ids": ["a"] * 3, "metadata": {}}])
+def test_too_many(stack_of, body):
+    stack = stack_of(max_items=2)
+    stack.fill("cat")
+    answer = stack.client.patch(ITEMS, json=body)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (413, next(iter(body)))
+    assert not stack.index.calls
+
+
+def test_a_body_that_is_no_object(stack):
+    stack.fill("cat")
+    for path in (ITEMS, f"{ITEMS}/cat"):
+        assert stack.client.patch(path, content=b"[]").status_code == 400
+        assert stack.client.patch(path, content=b"").status_code == 400
+
+
+def test_a_listing_under_a_filter(stack):
+    stack.fill("cat", "dog")
+    answer = stack.client.get(ITEMS, params={"filter": '{"word": "dog"}'}).json()
+    assert [each["id"] for each in answer["items"]] == ["dog"]

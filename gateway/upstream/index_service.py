@@ -8,9 +8,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from clip_core.errors import ClipServeError, IndexUnavailable, UnknownCollection, from_dict
-from gateway.upstream.json_client import JsonClient, UpstreamReply
+from gateway.upstream.json_client import Json, JsonClient, UpstreamReply
 from gateway.upstream.replies import SearchReply, search_reply
-from gateway.upstream.torchserve import Json
 
 COLLECTION_NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 

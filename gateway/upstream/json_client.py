@@ -1,9 +1,10 @@
-"""One pooled HTTP connection to a neighbour, speaking JSON; what goes wrong on the wire becomes `Unavailable`."""
+"""Calls of one neighbour's JSON API over HTTP; what goes wrong on the wire becomes `Unavailable`."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +16,7 @@ from clip_core.wire import json_text
 from gateway.trace import current_trace
 from gateway.upstream.keepalive import Broken, ConnectFailed, KeepAlivePool
 
+Json = dict[str, Any]
 _log = logging.getLogger("gateway.upstream.json_client")
 _AT_ONCE_S = 0.01  # two timers for the same moment go off this near to each other
 
@@ -36,7 +38,7 @@ class UpstreamReply:
 
 
 class JsonClient:
-    """Keep-alive calls to one base URL; connects at the first call, and must be closed."""
+    """Keep-alive calls to one base URL. To be closed."""
 
     def __init__(
         self,
@@ -48,15 +50,12 @@ class JsonClient:
         max_connections: int = 256,
     ) -> None:
         self.name = name
-        self.base_url = base_url
         self.unavailable = unavailable
         self.timeout_s = timeout_s
-        self.max_connections = max_connections
-        self._pool: KeepAlivePool | None = None
+        self._pool = KeepAlivePool(base_url, max_connections)
 
     async def close(self) -> None:
-        if self._pool is not None:
-            self._pool.close()
+        self._pool.close()
 
     async def call(
         self,
@@ -69,12 +68,14 @@ class JsonClient:
     ) -> UpstreamReply:
         """`path` is already percent-encoded. Raises `self.unavailable`; any HTTP status is a UpstreamReply.
 
-        The request's own deadline goes before our limit, and past it nothing is sent: DeadlineExceeded.
+        The time limit is `timeout_s`, or what is left until the request's own deadline if that is less; past the
+        deadline nothing is sent: DeadlineExceeded.
 
-        An `idempotent` call is tried once more when the connection broke: the peer may have closed an idle
-        keep-alive connection just as we picked it.
+        An `idempotent` call is tried once more in what is left of its time when the connection broke: the peer may
+        have closed an idle keep-alive connection just as we picked it.
         """
         limit = _within_deadline(timeout_s or self.timeout_s)
+        ends = time.monotonic() + limit
         payload = b"" if body is None else json_text(body, "body")
         try:
             return await self._send(method, path, payload, limit)
@@ -84,7 +85,7 @@ class JsonClient:
         except (asyncio.TimeoutError, ConnectFailed) as error:
             raise self._give_up(error, limit) from error
         try:
-            return await self._send(method, path, payload, limit)
+            return await self._send(method, path, payload, ends - time.monotonic())
         except (asyncio.TimeoutError, ConnectFailed, Broken) as error:
             raise self._give_up(error, limit) from error
 
@@ -92,13 +93,8 @@ class JsonClient:
         headers = _headers()
         if payload:
             headers["Content-Type"] = "application/json"
-        status, content = await self._connections().request(method, path, headers, payload, limit)
+        status, content = await self._pool.request(method, path, headers, payload, limit)
         return UpstreamReply(status, content)
-
-    def _connections(self) -> KeepAlivePool:
-        if self._pool is None:
-            self._pool = KeepAlivePool(self.base_url, self.max_connections)
-        return self._pool
 
     def _give_up(self, error: Exception, limit: float) -> ClipServeError:
         if isinstance(error, asyncio.TimeoutError):
@@ -111,7 +107,7 @@ class JsonClient:
         return self._failed(error, "broke off its answer")
 
     def _failed(self, error: Exception, what: str) -> Unavailable:
-        extra = {"request_id": current_trace().request_id, "url": self.base_url, "cause": repr(error)[:200]}
+        extra = {"request_id": current_trace().request_id, "url": self._pool.address, "cause": repr(error)[:200]}
         _log.warning("%s %s", self.name, what, extra=extra)
         return self.unavailable(f"{self.name} {what}")
 

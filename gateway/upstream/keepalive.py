@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import httptools
 
 T = TypeVar("T")
-_IDLE_S = 30.0  # a connection that was idle for longer is not used again: the peer may be about to close it
+_IDLE_S = 30.0  # a connection that was idle for longer is closed: the peer may be about to close it
 
 
 class ConnectFailed(OSError):
@@ -32,13 +32,14 @@ class _Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.idle_since = 0.0
         self.open = False
+        self._why: Exception = Broken("the connection was closed")  # of the end
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
 
     def connection_made(self, transport: Any) -> None:
         self.transport, self.open = transport, True
 
-    def connection_lost(self, _: Exception | None) -> None:
-        self._end(Broken("the connection was closed"))
+    def connection_lost(self, error: Exception | None) -> None:
+        self._end(Broken(f"the connection was closed: {error!r}" if error else "the connection was closed"))
 
     def data_received(self, data: bytes) -> None:
         if self._answer is None:
@@ -51,7 +52,8 @@ class _Connection(asyncio.Protocol):
 
     async def ask(self, head: bytes, body: bytes, timeout_s: float) -> tuple[int, bytes]:
         """The status and the body of the answer. Raises Broken when the connection ends, or asyncio.TimeoutError."""
-        assert self.transport is not None
+        if not self.open or self.transport is None:  # it ended since it was made, or since it was taken
+            raise Broken(str(self._why)) from self._why
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[tuple[int, bytes]] = loop.create_future()
         self._answer = answer
@@ -85,6 +87,8 @@ class _Connection(asyncio.Protocol):
             answer.set_result((status, body))
 
     def _end(self, why: Exception) -> None:
+        if self.open:
+            self._why = why
         self.close()
         answer, self._answer = self._answer, None
         if answer is not None and not answer.done():
@@ -92,16 +96,22 @@ class _Connection(asyncio.Protocol):
 
 
 class KeepAlivePool:
-    """Requests to `base_url`, at most `max_connections` at a time; others wait for their turn."""
+    """Requests to `base_url`, at most `max_connections` at a time; others wait for their turn.
 
-    def __init__(self, base_url: str, max_connections: int) -> None:
+    A connection that was idle for `idle_s` seconds is closed: those of a burst do not stay.
+    """
+
+    def __init__(self, base_url: str, max_connections: int, *, idle_s: float = _IDLE_S) -> None:
         parts = urlsplit(base_url)
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or (443 if parts.scheme == "https" else 80)
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
         self._prefix = parts.path.rstrip("/")
         self._authority = parts.netloc.rpartition("@")[2]
+        self.address = f"{parts.scheme}://{self._authority}{self._prefix}"  # without a user: it may be logged
         self._turns = asyncio.Semaphore(max_connections)
         self._idle: deque[_Connection] = deque()  # the one that was used last is at the end
+        self._idle_s = idle_s
+        self._closing: asyncio.TimerHandle | None = None  # of the one that has been idle for longest
         self._authorization = _basic(parts)
 
     async def request(
@@ -137,23 +147,35 @@ class KeepAlivePool:
         return "\r\n".join([*lines, "\r\n"]).encode("latin-1")
 
     def close(self) -> None:
+        if self._closing is not None:
+            self._closing.cancel()
         while self._idle:
             self._idle.pop().close()
 
     def _keep(self, connection: _Connection) -> None:
-        """For later requests. Those that were idle for too long are closed: a burst's connections don't stay."""
-        now = time.monotonic()
-        while self._idle and now - self._idle[0].idle_since >= _IDLE_S:
-            self._idle.popleft().close()
+        """For later requests."""
         if connection.open:
-            connection.idle_since = now
+            connection.idle_since = time.monotonic()
             self._idle.append(connection)
+            if self._closing is None:
+                self._close_old()
+
+    def _close_old(self) -> None:
+        """Close what has been idle for too long, now and again as long as a connection is idle."""
+        now = time.monotonic()
+        while self._idle and now - self._idle[0].idle_since >= self._idle_s:
+            self._idle.popleft().close()
+        if self._idle:
+            due_s = self._idle[0].idle_since + self._idle_s - now
+            self._closing = asyncio.get_running_loop().call_later(due_s, self._close_old)
+        else:
+            self._closing = None
 
     def _kept(self) -> _Connection | None:
         """The one that was used last; those that are closed or old are dropped."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.open and time.monotonic() - connection.idle_since < _IDLE_S:
+            if connection.open and time.monotonic() - connection.idle_since < self._idle_s:
                 return connection
             connection.close()
         return None

@@ -1,10 +1,9 @@
-"""The gateway's two neighbours, TorchServe and the index service, as methods that raise errors of our tree."""
+"""TorchServe's HTTP APIs as methods that raise errors of the tree in clip_core.errors."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
 from urllib.parse import quote
 
 from clip_core.errors import (
@@ -17,11 +16,10 @@ from clip_core.errors import (
     from_dict,
 )
 from gateway.trace import current_trace
-from gateway.upstream.json_client import JsonClient, UpstreamReply
+from gateway.upstream.json_client import Json, JsonClient, UpstreamReply
 from gateway.upstream.ready_workers import LOOK_S, ReadyWorkers, no_worker
 from gateway.upstream.replies import EncodeReply, encode_reply
 
-Json = dict[str, Any]
 _WORKER_DIED = "Worker died."
 _log = logging.getLogger("gateway.upstream.torchserve")
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
+from typing import Any
 
 import pytest
 
 from clip_core.errors import IndexUnavailable, TorchServeUnavailable
 from gateway.upstream.index_service import IndexServiceClient
+from gateway.upstream.json_client import JsonClient
+from gateway.upstream.keepalive import Broken
 from gateway.upstream.torchserve import TorchServeClient
 from tests.gateway.fakes import picture_uri
 
@@ -161,6 +165,31 @@ async def test_a_stale_connection_is_tried_once_more(flaky):
     assert (await client.predict("clip_text", {"input": []}))["data"] == []
     assert server.seen == 2
     await client.close()
+
+
+async def test_the_second_try_has_what_is_left_of_the_time(monkeypatch):
+    """A peer that holds a request for a while and then ends the connection, twice."""
+    client, limits = JsonClient("the peer", NOBODY, IndexUnavailable, timeout_s=5.0), list[float]()
+
+    async def request(*_: Any) -> Any:
+        limits.append(_[-1])
+        await asyncio.sleep(0.1)
+        raise Broken("the connection was closed")
+
+    monkeypatch.setattr(client._pool, "request", request)
+    with pytest.raises(IndexUnavailable):
+        await client.call("POST", "/search", {}, idempotent=True)
+    assert limits[0] == 5.0
+    assert limits[1] <= 4.91
+
+
+async def test_the_log_names_the_cause_and_no_password(flaky, caplog):
+    url = flaky(9, b"").url.replace("http://", "http://me:secret@")
+    with pytest.raises(IndexUnavailable):
+        await IndexServiceClient(url).upsert("demo", None, [])
+    (record,) = [record for record in caplog.records if record.name == "gateway.upstream.json_client"]
+    assert "Broken" in record.cause
+    assert record.url == url.replace("me:secret@", "")
 
 
 async def test_but_not_twice(flaky):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
+import uvloop
 
 from gateway.upstream.keepalive import Broken, ConnectFailed, KeepAlivePool
 
@@ -148,16 +151,81 @@ def test_no_more_connections_than_allowed_and_waiting_counts_as_time() -> None:
     assert told(peer, work, most=1) == (200, b"hi")
 
 
-def test_what_lies_idle_holds_nothing_and_ends() -> None:
+def test_what_lies_idle_holds_nothing_and_ends_by_itself() -> None:
     async def work(pool: KeepAlivePool) -> Any:
         await asyncio.gather(ask(pool), ask(pool))
-        first, second = pool._idle
-        assert not first._pieces
-        first.idle_since -= 60
-        await ask(pool)
-        return list(pool._idle) == [second], first.open
+        connections = list(pool._idle)
+        assert not any(connection._pieces for connection in connections)
+        pool._idle_s = 0.0
+        pool._close_old()  # which the timer would call
+        return [connection.open for connection in connections], pool._closing
 
-    assert told(Peer(OK, OK, OK), work) == (True, False)
+    assert told(Peer(OK, OK), work) == ([False, False], None)
+
+
+def test_idle_connections_end_without_another_request() -> None:
+    async def work(_: KeepAlivePool) -> Any:
+        ended = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n{}")
+            writer.write(OK)
+            await reader.read()
+            ended.set()
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            await ask(KeepAlivePool(address, 1, idle_s=0.02))
+            await ended.wait()
+
+    told(Peer(), work)
+
+
+LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
+
+
+async def resetting(work: Callable[[str], Awaitable[Any]]) -> Any:
+    """`work` with the address of a peer that accepts connections and resets them."""
+
+    async def reset(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    async with await asyncio.start_server(reset, "127.0.0.1", 0) as server:
+        return await work(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+
+
+def run_on(new_loop: Callable[[], asyncio.AbstractEventLoop], work: Coroutine[Any, Any, Any]) -> Any:
+    loop = new_loop()
+    try:
+        return loop.run_until_complete(asyncio.wait_for(work, 20))
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("new_loop", LOOPS)
+def test_a_connection_that_ended_before_it_was_asked(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def work(address: str) -> None:
+        connection = await KeepAlivePool(address, 1)._connect()
+        while connection.open:
+            await asyncio.sleep(0.001)
+        with pytest.raises(Broken, match="closed: ConnectionResetError"):
+            await connection.ask(b"GET / HTTP/1.1\r\n\r\n", b"", 60.0)
+
+    run_on(new_loop, resetting(work))
+
+
+@pytest.mark.parametrize("new_loop", LOOPS)
+def test_a_peer_that_accepts_and_resets(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """Wherever the reset meets a request, it is no failure of ours and no wait for the time limit."""
+
+    async def work(address: str) -> None:
+        pool = KeepAlivePool(address, 8)
+        answers = await asyncio.gather(*(ask(pool, timeout_s=60.0) for _ in range(100)), return_exceptions=True)
+        assert {type(answer) for answer in answers} <= {Broken, ConnectFailed}
+
+    run_on(new_loop, resetting(work))
 
 
 def test_an_address_with_a_user() -> None:

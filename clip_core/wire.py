@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+import msgspec
 import numpy as np
 import orjson
 import pybase64
@@ -22,6 +23,7 @@ FloatArray = NDArray[np.float32]
 MAX_K = 10_000
 MAX_FILTER_BYTES = 256 * 1024
 MAX_FILTER_LEVELS = 66  # of objects and lists: the index takes 32 operators inside one another
+_NUMBERS = {int, float}
 Exactness: TypeAlias = bool | Literal["certified"]
 
 
@@ -52,7 +54,8 @@ def filter_text(filter_: Mapping[str, Any], option: int | None = None) -> bytes:
     text = json_text(filter_, "filter", option, BadFilter)
     if len(text) > MAX_FILTER_BYTES:  # before its values are looked at one by one
         raise BadFilter(f"the filter has {len(text)} bytes of JSON, at most {MAX_FILTER_BYTES} go", param="filter")
-    _check_depth(filter_)
+    if text.count(b"{") + text.count(b"[") > MAX_FILTER_LEVELS:
+        _check_depth(filter_)
     return text
 
 
@@ -112,7 +115,7 @@ def _from_base64(value: str) -> FloatArray:
 
 
 def _from_list(value: object) -> FloatArray:
-    if not isinstance(value, list) or not all(type(x) in (int, float) for x in value):
+    if not isinstance(value, list) or not _NUMBERS.issuperset(map(type, value)):
         raise BadVector("a vector is base64 text or a list of numbers", param="vector")
     try:
         with np.errstate(over="ignore"):
@@ -131,8 +134,7 @@ def unit(vectors: FloatArray) -> FloatArray:
     return units
 
 
-@dataclass(frozen=True)
-class SearchPart:
+class SearchPart(msgspec.Struct, frozen=True):
     """What a request asks of the index, beside the vector that the encoder makes for it."""
 
     collection: str
@@ -158,8 +160,11 @@ class SearchPart:
         return cls(collection, parse_k(body.get("k", 10)), filter_, _include(body.get("include")), exact)
 
     def to_dict(self) -> dict[str, Any]:
-        """The filter is the same object and no copy."""
-        return {**{each.name: getattr(self, each.name) for each in fields(self)}, "include": list(self.include)}
+        """The filter is the same object and no copy; without one it is left out."""
+        given = {**msgspec.structs.asdict(self), "include": list(self.include)}
+        if self.filter is None:
+            del given["filter"]
+        return given
 
 
 def parse_k(value: object) -> int:

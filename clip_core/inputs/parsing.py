@@ -6,7 +6,7 @@ The forms: raw text, raw image bytes, our JSON, KServe v2 JSON, and named parts 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from clip_core.errors import BadInput, BadJson, BadText, InvalidRequest, UnsupportedMediaType
@@ -15,7 +15,7 @@ from clip_core.inputs.kserve_v2 import v2_inputs, v2_parameters, v2_places
 from clip_core.inputs.request import Accepts, AdminRequest, Request
 from clip_core.wire import SearchPart, load_json
 
-_SEARCH_FIELDS = tuple(field.name for field in fields(SearchPart))
+_SEARCH_FIELDS = SearchPart.__struct_fields__
 OPTIONS = ("search", "encoding_format", "truncate")
 
 

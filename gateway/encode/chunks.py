@@ -35,7 +35,7 @@ class Ask:
 
 @dataclass
 class EncodeChunk:
-    """The inputs of one TorchServe request: one endpoint, one search.
+    """The inputs of one TorchServe request: one endpoint, one search, of which `search_text` is the JSON text.
 
     `places` are the inputs' places in the call. `weight` counts texts, images and vectors, `bytes` is the size of the
     inputs, and `ms` is the time that the request took once it is answered.
@@ -44,6 +44,7 @@ class EncodeChunk:
     endpoint: str
     search: SearchPart | None
     truncate: str | None
+    search_text: bytes = b""
     places: list[int] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
     weight: int = 0
@@ -56,8 +57,7 @@ class EncodeChunk:
     @property
     def key(self) -> Key:
         """Chunks of the same key may share one request."""
-        options = {"truncate": self.truncate, "search": self.search.to_dict() if self.search else None}
-        return self.endpoint, orjson.dumps(options)
+        return self.endpoint, self.truncate, self.search_text
 
     def add(self, place: int, source: Source, weight: int, size: int) -> None:
         """Append one input of `weight` parts and `size` bytes."""
@@ -70,7 +70,7 @@ class EncodeChunk:
         """The request body, as the handlers take it."""
         body: dict[str, Any] = {"input": [source.item() for source in self.sources]}
         if self.search is not None:
-            body["search"] = self.search.to_dict()
+            body["search"] = orjson.Fragment(self.search_text)
         if self.truncate is not None:
             body["truncate"] = self.truncate
         return body
@@ -101,10 +101,11 @@ class ChunkPlanner:
             if isinstance(source, ClipServeError):
                 continue
             endpoint, weight, size = self.endpoint_for(source), source.parts(), source.size()
-            key = (endpoint, orjson.dumps(ask.search.to_dict()) if ask.search else b"")
+            text = orjson.dumps(ask.search.to_dict()) if ask.search else b""
+            key = (endpoint, text)
             chunk = filling.get(key)
             if chunk is None or self._is_full(chunk, weight, size):
-                chunk = filling[key] = EncodeChunk(endpoint, ask.search, truncate)
+                chunk = filling[key] = EncodeChunk(endpoint, ask.search, truncate, text)
                 chunks.append(chunk)
             chunk.add(place, source, weight, size)
         return chunks

@@ -69,7 +69,7 @@ class Encoder:
     async def describe(self) -> ServedModel:
         """Ask TorchServe which model it serves, without admission. Raises ClipServeError."""
         source = Source("text", CANARY_TEXT, None)
-        canary = EncodeChunk(self._planner.endpoint_for(source), None, None, [0], [source])
+        canary = EncodeChunk(self._planner.endpoint_for(source), None, None, places=[0], sources=[source])
         return self._note(ServedModel.of(await self._dispatcher.send([canary])))
 
     async def require(self, model: object) -> None:

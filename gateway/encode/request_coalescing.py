@@ -18,7 +18,7 @@ from clip_core.errors import BadInput, ClipServeError, InferenceFailed, Unavaila
 from gateway.trace import Trace, current_trace, set_current_trace
 from gateway.upstream.replies import EncodeReply
 
-Key = tuple[str, bytes]
+Key = tuple[str, str | None, bytes]  # the endpoint, what is done with long texts, and the search
 _log = logging.getLogger("gateway.encode.request_coalescing")
 
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import math
 import sys
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import msgspec
 import orjson
 
 from clip_core.errors import BadInput
-from clip_core.wire import MAX_K
+from clip_core.wire import MAX_K, SearchPart
+from gateway.inputs.source import Source
 
 FIELDS = ("cursor", "min_score")
-_NOT_THE_QUERY = ("cursor", "k", "include")  # may differ from page to page
 _METADATA = "metadata."
 _MAX_INCLUDE = 64  # each is looked for in every hit
 
@@ -34,6 +35,28 @@ _RANKED, _TEXTS = msgspec.json.Decoder(list[_Ranked]), msgspec.json.Decoder(dict
 
 
 @dataclass(frozen=True)
+class RankedQuery:
+    """What makes a ranking: what stays the same from page to page."""
+
+    search: SearchPart
+    source: Source
+    min_score: float
+    model: object
+
+    @cached_property
+    def checksum(self) -> str:
+        """CRC-32, for pictures are long: it finds the cursor of another query, and guards nothing.
+
+        Whoever forges a cursor sees no more than whoever asks for a larger `k`.
+        """
+        search, value = self.search, self.source.value
+        model = self.model if isinstance(self.model, str) else None
+        rest = [search.collection, search.filter, search.exact, self.min_score, model, self.source.kind]
+        text = value.encode() if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        return f"{zlib.crc32(text, zlib.crc32(orjson.dumps(rest, option=orjson.OPT_SORT_KEYS))):08x}"
+
+
+@dataclass(frozen=True)
 class Page:
     """`k` hits from `offset` on. The index is asked for everything up to their end."""
 
@@ -42,16 +65,18 @@ class Page:
     min_score: float = -math.inf
     fields: tuple[str, ...] = ()
     left_out: frozenset[str] = frozenset()
-    body: Mapping[str, Any] = field(default_factory=dict)
+    query: RankedQuery | None = None
 
     @classmethod
-    def parse(cls, body: Mapping[str, Any], k: int) -> Page:
-        """`k` is checked already. Raises BadInput that names the field."""
+    def parse(cls, body: Mapping[str, Any], search: SearchPart, source: Source) -> Page:
+        """`search` and `source` are what else the body holds. Raises BadInput that names the field."""
+        least, k = _score(body.get("min_score")), search.k
+        query = RankedQuery(search, source, least, body.get("model"))
         cursor = body.get("cursor")
-        offset = 0 if cursor is None else _offset(cursor, body)
+        offset = 0 if cursor is None else _offset(cursor, query)
         if offset + k > MAX_K:
             raise BadInput(f"`k` and what the cursor has passed are at most {MAX_K} together", param="cursor")
-        return cls(k, offset, _score(body.get("min_score")), _fields(body.get("include")), body=body)
+        return cls(k, offset, least, _fields(body.get("include")), query=query)
 
     @property
     def depth(self) -> int:
@@ -64,7 +89,7 @@ class Page:
         end = self.offset + len(page)
         more = len(page) == self.k and end < MAX_K
         shown = map(self._projected, page) if self.fields else page
-        return orjson.Fragment(_listed(shown)), _cursor(end, self.body) if more else None
+        return orjson.Fragment(_listed(shown)), _cursor(end, self.query) if more and self.query else None
 
     def _kept(self, hits: Sequence[msgspec.Raw]) -> Sequence[msgspec.Raw]:
         if not self.left_out and self.min_score == -math.inf:
@@ -89,14 +114,18 @@ def _listed(texts: Iterable[bytes | msgspec.Raw]) -> bytes:
     return b"[%b]" % b",".join(texts)
 
 
-def include_without_fields(include: object) -> object:
-    """`include` as the index service takes it: "metadata.color" asks for the metadata. Raises BadInput when long."""
+def without_fields(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`body` with `include` as the index service takes it: "metadata.color" asks for the metadata.
+
+    Raises BadInput for a long one.
+    """
+    include = body.get("include")
     if isinstance(include, list) and len(include) > _MAX_INCLUDE:
         raise BadInput(f"`include` lists at most {_MAX_INCLUDE} entries", param="include")
     if not isinstance(include, list) or not any(map(_is_field, include)):
-        return include
+        return body
     plain = [entry for entry in include if not _is_field(entry)]
-    return plain if "metadata" in plain else [*plain, "metadata"]
+    return {**body, "include": plain if "metadata" in plain else [*plain, "metadata"]}
 
 
 def _fields(include: object) -> tuple[str, ...]:
@@ -118,23 +147,18 @@ def _score(value: object) -> float:
     return float(value)
 
 
-def _cursor(offset: int, body: Mapping[str, Any]) -> str:
-    return base64.urlsafe_b64encode(f"{offset}.{_digest(body)}".encode()).decode().rstrip("=")
+def _cursor(offset: int, query: RankedQuery) -> str:
+    return base64.urlsafe_b64encode(f"{offset}.{query.checksum}".encode()).decode().rstrip("=")
 
 
-def _offset(cursor: object, body: Mapping[str, Any]) -> int:
+def _offset(cursor: object, query: RankedQuery) -> int:
     """Raises BadInput for what is no cursor, and for the cursor of another query."""
     try:
         text = base64.urlsafe_b64decode(str(cursor).encode() + b"==").decode("ascii")
-        offset, _, digest = text.partition(".")
+        offset, _, checksum = text.partition(".")
         number = int(offset)
     except (binascii.Error, ValueError) as error:
         raise BadInput("`cursor` is what an answer gave as `next_cursor`", param="cursor") from error
-    if digest != _digest(body) or not 0 < number <= MAX_K:
+    if checksum != query.checksum or not 0 < number <= MAX_K:
         raise BadInput("this cursor belongs to another query; leave it out to start again", param="cursor")
     return number
-
-
-def _digest(body: Mapping[str, Any]) -> str:
-    query = {name: value for name, value in body.items() if name not in _NOT_THE_QUERY and value is not None}
-    return hashlib.sha256(orjson.dumps(query, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+import msgspec
+
 from clip_core.errors import ClipServeError, UnknownItem
 from clip_core.wire import MAX_K
 from gateway.encode.chunks import Ask
@@ -35,7 +37,7 @@ class MoreLikeThis:
             error.param = ask.source.param if isinstance(error, UnknownItem) else error.param
             return error
         page = replace(ask.page, left_out=frozenset(ids))
-        search = replace(ask.search, k=min(page.depth, MAX_K))
+        search = msgspec.structs.replace(ask.search, k=min(page.depth, MAX_K))
         return replace(ask, source=_filled(ask.source, dict(zip(ids, found, strict=True))), search=search, page=page)
 
     async def _vector(self, collection: str, item_id: str) -> str:

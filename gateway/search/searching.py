@@ -14,7 +14,7 @@ from clip_core.wire import SearchPart
 from gateway.encode.chunks import Ask
 from gateway.encode.encoder import Encoder
 from gateway.encode.served_model import ServedModel, unknown_model
-from gateway.inputs.paging import FIELDS, Page, include_without_fields
+from gateway.inputs.paging import FIELDS, Page, without_fields
 from gateway.inputs.parser import InputParser
 from gateway.inputs.source import KINDS
 from gateway.keys.api_key import current_key
@@ -56,17 +56,18 @@ def parse_ask(body: object, parser: InputParser, at: str = "") -> Ask:
     """One search request. Raises BadInput that names the field, below `at`, or CollectionForbidden."""
     if not isinstance(body, Mapping):
         raise InvalidRequest("a search is an object", param=at or None)
-    unknown = next((name for name in body if name not in _FIELDS), None)
-    if unknown is not None:
+    if not _FIELDS.issuperset(body):
+        unknown = next(name for name in body if name not in _FIELDS)
         raise InvalidRequest(f"a search has no field {unknown[:64]!r}", param=_below(at, unknown))
+    source = parser.source(body, at)
     try:
-        search = SearchPart.parse({**body, "include": include_without_fields(body.get("include"))})
-        page = Page.parse(body, search.k)
+        search = SearchPart.parse(without_fields(body))
+        page = Page.parse(body, search, source)
     except BadInput as error:
         error.param = _below(at, error.param or "")
         raise
     current_key().check_collection(search.collection)
-    return Ask(parser.source(body, at), replace(search, k=page.depth), body.get("model"), page)
+    return Ask(source, msgspec.structs.replace(search, k=page.depth), body.get("model"), page)
 
 
 class Searcher:

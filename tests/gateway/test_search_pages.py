@@ -55,6 +55,22 @@ def test_a_cursor_belongs_to_its_query(filled):
     assert len(ids(search(filled, k=8, cursor=cursor, include=["vector"]))) == 8
 
 
+def test_a_cursor_stays_when_the_same_query_is_written_otherwise(filled):
+    cursor = search(filled, k=5)["next_cursor"]
+    for same in ({"exact": False}, {"filter": None}, {"min_score": None, "model": None}):
+        assert len(ids(search(filled, k=8, cursor=cursor, **same))) == 8
+
+
+@pytest.mark.parametrize("what", [{"text": None, "image": picture_uri("word 3")}, {"exact": True}, {"model": "demo"}])
+def test_a_cursor_of_another_input_or_option(filled, what):
+    cursor = search(filled, k=5)["next_cursor"]
+    answer = filled.post("/v1/search", {**QUERY, "cursor": cursor, **what})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "cursor")
+    again = {**QUERY, **what}
+    cursor = search(filled, **again, k=5)["next_cursor"]
+    assert len(ids(search(filled, **again, k=8, cursor=cursor))) == 8
+
+
 @pytest.mark.parametrize("cursor", ["", "x", "!!", "MTA", "é", 5, [], {}])
 def test_no_cursor_at_all(filled, cursor):
     answer = filled.post("/v1/search", {**QUERY, "cursor": cursor})

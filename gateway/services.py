@@ -59,7 +59,11 @@ class Services:
         meter = Meter(quotas)
         url_images = UrlImageLoader(fetcher, settings.max_body_bytes) if fetcher is not None else None
         admissions = EndpointAdmissions(
-            settings.max_in_flight, settings.burst_wait_s, lambda endpoint: metrics.shed.labels(endpoint).inc()
+            settings.max_in_flight,
+            settings.burst_wait_s,
+            lambda endpoint: metrics.shed.labels(endpoint).inc(),
+            answer_bytes=settings.fan_out_answer_bytes,
+            large_answers=settings.large_answers,
         )
         encoder = Encoder(torchserve, settings, meter, admissions, url_images)
         parser = InputParser(settings.max_image_bytes, settings.url_policy() if fetcher is not None else None)

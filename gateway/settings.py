@@ -98,7 +98,10 @@ class GatewaySettings(BaseSettings):
     fan_out_answer_bytes: int = Field(
         3 * MB // 2,
         gt=0,
-        description="Bytes expected of one such request's answer to searches; all large ones share as much.",
+        description="Bytes expected of one such request's answer to searches.",
+    )
+    large_answers: int = Field(
+        1, gt=0, le=1024, description="Answers of that size under way at an endpoint: one for each of its workers."
     )
     max_answer_bytes: int = Field(
         64 * MB, gt=0, description="Bytes of upstream answers that one call may take; searches beyond it get a 413."

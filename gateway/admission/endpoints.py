@@ -1,4 +1,4 @@
-"""One admission controller for each TorchServe endpoint."""
+"""What requests wait for at each TorchServe endpoint: their admission, and room for large answers before that."""
 
 from __future__ import annotations
 
@@ -6,22 +6,45 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from gateway.admission.adaptive_limit import AdaptiveLimit
+from gateway.admission.answer_room import AnswerRoom
 from gateway.admission.controller import AdmissionCall, AdmissionController
 from gateway.trace import current_trace
 
 
 class EndpointAdmissions:
-    """One AdmissionController for each endpoint, made at the first use."""
+    """One AdmissionController and one AnswerRoom for each endpoint, made at the first use."""
 
-    def __init__(self, most: int, wait_s: float, on_refused: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        most: int,
+        wait_s: float,
+        on_refused: Callable[[str], None],
+        *,
+        answer_bytes: int,
+        large_answers: int,
+    ) -> None:
+        """`answer_bytes` is the size of one answer, `large_answers` how many of them may be under way at an endpoint.
+
+        `on_refused` is called with the endpoint.
+        """
         self._most, self._wait_s, self._on_refused = most, wait_s, on_refused
+        self._answer_bytes, self._large_answers = answer_bytes, large_answers
         self._at: dict[str, AdmissionController] = {}
+        self._rooms: dict[str, AnswerRoom] = {}
 
     def at(self, endpoint: str) -> AdmissionController:
         made = self._at.get(endpoint)
         if made is None:
             refused = partial(self._on_refused, endpoint)
             made = self._at[endpoint] = AdmissionController(AdaptiveLimit(self._most), self._wait_s, on_refused=refused)
+        return made
+
+    def room_at(self, endpoint: str) -> AnswerRoom:
+        made = self._rooms.get(endpoint)
+        if made is None:
+            refused = partial(self._on_refused, endpoint)
+            made = AnswerRoom(self._answer_bytes, self._large_answers, self._wait_s, refused)
+            self._rooms[endpoint] = made
         return made
 
     def check(self, endpoints: Iterable[str]) -> None:
@@ -35,6 +58,6 @@ class EndpointAdmissions:
                 self.at(endpoint).check(trace.caller)
 
     def call(self) -> AdmissionCall:
-        """A new call of the current request at one endpoint."""
+        """A new call of the current request, for one controller or room."""
         trace = current_trace()
         return AdmissionCall(trace.caller, trace.patient or not trace.caller)

@@ -13,7 +13,7 @@ from gateway.encode.chunks import ChunkPlanner, EncodeChunk
 from gateway.encode.request_coalescing import RequestCoalescer
 from gateway.encode.results import Answer
 from gateway.settings import GatewaySettings
-from gateway.upstream.answer_bytes import AnswerBudget, AnswerRoom
+from gateway.upstream.answer_bytes import AnswerBudget
 from gateway.upstream.replies import EncodeReply
 from gateway.upstream.torchserve import TorchServeClient
 
@@ -32,7 +32,6 @@ class Dispatcher:
         self._settings = settings
         self._admissions = admissions
         self._planner = planner
-        self._room = AnswerRoom(settings.fan_out_answer_bytes)
         self._coalescer = RequestCoalescer(self.send, settings.share_above, planner.fits)
 
     async def answers(self, chunks: Sequence[EncodeChunk]) -> list[Answer]:
@@ -41,9 +40,9 @@ class Dispatcher:
         At most `fan_out_width` chunks are under way at once. The rest is not tried once TorchServe is unavailable or
         the answers are too large.
         """
-        calls = {chunk.endpoint: self._admissions.call() for chunk in chunks}
+        calls = {chunk.endpoint: (self._admissions.call(), self._admissions.call()) for chunk in chunks}
         if len(chunks) == 1:
-            return [await self._answer(chunks[0], calls[chunks[0].endpoint])]
+            return [await self._answer(chunks[0], *calls[chunks[0].endpoint])]
         width = asyncio.Semaphore(self._settings.fan_out_width)
         down: dict[str, TorchServeUnavailable] = {}
         budget = AnswerBudget(self._settings.max_answer_bytes)
@@ -51,7 +50,7 @@ class Dispatcher:
         async def one(chunk: EncodeChunk) -> Answer:
             async with width:
                 known = down.get(chunk.endpoint) or budget.refusal()
-                answer = known or await self._answer(chunk, calls[chunk.endpoint])
+                answer = known or await self._answer(chunk, *calls[chunk.endpoint])
             budget.add(answer)
             if isinstance(answer, TorchServeUnavailable):
                 down[chunk.endpoint] = answer
@@ -65,17 +64,18 @@ class Dispatcher:
         body["input"] = [source.item() for chunk in chunks for source in chunk.sources]
         return await self._torchserve.predict(chunks[0].endpoint, body)
 
-    async def _answer(self, chunk: EncodeChunk, call: AdmissionCall) -> Answer:
-        async with self._room.taken(self._planner.answer_bytes(chunk)):
-            return await self._admitted(chunk, call)
-
-    async def _admitted(self, chunk: EncodeChunk, call: AdmissionCall) -> Answer:
-        """Wait for admission, send the chunk, and report its times to the admission controller."""
-        admission, cost = self._admissions.at(chunk.endpoint), self._planner.cost(chunk)
+    async def _answer(self, chunk: EncodeChunk, at_room: AdmissionCall, at_admission: AdmissionCall) -> Answer:
+        """Wait for room for the answer, then for admission; the call waits at each of them as a call of its own."""
         try:
-            await admission.turn(call, cost)
+            async with self._admissions.room_at(chunk.endpoint).taken(at_room, self._planner.answer_bytes(chunk)):
+                return await self._admitted(chunk, at_admission)
         except Overloaded as error:
             return error
+
+    async def _admitted(self, chunk: EncodeChunk, call: AdmissionCall) -> Answer:
+        """Wait for admission, send the chunk, and report its times to the admission controller. Raises Overloaded."""
+        admission, cost = self._admissions.at(chunk.endpoint), self._planner.cost(chunk)
+        await admission.turn(call, cost)
         started = time.perf_counter()
         answer: Answer | None = None
         try:

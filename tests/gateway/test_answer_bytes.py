@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clip_core.wire import SearchPart
-from gateway.upstream.answer_bytes import AnswerRoom, answer_bytes
+from gateway.upstream.answer_bytes import answer_bytes
 from tests.gateway.fakes import DIM
+from tests.waiting import until
 
 MOST = 100_000
 LARGE = {"collection": "demo", "k": 640, "include": ["metadata", "vector"]}
@@ -60,39 +61,36 @@ def test_searches_that_are_large_alone_go_one_after_the_other(stack_of):
     assert stack.torchserve.busiest == 1
 
 
-def test_large_answers_share_the_room_of_one_request(stack_of):
-    stack = stack_of(fan_out_answer_bytes=MOST * 20)
+@pytest.mark.parametrize("large_answers", [1, 2])
+def test_as_many_large_answers_are_under_way_as_the_setting_says(stack_of, large_answers):
+    """One for each worker: TorchServe's requests wait until so many are there."""
+    stack = stack_of(fan_out_answer_bytes=MOST * 20, large_answers=large_answers)
     stack.fill("a")
-    stack.torchserve.delay_s = 0.01
     stack.torchserve.load.busiest = 0
-    answer = stack.post("/v1/search/batch", searches("text", 32)).json()
-    assert {result["status"] for result in answer["results"]} == {200}
-    assert stack.torchserve.busiest == 1
+    stack.torchserve.lets_pass = 0
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(stack.post, "/v1/search/batch", searches("text", 32))
+        until(lambda: stack.torchserve.busy == large_answers)
+        stack.torchserve.lets_pass = None
+        assert {result["status"] for result in answer.result().json()["results"]} == {200}
+    assert stack.torchserve.busiest == large_answers
 
 
-async def test_a_room_is_taken_in_turn_and_not_by_small_answers():
-    room, inside = AnswerRoom(1600), list[str]()
-
-    async def stay(name: str, size: int, until: asyncio.Event) -> None:
-        async with room.taken(size):
-            inside.append(name)
-            await until.wait()
-
-    first, other = asyncio.Event(), asyncio.Event()
-    tasks = [asyncio.create_task(stay(*each)) for each in (("a", 1000, first), ("left", 1000, other))]
-    await asyncio.sleep(0.01)
-    tasks += [
-        asyncio.create_task(stay(*each)) for each in (("b", 5000, other), ("c", 600, other), ("small", 100, other))
-    ]
-    await asyncio.sleep(0.01)
-    assert inside == ["a", "small"]
-    tasks[1].cancel()
-    first.set()
-    await asyncio.sleep(0.01)
-    assert inside == ["a", "small", "b"]
-    other.set()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    assert inside[3:] == ["c"]
+def test_searches_with_large_answers_are_refused_after_the_wait_for_bursts(stack_of):
+    stack = stack_of(fan_out_answer_bytes=1000, burst_wait_s=0.05)
+    stack.fill("a")
+    stack.torchserve.lets_pass = 0
+    large = searches("text", 1)["searches"][0]
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(stack.post, "/v1/search", large)
+        until(lambda: stack.torchserve.busy)
+        second = stack.post("/v1/search", large)
+        assert (second.status_code, second.json()["error"]["code"]) == (429, "overloaded")
+        assert "large answers" in second.json()["error"]["message"]
+        assert "Retry-After" in second.headers
+        assert stack.client.get("/metrics").text.count('endpoint="clip_text"')
+        stack.torchserve.lets_pass = None
+        assert first.result().status_code == 200
 
 
 @pytest.mark.parametrize("kind", ["text", "vector"])

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cachetools import TTLCache
+
 from clip_core.errors import ClipServeError, FingerprintMismatch, from_dict
 from gateway.encode.chunks import Ask
 from gateway.encode.encoder import Encoder
+from gateway.encode.served_model import ServedModel
 from gateway.ingest.items import IngestItem
 from gateway.keys.meter import Meter
 from gateway.upstream.index_service import IndexServiceClient
 
 Json = dict[str, Any]
+_KNOWN_S, _MOST_KNOWN = 2.0, 1024
 
 
 class Ingester:
@@ -22,18 +26,36 @@ class Ingester:
         self._encoder = encoder
         self._index = index
         self._meter = meter
+        self._known: TTLCache[str, Json] = TTLCache(_MOST_KNOWN, _KNOWN_S)
 
     async def add(self, collection: str, items: Sequence[IngestItem]) -> list[Json]:
-        """Raises UnknownCollection or FingerprintMismatch before any work is done."""
-        described = await self._index.describe(collection)
-        await self._encode(items, described)
-        ready = [item for item in items if item.vector is not None]
-        made = [item for item in ready if not item.is_own_vector()]
-        await self._store(collection, described["fingerprint"], made)
-        await self._store(collection, None, [item for item in ready if item.is_own_vector()])
+        """Raises UnknownCollection or FingerprintMismatch.
+
+        That is before any work, unless the collection was dropped or made anew in the last `_KNOWN_S` seconds: then the
+        index service refuses the vectors.
+        """
+        described = await self._described(collection)
+        try:
+            await self._add(collection, described, items)
+        except ClipServeError:
+            self._known.pop(collection, None)
+            raise
         return [item.result() for item in items]
 
-    async def _encode(self, items: Sequence[IngestItem], described: Json) -> None:
+    async def _add(self, collection: str, described: Json, items: Sequence[IngestItem]) -> None:
+        fingerprint = await self._encode(collection, items, described)
+        ready = [item for item in items if item.vector is not None]
+        await self._store(collection, fingerprint, [item for item in ready if not item.is_own_vector()])
+        await self._store(collection, None, [item for item in ready if item.is_own_vector()])
+
+    async def _described(self, collection: str) -> Json:
+        known: Json | None = self._known.get(collection)
+        if known is None:
+            known = self._known[collection] = await self._index.describe(collection)
+        return known
+
+    async def _encode(self, collection: str, items: Sequence[IngestItem], described: Json) -> str | None:
+        """The fingerprint of the model that made the vectors, if any were made."""
         brought = [item for item in items if item.error is None and item.is_own_vector()]
         todo = [item for item in items if item.error is None and not item.is_own_vector()]
         asks = [Ask(item.source) for item in todo if item.source is not None]
@@ -42,15 +64,23 @@ class Ingester:
         for item in brought:
             item.vector = item.source.value if item.source is not None else None
         if not asks:
-            return
+            return None
         encoded = await self._encoder.run(asks)
-        if encoded.served is not None and encoded.served.fingerprint != described["fingerprint"]:
-            raise _mismatch(described, encoded.served.model)
+        served = encoded.served
+        if served is not None and served.fingerprint != described["fingerprint"]:
+            await self._check_again(collection, served)
         for item, outcome in zip(todo, encoded.outcomes, strict=True):
             if isinstance(outcome, ClipServeError):
                 item.error = outcome
             else:
                 item.vector = outcome["embedding"]
+        return served.fingerprint if served is not None else None
+
+    async def _check_again(self, collection: str, served: ServedModel) -> None:
+        """Raises FingerprintMismatch unless the collection was made anew, for this model."""
+        described = self._known[collection] = await self._index.describe(collection)
+        if described["fingerprint"] != served.fingerprint:
+            raise _mismatch(described, served.model)
 
     async def _store(self, collection: str, fingerprint: str | None, items: Sequence[IngestItem]) -> None:
         if not items:

@@ -18,6 +18,8 @@ from collections.abc import Callable
 _BUSY = 2  # requests: one that a worker works on, and the next one
 _LONG_S = 0.1
 _ENOUGH = 64  # items: a GPU wants batches of that size, however long they take
+_LEAST = 16  # items, where the limit also starts
+_WAIT_RATIO, _WAIT_FLOOR_S = 1.5, 0.05  # waits beyond so many times the work, and so many seconds more, are too long
 _WINDOW_S = 0.1
 _FEWEST = 5  # observations that a window needs before it is judged
 _SHRINK, _GROW = 0.75, 1.1
@@ -25,27 +27,17 @@ _NEAR = 0.8  # a bound that is not nearly reached has no reason to grow
 
 
 class AdaptiveLimit:
-    """`limit` starts at `start` items and moves between `least` and `most`. Use it on the event loop only."""
+    """`limit` starts at 16 items and moves between 16 and `most`. Use it on the event loop only."""
 
-    def __init__(
-        self,
-        most: int,
-        *,
-        start: int = 16,
-        least: int = 16,
-        wait_ratio: float = 1.5,
-        wait_floor_s: float = 0.05,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """The limit shrinks when the median wait exceeds `wait_ratio` times the work plus `wait_floor_s` seconds.
+    def __init__(self, most: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """The limit shrinks when the median wait exceeds 1.5 times the work plus 0.05 s.
 
         Above 64 items it also shrinks when wait and work together exceed 0.1 s.
         """
-        self.limit: float = min(start, most)
+        self._most, self._least = most, min(_LEAST, most)
+        self.limit: float = self._least
         self.items = self.requests = 0
         self.typical_s: float | None = None  # what a request takes, waiting included; None: not known yet
-        self._most, self._least = most, min(least, most)
-        self._ratio, self._floor_s = wait_ratio, wait_floor_s
         self._clock = clock
         self._window_ends = 0.0
         self._busiest = 0
@@ -79,7 +71,7 @@ class AdaptiveLimit:
         waited = statistics.median(waited for waited, _ in self._seen)
         worked = statistics.median(worked for _, worked in self._seen)
         self.typical_s = waited + worked
-        if waited > self._ratio * worked + self._floor_s:
+        if waited > _WAIT_RATIO * worked + _WAIT_FLOOR_S:
             self.limit = max(self._least, self.limit * _SHRINK)
         elif waited + worked > _LONG_S and self.limit > _ENOUGH:
             self.limit = max(_ENOUGH, self.limit * _SHRINK)

@@ -66,14 +66,16 @@ class EncodeChunk:
         self.weight += weight
         self.bytes += size
 
-    def body(self) -> dict[str, Any]:
-        """The request body, as the handlers take it."""
-        body: dict[str, Any] = {"input": [source.item() for source in self.sources]}
-        if self.search is not None:
-            body["search"] = orjson.Fragment(self.search_text)
-        if self.truncate is not None:
-            body["truncate"] = self.truncate
-        return body
+
+def request_body(chunks: Sequence[EncodeChunk]) -> dict[str, Any]:
+    """The body of one request for chunks of the same key, as the handlers take it."""
+    first = chunks[0]
+    body: dict[str, Any] = {"input": [source.item() for chunk in chunks for source in chunk.sources]}
+    if first.search is not None:
+        body["search"] = orjson.Fragment(first.search_text)
+    if first.truncate is not None:
+        body["truncate"] = first.truncate
+    return body
 
 
 class ChunkPlanner:

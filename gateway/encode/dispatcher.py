@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from clip_core.errors import ClipServeError, Overloaded, TorchServeUnavailable
 from gateway.admission.controller import AdmissionCall
 from gateway.admission.endpoints import EndpointAdmissions
-from gateway.encode.chunks import ChunkPlanner, EncodeChunk
+from gateway.encode.chunks import ChunkPlanner, EncodeChunk, request_body
 from gateway.encode.request_coalescing import RequestCoalescer
 from gateway.encode.results import Answer
 from gateway.settings import GatewaySettings
 from gateway.upstream.answer_bytes import AnswerBudget
-from gateway.upstream.replies import EncodeReply
+from gateway.upstream.replies import EncodeReply, stage_times
 from gateway.upstream.torchserve import TorchServeClient
 
 
@@ -60,9 +60,7 @@ class Dispatcher:
 
     async def send(self, chunks: Sequence[EncodeChunk]) -> EncodeReply:
         """Chunks of one key as one request, without admission. Raises ClipServeError."""
-        body = chunks[0].body()
-        body["input"] = [source.item() for chunk in chunks for source in chunk.sources]
-        return await self._torchserve.predict(chunks[0].endpoint, body)
+        return await self._torchserve.predict(chunks[0].endpoint, request_body(chunks))
 
     async def _answer(self, chunk: EncodeChunk, at_room: AdmissionCall, at_admission: AdmissionCall) -> Answer:
         """Wait for room for the answer, then for admission; the call waits at each of them as a call of its own."""
@@ -92,7 +90,6 @@ class Dispatcher:
 def _waited_and_worked(answer: Answer | None, elapsed_s: float) -> tuple[float, float | None]:
     """Seconds in TorchServe's queue and in the model; the latter is None when no model worked on the request."""
     if isinstance(answer, dict):
-        timing = answer.get("timing") or {}
-        worked_s = ((timing.get("encode_ms") or 0.0) + (timing.get("search_ms") or 0.0)) / 1e3
+        worked_s = sum(stage_times(answer)) / 1e3
         return max(0.0, elapsed_s - worked_s), worked_s
     return (max(elapsed_s, 1.0), 0.0) if isinstance(answer, Overloaded) else (0.0, None)

@@ -8,7 +8,7 @@ from clip_core.errors import BadInput, ClipServeError, Conflict, InferenceFailed
 from gateway.encode.chunks import EncodeChunk
 from gateway.encode.served_model import ServedModel
 from gateway.inputs.source import Source
-from gateway.upstream.replies import EncodeReply, ReplyEntry
+from gateway.upstream.replies import EncodeReply, ReplyEntry, stage_times
 
 Answer = EncodeReply | ClipServeError  # to a chunk
 Outcome = ReplyEntry | ClipServeError  # of an input
@@ -40,8 +40,7 @@ class EncodedInputs:
             names = f"{self.served.model} and {served.model}"
             raise Conflict(f"TorchServe's endpoints serve different models ({names}); try again after the roll-out")
         self.served = served
-        timing = answer.get("timing") or {}
-        encode_ms, search_ms = timing.get("encode_ms") or 0.0, timing.get("search_ms") or 0.0
+        encode_ms, search_ms = stage_times(answer)
         self.encode_ms = max(self.encode_ms, encode_ms)
         self.search_ms = max(self.search_ms, search_ms)
         self.queue_ms = max(self.queue_ms, chunk.ms - encode_ms - search_ms)

@@ -18,7 +18,7 @@ _ENCODING = ("embed", "search")
 
 
 class LoadShedding:
-    """Below WholeBodies; `texts` is the admission of the endpoint of texts."""
+    """Below RequestBuffering; `texts` is the admission of the endpoint of texts."""
 
     def __init__(self, app: ASGIApp, texts: AdmissionController) -> None:
         self.app = app

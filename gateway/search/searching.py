@@ -23,7 +23,7 @@ from gateway.search.more_like_this import MoreLikeThis
 from gateway.trace import current_trace
 from gateway.upstream.answer_bytes import AnswerBudget, answer_bytes
 from gateway.upstream.index_service import IndexServiceClient
-from gateway.upstream.replies import ReplyEntry
+from gateway.upstream.replies import ReplyEntry, stage_times
 
 Json = dict[str, Any]
 Outcome = Json | ClipServeError  # of a search
@@ -153,7 +153,7 @@ class Searcher:
             return Found([error] * len(asks))
         budget.add(reply)
         answers = [self._own_answer(ask, result) for ask, result in zip(asks, reply["results"], strict=True)]
-        return Found(answers, 0.0, (reply.get("timing") or {}).get("search_ms") or 0.0)
+        return Found(answers, *stage_times(reply))
 
     def _own_answer(self, ask: Ask, result: ReplyEntry) -> Outcome:
         if result["status"] != 200:

@@ -68,6 +68,12 @@ def search_reply(content: bytes) -> SearchReply | None:
     return _read(_SEARCHED, content)
 
 
+def stage_times(reply: EncodeReply | SearchReply) -> tuple[float, float]:
+    """Milliseconds that encoding and searching took; 0 where the neighbour does not say."""
+    timing = reply.get("timing") or {}
+    return timing.get("encode_ms") or 0.0, timing.get("search_ms") or 0.0
+
+
 def _read(decoder: msgspec.json.Decoder[T], content: bytes) -> T | None:
     try:
         reply = decoder.decode(content)

@@ -255,7 +255,8 @@ def test_lists_below_the_capacity_are_served_whole(callers):
 
 def test_the_bound_shrinks_when_batches_are_long():
     """However little was waited for them."""
-    gate = AdaptiveLimit(1024, start=1024, clock=itertools.count().__next__)
+    gate = AdaptiveLimit(1024, clock=itertools.count().__next__)
+    gate.limit = 1024
     for _ in range(200):
         gate.enter(32)
         gate.leave(32, 0.0, 0.3)

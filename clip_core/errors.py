@@ -17,11 +17,13 @@ ClipServeError                     500 internal_error
 ├─ Forbidden                       403 cross_origin
 │  ├─ HostNotAllowed               403 host_not_allowed
 │  ├─ ScopeMissing                 403 scope_missing
+│  ├─ NotLocal                     403 not_local
 │  └─ CollectionForbidden          403 collection_forbidden
 ├─ NotFound                        404 not_found
 │  ├─ UnknownCollection            404 collection_not_found
 │  ├─ UnknownItem                  404 item_not_found
 │  ├─ UnknownJob                   404 job_not_found
+│  ├─ UnknownPicture               404 picture_not_found
 │  └─ UnknownModel                 404 model_not_found
 ├─ MethodNotAllowed                405 method_not_allowed
 ├─ TooSlow                         408 request_timeout
@@ -134,6 +136,12 @@ class ScopeMissing(Forbidden):
     code = "scope_missing"
 
 
+class NotLocal(Forbidden):
+    """The caller did not show that it may read the gateway's own files."""
+
+    code = "not_local"
+
+
 class CollectionForbidden(Forbidden):
     code = "collection_forbidden"
 
@@ -153,6 +161,10 @@ class UnknownItem(NotFound):
 
 class UnknownJob(NotFound):
     code = "job_not_found"
+
+
+class UnknownPicture(NotFound):
+    code = "picture_not_found"
 
 
 class UnknownModel(NotFound):

@@ -21,11 +21,13 @@ ClientError
    ├─ Forbidden                    403 cross_origin
    │  ├─ HostNotAllowed            403 host_not_allowed
    │  ├─ ScopeMissing              403 scope_missing
+   │  ├─ NotLocal                  403 not_local
    │  └─ CollectionForbidden       403 collection_forbidden
    ├─ NotFound                     404 not_found
    │  ├─ UnknownCollection         404 collection_not_found
    │  ├─ UnknownItem               404 item_not_found
    │  ├─ UnknownJob                404 job_not_found
+   │  ├─ UnknownPicture            404 picture_not_found
    │  └─ UnknownModel              404 model_not_found
    ├─ MethodNotAllowed             405 method_not_allowed
    ├─ TooSlow                      408 request_timeout
@@ -164,6 +166,10 @@ class ScopeMissing(Forbidden):
     known_code = "scope_missing"
 
 
+class NotLocal(Forbidden):
+    known_code = "not_local"
+
+
 class CollectionForbidden(Forbidden):
     known_code = "collection_forbidden"
 
@@ -182,6 +188,10 @@ class UnknownItem(NotFound):
 
 class UnknownJob(NotFound):
     known_code = "job_not_found"
+
+
+class UnknownPicture(NotFound):
+    known_code = "picture_not_found"
 
 
 class UnknownModel(NotFound):

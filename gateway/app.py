@@ -32,6 +32,7 @@ from gateway.routes import (
     jobs,
     ops,
     page,
+    pictures,
     rank,
     search,
     stats,
@@ -44,7 +45,22 @@ from gateway.upstream.index_service import IndexServiceClient
 from gateway.upstream.torchserve import TorchServeClient
 
 _DESCRIPTION = "Search images by words, by images, or by both; and CLIP vectors for your own pipelines."
-_ROUTES = (embeddings, cohere, voyage, search, collections, aliases, items, jobs, classify, rank, stats, ops, page)
+_ROUTES = (
+    embeddings,
+    cohere,
+    voyage,
+    search,
+    collections,
+    aliases,
+    pictures,
+    items,
+    jobs,
+    classify,
+    rank,
+    stats,
+    ops,
+    page,
+)
 
 
 def create_app(
@@ -59,9 +75,13 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await services.pictures.start()
+        await services.sweeper.start()
         await services.jobs.start()
         yield
         await services.jobs.stop()
+        await services.sweeper.stop()
+        await services.pictures.stop()
         await services.quotas.close()
         await torchserve.close()
         await index.close()

@@ -36,6 +36,15 @@ class GatewayMetrics:
             "Checks of a key's limits that this replica made by itself because Redis did not answer.",
             registry=self.registry,
         )
+        self.pictures = Counter(
+            "clipserve_gateway_pictures_total",
+            "Ingested pictures by what became of their thumbnails: kept, known, full or failed.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.picture_bytes = Gauge(
+            "clipserve_gateway_picture_bytes", "Bytes of kept pictures and thumbnails.", registry=self.registry
+        )
         self.in_flight = Gauge(
             "clipserve_gateway_requests_in_flight", "Requests being answered.", registry=self.registry
         )

@@ -19,6 +19,10 @@ from gateway.keys.key_lookup import KeyLookup
 from gateway.keys.meter import Meter
 from gateway.keys.quotas import Quotas, counts_in
 from gateway.metrics import GatewayMetrics
+from gateway.pictures.folders import PictureFolders
+from gateway.pictures.pictures import Pictures
+from gateway.pictures.store import PictureStore
+from gateway.pictures.sweeping import Sweeper
 from gateway.readiness import Readiness
 from gateway.search.searching import Searcher
 from gateway.settings import GatewaySettings
@@ -37,6 +41,8 @@ class Services:
     encoder: Encoder
     searcher: Searcher
     labels: LabelVectors
+    pictures: Pictures
+    sweeper: Sweeper
     ingester: Ingester
     jobs: Jobs
     readiness: Readiness
@@ -67,7 +73,8 @@ class Services:
         )
         encoder = Encoder(torchserve, settings, meter, admissions, url_images)
         parser = InputParser(settings.max_image_bytes, settings.url_policy() if fetcher is not None else None)
-        ingester = Ingester(encoder, index, meter)
+        pictures = _pictures(settings, metrics)
+        ingester = Ingester(encoder, index, meter, pictures)
         return cls(
             settings=settings,
             torchserve=torchserve,
@@ -76,6 +83,8 @@ class Services:
             encoder=encoder,
             searcher=Searcher(encoder, index, meter, settings.max_answer_bytes),
             labels=LabelVectors(encoder, settings.label_cache_size),
+            pictures=pictures,
+            sweeper=Sweeper(index, pictures.store),
             ingester=ingester,
             jobs=_jobs(settings, ingester, parser, keys),
             readiness=Readiness(settings, torchserve, index),
@@ -83,6 +92,20 @@ class Services:
             quotas=quotas,
             admissions=admissions,
         )
+
+
+def _pictures(settings: GatewaySettings, metrics: GatewayMetrics) -> Pictures:
+    limits = settings.pictures_max_bytes, settings.pictures_min_free_bytes
+    store = PictureStore(settings.data_dir / "pictures", *limits)
+    metrics.picture_bytes.set_function(lambda: store.bytes)
+    return Pictures(
+        store,
+        PictureFolders(settings.data_dir, settings.image_roots),
+        settings.pictures,
+        settings.max_image_pixels,
+        threads=settings.picture_threads,
+        count=lambda outcome: metrics.pictures.labels(outcome).inc(),
+    )
 
 
 def _jobs(settings: GatewaySettings, ingester: Ingester, parser: InputParser, keys: KeyLookup) -> Jobs:

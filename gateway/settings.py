@@ -118,6 +118,22 @@ class GatewaySettings(BaseSettings):
     image_roots: Annotated[dict[str, Path], NoDecode] = Field(
         default_factory=dict, description="Folders of pictures to show: `demo=data/demo/gallery,…`."
     )
+    pictures: Literal["in_place", "thumbnails", "copy"] = Field(
+        "thumbnails",
+        description="Kept of ingested pictures: nothing (shown from folders), thumbnails, or these and the originals.",
+    )
+    pictures_max_bytes: int = Field(
+        20_000 * MB, gt=0, description="Most bytes of kept pictures; beyond it items go in without."
+    )
+    pictures_min_free_bytes: int = Field(
+        1024 * MB, ge=0, description="Bytes of the disk left free: with fewer, no more pictures are kept."
+    )
+    picture_threads: int = Field(
+        0, ge=0, le=64, description="Threads that make thumbnails; 0: half the cores, 2 at least."
+    )
+    image_hosts: Words = Field(
+        (), description="Hosts whose pictures the page shows by `image_url`: `cdn.example.org,*.example.net`; `*`: any."
+    )
     fetch_urls: bool = Field(False, description="Fetch images that requests name by http(s) URL.")
     fetch_hosts: Words = Field((), description="Hosts fetched from: `img.example.org,*.example.net`; empty: any.")
     fetch_ports: Numbers = Field((80, 443), description="Ports fetched from.")
@@ -127,8 +143,10 @@ class GatewaySettings(BaseSettings):
         3, ge=0, description="Most redirects followed; each is checked like the first URL."
     )
     fetch_concurrency: int = Field(16, gt=0, description="Images fetched at once.")
-    max_image_pixels: int = Field(64_000_000, gt=0, description="Most pixels of a fetched image; more is a 413.")
-    data_dir: Path = Field(Path("data/gateway"), description="Folder of the record of jobs; one gateway at a time.")
+    max_image_pixels: int = Field(
+        64_000_000, gt=0, description="Most pixels of a fetched image; more is a 413. Thumbnails too."
+    )
+    data_dir: Path = Field(Path("data/gateway"), description="Folder of jobs and kept pictures; one gateway at a time.")
     ingest_roots: Annotated[dict[str, Path], NoDecode] = Field(
         default_factory=dict, description="Folders that jobs may read: `photos=/srv/photos,…`."
     )
@@ -152,7 +170,7 @@ class GatewaySettings(BaseSettings):
     def _is_http(cls, value: str) -> str:
         return http_url(value)
 
-    @field_validator("allowed_hosts", "fetch_hosts")
+    @field_validator("allowed_hosts", "fetch_hosts", "image_hosts")
     @classmethod
     def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         host_names(value, "write a name alone, such as search.lan")

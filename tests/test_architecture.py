@@ -20,6 +20,10 @@ SHARED = (
     "clip_core.logs",
     "clip_core.heap",
     "clip_core.setting_checks",
+    "clip_core.cores",
+    "clip_core.inputs.images",
+    "clip_core.inputs.deep_greys",
+    "clip_core.inputs.orientation",
 )
 ALLOWED = {
     "clip_core": ("clip_core",),
@@ -65,7 +69,18 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
             "fetch",
             "keys",
         ),
-        *("admission", "upstream", "middleware", "settings", "encode", "stats", "readiness", "search", "ingest"),
+        *(
+            "admission",
+            "upstream",
+            "pictures",
+            "middleware",
+            "settings",
+            "encode",
+            "stats",
+            "readiness",
+            "search",
+            "ingest",
+        ),
         *("jobs", "services", "routes", "app", "__main__"),
     ),
     "clipserve_client": (

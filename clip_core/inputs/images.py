@@ -14,7 +14,6 @@ import functools
 import io
 import warnings
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from PIL import Image, UnidentifiedImageError
 
@@ -24,12 +23,9 @@ from clip_core.inputs import deep_greys
 from clip_core.inputs.metadata_removal import without_metadata
 from clip_core.inputs.orientation import upright
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 MAX_IMAGE_PIXELS = 64_000_000
-Transform = Callable[[Image.Image], "Tensor"]
+Read = Callable[[Image.Image], Image.Image]
 
 
 def decode(data: bytes, max_pixels: int = MAX_IMAGE_PIXELS) -> Image.Image:
@@ -56,28 +52,40 @@ def decode_unguarded(
 
     `draft`: (width, height) that a JPEG may be shrunk to while it is decoded, never below.
     """
+
+    def as_drafted(image: Image.Image) -> Image.Image:
+        if draft and image.format == "JPEG":
+            image.draft(None, draft)
+        return to_rgb(image)
+
+    return read_picture(data, max_pixels, as_drafted)
+
+
+def read_picture(data: bytes, max_pixels: int, read: Read) -> Image.Image:
+    """What `read` makes of the opened picture, whose pixels are not decoded yet; again without damaged metadata.
+
+    Raises ImageTooLarge before `read` is called, BadImage for whatever it stumbles over.
+    """
     if not data:
         raise BadImage("the image is empty (0 bytes)")
     try:
-        return _decoded(data, max_pixels, draft)
+        return _read(data, max_pixels, read)
     except BadImage as error:
         for keep_turn in (True, False):
             bare = without_metadata(data, keep_turn=keep_turn)
             if bare is not None:
                 with contextlib.suppress(BadImage):
-                    return _decoded(bare, max_pixels, draft)
+                    return _read(bare, max_pixels, read)
         raise error
 
 
-def _decoded(data: bytes, max_pixels: int, draft: tuple[int, int] | None) -> Image.Image:
+def _read(data: bytes, max_pixels: int, read: Read) -> Image.Image:
     """PIL's parsers raise whatever they stumble over, so whatever they raise is the picture's error."""
     try:
         _register_formats()
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         _check_size(image, max_pixels)
-        if draft and image.format == "JPEG":
-            image.draft(None, draft)
-        return to_rgb(image)
+        return read(image)
     except ClipServeError:
         raise
     except (Image.DecompressionBombError, MemoryError) as error:

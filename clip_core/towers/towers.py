@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from clip_core.errors import BadModel
-from clip_core.inputs.images import Transform
 from clip_core.inputs.preprocessing import Preprocessing
 from clip_core.model_spec import CONFIG_FILE, SCALES_FILE, ModelSpec
 from clip_core.networks.causal_text import BUCKETS, CausalTextTower, EndOfText
@@ -65,7 +65,7 @@ class ImageTower:
     ) -> None:
         self.run, self.name, self.compiled, self.device = run, facts.name, compiled, device
         self.size = preprocessing.size
-        self.transform: Transform = preprocessing.uint8
+        self.transform: Callable[[Image.Image], Tensor] = preprocessing.uint8
 
     @torch.inference_mode()
     def forward(self, pixels: Tensor) -> Tensor:

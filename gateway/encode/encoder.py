@@ -56,7 +56,7 @@ class Encoder:
         fetched = await self._url_images.load(sources) if self._url_images is not None else sources
         await self._meter.images([source for source in fetched if isinstance(source, Source)])
         missing = InferenceFailed("TorchServe did not answer this input")
-        result = EncodedInputs([each if isinstance(each, ClipServeError) else missing for each in fetched])
+        result = EncodedInputs([each if isinstance(each, ClipServeError) else missing for each in fetched], fetched)
         chunks = self._planner.split(asks, fetched, truncate)
         answers = await self._dispatcher.answers(chunks)
         for chunk, answer in zip(chunks, answers, strict=True):

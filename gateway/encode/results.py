@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clip_core.errors import BadInput, ClipServeError, Conflict, InferenceFailed, from_dict
 from gateway.encode.chunks import EncodeChunk
 from gateway.encode.served_model import ServedModel
+from gateway.fetch.url_images import Fetched
 from gateway.inputs.source import Source
 from gateway.upstream.replies import EncodeReply, ReplyEntry, stage_times
 
@@ -17,13 +19,15 @@ _SEARCH_FIELDS = ("collection", "k", "filter", "include", "exact", "search")
 
 @dataclass
 class EncodedInputs:
-    """`outcomes` has one entry an input, in order: the handler's entry, or the error of that input.
+    """`outcomes` has one entry an input, in order: the handler's entry, or the error of that input. So has
+    `sources`: the input with its pictures fetched, or why one could not be.
 
     Requests run side by side, so each time in milliseconds is that of the slowest. `queue_ms` is what TorchServe took
     beyond encoding and searching: waiting for the batch, and transport.
     """
 
     outcomes: list[Outcome]
+    sources: Sequence[Fetched] = ()
     served: ServedModel | None = None
     encode_ms: float = 0.0
     search_ms: float = 0.0

@@ -1,4 +1,4 @@
-"""Adding items to a collection: encode what needs encoding, then upsert, each item with a status of its own."""
+"""Adding items to a collection: encode, keep the pictures, then upsert; each item has a status of its own."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from clip_core.errors import ClipServeError, FingerprintMismatch, from_dict
 from gateway.encode.chunks import Ask
 from gateway.encode.encoder import Encoder
 from gateway.encode.served_model import ServedModel
+from gateway.fetch.url_images import Fetched
 from gateway.ingest.items import IngestItem
+from gateway.inputs.source import Source
 from gateway.keys.meter import Meter
+from gateway.pictures.pictures import DIGEST, Pictures
 from gateway.upstream.index_service import IndexServiceClient
 
 Json = dict[str, Any]
@@ -20,12 +23,13 @@ _KNOWN_S, _MOST_KNOWN = 2.0, 1024
 
 
 class Ingester:
-    """Runs the two steps. An item that was encoded but not stored reports the index's error."""
+    """Runs the steps. An item that was encoded but not stored reports the index's error."""
 
-    def __init__(self, encoder: Encoder, index: IndexServiceClient, meter: Meter) -> None:
+    def __init__(self, encoder: Encoder, index: IndexServiceClient, meter: Meter, pictures: Pictures) -> None:
         self._encoder = encoder
         self._index = index
         self._meter = meter
+        self._pictures = pictures
         self._known: TTLCache[str, Json] = TTLCache(_MOST_KNOWN, _KNOWN_S)
 
     async def add(self, collection: str, items: Sequence[IngestItem]) -> list[Json]:
@@ -63,6 +67,7 @@ class Ingester:
         await self._meter.items(len(brought))
         for item in brought:
             item.vector = item.source.value if item.source is not None else None
+        await self._pictures.want([(item.metadata or {}).get(DIGEST) for item in brought])
         if not asks:
             return None
         encoded = await self._encoder.run(asks)
@@ -74,6 +79,7 @@ class Ingester:
                 item.error = outcome
             else:
                 item.vector = outcome["embedding"]
+        await self._keep([each for each in zip(todo, encoded.sources, strict=True) if each[0].error is None])
         return served.fingerprint if served is not None else None
 
     async def _check_again(self, collection: str, served: ServedModel) -> None:
@@ -81,6 +87,16 @@ class Ingester:
         described = self._known[collection] = await self._index.describe(collection)
         if described["fingerprint"] != served.fingerprint:
             raise _mismatch(described, served.model)
+
+    async def _keep(self, encoded: Sequence[tuple[IngestItem, Fetched]]) -> None:
+        """Of pictures that are sound, since they were encoded."""
+        shown = [
+            (item, source.value) for item, source in encoded if isinstance(source, Source) and source.kind == "image"
+        ]
+        digests = await self._pictures.keep([image for _, image in shown])
+        for (item, _), digest in zip(shown, digests, strict=True):
+            if digest is not None:
+                item.metadata = {**(item.metadata or {}), DIGEST: digest}
 
     async def _store(self, collection: str, fingerprint: str | None, items: Sequence[IngestItem]) -> None:
         if not items:

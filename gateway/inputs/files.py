@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from clip_core.errors import NotFound
@@ -28,3 +30,11 @@ def picture(root: Path, path: str) -> Path:
     if file.suffix.lower() not in PICTURES:
         raise NotFound("there is no such picture")
     return file
+
+
+def first_picture(roots: Sequence[Path], path: str) -> Path:
+    """`picture` below the first of these roots that has it. Raises NotFound."""
+    for root in roots:
+        with suppress(NotFound):
+            return picture(root, path)
+    raise NotFound("there is no such picture")

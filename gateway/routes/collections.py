@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -86,5 +87,8 @@ def _filter(text: str) -> dict[str, Any]:
 @router.delete("/v1/collections/{name}", responses=answers(DroppedAnswer, *WRITES))
 async def drop_collection(request: Request, name: Name) -> JsonResponse:
     """Delete it with all its items."""
-    dropped: dict[str, Any] = await services(request).index.drop(name)
+    given = services(request)
+    dropped: dict[str, Any] = await given.index.drop(name)
+    given.sweeper.items_were_deleted()
+    await asyncio.to_thread(given.pictures.folders.forget, name)
     return JsonResponse(dropped)

@@ -80,6 +80,7 @@ async def delete_items(request: Request, name: Name) -> JsonResponse:
     given = services(request)
     body = await read_model(request, DeleteItemsRequest, given.settings.max_items)
     answer = await given.index.delete_items(name, body.model_dump(exclude_none=True))
+    given.sweeper.items_were_deleted()
     return JsonResponse(answer)
 
 
@@ -133,4 +134,7 @@ async def show_item(
 @router.delete("/v1/collections/{name}/items/{item_id:path}", responses=answers(DroppedAnswer, *WRITES))
 async def delete_item(request: Request, name: Name, item_id: ItemId) -> JsonResponse:
     """Delete one item."""
-    return JsonResponse(await services(request).index.delete_item(name, item_id))
+    given = services(request)
+    answer = await given.index.delete_item(name, item_id)
+    given.sweeper.items_were_deleted()
+    return JsonResponse(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from fastapi import APIRouter, Request
@@ -9,20 +10,17 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from clip_core.errors import NotFound
-from gateway.inputs.files import picture
+from gateway.inputs.files import first_picture
 from gateway.services import services
 
 router = APIRouter(include_in_schema=False)
 UI = Path(__file__).parent.parent / "ui"
 _FILES = StaticFiles(directory=UI, check_dir=False)
-_PAGE_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-}
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:{hosts}; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_PAGE_HEADERS = {"Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
 _PICTURE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cache-Control": "private, max-age=300",
@@ -51,13 +49,20 @@ async def asset(request: Request, path: str) -> Response:
     """Scripts, styles and icons; 304 where the browser's copy is still the same."""
     answer = await _FILES.get_response(path, request.scope)
     answer.headers.update(_PAGE_HEADERS)
+    answer.headers["Content-Security-Policy"] = page_policy(services(request).settings.image_hosts)
     return answer
+
+
+def page_policy(image_hosts: Sequence[str]) -> str:
+    """Scripts of our own only, and pictures of our own and of these hosts, over https."""
+    hosts = ["https:" if host == "*" else f"https://{host}" for host in image_hosts]
+    return _POLICY.format(hosts="".join(f" {host}" for host in hosts))
 
 
 @router.get("/images/{collection}/{path:path}")
 def image(request: Request, collection: str, path: str) -> FileResponse:
     """A picture below the folder that `image_roots` names for the collection."""
-    root = services(request).settings.image_roots.get(collection)
-    if root is None:
+    folders = services(request).pictures.folders.of(collection)
+    if not folders:
         raise NotFound("this collection has no folder of pictures")
-    return FileResponse(picture(root, path), headers=_PICTURE_HEADERS)
+    return FileResponse(first_picture([folder.path for folder in folders], path), headers=_PICTURE_HEADERS)

@@ -25,7 +25,9 @@ from clip_core.errors import (
     Unauthorized,
     Unavailable,
     UnknownCollection,
+    UnknownItem,
     UnknownModel,
+    UnknownPicture,
     _tree,
 )
 from gateway.schemas.base import ErrorEnvelope
@@ -34,6 +36,7 @@ from gateway.schemas.dialects import CohereRequest, VoyageRequest
 from gateway.schemas.embeddings import EmbeddingRequest
 from gateway.schemas.items import DeleteItemsRequest, ItemsRequest, PatchItemRequest, PatchItemsRequest
 from gateway.schemas.jobs import JobRequest
+from gateway.schemas.pictures import FolderRequest
 from gateway.schemas.ranking import ClassifyRequest, RankRequest
 from gateway.schemas.search import BatchSearchRequest, SearchRequest
 
@@ -53,6 +56,7 @@ _BODIES: list[type[BaseModel]] = [
     CohereRequest,
     VoyageRequest,
     JobRequest,
+    FolderRequest,
 ]
 _FASTAPI_OWN = ("HTTPValidationError", "ValidationError")
 _Errors = tuple[type[ClipServeError], ...]
@@ -67,6 +71,15 @@ def answers(model: type[BaseModel], *errors: type[ClipServeError], status: int =
     """The `responses=` of a route: its answer, what any call may meet, and what `errors` add to that."""
     statuses = sorted({error.status for error in (*_ALWAYS, *errors)})
     return {status: {"model": model}, **{failed: _failure(failed) for failed in statuses}}
+
+
+def answers_picture() -> Responses:
+    """The `responses=` of a route that shows an item's picture."""
+    errors: _Errors = (*_ALWAYS, *READS, UnknownItem, UnknownPicture)
+    statuses = sorted({error.status for error in errors})
+    shown: Responses = {200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}}
+    shown[304] = {"description": "The caller's copy is still the same."}
+    return {**shown, **{failed: _failure(failed) for failed in statuses}}
 
 
 def _failure(status: int) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def test_the_name_of_a_picture(stack, disposition, name):
     stack.fill("cat")
     answer = send(stack, "/v1/collections/demo/items", part(disposition, picture("x")))
     assert answer.json() == {"results": [{"id": name, "status": 200}]}
-    assert stack.index.collections["demo"]["items"][name]["metadata"] == {"file": name}
+    assert stack.index.collections["demo"]["items"][name]["metadata"]["file"] == name
 
 
 def test_a_search_by_a_picture(stack):

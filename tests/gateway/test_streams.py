@@ -91,7 +91,7 @@ def test_many_pictures_in_one_form(stack):
         ("plum.png", 200),
         ("bad.png", 400),
     ]
-    assert stack.index.collections["demo"]["items"]["plum.png"]["metadata"] == {"file": "plum.png"}
+    assert stack.index.collections["demo"]["items"]["plum.png"]["metadata"]["file"] == "plum.png"
 
 
 class Pieces:

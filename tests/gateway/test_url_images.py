@@ -20,7 +20,7 @@ async def server() -> AsyncIterator[HostileServer]:
 @pytest.fixture
 async def client(stack_of, server) -> AsyncIterator[httpx.AsyncClient]:
     allowed = {"fetch_networks": "127.0.0.1/32", "fetch_ports": str(server.port)}
-    stack = stack_of(fetch_urls=True, fetch_timeout_s=0.5, **allowed)
+    stack = stack_of(fetch_urls=True, fetch_timeout_s=0.5, pictures_min_free_bytes=0, **allowed)
     async with httpx.AsyncClient(base_url=stack.url, timeout=10) as client:
         yield client
 
@@ -59,6 +59,17 @@ async def test_a_job_fetches(client, server):
             break
         await asyncio.sleep(0.05)
     assert job["progress"] == {"total": 2, "processed": 2, "added": 1, "failed": 1}
+
+
+async def test_an_item_by_url_has_thumbnails(client, server):
+    """Of what was fetched: the address may give something else tomorrow."""
+    assert (await client.put("/v1/collections/demo", json={})).status_code == 201
+    item = {"id": "a", "image": f"http://127.0.0.1:{server.port}/good"}
+    added = await client.post("/v1/collections/demo/items", json={"items": [item]})
+    assert added.json()["results"] == [{"id": "a", "status": 200}]
+    thumbnail = await client.get("/v1/collections/demo/items/a/thumbnail")
+    assert thumbnail.headers["content-type"] == "image/webp"
+    assert len(server.seen) == 1
 
 
 @pytest.mark.parametrize(

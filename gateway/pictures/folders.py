@@ -1,0 +1,136 @@
+"""Folders whose pictures are shown from where they lie: those of the settings, and those that were named since.
+
+    <data_dir>/folders.json    {"photos": [{"prefix": "", "folder": "/home/me/Pictures"}]}
+    <data_dir>/folders.token   what a caller who names a folder must know: only who may read the gateway's own files
+
+A folder is named by a call, which could come from anywhere; reading the token shows that its sender could read the
+folder's files without the gateway.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+import os
+import secrets
+import tempfile
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from clip_core.errors import InvalidRequest, NotFound, NotLocal, StorageFull
+from gateway.inputs.files import picture
+
+_log = logging.getLogger("gateway.pictures.folders")
+_MOST = 64  # folders of a collection
+
+
+class PictureFolder(NamedTuple):
+    """The files of the items whose id begins with `prefix`."""
+
+    prefix: str
+    path: Path
+
+
+class PictureFolders:
+    """Methods may block. `fixed` are those of the settings, which come first and which nothing overwrites."""
+
+    def __init__(self, data_dir: Path, fixed: Mapping[str, Path]) -> None:
+        self._registry, self._token_file = data_dir / "folders.json", (data_dir / "folders.token").absolute()
+        self._fixed, self._lock = fixed, threading.Lock()
+        self._named: dict[str, list[PictureFolder]] = {}
+        self._token: str | None = None
+
+    def load(self) -> None:
+        """What was named before; and a new token. A data folder that can't be written lets no folder be named."""
+        self._named = _read(self._registry)
+        token = secrets.token_urlsafe(32)
+        try:
+            self._token_file.parent.mkdir(parents=True, exist_ok=True)
+            _replace(self._token_file, token)
+        except OSError as error:
+            _log.warning("no folder of pictures can be named: %s can't be written (%s)", self._token_file, error)
+        else:
+            self._token = token
+
+    @property
+    def token_file(self) -> Path | None:
+        """None where it could not be written."""
+        return None if self._token is None else self._token_file
+
+    def of(self, collection: str) -> list[PictureFolder]:
+        """The longest prefix first, and before the others the folder of the settings."""
+        fixed = [PictureFolder("", self._fixed[collection])] if collection in self._fixed else []
+        return sorted(fixed + self._named.get(collection, []), key=lambda each: -len(each.prefix))
+
+    def find(self, collection: str, item_id: str, file: object) -> Path | None:
+        """The picture `file` below a folder of the collection, links resolved; None for what lies outside."""
+        if not isinstance(file, str):
+            return None
+        for folder in self.of(collection):
+            if item_id.startswith(folder.prefix):
+                with suppress(NotFound):
+                    return picture(folder.path, file)
+        return None
+
+    def add(self, collection: str, prefix: str, folder: str, token: str) -> None:
+        """Raises NotLocal, InvalidRequest or StorageFull."""
+        if self._token is None or not hmac.compare_digest(token.encode(), self._token.encode()):
+            raise NotLocal(f"naming a folder needs the content of the gateway's file {self._token_file.name}")
+        path = Path(folder)
+        if not path.is_absolute() or "\0" in folder or not path.is_dir():
+            raise InvalidRequest("`folder` is the full path of a folder that the gateway can read", param="folder")
+        with self._lock:
+            folders = list(dict.fromkeys([*self._named.get(collection, []), PictureFolder(prefix, path)]))
+            if len(folders) > _MOST:
+                raise InvalidRequest(f"a collection has at most {_MOST} folders", param="folder")
+            self._save({**self._named, collection: folders})
+
+    def forget(self, collection: str) -> None:
+        """The collection was dropped: another one of its name must not show its pictures."""
+        with self._lock, suppress(StorageFull):
+            rest = {name: folders for name, folders in self._named.items() if name != collection}
+            if rest != self._named:
+                self._named = rest
+                self._save(rest)
+
+    def _save(self, named: dict[str, list[PictureFolder]]) -> None:
+        written = {
+            name: [{"prefix": each.prefix, "folder": str(each.path)} for each in folders]
+            for name, folders in named.items()
+        }
+        try:
+            _replace(self._registry, json.dumps(written, indent=1))
+        except OSError as error:
+            raise StorageFull(f"{self._registry} can't be written ({error.strerror})") from error
+        self._named = named
+
+
+def _read(path: Path) -> dict[str, list[PictureFolder]]:
+    """Nothing where it is missing or damaged: folders can be named again."""
+    try:
+        told: dict[str, list[dict[str, Any]]] = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            name: [PictureFolder(each["prefix"], Path(each["folder"])) for each in folders]
+            for name, folders in told.items()
+        }
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        _log.warning("%s is not read (%s)", path, error)
+        return {}
+
+
+def _replace(path: Path, text: str) -> None:
+    """Whole or not at all, and for the gateway's user only."""
+    handle, part = tempfile.mkstemp(dir=path.parent)  # of mode 0600
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(part, path)
+    except BaseException:
+        os.unlink(part)
+        raise

@@ -1,0 +1,184 @@
+"""The pictures of items: kept when they are ingested, shown as thumbnails and originals."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image
+
+from clip_core.cores import available_cores
+from clip_core.errors import ClipServeError, StorageFull, UnknownPicture
+from clip_core.inputs.images import FORMATS, from_reference
+from gateway.pictures.folders import PictureFolders
+from gateway.pictures.store import ORIGINAL, PictureStore, is_digest
+from gateway.pictures.thumbnails import SIZES, thumbnails
+
+Json = dict[str, Any]
+Mode = Literal["in_place", "thumbnails", "copy"]
+DIGEST = "digest"  # the field of metadata that the gateway writes: SHA-256 of the picture's bytes, in hex
+_FEWEST_THREADS = 2
+_log = logging.getLogger("gateway.pictures")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """`version` changes with the picture; it is the item's digest where the content is surely of that."""
+
+    content: bytes
+    version: str
+
+
+@dataclass(frozen=True)
+class OriginalFile:
+    """The file at `path` is of the type `media_type`."""
+
+    path: Path
+    media_type: str
+    version: str
+
+
+class Pictures:
+    """`threads` make thumbnails, so that they never hold up the event loop, nor take more cores than these.
+
+    `count` is told what became of each picture: kept, known, full or failed.
+    """
+
+    def __init__(
+        self,
+        store: PictureStore,
+        folders: PictureFolders,
+        mode: Mode,
+        max_pixels: int,
+        *,
+        threads: int = 0,
+        count: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.store, self.folders = store, folders
+        self._mode, self._max_pixels, self._count = mode, max_pixels, count
+        width = threads or max(_FEWEST_THREADS, available_cores() // 2)
+        self._pool = ThreadPoolExecutor(width, thread_name_prefix="pictures")
+        self._was_full = False
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self.folders.load)
+        self._pool.submit(self.store.measure)
+
+    async def stop(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def keep(self, images: Sequence[str]) -> list[str | None]:
+        """Pictures in base64 → their digests, in order. What can't be kept is counted and logged, and no error."""
+        return list(await asyncio.gather(*(self._in_pool(self._keep, image) for image in images)))
+
+    async def want(self, digests: Sequence[object]) -> None:
+        """Items that refer to these pictures are about to be written: they are not to be removed now."""
+        known = [each for each in digests if isinstance(each, str) and is_digest(each)]
+        if known:
+            await asyncio.to_thread(lambda: [self.store.has(each, (size,)) for each in known for size in SIZES])
+
+    async def thumbnail(self, collection: str, item: Json, size: int) -> Shown:
+        """`size` is one of SIZES. Raises UnknownPicture."""
+        kept = await asyncio.to_thread(self._kept, item, size)
+        return kept or await self._in_pool(self._made, collection, item, size)
+
+    async def original(self, collection: str, item: Json) -> OriginalFile:
+        """Raises UnknownPicture."""
+        return await asyncio.to_thread(self._original, collection, item)
+
+    async def _in_pool(self, work: Callable[..., Any], *given: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *given)
+
+    def _keep(self, image: str) -> str | None:
+        try:
+            data = from_reference(image)
+        except ClipServeError:
+            return None
+        digest = hashlib.sha256(data).hexdigest()
+        if self._mode != "in_place":
+            self._count(self._outcome(digest, data))
+        return digest
+
+    def _outcome(self, digest: str, data: bytes) -> str:
+        sizes = (*SIZES, ORIGINAL) if self._mode == "copy" else SIZES
+        try:
+            if self.store.has(digest, sizes):
+                return "known"
+            self._write(digest, data)
+            self._was_full = False
+        except (StorageFull, OSError) as error:
+            self._log_full(error)
+            return "full"
+        except Exception as error:  # of Pillow, which raises whatever it stumbles over: the item goes in all the same
+            _log.warning("no thumbnails of the picture %s: %s", digest, error)
+            return "failed"
+        return "kept"
+
+    def _write(self, digest: str, data: bytes) -> None:
+        original = {ORIGINAL: data} if self._mode == "copy" else {}
+        self.store.write(digest, {**thumbnails(data, self._max_pixels), **original})
+
+    def _log_full(self, error: Exception) -> None:
+        if not self._was_full:
+            _log.warning("items go in without their pictures: %s", error)
+        self._was_full = True
+
+    def _kept(self, item: Json, size: int) -> Shown | None:
+        digest = _metadata(item).get(DIGEST)
+        content = self.store.read(digest, size) if isinstance(digest, str) and is_digest(digest) else None
+        return Shown(content, str(digest)) if content is not None else None
+
+    def _made(self, collection: str, item: Json, size: int) -> Shown:
+        """From the original; kept for the next time, where there is room. Raises UnknownPicture."""
+        original = self._original(collection, item)
+        content = self.store.read(original.version, size)
+        if content is None:
+            try:
+                made = thumbnails(original.path.read_bytes(), self._max_pixels)
+            except (ClipServeError, OSError) as error:
+                raise UnknownPicture(f"the picture of {item['id']!r} can't be read: {error}", param="id") from error
+            content = made[size]
+            with suppress(StorageFull, OSError):
+                self.store.write(original.version, made)
+        return Shown(content, original.version)
+
+    def _original(self, collection: str, item: Json) -> OriginalFile:
+        metadata = _metadata(item)
+        digest, found = metadata.get(DIGEST), self.folders.find(collection, item["id"], metadata.get("file"))
+        try:
+            if isinstance(digest, str) and is_digest(digest):
+                path = self.store.path(digest, ORIGINAL)
+                if path.is_file():
+                    return OriginalFile(path, _media_type(path), digest)
+            if found is not None:
+                return OriginalFile(found, _media_type(found), _version(found))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise UnknownPicture(f"the picture of {item['id']!r} can't be read: {error}", param="id") from error
+        raise UnknownPicture(f"there is no picture of {item['id']!r} here", param="id")
+
+
+def _metadata(item: Json) -> Mapping[str, Any]:
+    metadata = item.get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _media_type(path: Path) -> str:
+    """By its content, whatever it is named: nothing but a picture is ever shown. Raises what Pillow raises."""
+    with Image.open(path, formats=(*FORMATS, "AVIF")) as image:
+        return image.get_format_mimetype() or "application/octet-stream"
+
+
+def _version(path: Path) -> str:
+    """Of a file that may change at any time: another one whenever it does."""
+    about = os.stat(path)
+    return hashlib.sha256(
+        f"{path}\0{about.st_size}\0{about.st_mtime_ns}".encode("utf-8", "surrogateescape")
+    ).hexdigest()

@@ -1,0 +1,77 @@
+"""Pictures that no item refers to any more are removed: now and then, after items were deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from array import array
+from bisect import bisect_left
+from collections.abc import AsyncIterator
+
+from clip_core.errors import ClipServeError
+from gateway.pictures.pictures import DIGEST
+from gateway.pictures.store import PictureStore, is_digest
+from gateway.upstream.index_service import IndexServiceClient
+
+_log = logging.getLogger("gateway.pictures.sweeping")
+_EVERY_S = 3600.0
+_PAGE = 1000
+_HEX = 15  # letters of a digest that fit into a 64-bit number: a picture that shares them with a used one stays
+
+
+class Sweeper:
+    """Lists all items at most once in `every_s`. What was wanted in the last `every_s` stays, used or not."""
+
+    def __init__(self, index: IndexServiceClient, store: PictureStore, every_s: float = _EVERY_S) -> None:
+        self._index, self._store, self._every_s = index, store, every_s
+        self._wanted = True  # an earlier process may have deleted items
+        self._task: asyncio.Task[None] | None = None
+
+    def items_were_deleted(self) -> None:
+        self._wanted = True
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._every_s)
+            if self._wanted:
+                self._wanted = False
+                try:
+                    _log.info("removed %d files of pictures that no item has", await self.sweep(self._every_s))
+                except ClipServeError as error:
+                    self._wanted = True
+                    _log.warning("unused pictures are not removed now: %s", error)
+
+    async def sweep(self, older_than_s: float) -> int:
+        """The number of files removed. Raises what the index service raises: then nothing was removed."""
+        used = array("Q", [number async for number in self._used()])
+        used = array("Q", await asyncio.to_thread(sorted, used))
+
+        def is_used(digest: str) -> bool:
+            if not is_digest(digest):
+                return False
+            number = int(digest[:_HEX], 16)
+            place = bisect_left(used, number)
+            return place < len(used) and used[place] == number
+
+        return await asyncio.to_thread(self._store.remove_unused, is_used, older_than_s)
+
+    async def _used(self) -> AsyncIterator[int]:
+        for each in (await self._index.collections())["collections"]:
+            after = None
+            while True:
+                page = await self._index.items(each["name"], {"limit": _PAGE, "after": after})
+                for item in page["items"]:
+                    digest = (item.get("metadata") or {}).get(DIGEST)
+                    if isinstance(digest, str) and is_digest(digest):
+                        yield int(digest[:_HEX], 16)
+                after = page["next"]
+                if after is None:
+                    break

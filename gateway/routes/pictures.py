@@ -1,0 +1,111 @@
+"""The picture of an item: thumbnails, the original; and the folders that a collection's pictures lie in."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import FileResponse, Response
+
+from clip_core.errors import UnknownItem
+from gateway.errors import JsonResponse
+from gateway.pictures.thumbnails import nearest
+from gateway.routes.bodies import read_model
+from gateway.routes.collections import Name
+from gateway.routes.items import ItemId, show_item
+from gateway.routes.plain_route import PlainRoute
+from gateway.schemas.openapi import READS, WRITES, answers, answers_picture, takes
+from gateway.schemas.pictures import FolderRequest, FolderTokenAnswer, NamedFolderAnswer
+from gateway.services import services
+
+router = APIRouter(route_class=PlainRoute, tags=["items"])
+_FOREVER = "private, max-age=31536000, immutable"
+_ASK_AGAIN = "private, no-cache"
+_HEADERS = {"Content-Security-Policy": "default-src 'none'; sandbox", "Cross-Origin-Resource-Policy": "same-origin"}
+_ITEM = "/v1/collections/{name}/items/{item_id:path}"
+Digest = Annotated[
+    str | None, Query(description="The item's `digest`: with it the answer may be kept for ever.", examples=["6f1c"])
+]
+
+
+@router.get(f"{_ITEM}/thumbnail", response_class=Response, responses=answers_picture())
+async def show_thumbnail(
+    request: Request,
+    name: Name,
+    item_id: ItemId,
+    size: Annotated[int, Query(ge=1, le=65536, description="Pixels of the longer side.", examples=[256])] = 256,
+    digest: Digest = None,
+) -> Response:
+    """The item's picture as WebP: of 256 pixels, or of 768 for any larger size; 304 where it is still the same."""
+    given = services(request)
+    try:
+        item = await given.index.item(name, item_id, {})
+    except UnknownItem:
+        return await _item_named(request, name, f"{item_id}/thumbnail")
+    shown = await given.pictures.thumbnail(name, item, nearest(size))
+    headers = _headers(shown.version, f"{shown.version}-{nearest(size)}", digest)
+    if _is_known(request, headers):
+        return Response(status_code=304, headers=headers)
+    return Response(shown.content, media_type="image/webp", headers=headers)
+
+
+@router.get(f"{_ITEM}/picture", response_class=Response, responses=answers_picture())
+async def show_picture(request: Request, name: Name, item_id: ItemId, digest: Digest = None) -> Response:
+    """The item's picture as it is: a file of the collection's folders, or the copy that was kept."""
+    given = services(request)
+    try:
+        item = await given.index.item(name, item_id, {})
+    except UnknownItem:
+        return await _item_named(request, name, f"{item_id}/picture")
+    original = await given.pictures.original(name, item)
+    headers = _headers(original.version, original.version, digest)
+    if _is_known(request, headers):
+        return Response(status_code=304, headers=headers)
+    return FileResponse(original.path, media_type=original.media_type, headers=headers)
+
+
+async def _item_named(request: Request, name: str, item_id: str) -> Response:
+    """An id may end as these routes do. Raises UnknownItem."""
+    include = request.query_params.get("include")
+    return await show_item(request, name, item_id, "vector" if include == "vector" else None)
+
+
+def _headers(version: str, tag: str, digest: str | None) -> dict[str, str]:
+    return {**_HEADERS, "ETag": f'"{tag}"', "Cache-Control": _FOREVER if digest == version else _ASK_AGAIN}
+
+
+def _is_known(request: Request, headers: dict[str, str]) -> bool:
+    """RFC 9110, 13.1.2: any of the client's tags, weak ones too."""
+    given = request.headers.get("if-none-match", "")
+    return headers["ETag"] in [tag.strip().removeprefix("W/") for tag in given.split(",")]
+
+
+@router.get("/v1/collections/{name}/folders", responses=answers(FolderTokenAnswer, *READS))
+async def how_to_name_a_folder(request: Request, name: Name) -> JsonResponse:
+    """The file whose content a caller on this machine must send to name a folder; null for callers elsewhere."""
+    given = services(request)
+    await given.index.describe(name)
+    token_file = given.pictures.folders.token_file
+    local = _is_local(request.client.host if request.client else "")
+    return JsonResponse({"token_file": str(token_file) if token_file is not None and local else None})
+
+
+@router.post(
+    "/v1/collections/{name}/folders", responses=answers(NamedFolderAnswer, *WRITES), openapi_extra=takes(FolderRequest)
+)
+async def name_folder(request: Request, name: Name) -> JsonResponse:
+    """Show the collection's pictures from this folder: the items whose id begins with `prefix`, by `metadata.file`."""
+    given, wanted = services(request), await read_model(request, FolderRequest)
+    await given.index.describe(name)
+    folders = given.pictures.folders
+    await asyncio.to_thread(folders.add, name, wanted.prefix, wanted.folder, wanted.token)
+    return JsonResponse({"folders": len(folders.of(name))})
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

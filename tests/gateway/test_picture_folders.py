@@ -1,0 +1,148 @@
+"""Folders that are named by a call: who may, what is shown from them, and that they last."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from clip_core.errors import InvalidRequest, NotLocal
+from gateway.pictures.folders import PictureFolders
+from tests.gateway.test_pictures import encoded, photo
+
+
+def folders_of(path: Path, **fixed: Path) -> PictureFolders:
+    made = PictureFolders(path, fixed)
+    made.load()
+    return made
+
+
+def token(folders: PictureFolders) -> str:
+    assert folders.token_file is not None
+    return folders.token_file.read_text()
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "Pictures"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(photo())
+    return folder
+
+
+def test_a_named_folder_lasts(tmp_path, pictures):
+    folders = folders_of(tmp_path)
+    folders.add("photos", "", str(pictures), token(folders))
+    assert folders.find("photos", "a.png", "a.png") == pictures / "a.png"
+    assert folders.find("others", "a.png", "a.png") is None
+    assert folders_of(tmp_path).find("photos", "a.png", "a.png") == pictures / "a.png"
+    for name in ("folders.json", "folders.token"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+def test_roots_are_merged_and_never_overwritten(tmp_path, pictures):
+    root, other = tmp_path / "root", tmp_path / "other"
+    for folder, name in ((root, "r.png"), (other, "o.png")):
+        folder.mkdir()
+        (folder / name).write_bytes(photo())
+    folders = folders_of(tmp_path, photos=root)
+    for folder in (pictures, other, pictures):
+        folders.add("photos", "", str(folder), token(folders))
+    assert [each.path for each in folders.of("photos")] == [root, pictures, other]
+    for folder, name in ((root, "r.png"), (pictures, "a.png"), (other, "o.png")):
+        assert folders.find("photos", name, name) == folder / name
+
+
+def test_a_prefix_keeps_folders_apart(tmp_path, pictures):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.png").write_bytes(photo(5))
+    folders = folders_of(tmp_path)
+    folders.add("photos", "", str(pictures), token(folders))
+    folders.add("photos", "other/", str(other), token(folders))
+    assert folders.find("photos", "a.png", "a.png") == pictures / "a.png"
+    assert folders.find("photos", "other/a.png", "a.png") == other / "a.png"
+
+
+def test_who_can_not_read_the_token_names_no_folder(tmp_path, pictures):
+    folders = folders_of(tmp_path)
+    before = token(folders)
+    again = folders_of(tmp_path)
+    for guess in ("", "guess", before, "ü"):
+        with pytest.raises(NotLocal):
+            again.add("photos", "", str(pictures), guess)
+
+
+@pytest.mark.parametrize("folder", ["Pictures", "/nowhere/at/all", "/dev/null", "/tmp\0x", "~"])
+def test_what_is_no_folder(tmp_path, folder):
+    folders = folders_of(tmp_path)
+    with pytest.raises(InvalidRequest):
+        folders.add("photos", "", folder, token(folders))
+
+
+def test_a_dropped_collection_shows_nothing_any_more(tmp_path, pictures):
+    folders = folders_of(tmp_path)
+    folders.add("photos", "", str(pictures), token(folders))
+    folders.forget("photos")
+    assert not folders.of("photos")
+    assert not folders_of(tmp_path).of("photos")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"a": 1}', '{"a": [{}]}', "{", '{"a": [{"prefix": "", "folder": 1}]}'])
+def test_a_damaged_registry_is_left_out(tmp_path, text):
+    (tmp_path / "folders.json").write_text(text)
+    assert folders_of(tmp_path).of("a") == []
+
+
+def test_through_the_gateway(stack_of, tmp_path, pictures):
+    stack = stack_of()
+    stack.fill("a.png")
+    stack.index.collections["demo"]["items"]["a.png"]["metadata"]["file"] = "a.png"
+    path = "/v1/collections/demo/folders"
+    shown = "/v1/collections/demo/items/a.png/picture"
+    assert stack.client.get(shown).status_code == 404
+    refused = stack.post(path, {"folder": str(pictures), "token": "guess"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "not_local")
+    token_file = stack.client.get(path).json()["token_file"]
+    named = stack.post(path, {"folder": str(pictures), "token": Path(token_file).read_text()})
+    assert named.status_code == 200, named.text
+    assert stack.client.get(shown).content == photo()
+    assert stack.client.get("/images/demo/a.png").content == photo()
+    assert json.loads((tmp_path / "gateway" / "folders.json").read_text())["demo"][0]["folder"] == str(pictures)
+    assert stack.client.delete("/v1/collections/demo").status_code == 200
+    stack.fill("a.png")
+    assert stack.client.get("/images/demo/a.png").status_code == 404
+
+
+def test_unknown_collections(stack_of):
+    client = stack_of().client
+    assert client.get("/v1/collections/none/folders").status_code == 404
+
+
+def test_a_key_that_may_write_names_no_folder(stack_of, pictures):
+    stack = stack_of(api_keys="k")
+    stack.client.headers["Authorization"] = "Bearer k"
+    stack.fill("a")
+    body = {"folder": str(pictures), "token": ""}
+    assert stack.post("/v1/collections/demo/folders", body).json()["error"]["code"] == "not_local"
+
+
+def test_what_is_shown_is_a_picture_by_its_content(stack_of, tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "page.png").write_text("<script>")
+    (root / "good.png").write_bytes(encoded_good())
+    stack = stack_of(image_roots={"demo": root})
+    stack.fill("page", "good")
+    for name in ("page", "good"):
+        stack.index.collections["demo"]["items"][name]["metadata"]["file"] = f"{name}.png"
+    assert stack.client.get("/v1/collections/demo/items/page/picture").status_code == 404
+    assert stack.client.get("/v1/collections/demo/items/good/picture").headers["content-type"] == "image/png"
+
+
+def encoded_good() -> bytes:
+    from PIL import Image
+
+    return encoded(Image.new("RGB", (5, 5)))

@@ -1,0 +1,476 @@
+"""Pictures of items: kept at ingest, shown as thumbnails and originals, collected when nobody refers to them."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import hashlib
+import io
+import os
+import random
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from clip_core.errors import BadImage, ImageTooLarge, StorageFull
+from gateway.pictures import thumbnails as making
+from gateway.pictures.store import ORIGINAL, PictureStore
+from gateway.pictures.sweeping import Sweeper
+from gateway.pictures.thumbnails import SIZES, nearest, thumbnails
+
+MOST = 64_000_000
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    written = io.BytesIO()
+    image.save(written, kind, **options)
+    return written.getvalue()
+
+
+def base64_of(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def opened(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def middle(data: bytes) -> tuple[int, ...]:
+    image = opened(data).convert("RGB")
+    return image.getpixel((image.width // 2, image.height // 2))
+
+
+# ---------------------------------------------------------------- making
+
+
+@pytest.mark.parametrize(
+    ("size", "made"),
+    [((4000, 3000), (768, 576)), ((3000, 4000), (576, 768)), ((300, 200), (300, 200)), ((5000, 3), (768, 1))],
+)
+def test_the_longer_side_is_bounded_and_nothing_is_enlarged(size, made):
+    found = thumbnails(encoded(Image.new("RGB", size, "red"), "JPEG"), MOST)
+    assert opened(found[768]).size == made
+    assert max(opened(found[256]).size) == min(256, max(size))
+    assert all(opened(each).format == "WEBP" for each in found.values())
+
+
+def test_a_large_jpeg_is_decoded_at_a_fraction_and_looks_the_same():
+    ramp = Image.linear_gradient("L").resize((4000, 3000)).convert("RGB")
+    small = opened(thumbnails(encoded(ramp, "JPEG", quality=95), MOST)[768]).convert("RGB")
+    expected = ramp.resize((768, 576), Image.Resampling.LANCZOS)
+    assert np.abs(np.asarray(small, int) - np.asarray(expected, int)).mean() < 3
+
+
+def test_upright():
+    image = Image.new("RGB", (400, 200), "blue")
+    exif = image.getexif()
+    exif[0x0112] = 6
+    assert opened(thumbnails(encoded(image, "JPEG", exif=exif), MOST)[768]).size == (200, 400)
+
+
+def test_transparent_is_on_white():
+    assert middle(thumbnails(encoded(Image.new("RGBA", (600, 600), (255, 0, 0, 0))), MOST)[256]) == (255, 255, 255)
+
+
+def test_the_first_frame_counts():
+    frames = [Image.new("RGB", (40, 40), each) for each in ("red", "blue")]
+    red, _, blue = middle(thumbnails(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]), MOST)[256])
+    assert red > 200 > 50 > blue
+
+
+def test_cmyk_and_16_bits():
+    cyan = middle(thumbnails(encoded(Image.new("CMYK", (40, 40), (255, 0, 0, 0)), "JPEG"), MOST)[256])
+    assert cyan[0] < 60
+    assert min(cyan[1:]) > 150
+    grey = Image.fromarray(np.full((40, 40), 32768, np.uint16))
+    assert abs(middle(thumbnails(encoded(grey), MOST)[256])[0] - 128) < 4
+
+
+def test_a_small_colour_profile_stays():
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert len(profile) < 4096
+    made = thumbnails(encoded(Image.new("RGB", (900, 30)), "JPEG", icc_profile=profile), MOST)
+    assert {opened(each).info.get("icc_profile") for each in made.values()} == {profile}
+    cmyk = encoded(Image.new("CMYK", (90, 30)), "JPEG", icc_profile=profile)
+    assert not opened(thumbnails(cmyk, MOST)[256]).info.get("icc_profile")
+
+
+def test_bombs_and_damaged_pictures():
+    bomb = encoded(Image.new("1", (9000, 9000)))
+    with pytest.raises(ImageTooLarge):
+        thumbnails(bomb, MOST)
+    with pytest.raises(BadImage):
+        thumbnails(encoded(Image.effect_noise((600, 600), 50))[:5000], MOST)
+    with pytest.raises(BadImage):
+        thumbnails(b"", MOST)
+
+
+def test_damaged_metadata_never_makes_it_bad():
+    """As for the encoder: the same picture must not be searchable and without a thumbnail."""
+    broken = encoded(Image.new("RGB", (60, 40), "red"), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert opened(thumbnails(broken, MOST)[256]).size == (60, 40)
+
+
+def test_nearest():
+    assert [nearest(size) for size in (1, 256, 257, 768, 4000)] == [256, 256, 768, 768, 768]
+
+
+# ---------------------------------------------------------------- the store
+
+DIGEST = "ab" * 32
+
+
+def store_of(path: Path, most: int = 10**9, free: int = 0) -> PictureStore:
+    return PictureStore(path / "pictures", most, free)
+
+
+def test_files_are_whole_and_counted(tmp_path):
+    store = store_of(tmp_path)
+    store.write(DIGEST, {256: b"x" * 10, ORIGINAL: b"y" * 5})
+    store.write(DIGEST, {256: b"z" * 12})
+    assert (store.read(DIGEST, 256), store.bytes) == (b"z" * 12, 17)
+    again = store_of(tmp_path)
+    (tmp_path / "pictures" / "thumbnails" / "ab" / "tmp123.part").write_bytes(b"half")
+    again.measure()
+    assert again.bytes == 17
+    assert not list((tmp_path / "pictures").rglob("*.part"))
+
+
+def test_no_more_than_the_bound(tmp_path):
+    store = store_of(tmp_path, most=20)
+    store.write(DIGEST, {256: b"x" * 15})
+    with pytest.raises(StorageFull):
+        store.write("cd" * 32, {256: b"x" * 15})
+    with pytest.raises(StorageFull):
+        store_of(tmp_path, free=2**52).write("cd" * 32, {256: b"x"})
+    assert store.read("cd" * 32, 256) is None
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
+    store = store_of(tmp_path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        store.write(DIGEST, {256: b"x"})
+    assert not [path for path in (tmp_path / "pictures").rglob("*") if path.is_file()]
+    assert store.bytes == 0
+
+
+def test_many_writers_of_one_picture(tmp_path):
+    store = store_of(tmp_path)
+    writers = [threading.Thread(target=store.write, args=(DIGEST, {256: b"x" * 1000})) for _ in range(8)]
+    for each in writers:
+        each.start()
+    for each in writers:
+        each.join()
+    assert (store.read(DIGEST, 256), store.bytes) == (b"x" * 1000, 1000)
+
+
+def test_a_folder_that_was_deleted_is_made_again(tmp_path):
+    store = store_of(tmp_path)
+    store.write(DIGEST, {256: b"x"})
+    shutil.rmtree(tmp_path / "pictures")
+    assert store.read(DIGEST, 256) is None
+    assert not store.has(DIGEST, (256,))
+    store.write(DIGEST, {256: b"x"})
+    assert store.read(DIGEST, 256) == b"x"
+
+
+def test_what_is_wanted_again_is_not_removed(tmp_path):
+    store = store_of(tmp_path)
+    for digest in (DIGEST, "cd" * 32, "ef" * 32):
+        store.write(digest, {256: b"x"})
+        os.utime(store.path(digest, 256), (1, 1))
+    assert store.has(DIGEST, (256,))
+    assert store.remove_unused(lambda digest: digest.startswith("cd"), 60) == 1
+    assert [store.read(each, 256) for each in (DIGEST, "cd" * 32, "ef" * 32)] == [b"x", b"x", None]
+    assert store.bytes == 2
+
+
+# ---------------------------------------------------------------- through the gateway
+
+
+def photo(seed: int = 0, size: tuple[int, int] = (900, 600)) -> bytes:
+    """A picture of its own. The fake TorchServe takes what begins as PNG does."""
+    colours = random.Random(seed).randbytes(48)
+    return encoded(Image.frombytes("RGB", (4, 4), colours).resize(size))
+
+
+@pytest.fixture
+def start(stack_of):
+    def begin(**settings):
+        stack = stack_of(**{"pictures_min_free_bytes": 0, **settings})
+        assert stack.client.put("/v1/collections/demo", json={}).status_code == 201
+        return stack
+
+    return begin
+
+
+def add(stack, item_id: str, data: bytes, **metadata) -> dict:
+    body = {"items": [{"id": item_id, "image": base64_of(data), "metadata": metadata}]}
+    (result,) = stack.post("/v1/collections/demo/items", body).json()["results"]
+    assert result["status"] == 200, result
+    return stack.index.collections["demo"]["items"][item_id]["metadata"]
+
+
+def thumbnail(stack, item_id: str, headers=None, method: str = "GET", **query):
+    path = f"/v1/collections/demo/items/{item_id}/thumbnail"
+    return stack.client.request(method, path, params=query, headers=headers)
+
+
+def counted(stack, outcome: str) -> float:
+    lines = stack.client.get("/metrics").text.splitlines()
+    name = f'clipserve_gateway_pictures_total{{outcome="{outcome}"}} '
+    return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
+
+
+def test_an_uploaded_picture_is_shown_at_once(start):
+    stack, data = start(), photo()
+    metadata = add(stack, "a/b.png", data, caption="one")
+    digest = hashlib.sha256(data).hexdigest()
+    assert metadata == {"caption": "one", "digest": digest}
+    assert len(str(metadata)) <= 200
+    for size, longer in ((None, 256), (256, 256), (300, 768), (768, 768)):
+        answer = thumbnail(stack, "a/b.png", **({"size": size} if size else {}))
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["content-type"] == "image/webp"
+        assert max(opened(answer.content).size) == longer
+
+
+def test_caches(start):
+    stack, data = start(), photo()
+    digest = add(stack, "a", data)["digest"]
+    answer = thumbnail(stack, "a", size=256)
+    assert answer.headers["cache-control"] == "private, no-cache"
+    assert answer.headers["etag"] == f'"{digest}-256"'
+    assert "immutable" in thumbnail(stack, "a", size=256, digest=digest).headers["cache-control"]
+    assert "immutable" not in thumbnail(stack, "a", size=256, digest="0" * 64).headers["cache-control"]
+    for tag in (answer.headers["etag"], f'"x", W/{answer.headers["etag"]}'):
+        same = thumbnail(stack, "a", {"If-None-Match": tag}, size=256)
+        assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", answer.headers["etag"])
+    assert thumbnail(stack, "a", {"If-None-Match": answer.headers["etag"]}, size=768).status_code == 200
+    head = thumbnail(stack, "a", method="HEAD", size=256)
+    assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", answer.headers["etag"])
+    assert "sandbox" in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("query", [{"size": 0}, {"size": "large"}, {"size": 10**9}])
+def test_odd_sizes(start, query):
+    assert thumbnail(start(), "a", **query).status_code == 400
+
+
+def test_none(start):
+    stack = start()
+    assert thumbnail(stack, "a").json()["error"]["code"] == "item_not_found"
+    stack.fill("word", collection="words")
+    path = "/v1/collections/words/items/word/thumbnail"
+    assert stack.client.get(path).json()["error"]["code"] == "picture_not_found"
+    assert stack.client.get("/v1/collections/none/items/a/thumbnail").json()["error"]["code"] == "collection_not_found"
+
+
+def test_an_id_may_end_as_the_route_does(start):
+    stack = start()
+    stack.fill("album/thumbnail", "album/picture", collection="words")
+    for name in ("thumbnail", "picture"):
+        assert stack.client.get(f"/v1/collections/words/items/album/{name}").json()["id"] == f"album/{name}"
+
+
+@pytest.mark.parametrize("digest", ["../../../../etc/passwd", "A" * 64, "a" * 63, 7, None, ["a"], "\0" * 64])
+def test_a_digest_of_the_callers_own_leads_nowhere(start, digest):
+    stack = start()
+    item = {"id": "a", "vector": [1.0] * 16, "metadata": {"digest": digest}}
+    assert stack.post("/v1/collections/demo/items", {"items": [item]}).json()["results"][0]["status"] == 200
+    assert thumbnail(stack, "a").json()["error"]["code"] == "picture_not_found"
+
+
+def test_equal_pictures_are_kept_once_and_replacing_shows_the_new_one(start, tmp_path):
+    stack = start()
+    add(stack, "a", photo(1))
+    add(stack, "b", photo(1))
+    assert (counted(stack, "kept"), counted(stack, "known")) == (1, 1)
+    before = thumbnail(stack, "a")
+    add(stack, "a", photo(2))
+    after = thumbnail(stack, "a", {"If-None-Match": before.headers["etag"]})
+    assert after.status_code == 200
+    assert after.content != before.content
+    assert thumbnail(stack, "b").content == before.content
+    assert len(list((tmp_path / "gateway" / "pictures").rglob("*.webp"))) == 4
+
+
+def test_a_full_disk_fails_no_ingest(start, caplog):
+    stack = start(pictures_min_free_bytes=2**52)
+    assert "digest" in add(stack, "a", photo(1))
+    add(stack, "b", photo(2))
+    assert counted(stack, "full") == 2
+    told = [record for record in caplog.records if "without their pictures" in record.getMessage()]
+    assert len(told) == 1
+    assert thumbnail(stack, "a").json()["error"]["code"] == "picture_not_found"
+
+
+def test_a_picture_that_pillow_gives_up_on_fails_no_ingest(start, monkeypatch):
+    def give_up(*_):
+        raise RuntimeError("odd")
+
+    monkeypatch.setattr("gateway.pictures.pictures.thumbnails", give_up)
+    stack = start()
+    assert "digest" in add(stack, "a", photo())
+    assert counted(stack, "failed") == 1
+
+
+def test_a_store_that_was_deleted(start, tmp_path):
+    stack = start()
+    add(stack, "a", photo(1))
+    shutil.rmtree(tmp_path / "gateway" / "pictures")
+    assert thumbnail(stack, "a").json()["error"]["code"] == "picture_not_found"
+    add(stack, "b", photo(2))
+    assert thumbnail(stack, "b").status_code == 200
+    add(stack, "a", photo(1))
+    assert thumbnail(stack, "a").status_code == 200
+
+
+def test_copies(start):
+    stack, data = start(pictures="copy"), photo()
+    digest = add(stack, "a", data)["digest"]
+    path = "/v1/collections/demo/items/a/picture"
+    answer = stack.client.get(path, params={"digest": digest})
+    assert (answer.content, answer.headers["content-type"]) == (data, "image/png")
+    assert "immutable" in answer.headers["cache-control"]
+    assert stack.client.get(path, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+
+
+def test_thumbnails_are_made_again_from_a_copy(start, tmp_path):
+    stack = start(pictures="copy")
+    add(stack, "a", photo())
+    shutil.rmtree(tmp_path / "gateway" / "pictures" / "thumbnails")
+    assert thumbnail(stack, "a").status_code == 200
+    assert list((tmp_path / "gateway" / "pictures" / "thumbnails").rglob("*.256.webp"))
+
+
+def test_without_copies_there_is_no_original(start):
+    stack = start()
+    add(stack, "a", photo())
+    answer = stack.client.get("/v1/collections/demo/items/a/picture")
+    assert answer.json()["error"]["code"] == "picture_not_found"
+
+
+def in_place(start, tmp_path, **settings):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "one.png").write_bytes(photo())
+    stack = start(pictures="in_place", image_roots={"demo": folder}, **settings)
+    add(stack, "one.png", photo(), file="one.png")
+    return stack, folder
+
+
+def test_in_place_nothing_is_kept_until_it_is_asked_for(start, tmp_path, monkeypatch):
+    stack, folder = in_place(start, tmp_path)
+    kept = tmp_path / "gateway" / "pictures"
+    assert not list(kept.rglob("*.webp"))
+    first = thumbnail(stack, "one.png")
+    assert first.status_code == 200, first.text
+    assert len(list(kept.rglob("*.webp"))) == 2
+    monkeypatch.setattr("gateway.pictures.pictures.thumbnails", lambda *_: pytest.fail("made twice"))
+    assert thumbnail(stack, "one.png").content == first.content
+    assert stack.client.get("/v1/collections/demo/items/one.png/picture").content == photo()
+    monkeypatch.undo()
+    (folder / "one.png").write_bytes(photo(7))
+    assert thumbnail(stack, "one.png").headers["etag"] != first.headers["etag"]
+
+
+def test_a_root_that_is_unmounted(start, tmp_path):
+    stack, folder = in_place(start, tmp_path)
+    folder.rename(tmp_path / "elsewhere")
+    for what in ("thumbnail", "picture"):
+        answer = stack.client.get(f"/v1/collections/demo/items/one.png/{what}")
+        assert answer.json()["error"]["code"] == "picture_not_found"
+    (tmp_path / "elsewhere").rename(folder)
+    assert thumbnail(stack, "one.png").status_code == 200
+
+
+def test_in_place_with_a_full_disk(start, tmp_path):
+    stack, _ = in_place(start, tmp_path, pictures_min_free_bytes=2**52)
+    assert thumbnail(stack, "one.png").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["bad.png", "text.png", "missing.png", "../out.png", "link.png", "page.html"])
+def test_files_that_are_no_pictures_of_the_folder(start, tmp_path, name):
+    stack, folder = in_place(start, tmp_path)
+    (folder / "bad.png").write_bytes(photo()[:200])
+    (folder / "text.png").write_text("root:x:0:0")
+    (folder / "page.html").write_bytes(photo())
+    (tmp_path / "out.png").write_bytes(photo())
+    (folder / "link.png").symlink_to(tmp_path / "out.png")
+    item = {"id": "x", "vector": [1.0] * 16, "metadata": {"file": name}}
+    stack.post("/v1/collections/demo/items", {"items": [item]})
+    assert thumbnail(stack, "x").json()["error"]["code"] == "picture_not_found"
+
+
+# ---------------------------------------------------------------- sweeping
+
+
+class Listing:
+    """Of an index service: pages of two items."""
+
+    def __init__(self, **collections: list[str]) -> None:
+        self.collections_, self.names = collections, list(collections)
+
+    async def collections(self):
+        return {"collections": [{"name": name} for name in self.names]}
+
+    async def items(self, name, query):
+        digests = self.collections_[name]
+        start = query["after"] or 0
+        items = [{"metadata": {"digest": each}} for each in digests[start : start + 2]]
+        return {"items": items, "next": start + 2 if start + 2 < len(digests) else None}
+
+
+async def test_unused_pictures_are_removed(tmp_path):
+    store = store_of(tmp_path)
+    digests = [hashlib.sha256(bytes([n])).hexdigest() for n in range(6)]
+    for digest in digests:
+        store.write(digest, {256: b"x", 768: b"y"})
+        for size in SIZES:
+            os.utime(store.path(digest, size), (1, 1))
+    index = Listing(one=digests[:3], two=[digests[4], "no digest", None])
+    assert await Sweeper(index, store).sweep(60) == 4
+    assert [n for n, digest in enumerate(digests) if store.read(digest, 256)] == [0, 1, 2, 4]
+
+
+async def test_a_listing_that_fails_removes_nothing(tmp_path):
+    store = store_of(tmp_path)
+    store.write(DIGEST, {256: b"x"})
+    os.utime(store.path(DIGEST, 256), (1, 1))
+    index = Listing(one=[])
+    del index.collections_["one"]  # meanwhile
+    with pytest.raises(KeyError):
+        await Sweeper(index, store).sweep(60)
+    assert store.read(DIGEST, 256) == b"x"
+
+
+def test_making_is_off_the_event_loop(start, monkeypatch):
+    """While pictures are made, others are answered."""
+    begun, go_on = threading.Event(), threading.Event()
+    real = making.thumbnails
+
+    def held(*given):
+        begun.set()
+        assert go_on.wait(20)
+        return real(*given)
+
+    monkeypatch.setattr("gateway.pictures.pictures.thumbnails", held)
+    stack = start()
+    adding = threading.Thread(target=add, args=(stack, "a", photo()))
+    adding.start()
+    assert begun.wait(20)
+    assert stack.client.get("/healthz").status_code == 200
+    go_on.set()
+    adding.join()

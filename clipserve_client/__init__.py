@@ -7,6 +7,7 @@ with Client("http://127.0.0.1:8000") as client:
 from clipserve_client.answers.answers import (
     Alias,
     Collection,
+    Duplicate,
     Embeddings,
     Health,
     Hit,
@@ -41,6 +42,7 @@ __all__ = [
     "ClientError",
     "Collection",
     "ConnectionFailed",
+    "Duplicate",
     "Embeddings",
     "FolderOptions",
     "Health",

@@ -222,6 +222,28 @@ class AsyncClient(BaseClient):
             failed += pages.taken(page.failed, page.next)
         return answers.UpdatedPage(updated, failed)
 
+    async def copy_items(self, collection: str, source: str, ids: Sequence[str]) -> list[answers.ItemResult]:
+        """Copy items of `source`, a collection of the same model, to `collection`; each has its own result."""
+        most = (await self.limits()).max_items
+        parts = [calls.copy_items(collection, source, ids[at : at + most]) for at in range(0, len(ids), most)]
+        return [result for part in parts for result in await self.send(part)]
+
+    async def copy_where(self, collection: str, source: str, filter: Json) -> int:
+        """Copy every item of `source` that matches the filter, all for an empty one; how many there were."""
+        pages, copied = Pages[answers.Item, str](), 0
+        while not pages.ended:
+            count, after = await self.send(calls.copy_page(collection, source, filter, pages.after))
+            pages.taken([], after)
+            copied += count
+        return copied
+
+    async def duplicates(self, collection: str, *, page: int = 100) -> AsyncIterator[answers.Duplicate]:
+        """Items that were made from the same picture, a group for each such picture."""
+        pages = Pages[answers.Duplicate, str]()
+        while not pages.ended:
+            for each in pages.taken(*(await self.send(calls.duplicates_page(collection, pages.after, page)))):
+                yield each
+
     async def delete_item(self, collection: str, item_id: str) -> None:
         await self.send(calls.delete_item(collection, item_id))
 

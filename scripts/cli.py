@@ -14,7 +14,7 @@ from clip_core.errors import ClipServeError
 from clipserve_client.errors import ClientError
 from scripts.commands.archive_command import archive
 from scripts.commands.bench_command import bench
-from scripts.commands.gateway_commands import embed, ingest, search
+from scripts.commands.gateway_commands import duplicates, embed, ingest, search
 from scripts.commands.index_command import index
 from scripts.commands.keys_command import keys
 from scripts.commands.model_command import model
@@ -32,7 +32,7 @@ app.add_typer(bench, name="bench")
 app.add_typer(keys, name="keys")
 app.add_typer(model, name="model")
 app.add_typer(index, name="index")
-for command in (up, reindex, ingest, search, embed):
+for command in (up, reindex, ingest, search, duplicates, embed):
     app.command()(command)
 
 

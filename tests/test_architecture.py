@@ -54,7 +54,18 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
     ),
     "index_service": (
         *("errors", "settings", "engines", "engines.exact", "engines.approximate", "engines.faiss"),
-        *("record", "metadata", "segments", "building", "collection", "snapshots", "search", "http", "__main__"),
+        *(
+            "record",
+            "metadata",
+            "segments",
+            "building",
+            "collection",
+            "copies",
+            "snapshots",
+            "search",
+            "http",
+            "__main__",
+        ),
     ),
     "gateway": (
         *(

@@ -106,6 +106,15 @@ class UpdatedPage:
 
 
 @dataclass(frozen=True)
+class Duplicate:
+    """`count` items were made from the picture of this digest (SHA-256, hex); `ids` are the first hundred of them."""
+
+    digest: str
+    count: int
+    ids: list[str]
+
+
+@dataclass(frozen=True)
 class Job:
     """`state` is queued, running, completed, cancelled or failed."""
 

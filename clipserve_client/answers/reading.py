@@ -95,6 +95,14 @@ def updated_page(answer: Any) -> answers.UpdatedPage:
     return answers.UpdatedPage(int(answer["updated"]), failed, answer.get("next"))
 
 
+def copied_page(answer: Any) -> tuple[int, str | None]:
+    return int(answer["copied"]), answer.get("next")
+
+
+def duplicates_page(answer: Any) -> tuple[list[answers.Duplicate], str | None]:
+    return [_known(answers.Duplicate, one) for one in answer["groups"]], answer.get("next")
+
+
 def deleted(answer: Any) -> int:
     return int(answer["deleted"])
 

@@ -164,6 +164,21 @@ def delete_items(name: str, ids: Sequence[str] | None, filter_: Json | None) -> 
     return Call("POST", f"{_path('collections', name)}/items/delete", reading.deleted, body)
 
 
+def copy_items(name: str, source: str, ids: Sequence[str]) -> Call[list[answers.ItemResult]]:
+    """May be sent twice: an item replaces the one with its id."""
+    return Call("POST", f"{items_path(name)}/copy", reading.item_results, {"from": source, "ids": list(ids)})
+
+
+def copy_page(name: str, source: str, filter_: Json, after: str | None) -> Call[tuple[int, str | None]]:
+    body = {"from": source, "filter": filter_, **_given(after=after)}
+    return Call("POST", f"{items_path(name)}/copy", reading.copied_page, body)
+
+
+def duplicates_page(name: str, after: str | None, limit: int) -> Call[tuple[list[answers.Duplicate], str | None]]:
+    params = _given(limit=limit, after=after)
+    return Call("GET", f"{_path('collections', name)}/duplicates", reading.duplicates_page, params=params)
+
+
 def begin_job(name: str, source: Json) -> Call[answers.Job]:
     return Call("POST", "/v1/jobs", reading.job, {"collection": name, "source": source}, repeat="unsent")
 

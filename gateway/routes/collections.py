@@ -18,6 +18,7 @@ from gateway.schemas.collections import (
     CollectionsAnswer,
     CollectionSpec,
     DroppedAnswer,
+    DuplicatesAnswer,
     FacetsAnswer,
 )
 from gateway.schemas.openapi import ENCODES, READS, WRITES, answers, takes
@@ -82,6 +83,17 @@ def _filter(text: str) -> dict[str, Any]:
         return parse_json(text.encode())
     except BadInput as error:
         raise type(error)("`filter` is a JSON object", param="filter") from error
+
+
+@router.get("/v1/collections/{name}/duplicates", responses=answers(DuplicatesAnswer, *READS))
+async def list_duplicates(
+    request: Request,
+    name: Name,
+    limit: Annotated[int, Query(ge=1, le=1000, examples=[100], description="Most groups of a page.")] = 100,
+    after: Annotated[str | None, Query(description="The `next` of the page before.", examples=["9f86d0"])] = None,
+) -> JsonResponse:
+    """Items that were made from the same picture: groups with the same `digest` in their metadata, by digest."""
+    return JsonResponse(await services(request).index.duplicates(name, {"limit": limit, "after": after}))
 
 
 @router.delete("/v1/collections/{name}", responses=answers(DroppedAnswer, *WRITES))

@@ -11,12 +11,15 @@ from gateway.ingest.items import parse_items
 from gateway.ingest.ndjson import batches
 from gateway.ingest.patches import patch_many
 from gateway.ingest.stream_ingest import ingest_lines
+from gateway.keys.api_key import current_key
 from gateway.middleware.request_buffering import letting_go
 from gateway.routes.bodies import FEW, Body, read_body, read_json, read_model
 from gateway.routes.collections import Name
 from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.collections import DroppedAnswer
 from gateway.schemas.items import (
+    CopiedAnswer,
+    CopyItemsRequest,
     DeletedAnswer,
     DeleteItemsRequest,
     ItemAnswer,
@@ -82,6 +85,19 @@ async def delete_items(request: Request, name: Name) -> JsonResponse:
     answer = await given.index.delete_items(name, body.model_dump(exclude_none=True))
     given.sweeper.items_were_deleted()
     return JsonResponse(answer)
+
+
+@router.post(
+    "/v1/collections/{name}/items/copy", responses=answers(CopiedAnswer, *WRITES), openapi_extra=takes(CopyItemsRequest)
+)
+async def copy_items(request: Request, name: Name) -> JsonResponse:
+    """Copy items of another collection of the same model to this one, with their vectors: nothing is embedded."""
+    given, key = services(request), current_key()
+    wanted = await read_model(request, CopyItemsRequest, given.settings.max_items)
+    key.check_scope("search")
+    key.check_collection(wanted.from_)
+    body = wanted.model_dump(exclude_none=True, by_alias=True)
+    return JsonResponse(await given.index.copy_items(name, body))
 
 
 @router.patch(

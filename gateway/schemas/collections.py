@@ -66,6 +66,20 @@ class FacetsAnswer(Schema):
     facets: list[Facet]
 
 
+class Duplicate(Schema):
+    digest: str = Field(description="SHA-256 of the picture's bytes, in hex.")
+    count: int
+    ids: list[str] = Field(description="The first hundred, by id.")
+
+
+class DuplicatesAnswer(Schema):
+    model_config = example(
+        {"groups": [{"digest": "9f86d0…", "count": 2, "ids": ["a.jpg", "copy-of-a.jpg"]}], "next": None}
+    )
+    groups: list[Duplicate]
+    next: str | None = Field(None, description="What to pass as `after`; null at the end.")
+
+
 class AliasSpec(Schema):
     model_config = example({"collection": "demo"})
     collection: str = Field(min_length=1, description="Where searches and writes by this alias go.")

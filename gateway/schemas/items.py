@@ -79,6 +79,22 @@ class PatchedAnswer(Schema):
     next: str | None = Field(None, description="With `filter`: what to pass as `after`; null at the end.")
 
 
+class CopyItemsRequest(Schema):
+    model_config = example({"from": "demo", "ids": ["scene-1"]})
+    from_: str = Field(alias="from", min_length=1, description="Where the items are now.")
+    ids: list[str] | None = Field(None, fail_fast=True)
+    filter: dict[str, Any] | None = Field(None, description="All items that it lets through, a page a call.")
+    after: str | None = Field(None, description="With `filter`: the `next` of the call before.")
+    limit: int | None = Field(None, ge=1, le=10_000, description="With `filter`: most items of one call.")
+
+
+class CopiedAnswer(Schema):
+    model_config = example({"results": [{"id": "scene-1", "status": 200}]})
+    results: list[ItemResult] | None = Field(None, description="One for each of `ids`, in order.")
+    copied: int | None = Field(None, description="With `filter`: how many were copied.")
+    next: str | None = Field(None, description="With `filter`: what to pass as `after`; null at the end.")
+
+
 class ListedItem(Schema):
     id: str
     metadata: dict[str, Any] | None = None

@@ -34,7 +34,13 @@ from gateway.schemas.base import ErrorEnvelope
 from gateway.schemas.collections import AliasSpec, CollectionSpec
 from gateway.schemas.dialects import CohereRequest, VoyageRequest
 from gateway.schemas.embeddings import EmbeddingRequest
-from gateway.schemas.items import DeleteItemsRequest, ItemsRequest, PatchItemRequest, PatchItemsRequest
+from gateway.schemas.items import (
+    CopyItemsRequest,
+    DeleteItemsRequest,
+    ItemsRequest,
+    PatchItemRequest,
+    PatchItemsRequest,
+)
 from gateway.schemas.jobs import JobRequest
 from gateway.schemas.pictures import FolderRequest
 from gateway.schemas.ranking import ClassifyRequest, RankRequest
@@ -49,6 +55,7 @@ _BODIES: list[type[BaseModel]] = [
     AliasSpec,
     ItemsRequest,
     DeleteItemsRequest,
+    CopyItemsRequest,
     PatchItemRequest,
     PatchItemsRequest,
     ClassifyRequest,

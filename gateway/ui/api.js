@@ -45,6 +45,10 @@ export const getItem = (collection, id, { include, signal } = {}) =>
 export const addItems = (collection, items, signal) =>
   call(`${collectionPath(collection)}/items`, { method: "POST", body: { items }, signal });
 
+// Items of the collection `from`, with their vectors: a result for each.
+export const copyItems = (collection, from, ids, signal) =>
+  call(`${collectionPath(collection)}/items/copy`, { method: "POST", body: { from, ids }, signal });
+
 // How many of these ids there were: { deleted }.
 export const deleteItems = (collection, ids) => call(`${collectionPath(collection)}/items/delete`, { method: "POST", body: { ids } });
 
@@ -57,8 +61,8 @@ export async function countUnder(collection, field, filter) {
   return (await call(`${collectionPath(collection)}/facets?${query}`)).facets;
 }
 
-// `limit` items after the id `after`; `next` is the id to go on with, null at the end.
-export function listItems(collection, { limit, after, signal }) {
-  const query = new URLSearchParams({ limit, ...(after ? { after } : {}) });
+// `limit` items after the id `after`, of those that `filter` lets through; `next` is the id to go on with, null at the end.
+export function listItems(collection, { limit, after, filter, signal }) {
+  const query = new URLSearchParams({ limit, ...(after ? { after } : {}), ...(filter ? { filter: JSON.stringify(filter) } : {}) });
   return call(`${collectionPath(collection)}/items?${query}`, { signal });
 }

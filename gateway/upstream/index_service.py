@@ -89,6 +89,12 @@ class IndexServiceClient:
     async def patch_items(self, name: str, body: Json) -> Json:
         return await self._json("PATCH", f"{_collection(name)}/items", body)
 
+    async def copy_items(self, name: str, body: Json) -> Json:
+        return await self._json("POST", f"{_collection(name)}/items/copy", body)
+
+    async def duplicates(self, name: str, query: Mapping[str, Any]) -> Json:
+        return await self._get(f"{_collection(name)}/duplicates{_query(query)}")
+
     async def delete_item(self, name: str, item_id: str) -> Json:
         return await self._json("DELETE", _item(name, item_id))
 

@@ -171,6 +171,10 @@ class Collection:
             raise UnknownItem(f"there is no item {id_!r} in the collection {self.info.name}", param="id")
         return item
 
+    def items(self, ids: Sequence[str]) -> list[StoredItem]:
+        """Those of `ids` that there are, in any order."""
+        return self._store.items(self.info.key, ids)
+
     def page(self, after: str, limit: int) -> list[tuple[str, bytes]]:
         """(id, metadata) of the next `limit` items by id."""
         return self._store.page(self.info.key, after, limit)

@@ -1,7 +1,7 @@
 """What a collection's metadata holds: for each field its distinct values, and how many items have each.
 
 The counts are exact: they come from the columns that filters use. Which fields there are, when a caller names none,
-comes from a sample: top-level fields whose values repeat in it.
+comes from a sample: top-level fields whose values repeat in it, but for the digests of pictures.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 
 from index_service.engines.base import BoolArray
-from index_service.metadata.fields import Field, FieldCounts
+from index_service.metadata.fields import DIGEST, Field, FieldCounts
 from index_service.metadata.filters import compile_filter
 from index_service.segments.view import View
 
@@ -74,5 +74,5 @@ def _repeating(view: View) -> list[str]:
         for name, value in document.items():
             if isinstance(value, str | int | float):
                 seen.setdefault(name, []).append((type(value) is bool, value))
-    found = [name for name, values in seen.items() if len(set(values)) < len(values)]
+    found = [name for name, values in seen.items() if name != DIGEST and len(set(values)) < len(values)]
     return sorted(found, key=lambda name: -len(seen[name]))[:_FOUND_FIELDS]

@@ -27,6 +27,7 @@ from index_service.http.answers import json_answer, on_error, on_http
 from index_service.http.call_limit import CallLimit
 from index_service.http.callers import CallerCheck
 from index_service.http.collections_api import CollectionsApi
+from index_service.http.copies_api import CopiesApi
 from index_service.http.items_api import ItemsApi
 from index_service.http.metrics import IndexMetrics
 from index_service.http.middleware import RequestMiddleware
@@ -99,8 +100,9 @@ def _routes(
     writes = CallLimit(settings.max_concurrent_writes, "writes", "max_concurrent_writes")
     items = ItemsApi(settings, registry, metrics, workers, writes)
     patches = PatchesApi(settings, registry, metrics, workers, writes)
-    copies = Snapshots(settings.data_dir / "snapshots", registry.store, registry)
-    snapshots = SnapshotsApi(settings, registry, copies, workers)
+    copies = CopiesApi(settings, registry, metrics, workers, writes)
+    files = Snapshots(settings.data_dir / "snapshots", registry.store, registry)
+    snapshots = SnapshotsApi(settings, registry, files, workers)
     one = "/collections/{name}"
     return [
         Route("/search", _known(searches.search), methods=["POST"]),
@@ -112,6 +114,7 @@ def _routes(
         Route(one, _known(collections.describe_collection)),
         Route(one, _known(collections.drop_collection), methods=["DELETE"]),
         Route(f"{one}/facets", _known(collections.count_facets), methods=["POST"]),
+        Route(f"{one}/duplicates", _known(collections.list_duplicates, "limit", "after")),
         Route("/aliases", _known(collections.list_aliases)),
         Route("/aliases/{name}", _known(collections.set_alias), methods=["PUT"]),
         Route("/aliases/{name}", _known(collections.drop_alias), methods=["DELETE"]),
@@ -124,6 +127,7 @@ def _routes(
         Route("/snapshots", _known(snapshots.list_snapshots)),
         Route("/snapshots/{snapshot}", _known(snapshots.fetch_snapshot)),
         Route("/snapshots/{snapshot}", _known(snapshots.delete_snapshot), methods=["DELETE"]),
+        Route(f"{one}/items/copy", _known(copies.copy_items), methods=["POST"]),
         Route(f"{one}/items/delete", _known(items.delete_items), methods=["POST"]),
         Route(f"{one}/items/{{id:path}}", _known(items.get_item, "include")),
         Route(f"{one}/items/{{id:path}}", _known(patches.patch_item), methods=["PATCH"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,11 +12,13 @@ from index_service.collection import bodies
 from index_service.collection.collection import Collection
 from index_service.collection.facets import MOST_FIELDS, facets_of
 from index_service.collection.registry import Registry
+from index_service.copies.duplicates import Duplicates
 from index_service.http.answers import json_answer
 from index_service.http.call_limit import CallLimit
 from index_service.http.workers import Workers
 from index_service.settings import IndexSettings
 
+_PAGE, _GROUPS, _IDS = 100, 1000, 100  # groups of a page, most of these, and most ids of a group
 _SPEC = ("model", "fingerprint", "dim", "metric", "engine", "factory", "recall_target", "metadata")
 
 
@@ -26,6 +29,7 @@ class CollectionsApi:
         self._settings = settings
         self._gate = CallLimit(settings.max_concurrent_facets, "facets", "max_concurrent_facets")
         self._registry, self._workers = registry, workers
+        self._duplicates: WeakKeyDictionary[Collection, Duplicates] = WeakKeyDictionary()
 
     async def list_collections(self, _: Request) -> Response:
         """Every collection, by name."""
@@ -61,6 +65,22 @@ class CollectionsApi:
         most = bodies.most_values(body.get("values", 20))
         found = facets_of(collection.view, fields, where, most, self._settings.max_answer_bytes)
         return json_answer({"facets": [facet.to_dict() for facet in found]})
+
+    async def list_duplicates(self, request: Request) -> Response:
+        """Up to `limit` groups of items with the same `digest`, by digest; `next` is what to pass as `after`."""
+        query = request.query_params
+        most, after = bodies.whole(query.get("limit"), "limit", _PAGE, _GROUPS), bodies.after_id(query.get("after"))
+        with self._gate.enter():
+            collection = self._registry.get(request.path_params["name"])
+            return await self._workers.aside(lambda: self._grouped(collection, after, most))
+
+    def _grouped(self, collection: Collection, after: str, most: int) -> Response:
+        """One call at a time."""
+        duplicates = self._duplicates.setdefault(collection, Duplicates())
+        found = duplicates.groups(collection.view, after, most + 1, _IDS)
+        page = found[:most]
+        groups = [group.to_dict() for group in page]
+        return json_answer({"groups": groups, "next": page[-1].digest if len(found) > most else None})
 
     async def drop_collection(self, request: Request) -> Response:
         """Deletes the collection and all its items."""

@@ -15,6 +15,7 @@ from index_service.engines.base import BoolArray, IntArray
 from index_service.metadata.columns import Growing
 from index_service.metadata.predicates import MISSING, Equals, Test, identity
 
+DIGEST = "digest"  # SHA-256 of an item's picture, which the gateway writes there
 _NUMBER, _MISSING = 0, 1  # the codes of a value that is in `numbers`, and of none
 _EXACT = 1 << 53  # whole numbers up to here are float64
 

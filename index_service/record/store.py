@@ -279,6 +279,14 @@ class Store:
         found = self._read(f"SELECT id, vector, metadata, source FROM items_{key} WHERE id = ?", id_)
         return StoredItem(*found[0]) if found else None
 
+    def items(self, key: int, ids: Sequence[str]) -> list[StoredItem]:
+        """Those of `ids` that there are, in any order."""
+        columns = f"SELECT id, vector, metadata, source FROM items_{key}"
+        found: list[StoredItem] = []
+        for some in rows.batches(ids):
+            found += map(StoredItem._make, self._read(f"{columns} WHERE id IN ({rows.places(some)})", *some))
+        return found
+
     def metadata(self, key: int, ids: Sequence[str]) -> list[StoredMetadata]:
         """Those of `ids` that there are, in any order."""
         columns = f"SELECT seq, id, metadata FROM items_{key}"

@@ -1,4 +1,4 @@
-"""`clipserve ingest`, `search` and `embed`: calls of the gateway's public API."""
+"""`clipserve ingest`, `search`, `duplicates` and `embed`: calls of the gateway's public API."""
 
 from __future__ import annotations
 
@@ -61,6 +61,24 @@ def search(
 
     with Client(url, api_key=api_key) as client:
         show_search(client, Console(), text, collection, k)
+
+
+def duplicates(
+    collection: Annotated[str, typer.Argument(help="Where to look.")], url: Url = DEFAULT_URL, api_key: Key = None
+) -> None:
+    """Print the ids of items that were made from the same picture: a line for each picture, with tabs between.
+
+    Example: clipserve duplicates holidays
+    """
+    from clipserve_client import Client
+
+    groups = items = 0
+    with Client(url, api_key=api_key) as client:
+        for group in client.duplicates(collection):
+            more = [f"and {group.count - len(group.ids)} more"] if group.count > len(group.ids) else []
+            typer.echo("\t".join([*group.ids, *more]))
+            groups, items = groups + 1, items + group.count
+    typer.echo(f"{groups} pictures are in {collection} more than once, {items} items in all", err=True)
 
 
 def embed(

@@ -139,6 +139,18 @@ def test_metadata_is_changed(client):
         client.update_item("demo", "none", {})
 
 
+def test_copies_and_duplicates(client):
+    filled(client, "a", "b", "c")
+    client.create_collection("to")
+    assert [result.status for result in client.copy_items("to", "demo", ["a", "none"])] == [200, 404]
+    assert client.copy_where("to", "demo", {"word": "b"}) == 1
+    assert [item.id for item in client.items("to")] == ["a", "b"]
+    assert client.copy_where("to", "demo", {}) == 3
+    client.update_items("to", {"a": {"digest": "1" * 64}, "b": {"digest": "1" * 64}, "c": {"digest": "2" * 64}})
+    (group,) = client.duplicates("to")
+    assert (group.digest, group.count, group.ids) == ("1" * 64, 2, ["a", "b"])
+
+
 def test_many_changes_go_in_several_calls(stack_of):
     stack = stack_of(max_items=4)
     with Client(stack.url) as client:

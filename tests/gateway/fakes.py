@@ -106,8 +106,10 @@ class FakeIndex:
                 Route("/collections/{name}", self._guard(self._collection), methods=["GET", "PUT", "DELETE"]),
                 Route("/collections/{name}/items", self._guard(self._items), methods=["GET", "POST", "PATCH"]),
                 Route("/collections/{name}/items/delete", self._guard(self._delete), methods=["POST"]),
-                Route(item, self._guard(self._item), methods=["GET", "DELETE", "PATCH"]),
                 Route("/collections/{name}/facets", self._guard(self._facets), methods=["POST"]),
+                Route("/collections/{name}/duplicates", self._guard(self._duplicates)),
+                Route("/collections/{name}/items/copy", self._guard(self._copy), methods=["POST"]),
+                Route(item, self._guard(self._item), methods=["GET", "DELETE", "PATCH"]),
                 Route("/aliases", self._guard(self._list_aliases)),
                 Route("/aliases/{name}", self._guard(self._alias), methods=["PUT", "DELETE"]),
                 Route("/search", self._guard(self._search), methods=["POST"]),
@@ -251,6 +253,30 @@ class FakeIndex:
             del items[item_id]
             return answer({"deleted": True})
         return answer(found)
+
+    def _duplicates(self, request: Request, _: Any) -> Response:
+        ids: dict[str, list[str]] = {}
+        for item_id, item in self._get(request.path_params["name"])["items"].items():
+            if "digest" in item["metadata"]:
+                ids.setdefault(item["metadata"]["digest"], []).append(item_id)
+        after = request.query_params.get("after", "")
+        names = sorted(digest for digest, found in ids.items() if len(found) > 1 and digest > after)
+        page = names[: int(request.query_params["limit"])]
+        groups = [{"digest": digest, "count": len(ids[digest]), "ids": sorted(ids[digest])} for digest in page]
+        return answer({"groups": groups, "next": page[-1] if len(names) > len(page) else None})
+
+    def _copy(self, request: Request, body: Any) -> Response:
+        source, target = self._get(body["from"])["items"], self._get(request.path_params["name"])["items"]
+        if "ids" not in body:
+            found = {item_id: item for item_id, item in source.items() if fits(item["metadata"], body["filter"])}
+            target.update(found)
+            return answer({"copied": len(found), "next": None})
+        target.update({item_id: source[item_id] for item_id in body["ids"] if item_id in source})
+        missing = UnknownItem("there is no such item", param="id").to_dict()
+        results = [
+            {"id": i, "status": 200} if i in source else {"id": i, "status": 404, **missing} for i in body["ids"]
+        ]
+        return answer({"results": results})
 
     def _delete(self, request: Request, body: Any) -> Response:
         items = self._get(request.path_params["name"])["items"]

@@ -163,6 +163,7 @@ CALLS = [
     ("PUT", "/v1/collections/demo", {}, "write"),
     ("POST", "/v1/collections/demo/items", {"items": [{"id": "a", "text": "a"}]}, "write"),
     ("POST", "/v1/collections/demo/items/delete", {"ids": ["a"]}, "write"),
+    ("GET", "/v1/collections/demo/duplicates", None, "search"),
     ("PATCH", "/v1/collections/demo/items", {"ids": ["a"], "metadata": {}}, "write"),
     ("PATCH", "/v1/collections/demo/items/a", {"metadata": {}}, "write"),
     ("DELETE", "/v1/collections/demo/items/a", None, "write"),

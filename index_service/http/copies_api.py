@@ -1,0 +1,76 @@
+"""`POST /collections/{name}/items/copy`: items of another collection, with their vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from clip_core.errors import BadInput, UnknownItem
+from index_service.collection import bodies
+from index_service.collection.collection import Collection
+from index_service.collection.registry import Registry
+from index_service.copies.copying import check_alike, copy_items
+from index_service.http.answers import json_answer
+from index_service.http.call_limit import CallLimit
+from index_service.http.metrics import IndexMetrics
+from index_service.http.workers import Workers
+from index_service.settings import IndexSettings
+
+_FIELDS = ("from", "ids", "filter", "after", "limit")
+
+
+class CopiesApi:
+    """`writes` bounds how many calls are under way."""
+
+    def __init__(
+        self, settings: IndexSettings, registry: Registry, metrics: IndexMetrics, workers: Workers, writes: CallLimit
+    ) -> None:
+        self._most = settings.max_batch
+        self._registry, self._metrics, self._workers, self._gate = registry, metrics, workers, writes
+
+    async def copy_items(self, request: Request) -> Response:
+        """Those that `ids` names, with a result for each; or a page of those that a `filter` lets through.
+
+        With a filter: how many were copied, and `next`, which is what to pass as `after`, null at the end.
+        """
+        with self._gate.enter():
+            raw, target = await request.body(), self._registry.get(request.path_params["name"])
+            return await self._workers.write(lambda: self._copy(target, bodies.parse_body(raw, _FIELDS)))
+
+    def _copy(self, target: Collection, body: Mapping[str, Any]) -> Response:
+        source = self._registry.get(bodies.text(body, "from"))
+        check_alike(source, target)
+        if (body.get("ids") is None) == (body.get("filter") is None):
+            raise BadInput("give `ids` or `filter`", param="ids")
+        if body.get("ids") is None:
+            return self._page(source, target, body)
+        ids = [bodies.item_id(id_) for id_ in bodies.listed(body, "ids", self._most)]
+        copied = self._copied(source, target, list(dict.fromkeys(ids)))
+        return json_answer({"results": [_told(source, id_, id_ in copied) for id_ in ids]})
+
+    def _page(self, source: Collection, target: Collection, body: Mapping[str, Any]) -> Response:
+        where, after = bodies.where(body.get("filter")), bodies.after(body)
+        most = bodies.whole_number(body, "limit", self._most, self._most)
+        if where is None:
+            ids = [id_ for id_, _ in source.page(after, most + 1)]
+        else:
+            ids = [match.id for match in islice(source.matches(where, after, most + 1), most + 1)]
+        copied = self._copied(source, target, ids[:most])
+        return json_answer({"copied": len(copied), "next": ids[most - 1] if len(ids) > most else None})
+
+    def _copied(self, source: Collection, target: Collection, ids: list[str]) -> set[str]:
+        copied = copy_items(source, target, ids)
+        self._metrics.upserts.inc(len(copied))
+        self._registry.written(target)
+        return copied
+
+
+def _told(source: Collection, id_: str, copied: bool) -> dict[str, Any]:
+    if copied:
+        return {"id": id_, "status": 200}
+    error = UnknownItem(f"there is no item {id_!r} in the collection {source.info.name}", param="id")
+    return {"id": id_, "status": error.status, **error.to_dict()}

@@ -86,7 +86,7 @@ def _finite(value: object) -> bool:
 
 def encode_vector(vector: FloatArray) -> str:
     """(D,) float32 → base64 of little-endian float32, the OpenAI `encoding_format: "base64"` convention."""
-    return pybase64.b64encode(np.ascontiguousarray(vector, dtype="<f4").tobytes()).decode("ascii")
+    return pybase64.b64encode_as_string(np.ascontiguousarray(vector, dtype="<f4").tobytes())
 
 
 def decode_vector(value: object, dim: int | None = None) -> FloatArray:

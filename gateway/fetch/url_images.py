@@ -46,7 +46,7 @@ class UrlImageLoader:
                 budget.check()
             except BadInput as error:
                 return error
-        return pybase64.b64encode(content).decode("ascii")
+        return pybase64.b64encode_as_string(content)
 
 
 class _Budget:

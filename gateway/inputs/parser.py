@@ -75,7 +75,7 @@ class InputParser:
         """The bytes of an uploaded file → base64."""
         if len(content) > self.max_image_bytes:
             raise ImageTooLarge(f"the image is larger than {self.max_image_bytes} bytes", param=param)
-        return pybase64.b64encode(content).decode("ascii")
+        return pybase64.b64encode_as_string(content)
 
     def _parts(self, value: object, param: str) -> list[dict[str, Any]]:
         if not isinstance(value, list) or not 1 <= len(value) <= MAX_PARTS:

@@ -33,7 +33,7 @@ class EntrySource(Protocol):
 
 
 def image_item(item_id: str, content: bytes, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    return {"id": item_id, "image": pybase64.b64encode(content).decode("ascii"), "metadata": dict(metadata)}
+    return {"id": item_id, "image": pybase64.b64encode_as_string(content), "metadata": dict(metadata)}
 
 
 def too_large(max_bytes: int) -> ImageTooLarge:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import orjson
+
 from clip_core.errors import ClipServeError, IndexUnavailable, UnknownCollection, from_dict
 from gateway.upstream.json_client import Json, JsonClient, UpstreamReply
 from gateway.upstream.replies import SearchReply, search_reply
@@ -36,8 +38,8 @@ class IndexServiceClient:
             raise IndexUnavailable(f"the index service is not ready (status {reply.status})")
 
     async def search(self, searches: Sequence[Json]) -> SearchReply:
-        """Searches by the caller's own vectors; each result has its own status."""
-        body = {"fingerprint": None, "searches": list(searches)}
+        """Checked searches by the caller's own vectors; each result has its own status."""
+        body = orjson.dumps({"fingerprint": None, "searches": list(searches)})
         reply = await self._http.call("POST", "/search", body, idempotent=True)
         answer = search_reply(reply.content) if reply.status == 200 else None
         if answer is None:

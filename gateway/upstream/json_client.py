@@ -66,7 +66,7 @@ class JsonClient:
         idempotent: bool = False,
         timeout_s: float | None = None,
     ) -> UpstreamReply:
-        """`path` is already percent-encoded. Raises `self.unavailable`; any HTTP status is a UpstreamReply.
+        """`path` is percent-encoded, `body` may be JSON text. Raises `self.unavailable`; any status is a UpstreamReply.
 
         The time limit is `timeout_s`, or what is left until the request's own deadline if that is less; past the
         deadline nothing is sent: DeadlineExceeded.
@@ -76,7 +76,7 @@ class JsonClient:
         """
         limit = _within_deadline(timeout_s or self.timeout_s)
         ends = time.monotonic() + limit
-        payload = b"" if body is None else json_text(body, "body")
+        payload = b"" if body is None else body if isinstance(body, bytes) else json_text(body, "body")
         try:
             return await self._send(method, path, payload, limit)
         except Broken as error:

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from urllib.parse import quote
 
+import orjson
+
 from clip_core.errors import (
     ClipServeError,
     InferenceFailed,
@@ -57,7 +59,7 @@ class TorchServeClient:
         await asyncio.gather(self._inference.close(), self._management.close(), self._metrics.close())
 
     async def predict(self, endpoint: str, body: Json, *, timeout_s: float | None = None) -> EncodeReply:
-        """The handler's answer to `body`; see the handlers for its form. Raises ClipServeError.
+        """The handler's answer to `body`, in the handlers' form, of finite numbers. Raises ClipServeError.
 
         Without a READY worker that is TorchServeUnavailable: at once after a failure, else when the answer takes long.
         """
@@ -74,7 +76,9 @@ class TorchServeClient:
         path = f"/predictions/{quote(endpoint, safe='')}"
         try:
             with self._workers.waiting(endpoint):
-                return await self._inference.call("POST", path, body, idempotent=True, timeout_s=timeout_s)
+                return await self._inference.call(
+                    "POST", path, orjson.dumps(body), idempotent=True, timeout_s=timeout_s
+                )
         except TorchServeUnavailable:
             self._workers.doubted.add(endpoint)
             raise

@@ -11,6 +11,7 @@ import ctypes
 import gc
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +21,7 @@ _MAPPED_FROM = 4 * MB  # above the blocks that a scan takes for its scores, whic
 _ARENAS = 2
 _LOOK_S, _AT_LEAST_S = 1.0, 30.0
 _MOVED_PAGES = 8 * MB // 4096
+_YOUNG, _ALL = 1, 2  # generations
 
 
 def frugal(mapped_from: int = _MAPPED_FROM) -> None:
@@ -48,14 +50,37 @@ def keep_small() -> None:
 
 
 def _keep_small() -> None:
-    pages, given_back = own_pages(), time.monotonic()
+    keeper = HeapKeeper()
     while True:
         time.sleep(_LOOK_S)
-        now = time.monotonic()
-        if abs(own_pages() - pages) > _MOVED_PAGES or now - given_back > _AT_LEAST_S:
-            gc.collect()  # what ended requests leave in cycles
-            give_back()
-            pages, given_back = own_pages(), now
+        keeper.look()
+
+
+class HeapKeeper:
+    """Collects what ended requests leave in cycles, and gives back. All generations are looked at every 30 s at most:
+    that holds the interpreter's lock for long. Else it is the two youngest, which have the latest requests' objects.
+    """
+
+    def __init__(
+        self,
+        collect: Callable[[int], object] = gc.collect,
+        pages: Callable[[], int] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._collect, self._pages, self._clock = collect, pages or own_pages, clock
+        self._seen, self._collected_all = self._pages(), clock()
+
+    def look(self) -> None:
+        """Collect and give back, if the process has grown or shrunk by much or the last full collection is long ago."""
+        now = self._clock()
+        full = now - self._collected_all > _AT_LEAST_S
+        if not full and abs(self._pages() - self._seen) <= _MOVED_PAGES:
+            return
+        self._collect(_ALL if full else _YOUNG)
+        give_back()
+        self._seen = self._pages()
+        if full:
+            self._collected_all = now
 
 
 def own_pages() -> int:

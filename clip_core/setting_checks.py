@@ -1,13 +1,20 @@
-"""Checks of settings that both services make. Each raises ValueError that says what the setting takes."""
+"""Checks of settings that both services make. Each raises ValueError that says what the setting takes.
+
+`faults` writes what pydantic collects of them in one line.
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from pydantic_core import ValidationError
+
 _HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?")
+_NOT_IN_A_LINE = {"Cc", "Cs", "Zl", "Zp"}  # control characters, broken UTF-8, line and paragraph separators
 _MOST_NUMBER = 2**53
 _MOST_SECONDS = 1e7  # about four months; event loops refuse much larger timers
 
@@ -18,14 +25,20 @@ def comma_separated(value: object) -> object:
 
 
 def bounded(value: object) -> object:
-    """The value. Raises ValueError for numbers that timers, sockets or SQLite cannot hold, and control characters."""
+    """The value. Raises ValueError for numbers that timers, sockets or SQLite cannot hold, and for unprintable text."""
     if isinstance(value, float) and not abs(value) <= _MOST_SECONDS:
         raise ValueError(f"must be a number of at most {_MOST_SECONDS:.0f}")
     if isinstance(value, int) and abs(value) > _MOST_NUMBER:
         raise ValueError("is too large a number")
-    if isinstance(value, str | Path) and not all(map(str.isprintable, str(value))):
-        raise ValueError("must have no control characters")
+    if isinstance(value, str | Path):
+        one_line(str(value))
     return value
+
+
+def one_line(text: str) -> None:
+    """Raises ValueError for what breaks a line of a log. Names may hold all else, such as U+00A0 or a joined emoji."""
+    if any(unicodedata.category(each) in _NOT_IN_A_LINE for each in text):
+        raise ValueError("must have no control characters")
 
 
 def host_names(value: Sequence[str], advice: str) -> None:
@@ -41,3 +54,13 @@ def unknown_names(environ: Iterable[str], prefix: str, fields: Iterable[str]) ->
     strange = sorted(name for name in environ if name.upper().startswith(prefix) and name.upper() not in known)
     nearest = {name: difflib.get_close_matches(name.upper(), known, 1) for name in strange}
     return [f"{name} is no setting{f'; did you mean {near[0]}?' if near else ''}" for name, near in nearest.items()]
+
+
+def faults(error: ValidationError, named: Callable[[str], str]) -> str:
+    """What is wrong with the settings, in one line; `named` writes a field as the user knows it."""
+    return "; ".join(_fault(problem["loc"], problem["msg"], named) for problem in error.errors())
+
+
+def _fault(place: tuple[int | str, ...], message: str, named: Callable[[str], str]) -> str:
+    name = f"{named(str(place[0]))}: " if place else ""
+    return name + " ".join(message.removeprefix("Value error, ").split())

@@ -18,10 +18,10 @@ from pydantic import ValidationError
 from clip_core.draining import draining_protocol, draining_server
 from clip_core.heap import MB, frugal, keep_small
 from clip_core.logs import configure_logging
+from clip_core.setting_checks import faults
 from gateway.app import build
 from gateway.connections.protocol import guarded
 from gateway.inputs.sniffing import ignore_warnings
-from gateway.setting_checks import faults
 from gateway.settings import GatewaySettings, environment_name
 
 _MAPPED_FROM = MB  # bodies and answers above that are given back as soon as they are done with

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
-
-from pydantic import ValidationError
 
 _ADDRESS = re.compile(r"[!-~]+")
 
@@ -28,13 +26,3 @@ def folders(value: Mapping[str, Path], *, may_come_later: bool) -> None:
     for name, path in value.items():
         if not path.is_dir() and not (may_come_later and not path.exists()):
             raise ValueError(f"{name}={path}: there is no such folder")
-
-
-def faults(error: ValidationError, named: Callable[[str], str]) -> str:
-    """What is wrong with the settings, in one line; `named` writes a field as the user knows it."""
-    return "; ".join(_fault(problem["loc"], problem["msg"], named) for problem in error.errors())
-
-
-def _fault(place: tuple[int | str, ...], message: str, named: Callable[[str], str]) -> str:
-    name = f"{named(str(place[0]))}: " if place else ""
-    return name + " ".join(message.removeprefix("Value error, ").split())

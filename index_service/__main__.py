@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from clip_core.draining import draining_protocol, draining_server
 from clip_core.heap import frugal
 from clip_core.logs import configure_logging
+from clip_core.setting_checks import faults
 from index_service.collection.registry import Registry
 from index_service.errors import IndexStartError
 from index_service.http.app import create_app
@@ -51,13 +52,7 @@ def _settings() -> IndexSettings:
     try:
         return IndexSettings()
     except ValidationError as error:
-        raise IndexStartError(
-            "; ".join(_fault(problem["loc"], problem["msg"]) for problem in error.errors())
-        ) from error
-
-
-def _fault(place: tuple[int | str, ...], message: str) -> str:
-    return f"{PREFIX}{str(place[0]).upper()}: {message.removeprefix('Value error, ')}"
+        raise IndexStartError(faults(error, lambda field: f"{PREFIX}{field.upper()}")) from error
 
 
 def _record(folder: DataDir, settings: IndexSettings) -> Store:
@@ -97,7 +92,7 @@ def _serve(settings: IndexSettings) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket; made here since uvicorn would only log that it can't. Raises StartError."""
+    """A listening socket; made here since uvicorn would only log that it can't. Raises IndexStartError."""
     try:
         family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, proto)

@@ -17,7 +17,7 @@ class DataDir:
     """A context manager around an exclusive `flock`; the kernel lets go of it even after `kill -9`."""
 
     def __init__(self, path: Path) -> None:
-        """Raises StartError when the folder can't be written or another process holds it."""
+        """Raises IndexStartError when the folder can't be written or another process holds it."""
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -57,7 +57,7 @@ class Store:
     HIDDEN = "."
 
     def __init__(self, path: Path, reserve: Reserve | None = None) -> None:
-        """Raises StartError when the file can't be opened or is of a newer version."""
+        """Raises IndexStartError when the file can't be opened or is of a newer version."""
         self.path = path
         self._reserve = reserve or Reserve(path.with_name("reserve"), 0)
         self._write_lock, self._read_lock = threading.Lock(), threading.Lock()

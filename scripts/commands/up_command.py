@@ -9,7 +9,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from gateway.setting_checks import faults
+from clip_core.setting_checks import faults
 from scripts.stack.up_settings import UpSettings, unknown_names
 
 

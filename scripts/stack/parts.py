@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from clip_core.setting_checks import faults
 from gateway.keys.key_lookup import KeyLookup
 from gateway.keys.key_store import KeyStore
-from gateway.setting_checks import faults
 from gateway.settings import GatewaySettings, environment_name
 from scripts.archive.places import MODEL_STORE
 from scripts.processes import launching

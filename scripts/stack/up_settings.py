@@ -14,6 +14,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from clip_core.setting_checks import one_line
 from clip_core.setting_checks import unknown_names as names_unknown
 from clip_core.settings import HandlerSettings
 from gateway.settings import GatewaySettings
@@ -71,8 +72,8 @@ class UpSettings(BaseSettings):
     def _is_bounded(cls, value: object) -> object:
         if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= 2**53):
             raise ValueError("must be a finite number, and not so large")
-        if isinstance(value, str | Path) and not all(map(str.isprintable, str(value))):
-            raise ValueError("must have no control characters")
+        if isinstance(value, str | Path):
+            one_line(str(value))
         return value
 
     @field_validator("checkpoint")

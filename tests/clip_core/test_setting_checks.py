@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from clip_core.setting_checks import bounded, comma_separated, host_names, unknown_names
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from clip_core.setting_checks import bounded, comma_separated, faults, host_names, unknown_names
 
 
 def test_lists_are_split_at_commas():
@@ -12,10 +15,28 @@ def test_lists_are_split_at_commas():
     assert comma_separated(("a",)) == ("a",)
 
 
-@pytest.mark.parametrize("value", [1e8, float("nan"), 2**54, "a\x00"])
+@pytest.mark.parametrize("value", [1e8, float("nan"), 2**54, "a\x00", "a\nb", Path("a\x7f"), "a\u2028b", "\udcff"])
 def test_values_that_timers_and_files_cannot_hold(value):
     with pytest.raises(ValueError, match=r"must|too large"):
         bounded(value)
+
+
+@pytest.mark.parametrize("value", ["Mes\u00a0photos", Path("/srv/👩\u200d🚀"), "写真\u3000家族", "می\u200cخواهم"])
+def test_names_that_people_give_folders(value):
+    assert bounded(value) == value
+
+
+def test_faults_are_one_line_with_the_names_that_the_user_knows():
+    class Settings(BaseModel):
+        port: int
+        host: str
+
+    with pytest.raises(ValidationError) as caught:
+        Settings(port="x", host=None)  # type: ignore[arg-type]
+    said = faults(caught.value, lambda field: f"X_{field.upper()}")
+    assert said.startswith("X_PORT: Input should be a valid integer")
+    assert "; X_HOST: " in said
+    assert len(said.splitlines()) == 1
 
 
 def test_host_names():

@@ -156,11 +156,11 @@ class AsyncClient(BaseClient):
     ) -> Tally:
         """Add or replace any number of items, in a thread of its own; see `Client.ingest`.
 
-        `items` are read in that thread, `on_result` is called on the event loop. When the task is cancelled, batches
-        under way get a few seconds to come back.
+        `items` are read in that thread, `on_result` is called on the event loop; an error of it ends the ingest, and is
+        raised. When the task is cancelled, batches under way get a few seconds to come back.
         """
         stop, loop = stop or threading.Event(), asyncio.get_running_loop()
-        told = None if on_result is None else lambda result: loop.call_soon_threadsafe(on_result, result)
+        told = None if on_result is None else partial(_call_on, loop, on_result)
         await self.ensure_collection(collection, **settings)
         how = {"on_result": told, "in_flight": in_flight, "patience_s": patience_s, "stop": stop}
         working = loop.run_in_executor(None, partial(self._ingest, collection, items, **how))
@@ -311,3 +311,12 @@ class AsyncClient(BaseClient):
             told = await self.models()
             self._limits = answers.Limits.of(told[0].raw.get("limits") if told else None)
         return self._limits
+
+
+def _call_on(loop: asyncio.AbstractEventLoop, function: Callable[[T], object], value: T) -> None:
+    """From another thread; waits, and raises what it raises."""
+
+    async def call() -> None:
+        function(value)
+
+    asyncio.run_coroutine_threadsafe(call(), loop).result()

@@ -4,6 +4,7 @@ ClientError
 ├─ ConnectionFailed                no answer came; the message says what to do
 ├─ CallTimedOut                    the call's own deadline is over
 ├─ BadAddress                      what should be a gateway's address is none; a ValueError, too
+├─ BadKey                          what should be an API key can't be sent as one; a ValueError, too
 └─ ApiError                        the gateway answered with an error: status, code, param, request_id, retry_after
    ├─ BadInput                     400 bad_input
    │  ├─ BadJson                   400 invalid_json
@@ -75,6 +76,10 @@ class CallTimedOut(ClientError):
 
 class BadAddress(ClientError, ValueError):
     """What should be a gateway's address is no http(s) URL."""
+
+
+class BadKey(ClientError, ValueError):
+    """What should be an API key has characters that no header can carry."""
 
 
 class ApiError(ClientError):

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import clipserve_client.answers.answers as answers
 import clipserve_client.answers.reading as reading
 from clipserve_client.answers.answers import Json
-from clipserve_client.inputs.inputs import Content, NewItem, Query, as_content
+from clipserve_client.inputs.inputs import Content, NewItem, Query, as_content, listed
 from clipserve_client.inputs.pictures import Picture, PictureSource, encoded_picture
 from clipserve_client.retries import Repeat
 
@@ -67,14 +67,21 @@ def plain(method: str, path: str, body: Any = None) -> Call[Any]:
 def classify(
     image: PictureSource | Picture, labels: Sequence[str], templates: Sequence[str] | None
 ) -> Call[list[answers.LabelScore]]:
-    body = {"image": encoded_picture(image), "labels": list(labels), **_given(templates=templates and list(templates))}
+    body = {
+        "image": encoded_picture(image),
+        "labels": listed(labels),
+        **_given(templates=templates and listed(templates)),
+    }
     return Call("POST", "/v1/classify", reading.labels, body)
 
 
 def rank(
     queries: Sequence[Content], candidates: Sequence[Content], top_n: int | None
 ) -> Call[list[list[answers.Ranked]]]:
-    asked = {"queries": [as_content(each) for each in queries], "candidates": [as_content(each) for each in candidates]}
+    asked = {
+        "queries": [as_content(each) for each in listed(queries)],
+        "candidates": [as_content(each) for each in listed(candidates)],
+    }
     return Call("POST", "/v1/rank", reading.rankings, {**asked, **_given(top_n=top_n)})
 
 
@@ -103,7 +110,7 @@ def drop_collection(name: str) -> Call[None]:
 
 
 def facets(name: str, fields: Sequence[str] | None, values: int, filter_: Json | None) -> Call[list[Json]]:
-    params = _given(field=fields and list(fields), values=values, filter=filter_ and json.dumps(filter_))
+    params = _given(field=fields and listed(fields), values=values, filter=filter_ and json.dumps(filter_))
     return Call("GET", f"{_path('collections', name)}/facets", reading.facets, params=params)
 
 
@@ -160,8 +167,8 @@ def delete_item(name: str, item_id: str) -> Call[None]:
 
 
 def delete_items(name: str, ids: Sequence[str] | None, filter_: Json | None) -> Call[int]:
-    body = _given(ids=None if ids is None else list(ids), filter=filter_)
-    return Call("POST", f"{_path('collections', name)}/items/delete", reading.deleted, body)
+    body = _given(ids=None if ids is None else listed(ids), filter=filter_)
+    return Call("POST", f"{items_path(name)}/delete", reading.deleted, body, repeat="unsent")
 
 
 def copy_items(name: str, source: str, ids: Sequence[str]) -> Call[list[answers.ItemResult]]:

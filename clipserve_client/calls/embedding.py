@@ -7,7 +7,7 @@ from typing import Any
 
 from clipserve_client.answers.answers import Embeddings, Json, Limits
 from clipserve_client.calls.calls import Call
-from clipserve_client.inputs.inputs import Content, Mix, as_content
+from clipserve_client.inputs.inputs import Content, Mix, as_content, listed
 from clipserve_client.inputs.pictures import decoded_vector
 
 _SHARE = 4  # a call's body is at most this part of what the gateway takes
@@ -15,10 +15,11 @@ _SHARE = 4  # a call's body is at most this part of what the gateway takes
 
 def embed_calls(inputs: Sequence[Content | Mix], dimensions: int | None, limits: Limits) -> Iterator[Call[Embeddings]]:
     """One call for each part of the inputs, in their order."""
-    mixed = any(isinstance(each, Mix) for each in inputs)
+    given = listed(inputs)
+    mixed = any(isinstance(each, Mix) for each in given)
     part: list[Json] = []
     size = 0
-    for each in inputs:
+    for each in given:
         asked = _content(each) if mixed or isinstance(each, Mix) else as_content(each)
         cost = _size(asked)
         if part and (len(part) == limits.max_inputs or size + cost > limits.max_body_bytes // _SHARE):
@@ -44,7 +45,7 @@ def _part(asked: Json) -> Json:
 
 
 def _size(asked: Json) -> int:
-    """Bytes in JSON, about: four for each character of a text at most."""
+    """Bytes in JSON, about: six for a letter that is written as an escape."""
     if "content" in asked:
         return sum(_size({k: v for k, v in part.items() if k != "type"}) for part in asked["content"])
     return 64 + sum(len(value) * (6 if name == "text" else 1) for name, value in asked.items())

@@ -13,7 +13,7 @@ import httpx
 
 import clipserve_client.settings as settings
 from clipserve_client.calls.calls import Call
-from clipserve_client.errors import ApiError, BadAddress, CallTimedOut, ConnectionFailed, api_error
+from clipserve_client.errors import ApiError, BadAddress, BadKey, CallTimedOut, ConnectionFailed, api_error
 from clipserve_client.retries import retry_after
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 @dataclass(frozen=True)
 class Target:
-    """Where calls go. Raises BadAddress for what is no http(s) URL."""
+    """Where calls go. Raises BadAddress for what is no http(s) URL, and BadKey."""
 
     url: str
     api_key: str | None = field(default=None, repr=False)
@@ -36,6 +36,8 @@ class Target:
             parsed = httpx.URL("")
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise BadAddress(f"{self.url!r} is no address of a gateway: write it as http://host:port")
+        if self.api_key and not (self.api_key.isascii() and self.api_key.isprintable() and " " not in self.api_key):
+            raise BadKey("the API key has a space, a line end or a letter that no key has: is it copied whole?")
 
     @classmethod
     def of(cls, url: str | None, api_key: str | None, verify: bool) -> Target:
@@ -120,7 +122,7 @@ def failures(target: Target) -> Iterator[None]:
         ) from error
     except httpx.TimeoutException as error:
         raise CallTimedOut(f"{target.url} gave no answer in time; raise `timeout_s`, or send less at once") from error
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:
         raise ConnectionFailed(
             f"the connection to {target.url} broke before its answer ({error or type(error).__name__}). "
             "Does the gateway still run? Its log says why it ended",

@@ -33,7 +33,7 @@ def packed(item: NewItem, limits: Limits) -> Parcel | Result:
     """Or why it can't be sent. Reads the picture's file."""
     try:
         content = json.dumps(item.body(), allow_nan=False, separators=(",", ":")).encode()
-    except (OSError, TypeError, ValueError) as error:
+    except Exception as error:  # of whatever kind: one bad item ends no ingest
         return Result(item.id, "failed", "unreadable", f"{type(error).__name__}: {error}", item.notes)
     if len(content) + _FRAME > limits.max_body_bytes:
         message = f"the item has {len(content):,} bytes; a call of the gateway takes {limits.max_body_bytes:,}"

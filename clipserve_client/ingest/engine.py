@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Protocol
 
 from clipserve_client.answers.answers import Limits
@@ -39,10 +39,11 @@ def run(
     An interrupt, or an error that concerns all items, ends it: batches under way get a few seconds to come back, their
     results are told, and the error is raised. What was told as added is in the collection. Setting `stop` ends it, too.
     """
+    if in_flight < 1:
+        raise ValueError("in_flight is at least 1")
     stop = stop or threading.Event()
     delivery = Delivery(sender, collection, Pace(in_flight, stop), stop, patience_s)
     with_results = _Results(on_result)
-    executor = ThreadPoolExecutor(in_flight, thread_name_prefix="ingest")
     try:
         for batch in batches(items, sender.limits()):
             if isinstance(batch, Result):
@@ -51,7 +52,7 @@ def run(
             with_results.collect_until(in_flight - 1)
             if stop.is_set():
                 break
-            with_results.under_way[executor.submit(delivery.deliver, batch)] = batch
+            with_results.under_way[_in_a_thread(delivery, batch)] = batch
         with_results.collect_until(0)
     except Stopped:
         with_results.collect_what_comes(_GRACE_S)
@@ -59,9 +60,21 @@ def run(
         stop.set()
         with_results.collect_what_comes(_GRACE_S)
         raise
-    finally:
-        executor.shutdown(wait=False, cancel_futures=True)
     return with_results.tally
+
+
+def _in_a_thread(delivery: Delivery, batch: Sequence[Parcel]) -> Future[list[Result]]:
+    """In a daemon's, unlike an executor: a program that was interrupted ends without waiting for the gateway."""
+    future = Future[list[Result]]()
+
+    def deliver() -> None:
+        try:
+            future.set_result(delivery.deliver(batch))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=deliver, name="ingest", daemon=True).start()
+    return future
 
 
 class _Results:
@@ -86,6 +99,6 @@ class _Results:
 
     def collect_what_comes(self, within_s: float) -> None:
         for future in wait(self.under_way, within_s).done:
-            if not future.cancelled() and future.exception() is None:
+            if future.exception() is None:
                 for result in future.result():
                     self.tell(result)

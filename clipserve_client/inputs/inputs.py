@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypedDict, Union
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Union
 
 from clipserve_client.inputs.pictures import Picture, PictureSource, Vector, encoded_picture, encoded_vector
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+T = TypeVar("T")
 Json = dict[str, Any]
 Content = Union[str, "PathLike[str]", bytes, bytearray, "Image", Picture]  # a plain string is a text
 QueryPart = Mapping[str, Any]  # {"text" | "image" | "vector" | "like": …, "weight": …}
@@ -22,6 +23,13 @@ class Mix:
     """Texts and pictures that become one vector."""
 
     parts: Sequence[Content]
+
+
+def listed(values: Iterable[T]) -> list[T]:
+    """Raises TypeError for a plain string, which would be taken letter by letter."""
+    if isinstance(values, str | bytes):
+        raise TypeError(f"a list is needed: [{values!r}]")
+    return list(values)
 
 
 def as_content(content: Content) -> Json:
@@ -51,7 +59,7 @@ class Query:
         plain = ("collection", "text", "like", "k", "filter", "min_score", "exact", "cursor")
         asked = {name: getattr(self, name) for name in plain if getattr(self, name) is not None}
         if self.include is not None:
-            asked["include"] = list(self.include)
+            asked["include"] = listed(self.include)
         if self.query is not None:
             asked["query"] = [_encoded(part) for part in self.query]
         return asked | _encoded({"image": self.image, "vector": self.vector})

@@ -60,6 +60,9 @@ def test_what_may_not_happen_twice_is_sent_again_only_where_nothing_was_done() -
         with pytest.raises(errors.IndexUnavailable):
             client.begin_job("demo", {"folder": "x"})
         assert len(server.requests) == 3
+        server.answers[:] = [DOWN, (200, {"deleted": 0}, {})]
+        with pytest.raises(errors.IndexUnavailable):  # a second try would count none of those the first one deleted
+            client.delete_items("demo", ["a"])
 
 
 def test_other_errors_are_not_sent_again() -> None:

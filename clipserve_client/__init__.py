@@ -25,7 +25,7 @@ from clipserve_client.answers.answers import (
 from clipserve_client.async_client import AsyncClient
 from clipserve_client.client import Client
 from clipserve_client.errors import ApiError, CallTimedOut, ClientError, ConnectionFailed
-from clipserve_client.folder.folder import FolderOptions, ingest_folder
+from clipserve_client.folder.folder import FolderOptions, ingest_folder, ingest_paths
 from clipserve_client.ingest.results import Result, Tally
 from clipserve_client.inputs.inputs import Mix, NewItem, Query
 from clipserve_client.inputs.pictures import Picture
@@ -65,4 +65,5 @@ __all__ = [
     "Tally",
     "UpdatedPage",
     "ingest_folder",
+    "ingest_paths",
 ]

@@ -70,7 +70,7 @@ def main() -> None:
         fault = _not_installed(error)
     else:
         return
-    Console(stderr=True).print(f"[red]error[/red] {fault}", highlight=False)
+    Console(stderr=True).print(f"[red]error[/red] {fault}", highlight=False, soft_wrap=True)
     sys.exit(1)
 
 

@@ -24,7 +24,7 @@ import psutil
 from benchmarks.lib.reports import finish, head, judge, options
 from benchmarks.stack.demo_stack import captions
 from benchmarks.stack.ready_stack import UNCACHED, ready_stack
-from clipserve_client.folder.walking import walk
+from clipserve_client.sources.walking import walk
 from scripts.stack.live_stack import LiveStack
 from scripts.tune.load import each_once
 

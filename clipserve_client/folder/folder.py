@@ -1,25 +1,24 @@
-"""A folder of pictures → a collection. A second run sends only what is new or has changed."""
+"""A folder of pictures, tars, a Parquet file or URLs → a collection. A second run sends only what is new or changed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipserve_client.answers.answers import Collection, Limits
+from clipserve_client.answers.answers import Collection
 from clipserve_client.client import Client
-from clipserve_client.folder.files import Skip, read, stamp
-from clipserve_client.folder.memory import Known, Memory, digest, digest_of, memory_path
-from clipserve_client.folder.preparing import prepared
+from clipserve_client.folder.memory import Memory, memory_path
 from clipserve_client.folder.report import Report
-from clipserve_client.folder.sidecars import About, Listing, about
-from clipserve_client.folder.walking import LISTING, Found, walk
 from clipserve_client.ingest.engine import IN_FLIGHT, PATIENCE_S
 from clipserve_client.ingest.results import Result, Tally
 from clipserve_client.inputs.inputs import NewItem
+from clipserve_client.sources.entries import Source
+from clipserve_client.sources.folder import Folder
+from clipserve_client.sources.opening import Several, open_path
+from clipserve_client.sources.planning import Known, Planner, digest_of
 
-_LONGEST_ID = 512
 _PAGE = 500
 OnBegin = Callable[[int], object]
 OnResult = Callable[[Result], object]
@@ -56,28 +55,63 @@ def ingest_folder(
     """
     if not os.path.isdir(folder):
         raise NotADirectoryError(f"{os.fspath(folder)} is no folder")
-    wanted = options or FolderOptions()
-    described = client.ensure_collection(collection)
-    path = memory_path(client.target.url, collection) if wanted.remember else None
-    memory = Memory(path, _identity(described))
-    report = Report(wanted.report)
+    return _ingest(client, lambda: Folder(folder), collection, options or FolderOptions(), on_begin, on_result)
+
+
+def ingest_paths(
+    client: Client,
+    paths: Sequence[str | os.PathLike[str]],
+    collection: str,
+    options: FolderOptions | None = None,
+    *,
+    on_begin: OnBegin | None = None,
+    on_result: OnResult | None = None,
+) -> Tally:
+    """As `ingest_folder`, for folders, webdataset tars, Parquet files and text files of URLs; patterns such as `*.tar`.
+
+    `on_begin` is called only where the number of results is known beforehand. Raises SourceError, too.
+    """
+
+    def opened() -> Source:
+        sources = [open_path(path) for path in paths]
+        return sources[0] if len(sources) == 1 else Several(sources)
+
+    return _ingest(client, opened, collection, options or FolderOptions(), on_begin, on_result)
+
+
+def _ingest(
+    client: Client,
+    opened: Callable[[], Source],
+    collection: str,
+    options: FolderOptions,
+    on_begin: OnBegin | None,
+    on_result: OnResult | None,
+) -> Tally:
+    source, report = opened(), Report(options.report)
     try:
-        work = _Work(os.fspath(folder), wanted, client.limits(), memory, _present(client, collection, memory, wanted))
-        if on_begin is not None:
-            on_begin(len(work.found))
+        described = client.ensure_collection(collection)
+        path = memory_path(client.target.url, collection) if options.remember else None
+        memory = Memory(path, _identity(described))
+        try:
+            work = _Work(client, collection, source, memory, options)
+            total = source.count()
+            if on_begin is not None and total is not None:
+                on_begin(total)
 
-        def told(result: Result) -> None:
-            work.remember(result)
-            report.write(result)
-            if on_result is not None:
-                on_result(result)
+            def told(result: Result) -> None:
+                work.remember(result)
+                report.write(result)
+                if on_result is not None:
+                    on_result(result)
 
-        return client.ingest(
-            collection, work.things(), on_result=told, in_flight=wanted.in_flight, patience_s=wanted.patience_s
-        )
+            return client.ingest(
+                collection, work.things(), on_result=told, in_flight=options.in_flight, patience_s=options.patience_s
+            )
+        finally:
+            memory.close()
     finally:
         report.close()
-        memory.close()
+        source.close()
 
 
 def _identity(described: Collection) -> str:
@@ -93,59 +127,31 @@ def _present(client: Client, collection: str, memory: Memory, options: FolderOpt
 
 
 class _Work:
-    """The folder's files as what `Client.ingest` takes, and what is to be remembered of them."""
+    """The source's entries as what `Client.ingest` takes, and what is to be remembered of them."""
 
-    def __init__(self, root: str, options: FolderOptions, limits: Limits, memory: Memory, present: set[str]) -> None:
-        self._options, self._limits, self._memory, self._present = options, limits, memory, present
-        self._listing = Listing.read(root)
-        self.found = list(walk(root))
-        self.found += list(self._listed_only(root, {each.name for each in self.found}))
+    def __init__(self, client: Client, collection: str, source: Source, memory: Memory, options: FolderOptions) -> None:
+        present = _present(client, collection, memory, options)
+        self._planner = Planner(
+            memory,
+            client.limits(),
+            present.__contains__,
+            prefix=options.prefix,
+            gps=options.gps,
+            again=options.again,
+        )
+        self._source, self._memory = source, memory
         self._on_the_way: dict[str, Known] = {}
 
-    def _listed_only(self, root: str, names: set[str]) -> Iterator[Found]:
-        for name in self._listing.missing(names):
-            yield Found(os.path.join(root, name), name, "listed, but not in the folder")
-        for number in self._listing.bad_lines:
-            yield Found("", f"{LISTING} line {number}", "a line of the listing is not read")
-
     def things(self) -> Iterator[NewItem | Result]:
-        for found in self.found:
-            yield self._thing(found)
-
-    def _thing(self, found: Found) -> NewItem | Result:
-        if found.skipped:
-            return Result(found.name, "skipped", found.skipped, found.message)
-        told = about(found.path, found.name, self._listing, self._options.prefix)
-        try:
-            return self._item(found, told)
-        except Skip as skip:
-            return Result(told.id, "skipped", skip.reason, skip.message, told.notes)
-
-    def _item(self, found: Found, told: About) -> NewItem | Result:
-        """Raises Skip."""
-        if len(told.id) > _LONGEST_ID:
-            raise Skip("path too long", f"ids have at most {_LONGEST_ID} characters")
-        path = os.fsencode(os.path.abspath(found.path))
-        told_digest = digest_of([told.metadata, self._options.gps])
-        known = None if self._options.again else self._memory.known(told.id)
-        if known is not None and known.path != path and os.path.exists(known.path):
-            message = f"{os.fsdecode(known.path)!r} is in the collection under this id; give another --prefix"
-            return Result(told.id, "failed", "id_taken", message.encode("utf-8", "replace").decode(), told.notes)
-        unchanged = known is not None and known.about == told_digest and told.id in self._present
-        if known is not None and unchanged and known.stamp == stamp(found.path):
-            return Result(told.id, "unchanged")
-        content, stamped = read(found.path)
-        now = Known(path, stamped, digest(content), told_digest)
-        if known is not None and unchanged and known.digest == now.digest:
-            self._memory.remember([(told.id, now)])
-            return Result(told.id, "unchanged")
-        ready = prepared(content, self._limits, self._options.gps)
-        self._on_the_way[told.id] = now
-        return NewItem(
-            told.id, image=ready.content, metadata={**ready.facts, **told.metadata}, notes=told.notes + ready.notes
-        )
+        for entry in self._source.entries():
+            thing, known = self._planner.plan(entry)
+            if isinstance(thing, NewItem) and known is not None and thing.id not in self._on_the_way:
+                self._on_the_way[thing.id] = known
+            yield thing
 
     def remember(self, result: Result) -> None:
+        if result.code == "duplicate_id":
+            return
         known = self._on_the_way.pop(result.id, None)
         if known is not None and result.outcome == "added":
             self._memory.remember([(result.id, known)])

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import clipserve_client.settings as settings
-from clipserve_client.folder.files import Stamp
+from clipserve_client.sources.files import Stamp
+from clipserve_client.sources.planning import Known, digest
 
 _NO_FILE = ":memory:"
 _SCHEMA = """
@@ -21,23 +19,6 @@ CREATE TABLE IF NOT EXISTS items (
     digest TEXT NOT NULL, about TEXT NOT NULL
 );
 """
-
-
-class Known(NamedTuple):
-    """`digest` is of the file's bytes, `about` of all else that its item is made of."""
-
-    path: bytes
-    stamp: Stamp
-    digest: str
-    about: str
-
-
-def digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def digest_of(value: Any) -> str:
-    return digest(json.dumps(value, sort_keys=True).encode())
 
 
 def memory_path(url: str, collection: str) -> Path:

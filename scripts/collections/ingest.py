@@ -1,8 +1,9 @@
-"""A folder of pictures → a collection by clipserve_client, with a progress bar, a table of what happened, a report."""
+"""Pictures of a folder or of files → a collection, with a progress bar, a table of what happened, and a report."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
-from clipserve_client import Client, FolderOptions, Result, Tally, ingest_folder
+from clipserve_client import Client, FolderOptions, Result, Tally, ingest_paths
 
 _SHOWN = 5
 
@@ -22,7 +23,7 @@ class Rate(ProgressColumn):
         return Text("" if task.speed is None else f"{task.speed:.1f} a second", style="progress.data.speed")
 
 
-def ingest(client: Client, folder: Path, collection: str, options: FolderOptions, console: Console) -> Tally:
+def ingest(client: Client, paths: Sequence[Path], collection: str, options: FolderOptions, console: Console) -> Tally:
     """Raises ClientError and KeyboardInterrupt, after what came until then was shown."""
     tally = Tally()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
@@ -34,9 +35,9 @@ def ingest(client: Client, folder: Path, collection: str, options: FolderOptions
                 tally.count(result)
                 progress.advance(task)
 
-            ingest_folder(
+            ingest_paths(
                 client,
-                folder,
+                paths,
                 collection,
                 options,
                 on_begin=lambda total: progress.update(task, total=total),

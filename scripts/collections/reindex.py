@@ -19,8 +19,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from clip_core.errors import BadInput, UnknownItem
 from clipserve_client import Collection, Limits, NewItem, Result, Tally
-from clipserve_client.folder.files import Skip, read
-from clipserve_client.folder.preparing import prepared
+from clipserve_client.sources.files import Skip, read
+from clipserve_client.sources.preparing import prepared
 
 BATCH = 32
 _PAGE = 1000

@@ -15,7 +15,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 def ingest(
-    directory: Annotated[Path, typer.Argument(help="A folder of pictures.", exists=True, file_okay=False)],
+    sources: Annotated[list[Path], typer.Argument(help="Folders, .tar and .parquet files, a .txt of URLs.")],
     collection: Annotated[str, typer.Option(help="Collection to fill; made when it does not exist.")],
     prefix: Annotated[str, typer.Option(help="Put before ids, to keep several folders in one collection apart.")] = "",
     gps: Annotated[bool, typer.Option("--gps", help="Keep where photos were taken, from their EXIF.")] = False,
@@ -24,9 +24,10 @@ def ingest(
     url: Url = DEFAULT_URL,
     api_key: Key = None,
 ) -> None:
-    """Embed every picture below DIRECTORY and put it into a collection; run again to go on, or to add what is new.
+    """Embed every picture of a folder, of webdataset tars, of a Parquet file, or of a list of URLs.
 
-    Example: clipserve ingest ~/Pictures --collection holidays
+    They go into a collection; run again to go on, or to add what is new. Example:
+    clipserve ingest ~/Pictures --collection holidays
     """
     from clipserve_client import Client, FolderOptions
     from scripts.collections.ingest import ingest as run
@@ -34,13 +35,13 @@ def ingest(
     console, options = Console(), FolderOptions(prefix=prefix, gps=gps, again=again, report=report)
     with Client(url, api_key=api_key) as client:
         try:
-            tally = run(client, directory, collection, options, console)
+            tally = run(client, sources, collection, options, console)
         except KeyboardInterrupt:
             console.print(
                 "Stopped. What was added is in the collection; run the same command again to go on.", soft_wrap=True
             )
             raise typer.Exit(130) from None
-    console.print(f"{tally.added + tally.unchanged} of {tally.seen} files are in {collection}")
+    console.print(f"{tally.added + tally.unchanged} of {tally.seen} items are in {collection}")
     if tally.failed:
         raise typer.Exit(1)
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from clipserve_client import Client, Collection, FolderOptions
 from clipserve_client.errors import FingerprintMismatch
-from clipserve_client.folder.walking import walk
+from clipserve_client.sources.walking import walk
 from scripts.collections.ingest import ingest
 from scripts.demo.render_gallery import render_gallery
 
@@ -23,7 +23,7 @@ def fill_demo(client: Client, gallery: Path, console: Console) -> None:
     if _made(client).count == pictures:
         console.print(f"[dim]collection[/dim] {COLLECTION} holds {pictures} pictures already")
         return
-    ingest(client, gallery, COLLECTION, FolderOptions(remember=False), console)
+    ingest(client, [gallery], COLLECTION, FolderOptions(remember=False), console)
 
 
 def _made(client: Client) -> Collection:

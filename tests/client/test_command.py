@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
 from clipserve_client import Client
+from clipserve_client.sources.entries import SourceError
 from scripts.cli import app
 from scripts.demo import demo_collection
 from tests.gateway.fakes import picture
@@ -46,7 +51,7 @@ def test_photos_over_the_body_limit_are_all_in(stack_of: Any, tmp_path: Path) ->
         (tmp_path / "photos" / f"{n}.png").write_bytes(picture("x" * 50_000 + str(n)))
     ran = clipserve(stack, "ingest", str(tmp_path / "photos"), "--collection", "photos")
     assert ran.exit_code == 0, ran.output
-    assert "40 of 40 files are in photos" in ran.output
+    assert "40 of 40 items are in photos" in ran.output
 
 
 def test_it_says_what_was_left_out_and_writes_a_report(stack: Any, photos: Path, tmp_path: Path) -> None:
@@ -58,13 +63,49 @@ def test_it_says_what_was_left_out_and_writes_a_report(stack: Any, photos: Path,
         "not a picture (.mp4)",
         "invalid_image",
         "not ingested bad.png: ",
-        "40 of 42 files are in p",
+        "40 of 42 items are in p",
     ):
         assert words in ran.output
     assert len([json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]) == 42
     (photos / "bad.png").unlink()
     assert "unchanged" in clipserve(stack, "ingest", str(photos), "--collection", "p").output
     assert "12" in clipserve(stack, "search", "12", "--collection", "p", "--k", "1").output
+
+
+def test_a_report_that_can_not_be_written_is_one_line(stack: Any, photos: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "scripts.cli", "ingest", str(photos), "--collection", "p", "--url", stack.url]
+    ran = subprocess.run([*command, "--report", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert f"the report {tmp_path} can't be written" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert "p" not in stack.index.collections
+
+
+@pytest.mark.parametrize("name", ["none", "notes.pdf", "broken.tar", "broken.parquet"])
+def test_what_is_no_source_is_one_line(stack: Any, tmp_path: Path, name: str) -> None:
+    if name != "none":
+        (tmp_path / name).write_bytes(b"x" * 100)
+    ran = clipserve(stack, "ingest", str(tmp_path / name), "--collection", "p")
+    assert ran.exit_code == 1
+    assert isinstance(ran.exception, SourceError | SystemExit)
+
+
+def test_tars_parquet_files_and_lists_of_urls(stack: Any, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for n in range(3):
+            content = picture(f"tar{n}")
+            info = tarfile.TarInfo(f"{n}.png")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    pq.write_table(pa.table({"id": ["x", "y"], "text": ["a star", "a dot"]}), tmp_path / "t.parquet")
+    (tmp_path / "urls.txt").write_text("https://example.org/a.jpg\nnot a url\n")
+    paths = [str(tmp_path / name) for name in ("*.tar", "t.parquet", "urls.txt")]
+    ran = clipserve(stack, "ingest", *paths, "--collection", "p")
+    assert ran.exit_code == 1  # the gateway of these tests fetches no URLs
+    assert "not a URL" in ran.output
+    assert "fetching images by URL is off" in ran.output.replace("\n", " ")
+    assert "5 of 7 items are in p" in ran.output
+    assert set(stack.index.collections["p"]["items"]) == {"0", "1", "2", "x", "y"}
 
 
 def test_a_gateway_that_is_not_there_is_one_line(photos: Path) -> None:

@@ -17,11 +17,11 @@ from PIL import Image
 
 from clipserve_client import Client, FolderOptions, Result, Tally, ingest_folder
 from clipserve_client.answers.answers import Limits
-from clipserve_client.folder import files
-from clipserve_client.folder.files import Skip, read
 from clipserve_client.folder.memory import Memory
-from clipserve_client.folder.preparing import SIDES, prepared
-from clipserve_client.folder.walking import walk
+from clipserve_client.sources import files
+from clipserve_client.sources.files import Skip, read
+from clipserve_client.sources.preparing import SIDES, prepared
+from clipserve_client.sources.walking import walk
 from tests.gateway.fakes import picture
 
 
@@ -83,14 +83,14 @@ def test_odd_folders_are_walked_to_their_end(tmp_path: Path) -> None:
 
 def test_what_can_not_be_read_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path / "shut" / "a.jpg")
-    listdir = os.listdir
+    scandir = os.scandir
 
-    def refuse(path: str) -> list[str]:
+    def refuse(path: str) -> Any:
         if path.endswith("shut"):
             raise PermissionError(13, "Permission denied")
-        return listdir(path)
+        return scandir(path)
 
-    monkeypatch.setattr(os, "listdir", refuse)  # the tests may run as root
+    monkeypatch.setattr(os, "scandir", refuse)  # the tests may run as root
     assert [(each.name, each.skipped) for each in walk(tmp_path)] == [("shut", "unreadable folder")]
     with pytest.raises(Skip, match="vanished"):
         read(str(tmp_path / "none.jpg"))
@@ -204,7 +204,7 @@ def test_captions_and_metadata_from_files_beside(client: Client, tmp_path: Path)
         **{f"{name}.png": {"file": f"{name}.png"} for name in "def"},
     }
     assert results["d.png"].notes == ("sidecar not read: d.json",)
-    assert dict(tally.noted) == {"sidecar not read: d.json": 1, "sidecar not read: e.json": 1}
+    assert dict(tally.noted) == {"sidecar not read: d.json": 1, "metadata left out: x": 1, "caption not read: f.txt": 1}
 
 
 def test_photos_tell_when_and_with_what_they_were_taken() -> None:

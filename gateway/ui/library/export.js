@@ -9,6 +9,7 @@ const cleaned = ({ id, metadata }) => ({ id, metadata: Object.fromEntries(Object
 export const toJson = (items) => JSON.stringify(items.map(cleaned), null, 1);
 
 // A column for each field that any of the items has. As RFC 4180 has it: quoted where needed, lines end with CR LF.
+// A text that a spreadsheet would take for a formula gets an apostrophe in front.
 export function toCsv(items) {
   const rows = items.map(cleaned);
   const fields = [...new Set(rows.flatMap(({ metadata }) => Object.keys(metadata)))];
@@ -17,7 +18,8 @@ export function toCsv(items) {
 }
 
 function quoted(value) {
-  const text = value !== null && typeof value === "object" ? JSON.stringify(value) : String(value ?? "");
+  const plain = value !== null && typeof value === "object" ? JSON.stringify(value) : String(value ?? "");
+  const text = typeof value === "string" && /^[=+\-@\t\r]/.test(plain) ? `'${plain}` : plain;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 

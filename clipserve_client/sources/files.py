@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+MOST_BYTES = 512 * 1024 * 1024  # of a picture's file
 _TRIES = 2
 
 
@@ -16,9 +17,18 @@ class Skip(Exception):
         self.reason, self.message = reason, message
 
 
+def too_large(most_bytes: int) -> Skip:
+    return Skip("too large", f"the file has more than {most_bytes:,} bytes")
+
+
 class Stamp(NamedTuple):
     size: int
     mtime_ns: int
+
+
+def is_within(path: str, folder: str) -> bool:
+    """Whether it is still below the folder once links are resolved. `folder` is resolved."""
+    return os.path.realpath(path).startswith(os.path.join(folder, ""))
 
 
 def stamp(path: str) -> Stamp:
@@ -32,8 +42,10 @@ def stamp(path: str) -> Stamp:
     return Stamp(about.st_size, about.st_mtime_ns)
 
 
-def read(path: str) -> tuple[bytes, Stamp]:
+def read(path: str, most_bytes: int = MOST_BYTES) -> tuple[bytes, Stamp]:
     """The bytes, and the stamp that they belong to. Raises Skip, also for a file that changes all the time."""
+    if stamp(path).size > most_bytes:
+        raise too_large(most_bytes)
     for _ in range(_TRIES):
         content, before, after = _read_once(path)
         if before == after and len(content) == before.size:

@@ -7,8 +7,8 @@ import warnings
 from typing import Any, NamedTuple
 
 from clipserve_client.answers.answers import Limits
-from clipserve_client.folder.exif import facts
-from clipserve_client.folder.files import Skip
+from clipserve_client.sources.exif import facts
+from clipserve_client.sources.files import Skip
 
 SIDES = (2048, 1024, 512)  # pixels of the longer side after scaling: the first that fits; models look at 224 to 384
 _ROOM = 16 * 1024  # of a body, for what is not the picture
@@ -25,14 +25,14 @@ class Prepared(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def prepared(content: bytes, limits: Limits, gps: bool) -> Prepared:
+def prepared(content: bytes, limits: Limits, gps: bool, *, scales: bool = True) -> Prepared:
     """Raises Skip for what can't be sent. A damaged picture goes as it is: the gateway says what is wrong with it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, of large pictures and of damaged metadata
-        return _prepared(content, limits, gps)
+        return _prepared(content, limits, gps, scales)
 
 
-def _prepared(content: bytes, limits: Limits, gps: bool) -> Prepared:
+def _prepared(content: bytes, limits: Limits, gps: bool, scales: bool) -> Prepared:
     kind, most_bytes = _container(content), min(limits.max_image_bytes, (limits.max_body_bytes - _ROOM) * 3 // 4)
     image = _opened(content, kind)
     if image is None:
@@ -42,8 +42,10 @@ def _prepared(content: bytes, limits: Limits, gps: bool) -> Prepared:
     with image:
         known = facts(image, gps)
         large = len(content) > most_bytes or image.width * image.height > limits.max_image_pixels
-        if not large and kind is None:
+        if kind is None and not (large and scales):
             return Prepared(content, known)
+        if large and not scales:
+            raise Skip("too large", f"{_size(content)}, {image.width} x {image.height} pixels")
         notes = ([f"converted from {kind}"] if kind else []) + (["scaled down"] if large else [])
         return Prepared(_jpeg(image, large, most_bytes), known, tuple(notes))
 

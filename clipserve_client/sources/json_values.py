@@ -1,0 +1,69 @@
+"""Metadata that JSON can carry to the gateway and back: the rest is left out, field by field."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+Json = dict[str, Any]
+_LEVELS = 64  # of objects and lists inside one another
+_WHOLE = range(-(2**63), 2**64)
+_SHOWN = 60  # characters of a field's name
+
+
+def read_object(content: bytes | str) -> Json | None:
+    """A JSON object in UTF-8, with or without a byte order mark; None for anything else."""
+    try:
+        text = content if isinstance(content, str) else content.decode("utf-8-sig")
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return told if isinstance(told, dict) else None
+
+
+def carried(metadata: Json) -> tuple[Json, tuple[str, ...]]:
+    """The fields that can be carried, and a note for each of the others."""
+    good = {name: value for name, value in metadata.items() if _fits(name) and _fits(value)}
+    return good, tuple(f"metadata left out: {_shown(name)}" for name in metadata if name not in good)
+
+
+def _fits(value: object) -> bool:
+    """Level by level: what is nested too deep must not be recursed into."""
+    level = [value]
+    for _ in range(_LEVELS):
+        if not all(map(_plain, level)):
+            return False
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return True
+    return False
+
+
+def _inside(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return [*value.keys(), *value.values()]
+    return list(value) if isinstance(value, list) else []
+
+
+def _plain(value: object) -> bool:
+    if isinstance(value, str):
+        return is_text(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, int):
+        return isinstance(value, bool) or value in _WHOLE
+    return value is None or isinstance(value, dict | list)
+
+
+def is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8: no half of a surrogate pair."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(name: object) -> str:
+    return str(name)[:_SHOWN].encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,166 @@
+"""A Parquet file: one row an item, the picture in a column of bytes or of Hugging Face's {"bytes", "path"} structs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from clipserve_client.ingest.results import Result
+from clipserve_client.sources.entries import Entry, Loaded, SourceError
+from clipserve_client.sources.files import MOST_BYTES, Skip, Stamp, stamp, too_large
+from clipserve_client.sources.json_values import carried, read_object
+from clipserve_client.sources.parquet_columns import Column, is_plain, plain_column
+from clipserve_client.sources.parquet_values import as_id, as_picture, as_text, is_url
+from clipserve_client.sources.walking import readable
+
+ROLES = ("id", "image", "text", "url", "caption", "metadata")
+_ROWS = 16
+_BUFFER = 1024 * 1024  # bytes read ahead of a column
+Json = dict[str, Any]
+
+
+class UnknownColumn(SourceError):
+    """`role` is the one whose column the file has not; None: it has neither pictures, nor texts, nor URLs."""
+
+    def __init__(self, message: str, role: str | None) -> None:
+        super().__init__(message)
+        self.role = role
+
+
+class ParquetRows:
+    """`columns` says which hold the roles; other columns of plain values become metadata, and the rest is not read.
+
+    A row without an id gets the file's name and its number.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        columns: Mapping[str, str] | None = None,
+        *,
+        most_bytes: int = MOST_BYTES,
+    ) -> None:
+        parquet, self._damaged = _pyarrow()
+        self._path, self._most_bytes = os.fspath(path), most_bytes
+        try:
+            self._stamp = stamp(self._path)
+            self._file = parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
+        except Skip as skip:
+            raise SourceError(f"{self._path} can't be read: {skip.reason}") from skip
+        except self._damaged as error:
+            raise self._broken(error) from error
+        self._fields = {field.name: field.type for field in self._file.schema_arrow}
+        self._roles = self._named(columns or {})
+
+    def count(self) -> int:
+        return int(self._file.metadata.num_rows)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def entries(self) -> Iterator[Entry | Result]:
+        """Raises SourceError when the file is damaged further in."""
+        plain = [name for name, kind in self._fields.items() if is_plain(kind) and name not in self._roles.values()]
+        return self._reading(plain, 0)
+
+    def _reading(self, plain: list[str], start: int) -> Iterator[Entry | Result]:
+        """From row `start` on; once more without those of the `plain` columns that turn out to be unreadable."""
+        done = start
+        try:
+            for number, row in self._rows(plain, start):
+                done = number + 1
+                yield self._entry(number, row)
+        except self._damaged as error:
+            sound = [name for name in plain if self._is_readable(name)]
+            if len(sound) == len(plain):
+                raise self._broken(error) from error
+        else:
+            return
+        yield from self._reading(sound, done)
+
+    def _rows(self, plain: list[str], start: int) -> Iterator[tuple[int, Column]]:
+        number = 0
+        for batch in self._file.iter_batches(_ROWS, columns=[*self._roles.values(), *plain]):
+            if number + batch.num_rows > start:
+                columns = {name: plain_column(batch.column(name)) for name in batch.schema.names}
+                for row in range(max(start - number, 0), batch.num_rows):
+                    yield number + row, {name: column[row] for name, column in columns.items()}
+            number += batch.num_rows
+
+    def _is_readable(self, name: str) -> bool:
+        """Some columns pyarrow can't read at all, such as dictionaries of texts that are not UTF-8."""
+        try:
+            for _ in self._file.iter_batches(columns=[name]):
+                pass
+        except self._damaged:
+            return False
+        return True
+
+    def _broken(self, error: Exception) -> SourceError:
+        return SourceError(f"the Parquet file can't be read: {error}")
+
+    def _named(self, columns: Mapping[str, str]) -> dict[str, str]:
+        """Role → column, of those that the file has. Raises UnknownColumn."""
+        for role, column in columns.items():
+            if column not in self._fields:
+                raise UnknownColumn(f"the file has no column {column!r}", role)
+        named = {role: columns.get(role, role) for role in ROLES}
+        found = {role: column for role, column in named.items() if column in self._fields}
+        if not found.keys() & {"image", "text", "url"}:
+            raise UnknownColumn("name the column that holds `image`, `text` or `url`", None)
+        return found
+
+    def _entry(self, number: int, row: Column) -> Entry:
+        given = {role: row.pop(column, None) for role, column in self._roles.items()}
+        item_id = as_id(given.pop("id", None))
+        return Entry(
+            item_id or f"{readable(os.path.basename(self._path))}#{number}",
+            os.fsencode(os.path.abspath(self._path)),
+            lambda: self._load(given, row),
+            self._stamped,
+            named=item_id is None,
+        )
+
+    def _stamped(self) -> Stamp:
+        return self._stamp
+
+    def _load(self, given: Column, row: Column) -> Loaded:
+        """Raises Skip."""
+        metadata, notes = _metadata(given, row)
+        picture, text = as_picture(given.get("image")), as_text(given.get("text"), "text")
+        if is_url(picture):
+            return Loaded(url=picture, metadata=metadata, notes=notes, stamp=self._stamp)
+        if isinstance(picture, bytes):
+            if len(picture) > self._most_bytes:
+                raise too_large(self._most_bytes)
+            caption = {"caption": text} if text else {}
+            return Loaded(picture, metadata={**caption, **metadata}, notes=notes, stamp=self._stamp)
+        if url := as_text(given.get("url"), "url"):
+            return Loaded(url=url, metadata={"url": url, **metadata}, notes=notes, stamp=self._stamp)
+        if text:
+            return Loaded(text=text, metadata=metadata, notes=notes, stamp=self._stamp)
+        raise Skip("nothing to embed", "the row has neither a picture's bytes, nor a URL, nor a text")
+
+
+def _pyarrow() -> tuple[Any, tuple[type[Exception], ...]]:
+    try:
+        from pyarrow import ArrowException, parquet  # a large import, for this source alone
+    except ImportError:
+        raise SourceError("Parquet files need pyarrow: pip install clipserve-client[parquet]") from None
+    return parquet, (ArrowException, OSError)
+
+
+def _metadata(given: Column, row: Column) -> tuple[Json, tuple[str, ...]]:
+    """Plain columns, over them the object in the column `metadata`, over both the caption."""
+    notes: tuple[str, ...] = ()
+    told: Json = {name: value for name, value in row.items() if value is not None}
+    listed = given.get("metadata")
+    if listed is not None:
+        inner = listed if isinstance(listed, dict) else read_object(listed) if isinstance(listed, str | bytes) else None
+        told, notes = ({**told, **inner}, ()) if inner is not None else (told, ("metadata not read",))
+    caption = given.get("caption")
+    if isinstance(caption, bytes):
+        caption = caption.decode("utf-8", "replace")
+    good, odd = carried({**told, **({"caption": caption} if caption is not None else {})})
+    return good, notes + odd

@@ -1,0 +1,79 @@
+"""Columns of a Parquet file → lists of Python values, however odd a column's type or a value in it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Column = dict[str, Any]
+
+
+class OddValue:
+    """Stands for a value that is no metadata: text that is not UTF-8, or what pyarrow itself can't convert."""
+
+    def __repr__(self) -> str:
+        return "an odd value"
+
+
+def is_plain(kind: Any) -> bool:
+    """Whether values of this Arrow type can be metadata: texts, numbers, booleans."""
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        return is_plain(kind.value_type)
+    plain = (types.is_integer, types.is_floating, types.is_boolean)
+    return is_string(kind) or any(check(kind) for check in plain)
+
+
+def is_string(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def plain_column(column: Any) -> list[Any]:
+    """Of texts with their bytes where they are not UTF-8; of structs only the field `bytes`, as bytes."""
+    from pyarrow import ArrowException, types
+
+    kind = column.type
+    try:
+        if types.is_struct(kind):
+            return _bytes_of(column)
+        if types.is_dictionary(kind):
+            return plain_column(column.dictionary_decode())
+        return _texts(column) if is_string(kind) else [_number(value) for value in column.to_pylist()]
+    except (ArrowException, ValueError, OverflowError, TypeError):
+        return [_value(column, row) for row in range(len(column))]
+
+
+def _bytes_of(column: Any) -> list[Any]:
+    if column.type.get_field_index("bytes") < 0:
+        return [None] * len(column)
+    inside = plain_column(column.field("bytes"))
+    return [value if valid else None for value, valid in zip(inside, column.is_valid().to_pylist(), strict=True)]
+
+
+def _texts(column: Any) -> list[Any]:
+    import pyarrow
+
+    return [_text(value) for value in column.cast(pyarrow.large_binary()).to_pylist()]
+
+
+def _text(value: bytes | None) -> str | bytes | None:
+    try:
+        return value if value is None else value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
+def _number(value: Any) -> Any:
+    """NumPy's float16 as Python's float."""
+    return value.item() if hasattr(value, "item") else value
+
+
+def _value(column: Any, row: int) -> Any:
+    from pyarrow import ArrowException
+
+    try:
+        return column[row].as_py()
+    except (ArrowException, ValueError, OverflowError, TypeError):
+        return OddValue()

@@ -1,0 +1,146 @@
+"""A webdataset tar: neighbouring members with the same key are one sample (https://github.com/webdataset/webdataset)."""
+
+from __future__ import annotations
+
+import itertools
+import lzma
+import os
+import tarfile
+import zlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from clipserve_client.ingest.results import Result
+from clipserve_client.sources.entries import Entry, Loaded, SourceError
+from clipserve_client.sources.files import MOST_BYTES, Skip, Stamp, stamp, too_large
+from clipserve_client.sources.json_values import carried, read_object
+from clipserve_client.sources.sidecars import MOST_BYTES as MOST_TEXT
+from clipserve_client.sources.sidecars import caption_of
+from clipserve_client.sources.walking import SUFFIXES, readable
+
+_DAMAGED = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
+Json = dict[str, Any]
+
+
+class Part(NamedTuple):
+    """A member of a sample: `kind` is all that follows the first dot of its name."""
+
+    key: str
+    kind: str
+    member: tarfile.TarInfo
+
+
+class Webdataset:
+    """`KEY.jpg` (or another picture) with `KEY.json` as metadata and `KEY.txt` as its caption; the id is the key."""
+
+    def __init__(self, path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) -> None:
+        self._path, self._most_bytes = os.fspath(path), most_bytes
+
+    def count(self) -> None:
+        """Only reading the whole tar would tell."""
+        return
+
+    def close(self) -> None:
+        """A tar is closed with its iterator."""
+
+    def entries(self) -> Iterator[Entry | Result]:
+        """Raises SourceError when the tar itself is damaged."""
+        try:
+            stamped = stamp(self._path)
+            with tarfile.open(self._path, "r:*") as tar:
+                parts = (part for part in map(_part, members(tar)) if part is not None)
+                for key, sample in itertools.groupby(parts, lambda part: part.key):
+                    yield self._entry(tar, key, list(sample), stamped)
+        except Skip as skip:
+            raise SourceError(f"{self._path} can't be read: {skip.reason}") from skip
+        except _DAMAGED as error:
+            raise self._broken(error) from error
+
+    def _broken(self, error: Exception) -> SourceError:
+        return SourceError(f"{self._path} can't be read: {error}")
+
+    def _entry(self, tar: tarfile.TarFile, key: str, parts: list[Part], stamped: Stamp) -> Entry:
+        path = os.fsencode(os.path.abspath(self._path))
+        return Entry(key, path, lambda: self._load(tar, parts, stamped), lambda: stamped)
+
+    def _load(self, tar: tarfile.TarFile, parts: list[Part], stamped: Stamp) -> Loaded:
+        """Raises Skip, or SourceError."""
+        try:
+            return self._loaded(tar, parts, stamped)
+        except _DAMAGED as error:
+            raise self._broken(error) from error
+
+    def _loaded(self, tar: tarfile.TarFile, parts: list[Part], stamped: Stamp) -> Loaded:
+        pictures = [part for part in parts if f".{part.kind}" in SUFFIXES]
+        if not pictures:
+            raise Skip("no picture", f"the sample has {', '.join(_names(parts))}")
+        member = pictures[0].member
+        if not member.isfile():
+            raise Skip("not a file", "the picture is a link or a device")
+        if member.size > self._most_bytes:
+            raise too_large(self._most_bytes)
+        content = _read(tar, member)
+        if not content:
+            raise Skip("empty file")
+        notes = (f"several pictures: {', '.join(_names(pictures))}",) if len(pictures) > 1 else ()
+        metadata, more = _metadata(tar, {part.kind: part.member for part in reversed(parts)})
+        return Loaded(content, metadata=metadata, notes=notes + more, stamp=stamped)
+
+
+def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """In the order of the file. A TarFile would keep each of them, a kilobyte a member.
+
+    Raises ReadError for a tar that goes on with what is no tar; TarFile takes that for the end.
+    """
+    while (member := tar.next()) is not None:
+        tar.members.clear()  # type: ignore[attr-defined]
+        yield member
+    if tar.fileobj is not None:
+        tar.fileobj.seek(tar.offset)
+        if tar.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):
+            raise tarfile.ReadError("it is damaged after the samples until here")
+
+
+def _part(member: tarfile.TarInfo) -> Part | None:
+    """None for folders, and for hidden members, as macOS puts beside others (`._a.jpg`)."""
+    folder, slash, last = member.name.removeprefix("./").rpartition("/")
+    stem, _, kind = last.partition(".")
+    if member.isdir() or not stem:
+        return None
+    return Part(readable(folder + slash + stem), kind.lower(), member)
+
+
+def _names(parts: list[Part]) -> list[str]:
+    return [readable(part.kind)[:40] or "no suffix" for part in parts[:5]]
+
+
+def _metadata(tar: tarfile.TarFile, parts: dict[str, tarfile.TarInfo]) -> tuple[Json, tuple[str, ...]]:
+    caption, notes = _caption(tar, parts.get("txt"))
+    told, more = _facts(tar, parts.get("json"))
+    return {**caption, **told}, notes + more
+
+
+def _caption(tar: tarfile.TarFile, member: tarfile.TarInfo | None) -> tuple[Json, tuple[str, ...]]:
+    if member is None:
+        return {}, ()
+    text = caption_of(_short(tar, member))
+    return ({}, ("caption not read",)) if text is None else ({"caption": text} if text else {}, ())
+
+
+def _facts(tar: tarfile.TarFile, member: tarfile.TarInfo | None) -> tuple[Json, tuple[str, ...]]:
+    if member is None:
+        return {}, ()
+    told = read_object(_short(tar, member) or b"")
+    return ({}, ("metadata not read",)) if told is None else carried(told)
+
+
+def _short(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:
+    return _read(tar, member) if member.isfile() and member.size <= MOST_TEXT else None
+
+
+def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    content = file.read() if file else b""
+    if len(content) < member.size:
+        raise tarfile.ReadError("it ends in the middle of a sample")
+    return content

@@ -88,13 +88,21 @@ class AsyncClient(BaseClient):
         return await self.send(calls.rank(queries, candidates, top_n))
 
     async def search(
-        self, collection: str, text: str | None = None, **how: Unpack[SearchOptions]
+        self, collection: str | Sequence[str], text: str | None = None, **how: Unpack[SearchOptions]
     ) -> answers.SearchPage:
-        """One page of hits. `how` has the fields of `Query`: image, vector, like, query, k, filter, cursor, …"""
+        """One page of hits, of one collection or of several.
+
+        `how` has the fields of `Query`: image, vector, like, query, k, filter, cursor, …
+        """
         return await self.send(calls.search(Query(collection, text, **how)))
 
     async def search_all(
-        self, collection: str, text: str | None = None, *, limit: int | None = None, **how: Unpack[SearchOptions]
+        self,
+        collection: str | Sequence[str],
+        text: str | None = None,
+        *,
+        limit: int | None = None,
+        **how: Unpack[SearchOptions],
     ) -> AsyncIterator[answers.Hit]:
         """Hits page by page, the best first, `k` a page, until there are no more or `limit` have come."""
         pages = Pages[answers.Hit, str](limit, how.pop("cursor", None))

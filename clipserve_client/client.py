@@ -82,12 +82,22 @@ class Client(BaseClient):
         """For each query the candidates, the best first."""
         return self.send(calls.rank(queries, candidates, top_n))
 
-    def search(self, collection: str, text: str | None = None, **how: Unpack[SearchOptions]) -> answers.SearchPage:
-        """One page of hits. `how` has the fields of `Query`: image, vector, like, query, k, filter, cursor, …"""
+    def search(
+        self, collection: str | Sequence[str], text: str | None = None, **how: Unpack[SearchOptions]
+    ) -> answers.SearchPage:
+        """One page of hits, of one collection or of several.
+
+        `how` has the fields of `Query`: image, vector, like, query, k, filter, cursor, …
+        """
         return self.send(calls.search(Query(collection, text, **how)))
 
     def search_all(
-        self, collection: str, text: str | None = None, *, limit: int | None = None, **how: Unpack[SearchOptions]
+        self,
+        collection: str | Sequence[str],
+        text: str | None = None,
+        *,
+        limit: int | None = None,
+        **how: Unpack[SearchOptions],
     ) -> Iterator[answers.Hit]:
         """Hits page by page, the best first, `k` a page, until there are no more or `limit` have come."""
         pages = Pages[answers.Hit, str](limit, how.pop("cursor", None))

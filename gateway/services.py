@@ -24,6 +24,7 @@ from gateway.pictures.pictures import Pictures
 from gateway.pictures.store import PictureStore
 from gateway.pictures.sweeping import Sweeper
 from gateway.readiness import Readiness
+from gateway.search.across import AcrossCollections
 from gateway.search.searching import Searcher
 from gateway.settings import GatewaySettings
 from gateway.upstream.index_service import IndexServiceClient
@@ -40,6 +41,7 @@ class Services:
     parser: InputParser
     encoder: Encoder
     searcher: Searcher
+    across: AcrossCollections
     labels: LabelVectors
     pictures: Pictures
     sweeper: Sweeper
@@ -74,6 +76,7 @@ class Services:
         encoder = Encoder(torchserve, settings, meter, admissions, url_images)
         parser = InputParser(settings.max_image_bytes, settings.url_policy() if fetcher is not None else None)
         pictures = _pictures(settings, metrics)
+        searcher = Searcher(encoder, index, meter, settings.max_answer_bytes)
         ingester = Ingester(encoder, index, meter, pictures)
         return cls(
             settings=settings,
@@ -81,7 +84,8 @@ class Services:
             index=index,
             parser=parser,
             encoder=encoder,
-            searcher=Searcher(encoder, index, meter, settings.max_answer_bytes),
+            searcher=searcher,
+            across=AcrossCollections(encoder, index, searcher),
             labels=LabelVectors(encoder, settings.label_cache_size),
             pictures=pictures,
             sweeper=Sweeper(index, pictures.store),

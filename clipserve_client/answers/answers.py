@@ -21,20 +21,27 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class Hit:
-    """`score` is the cosine, or the inner product in a collection of metric dot."""
+    """`score` is the cosine, or the inner product in a collection of metric dot.
+
+    `collection` is where it is, when several were searched.
+    """
 
     id: str
     score: float
     metadata: Json | None = None
     vector: list[float] | None = None
+    collection: str | None = None
 
 
 @dataclass(frozen=True)
 class SearchPage:
-    """`next_cursor` leads to the next page; None when this one was not full."""
+    """`next_cursor` leads to the next page; None when this one was not full.
+
+    `collection` is None when several were searched.
+    """
 
     hits: list[Hit]
-    collection: str
+    collection: str | None = None
     next_cursor: str | None = None
     model: str | None = None
     fingerprint: str | None = None

@@ -39,9 +39,12 @@ def as_content(content: Content) -> Json:
 
 @dataclass(frozen=True)
 class Query:
-    """A search of `collection` by one of text, image, vector, like (an item's id) and query (weighted parts)."""
+    """A search of `collection` by one of text, image, vector, like (an item's id) and query (weighted parts).
 
-    collection: str
+    A list of collections of one model makes one ranking over all of them; it goes without `like`, and not in a batch.
+    """
+
+    collection: str | Sequence[str]
     text: str | None = None
     image: PictureSource | Picture | None = None
     vector: Vector | None = None
@@ -56,13 +59,18 @@ class Query:
 
     def body(self) -> Json:
         """As the gateway takes it."""
-        plain = ("collection", "text", "like", "k", "filter", "min_score", "exact", "cursor")
-        asked = {name: getattr(self, name) for name in plain if getattr(self, name) is not None}
+        plain = ("text", "like", "k", "filter", "min_score", "exact", "cursor")
+        asked = self._where() | {name: getattr(self, name) for name in plain if getattr(self, name) is not None}
         if self.include is not None:
             asked["include"] = listed(self.include)
         if self.query is not None:
             asked["query"] = [_encoded(part) for part in self.query]
         return asked | _encoded({"image": self.image, "vector": self.vector})
+
+    def _where(self) -> Json:
+        if isinstance(self.collection, str):
+            return {"collection": self.collection}
+        return {"collections": list(self.collection)}
 
 
 def _encoded(part: QueryPart) -> Json:

@@ -13,19 +13,30 @@ from gateway.routes.bodies import Body, read_body
 from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.openapi import ENCODES, answers, takes
 from gateway.schemas.search import BatchSearchAnswer, BatchSearchRequest, SearchAnswer, SearchRequest
+from gateway.search.across import parse_across
 from gateway.search.searching import Found, Outcome, parse_ask
 from gateway.services import Services, services
 
 router = APIRouter(route_class=PlainRoute, tags=["search"])
-_FORM = {"image": "file", "text": "string", "collection": "string", "k": "integer", "filter": "string"}
+_FORM = {
+    "image": "file",
+    "text": "string",
+    "collection": "string",
+    "collections": "string",
+    "k": "integer",
+    "filter": "string",
+}
 
 
 @router.post("/v1/search", responses=answers(SearchAnswer, *ENCODES), openapi_extra=takes(SearchRequest, form=_FORM))
 async def search(request: Request) -> JsonResponse:
-    """The items of a collection nearest to a text, an image, a vector, or a weighted mix of them."""
+    """The items of a collection, or of several, nearest to a text, an image, a vector, or a weighted mix of them."""
     given = services(request)
     body = await read_body(request, given.parser)
-    answer, found = await given.searcher.one(parse_ask(body, given.parser))
+    if body.get("collections") is not None:
+        answer, found = await given.across.search(parse_across(body, given.parser))
+    else:
+        answer, found = await given.searcher.one(parse_ask(body, given.parser))
     return JsonResponse({**answer, "timing": found.timing()})
 
 

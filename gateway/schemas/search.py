@@ -21,12 +21,18 @@ class SearchRequest(Schema):
     model_config = example(
         {"collection": "demo", "text": "a red circle", "k": 5, "filter": {"color": {"$in": ["red"]}}}
     )
-    collection: str
+    collection: str | None = Field(None, description="Where to look, unless `collections` is given.")
     text: str | None = None
     image: str | None = Field(None, description=IMAGE)
     vector: str | list[float] | None = Field(None, description=VECTOR)
     like: str | None = Field(None, description="More like the item of this id, which itself is left out.")
     query: list[QueryPart] | None = Field(None, description="A weighted mix.")
+    collections: list[str] | None = Field(
+        None,
+        min_length=1,
+        max_length=16,
+        description="Several of the same model, in /v1/search: one ranking, without `like`.",
+    )
     k: int = Field(10, ge=1, le=10_000)
     cursor: str | None = Field(None, description="The `next_cursor` of the page before, with the same query.")
     min_score: float | None = Field(None, description="Hits below this score are left out.")
@@ -42,6 +48,7 @@ class SearchRequest(Schema):
 
 class SearchHit(Schema):
     id: str
+    collection: str | None = Field(None, description="Where it is, when `collections` was asked for.")
     score: float = Field(description="Cosine similarity, or the inner product where the collection's metric is dot.")
     metadata: dict[str, Any] | None = None
     vector: str | None = None
@@ -62,7 +69,8 @@ class SearchAnswer(Schema):
             "timing": {"total_ms": 6.1, "encode_ms": 3.9, "search_ms": 0.4},
         }
     )
-    collection: str
+    collection: str | None = None
+    collections: list[str] | None = None
     hits: list[SearchHit]
     model: str | None = Field(description="Null when the vector was the caller's own and its model unknown.")
     fingerprint: str | None

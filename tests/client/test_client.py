@@ -86,6 +86,17 @@ def test_pages_follow_the_cursor(client):
     assert [hit.id for hit in client.search_all("demo", "w00", k=5, min_score=-1, limit=7)] == [h.id for h in hits[:7]]
 
 
+def test_several_collections_are_one_ranking(client):
+    filled(client, "cat", "dog")
+    client.create_collection("more")
+    client.add("more", [NewItem("cat", text="cat"), NewItem("hen", text="hen")])
+    page = client.search(["demo", "more"], "cat", k=2)
+    assert [(hit.collection, hit.id) for hit in page.hits] == [("demo", "cat"), ("more", "cat")]
+    assert page.collection is None
+    every = [(hit.collection, hit.id) for hit in client.search_all(["demo", "more"], "cat", k=1)]
+    assert sorted(every) == [("demo", "cat"), ("demo", "dog"), ("more", "cat"), ("more", "hen")]
+
+
 def test_a_bad_search_of_a_batch_is_an_error_in_its_place(client):
     filled(client, "cat")
     good, bad = client.search_batch([Query("demo", "cat", k=1), Query("none", "cat")])

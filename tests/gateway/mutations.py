@@ -36,6 +36,7 @@ VALID = [
     Call("POST", "/v1/search", SEARCH),
     Call("POST", "/v1/search", {"collection": "demo", "query": [{"image": IMAGE}, {"text": "a", "weight": -0.5}]}),
     Call("POST", "/v1/search", {"collection": "demo", "vector": [0.5] * 16, "exact": True}),
+    Call("POST", "/v1/search", {"collections": ["demo"], "text": "a", "k": 3}),
     Call("POST", "/v1/search/batch", {"searches": [SEARCH, {"collection": "demo", "text": "b"}]}),
     Call("PUT", "/v1/collections/other", {"engine": "auto", "recall_target": 0.9, "metadata": {"a": 1}}),
     Call("GET", "/v1/collections/demo"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,11 +26,8 @@ def export_parquet(api: PublicApi, collection: str, path: Path) -> int:
     name = quote(api.call("POST", f"/collections/{quote(collection)}/snapshots", {})["name"])
     part = path.with_name(f"{path.name}.part")
     try:
-        with (
-            urllib.request.urlopen(f"{api.url}/snapshots/{name}", timeout=api.timeout_s) as answer,
-            part.open("wb") as to,
-        ):
-            shutil.copyfileobj(answer, to)
+        with api.download(f"/snapshots/{name}") as content, part.open("wb") as to:
+            to.writelines(content)
         part.rename(path)
     finally:
         part.unlink(missing_ok=True)

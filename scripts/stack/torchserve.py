@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import shlex
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import httpx
 
 from scripts.archive.places import DATA
 from scripts.processes.java_properties import read_properties, write_properties
 from scripts.processes.launching import python_script
 from scripts.processes.preflight import StackStartError
+from scripts.public_api import http_client
 from scripts.stack.up_settings import UpSettings
 
 ENDPOINTS = ("clip_text", "clip_image", "clip_multimodal")
@@ -93,13 +93,13 @@ def environment(settings: UpSettings, run_dir: Path, log_dir: Path) -> Mapping[s
 
 def workers(management_url: str, names: Sequence[str] = ENDPOINTS) -> list[Endpoint]:
     """The workers of each endpoint; an empty list while TorchServe does not answer yet."""
+    client = http_client(management_url, timeout_s=2)
     try:
-        return [_describe(management_url, name) for name in names]
-    except (OSError, urllib.error.URLError, ValueError, KeyError, IndexError):
+        return [_describe(client, name) for name in names]
+    except (httpx.RequestError, ValueError, LookupError):
         return []
 
 
-def _describe(management_url: str, name: str) -> Endpoint:
-    with urllib.request.urlopen(f"{management_url}/models/{name}", timeout=2) as answer:
-        body = json.load(answer)[0]
+def _describe(client: httpx.Client, name: str) -> Endpoint:
+    body = client.get(f"/models/{name}").json()[0]
     return Endpoint(name, sum(worker["status"] == "READY" for worker in body["workers"]), body["minWorkers"])

@@ -31,6 +31,7 @@ function refusal(response, answer) {
 
 const collectionPath = (name) => `/v1/collections/${encodeURIComponent(name)}`;
 const pathOf = (id) => id.split("/").map(encodeURIComponent).join("/");
+export const itemPath = (collection, id) => `${collectionPath(collection)}/items/${pathOf(id)}`;
 
 export const listCollections = async (signal) => (await call("/v1/collections", { signal })).collections;
 export const createCollection = (name) => call(collectionPath(name), { method: "PUT", body: {} });
@@ -40,7 +41,7 @@ export const getStats = (signal) => call("/v1/stats", { signal });
 
 // With `include` "vector" the item's vector comes too.
 export const getItem = (collection, id, { include, signal } = {}) =>
-  call(`${collectionPath(collection)}/items/${pathOf(id)}${include ? `?include=${include}` : ""}`, { signal });
+  call(`${itemPath(collection, id)}${include ? `?include=${include}` : ""}`, { signal });
 
 export const addItems = (collection, items, signal) =>
   call(`${collectionPath(collection)}/items`, { method: "POST", body: { items }, signal });

@@ -63,5 +63,6 @@ def library_gateway(folder: Path, **settings: Any) -> Iterator[Library]:
     with serving(index.app()) as index_url, serving(FakeTorchServe(index).app()) as url:
         upstreams = {"index_url": index_url, "torchserve_url": url, "management_url": url, "metrics_url": url}
         given = {"data_dir": folder / "gateway", "image_roots": {"photos": pictures}, **settings}
+        given.setdefault("pictures_min_free_bytes", 0)
         with serving(build(GatewaySettings(**upstreams, **given)), lifespan="on") as address:
             yield Library(address, index, pictures)

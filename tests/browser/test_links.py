@@ -19,7 +19,9 @@ def test_a_link_names_the_picture_by_its_item(visit: Open, library: Library) -> 
     page = visit("/?collection=photos&picture=item-00017", url=library.url)
     assert tiles(page)[0] == "picture 17"  # the item itself is among the hits, as for a picture that was dropped
     expect(page.locator("#heading")).to_have_text("The picture “item-00017”")
-    expect(page.locator("#picked-image")).to_have_attribute("src", "/images/photos/17.png")
+    expect(page.locator("#picked-image")).to_have_attribute(
+        "src", "/v1/collections/photos/items/item-00017/thumbnail?size=256"
+    )
     page.get_by_role("button", name="Remove the picture").click()
     expect(page.locator("#heading")).to_have_text("photos")
     expect(page).not_to_have_url(re.compile("picture="))

@@ -51,7 +51,7 @@ def test_the_original_and_links_are_offered(visit: Open, library: Library) -> No
     links = page.locator("#viewer-links a")
     expect(links).to_have_text(["Open the original", "Open the link"])
     hrefs = links.evaluate_all("links => links.map((link) => link.getAttribute('href'))")
-    assert hrefs == ["/images/photos/3.png", "https://example.org/3"]
+    assert hrefs == ["/v1/collections/photos/items/item-00003/picture", "https://example.org/3"]
     assert links.evaluate_all("links => links.every((link) => link.rel === 'noopener noreferrer')")
     facts = page.locator("#viewer-facts")
     expect(facts.locator("pre")).to_have_text('{ "w": 3 }')

@@ -16,6 +16,8 @@ export function missing(address) {
   gone.add(address);
 }
 
+export const isGone = (address) => gone.has(address);
+
 // Whether to ask for a picture at `address`, which belongs to the collection.
 export async function reachable(collection, address) {
   if (gone.has(address)) return false;

@@ -1,37 +1,61 @@
-// Where an item's picture comes from. To add a place, such as thumbnails that the server keeps: one entry of PLACES.
+// Where an item's picture comes from. To add a place: one entry of PLACES.
 
+import { itemPath } from "../api.js";
 import { withKey } from "../keys.js";
-import { missing, reachable } from "./folders.js";
-import { recent } from "./recent.js";
+import { isGone, missing, reachable } from "./folders.js";
+import { mayShow } from "./policy.js";
 
-const THUMBNAIL = /^data:image\/(bmp|jpeg|png|webp);base64,/;
+export const TILE = 256; // pixels of the longer side
+export const VIEWED = 768;
+const DIGEST = /^[0-9a-f]{64}$/;
+const WRITTEN = /^data:image\/(bmp|jpeg|png|webp);base64,/;
 const MOST_KEPT = 400;
-const PLACES = [recentOne, file, thumbnail];
+const PLACES = [thumbnail, elsewhere, fromFolder, written];
 const kept = new Map(); // address → object URL, for pictures that need the key
 
-// The address to show, or null when the item has no picture that can be shown.
-export async function pictureOf(item, collection) {
+// The addresses to try, the best first; the next one is looked for only when it is asked for.
+export async function* addressesOf(item, collection, size) {
   for (const find of PLACES) {
-    const address = await find(item.metadata ?? {}, collection, item.id);
-    if (address) return address;
+    const address = await find(item.metadata ?? {}, collection, item.id, size);
+    if (address) yield address;
   }
+}
+
+// The address to show, or null when the item has no picture that can be shown.
+export async function pictureOf(item, collection, size = TILE) {
+  for await (const address of addressesOf(item, collection, size)) return address;
   return null;
 }
 
-function recentOne(_, collection, id) {
-  return recent(collection, id);
+// The picture as it is, where the gateway has it.
+export async function originalOf({ id, metadata }, collection) {
+  if (typeof metadata?.file !== "string" && !DIGEST.test(metadata?.digest)) return null;
+  const address = `${itemPath(collection, id)}/picture${DIGEST.test(metadata.digest) ? `?digest=${metadata.digest}` : ""}`;
+  return (await reachable(`${collection} originals`, address)) ? withinReach(address) : null;
 }
 
-// A small picture in the metadata; the page itself writes previews of at most 200 characters.
-function thumbnail({ thumbnail: made }) {
-  return typeof made === "string" && THUMBNAIL.test(made) ? made : null;
+// Of what the gateway saw when the item was added.
+function thumbnail({ digest }, collection, id, size) {
+  if (!DIGEST.test(digest)) return null;
+  const address = `${itemPath(collection, id)}/thumbnail?size=${size}&digest=${digest}`;
+  return isGone(address) ? null : withinReach(address);
 }
 
-// The gateway's folder of pictures, if the collection has one.
-async function file({ file: name }, collection) {
-  if (typeof name !== "string") return null;
-  const address = `/images/${encodeURIComponent(collection)}/${name.split("/").map(encodeURIComponent).join("/")}`;
+// On another host, such as a shop's CDN, that the gateway's settings name.
+async function elsewhere({ image_url: address }) {
+  return typeof address === "string" && !isGone(address) && (await mayShow(address)) ? address : null;
+}
+
+// Of a file in a folder of the collection, added without the gateway seeing it.
+async function fromFolder({ file, digest }, collection, id, size) {
+  if (typeof file !== "string" || DIGEST.test(digest)) return null;
+  const address = `${itemPath(collection, id)}/thumbnail?size=${size}`;
   return (await reachable(collection, address)) ? withinReach(address) : null;
+}
+
+// A small picture in the metadata, of whoever wrote it.
+function written({ thumbnail: made }) {
+  return typeof made === "string" && WRITTEN.test(made) ? made : null;
 }
 
 // An <img> sends no key, so with one the picture is fetched and shown as a blob.

@@ -1,7 +1,6 @@
 // One batch of files to the gateway: read, sent, tried again where that helps. Every failure has its file's name.
 
 import { addItems, ApiError } from "../api.js";
-import { remember } from "../pictures/recent.js";
 import { readForUpload, SCALED_PX } from "./shrink.js";
 
 const BUSY = [429, 503];
@@ -21,14 +20,12 @@ export async function send(entries, collection, signal) {
 async function attempt(entries, collection, signal, most) {
   const failures = [];
   const read = await Promise.all(entries.map((entry) => readForUpload(entry.file, most).catch((error) => void failures.push({ entry, reason: error.message }))));
-  const ready = entries.map((entry, place) => ({ entry, made: read[place] })).filter(({ made }) => made);
+  const ready = entries.map((entry, place) => ({ entry, image: read[place] })).filter(({ image }) => image);
   if (!ready.length) return failures;
-  const items = ready.map(({ entry: { id }, made: { image, preview } }) => ({ id, image, metadata: { caption: captionFrom(id), ...(preview ? { thumbnail: preview } : {}) } }));
+  const items = ready.map(({ entry: { id }, image }) => ({ id, image, metadata: { caption: captionFrom(id) } }));
   const { results } = await patiently(() => addItems(collection, items, signal), signal);
   results.forEach(({ status, error }, place) => {
-    const { entry, made } = ready[place];
-    if (status >= 400) failures.push({ entry, reason: error.message, code: error.code });
-    else remember(collection, entry.id, made.shown);
+    if (status >= 400) failures.push({ entry: ready[place].entry, reason: error.message, code: error.code });
   });
   return failures;
 }

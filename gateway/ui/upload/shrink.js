@@ -1,25 +1,21 @@
-// A file of the user's → what is sent: the picture, scaled down where it is too large, and a preview of a few bytes.
+// A file of the user's → what is sent: the picture, scaled down where it is too large.
 
 import { dataUri } from "../pictures/files.js";
-import { previewOf } from "./preview.js";
 
 const MOST_BYTES = 12e6; // of a file that is sent as it is; the gateway takes 16 MiB, in letters a third more
 const MOST_PIXELS = 40e6;
 export const SCALED_PX = 2048; // the longer side of one that is scaled down: many times what any model looks at
-const SHOWN_PX = 320;
 
-// A file → { image, preview, shown }: the data URI to send; a blurred picture for the metadata; a small one to show in
-// this tab, as a Blob. What the browser cannot decode goes as it is: the server may be able to.
+// A file → the data URI to send. What the browser cannot decode goes as it is: the server may be able to.
 // `most`: at most so many pixels of the longer side, for a picture that the server found too large.
 export async function readForUpload(file, most = Infinity) {
   const bitmap = await createImageBitmap(file).catch(() => null);
-  if (!bitmap) return { image: await dataUri(file) };
+  if (!bitmap) return dataUri(file);
   const large = file.size > MOST_BYTES || bitmap.width * bitmap.height > MOST_PIXELS;
   const side = Math.min(most, large ? SCALED_PX : Infinity);
   const image = await dataUri(side < Infinity ? await blobOf(drawn(bitmap, side), 0.92) : file);
-  const made = { image, preview: previewOf(bitmap), shown: await blobOf(drawn(bitmap, SHOWN_PX), 0.8) };
   bitmap.close();
-  return made;
+  return image;
 }
 
 function drawn(bitmap, side) {

@@ -26,13 +26,12 @@ function valueOf(name, value) {
   return short ? chip(name, value) : element("span", { textContent: String(value) });
 }
 
-// [label, address] of each link of the item; `picture` is the address of what the gateway shows, if it shows any.
-export function linksOf({ metadata }, picture) {
+// [label, address] of each link of the item; `original` is the address of the picture as it is, if the gateway has it.
+export function linksOf({ metadata }, original) {
   const named = Object.entries(LINKS).filter(([field]) => isAddress(metadata?.[field]));
   const found = named.map(([field, label]) => [label, metadata[field]]);
-  const whole = picture && (picture.startsWith("/images/") || (picture.startsWith("blob:") && metadata?.file));
-  const own = whole && !found.some(([label]) => label === LINKS.image_url);
-  return own ? [[LINKS.image_url, picture], ...found] : found;
+  const own = original && !found.some(([label]) => label === LINKS.image_url);
+  return own ? [[LINKS.image_url, original], ...found] : found;
 }
 
 export const outside = (textContent, href) => element("a", { textContent, href, target: "_blank", rel: "noopener noreferrer" });

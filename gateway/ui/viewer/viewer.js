@@ -7,7 +7,7 @@ import { captionOf } from "../format.js";
 import { focusCard, moreLike, results } from "../grid/results.js";
 import { fail } from "../notices.js";
 import { drawPicture } from "../pictures/picture.js";
-import { pictureOf } from "../pictures/pictures.js";
+import { originalOf, VIEWED } from "../pictures/pictures.js";
 import { scoreName } from "../scores.js";
 import { change, state } from "../state.js";
 import { factRows, linksOf, outside } from "./facts.js";
@@ -47,8 +47,7 @@ function fill(hit) {
   $("viewer-facts").replaceChildren(...factRows(hit));
   zoom.reset();
   drawPlace();
-  drawPicture($("viewer-picture"), hit, state.collection);
-  drawLinks(hit);
+  drawLarge(hit);
 }
 
 function scoreLine({ score }) {
@@ -63,10 +62,26 @@ export function drawPlace() {
   $("viewer-next").disabled = at < 0 || at >= results.count - 1;
 }
 
-async function drawLinks(hit) {
-  $("viewer-links").replaceChildren();
-  const picture = await pictureOf(hit, state.collection);
-  if (shown === hit) $("viewer-links").replaceChildren(...linksOf(hit, picture).map(([label, address]) => element("li", {}, outside(label, address))));
+// First what is small and at hand; then the original, once it has loaded.
+async function drawLarge(hit) {
+  drawLinks(hit, null);
+  await drawPicture($("viewer-picture"), hit, state.collection, VIEWED);
+  if (shown !== hit) return;
+  const original = await originalOf(hit, state.collection);
+  if (shown !== hit || !original) return;
+  drawLinks(hit, original);
+  if (await decodes(original) && shown === hit) sharpen(original);
+}
+
+const decodes = (address) => Object.assign(new Image(), { src: address }).decode().then(() => true, () => false);
+
+function sharpen(address) {
+  $("viewer-image").src = address;
+  show($("viewer-image"), true);
+}
+
+function drawLinks(hit, original) {
+  $("viewer-links").replaceChildren(...linksOf(hit, original).map(([label, address]) => element("li", {}, outside(label, address))));
 }
 
 function close() {

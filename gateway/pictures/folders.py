@@ -84,7 +84,9 @@ class PictureFolders:
         if not path.is_absolute() or "\0" in folder or not path.is_dir():
             raise InvalidRequest("`folder` is the full path of a folder that the gateway can read", param="folder")
         with self._lock:
-            folders = list(dict.fromkeys([*self._named.get(collection, []), PictureFolder(prefix, path)]))
+            if PictureFolder(prefix, path) in self.of(collection):
+                return
+            folders = [*self._named.get(collection, []), PictureFolder(prefix, path)]
             if len(folders) > _MOST:
                 raise InvalidRequest(f"a collection has at most {_MOST} folders", param="folder")
             self._save({**self._named, collection: folders})

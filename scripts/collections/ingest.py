@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clipserve_client import Client, FolderOptions, Result, Tally, ingest_paths
+from scripts.collections.picture_folder import show_from
 
 _SHOWN = 5
 
@@ -25,13 +26,21 @@ class Rate(ProgressColumn):
 
 def ingest(client: Client, paths: Sequence[Path], collection: str, options: FolderOptions, console: Console) -> Tally:
     """Raises ClientError and KeyboardInterrupt, after what came until then was shown."""
-    tally = Tally()
+    tally, folders = Tally(), [path for path in paths if path.is_dir()]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=console) as progress:
             task = progress.add_task(f"ingest {collection}", total=None)
 
+            def begun(total: int | None) -> None:
+                """The collection is there by now."""
+                while folders:
+                    show_from(client, folders.pop(), collection, options.prefix)
+                progress.update(task, total=total)
+
             def told(result: Result) -> None:
+                if folders:
+                    begun(None)
                 tally.count(result)
                 progress.advance(task)
 
@@ -40,7 +49,7 @@ def ingest(client: Client, paths: Sequence[Path], collection: str, options: Fold
                 paths,
                 collection,
                 options,
-                on_begin=lambda total: progress.update(task, total=total),
+                on_begin=begun,
                 on_result=told,
             )
     finally:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, takewhile
+from functools import cached_property
+from itertools import accumulate, chain, takewhile
 from typing import Any, NamedTuple
 
 from index_service.collection.recall import Sample
 from index_service.engines.base import ExactnessCertificate, Found
-from index_service.search.groups import SearchBatch, SearchGroup, bytes_of_hit, cost_of, most_hits, most_k
+from index_service.search.groups import SearchBatch, SearchGroup, cost_of, most_k
 from index_service.search.hits import FoundHits, expected_bytes, refuse, write_answers, write_fitting
 from index_service.segments.view import View
 
 _COST_OF_PARSING = 100_000  # of one search, in the unit of `Segment.cost`
-_BYTES_OF_HIT = 64
 LARGE_BYTES, _LARGE_COST = 4 << 20, 20 * 10**9  # from which calls take turns: some tenths of a second, some seconds
 _MAX_GROWTH = 4  # of a turn's bytes from one turn to the next
 
@@ -37,18 +37,20 @@ class SearchCall:
     results: list[dict[str, Any] | None]
     samples: list[Sample]
 
-    @property
+    @cached_property
     def cost(self) -> int:
         """The estimated cost of `run`, in the unit of `Segment.cost`."""
-        return sum(cost_of(*each) for each in self.batches.items()) + len(self.results) * _COST_OF_PARSING
+        searching = (cost_of(*each, sum(one.bytes for one in self._sized[each[0]])) for each in self.batches.items())
+        return sum(searching) + len(self.results) * _COST_OF_PARSING
 
-    @property
+    @cached_property
     def expected_bytes(self) -> int:
         """The estimated bytes of all answers."""
-        return sum(
-            most_hits(group, batch) * (_BYTES_OF_HIT + int(bytes_of_hit(group, batch)))
-            for group, batch in self.batches.items()
-        )
+        return sum(one.bytes for sized in self._sized.values() for one in sized)
+
+    @cached_property
+    def _sized(self) -> dict[SearchGroup, list[_Sized]]:
+        return {group: list(_sizes(group, batch)) for group, batch in self.batches.items()}
 
     @property
     def large(self) -> bool:
@@ -81,12 +83,7 @@ class SearchCall:
 
     def _by_size(self) -> list[_Sized]:
         """Every search, the one with the smallest expected answer first."""
-        sized = (
-            _Sized(expected_bytes(group.collection.info, group.collection.view, search), search.place, group, at)
-            for group, batch in self.batches.items()
-            for at, search in enumerate(batch.searches)
-        )
-        return sorted(sized, key=lambda one: (one.bytes, one.place))
+        return sorted(chain.from_iterable(self._sized.values()), key=lambda one: (one.bytes, one.place))
 
     def _grouped(self, turn: list[_Sized]) -> Iterator[tuple[SearchGroup, SearchBatch, list[int]]]:
         for group, batch in self.batches.items():
@@ -112,6 +109,12 @@ class SearchCall:
             tally, found = group.collection.recall, scores[0][rows[0] >= 0]
             self.samples.append(Sample(tally, view, queries[0], group.where, found))
         return (scores, rows), [None] * len(queries)
+
+
+def _sizes(group: SearchGroup, batch: SearchBatch) -> Iterator[_Sized]:
+    info, view = group.collection.info, group.collection.view
+    for at, search in enumerate(batch.searches):
+        yield _Sized(expected_bytes(info, view, search), search.place, group, at)
 
 
 def _turn(left: list[_Sized], share: int) -> list[_Sized]:

@@ -33,24 +33,13 @@ class SearchBatch(NamedTuple):
         return SearchBatch([self.searches[each] for each in chosen], self.queries[chosen])
 
 
-def cost_of(group: SearchGroup, batch: SearchBatch) -> int:
-    """The cost of the searches and of writing their answers, in the unit of `Segment.cost`."""
+def cost_of(group: SearchGroup, batch: SearchBatch, answer_bytes: int) -> int:
+    """The cost of the searches and of writing their answers of so many bytes, in the unit of `Segment.cost`."""
     view = group.collection.view
-    written = most_hits(group, batch) * bytes_of_hit(group, batch) * _COST_OF_BYTE
     main = view.rows.main
     far = _COST_OF_CALLING if isinstance(main, ApproximateSegment) and main.remote else 0
-    return search_cost(view, len(batch.searches), most_k(batch), group.where, group.exact) + int(written) + far
-
-
-def most_hits(group: SearchGroup, batch: SearchBatch) -> int:
-    """The largest number of hits that the batch may have."""
-    return len(batch.searches) * min(most_k(batch), group.collection.view.live)
-
-
-def bytes_of_hit(group: SearchGroup, batch: SearchBatch) -> float:
-    """The mean bytes of a row in an answer: its metadata, and its vector where one is wanted."""
-    vector = 16 * group.collection.info.dim // 3 if any("vector" in search.include for search in batch.searches) else 0
-    return group.collection.view.rows.metadata.mean + vector
+    searching = search_cost(view, len(batch.searches), most_k(batch), group.where, group.exact)
+    return searching + answer_bytes * _COST_OF_BYTE + far
 
 
 def most_k(batch: SearchBatch) -> int:

@@ -20,7 +20,7 @@ from index_service.search.groups import SearchBatch, SearchGroup
 from index_service.search.hits import Search, failed
 
 _Find = Callable[[str], Collection]
-_FIELDS = frozenset(("collection", "vector", "k", "filter", "include", "exact", "request_id"))
+_FIELDS = frozenset((*SearchPart.__struct_fields__, "vector", "request_id"))
 
 
 def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry, max_k: int = MAX_K) -> SearchCall:

@@ -18,7 +18,11 @@ from index_service.collection.registry import Registry
 from index_service.http.pages import PageLimits, page_of
 from index_service.metadata.columns import Blobs, Packed
 from index_service.record.store import CollectionInfo, Store, StoredItem
+from index_service.search.call import SearchCall
+from index_service.search.parsing import parse_call
 from index_service.segments.view import View
+from index_service.segments.view_cost import search_cost
+from index_service.settings import IndexSettings
 from tests.index_service.helpers import unit_rows
 from tests.index_service.test_limits import serving
 
@@ -95,6 +99,37 @@ async def test_a_filter_that_leaves_little_makes_room_for_all(store: Store, monk
         few = {**search(40, "metadata"), "filter": {"t": "x" * 11}}
         assert (await answered(client, [few] * 150))[0] == [1] * 150
         assert len(turns) <= 5
+
+
+async def parsed(store: Store, searches: list[dict[str, Any]]) -> SearchCall:
+    """A call of a collection of like rows."""
+    async with serving(store) as client:
+        await filled(client, [500] * COUNT)
+    registry = Registry(store, IndexSettings(data_dir=store.path.parent))
+    registry.load()
+    return parse_call(searches, None, registry)
+
+
+@pytest.mark.parametrize("include", [(), ("metadata",), ("vector",), ("metadata", "vector")])
+async def test_what_a_call_expects_is_what_its_answers_take(store: Store, include: tuple[str, ...]) -> None:
+    """The same estimate decides which calls are large, what they cost and which of their searches go first."""
+    call = await parsed(store, [search(k, *include) for k in (1, 10, 30)])
+    size = len(orjson.dumps(call.run(10**9)[0], option=orjson.OPT_SERIALIZE_NUMPY))
+    assert 0.6 * size < call.expected_bytes < 1.6 * size
+
+
+async def test_the_cost_of_a_call_is_estimated_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = list[int]()
+
+    def counted(*given: Any) -> int:
+        costs.append(search_cost(*given))
+        return costs[-1]
+
+    monkeypatch.setattr("index_service.search.groups.search_cost", counted)
+    call = await parsed(store, [search(3, "metadata")])
+    assert call.cost > 0
+    assert not call.large
+    assert len(costs) == 1
 
 
 async def test_vectors_count_as_base64(store: Store) -> None:

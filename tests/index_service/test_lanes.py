@@ -97,7 +97,7 @@ async def test_large_searches_and_listings_take_turns_and_small_ones_pass_them(
 ) -> None:
     usual = search_api.SearchCall.run
     monkeypatch.setattr(search_api.SearchCall, "run", lambda call, most: held() if call.large else usual(call, most))
-    monkeypatch.setattr(items_api, "_listed", lambda *given: held() if given[2].entries > 10 else given[2])
+    monkeypatch.setattr(items_api, "_listed", lambda *given: held() if given[3].entries > 10 else given[3])
     async with serving(store, threads=2) as client:
         items = [{"id": f"{n}", "vector": VECTOR, "metadata": {"t": "x" * 60_000}} for n in range(200)]
         await client.post("/collections/c/items", json={"items": items})

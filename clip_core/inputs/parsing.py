@@ -66,7 +66,7 @@ def _parse_body(body: Any, header: str, accepts: Accepts) -> Any:
     content_type = _media_type(header)
     if isinstance(body, str) and content_type == "application/json" and body.lstrip()[:1] != "{":
         raise _no_object()
-    raw = body.encode() if isinstance(body, str) else bytes(body)
+    raw: bytes | bytearray = body.encode() if isinstance(body, str) else body
     if content_type == "application/json" or (_undeclared(content_type) and raw.lstrip()[:1] == b"{"):
         return _parse_json(raw)
     if content_type == "application/x-www-form-urlencoded" or (
@@ -74,7 +74,7 @@ def _parse_body(body: Any, header: str, accepts: Accepts) -> Any:
     ):
         raise UnsupportedMediaType("send JSON, text/plain, an image's bytes, or multipart/form-data with its boundary")
     if content_type.startswith("image/") or (not content_type.startswith("text/") and _is_image(raw, accepts)):
-        return raw
+        return bytes(raw)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -85,7 +85,7 @@ def _undeclared(content_type: str) -> bool:
     return content_type in ("", "application/octet-stream", "application/x-www-form-urlencoded", "multipart/form-data")
 
 
-def _is_image(raw: bytes, accepts: Accepts) -> bool:
+def _is_image(raw: bytes | bytearray, accepts: Accepts) -> bool:
     if accepts.bare == "image":
         return True
     try:
@@ -95,7 +95,7 @@ def _is_image(raw: bytes, accepts: Accepts) -> bool:
     return False
 
 
-def _parse_json(raw: bytes) -> Mapping[str, Any]:
+def _parse_json(raw: bytes | bytearray) -> Mapping[str, Any]:
     body = load_json(raw)
     if not isinstance(body, dict):
         raise _no_object()

@@ -122,9 +122,11 @@ class Blobs:
 
     def at(self, rows: IntArray) -> list[bytes]:
         """The strings of these rows, anywhere."""
-        if (rows < self._size).all():
+        early = rows < self._size
+        if early.all():
             return self._main.at(rows)
-        return [self[row] for row in rows.tolist()]
+        main, later = iter(self._main.at(rows[early])), self._later
+        return [later[row] if row >= 0 else next(main) for row in (rows - self._size).tolist()]
 
     def sizes(self, rows: IntArray) -> IntArray:
         """(R,): the lengths of these rows' strings."""

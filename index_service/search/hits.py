@@ -5,6 +5,7 @@ Sizes are known before anything is written: where each row's id and metadata end
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,7 +88,7 @@ class FoundHits:
         ids = iter(self.view.rows.ids.at(np.concatenate(rows)) if rows else ())  # all at once
         for each, own in zip(chosen, rows, strict=True):
             search, certificate = self.searches[each], self.certificates[each]
-            hits = _hits(self.view, ids, self.scores[each], own.tolist(), search.include)
+            hits = _hits(self.view, ids, self.scores[each], own, search.include)
             answer = {"status": 200, "hits": hits, "fingerprint": self.info.fingerprint, "dim": self.info.dim}
             if certificate is not None:
                 answer["certificate"] = certificate._asdict()
@@ -150,14 +151,16 @@ def _too_large(most: int) -> TooLarge:
 
 
 def _hits(
-    view: View, ids: Iterator[str], scores: FloatArray, rows: list[int], include: Sequence[str]
+    view: View, ids: Iterator[str], scores: FloatArray, rows: IntArray, include: Sequence[str]
 ) -> list[dict[str, Any]]:
     """One for each of `rows`, whose `ids` come next; float32 scores are written with as many digits as float32 has."""
-    hits: list[dict[str, Any]] = [{"id": next(ids), "score": score} for _, score in zip(rows, scores, strict=False)]
+    named = zip(itertools.islice(ids, len(rows)), scores, strict=False)
     if "metadata" in include:
-        for hit, row in zip(hits, rows, strict=True):
-            hit["metadata"] = orjson.Fragment(view.rows.metadata[row])
+        texts = map(orjson.Fragment, view.rows.metadata.at(rows))
+        hits = [{"id": id_, "score": score, "metadata": text} for (id_, score), text in zip(named, texts, strict=True)]
+    else:
+        hits = [{"id": id_, "score": score} for id_, score in named]
     if "vector" in include:
-        for hit, row in zip(hits, rows, strict=True):
+        for hit, row in zip(hits, rows.tolist(), strict=True):
             hit["vector"] = encode_vector(view.vector(row))
     return hits

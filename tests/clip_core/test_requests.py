@@ -135,3 +135,11 @@ def test_kserve_v2() -> None:
 def test_a_bad_v2_tensor(tensor: object) -> None:
     with pytest.raises(BadInput):
         as_json({"inputs": [tensor]})
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_a_body_may_be_a_bytearray_as_torchserve_gives_it(kind: type) -> None:
+    part = only(parse_row({"body": kind(PNG)}, "image/png", IMAGE))
+    assert (type(part.value), part.value) == (bytes, PNG)
+    assert only(parse_row({"body": kind(b'{"input": "a dog"}')}, "application/json", TEXT)).value == "a dog"
+    assert only(parse_row({"body": kind(b"a dog")}, None, TEXT)).value == "a dog"

@@ -19,6 +19,7 @@ from clipserve_client.answers.answers import (
     Limits,
     Model,
     Ranked,
+    ScoreGuidance,
     SearchPage,
     UpdatedPage,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "Ranked",
     "Result",
     "Retries",
+    "ScoreGuidance",
     "SearchPage",
     "Tally",
     "UpdatedPage",

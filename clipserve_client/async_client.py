@@ -137,6 +137,10 @@ class AsyncClient(BaseClient):
         """The most frequent values of metadata fields, with exact counts."""
         return await self.send(calls.facets(name, fields, values, filter))
 
+    async def score_guidance(self, name: str) -> answers.ScoreGuidance:
+        """Which scores of text searches say little in this collection; measured now and then."""
+        return await self.send(calls.score_guidance(name))
+
     async def set_alias(self, name: str, collection: str) -> answers.Alias:
         """Point a second name to a collection, at once."""
         return await self.send(calls.set_alias(name, collection))

@@ -131,6 +131,10 @@ class Client(BaseClient):
         """The most frequent values of metadata fields, with exact counts."""
         return self.send(calls.facets(name, fields, values, filter))
 
+    def score_guidance(self, name: str) -> answers.ScoreGuidance:
+        """Which scores of text searches say little in this collection; measured now and then."""
+        return self.send(calls.score_guidance(name))
+
     def set_alias(self, name: str, collection: str) -> answers.Alias:
         """Point a second name to a collection, at once."""
         return self.send(calls.set_alias(name, collection))

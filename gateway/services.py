@@ -25,6 +25,7 @@ from gateway.pictures.store import PictureStore
 from gateway.pictures.sweeping import Sweeper
 from gateway.readiness import Readiness
 from gateway.search.across import AcrossCollections
+from gateway.search.score_guidance import ScoreGuidance
 from gateway.search.searching import Searcher
 from gateway.settings import GatewaySettings
 from gateway.upstream.index_service import IndexServiceClient
@@ -42,6 +43,7 @@ class Services:
     encoder: Encoder
     searcher: Searcher
     across: AcrossCollections
+    guidance: ScoreGuidance
     labels: LabelVectors
     pictures: Pictures
     sweeper: Sweeper
@@ -86,6 +88,7 @@ class Services:
             encoder=encoder,
             searcher=searcher,
             across=AcrossCollections(encoder, index, searcher),
+            guidance=ScoreGuidance(encoder, index),
             labels=LabelVectors(encoder, settings.label_cache_size),
             pictures=pictures,
             sweeper=Sweeper(index, pictures.store),

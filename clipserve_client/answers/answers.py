@@ -113,6 +113,21 @@ class UpdatedPage:
 
 
 @dataclass(frozen=True)
+class ScoreGuidance:
+    """What texts without meaning reach in a collection.
+
+    `best_scores` are the median, p75, p90, p95 and highest of their best hits; `suggested_min_score` is the median.
+    Both are None without items.
+    """
+
+    suggested_min_score: float | None
+    texts: int
+    items: int
+    best_scores: Json | None
+    raw: Json = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
 class Duplicate:
     """`count` items were made from the picture of this digest (SHA-256, hex); `ids` are the first hundred of them."""
 

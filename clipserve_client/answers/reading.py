@@ -70,6 +70,10 @@ def facets(answer: Any) -> list[Json]:
     return list(answer["facets"])
 
 
+def score_guidance(answer: Any) -> answers.ScoreGuidance:
+    return _with_raw(answers.ScoreGuidance, answer)
+
+
 def alias(answer: Any) -> answers.Alias:
     return _known(answers.Alias, answer)
 

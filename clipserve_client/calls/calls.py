@@ -114,6 +114,10 @@ def facets(name: str, fields: Sequence[str] | None, values: int, filter_: Json |
     return Call("GET", f"{_path('collections', name)}/facets", reading.facets, params=params)
 
 
+def score_guidance(name: str) -> Call[answers.ScoreGuidance]:
+    return Call("GET", f"{_path('collections', name)}/score_guidance", reading.score_guidance)
+
+
 def set_alias(name: str, to: str) -> Call[answers.Alias]:
     return Call("PUT", _path("aliases", name), reading.alias, {"collection": to})
 

@@ -20,6 +20,7 @@ from gateway.schemas.collections import (
     DroppedAnswer,
     DuplicatesAnswer,
     FacetsAnswer,
+    ScoreGuidanceAnswer,
 )
 from gateway.schemas.openapi import ENCODES, READS, WRITES, answers, takes
 from gateway.services import services
@@ -94,6 +95,12 @@ async def list_duplicates(
 ) -> JsonResponse:
     """Items that were made from the same picture: groups with the same `digest` in their metadata, by digest."""
     return JsonResponse(await services(request).index.duplicates(name, {"limit": limit, "after": after}))
+
+
+@router.get("/v1/collections/{name}/score_guidance", responses=answers(ScoreGuidanceAnswer, *ENCODES, *READS))
+async def score_guidance(request: Request, name: Name) -> JsonResponse:
+    """Which scores of text searches say little: those that texts without meaning reach in this collection, too."""
+    return JsonResponse(await services(request).guidance.of(name))
 
 
 @router.delete("/v1/collections/{name}", responses=answers(DroppedAnswer, *WRITES))

@@ -66,6 +66,39 @@ class FacetsAnswer(Schema):
     facets: list[Facet]
 
 
+class BestScores(Schema):
+    median: float
+    p75: float
+    p90: float
+    p95: float
+    highest: float
+
+
+class ScoreGuidanceAnswer(Schema):
+    model_config = example(
+        {
+            "collection": "demo",
+            "model": "demo",
+            "fingerprint": "8f3b2c",
+            "metric": "cosine",
+            "items": 2849,
+            "texts": 100,
+            "suggested_min_score": 0.22,
+            "best_scores": {"median": 0.22, "p75": 0.25, "p90": 0.29, "p95": 0.31, "highest": 0.35},
+        }
+    )
+    collection: str
+    model: str
+    fingerprint: str
+    metric: Literal["cosine", "dot"]
+    items: int
+    texts: int = Field(description="How many texts without meaning were searched for.")
+    suggested_min_score: float | None = Field(
+        description="The median: half of them find nothing better. Null without items."
+    )
+    best_scores: BestScores | None = Field(description="Of their best hits.")
+
+
 class Duplicate(Schema):
     digest: str = Field(description="SHA-256 of the picture's bytes, in hex.")
     count: int

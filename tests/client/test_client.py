@@ -86,6 +86,13 @@ def test_pages_follow_the_cursor(client):
     assert [hit.id for hit in client.search_all("demo", "w00", k=5, min_score=-1, limit=7)] == [h.id for h in hits[:7]]
 
 
+def test_score_guidance(client):
+    filled(client, "cat", "dog")
+    told = client.score_guidance("demo")
+    assert (told.texts, told.items) == (100, 2)
+    assert told.suggested_min_score == told.best_scores["median"] <= told.best_scores["highest"]
+
+
 def test_several_collections_are_one_ranking(client):
     filled(client, "cat", "dog")
     client.create_collection("more")

@@ -164,6 +164,7 @@ CALLS = [
     ("POST", "/v1/collections/demo/items", {"items": [{"id": "a", "text": "a"}]}, "write"),
     ("POST", "/v1/collections/demo/items/delete", {"ids": ["a"]}, "write"),
     ("GET", "/v1/collections/demo/duplicates", None, "search"),
+    ("GET", "/v1/collections/demo/score_guidance", None, "search"),
     ("PATCH", "/v1/collections/demo/items", {"ids": ["a"], "metadata": {}}, "write"),
     ("PATCH", "/v1/collections/demo/items/a", {"metadata": {}}, "write"),
     ("DELETE", "/v1/collections/demo/items/a", None, "write"),

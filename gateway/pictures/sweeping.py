@@ -48,6 +48,9 @@ class Sweeper:
                 except ClipServeError as error:
                     self._wanted = True
                     _log.warning("unused pictures are not removed now: %s", error)
+                except Exception:  # the next time may go well
+                    self._wanted = True
+                    _log.exception("unused pictures are not removed now")
 
     async def sweep(self, older_than_s: float) -> int:
         """The number of files removed. Raises what the index service raises: then nothing was removed."""

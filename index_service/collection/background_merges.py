@@ -95,17 +95,29 @@ class Maintenance:
             if self._load() or self._stopped.wait(wait):
                 break
         _log.info("collections loaded", extra={"collections": len(list(self._collections()))})
-        self._map_pages()
+        self._try(self._map_pages)
         while not self._stopped.is_set():
-            try:
-                collection = self._due.get(timeout=self._patience())
-            except queue.Empty:
-                self._queue_quiet()
-                continue
-            if collection is not None:
-                self._queued.discard(collection)
-                if self._wanted(collection):  # what queued it may be merged already
-                    self.merge(collection)
+            self._try(self._merge_next)
+
+    def _try(self, step: Callable[[], None]) -> None:
+        """One step that fails must not end all merges."""
+        try:
+            step()
+        except Exception:
+            _log.exception("a step of the background work failed")
+            self._stopped.wait(_QUIET_S)
+
+    def _merge_next(self) -> None:
+        """Merge the next collection that is due; queue others when none comes for a while."""
+        try:
+            collection = self._due.get(timeout=self._patience())
+        except queue.Empty:
+            self._queue_quiet()
+            return
+        if collection is not None:
+            self._queued.discard(collection)
+            if self._wanted(collection):  # what queued it may be merged already
+                self.merge(collection)
 
     def _patience(self) -> float | None:
         """Seconds until a collection may be due without having been written to; None: none will be."""

@@ -8,8 +8,10 @@ good as none.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
 from index_service.segments.segment_files import segments_folder
 
+_log = logging.getLogger("index_service.collection.warm_fields")
 _FILE = "fields.json"
 _LOOK_S = 0.1  # at whether the collections are loaded
 _NOTE_S = 10.0
@@ -66,10 +69,10 @@ class WarmFields:
         while not self._registry.ready:
             if self._stopped.wait(_LOOK_S):
                 return
-        self.recall()
+        _try(self.recall)
         while not self._stopped.wait(_NOTE_S):
-            self.note()
-        self.note()
+            _try(self.note)
+        _try(self.note)
 
     def _advanced(self, collection: Collection) -> bool:
         """Whether there is more to do; a merge may give the collection other masks at any time."""
@@ -79,6 +82,14 @@ class WarmFields:
 
     def _path(self, collection: Collection) -> Path:
         return segments_folder(self._registry.store.path.parent, collection.info.key) / _FILE
+
+
+def _try(step: Callable[[], None]) -> None:
+    """One step that fails must not end the later ones."""
+    try:
+        step()
+    except Exception:
+        _log.exception("the fields of filters are not made or noted")
 
 
 def _read(path: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import errno
 import hashlib
@@ -474,3 +475,20 @@ def test_making_is_off_the_event_loop(start, monkeypatch):
     assert stack.client.get("/healthz").status_code == 200
     go_on.set()
     adding.join()
+
+
+async def test_the_sweeper_goes_on_after_a_failure():
+    class Failing:
+        calls = 0
+        again = asyncio.Event()
+
+        async def collections(self):
+            self.calls += 1
+            if self.calls > 1:
+                self.again.set()
+            raise OSError("a full disk")
+
+    sweeper = Sweeper(Failing(), None, every_s=0.001)
+    await sweeper.start()
+    await asyncio.wait_for(Failing.again.wait(), 30)
+    await sweeper.stop()

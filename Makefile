@@ -123,5 +123,5 @@ requirements/serve-cpu.lock: | $(BIN)/uv
 	$(COMPILE) pyproject.toml --constraint requirements/serve.lock $(OTHER_INDEX) --output-file $@
 
 clean: ## remove what was built and installed (not the data)
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis model_store/*.mar logs
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis model_store/*.mar logs
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

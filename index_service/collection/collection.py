@@ -24,7 +24,7 @@ from index_service.collection.backoff import Retries
 from index_service.collection.description import describe_collection
 from index_service.collection.listing import Listing, Match
 from index_service.collection.patches import PatchBatch, patched_rows
-from index_service.collection.recall import RecallTally
+from index_service.collection.recall import RecallCounts
 from index_service.collection.recent_queries import RecentQueries
 from index_service.collection.segment_builder import SegmentBuilder, paced, rows_of
 from index_service.engines.base import BuildCancelled, IntArray
@@ -53,7 +53,7 @@ class Collection:
         self.dropped = False
         self.stale = False  # the view isn't what the record says
         self._touched = time.monotonic()
-        self.recall, self.retries = RecallTally(), Retries()  # of merges
+        self.recall, self.retries = RecallCounts(), Retries()  # of merges
         self._recent = RecentQueries()
         self._store, self._engines = store, engines
         self._segments = SegmentBuilder(info, store, engines, self._recent, lambda: self.dropped)

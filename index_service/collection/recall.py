@@ -22,7 +22,7 @@ _WAITING = 32  # samples held; more are dropped, as they are when the service is
 _IDLE = 9  # times as long as a measurement took, before the next: at most a tenth of one core
 
 
-class RecallTally:
+class RecallCounts:
     """Counts of one collection, by engine and depth; shared between threads."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class RecallTally:
 class Sample(NamedTuple):
     """A search that was answered: `scores` (K,) descending, of the best rows it found in `view`."""
 
-    tally: RecallTally
+    tally: RecallCounts
     view: View
     query: FloatArray
     where: bytes | None

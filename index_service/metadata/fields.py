@@ -13,7 +13,7 @@ import numpy as np
 
 from index_service.engines.base import BoolArray, IntArray
 from index_service.metadata.columns import Growing
-from index_service.metadata.predicates import MISSING, Equals, Test, identity
+from index_service.metadata.predicates import MISSING, Condition, Equals, identity
 
 DIGEST = "digest"  # SHA-256 of an item's picture, which the gateway writes there
 _NUMBER, _MISSING = 0, 1  # the codes of a value that is in `numbers`, and of none
@@ -64,12 +64,12 @@ class Field:
             self._codes[known] = code  # last: a code that is known has its value
         return code
 
-    def mask(self, test: Test, count: int) -> BoolArray:
-        """(count,): where `test` holds, among the first `count` documents."""
+    def mask(self, condition: Condition, count: int) -> BoolArray:
+        """(count,): where `condition` holds, among the first `count` documents."""
         rows, numbers = self.rows[:count], self.numbers[:count]
-        holds: BoolArray = self._table(test)[rows]
+        holds: BoolArray = self._table(condition)[rows]
         plain = rows == _NUMBER
-        return np.where(plain, test.numbers(numbers), holds) if plain.any() else holds
+        return np.where(plain, condition.numbers(numbers), holds) if plain.any() else holds
 
     def counts(self, allowed: BoolArray) -> FieldCounts:
         """How often each plain value occurs among the documents that `allowed` (count,) lets through."""
@@ -81,14 +81,14 @@ class Field:
         values += [(self._values[code], by_code[code]) for code in plain]
         return FieldCounts(values, len(rows) - sum(n for _, n in values))
 
-    def _table(self, test: Test) -> BoolArray:
-        """(distinct values,): where `test` holds."""
+    def _table(self, condition: Condition) -> BoolArray:
+        """(distinct values,): where `condition` holds."""
         values = self._values
-        if not isinstance(test, Equals):
-            return np.array([False, *(test(value) for value in values[1:])])
+        if not isinstance(condition, Equals):
+            return np.array([False, *(condition(value) for value in values[1:])])
         table = np.zeros(len(values), np.bool_)
-        table[[self._codes[key] for key in test.keys if key in self._codes]] = True
-        table[self._lists] = [test(values[code]) for code in self._lists]
+        table[[self._codes[key] for key in condition.keys if key in self._codes]] = True
+        table[self._lists] = [condition(values[code]) for code in self._lists]
         return table
 
     def taken(self, places: IntArray) -> Field:

@@ -32,13 +32,13 @@ from clip_core.wire import filter_text
 from index_service.engines.base import BoolArray
 from index_service.metadata.bounded_cache import BoundedCache
 from index_service.metadata.fields import look_up
-from index_service.metadata.predicates import ORDERS, All, Compares, Equals, Exists, Not, Test, identity, kind
+from index_service.metadata.predicates import ORDERS, All, Compares, Condition, Equals, Exists, Not, identity, kind
 
 MAX_FIELDS, MAX_CONDITIONS, MAX_OPERANDS = 32, 512, 10_000
 _MAX_DEPTH = 32
 _KEPT_BYTES = 1 << 20  # of the text of compiled filters, which take up to sixty times as much
-Evaluate = Callable[[str, Test], BoolArray]
-"""A field's key and a test of its value → (N,)."""
+Evaluate = Callable[[str, Condition], BoolArray]
+"""A field's key and a condition on its value → (N,)."""
 
 
 class Filter(Protocol):
@@ -65,13 +65,13 @@ class Filter(Protocol):
 class _Field:
     key: str
     path: tuple[str, ...]
-    test: Test
+    condition: Condition
 
     def __call__(self, document: Mapping[str, Any]) -> bool:
-        return self.test(document[self.key] if self.key in document else look_up(document, self.path))
+        return self.condition(document[self.key] if self.key in document else look_up(document, self.path))
 
     def mask(self, evaluate: Evaluate) -> BoolArray:
-        return evaluate(self.key, self.test)
+        return evaluate(self.key, self.condition)
 
     def keys(self) -> set[str]:
         return {self.key}
@@ -166,7 +166,7 @@ def _clause(key: str, value: object, depth: int) -> Filter:
         return _joined(key, value, depth)
     if key.startswith("$"):
         raise BadFilter(f"unknown operator {key}", param="filter")
-    return _Field(key, tuple(key.split(".")), _field_test(value, depth))
+    return _Field(key, tuple(key.split(".")), _field_condition(value, depth))
 
 
 def _joined(key: str, value: object, depth: int) -> Filter:
@@ -175,18 +175,18 @@ def _joined(key: str, value: object, depth: int) -> Filter:
     return _Joined(key == "$and", tuple(_all_of(part, depth) for part in value))
 
 
-def _field_test(value: object, depth: int) -> Test:
+def _field_condition(value: object, depth: int) -> Condition:
     if not isinstance(value, Mapping) or not any(key.startswith("$") for key in value):
         return _equals("$eq", value)
     if depth > _MAX_DEPTH:
         raise BadFilter(f"the filter is nested deeper than {_MAX_DEPTH} levels", param="filter")
-    tests = tuple(_operator_test(name, operand, depth + 1) for name, operand in value.items())
-    return tests[0] if len(tests) == 1 else All(tests)
+    conditions = tuple(_operator_condition(name, operand, depth + 1) for name, operand in value.items())
+    return conditions[0] if len(conditions) == 1 else All(conditions)
 
 
-def _operator_test(name: str, operand: object, depth: int) -> Test:
+def _operator_condition(name: str, operand: object, depth: int) -> Condition:
     if name == "$not":
-        return Not(_field_test(operand, depth))
+        return Not(_field_condition(operand, depth))
     if name in ("$ne", "$nin"):
         return Not(_equals(name, operand))
     if name in ("$eq", "$in"):
@@ -198,7 +198,7 @@ def _operator_test(name: str, operand: object, depth: int) -> Test:
     raise BadFilter(f"unknown operator {name}", param="filter")
 
 
-def _equals(name: str, operand: object) -> Test:
+def _equals(name: str, operand: object) -> Condition:
     if name not in ("$in", "$nin"):
         return Equals(frozenset({identity(operand)}))
     if not isinstance(operand, list):
@@ -208,13 +208,13 @@ def _equals(name: str, operand: object) -> Test:
     return Equals(frozenset(map(identity, operand)))
 
 
-def _compares(name: str, operand: object) -> Test:
+def _compares(name: str, operand: object) -> Condition:
     if kind(operand) not in ("number", "string"):
         raise BadFilter(f"{name} takes a number or a string, not {_show(operand)}", param="filter")
     return Compares(name, kind(operand), operand)
 
 
-def _exists(operand: object) -> Test:
+def _exists(operand: object) -> Condition:
     if not isinstance(operand, bool):
         raise BadFilter(f"$exists takes true or false, not {_show(operand)}", param="filter")
     return Exists(operand)

@@ -97,7 +97,7 @@ class FilterMasks:
         filter_ = compile_filter(where)
         fields = self.columns(filter_.keys(), count)
         with self._parsing:
-            return filter_.mask(lambda key, test: fields[key].mask(test, count))
+            return filter_.mask(lambda key, condition: fields[key].mask(condition, count))
 
     def _fields_of(self, keys: Set[str]) -> dict[str, Field]:
         """The columns of these fields, new ones empty; those used least recently make room for them."""

@@ -29,7 +29,7 @@ _SHARE = 16  # of the main segment's rows: so many are copied at most
 _IDLE = 4  # times as long as making one took, before the next: at most a fifth of one core
 
 
-class Selection(NamedTuple):
+class MaterialisedFilter(NamedTuple):
     """`rows` (R,) of the main segment, ascending, and the segment of their vectors in that order."""
 
     rows: IntArray
@@ -42,17 +42,17 @@ class Selection(NamedTuple):
         return scores, np.where(places >= 0, self.rows[places], NO_ROW)
 
 
-class Selections:
+class MaterialisedFilters:
     """Of one main segment, by canonical filter; `build` makes a segment of vectors (R, D). Safe to share."""
 
     def __init__(self, build: Callable[[FloatArray], Segment]) -> None:
         self._build = build
-        self._kept: OrderedDict[bytes, Selection] = OrderedDict()
+        self._kept: OrderedDict[bytes, MaterialisedFilter] = OrderedDict()
         self._asked: Counter[bytes] = Counter()
         self._lock, self._next = threading.Lock(), 0.0
         self.making: threading.Thread | None = None
 
-    def of(self, where: bytes, vectors: FloatArray, mask: BoolArray) -> Selection | None:
+    def of(self, where: bytes, vectors: FloatArray, mask: BoolArray) -> MaterialisedFilter | None:
         """What `mask` (N,), the filter's, leaves of `vectors` (N, D), where it has been made; perhaps it is begun."""
         with self._lock:
             kept = self._kept.get(where)
@@ -81,9 +81,9 @@ class Selections:
         started = time.monotonic()
         try:
             rows = np.flatnonzero(mask)
-            made = Selection(rows, self._build(vectors[rows]))
+            made = MaterialisedFilter(rows, self._build(vectors[rows]))
         except Exception:  # without it the search takes longer, and no more
-            _log.exception("selection not made")
+            _log.exception("materialised filter not made")
         else:
             self._keep(where, made, len(vectors) // _SHARE)
         give_back()
@@ -91,7 +91,7 @@ class Selections:
             self._next = time.monotonic() + _IDLE * (time.monotonic() - started)
             self.making = None
 
-    def _keep(self, where: bytes, made: Selection, most: int) -> None:
+    def _keep(self, where: bytes, made: MaterialisedFilter, most: int) -> None:
         with self._lock:
             self._kept[where] = made
             while sum(len(each.rows) for each in self._kept.values()) > most:

@@ -1,4 +1,4 @@
-"""What a filter asks of a value: of any JSON value by `test(found)`, of many numbers at once by `test.numbers(x)`."""
+"""Conditions on a value: `condition(found)` for any JSON value, `condition.numbers(x)` for many numbers at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ORDERS: dict[str, Callable[[Any, Any], Any]] = {
 _Numbers = NDArray[np.float64]
 
 
-class Test(Protocol):
+class Condition(Protocol):
     """A question about the value of one field."""
 
     def __call__(self, found: Any) -> bool:
@@ -44,7 +44,7 @@ class Equals:
         return any(identity(value) in self.keys for value in _candidates(found))
 
     def numbers(self, x: _Numbers) -> BoolArray:
-        """See `Test.numbers`; a whole number that no float64 equals is none of them."""
+        """See `Condition.numbers`; a whole number that no float64 equals is none of them."""
         wanted = [key[1] for key in self.keys if isinstance(key, tuple) and key[0] == "number"]
         return np.isin(x, [float(number) for number in wanted if float(number) == number])
 
@@ -62,7 +62,7 @@ class Compares:
         return any(kind(value) == self.kind and order(value, self.operand) for value in _candidates(found))
 
     def numbers(self, x: _Numbers) -> BoolArray:
-        """See `Test.numbers`; exact even for a whole number that lies between two float64."""
+        """See `Condition.numbers`; exact even for a whole number that lies between two float64."""
         if self.kind != "number":
             return np.zeros(len(x), np.bool_)
         bound, name = float(self.operand), self.name
@@ -85,7 +85,7 @@ class Exists:
         return (found is not MISSING) is self.wanted
 
     def numbers(self, x: _Numbers) -> BoolArray:
-        """See `Test.numbers`."""
+        """See `Condition.numbers`."""
         return np.full(len(x), self.wanted, np.bool_)
 
 
@@ -93,13 +93,13 @@ class Exists:
 class Not:
     """The other one doesn't hold."""
 
-    inner: Test
+    inner: Condition
 
     def __call__(self, found: Any) -> bool:
         return not self.inner(found)
 
     def numbers(self, x: _Numbers) -> BoolArray:
-        """See `Test.numbers`."""
+        """See `Condition.numbers`."""
         return ~self.inner.numbers(x)
 
 
@@ -107,13 +107,13 @@ class Not:
 class All:
     """All of them hold."""
 
-    parts: tuple[Test, ...]
+    parts: tuple[Condition, ...]
 
     def __call__(self, found: Any) -> bool:
         return all(part(found) for part in self.parts)
 
     def numbers(self, x: _Numbers) -> BoolArray:
-        """See `Test.numbers`."""
+        """See `Condition.numbers`."""
         holds: BoolArray = np.logical_and.reduce([part.numbers(x) for part in self.parts])
         return holds
 

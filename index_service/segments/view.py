@@ -24,7 +24,7 @@ from index_service.engines.exact.certified import exact_of
 from index_service.engines.exact.segment import ExactBackend, ExactSegment
 from index_service.metadata.columns import Blobs, Growing, RowBlock, Texts, empty_block
 from index_service.metadata.masks import FilterMasks
-from index_service.metadata.materialised_filters import Selections
+from index_service.metadata.materialised_filters import MaterialisedFilters
 from index_service.record.records import PatchedRow, StoredItem
 
 _FEW_ROWS = 8192  # that a filter leaves of the delta: a scan of them is faster than the sealed index
@@ -43,7 +43,7 @@ class Rows:
     ids: Texts
     metadata: Blobs
     masks: FilterMasks
-    selections: Selections
+    materialised: MaterialisedFilters
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,9 @@ class View:
         if not size:
             return []
         if where is not None and not exact and self.approximate:
-            selection = self.rows.selections.of(where, main.vectors, self.rows.masks.mask(where, size))
-            if selection is not None:
-                return [selection.search(queries, k, None if self.live == self.count else self.alive[:size])]
+            kept = self.rows.materialised.of(where, main.vectors, self.rows.masks.mask(where, size))
+            if kept is not None:
+                return [kept.search(queries, k, None if self.live == self.count else self.alive[:size])]
         return [(exact_of(main) if exact else main).search(queries, k, None if allowed is None else allowed[:size])]
 
     def _worthy(self, allowed: BoolArray | None) -> ApproximateSegment | None:
@@ -269,7 +269,7 @@ def view_of(main: Segment, block: RowBlock, select: Callable[[FloatArray], Segme
         Texts(block.ids),
         metadata,
         FilterMasks(metadata),
-        Selections(select),
+        MaterialisedFilters(select),
     )
     delta, seqs = rows.delta.put(0, block.vectors[:0]), rows.seqs.put(0, block.seqs)
     max_norm = None if main.max_norm is None else 0.0

@@ -14,7 +14,7 @@ import pytest
 
 from clip_core.wire import encode_vector
 from index_service.collection import bodies
-from index_service.collection.recall import RecallSampler, RecallTally, Sample
+from index_service.collection.recall import RecallCounts, RecallSampler, Sample
 from index_service.http import collections_api, items_api, search_api
 from index_service.record.store import Store
 from index_service.segments.view import empty_view
@@ -168,7 +168,7 @@ async def test_what_takes_long_to_write_is_not_written_on_the_event_loop(
 
 def test_offering_samples_never_raises() -> None:
     sampler, failures = RecallSampler(1.0, seed=0), list[BaseException]()
-    sample = Sample(RecallTally(), empty_view(4), unit_rows(1, 4)[0], None, np.ones(1, np.float32))
+    sample = Sample(RecallCounts(), empty_view(4), unit_rows(1, 4)[0], None, np.ones(1, np.float32))
     interval = sys.getswitchinterval()
 
     def offer() -> None:

@@ -13,7 +13,7 @@ from index_service.collection.collection import Collection
 from index_service.engines.base import METRICS
 from index_service.engines.exact.segment import ExactSegment
 from index_service.metadata.filters import canonical
-from index_service.metadata.materialised_filters import Selections
+from index_service.metadata.materialised_filters import MaterialisedFilters
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines
 from index_service.settings import IndexSettings
@@ -48,16 +48,16 @@ def write(collection: Collection, start: int, end: int) -> None:
 
 
 def ask(collection: Collection, where: bytes = WHERE, times: int = 8) -> None:
-    """Until a selection is made, if it is going to be."""
+    """Until a filter is materialised, if it is going to be."""
     for _ in range(times):
         collection.view.search(QUERIES[:1], K, where, False)
-    selections = collection.view.rows.selections
-    until(lambda: selections.making is None)
+    materialised = collection.view.rows.materialised
+    until(lambda: materialised.making is None)
 
 
 def kept(collection: Collection, where: bytes = WHERE) -> bool:
     view = collection.view
-    return view.rows.selections.of(where, view.rows.main.vectors, view.rows.masks.mask(where, ROWS)) is not None
+    return view.rows.materialised.of(where, view.rows.main.vectors, view.rows.masks.mask(where, ROWS)) is not None
 
 
 def shared(collection: Collection, where: bytes = WHERE) -> float:
@@ -74,7 +74,7 @@ def shared(collection: Collection, where: bytes = WHERE) -> float:
 
 def test_a_filter_that_comes_again_is_answered_from_its_own_rows(collection: Collection) -> None:
     ask(collection, times=7)
-    assert collection.view.rows.selections.making is None
+    assert collection.view.rows.materialised.making is None
     ask(collection, times=1)
     assert kept(collection)
     assert shared(collection) >= 0.97
@@ -121,22 +121,22 @@ def test_exact_searches_do_not_count(collection: Collection) -> None:
     for _ in range(20):
         collection.view.search(QUERIES[:1], K, WHERE, True)
         collection.view.search(QUERIES[:1], K, None, False)
-    assert collection.view.rows.selections.making is None
+    assert collection.view.rows.materialised.making is None
     assert not kept(collection)
 
 
 def test_so_many_rows_are_kept_at_most() -> None:
     """Of 60,000 rows 3,750: one filter's 2,400, the one that was asked last."""
-    selections = Selections(ExactSegment)
+    materialised = MaterialisedFilters(ExactSegment)
     filters = [f"{n}".encode() for n in range(3)]
     for n, where in enumerate(filters):
         mask = np.arange(ROWS) % EVERY == n
-        selections._next = 0.0
+        materialised._next = 0.0
         for _ in range(8):
-            selections.of(where, VECTORS, mask)
-        until(lambda: selections.making is None)
+            materialised.of(where, VECTORS, mask)
+        until(lambda: materialised.making is None)
     nothing = np.zeros(ROWS, np.bool_)
-    assert [selections.of(where, VECTORS, nothing) is not None for where in filters] == [False, False, True]
+    assert [materialised.of(where, VECTORS, nothing) is not None for where in filters] == [False, False, True]
 
 
 def test_one_is_made_at_a_time_and_then_there_is_a_rest() -> None:
@@ -147,22 +147,22 @@ def test_one_is_made_at_a_time_and_then_there_is_a_rest() -> None:
         built.append(len(vectors))
         return ExactSegment(vectors)
 
-    selections = Selections(build)
+    materialised = MaterialisedFilters(build)
     mask, started = np.arange(ROWS) % EVERY == 0, time.monotonic()
     for _ in range(8):
         for where in (b"1", b"2"):
-            assert selections.of(where, VECTORS, mask) is None
+            assert materialised.of(where, VECTORS, mask) is None
     going.set()
-    until(lambda: selections.making is None)
+    until(lambda: materialised.making is None)
     assert built == [ROWS // EVERY]
-    assert selections.of(b"1", VECTORS, mask) is not None
-    assert selections._next > started
-    selections._next = time.monotonic() + 3600
-    assert selections.of(b"2", VECTORS, mask) is None
-    assert selections.making is None
-    selections._next = 0.0
-    assert selections.of(b"2", VECTORS, mask) is None
-    until(lambda: selections.making is None)
+    assert materialised.of(b"1", VECTORS, mask) is not None
+    assert materialised._next > started
+    materialised._next = time.monotonic() + 3600
+    assert materialised.of(b"2", VECTORS, mask) is None
+    assert materialised.making is None
+    materialised._next = 0.0
+    assert materialised.of(b"2", VECTORS, mask) is None
+    until(lambda: materialised.making is None)
     assert built == [ROWS // EVERY] * 2
 
 
@@ -170,10 +170,10 @@ def test_one_that_fails_is_a_line_in_the_log(caplog: pytest.LogCaptureFixture) -
     def build(_: np.ndarray) -> ExactSegment:
         raise MemoryError
 
-    selections = Selections(build)
+    materialised = MaterialisedFilters(build)
     mask = np.arange(ROWS) % EVERY == 0
     for _ in range(8):
-        assert selections.of(b"1", VECTORS, mask) is None
-    until(lambda: selections.making is None)
-    assert "selection not made" in caplog.text
-    assert selections.of(b"1", VECTORS, mask) is None
+        assert materialised.of(b"1", VECTORS, mask) is None
+    until(lambda: materialised.making is None)
+    assert "materialised filter not made" in caplog.text
+    assert materialised.of(b"1", VECTORS, mask) is None

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from index_service.collection.recall import RecallSampler, RecallTally, Sample
+from index_service.collection.recall import RecallCounts, RecallSampler, Sample
 from index_service.engines.faiss.backend import FaissBackend
 from index_service.metadata.columns import Packed, RowBlock
 from index_service.segments.view import View, view_of
@@ -24,7 +24,7 @@ def view() -> View:
 
 
 def test_what_a_search_missed_is_counted(view: View) -> None:
-    tally, queries = RecallTally(), unit_rows(20, 16, seed=1)
+    tally, queries = RecallCounts(), unit_rows(20, 16, seed=1)
     expected = []
     for query in queries:
         scores, rows = view.search(query[None], 10, None, False)
@@ -38,7 +38,7 @@ def test_what_a_search_missed_is_counted(view: View) -> None:
 
 
 def test_the_share_that_was_asked_for_is_measured_in_the_background(view: View) -> None:
-    all_, none = RecallTally(), RecallTally()
+    all_, none = RecallCounts(), RecallCounts()
     for tally, share in ((all_, 1.0), (none, 0.0)):
         sampler = RecallSampler(share)
         sampler.start()
@@ -53,7 +53,7 @@ def test_the_share_that_was_asked_for_is_measured_in_the_background(view: View) 
 
 
 def test_offers_never_wait_and_an_empty_answer_counts_nothing(view: View) -> None:
-    tally = RecallTally()
+    tally = RecallCounts()
     sampler = RecallSampler(1.0)  # not started: nobody takes what is offered
     sampler.offer([Sample(tally, view, ROWS[0], None, ROWS[0, :0])] * 1000)
     Sample(tally, view, ROWS[0], None, ROWS[0, :0]).measure()

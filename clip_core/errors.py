@@ -18,6 +18,7 @@ ClipServeError                     500 internal_error
 │  ├─ HostNotAllowed               403 host_not_allowed
 │  ├─ ScopeMissing                 403 scope_missing
 │  ├─ NotLocal                     403 not_local
+│  ├─ PathForbidden                403 path_forbidden
 │  └─ CollectionForbidden          403 collection_forbidden
 ├─ NotFound                        404 not_found
 │  ├─ UnknownCollection            404 collection_not_found
@@ -140,6 +141,12 @@ class NotLocal(Forbidden):
     """The caller did not show that it may read the gateway's own files."""
 
     code = "not_local"
+
+
+class PathForbidden(Forbidden):
+    """A path that is not below a root of the server's allow-list."""
+
+    code = "path_forbidden"
 
 
 class CollectionForbidden(Forbidden):

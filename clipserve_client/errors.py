@@ -23,6 +23,7 @@ ClientError
    │  ├─ HostNotAllowed            403 host_not_allowed
    │  ├─ ScopeMissing              403 scope_missing
    │  ├─ NotLocal                  403 not_local
+   │  ├─ PathForbidden             403 path_forbidden
    │  └─ CollectionForbidden       403 collection_forbidden
    ├─ NotFound                     404 not_found
    │  ├─ UnknownCollection         404 collection_not_found
@@ -173,6 +174,10 @@ class ScopeMissing(Forbidden):
 
 class NotLocal(Forbidden):
     known_code = "not_local"
+
+
+class PathForbidden(Forbidden):
+    known_code = "path_forbidden"
 
 
 class CollectionForbidden(Forbidden):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from clipserve_client.answers.answers import Limits
 from gateway.admission.endpoints import EndpointAdmissions
 from gateway.encode.encoder import Encoder
 from gateway.encode.labels import LabelVectors
@@ -14,6 +15,7 @@ from gateway.fetch.url_images import UrlImageLoader
 from gateway.ingest.ingester import Ingester
 from gateway.inputs.parser import InputParser
 from gateway.jobs.runner import Jobs
+from gateway.jobs.sources import JobSources
 from gateway.jobs.store import JobStore
 from gateway.keys.key_lookup import KeyLookup
 from gateway.keys.meter import Meter
@@ -93,7 +95,7 @@ class Services:
             pictures=pictures,
             sweeper=Sweeper(index, pictures.store),
             ingester=ingester,
-            jobs=_jobs(settings, ingester, parser, keys),
+            jobs=_jobs(settings, ingester, index, parser, keys),
             readiness=Readiness(settings, torchserve, index),
             metrics=metrics,
             quotas=quotas,
@@ -115,10 +117,24 @@ def _pictures(settings: GatewaySettings, metrics: GatewayMetrics) -> Pictures:
     )
 
 
-def _jobs(settings: GatewaySettings, ingester: Ingester, parser: InputParser, keys: KeyLookup) -> Jobs:
-    store = JobStore(settings.data_dir / "jobs.db")
-    limits = {"batch": settings.job_batch, "width": settings.max_jobs}
-    return Jobs(store, ingester, parser, settings.ingest_roots, keys.find, **limits)
+def _jobs(
+    settings: GatewaySettings, ingester: Ingester, index: IndexServiceClient, parser: InputParser, keys: KeyLookup
+) -> Jobs:
+    return Jobs(
+        JobStore(settings.data_dir / "jobs.db"),
+        ingester,
+        index,
+        parser,
+        JobSources(settings.ingest_roots, settings.max_image_bytes),
+        keys.find,
+        limits=Limits(
+            max_body_bytes=settings.max_body_bytes,
+            max_image_bytes=settings.max_image_bytes,
+            max_image_pixels=settings.max_image_pixels,
+        ),
+        batch=settings.job_batch,
+        width=settings.max_jobs,
+    )
 
 
 def services(request: Request) -> Services:

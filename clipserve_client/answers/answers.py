@@ -146,6 +146,8 @@ class Job:
     processed: int
     added: int
     failed: int
+    unchanged: int = 0
+    skipped: int = 0
     total: int | None = None
     rate: float | None = None
     eta_s: float | None = None
@@ -160,11 +162,12 @@ class Job:
 
 @dataclass(frozen=True)
 class JobFailure:
-    """An item that a job set aside; `place` is its number in the source."""
+    """What a job set aside: it failed, or was skipped; `reason` is short and the same for all with that fate."""
 
-    place: int
     id: str
     error: Json
+    outcome: str = "failed"
+    reason: str = ""
 
 
 @dataclass(frozen=True)

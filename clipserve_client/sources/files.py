@@ -27,8 +27,9 @@ class Stamp(NamedTuple):
 
 
 def is_within(path: str, folder: str) -> bool:
-    """Whether it is still below the folder once links are resolved. `folder` is resolved."""
-    return os.path.realpath(path).startswith(os.path.join(folder, ""))
+    """Whether it is the folder or below it once links are resolved. `folder` is resolved."""
+    real = os.path.realpath(path)
+    return real == folder or real.startswith(os.path.join(folder, ""))
 
 
 def stamp(path: str) -> Stamp:

@@ -5,29 +5,37 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import orjson
 
-from clip_core.errors import ClipServeError, Conflict, Overloaded, Unavailable, WorkerLost
+from clip_core.errors import ClipServeError, Conflict, NotFound, Overloaded, Unavailable, WorkerLost
+from clipserve_client.answers.answers import Limits
+from clipserve_client.inputs.inputs import NewItem
+from clipserve_client.sources.planning import Known, digest_of
+from clipserve_client.sources.spool import Spool
 from gateway.ingest.ingester import Ingester
 from gateway.ingest.items import parse_items
 from gateway.inputs.parser import InputParser
-from gateway.jobs.entries import Entry, EntrySource
-from gateway.jobs.sources import open_source
-from gateway.jobs.store import UNFINISHED, Failure, Job, JobStore, now
+from gateway.jobs.job_lock import JobLock
+from gateway.jobs.reading import Batch, JobMemory, JobReader
+from gateway.jobs.sources import JobSources, source_kind, told
+from gateway.jobs.store import UNFINISHED, Job, JobStore, Outcome, now, total
 from gateway.keys.api_key import ApiKey, current_key_id, set_current_key
+from gateway.upstream.index_service import IndexServiceClient
 
 _log = logging.getLogger("gateway.jobs")
 _LONGEST_PAUSE_S = 30.0
 _TRY_AGAIN = (429, 503)
 _MOST_LOSSES = 3  # of workers to one batch: one of its items may be the reason
+_PAGE = 1000  # ids
 SCOPE = "write"
+T = TypeVar("T")
+Told = tuple[int, dict[str, Any] | None]  # status and error of an item
 
 
 class Jobs:
@@ -41,24 +49,39 @@ class Jobs:
         self,
         store: JobStore,
         ingester: Ingester,
+        index: IndexServiceClient,
         parser: InputParser,
-        roots: Mapping[str, Path],
+        sources: JobSources,
         key_of: Callable[[str | None], ApiKey],
         *,
+        limits: Limits,
         batch: int = 32,
         width: int = 1,
         first_pause_s: float = 0.5,
     ) -> None:
         self.store = store
-        self._ingester, self._parser, self._roots, self._key_of = ingester, parser, roots, key_of
-        self._batch, self._first_pause_s = batch, first_pause_s
+        self._ingester, self._index, self._parser = ingester, index, parser
+        self._sources, self._key_of = sources, key_of
+        self._limits, self._batch, self._first_pause_s = limits, batch, first_pause_s
+        self._lock = JobLock(store.path.with_suffix(".lock"))
         self._slots = asyncio.Semaphore(width)
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
-        """Go on with what an earlier process left unfinished."""
+        """Go on with what an earlier process left unfinished, unless another gateway runs the jobs of this folder."""
+        if not self.store.path.exists():
+            return
+        try:
+            await self._own()
+        except Conflict as error:
+            _log.warning("this gateway runs no jobs: %s", error.message)
+
+    async def _own(self) -> None:
+        """Raises Conflict when another gateway runs the jobs of this data folder."""
+        await asyncio.to_thread(self._lock.take)
         for job_id in await asyncio.to_thread(self.store.unfinished):
-            self._spawn(job_id)
+            if job_id not in self._tasks:
+                self._spawn(job_id)
 
     async def stop(self) -> None:
         """Let go of everything; unfinished jobs stay so in the record."""
@@ -66,10 +89,12 @@ class Jobs:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         self.store.close()
+        self._lock.release()
 
     async def submit(self, collection: str, source: Mapping[str, Any]) -> Job:
-        """Raises Forbidden, NotFound or BadInput about the source, before there is a job."""
-        await asyncio.to_thread(self._open, source)
+        """Raises PathForbidden, NotFound or BadInput about the source, before there is a job; or Conflict."""
+        await asyncio.to_thread(self._sources.check, source)
+        await self._own()
         job = await asyncio.to_thread(self.store.add, collection, dict(source), current_key_id())
         self._spawn(job.id)
         return job
@@ -79,6 +104,7 @@ class Jobs:
         job = await asyncio.to_thread(self.store.get, job_id)
         if job.state not in UNFINISHED:
             raise Conflict(f"the job has ended already ({job.state})")
+        await self._own()
         task = self._tasks.pop(job_id, None)
         if task is not None:
             task.cancel()
@@ -87,17 +113,19 @@ class Jobs:
         return await asyncio.to_thread(self.store.get, job_id)
 
     async def retry(self, job_id: str) -> Job:
-        """What was set aside, and what a cancelled or failed job had not come to. Raises UnknownJob or Conflict."""
+        """Read the source again: what is in and unchanged is left so, all else is tried.
+
+        Raises UnknownJob or Conflict.
+        """
         job = await asyncio.to_thread(self.store.get, job_id)
-        if job.state == "completed" and await asyncio.to_thread(self.store.failed, job_id) == 0:
+        counts = await asyncio.to_thread(self.store.counts, job_id)
+        if job.state == "completed" and not total(counts, ("failed", "skipped")):
             raise Conflict("nothing of this job was set aside")
+        await self._own()
         if not await asyncio.to_thread(self.store.retry, job_id, current_key_id()):
             raise Conflict("the job has not ended yet")
         self._spawn(job_id)
         return await asyncio.to_thread(self.store.get, job_id)
-
-    def _open(self, source: Mapping[str, Any]) -> EntrySource:
-        return open_source(source, self._roots, self._parser.max_image_bytes)
 
     def _spawn(self, job_id: str) -> None:
         """In a context of its own: the work has neither the deadline nor the id of the request that asked for it."""
@@ -123,45 +151,109 @@ class Jobs:
             await asyncio.to_thread(self.store.update, job_id, state=state, error=text, finished=now(), message=None)
 
     async def _run(self, job_id: str) -> None:
-        job = await asyncio.to_thread(self.store.get, job_id)
-        source = await asyncio.to_thread(self._open, orjson.loads(job.source))
-        total, again = await asyncio.to_thread(source.count), await asyncio.to_thread(self.store.to_retry, job_id)
-        await asyncio.to_thread(self.store.update, job_id, state="running", total=total)
-        entries = source.entries(lambda place: place >= job.position or place in again)
-        with contextlib.closing(_Reader(entries, self._batch)) as reader:
-            while batch := await asyncio.to_thread(reader.next):
-                await self._add(job, batch)
-        if total is None:
-            position = (await asyncio.to_thread(self.store.get, job_id)).position
-            await asyncio.to_thread(self.store.update, job_id, total=position)
+        job = await asyncio.to_thread(self.store.begin_pass, job_id)
+        before = total(await asyncio.to_thread(self.store.counts, job_id))
+        asked = orjson.loads(job.source)
+        kind = source_kind(asked)
+        with told(asked.get(kind), kind):
+            source = await asyncio.to_thread(self._sources.open, asked, self.store.urls(job_id))
+            present = Spool()
+            try:
+                await asyncio.to_thread(self.store.update, job_id, total=await asyncio.to_thread(source.count))
+                memory = await self._memory(job, bool(asked.get("again")), present)
+                reader = JobReader(
+                    self.store,
+                    job,
+                    source,
+                    memory,
+                    self._limits,
+                    lambda item: self.store.is_in(job_id, item) or present.get(item.encode()) is not None,
+                    asked.get("prefix") or "",
+                )
+                with contextlib.closing(reader):
+                    seen = await self._read(job, reader, memory.collection)
+            finally:
+                source.close()
+                present.close()
+        if before and not seen:
+            raise NotFound(f"nothing is left in {asked.get(kind)!r}: is its disk mounted?", param=f"source.{kind}")
+        await asyncio.to_thread(self._end, job)
 
-    async def _add(self, job: Job, batch: Sequence[Entry]) -> None:
-        started = time.monotonic()
-        outcomes: dict[int, dict[str, Any] | None] = {
-            entry.place: entry.item.to_dict()["error"] for entry in batch if isinstance(entry.item, ClipServeError)
-        }
-        todo = [entry for entry in batch if entry.place not in outcomes]
-        pause, losses = self._first_pause_s, 0
+    async def _read(self, job: Job, reader: JobReader, collection: str) -> int:
+        """How many entries there were."""
+        seen, started = 0, time.monotonic()
+        while batch := await asyncio.to_thread(reader.next, self._batch):
+            outcomes = batch.in_order(batch.settled + await self._add(job, batch))
+            seconds, started = time.monotonic() - started, time.monotonic()
+            await asyncio.to_thread(self.store.advance, job, collection, outcomes, seconds)
+            seen += len(outcomes)
+        return seen
+
+    def _end(self, job: Job) -> None:
+        self.store.end_pass(job)
+        counts = self.store.counts(job.id)
+        self.store.update(job.id, total=total(counts))
+        if not total(counts, ("failed", "skipped")):
+            self.store.let_go(job.id)
+
+    async def _memory(self, job: Job, again: bool, present: Spool) -> JobMemory:
+        """What is known of the collection as it is now; ids that other jobs may have put in are noted in `present`."""
+        self._act_for(job)
+        described = await self._patiently(job, lambda: self._index.describe(job.collection))
+        name = str(described["name"])
+        identity = digest_of([name, described.get("fingerprint"), described.get("created")])
+        collection = f"{name} {identity[:16]}"
+        await asyncio.to_thread(self.store.forget_earlier, name, collection)
+        if not again and await asyncio.to_thread(self.store.knows_of_others, collection, job.id):
+            await self._note_ids(job, present)
+        return JobMemory(self.store, job, collection, again)
+
+    async def _note_ids(self, job: Job, present: Spool) -> None:
+        after: str | None = None
+        while True:
+            query = {"limit": _PAGE, "after": after}
+            page = await self._patiently(job, partial(self._index.items, job.collection, query))
+            await asyncio.to_thread(present.add, [(item["id"].encode(), "") for item in page["items"]])
+            after = page.get("next")
+            if after is None:
+                return
+
+    async def _patiently(self, job: Job, call: Callable[[], Awaitable[T]]) -> T:
+        """A part that is down is waited for."""
+        pause = self._first_pause_s
+        while True:
+            try:
+                return await call()
+            except (Unavailable, Overloaded) as error:
+                await asyncio.to_thread(self.store.update, job.id, message=f"waiting: {error.message}")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+    async def _add(self, job: Job, batch: Batch) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        todo, pause, losses = batch.items, self._first_pause_s, 0
         while todo:
-            results = await self._try(job, todo)
+            results = await self._try(job, [item for item, _ in todo])
             answered = list(zip(todo, results, strict=True))
             losses += any(_lost(error) for _, (_, error) in answered)
-            again = {entry.place for entry, result in answered if _will_pass(*result, losses)}
-            outcomes |= {entry.place: error for entry, (_, error) in answered if entry.place not in again}
-            todo = [entry for entry in todo if entry.place in again]
+            outcomes += [
+                _outcome(*each, error) for each, (status, error) in answered if not _will_pass(status, error, losses)
+            ]
+            todo = [each for each, result in answered if _will_pass(*result, losses)]
             if todo:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
-        await self._record(job, batch, outcomes, time.monotonic() - started)
+        return outcomes
 
-    async def _try(self, job: Job, entries: Sequence[Entry]) -> list[tuple[int, dict[str, Any] | None]]:
+    async def _try(self, job: Job, items: Sequence[NewItem]) -> list[Told]:
         """(status, error) of each; what concerns the key or the collection is raised, what will pass is a status."""
         self._act_for(job)
-        items = parse_items({"items": [entry.item for entry in entries]}, self._parser, len(entries))
+        bodies = await asyncio.to_thread(lambda: [item.body() for item in items])
+        parsed = parse_items({"items": bodies}, self._parser, len(items))
         try:
-            results = await self._ingester.add(job.collection, items)
+            results = await self._ingester.add(job.collection, parsed)
         except (Unavailable, Overloaded) as error:
-            results = [{"status": error.status, **error.to_dict()}] * len(entries)
+            results = [{"status": error.status, **error.to_dict()}] * len(items)
         waiting = next((result["error"]["message"] for result in results if result["status"] in _TRY_AGAIN), None)
         if waiting is not None:
             await asyncio.to_thread(self.store.update, job.id, message=f"waiting: {waiting}")
@@ -174,16 +266,11 @@ class Jobs:
         key.check_collection(job.collection)
         set_current_key(key)
 
-    async def _record(
-        self, job: Job, batch: Sequence[Entry], outcomes: Mapping[int, dict[str, Any] | None], seconds: float
-    ) -> None:
-        good = [place for place, error in outcomes.items() if error is None]
-        failures = [
-            Failure(entry.place, entry.id, orjson.dumps(outcomes[entry.place]).decode())
-            for entry in batch
-            if outcomes[entry.place] is not None
-        ]
-        await asyncio.to_thread(self.store.advance, job.id, batch[-1].place + 1, good, failures, seconds)
+
+def _outcome(item: NewItem, known: Known | None, error: dict[str, Any] | None) -> Outcome:
+    if error is None:
+        return Outcome(item.id, "added", known=known, notes=item.notes)
+    return Outcome(item.id, "failed", error["code"], orjson.dumps(error).decode(), notes=item.notes)
 
 
 def _lost(error: dict[str, Any] | None) -> bool:
@@ -192,18 +279,3 @@ def _lost(error: dict[str, Any] | None) -> bool:
 
 def _will_pass(status: int, error: dict[str, Any] | None, losses: int) -> bool:
     return status in _TRY_AGAIN and (losses < _MOST_LOSSES or not _lost(error))
-
-
-class _Reader:
-    """Batches of an iterator that blocks; read in threads, by one call at a time."""
-
-    def __init__(self, entries: Iterator[Entry], batch: int) -> None:
-        self._entries, self._batch = entries, batch
-
-    def next(self) -> list[Entry]:
-        return list(itertools.islice(self._entries, self._batch))
-
-    def close(self) -> None:
-        """Files are closed with the iterator; one that a thread still reads closes when that ends."""
-        with contextlib.suppress(ValueError):
-            getattr(self._entries, "close", lambda: None)()

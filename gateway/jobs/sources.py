@@ -1,103 +1,122 @@
-"""Where a job's items come from: a folder, a webdataset tar, a Parquet file, or URLs. Paths stay below allowed roots.
-
-Every source gives its entries in an order that does not change, so that a place in it means the same after a restart.
-"""
+"""A job's source as its caller names it → the source itself. Paths stay below allowed roots."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import glob
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from clip_core.errors import BadInput, ClipServeError, Forbidden, InvalidRequest, NotFound
-from gateway.inputs.files import inside
-from gateway.jobs.entries import SUFFIXES, Entry, EntrySource, Wanted, image_item, too_large
-from gateway.jobs.parquet import ParquetFile
-from gateway.jobs.webdataset import Webdataset
+from clip_core.errors import BadInput, InvalidRequest, NotFound, PathForbidden
+from clipserve_client.sources.entries import Source, SourceError, SourceGone
+from clipserve_client.sources.folder import Folder
+from clipserve_client.sources.opening import Several
+from clipserve_client.sources.parquet import ParquetRows, UnknownColumn
+from clipserve_client.sources.url_list import UrlList, Urls
+from clipserve_client.sources.webdataset import Webdataset
 
-KINDS = ("folder", "webdataset", "parquet", "urls")
+KINDS = ("folder", "webdataset", "parquet", "url_list", "urls")
 
 
-def open_source(source: Mapping[str, Any], roots: Mapping[str, Path], max_bytes: int) -> EntrySource:
-    """Raises Forbidden or NotFound about the path, InvalidRequest about anything else."""
-    kind = source_kind(source)
-    if kind == "urls":
-        return Urls(source["urls"])
-    path = allowed(source[kind], roots)
-    if kind == "folder":
-        return Folder(path, max_bytes)
-    if not path.is_file():
-        raise NotFound(f"{source[kind]!r} is no file", param=f"source.{kind}")
-    return Webdataset(path, max_bytes) if kind == "webdataset" else ParquetFile(path, source.get("columns") or {})
+class JobSources:
+    """Opens sources below `roots`; pictures of more than `max_bytes` are not read."""
+
+    def __init__(self, roots: Mapping[str, Path], max_bytes: int) -> None:
+        self._roots, self._max_bytes = roots, max_bytes
+
+    def check(self, source: Mapping[str, Any]) -> None:
+        """Raises PathForbidden or NotFound about the path, InvalidRequest or BadInput about anything else."""
+        kind = source_kind(source)
+        if kind == "parquet":
+            self.open(source, ()).close()
+        elif kind != "urls":
+            self._paths(kind, source[kind])
+
+    def open(self, source: Mapping[str, Any], urls: Iterable[Mapping[str, Any]]) -> Source:
+        """`urls` are those of the record. Raises as `check` does."""
+        kind = source_kind(source)
+        if kind == "urls":
+            return Urls(urls, source.get("urls_total"))
+        paths = self._paths(kind, source[kind])
+        with told(source[kind], kind):
+            opened = [self._opened(kind, path, source) for path in paths]
+        return opened[0] if len(opened) == 1 else Several(opened)
+
+    def _opened(self, kind: str, path: Path, source: Mapping[str, Any]) -> Source:
+        if kind == "folder":
+            return Folder(path, most_bytes=self._max_bytes, confined=str(self._root_of(source[kind])))
+        if kind == "webdataset":
+            return Webdataset(path, most_bytes=self._max_bytes)
+        if kind == "url_list":
+            return UrlList(path)
+        return ParquetRows(path, source.get("columns") or {}, most_bytes=self._max_bytes)
+
+    def _paths(self, kind: str, name: str) -> list[Path]:
+        if kind == "folder":
+            path = allowed(name, self._roots)
+            if not path.is_dir():
+                raise NotFound(f"{name!r} is no folder", param="source.folder")
+            return [path]
+        return self._files(kind, name)
+
+    def _files(self, kind: str, name: str) -> list[Path]:
+        """The file, or those that a pattern such as `ROOT/shards/*.tar` matches, by name."""
+        if glob.has_magic(name) and "/" in name.strip("/"):
+            folder, _, pattern = name.strip("/").rpartition("/")
+            below, root = allowed(folder, self._roots), self._root_of(name)
+            matching = (path.resolve() for path in sorted(below.glob(pattern)))
+            if found := [path for path in matching if path.is_relative_to(root) and path.is_file()]:
+                return found
+        path = allowed(name, self._roots)
+        if not path.is_file():
+            raise NotFound(f"{name!r} is no file", param=f"source.{kind}")
+        return [path]
+
+    def _root_of(self, name: str) -> Path:
+        return self._roots[name.strip("/").partition("/")[0]].resolve()
 
 
 def source_kind(source: Mapping[str, Any]) -> str:
     """Raises InvalidRequest unless there is exactly one."""
-    given = [kind for kind in KINDS if source.get(kind) is not None]
+    given = [kind for kind in KINDS if source.get(kind) is not None or (kind == "urls" and "urls_total" in source)]
     if len(given) != 1:
         raise InvalidRequest(f"give exactly one of {', '.join(KINDS)}", param="source")
     return given[0]
 
 
 def allowed(name: str, roots: Mapping[str, Path]) -> Path:
-    """`ROOT/path/below` → the path, links resolved. Raises Forbidden for what is not below a root, or NotFound."""
+    """`ROOT/path/below` → the path, links resolved. Raises PathForbidden for what is not below a root, or NotFound."""
     first, _, rest = name.strip("/").partition("/")
     root = roots.get(first)
     if root is None:
         known = ", ".join(sorted(roots)) or "none: set CLIPSERVE_GATEWAY_INGEST_ROOTS"
-        raise Forbidden(f"a path starts with one of the server's roots ({known})", param="source")
+        raise PathForbidden(f"a path starts with one of the server's roots ({known})", param="source")
     try:
         root, path = root.resolve(), (root / rest).resolve()
     except (OSError, ValueError, RuntimeError) as error:
         raise NotFound("there is no such path", param="source") from error
     if not path.is_relative_to(root):
-        raise Forbidden(f"this path leads out of the root {first!r}", param="source")
-    if not path.exists():
-        raise NotFound(f"there is nothing at {name!r}", param="source")
+        raise PathForbidden(f"this path leads out of the root {first!r}", param="source")
+    if not os.path.exists(path):
+        raise NotFound(f"there is nothing at {name!r}; if it is on a disk of its own, is that mounted?", param="source")
     return path
 
 
-class Folder:
-    """Every picture below a folder, by path; the id is the path below it."""
-
-    def __init__(self, root: Path, max_bytes: int) -> None:
-        if not root.is_dir():
-            raise NotFound("this is no folder", param="source.folder")
-        self._root, self._max_bytes = root, max_bytes
-        self._names = sorted(
-            path.relative_to(root).as_posix() for path in root.rglob("*") if path.suffix.lower() in SUFFIXES
-        )
-
-    def count(self) -> int:
-        return len(self._names)
-
-    def entries(self, wanted: Wanted) -> Iterator[Entry]:
-        for place, name in enumerate(self._names):
-            if wanted(place):
-                yield Entry(place, name, self._item(name))
-
-    def _item(self, name: str) -> dict[str, Any] | ClipServeError:
-        try:
-            path = inside(self._root, name)
-            if path.stat().st_size > self._max_bytes:
-                return too_large(self._max_bytes)
-            return image_item(name, path.read_bytes(), {"file": name})
-        except (OSError, NotFound) as error:
-            return BadInput(f"the file can't be read ({type(error).__name__})")
-
-
-class Urls:
-    """URLs, or objects with `url`, `id` and `metadata`; the gateway's fetcher gets them, if fetching is on."""
-
-    def __init__(self, urls: list[Any]) -> None:
-        self._urls: list[dict[str, Any]] = [{"url": entry} if isinstance(entry, str) else entry for entry in urls]
-
-    def count(self) -> int:
-        return len(self._urls)
-
-    def entries(self, wanted: Wanted) -> Iterator[Entry]:
-        for place, entry in enumerate(self._urls):
-            if wanted(place):
-                item_id = entry.get("id") or entry["url"][:512]
-                metadata = {"url": entry["url"], **(entry.get("metadata") or {})}
-                yield Entry(place, item_id, {"id": item_id, "image": entry["url"], "metadata": metadata})
+@contextmanager
+def told(name: object, kind: str) -> Iterator[None]:
+    """Errors of sources as errors of ours, which name the source as the caller did."""
+    try:
+        yield
+    except SourceGone as error:
+        raise NotFound(
+            f"there is nothing at {name!r} any more: is its disk mounted?", param=f"source.{kind}"
+        ) from error
+    except UnknownColumn as error:
+        role = "" if error.role is None else f".{error.role}"
+        raise InvalidRequest(error.message, param=f"source.columns{role}") from error
+    except SourceError as error:
+        raise BadInput(
+            f"{name!r} can't be read to its end: {error.__cause__ or error}", param=f"source.{kind}"
+        ) from error

@@ -5,29 +5,24 @@ from __future__ import annotations
 import sqlite3
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from clip_core.errors import UnknownJob
+from clipserve_client.sources.files import Stamp
+from clipserve_client.sources.planning import Known
+from gateway.jobs.schema import prepare
 
 UNFINISHED = ("queued", "running")
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS jobs (
-    id TEXT PRIMARY KEY, collection TEXT NOT NULL, source TEXT NOT NULL, state TEXT NOT NULL, total INTEGER,
-    position INTEGER NOT NULL, added INTEGER NOT NULL, seconds REAL NOT NULL, message TEXT, error TEXT,
-    created TEXT NOT NULL, finished TEXT, key TEXT
-) STRICT;
-CREATE TABLE IF NOT EXISTS failures (
-    job TEXT NOT NULL, place INTEGER NOT NULL, item TEXT NOT NULL, error TEXT NOT NULL, retry INTEGER NOT NULL,
-    PRIMARY KEY (job, place)
-) STRICT, WITHOUT ROWID;
-"""
+_IN = ("added", "unchanged")
+_SHORT_URLS = 4096  # characters of JSON: so many URLs are shown with their job
+_PAGE = 500
 
 
 def now() -> str:
@@ -36,7 +31,7 @@ def now() -> str:
 
 @dataclass(frozen=True)
 class Job:
-    """`position`: entries of the source that were dealt with; `seconds`: time spent running; JSON as text.
+    """`pass_`: how often its source was begun to be read; `seconds`: time spent running; JSON as text.
 
     `key`: the id of the API key whose work it is; None: a call without a key.
     """
@@ -46,8 +41,7 @@ class Job:
     source: str
     state: str
     total: int | None
-    position: int
-    added: int
+    pass_: int
     seconds: float
     message: str | None
     error: str | None
@@ -56,65 +50,88 @@ class Job:
     key: str | None
 
 
-class Failure(NamedTuple):
-    """An entry set aside; `error` is the envelope as JSON text."""
+@dataclass(frozen=True)
+class Outcome:
+    """Of one entry; `error` is the envelope as JSON, `known` what to remember. `again`: its id was there before."""
+
+    item: str
+    outcome: str
+    reason: str = ""
+    error: str | None = None
+    known: Known | None = None
+    notes: tuple[str, ...] = ()
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """An entry that is not in; `place` orders them."""
 
     place: int
     item: str
+    outcome: str
+    reason: str
     error: str
 
 
-_COLUMNS = ", ".join(field.name for field in fields(Job))
-_LONG_SOURCE = 4096  # characters
-_SHORT_SOURCE = (
-    f"iif(length(source) > {_LONG_SOURCE}, json_object('urls_total', json_array_length(source, '$.urls')), source)"
-)
-_SHORT_COLUMNS = _COLUMNS.replace("source", f"{_SHORT_SOURCE} AS source")
+Counts = dict[str, dict[str, int]]  # outcome → reason → how many
+_COLUMNS = ", ".join(field.name.rstrip("_") for field in fields(Job))
 
 
 class JobStore:
     """Safe to use from several threads. The file is made with the first job, not before."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._lock = threading.RLock()
         self._opened: sqlite3.Connection | None = None
+        self._ended = False
 
     def close(self) -> None:
+        """For good: a thread that still reads a source gets sqlite3.ProgrammingError."""
         with self._lock:
+            self._ended = True
             if self._opened is not None:
                 self._opened.close()
                 self._opened = None
 
     def add(self, collection: str, source: dict[str, Any], key: str | None) -> Job:
-        values = (uuid.uuid4().hex, collection, orjson.dumps(source).decode(), now(), key)
+        """URLs get rows of their own: a job never holds them all."""
+        job_id, urls = uuid.uuid4().hex, source.get("urls") or []
+        shown = source
+        if urls and len(orjson.dumps(urls)) > _SHORT_URLS:
+            shown = {name: value for name, value in source.items() if name != "urls"} | {"urls_total": len(urls)}
+        values = (job_id, collection, orjson.dumps(shown).decode(), now(), key)
+        rows = ((job_id, place, _url_entry(each)) for place, each in enumerate(urls))
         with self._lock, self._db as db:
-            db.execute("INSERT INTO jobs VALUES (?, ?, ?, 'queued', NULL, 0, 0, 0, NULL, NULL, ?, NULL, ?)", values)
-        return self.get(values[0])
+            db.execute("INSERT INTO jobs VALUES (?, ?, ?, 'queued', NULL, 0, 0, NULL, NULL, ?, NULL, ?)", values)
+            db.executemany("INSERT INTO urls VALUES (?, ?, ?)", rows)
+        return self.get(job_id)
 
     def get(self, job_id: str) -> Job:
         """Raises UnknownJob."""
-        return self._get(job_id, _COLUMNS)
-
-    def summary(self, job_id: str) -> Job:
-        """As `get`, with a source as `page` shows it."""
-        return self._get(job_id, _SHORT_COLUMNS)
-
-    def _get(self, job_id: str, columns: str) -> Job:
-        found = self._rows(f"SELECT {columns} FROM jobs WHERE id = ?", job_id)
+        found = self._rows(f"SELECT {_COLUMNS} FROM jobs WHERE id = ?", job_id)
         if not found:
             raise UnknownJob(f"there is no job {job_id[:64]!r}", param="job_id")
         return Job(*found[0])
 
     def page(self, after: str | None = None, limit: int = 100) -> list[Job]:
-        """Newest first, those before the job `after`; of a long source only its kind and its number of URLs."""
+        """Newest first, those before the job `after`."""
         where = "" if after is None else "WHERE rowid < (SELECT rowid FROM jobs WHERE id = ?)"
-        query = f"SELECT {_SHORT_COLUMNS} FROM jobs {where} ORDER BY rowid DESC LIMIT ?"
+        query = f"SELECT {_COLUMNS} FROM jobs {where} ORDER BY rowid DESC LIMIT ?"
         return [Job(*row) for row in self._rows(query, *([] if after is None else [after]), limit)]
 
     def unfinished(self) -> list[str]:
         """Ids, oldest first."""
         return [row[0] for row in self._rows("SELECT id FROM jobs WHERE state IN (?, ?) ORDER BY rowid", *UNFINISHED)]
+
+    def urls(self, job_id: str) -> Iterator[dict[str, Any]]:
+        """`{"url", "id", "metadata"}` of each, in order."""
+        place = -1
+        query = "SELECT place, entry FROM urls WHERE job = ? AND place > ? ORDER BY place LIMIT ?"
+        while found := self._rows(query, job_id, place, _PAGE):
+            yield from (orjson.loads(entry) for _, entry in found)
+            place = found[-1][0]
 
     def update(self, job_id: str, **values: Any) -> None:
         """Set columns by name."""
@@ -122,60 +139,142 @@ class JobStore:
         with self._lock, self._db as db:
             db.execute(f"UPDATE jobs SET {names} WHERE id = ?", (*values.values(), job_id))
 
-    def advance(
-        self, job_id: str, position: int, good: Sequence[int], failures: Sequence[Failure], seconds: float
-    ) -> None:
-        """One batch, whole or not at all: the places that went in, and those that are set aside."""
-        with self._lock, self._db as db:
-            db.executemany("DELETE FROM failures WHERE job = ? AND place = ?", [(job_id, place) for place in good])
-            rows = [(job_id, *failure) for failure in failures]
-            db.executemany("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?, 0)", rows)
-            db.execute(
-                "UPDATE jobs SET position = max(position, ?), added = added + ?, seconds = seconds + ?, message = NULL "
-                "WHERE id = ?",
-                (position, len(good), seconds, job_id),
-            )
-
-    def failed(self, job_id: str) -> int:
-        """How many entries are set aside."""
-        return int(self._rows("SELECT count(*) FROM failures WHERE job = ?", job_id)[0][0])
-
-    def failures(self, job_id: str, after: int = -1, limit: int = 100) -> list[Failure]:
-        query = "SELECT place, item, error FROM failures WHERE job = ? AND place > ? ORDER BY place LIMIT ?"
-        return [Failure(*row) for row in self._rows(query, job_id, after, limit)]
-
     def retry(self, job_id: str, key: str | None) -> bool:
-        """Queue it again, with what was set aside, as the work of `key`. False when it is queued or runs already."""
+        """Queue it again as the work of `key`. False when it is queued or runs already."""
         again = "UPDATE jobs SET state = 'queued', error = NULL, finished = NULL, key = ? WHERE id = ?"
         with self._lock, self._db as db:
-            if not db.execute(f"{again} AND state NOT IN (?, ?)", (key, job_id, *UNFINISHED)).rowcount:
-                return False
-            db.execute("UPDATE failures SET retry = 1 WHERE job = ?", (job_id,))
-        return True
+            return db.execute(f"{again} AND state NOT IN (?, ?)", (key, job_id, *UNFINISHED)).rowcount > 0
 
-    def to_retry(self, job_id: str) -> set[int]:
-        """The places of entries to be tried again."""
-        return {row[0] for row in self._rows("SELECT place FROM failures WHERE job = ? AND retry = 1", job_id)}
+    def begin_pass(self, job_id: str) -> Job:
+        """The source is read from its start."""
+        with self._lock, self._db as db:
+            db.execute("UPDATE jobs SET state = 'running', pass = pass + 1 WHERE id = ?", (job_id,))
+            if not db.execute(
+                "SELECT 1 FROM results WHERE job = ? AND outcome IN (?, ?) LIMIT 1", (job_id, *_IN)
+            ).fetchone():  # a record of the first version counted items without their names
+                db.execute("DELETE FROM counts WHERE job = ? AND outcome IN (?, ?)", (job_id, *_IN))
+        return self.get(job_id)
+
+    def advance(self, job: Job, collection: str, outcomes: Sequence[Outcome], seconds: float) -> None:
+        """One batch, whole or not at all. `collection`: which one it is, dropped and made again or not."""
+        with self._lock, self._db as db:
+            for each in outcomes:
+                _record(db, job, each)
+            known = [(collection, each.item, job.id, each.known) for each in outcomes if each.known is not None]
+            rows = [(*about, known.path, *known.stamp, known.digest, known.about) for *about, known in known]
+            db.executemany("INSERT OR REPLACE INTO sent VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            db.execute("UPDATE jobs SET seconds = seconds + ?, message = NULL WHERE id = ?", (seconds, job.id))
+
+    def end_pass(self, job: Job) -> None:
+        """What was set aside earlier and is no longer in the source is no failure any more."""
+        gone = "job = ? AND pass < ? AND (nth > 0 OR outcome NOT IN (?, ?))"
+        values = (job.id, job.pass_, *_IN)
+        with self._lock, self._db as db:
+            gone_by = f"SELECT outcome, reason, count(*) FROM results WHERE {gone} GROUP BY 1, 2"
+            for outcome, reason, n in db.execute(gone_by, values).fetchall():
+                _count(db, job.id, outcome, reason, -n)
+            db.execute(f"DELETE FROM results WHERE {gone}", values)
+
+    def let_go(self, job_id: str) -> None:
+        """Of a job with nothing left to try again only the counts are kept."""
+        with self._lock, self._db as db:
+            db.execute("DELETE FROM results WHERE job = ?", (job_id,))
+            db.execute("DELETE FROM urls WHERE job = ?", (job_id,))
+
+    def forget_earlier(self, name: str, collection: str) -> None:
+        """Collections of this name that were dropped."""
+        with self._lock, self._db as db:
+            values = (f"{name} ", f"{name}!", collection)
+            db.execute("DELETE FROM sent WHERE collection >= ? AND collection < ? AND collection != ?", values)
+
+    def counts(self, job_id: str) -> Counts:
+        """Of the outcomes added, unchanged, skipped and failed; `noted`: what was done to items."""
+        told: Counts = {}
+        for outcome, reason, n in self._rows("SELECT outcome, reason, n FROM counts WHERE job = ? AND n > 0", job_id):
+            told.setdefault(outcome, {})[reason] = n
+        return told
+
+    def set_aside(self, job_id: str, after: int = -1, limit: int = 100, outcome: str | None = None) -> list[SetAside]:
+        """In the order of setting aside."""
+        query = (
+            "SELECT place, item, outcome, reason, error FROM results WHERE job = ? AND place > ? "
+            "AND outcome IN ('failed', 'skipped') AND coalesce(outcome = ?, TRUE) ORDER BY place LIMIT ?"
+        )
+        return [SetAside(*row) for row in self._rows(query, job_id, after, outcome, limit)]
+
+    def seen(self, job: Job, item: str) -> bool:
+        """Whether an entry of this id came before, in this reading of the source."""
+        return bool(
+            self._rows("SELECT 1 FROM results WHERE job = ? AND item = ? AND pass = ?", job.id, item, job.pass_)
+        )
+
+    def is_in(self, job_id: str, item: str) -> bool:
+        """Whether the job itself put it in, or found it there."""
+        query = "SELECT 1 FROM results WHERE job = ? AND item = ? AND nth = 0 AND outcome IN (?, ?)"
+        return bool(self._rows(query, job_id, item, *_IN))
+
+    def known(self, collection: str, item: str) -> Known | None:
+        query = "SELECT path, size, mtime_ns, digest, about FROM sent WHERE collection = ? AND item = ?"
+        found = self._rows(query, collection, item)
+        return Known(found[0][0], Stamp(*found[0][1:3]), *found[0][3:]) if found else None
+
+    def knows_of_others(self, collection: str, job_id: str) -> bool:
+        """Whether another job put something into this collection."""
+        return bool(self._rows("SELECT 1 FROM sent WHERE collection = ? AND job != ? LIMIT 1", collection, job_id))
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         with self._lock:
-            if self._opened is None and not self._path.exists():
-                return [(0,)] if "count(*)" in query else []
+            if self._opened is None and not self.path.exists():
+                return []
             with closing(self._db.execute(query, values)) as cursor:
                 return cursor.fetchall()
 
     @property
     def _db(self) -> sqlite3.Connection:
+        if self._ended:
+            raise sqlite3.ProgrammingError("the record of jobs is closed")
         if self._opened is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._opened = sqlite3.connect(self._path, check_same_thread=False)
-            self._opened.execute("PRAGMA journal_mode = WAL")
-            self._opened.executescript(_SCHEMA)
-            _add_key_column(self._opened)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._opened = sqlite3.connect(self.path, timeout=30, check_same_thread=False)
+            prepare(self._opened)
         return self._opened
 
 
-def _add_key_column(db: sqlite3.Connection) -> None:
-    """Records of the first version have none; their jobs count as calls without a key."""
-    if "key" not in {row[1] for row in db.execute("PRAGMA table_info(jobs)")}:
-        db.execute("ALTER TABLE jobs ADD COLUMN key TEXT")
+def _url_entry(entry: str | Mapping[str, Any]) -> str:
+    return orjson.dumps({"url": entry} if isinstance(entry, str) else entry).decode()
+
+
+def _record(db: sqlite3.Connection, job: Job, told: Outcome) -> None:
+    nth = 0
+    if told.again:
+        last = "SELECT max(nth) FROM results WHERE job = ? AND item = ? AND pass = ?"
+        nth = (db.execute(last, (job.id, told.item, job.pass_)).fetchone()[0] or 0) + 1
+    before = db.execute(
+        "SELECT outcome, reason FROM results WHERE job = ? AND item = ? AND nth = ?", (job.id, told.item, nth)
+    ).fetchone()
+    now_: tuple[str, str] = (told.outcome, told.reason)
+    if now_[0] == "unchanged" and before is not None and before[0] == "added":
+        now_ = before
+    db.execute(
+        "INSERT INTO results VALUES (NULL, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job, item, nth) DO UPDATE SET "
+        "outcome = excluded.outcome, reason = excluded.reason, error = excluded.error, pass = excluded.pass",
+        (job.id, told.item, nth, *now_, told.error, job.pass_),
+    )
+    if before != now_:
+        _count(db, job.id, now_[0], now_[1], 1)
+        if before is not None:
+            _count(db, job.id, before[0], before[1], -1)
+    for note in told.notes:
+        _count(db, job.id, "noted", note.partition(":")[0], 1)
+
+
+def _count(db: sqlite3.Connection, job_id: str, outcome: str, reason: str, n: int) -> None:
+    db.execute(
+        "INSERT INTO counts VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n",
+        (job_id, outcome, reason, n),
+    )
+
+
+def total(counts: Counts, outcomes: Iterable[str] = ("added", "unchanged", "skipped", "failed")) -> int:
+    """How many had one of these outcomes."""
+    return sum(sum(counts.get(outcome, {}).values()) for outcome in outcomes)

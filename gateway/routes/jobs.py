@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Path, Query, Request
 
-from clip_core.errors import Conflict, UnknownJob
+from clip_core.errors import Conflict, PathForbidden, UnknownJob
 from gateway.errors import JsonResponse
 from gateway.jobs.sources import source_kind
-from gateway.jobs.store import Job, JobStore
+from gateway.jobs.store import Counts, Job, JobStore, total
 from gateway.keys.api_key import current_key
 from gateway.routes.bodies import read_model
 from gateway.routes.plain_route import PlainRoute
@@ -20,13 +20,14 @@ from gateway.schemas.openapi import READS, answers, takes
 from gateway.services import services
 
 router = APIRouter(route_class=PlainRoute, tags=["jobs"])
+_OUTCOMES = ("added", "unchanged", "skipped", "failed")
 JobId = Annotated[str, Path(description="The job's id.", examples=["5f0c6c2e"])]
 
 
 @router.post(
     "/v1/jobs",
     status_code=202,
-    responses=answers(JobAnswer, *READS, status=202),
+    responses=answers(JobAnswer, *READS, PathForbidden, Conflict, status=202),
     openapi_extra=takes(JobRequest),
 )
 async def begin_job(request: Request) -> JsonResponse:
@@ -51,7 +52,7 @@ async def list_jobs(
     store, key = services(request).jobs.store, current_key()
     page = await asyncio.to_thread(store.page, after, limit)
     jobs = [job for job in page if key.may_use(job.collection)]
-    described = await asyncio.to_thread(lambda: [describe(job, store.failed(job.id)) for job in jobs])
+    described = await asyncio.to_thread(lambda: [describe(job, store.counts(job.id)) for job in jobs])
     return JsonResponse({"jobs": described, "next": page[-1].id if len(page) == limit else None})
 
 
@@ -68,12 +69,18 @@ async def list_failures(
     job_id: JobId,
     limit: Annotated[int, Query(ge=1, le=1000, examples=[100])] = 100,
     after: Annotated[int, Query(ge=-1, le=2**53, examples=[-1], description="`next` of the page before.")] = -1,
+    outcome: Annotated[
+        Literal["failed", "skipped"] | None, Query(description="Only these.", examples=["failed"])
+    ] = None,
 ) -> JsonResponse:
-    """What was set aside, and why, a page at a time."""
+    """What is not in the collection, by name and reason, a page at a time: what failed, and what was skipped."""
     store = services(request).jobs.store
     await _job(store, job_id)
-    found = await asyncio.to_thread(store.failures, job_id, after, limit)
-    failures = [{"place": each.place, "id": each.item, "error": orjson.loads(each.error)} for each in found]
+    found = await asyncio.to_thread(store.set_aside, job_id, after, limit, outcome)
+    failures = [
+        {"id": each.item, "outcome": each.outcome, "reason": each.reason, "error": orjson.loads(each.error)}
+        for each in found
+    ]
     return JsonResponse({"failures": failures, "next": found[-1].place if len(found) == limit else None})
 
 
@@ -87,7 +94,7 @@ async def cancel_job(request: Request, job_id: JobId) -> JsonResponse:
 
 @router.post("/v1/jobs/{job_id}/retry", status_code=202, responses=answers(JobAnswer, UnknownJob, Conflict, status=202))
 async def retry_job(request: Request, job_id: JobId) -> JsonResponse:
-    """Try again what was set aside, and go on with the rest of a cancelled or failed job."""
+    """Read the source again: what is in and unchanged is not sent again, all else is tried."""
     jobs = services(request).jobs
     await _job(jobs.store, job_id)
     return await _answer(jobs.store, await jobs.retry(job_id), 202)
@@ -95,28 +102,31 @@ async def retry_job(request: Request, job_id: JobId) -> JsonResponse:
 
 async def _job(store: JobStore, job_id: str) -> Job:
     """Raises UnknownJob, also about a collection that the key may not use."""
-    job = await asyncio.to_thread(store.summary, job_id)
+    job = await asyncio.to_thread(store.get, job_id)
     if not current_key().may_use(job.collection):
         raise UnknownJob(f"there is no job {job_id[:64]!r}", param="job_id")
     return job
 
 
 async def _answer(store: JobStore, job: Job, status: int = 200) -> JsonResponse:
-    return JsonResponse(describe(job, await asyncio.to_thread(store.failed, job.id)), status_code=status)
+    return JsonResponse(describe(job, await asyncio.to_thread(store.counts, job.id)), status_code=status)
 
 
-def describe(job: Job, failed: int) -> dict[str, Any]:
+def describe(job: Job, counts: Counts) -> dict[str, Any]:
     """As the API shows it."""
-    rate = round(job.added / job.seconds, 2) if job.added and job.seconds else None
-    running = job.state == "running" and rate and job.total is not None
+    processed = total(counts)
+    rate = round(processed / job.seconds, 2) if processed and job.seconds else None
+    left = max(job.total - processed, 0) if job.state == "running" and job.total is not None else None
+    known = None if job.total is None else max(job.total, processed)
     return {
         "id": job.id,
         "collection": job.collection,
         "source": orjson.loads(job.source),
         "state": job.state,
-        "progress": {"total": job.total, "processed": job.position, "added": job.added, "failed": failed},
+        "progress": {"total": known, "processed": processed, **{each: total(counts, (each,)) for each in _OUTCOMES}},
+        "reasons": {each: counts[each] for each in ("skipped", "failed", "noted") if each in counts},
         "rate": rate,
-        "eta_s": round((job.total - job.position) / rate, 1) if running and rate and job.total is not None else None,
+        "eta_s": round(left / rate, 1) if rate and left is not None else None,
         "message": job.message,
         "error": orjson.loads(job.error) if job.error else None,
         "created": job.created,

@@ -16,7 +16,8 @@ _JOB = {
     "collection": "demo",
     "source": {"folder": "photos/2024"},
     "state": "running",
-    "progress": {"total": 1000, "processed": 320, "added": 318, "failed": 2},
+    "progress": {"total": 1000, "processed": 320, "added": 308, "unchanged": 7, "skipped": 3, "failed": 2},
+    "reasons": {"skipped": {"not a picture (.mp4)": 3}, "failed": {"invalid_image": 2}},
     "rate": 41.5,
     "eta_s": 16.4,
     "created": "2026-01-01T00:00:00Z",
@@ -34,27 +35,34 @@ class Columns(Schema):
     image: str | None = Field(None, description='Bytes, or {"bytes", "path"} structs.')
     text: str | None = None
     url: str | None = None
+    caption: str | None = None
+    metadata: str | None = Field(None, description="An object in JSON.")
 
 
 class JobSource(Schema):
     folder: str | None = Field(None, min_length=1, description=f"Every picture below it. {_PATH}")
-    webdataset: str | None = Field(None, min_length=1, description=f"A tar of samples. {_PATH}")
-    parquet: str | None = Field(None, min_length=1, description=f"A Parquet file. {_PATH}")
+    webdataset: str | None = Field(None, min_length=1, description=f"A tar of samples, or a pattern. {_PATH}")
+    parquet: str | None = Field(None, min_length=1, description=f"A Parquet file, or a pattern. {_PATH}")
     columns: Columns | None = Field(None, description="Which columns of the Parquet file hold what.")
+    url_list: str | None = Field(None, min_length=1, description=f"A text file, one URL a line. {_PATH}")
     urls: list[str | UrlEntry] | None = Field(None, min_length=1, fail_fast=True, description="Needs `fetch_urls`.")
+    prefix: str | None = Field(None, max_length=256, description="Put before ids, to keep several sources apart.")
+    again: bool | None = Field(None, description="Send everything, also what is unchanged since an earlier job.")
 
 
 class JobRequest(Schema):
     model_config = example({"collection": "demo", "source": {"folder": "photos/2024"}})
     collection: str = Field(min_length=1)
-    source: JobSource = Field(description="Exactly one of folder, webdataset, parquet and urls.")
+    source: JobSource = Field(description="Exactly one of folder, webdataset, parquet, url_list and urls.")
 
 
 class Progress(Schema):
     total: int | None = Field(None, description="Null until it is known.")
     processed: int
     added: int
-    failed: int = Field(description="Set aside; see /v1/jobs/{job_id}/failures.")
+    unchanged: int = Field(description="In the collection since an earlier job, and not sent again.")
+    skipped: int = Field(description="Left out before they were sent: no picture, unreadable, too large and so on.")
+    failed: int = Field(description="Sent and refused; see /v1/jobs/{job_id}/failures.")
 
 
 class JobAnswer(Schema):
@@ -64,6 +72,9 @@ class JobAnswer(Schema):
     source: dict[str, Any] = Field(description="As it was given; of many URLs only their number, as `urls_total`.")
     state: State
     progress: Progress
+    reasons: dict[str, dict[str, int]] = Field(
+        description="How many were skipped and failed, by reason; `noted`: what was done to items that are in."
+    )
     rate: float | None = Field(None, description="Items a second.")
     eta_s: float | None = None
     message: str | None = Field(None, description="What it waits for, if it does.")
@@ -79,12 +90,15 @@ class JobsAnswer(Schema):
 
 
 class JobFailure(Schema):
-    place: int
-    id: str
+    id: str = Field(description="The item's id, or the name of what can be no item.")
+    outcome: Literal["failed", "skipped"]
+    reason: str = Field(description="Short, and the same for all with that fate.")
     error: ErrorBody
 
 
 class FailuresAnswer(Schema):
-    model_config = example({"failures": [{"place": 7, "id": "a.jpg", "error": _ERROR}], "next": None})
+    model_config = example(
+        {"failures": [{"id": "a.jpg", "outcome": "failed", "reason": "invalid_image", "error": _ERROR}], "next": None}
+    )
     failures: list[JobFailure]
     next: int | None = Field(None, description="What to pass as `after`; null at the end.")

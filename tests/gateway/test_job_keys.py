@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.jobs.store import JobStore
+from gateway.jobs.store import JobStore, total
 from gateway.keys.api_key import KeyLimits
 from gateway.keys.key_store import KeyStore
 from tests.gateway.fakes import picture
@@ -112,7 +112,9 @@ def test_a_record_without_keys_is_read_on(tmp_path):
         old.execute(OLD_JOB)
     old.close()
     store = JobStore(tmp_path / "jobs.db")
-    assert (store.get("j").key, store.get("j").position) == (None, 4)
+    assert (store.get("j").key, total(store.counts("j"))) == (None, 4)
+    assert store.begin_pass("j").pass_ == 1  # it begins again from the start, and counts nothing twice
+    assert total(store.counts("j")) == 0
     store.update("j", state="failed")
     assert store.retry("j", "someone")
     assert store.get("j").key == "someone"

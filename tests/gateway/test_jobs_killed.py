@@ -84,7 +84,7 @@ def test_the_next_gateway_finishes_the_job(start, upstreams, moment) -> None:
     fakes.torchserve.lets_pass = fakes.index.answers_upserts = None
     again = start()
     until(lambda: again.job(begun["id"])["state"] == "completed")
-    done = {"total": PICTURES, "processed": PICTURES, "added": PICTURES, "failed": 0}
+    done = {"total": PICTURES, "processed": PICTURES, "added": PICTURES, "unchanged": 0, "skipped": 0, "failed": 0}
     assert again.job(begun["id"])["progress"] == done
     assert set(fakes.index.collections["demo"]["items"]) == {f"{n:02}.png" for n in range(PICTURES)}
     written = Counter(stored(fakes))

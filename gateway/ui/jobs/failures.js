@@ -6,10 +6,13 @@ import { plural } from "../format.js";
 
 const PAGE = 100;
 
+// How many items failed or were skipped.
+export const leftOut = ({ progress: { skipped = 0, failed } }) => skipped + failed;
+
 export function failuresOf(job) {
   const list = element("ul", { className: "failed", ariaLabel: `Failures of filling ${job.collection}` });
   const more = element("button", { type: "button", className: "plain", textContent: "Show more", hidden: true });
-  const summary = element("summary", { textContent: `${plural(job.progress.failed, "item")} set aside` });
+  const summary = element("summary", { textContent: `${plural(leftOut(job), "item")} ${job.progress.skipped ? "not in" : "set aside"}` });
   const made = element("details", { className: "failures" }, summary, list, more);
   let after = -1;
   const load = async () => {

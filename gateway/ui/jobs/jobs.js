@@ -23,11 +23,13 @@ export function row(job, again) {
   return made;
 }
 
-function lineOf({ state, progress: { total, processed, failed }, rate, eta_s: left, error, message }) {
+function lineOf({ state, progress: { total, processed, unchanged, skipped, failed }, rate, eta_s: left, error, message }) {
   const parts = [
     total ? `${processed.toLocaleString("en")} of ${plural(total, "item")}` : plural(processed, "item"),
     RUNNING.includes(state) ? rate && `${digits(rate)} a second` : state,
     left && `${digits(left)} s left`,
+    unchanged && `${unchanged.toLocaleString("en")} unchanged`,
+    skipped && `${skipped.toLocaleString("en")} skipped`,
     failed && `${failed} set aside`,
     error?.message ?? message,
   ];

@@ -3,7 +3,7 @@
 import { call } from "../api.js";
 import { $, element, show } from "../dom.js";
 import { askForKey } from "../keys.js";
-import { failuresOf } from "./failures.js";
+import { failuresOf, leftOut } from "./failures.js";
 import { row } from "./jobs.js";
 
 const EVERY_MS = 4000;
@@ -31,12 +31,12 @@ async function draw() {
 function kept(job) {
   const [drawn, before] = [JSON.stringify(job), rows.get(job.id)];
   if (before?.drawn === drawn) return before;
-  const same = before?.failed === job.progress.failed;
-  const failures = job.progress.failed ? ((same && before.failures) || failuresOf(job)) : null;
+  const same = before?.failed === leftOut(job);
+  const failures = leftOut(job) ? ((same && before.failures) || failuresOf(job)) : null;
   const node = row(job, draw);
   node.append(element("time", { className: "soft", dateTime: job.created, textContent: new Date(job.created).toLocaleString("en") }));
   if (failures) node.append(failures);
-  return { drawn, node, failures, failed: job.progress.failed };
+  return { drawn, node, failures, failed: leftOut(job) };
 }
 
 export function watchJobsPanel() {

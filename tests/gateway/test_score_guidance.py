@@ -35,7 +35,9 @@ def test_what_texts_without_meaning_reach(stack):
     above = [hit for one in found for hit in one.json()["hits"] if hit["score"] >= answer["suggested_min_score"]]
     assert len(above) == 50
     meant = {"collection": "demo", "text": WORDS[3], "min_score": answer["suggested_min_score"]}
-    assert [hit["id"] for hit in stack.post("/v1/search", meant).json()["hits"]] == [WORDS[3]]
+    first, *others = [hit["id"] for hit in stack.post("/v1/search", meant | {"k": 50}).json()["hits"]]
+    assert first == WORDS[3]
+    assert len(others) < 10
 
 
 def test_it_is_measured_once_until_the_collection_changes(stack):

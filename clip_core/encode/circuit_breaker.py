@@ -1,4 +1,4 @@
-"""Calls to something that may be down or slow: bounded in time, and left out for a while after a failure."""
+"""A circuit breaker: calls to a peer that may be down are bounded in time, and skipped for a while after a failure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CircuitBreaker:
         self.errors = 0
 
     def call(self, work: Callable[[], T], otherwise: T, *, patient: bool = False) -> T:
-        """What `work` gives in time, else `otherwise`. Never raises.
+        """The result of `work` if it comes in time, else `otherwise`. Never raises.
 
         `patient` waits for the last call's end too, and tries during a pause.
         """

@@ -1,8 +1,8 @@
 """How many clients may be connected, and which connection makes room for a new one.
 
-A request that is whole keeps its connection. All others may have to go: idle ones, and those whose request is half
-sent. An address that has more than half of all gives way first, so that whoever fills the gateway makes room for the
-others, and for itself.
+A connection whose request is complete is never closed. Others may be closed: idle ones, and those whose request is
+incomplete. An address with more than half of all connections loses its own first, so that one caller can't keep the
+others out.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ConnectionLimit:
     """The connections of one server. Those that have had their last answer do not count any more."""
 
     def __init__(self, most: int, rested_s: float = 1.0) -> None:
-        """`rested_s`: a client that was just answered is likely to send a request."""
+        """A connection is idle once it has rested for `rested_s`: clients often send the next request soon."""
         self.most, self._rested_s = most, rested_s
         self._present: set[Connection] = set()
         self._leaving: Line = {}
@@ -71,7 +71,7 @@ class ConnectionLimit:
             line.pop(connection, None)
 
     def leaves(self, connection: Connection, now: float) -> None:
-        """It is only read, and for a while; as many as may be present may do that."""
+        """It is only drained, for a while; at most as many connections may do that as may be open."""
         if connection in self._present:
             self.works(connection)
             self._present.discard(connection)

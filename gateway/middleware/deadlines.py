@@ -1,9 +1,9 @@
-"""How long a request may take, and an end to its work when nobody waits for it any more. Pure ASGI.
+"""How long a request may take, and its cancellation when the client has left. Pure ASGI.
 
 The request's task is cancelled when the client leaves, when the time of `X-Request-Timeout` is over, or when nothing
-has moved for long; what has not been sent to TorchServe or the index by then never is. All of that hangs on one timer:
-most requests are answered before it goes off for the first time, and pay for nothing else. Inner layers end the request
-with an error of their own by `scope[GIVE_UP]`.
+has moved for long; what has not been sent to TorchServe or the index service by then is not sent. One timer checks all
+of that. Most requests are answered before it fires for the first time, and cost nothing more. Inner layers end the
+request with an error of their own by `scope[GIVE_UP]`.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class _Exchange:
         self._look_in(min(_FIRST_LOOK_S, self._time_of_work()))
 
     def end(self) -> None:
-        """What it holds is freed at once: the error that ended it knows frames that know this object."""
+        """Free what it holds at once: the error's traceback keeps frames alive, and they refer to this object."""
         for waiting in (self._timer, self._watch):
             if waiting is not None:
                 waiting.cancel()
@@ -164,7 +164,7 @@ class _Exchange:
         self._timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), self._look)
 
     async def _gone(self) -> None:
-        """What a peer sends after its body is no business of this request; that it leaves is."""
+        """Wait until the client leaves; what it sends after the body is ignored."""
         while (await self._receive())["type"] != "http.disconnect":
             await asyncio.sleep(0)
         self.give_up(ClientDisconnect())

@@ -1,8 +1,8 @@
-"""Who is answered: programs that call the service by its own name, and never the pages that a browser shows.
+"""Which requests are answered: those of programs that use the service's own name, never those of web pages.
 
-A browser on this machine reaches a loopback service, whatever page it shows, and says so in `Origin` and
-`Sec-Fetch-Site`. A page whose name was pointed to this address (DNS rebinding) sends that name as `Host`. What a page
-may send without asking first is never JSON.
+Any web page that a browser on this machine shows can send requests to a loopback service. Browsers mark them with
+`Origin` and `Sec-Fetch-Site`. A page whose name resolves to this address (DNS rebinding) sends that name as `Host`.
+Without a preflight request (CORS) a page can't send JSON.
 """
 
 from __future__ import annotations

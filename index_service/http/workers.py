@@ -1,6 +1,6 @@
-"""The threads that do what would keep the event loop from answering.
+"""Thread pools for work that would block the event loop.
 
-Each kind of work has threads of its own, so that what takes long never takes the last one from searches or writes.
+Each kind of work has a pool of its own, so that slow work never takes the last thread from searches or writes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _WRITERS = 4
 
 
 class Workers:
-    """Large searches and other reads, and all writes, have several threads each; what may take seconds has one."""
+    """Reads, writes and large searches have several threads each; listings, facets and copies have one each."""
 
     def __init__(self, threads: int) -> None:
         """`threads` 0: one a core."""
@@ -32,9 +32,9 @@ class Workers:
         self._counter, self._copier = ThreadPoolExecutor(1, "index-facets"), ThreadPoolExecutor(1, "index-copy")
 
     async def read(self, work: Callable[[], T], sharing: int = 1) -> T:
-        """Run `work` in a thread for reading; FAISS has its part of the cores there, `sharing` calls being under way.
+        """Run `work` in a thread for reads. FAISS uses the cores divided by `sharing`, the calls under way.
 
-        More threads than cores would wait for each other: a batch alone is soonest with all, many are with one each.
+        One call alone uses all cores, many calls one each: more threads than cores would wait for each other.
         """
         threads = max(1, self._threads // sharing)
 

@@ -1,4 +1,4 @@
-"""Writers that come while another one waits for the disk are committed together: one transaction, one sync for all."""
+"""Group commit: writes that arrive while another one is being synced share one transaction and one sync."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class _Waiting(Generic[T]):
-    """One writer's part; `failure` is what it raises, until it is known to be committed."""
+    """One writer's part. `failure` is the error that the writer raises; None once the part is committed."""
 
     def __init__(self, part: T) -> None:
         self.part = part
@@ -39,7 +39,7 @@ class GroupCommit(Generic[T]):
             raise own.failure
 
     def _write_all(self, group: list[_Waiting[T]]) -> None:
-        """A part that can't be written doesn't keep the others from it: each is then tried alone."""
+        """Write all parts together; if that fails, write each alone, so that only the parts at fault fail."""
         for each in group:
             each.taken = True
         failure = self._failure(group)

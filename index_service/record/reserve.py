@@ -1,4 +1,4 @@
-"""Disk space kept for the moment when there is no other: a deletion needs some before it gives any back.
+"""Disk space kept for a full disk: a deletion needs some before it frees any.
 
     <data_dir>/reserve   zeros; removed for a deletion that a full disk refused, made again as soon as there is room
 
@@ -13,14 +13,14 @@ from pathlib import Path
 
 
 class Reserve:
-    """The file at `path`, of so many `bytes`; 0: there is none, and none is missed."""
+    """The file at `path`, of `bytes` bytes; with 0 bytes no file is made."""
 
     def __init__(self, path: Path, bytes_: int) -> None:
         self._path, self.bytes = path, bytes_
         self._there = path.exists()
 
     def make(self) -> bool:
-        """Whether it is there; it is made when there is room for it."""
+        """Make the file if the disk has room for it. Returns whether it exists."""
         if self._there or not self.bytes:
             return True
         try:
@@ -34,7 +34,7 @@ class Reserve:
         return True
 
     def release(self) -> bool:
-        """Give its room to others; whether there was any to give."""
+        """Remove the file, so that others can use its space. Returns whether it existed."""
         if not self._there:
             return False
         self._there = False

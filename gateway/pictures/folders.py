@@ -45,9 +45,17 @@ class PictureFolders:
         self._token: str | None = None
 
     def load(self) -> None:
-        """What was named before; and a new token. A data folder that can't be written lets no folder be named."""
+        """What was named before."""
         self._named = _read(self._registry)
-        token = secrets.token_urlsafe(32)
+
+    def token_file(self) -> Path | None:
+        """Written when it is first asked for in this process; None where it can't be."""
+        with self._lock:
+            if self._token is None:
+                self._write_token(secrets.token_urlsafe(32))
+            return None if self._token is None else self._token_file
+
+    def _write_token(self, token: str) -> None:
         try:
             self._token_file.parent.mkdir(parents=True, exist_ok=True)
             _replace(self._token_file, token)
@@ -55,11 +63,6 @@ class PictureFolders:
             _log.warning("no folder of pictures can be named: %s can't be written (%s)", self._token_file, error)
         else:
             self._token = token
-
-    @property
-    def token_file(self) -> Path | None:
-        """None where it could not be written."""
-        return None if self._token is None else self._token_file
 
     def of(self, collection: str) -> list[PictureFolder]:
         """The longest prefix first, and before the others the folder of the settings."""

@@ -11,8 +11,8 @@ from clip_core.inputs.images import read_picture
 from clip_core.inputs.orientation import upright
 
 SIZES = (256, 768)  # pixels of the longer side: a tile of the page, and what its viewer shows first
-_QUALITY = 75
-_SPEED = 0  # of WebP's effort, 0 to 6: its files are a tenth larger than at 4, and made three times as fast
+_QUALITY = {256: 80, 768: 75}
+_EFFORT = {256: 2, 768: 0}  # WebP's, 0 to 6: at 0 a file is a tenth larger than at 4, and made three times as fast
 _LARGEST_PROFILE = 4096  # bytes; a phone's Display P3 has about 500
 _EXACT = ("RGB", "RGBA")  # modes whose colour profile still holds after `_flat`
 
@@ -26,7 +26,7 @@ def thumbnails(data: bytes, max_pixels: int) -> dict[int, bytes]:
     made = {}
     for size in sorted(SIZES, reverse=True):
         image = _scaled(image, size)
-        made[size] = _webp(image)
+        made[size] = _webp(image, size)
     return made
 
 
@@ -74,8 +74,8 @@ def _fitted(size: tuple[int, int], longest: int) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _webp(image: Image.Image) -> bytes:
+def _webp(image: Image.Image, size: int) -> bytes:
     written = io.BytesIO()
     profile = image.info.get("icc_profile") or b""
-    image.save(written, "WEBP", quality=_QUALITY, method=_SPEED, icc_profile=profile)
+    image.save(written, "WEBP", quality=_QUALITY[size], method=_EFFORT[size], icc_profile=profile)
     return written.getvalue()

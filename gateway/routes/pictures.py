@@ -87,9 +87,9 @@ async def how_to_name_a_folder(request: Request, name: Name) -> JsonResponse:
     """The file whose content a caller on this machine must send to name a folder; null for callers elsewhere."""
     given = services(request)
     await given.index.describe(name)
-    token_file = given.pictures.folders.token_file
     local = _is_local(request.client.host if request.client else "")
-    return JsonResponse({"token_file": str(token_file) if token_file is not None and local else None})
+    token_file = await asyncio.to_thread(given.pictures.folders.token_file) if local else None
+    return JsonResponse({"token_file": None if token_file is None else str(token_file)})
 
 
 @router.post(

@@ -20,8 +20,9 @@ def folders_of(path: Path, **fixed: Path) -> PictureFolders:
 
 
 def token(folders: PictureFolders) -> str:
-    assert folders.token_file is not None
-    return folders.token_file.read_text()
+    file = folders.token_file()
+    assert file is not None
+    return file.read_text()
 
 
 @pytest.fixture
@@ -70,6 +71,9 @@ def test_who_can_not_read_the_token_names_no_folder(tmp_path, pictures):
     folders = folders_of(tmp_path)
     before = token(folders)
     again = folders_of(tmp_path)
+    with pytest.raises(NotLocal):
+        again.add("photos", "", str(pictures), before)
+    assert token(again) != before
     for guess in ("", "guess", before, "ü"):
         with pytest.raises(NotLocal):
             again.add("photos", "", str(pictures), guess)

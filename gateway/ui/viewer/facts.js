@@ -5,14 +5,15 @@ import { chip } from "../filters.js";
 import { captionOf } from "../format.js";
 
 const LONGEST_CHIP = 60; // characters
+const NOT_FOR_PEOPLE = ["digest", "thumbnail"];
 const LINKS = { link: "Open the link", url: "Open the link", image_url: "Open the original" };
 
 const isAddress = (value) => typeof value === "string" && /^https?:\/\//i.test(value) && URL.canParse(value);
 
-// Rows for a <dl>: the id, then every field but the thumbnail and what the title says already.
+// Rows for a <dl>: the id, then every field that tells people something, but for what the title says already.
 export function factRows(item) {
   const title = captionOf(item);
-  const fields = Object.entries(item.metadata ?? {}).filter(([name, value]) => name !== "thumbnail" && value !== title);
+  const fields = Object.entries(item.metadata ?? {}).filter(([name, value]) => !NOT_FOR_PEOPLE.includes(name) && value !== title);
   return [["id", element("span", { textContent: item.id })], ...fields.map(([name, value]) => [name, valueOf(name, value)])].flatMap(([name, value]) => [
     element("dt", { textContent: name }),
     element("dd", {}, value),

@@ -64,9 +64,9 @@ def patched(document: Mapping[str, Any], patch: Mapping[str, Any] | None, most: 
 
 def merge_patch(target: Any, patch: Any) -> Any:
     """RFC 7386: objects are merged, null removes a field, and anything else replaces what was there."""
-    if not isinstance(patch, Mapping):
+    if not isinstance(patch, dict):
         return patch
-    merged = dict(target) if isinstance(target, Mapping) else {}
+    merged = dict(target) if isinstance(target, dict) else {}
     for name, value in patch.items():
         if value is None:
             merged.pop(name, None)

@@ -17,7 +17,7 @@ SLOWEST = --durations=10 --durations-min=10
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test setup-bench up test test-slow test-full check format test-browser bench bench-encoders \
-  bench-gateway bench-index bench-faults archives dist docs lock clean
+  bench-gateway bench-index bench-pictures bench-faults archives dist docs lock clean
 
 help: ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +99,9 @@ bench-index: $(BENCH) ## exact and approximate search against FAISS, in process 
 
 bench-faults: $(BENCH) ## attacks, crashes and stops beside a calm neighbour; AGAINST=DIR (an older checkout) adds processor time
 	$(BIN)/python -m benchmarks.faults --save $(if $(AGAINST),--against $(AGAINST))
+
+bench-pictures: $(BENCH) ## a folder of 1,000 photos from `clipserve ingest` to the page that shows them
+	$(BIN)/python -m benchmarks.pictures --save
 
 dist: $(SERVE) ## build the wheels of clipserve and of its client into dist/
 	rm -rf build clipserve_client/build

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,12 +12,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from clip_core.errors import BadInput, UnknownCollection
-from clip_core.wire import encode_vector
+from clip_core.wire import encode_vector, json_text, load_json
+from clipserve_client.sources.parquet_columns import plain_column
+from clipserve_client.sources.parquet_values import as_id
 from index_service.snapshots.seals import sealed
 from scripts.public_api import PublicApi
 
 BATCH = 256
 _KEY = b"clipserve"
+_COLUMNS = ("id", "vector", "metadata", "source")
 
 
 def export_parquet(api: PublicApi, collection: str, path: Path) -> int:
@@ -46,10 +48,16 @@ def import_parquet(api: PublicApi, collection: str, path: Path, console: Console
         columns = (TextColumn(f"import {collection}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:
             task = progress.add_task("import", total=file.metadata.num_rows)
-            for batch in file.iter_batches(BATCH):
-                body = {"fingerprint": fingerprint, "items": list(_items(batch))}
-                results = api.call("POST", f"/collections/{quote(collection)}/items", body)["results"]
-                failed += [f"{one['id']}: {one['error']['message']}" for one in results if one["status"] >= 300]
+            wanted = [name for name in _COLUMNS if name in file.schema_arrow.names]
+            row = 0
+            for batch in file.iter_batches(BATCH, columns=wanted):
+                items, left_out = _items(batch, row)
+                failed += left_out
+                if items:
+                    body = {"fingerprint": fingerprint, "items": items}
+                    results = api.call("POST", f"/collections/{quote(collection)}/items", body)["results"]
+                    failed += [f"{one['id']}: {one['error']['message']}" for one in results if one["status"] >= 300]
+                row += batch.num_rows
                 progress.advance(task, batch.num_rows)
     return failed
 
@@ -81,10 +89,43 @@ def _prepare(api: PublicApi, collection: str, path: Path, file: Any) -> str | No
     return told.get("fingerprint")
 
 
-def _items(batch: Any) -> Iterator[dict[str, Any]]:
-    for row in batch.to_pylist():
-        item = {"id": row["id"], "vector": encode_vector(np.array(row["vector"], np.float32))}
-        for name in ("metadata", "source"):
-            if row.get(name) is not None:
-                item[name] = orjson.loads(row[name])
-        yield item
+def _items(batch: Any, start: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """What can be sent, and a line for each row that can't; `start` is the number of the first row."""
+    columns = {name: plain_column(batch.column(name)) for name in batch.schema.names}
+    items, left_out = list[dict[str, Any]](), list[str]()
+    for row in range(batch.num_rows):
+        item_id = as_id(columns["id"][row])
+        try:
+            if item_id is None:
+                raise BadInput("it has no id")
+            items.append(_item(item_id, {name: values[row] for name, values in columns.items()}))
+        except BadInput as error:
+            left_out.append(f"{item_id or f'row {start + row}'}: {error.message}")
+    return items, left_out
+
+
+def _item(item_id: str, row: dict[str, Any]) -> dict[str, Any]:
+    """Raises BadInput."""
+    item: dict[str, Any] = {"id": item_id, "vector": _vector(row["vector"])}
+    for name in ("metadata", "source"):
+        value = row.get(name)
+        if value is not None:
+            item[name] = _object(value, name)
+    return item
+
+
+def _object(value: object, name: str) -> Any:
+    """Raises BadInput for what is no JSON, or could not be sent as it is."""
+    if not isinstance(value, str | bytes):
+        raise BadInput(f"`{name}` is not a text of JSON")
+    told = load_json(value)
+    json_text(told, name)
+    return told
+
+
+def _vector(value: object) -> str:
+    """Raises BadInput."""
+    try:
+        return encode_vector(np.array(value, np.float32).reshape(-1))
+    except (ValueError, TypeError, OverflowError):
+        raise BadInput("its vector is not a list of numbers") from None

@@ -26,7 +26,7 @@ class Rate(ProgressColumn):
 
 def ingest(client: Client, paths: Sequence[Path], collection: str, options: FolderOptions, console: Console) -> Tally:
     """Raises ClientError and KeyboardInterrupt, after what came until then was shown."""
-    tally, folders = Tally(), [path for path in paths if path.is_dir()]
+    tally, folders, skipped = Tally(), [path for path in paths if path.is_dir()], list[Result]()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=console) as progress:
@@ -42,6 +42,8 @@ def ingest(client: Client, paths: Sequence[Path], collection: str, options: Fold
                 if folders:
                     begun(None)
                 tally.count(result)
+                if is_told_by_name(result) and len(skipped) < _SHOWN:
+                    skipped.append(result)
                 progress.advance(task)
 
             ingest_paths(
@@ -53,12 +55,17 @@ def ingest(client: Client, paths: Sequence[Path], collection: str, options: Fold
                 on_result=told,
             )
     finally:
-        show(tally, console)
+        show(tally, console, skipped)
     return tally
 
 
-def show(tally: Tally, console: Console) -> None:
-    """One row for each outcome and its reason, and the first failures with their messages."""
+def is_told_by_name(result: Result) -> bool:
+    """Files that are no pictures are only counted; of others one wants to know which."""
+    return result.outcome == "skipped" and not result.code.startswith("not a picture")
+
+
+def show(tally: Tally, console: Console, skipped: Sequence[Result] = ()) -> None:
+    """One row for each outcome and its reason, and the first that are not in by name, with their messages."""
     table = Table("outcome", "reason", "files", title_justify="left")
     for outcome, reason, number in _rows(tally):
         table.add_row(outcome, reason, f"{number}")
@@ -66,6 +73,8 @@ def show(tally: Tally, console: Console) -> None:
         console.print(table)
     for note, number in sorted(tally.noted.items()):
         console.print(f"[dim]{note}:[/dim] {number}", highlight=False)
+    for result in skipped:
+        console.print(f"[dim]skipped[/dim] {result.id}: {result.message or result.code}", highlight=False)
     for result in tally.failed[:_SHOWN]:
         console.print(f"[yellow]not ingested[/yellow] {result.id}: {result.message}", highlight=False)
     if len(tally.failed) > _SHOWN:

@@ -56,6 +56,7 @@ def test_photos_over_the_body_limit_are_all_in(stack_of: Any, tmp_path: Path) ->
 
 def test_it_says_what_was_left_out_and_writes_a_report(stack: Any, photos: Path, tmp_path: Path) -> None:
     (photos / "bad.png").write_bytes(b"x")
+    (photos / "empty.png").touch()
     ran = clipserve(stack, "ingest", str(photos), "--collection", "p", "--report", str(tmp_path / "r.jsonl"))
     assert ran.exit_code == 1
     for words in (
@@ -63,10 +64,11 @@ def test_it_says_what_was_left_out_and_writes_a_report(stack: Any, photos: Path,
         "not a picture (.mp4)",
         "invalid_image",
         "not ingested bad.png: ",
-        "40 of 42 items are in p",
+        "skipped empty.png: empty file",
+        "40 of 43 items are in p",
     ):
         assert words in ran.output
-    assert len([json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]) == 42
+    assert len([json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]) == 43
     (photos / "bad.png").unlink()
     assert "unchanged" in clipserve(stack, "ingest", str(photos), "--collection", "p").output
     assert "12" in clipserve(stack, "search", "12", "--collection", "p", "--k", "1").output

@@ -87,3 +87,23 @@ def test_a_file_that_names_no_model_needs_its_collection(url: str, tmp_path: Pat
     pq.write_table(pa.table({"id": ["a"], "vector": [[1.0] * 8]}), path)
     result = CliRunner().invoke(app, ["index", "import", str(path), "none", "--url", url])
     assert "make the collection first" in str(result.exception)
+
+
+def test_odd_rows_and_columns_are_named_and_the_rest_goes_in(url: str, tmp_path: Path) -> None:
+    """Columns that nobody asked for are not read; an id of bytes is a name."""
+    httpx.put(f"{url}/collections/odd", json={"model": "m", "fingerprint": "f", "dim": 8})
+    vectors = [row.tolist() for row in VECTORS[:7]]
+    vectors[3], vectors[4] = None, [1.0, 2.0]
+    metadata = ['{"n": 1}', "{", '{"n": 338958331222012082418099330867817087233}', None, None, '{"x": NaN}', None]
+    table = {
+        "id": pa.array([b"a", b"b", b"c", b"d", b"e", b"f", None]),
+        "vector": pa.array(vectors, pa.list_(pa.float32())),
+        "metadata": metadata,
+        "when": pa.array([99999999] * 7, pa.date32()),
+    }
+    pq.write_table(pa.table(table), tmp_path / "odd.parquet")
+    told = run(url, "import", tmp_path / "odd.parquet", "odd", code=1)
+    for name in ("b: ", "c: ", "d: ", "e: ", "f: ", "row 6: "):
+        assert f"not imported {name}" in told
+    found = httpx.get(f"{url}/collections/odd/items").json()["items"]
+    assert [(item["id"], item["metadata"]) for item in found] == [("a", {"n": 1})]

@@ -87,7 +87,7 @@ class GatewaySettings(BaseSettings):
     max_stream_bytes: int = Field(4096 * MB, gt=0, description="Largest NDJSON stream; more is a 413.")
     max_image_bytes: int = Field(16 * MB, gt=0, description="Largest single image file; more is a 413.")
     max_inputs: int = Field(256, gt=0, description="Most inputs of one embedding or batch search call.")
-    max_items: int = Field(1000, gt=0, description="Most items of one call that adds to a collection.")
+    max_items: int = Field(1000, gt=0, description="Most items of one call that adds, changes, copies or deletes them.")
     label_cache_size: int = Field(10_000, gt=0, description="Label vectors that `/v1/classify` keeps.")
     fan_out_texts: int = Field(32, gt=0, description="Texts sent in one TorchServe request.")
     fan_out_images: int = Field(8, gt=0, description="Images sent in one TorchServe request.")

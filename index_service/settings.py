@@ -43,14 +43,14 @@ class IndexSettings(BaseSettings):
     max_metadata_bytes: int = Field(
         64 * 1024, gt=1, description="Most JSON of one item's metadata, or a collection's; more is a 413 for that item."
     )
-    max_batch: int = Field(10_000, gt=0, description="Most items of one upsert, delete or listing.")
+    max_batch: int = Field(10_000, gt=0, description="Most items of one upsert, patch, copy, delete or listing.")
     max_searches: int = Field(1024, gt=0, description="Most searches of one call.")
     max_k: int = Field(MAX_K, gt=0, le=MAX_K, description="Most hits of one search.")
     max_concurrent_searches: int = Field(
         256, gt=0, description="Search calls under way at once; more get 429 with Retry-After."
     )
     max_concurrent_writes: int = Field(
-        64, gt=0, description="Upsert and delete calls under way at once, each with its body; more get 429."
+        64, gt=0, description="Calls under way at once that write or delete items, each with its body; more get 429."
     )
     max_concurrent_facets: int = Field(
         16, gt=0, description="Facet calls waiting or under way, which are answered one after the other; more get 429."

@@ -22,6 +22,7 @@ from clip_core.errors import StorageFull
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 _UNFINISHED = ".part"
+_LONGEST_WRITE_S = 600.0
 ORIGINAL = 0  # in place of a size
 
 
@@ -90,11 +91,11 @@ class PictureStore:
             raise
 
     def measure(self) -> None:
-        """Count what is there. What a killed process left unfinished is removed."""
-        found = 0
+        """Count what is there. What a killed process left unfinished is removed; what is being written now is not."""
+        found, before = 0, time.time() - _LONGEST_WRITE_S
         for path in self._files():
             if path.suffix == _UNFINISHED:
-                _remove(path)
+                self._remove_if_old(path, before, counted=False)
             else:
                 found += _size(path)
         self.bytes = found
@@ -104,16 +105,16 @@ class PictureStore:
         removed, now = 0, time.time()
         for path in self._files():
             if not is_used(path.name[:64]):
-                removed += self._remove_if_old(path, now - older_than_s)
+                removed += self._remove_if_old(path, now - older_than_s, counted=path.suffix != _UNFINISHED)
         return removed
 
-    def _remove_if_old(self, path: Path, before: float) -> bool:
+    def _remove_if_old(self, path: Path, before: float, *, counted: bool = True) -> bool:
         with self._lock, suppress(OSError):
             about = path.stat()
             if about.st_mtime >= before:
                 return False
             path.unlink()
-            self.bytes -= about.st_size
+            self.bytes -= about.st_size if counted else 0
             return True
         return False
 
@@ -127,8 +128,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def _remove(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink()

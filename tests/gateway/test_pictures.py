@@ -137,10 +137,13 @@ def test_files_are_whole_and_counted(tmp_path):
     store.write(DIGEST, {256: b"z" * 12})
     assert (store.read(DIGEST, 256), store.bytes) == (b"z" * 12, 17)
     again = store_of(tmp_path)
-    (tmp_path / "pictures" / "thumbnails" / "ab" / "tmp123.part").write_bytes(b"half")
+    folder = tmp_path / "pictures" / "thumbnails" / "ab"
+    for name in ("left.part", "being-written.part"):
+        (folder / name).write_bytes(b"half")
+    os.utime(folder / "left.part", (1, 1))
     again.measure()
     assert again.bytes == 17
-    assert not list((tmp_path / "pictures").rglob("*.part"))
+    assert [path.name for path in folder.glob("*.part")] == ["being-written.part"]
 
 
 def test_no_more_than_the_bound(tmp_path):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipserve_client.sources.files import is_within
-from clipserve_client.sources.json_values import carried, read_object
+from clipserve_client.sources.json_values import carried, is_text, read_object
 from clipserve_client.sources.spool import Spool
 from clipserve_client.sources.walking import LISTING, readable
 
@@ -91,7 +91,7 @@ def about(path: str, name: str, listing: Listing, within: str | None = None) -> 
     metadata, odd = carried({**told, **(listed if isinstance(listed, dict) else {})})
     kept, odd_caption = carried({"caption": caption} if caption else {})
     return About(
-        given if isinstance(given, str) and given else name,
+        given if isinstance(given, str) and given and is_text(given) else name,
         {"file": name, **kept, **metadata},
         notes + more + odd + odd_caption,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from clipserve_client.ingest.results import Result
 from clipserve_client.sources.entries import Entry, Loaded, SourceError
-from clipserve_client.sources.json_values import carried, read_object
+from clipserve_client.sources.json_values import carried, is_text, read_object
 
 _LONGEST_ID = 512
 _LONGEST_LINE = 64 * 1024  # bytes
@@ -74,6 +74,8 @@ class UrlList:
 def _of_line(text: str, number: int, path: bytes) -> Entry | Result:
     told: Mapping[str, Any] = (read_object(text) or {}) if text.startswith("{") else {"url": text}
     url = told.get("url")
-    if not isinstance(url, str) or not url.lower().startswith(("http://", "https://")):
+    if not isinstance(url, str) or not is_text(url) or not url.lower().startswith(("http://", "https://")):
         return Result(f"line {number}", "skipped", "not a URL", text[:200])
-    return url_entry(told, path)
+    if isinstance(told.get("id"), str | None) and is_text(told.get("id") or ""):
+        return url_entry(told, path)
+    return Result(f"line {number}", "skipped", "not an id", "`id` is a text")

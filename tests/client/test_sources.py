@@ -299,6 +299,20 @@ def test_a_list_of_urls(tmp_path: Path) -> None:
     assert items(things)["c"].metadata == {"url": "https://example.org/c.jpg", "n": 1}
 
 
+def test_ids_that_are_no_text_are_not_taken(tmp_path: Path) -> None:
+    lines = ['{"url": "https://a.example/1", "id": "\\ud83d"}', '{"url": "https://a.example/2", "id": 5}']
+    (tmp_path / "urls.txt").write_text("\n".join([*lines, '{"url": "https://a.example/\\ud83d"}']))
+    assert reasons(planned(UrlList(tmp_path / "urls.txt"))) == {
+        "line 1": "not an id",
+        "line 2": "not an id",
+        "line 3": "not a URL",
+    }
+    (tmp_path / "a.jpg").write_bytes(JPG)
+    (tmp_path / "gallery.jsonl").write_text('{"file": "a.jpg", "id": "\\ud83d"}\n{"file": "\\ud83d.jpg"}')
+    things = planned(Folder(tmp_path))
+    assert sorted(things) == ["\\ud83d.jpg", "a.jpg", "urls.txt"]
+
+
 def test_what_is_no_source_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").touch()
     with pytest.raises(SourceError, match="is no folder"):

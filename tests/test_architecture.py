@@ -108,7 +108,9 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
         *("public_api", "launch", "page", "processes", "collections", "demo", "archive", "models", "stack"),
         *("settings_table", "tune", "commands", "cli"),
     ),
-    "benchmarks": ("lib", "stack", "attacks", "gateway", "index", "encoders", "pictures", "faults", "bar_tables"),
+    "benchmarks": (
+        *("lib", "stack", "drawings", "attacks", "gateway", "index", "encoders", "pictures", "faults", "bar_tables"),
+    ),
 }
 HEAVY = ("torch", "torchvision", "open_clip", "transformers")
 

@@ -31,7 +31,7 @@ def labels(scene: Scene) -> list[int]:
     layout = {None: scene.count - 1, "left of": 3, "right of": 3, "above": 4, "below": 4}[scene.relation]
     size = ("small", "large", "medium").index(scene.size)
     row = [SHAPES.index(first.shape), list(COLORS).index(first.color), TEXTURES.index(first.texture)]
-    row += [list(BACKGROUNDS).index(scene.background), size, layout]
+    row += [list(BACKGROUNDS).index(scene.background) if scene.background else IGNORE, size, layout]
     if not others:
         return row + [IGNORE] * 3
     other = others[0]

@@ -30,11 +30,12 @@ def _singular(word: str) -> str:
 
 
 def facts(scene: Scene, each: Object) -> list[int]:
-    """The same six of one kind of object in a scene; a size or count that the scene has none of is no class."""
+    """The same six of one kind of object in a scene; a size, count or background without a name is no class."""
     size = list(SIZES).index(scene.size) if scene.size in SIZES else len(SIZES)
+    background = list(BACKGROUNDS).index(scene.background) if scene.background else len(BACKGROUNDS)
     count = 0 if scene.relation else scene.count - 1
     names = (SHAPES.index(each.shape), list(COLORS).index(each.color), TEXTURES.index(each.texture))
-    return [*names, size, list(BACKGROUNDS).index(scene.background), count]
+    return [*names, size, background, count]
 
 
 def true_of(scenes: Sequence[Scene], captions: Sequence[str]) -> Tensor:

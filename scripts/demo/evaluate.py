@@ -6,17 +6,20 @@ python -m scripts.demo.evaluate
 from __future__ import annotations
 
 import argparse
+import io
 import json
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from scripts.demo.render import render
-from scripts.demo.render_gallery import gallery_scenes
+from scripts.demo.render_gallery import as_jpeg, gallery_scenes
 from scripts.demo.scenes import COLORS, SHAPES, TRAINED, UNSEEN, Combination, Scene, make_scene
+from scripts.demo.shown_searches import pages, shown_searches
 
 ARCHIVE = Path(__file__).resolve().parents[2] / "archive" / "demo"
 SCENES = 200
@@ -53,16 +56,34 @@ def recalls(model: Any, transform: Any, tokenizer: Any, scenes: list[Scene]) -> 
 
 
 @torch.inference_mode()
-def short_queries(model: Any, transform: Any, tokenizer: Any) -> dict[str, float]:
+def gallery_vectors(model: Any, transform: Any) -> Tensor:
+    """(N, D), of the gallery's JPEGs."""
+    pictures = (as_jpeg(render(scene, *SIZES[i % len(SIZES)])) for i, scene in enumerate(gallery_scenes()))
+    images = torch.stack([transform(Image.open(io.BytesIO(picture))) for picture in pictures])
+    vectors: Tensor = model.encode_image(images, normalize=True)
+    return vectors
+
+
+@torch.inference_mode()
+def short_queries(model: Any, tokenizer: Any, vectors: Tensor) -> dict[str, float]:
     """ "red circle" and the like on the gallery: the share of the first hits, and of the first five, that show one."""
     scenes = gallery_scenes()
     pairs = [(color, shape) for color in COLORS for shape in SHAPES]
-    images = torch.stack([transform(render(s, *SIZES[i % len(SIZES)])) for i, s in enumerate(scenes)])
-    vectors = model.encode_image(images, normalize=True)
     texts = model.encode_text(tokenizer([f"{color} {shape}" for color, shape in pairs]), normalize=True)
     shows = torch.tensor([[any(e.color == c and e.shape == s for e in x.objects) for x in scenes] for c, s in pairs])
     hits = torch.gather(shows, 1, (texts @ vectors.T).topk(5, dim=1).indices).float()
     return {"precision_at_1": round(float(hits[:, 0].mean()), 4), "precision_at_5": round(float(hits.mean()), 4)}
+
+
+@torch.inference_mode()
+def documented(model: Any, tokenizer: Any, vectors: Tensor) -> dict[str, float]:
+    """The searches that README and docs show, on the gallery: the share whose first hit is what they say."""
+    scenes, searches = gallery_scenes(), shown_searches(pages())
+    texts = model.encode_text(tokenizer([search.text for search in searches]), normalize=True)
+    allowed = torch.tensor([[search.allows(scene) for scene in scenes] for search in searches])
+    first = (texts @ vectors.T).masked_fill(~allowed, -2).argmax(dim=1).tolist()
+    right = [search.answered_by(scenes[found]) for search, found in zip(searches, first, strict=True)]
+    return {"right_at_1": round(sum(right) / len(right), 4), "searches": len(right)}
 
 
 def evaluate(directory: Path = ARCHIVE) -> dict[str, dict[str, float]]:
@@ -91,7 +112,9 @@ def evaluate(directory: Path = ARCHIVE) -> dict[str, dict[str, float]]:
         "mean": round(sum(draws) / len(draws), 4),
         "least": min(draws),
     }
-    results["short queries (colour and shape) on the gallery"] = short_queries(model, transform, tokenizer)
+    vectors = gallery_vectors(model, transform)
+    results["short queries (colour and shape) on the gallery"] = short_queries(model, tokenizer, vectors)
+    results["searches that README and docs show, on the gallery"] = documented(model, tokenizer, vectors)
     return results
 
 

@@ -58,11 +58,26 @@ class Learner(nn.Module):
         contrastive = (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
         margins = scale * (units[rows] * (texts[rows] - nearly)).sum(dim=1)
         contrastive = contrastive + 0.3 * functional.softplus(-margins).mean()
+        return contrastive, self.attribute_loss(features, attributes)
+
+    def attribute_loss(self, features: Tensor, attributes: Tensor) -> Tensor:
+        """Of image vectors (B, D) before they are normalised, and their class numbers (B, heads)."""
         losses = [
             functional.cross_entropy(head(features), attributes[:, i], ignore_index=IGNORE)
             for i, head in enumerate(self.heads.values())
         ]
-        return contrastive, torch.stack(losses).mean()
+        return torch.stack(losses).mean()
+
+
+def fit_heads(learner: Learner, images: Tensor, attributes: Tensor, steps: int = 200) -> None:
+    """Heads for a model that was trained before and has lost them; the model stays as it is."""
+    with torch.no_grad():
+        features = torch.cat([learner.model.encode_image(part) for part in images.split(256)])  # type: ignore[no-untyped-call]
+    fitting = torch.optim.Adam(learner.heads.parameters(), lr=0.02)
+    for _ in range(steps):
+        fitting.zero_grad()
+        learner.attribute_loss(features, attributes).backward()  # type: ignore[no-untyped-call]
+        fitting.step()
 
 
 def optimiser(learner: Learner, rate: float) -> torch.optim.AdamW:

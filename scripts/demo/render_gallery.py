@@ -6,34 +6,43 @@ python -m scripts.demo.render_gallery data/demo/gallery
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 
 from scripts.demo.render import render
-from scripts.demo.scenes import COMBINATIONS, Scene, make_scene
+from scripts.demo.scenes import COMBINATIONS, Object, Scene, make_scene
 
 COUNT = 640
 SEED = 2024
 SIZES = ((320, 240), (240, 320), (400, 240))
 KINDS, SHARES = ("single", "several", "relation"), (0.55, 0.2, 0.25)
 LISTING = "gallery.jsonl"
+_PAIR = Scene((Object("star", "blue", "plain"),), "small", 2, "white", None, ((0.24, 0.47), (0.76, 0.53)), 1)
+SHOWN = (  # what the README searches for first, and the rest would not have
+    _PAIR,
+    replace(_PAIR, objects=(Object("star", "blue", "dotted"),), background="beige", places=((0.2, 0.52), (0.77, 0.46))),
+)
 
 
 def gallery_scenes(count: int = COUNT, seed: int = SEED) -> list[Scene]:
     """`count` scenes with captions that all differ, held-out combinations among them."""
     rng = Random(seed)
     scenes: dict[str, Scene] = {}
-    while len(scenes) < count:
+    while len(scenes) < count - len(SHOWN):
         scene = make_scene(rng, COMBINATIONS, rng.choices(KINDS, SHARES)[0])
-        scenes.setdefault(scene.canonical_caption(), scene)
-    return list(scenes.values())
+        if scene.canonical_caption() not in {each.canonical_caption() for each in SHOWN}:
+            scenes.setdefault(scene.canonical_caption(), scene)
+    return [*scenes.values(), *SHOWN]
 
 
 def render_gallery(directory: Path, count: int = COUNT, console: Console | None = None, *, seed: int = SEED) -> bool:
@@ -50,13 +59,20 @@ def render_gallery(directory: Path, count: int = COUNT, console: Console | None 
     try:
         rows = track(enumerate(scenes), "render gallery", total=count, console=console, disable=console is None)
         for number, scene in rows:
-            render(scene, *SIZES[number % len(SIZES)]).save(work / _name(number), "JPEG", quality=92)
+            (work / _name(number)).write_bytes(as_jpeg(render(scene, *SIZES[number % len(SIZES)])))
         (work / LISTING).write_text(_listing(scenes), encoding="utf-8")
         shutil.rmtree(directory, ignore_errors=True)
         os.replace(work, directory)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return True
+
+
+def as_jpeg(picture: Image.Image) -> bytes:
+    """As the gallery keeps it."""
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=92)
+    return file.getvalue()
 
 
 def is_whole(directory: Path, scenes: list[Scene]) -> bool:

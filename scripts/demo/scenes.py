@@ -69,7 +69,8 @@ class Object:
 class Scene:
     """`objects`: one kind, `count` times, or two kinds in `relation` (first, relation, second).
 
-    `places`: centres in the central square, (x, y) from 0 to 1, one for each drawn object.
+    `places`: centres in the central square, (x, y) from 0 to 1, one for each drawn object. `background` is empty where
+    its colour has no name here; only sketches have such ones.
     """
 
     objects: tuple[Object, ...]
@@ -101,18 +102,18 @@ class Scene:
 
     def canonical_caption(self) -> str:
         """Everything there is to say, in one fixed form."""
-        where = f"on a {self.background} background"
+        where = f" on a {self.background} background" if self.background else ""
         if self.relation:
             first, second = (each.words() for each in self.objects)
-            return f"{_article(first)} {self.relation} {_article(second)} {where}"
+            return f"{article(first)} {self.relation} {article(second)}{where}"
         words = f"{self.size} {self.objects[0].words()}"
-        return f"{_article(words)} {where}" if self.count == 1 else f"{COUNTS[self.count]} {_plural(words)} {where}"
+        return f"{article(words)}{where}" if self.count == 1 else f"{COUNTS[self.count]} {plural(words)}{where}"
 
     def caption(self, rng: Random) -> str:
         """One of many ways to say it, from everything to "blue star"."""
-        if rng.random() < 0.35:
+        if rng.random() < 0.3:
             return self.canonical_caption()
-        if not self.relation and rng.random() < 0.35:
+        if not self.relation and rng.random() < 0.5:
             return self._short_caption(rng)
         return self._relation_caption(rng) if self.relation else self._simple_caption(rng)
 
@@ -120,15 +121,15 @@ class Scene:
         first, second = (_phrase(each, "", rng, full=rng.random() < 0.8) for each in self.objects)
         start = rng.choice(("", "a picture of ", "there is "))
         verb = rng.choice(("", "is ")) if not start else ""
-        return f"{start}{_article(first)} {verb}{self.relation} {_article(second)}{self._where(rng)}"
+        return f"{start}{article(first)} {verb}{self.relation} {article(second)}{self._where(rng)}"
 
     def _simple_caption(self, rng: Random) -> str:
         words = _phrase(self.objects[0], self.size, rng, full=rng.random() < 0.6)
         start = rng.choice(("", "", "a photo of ", "a picture of ", "there is ", "an image showing "))
         if self.count > 1:
-            return f"{start.replace('there is', 'there are')}{COUNTS[self.count]} {_plural(words)}{self._where(rng)}"
+            return f"{start.replace('there is', 'there are')}{COUNTS[self.count]} {plural(words)}{self._where(rng)}"
         bare = not start and rng.random() < 0.4
-        return f"{start}{words if bare else _article(words)}{self._where(rng)}"
+        return f"{start}{words if bare else article(words)}{self._where(rng)}"
 
     def _short_caption(self, rng: Random) -> str:
         """A noun with one or two adjectives, as people type into a search box."""
@@ -138,8 +139,8 @@ class Scene:
         )
         words = " ".join([*chosen, each.shape])
         if self.count > 1:
-            return rng.choice((_plural(words), f"{COUNTS[self.count]} {_plural(words)}"))
-        return rng.choice((words, _article(words)))
+            return rng.choice((plural(words), f"{COUNTS[self.count]} {plural(words)}"))
+        return rng.choice((words, article(words)))
 
     def nearly(self, rng: Random) -> Scene:
         """The same words in a wrong arrangement: the relation reversed, or the two colours swapped."""
@@ -150,7 +151,7 @@ class Scene:
         return replace(self, objects=(replace(first, color=second.color), replace(second, color=first.color)))
 
     def _where(self, rng: Random) -> str:
-        if rng.random() < 0.2:
+        if not self.background or rng.random() < 0.2:
             return ""
         return rng.choice((" on a {} background", " on {}", " with a {} background")).format(self.background)
 
@@ -167,11 +168,11 @@ def _phrase(each: Object, size: str, rng: Random, *, full: bool) -> str:
     return " ".join([*adjectives, each.shape])
 
 
-def _article(words: str) -> str:
+def article(words: str) -> str:
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
-def _plural(words: str) -> str:
+def plural(words: str) -> str:
     return words + ("es" if words.endswith("cross") else "s")
 
 

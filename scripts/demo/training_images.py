@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+from functools import partial
 from random import Random
+from typing import Protocol
 
 import numpy as np
 import torch
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -18,21 +21,41 @@ from scripts.demo.scenes import Scene
 RENDER_SIZES = ((96, 76), (76, 96), (110, 80), (84, 84))
 
 
-def _pixels(job: tuple[Scene, int, int]) -> np.ndarray:
-    """A scene as preprocessing shows it to the model: rendered, resized, centre-cropped; (64, 64, 3) uint8."""
+class Draw(Protocol):
+    """A hand that draws a scene."""
+
+    def __call__(self, scene: Scene, rng: Random) -> Image.Image: ...
+
+
+def rendered(scene: Scene, rng: Random) -> Image.Image:
+    """As the gallery shows it."""
+    return render(scene, *rng.choice(RENDER_SIZES))
+
+
+def _pixels(draw: Draw, job: tuple[Scene, int]) -> np.ndarray:
+    """A scene as preprocessing shows it to the model; (64, 64, 3) uint8."""
+    scene, seed = job
+    return _preprocessed(draw(scene, Random(seed)))
+
+
+def _preprocessed(picture: Image.Image) -> np.ndarray:
     from torchvision.transforms import functional as vision
 
-    scene, width, height = job
-    small = vision.resize(render(scene, width, height), 64, vision.InterpolationMode.BICUBIC)
+    small = vision.resize(picture, 64, vision.InterpolationMode.BICUBIC)
     return np.asarray(vision.center_crop(small, [64, 64]))
 
 
-def render_pool(scenes: list[Scene], seed: int, console: Console) -> Tensor:
+def as_pixels(pictures: list[Image.Image]) -> Tensor:
+    """→ (N, 3, 64, 64) uint8"""
+    return torch.from_numpy(np.stack([_preprocessed(each) for each in pictures])).permute(0, 3, 1, 2).contiguous()
+
+
+def image_pool(scenes: list[Scene], draw: Draw, seed: int, console: Console) -> Tensor:
     """→ (N, 3, 64, 64) uint8"""
     rng = Random(seed)
-    jobs = [(scene, *rng.choice(RENDER_SIZES)) for scene in scenes]
+    jobs = [(scene, rng.getrandbits(32)) for scene in scenes]
     with multiprocessing.get_context("fork").Pool(2) as pool:
-        rows = list(track(pool.imap(_pixels, jobs, chunksize=256), "render", total=len(jobs), console=console))
+        rows = list(track(pool.imap(partial(_pixels, draw), jobs, 256), "draw", total=len(jobs), console=console))
     return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).contiguous()
 
 

@@ -101,6 +101,16 @@ def test_the_selection_is_exported(visit: Open, library: Library) -> None:
     assert [(row["id"], row["note"]) for row in rows] == [(f"item-0000{n}", f'a "quoted", {n}') for n in (1, 2)]
 
 
+@pytest.mark.parametrize("text", ['=HYPERLINK("https://a.example")', "+1", "-1", "@SUM(A1)", "\t=1"])
+def test_cells_of_an_export_are_no_formulas(visit: Open, library: Library, text: str) -> None:
+    page = opened(visit, library)
+    library.index.collections["photos"]["items"]["item-00001"]["metadata"].update(note=text, n=-1)
+    page.reload()
+    select(page, 1)
+    (row,) = csv.DictReader(io.StringIO(saved(page, "CSV")[1]))
+    assert (row["note"], row["n"]) == (f"'{text}", "-1")
+
+
 def test_the_selection_goes_to_another_collection(visit: Open, library: Library) -> None:
     library.index.collections.pop("best", None)
     page = opened(visit, library)

@@ -96,6 +96,7 @@ class Maintenance:
                 break
         _log.info("collections loaded", extra={"collections": len(list(self._collections()))})
         self._try(self._map_pages)
+        faiss.omp_set_num_threads(1)  # of this thread: searches go on while an index is loaded
         while not self._stopped.is_set():
             self._try(self._merge_next)
 

@@ -26,21 +26,18 @@ from index_service.collection.listing import Listing, Match
 from index_service.collection.patches import PatchBatch, patched_rows
 from index_service.collection.recall import RecallCounts
 from index_service.collection.recent_queries import RecentQueries
-from index_service.collection.segment_builder import SegmentBuilder, paced, rows_of
+from index_service.collection.segment_builder import SegmentBuilder
 from index_service.engines.base import BuildCancelled, IntArray
 from index_service.engines.exact.segment import ExactSegment
 from index_service.record.group_commit import GroupCommit
 from index_service.record.store import CollectionInfo, ItemChunk, PatchedRow, Store, StoredItem, WrittenRows
 from index_service.segments.engine_choice import Engines
+from index_service.segments.merge_job import rows_of
 from index_service.segments.sealing import seal_due, sealed_further
-from index_service.segments.segment_files import (
-    half_of_memory,
-    prefault,
-)
+from index_service.segments.segment_files import half_of_memory, prefault
 from index_service.segments.view import View, empty_view, view_of
 
 T = TypeVar("T")
-_COPY_ROWS = 64  # that a merge copies between two pauses, for searches to go on
 _log = logging.getLogger("index_service.collection.collection")
 
 
@@ -243,7 +240,7 @@ class Collection:
         return not self.retries.left_s and main.engine != self._engines.choose(self.info, len(main.vectors)).engine
 
     def merge(self, cancelled: Callable[[], bool] = lambda: False) -> None:
-        """Merge main segment, delta and tombstones into a new main segment, and swap it in.
+        """Write a new main segment of what the record holds, and swap it in.
 
         Raises BuildCancelled when `cancelled()` turns true or the collection is dropped meanwhile.
         """
@@ -251,20 +248,14 @@ class Collection:
             if self.dropped:
                 raise BuildCancelled
             self._touched, old = time.monotonic(), self.view  # one that fails is tried again only after a while
-            live = np.flatnonzero(old.alive)
-            backend = self._engines.choose(self.info, len(live), self._recent.stacked())
-            parts = (old.block(live[start : start + _COPY_ROWS]) for start in range(0, len(live), _COPY_ROWS))
-
-            def given_up() -> bool:
-                return cancelled() or self.dropped
-
-            with self._segments.writing(paced(parts), given_up) as (draft, block):
-                main = self._segments.built(backend, draft, block.vectors, given_up)
-                draft.save(main)
-                draft.commit()
+            backend = self._engines.choose(self.info, old.live, self._recent.stacked())
+            main, block = self._segments.merged(backend, old.live, lambda: cancelled() or self.dropped)
             prefault(block.vectors, half_of_memory())
+            merged = view_of(main, block, self._segments.selection)
             with self._lock:
-                self.view = self.view.merged(old, live, view_of(main, block, self._segments.selection))
+                if self.stale:
+                    self._catch_up()
+                self.view = self.view.merged(old, merged)
             self._segments.files.remove_older()
 
     def describe(self) -> dict[str, Any]:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import numpy as np
 
 from clip_core.wire import FloatArray
 from index_service.collection.recent_queries import RecentQueries
 from index_service.engines.base import Backend, BuildCancelled, Segment
-from index_service.engines.exact.segment import ExactBackend, ExactSegment
-from index_service.metadata.columns import Packed, RowBlock
-from index_service.record.store import CollectionInfo, ItemChunk, Store
-from index_service.segments.builder_processes import build_apart
+from index_service.engines.exact.segment import ExactBackend
+from index_service.metadata.columns import RowBlock
+from index_service.record.store import CollectionInfo, Store
+from index_service.segments.builder_processes import run_apart, takes
 from index_service.segments.engine_choice import Engines
-from index_service.segments.segment_files import SegmentFiles, SegmentWriter, StoredSegment, segments_folder
+from index_service.segments.merge_job import MergeJob
+from index_service.segments.segment_files import Draft, SegmentFiles, StoredSegment, segments_folder
 
 _log = logging.getLogger("index_service.collection.segment_builder")
 
@@ -62,28 +60,33 @@ class SegmentBuilder:
     def rebuilt(self, cancelled: Callable[[], bool]) -> StoredSegment | None:
         """An exact segment on disk, streamed from the record; None when there is no room for it."""
         try:
-            blocks = (rows_of(chunk, self._info.dim) for chunk in self._store.stream(self._info.key))
-            with self.writing(blocks, cancelled) as (draft, block):
-                draft.save(ExactSegment(block.vectors))
-                draft.commit()
+            with self._drafted() as draft:
+                job = MergeJob(self._store.path, self._info.key, None, draft, ExactBackend(self._info.metric))
+                segment, block = job.run(cancelled)
         except (OSError, BuildCancelled) as error:
             _log.warning("segment not written", extra={"collection": self._info.name, "reason": str(error)})
             return None
-        return StoredSegment(block, ExactSegment.engine, None)
+        return StoredSegment(block, segment.engine, None)
+
+    def merged(self, backend: Backend, rows: int, cancelled: Callable[[], bool]) -> tuple[Segment, RowBlock]:
+        """A new segment on disk of what the record holds, about so many `rows`; many are merged by another process.
+
+        Raises BuildCancelled soon after `cancelled()` turns true or the collection is dropped; OSError, RuntimeError.
+        """
+        with self._drafted() as draft:
+            job = MergeJob(self._store.path, self._info.key, self.files.newest_folder, draft, backend)
+            if rows >= self._engines.settings.build_apart_rows and takes(backend):
+                return run_apart(job, cancelled, self._engines.build_threads)
+            return job.run(cancelled, pauses=True)
 
     @contextmanager
-    def writing(
-        self, blocks: Iterable[RowBlock], cancelled: Callable[[], bool]
-    ) -> Iterator[tuple[SegmentWriter, RowBlock]]:
-        """A new segment on disk with all rows of `blocks`; it is removed unless it is committed. Raises OSError."""
+    def _drafted(self) -> Iterator[Draft]:
+        """A new segment on disk; it is committed at the end, and removed if that fails. Raises OSError."""
         try:
             draft = self.files.draft()
             try:
-                for block in blocks:
-                    if cancelled():
-                        raise BuildCancelled
-                    draft.append(block)
-                yield draft, draft.mapped()
+                yield draft
+                self.files.commit(draft)
             finally:
                 draft.drop()
         except Exception as error:
@@ -93,27 +96,3 @@ class SegmentBuilder:
         finally:
             if self._dropped():
                 self.files.remove()
-
-    def built(
-        self, backend: Backend, draft: SegmentWriter, vectors: FloatArray, cancelled: Callable[[], bool]
-    ) -> Segment:
-        """The engine's segment of `vectors` (N, D), built by another process when there are many."""
-        if len(vectors) < self._engines.settings.build_apart_rows:
-            return backend.build(vectors, cancelled)
-        threads = self._engines.build_threads
-        return build_apart(backend, vectors, draft.vectors_file, draft.engine_file, cancelled, threads)
-
-
-def paced(blocks: Iterable[RowBlock]) -> Iterator[RowBlock]:
-    """The same blocks, with a pause after each as long as it took: half of the time is left to searches."""
-    for block in blocks:
-        started = time.perf_counter()
-        yield block
-        time.sleep(time.perf_counter() - started)
-
-
-def rows_of(chunk: ItemChunk, dim: int) -> RowBlock:
-    """Rows of the record as columns, with vectors of `dim` numbers."""
-    vectors = np.frombuffer(b"".join(item.vector for item in chunk.items), "<f4").reshape(-1, dim)
-    ids = Packed.of([item.id.encode() for item in chunk.items])
-    return RowBlock(np.array(chunk.seqs), vectors, ids, Packed.of([item.metadata for item in chunk.items]))

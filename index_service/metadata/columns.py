@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from clip_core.wire import FloatArray
-from index_service.engines.base import IntArray
+from index_service.engines.base import BoolArray, IntArray
 
 _GROWTH, _RESERVED = 8, 2 << 30  # times as many rows, up to so many bytes; then twice as many
 
@@ -155,13 +155,6 @@ class Blobs:
         packed = self._main.rows(start, split) if start < split else []
         return packed + self._later[max(start - self._size, 0) : max(end - self._size, 0)]
 
-    def taken(self, rows: IntArray) -> Packed:
-        """The strings of these rows, ascending, copied."""
-        split = int(np.searchsorted(rows, self._size))
-        main, later = self._main.taken(rows[:split]), Packed.of([self[row] for row in rows[split:].tolist()])
-        ends = np.concatenate((main.ends, later.ends + len(main.data)))
-        return Packed(memoryview(b"".join((main.data, later.data))), ends)
-
 
 class Texts:
     """Strings, one a row, kept as UTF-8."""
@@ -186,12 +179,27 @@ class Texts:
 
 @dataclass(frozen=True)
 class RowBlock:
-    """Some consecutive rows: `seqs` (N,) ascending, `vectors` (N, D), `ids` in UTF-8, `metadata` JSON text."""
+    """Some rows, one after the other: `seqs` (N,) ascending, `vectors` (N, D), `ids` in UTF-8, `metadata` JSON text."""
 
     seqs: IntArray
     vectors: FloatArray
     ids: Packed
     metadata: Packed
+
+    def taken(self, rows: IntArray) -> RowBlock:
+        """The rows of these numbers, ascending, copied."""
+        return RowBlock(self.seqs[rows], self.vectors[rows], self.ids.taken(rows), self.metadata.taken(rows))
+
+
+def matched(seqs: IntArray, others: IntArray) -> tuple[IntArray, BoolArray]:
+    """For each of `seqs` (N,) its place among `others` (M,), and whether it is there; both ascending.
+
+    The place of one that isn't there is that of some other.
+    """
+    if not len(others):
+        return np.zeros(len(seqs), np.int64), np.zeros(len(seqs), np.bool_)
+    places = np.minimum(np.searchsorted(others, seqs), len(others) - 1)
+    return places, others[places] == seqs
 
 
 def empty_block(dim: int) -> RowBlock:

@@ -10,16 +10,17 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from clip_core.errors import ClipServeError, StorageFull, Unavailable, UnknownCollection
+from clip_core.errors import ClipServeError, StorageFull, Unavailable
 from index_service.engines.base import IntArray
 from index_service.errors import IndexStartError
 from index_service.record import rows
+from index_service.record.reading import RecordReader, chunk_of, connect, unreadable
 from index_service.record.records import (
     Alias,
     CollectionInfo,
@@ -44,7 +45,6 @@ __all__ = [
 ]
 _COLUMNS = "name, model, fingerprint, dim, engine, recall_target, metric, metadata, created, key"
 T = TypeVar("T")
-_CHUNK = 2048
 
 
 class Store:
@@ -58,13 +58,13 @@ class Store:
 
     def __init__(self, path: Path, reserve: Reserve | None = None) -> None:
         """Raises IndexStartError when the file can't be opened or is of a newer version."""
-        self.path = path
+        self.path, self._long_reads = path, RecordReader(path)
         self._reserve = reserve or Reserve(path.with_name("reserve"), 0)
         self._write_lock, self._read_lock = threading.Lock(), threading.Lock()
         try:
-            self._writer = self._connect()
+            self._writer = connect(path)
             self._migrate()
-            self._reader = self._connect()
+            self._reader = connect(path)
             for info in self._collections():
                 if info.name.startswith(self.HIDDEN):
                     with suppress(ClipServeError):  # a full disk: it stays hidden until the next start
@@ -72,18 +72,6 @@ class Store:
         except (sqlite3.Error, ClipServeError) as error:
             advice = "restore it, or set CLIPSERVE_INDEX_DATA_DIR to another folder"
             raise IndexStartError(f"the record {path} can't be opened ({error}): {advice}") from error
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        for pragma in (
-            f"page_size={PAGE_BYTES}",
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "fullfsync=1",
-            "busy_timeout=5000",
-        ):
-            connection.execute(f"PRAGMA {pragma}").close()
-        return connection
 
     def _migrate(self) -> None:
         found = version(self._writer)
@@ -239,35 +227,19 @@ class Store:
             try:
                 return self._reader.execute(sql, values).fetchall()
             except sqlite3.Error as error:
-                raise _unreadable(error) from error
+                raise unreadable(error) from error
 
     def count(self, key: int) -> int:
         """How many items a collection has."""
         return int(self._read(f"SELECT COUNT(*) FROM items_{key}")[0][0])
 
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection of its own, which sees one moment."""
-        try:
-            with closing(self._connect()) as db:
-                yield db
-        except sqlite3.Error as error:
-            raise _unreadable(error) from error
-
     def stream(self, key: int, after: int = 0) -> Iterator[ItemChunk]:
-        """Items in the order of insertion from beyond `after`, some thousands at a time, as of one moment."""
-        with self._reading() as db:
-            cursor = db.execute(
-                f"SELECT seq, id, vector, metadata, source FROM items_{key} WHERE seq > ? ORDER BY seq", (after,)
-            )
-            while some := cursor.fetchmany(_CHUNK):
-                yield _chunk(some)
+        """See `RecordReader.stream`."""
+        return self._long_reads.stream(key, after)
 
     def seqs(self, key: int) -> IntArray:
-        """The sequence numbers of all items, ascending: read from the index over the ids, not from the wide rows."""
-        with self._reading() as db:
-            found = db.execute(f"SELECT seq FROM items_{key}")
-            return np.sort(np.fromiter((seq for (seq,) in found), np.int64))
+        """See `RecordReader.seqs`."""
+        return self._long_reads.seqs(key)
 
     def last_seq(self, key: int) -> int:
         """The largest sequence number ever given out in a collection; 0 when none was."""
@@ -306,22 +278,12 @@ class Store:
     def since(self, key: int, after: int, limit: int) -> ItemChunk:
         """Up to `limit` items written after the sequence number `after`, in the order of writing."""
         columns = f"SELECT seq, id, vector, metadata, source FROM items_{key}"
-        return _chunk(self._read(f"{columns} WHERE seq > ? ORDER BY seq LIMIT ?", after, limit))
-
-
-def _chunk(found: Sequence[Any]) -> ItemChunk:
-    return ItemChunk([row[0] for row in found], [StoredItem(*row[1:]) for row in found])
-
-
-def _unreadable(error: sqlite3.Error) -> ClipServeError:
-    if "no such table: items_" in str(error):
-        return UnknownCollection("the collection was deleted meanwhile", param="collection")
-    return Unavailable(f"the record of the index service can't be read: {error}")
+        return chunk_of(self._read(f"{columns} WHERE seq > ? ORDER BY seq LIMIT ?", after, limit))
 
 
 def _mapped(error: sqlite3.Error) -> ClipServeError:
     if "no such table: items_" in str(error):
-        return _unreadable(error)
+        return unreadable(error)
     # SQLite calls only ENOSPC "full"; a quota or a limit on file sizes is a failed write, which Python 3.10 can't name.
     unnamed = "SQLITE_IOERR_WRITE" if "disk I/O" in str(error) else ""
     failed = getattr(error, "sqlite_errorname", unnamed) in ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")

@@ -13,17 +13,18 @@ is removed: everything in it can be made again from the record, which alone deci
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import mmap
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
@@ -39,6 +40,7 @@ _READERS = 2
 _MADV_POPULATE_READ = 22  # Linux; Python has no name for it
 _MANIFEST = "manifest.json"
 _ENGINE = "engine"
+_DRAFT = "draft"
 _VECTORS = "vectors.f32"
 _DATA = (_VECTORS, "seqs.i64", "ids", "ids.ends", "metadata", "metadata.ends")
 _log = logging.getLogger("index_service.segments.segment_files")
@@ -71,17 +73,26 @@ class SegmentFiles:
     def __init__(self, folder: Path, dim: int) -> None:
         self.folder, self.dim = folder, dim
 
-    def draft(self) -> SegmentWriter:
-        """A segment to be written. Raises OSError."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        aside = self.folder / "draft"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        return SegmentWriter(self.folder, aside, max(self._numbers(), default=0) + 1, self.dim)
+    def draft(self) -> Draft:
+        """An empty folder for a segment to be written. Raises OSError."""
+        draft = Draft(self.folder / _DRAFT, self.dim)
+        draft.drop()
+        draft.folder.mkdir(parents=True)
+        return draft
+
+    def commit(self, draft: Draft) -> None:
+        """Give a draft that was saved its name; from here on a restart begins with it."""
+        draft.folder.rename(self.folder / str(max(self._numbers(), default=0) + 1))
+        _sync(self.folder)
+
+    @property
+    def newest_folder(self) -> Path | None:
+        """Of the segment that was committed last; None where there is none."""
+        return self.folder / str(max(self._numbers())) if self._numbers() else None
 
     def newest(self, last_seq: int) -> StoredSegment | None:
         """The newest segment that is whole; what isn't is removed, and so is one that knows rows beyond `last_seq`."""
-        shutil.rmtree(self.folder / "draft", ignore_errors=True)  # of a process that was killed
+        shutil.rmtree(self.folder / _DRAFT, ignore_errors=True)  # of a process that was killed
         for number in sorted(self._numbers(), reverse=True):
             path = self.folder / str(number)
             try:
@@ -105,16 +116,39 @@ class SegmentFiles:
         return [int(name) for name in names if name.isdecimal()]
 
 
+@dataclass(frozen=True)
+class Draft:
+    """The `folder` of a segment that is being written, by this process or by a builder."""
+
+    folder: Path
+    dim: int
+
+    @property
+    def engine_file(self) -> Path:
+        """Where the engine's own index lies, if it has one."""
+        return self.folder / _ENGINE
+
+    @contextmanager
+    def writer(self) -> Iterator[SegmentWriter]:
+        """Writes its rows and its engine. Raises OSError."""
+        with ExitStack() as files:
+            yield SegmentWriter(self, files)
+
+    def mapped(self) -> RowBlock:
+        """All rows, mapped, once they are written."""
+        return mapped_rows(self.folder, self.dim)
+
+    def drop(self) -> None:
+        """Remove what was written."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
 class SegmentWriter:
-    """A segment being written in the folder `aside`: `append` rows, `mapped` them, `save` the engine, `commit`.
+    """Writes a `draft`: `append` rows, `mapped` them, `save` the engine. Its `files` are closed in any case."""
 
-    A builder that is a process of its own reads the `vectors_file` and leaves the index in the `engine_file`.
-    """
-
-    def __init__(self, folder: Path, aside: Path, number: int, dim: int) -> None:
-        self._folder, self._aside, self._number, self._dim = folder, aside, number, dim
-        self.vectors_file, self.engine_file = aside / _VECTORS, aside / _ENGINE
-        self._files = {name: _SummedFile(aside / name) for name in _DATA}
+    def __init__(self, draft: Draft, files: ExitStack) -> None:
+        self._draft = draft
+        self._files = {name: _SummedFile(files.enter_context((draft.folder / name).open("wb"))) for name in _DATA}
         self._sums: dict[str, Any] = {}
         self._ends = {"ids": 0, "metadata": 0}
 
@@ -130,37 +164,27 @@ class SegmentWriter:
     def mapped(self) -> RowBlock:
         """All rows, mapped; nothing is appended after this."""
         self._sums = {name: file.close() for name, file in self._files.items()}
-        return _map(self._aside, self._dim)
+        return self._draft.mapped()
 
     def save(self, segment: Segment) -> None:
-        """Save the segment's own index, when it has one to save that its builder didn't leave here already."""
+        """Save the segment's own index, when it has one, and force everything to disk."""
+        folder, engine = self._draft.folder, self._draft.engine_file
         save: Callable[[Path], None] | None = getattr(segment, "save", None)
-        if save is not None and not self.engine_file.exists():
-            save(self.engine_file)
-        if self.engine_file.exists():
-            self._sums[_ENGINE] = _sums(self.engine_file)
-        manifest = orjson.dumps({"format": FORMAT, "dim": self._dim, "engine": segment.engine, "files": self._sums})
-        (self._aside / _MANIFEST).write_bytes(b"%s\n%08x\n" % (manifest, zlib.crc32(manifest)))
-
-    def commit(self) -> None:
-        """Force it to disk and give it its name; from here on a restart begins with it."""
-        for path in (*self._aside.iterdir(), self._aside):
+        if save is not None:
+            save(engine)
+            self._sums[_ENGINE] = _sums(engine)
+        described = {"format": FORMAT, "dim": self._draft.dim, "engine": segment.engine, "files": self._sums}
+        manifest = orjson.dumps(described)
+        (folder / _MANIFEST).write_bytes(b"%s\n%08x\n" % (manifest, zlib.crc32(manifest)))
+        for path in (*folder.iterdir(), folder):
             _sync(path)
-        self._aside.rename(self._folder / str(self._number))
-        _sync(self._folder)
-
-    def drop(self) -> None:
-        """Remove what was written."""
-        for file in self._files.values():
-            file.close()
-        shutil.rmtree(self._aside, ignore_errors=True)
 
 
 class _SummedFile:
     """A file whose checksums are taken while it is written."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
         self._size, self._crcs = 0, [0]
 
     def write(self, data: NDArray[Any] | memoryview) -> None:
@@ -211,13 +235,14 @@ def _read(path: Path, dim: int, last_seq: int) -> StoredSegment:
     for name, sums in manifest["files"].items():
         if _sums(path / name) != sums:
             raise ValueError(f"{name} is damaged")
-    block = _map(path, dim)
+    block = mapped_rows(path, dim)
     if len(block.seqs) and block.seqs[-1] > last_seq:
         raise ValueError("it is newer than the record")
     return StoredSegment(block, manifest["engine"], path / _ENGINE if _ENGINE in manifest["files"] else None)
 
 
-def _map(path: Path, dim: int) -> RowBlock:
+def mapped_rows(path: Path, dim: int) -> RowBlock:
+    """The rows of a segment in the folder `path`, mapped. Raises OSError."""
     vectors: FloatArray = _mapped(path / _VECTORS, "<f4").reshape(-1, dim)
     ids, metadata = (
         Packed(_mapped(path / name, np.uint8).data, _mapped(path / f"{name}.ends", "<i8"))
@@ -249,7 +274,8 @@ def prefault(mapped: NDArray[Any], room: int) -> int:
         owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
     if not isinstance(owner, mmap.mmap) or len(owner) > room:
         return 0
-    with suppress(OSError):  # a kernel before 5.14
-        for start in range(0, len(owner), _BLOCK):
-            owner.madvise(_MADV_POPULATE_READ, start, min(_BLOCK, len(owner) - start))
-    return len(owner)
+    first, end = np.frombuffer(owner, np.uint8).ctypes.data, len(owner)
+    madvise = ctypes.CDLL(None).madvise  # not Python's, which holds the GIL while the disk is read
+    for start in range(0, end, _BLOCK):  # refused by a kernel before 5.14
+        madvise(ctypes.c_void_p(first + start), ctypes.c_size_t(min(_BLOCK, end - start)), _MADV_POPULATE_READ)
+    return end

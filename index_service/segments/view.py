@@ -22,7 +22,7 @@ from index_service.engines.base import BoolArray, ExactnessCertificate, Found, I
 from index_service.engines.bounds import raised_max_norm
 from index_service.engines.exact.certified import exact_of
 from index_service.engines.exact.segment import ExactBackend, ExactSegment
-from index_service.metadata.columns import Blobs, Growing, RowBlock, Texts, empty_block
+from index_service.metadata.columns import Blobs, Growing, RowBlock, Texts, empty_block, matched
 from index_service.metadata.masks import FilterMasks
 from index_service.metadata.materialised_filters import MaterialisedFilters
 from index_service.record.records import PatchedRow, StoredItem
@@ -225,24 +225,29 @@ class View:
 
     def only(self, seqs: IntArray) -> View:
         """Without all rows but those of these sequence numbers."""
-        alive = np.isin(self.seqs, seqs, assume_unique=True)
+        alive = matched(self.seqs, seqs)[1]
         return replace(self, alive=alive, live=int(np.count_nonzero(alive)))
 
-    def merged(self, old: View, kept: IntArray, merged: View) -> View:
-        """`merged`, which was built from the rows `kept` of `old`, brought up to this view, which grew from `old`."""
-        rows, done = merged.rows, merged.count
-        rows.ids.blobs.put(done, self.rows.ids.blobs.rows(old.count, self.count))
-        rows.metadata.put(done, self.rows.metadata.rows(old.count, self.count))
-        delta = rows.delta.put(0, self.delta[len(old.delta) :])
-        seqs = rows.seqs.put(done, self.seqs[old.count :])
-        alive = np.concatenate((self.alive[kept], self.alive[old.count :]))
-        carried = replace(rows, masks=self.rows.masks.carried(rows.metadata, kept))
-        return View(carried, delta, seqs, alive, self.live, raised_max_norm(merged.max_norm, delta))
+    def merged(self, old: View, merged: View) -> View:
+        """`merged`, a view of the main segment that was made from the record, brought up to this view.
 
-    def block(self, places: IntArray) -> RowBlock:
-        """The rows of these numbers, ascending, copied."""
-        ids, metadata = self.rows.ids.blobs.taken(places), self.rows.metadata.taken(places)
-        return RowBlock(self.seqs[places], self.vectors_of(places), ids, metadata)
+        This view grew from `old`, which was there before the record was read: rows of `old` that `merged` lacks are
+        dead, and so are rows that only `merged` has. Raises RuntimeError where it lacks a living row.
+        """
+        rows, done = merged.rows, merged.count
+        newer = max(int(np.searchsorted(self.seqs, merged.last_seq, "right")), old.count)
+        places, known = matched(merged.seqs, self.seqs)
+        whole = bool(known.all())
+        rows.ids.blobs.put(done, self.rows.ids.blobs.rows(newer, self.count))
+        rows.metadata.put(done, self.rows.metadata.rows(newer, self.count))
+        delta = rows.delta.put(0, self.delta[newer - len(self.rows.main.vectors) :])
+        seqs = rows.seqs.put(done, self.seqs[newer:])
+        known[known] = self.alive[places[known]]
+        alive = np.concatenate((known, self.alive[newer:]))
+        if np.count_nonzero(alive) != self.live:
+            raise RuntimeError("the new main segment lacks rows of the view")
+        carried = replace(rows, masks=self.rows.masks.carried(rows.metadata, places)) if whole else rows
+        return View(carried, delta, seqs, alive, self.live, raised_max_norm(merged.max_norm, delta))
 
     def vector(self, row: int) -> FloatArray:
         """(D,)."""

@@ -17,9 +17,11 @@ import numpy as np
 
 from clip_core.wire import FloatArray
 from index_service.engines.approximate.segment import ApproximateSegment
-from index_service.engines.base import Metric
+from index_service.engines.base import IntArray, Metric
 from index_service.engines.faiss.backend import FaissBackend
+from index_service.metadata.columns import Packed, RowBlock
 from index_service.record.store import StoredItem
+from index_service.segments.view import View
 
 ROOT = Path(__file__).parents[2]
 START_S = 20.0
@@ -43,6 +45,13 @@ def rows_of(metric: Metric, count: int, dim: int, seed: int = 0) -> FloatArray:
 def item(id_: str, vector: FloatArray, metadata: dict[str, Any] | None = None) -> StoredItem:
     """A row of the record."""
     return StoredItem(id_, vector.astype("<f4").tobytes(), json.dumps(metadata or {}).encode())
+
+
+def block_of(view: View, places: IntArray) -> RowBlock:
+    """The rows of these numbers, ascending."""
+    rows = places.tolist()
+    ids, metadata = ([column[row] for row in rows] for column in (view.rows.ids.blobs, view.rows.metadata))
+    return RowBlock(view.seqs[places], view.vectors_of(places), Packed.of(ids), Packed.of(metadata))
 
 
 def reloaded(factory: str, rows: FloatArray, path: Path) -> tuple[ApproximateSegment, ApproximateSegment]:

@@ -7,7 +7,7 @@ import psutil
 from hypothesis import given
 from hypothesis import strategies as st
 
-from index_service.metadata.columns import Blobs, Growing, Packed
+from index_service.metadata.columns import Blobs, Growing, Packed, matched
 
 ROWS = st.lists(st.binary(max_size=5), max_size=12)
 
@@ -20,11 +20,19 @@ def test_blobs_are_a_list_of_byte_strings(main: list[bytes], later: list[bytes],
     start = data.draw(st.integers(0, len(rows)))
     end = data.draw(st.integers(start, len(rows)))
     assert blobs.rows(start, end) == rows[start:end]
-    places = sorted(data.draw(st.sets(st.integers(0, len(rows) - 1)))) if rows else []
-    taken = blobs.taken(np.array(places, np.int64))
-    assert [taken[row] for row in range(len(taken))] == [rows[place] for place in places]
+    places = sorted(data.draw(st.sets(st.integers(0, len(main) - 1)))) if main else []
+    taken = Packed.of(main).taken(np.array(places, np.int64))
+    assert [taken[row] for row in range(len(taken))] == [main[place] for place in places]
     anywhere = data.draw(st.lists(st.integers(0, len(rows) - 1))) if rows else []
     assert blobs.at(np.array(anywhere, np.int64)) == [rows[place] for place in anywhere]
+
+
+@given(st.sets(st.integers(0, 20)), st.sets(st.integers(0, 20)))
+def test_each_sequence_number_is_found_where_it_is(some: set[int], others: set[int]) -> None:
+    given, there = sorted(some), sorted(others)
+    places, known = matched(np.array(given, np.int64), np.array(there, np.int64))
+    assert known.tolist() == [seq in others for seq in given]
+    assert [there[place] for place in places[known]] == [seq for seq in given if seq in others]
 
 
 def test_earlier_views_of_a_growing_array_stay_as_they_were() -> None:

@@ -20,6 +20,7 @@ from index_service.collection.registry import Registry
 from index_service.record.store import CollectionInfo, ItemChunk, Store
 from index_service.segments.engine_choice import Engines
 from index_service.segments.sealing import seal_due, sealed_further
+from index_service.segments.segment_files import SegmentFiles
 from index_service.settings import IndexSettings
 from index_service.snapshots.parquet import read_info, read_items, write_parquet
 from index_service.snapshots.snapshot_files import Snapshots
@@ -134,7 +135,7 @@ def test_rows_far_longer_than_those_learned_from_are_scanned(collection: Collect
 
 def test_all_parts_are_searched_as_one(collection: Collection) -> None:
     view, queries = collection.view, rows_of("dot", 10, 16, seed=1)
-    every = view.block(np.arange(view.count)).vectors.astype(np.float64)
+    every = view.vectors_of(np.arange(view.count)).astype(np.float64)
     truth = np.argsort(-(queries.astype(np.float64) @ every.T) + np.where(view.alive, 0, np.inf), axis=1)[:, :10]
     assert np.array_equal(view.search(queries, 10, None, True)[1], truth)
     (_, certain), certificates = view.certify(queries, 10, None)
@@ -149,14 +150,14 @@ def test_all_parts_are_searched_as_one(collection: Collection) -> None:
 def test_a_merge_under_writes_keeps_the_bound_of_what_came_meanwhile(
     collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    choose = Engines.choose
+    commit = SegmentFiles.commit
 
-    def while_writing(*args: Any) -> Any:
+    def after_a_write(*args: Any) -> None:
         collection.upsert([item("late", late)], late[None])
-        return choose(*args)
+        commit(*args)
 
     late = np.full(16, 1e6, np.float32)
-    monkeypatch.setattr(Engines, "choose", while_writing)
+    monkeypatch.setattr(SegmentFiles, "commit", after_a_write)
     collection.merge()
     view = collection.view
     assert len(view.delta) == 1

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from clip_core.errors import UnknownCollection
-from index_service.collection import segment_builder
 from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
 from index_service.http.items_api import _listed, _listed_since
 from index_service.http.pages import PageLimits
 from index_service.record.store import CollectionInfo, Store
+from index_service.segments.merge_job import MergeJob
 from index_service.segments.segment_files import SegmentFiles, SegmentWriter
 from index_service.settings import IndexSettings
 from index_service.snapshots.snapshot_files import Snapshots
@@ -57,7 +57,7 @@ def test_calls_that_waited_are_404(
         call(collection, snapshots)
 
 
-@pytest.mark.parametrize("moment", ["draft", "append", "mapped", "build", "save", "commit", "remove_older"])
+@pytest.mark.parametrize("moment", ["draft", "append", "mapped", "run", "save", "commit", "remove_older"])
 def test_a_drop_amid_a_merge_is_no_failure(
     settings: IndexSettings,
     registry: Registry,
@@ -66,18 +66,18 @@ def test_a_drop_amid_a_merge_is_no_failure(
     caplog: pytest.LogCaptureFixture,
     moment: str,
 ) -> None:
-    owner: Any = {"draft": SegmentFiles, "remove_older": SegmentFiles, "build": segment_builder.SegmentBuilder}
-    owner, name = owner.get(moment, SegmentWriter), "built" if moment == "build" else moment
+    owner: Any = MergeJob if moment == "run" else SegmentWriter
+    owner, name = SegmentFiles if moment in ("draft", "commit", "remove_older") else owner, moment
     usual = getattr(owner, name)
 
-    def dropped_first(*given: Any) -> Any:
+    def dropped_first(*given: Any, **named: Any) -> Any:
         if not collection.dropped:
             registry.drop("c")
-        if moment == "build":
+        if moment == "run":
             raise RuntimeError("the builder ended with 1: its folder is gone")
         if moment == "draft":
             raise FileNotFoundError("its folder is gone")
-        return usual(*given)
+        return usual(*given, **named)
 
     monkeypatch.setattr(owner, name, dropped_first)
     with caplog.at_level(logging.INFO):

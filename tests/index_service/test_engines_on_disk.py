@@ -16,7 +16,7 @@ from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines
 from index_service.segments.segment_files import segments_folder
 from index_service.settings import IndexSettings
-from tests.index_service.helpers import item, rows_of, unit_rows
+from tests.index_service.helpers import block_of, item, rows_of, unit_rows
 from tests.waiting import until
 
 DIM = 16
@@ -74,7 +74,7 @@ def test_certificates_over_a_mapped_segment(store: Store, tmp_path: Path, metric
     queries = VECTORS_OF[metric][:8]  # of more at once every row is scored
     (_, rows), certificates = again.view.certify(queries, 5, None)
     assert min(certificate.rows_bounded for certificate in certificates) > 0
-    every = ExactBackend(metric).build(again.view.block(np.arange(again.view.count)).vectors)
+    every = ExactBackend(metric).build(again.view.vectors_of(np.arange(again.view.count)))
     assert np.array_equal(rows, every.search(queries, 5, again.view.alive)[1])
     assert {sum(certificate) for certificate in certificates} == {again.view.live}
 
@@ -86,10 +86,11 @@ def test_a_saved_engine_that_cannot_be_read_is_built_again(store: Store, tmp_pat
     (folder,) = segments_folder(store.path.parent, collection.info.key).iterdir()
     assert not (folder / "engine").exists()
     draft = collection._segments.files.draft()
-    draft.append(collection.view.block(np.flatnonzero(collection.view.alive)))
-    draft.mapped()
-    draft.save(_OfAnotherVersion(engine.partition(":")[0]))
-    draft.commit()
+    with draft.writer() as writer:
+        writer.append(block_of(collection.view, np.flatnonzero(collection.view.alive)))
+        writer.mapped()
+        writer.save(_OfAnotherVersion(engine.partition(":")[0]))
+    collection._segments.files.commit(draft)
     info = CollectionInfo(**{**vars(collection.info), "engine": engine})
     again = Collection(info, store, Engines(settings))
     again.load()

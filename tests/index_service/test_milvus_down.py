@@ -25,7 +25,7 @@ from index_service.http.app import create_app
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.view import view_of
 from index_service.settings import IndexSettings
-from tests.index_service.helpers import item, unit_rows
+from tests.index_service.helpers import block_of, item, unit_rows
 
 DIM, COUNT = 4, 3000
 ROWS = unit_rows(COUNT, DIM)
@@ -67,13 +67,12 @@ def in_milvus(store: Store, name: str, uri: str) -> None:
     collection = Collection(CollectionInfo(**{**vars(info), "key": key}), store, _engines(store, uri))
     collection.upsert([item(f"i{n}", row) for n, row in enumerate(ROWS[:50])], ROWS[:50])
     draft = collection._segments.files.draft()
-    draft.append(collection.view.block(np.arange(50)))
-    block = draft.mapped()
     candidate_search = MilvusSearch(NoAnswer(), f"x_{name}", 50, store.path.parent, PeerBreaker())
-    draft.save(
-        ApproximateSegment("milvus", block.vectors, candidate_search, SearchParameters(64), {"collection": f"x_{name}"})
-    )
-    draft.commit()
+    with draft.writer() as writer:
+        writer.append(block_of(collection.view, np.arange(50)))
+        rows, described = writer.mapped().vectors, {"collection": f"x_{name}"}
+        writer.save(ApproximateSegment("milvus", rows, candidate_search, SearchParameters(64), described))
+    collection._segments.files.commit(draft)
 
 
 def _engines(store: Store, uri: str) -> Any:
@@ -109,7 +108,7 @@ async def test_searches_never_wait_on_the_event_loop(settings: IndexSettings, re
     collection.upsert([item(f"i{n}", row) for n, row in enumerate(ROWS)], ROWS)
     candidate_search = MilvusSearch(driver, "x", COUNT, settings.data_dir, PeerBreaker(patience_s=0.1, pause_s=60))
     main = ApproximateSegment("milvus", ROWS, candidate_search, SearchParameters(64), {"collection": "x"})
-    collection.view = view_of(main, collection.view.block(np.arange(COUNT)))
+    collection.view = view_of(main, block_of(collection.view, np.arange(COUNT)))
     transport = httpx.ASGITransport(create_app(settings, registry))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         search = {"collection": "c", "vector": encode_vector(ROWS[7]), "k": 1}

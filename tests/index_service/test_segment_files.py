@@ -15,7 +15,7 @@ from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines
 from index_service.segments.segment_files import SegmentFiles, prefault, segments_folder
 from index_service.settings import IndexSettings
-from tests.index_service.helpers import item, unit_rows
+from tests.index_service.helpers import block_of, item, unit_rows
 
 DIM = 8
 VECTORS = unit_rows(300, DIM)
@@ -94,9 +94,9 @@ def test_a_segment_of_another_record_is_not_taken(store: Store, collection: Coll
 
 
 def test_what_was_left_half_written_is_cleared_away(store: Store, collection: Collection) -> None:
-    draft = SegmentFiles(segments_folder(store.path.parent, collection.info.key), DIM).draft()
-    draft.append(collection.view.block(np.arange(10)))
-    draft.mapped()  # and here the process died
+    with SegmentFiles(segments_folder(store.path.parent, collection.info.key), DIM).draft().writer() as writer:
+        writer.append(block_of(collection.view, np.arange(10)))
+        writer.mapped()  # and here the process died
     again = restarted(store, collection)
     assert_whole(again)
     again.merge()
@@ -131,12 +131,13 @@ def test_a_draft_has_the_checksums_of_its_files_across_blocks(
 ) -> None:
     files = SegmentFiles(tmp_path / "many", DIM)
     draft = files.draft()
-    block = collection.view.block(np.arange(300))
-    for _ in range(1900):  # more than one block of checksums
-        draft.append(block)
-    draft.mapped()
-    draft.save(collection.view.rows.main)
-    draft.commit()
+    block = block_of(collection.view, np.arange(300))
+    with draft.writer() as writer:
+        for _ in range(1900):  # more than one block of checksums
+            writer.append(block)
+        writer.mapped()
+        writer.save(collection.view.rows.main)
+    files.commit(draft)
     stored = files.newest(store.last_seq(collection.info.key))
     assert stored is not None
     assert stored.block.vectors.nbytes > 16 << 20
@@ -145,10 +146,11 @@ def test_a_draft_has_the_checksums_of_its_files_across_blocks(
 
 def test_pages_are_mapped_before_a_search_asks_for_them(tmp_path: Path, collection: Collection) -> None:
     draft = SegmentFiles(tmp_path / "wide", DIM).draft()
-    block = collection.view.block(np.arange(300))
-    for _ in range(7000):
-        draft.append(block)
-    vectors, process = draft.mapped().vectors, psutil.Process()
+    block, process = block_of(collection.view, np.arange(300)), psutil.Process()
+    with draft.writer() as writer:
+        for _ in range(7000):
+            writer.append(block)
+        vectors = writer.mapped().vectors
     before = process.memory_info().rss
     assert prefault(vectors, vectors.nbytes - 1) == 0
     assert prefault(np.zeros(10), vectors.nbytes) == 0

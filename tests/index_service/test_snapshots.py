@@ -195,7 +195,7 @@ def test_a_merge_of_a_collection_that_is_dropped_meanwhile_leaves_no_folder(
 
     def dropped_first(self: SegmentWriter, segment: Any) -> None:
         collection.drop()
-        self._aside.mkdir(parents=True)  # as when the folder was made just after it was removed
+        self._draft.folder.mkdir(parents=True)  # as when the folder was made just after it was removed
         save(self, segment)
 
     monkeypatch.setattr(SegmentWriter, "save", dropped_first)

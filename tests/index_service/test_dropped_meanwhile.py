@@ -36,7 +36,7 @@ def collection(registry: Registry) -> Collection:
 @pytest.mark.parametrize(
     "call",
     [
-        lambda collection, _: _listed(collection, "", LIMITS),
+        lambda collection, _: _listed(collection, None, "", LIMITS),
         lambda collection, _: _listed_since(collection, 0, LIMITS, []),
         lambda collection, _: collection.get("i1"),
         lambda collection, _: collection.delete(["i1"]),

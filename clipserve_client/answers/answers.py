@@ -188,6 +188,7 @@ class Limits:
     max_image_pixels: int = 64_000_000
     max_inputs: int = 256
     max_items: int = 1000
+    max_metadata_bytes: int = 64 * 1024  # of an item, in JSON
 
     @classmethod
     def of(cls, told: object) -> Limits:

@@ -28,6 +28,26 @@ def carried(metadata: Json) -> tuple[Json, tuple[str, ...]]:
     return good, tuple(f"metadata left out: {_shown(name)}" for name in metadata if name not in good)
 
 
+def within(metadata: Json, most_bytes: int) -> tuple[Json, tuple[str, ...]]:
+    """Without its largest fields, where it has more than `most_bytes` of JSON, and a note for each of those."""
+    kept, bytes_left = dict(metadata), most_bytes - _size(metadata)
+    if bytes_left >= 0:
+        return kept, ()
+    sizes = {name: _size({name: value}) - 1 for name, value in metadata.items()}
+    left_out = []
+    for name in sorted(sizes, key=lambda name: -sizes[name]):
+        if bytes_left >= 0:
+            break
+        bytes_left += sizes[name]
+        left_out.append(name)
+        del kept[name]
+    return kept, tuple(f"metadata too large, left out: {_shown(name)}" for name in left_out)
+
+
+def _size(value: Json) -> int:
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
+
+
 def _fits(value: object) -> bool:
     """Level by level: what is nested too deep must not be recursed into."""
     level = [value]

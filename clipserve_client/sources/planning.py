@@ -13,9 +13,11 @@ from clipserve_client.ingest.results import Result
 from clipserve_client.inputs.inputs import NewItem
 from clipserve_client.sources.entries import Entry, Loaded
 from clipserve_client.sources.files import Skip, Stamp
+from clipserve_client.sources.json_values import within
 from clipserve_client.sources.preparing import prepared
 
 _LONGEST_ID = 512
+_ROOM = 256  # bytes of metadata, for what the gateway itself adds
 NO_STAMP = Stamp(-1, -1)
 
 
@@ -99,10 +101,14 @@ class Planner:
     def _item(self, item_id: str, loaded: Loaded) -> NewItem:
         """Raises Skip."""
         if loaded.content is None:
-            return NewItem(item_id, loaded.text, loaded.url, metadata=loaded.metadata, notes=loaded.notes)
+            metadata, notes = self._within(loaded.metadata)
+            return NewItem(item_id, loaded.text, loaded.url, metadata=metadata, notes=loaded.notes + notes)
         ready = prepared(loaded.content, self._limits, self._gps, scales=self._scales)
-        metadata = {**ready.facts, **loaded.metadata}
-        return NewItem(item_id, image=ready.content, metadata=metadata, notes=loaded.notes + ready.notes)
+        metadata, notes = self._within({**ready.facts, **loaded.metadata})
+        return NewItem(item_id, image=ready.content, metadata=metadata, notes=loaded.notes + ready.notes + notes)
+
+    def _within(self, metadata: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        return within(metadata, self._limits.max_metadata_bytes - _ROOM)
 
 
 def _taken(item_id: str, known: Known) -> Result:

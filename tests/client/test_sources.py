@@ -22,7 +22,7 @@ from clipserve_client.folder.memory import Memory
 from clipserve_client.inputs.inputs import NewItem
 from clipserve_client.sources.entries import Entry, SourceError, SourceGone
 from clipserve_client.sources.folder import Folder
-from clipserve_client.sources.json_values import carried
+from clipserve_client.sources.json_values import carried, within
 from clipserve_client.sources.opening import open_path
 from clipserve_client.sources.parquet import ParquetRows, UnknownColumn
 from clipserve_client.sources.planning import Planner
@@ -118,6 +118,50 @@ def test_a_picture_goes_in_without_the_metadata_that_json_can_not_carry(
     assert found["1"].metadata == kept
     json.dumps(found["1"].metadata, allow_nan=False).encode()
     assert (found["1"].notes[:1] or (None,))[0] == note
+
+
+LONG = "word " * 20_000  # more than an item's metadata may have
+
+
+def test_pictures_go_in_without_captions_and_fields_that_are_too_large(client: Client, tmp_path: Path) -> None:
+    for n, (name, beside) in enumerate((("txt", LONG), ("json", json.dumps({"n": 1, "long": LONG})))):
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        (tmp_path / "folder" / f"f{n}.png").write_bytes(picture(f"f{n}"))
+        (tmp_path / "folder" / f"f{n}.{name}").write_text(beside)
+    tar_of(
+        tmp_path / "a.tar",
+        *(("t0.png", picture("t0")), ("t0.txt", LONG.encode())),
+        *(("t1.png", picture("t1")), ("t1.json", json.dumps({"n": 1, "long": LONG}).encode())),
+    )
+    parquet_of(
+        tmp_path / "t.parquet",
+        id=["p0", "p1"],
+        image=[picture("p0"), picture("p1")],
+        caption=[LONG, None],
+        metadata=[None, json.dumps({"n": 1, "long": LONG})],
+    )
+    tally = ingest_paths(client, [tmp_path / "folder", tmp_path / "a.tar", tmp_path / "t.parquet"], "demo")
+    assert (tally.added, tally.failed) == (6, [])
+    assert tally.noted == {"metadata too large, left out: caption": 3, "metadata too large, left out: long": 3}
+    assert [client.item("demo", name).metadata["n"] for name in ("f1.png", "t1", "p1")] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "most", "kept"),
+    [
+        ({"a": "x" * 50, "b": 1, "c": "y" * 20}, 100, {"a", "b", "c"}),
+        ({"a": "x" * 50, "b": 1, "c": "y" * 20}, 60, {"b", "c"}),
+        ({"a": "é" * 50, "b": 1}, 100, {"b"}),
+        ({str(n): "x" for n in range(1000)}, 100, None),
+        ({"a": 1}, 1, set()),
+        ({}, 2, set()),
+    ],
+)
+def test_the_largest_fields_are_left_out(metadata: dict[str, Any], most: int, kept: set[str] | None) -> None:
+    good, notes = within(metadata, most)
+    assert kept is None or good.keys() == kept
+    assert len(good) + len(notes) == len(metadata)
+    assert not good or len(json.dumps(good, ensure_ascii=False, separators=(",", ":")).encode()) <= most
 
 
 def test_links_folders_and_odd_names_in_a_tar(tmp_path: Path) -> None:

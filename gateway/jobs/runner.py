@@ -52,7 +52,7 @@ class Jobs:
         index: IndexServiceClient,
         parser: InputParser,
         sources: JobSources,
-        key_of: Callable[[str | None], ApiKey],
+        key_of: Callable[[str | None], Awaitable[ApiKey]],
         *,
         limits: Limits,
         batch: int = 32,
@@ -198,7 +198,7 @@ class Jobs:
 
     async def _memory(self, job: Job, again: bool, present: Spool) -> JobMemory:
         """What is known of the collection as it is now; ids that other jobs may have put in are noted in `present`."""
-        self._act_for(job)
+        await self._act_for(job)
         described = await self._patiently(job, lambda: self._index.describe(job.collection))
         name = str(described["name"])
         identity = digest_of([name, described.get("fingerprint"), described.get("created")])
@@ -247,7 +247,7 @@ class Jobs:
 
     async def _try(self, job: Job, items: Sequence[NewItem]) -> list[Told]:
         """(status, error) of each; what concerns the key or the collection is raised, what will pass is a status."""
-        self._act_for(job)
+        await self._act_for(job)
         bodies = await asyncio.to_thread(lambda: [item.body() for item in items])
         parsed = parse_items({"items": bodies}, self._parser, len(items))
         try:
@@ -259,9 +259,9 @@ class Jobs:
             await asyncio.to_thread(self.store.update, job.id, message=f"waiting: {waiting}")
         return [(result["status"], result.get("error")) for result in results]
 
-    def _act_for(self, job: Job) -> None:
+    async def _act_for(self, job: Job) -> None:
         """From here on as the job's key. Raises Unauthorized, ScopeMissing or CollectionForbidden."""
-        key = self._key_of(job.key)
+        key = await self._key_of(job.key)
         key.check_scope(SCOPE)
         key.check_collection(job.collection)
         set_current_key(key)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
@@ -16,13 +18,14 @@ from gateway.keys.key_store import KeyStore, digest, id_of, matches
 _log = logging.getLogger("gateway.keys.api_key")
 _NOBODY = (ApiKey("nobody"), bytes(32))
 _REFRESH_S = 1.0
+_PATIENCE_S = 2.0
 _FIRST_S = 10.0  # before the gateway serves anybody
 _SLOW_S = 10.0
 _UNREAD = (-1, -1, -1)
 
 
 class KeyLookup:
-    """Keys of the environment have every scope. The file is read again within a second of a change to it.
+    """Keys of the environment have every scope. After `await refresh()` the file's are those of the last second.
 
     Where there was a key file once, a key is needed: a file that is gone, empty or unreadable admits nobody.
     """
@@ -34,32 +37,27 @@ class KeyLookup:
         *,
         enforced: bool = False,
         clock: Callable[[], float] = time.monotonic,
-        patience_s: float = 0.0,
     ) -> None:
-        """`enforced`: keys are asked for even while there are none, because others than this machine can call.
-
-        `patience_s`: how long a call waits when it begins to read the file again.
-        """
+        """`enforced`: keys are asked for even while there are none, because others than this machine can call."""
         self._given = [(ApiKey(f"environment-{place}"), digest(key)) for place, key in enumerate(keys)]
         self._store = store
         self._enforced = enforced
         self._clock = clock
         self._kept: dict[str, tuple[ApiKey, bytes]] = {}
         self._version: Version = _UNREAD
-        self._patience_s = patience_s
         self._reading: Future[Seen] | None = None
         self._begun = False
         self._failure = ""
-        self._checked = -_REFRESH_S
+        self._checked = -math.inf
 
     def __bool__(self) -> bool:
         """Whether a key is needed. A file whose keys are all revoked still says yes."""
-        self._refresh()
+        self._begin()
         return self._enforced or bool(self._given)
 
     def identify(self, presented: str) -> ApiKey:
         """Raises Unauthorized for a key that is unknown, expired or revoked."""
-        self._refresh()
+        self._begin()
         kept, kept_digest = self._kept.get(id_of(presented), _NOBODY)
         found = [key for key, known in self._given if matches(presented, known)]
         if matches(presented, kept_digest):
@@ -68,12 +66,12 @@ class KeyLookup:
             raise Unauthorized("this API key is not accepted")
         return _active(found[0], "this API key")
 
-    def find(self, key_id: str | None) -> ApiKey:
+    async def find(self, key_id: str | None) -> ApiKey:
         """The key as it is now, for work that outlives its request; None is a call without a key.
 
         Raises Unauthorized for one that is gone, expired or revoked.
         """
-        self._refresh()
+        await self.refresh()
         if key_id is None:
             return ANONYMOUS
         kept = self._kept.get(key_id)
@@ -82,29 +80,48 @@ class KeyLookup:
             raise Unauthorized(f"the API key {key_id} is not accepted any more")
         return _active(found[0], f"the API key {key_id}")
 
-    def _refresh(self) -> None:
+    async def refresh(self) -> None:
+        """Look at the file before the next answer, where the last look is older than a second.
+
+        All callers share one look, and wait for it at most `_PATIENCE_S` after it began: while a slow disk does not
+        answer, the keys read before stay in force.
+        """
         if self._store is None:
             return
-        if self._reading is not None and self._reading.done():
-            self._take(self._store, self._reading.result())
-        now = self._clock()
-        if now - self._checked >= _REFRESH_S:
-            self._look(self._store, now)
+        self._begin()
+        self._take_what_was_read(self._store)
+        self._look_if_due(self._store)
+        left_s = self._checked + _PATIENCE_S - self._clock()
+        if self._reading is not None and left_s > 0:
+            await asyncio.wait([asyncio.wrap_future(self._reading)], timeout=left_s)
+            self._take_what_was_read(self._store)
 
-    def _look(self, store: KeyStore, now: float) -> None:
-        """Reads in a thread, since a file may block for good (a network's folder); nobody waits but for the first."""
-        if self._reading is not None:
-            if now - self._checked >= _SLOW_S:
-                self._tell_of_failure("reading it does not end")
+    def _begin(self) -> None:
+        """The first look, which is waited for: it is before the gateway serves anybody."""
+        if self._store is None or self._begun:
             return
-        first, self._begun, self._checked = not self._begun, True, now
-        self._reading = in_thread(partial(look_at, store, self._version, self._enforced))
-        wait([self._reading], _FIRST_S if first else self._patience_s)
-        if self._reading.done():
-            self._take(store, self._reading.result())
-        elif first:
+        self._begun = True
+        self._look_if_due(self._store)
+        assert self._reading is not None
+        wait([self._reading], _FIRST_S)
+        self._take_what_was_read(self._store)
+        if self._reading is not None:
             self._enforced = True
             self._tell_of_failure("reading it does not end")
+
+    def _look_if_due(self, store: KeyStore) -> None:
+        """In a thread, since a file may block for good (a network's folder)."""
+        now = self._clock()
+        age_s = now - self._checked
+        if self._reading is None and age_s >= _REFRESH_S:
+            self._checked = now
+            self._reading = in_thread(partial(look_at, store, self._version, self._enforced))
+        elif self._reading is not None and age_s >= _SLOW_S:
+            self._tell_of_failure("reading it does not end")
+
+    def _take_what_was_read(self, store: KeyStore) -> None:
+        if self._reading is not None and self._reading.done():
+            self._take(store, self._reading.result())
 
     def _take(self, store: KeyStore, seen: Seen) -> None:
         self._reading = None

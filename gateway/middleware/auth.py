@@ -37,15 +37,17 @@ class AuthMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             try:
-                self._check(scope)
+                await self._check(scope)
             except ClipServeError as refused:
                 await error_response(refused)(scope, receive, send)
                 return
             current_trace().caller = caller_of(current_key(), scope.get("client"))
         await self.app(scope, receive, send)
 
-    def _check(self, scope: Scope) -> None:
+    async def _check(self, scope: Scope) -> None:
         path = scope["path"]
+        if not is_open(path, self.open_paths):
+            await self.keys.refresh()
         if not self.keys:
             if path not in PROBES:
                 host = self.hosts.check(scope["headers"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import threading
@@ -21,7 +22,6 @@ from gateway.keys import key_lookup
 from gateway.keys.key_lookup import KeyLookup
 from gateway.keys.key_store import KeyStore
 from gateway.settings import GatewaySettings
-from tests.waiting import until
 
 
 class Clock:
@@ -29,6 +29,13 @@ class Clock:
 
     def __call__(self) -> float:
         self.now += 1
+        return self.now
+
+
+class StillClock:
+    now = 0.0
+
+    def __call__(self) -> float:
         return self.now
 
 
@@ -70,14 +77,16 @@ ACCIDENTS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("accident", ACCIDENTS)
-def test_an_accident_opens_no_door(store, accident, caplog):
+async def test_an_accident_opens_no_door(store, accident, caplog, monkeypatch):
     """To a running gateway, and to one that is started after it."""
+    monkeypatch.setattr(key_lookup, "_PATIENCE_S", 30)
     store.create("shop", ("admin",))
-    running = KeyLookup((), store, clock=Clock(), patience_s=10)
+    running = KeyLookup((), store, clock=Clock())
     assert running
     ACCIDENTS[accident](store.path)
-    for ring in (running, KeyLookup((), store, clock=Clock(), patience_s=10)):
+    for ring in (running, KeyLookup((), store, clock=Clock())):
         for _ in range(3):
+            await ring.refresh()
             assert ring
             with pytest.raises(Unauthorized):
                 ring.identify("cs_1_x")
@@ -123,27 +132,53 @@ class Stuck(KeyStore):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
+        self.looks = 0
         self.goes_on = threading.Event()
         self.goes_on.set()
 
     def version(self) -> tuple[int, int, int] | None:
+        self.looks += 1
         self.goes_on.wait()
         return super().version()
 
 
-def test_a_file_that_blocks_holds_nobody_up(tmp_path, caplog):
+async def test_a_file_that_blocks_holds_nobody_up(tmp_path, caplog, monkeypatch):
     """The keys read before stay in force, and what was changed counts once it can be read."""
+    monkeypatch.setattr(key_lookup, "_PATIENCE_S", 0)
     store, clock = Stuck(tmp_path / "keys.db"), Clock()
     secret, key = store.create("shop", ("admin",))
     ring = KeyLookup((), store, clock=clock)
     assert ring.identify(secret) == key
     store.goes_on.clear()
     for _ in range(30):
+        await ring.refresh()
         assert ring.identify(secret) == key
     assert [record.cause for record in caplog.records] == ["reading it does not end"]
     store.revoke(key.id)
     store.goes_on.set()
-    until(lambda: refused(ring, secret))
+    while not refused(ring, secret):
+        await ring.refresh()
+        await asyncio.sleep(0)
+
+
+async def test_a_slow_file_holds_up_its_callers_and_not_the_loop(tmp_path, monkeypatch):
+    """All of them wait for the same look, and are answered by what it saw."""
+    monkeypatch.setattr(key_lookup, "_PATIENCE_S", 30)
+    store, clock = Stuck(tmp_path / "keys.db"), StillClock()
+    secret, key = store.create("shop", ("admin",))
+    ring = KeyLookup((), store, clock=clock)
+    assert ring.identify(secret) == key
+    store.revoke(key.id)
+    store.goes_on.clear()
+    clock.now += 1
+    waiting = [asyncio.create_task(ring.refresh()) for _ in range(20)]
+    while store.looks < 2:
+        await asyncio.sleep(0)
+    assert not any(each.done() for each in waiting)
+    store.goes_on.set()
+    await asyncio.gather(*waiting)
+    assert refused(ring, secret)
+    assert store.looks == 2
 
 
 def test_a_file_that_blocks_from_the_start_admits_nobody(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from pydantic import ValidationError
 from starlette.testclient import TestClient
 
 from clip_core.errors import InvalidRequest, NotFound, Unauthorized
+from gateway import app
 from gateway.app import build
+from gateway.keys import key_lookup
 from gateway.keys.api_key import ANONYMOUS, KeyLimits
 from gateway.keys.key_lookup import KeyLookup
 from gateway.keys.key_store import KeyStore
@@ -85,16 +88,16 @@ def test_a_key_is_itself_and_nothing_like_it(store):
             ring.identify(other)
 
 
-def test_a_key_is_found_again_by_its_id(store):
+async def test_a_key_is_found_again_by_its_id(store):
     _, key = store.create("shop", ("embed",))
     _, old = store.create("old", ("embed",), expires=time.time() - 1)
     ring = KeyLookup(("from-environment",), store)
-    assert ring.find(key.id) == key
-    assert ring.find("environment-0") == ring.identify("from-environment")
-    assert ring.find(None) is ANONYMOUS
+    assert await ring.find(key.id) == key
+    assert await ring.find("environment-0") == ring.identify("from-environment")
+    assert await ring.find(None) is ANONYMOUS
     for gone, words in ((old.id, "is expired"), ("environment-1", "not accepted any more"), ("nobody", "not accepted")):
         with pytest.raises(Unauthorized, match=words):
-            ring.find(gone)
+            await ring.find(gone)
 
 
 def test_expired_and_revoked(store):
@@ -111,29 +114,48 @@ def test_expired_and_revoked(store):
         store.revoke("nobody")
 
 
-def test_a_running_gateway_notices(store):
+async def test_a_running_gateway_notices(store):
     clock = Clock()
-    ring = KeyLookup((), store, clock=clock, patience_s=10)
+    ring = KeyLookup((), store, clock=clock)
     assert not ring
     secret, key = store.create("new", ("embed",))
     clock.now += 1
+    await ring.refresh()
     assert ring.identify(secret) == key
     store.revoke(key.id)
     clock.now += 1
+    await ring.refresh()
     with pytest.raises(Unauthorized, match="revoked"):
         ring.identify(secret)
 
 
-def test_a_damaged_file_leaves_what_was_read_in_force(store):
+async def test_a_damaged_file_leaves_what_was_read_in_force(store):
     clock = Clock()
     secret, key = store.create("shop", ("embed",))
-    ring = KeyLookup((), store, clock=clock, patience_s=10)
+    ring = KeyLookup((), store, clock=clock)
     assert ring.identify(secret) == key
     store.path.write_bytes(b"not a database, but long enough to be looked at")
     clock.now += 1
+    await ring.refresh()
     assert ring.identify(secret) == key
     with pytest.raises(sqlite3.Error):
         store.all()
+
+
+def test_an_idle_gateway_follows_with_its_first_answer(stack_of, store, monkeypatch):
+    """A key that was revoked since is refused at once, and a new one is taken."""
+    clock = Clock()
+    monkeypatch.setattr(app, "KeyLookup", partial(KeyLookup, clock=clock))
+    monkeypatch.setattr(key_lookup, "_PATIENCE_S", 30)
+    secret, key = store.create("old", ("search",))
+    client = stack_of(keys_file=store.path).client
+    assert client.get("/v1/collections", headers={"X-API-Key": secret}).status_code == 200
+    store.revoke(key.id)
+    clock.now += 20
+    assert client.get("/v1/collections", headers={"X-API-Key": secret}).status_code == 401
+    fresh, _ = store.create("new", ("search",))
+    clock.now += 20
+    assert client.get("/v1/collections", headers={"X-API-Key": fresh}).status_code == 200
 
 
 def test_a_file_of_keys_is_enough_for_other_hosts(store):

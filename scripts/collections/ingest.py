@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -14,7 +15,7 @@ from rich.text import Text
 from clipserve_client import Client, FolderOptions, Result, Tally, ingest_paths
 from scripts.collections.picture_folder import show_from
 
-_SHOWN = 5
+_SHOWN = 20  # names
 
 
 class Rate(ProgressColumn):
@@ -42,7 +43,7 @@ def ingest(client: Client, paths: Sequence[Path], collection: str, options: Fold
                 if folders:
                     begun(None)
                 tally.count(result)
-                if is_told_by_name(result) and len(skipped) < _SHOWN:
+                if len(skipped) < _SHOWN and result.outcome == "skipped" and is_told_by_name(result.code):
                     skipped.append(result)
                 progress.advance(task)
 
@@ -59,9 +60,9 @@ def ingest(client: Client, paths: Sequence[Path], collection: str, options: Fold
     return tally
 
 
-def is_told_by_name(result: Result) -> bool:
-    """Files that are no pictures are only counted; of others one wants to know which."""
-    return result.outcome == "skipped" and not result.code.startswith("not a picture")
+def is_told_by_name(reason: str) -> bool:
+    """Whether skipped files are named. Those that are no pictures are only counted."""
+    return not reason.startswith("not a picture")
 
 
 def show(tally: Tally, console: Console, skipped: Sequence[Result] = ()) -> None:
@@ -73,12 +74,16 @@ def show(tally: Tally, console: Console, skipped: Sequence[Result] = ()) -> None
         console.print(table)
     for note, number in sorted(tally.noted.items()):
         console.print(f"[dim]{note}:[/dim] {number}", highlight=False)
-    for result in skipped:
-        console.print(f"[dim]skipped[/dim] {result.id}: {result.message or result.code}", highlight=False)
-    for result in tally.failed[:_SHOWN]:
-        console.print(f"[yellow]not ingested[/yellow] {result.id}: {result.message}", highlight=False)
-    if len(tally.failed) > _SHOWN:
-        console.print(f"… and {len(tally.failed) - _SHOWN} more; --report FILE names them all")
+    named = sum(number for reason, number in tally.skipped.items() if is_told_by_name(reason))
+    _name(skipped, named, "[dim]skipped[/dim]", console)
+    _name(tally.failed, len(tally.failed), "[yellow]not ingested[/yellow]", console)
+
+
+def _name(results: Sequence[Result], total: int, outcome: str, console: Console) -> None:
+    for result in results[:_SHOWN]:
+        console.print(f"{outcome} {escape(result.id)}: {escape(result.message or result.code)}", highlight=False)
+    if total > _SHOWN:
+        console.print(f"… and {total - _SHOWN} more; --report FILE names all", highlight=False)
 
 
 def _rows(tally: Tally) -> list[tuple[str, str, int]]:

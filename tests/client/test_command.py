@@ -74,6 +74,21 @@ def test_it_says_what_was_left_out_and_writes_a_report(stack: Any, photos: Path,
     assert "12" in clipserve(stack, "search", "12", "--collection", "p", "--k", "1").output
 
 
+def test_it_names_the_first_twenty_of_what_is_not_in(stack: Any, tmp_path: Path) -> None:
+    for n in range(25):
+        (tmp_path / f"empty{n:02}.jpg").touch()
+        (tmp_path / f"bad{n:02}.jpg").write_bytes(b"x")
+    (tmp_path / "[red]z.jpg").touch()
+    output = clipserve(stack, "ingest", str(tmp_path), "--collection", "p").output
+    assert "skipped [red]z.jpg: empty file" in output
+    assert "empty18.jpg" in output
+    assert "empty19.jpg" not in output
+    assert "bad19.jpg" in output
+    assert "bad20.jpg" not in output
+    assert "… and 6 more; --report FILE names all" in output
+    assert "… and 5 more; --report FILE names all" in output
+
+
 def test_a_report_that_can_not_be_written_is_one_line(stack: Any, photos: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "scripts.cli", "ingest", str(photos), "--collection", "p", "--url", stack.url]
     ran = subprocess.run([*command, "--report", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -443,6 +443,15 @@ def test_tars_parquet_files_and_urls_are_resumed_like_a_folder(client: Client, t
     assert [failed.code for failed in tally.failed] == ["id_taken", "id_taken"]
 
 
+def test_ids_that_come_twice_fail_in_every_run(client: Client, tmp_path: Path) -> None:
+    table = parquet_of(tmp_path / "t.parquet", id=list("abacba"), text=list("uvwxyz"), n=list(range(6)))
+    first, second = (ingest_paths(client, [table], "demo") for _ in range(2))
+    assert (first.added, second.unchanged) == (3, 3)
+    for tally in (first, second):
+        assert [(failed.id, failed.code) for failed in tally.failed] == [(name, "duplicate_id") for name in "aba"]
+    assert [client.item("demo", name).metadata["n"] for name in "abc"] == [0, 1, 3]
+
+
 def test_parquet_rows_with_ids_replace_those_of_another_file(client: Client, tmp_path: Path) -> None:
     first = parquet_of(tmp_path / "1.parquet", id=["k"], image=[picture("old")], n=[1])
     second = parquet_of(tmp_path / "2.parquet", id=["k"], image=[picture("new")], n=[2])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clip_core.errors import ClipServeError, InferenceFailed, Overloaded
+from clip_core.errors import ClipServeError, InferenceFailed, Overloaded, TorchServeUnavailable, WorkerLost
 from gateway.admission.endpoints import EndpointAdmissions
 from gateway.encode.chunks import Ask, ChunkPlanner, EncodeChunk
 from gateway.encode.dispatcher import Dispatcher
@@ -42,28 +42,32 @@ class Encoder:
         """Raises Overloaded when these inputs can neither run nor wait."""
         self._admissions.check({self._planner.endpoint_for(ask.source) for ask in asks})
 
-    async def run(self, asks: Sequence[Ask], *, truncate: str | None = None, charged: bool = False) -> EncodedInputs:
+    async def run(
+        self, asks: Sequence[Ask], *, truncate: str | None = None, charged: int | None = None
+    ) -> EncodedInputs:
         """Encode the inputs; errors of single inputs are in the outcomes.
 
-        `charged` says that the caller has called `check` and charged the items already. Requests that are refused for
-        overload are not charged. Raises Overloaded when the inputs cannot even wait, RateLimited when the key's
-        allowance is used up, and Conflict when the endpoints serve different models.
+        `charged` says that the caller has called `check` already, and charged that many items for the whole call.
+        Requests that are refused for overload, or that TorchServe was not there for, are not charged. Raises Overloaded
+        when the inputs cannot even wait, RateLimited or TooLarge when the key's allowance does not reach, which then
+        takes nothing, and Conflict when the endpoints serve different models.
         """
         sources = [ask.source for ask in asks]
-        if not charged:
+        if charged is None:
             self.check(asks)
-            await self._meter.items(sum(source.parts() for source in sources))
+            charged = sum(source.parts() for source in sources)
+            await self._meter.items(charged)
         fetched = await self._url_images.load(sources) if self._url_images is not None else sources
-        await self._meter.images([source for source in fetched if isinstance(source, Source)])
+        await self._meter.images([source for source in fetched if isinstance(source, Source)], charged)
         missing = InferenceFailed("TorchServe did not answer this input")
         result = EncodedInputs([each if isinstance(each, ClipServeError) else missing for each in fetched], fetched)
         chunks = self._planner.split(asks, fetched, truncate)
         answers = await self._dispatcher.answers(chunks)
+        untried = [chunk for chunk, answer in zip(chunks, answers, strict=True) if _is_untried(answer)]
+        if untried and charged:
+            await self._meter.give_back([source for chunk in untried for source in chunk.sources])
         for chunk, answer in zip(chunks, answers, strict=True):
             self._collect(result, chunk, answer)
-        refused = [chunk for chunk, answer in zip(chunks, answers, strict=True) if isinstance(answer, Overloaded)]
-        if refused:
-            await self._meter.give_back([source for chunk in refused for source in chunk.sources])
         return result
 
     async def describe(self) -> ServedModel:
@@ -87,3 +91,8 @@ class Encoder:
     def _note(self, served: ServedModel) -> ServedModel:
         self.served, self._planner.dim = served, served.dim
         return served
+
+
+def _is_untried(answer: Answer) -> bool:
+    """Whether no model worked on the request. A lost worker did."""
+    return isinstance(answer, Overloaded | TorchServeUnavailable) and not isinstance(answer, WorkerLost)

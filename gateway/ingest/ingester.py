@@ -64,13 +64,14 @@ class Ingester:
         todo = [item for item in items if item.error is None and not item.is_own_vector()]
         asks = [Ask(item.source) for item in todo if item.source is not None]
         self._encoder.check(asks)
-        await self._meter.items(len(brought))
+        charged = len(brought) + sum(ask.source.parts() for ask in asks)
+        await self._meter.items(charged)
         for item in brought:
             item.vector = item.source.value if item.source is not None else None
         await self._pictures.want([(item.metadata or {}).get(DIGEST) for item in brought])
         if not asks:
             return None
-        encoded = await self._encoder.run(asks)
+        encoded = await self._encoder.run(asks, charged=charged)
         served = encoded.served
         if served is not None and served.fingerprint != described["fingerprint"]:
             await self._check_again(collection, served)

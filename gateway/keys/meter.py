@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from clip_core.errors import BadInput
+from clip_core.errors import BadInput, RateLimited, TooLarge
 from clip_core.wire import decode_base64
 from gateway.inputs.sniffing import pixels_of
 from gateway.inputs.source import Source
@@ -32,12 +32,20 @@ class Meter:
             pixels = await asyncio.to_thread(_pixels, sources)
             await self._quotas.give_back(key, "megapixels", pixels / 1e6)
 
-    async def images(self, sources: Sequence[Source]) -> None:
-        """Megapixels, by the images' own headers. Raises RateLimited or TooLarge."""
+    async def images(self, sources: Sequence[Source], items: int) -> None:
+        """Megapixels, by the images' own headers.
+
+        Raises RateLimited or TooLarge, and then gives back the `items` that the call has paid.
+        """
         key = current_key()
-        if self._quotas.limits_of(key).megapixels_per_minute is not None:
-            pixels = await asyncio.to_thread(_pixels, sources)
+        if self._quotas.limits_of(key).megapixels_per_minute is None:
+            return
+        pixels = await asyncio.to_thread(_pixels, sources)
+        try:
             await self._quotas.spend(key, "megapixels", pixels / 1e6)
+        except (RateLimited, TooLarge):
+            await self._quotas.give_back(key, "items", items)
+            raise
 
 
 def _pixels(sources: Sequence[Source]) -> int:

@@ -90,7 +90,7 @@ class ScoreGuidance:
         if self._vectors[0] != described["fingerprint"]:
             asks = [Ask(Source("text", text, None)) for text in nonsense_texts()]
             self._encoder.check(asks)
-            encoded = await self._encoder.run(asks, charged=True)
+            encoded = await self._encoder.run(asks, charged=0)
             fingerprint = encoded.model().fingerprint
             if fingerprint != described["fingerprint"]:
                 message = f"the collection holds vectors of {described['model']!r}, which isn't served now"

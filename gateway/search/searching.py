@@ -92,28 +92,30 @@ class Searcher:
     async def many(self, asks: Sequence[Ask]) -> Found:
         """Each ask has its own answer or error, cut to its page. Raises Overloaded or RateLimited before any work."""
         self._encoder.check([ask for ask in asks if ask.source.kind not in ("vector", "like")])
-        await self._meter.items(sum(ask.source.parts() for ask in asks))
+        charged = sum(ask.source.parts() for ask in asks)
+        await self._meter.items(charged)
         ready = await self._more_like_this.resolved(asks)
         good = [ask for ask in ready if isinstance(ask, Ask)]
-        found = await self._ranked(good) if good else Found([])
+        found = await self._ranked(good, charged) if good else Found([])
         rest = iter(found.answers)
         answers = [_paged(ask, next(rest)) if isinstance(ask, Ask) else ask for ask in ready]
         return replace(found, answers=answers)
 
-    async def _ranked(self, asks: Sequence[Ask]) -> Found:
+    async def _ranked(self, asks: Sequence[Ask], charged: int) -> Found:
+        """`charged`: how many items the key has paid for the call."""
         own = [place for place, ask in enumerate(asks) if ask.source.kind == "vector"]
         if len(own) == len(asks):
             return await self._by_vector(asks)
         if not own:
-            return await self._by_model(asks)
+            return await self._by_model(asks, charged)
         rest = [place for place, ask in enumerate(asks) if ask.source.kind != "vector"]
         first, second = await asyncio.gather(
-            self._by_vector([asks[place] for place in own]), self._by_model([asks[place] for place in rest])
+            self._by_vector([asks[place] for place in own]), self._by_model([asks[place] for place in rest], charged)
         )
         return _merged(own, first, rest, second)
 
-    async def _by_model(self, asks: Sequence[Ask]) -> Found:
-        encoded = await self._encoder.run(asks, charged=True)
+    async def _by_model(self, asks: Sequence[Ask], charged: int) -> Found:
+        encoded = await self._encoder.run(asks, charged=charged)
         answers: list[Outcome] = []
         for ask, outcome in zip(asks, encoded.outcomes, strict=True):
             if isinstance(outcome, ClipServeError):

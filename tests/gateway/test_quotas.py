@@ -181,6 +181,49 @@ def test_megapixels_a_minute(stack_of):
     assert stack.post("/v1/embeddings", {"input": [{"image": "bm8="}, {"text": "a"}]}).status_code == 400
 
 
+BIG, SMALL = ({"image": base64.b64encode(png(*size)).decode()} for size in ((1200, 1000), (800, 600)))
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"input": [BIG, {"text": "a"}]}),
+        ("/v1/search", {"collection": "demo", **BIG}),
+        ("/v1/search/batch", {"searches": [{"collection": "demo", **each} for each in (BIG, {"vector": [1.0] * 16})]}),
+        ("/v1/collections/demo/items", {"items": [{"id": "a", **BIG}, {"id": "v", "vector": [1.0] * 16}]}),
+    ],
+)
+def test_what_is_refused_for_its_megapixels_takes_no_items(stack_of, path, body):
+    stack = stack_of(items_per_minute=50, megapixels_per_minute=1)
+    assert stack.client.put("/v1/collections/demo", json={}).status_code == 201
+    refused = stack.post(path, body)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (413, "request_too_large")
+    for status, left in ((200, 49), (200, 48), (429, 48)):
+        answer = stack.post("/v1/embeddings", {"input": [SMALL]})
+        assert answer.status_code == status
+        assert answer.headers["x-ratelimit-remaining-items"] == str(left)
+
+
+@pytest.mark.parametrize(("failure", "left"), [("unregistered", 50), ("worker_died", 49)])
+def test_what_torchserve_was_not_there_for_takes_nothing(stack_of, failure, left):
+    """A worker that died of the request had worked on it."""
+    stack = stack_of(items_per_minute=50, megapixels_per_minute=1)
+    stack.torchserve.failure = failure
+    refused = stack.post("/v1/embeddings", {"input": [SMALL]})
+    assert refused.status_code == 503
+    assert refused.headers["x-ratelimit-remaining-items"] == str(left)
+    assert refused.headers["x-ratelimit-remaining-megapixels"] == ("1" if left == 50 else "0")
+
+
+def test_score_guidance_gives_back_nothing_that_it_did_not_take(stack_of):
+    stack = stack_of(items_per_minute=50)
+    stack.fill("a")
+    stack.torchserve.failure = "unregistered"
+    assert stack.client.get("/v1/collections/demo/score_guidance").status_code == 503
+    stack.torchserve.failure = None
+    assert stack.post("/v1/embeddings", {"input": "a"}).headers["x-ratelimit-remaining-items"] == "48"
+
+
 def test_requests_at_the_same_time(stack_of, tmp_path):
     store = KeyStore(tmp_path / "keys.db")
     secret, _ = store.create("one at a time", ("embed",), limits=KeyLimits(concurrency=1))

@@ -92,7 +92,7 @@ def about(path: str, name: str, listing: Listing, within: str | None = None) -> 
     kept, odd_caption = carried({"caption": caption} if caption else {})
     return About(
         given if isinstance(given, str) and given and is_text(given) else name,
-        {"file": name, **kept, **metadata},
+        {**kept, **metadata, "file": name},
         notes + more + odd + odd_caption,
     )
 

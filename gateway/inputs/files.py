@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clip_core.errors import NotFound
 
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".avif"}
+PICTURES = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".avif", ".tif", ".tiff", ".ppm", ".pgm"}
 
 
 def inside(root: Path, path: str) -> Path:

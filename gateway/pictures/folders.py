@@ -13,6 +13,7 @@ import hmac
 import json
 import logging
 import os
+import re
 import secrets
 import tempfile
 import threading
@@ -22,10 +23,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clip_core.errors import InvalidRequest, NotFound, NotLocal, StorageFull
-from gateway.inputs.files import picture
+from gateway.inputs.files import first_picture
 
 _log = logging.getLogger("gateway.pictures.folders")
 _MOST = 64  # folders of a collection
+_ESCAPED = re.compile(rb"\\x([89a-f][0-9a-f])")  # a byte that is not ASCII
 
 
 class PictureFolder(NamedTuple):
@@ -73,10 +75,10 @@ class PictureFolders:
         """The picture `file` below a folder of the collection, links resolved; None for what lies outside."""
         if not isinstance(file, str):
             return None
-        for folder in self.of(collection):
-            if item_id.startswith(folder.prefix):
-                with suppress(NotFound):
-                    return picture(folder.path, file)
+        roots = [folder.path for folder in self.of(collection) if item_id.startswith(folder.prefix)]
+        for name in dict.fromkeys((file, _on_disk(file))):
+            with suppress(NotFound):
+                return first_picture(roots, name)
         return None
 
     def add(self, collection: str, prefix: str, folder: str, token: str) -> None:
@@ -112,6 +114,12 @@ class PictureFolders:
         except OSError as error:
             raise StorageFull(f"{self._registry} can't be written ({error.strerror})") from error
         self._named = named
+
+
+def _on_disk(file: str) -> str:
+    r"""The name of a file whose bytes that are not UTF-8 were written as \xNN when it was ingested."""
+    name = _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), file.encode("utf-8", "surrogatepass"))
+    return os.fsdecode(name)
 
 
 def _read(path: Path) -> dict[str, list[PictureFolder]]:

@@ -63,6 +63,18 @@ def test_tiles_are_small_and_the_viewer_goes_on_to_the_original(visit: Open, lib
     expect(page.locator("#viewer-links a")).to_have_text(["Open the original"])
 
 
+def test_originals_that_browsers_do_not_show_are_not_asked_for(visit: Open, library: Library) -> None:
+    library.fill("kept", 0)
+    add(library, "a.tif", png(1600, 1200), file="a.tif")
+    page = visit("/docs", url=library.url)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/items/" in request.url else None)
+    page.goto(f"{library.url}/?collection=kept&item=a.tif")
+    expect(page.locator("#viewer-image")).to_have_attribute("src", re.compile("size=768"))
+    page.wait_for_load_state("networkidle")
+    assert not [each for each in asked if "/picture" in each]
+
+
 def test_a_shops_pictures_are_shown_from_its_hosts(visit: Open, library: Library) -> None:
     library.fill("shop", 3, image_url=f"{CDN}/{{n}}.png", link="https://example.org/buy/{n}")
     page = visit("/docs", url=library.url)

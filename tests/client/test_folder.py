@@ -187,7 +187,7 @@ def test_captions_and_metadata_from_files_beside(client: Client, tmp_path: Path)
         {"file": "none.png"},
     ]
     put(photos / "gallery.jsonl", "\n".join([*map(json.dumps, rows), "no json", "", "[1]"]))
-    put(photos / "a.json", json.dumps({"n": 2, "m": 3}))
+    put(photos / "a.json", json.dumps({"n": 2, "m": 3, "file": "scan.tif"}))
     put(photos / "b.txt", "\ufeffa caption\n")
     put(photos / "c.png.json", json.dumps({"caption": "inside", "metadata": {"tags": ["x"]}}))
     put(photos / "d.json", "{")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from clip_core.errors import InvalidRequest, NotLocal
 from gateway.pictures.folders import PictureFolders
@@ -120,6 +122,33 @@ def test_through_the_gateway(stack_of, tmp_path, pictures):
     assert stack.client.get("/images/demo/a.png").status_code == 404
 
 
+@pytest.mark.parametrize(("suffix", "kind"), [("tiff", "tiff"), ("ppm", "x-portable-pixmap"), ("jfif", "jpeg")])
+def test_originals_that_only_some_programs_show(stack_of, tmp_path, suffix, kind):
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / f"a.{suffix}").write_bytes(
+        encoded(Image.new("RGB", (5, 5)), "JPEG" if suffix == "jfif" else suffix.upper())
+    )
+    stack = stack_of(image_roots={"demo": root})
+    stack.fill("a")
+    stack.index.collections["demo"]["items"]["a"]["metadata"]["file"] = f"a.{suffix}"
+    assert stack.client.get("/v1/collections/demo/items/a/picture").headers["content-type"] == f"image/{kind}"
+    assert stack.client.get("/v1/collections/demo/items/a/thumbnail").status_code == 200
+
+
+def test_names_that_are_not_utf_8(tmp_path, pictures):
+    odd = pictures / os.fsdecode(b"caf\xe9 \xff.png")
+    odd.write_bytes(photo())
+    (tmp_path / os.fsdecode(b"\xe9.png")).write_bytes(photo())
+    folders = folders_of(tmp_path, photos=pictures)
+    assert folders.find("photos", "x", r"caf\xe9 \xff.png") == odd
+    plain = pictures / r"caf\xe9 \xff.png"
+    plain.write_bytes(photo(5))
+    assert folders.find("photos", "x", r"caf\xe9 \xff.png") == plain
+    for outside in (r"../\xe9.png", r"\x2e\x2e/\xe9.png", r"\x2e\x2e\x2f\xe9.png", "\udce9.png", r"none\xe9.png"):
+        assert folders.find("photos", "x", outside) is None
+
+
 def test_unknown_collections(stack_of):
     client = stack_of().client
     assert client.get("/v1/collections/none/folders").status_code == 404
@@ -137,16 +166,10 @@ def test_what_is_shown_is_a_picture_by_its_content(stack_of, tmp_path):
     root = tmp_path / "root"
     root.mkdir()
     (root / "page.png").write_text("<script>")
-    (root / "good.png").write_bytes(encoded_good())
+    (root / "good.png").write_bytes(encoded(Image.new("RGB", (5, 5))))
     stack = stack_of(image_roots={"demo": root})
     stack.fill("page", "good")
     for name in ("page", "good"):
         stack.index.collections["demo"]["items"][name]["metadata"]["file"] = f"{name}.png"
     assert stack.client.get("/v1/collections/demo/items/page/picture").status_code == 404
     assert stack.client.get("/v1/collections/demo/items/good/picture").headers["content-type"] == "image/png"
-
-
-def encoded_good() -> bytes:
-    from PIL import Image
-
-    return encoded(Image.new("RGB", (5, 5)))

@@ -9,6 +9,7 @@ export const TILE = 256; // pixels of the longer side
 export const VIEWED = 768;
 const DIGEST = /^[0-9a-f]{64}$/;
 const WRITTEN = /^data:image\/(bmp|jpeg|png|webp);base64,/;
+const NOT_SHOWN = /\.(tiff?|p[gp]m|hei[cf]|hif)$/i; // files that browsers can't show
 const MOST_KEPT = 400;
 const PLACES = [thumbnail, elsewhere, fromFolder, written];
 const kept = new Map(); // address → object URL, for pictures that need the key
@@ -27,8 +28,9 @@ export async function pictureOf(item, collection, size = TILE) {
   return null;
 }
 
-// The picture as it is, where the gateway has it.
+// The picture as it is, where the gateway has it and the browser can show it.
 export async function originalOf({ id, metadata }, collection) {
+  if (NOT_SHOWN.test(metadata?.file)) return null;
   if (typeof metadata?.file !== "string" && !DIGEST.test(metadata?.digest)) return null;
   const address = `${itemPath(collection, id)}/picture${DIGEST.test(metadata.digest) ? `?digest=${metadata.digest}` : ""}`;
   return (await reachable(`${collection} originals`, address)) ? withinReach(address) : null;

@@ -12,13 +12,13 @@ from gateway.encode.similarity import ranking
 from gateway.errors import JsonResponse
 from gateway.inputs.source import Source
 from gateway.routes.bodies import checked, read_body
-from gateway.routes.plain_route import PlainRoute
+from gateway.routes.plain_route import StrictRoute
 from gateway.schemas.openapi import ENCODES, answers, takes
 from gateway.schemas.ranking import ClassifyAnswer, ClassifyRequest
 from gateway.search.searching import Found
 from gateway.services import services
 
-router = APIRouter(route_class=PlainRoute, tags=["classify"])
+router = APIRouter(route_class=StrictRoute, tags=["classify"])
 _FORM = {"image": "file", "labels": "string", "templates": "string"}
 
 

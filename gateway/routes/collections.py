@@ -12,7 +12,7 @@ from gateway.encode.served_model import check_model
 from gateway.errors import JsonResponse
 from gateway.keys.api_key import current_key
 from gateway.routes.bodies import FEW, checked, parse_json, read_json
-from gateway.routes.plain_route import PlainRoute
+from gateway.routes.plain_route import StrictRoute
 from gateway.schemas.collections import (
     CollectionAnswer,
     CollectionsAnswer,
@@ -26,7 +26,7 @@ from gateway.schemas.openapi import ENCODES, READS, WRITES, answers, takes
 from gateway.services import services
 from gateway.upstream.index_service import COLLECTION_NAME
 
-router = APIRouter(route_class=PlainRoute, tags=["collections"])
+router = APIRouter(route_class=StrictRoute, tags=["collections"])
 _FIELD = "A metadata field, again for each; without any: those of the collection whose values repeat."
 Name = Annotated[str, Path(pattern=f"^{COLLECTION_NAME}$", description="The collection's name.", examples=["demo"])]
 

@@ -15,7 +15,7 @@ from gateway.keys.api_key import current_key
 from gateway.middleware.request_buffering import letting_go
 from gateway.routes.bodies import FEW, Body, read_body, read_json, read_model
 from gateway.routes.collections import Name
-from gateway.routes.plain_route import PlainRoute
+from gateway.routes.plain_route import StrictRoute
 from gateway.schemas.collections import DroppedAnswer
 from gateway.schemas.items import (
     CopiedAnswer,
@@ -34,7 +34,7 @@ from gateway.schemas.items import (
 from gateway.schemas.openapi import ENCODES, READS, WRITES, answers, takes, takes_lines
 from gateway.services import services
 
-router = APIRouter(route_class=PlainRoute, tags=["items"])
+router = APIRouter(route_class=StrictRoute, tags=["items"])
 ItemId = Annotated[str, Path(description="The item's id.", examples=["scene-1"])]
 _FILTER = "Lists only what fits, as JSON: the filter language of searches."
 _FORM = {"images": "files", "id": "string", "image": "file", "text": "string", "metadata": "string"}

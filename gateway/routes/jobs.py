@@ -14,12 +14,12 @@ from gateway.jobs.sources import source_kind
 from gateway.jobs.store import Counts, Job, JobStore, total
 from gateway.keys.api_key import current_key
 from gateway.routes.bodies import read_model
-from gateway.routes.plain_route import PlainRoute
+from gateway.routes.plain_route import StrictRoute
 from gateway.schemas.jobs import FailuresAnswer, JobAnswer, JobRequest, JobsAnswer
 from gateway.schemas.openapi import READS, answers, takes
 from gateway.services import services
 
-router = APIRouter(route_class=PlainRoute, tags=["jobs"])
+router = APIRouter(route_class=StrictRoute, tags=["jobs"])
 _OUTCOMES = ("added", "unchanged", "skipped", "failed")
 JobId = Annotated[str, Path(description="The job's id.", examples=["5f0c6c2e"])]
 

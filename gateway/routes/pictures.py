@@ -9,18 +9,18 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import FileResponse, Response
 
-from clip_core.errors import UnknownItem
 from gateway.errors import JsonResponse
 from gateway.pictures.thumbnails import nearest
 from gateway.routes.bodies import read_model
 from gateway.routes.collections import Name
-from gateway.routes.items import ItemId, show_item
-from gateway.routes.plain_route import PlainRoute
+from gateway.routes.items import ItemId
+from gateway.routes.plain_route import BelowItemRoute, StrictRoute
 from gateway.schemas.openapi import READS, WRITES, answers, answers_picture, takes
 from gateway.schemas.pictures import FolderRequest, FolderTokenAnswer, NamedFolderAnswer
 from gateway.services import services
 
-router = APIRouter(route_class=PlainRoute, tags=["items"])
+router = APIRouter(route_class=StrictRoute, tags=["items"])
+_below_items = APIRouter(route_class=BelowItemRoute, tags=["items"])
 _FOREVER = "private, max-age=31536000, immutable"
 _ASK_AGAIN = "private, no-cache"
 _HEADERS = {"Content-Security-Policy": "default-src 'none'; sandbox", "Cross-Origin-Resource-Policy": "same-origin"}
@@ -30,7 +30,7 @@ Digest = Annotated[
 ]
 
 
-@router.get(f"{_ITEM}/thumbnail", response_class=Response, responses=answers_picture())
+@_below_items.get(f"{_ITEM}/thumbnail", response_class=Response, responses=answers_picture())
 async def show_thumbnail(
     request: Request,
     name: Name,
@@ -40,10 +40,7 @@ async def show_thumbnail(
 ) -> Response:
     """The item's picture as WebP: of 256 pixels, or of 768 for any larger size; 304 where it is still the same."""
     given = services(request)
-    try:
-        item = await given.index.item(name, item_id, {})
-    except UnknownItem:
-        return await _item_named(request, name, f"{item_id}/thumbnail")
+    item = await given.index.item(name, item_id, {})
     shown = await given.pictures.thumbnail(name, item, nearest(size))
     headers = _headers(shown.version, f"{shown.version}-{nearest(size)}", digest)
     if _is_known(request, headers):
@@ -51,25 +48,16 @@ async def show_thumbnail(
     return Response(shown.content, media_type="image/webp", headers=headers)
 
 
-@router.get(f"{_ITEM}/picture", response_class=Response, responses=answers_picture())
+@_below_items.get(f"{_ITEM}/picture", response_class=Response, responses=answers_picture())
 async def show_picture(request: Request, name: Name, item_id: ItemId, digest: Digest = None) -> Response:
     """The item's picture as it is: a file of the collection's folders, or the copy that was kept."""
     given = services(request)
-    try:
-        item = await given.index.item(name, item_id, {})
-    except UnknownItem:
-        return await _item_named(request, name, f"{item_id}/picture")
+    item = await given.index.item(name, item_id, {})
     original = await given.pictures.original(name, item)
     headers = _headers(original.version, original.version, digest)
     if _is_known(request, headers):
         return Response(status_code=304, headers=headers)
     return FileResponse(original.path, media_type=original.media_type, headers=headers)
-
-
-async def _item_named(request: Request, name: str, item_id: str) -> Response:
-    """An id may end as these routes do. Raises UnknownItem."""
-    include = request.query_params.get("include")
-    return await show_item(request, name, item_id, "vector" if include == "vector" else None)
 
 
 def _headers(version: str, tag: str, digest: str | None) -> dict[str, str]:
@@ -109,3 +97,6 @@ def _is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+router.routes.extend(_below_items.routes)

@@ -16,13 +16,13 @@ from gateway.errors import JsonResponse
 from gateway.inputs.parser import InputParser
 from gateway.inputs.source import Source
 from gateway.routes.bodies import checked, read_body
-from gateway.routes.plain_route import PlainRoute
+from gateway.routes.plain_route import StrictRoute
 from gateway.schemas.openapi import ENCODES, answers, takes
 from gateway.schemas.ranking import RankAnswer, RankRequest
 from gateway.search.searching import Found
 from gateway.services import services
 
-router = APIRouter(route_class=PlainRoute, tags=["classify"])
+router = APIRouter(route_class=StrictRoute, tags=["classify"])
 
 
 @router.post("/v1/rank", responses=answers(RankAnswer, *ENCODES), openapi_extra=takes(RankRequest))

@@ -10,14 +10,14 @@ from clip_core.errors import BadInput, ClipServeError, CollectionForbidden, Inva
 from gateway.encode.chunks import Ask
 from gateway.errors import JsonResponse
 from gateway.routes.bodies import Body, read_body
-from gateway.routes.plain_route import PlainRoute
+from gateway.routes.plain_route import StrictRoute
 from gateway.schemas.openapi import ENCODES, answers, takes
 from gateway.schemas.search import BatchSearchAnswer, BatchSearchRequest, SearchAnswer, SearchRequest
 from gateway.search.across import parse_across
 from gateway.search.searching import Found, Outcome, parse_ask
 from gateway.services import Services, services
 
-router = APIRouter(route_class=PlainRoute, tags=["search"])
+router = APIRouter(route_class=StrictRoute, tags=["search"])
 _FORM = {
     "image": "file",
     "text": "string",

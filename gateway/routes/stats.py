@@ -5,13 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 
 from gateway.errors import JsonResponse
-from gateway.routes.plain_route import PlainRoute
+from gateway.routes.plain_route import StrictRoute
 from gateway.schemas.openapi import answers
 from gateway.schemas.stats import StatsAnswer
 from gateway.services import services
 from gateway.stats import Stats
 
-router = APIRouter(route_class=PlainRoute, tags=["operations"])
+router = APIRouter(route_class=StrictRoute, tags=["operations"])
 
 
 @router.get("/v1/stats", responses=answers(StatsAnswer))

@@ -12,6 +12,7 @@ import random
 import shutil
 import threading
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -281,11 +282,19 @@ def test_none(start):
     assert stack.client.get("/v1/collections/none/items/a/thumbnail").json()["error"]["code"] == "collection_not_found"
 
 
-def test_an_id_may_end_as_the_route_does(start):
+@pytest.mark.parametrize("name", ["thumbnail", "picture"])
+def test_an_id_may_end_as_the_route_does(start, name):
+    """An encoded slash belongs to the id, whether or not there is an item of the shorter one."""
     stack = start()
-    stack.fill("album/thumbnail", "album/picture", collection="words")
-    for name in ("thumbnail", "picture"):
-        assert stack.client.get(f"/v1/collections/words/items/album/{name}").json()["id"] == f"album/{name}"
+    stack.fill("album", f"album/{name}", f"lone/{name}", collection="words")
+    items = "/v1/collections/words/items"
+    for item_id in (f"album/{name}", f"lone/{name}"):
+        assert stack.client.get(f"{items}/{quote(item_id, safe='')}?include=vector").json()["id"] == item_id
+    assert stack.client.get(f"{items}/album/{name}").json()["error"]["code"] == "picture_not_found"
+    assert stack.client.get(f"{items}/album%2F{name}/{name}").json()["error"]["code"] == "picture_not_found"
+    missing = stack.client.get(f"{items}/lone/{name}").json()["error"]
+    assert missing["code"] == "item_not_found"
+    assert "'lone'" in missing["message"]
 
 
 @pytest.mark.parametrize("digest", ["../../../../etc/passwd", "A" * 64, "a" * 63, 7, None, ["a"], "\0" * 64])

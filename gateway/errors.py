@@ -24,6 +24,7 @@ from clip_core.errors import (
     Unauthorized,
     Unavailable,
 )
+from gateway.key_masking import without_keys
 
 
 class JsonResponse(JSONResponse):
@@ -37,7 +38,9 @@ _BY_STATUS: dict[int, type[ClipServeError]] = {404: NotFound, 405: MethodNotAllo
 
 
 def error_response(error: ClipServeError, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer for `error`: its status, its envelope, and the headers that clients expect with it."""
+    """The answer for `error`: its status, its envelope without keys, and the headers that clients expect with it."""
+    error.message = without_keys(error.message)
+    error.param = without_keys(error.param) if error.param else error.param
     return JsonResponse(error.to_dict(), status_code=error.status, headers={**_own_headers(error), **(headers or {})})
 
 

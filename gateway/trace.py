@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers
 
+from gateway.key_masking import without_keys
+
 _GOOD_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -64,6 +66,6 @@ def reset_current_trace(token: Token[Trace]) -> None:
 
 
 def request_id_of(headers: Headers) -> str:
-    """The caller's X-Request-Id if it is printable ASCII of at most 128 characters, else a new one."""
-    given = headers.get("x-request-id", "")
+    """The caller's X-Request-Id if it is printable ASCII of at most 128 characters, without a key; else a new one."""
+    given = without_keys(headers.get("x-request-id", ""))
     return given if _GOOD_ID.fullmatch(given) else uuid.uuid4().hex

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clip_core.errors import ClipServeError
 from gateway.errors import error_response
+from gateway.key_masking import without_keys
 from gateway.metrics import GatewayMetrics
 from gateway.trace import Trace, request_id_of, reset_current_trace, set_current_trace
 
@@ -89,6 +90,6 @@ def _method(scope: Scope) -> str:
 
 
 def _path(scope: Scope) -> str:
-    """The path still percent-encoded, so that no control character reaches the log."""
+    """The path still percent-encoded, so that no control character reaches the log; without keys."""
     raw: bytes = scope.get("raw_path") or b""
-    return raw.decode("ascii", "backslashreplace")
+    return without_keys(raw.decode("ascii", "backslashreplace"))

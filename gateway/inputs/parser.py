@@ -10,7 +10,7 @@ from typing import Any
 
 import pybase64
 
-from clip_core.errors import BadImage, BadInput, BadText, ImageTooLarge, InvalidRequest
+from clip_core.errors import BadImage, BadInput, BadText, FetchRefused, ImageTooLarge, InvalidRequest
 from clip_core.wire import decode_vector, encode_vector, image_base64, unit, without_whitespace
 from gateway.inputs.source import KINDS, Kind, Source
 from gateway.inputs.urls import UrlPolicy, is_http_url
@@ -66,7 +66,7 @@ class InputParser:
 
     def _url(self, value: str, param: str) -> str:
         if self.urls is None:
-            raise BadImage("fetching images by URL is off; send a data: URI, base64 or an upload", param=param)
+            raise FetchRefused("fetching images by URL is off; send a data: URI, base64 or an upload", param=param)
         with renamed(param):
             self.urls.checked(value)
         return value

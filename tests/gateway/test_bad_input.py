@@ -23,7 +23,7 @@ WRONG: list[tuple[object, int, str]] = [
     ("data:image/png;base64,!!!", 400, "invalid_image"),
     ("data:image/png,raw", 400, "invalid_image"),
     ("file:///etc/passwd", 400, "invalid_image"),
-    ("http://127.0.0.1/a.png", 400, "invalid_image"),
+    ("http://127.0.0.1/a.png", 400, "fetch_refused"),
     ("", 400, "invalid_image"),
     (LARGE, 413, "image_too_large"),
     ("a red circle", 400, "invalid_image"),

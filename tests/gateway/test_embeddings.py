@@ -111,10 +111,10 @@ def test_truncate_reaches_the_handler_and_foreign_values_do_not(stack):
         ({"input": "a", "modality": "audio"}, 400, "invalid_request", "modality"),
         ({"input": "a", "dimensions": DIM + 1}, 400, "bad_input", "dimensions"),
         ({"input": "a", "model": "text-embedding-3-small"}, 404, "model_not_found", "model"),
-        ({"input": "https://x.org/a.png", "modality": "image"}, 400, "invalid_image", "input"),
+        ({"input": "https://x.org/a.png", "modality": "image"}, 400, "fetch_refused", "input"),
         ({"input": "file:///etc/passwd", "modality": "image"}, 400, "invalid_image", "input"),
         ({"input": "data:image/png,abc", "modality": "image"}, 400, "invalid_image", "input"),
-        ({"input": [{"image": "https://x.org/a.png"}]}, 400, "invalid_image", "input[0]"),
+        ({"input": [{"image": "https://x.org/a.png"}]}, 400, "fetch_refused", "input[0]"),
     ],
 )
 def test_bad_requests_name_the_place(stack, body, status, code, param):

@@ -271,6 +271,15 @@ def test_bad_sources_make_no_job(stack_of, root, source, status, code):
     assert stack.client.get("/v1/jobs").json()["jobs"] == []
 
 
+def test_urls_where_none_is_fetched(stack_of, root):
+    stack = stack_of(ingest_roots=f"photos={root}")
+    stack.fill("cat")
+    refused = stack.post("/v1/jobs", {"collection": "demo", "source": {"urls": ["http://x.org/a.png"]}})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "fetch_refused"), refused.text
+    (root / "urls.txt").write_text("http://x.org/a.png\n")
+    assert begin_again(stack, {"url_list": "photos/urls.txt"})["reasons"] == {"failed": {"fetch_refused": 1}}
+
+
 def test_unknown_jobs_and_collections(stack_of, root):
     stack = stack_of(ingest_roots=f"photos={root}")
     assert stack.post("/v1/jobs", {"collection": "none", "source": {"folder": "photos"}}).status_code == 404

@@ -97,7 +97,7 @@ def test_weighted_query(filled, parts, endpoint):
         ({"text": "a", "collection": None}, 400, "bad_input", "collection"),
         ({"text": "a", "collection": "none"}, 404, "collection_not_found", "collection"),
         ({"text": "a", "model": "vit"}, 404, "model_not_found", "model"),
-        ({"image": "http://x.org/a.png"}, 400, "invalid_image", "image"),
+        ({"image": "http://x.org/a.png"}, 400, "fetch_refused", "image"),
         ({"image": "!!!"}, 400, "invalid_image", "image"),
         ({"vector": [1, 2]}, 400, "invalid_vector", "vector"),
         ({"vector": "???"}, 400, "invalid_vector", "vector"),

@@ -9,6 +9,7 @@ export const SCALED_PX = 2048; // the longer side of one that is scaled down: ma
 // A file → the data URI to send. What the browser cannot decode goes as it is: the server may be able to.
 // `most`: at most so many pixels of the longer side, for a picture that the server found too large.
 export async function readForUpload(file, most = Infinity) {
+  if (!file.size) throw new Error("the file is empty");
   const bitmap = await createImageBitmap(file).catch(() => null);
   if (!bitmap) return dataUri(file);
   const large = file.size > MOST_BYTES || bitmap.width * bitmap.height > MOST_PIXELS;

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Any
 
 Json = dict[str, Any]
 _TAKEN, _CHANGED, _MAKE, _MODEL = 0x9003, 0x0132, 0x010F, 0x0110
 _EXIF, _GPS = 0x8769, 0x8825
+_NO_TEXT = ("Cc", "Cs")  # control characters, halves of surrogate pairs
 _DATE = re.compile(r"(\d{4}):(\d\d):(\d\d) (\d\d:\d\d:\d\d)")
 
 
@@ -32,8 +34,16 @@ def _camera(exif: Any) -> str | None:
 
 
 def _clean(value: object) -> str:
-    text = value if isinstance(value, str) else ""
-    return "".join(each for each in text if each.isprintable()).strip()[:100]
+    text = _utf8(value) if isinstance(value, str) else ""
+    return "".join(each for each in text if unicodedata.category(each) not in _NO_TEXT).strip()[:100]
+
+
+def _utf8(text: str) -> str:
+    """Pillow reads EXIF texts as Latin-1; many cameras and programs write UTF-8."""
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeError:
+        return text
 
 
 def _position(tags: Any) -> Json | None:

@@ -30,8 +30,8 @@ function refusal(response, answer) {
 }
 
 const collectionPath = (name) => `/v1/collections/${encodeURIComponent(name)}`;
-const pathOf = (id) => id.split("/").map(encodeURIComponent).join("/");
-export const itemPath = (collection, id) => `${collectionPath(collection)}/items/${pathOf(id)}`;
+// An id's slashes are encoded, too: the browser would resolve `..` between them.
+export const itemPath = (collection, id) => `${collectionPath(collection)}/items/${encodeURIComponent(id)}`;
 
 export const listCollections = async (signal) => (await call("/v1/collections", { signal })).collections;
 export const createCollection = (name) => call(collectionPath(name), { method: "PUT", body: {} });

@@ -21,9 +21,5 @@ export function captionOf(item) {
   return field ? item.metadata[field] : item.id;
 }
 
-// The metadata that one can filter by: [name, value] with a string, number or boolean.
-export function factsOf(item) {
-  return Object.entries(item.metadata ?? {}).filter(([name, value]) => isFact(name, value));
-}
-
+// Whether one can filter by it: a string, number or boolean.
 export const isFact = (name, value) => !HIDDEN_FIELDS.has(name) && ["string", "number", "boolean"].includes(typeof value);

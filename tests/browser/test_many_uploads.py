@@ -49,6 +49,14 @@ def test_files_of_one_name_get_ids_of_their_own(visit: Open, library: Library) -
     assert page.evaluate(call, files) == ["a.jpg", "b", "a (2).jpg", "b (2)", "x/a.jpg"]
 
 
+def test_an_empty_file_is_named_as_such(visit: Open, library: Library, tmp_path: Path) -> None:
+    library.fill("photos", 3)
+    (tmp_path / "none.jpg").touch()
+    page = visit("/?collection=photos", url=library.url)
+    choose(page, "photos", [tmp_path / "none.jpg"])
+    expect(page.locator("#upload-failed")).to_contain_text("none.jpg the file is empty")
+
+
 def choose(page: Page, collection: str, files: list[Path]) -> None:
     page.get_by_role("button", name="Add pictures").click()
     page.get_by_label("To the collection").fill(collection)

@@ -75,6 +75,23 @@ def test_originals_that_browsers_do_not_show_are_not_asked_for(visit: Open, libr
     assert not [each for each in asked if "/picture" in each]
 
 
+def test_tiles_are_sharp_on_phones(visit: Open, library: Library) -> None:
+    library.fill("kept", 0)
+    add(library, "a.png", png(1600, 1200))
+    page = visit("/?collection=kept", url=library.url, device_scale_factor=3)
+    tiles(page)
+    expect(page.locator(SHOWN)).to_have_attribute("src", re.compile("size=768"))
+
+
+def test_dots_in_an_id_lead_to_no_other_item(visit: Open, library: Library) -> None:
+    library.fill("kept", 0)
+    add(library, "a.png", png(1600, 1200))
+    add(library, "x/../a.png", png(800, 1200))
+    page = visit("/?collection=kept&item=x/../a.png", url=library.url)
+    expect(page.locator("#viewer-image")).to_have_attribute("src", re.compile(r"items/x%2F\.\.%2Fa\.png/picture"))
+    assert width(page) == 800
+
+
 def test_a_shops_pictures_are_shown_from_its_hosts(visit: Open, library: Library) -> None:
     library.fill("shop", 3, image_url=f"{CDN}/{{n}}.png", link="https://example.org/buy/{n}")
     page = visit("/docs", url=library.url)

@@ -216,6 +216,13 @@ def test_photos_tell_when_and_with_what_they_were_taken() -> None:
     assert prepared(b"no picture", Limits(), gps=True) == (b"no picture", {}, ())
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_control_characters_go_and_other_characters_stay(encoding: str) -> None:
+    joined = "à\u200d" if encoding == "utf-8" else "à"
+    tags = {0x010F: "", 0x0110: f"Le\u00a0{joined}Model \x07\n5\x00".encode(encoding)}
+    assert prepared(photo(tags=tags), Limits(), gps=False).facts["camera"] == f"Le\u00a0{joined}Model 5"
+
+
 def test_what_is_within_the_limits_goes_as_it_is() -> None:
     content = photo()
     assert prepared(content, Limits(), gps=False).content is content

@@ -2,12 +2,12 @@
 
 import { show } from "../dom.js";
 import { missing } from "./folders.js";
-import { addressesOf, TILE } from "./pictures.js";
+import { addressesOf, tileSize } from "./pictures.js";
 
 const drawing = new WeakMap(); // frame → the item that is to be in it
 
 // `frame` holds an <img>, and a label for the id of an item without a picture. `size`: pixels of the longer side.
-export async function drawPicture(frame, hit, collection, size = TILE) {
+export async function drawPicture(frame, hit, collection, size = tileSize()) {
   const image = frame.querySelector("img");
   drawing.set(frame, hit);
   show(image, false);

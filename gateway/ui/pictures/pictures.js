@@ -5,8 +5,8 @@ import { withKey } from "../keys.js";
 import { isGone, missing, reachable } from "./folders.js";
 import { mayShow } from "./policy.js";
 
-export const TILE = 256; // pixels of the longer side
-export const VIEWED = 768;
+export const VIEWED = 768; // pixels of the longer side
+export const tileSize = () => (devicePixelRatio >= 2 ? 768 : 256);
 const DIGEST = /^[0-9a-f]{64}$/;
 const WRITTEN = /^data:image\/(bmp|jpeg|png|webp);base64,/;
 const NOT_SHOWN = /\.(tiff?|p[gp]m|hei[cf]|hif)$/i; // files that browsers can't show
@@ -23,7 +23,7 @@ export async function* addressesOf(item, collection, size) {
 }
 
 // The address to show, or null when the item has no picture that can be shown.
-export async function pictureOf(item, collection, size = TILE) {
+export async function pictureOf(item, collection, size = tileSize()) {
   for await (const address of addressesOf(item, collection, size)) return address;
   return null;
 }

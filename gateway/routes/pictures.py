@@ -9,7 +9,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import FileResponse, Response
 
+from clip_core.errors import NotLocal
 from gateway.errors import JsonResponse
+from gateway.keys.api_key import current_key
 from gateway.pictures.thumbnails import nearest
 from gateway.routes.bodies import read_model
 from gateway.routes.collections import Name
@@ -21,6 +23,7 @@ from gateway.services import services
 
 router = APIRouter(route_class=StrictRoute, tags=["items"])
 _below_items = APIRouter(route_class=BelowItemRoute, tags=["items"])
+_OF_PROXIES = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 _FOREVER = "private, max-age=31536000, immutable"
 _ASK_AGAIN = "private, no-cache"
 _HEADERS = {"Content-Security-Policy": "default-src 'none'; sandbox", "Cross-Origin-Resource-Policy": "same-origin"}
@@ -72,11 +75,12 @@ def _is_known(request: Request, headers: dict[str, str]) -> bool:
 
 @router.get("/v1/collections/{name}/folders", responses=answers(FolderTokenAnswer, *READS))
 async def how_to_name_a_folder(request: Request, name: Name) -> JsonResponse:
-    """The file whose content a caller on this machine must send to name a folder; null for callers elsewhere."""
+    """The file whose content a caller on this machine must send to name a folder; needs `write` too, as that does."""
+    current_key().check_scope("write")
+    _check_local(request)
     given = services(request)
     await given.index.describe(name)
-    local = _is_local(request.client.host if request.client else "")
-    token_file = await asyncio.to_thread(given.pictures.folders.token_file) if local else None
+    token_file = await asyncio.to_thread(given.pictures.folders.token_file)
     return JsonResponse({"token_file": None if token_file is None else str(token_file)})
 
 
@@ -92,7 +96,14 @@ async def name_folder(request: Request, name: Name) -> JsonResponse:
     return JsonResponse({"folders": len(folders.of(name))})
 
 
-def _is_local(host: str) -> bool:
+def _check_local(request: Request) -> None:
+    """Raises NotLocal for callers elsewhere, also where a proxy on this machine passes their requests on."""
+    passed_on = any(name in request.headers for name in _OF_PROXIES)
+    if passed_on or not _is_loopback(request.client.host if request.client else ""):
+        raise NotLocal("only a caller on the gateway's machine may know where its data folder is")
+
+
+def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

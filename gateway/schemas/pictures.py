@@ -16,7 +16,7 @@ class FolderRequest(Schema):
 
 class FolderTokenAnswer(Schema):
     model_config = example({"token_file": "/srv/clipserve/data/gateway/folders.token"})
-    token_file: str | None = Field(description="Null for callers on other machines.")
+    token_file: str | None = Field(description="Null where the gateway can't write it.")
 
 
 class NamedFolderAnswer(Schema):

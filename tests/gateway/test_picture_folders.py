@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
 from clip_core.errors import InvalidRequest, NotLocal
+from gateway.app import build
+from gateway.keys.key_store import KeyStore
 from gateway.pictures.folders import PictureFolders
+from gateway.settings import GatewaySettings
 from tests.gateway.test_pictures import encoded, photo
 
 
@@ -160,6 +164,25 @@ def test_a_key_that_may_write_names_no_folder(stack_of, pictures):
     stack.fill("a")
     body = {"folder": str(pictures), "token": ""}
     assert stack.post("/v1/collections/demo/folders", body).json()["error"]["code"] == "not_local"
+
+
+def test_where_the_data_folder_is_stays_on_the_machine(stack_of, tmp_path):
+    store = KeyStore(tmp_path / "keys.db")
+    reads, writes = (store.create("k", scopes)[0] for scopes in (("search",), ("search", "write")))
+    stack = stack_of(keys_file=store.path)
+    path = "/v1/collections/demo/folders"
+    assert stack.client.put("/v1/collections/demo", json={}, headers={"X-API-Key": writes}).status_code == 201
+    assert stack.client.get(path, headers={"X-API-Key": writes}).json()["token_file"]
+    assert stack.client.get(path, headers={"X-API-Key": reads}).json()["error"]["code"] == "scope_missing"
+    passed_on = stack.client.get(path, headers={"X-API-Key": writes, "X-Forwarded-For": "192.0.2.1"})
+    assert (passed_on.status_code, passed_on.json()["error"]["code"]) == (403, "not_local")
+
+
+@pytest.mark.parametrize(("host", "code"), [("192.0.2.1", "not_local"), ("127.0.0.1", "index_unavailable")])
+def test_where_the_data_folder_is_is_told_by_the_callers_address(tmp_path, host, code):
+    app = build(GatewaySettings(data_dir=tmp_path, index_url="http://127.0.0.1:9"))
+    with TestClient(app, base_url="http://127.0.0.1", client=(host, 5)) as client:
+        assert client.get("/v1/collections/demo/folders").json()["error"]["code"] == code
 
 
 def test_what_is_shown_is_a_picture_by_its_content(stack_of, tmp_path):

@@ -156,12 +156,14 @@ def test_ctrl_c_ends_it_and_the_next_run_goes_on(stack: Any, photos: Path) -> No
 
 
 def test_the_demo_is_filled_once(stack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenes = [f"scene {n}" for n in range(3)]
+
     def render(gallery: Path, console: Console) -> None:
         gallery.mkdir(exist_ok=True)
         for n in range(3):
             Image.new("RGB", (8, 8)).save(gallery / f"{n}.jpg")
             (gallery / f"{n}.jpg").write_bytes(picture(str(n)))
-        rows = [{"id": f"scene-{n}", "file": f"{n}.jpg", "caption": f"scene {n}"} for n in range(3)]
+        rows = [{"id": f"scene-{n}", "file": f"{n}.jpg", "caption": scenes[n]} for n in range(3)]
         (gallery / "gallery.jsonl").write_text("\n".join(map(json.dumps, rows)))
         console.print("rendered")
 
@@ -171,4 +173,9 @@ def test_the_demo_is_filled_once(stack: Any, tmp_path: Path, monkeypatch: pytest
         for _ in range(2):
             demo_collection.fill_demo(client, tmp_path / "gallery", console)
         assert {"file": "2.jpg", "caption": "scene 2"}.items() <= client.item("demo", "scene-2").metadata.items()
-    assert "holds 3 pictures already" in console.export_text()
+        assert console.export_text(clear=True).count("holds 3 pictures already") == 1
+        scenes[2] = "another scene"
+        for _ in range(2):
+            demo_collection.fill_demo(client, tmp_path / "gallery", console)
+        assert client.item("demo", "scene-2").metadata["caption"] == "another scene"
+    assert console.export_text().count("holds 3 pictures already") == 1

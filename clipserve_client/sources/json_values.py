@@ -25,7 +25,7 @@ def read_object(content: bytes | str) -> Json | None:
 def carried(metadata: Json) -> tuple[Json, tuple[str, ...]]:
     """The fields that can be carried, and a note for each of the others."""
     good = {name: value for name, value in metadata.items() if _fits(name) and _fits(value)}
-    return good, tuple(f"metadata left out: {_shown(name)}" for name in metadata if name not in good)
+    return good, tuple(f"metadata left out: {shown(name)}" for name in metadata if name not in good)
 
 
 def within(metadata: Json, most_bytes: int) -> tuple[Json, tuple[str, ...]]:
@@ -41,7 +41,7 @@ def within(metadata: Json, most_bytes: int) -> tuple[Json, tuple[str, ...]]:
         bytes_left += sizes[name]
         left_out.append(name)
         del kept[name]
-    return kept, tuple(f"metadata too large, left out: {_shown(name)}" for name in left_out)
+    return kept, tuple(f"metadata too large, left out: {shown(name)}" for name in left_out)
 
 
 def _size(value: Json) -> int:
@@ -85,5 +85,6 @@ def is_text(value: str) -> bool:
     return True
 
 
-def _shown(name: object) -> str:
+def shown(name: object) -> str:
+    """A field's name, short and writable as UTF-8."""
     return str(name)[:_SHOWN].encode("utf-8", "backslashreplace").decode()

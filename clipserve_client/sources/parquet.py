@@ -9,13 +9,14 @@ from typing import Any
 from clipserve_client.ingest.results import Result
 from clipserve_client.sources.entries import Entry, Loaded, SourceError
 from clipserve_client.sources.files import MOST_BYTES, Skip, Stamp, stamp, too_large
-from clipserve_client.sources.json_values import carried, read_object
-from clipserve_client.sources.parquet_columns import Column, is_plain, plain_column
+from clipserve_client.sources.json_values import carried, read_object, shown
+from clipserve_client.sources.parquet_columns import Column, as_json, is_plain, is_struct, plain_column
 from clipserve_client.sources.parquet_values import as_id, as_picture, as_text, is_url
 from clipserve_client.sources.walking import readable
 
 ROLES = ("id", "image", "text", "url", "caption", "metadata")
 _ROWS = 16
+_NAMED = 10  # columns in a note
 _BUFFER = 1024 * 1024  # bytes read ahead of a column
 Json = dict[str, Any]
 
@@ -31,7 +32,8 @@ class UnknownColumn(SourceError):
 class ParquetRows:
     """`columns` says which hold the roles; other columns of plain values become metadata, and the rest is not read.
 
-    A row without an id gets the file's name and its number.
+    The first item that is loaded has a note with the names of the rest. A row without an id gets the file's name and
+    its number.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class ParquetRows:
             raise self._broken(error) from error
         self._fields = {field.name: field.type for field in self._file.schema_arrow}
         self._roles = self._named(columns or {})
+        self._not_told = [name for name, kind in self._fields.items() if self._is_left_out(name, kind)]
 
     def count(self) -> int:
         return int(self._file.metadata.num_rows)
@@ -63,6 +66,17 @@ class ParquetRows:
         """Raises SourceError when the file is damaged further in."""
         plain = [name for name, kind in self._fields.items() if is_plain(kind) and name not in self._roles.values()]
         return self._reading(plain, 0)
+
+    def _is_left_out(self, name: str, kind: Any) -> bool:
+        if name in self._roles.values():
+            return is_struct(kind) and name in (self._roles.get("metadata"), self._roles.get("caption"))
+        return not is_plain(kind)
+
+    def _left_out(self) -> tuple[str, ...]:
+        """A note with the columns that were not named in one yet."""
+        names, self._not_told = self._not_told, []
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return (f"columns not read ({', '.join(map(shown, names[:_NAMED]))}{more})",) if names else ()
 
     def _reading(self, plain: list[str], start: int) -> Iterator[Entry | Result]:
         """From row `start` on; once more without those of the `plain` columns that turn out to be unreadable."""
@@ -77,6 +91,7 @@ class ParquetRows:
                 raise self._broken(error) from error
         else:
             return
+        self._not_told += [name for name in plain if name not in sound]
         yield from self._reading(sound, done)
 
     def _rows(self, plain: list[str], start: int) -> Iterator[tuple[int, Column]]:
@@ -127,6 +142,10 @@ class ParquetRows:
 
     def _load(self, given: Column, row: Column) -> Loaded:
         """Raises Skip."""
+        loaded = self._loaded(given, row)
+        return loaded._replace(notes=loaded.notes + self._left_out())
+
+    def _loaded(self, given: Column, row: Column) -> Loaded:
         metadata, notes = _metadata(given, row)
         picture, text = as_picture(given.get("image")), as_text(given.get("text"), "text")
         if is_url(picture):
@@ -154,7 +173,7 @@ def _pyarrow() -> tuple[Any, tuple[type[Exception], ...]]:
 def _metadata(given: Column, row: Column) -> tuple[Json, tuple[str, ...]]:
     """Plain columns, over them the object in the column `metadata`, over both the caption."""
     notes: tuple[str, ...] = ()
-    told: Json = {name: value for name, value in row.items() if value is not None}
+    told: Json = {name: as_json(value) for name, value in row.items() if value is not None}
     listed = given.get("metadata")
     if listed is not None:
         inner = listed if isinstance(listed, dict) else read_object(listed) if isinstance(listed, str | bytes) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 Column = dict[str, Any]
@@ -15,12 +16,12 @@ class OddValue:
 
 
 def is_plain(kind: Any) -> bool:
-    """Whether values of this Arrow type can be metadata: texts, numbers, booleans."""
+    """Whether values of this Arrow type can be metadata: texts, numbers, booleans, dates and times."""
     from pyarrow import types
 
     if types.is_dictionary(kind):
         return is_plain(kind.value_type)
-    plain = (types.is_integer, types.is_floating, types.is_boolean)
+    plain = (types.is_integer, types.is_floating, types.is_boolean, types.is_timestamp, types.is_date)
     return is_string(kind) or any(check(kind) for check in plain)
 
 
@@ -40,9 +41,29 @@ def plain_column(column: Any) -> list[Any]:
             return _bytes_of(column)
         if types.is_dictionary(kind):
             return plain_column(column.dictionary_decode())
+        if types.is_timestamp(kind):
+            column = _microseconds(column)
         return _texts(column) if is_string(kind) else [_number(value) for value in column.to_pylist()]
     except (ArrowException, ValueError, OverflowError, TypeError):
         return [_value(column, row) for row in range(len(column))]
+
+
+def is_struct(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_struct(kind))
+
+
+def as_json(value: Any) -> Any:
+    """Dates and times in ISO 8601; any other value as it is."""
+    return value.isoformat() if isinstance(value, date) else value  # a datetime is a date
+
+
+def _microseconds(column: Any) -> Any:
+    """Of timestamps: more digits Python has not."""
+    import pyarrow
+
+    return column.cast(pyarrow.timestamp("us", column.type.tz), safe=False)
 
 
 def _bytes_of(column: Any) -> list[Any]:

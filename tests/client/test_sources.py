@@ -248,7 +248,34 @@ def test_columns_that_nobody_asked_for_spoil_nothing(tmp_path: Path, what: str) 
     path = parquet_of(tmp_path / "t.parquet", id=["a", "b"], text=["x", "y"], odd=ODD_COLUMNS[what], n=[1, 2])
     found = items(planned(ParquetRows(path)))
     assert {name: (item.text, item.metadata["n"]) for name, item in found.items()} == {"a": ("x", 1), "b": ("y", 2)}
-    assert found["b"].metadata.keys() <= {"n"}
+    assert found["b"].metadata.keys() <= ({"n", "odd"} if what == "ns" else {"n"})
+    assert any("odd" in note for note in found["a"].notes + found["b"].notes) or what in ("ns", "null")
+
+
+def test_columns_that_become_no_metadata_are_named_once(tmp_path: Path) -> None:
+    rows = {name: column for name, column in ODD_COLUMNS.items() if name in ("map", "struct", "binary", "duration")}
+    path = parquet_of(tmp_path / "t.parquet", id=["a", "b"], text=[None, "y"], metadata=rows["struct"], **rows)
+    things = planned(ParquetRows(path))
+    assert reasons(things) == {"a": "nothing to embed"}
+    assert items(things)["b"].notes == ("columns not read (metadata, duration, map, struct, binary)",)
+    wide = {f"c{n}": rows["binary"] for n in range(12)}
+    path = parquet_of(tmp_path / "w.parquet", text=["x", "y"], **wide)
+    notes = [item.notes for item in items(planned(ParquetRows(path))).values()]
+    assert notes == [("columns not read (c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 and 2 more)",), ()]
+
+
+def test_dates_and_timestamps_become_texts(tmp_path: Path) -> None:
+    path = parquet_of(
+        tmp_path / "t.parquet",
+        text=["a"],
+        ns=pa.array([1700000000123456789], pa.timestamp("ns")),
+        s=pa.array([0], pa.timestamp("s", tz="UTC")),
+        day=pa.array([1], pa.date32()),
+        none=pa.array([None], pa.timestamp("us")),
+    )
+    (item,) = items(planned(ParquetRows(path))).values()
+    assert item.metadata == {"ns": "2023-11-14T22:13:20.123456", "s": "1970-01-01T00:00:00+00:00", "day": "1970-01-02"}
+    assert item.notes == ()
 
 
 def test_plain_columns_become_metadata(tmp_path: Path) -> None:

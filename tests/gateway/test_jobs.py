@@ -194,11 +194,13 @@ def test_webdataset(begin, root):
 def test_parquet(begin, root):
     images = [{"bytes": picture(f"w{n}"), "path": None} for n in range(70)]
     images[5] = {"bytes": None, "path": "x"}
-    table = pyarrow.table({"key": [f"k{n}" for n in range(70)], "image": images, "n": list(range(70))})
+    columns = {"key": [f"k{n}" for n in range(70)], "image": images, "n": list(range(70)), "odd": [{"a": 1}] * 70}
+    table = pyarrow.table(columns)
     parquet.write_table(table, root / "t.parquet")
     stack, job_id = begin({"parquet": "photos/t.parquet", "columns": {"id": "key"}})
     job = wait(stack, job_id)
     assert job["progress"] == progress(70, added=69, skipped=1)
+    assert job["reasons"]["noted"] == {"columns not read (odd)": 1}
     assert given(kept(stack)["k69"]) == {"n": 69}
     assert failures(stack, job_id)["failures"][0]["id"] == "k5"
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from clipserve_client import AsyncClient, Client, Mix, NewItem, Picture, Query
-from clipserve_client.errors import BadImage, BadInput, UnknownCollection, UnknownItem
+from clipserve_client.errors import BadInput, FetchRefused, UnknownCollection, UnknownItem
 from tests.client.conftest import QUICK
 from tests.gateway.conftest import Stack
 from tests.gateway.fakes import DIM, embed, picture, unit
@@ -37,9 +37,9 @@ def test_a_mix_is_one_vector(client):
 
 
 def test_a_url_goes_as_it_is(client):
-    with pytest.raises(BadImage, match="fetching images by URL is off") as caught:
+    with pytest.raises(FetchRefused, match="fetching images by URL is off") as caught:
         client.embed([Picture("http://img.test/a.png")])
-    assert (caught.value.status, caught.value.code, caught.value.param) == (400, "invalid_image", "input[0]")
+    assert (caught.value.status, caught.value.code, caught.value.param) == (400, "fetch_refused", "input[0]")
     assert caught.value.request_id
 
 

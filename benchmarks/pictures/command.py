@@ -60,7 +60,8 @@ def measure(work: Path, count: int, console: Console) -> dict[str, float]:
     loop.append(pictures_per_s(folder.good[: count // 5]))
     figures["loop_pictures_per_s"] = statistics.mean(loop)
     figures["ingest_over_loop"] = figures["ingest_pictures_per_s"] / figures["loop_pictures_per_s"]
-    return figures | measure_drawings(ARCHIVE, console)["figures"]
+    demo: dict[str, float] = measure_drawings(ARCHIVE, console)["figures"]
+    return figures | demo
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from clip_core.errors import StorageFull
 from index_service.collection.registry import Registry
-from index_service.record import store as store_module
+from index_service.record import rows
 from index_service.record.reserve import Reserve
 from index_service.record.store import CollectionInfo, Store
 from index_service.settings import IndexSettings
@@ -41,7 +41,7 @@ def test_a_deletion_gets_the_reserve_and_upserts_wait_until_it_is_back(
     store = Store(tmp_path / "index.sqlite3", reserve)
     key = store.add_collection(INFO)
     store.upsert(key, ITEMS)
-    delete = store_module._delete
+    delete = rows.delete
 
     def full(*given: object) -> None:
         if path.exists():
@@ -50,7 +50,7 @@ def test_a_deletion_gets_the_reserve_and_upserts_wait_until_it_is_back(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "posix_fallocate", no_room)
-        patched.setattr(store_module, "_delete", full)
+        patched.setattr(rows, "delete", full)
         assert len(store.delete(key, ["i1"])) == 1
         assert not path.exists()
         with pytest.raises(StorageFull):

@@ -29,6 +29,7 @@ from clip_core.errors import (
     ClipServeError,
     Conflict,
     FingerprintMismatch,
+    InvalidRequest,
     NotFound,
     UnknownCollection,
     UnknownItem,
@@ -212,7 +213,10 @@ class FakeIndex:
             listed = [{"id": i, "metadata": kept["items"][i]["metadata"]} for i in ids]
             return answer({"items": listed, "next": ids[-1] if len(ids) == limit else None})
         if request.method == "PATCH":
-            return answer(self._patched(kept["items"], body))
+            try:
+                return answer(self._patched(kept["items"], body))
+            except (KeyError, TypeError, AttributeError, ValueError) as error:
+                raise InvalidRequest(f"a patch is not like this: {error!r}") from error
         if body["fingerprint"] not in (None, kept["spec"]["fingerprint"]):
             raise FingerprintMismatch("another fingerprint")
         return answer({"results": [self._upsert(kept, item) for item in body["items"]]})

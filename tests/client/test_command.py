@@ -137,7 +137,7 @@ def test_a_gateway_that_is_not_there_is_one_line(photos: Path) -> None:
 def test_ctrl_c_ends_it_and_the_next_run_goes_on(stack: Any, photos: Path) -> None:
     for n in range(40, 400):
         (photos / f"{n}.png").write_bytes(picture(str(n)))
-    stack.torchserve.delay_s = 0.2
+    stack.torchserve.delay_s = 0.6
     command = [sys.executable, "-m", "scripts.cli", "ingest", str(photos), "--collection", "p", "--url", stack.url]
     running = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     with Client(stack.url) as client:

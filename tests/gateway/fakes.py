@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,6 +86,15 @@ def serving(app: Any, lifespan: str = "off", http: Any = "auto") -> Iterator[str
         server.should_exit = True
         thread.join(10)
         listening.close()
+
+
+@contextmanager
+def _refusing_nonsense() -> Iterator[None]:
+    """What the stand-in stumbles over is the request's fault, as for the index service."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InvalidRequest(f"this is no request that the index knows: {error!r}") from error
 
 
 @dataclass
@@ -208,15 +218,15 @@ class FakeIndex:
         kept = self._get(request.path_params["name"])
         if request.method == "GET":
             limit, after = int(request.query_params["limit"]), request.query_params.get("after", "")
-            where = orjson.loads(request.query_params.get("filter", "{}"))
-            ids = sorted(i for i, item in kept["items"].items() if i > after and fits(item["metadata"], where))[:limit]
+            with _refusing_nonsense():
+                where = orjson.loads(request.query_params.get("filter", "{}"))
+                fitting = [i for i, item in kept["items"].items() if i > after and fits(item["metadata"], where)]
+            ids = sorted(fitting)[:limit]
             listed = [{"id": i, "metadata": kept["items"][i]["metadata"]} for i in ids]
             return answer({"items": listed, "next": ids[-1] if len(ids) == limit else None})
         if request.method == "PATCH":
-            try:
+            with _refusing_nonsense():
                 return answer(self._patched(kept["items"], body))
-            except (KeyError, TypeError, AttributeError, ValueError) as error:
-                raise InvalidRequest(f"a patch is not like this: {error!r}") from error
         if body["fingerprint"] not in (None, kept["spec"]["fingerprint"]):
             raise FingerprintMismatch("another fingerprint")
         return answer({"results": [self._upsert(kept, item) for item in body["items"]]})
@@ -233,6 +243,8 @@ class FakeIndex:
         if item_id not in items:
             error = UnknownItem(f"there is no item {item_id!r}", param="id")
             return {"id": item_id, "status": 404, **error.to_dict()}
+        if not isinstance(metadata, dict | None):
+            raise InvalidRequest("`metadata` is an object or null", param="metadata")
         items[item_id]["metadata"] = merge_patch(items[item_id]["metadata"], metadata)
         return {"id": item_id, "status": 200}
 
@@ -249,7 +261,8 @@ class FakeIndex:
         if item_id not in items:
             raise UnknownItem(f"there is no item {item_id!r}")
         if request.method == "PATCH":
-            self._patch(items, item_id, body["metadata"])
+            with _refusing_nonsense():
+                self._patch(items, item_id, body["metadata"])
         found = {"id": item_id, "metadata": items[item_id]["metadata"]}
         if request.query_params.get("include") == "vector":
             found["vector"] = encode_vector(items[item_id]["vector"])

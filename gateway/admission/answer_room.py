@@ -14,8 +14,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from clip_core.errors import Overloaded
-from gateway.admission.controller import AdmissionCall, QueuedRequest
 from gateway.admission.fair_queue import FairQueue
+from gateway.admission.queued_request import AdmissionCall, Answer, QueuedRequest, wait_in_queue
 
 _SMALL = 1 / 16  # of a request's answer
 _OLDEST_FIRST = float("-inf")
@@ -51,23 +51,14 @@ class AnswerRoom:
         if self._next is None and not self._queue and self._fits(size):
             self._enter(call, size)
         elif call.firm or self._wait_s > 0:
-            await self._wait(call, size)
+            await wait_in_queue(partial(self._join, call, size), self._wait_s, self._expire, self._withdraw)
         else:
             raise self._refusal(call)
 
-    async def _wait(self, call: AdmissionCall, size: int) -> None:
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[None] = loop.create_future()
-        waiter = QueuedRequest(call, size, loop.time(), partial(_settle, answered))
+    def _join(self, call: AdmissionCall, size: int, answer: Answer) -> QueuedRequest:
+        waiter = QueuedRequest(call, size, asyncio.get_running_loop().time(), answer)
         self._queue.push(waiter)
-        timer = loop.call_later(self._wait_s, self._expire, waiter)
-        try:
-            await answered
-        except asyncio.CancelledError:
-            self._withdraw(waiter)
-            raise
-        finally:
-            timer.cancel()
+        return waiter
 
     def _expire(self, waiter: QueuedRequest) -> None:
         if waiter.waits and not waiter.firm:
@@ -117,12 +108,3 @@ class AnswerRoom:
         self._on_refused()
         call.refused = Overloaded("too many searches with large answers are under way; try again in a moment")
         return call.refused
-
-
-def _settle(answered: asyncio.Future[None], error: Overloaded | None) -> None:
-    if answered.done():
-        return
-    if error is None:
-        answered.set_result(None)
-    else:
-        answered.set_exception(error)

@@ -13,15 +13,14 @@ wait. Shedding ends when no request was refused for `_CALM_S` seconds.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 
 from clip_core.errors import Overloaded
 from gateway.admission.adaptive_limit import AdaptiveLimit
 from gateway.admission.fair_queue import FairQueue
+from gateway.admission.queued_request import AdmissionCall, Answer, QueuedRequest, wait_in_queue
 from gateway.counts import Counts
 
 _MOMENT_S = 0.1
@@ -30,47 +29,6 @@ _CALM_S = 0.5
 _SPARE = 0.25  # of the bound: what may wait during an overload
 _LATE = 2.0  # times `wait_s`: a begun call that waits for longer means an overload
 _LONGEST_RETRY_S = 10.0
-
-
-@dataclass(eq=False, slots=True)
-class AdmissionCall:
-    """One caller's inputs for one endpoint, sent as one or several requests.
-
-    A `patient` call is never refused. Whether a call may wait is decided once, for all its requests (`accepted`). A
-    call has `begun` once one of its requests was admitted; then it is not refused any more. Once one of its requests is
-    refused, `refused` holds the error and the other requests are refused too.
-    """
-
-    caller: str
-    patient: bool = False
-    accepted: bool = False
-    begun: bool = False
-    refused: Overloaded | None = None
-
-    @property
-    def firm(self) -> bool:
-        """Whether it will be served, however late."""
-        return self.begun or self.patient
-
-
-@dataclass(eq=False, slots=True)
-class QueuedRequest:
-    """A waiting request. `answer` is called once: with None when the request is admitted, else with the error."""
-
-    call: AdmissionCall
-    weight: int
-    since: float
-    answer: Callable[[Overloaded | None], None]
-    waits: bool = True
-    inside: bool = False
-
-    @property
-    def lane(self) -> str:
-        return self.call.caller
-
-    @property
-    def firm(self) -> bool:
-        return self.call.firm
 
 
 class AdmissionController:
@@ -119,27 +77,14 @@ class AdmissionController:
         if self.concurrency.has_room():
             self.enter(call, weight)
         else:
-            await self._wait(call, weight)
+            await wait_in_queue(partial(self.join, call, weight), self._wait_s, self.expire, self._withdraw)
 
     def enter(self, call: AdmissionCall, weight: int) -> None:
         """Admit a request at once; there must be room."""
         self._here.add(call.caller, weight)
         self._let_in(call, weight)
 
-    async def _wait(self, call: AdmissionCall, weight: int) -> None:
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[None] = loop.create_future()
-        waiter = self.join(call, weight, partial(_settle, answered))
-        timer = loop.call_later(self._wait_s, self.expire, waiter)
-        try:
-            await answered
-        except asyncio.CancelledError:
-            self._withdraw(waiter)
-            raise
-        finally:
-            timer.cancel()
-
-    def join(self, call: AdmissionCall, weight: int, answer: Callable[[Overloaded | None], None]) -> QueuedRequest:
+    def join(self, call: AdmissionCall, weight: int, answer: Answer) -> QueuedRequest:
         """Put a request into the queue; `expire` must be called after `wait_s`. Raises Overloaded."""
         if not (call.firm or call.accepted or self._may_wait(call.caller, weight)):
             call.refused = self._refusal()
@@ -222,12 +167,3 @@ class AdmissionController:
         turns = 1 + self._queue.items / max(1, self.concurrency.items)
         retry_s = min(turns * (self.concurrency.typical_s or 0.0), _LONGEST_RETRY_S)
         return Overloaded("too much is under way; try again after `Retry-After` seconds", retry_after=retry_s)
-
-
-def _settle(answered: asyncio.Future[None], error: Overloaded | None) -> None:
-    if answered.done():
-        return
-    if error is None:
-        answered.set_result(None)
-    else:
-        answered.set_exception(error)

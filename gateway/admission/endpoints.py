@@ -7,7 +7,8 @@ from functools import partial
 
 from gateway.admission.adaptive_limit import AdaptiveLimit
 from gateway.admission.answer_room import AnswerRoom
-from gateway.admission.controller import AdmissionCall, AdmissionController
+from gateway.admission.controller import AdmissionController
+from gateway.admission.queued_request import AdmissionCall
 from gateway.trace import current_trace
 
 

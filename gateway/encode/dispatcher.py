@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 
 from clip_core.errors import ClipServeError, Overloaded, TorchServeUnavailable
-from gateway.admission.controller import AdmissionCall
 from gateway.admission.endpoints import EndpointAdmissions
+from gateway.admission.queued_request import AdmissionCall
 from gateway.encode.chunks import ChunkPlanner, EncodeChunk, request_body
 from gateway.encode.request_coalescing import RequestCoalescer
 from gateway.encode.results import Answer

@@ -16,7 +16,8 @@ import pytest
 
 from clip_core.errors import Overloaded
 from gateway.admission.adaptive_limit import AdaptiveLimit
-from gateway.admission.controller import AdmissionCall, AdmissionController, QueuedRequest
+from gateway.admission.controller import AdmissionController
+from gateway.admission.queued_request import AdmissionCall, QueuedRequest
 from tests.gateway.fakes import picture_uri
 from tests.gateway.test_deadlines import connect, rest
 from tests.waiting import until

@@ -8,7 +8,7 @@ import pytest
 
 from clip_core.errors import Overloaded
 from gateway.admission.answer_room import AnswerRoom
-from gateway.admission.controller import AdmissionCall
+from gateway.admission.queued_request import AdmissionCall
 
 FULL = 1600
 

@@ -86,7 +86,7 @@ class PictureFolders:
         if self._token is None or not hmac.compare_digest(token.encode(), self._token.encode()):
             raise NotLocal(f"naming a folder needs the content of the gateway's file {self._token_file.name}")
         path = Path(folder)
-        if not path.is_absolute() or "\0" in folder or not path.is_dir():
+        if not path.is_absolute() or not os.path.isdir(folder):
             raise InvalidRequest("`folder` is the full path of a folder that the gateway can read", param="folder")
         with self._lock:
             if PictureFolder(prefix, path) in self.of(collection):

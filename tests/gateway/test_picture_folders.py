@@ -85,7 +85,7 @@ def test_who_can_not_read_the_token_names_no_folder(tmp_path, pictures):
             again.add("photos", "", str(pictures), guess)
 
 
-@pytest.mark.parametrize("folder", ["Pictures", "/nowhere/at/all", "/dev/null", "/tmp\0x", "~"])
+@pytest.mark.parametrize("folder", ["Pictures", "/nowhere/at/all", "/dev/null", "/tmp\0x", "~", "/" + "x" * 300])
 def test_what_is_no_folder(tmp_path, folder):
     folders = folders_of(tmp_path)
     with pytest.raises(InvalidRequest):

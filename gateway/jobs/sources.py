@@ -66,7 +66,8 @@ class JobSources:
         if glob.has_magic(name) and "/" in name.strip("/"):
             folder, _, pattern = name.strip("/").rpartition("/")
             below, root = allowed(folder, self._roots), self._root_of(name)
-            matching = (path.resolve() for path in sorted(below.glob(pattern)))
+            names = sorted(glob.glob(pattern, root_dir=below))
+            matching = (Path(os.path.realpath(below / each)) for each in names)
             if found := [path for path in matching if path.is_relative_to(root) and path.is_file()]:
                 return found
         path = allowed(name, self._roots)

@@ -259,6 +259,8 @@ def test_a_dropped_collection_fails_the_job(begin):
         ({"folder": "photos/sub/1.png"}, 404, "not_found"),
         ({"webdataset": "photos/sub"}, 404, "not_found"),
         ({"parquet": "photos/sub/1.png"}, 400, "bad_input"),
+        ({"webdataset": "photos/a**b.tar"}, 404, "not_found"),
+        ({"webdataset": "photos/loop*"}, 404, "not_found"),
         ({"urls": []}, 400, "invalid_request"),
         ({"urls": ["file:///etc/passwd"]}, 400, "invalid_image"),
         ({"urls": [{"id": "a"}]}, 400, "invalid_request"),
@@ -266,6 +268,7 @@ def test_a_dropped_collection_fails_the_job(begin):
 )
 def test_bad_sources_make_no_job(stack_of, root, source, status, code):
     (root / "out").symlink_to(root.parent.parent)
+    (root / "loop").symlink_to(root / "loop")
     stack = stack_of(ingest_roots=f"photos={root}")
     stack.fill("cat")
     answer = stack.post("/v1/jobs", {"collection": "demo", "source": source})

@@ -64,6 +64,7 @@ class Jobs:
         self._sources, self._key_of = sources, key_of
         self._limits, self._batch, self._first_pause_s = limits, batch, first_pause_s
         self._lock = JobLock(store.path.with_suffix(".lock"))
+        self._owning, self._owned = asyncio.Lock(), False
         self._slots = asyncio.Semaphore(width)
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -77,11 +78,13 @@ class Jobs:
             _log.warning("this gateway runs no jobs: %s", error.message)
 
     async def _own(self) -> None:
-        """Raises Conflict when another gateway runs the jobs of this data folder."""
-        await asyncio.to_thread(self._lock.take)
-        for job_id in await asyncio.to_thread(self.store.unfinished):
-            if job_id not in self._tasks:
-                self._spawn(job_id)
+        """Once, before this process adds a job. Raises Conflict when another gateway runs those of this data folder."""
+        async with self._owning:
+            if not self._owned:
+                await asyncio.to_thread(self._lock.take)
+                for job_id in await asyncio.to_thread(self.store.unfinished):
+                    self._spawn(job_id)
+                self._owned = True
 
     async def stop(self) -> None:
         """Let go of everything; unfinished jobs stay so in the record."""

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import tarfile
+import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -309,6 +310,44 @@ def test_two_retries_start_a_job_once(begin, root):
     stack.torchserve.lets_pass = None
     assert sorted(answers) == [202] + [409] * 7
     assert wait(stack, job_id)["progress"]["failed"] == 1
+
+
+def test_first_jobs_that_come_at_once_all_run(stack_of, root):
+    stack = stack_of(ingest_roots=f"photos={root}")
+    stack.fill("cat")
+    body = {"collection": "demo", "source": {"folder": "photos"}}
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: stack.post("/v1/jobs", body), range(8)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert all(wait(stack, answer.json()["id"])["state"] == "completed" for answer in answers)
+
+
+def test_a_job_that_is_being_cancelled_is_not_begun_again(begin, monkeypatch):
+    """By whoever looks for jobs to go on with, while the record still says that it runs."""
+    stack, job_id = begin({"folder": "photos"})
+    wait(stack, job_id)
+    update, about_to, go_on = JobStore.update, threading.Event(), threading.Event()
+
+    def held(self, job, **values):
+        if values.get("state") == "cancelled":
+            about_to.set()
+            go_on.wait()
+        update(self, job, **values)
+
+    stack.torchserve.lets_pass = 0
+    body = {"collection": "demo", "source": {"folder": "photos", "again": True}}
+    second = stack.post("/v1/jobs", body).json()["id"]
+    until(lambda: stack.torchserve.busy)
+    monkeypatch.setattr(JobStore, "update", held)
+    with ThreadPoolExecutor(1) as pool:
+        cancelling = pool.submit(stack.client.delete, f"/v1/jobs/{second}")
+        about_to.wait()
+        stack.torchserve.lets_pass = None
+        third = stack.post("/v1/jobs", body).json()["id"]
+        assert wait(stack, third)["state"] == "completed"
+        assert stack.client.get(f"/v1/jobs/{second}").json()["progress"]["processed"] == 0
+        go_on.set()
+        assert cancelling.result().json()["state"] == "cancelled"
 
 
 def test_a_record_queues_a_job_once(tmp_path):

@@ -25,12 +25,14 @@ class Spool:
             self._db.close()
 
     def add(self, rows: Iterable[tuple[bytes, str]]) -> int:
-        """How many of these names are new."""
+        """How many of these names are new. Where `rows` raises, those before are added."""
         with self._lock:
             self._db.execute("BEGIN")
             before = self._db.total_changes
-            self._db.executemany("INSERT OR IGNORE INTO rows VALUES (?, ?)", rows)
-            self._db.execute("COMMIT")
+            try:
+                self._db.executemany("INSERT OR IGNORE INTO rows VALUES (?, ?)", rows)
+            finally:
+                self._db.execute("COMMIT")
             return self._db.total_changes - before
 
     def get(self, name: bytes) -> str | None:

@@ -9,6 +9,7 @@ import shutil
 import tarfile
 import tracemalloc
 from base64 import b64encode
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from clipserve_client.sources.json_values import carried, within
 from clipserve_client.sources.opening import open_path
 from clipserve_client.sources.parquet import ParquetRows, UnknownColumn
 from clipserve_client.sources.planning import Planner
+from clipserve_client.sources.spool import Spool
 from clipserve_client.sources.url_list import UrlList, url_id
 from clipserve_client.sources.walking import walk
 from clipserve_client.sources.webdataset import Webdataset
@@ -443,6 +445,20 @@ def test_the_names_of_a_large_folder_are_not_held_in_memory(tmp_path: Path) -> N
     tracemalloc.stop()
     found.close()
     assert peak < 1_000_000  # the names alone are 836,000 bytes as bytes, and more as texts
+
+
+def test_a_folder_that_fails_while_it_is_listed_keeps_what_was_listed() -> None:
+    spool = Spool()
+
+    def rows() -> Iterator[tuple[bytes, str]]:
+        yield b"a.jpg", ""
+        raise OSError("the disk is damaged here")
+
+    with pytest.raises(OSError, match="damaged"):
+        spool.add(rows())
+    assert spool.add([(b".", "unreadable folder")]) == 1
+    assert [name for name, _ in spool] == [b".", b"a.jpg"]
+    spool.close()
 
 
 def test_metadata_is_carried_field_by_field() -> None:

@@ -1,9 +1,10 @@
-"""A picture's file: its size and time, and its bytes of one moment."""
+"""A picture's file: its size and time, and its bytes of one moment. A text's file: its lines."""
 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
 
 MOST_BYTES = 512 * 1024 * 1024  # of a picture's file
 _TRIES = 2
@@ -54,6 +55,16 @@ def read(path: str, most_bytes: int = MOST_BYTES) -> tuple[bytes, Stamp]:
                 raise Skip("empty file")
             return content, before
     raise Skip("changes while it is read")
+
+
+def lines(file: BinaryIO, longest: int) -> Iterator[bytes]:
+    """One of more than `longest` bytes comes as a text that says so, which is neither JSON nor a URL."""
+    while line := file.readline(longest):
+        if len(line) == longest and not line.endswith(b"\n"):
+            line = b"a line that is too long"
+            while (more := file.readline(longest)) and not more.endswith(b"\n"):
+                pass
+        yield line
 
 
 def _read_once(path: str) -> tuple[bytes, Stamp, Stamp]:

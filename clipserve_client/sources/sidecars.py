@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from clipserve_client.sources.files import is_within
+from clipserve_client.sources.files import is_within, lines
 from clipserve_client.sources.json_values import carried, is_text, read_object
 from clipserve_client.sources.spool import Spool
 from clipserve_client.sources.walking import LISTING, readable
@@ -54,7 +54,7 @@ class Listing:
     def _read(self, path: str) -> None:
         try:
             with open(path, "rb") as file:
-                for number, line in enumerate(iter(lambda: _line(file), b""), 1):
+                for number, line in enumerate(lines(file, _LONGEST_LINE), 1):
                     self._add(number, line)
         except OSError:
             return
@@ -67,16 +67,6 @@ class Listing:
             self._rows.add([(name, line.decode("utf-8-sig"))])
         elif line.strip():
             self._bad.add([(f"{number:012}".encode(), str(number))])
-
-
-def _line(file: Any) -> bytes:
-    """One that is too long comes as bytes that are no JSON."""
-    line: bytes = file.readline(_LONGEST_LINE)
-    if len(line) < _LONGEST_LINE or line.endswith(b"\n"):
-        return line
-    while (more := file.readline(_LONGEST_LINE)) and not more.endswith(b"\n"):
-        pass
-    return b"a line that is too long"
 
 
 def about(path: str, name: str, listing: Listing, within: str | None = None) -> About:

@@ -9,6 +9,7 @@ from typing import Any
 
 from clipserve_client.ingest.results import Result
 from clipserve_client.sources.entries import Entry, Loaded, SourceError
+from clipserve_client.sources.files import lines
 from clipserve_client.sources.json_values import carried, is_text, read_object
 
 _LONGEST_ID = 512
@@ -63,7 +64,7 @@ class UrlList:
         path = os.fsencode(os.path.abspath(self._path))
         try:
             with open(self._path, "rb") as file:
-                for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE), b""), 1):
+                for number, line in enumerate(lines(file, _LONGEST_LINE), 1):
                     text = line.decode("utf-8-sig", "backslashreplace").strip()
                     if text and not text.startswith("#"):
                         yield _of_line(text, number, path)

@@ -372,6 +372,13 @@ def test_a_list_of_urls(tmp_path: Path) -> None:
     assert items(things)["c"].metadata == {"url": "https://example.org/c.jpg", "n": 1}
 
 
+def test_a_line_that_is_too_long_is_one_that_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "urls.txt").write_text(f"https://a.example/{'x' * 200_000}\nhttps://a.example/1\n")
+    things = planned(UrlList(tmp_path / "urls.txt"))
+    assert reasons(things) == {"line 1": "not a URL"}
+    assert list(items(things)) == ["https://a.example/1"]
+
+
 def test_ids_that_are_no_text_are_not_taken(tmp_path: Path) -> None:
     lines = ['{"url": "https://a.example/1", "id": "\\ud83d"}', '{"url": "https://a.example/2", "id": 5}']
     (tmp_path / "urls.txt").write_text("\n".join([*lines, '{"url": "https://a.example/\\ud83d"}']))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -48,12 +48,16 @@ class Entry:
     named: bool = True
 
 
+Entries = Generator[Entry | Result, None, None]
+"""Closing them closes what they are read from."""
+
+
 class Source(Protocol):
     def count(self) -> int | None:
         """How many entries there are; None when only reading it all would tell."""
         ...
 
-    def entries(self) -> Iterator[Entry | Result]:
+    def entries(self) -> Entries:
         """In a fixed order; an entry is loaded before the next one is asked for. Raises SourceError."""
         ...
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from clipserve_client.ingest.results import Result
-from clipserve_client.sources.entries import Entry, Loaded, SourceGone
+from clipserve_client.sources.entries import Entries, Entry, Loaded, SourceGone
 from clipserve_client.sources.files import MOST_BYTES, Skip, Stamp, is_within, read, stamp
 from clipserve_client.sources.sidecars import About, Listing, about
 from clipserve_client.sources.walking import LISTING, Found, Walk
@@ -27,7 +27,7 @@ class Folder:
     def count(self) -> int:
         return len(self._walk) + sum(1 for _ in self._listed_only())
 
-    def entries(self) -> Iterator[Entry | Result]:
+    def entries(self) -> Entries:
         """Raises SourceGone when the folder itself is gone: its files are not failures then."""
         for found in self._walk:
             yield self._skipped(found) if found.skipped else self._entry(found)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import glob
-import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from clipserve_client.ingest.results import Result
-from clipserve_client.sources.entries import Entry, Source, SourceError, SourceGone
+from clipserve_client.sources.entries import Entries, Source, SourceError, SourceGone
 from clipserve_client.sources.folder import Folder
 from clipserve_client.sources.parquet import ParquetRows
 from clipserve_client.sources.url_list import UrlList
@@ -28,8 +26,9 @@ class Several:
         known = [count for count in counts if count is not None]
         return sum(known) if len(known) == len(counts) else None
 
-    def entries(self) -> Iterator[Entry | Result]:
-        return itertools.chain.from_iterable(source.entries() for source in self._sources)
+    def entries(self) -> Entries:
+        for source in self._sources:
+            yield from source.entries()
 
     def close(self) -> None:
         for source in self._sources:

@@ -6,8 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from clipserve_client.ingest.results import Result
-from clipserve_client.sources.entries import Entry, Loaded, SourceError
+from clipserve_client.sources.entries import Entries, Entry, Loaded, SourceError
 from clipserve_client.sources.files import MOST_BYTES, Skip, Stamp, stamp, too_large
 from clipserve_client.sources.json_values import carried, read_object, shown
 from clipserve_client.sources.parquet_columns import Column, as_json, is_plain, is_struct, plain_column
@@ -15,7 +14,7 @@ from clipserve_client.sources.parquet_values import as_id, as_picture, as_text, 
 from clipserve_client.sources.walking import readable
 
 ROLES = ("id", "image", "text", "url", "caption", "metadata")
-_ROWS = 16
+_ROWS, _CHECKED_ROWS = 16, 65536  # of a batch
 _NAMED = 10  # columns in a note
 _BUFFER = 1024 * 1024  # bytes read ahead of a column
 Json = dict[str, Any]
@@ -43,29 +42,34 @@ class ParquetRows:
         *,
         most_bytes: int = MOST_BYTES,
     ) -> None:
-        parquet, self._damaged = _pyarrow()
+        self._parquet, self._damaged = _pyarrow()
         self._path, self._most_bytes = os.fspath(path), most_bytes
         try:
             self._stamp = stamp(self._path)
-            self._file = parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
+            with self._opened() as file:
+                self._fields = {field.name: field.type for field in file.schema_arrow}
+                self._count = int(file.metadata.num_rows)
         except Skip as skip:
             raise SourceError(f"{self._path} can't be read: {skip.reason}") from skip
         except self._damaged as error:
             raise self._broken(error) from error
-        self._fields = {field.name: field.type for field in self._file.schema_arrow}
         self._roles = self._named(columns or {})
         self._not_told = [name for name, kind in self._fields.items() if self._is_left_out(name, kind)]
 
     def count(self) -> int:
-        return int(self._file.metadata.num_rows)
+        return self._count
 
     def close(self) -> None:
-        self._file.close()
+        """The file is closed with its iterator."""
 
-    def entries(self) -> Iterator[Entry | Result]:
+    def entries(self) -> Entries:
         """Raises SourceError when the file is damaged further in."""
         plain = [name for name, kind in self._fields.items() if is_plain(kind) and name not in self._roles.values()]
         return self._reading(plain, 0)
+
+    def _opened(self) -> Any:
+        """Only while it is read: a data set has hundreds of files."""
+        return self._parquet.ParquetFile(self._path, buffer_size=_BUFFER, pre_buffer=False)
 
     def _is_left_out(self, name: str, kind: Any) -> bool:
         if name in self._roles.values():
@@ -78,7 +82,7 @@ class ParquetRows:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         return (f"columns not read ({', '.join(map(shown, names[:_NAMED]))}{more})",) if names else ()
 
-    def _reading(self, plain: list[str], start: int) -> Iterator[Entry | Result]:
+    def _reading(self, plain: list[str], start: int) -> Entries:
         """From row `start` on; once more without those of the `plain` columns that turn out to be unreadable."""
         done = start
         try:
@@ -96,17 +100,21 @@ class ParquetRows:
 
     def _rows(self, plain: list[str], start: int) -> Iterator[tuple[int, Column]]:
         number = 0
-        for batch in self._file.iter_batches(_ROWS, columns=[*self._roles.values(), *plain]):
+        for batch in self._batches(_ROWS, [*self._roles.values(), *plain]):
             if number + batch.num_rows > start:
                 columns = {name: plain_column(batch.column(name)) for name in batch.schema.names}
                 for row in range(max(start - number, 0), batch.num_rows):
                     yield number + row, {name: column[row] for name, column in columns.items()}
             number += batch.num_rows
 
+    def _batches(self, rows: int, columns: list[str]) -> Iterator[Any]:
+        with self._opened() as file:
+            yield from file.iter_batches(rows, columns=columns)
+
     def _is_readable(self, name: str) -> bool:
         """Some columns pyarrow can't read at all, such as dictionaries of texts that are not UTF-8."""
         try:
-            for _ in self._file.iter_batches(columns=[name]):
+            for _ in self._batches(_CHECKED_ROWS, [name]):
                 pass
         except self._damaged:
             return False

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from clipserve_client.ingest.results import Result
-from clipserve_client.sources.entries import Entry, Loaded, SourceError
+from clipserve_client.sources.entries import Entries, Entry, Loaded, SourceError
 from clipserve_client.sources.files import lines
 from clipserve_client.sources.json_values import carried, is_text, read_object
 
@@ -35,7 +35,7 @@ class Urls:
     def close(self) -> None:
         """Nothing is open."""
 
-    def entries(self) -> Iterator[Entry | Result]:
+    def entries(self) -> Entries:
         return (url_entry(each, self._path) for each in self._told)
 
 
@@ -59,7 +59,7 @@ class UrlList:
     def close(self) -> None:
         """The file is closed with its iterator."""
 
-    def entries(self) -> Iterator[Entry | Result]:
+    def entries(self) -> Entries:
         """Raises SourceError."""
         path = os.fsencode(os.path.abspath(self._path))
         try:

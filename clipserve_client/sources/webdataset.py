@@ -10,8 +10,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from clipserve_client.ingest.results import Result
-from clipserve_client.sources.entries import Entry, Loaded, SourceError
+from clipserve_client.sources.entries import Entries, Entry, Loaded, SourceError
 from clipserve_client.sources.files import MOST_BYTES, Skip, Stamp, stamp, too_large
 from clipserve_client.sources.json_values import carried, read_object
 from clipserve_client.sources.sidecars import MOST_BYTES as MOST_TEXT
@@ -43,7 +42,7 @@ class Webdataset:
     def close(self) -> None:
         """A tar is closed with its iterator."""
 
-    def entries(self) -> Iterator[Entry | Result]:
+    def entries(self) -> Entries:
         """Raises SourceError when the tar itself is damaged."""
         try:
             stamped = stamp(self._path)

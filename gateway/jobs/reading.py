@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -78,7 +78,7 @@ class JobReader:
         self._store, self._job, self._source, self._memory = store, job, source, memory
         self._planner = Planner(memory, limits, present, prefix=prefix, scales=False)
         self._prefix = prefix
-        self._entries: Iterator[Entry | Result] = iter(source.entries())
+        self._entries = source.entries()
 
     def next(self, most: int) -> Batch:
         """Empty at the end. Raises SourceError."""
@@ -105,7 +105,7 @@ class JobReader:
     def close(self) -> None:
         """Files are closed with the iterator; one that a thread still reads closes when that ends."""
         with suppress(ValueError):
-            getattr(self._entries, "close", lambda: None)()
+            self._entries.close()
         with suppress(ValueError):
             self._source.close()
 

@@ -360,6 +360,26 @@ def test_a_parquet_file_that_is_none(tmp_path: Path) -> None:
         ParquetRows(path, {"image": "y"})
 
 
+def test_files_are_open_only_while_they_are_read(tmp_path: Path) -> None:
+    """A data set has hundreds, and a process may open about a thousand."""
+    for n in range(3):
+        parquet_of(tmp_path / f"{n}.parquet", text=["a"])
+        tar_of(tmp_path / f"{n}.tar", ("a.jpg", JPG))
+    for pattern in ("*.parquet", "*.tar"):
+        source = open_path(tmp_path / pattern)
+        assert opened_below(tmp_path) == []
+        entries = source.entries()
+        next(entries)
+        assert len(opened_below(tmp_path)) == 1
+        entries.close()
+        assert opened_below(tmp_path) == []
+
+
+def opened_below(folder: Path) -> list[str]:
+    names = (os.path.realpath(each) for each in Path("/proc/self/fd").iterdir())
+    return [name for name in names if name.startswith(str(folder))]
+
+
 def test_a_list_of_urls(tmp_path: Path) -> None:
     path = tmp_path / "urls.txt"
     long = "https://example.org/" + "x" * 600

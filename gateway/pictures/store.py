@@ -91,14 +91,18 @@ class PictureStore:
             raise
 
     def measure(self) -> None:
-        """Count what is there. What a killed process left unfinished is removed; what is being written now is not."""
+        """Count what is there, once. What is written meanwhile counts, even twice: the bound holds.
+
+        What a killed process left unfinished is removed; what is being written now is not.
+        """
         found, before = 0, time.time() - _LONGEST_WRITE_S
         for path in self._files():
             if path.suffix == _UNFINISHED:
                 self._remove_if_old(path, before, counted=False)
             else:
                 found += _size(path)
-        self.bytes = found
+        with self._lock:
+            self.bytes += found
 
     def remove_unused(self, is_used: Callable[[str], bool], older_than_s: float) -> int:
         """Remove the files of pictures that are not used, and were not asked for so long. Gives their number."""

@@ -147,6 +147,19 @@ def test_files_are_whole_and_counted(tmp_path):
     assert [path.name for path in folder.glob("*.part")] == ["being-written.part"]
 
 
+def test_what_is_written_while_files_are_counted_counts(tmp_path):
+    store_of(tmp_path).write(DIGEST, {256: b"x" * 10})
+
+    class Writing(PictureStore):
+        def _files(self):
+            yield from super()._files()
+            self.write("cd" * 32, {256: b"y" * 5})
+
+    store = Writing(tmp_path / "pictures", 10**9, 0)
+    store.measure()
+    assert store.bytes == 15
+
+
 def test_no_more_than_the_bound(tmp_path):
     store = store_of(tmp_path, most=20)
     store.write(DIGEST, {256: b"x" * 15})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, get_args, get_origin
 from urllib.parse import parse_qsl
@@ -37,11 +38,11 @@ class StrictRoute(PlainRoute):
         await super().handle(scope, receive, send)
 
     def _check(self, query: str) -> None:
-        given = [name for name, _ in parse_qsl(query, keep_blank_values=True)]
-        for place, name in enumerate(given):
+        given = Counter(name for name, _ in parse_qsl(query, keep_blank_values=True))
+        for name, times in given.items():
             if name not in self._is_list:
                 raise InvalidRequest(f"there is no query parameter {name[:64]!r}", param=name[:64])
-            if name in given[:place] and not self._is_list[name]:
+            if times > 1 and not self._is_list[name]:
                 raise InvalidRequest(f"the query parameter `{name}` is given twice", param=name)
 
 

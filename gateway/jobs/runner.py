@@ -98,7 +98,11 @@ class Jobs:
         """Raises PathForbidden, NotFound or BadInput about the source, before there is a job; or Conflict."""
         await asyncio.to_thread(self._sources.check, source)
         await self._own()
-        job = await asyncio.to_thread(self.store.add, collection, dict(source), current_key_id())
+        return await asyncio.shield(self._submit(collection, dict(source)))
+
+    async def _submit(self, collection: str, source: dict[str, Any]) -> Job:
+        """To its end, even if the caller leaves: a job of the record has a task."""
+        job = await asyncio.to_thread(self.store.add, collection, source, current_key_id())
         self._spawn(job.id)
         return job
 
@@ -108,6 +112,10 @@ class Jobs:
         if job.state not in UNFINISHED:
             raise Conflict(f"the job has ended already ({job.state})")
         await self._own()
+        return await asyncio.shield(self._cancel(job_id))
+
+    async def _cancel(self, job_id: str) -> Job:
+        """To its end, as `_submit`."""
         task = self._tasks.pop(job_id, None)
         if task is not None:
             task.cancel()
@@ -125,6 +133,10 @@ class Jobs:
         if job.state == "completed" and not total(counts, ("failed", "skipped")):
             raise Conflict("nothing of this job was set aside")
         await self._own()
+        return await asyncio.shield(self._retry(job_id))
+
+    async def _retry(self, job_id: str) -> Job:
+        """To its end, as `_submit`."""
         if not await asyncio.to_thread(self.store.retry, job_id, current_key_id()):
             raise Conflict("the job has not ended yet")
         self._spawn(job_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -16,9 +17,12 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from clip_core.errors import Conflict
+from clip_core.errors import Conflict, Unauthorized
+from clipserve_client.answers.answers import Limits
 from clipserve_client.sources.webdataset import Webdataset, members
 from gateway.jobs.job_lock import JobLock
+from gateway.jobs.runner import Jobs
+from gateway.jobs.sources import JobSources
 from gateway.jobs.store import JobStore
 from tests.gateway.fakes import picture
 from tests.waiting import until
@@ -348,6 +352,31 @@ def test_a_job_that_is_being_cancelled_is_not_begun_again(begin, monkeypatch):
         assert stack.client.get(f"/v1/jobs/{second}").json()["progress"]["processed"] == 0
         go_on.set()
         assert cancelling.result().json()["state"] == "cancelled"
+
+
+async def test_a_job_whose_caller_leaves_is_begun_all_the_same(tmp_path):
+    added, go_on = threading.Event(), threading.Event()
+
+    class HeldStore(JobStore):
+        def add(self, *given):
+            job = super().add(*given)
+            added.set()
+            go_on.wait()
+            return job
+
+    async def refused(_):
+        raise Unauthorized("no key")
+
+    store = HeldStore(tmp_path / "jobs.db")
+    sources = JobSources({"photos": tmp_path}, 1)
+    jobs = Jobs(store, None, None, None, sources, refused, limits=Limits())
+    adding = asyncio.create_task(jobs.submit("demo", {"folder": "photos"}))
+    await asyncio.to_thread(added.wait)
+    adding.cancel()
+    await asyncio.wait([adding])
+    go_on.set()
+    await asyncio.to_thread(until, lambda: store.page()[0].state == "failed")
+    await jobs.stop()
 
 
 def test_a_record_queues_a_job_once(tmp_path):

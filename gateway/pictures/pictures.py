@@ -73,6 +73,7 @@ class Pictures:
         self._pool.submit(self.store.measure)
 
     async def stop(self) -> None:
+        self.store.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def keep(self, images: Sequence[str]) -> list[str | None]:

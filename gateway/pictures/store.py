@@ -40,7 +40,12 @@ class PictureStore:
     def __init__(self, root: Path, max_bytes: int, min_free_bytes: int) -> None:
         self._root, self._max_bytes, self._min_free_bytes = root, max_bytes, min_free_bytes
         self._lock = threading.Lock()  # between a file that is written or wanted again, and its removal
+        self._closed = False
         self.bytes = 0
+
+    def close(self) -> None:
+        """Whoever looks through all files stops soon: threads hold up the end of their process."""
+        self._closed = True
 
     def path(self, digest: str, size: int) -> Path:
         """Where the thumbnail of so many pixels is, or the `ORIGINAL`."""
@@ -124,7 +129,10 @@ class PictureStore:
 
     def _files(self) -> Iterator[Path]:
         for folder, _, names in os.walk(self._root):
-            yield from (Path(folder, name) for name in names)
+            for name in names:
+                if self._closed:
+                    return
+                yield Path(folder, name)
 
 
 def _size(path: Path) -> int:

@@ -160,6 +160,20 @@ def test_what_is_written_while_files_are_counted_counts(tmp_path):
     assert store.bytes == 15
 
 
+def test_a_walk_over_the_files_ends_when_the_gateway_stops(tmp_path):
+    """Threads are waited for when the process ends, and there may be a million files on a slow disk."""
+    store, looked_at = store_of(tmp_path), []
+    store.write(DIGEST, {256: b"x", 768: b"y", ORIGINAL: b"z"})
+
+    def stops(name):
+        store.close()
+        looked_at.append(name)
+        return True
+
+    store.remove_unused(stops, 0)
+    assert looked_at == [DIGEST]
+
+
 def test_no_more_than_the_bound(tmp_path):
     store = store_of(tmp_path, most=20)
     store.write(DIGEST, {256: b"x" * 15})

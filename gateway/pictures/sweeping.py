@@ -25,10 +25,15 @@ class Sweeper:
     def __init__(self, index: IndexServiceClient, store: PictureStore, every_s: float = _EVERY_S) -> None:
         self._index, self._store, self._every_s = index, store, every_s
         self._wanted = True  # an earlier process may have deleted items
+        self._copied = False  # since the listing began
         self._task: asyncio.Task[None] | None = None
 
     def items_were_deleted(self) -> None:
         self._wanted = True
+
+    def items_were_copied(self) -> None:
+        """Perhaps to a collection that was listed already, to be deleted in one that is still to be listed."""
+        self._copied = True
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run())
@@ -53,8 +58,15 @@ class Sweeper:
                     _log.exception("unused pictures are not removed now")
 
     async def sweep(self, older_than_s: float) -> int:
-        """The number of files removed. Raises what the index service raises: then nothing was removed."""
+        """The number of files removed; none where items were copied meanwhile: then it is wanted again.
+
+        Raises what the index service raises; then, too, nothing was removed.
+        """
+        self._copied = False
         used = array("Q", [number async for number in self._used()])
+        if self._copied:
+            self._wanted = True
+            return 0
         used = array("Q", await asyncio.to_thread(sorted, used))
 
         def is_used(digest: str) -> bool:

@@ -97,7 +97,10 @@ async def copy_items(request: Request, name: Name) -> JsonResponse:
     key.check_scope("search")
     key.check_collection(wanted.from_)
     body = wanted.model_dump(exclude_none=True, by_alias=True)
-    return JsonResponse(await given.index.copy_items(name, body))
+    try:
+        return JsonResponse(await given.index.copy_items(name, body))
+    finally:
+        given.sweeper.items_were_copied()
 
 
 @router.patch(

@@ -485,6 +485,37 @@ async def test_unused_pictures_are_removed(tmp_path):
     assert [n for n, digest in enumerate(digests) if store.read(digest, 256)] == [0, 1, 2, 4]
 
 
+async def test_the_picture_of_an_item_that_is_moved_meanwhile_stays(tmp_path):
+    """To a collection that was listed already, from one that is still to be listed."""
+    store = store_of(tmp_path)
+    store.write(DIGEST, {ORIGINAL: b"x"})
+    os.utime(store.path(DIGEST, ORIGINAL), (1, 1))
+
+    class Moving(Listing):
+        async def items(self, name, query):
+            page = await super().items(name, query)
+            if name == "one":
+                sweeper.items_were_copied()
+                self.collections_ = {"one": [DIGEST], "two": []}
+            return page
+
+    sweeper = Sweeper(Moving(one=[], two=[DIGEST]), store)
+    assert await sweeper.sweep(60) == 0
+    assert store.read(DIGEST, ORIGINAL) == b"x"
+    assert await Sweeper(Listing(one=[], two=[]), store).sweep(60) == 1
+
+
+def test_copies_are_told_to_the_sweeper(start, monkeypatch):
+    told = []
+    monkeypatch.setattr(Sweeper, "items_were_copied", lambda _: told.append("copied"))
+    stack = start()
+    add(stack, "cat", photo())
+    assert stack.client.put("/v1/collections/other", json={}).status_code == 201
+    copy = {"from": "demo", "ids": ["cat"]}
+    assert stack.post("/v1/collections/other/items/copy", copy).json()["results"][0]["status"] == 200
+    assert told == ["copied"]
+
+
 async def test_a_listing_that_fails_removes_nothing(tmp_path):
     store = store_of(tmp_path)
     store.write(DIGEST, {256: b"x"})

@@ -8,6 +8,8 @@ from array import array
 from bisect import bisect_left
 from collections.abc import AsyncIterator
 
+import numpy as np
+
 from clip_core.errors import ClipServeError
 from gateway.pictures.pictures import DIGEST
 from gateway.pictures.store import PictureStore, is_digest
@@ -63,11 +65,13 @@ class Sweeper:
         Raises what the index service raises; then, too, nothing was removed.
         """
         self._copied = False
-        used = array("Q", [number async for number in self._used()])
+        used = array("Q")
+        async for number in self._used():
+            used.append(number)
         if self._copied:
             self._wanted = True
             return 0
-        used = array("Q", await asyncio.to_thread(sorted, used))
+        await asyncio.to_thread(np.asarray(used).sort)
 
         def is_used(digest: str) -> bool:
             if not is_digest(digest):

@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import threading
+import tracemalloc
 from pathlib import Path
 from urllib.parse import quote
 
@@ -483,6 +484,20 @@ async def test_unused_pictures_are_removed(tmp_path):
     index = Listing(one=digests[:3], two=[digests[4], "no digest", None])
     assert await Sweeper(index, store).sweep(60) == 4
     assert [n for n, digest in enumerate(digests) if store.read(digest, 256)] == [0, 1, 2, 4]
+
+
+async def test_looking_for_unused_pictures_takes_eight_bytes_an_item(tmp_path):
+    class Endless(Listing):
+        async def items(self, _, query):
+            start = query["after"] or 0
+            items = [{"metadata": {"digest": f"{n:064x}"[::-1]}} for n in range(start, start + 1000)]
+            return {"items": items, "next": start + 1000 if start < 50_000 else None}
+
+    tracemalloc.start()
+    await Sweeper(Endless(one=[]), store_of(tmp_path)).sweep(60)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2_000_000
 
 
 async def test_the_picture_of_an_item_that_is_moved_meanwhile_stays(tmp_path):

@@ -117,5 +117,6 @@ def _taken(item_id: str, known: Known) -> Result:
 
 
 def _digest(loaded: Loaded) -> str:
-    made_of = [loaded.url, loaded.text, loaded.metadata]
-    return digest((loaded.content or b"") + json.dumps(made_of, sort_keys=True).encode())
+    made_of = hashlib.sha256(loaded.content or b"")
+    made_of.update(json.dumps([loaded.url, loaded.text, loaded.metadata], sort_keys=True).encode())
+    return made_of.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -21,7 +22,7 @@ from clipserve_client import Client, FolderOptions, Result, ingest_paths
 from clipserve_client.answers.answers import Limits
 from clipserve_client.folder.memory import Memory
 from clipserve_client.inputs.inputs import NewItem
-from clipserve_client.sources.entries import Entry, SourceError, SourceGone
+from clipserve_client.sources.entries import Entry, Loaded, SourceError, SourceGone
 from clipserve_client.sources.folder import Folder
 from clipserve_client.sources.json_values import carried, within
 from clipserve_client.sources.opening import open_path
@@ -486,6 +487,18 @@ def test_a_folder_that_fails_while_it_is_listed_keeps_what_was_listed() -> None:
     assert spool.add([(b".", "unreadable folder")]) == 1
     assert [name for name, _ in spool] == [b".", b"a.jpg"]
     spool.close()
+
+
+def test_a_pictures_bytes_are_not_copied_to_see_whether_they_changed() -> None:
+    loaded = Loaded(bytes(8_000_000), metadata={"n": 1})
+    planner = Planner(Memory(None, "x"), Limits(), lambda _: False)
+    tracemalloc.start()
+    planned = planner.plan(Entry("a", b"a", lambda: loaded))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert planned.known is not None
+    assert planned.known.digest == hashlib.sha256(bytes(8_000_000) + b'[null, null, {"n": 1}]').hexdigest()
+    assert peak < 4_000_000
 
 
 def test_metadata_is_carried_field_by_field() -> None:

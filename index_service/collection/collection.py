@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -179,6 +180,17 @@ class Collection:
     def matches(self, where: bytes, after: str, most: int) -> Iterator[Match]:
         """Items behind the id `after` that the canonical filter lets through, by id; about `most` will be taken."""
         return Listing(self._view_since, partial(self._store.entries, self.info.key)).matches(where, after, most)
+
+    def ids(self, where: bytes | None, after: str, most: int) -> tuple[list[str], str | None]:
+        """Of up to `most` items behind the id `after`, by id: all, or those that the canonical filter lets through.
+
+        With them the last one where more follow, else None.
+        """
+        if where is None:
+            found = [id_ for id_, _ in self._store.entries(self.info.key, after, most + 1)]
+        else:
+            found = [match.id for match in islice(self.matches(where, after, most + 1), most + 1)]
+        return found[:most], found[most - 1] if len(found) > most else None
 
     def _view_since(self, seq: int) -> View:
         """A view that shows the write of `seq`, which the record has already."""

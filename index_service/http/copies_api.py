@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import islice
 from typing import Any
 
 from starlette.requests import Request
@@ -54,13 +53,8 @@ class CopiesApi:
 
     def _page(self, source: Collection, target: Collection, body: Mapping[str, Any]) -> Response:
         where, after = bodies.where(body.get("filter")), bodies.after(body)
-        most = bodies.whole_number(body, "limit", self._most, self._most)
-        if where is None:
-            ids = [id_ for id_, _ in source.page(after, most + 1)]
-        else:
-            ids = [match.id for match in islice(source.matches(where, after, most + 1), most + 1)]
-        copied = self._copied(source, target, ids[:most])
-        return json_answer({"copied": len(copied), "next": ids[most - 1] if len(ids) > most else None})
+        ids, following = source.ids(where, after, bodies.whole_number(body, "limit", self._most, self._most))
+        return json_answer({"copied": len(self._copied(source, target, ids)), "next": following})
 
     def _copied(self, source: Collection, target: Collection, ids: list[str]) -> set[str]:
         copied = copy_items(source, target, ids)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 import orjson
@@ -80,9 +79,8 @@ class PatchesApi:
         if where is None:
             raise BadInput("`filter` says which items to change, and isn't empty", param="filter")
         most = bodies.whole_number(body, "limit", self._most, self._most)
-        matches = collection.matches(where, bodies.after(body), most + 1)
-        ids = [match.id for match in islice(matches, most + 1)]
-        patches = [ItemPatch(id_, patch) for id_ in ids[:most]]
+        ids, following = collection.ids(where, bodies.after(body), most)
+        patches = [ItemPatch(id_, patch) for id_ in ids]
         results = self._patched(collection, patches, where)
         failed = [
             _told(patch.id, result)
@@ -90,7 +88,7 @@ class PatchesApi:
             if isinstance(result, ClipServeError)
         ]
         updated = sum(isinstance(result, bytes) for result in results)
-        return json_answer({"updated": updated, "failed": failed, "next": ids[most - 1] if len(ids) > most else None})
+        return json_answer({"updated": updated, "failed": failed, "next": following})
 
     def _patched(
         self, collection: Collection, patches: Sequence[ItemPatch | ClipServeError], where: bytes | None = None

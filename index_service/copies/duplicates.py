@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from index_service.collection.bodies import MAX_ID
 from index_service.engines.base import IntArray
 from index_service.metadata.columns import Growing
 from index_service.metadata.fields import DIGEST
@@ -69,7 +70,7 @@ def _hash(document: bytes) -> int:
 
 def _digest(document: bytes) -> str | None:
     value = orjson.loads(document).get(DIGEST) if b'"digest"' in document else None
-    return value if isinstance(value, str) and value else None
+    return value if isinstance(value, str) and 1 <= len(value) <= MAX_ID else None  # the longest `after`
 
 
 def _repeated(hashes: NDArray[np.int64], view: View) -> IntArray:

@@ -62,6 +62,17 @@ async def test_page_by_page(filled: httpx.AsyncClient) -> None:
     assert ([group["digest"] for group in second["groups"]], second["next"]) == ([digest("b")], None)
 
 
+async def test_every_page_leads_to_the_next(filled: httpx.AsyncClient) -> None:
+    """A text that is too long to be asked for as `after` is no digest."""
+    await add(filled, l1={"digest": "aa" * 300}, l2={"digest": "aa" * 300})
+    after, found = "", []
+    while after is not None:
+        page = (await filled.get(DUPLICATES, params={"limit": 1, "after": after})).json()
+        found += [group["digest"][0] for group in page["groups"]]
+        after = page["next"]
+    assert found == ["a", "b"]
+
+
 async def test_what_is_written_and_merged_later(filled: httpx.AsyncClient, registry: Registry) -> None:
     assert len(await groups(filled)) == 2
     await add(filled, c2={"digest": digest("c")}, b1={"digest": digest("a")})

@@ -24,7 +24,7 @@ import psutil
 from benchmarks.lib.reports import finish, head, judge, options
 from benchmarks.stack.demo_stack import captions
 from benchmarks.stack.ready_stack import UNCACHED, ready_stack
-from clipserve_client.sources.walking import walk
+from clipserve_client.sources.walking import Walk
 from scripts.stack.live_stack import LiveStack
 from scripts.tune.load import each_once
 
@@ -56,7 +56,7 @@ def _rounds(both: Sequence[LiveStack], rounds: int) -> dict[str, list[list[float
 def _bodies(stack: LiveStack) -> dict[str, tuple[str, list[Any]]]:
     """Path and bodies by kind."""
     texts = [text for _, text in captions(stack)]
-    gallery = [found for found in walk(stack.data_dir / "demo" / "gallery") if not found.skipped]
+    gallery = [found for found in Walk(stack.data_dir / "demo" / "gallery") if not found.skipped]
     pictures = [base64.b64encode(Path(found.path).read_bytes()).decode() for found in gallery]
     bodies: dict[str, tuple[str, list[Any]]] = {
         "text embedding": ("/v1/embeddings", [{"input": text, "encoding_format": "base64"} for text in texts]),

@@ -122,10 +122,6 @@ class Walk:
         return self.has(stem) or any(os.path.splitext(name)[0] == start for name in beside)
 
 
-def walk(root: str | os.PathLike[str], within: str | None = None) -> Walk:
-    return Walk(root, within)
-
-
 def _shown(below: str, reason: str, message: str) -> Skipped:
     if reason != "not a picture":
         return reason, message

@@ -21,7 +21,7 @@ from clipserve_client.folder.memory import Memory
 from clipserve_client.sources import files
 from clipserve_client.sources.files import Skip, read
 from clipserve_client.sources.preparing import SIDES, prepared
-from clipserve_client.sources.walking import walk
+from clipserve_client.sources.walking import Walk
 from tests.gateway.fakes import picture
 
 
@@ -64,7 +64,7 @@ def test_odd_folders_are_walked_to_their_end(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(str(tmp_path / "s.gif"))
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg")).write_bytes(b"x")
-    found = {each.name: each.skipped for each in walk(tmp_path)}
+    found = {each.name: each.skipped for each in Walk(tmp_path)}
     assert [name for name, skipped in found.items() if not skipped] == [
         "a.PNG",
         "b.jpg",
@@ -91,7 +91,7 @@ def test_what_can_not_be_read_is_skipped(tmp_path: Path, monkeypatch: pytest.Mon
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refuse)  # the tests may run as root
-    assert [(each.name, each.skipped) for each in walk(tmp_path)] == [("shut", "unreadable folder")]
+    assert [(each.name, each.skipped) for each in Walk(tmp_path)] == [("shut", "unreadable folder")]
     with pytest.raises(Skip, match="vanished"):
         read(str(tmp_path / "none.jpg"))
     empty = tmp_path / "empty.jpg"

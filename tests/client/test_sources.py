@@ -30,7 +30,7 @@ from clipserve_client.sources.parquet import ParquetRows, UnknownColumn
 from clipserve_client.sources.planning import Planner
 from clipserve_client.sources.spool import Spool
 from clipserve_client.sources.url_list import UrlList, url_id
-from clipserve_client.sources.walking import walk
+from clipserve_client.sources.walking import Walk
 from clipserve_client.sources.webdataset import Webdataset
 from tests.gateway.fakes import picture
 
@@ -467,7 +467,7 @@ def test_the_names_of_a_large_folder_are_not_held_in_memory(tmp_path: Path) -> N
     for n in range(4000):
         (tmp_path / f"{'x' * 200}{n:05}.jpg").touch()
     tracemalloc.start()
-    found = walk(tmp_path)
+    found = Walk(tmp_path)
     assert len(found) == 4000
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

@@ -95,7 +95,7 @@ class Services:
             pictures=pictures,
             sweeper=Sweeper(index, pictures.store),
             ingester=ingester,
-            jobs=_jobs(settings, ingester, index, parser, keys),
+            jobs=_jobs(settings, ingester, index, parser, keys, pictures.folders),
             readiness=Readiness(settings, torchserve, index),
             metrics=metrics,
             quotas=quotas,
@@ -118,7 +118,12 @@ def _pictures(settings: GatewaySettings, metrics: GatewayMetrics) -> Pictures:
 
 
 def _jobs(
-    settings: GatewaySettings, ingester: Ingester, index: IndexServiceClient, parser: InputParser, keys: KeyLookup
+    settings: GatewaySettings,
+    ingester: Ingester,
+    index: IndexServiceClient,
+    parser: InputParser,
+    keys: KeyLookup,
+    folders: PictureFolders,
 ) -> Jobs:
     return Jobs(
         JobStore(settings.data_dir / "jobs.db"),
@@ -134,6 +139,7 @@ def _jobs(
         ),
         batch=settings.job_batch,
         width=settings.max_jobs,
+        show_folder=folders.show,
     )
 
 

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
@@ -42,7 +43,8 @@ class Jobs:
     """Runs at most `width` jobs at a time. A part that is down is waited for; a bad item is set aside.
 
     `key_of` finds the key of a job before each batch: a job does what its key may do at that moment, also after a
-    restart, and counts against its limits. Raises Unauthorized, which ends the job.
+    restart, and counts against its limits. Raises Unauthorized, which ends the job. `show_folder` is told a collection,
+    the prefix of its ids and the folder that a job fills it from.
     """
 
     def __init__(
@@ -58,10 +60,11 @@ class Jobs:
         batch: int = 32,
         width: int = 1,
         first_pause_s: float = 0.5,
+        show_folder: Callable[[str, str, Path], None] = lambda *_: None,
     ) -> None:
         self.store = store
         self._ingester, self._index, self._parser = ingester, index, parser
-        self._sources, self._key_of = sources, key_of
+        self._sources, self._key_of, self._show_folder = sources, key_of, show_folder
         self._limits, self._batch, self._first_pause_s = limits, batch, first_pause_s
         self._lock = JobLock(store.path.with_suffix(".lock"))
         self._owning, self._owned = asyncio.Lock(), False
@@ -176,6 +179,7 @@ class Jobs:
             try:
                 await asyncio.to_thread(self.store.update, job_id, total=await asyncio.to_thread(source.count))
                 memory = await self._memory(job, bool(asked.get("again")), present)
+                await asyncio.to_thread(self._show, job, asked)
                 reader = JobReader(
                     self.store,
                     job,
@@ -203,6 +207,15 @@ class Jobs:
             await asyncio.to_thread(self.store.advance, job, collection, outcomes, seconds)
             seen += len(outcomes)
         return seen
+
+    def _show(self, job: Job, asked: Mapping[str, Any]) -> None:
+        """The pictures of a folder, from there. Where that can't be noted, its items go in all the same."""
+        folder = self._sources.folder(asked)
+        if folder is not None:
+            try:
+                self._show_folder(job.collection, asked.get("prefix") or "", folder)
+            except ClipServeError as error:
+                _log.warning("the pictures of the job %s are not shown from their folder: %s", job.id, error)
 
     def _end(self, job: Job) -> None:
         self.store.end_pass(job)

@@ -44,6 +44,10 @@ class JobSources:
             opened = [self._opened(kind, path, source) for path in paths]
         return opened[0] if len(opened) == 1 else Several(opened)
 
+    def folder(self, source: Mapping[str, Any]) -> Path | None:
+        """That the files of its items lie in; None for other kinds of sources. Raises as `check` does."""
+        return self._paths("folder", source["folder"])[0] if source_kind(source) == "folder" else None
+
     def _opened(self, kind: str, path: Path, source: Mapping[str, Any]) -> Source:
         if kind == "folder":
             return Folder(path, most_bytes=self._max_bytes, confined=str(self._root_of(source[kind])))

@@ -4,7 +4,7 @@
     <data_dir>/folders.token   what a caller who names a folder must know: only who may read the gateway's own files
 
 A folder is named by a call, which could come from anywhere; reading the token shows that its sender could read the
-folder's files without the gateway.
+folder's files without the gateway. Folders of jobs are below the ingest roots of the settings, and need no token.
 """
 
 from __future__ import annotations
@@ -88,6 +88,10 @@ class PictureFolders:
         path = Path(folder)
         if not path.is_absolute() or not os.path.isdir(folder):
             raise InvalidRequest("`folder` is the full path of a folder that the gateway can read", param="folder")
+        self.show(collection, prefix, path)
+
+    def show(self, collection: str, prefix: str, path: Path) -> None:
+        """`add` for callers who checked that it may be shown. Raises InvalidRequest or StorageFull."""
         with self._lock:
             if PictureFolder(prefix, path) in self.of(collection):
                 return

@@ -15,6 +15,7 @@ from pathlib import Path
 import orjson
 import pyarrow
 import pytest
+from PIL import Image
 from pyarrow import parquet
 
 from clip_core.errors import Conflict, Unauthorized
@@ -632,3 +633,27 @@ def test_a_list_of_many_urls_is_not_held_by_its_job(tmp_path):
     tracemalloc.stop()
     store.close()
     assert peak < 1_000_000  # one list of them has more than 2,000,000 bytes
+
+
+@pytest.mark.parametrize("mode", ["thumbnails", "in_place"])
+def test_pictures_of_a_folder_are_shown_from_there(begin, root, tmp_path, mode):
+    (tmp_path / "out.png").write_bytes(picture("w0"))
+    Image.new("RGB", (60, 40), "red").save(root / "sub" / "a.png")
+    stack, job_id = begin({"folder": "photos/sub", "prefix": "p/"}, pictures=mode, pictures_min_free_bytes=0)
+    assert wait(stack, job_id)["state"] == "completed"
+    items = "/v1/collections/demo/items"
+    assert stack.client.get(f"{items}/p%2Fa.png/picture").content == (root / "sub" / "a.png").read_bytes()
+    assert stack.client.get(f"{items}/p%2Fa.png/thumbnail").status_code == 200
+    (root / "sub" / "link.png").symlink_to(tmp_path / "out.png")
+    for item_id, file in (("p/link", "link.png"), ("p/up", "../../out.png"), ("a.png", "a.png")):
+        item = {"id": item_id, "vector": [1.0] * 16, "metadata": {"file": file}}
+        assert stack.post(items, {"items": [item]}).json()["results"][0]["status"] == 200
+        answer = stack.client.get(f"{items}/{item_id.replace('/', '%2F')}/picture")
+        assert answer.json()["error"]["code"] == "picture_not_found"
+
+
+def test_a_folder_that_can_not_be_noted_fails_no_job(begin, tmp_path, caplog):
+    (tmp_path / "gateway" / "folders.json").mkdir(parents=True)
+    stack, job_id = begin({"folder": "photos"})
+    assert wait(stack, job_id)["progress"] == progress(10, added=10)
+    assert "not shown from their folder" in caplog.text

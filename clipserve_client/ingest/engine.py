@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Protocol
 
@@ -38,14 +38,15 @@ def run(
 
     An interrupt, or an error that concerns all items, ends it: batches under way get a few seconds to come back, their
     results are told, and the error is raised. What was told as added is in the collection. Setting `stop` ends it, too.
+    An error of `items` is raised once those before it have their results.
     """
     if in_flight < 1:
         raise ValueError("in_flight is at least 1")
     stop = stop or threading.Event()
     delivery = Delivery(sender, collection, Pace(in_flight, stop), stop, patience_s)
-    with_results = _Results(on_result)
+    with_results, sound = _Results(on_result), _UntilAnError(items)
     try:
-        for batch in batches(items, sender.limits()):
+        for batch in batches(sound, sender.limits()):
             if isinstance(batch, Result):
                 with_results.tell(batch)
                 continue
@@ -54,6 +55,8 @@ def run(
                 break
             with_results.under_way[_in_a_thread(delivery, batch)] = batch
         with_results.collect_until(0)
+        if sound.error is not None:
+            raise sound.error
     except Stopped:
         with_results.collect_what_comes(_GRACE_S)
     except BaseException:
@@ -75,6 +78,20 @@ def _in_a_thread(delivery: Delivery, batch: Sequence[Parcel]) -> Future[list[Res
 
     threading.Thread(target=deliver, name="ingest", daemon=True).start()
     return future
+
+
+class _UntilAnError:
+    """Items, which end where reading them fails; `error` is kept for later."""
+
+    def __init__(self, items: Iterable[NewItem | Result]) -> None:
+        self._items = items
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[NewItem | Result]:
+        try:
+            yield from self._items
+        except Exception as error:
+            self.error = error
 
 
 class _Results:

@@ -12,7 +12,7 @@ from clip_core.errors import BadInput, ImageTooLarge
 from clipserve_client.answers.answers import Limits
 from clipserve_client.ingest.results import Result
 from clipserve_client.inputs.inputs import NewItem
-from clipserve_client.sources.entries import Entry, Source
+from clipserve_client.sources.entries import Entry, Source, SourceError
 from clipserve_client.sources.planning import Known, Planner
 from gateway.jobs.store import Job, JobStore, Outcome
 
@@ -79,16 +79,27 @@ class JobReader:
         self._planner = Planner(memory, limits, present, prefix=prefix, scales=False)
         self._prefix = prefix
         self._entries = source.entries()
+        self._error: SourceError | None = None
 
     def next(self, most: int) -> Batch:
-        """Empty at the end. Raises SourceError."""
+        """Empty at the end. Raises SourceError, after the batch of what came before it."""
+        if self._error is not None:
+            raise self._error
         batch = Batch()
+        try:
+            self._fill(batch, most)
+        except SourceError as error:
+            if not batch:
+                raise
+            self._error = error
+        return batch
+
+    def _fill(self, batch: Batch, most: int) -> None:
         while not batch.is_full(most):
             entry = next(self._entries, None)
             if entry is None:
                 break
             self._take(entry, batch)
-        return batch
 
     def _take(self, entry: Entry | Result, batch: Batch) -> None:
         item_id = entry.id if isinstance(entry, Result) else self._prefix + entry.id

@@ -182,6 +182,18 @@ def test_what_concerns_all_items_ends_it_and_what_came_back_is_told() -> None:
     assert {result.id for result in told} == {f"i{n}" for n in range(10)}
 
 
+def test_what_was_read_before_the_source_broke_is_sent() -> None:
+    def broken() -> Any:
+        yield from items(15)
+        raise OSError("the disk is gone")
+
+    told: list[Result] = []
+    gateway = Gateway()
+    with pytest.raises(OSError, match="the disk is gone"):
+        run(gateway, "demo", broken(), on_result=told.append)
+    assert {result.id for result in told if result.outcome == "added"} == {f"i{n}" for n in range(15)}
+
+
 def test_an_interrupt_lets_batches_under_way_come_back() -> None:
     def interrupted() -> Any:
         yield from items(15)

@@ -526,6 +526,17 @@ def test_tars_parquet_files_and_urls_are_resumed_like_a_folder(client: Client, t
     assert [failed.code for failed in tally.failed] == ["id_taken", "id_taken"]
 
 
+def test_what_stands_before_the_damage_is_in(client: Client, tmp_path: Path) -> None:
+    tar = tar_of(tmp_path / "a.tar", *((f"{n}.png", picture(str(n))) for n in range(9)))
+    tar.write_bytes(tar.read_bytes()[: 1024 * 6 + 100])
+    for outcome in ("added", "unchanged"):
+        told: list[Result] = []
+        with pytest.raises(SourceError, match=r"a\.tar can't be read"):
+            ingest_paths(client, [tar], "demo", on_result=told.append)
+        assert [(result.id, result.outcome) for result in told] == [(str(n), outcome) for n in range(5)]
+    assert client.collection("demo").count == 5
+
+
 def test_ids_that_come_twice_fail_in_every_run(client: Client, tmp_path: Path) -> None:
     table = parquet_of(tmp_path / "t.parquet", id=list("abacba"), text=list("uvwxyz"), n=list(range(6)))
     first, second = (ingest_paths(client, [table], "demo") for _ in range(2))

@@ -617,6 +617,9 @@ def test_a_damaged_tar_goes_on_once_it_is_whole(begin, root):
     job = wait(stack, job_id)
     assert (job["state"], job["error"]["code"], job["error"]["param"]) == ("failed", "bad_input", "source.webdataset")
     assert "photos/a.tar" in job["error"]["message"]
+    assert job["progress"] == progress(None, processed=5, added=5)
+    again = begin_again(stack, {"webdataset": "photos/a.tar"})
+    assert again["progress"] == progress(None, processed=5, unchanged=5)
     (root / "a.tar").write_bytes(whole)
     stack.client.post(f"/v1/jobs/{job_id}/retry")
     assert wait(stack, job_id)["progress"] == progress(9, added=9)

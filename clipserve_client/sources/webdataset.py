@@ -17,6 +17,7 @@ from clipserve_client.sources.sidecars import MOST_BYTES as MOST_TEXT
 from clipserve_client.sources.sidecars import caption_of
 from clipserve_client.sources.walking import SUFFIXES, readable
 
+_CHUNK = 64 * 1024  # bytes
 _DAMAGED = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 Json = dict[str, Any]
 
@@ -46,7 +47,7 @@ class Webdataset:
         """Raises SourceError when the tar itself is damaged."""
         try:
             stamped = stamp(self._path)
-            with tarfile.open(self._path, "r:*") as tar:
+            with _opened(self._path) as tar:
                 parts = (part for part in map(_part, members(tar)) if part is not None)
                 for key, sample in itertools.groupby(parts, lambda part: part.key):
                     yield self._entry(tar, key, list(sample), stamped)
@@ -86,18 +87,27 @@ class Webdataset:
         return Loaded(content, metadata=metadata, notes=notes + more, stamp=stamped)
 
 
+def _opened(path: str) -> tarfile.TarFile:
+    """Raises ReadError in words of ours: TarFile's are a line for each way of compression."""
+    try:
+        return tarfile.open(path, "r:*")
+    except tarfile.ReadError as error:
+        raise tarfile.ReadError("it is no tar, or damaged at its start") from error
+
+
 def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     """In the order of the file. A TarFile would keep each of them, a kilobyte a member.
 
-    Raises ReadError for a tar that goes on with what is no tar; TarFile takes that for the end.
+    Raises ReadError for a tar that goes on after what TarFile takes for its end: a damaged header, or a block of zeros.
     """
     while (member := tar.next()) is not None:
         tar.members.clear()  # type: ignore[attr-defined]
         yield member
     if tar.fileobj is not None:
         tar.fileobj.seek(tar.offset)
-        if tar.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):
-            raise tarfile.ReadError("it is damaged after the samples until here")
+        while rest := tar.fileobj.read(_CHUNK):
+            if rest.strip(b"\0"):
+                raise tarfile.ReadError("it is damaged after the samples until here")
 
 
 def _part(member: tarfile.TarInfo) -> Part | None:

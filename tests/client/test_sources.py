@@ -182,7 +182,7 @@ def test_links_folders_and_odd_names_in_a_tar(tmp_path: Path) -> None:
     assert sorted(items(things)) == ["a", "caf\\xe9"]
 
 
-@pytest.mark.parametrize("damage", ["cut in a picture", "cut in a header", "overwritten", "no tar", "cut gzip"])
+@pytest.mark.parametrize("damage", ["cut in a picture", "cut in a header", "overwritten", "zeroed", "no tar", "cut gzip"])
 def test_a_damaged_tar_is_never_taken_for_a_whole_one(tmp_path: Path, damage: str) -> None:
     path = tar_of(tmp_path / "a.tar", *((f"{n}.jpg", bytes([n]) * 3000) for n in range(10)))
     content = path.read_bytes()
@@ -201,6 +201,7 @@ def test_a_damaged_tar_is_never_taken_for_a_whole_one(tmp_path: Path, damage: st
                 "cut in a picture": content[: size * 5 + 700],
                 "cut in a header": content[: size * 5 + 100],
                 "overwritten": content[: size * 5] + b"x" * size + content[size * 6 :],
+                "zeroed": content[: size * 5] + bytes(512) + content[size * 5 + 512 :],
                 "no tar": b"no tar at all" * 100,
             }[damage]
         )
@@ -212,9 +213,16 @@ def test_a_damaged_tar_is_never_taken_for_a_whole_one(tmp_path: Path, damage: st
             entry.load()
             seen.append(entry.id)
 
-    with pytest.raises(SourceError, match="can't be read"):
+    with pytest.raises(SourceError, match=r"^\S+ can't be read: [^\n]+$"):
         read_all()
     assert len(seen) == {"no tar": 0, "cut in a picture": 5}.get(damage, 4)
+
+
+@pytest.mark.parametrize("ending", [b"", bytes(512), bytes(1024), bytes(1_000_000)])
+def test_a_tar_is_whole_with_any_number_of_blocks_at_its_end(tmp_path: Path, ending: bytes) -> None:
+    path = tar_of(tmp_path / "a.tar", ("0.jpg", b"x" * 3000), ("1.jpg", b"y" * 3000))
+    path.write_bytes(path.read_bytes()[: 2 * (512 + 3072)] + ending)
+    assert list(planned(Webdataset(path))) == ["0", "1"]
 
 
 def parquet_of(path: Path, **columns: Any) -> Path:

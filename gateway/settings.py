@@ -120,7 +120,7 @@ class GatewaySettings(BaseSettings):
     )
     pictures: Literal["in_place", "thumbnails", "copy"] = Field(
         "thumbnails",
-        description="Kept of ingested pictures: nothing (shown from folders), thumbnails, or these and the originals.",
+        description="Kept of ingested pictures: nothing of those in folders, thumbnails, or these and the originals.",
     )
     pictures_max_bytes: int = Field(
         20_000 * MB, gt=0, description="Most bytes of kept pictures; beyond it items go in without."

@@ -15,7 +15,7 @@ from gateway.fetch.url_images import Fetched
 from gateway.ingest.items import IngestItem
 from gateway.inputs.source import Source
 from gateway.keys.meter import Meter
-from gateway.pictures.pictures import DIGEST, Pictures
+from gateway.pictures.pictures import DIGEST, Pictures, Sent
 from gateway.upstream.index_service import IndexServiceClient
 
 Json = dict[str, Any]
@@ -80,7 +80,9 @@ class Ingester:
                 item.error = outcome
             else:
                 item.vector = outcome["embedding"]
-        await self._keep([each for each in zip(todo, encoded.sources, strict=True) if each[0].error is None])
+        await self._keep(
+            collection, [each for each in zip(todo, encoded.sources, strict=True) if each[0].error is None]
+        )
         return served.fingerprint if served is not None else None
 
     async def _check_again(self, collection: str, served: ServedModel) -> None:
@@ -89,12 +91,12 @@ class Ingester:
         if described["fingerprint"] != served.fingerprint:
             raise _mismatch(described, served.model)
 
-    async def _keep(self, encoded: Sequence[tuple[IngestItem, Fetched]]) -> None:
+    async def _keep(self, collection: str, encoded: Sequence[tuple[IngestItem, Fetched]]) -> None:
         """Of pictures that are sound, since they were encoded."""
         shown = [
             (item, source.value) for item, source in encoded if isinstance(source, Source) and source.kind == "image"
         ]
-        digests = await self._pictures.keep([image for _, image in shown])
+        digests = await self._pictures.keep(collection, [Sent(item.id, item.metadata, image) for item, image in shown])
         for (item, _), digest in zip(shown, digests, strict=True):
             if digest is not None:
                 item.metadata = {**(item.metadata or {}), DIGEST: digest}

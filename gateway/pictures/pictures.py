@@ -20,13 +20,22 @@ from clip_core.errors import ClipServeError, StorageFull, UnknownPicture
 from clip_core.inputs.images import FORMATS, from_reference
 from gateway.pictures.folders import PictureFolders
 from gateway.pictures.store import ORIGINAL, PictureStore, is_digest
-from gateway.pictures.thumbnails import SIZES, thumbnails
+from gateway.pictures.thumbnails import SIZES, can_be_made, thumbnails
 
 Json = dict[str, Any]
 Mode = Literal["in_place", "thumbnails", "copy"]
 DIGEST = "digest"  # the field of metadata that the gateway writes: SHA-256 of the picture's bytes, in hex
 _FEWEST_THREADS = 2
 _log = logging.getLogger("gateway.pictures")
+
+
+@dataclass(frozen=True)
+class Sent:
+    """The picture of an item, in base64."""
+
+    item_id: str
+    metadata: Mapping[str, Any] | None
+    image: str
 
 
 @dataclass(frozen=True)
@@ -76,9 +85,9 @@ class Pictures:
         self.store.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def keep(self, images: Sequence[str]) -> list[str | None]:
-        """Pictures in base64 → their digests, in order. What can't be kept is counted and logged, and no error."""
-        return list(await asyncio.gather(*(self._in_pool(self._keep, image) for image in images)))
+    async def keep(self, collection: str, pictures: Sequence[Sent]) -> list[str | None]:
+        """Their digests, in order. What can't be kept is counted and logged, and no error."""
+        return list(await asyncio.gather(*(self._in_pool(self._keep, collection, each) for each in pictures)))
 
     async def want(self, digests: Sequence[object]) -> None:
         """Items that refer to these pictures are about to be written: they are not to be removed now."""
@@ -98,15 +107,20 @@ class Pictures:
     async def _in_pool(self, work: Callable[..., Any], *given: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *given)
 
-    def _keep(self, image: str) -> str | None:
+    def _keep(self, collection: str, sent: Sent) -> str | None:
         try:
-            data = from_reference(image)
+            data = from_reference(sent.image)
         except ClipServeError:
             return None
         digest = hashlib.sha256(data).hexdigest()
-        if self._mode != "in_place":
+        if self._mode != "in_place" or not self._is_in_place(collection, sent):
             self._count(self._outcome(digest, data))
         return digest
+
+    def _is_in_place(self, collection: str, sent: Sent) -> bool:
+        """Whether thumbnails can be made later: not of what a client sent converted or scaled down."""
+        found = self.folders.find(collection, sent.item_id, (sent.metadata or {}).get("file"))
+        return found is not None and can_be_made(found, self._max_pixels)
 
     def _outcome(self, digest: str, data: bytes) -> str:
         sizes = (*SIZES, ORIGINAL) if self._mode == "copy" else SIZES

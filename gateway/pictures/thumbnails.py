@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 from PIL import Image
 
 from clip_core.inputs.deep_greys import MODES, to_8_bits
-from clip_core.inputs.images import read_picture
+from clip_core.inputs.images import FORMATS, read_picture
 from clip_core.inputs.orientation import upright
 
 SIZES = (256, 768)  # pixels of the longer side: a tile of the page, and what its viewer shows first
@@ -28,6 +29,15 @@ def thumbnails(data: bytes, max_pixels: int) -> dict[int, bytes]:
         image = _scaled(image, size)
         made[size] = _webp(image, size)
     return made
+
+
+def can_be_made(path: Path, max_pixels: int) -> bool:
+    """Whether the file is a picture of a known format and not too large. Reads its first bytes only."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.width * image.height <= max_pixels
+    except Exception:  # of Pillow, which raises whatever it stumbles over
+        return False
 
 
 def nearest(size: int) -> int:

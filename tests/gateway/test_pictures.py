@@ -427,6 +427,19 @@ def test_in_place_nothing_is_kept_until_it_is_asked_for(start, tmp_path, monkeyp
     assert thumbnail(stack, "one.png").headers["etag"] != first.headers["etag"]
 
 
+@pytest.mark.parametrize("name", ["large.png", "other.avif", "other.heic", "out/of/reach.png", None])
+def test_in_place_thumbnails_are_kept_of_what_the_folder_can_not_show(start, tmp_path, name):
+    """The client sent it converted or scaled down, or there is no file."""
+    stack, folder = in_place(start, tmp_path, max_image_pixels=600_000)
+    (folder / "large.png").write_bytes(photo(1, (900, 700)))
+    for other in ("other.avif", "other.heic"):
+        (folder / other).write_bytes(b"\0\0\0\x20ftypavif" + bytes(100))
+    add(stack, "sent", photo(1), **({"file": name} if name else {}))
+    answer = thumbnail(stack, "sent", size=768)
+    assert answer.status_code == 200, answer.text
+    assert opened(answer.content).size == (768, 512)
+
+
 def test_a_root_that_is_unmounted(start, tmp_path):
     stack, folder = in_place(start, tmp_path)
     folder.rename(tmp_path / "elsewhere")

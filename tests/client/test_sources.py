@@ -182,7 +182,9 @@ def test_links_folders_and_odd_names_in_a_tar(tmp_path: Path) -> None:
     assert sorted(items(things)) == ["a", "caf\\xe9"]
 
 
-@pytest.mark.parametrize("damage", ["cut in a picture", "cut in a header", "overwritten", "zeroed", "no tar", "cut gzip"])
+@pytest.mark.parametrize(
+    "damage", ["cut in a picture", "cut in a header", "overwritten", "zeroed", "no tar", "cut gzip"]
+)
 def test_a_damaged_tar_is_never_taken_for_a_whole_one(tmp_path: Path, damage: str) -> None:
     path = tar_of(tmp_path / "a.tar", *((f"{n}.jpg", bytes([n]) * 3000) for n in range(10)))
     content = path.read_bytes()

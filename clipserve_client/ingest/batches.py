@@ -61,9 +61,10 @@ def batches(things: Iterable[NewItem | Result], limits: Limits) -> Iterator[list
 
 
 def _parcel(thing: NewItem | Result, seen: set[str], limits: Limits) -> Parcel | Result:
-    if isinstance(thing, Result) and thing.outcome != "unchanged":
+    if isinstance(thing, Result) and thing.outcome != "unchanged" and thing.code != "id_taken":
         return thing
     if thing.id in seen:
         return Result(thing.id, "failed", "duplicate_id", "another item of this run has the same id", thing.notes)
-    seen.add(thing.id)
+    if isinstance(thing, NewItem) or thing.outcome == "unchanged":
+        seen.add(thing.id)
     return thing if isinstance(thing, Result) else packed(thing, limits)

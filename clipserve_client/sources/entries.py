@@ -38,6 +38,7 @@ class Entry:
 
     `path` is the file that holds it. While its `stamp` and `about` (metadata that is known beforehand) are the same,
     so is the item; `stamp` raises Skip. `named`: its id is made of a name, which another file may have as well.
+    `folder`: the one that is read, links resolved; None where one file is.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Entry:
     stamp: Callable[[], Stamp | None] = lambda: None
     about: Json = field(default_factory=dict)
     named: bool = True
+    folder: str | None = None
 
 
 Entries = Generator[Entry | Result, None, None]

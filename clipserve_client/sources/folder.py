@@ -19,6 +19,7 @@ class Folder:
         self, root: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES, confined: str | None = None
     ) -> None:
         self._root, self._most_bytes = os.fspath(root), most_bytes
+        self._real = os.path.realpath(self._root)
         self._within = None if confined is None else os.path.realpath(confined)
         self._check()
         self._walk = Walk(self._root, self._within)
@@ -53,6 +54,7 @@ class Folder:
             lambda: self._load(found, told),
             lambda: self._stamp(found),
             told.metadata,
+            folder=self._real,
         )
 
     def _stamp(self, found: Found) -> Stamp:

@@ -12,7 +12,7 @@ from clipserve_client.answers.answers import Limits
 from clipserve_client.ingest.results import Result
 from clipserve_client.inputs.inputs import NewItem
 from clipserve_client.sources.entries import Entry, Loaded
-from clipserve_client.sources.files import Skip, Stamp
+from clipserve_client.sources.files import Skip, Stamp, is_within
 from clipserve_client.sources.json_values import within
 from clipserve_client.sources.preparing import prepared
 
@@ -84,7 +84,7 @@ class Planner:
         if len(item_id) > _LONGEST_ID:
             raise Skip("path too long" if entry.named else "id too long", f"ids have at most {_LONGEST_ID} characters")
         known = None if self._again else self._memory.known(item_id)
-        if known is not None and entry.named and known.path != entry.path and os.path.exists(known.path):
+        if known is not None and entry.named and _is_of_another_source(known.path, entry):
             return Planned(_taken(item_id, known))
         about = digest_of([entry.about, self._gps])
         if known is not None and (known.about != about or not self._present(item_id)):
@@ -109,6 +109,15 @@ class Planner:
 
     def _within(self, metadata: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         return within(metadata, self._limits.max_metadata_bytes - _ROOM)
+
+
+def _is_of_another_source(path: bytes, entry: Entry) -> bool:
+    """Whether the file at `path` is there and is read by no entry of this source, by whatever way it is reached."""
+    if path == entry.path or not os.path.exists(path):
+        return False
+    if entry.folder is not None:
+        return not is_within(os.fsdecode(path), entry.folder)
+    return os.path.realpath(path) != os.path.realpath(entry.path)
 
 
 def _taken(item_id: str, known: Known) -> Result:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from clipserve_client import Client, FolderOptions, Result, Tally, ingest_folder
+from clipserve_client import Client, FolderOptions, Result, Tally, ingest_folder, ingest_paths
 from clipserve_client.answers.answers import Limits
 from clipserve_client.folder.memory import Memory
 from clipserve_client.sources import files
@@ -175,6 +175,37 @@ def test_two_folders_do_not_overwrite_each_other(client: Client, tmp_path: Path)
     assert ingest(client, other, prefix="other/")[0].added == 1
     one.rename(tmp_path / "moved")
     assert ingest(client, tmp_path / "moved")[0].unchanged == 1
+
+
+def test_the_files_of_one_folder_may_change_their_ids(client: Client, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        put(tmp_path / name, picture(name))
+    for ids in (("x", "y"), ("y", "x")):
+        rows = [{"id": item_id, "file": name} for item_id, name in zip(ids, ("a.png", "b.png"), strict=True)]
+        put(tmp_path / "gallery.jsonl", "\n".join(map(json.dumps, rows)))
+        tally, _ = ingest(client, tmp_path)
+        assert (tally.added, tally.failed) == (2, [])
+        assert [client.item("demo", item_id).metadata["file"] for item_id in ids] == ["a.png", "b.png"]
+
+
+def test_a_folder_is_the_same_by_whatever_way_it_is_reached(client: Client, tmp_path: Path) -> None:
+    photos = put(tmp_path / "photos" / "a.png").parent
+    (tmp_path / "link").symlink_to(photos)
+    assert ingest(client, photos)[0].added == 1
+    assert ingest(client, tmp_path / "link")[0].unchanged == 1
+
+
+@pytest.mark.parametrize("folders", [["one"], ["one", "other"]])
+def test_an_id_that_comes_twice_fails_the_same_way_in_every_run(
+    client: Client, tmp_path: Path, folders: list[str]
+) -> None:
+    for folder in folders:
+        put(tmp_path / folder / "a.png", picture(folder))
+    put(tmp_path / "one" / "b.png", picture("b"))
+    put(tmp_path / folders[-1] / "gallery.jsonl", json.dumps({"id": "b.png", "file": "a.png"}))
+    for _ in range(2):
+        tally = ingest_paths(client, [tmp_path / folder for folder in folders], "demo")
+        assert [(result.id, result.code) for result in tally.failed] == [("b.png", "duplicate_id")]
 
 
 def test_captions_and_metadata_from_files_beside(client: Client, tmp_path: Path) -> None:

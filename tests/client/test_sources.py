@@ -547,6 +547,13 @@ def test_what_stands_before_the_damage_is_in(client: Client, tmp_path: Path) -> 
     assert client.collection("demo").count == 5
 
 
+def test_a_tar_is_the_same_by_whatever_way_it_is_reached(client: Client, tmp_path: Path) -> None:
+    tar = tar_of(tmp_path / "a.tar", ("a.png", picture("a")))
+    (tmp_path / "link.tar").symlink_to(tar)
+    assert ingest_paths(client, [tar], "demo").added == 1
+    assert ingest_paths(client, [tmp_path / "link.tar"], "demo").unchanged == 1
+
+
 def test_ids_that_come_twice_fail_in_every_run(client: Client, tmp_path: Path) -> None:
     table = parquet_of(tmp_path / "t.parquet", id=list("abacba"), text=list("uvwxyz"), n=list(range(6)))
     first, second = (ingest_paths(client, [table], "demo") for _ in range(2))

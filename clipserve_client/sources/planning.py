@@ -54,7 +54,10 @@ def digest_of(value: Any) -> str:
 
 
 class Planner:
-    """`present` says whether an id is in the collection; `scales`: too large pictures are scaled down here."""
+    """`present` says whether an id is in the collection; `scales`: too large pictures are scaled down here.
+
+    `shown` is how a file's path is named in errors.
+    """
 
     def __init__(
         self,
@@ -66,9 +69,11 @@ class Planner:
         gps: bool = False,
         again: bool = False,
         scales: bool = True,
+        shown: Callable[[str], str] = str,
     ) -> None:
         self._memory, self._limits, self._present = memory, limits, present
         self._prefix, self._gps, self._again, self._scales = prefix, gps, again, scales
+        self._shown = shown
 
     def plan(self, entry: Entry | Result) -> Planned:
         if isinstance(entry, Result):
@@ -85,7 +90,7 @@ class Planner:
             raise Skip("path too long" if entry.named else "id too long", f"ids have at most {_LONGEST_ID} characters")
         known = None if self._again else self._memory.known(item_id)
         if known is not None and entry.named and _is_of_another_source(known.path, entry):
-            return Planned(_taken(item_id, known))
+            return Planned(self._taken(item_id, known))
         about = digest_of([entry.about, self._gps])
         if known is not None and (known.about != about or not self._present(item_id)):
             known = None
@@ -97,6 +102,11 @@ class Planner:
             self._memory.remember([(item_id, now)])
             return Planned(Result(item_id, "unchanged"))
         return Planned(self._item(item_id, loaded), now)
+
+    def _taken(self, item_id: str, known: Known) -> Result:
+        path = self._shown(os.fsdecode(known.path)).encode("utf-8", "replace").decode()
+        message = f"{path!r} is in the collection under this id; give another --prefix"
+        return Result(item_id, "failed", "id_taken", message)
 
     def _item(self, item_id: str, loaded: Loaded) -> NewItem:
         """Raises Skip."""
@@ -118,11 +128,6 @@ def _is_of_another_source(path: bytes, entry: Entry) -> bool:
     if entry.folder is not None:
         return not is_within(os.fsdecode(path), entry.folder)
     return os.path.realpath(path) != os.path.realpath(entry.path)
-
-
-def _taken(item_id: str, known: Known) -> Result:
-    path = os.fsdecode(known.path).encode("utf-8", "replace").decode()
-    return Result(item_id, "failed", "id_taken", f"{path!r} is in the collection under this id; give another --prefix")
 
 
 def _digest(loaded: Loaded) -> str:

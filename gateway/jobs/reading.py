@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -63,7 +64,9 @@ class JobMemory:
 
 
 class JobReader:
-    """Read in threads, by one call at a time. `present` says whether an id is in the collection."""
+    """Read in threads, by one call at a time. `present` says whether an id is in the collection, `shown` how a path of
+    this machine is named to callers.
+    """
 
     def __init__(
         self,
@@ -74,9 +77,10 @@ class JobReader:
         limits: Limits,
         present: Callable[[str], bool],
         prefix: str = "",
+        shown: Callable[[str], str] = os.path.basename,
     ) -> None:
         self._store, self._job, self._source, self._memory = store, job, source, memory
-        self._planner = Planner(memory, limits, present, prefix=prefix, scales=False)
+        self._planner = Planner(memory, limits, present, prefix=prefix, scales=False, shown=shown)
         self._prefix = prefix
         self._entries = source.entries()
         self._error: SourceError | None = None

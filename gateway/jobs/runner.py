@@ -188,6 +188,7 @@ class Jobs:
                     self._limits,
                     lambda item: self.store.is_in(job_id, item) or present.get(item.encode()) is not None,
                     asked.get("prefix") or "",
+                    self._sources.shown,
                 )
                 with contextlib.closing(reader):
                     seen = await self._read(job, reader, memory.collection)

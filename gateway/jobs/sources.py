@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,13 @@ class JobSources:
     def folder(self, source: Mapping[str, Any]) -> Path | None:
         """That the files of its items lie in; None for other kinds of sources. Raises as `check` does."""
         return self._paths("folder", source["folder"])[0] if source_kind(source) == "folder" else None
+
+    def shown(self, path: str) -> str:
+        """`ROOT/path/below`, as callers name it; of a file that is below no root only its name."""
+        for name, root in self._roots.items():
+            with suppress(ValueError):
+                return str(Path(name) / Path(path).relative_to(root.resolve()))
+        return os.path.basename(path)
 
     def _opened(self, kind: str, path: Path, source: Mapping[str, Any]) -> Source:
         if kind == "folder":
@@ -122,6 +129,6 @@ def told(name: object, kind: str) -> Iterator[None]:
         role = "" if error.role is None else f".{error.role}"
         raise InvalidRequest(error.message, param=f"source.columns{role}") from error
     except SourceError as error:
-        raise BadInput(
-            f"{name!r} can't be read to its end: {error.__cause__ or error}", param=f"source.{kind}"
-        ) from error
+        cause = error.__cause__ or error
+        why = (isinstance(cause, OSError) and cause.strerror) or cause  # without the path
+        raise BadInput(f"{name!r} can't be read to its end: {why}", param=f"source.{kind}") from error

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from clip_core.cores import available_cores
 from clip_core.errors import ClipServeError, StorageFull, UnknownPicture
@@ -159,7 +159,7 @@ class Pictures:
             try:
                 made = thumbnails(original.path.read_bytes(), self._max_pixels)
             except (ClipServeError, OSError) as error:
-                raise UnknownPicture(f"the picture of {item['id']!r} can't be read: {error}", param="id") from error
+                raise _unreadable(item, error) from error
             content = made[size]
             with suppress(StorageFull, OSError):
                 self.store.write(original.version, made)
@@ -176,8 +176,14 @@ class Pictures:
             if found is not None:
                 return OriginalFile(found, _media_type(found), _version(found))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise UnknownPicture(f"the picture of {item['id']!r} can't be read: {error}", param="id") from error
+            raise _unreadable(item, error) from error
         raise UnknownPicture(f"there is no picture of {item['id']!r} here", param="id")
+
+
+def _unreadable(item: Json, error: Exception) -> UnknownPicture:
+    """Without the path of the file, which callers are not to know."""
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    return UnknownPicture(f"the picture of {item['id']!r} can't be read: {why or 'it is damaged'}", param="id")
 
 
 def _metadata(item: Json) -> Mapping[str, Any]:
@@ -187,8 +193,11 @@ def _metadata(item: Json) -> Mapping[str, Any]:
 
 def _media_type(path: Path) -> str:
     """By its content, whatever it is named: nothing but a picture is ever shown. Raises what Pillow raises."""
-    with Image.open(path, formats=(*FORMATS, "AVIF")) as image:
-        return image.get_format_mimetype() or "application/octet-stream"
+    try:
+        with Image.open(path, formats=(*FORMATS, "AVIF")) as image:
+            return image.get_format_mimetype() or "application/octet-stream"
+    except UnidentifiedImageError as error:
+        raise ValueError("its format is unknown") from error
 
 
 def _version(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 import os
@@ -18,12 +19,13 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from clip_core.errors import Conflict, Unauthorized
+from clip_core.errors import BadInput, Conflict, Unauthorized
 from clipserve_client.answers.answers import Limits
+from clipserve_client.sources.entries import SourceError
 from clipserve_client.sources.webdataset import Webdataset, members
 from gateway.jobs.job_lock import JobLock
 from gateway.jobs.runner import Jobs
-from gateway.jobs.sources import JobSources
+from gateway.jobs.sources import JobSources, told
 from gateway.jobs.store import JobStore
 from tests.gateway.fakes import picture
 from tests.waiting import until
@@ -589,7 +591,20 @@ def test_two_parquet_files_without_ids_keep_apart(begin, root):
     (root / "sub" / "one.parquet").write_bytes((root / "two.parquet").read_bytes())
     job = begin_again(stack, {"parquet": "photos/sub/one.parquet"})
     assert job["reasons"]["failed"] == {"id_taken": 3}
+    taken = failures(stack, job["id"])["failures"][0]["error"]["message"]
+    assert "'photos/one.parquet' is in the collection" in taken
     assert begin_again(stack, {"parquet": "photos/*.parquet"})["progress"] == progress(6, unchanged=6)
+
+
+def test_callers_see_no_paths_of_the_server(tmp_path):
+    sources = JobSources({"photos": tmp_path}, 1)
+    assert sources.shown(str(tmp_path / "a" / "b.png")) == "photos/a/b.png"
+    assert sources.shown("/srv/of-another-root/b.png") == "b.png"
+    error = SourceError(f"{tmp_path}/list.txt can't be read")
+    error.__cause__ = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "list.txt"))
+    with pytest.raises(BadInput) as caught, told("photos/list.txt", "url_list"):
+        raise error
+    assert caught.value.message == "'photos/list.txt' can't be read to its end: Permission denied"
 
 
 def test_the_first_of_an_id_counts_and_the_others_are_named(begin, root):

@@ -465,7 +465,11 @@ def test_files_that_are_no_pictures_of_the_folder(start, tmp_path, name):
     (folder / "link.png").symlink_to(tmp_path / "out.png")
     item = {"id": "x", "vector": [1.0] * 16, "metadata": {"file": name}}
     stack.post("/v1/collections/demo/items", {"items": [item]})
-    assert thumbnail(stack, "x").json()["error"]["code"] == "picture_not_found"
+    for what in ("thumbnail", "picture"):
+        answer = stack.client.get(f"/v1/collections/demo/items/x/{what}")
+        if what == "thumbnail" or name != "bad.png":  # whose first bytes are a picture's
+            assert answer.json()["error"]["code"] == "picture_not_found"
+            assert str(tmp_path) not in answer.text
 
 
 # ---------------------------------------------------------------- sweeping

@@ -107,7 +107,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
     ),
     "scripts": (
         *("public_api", "launch", "page", "processes", "collections", "demo", "archive", "models", "stack"),
-        *("settings_table", "tune", "commands", "cli"),
+        *("settings_table", "tune", "commands", "cli", "__main__"),
     ),
     "benchmarks": (
         *("lib", "stack", "drawings", "attacks", "gateway", "index", "encoders", "pictures", "faults", "bar_tables"),

@@ -185,7 +185,7 @@ class Client(BaseClient):
             yield from pages.taken(*self.send(calls.items_page(collection, pages.after, page, filter)))
 
     def update_item(self, collection: str, item_id: str, metadata: Json | None) -> answers.Item:
-        """Change its metadata: the fields of `metadata` are set, null removes one, and None removes all of it.
+        """Change its metadata: the fields of `metadata` are set, null removes one, and None removes all but `digest`.
 
         A JSON merge patch (RFC 7386). The vector stays, and nothing is embedded.
         """

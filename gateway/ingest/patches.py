@@ -1,13 +1,23 @@
-"""Changes of items' metadata: checked for size here, and item by item by the index service."""
+"""Changes of items' metadata: checked for size here, and item by item by the index service.
+
+What the gateway itself writes into metadata stays as it is: without its digest an item would lose its thumbnails.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from clip_core.errors import TooLarge
+from gateway.pictures.pictures import DIGEST
 from gateway.upstream.index_service import IndexServiceClient
 
 Json = dict[str, Any]
+_FIXED = (DIGEST,)
+
+
+async def patch_one(index: IndexServiceClient, collection: str, item_id: str, body: Json) -> Json:
+    """The item as it is now. Raises UnknownItem, or BadInput for another digest."""
+    return await index.patch_item(collection, item_id, body, _FIXED)
 
 
 async def patch_many(index: IndexServiceClient, collection: str, body: Json, max_items: int) -> Json:
@@ -16,7 +26,7 @@ async def patch_many(index: IndexServiceClient, collection: str, body: Json, max
         listed = body.get(name)
         if isinstance(listed, list) and len(listed) > max_items:
             raise TooLarge(f"{len(listed)} items in one call; at most {max_items}", param=name)
-    answer = await index.patch_items(collection, body)
+    answer = await index.patch_items(collection, body, _FIXED)
     if "results" in answer:
         _name_places(answer["results"], "ids" if body.get("items") is None else "items")
     return answer

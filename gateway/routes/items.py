@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request
 from gateway.errors import JsonResponse
 from gateway.ingest.items import parse_items
 from gateway.ingest.ndjson import batches
-from gateway.ingest.patches import patch_many
+from gateway.ingest.patches import patch_many, patch_one
 from gateway.ingest.stream_ingest import ingest_lines
 from gateway.keys.api_key import current_key
 from gateway.middleware.request_buffering import letting_go
@@ -123,7 +123,7 @@ async def patch_items(request: Request, name: Name) -> JsonResponse:
 async def patch_item(request: Request, name: Name, item_id: ItemId) -> JsonResponse:
     """Change an item's metadata by a JSON merge patch (RFC 7386): null removes a field. Its vector stays."""
     body = await read_json(request, FEW)
-    return JsonResponse(await services(request).index.patch_item(name, item_id, body))
+    return JsonResponse(await patch_one(services(request).index, name, item_id, body))
 
 
 @router.get("/v1/collections/{name}/items", responses=answers(ItemsPage, *READS))

@@ -85,11 +85,12 @@ class IndexServiceClient:
     async def item(self, name: str, item_id: str, query: Mapping[str, Any]) -> Json:
         return await self._get(f"{_item(name, item_id)}{_query(query)}")
 
-    async def patch_item(self, name: str, item_id: str, body: Json) -> Json:
-        return await self._json("PATCH", _item(name, item_id), body)
+    async def patch_item(self, name: str, item_id: str, body: Json, fixed: Sequence[str]) -> Json:
+        """No patch changes a `fixed` field."""
+        return await self._json("PATCH", f"{_item(name, item_id)}{_query({'fixed': ','.join(fixed)})}", body)
 
-    async def patch_items(self, name: str, body: Json) -> Json:
-        return await self._json("PATCH", f"{_collection(name)}/items", body)
+    async def patch_items(self, name: str, body: Json, fixed: Sequence[str]) -> Json:
+        return await self._json("PATCH", f"{_collection(name)}/items{_query({'fixed': ','.join(fixed)})}", body)
 
     async def copy_items(self, name: str, body: Json) -> Json:
         return await self._json("POST", f"{_collection(name)}/items/copy", body)

@@ -26,9 +26,18 @@ class ItemPatch(NamedTuple):
 class PatchBatch:
     """The patches of one call. `results` has an entry for each, in order, once they are applied."""
 
-    def __init__(self, patches: Sequence[ItemPatch | ClipServeError], where: bytes | None, max_metadata: int) -> None:
-        """With `where`, items that this canonical filter doesn't let through are left as they are."""
-        self.patches, self.max_metadata = patches, max_metadata
+    def __init__(
+        self,
+        patches: Sequence[ItemPatch | ClipServeError],
+        where: bytes | None,
+        max_metadata: int,
+        fixed: Sequence[str] = (),
+    ) -> None:
+        """With `where`, items that this canonical filter doesn't let through are left as they are.
+
+        No patch changes a `fixed` field; one that removes all metadata leaves it.
+        """
+        self.patches, self.max_metadata, self._fixed = patches, max_metadata, fixed
         self._lets_through = None if where is None else compile_filter(where)
         self.results: list[PatchResult] = []
 
@@ -51,15 +60,27 @@ class PatchBatch:
             document = load_json(text)
             if lets_through is not None and not lets_through(document):
                 return None
-            documents[patch.id] = after = patched(document, patch.metadata, self.max_metadata)
+            documents[patch.id] = after = patched(document, patch.metadata, self.max_metadata, self._fixed)
         except ClipServeError as error:
             return error
         return after
 
 
-def patched(document: Mapping[str, Any], patch: Mapping[str, Any] | None, most: int) -> bytes:
-    """The document's JSON text with a merge patch applied. Raises TooLarge beyond `most` bytes."""
-    return b"{}" if patch is None else metadata_json(merge_patch(document, patch), most)
+def patched(
+    document: Mapping[str, Any], patch: Mapping[str, Any] | None, most: int, fixed: Sequence[str] = ()
+) -> bytes:
+    """The document's JSON text with a merge patch applied.
+
+    Raises TooLarge beyond `most` bytes, BadInput for another value of a `fixed` field.
+    """
+    kept = {name: document[name] for name in fixed if name in document}
+    if patch is None:
+        return metadata_json(kept, most)
+    merged = merge_patch(document, patch)
+    for name in fixed:
+        if name in patch and (name in merged, merged.get(name)) != (name in kept, kept.get(name)):
+            raise BadInput(f"`{name}` is not changed by patches", param=f"metadata.{name}")
+    return metadata_json(merged, most)
 
 
 def merge_patch(target: Any, patch: Any) -> Any:

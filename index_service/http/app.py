@@ -119,7 +119,7 @@ def _routes(
         Route("/aliases/{name}", _known(collections.set_alias), methods=["PUT"]),
         Route("/aliases/{name}", _known(collections.drop_alias), methods=["DELETE"]),
         Route(f"{one}/items", _known(items.upsert_items), methods=["POST"]),
-        Route(f"{one}/items", _known(patches.patch_items), methods=["PATCH"]),
+        Route(f"{one}/items", _known(patches.patch_items, "fixed"), methods=["PATCH"]),
         Route(f"{one}/items", _known(items.list_items, "limit", "after", "since", "include", "filter")),
         Route(f"{one}/snapshots", _known(snapshots.create_snapshot), methods=["POST"]),
         Route(f"{one}/snapshots", _known(snapshots.list_snapshots)),
@@ -130,7 +130,7 @@ def _routes(
         Route(f"{one}/items/copy", _known(copies.copy_items), methods=["POST"]),
         Route(f"{one}/items/delete", _known(items.delete_items), methods=["POST"]),
         Route(f"{one}/items/{{id:path}}", _known(items.get_item, "include")),
-        Route(f"{one}/items/{{id:path}}", _known(patches.patch_item), methods=["PATCH"]),
+        Route(f"{one}/items/{{id:path}}", _known(patches.patch_item, "fixed"), methods=["PATCH"]),
         Route(f"{one}/items/{{id:path}}", _known(items.delete_item), methods=["DELETE"]),
     ]
 

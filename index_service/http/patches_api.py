@@ -1,4 +1,7 @@
-"""PATCH of `/collections/{name}/items`: other metadata for items that keep their vectors."""
+"""PATCH of `/collections/{name}/items`: other metadata for items that keep their vectors.
+
+The query parameter `fixed` names fields, with commas between, that no patch changes.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +39,13 @@ class PatchesApi:
         """One item: what its metadata is now. 404 when there is no such item."""
         with self._gate.enter():
             raw, collection = await request.body(), self._registry.get(request.path_params["name"])
-            return await self._workers.write(lambda: self._one(collection, request.path_params["id"], raw))
+            return await self._workers.write(
+                lambda: self._one(collection, request.path_params["id"], raw, _fixed(request))
+            )
 
-    def _one(self, collection: Collection, id_: str, raw: bytes) -> Response:
+    def _one(self, collection: Collection, id_: str, raw: bytes, fixed: Sequence[str]) -> Response:
         patch = patch_of(bodies.parse_body(raw, ("metadata",)), self._max_metadata)
-        (result,) = self._patched(collection, [ItemPatch(bodies.item_id(id_), patch)])
+        (result,) = self._patched(collection, [ItemPatch(bodies.item_id(id_), patch)], fixed)
         if isinstance(result, ClipServeError):
             raise result
         return json_answer({"id": id_, "metadata": orjson.Fragment(result or b"{}")})
@@ -53,17 +58,19 @@ class PatchesApi:
         """
         with self._gate.enter():
             raw, collection = await request.body(), self._registry.get(request.path_params["name"])
-            return await self._workers.write(lambda: self._many(collection, bodies.parse_body(raw, _FIELDS)))
+            return await self._workers.write(
+                lambda: self._many(collection, bodies.parse_body(raw, _FIELDS), _fixed(request))
+            )
 
-    def _many(self, collection: Collection, body: Mapping[str, Any]) -> Response:
+    def _many(self, collection: Collection, body: Mapping[str, Any], fixed: Sequence[str]) -> Response:
         given = [name for name in ("items", "ids", "filter") if body.get(name) is not None]
         if len(given) != 1:
             raise BadInput("give one of `items`, `ids` and `filter`", param=given[-1] if given else "items")
         if given == ["filter"]:
-            return self._page(collection, body)
+            return self._page(collection, body, fixed)
         _check_absent(body, ("after", "limit"), "goes with `filter`")
         patches = parse_patches(self._listed(body), self._max_metadata)
-        results = self._patched(collection, [patch for _, patch in patches])
+        results = self._patched(collection, [patch for _, patch in patches], fixed)
         return json_answer({"results": [_told(id_, it) for (id_, _), it in zip(patches, results, strict=True)]})
 
     def _listed(self, body: Mapping[str, Any]) -> list[Any]:
@@ -74,14 +81,14 @@ class PatchesApi:
         patch = patch_of(body, self._max_metadata)
         return [{"id": id_, "metadata": patch} for id_ in bodies.listed(body, "ids", self._most)]
 
-    def _page(self, collection: Collection, body: Mapping[str, Any]) -> Response:
+    def _page(self, collection: Collection, body: Mapping[str, Any], fixed: Sequence[str]) -> Response:
         where, patch = bodies.where(body.get("filter")), patch_of(body, self._max_metadata)
         if where is None:
             raise BadInput("`filter` says which items to change, and isn't empty", param="filter")
         most = bodies.whole_number(body, "limit", self._most, self._most)
         ids, following = collection.ids(where, bodies.after(body), most)
         patches = [ItemPatch(id_, patch) for id_ in ids]
-        results = self._patched(collection, patches, where)
+        results = self._patched(collection, patches, fixed, where)
         failed = [
             _told(patch.id, result)
             for patch, result in zip(patches, results, strict=True)
@@ -91,13 +98,22 @@ class PatchesApi:
         return json_answer({"updated": updated, "failed": failed, "next": following})
 
     def _patched(
-        self, collection: Collection, patches: Sequence[ItemPatch | ClipServeError], where: bytes | None = None
+        self,
+        collection: Collection,
+        patches: Sequence[ItemPatch | ClipServeError],
+        fixed: Sequence[str],
+        where: bytes | None = None,
     ) -> list[PatchResult]:
-        batch = PatchBatch(patches, where, self._max_metadata)
+        batch = PatchBatch(patches, where, self._max_metadata, fixed)
         collection.patch(batch)
         self._metrics.patches.inc(sum(isinstance(result, bytes) for result in batch.results))
         self._registry.written(collection)
         return batch.results
+
+
+def _fixed(request: Request) -> Sequence[str]:
+    names = request.query_params.get("fixed")
+    return names.split(",") if names else ()
 
 
 def _check_absent(body: Mapping[str, Any], names: Sequence[str], why: str) -> None:

@@ -34,9 +34,10 @@ from clip_core.errors import (
     NotFound,
     UnknownCollection,
     UnknownItem,
+    from_dict,
 )
 from clip_core.wire import decode_vector, encode_vector, unit
-from index_service.collection.patches import merge_patch
+from index_service.collection.patches import patched
 from index_service.collection.vectors import as_kept
 
 DIM = 16
@@ -63,6 +64,10 @@ def fits(metadata: dict[str, Any], wanted: dict[str, Any] | None) -> bool:
     """Under a filter of values and of `$in`."""
     choices = {name: want["$in"] if isinstance(want, dict) else [want] for name, want in (wanted or {}).items()}
     return all(metadata.get(name) in choice for name, choice in choices.items())
+
+
+def fixed(request: Request) -> list[str]:
+    return request.query_params["fixed"].split(",")
 
 
 def answer(body: Any, status: int = 200) -> Response:
@@ -226,26 +231,30 @@ class FakeIndex:
             return answer({"items": listed, "next": ids[-1] if len(ids) == limit else None})
         if request.method == "PATCH":
             with _refusing_nonsense():
-                return answer(self._patched(kept["items"], body))
+                return answer(self._patched(kept["items"], body, fixed(request)))
         if body["fingerprint"] not in (None, kept["spec"]["fingerprint"]):
             raise FingerprintMismatch("another fingerprint")
         return answer({"results": [self._upsert(kept, item) for item in body["items"]]})
 
-    def _patched(self, items: Any, body: Any) -> dict[str, Any]:
+    def _patched(self, items: Any, body: Any, fixed: list[str]) -> dict[str, Any]:
         if "filter" in body:
             ids = [item_id for item_id, item in items.items() if fits(item["metadata"], body["filter"])]
-            updated = [self._patch(items, item_id, body["metadata"]) for item_id in ids]
-            return {"updated": len(updated), "failed": [], "next": None}
+            results = [self._patch(items, item_id, body["metadata"], fixed) for item_id in ids]
+            failed = [each for each in results if each["status"] >= 400]
+            return {"updated": len(results) - len(failed), "failed": failed, "next": None}
         patches = body.get("items") or [{"id": item_id, "metadata": body["metadata"]} for item_id in body["ids"]]
-        return {"results": [self._patch(items, patch["id"], patch["metadata"]) for patch in patches]}
+        return {"results": [self._patch(items, patch["id"], patch["metadata"], fixed) for patch in patches]}
 
-    def _patch(self, items: Any, item_id: str, metadata: dict[str, Any]) -> dict[str, Any]:
+    def _patch(self, items: Any, item_id: str, metadata: dict[str, Any], fixed: list[str]) -> dict[str, Any]:
         if item_id not in items:
             error = UnknownItem(f"there is no item {item_id!r}", param="id")
             return {"id": item_id, "status": 404, **error.to_dict()}
         if not isinstance(metadata, dict | None):
             raise InvalidRequest("`metadata` is an object or null", param="metadata")
-        items[item_id]["metadata"] = merge_patch(items[item_id]["metadata"], metadata)
+        try:
+            items[item_id]["metadata"] = orjson.loads(patched(items[item_id]["metadata"], metadata, 65536, fixed))
+        except ClipServeError as error:
+            return {"id": item_id, "status": error.status, **error.to_dict()}
         return {"id": item_id, "status": 200}
 
     def _upsert(self, kept: Any, item: Any) -> dict[str, Any]:
@@ -262,7 +271,9 @@ class FakeIndex:
             raise UnknownItem(f"there is no item {item_id!r}")
         if request.method == "PATCH":
             with _refusing_nonsense():
-                self._patch(items, item_id, body["metadata"])
+                result = self._patch(items, item_id, body["metadata"], fixed(request))
+            if result["status"] >= 400:
+                raise from_dict(result, result["status"])
         found = {"id": item_id, "metadata": items[item_id]["metadata"]}
         if request.query_params.get("include") == "vector":
             found["vector"] = encode_vector(items[item_id]["vector"])

@@ -32,6 +32,51 @@ def test_a_filter(stack):
     assert stack.client.patch(ITEMS, json=body).json() == {"updated": 1, "failed": [], "next": None}
 
 
+DIGEST = "6f" * 32
+ALL_FORMS = [  # a patch of the item `cat`: path, body, where its result is
+    ("/cat", lambda metadata: {"metadata": metadata}),
+    ("", lambda metadata: {"items": [{"id": "cat", "metadata": metadata}]}),
+    ("", lambda metadata: {"ids": ["cat"], "metadata": metadata}),
+    ("", lambda metadata: {"filter": {"word": "cat"}, "metadata": metadata}),
+]
+FORMS = pytest.mark.parametrize(("path", "body"), ALL_FORMS, ids=["item", "items", "ids", "filter"])
+
+
+@pytest.fixture
+def pictured(stack):
+    stack.fill("cat")
+    stack.index.collections["demo"]["items"]["cat"]["metadata"]["digest"] = DIGEST
+    return stack
+
+
+def metadata_of(stack):
+    return stack.client.get(f"{ITEMS}/cat").json()["metadata"]
+
+
+@FORMS
+def test_the_digest_stays_where_all_metadata_is_removed(pictured, path, body):
+    assert pictured.client.patch(f"{ITEMS}{path}", json=body(None)).status_code == 200
+    assert metadata_of(pictured) == {"digest": DIGEST}
+
+
+@FORMS
+@pytest.mark.parametrize("value", [None, "00" * 32, {"a": 1}])
+def test_another_digest_is_refused(pictured, path, body, value):
+    answer = pictured.client.patch(f"{ITEMS}{path}", json=body({"digest": value, "n": 1}))
+    told = answer.json()
+    result = told if path else (told.get("results") or told["failed"])[0]
+    assert (result["error"]["code"], answer.status_code) == ("bad_input", 400 if path else 200)
+    assert "`digest` is not changed by patches" in result["error"]["message"]
+    assert metadata_of(pictured) == {"word": "cat", "digest": DIGEST}
+
+
+@FORMS
+def test_the_same_digest_again_is_no_fault(pictured, path, body):
+    """Of whoever reads an item, changes it and sends all of it back."""
+    pictured.client.patch(f"{ITEMS}{path}", json=body({"digest": DIGEST, "n": 1}))
+    assert metadata_of(pictured) == {"word": "cat", "digest": DIGEST, "n": 1}
+
+
 @pytest.mark.parametrize("body", [{"items": [{"id": "a", "metadata": {}}] * 3}, {"ids": ["a"] * 3, "metadata": {}}])
 def test_too_many(stack_of, body):
     stack = stack_of(max_items=2)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clip_core.errors import TooLarge
+from clip_core.errors import BadInput, TooLarge
 from index_service.collection.patches import merge_patch, patched
 
 VALUES = st.recursive(
@@ -42,6 +42,28 @@ OBJECTS = st.dictionaries(st.sampled_from("abc"), VALUES, max_size=3)
 )
 def test_the_cases_of_the_rfc(target: Any, patch: Any, result: Any) -> None:
     assert merge_patch(target, patch) == result
+
+
+@pytest.mark.parametrize(
+    ("document", "patch", "result"),
+    [
+        ({"a": 1, "b": 2}, None, {"a": 1}),
+        ({"b": 2}, None, {}),
+        ({"a": 1}, {"a": 1, "b": 3}, {"a": 1, "b": 3}),
+        ({"a": 1}, {"b": None}, {"a": 1}),
+        ({}, {"a": None, "b": 3}, {"b": 3}),
+    ],
+)
+def test_a_fixed_field_stays(document: Any, patch: Any, result: Any) -> None:
+    assert json.loads(patched(document, patch, 999, ["a"])) == result
+
+
+@pytest.mark.parametrize(
+    ("document", "patch"), [({"a": 1}, {"a": None}), ({"a": 1}, {"a": 2}), ({}, {"a": 1}), ({"a": {}}, {"a": {"b": 1}})]
+)
+def test_a_fixed_field_is_not_changed(document: Any, patch: Any) -> None:
+    with pytest.raises(BadInput, match="`a` is not changed by patches"):
+        patched(document, patch, 999, ["a"])
 
 
 def without_nulls(value: Any) -> Any:

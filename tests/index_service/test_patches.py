@@ -59,6 +59,15 @@ async def test_an_item_has_other_metadata_and_the_rest_as_it_was(filled: httpx.A
     assert (await filled.get("/collections/c")).json()["count"] == N
 
 
+@pytest.mark.parametrize("form", [{"ids": ["i04"]}, {"filter": {"n": 4}}, None])
+async def test_fields_that_the_caller_holds_fixed(filled: httpx.AsyncClient, form: dict[str, Any] | None) -> None:
+    path = f"{ITEMS}/i04" if form is None else ITEMS
+    answer = await filled.patch(f"{path}?fixed=n,none", json={**(form or {}), "metadata": {"n": 5}})
+    assert "`n` is not changed by patches" in answer.text
+    await filled.patch(f"{path}?fixed=n,none", json={**(form or {}), "metadata": None})
+    assert (await filled.get(f"{ITEMS}/i04")).json()["metadata"] == {"n": 4}
+
+
 async def test_searches_filters_and_facets_see_it_at_once(filled: httpx.AsyncClient) -> None:
     assert len(await hits(filled, 0, {"color": "blue"})) == 10
     await filled.post("/collections/c/facets", json={"fields": ["color"]})

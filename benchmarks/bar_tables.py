@@ -22,7 +22,7 @@ LABELS = {
     "index": {
         "certified_vs_flat": "certified exact, one query ÷ FAISS IndexFlatIP and IndexFlatIPPanorama (speed)",
         "exact_batch_64_vs_flat": "exact, batch of 64 ÷ FAISS IndexFlatIP (speed)",
-        "ann_http_batch_16_vs_raw": "batch of 16 over HTTP ÷ FAISS in process, the same setting (speed)",
+        "http_batch_16_beyond_raw_p50_ms": "batch of 16 over HTTP beyond FAISS's own time, p50, ms",
         "http_search_beyond_raw_p50_ms": "one HTTP search beyond FAISS's own time, p50, ms",
         "auto_vs_best_engine_qps": "the engine that `auto` picks ÷ the best of all tried (QPS at recall 0.95)",
         "upsert_vectors_per_s": "durable upserts, batches of 256, vectors/s",
@@ -34,13 +34,14 @@ LABELS = {
     "gateway": {
         "gateway_cost_p50_ms": "what the gateway adds to one text embedding, p50, ms",
         "texts_per_s_over_torchserve": "texts/s at 32 clients, cache off ÷ straight to TorchServe",
+        "server_cpu_per_text_over_torchserve": "processor time of the servers for a text ÷ TorchServe alone",
         "images_per_s_over_infinity": "ViT-B/32 pictures/s at 16 clients ÷ Infinity's torch engine",
         "texts_per_s_over_infinity": "ViT-B/32 short texts/s at 32 clients ÷ Infinity's torch engine",
         "list_of_64_over_singles": "a list of 64 texts ÷ 64 single requests (texts/s)",
         "overload_throughput_over_peak": "four times the capacity: answered ÷ peak",
         "overload_p99_over_capacity": "four times the capacity: p99 of those answered ÷ p99 at capacity",
-        "soak_errors": "ten minutes at 70 % load: errors",
-        "soak_memory_growth": "ten minutes at 70 % load: growth of memory after the first minute",
+        "soak_errors": "at 70 % load: errors",
+        "soak_memory_growth": "at 70 % load: growth of memory after the first minute",
     },
 }
 

@@ -22,6 +22,7 @@ LABELS = {
     "index": {
         "certified_vs_flat": "certified exact, one query ÷ FAISS IndexFlatIP and IndexFlatIPPanorama (speed)",
         "exact_batch_64_vs_flat": "exact, batch of 64 ÷ FAISS IndexFlatIP (speed)",
+        "ann_http_batch_16_vs_raw": "batch of 16 over HTTP ÷ FAISS in process, the same setting (speed)",
         "http_batch_16_beyond_raw_p50_ms": "batch of 16 over HTTP beyond FAISS's own time, p50, ms",
         "http_search_beyond_raw_p50_ms": "one HTTP search beyond FAISS's own time, p50, ms",
         "auto_vs_best_engine_qps": "the engine that `auto` picks ÷ the best of all tried (QPS at recall 0.95)",

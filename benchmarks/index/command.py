@@ -11,6 +11,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from collections.abc import Container
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from index_service.settings import IndexSettings
 BARS = {
     "certified_vs_flat": (2.5, "≥"),
     "exact_batch_64_vs_flat": (4.0, "≥"),
+    "ann_http_batch_16_vs_raw": (0.8, "≥"),
     "http_batch_16_beyond_raw_p50_ms": (0.8, "≤"),
     "http_search_beyond_raw_p50_ms": (1.0, "≤"),
     "auto_vs_best_engine_qps": (0.8, "≥"),
@@ -47,19 +49,21 @@ _SCANNED = IndexSettings.model_fields["exact_max_rows"].default  # so many are n
 
 
 def engines(
-    images: FloatArray, queries: FloatArray, truth: IntArray, console: Console
+    images: FloatArray, queries: FloatArray, truth: IntArray, console: Console, names: Container[str] | None = None
 ) -> tuple[dict[str, float], list[Point], ApproximateSegment | None]:
-    """Every engine's curve; how near `auto` is to the best of them; its segment."""
+    """Every engine's curve, or those of `names`; how near `auto` is to the best of them; its segment."""
     points, chosen, auto = list[Point](), dict[str, Point](), None
     known, asked = np.split(queries, 2)
     for name, backend in backends(len(images), DIM, known).items():
+        if names is not None and name not in names:
+            continue
         own, at, segment = sweep(name, backend, images, asked, truth, console.print)
         points += own
         chosen |= {} if at is None else {name: at}
         auto = segment if name == "auto" else auto
     good = [each for each in [*points, *chosen.values()] if each.recall >= TARGET]
     figures: dict[str, float] = {}
-    if good and "auto" in chosen:
+    if good and "auto" in chosen and names is None:
         figures["auto_vs_best_engine_qps"] = chosen["auto"].qps / max(each.qps for each in good)
         figures["auto_recall"] = chosen["auto"].recall
     console.print(*points, *chosen.values(), sep="\n")
@@ -169,11 +173,25 @@ def measure(rows: int, console: Console) -> dict[str, Any]:
     return {"figures": figures, "exact": one, "batch": many, "points": [vars(each) for each in points]}
 
 
+def measure_http(rows: int, console: Console) -> dict[str, Any]:
+    """What a client of the service sees, with `auto` alone."""
+    images, queries = make(rows, QUERIES)
+    truth = search_exact(images, queries, 10, None)[1]
+    _, points, auto = engines(images, queries, truth[len(queries) // 2 :], console, ("auto",))
+    with tempfile.TemporaryDirectory(prefix="clipserve-index-") as temporary:
+        figures = over_http(images, queries, truth, auto, Path(temporary))
+    show(figures, BARS, console)
+    return {"figures": figures, "points": [vars(each) for each in points]}
+
+
 def main() -> None:
     """Measure, print, and save when asked to."""
     parser = options(__doc__)
     parser.add_argument("--rows", type=int, default=500_000)
+    parser.add_argument("--http", action="store_true", help="only the service over HTTP, in a third of the time")
     given, console, started = parser.parse_args(), Console(), time.monotonic()
-    report = {**head("index", "make bench-index"), "rows": given.rows, **measure(given.rows, console)}
+    name, run = ("index-http", measure_http) if given.http else ("index", measure)
+    command = "python -m benchmarks.index --http" if given.http else "make bench-index"
+    report = {**head(name, command), "rows": given.rows, **run(given.rows, console)}
     report |= {"seconds": round(time.monotonic() - started), "bars": judge(report["figures"], BARS)}
     finish(report, given.save)

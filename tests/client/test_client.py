@@ -164,7 +164,8 @@ def test_copies_and_duplicates(client):
     assert client.copy_where("to", "demo", {"word": "b"}) == 1
     assert [item.id for item in client.items("to")] == ["a", "b"]
     assert client.copy_where("to", "demo", {}) == 3
-    client.update_items("to", {"a": {"digest": "1" * 64}, "b": {"digest": "1" * 64}, "c": {"digest": "2" * 64}})
+    digests = {"a": "1" * 64, "b": "1" * 64, "c": "2" * 64}
+    client.add("to", [NewItem(name, text=name, metadata={"digest": digest}) for name, digest in digests.items()])
     (group,) = client.duplicates("to")
     assert (group.digest, group.count, group.ids) == ("1" * 64, 2, ["a", "b"])
 

@@ -36,10 +36,10 @@ def test_a_key_must_be_allowed_to_read_the_source(stack_of, tmp_path):
 
 
 def test_duplicates(stack):
-    stack.fill("a", "b", "c")
-    patches = {"a": "1" * 64, "b": "2" * 64, "c": "1" * 64}
-    body = {"items": [{"id": item_id, "metadata": {"digest": digest}} for item_id, digest in patches.items()]}
-    assert stack.client.patch("/v1/collections/demo/items", json=body).status_code == 200
+    stack.client.put("/v1/collections/demo", json={})
+    digests = {"a": "1" * 64, "b": "2" * 64, "c": "1" * 64}
+    items = [{"id": name, "text": name, "metadata": {"digest": digest}} for name, digest in digests.items()]
+    assert stack.post("/v1/collections/demo/items", {"items": items}).status_code == 200
     answer = stack.client.get("/v1/collections/demo/duplicates")
     assert answer.json() == {"groups": [{"digest": "1" * 64, "count": 2, "ids": ["a", "c"]}], "next": None}
     assert stack.client.get("/v1/collections/demo/duplicates?limit=0").status_code == 400

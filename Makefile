@@ -19,6 +19,12 @@ SLOWEST = --durations=10 --durations-min=10
 .PHONY: help setup setup-test setup-bench up test test-slow test-full check format test-browser bench bench-encoders \
   bench-gateway bench-index bench-pictures bench-faults archives dist docs lock clean
 
+# Tests that failed are run once more, by themselves, and said to be unsteady where they pass: what fails twice fails.
+define tests
+	$(BIN)/python -m pytest $(1) $(2) || { [ $$? -eq 1 ] && echo "== what failed is run once more, by itself" && \
+	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none --exitfirst $(2) && echo "== UNSTEADY: the tests above"; }
+endef
+
 help: ## show this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -62,14 +68,14 @@ archives: $(SERVE) ## build the demo's .mar files into model_store/
 	$(BIN)/clipserve archive build demo
 
 test: $(TEST) ## fast tests, then archives and end to end against a real TorchServe
-	$(BIN)/python -m pytest -n $(JOBS) $(GROUPED) $(SLOWEST) -m "not slow and not gpu and not containers and not browser"
+	$(call tests,-n $(JOBS) $(GROUPED) $(SLOWEST),-m "not slow and not gpu and not containers and not browser")
 
 test-browser: $(TEST) ## the page in a real Chromium (apt-get install chromium)
-	$(BIN)/python -m pytest -m "browser and not slow" tests/browser
+	$(call tests,,-m "browser and not slow" tests/browser)
 
 test-slow: $(TEST) ## the slower suites: the real stack by itself, then the others side by side
-	$(BIN)/python -m pytest $(SLOWEST) -m "slow and e2e and not gpu and not containers and not browser"
-	$(BIN)/python -m pytest -n $(JOBS) $(GROUPED) $(SLOWEST) -m "slow and not e2e and not gpu and not containers and not browser"
+	$(call tests,$(SLOWEST),-m "slow and e2e and not gpu and not containers and not browser")
+	$(call tests,-n $(JOBS) $(GROUPED) $(SLOWEST),-m "slow and not e2e and not gpu and not containers and not browser")
 
 test-full: check test test-browser test-slow ## all of these, and what needs a container engine or a GPU, where there is one
 	! command -v docker >/dev/null || $(BIN)/python -m pytest -m containers || [ $$? -eq 5 ]  # 5: there are none

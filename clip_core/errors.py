@@ -40,6 +40,7 @@ ClipServeError                     500 internal_error
 │  ├─ IndexUnavailable             503 index_unavailable
 │  ├─ TorchServeUnavailable        503 torchserve_unavailable
 │  │  └─ WorkerLost                503 worker_lost
+│  ├─ NoModel                      503 no_model
 │  └─ ShuttingDown                 503 shutting_down
 ├─ DeadlineExceeded                504 deadline_exceeded
 └─ StorageFull                     507 storage_full
@@ -248,6 +249,12 @@ class WorkerLost(TorchServeUnavailable):
     """The worker ended while it had the request, which may or may not be the reason."""
 
     code = "worker_lost"
+
+
+class NoModel(Unavailable):
+    """Nothing is served that could encode."""
+
+    code = "no_model"
 
 
 class ShuttingDown(Unavailable):

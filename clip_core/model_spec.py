@@ -35,6 +35,9 @@ class ModelSpec:
     cosine_floor: float = 0.999
     build_key: str = ""
     matryoshka_dimensions: tuple[int, ...] = ()  # what its vectors may be cut to; most models: nothing
+    licence: str | None = None
+    source: str | None = None  # where the weights came from, in the words that `archive build` takes
+    revision: str | None = None  # of the source, such as a commit of the hub's repository
 
     @classmethod
     def read(cls, model_dir: Path) -> ModelSpec:

@@ -45,6 +45,7 @@ ClientError
    │  ├─ IndexUnavailable          503 index_unavailable
    │  ├─ TorchServeUnavailable     503 torchserve_unavailable
    │  │  └─ WorkerLost             503 worker_lost
+   │  ├─ NoModel                   503 no_model
    │  └─ ShuttingDown              503 shutting_down
    ├─ DeadlineExceeded             504 deadline_exceeded
    └─ StorageFull                  507 storage_full
@@ -262,6 +263,10 @@ class TorchServeUnavailable(Unavailable):
 
 class WorkerLost(TorchServeUnavailable):
     known_code = "worker_lost"
+
+
+class NoModel(Unavailable):
+    known_code = "no_model"
 
 
 class ShuttingDown(Unavailable):

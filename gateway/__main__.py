@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
 
 from clip_core.draining import draining_protocol, draining_server
@@ -22,6 +23,7 @@ from clip_core.setting_checks import faults
 from gateway.app import build
 from gateway.connections.protocol import guarded
 from gateway.inputs.sniffing import ignore_warnings
+from gateway.models.rows import RowsError
 from gateway.settings import GatewaySettings, environment_name
 
 _MAPPED_FROM = MB  # bodies and answers above that are given back as soon as they are done with
@@ -42,7 +44,7 @@ def main() -> None:
     _allow_files(2 * settings.max_clients + 1024)
     listening = _listen(settings)
     _make(settings.data_dir)
-    app = build(settings)
+    app = _app(settings)
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -59,6 +61,13 @@ def main() -> None:
         signal.signal(received, _leave)  # uvicorn raises it again once it has stopped cleanly
     keep_small()
     draining_server(uvicorn.Server, app.state.services.readiness.drop)(config).run(sockets=[listening])
+
+
+def _app(settings: GatewaySettings) -> FastAPI:
+    try:
+        return build(settings)
+    except RowsError as error:
+        _fail(f"{environment_name('models_file')}: {error}")
 
 
 def _settings() -> GatewaySettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -22,6 +22,8 @@ from gateway.middleware.metering import MeterMiddleware
 from gateway.middleware.request_buffering import RequestBuffering
 from gateway.middleware.telemetry import TelemetryMiddleware
 from gateway.middleware.turns import Turns
+from gateway.models.text_admissions import TextAdmissions
+from gateway.models.torchserves import TorchServeAddress
 from gateway.routes import (
     aliases,
     classify,
@@ -65,16 +67,17 @@ _ROUTES = (
 
 def create_app(
     settings: GatewaySettings,
-    torchserve: TorchServeClient,
+    connect: Callable[[TorchServeAddress], TorchServeClient],
     index: IndexServiceClient,
     fetcher: ImageFetcher | None = None,
 ) -> FastAPI:
-    """The app closes its clients when it ends. Without a fetcher no URL is fetched."""
+    """The app closes its clients when it ends. Without a fetcher no URL is fetched. Raises RowsError."""
     keys = key_lookup(settings)
-    services = Services.build(settings, torchserve, index, fetcher, keys)
+    services = Services.build(settings, connect, index, fetcher, keys)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await services.models.start()
         await services.pictures.start()
         await services.sweeper.start()
         await services.jobs.start()
@@ -82,8 +85,9 @@ def create_app(
         await services.jobs.stop()
         await services.sweeper.stop()
         await services.pictures.stop()
+        await services.models.stop()
         await services.quotas.close()
-        await torchserve.close()
+        await services.torchserves.close()
         await index.close()
         if fetcher is not None:
             await fetcher.close()
@@ -112,7 +116,7 @@ def _add_layers(app: FastAPI, settings: GatewaySettings, services: Services, key
     open_paths = OPEN_PATHS | {"/metrics"} if settings.metrics_open else OPEN_PATHS
     app.add_middleware(HeadAsGet)
     app.add_middleware(MeterMiddleware, quotas=services.quotas, open_paths=open_paths)
-    app.add_middleware(LoadShedding, texts=services.admissions.at(settings.text_endpoint))
+    app.add_middleware(LoadShedding, texts=TextAdmissions(services.models))
     app.add_middleware(RequestBuffering, budget=BodyBudget(settings.max_held_bytes, settings.max_unfinished))
     app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, max_stream_bytes=settings.max_stream_bytes)
     app.add_middleware(Turns)
@@ -123,18 +127,21 @@ def _add_layers(app: FastAPI, settings: GatewaySettings, services: Services, key
 
 
 def build(settings: GatewaySettings) -> FastAPI:
-    """The app with clients of the neighbours that the settings name."""
-    torchserve = TorchServeClient(
-        settings.torchserve_url,
-        settings.management_url,
-        metrics_url=settings.metrics_url,
-        timeout_s=settings.timeout_s,
-        max_connections=settings.max_connections,
-    )
+    """The app with clients of the neighbours that the settings name. Raises RowsError."""
+
+    def connect(address: TorchServeAddress) -> TorchServeClient:
+        return TorchServeClient(
+            address.inference,
+            address.management,
+            metrics_url=address.metrics,
+            timeout_s=settings.timeout_s,
+            max_connections=settings.max_connections,
+        )
+
     index = IndexServiceClient(
         settings.index_url, timeout_s=settings.timeout_s, max_connections=settings.max_connections
     )
-    return create_app(settings, torchserve, index, fetcher_of(settings))
+    return create_app(settings, connect, index, fetcher_of(settings))
 
 
 def key_lookup(settings: GatewaySettings) -> KeyLookup:

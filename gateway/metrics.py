@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -48,6 +50,11 @@ class GatewayMetrics:
         self.in_flight = Gauge(
             "clipserve_gateway_requests_in_flight", "Requests being answered.", registry=self.registry
         )
+
+    def forget(self, endpoint: str) -> None:
+        """It is served no more."""
+        with contextlib.suppress(KeyError):
+            self.shed.remove(endpoint)
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         self.requests.labels(method, route, str(status)).inc()

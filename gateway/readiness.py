@@ -1,4 +1,8 @@
-"""Readiness: a canary through every endpoint, and the index service's own word. One probe serves all who ask."""
+"""Readiness: a canary through every endpoint, and the index service's own word. One probe serves all who ask.
+
+It is about the default model. Whether other models are ready is told, and takes no gateway out of service: a model
+that is added or replaced would take the others with it. A gateway without a model is ready for all else.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +11,23 @@ from collections.abc import Awaitable, Mapping
 
 from clip_core.errors import ClipServeError, Unavailable, from_dict
 from gateway.encode.encoder import CANARY_TEXT
+from gateway.models.registry import Models, RegisteredModel
 from gateway.settings import GatewaySettings
 from gateway.upstream.index_service import IndexServiceClient
-from gateway.upstream.torchserve import TorchServeClient
 
 Report = dict[str, str]
+"""Part or model → "ok", or what is wrong with it."""
 _FIRST_S = 10.0  # a busy machine that loads its models
 
 
 class Readiness:
     """Asks every part at once, each for at most `ready_timeout_s`; for longer until all were ready once."""
 
-    def __init__(self, settings: GatewaySettings, torchserve: TorchServeClient, index: IndexServiceClient) -> None:
+    def __init__(self, settings: GatewaySettings, models: Models, index: IndexServiceClient) -> None:
         self._settings = settings
-        self._torchserve = torchserve
+        self._models = models
         self._index = index
-        self._running: asyncio.Task[Report] | None = None
+        self._running: asyncio.Task[tuple[Report, Report]] | None = None
         self._dropped = False
         self._patience_s = max(_FIRST_S, settings.ready_timeout_s)
 
@@ -30,27 +35,41 @@ class Readiness:
         """From now on nothing is ready: the gateway stops."""
         self._dropped = True
 
-    async def report(self) -> Report:
-        """Part → "ok" or what is wrong with it. Callers who come while a probe runs share its answer."""
+    async def report(self) -> tuple[Report, Report]:
+        """What must be ready, and the other models. Callers who come while a probe runs share its answer."""
         if self._dropped:
-            return {"gateway": "is stopping"}
+            return {"gateway": "is stopping"}, {}
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._probe())
         return await asyncio.shield(self._running)
 
-    async def _probe(self) -> Report:
-        settings, text = self._settings, {"text": CANARY_TEXT}
-        checks = {
-            settings.text_endpoint: self._canary(settings.text_endpoint, text),
-            settings.image_endpoint: self._canary(settings.image_endpoint, {"image": canary_image()}),
-            settings.multimodal_endpoint: self._canary(settings.multimodal_endpoint, text),
-            "index": self._index.ready(timeout_s=self._patience_s),
+    async def _probe(self) -> tuple[Report, Report]:
+        parts, others = await asyncio.gather(self._parts(), self._others())
+        if verdict_error(parts) is None:
+            self._patience_s = self._settings.ready_timeout_s
+        return parts, others
+
+    async def _parts(self) -> Report:
+        default = self._models.all()[:1]
+        checks = {name: check for model in default for name, check in self._canaries(model).items()}
+        return await self._verdicts(checks | {"index": self._index.ready(timeout_s=self._patience_s)})
+
+    async def _others(self) -> Report:
+        others = self._models.all()[1:]
+        reports = await asyncio.gather(*(self._verdicts(self._canaries(model)) for model in others))
+        return {model.encoder.name: _summary(report) for model, report in zip(others, reports, strict=True)}
+
+    def _canaries(self, model: RegisteredModel) -> dict[str, Awaitable[None]]:
+        row, text = model.row, {"text": CANARY_TEXT}
+        return {
+            row.text: self._canary(model, row.text, text),
+            row.image: self._canary(model, row.image, {"image": canary_image()}),
+            row.multimodal: self._canary(model, row.multimodal, text),
         }
+
+    async def _verdicts(self, checks: Mapping[str, Awaitable[None]]) -> Report:
         verdicts = await asyncio.gather(*map(self._verdict, checks.values()))
-        report = dict(zip(checks, verdicts, strict=True))
-        if verdict_error(report) is None:
-            self._patience_s = settings.ready_timeout_s
-        return report
+        return dict(zip(checks, verdicts, strict=True))
 
     async def _verdict(self, check: Awaitable[None]) -> str:
         try:
@@ -61,9 +80,9 @@ class Readiness:
             return f"did not answer within {self._patience_s:g} s"
         return "ok"
 
-    async def _canary(self, endpoint: str, item: Mapping[str, str]) -> None:
+    async def _canary(self, model: RegisteredModel, endpoint: str, item: Mapping[str, str]) -> None:
         body = {"input": [dict(item)]}
-        answer = await self._torchserve.predict(endpoint, body, timeout_s=self._patience_s)
+        answer = await model.torchserve.client.predict(endpoint, body, timeout_s=self._patience_s)
         entry = answer["data"][0]
         if entry.get("status", 200) != 200:
             raise from_dict(entry, entry["status"])
@@ -71,8 +90,12 @@ class Readiness:
 
 def verdict_error(report: Report) -> Unavailable | None:
     """503 that names the parts that are not ready, or None when all are."""
-    faults = [f"{part}: {verdict}" for part, verdict in report.items() if verdict != "ok"]
-    return Unavailable("not ready — " + "; ".join(faults)) if faults else None
+    faults = _summary(report)
+    return Unavailable(f"not ready — {faults}") if faults != "ok" else None
+
+
+def _summary(report: Report) -> str:
+    return "; ".join(f"{part}: {verdict}" for part, verdict in report.items() if verdict != "ok") or "ok"
 
 
 def canary_image() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -21,12 +22,18 @@ from gateway.keys.key_lookup import KeyLookup
 from gateway.keys.meter import Meter
 from gateway.keys.quotas import Quotas, counts_in
 from gateway.metrics import GatewayMetrics
+from gateway.models.known_collections import KnownCollections
+from gateway.models.registry import Models, RegisteredModel
+from gateway.models.rows import ModelRow
+from gateway.models.rows_file import RowsFile
+from gateway.models.torchserves import TorchServeAddress, TorchServes
 from gateway.pictures.folders import PictureFolders
 from gateway.pictures.pictures import Pictures
 from gateway.pictures.store import PictureStore
 from gateway.pictures.sweeping import Sweeper
 from gateway.readiness import Readiness
 from gateway.search.across import AcrossCollections
+from gateway.search.routing import SearchRouter
 from gateway.search.score_guidance import ScoreGuidance
 from gateway.search.searching import Searcher
 from gateway.settings import GatewaySettings
@@ -39,10 +46,10 @@ class Services:
     """The gateway without its routes."""
 
     settings: GatewaySettings
-    torchserve: TorchServeClient
+    models: Models
+    torchserves: TorchServes
     index: IndexServiceClient
     parser: InputParser
-    encoder: Encoder
     searcher: Searcher
     across: AcrossCollections
     guidance: ScoreGuidance
@@ -54,53 +61,82 @@ class Services:
     readiness: Readiness
     metrics: GatewayMetrics
     quotas: Quotas
-    admissions: EndpointAdmissions
 
     @classmethod
     def build(
         cls,
         settings: GatewaySettings,
-        torchserve: TorchServeClient,
+        connect: Callable[[TorchServeAddress], TorchServeClient],
         index: IndexServiceClient,
         fetcher: ImageFetcher | None,
         keys: KeyLookup,
     ) -> Services:
+        """Raises RowsError when the file of models makes no sense."""
         metrics = GatewayMetrics()
         shared = counts_in(settings.redis_url.get_secret_value())
         quotas = Quotas(settings.key_limits(), shared, on_alone=metrics.counted_alone.inc)
         meter = Meter(quotas)
         url_images = UrlImageLoader(fetcher, settings.max_body_bytes) if fetcher is not None else None
-        admissions = EndpointAdmissions(
-            settings.max_in_flight,
-            settings.burst_wait_s,
-            lambda endpoint: metrics.shed.labels(endpoint).inc(),
-            answer_bytes=settings.fan_out_answer_bytes,
-            large_answers=settings.large_answers,
-        )
-        encoder = Encoder(torchserve, settings, meter, admissions, url_images)
+        torchserves = TorchServes(connect, lambda: _admissions(settings, metrics))
+        models = _models(settings, torchserves, meter, url_images, metrics)
+        known = KnownCollections(index)
         parser = InputParser(settings.max_image_bytes, settings.url_policy() if fetcher is not None else None)
         pictures = _pictures(settings, metrics)
-        searcher = Searcher(encoder, index, meter, settings.max_answer_bytes)
-        ingester = Ingester(encoder, index, meter, pictures)
+        searcher = Searcher(SearchRouter(models, known), index, meter, settings.max_answer_bytes)
+        ingester = Ingester(models, index, known, meter, pictures)
         return cls(
             settings=settings,
-            torchserve=torchserve,
+            models=models,
+            torchserves=torchserves,
             index=index,
             parser=parser,
-            encoder=encoder,
             searcher=searcher,
-            across=AcrossCollections(encoder, index, searcher),
-            guidance=ScoreGuidance(encoder, index),
-            labels=LabelVectors(encoder, settings.label_cache_size),
+            across=AcrossCollections(models, index, searcher),
+            guidance=ScoreGuidance(models, index),
+            labels=LabelVectors(settings.label_cache_size),
             pictures=pictures,
             sweeper=Sweeper(index, pictures.store),
             ingester=ingester,
             jobs=_jobs(settings, ingester, index, parser, keys, pictures.folders),
-            readiness=Readiness(settings, torchserve, index),
+            readiness=Readiness(settings, models, index),
             metrics=metrics,
             quotas=quotas,
-            admissions=admissions,
         )
+
+
+def _models(
+    settings: GatewaySettings,
+    torchserves: TorchServes,
+    meter: Meter,
+    url_images: UrlImageLoader | None,
+    metrics: GatewayMetrics,
+) -> Models:
+    """The rows of the file, or the one model of the settings. Raises RowsError."""
+
+    def make(row: ModelRow) -> RegisteredModel:
+        at = torchserves.at(TorchServeAddress.of(row, settings))
+        encoder = Encoder(at.client, settings, meter, at.admissions, row.endpoints, url_images, row.name)
+        return RegisteredModel(row, encoder, at)
+
+    if settings.models_file is None:
+        return Models([_row_of(settings)], make)
+    file = RowsFile(settings.models_file)
+    return Models(file.first(), make, file.watch, metrics.forget)
+
+
+def _row_of(settings: GatewaySettings) -> ModelRow:
+    return ModelRow(text=settings.text_endpoint, image=settings.image_endpoint, multimodal=settings.multimodal_endpoint)
+
+
+def _admissions(settings: GatewaySettings, metrics: GatewayMetrics) -> EndpointAdmissions:
+    """Of one TorchServe."""
+    return EndpointAdmissions(
+        settings.max_in_flight,
+        settings.burst_wait_s,
+        lambda endpoint: metrics.shed.labels(endpoint).inc(),
+        answer_bytes=settings.fan_out_answer_bytes,
+        large_answers=settings.large_answers,
+    )
 
 
 def _pictures(settings: GatewaySettings, metrics: GatewayMetrics) -> Pictures:

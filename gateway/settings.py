@@ -48,6 +48,9 @@ class GatewaySettings(BaseSettings):
     multimodal_endpoint: str = Field(
         "clip_multimodal", pattern=_ENDPOINT, description="TorchServe model that mixes both."
     )
+    models_file: Path | None = Field(
+        None, description="File of the models that are served, read again when it changes; `up`: data/models.json."
+    )
     api_keys: SecretStr = Field(SecretStr(""), description="Accepted API keys, comma separated; empty: none.")
     keys_file: Path | None = Field(None, description="File of keys that `clipserve keys` writes; `up`: data/keys.db.")
     requests_per_minute: int | None = Field(None, gt=0, description="Requests a minute of a key; its own limit wins.")
@@ -188,7 +191,7 @@ class GatewaySettings(BaseSettings):
             raise ValueError("must be ports from 1 to 65535: `80,443`")
         return value
 
-    @field_validator("keys_file")
+    @field_validator("keys_file", "models_file")
     @classmethod
     def _is_no_folder(cls, value: Path | None) -> Path | None:
         if value is not None and os.path.isdir(value):

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from clip_core.errors import Unavailable
 from gateway.metrics import GatewayMetrics
-from gateway.settings import GatewaySettings
+from gateway.models.registry import Models
 from gateway.upstream.torchserve import TorchServeClient
 
 Json = dict[str, Any]
@@ -34,9 +34,8 @@ _WORKER = "model_service_worker"  # TorchServe's script, by which a worker's pid
 class Stats:
     """One reading at a time; nothing is kept between readings."""
 
-    def __init__(self, metrics: GatewayMetrics, torchserve: TorchServeClient, settings: GatewaySettings) -> None:
-        self._metrics, self._torchserve = metrics, torchserve
-        self._endpoints = (settings.text_endpoint, settings.image_endpoint, settings.multimodal_endpoint)
+    def __init__(self, metrics: GatewayMetrics, models: Models) -> None:
+        self._metrics, self._models = metrics, models.all()
 
     async def read(self) -> Json:
         """Times in seconds, memory in bytes; histogram counts are cumulative, the last one beyond all bounds."""
@@ -52,14 +51,21 @@ class Stats:
         }
 
     async def _worker_metrics(self) -> list[Metric]:
-        try:
-            return list(text_string_to_metric_families(await self._torchserve.metrics()))
-        except (Unavailable, ValueError):
-            return []
+        """Of every TorchServe, each once."""
+        clients = dict.fromkeys(each.torchserve.client for each in self._models)
+        return [family for families in await asyncio.gather(*map(_metrics_of, clients)) for family in families]
 
     async def _worker_pids(self) -> list[int]:
-        lists = await asyncio.gather(*(self._torchserve.worker_pids(endpoint) for endpoint in self._endpoints))
+        asked = [(each.torchserve.client, name) for each in self._models for name in each.row.endpoints.all()]
+        lists = await asyncio.gather(*(client.worker_pids(name) for client, name in dict.fromkeys(asked)))
         return [pid for pids in lists for pid in pids]
+
+
+async def _metrics_of(client: TorchServeClient) -> list[Metric]:
+    try:
+        return list(text_string_to_metric_families(await client.metrics()))
+    except (Unavailable, ValueError):
+        return []
 
 
 def _samples(families: Iterable[Metric], name: str) -> list[tuple[dict[str, str], float]]:

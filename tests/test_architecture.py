@@ -94,6 +94,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
             "middleware",
             "settings",
             "encode",
+            "models",
             "stats",
             "readiness",
             "search",

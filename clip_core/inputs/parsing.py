@@ -121,6 +121,7 @@ def _request(body: Mapping[str, Any], accepts: Accepts, request_id: str | None) 
         cut_long_texts=_cut(body.get("truncate", "end")),
         search=None if body.get("search") is None else _search(body["search"]),
         request_id=request_id,
+        described=body.get("describe") is True,
     )
 
 

@@ -41,6 +41,7 @@ class Request:
     v2_id: str | None = None
     places: tuple[str, ...] = ()  # of a KServe v2 request: text[0], text[1], …
     request_id: str | None = None
+    described: bool = False  # the answer tells the model's facts, too
 
 
 @dataclass(frozen=True)

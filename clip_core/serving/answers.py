@@ -15,6 +15,7 @@ from clip_core.inputs.request import Request
 from clip_core.model_spec import ModelSpec
 from clip_core.wire import Neighbours, encode_vector
 
+FACTS = ("context_length", "precision", "licence", "source", "revision")  # of a spec, told to who asks to `describe`
 _INPUTS = ("text", "image", "vector", "query", "input")
 _OWN = (BadInput, TooLarge, InferenceFailed)
 
@@ -77,6 +78,8 @@ def render(
     head: dict[str, Any] = {"model": spec.name, "fingerprint": spec.fingerprint, "dim": spec.dim}
     if spec.matryoshka_dimensions:
         head["matryoshka_dimensions"] = spec.matryoshka_dimensions
+    if request.described:
+        head["facts"] = {name: getattr(spec, name) for name in FACTS}
     codes = tuple(error.code for error in errors)
     return Answer(200, orjson.dumps({**head, "data": data, "timing": timing}), codes)
 

@@ -58,6 +58,11 @@ class EndpointAdmissions:
             for endpoint in endpoints:
                 self.at(endpoint).check(trace.caller)
 
+    def forget(self, endpoint: str) -> None:
+        """It is served no more; its calls under way end as they would have."""
+        self._at.pop(endpoint, None)
+        self._rooms.pop(endpoint, None)
+
     def call(self) -> AdmissionCall:
         """A new call of the current request, for one controller or room."""
         trace = current_trace()

@@ -10,6 +10,7 @@ import orjson
 
 from clip_core.errors import ClipServeError
 from clip_core.wire import SearchPart
+from gateway.encode.endpoints import Endpoints
 from gateway.encode.request_coalescing import Key
 from gateway.fetch.url_images import Fetched
 from gateway.inputs.paging import Page
@@ -79,21 +80,21 @@ def request_body(chunks: Sequence[EncodeChunk]) -> dict[str, Any]:
 
 
 class ChunkPlanner:
-    """Chooses endpoints and splits inputs within the settings' fan-out limits.
+    """Chooses among a model's endpoints, and splits inputs within the settings' fan-out limits.
 
     `dim` is the dimension of the served model's vectors, None until it is known; it sizes the answers of searches.
     """
 
-    def __init__(self, settings: GatewaySettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: GatewaySettings, endpoints: Endpoints) -> None:
+        self._settings, self._endpoints = settings, endpoints
         self.dim: int | None = None
 
     def endpoint_for(self, source: Source) -> str:
         """A mix of images and text goes to the multimodal endpoint, anything else to its own."""
         kinds = source.kinds()
         if "image" in kinds:
-            return self._settings.multimodal_endpoint if "text" in kinds else self._settings.image_endpoint
-        return self._settings.text_endpoint if "text" in kinds else self._settings.multimodal_endpoint
+            return self._endpoints.multimodal if "text" in kinds else self._endpoints.image
+        return self._endpoints.text if "text" in kinds else self._endpoints.multimodal
 
     def split(self, asks: Sequence[Ask], sources: Sequence[Fetched], truncate: str | None) -> list[EncodeChunk]:
         """Neighbouring inputs share a chunk up to the limits on number and bytes; a failed fetch is left out."""
@@ -125,7 +126,7 @@ class ChunkPlanner:
 
     def cost(self, chunk: EncodeChunk) -> int:
         """What the chunk counts for at admission: its parts, or more where its texts are long."""
-        texts = chunk.endpoint == self._settings.text_endpoint
+        texts = chunk.endpoint == self._endpoints.text
         return max(chunk.weight, chunk.bytes // _BYTES_OF_TEXT if texts else 0)
 
     def answer_bytes(self, chunk: EncodeChunk) -> int:
@@ -144,9 +145,9 @@ class ChunkPlanner:
         )
 
     def _most(self, endpoint: str) -> int:
-        texts = endpoint == self._settings.text_endpoint
+        texts = endpoint == self._endpoints.text
         return self._settings.fan_out_texts if texts else self._settings.fan_out_images
 
     def _most_bytes(self, endpoint: str) -> int:
-        texts = endpoint == self._settings.text_endpoint
+        texts = endpoint == self._endpoints.text
         return self._settings.fan_out_text_bytes if texts else self._settings.fan_out_bytes

@@ -19,7 +19,7 @@ from gateway.upstream.torchserve import TorchServeClient
 
 
 class Dispatcher:
-    """One for the gateway, since coalescing needs the chunks of all callers."""
+    """One for a model, since coalescing needs the chunks of all callers."""
 
     def __init__(
         self,

@@ -41,8 +41,7 @@ class Embedded:
 
 
 async def embed(encoder: Encoder, sources: Sequence[Source], options: Options) -> Embedded:
-    """Raises UnknownModel before any work, and the first error among the sources; its `param` names the place."""
-    await encoder.require(options.model)
+    """`encoder` is that of `options.model`. Raises the first error among the sources; its `param` names the place."""
     encoded = await encoder.run([Ask(source) for source in sources], truncate=options.truncate)
     current_trace().stages.update(encoded.stages())
     served = encoded.model()

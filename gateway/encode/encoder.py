@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from clip_core.errors import ClipServeError, InferenceFailed, Overloaded, TorchServeUnavailable, WorkerLost
 from gateway.admission.endpoints import EndpointAdmissions
 from gateway.encode.chunks import Ask, ChunkPlanner, EncodeChunk
 from gateway.encode.dispatcher import Dispatcher
+from gateway.encode.endpoints import Endpoints
 from gateway.encode.results import Answer, EncodedInputs
-from gateway.encode.served_model import ServedModel, check_model
+from gateway.encode.served_model import ServedModel
 from gateway.fetch.url_images import UrlImageLoader
 from gateway.inputs.source import Source
 from gateway.keys.meter import Meter
 from gateway.settings import GatewaySettings
+from gateway.upstream.replies import EncodeReply
 from gateway.upstream.torchserve import TorchServeClient
 
 CANARY_TEXT = "a canary"
 
 
 class Encoder:
-    """The gateway's only way to TorchServe. `served` is the model that answered last, None before the first answer."""
+    """The gateway's only way to a model. `served` is what answered last, None before the first answer."""
 
     def __init__(
         self,
@@ -28,15 +31,23 @@ class Encoder:
         settings: GatewaySettings,
         meter: Meter,
         admissions: EndpointAdmissions,
+        endpoints: Endpoints,
         url_images: UrlImageLoader | None = None,
+        name: str = "",
     ) -> None:
-        """Without `url_images` no URL is fetched."""
+        """Without `url_images` no URL is fetched. `name` is the model's; "": what its handlers say."""
+        self._torchserve, self._endpoints, self._name = torchserve, endpoints, name
         self._meter = meter
         self._admissions = admissions
         self._url_images = url_images
-        self._planner = ChunkPlanner(settings)
+        self._planner = ChunkPlanner(settings, endpoints)
         self._dispatcher = Dispatcher(torchserve, settings, admissions, self._planner)
         self.served: ServedModel | None = None
+
+    @property
+    def name(self) -> str:
+        """ "" while it isn't known."""
+        return self._name or (self.served.model if self.served is not None else "")
 
     def check(self, asks: Sequence[Ask]) -> None:
         """Raises Overloaded when these inputs can neither run nor wait."""
@@ -70,25 +81,22 @@ class Encoder:
             self._collect(result, chunk, answer)
         return result
 
-    async def describe(self) -> ServedModel:
-        """Ask TorchServe which model it serves, without admission. Raises ClipServeError."""
-        source = Source("text", CANARY_TEXT, None)
-        canary = EncodeChunk(self._planner.endpoint_for(source), None, None, places=[0], sources=[source])
-        return self._note(ServedModel.of(await self._dispatcher.send([canary])))
-
-    async def require(self, model: object) -> None:
-        """Raises UnknownModel unless `model` is None or the served one; asks TorchServe again before it refuses."""
-        if model is None or (self.served is not None and self.served.model == model):
-            return
-        check_model(model, await self.describe())
+    async def describe(self, timeout_s: float | None = None) -> ServedModel:
+        """Ask TorchServe which model it serves and for its facts, without admission. Raises ClipServeError."""
+        body = {"input": [{"text": CANARY_TEXT}], "describe": True}
+        return self._note(await self._torchserve.predict(self._endpoints.text, body, timeout_s=timeout_s))
 
     def _collect(self, result: EncodedInputs, chunk: EncodeChunk, answer: Answer) -> None:
         if isinstance(answer, ClipServeError):
             result.fail(chunk, answer)
         else:
-            result.add(chunk, answer, self._note(ServedModel.of(answer)))
+            result.add(chunk, answer, self._note(answer))
 
-    def _note(self, served: ServedModel) -> ServedModel:
+    def _note(self, answer: EncodeReply) -> ServedModel:
+        """Facts are told to `describe` only, and hold as long as the model is the same."""
+        served = ServedModel.of(answer, self._name)
+        if self.served is not None and not served.facts and served.fingerprint == self.served.fingerprint:
+            served = replace(served, facts=self.served.facts)
         self.served, self._planner.dim = served, served.dim
         return served
 

@@ -21,31 +21,35 @@ Key = tuple[str, str, tuple[str, ...]]
 class LabelVectors:
     """Keeps `capacity` labels, least recently used out first; a label is known by fingerprint and templates too."""
 
-    def __init__(self, encoder: Encoder, capacity: int) -> None:
-        self._encoder = encoder
+    def __init__(self, capacity: int) -> None:
         self._kept: LRUCache[Key, FloatArray] = LRUCache(capacity)
 
     async def encode(
-        self, image: Source, labels: Sequence[str], templates: Sequence[str]
+        self, encoder: Encoder, image: Source, labels: Sequence[str], templates: Sequence[str]
     ) -> tuple[EncodedInputs, FloatArray, FloatArray]:
         """The image's vector (D,), and the labels' (L, D), all of unit norm. Raises the first error among them."""
-        served = self._encoder.served
+        served = encoder.served
         known = {
             label: vector
             for label in labels
             if served and (vector := self._get(served.fingerprint, label, templates)) is not None
         }
-        encoded, vectors = await self._run(image, labels, templates, known)
+        encoded, vectors = await self._run(encoder, image, labels, templates, known)
         if known and served is not None and encoded.model().fingerprint != served.fingerprint:
-            encoded, vectors = await self._run(image, labels, templates, {})  # another model answers since
+            encoded, vectors = await self._run(encoder, image, labels, templates, {})  # another model answers since
         return encoded, vectors[0], vectors[1:]
 
     async def _run(
-        self, image: Source, labels: Sequence[str], templates: Sequence[str], known: dict[str, FloatArray]
+        self,
+        encoder: Encoder,
+        image: Source,
+        labels: Sequence[str],
+        templates: Sequence[str],
+        known: dict[str, FloatArray],
     ) -> tuple[EncodedInputs, FloatArray]:
         missing = list(dict.fromkeys(label for label in labels if label not in known))
         texts = [Source("text", template.replace("{}", label), "labels") for label in missing for template in templates]
-        encoded = await self._encoder.run([Ask(image), *map(Ask, texts)])
+        encoded = await encoder.run([Ask(image), *map(Ask, texts)])
         rows = np.stack([floats(entry["embedding"]) for entry in encoded.entries()])
         if missing:
             averaged = unit(rows[1:].reshape(len(missing), len(templates), -1).mean(axis=1))

@@ -41,7 +41,7 @@ class EncodedInputs:
     def add(self, chunk: EncodeChunk, answer: EncodeReply, served: ServedModel) -> None:
         """Note the answer to a chunk. Raises Conflict when another model answered an earlier chunk."""
         if self.served is not None and self.served.fingerprint != served.fingerprint:
-            names = f"{self.served.model} and {served.model}"
+            names = f"{self.served.model} {self.served.fingerprint} and {served.model} {served.fingerprint}"
             raise Conflict(f"TorchServe's endpoints serve different models ({names}); try again after the roll-out")
         self.served = served
         encode_ms, search_ms = stage_times(answer)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from clip_core.errors import UnknownModel
 from gateway.upstream.replies import EncodeReply
@@ -10,26 +12,32 @@ from gateway.upstream.replies import EncodeReply
 
 @dataclass(frozen=True)
 class ServedModel:
-    """The model that answered last. `matryoshka_dimensions` are the dimensions its vectors may be cut to."""
+    """The model that answered last. `matryoshka_dimensions` are the dimensions its vectors may be cut to.
+
+    `facts` are what the handlers tell beyond that to who asks them to describe themselves; older archives tell none.
+    """
 
     model: str
     fingerprint: str
     dim: int
     matryoshka_dimensions: tuple[int, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, answer: EncodeReply) -> ServedModel:
-        """From a handler's answer."""
+    def of(cls, answer: EncodeReply, name: str = "") -> ServedModel:
+        """From a handler's answer, under the given name if there is one."""
         shorter = tuple(answer.get("matryoshka_dimensions") or ())
-        return cls(answer["model"], answer["fingerprint"], answer["dim"], shorter)
+        return cls(name or answer["model"], answer["fingerprint"], answer["dim"], shorter, answer.get("facts") or {})
 
 
 def check_model(model: object, served: ServedModel) -> None:
     """Raises UnknownModel unless `model` is None or the name of the served model."""
     if model is not None and model != served.model:
-        raise unknown_model(model, served)
+        raise unknown_model(model, [served.model])
 
 
-def unknown_model(model: object, served: ServedModel) -> UnknownModel:
-    """The error for a request that names another model."""
-    return UnknownModel(f"the model {str(model)[:100]!r} is not served; {served.model!r} is", param="model")
+def unknown_model(model: object, served: Sequence[str]) -> UnknownModel:
+    """The error for a request that names a model which isn't among those that are served."""
+    names = " and ".join(map(repr, sorted(served)))
+    verb = "is" if len(served) == 1 else "are"
+    return UnknownModel(f"the model {str(model)[:100]!r} is not served; {names} {verb}", param="model")

@@ -5,44 +5,49 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cachetools import TTLCache
-
 from clip_core.errors import ClipServeError, FingerprintMismatch, from_dict
 from gateway.encode.chunks import Ask
-from gateway.encode.encoder import Encoder
 from gateway.encode.served_model import ServedModel
 from gateway.fetch.url_images import Fetched
 from gateway.ingest.items import IngestItem
 from gateway.inputs.source import Source
 from gateway.keys.meter import Meter
+from gateway.models.known_collections import KnownCollections
+from gateway.models.registry import Models
 from gateway.pictures.pictures import DIGEST, Pictures, Sent
 from gateway.upstream.index_service import IndexServiceClient
 
 Json = dict[str, Any]
-_KNOWN_S, _MOST_KNOWN = 2.0, 1024
 
 
 class Ingester:
     """Runs the steps. An item that was encoded but not stored reports the index's error."""
 
-    def __init__(self, encoder: Encoder, index: IndexServiceClient, meter: Meter, pictures: Pictures) -> None:
-        self._encoder = encoder
+    def __init__(
+        self,
+        models: Models,
+        index: IndexServiceClient,
+        known: KnownCollections,
+        meter: Meter,
+        pictures: Pictures,
+    ) -> None:
+        self._models = models
         self._index = index
+        self._known = known
         self._meter = meter
         self._pictures = pictures
-        self._known: TTLCache[str, Json] = TTLCache(_MOST_KNOWN, _KNOWN_S)
 
     async def add(self, collection: str, items: Sequence[IngestItem]) -> list[Json]:
         """Raises UnknownCollection or FingerprintMismatch.
 
-        That is before any work, unless the collection was dropped or made anew in the last `_KNOWN_S` seconds: then the
+        That is before any work, unless the collection was dropped or made anew in the last moment: then the
         index service refuses the vectors.
         """
-        described = await self._described(collection)
+        described = await self._known.describe(collection)
         try:
             await self._add(collection, described, items)
         except ClipServeError:
-            self._known.pop(collection, None)
+            self._known.forget(collection)
             raise
         return [item.result() for item in items]
 
@@ -52,26 +57,22 @@ class Ingester:
         await self._store(collection, fingerprint, [item for item in ready if not item.is_own_vector()])
         await self._store(collection, None, [item for item in ready if item.is_own_vector()])
 
-    async def _described(self, collection: str) -> Json:
-        known: Json | None = self._known.get(collection)
-        if known is None:
-            known = self._known[collection] = await self._index.describe(collection)
-        return known
-
     async def _encode(self, collection: str, items: Sequence[IngestItem], described: Json) -> str | None:
         """The fingerprint of the model that made the vectors, if any were made."""
         brought = [item for item in items if item.error is None and item.is_own_vector()]
         todo = [item for item in items if item.error is None and not item.is_own_vector()]
         asks = [Ask(item.source) for item in todo if item.source is not None]
-        self._encoder.check(asks)
+        encoder = await self._models.of_collection(described) if asks else None
+        if encoder is not None:
+            encoder.check(asks)
         charged = len(brought) + sum(ask.source.parts() for ask in asks)
         await self._meter.items(charged)
         for item in brought:
             item.vector = item.source.value if item.source is not None else None
         await self._pictures.want([(item.metadata or {}).get(DIGEST) for item in brought])
-        if not asks:
+        if encoder is None:
             return None
-        encoded = await self._encoder.run(asks, charged=charged)
+        encoded = await encoder.run(asks, charged=charged)
         served = encoded.served
         if served is not None and served.fingerprint != described["fingerprint"]:
             await self._check_again(collection, served)
@@ -87,7 +88,7 @@ class Ingester:
 
     async def _check_again(self, collection: str, served: ServedModel) -> None:
         """Raises FingerprintMismatch unless the collection was made anew, for this model."""
-        described = self._known[collection] = await self._index.describe(collection)
+        described = await self._known.describe_again(collection)
         if described["fingerprint"] != served.fingerprint:
             raise _mismatch(described, served.model)
 

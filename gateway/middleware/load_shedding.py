@@ -5,9 +5,10 @@ It keeps an overload cheap. What may be more than texts goes on: the encoder, wh
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.admission.controller import AdmissionController
 from gateway.keys.scopes import scope_of
 from gateway.middleware.request_buffering import replayed
 from gateway.trace import current_trace
@@ -17,10 +18,19 @@ _MORE_THAN_TEXT = (b"image", b"vector", b"like", b"query")
 _ENCODING = ("embed", "search")
 
 
-class LoadShedding:
-    """Below RequestBuffering; `texts` is the admission of the endpoint of texts."""
+class Shedding(Protocol):
+    """As much of an AdmissionController as tells whether texts are turned away."""
 
-    def __init__(self, app: ASGIApp, texts: AdmissionController) -> None:
+    @property
+    def sheds(self) -> bool: ...
+
+    def check(self, caller: str) -> None: ...
+
+
+class LoadShedding:
+    """Below RequestBuffering; `texts` is the admission of the endpoints of texts."""
+
+    def __init__(self, app: ASGIApp, texts: Shedding) -> None:
         self.app = app
         self.texts = texts
 

@@ -33,7 +33,8 @@ async def embed_cohere(request: Request) -> JsonResponse:
     kinds = _kinds(body.get("embedding_types"))
     truncate = _TRUNCATE[choice(body.get("truncate"), "truncate", tuple(_TRUNCATE), "END")]
     options = Options(body.get("model"), body.get("output_dimension"), truncate, "output_dimension")
-    return JsonResponse(_answer(await embed(given.encoder, sources, options), kinds, body))
+    encoder = await given.models.named(options.model)
+    return JsonResponse(_answer(await embed(encoder, sources, options), kinds, body))
 
 
 def _sources(body: Body, parser: InputParser, most: int) -> list[Source]:

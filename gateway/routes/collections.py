@@ -45,10 +45,10 @@ async def list_collections(request: Request) -> JsonResponse:
     openapi_extra=takes(CollectionSpec),
 )
 async def create_collection(request: Request, name: Name) -> JsonResponse:
-    """Create it for the model that is served now: 201, or 200 when it is there already."""
+    """Create it for `model`, or the default model: 201, or 200 when it is there already."""
     given = services(request)
     spec = checked(CollectionSpec, await read_json(request, most_items=FEW, empty={}))
-    served = await given.encoder.describe()
+    served = await (await given.models.named(spec.model)).describe()
     check_model(spec.model, served)
     wanted = spec.model_dump(exclude_none=True, exclude={"model"})
     vouched = {"model": served.model, "fingerprint": served.fingerprint, "dim": served.dim}

@@ -35,7 +35,8 @@ async def create_embeddings(request: Request) -> JsonResponse:
     sources = parse_inputs(body, given.parser, given.settings.max_inputs)
     kind = _format(body)
     options = Options(body.get("model"), body.get("dimensions"), _truncate(body))
-    return JsonResponse(openai_answer(await embed(given.encoder, sources, options), kind))
+    encoder = await given.models.named(options.model)
+    return JsonResponse(openai_answer(await embed(encoder, sources, options), kind))
 
 
 def parse_inputs(body: Body, parser: InputParser, max_inputs: int) -> list[Source]:

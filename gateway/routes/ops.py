@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
 from gateway.errors import JsonResponse
+from gateway.models.listing import list_all, shown
 from gateway.readiness import verdict_error
 from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.openapi import ENCODES, answers
-from gateway.schemas.operations import HealthAnswer, Limits, ModelsAnswer, NotReadyAnswer, ReadyAnswer
-from gateway.services import services
+from gateway.schemas.operations import HealthAnswer, Limits, ModelFacts, ModelsAnswer, NotReadyAnswer, ReadyAnswer
+from gateway.services import Services, services
 
 router = APIRouter(route_class=PlainRoute, tags=["operations"])
 _EXAMPLE = "# TYPE clipserve_gateway_requests_in_flight gauge\nclipserve_gateway_requests_in_flight 1.0\n"
@@ -31,12 +32,16 @@ async def healthz() -> JsonResponse:
 
 @router.get("/readyz", responses={**answers(ReadyAnswer), 503: {"model": NotReadyAnswer}})
 async def readyz(request: Request) -> JsonResponse:
-    """200 when every TorchServe endpoint embeds a canary and the index answers; else 503 naming the part."""
-    report = await services(request).readiness.report()
-    error = verdict_error(report)
+    """200 when every endpoint of the default model embeds a canary and the index answers; else 503 naming the part.
+
+    `models` tells of the other models, which change nothing in the status.
+    """
+    parts, others = await services(request).readiness.report()
+    told = {"parts": parts, "models": others}
+    error = verdict_error(parts)
     if error is None:
-        return JsonResponse({"status": "ready", "parts": report})
-    return JsonResponse({**error.to_dict(), "status": "not ready", "parts": report}, status_code=503)
+        return JsonResponse({"status": "ready", **told})
+    return JsonResponse({**error.to_dict(), "status": "not ready", **told}, status_code=503)
 
 
 @router.get("/metrics", response_class=Response, responses=_METRICS)
@@ -47,19 +52,23 @@ async def metrics(request: Request) -> Response:
 
 @router.get("/v1/models", responses=answers(ModelsAnswer, *ENCODES))
 async def list_models(request: Request) -> JsonResponse:
-    """The served model, in the form of OpenAI's list."""
+    """The served models, the default first, in the form of OpenAI's list; one that does not answer says so."""
     given = services(request)
-    served = await given.encoder.describe()
-    settings = given.settings
-    model = {
-        "id": served.model,
-        "object": "model",
-        "created": 0,
-        "owned_by": "clipserve",
-        "fingerprint": served.fingerprint,
-        "dimensions": served.dim,
-        "matryoshka_dimensions": served.matryoshka_dimensions,
-        "endpoints": [settings.text_endpoint, settings.image_endpoint, settings.multimodal_endpoint],
-        "limits": {name: getattr(settings, name) for name in Limits.model_fields},
-    }
-    return JsonResponse({"object": "list", "data": [model]})
+    limits = _limits(given)
+    models = [{**model, "limits": limits} for model in await list_all(given.models)]
+    return JsonResponse({"object": "list", "data": models, "limits": limits})
+
+
+@router.get("/v1/models/{model_id:path}", responses=answers(ModelFacts, *ENCODES))
+async def show_model(
+    request: Request, model_id: Annotated[str, Path(description="The model's name.", examples=["demo"])]
+) -> JsonResponse:
+    """One served model: its dimension, context length, precision, licence, and where its weights came from."""
+    given = services(request)
+    found = await given.models.find(model_id)
+    model = await shown(found, default=found is given.models.default())
+    return JsonResponse({**model, "limits": _limits(given)})
+
+
+def _limits(given: Services) -> dict[str, int]:
+    return {name: getattr(given.settings, name) for name in Limits.model_fields}

@@ -33,8 +33,8 @@ async def rank(request: Request) -> JsonResponse:
     most = given.settings.max_inputs
     queries = _sources(wanted.queries, "queries", given.parser, most)
     candidates = _sources(wanted.candidates, "candidates", given.parser, most)
-    await given.encoder.require(wanted.model)
-    encoded = await given.encoder.run([Ask(source) for source in (*queries, *candidates)])
+    encoder = await given.models.named(wanted.model)
+    encoded = await encoder.run([Ask(source) for source in (*queries, *candidates)])
     served = encoded.model()
     check_model(wanted.model, served)
     vectors = np.stack([floats(entry["embedding"]) for entry in encoded.entries()])

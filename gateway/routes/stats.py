@@ -18,4 +18,4 @@ router = APIRouter(route_class=StrictRoute, tags=["operations"])
 async def stats(request: Request) -> JsonResponse:
     """Requests, latency, batches, cache and memory since the start; take the difference of two answers for a rate."""
     given = services(request)
-    return JsonResponse(await Stats(given.metrics, given.torchserve, given.settings).read())
+    return JsonResponse(await Stats(given.metrics, given.models).read())

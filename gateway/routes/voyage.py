@@ -31,7 +31,8 @@ async def embed_voyage(request: Request) -> JsonResponse:
     kind = choice(body.get("output_encoding"), "output_encoding", ("base64",), "float")
     truncate = "error" if body.get("truncation") is False else "end"
     options = Options(body.get("model"), body.get("output_dimension"), truncate, "output_dimension")
-    return JsonResponse(_answer(await embed(given.encoder, sources, options), kind))
+    encoder = await given.models.named(options.model)
+    return JsonResponse(_answer(await embed(encoder, sources, options), kind))
 
 
 def _sources(body: Body, parser: InputParser, most: int) -> list[Source]:

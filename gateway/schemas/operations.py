@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -15,9 +15,10 @@ class HealthAnswer(Schema):
 
 
 class ReadyAnswer(Schema):
-    model_config = example({"status": "ready", "parts": {"clip_text": "ok", "index": "ok"}})
+    model_config = example({"status": "ready", "parts": {"clip_text": "ok", "index": "ok"}, "models": {}})
     status: Literal["ready"]
-    parts: dict[str, str]
+    parts: dict[str, str] = Field(description="The default model's endpoints, and the index service.")
+    models: dict[str, str] = Field(description="The other models: `ok`, or what is wrong. No reason for a 503.")
 
 
 class NotReadyAnswer(Schema):
@@ -31,11 +32,13 @@ class NotReadyAnswer(Schema):
             },
             "status": "not ready",
             "parts": {"index": "down"},
+            "models": {"siglip-b-16": "ok"},
         }
     )
     error: ErrorBody
     status: Literal["not ready"] | None = None
     parts: dict[str, str] | None = None
+    models: dict[str, str] | None = None
 
 
 class Limits(Schema):
@@ -47,42 +50,58 @@ class Limits(Schema):
     max_items: int = Field(description="Of a call that adds items.")
 
 
+_LIMITS = {
+    "max_body_bytes": 33554432,
+    "max_image_bytes": 16777216,
+    "max_inputs": 256,
+    "max_items": 1000,
+}
+_MODEL: dict[str, Any] = {
+    "id": "demo",
+    "object": "model",
+    "created": 0,
+    "owned_by": "clipserve",
+    "status": "ready",
+    "message": None,
+    "default": True,
+    "fingerprint": "8f3b2c",
+    "dimensions": 96,
+    "matryoshka_dimensions": [],
+    "context_length": 77,
+    "precision": "fp32",
+    "licence": "mit",
+    "source": "hf-hub:org/name",
+    "revision": "0f1e2d",
+    "endpoints": ["clip_text", "clip_image", "clip_multimodal"],
+    "limits": _LIMITS,
+}
+
+
 class ModelFacts(Schema):
-    model_config = example({"id": "demo", "object": "model"}, extra="allow")
+    """What a model does not tell is null: it has not answered yet, or its archive does not know."""
+
+    model_config = example(_MODEL, extra="allow")
     id: str
     object: Literal["model"]
     created: int
     owned_by: str
-    fingerprint: str
-    dimensions: int
+    status: Literal["ready", "unavailable"]
+    message: str | None = Field(None, description="Why it is unavailable.")
+    default: bool = Field(description="Whether requests without `model` go to it.")
+    fingerprint: str | None
+    dimensions: int | None
     matryoshka_dimensions: list[int] = Field(description="What vectors may be cut to with `dimensions`.")
+    context_length: int | None = Field(description="Tokens of a text that the model reads.")
+    precision: str | None
+    licence: str | None
+    source: str | None = Field(description="Where the weights came from.")
+    revision: str | None
     endpoints: list[str]
     limits: Limits
 
 
 class ModelsAnswer(Schema):
-    model_config = example(
-        {
-            "object": "list",
-            "data": [
-                {
-                    "id": "demo",
-                    "object": "model",
-                    "created": 0,
-                    "owned_by": "clipserve",
-                    "fingerprint": "8f3b2c",
-                    "dimensions": 96,
-                    "matryoshka_dimensions": [],
-                    "endpoints": ["clip_text", "clip_image", "clip_multimodal"],
-                    "limits": {
-                        "max_body_bytes": 33554432,
-                        "max_image_bytes": 16777216,
-                        "max_inputs": 256,
-                        "max_items": 1000,
-                    },
-                }
-            ],
-        }
-    )
+    model_config = example({"object": "list", "data": [_MODEL], "limits": _LIMITS})
     object: Literal["list"]
     data: list[ModelFacts]
+    limits: Limits

@@ -11,11 +11,12 @@ import msgspec
 
 from clip_core.errors import BadInput, ClipServeError, Conflict, FingerprintMismatch, InvalidRequest
 from gateway.encode.chunks import Ask
-from gateway.encode.encoder import Encoder
 from gateway.inputs.paging import Page
 from gateway.inputs.parser import InputParser
 from gateway.inputs.source import Source
 from gateway.keys.api_key import current_key
+from gateway.models.registry import Models
+from gateway.search.routing import two_models
 from gateway.search.searching import Found, Searcher, parse_ask
 from gateway.upstream.index_service import IndexServiceClient
 
@@ -71,8 +72,8 @@ def _names(body: Mapping[str, Any]) -> list[str]:
 class AcrossCollections:
     """Looks at the collections, encodes what is not a vector yet, and searches all of them in few index calls."""
 
-    def __init__(self, encoder: Encoder, index: IndexServiceClient, searcher: Searcher) -> None:
-        self._encoder, self._index, self._searcher = encoder, index, searcher
+    def __init__(self, models: Models, index: IndexServiceClient, searcher: Searcher) -> None:
+        self._models, self._index, self._searcher = models, index, searcher
 
     async def search(self, asked: AskAcross) -> tuple[Json, Found]:
         """Raises UnknownCollection that names it, FingerprintMismatch and Conflict before anything is encoded."""
@@ -98,12 +99,15 @@ class AcrossCollections:
         first = asks[0]
         if first.source.kind == "vector":
             return list(asks), {}, Found([])
-        await self._encoder.require(first.model)
-        encoded = await self._encoder.run([Ask(first.source)])
+        models, named = self._models, first.model
+        encoder = await (models.of_collection(described) if named is None else models.named(named))
+        encoded = await encoder.run([Ask(first.source)])
         (outcome,) = encoded.outcomes
         if isinstance(outcome, ClipServeError):
             raise outcome
         if encoded.model().fingerprint != described["fingerprint"]:
+            if named is not None:
+                raise two_models(named, described["name"], described["model"])
             raise FingerprintMismatch(
                 f"the collections hold vectors of {described['model']!r} (fingerprint {described['fingerprint']}), "
                 f"but TorchServe serves another build of {encoded.model().model!r}"

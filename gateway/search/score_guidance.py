@@ -19,8 +19,8 @@ import msgspec
 from clip_core.errors import ClipServeError, FingerprintMismatch, from_dict
 from clip_core.wire import SearchPart
 from gateway.encode.chunks import Ask
-from gateway.encode.encoder import Encoder
 from gateway.inputs.source import Source
+from gateway.models.registry import Models
 from gateway.search.nonsense import nonsense_texts
 from gateway.upstream.index_service import IndexServiceClient
 
@@ -51,8 +51,8 @@ class _Measured:
 class ScoreGuidance:
     """Measures a collection once, and again when it has changed; one at a time."""
 
-    def __init__(self, encoder: Encoder, index: IndexServiceClient) -> None:
-        self._encoder, self._index = encoder, index
+    def __init__(self, models: Models, index: IndexServiceClient) -> None:
+        self._models, self._index = models, index
         self._measured: dict[str, _Measured] = {}
         self._vectors: tuple[str, list[str]] = ("", [])  # the fingerprint that they are of
         self._one = asyncio.Lock()
@@ -89,8 +89,9 @@ class ScoreGuidance:
         """The vectors of the texts, in base64."""
         if self._vectors[0] != described["fingerprint"]:
             asks = [Ask(Source("text", text, None)) for text in nonsense_texts()]
-            self._encoder.check(asks)
-            encoded = await self._encoder.run(asks, charged=0)
+            encoder = await self._models.of_collection(described)
+            encoder.check(asks)
+            encoded = await encoder.run(asks, charged=0)
             fingerprint = encoded.model().fingerprint
             if fingerprint != described["fingerprint"]:
                 message = f"the collection holds vectors of {described['model']!r}, which isn't served now"

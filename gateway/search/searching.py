@@ -9,17 +9,18 @@ from typing import Any
 
 import msgspec
 
-from clip_core.errors import BadInput, ClipServeError, InvalidRequest, from_dict
+from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch, InvalidRequest, from_dict
 from clip_core.wire import SearchPart
 from gateway.encode.chunks import Ask
 from gateway.encode.encoder import Encoder
-from gateway.encode.served_model import ServedModel, unknown_model
+from gateway.encode.served_model import ServedModel, check_model
 from gateway.inputs.paging import FIELDS, Page, without_fields
 from gateway.inputs.parser import InputParser
 from gateway.inputs.source import KINDS
 from gateway.keys.api_key import current_key
 from gateway.keys.meter import Meter
 from gateway.search.more_like_this import MoreLikeThis
+from gateway.search.routing import Routed, SearchRouter
 from gateway.trace import current_trace
 from gateway.upstream.answer_bytes import AnswerBudget, answer_bytes
 from gateway.upstream.index_service import IndexServiceClient
@@ -73,10 +74,10 @@ def parse_ask(body: object, parser: InputParser, at: str = "") -> Ask:
 class Searcher:
     """Runs searches. A text or an image is one hop: TorchServe's handler asks the index itself."""
 
-    def __init__(self, encoder: Encoder, index: IndexServiceClient, meter: Meter, max_answer_bytes: int) -> None:
+    def __init__(self, router: SearchRouter, index: IndexServiceClient, meter: Meter, max_answer_bytes: int) -> None:
         """`max_answer_bytes` bounds what the index answers to one call."""
         self._max_answer_bytes = max_answer_bytes
-        self._encoder = encoder
+        self._router = router
         self._index = index
         self._meter = meter
         self._more_like_this = MoreLikeThis(index)
@@ -91,31 +92,58 @@ class Searcher:
 
     async def many(self, asks: Sequence[Ask]) -> Found:
         """Each ask has its own answer or error, cut to its page. Raises Overloaded or RateLimited before any work."""
-        self._encoder.check([ask for ask in asks if ask.source.kind not in ("vector", "like")])
-        charged = sum(ask.source.parts() for ask in asks)
+        routed = await asyncio.gather(*map(self._router.route, asks))
+        sound = [each for each in routed if isinstance(each, Routed)]
+        for encoder, places in _by_encoder(sound).items():
+            encoder.check([sound[place].ask for place in places])
+        charged = sum(each.ask.source.parts() for each in sound)
         await self._meter.items(charged)
-        ready = await self._more_like_this.resolved(asks)
-        good = [ask for ask in ready if isinstance(ask, Ask)]
+        found = await self._resolved(sound, charged)
+        rest = iter(found.answers)
+        return replace(found, answers=[next(rest) if isinstance(each, Routed) else each for each in routed])
+
+    async def _resolved(self, routed: Sequence[Routed], charged: int) -> Found:
+        """`charged`: how many items the key has paid for the call."""
+        ready = await self._more_like_this.resolved([each.ask for each in routed])
+        good = [
+            replace(each, ask=ask)
+            for each, ask in zip(routed, ready, strict=True)
+            if not isinstance(ask, ClipServeError)
+        ]
         found = await self._ranked(good, charged) if good else Found([])
         rest = iter(found.answers)
-        answers = [_paged(ask, next(rest)) if isinstance(ask, Ask) else ask for ask in ready]
+        answers = [ask if isinstance(ask, ClipServeError) else _paged(ask, next(rest)) for ask in ready]
         return replace(found, answers=answers)
 
-    async def _ranked(self, asks: Sequence[Ask], charged: int) -> Found:
-        """`charged`: how many items the key has paid for the call."""
-        own = [place for place, ask in enumerate(asks) if ask.source.kind == "vector"]
-        if len(own) == len(asks):
-            return await self._by_vector(asks)
-        if not own:
-            return await self._by_model(asks, charged)
-        rest = [place for place, ask in enumerate(asks) if ask.source.kind != "vector"]
-        first, second = await asyncio.gather(
-            self._by_vector([asks[place] for place in own]), self._by_model([asks[place] for place in rest], charged)
-        )
-        return _merged(own, first, rest, second)
+    async def _ranked(self, routed: Sequence[Routed], charged: int) -> Found:
+        """By vector in few index calls, beside that each model's own."""
+        own = [place for place, each in enumerate(routed) if each.encoder is None]
+        groups = [own, *_by_encoder(routed).values()] if own else list(_by_encoder(routed).values())
+        parts = await asyncio.gather(*(self._part([routed[place] for place in group], charged) for group in groups))
+        return parts[0] if len(groups) == 1 else _merged(groups, parts)
 
-    async def _by_model(self, asks: Sequence[Ask], charged: int) -> Found:
-        encoded = await self._encoder.run(asks, charged=charged)
+    async def _part(self, routed: Sequence[Routed], charged: int) -> Found:
+        """Of one model, or of vectors."""
+        encoder = routed[0].encoder
+        if encoder is None:
+            return await self._by_vector([each.ask for each in routed])
+        found = await self._by_model(encoder, [each.ask for each in routed], charged)
+        refused = [place for place, answer in enumerate(found.answers) if isinstance(answer, FingerprintMismatch)]
+        for place in refused:
+            found.answers[place] = await self._again(routed[place], found.answers[place], charged)
+        return found
+
+    async def _again(self, routed: Routed, refused: Outcome, charged: int) -> Outcome:
+        """Once more, if the collection is of another model by now."""
+        assert isinstance(refused, FingerprintMismatch)
+        other = await self._router.again(routed, refused)
+        if isinstance(other, ClipServeError):
+            return other
+        assert other.encoder is not None
+        return (await self._by_model(other.encoder, [other.ask], charged)).answers[0]
+
+    async def _by_model(self, encoder: Encoder, asks: Sequence[Ask], charged: int) -> Found:
+        encoded = await encoder.run(asks, charged=charged)
         answers: list[Outcome] = []
         for ask, outcome in zip(asks, encoded.outcomes, strict=True):
             if isinstance(outcome, ClipServeError):
@@ -123,7 +151,7 @@ class Searcher:
             else:
                 served = encoded.model()
                 answer = _answer(ask, outcome["hits"], served, served.fingerprint)
-                answers.append(_certified(_noted(answer, outcome), outcome))
+                answers.append(_checked(ask, served) or _certified(_noted(answer, outcome), outcome))
         return Found(answers, encoded.encode_ms, encoded.search_ms, encoded.queue_ms)
 
     async def _by_vector(self, asks: Sequence[Ask]) -> Found:
@@ -137,10 +165,10 @@ class Searcher:
         return found
 
     def _groups(self, asks: Sequence[Ask]) -> Iterator[list[Ask]]:
-        served, group, size = self._encoder.served, list[Ask](), 0
+        dim, group, size = self._router.models.largest_dim(), list[Ask](), 0
         for ask in asks:
             assert ask.search is not None
-            more = answer_bytes(ask.search, served.dim if served is not None else None)
+            more = answer_bytes(ask.search, dim)
             if group and size + more > _GROUP_BYTES:
                 yield group
                 group, size = [], 0
@@ -162,9 +190,10 @@ class Searcher:
             error = from_dict(result, result["status"])
             error.param = ask.source.param if error.code == "invalid_vector" else error.param
             return error
-        fingerprint, served = result.get("fingerprint"), self._encoder.served
-        known = served if served is not None and served.fingerprint == fingerprint else None
-        return _certified(_answer(ask, result["hits"], known, fingerprint), result)
+        fingerprint = result.get("fingerprint")
+        known = self._router.models.answering(fingerprint)
+        misnamed = self._router.misnamed(ask, known) if known is not None else None
+        return misnamed or _certified(_answer(ask, result["hits"], known, fingerprint), result)
 
 
 def _index_search(ask: Ask) -> Json:
@@ -172,11 +201,26 @@ def _index_search(ask: Ask) -> Json:
     return {**ask.search.to_dict(), "vector": ask.source.value, "request_id": current_trace().request_id}
 
 
-def _answer(ask: Ask, hits: Sequence[msgspec.Raw], served: ServedModel | None, fingerprint: str | None) -> Outcome:
-    """The hits, or UnknownModel when the caller named another model than the one that answered."""
+def _by_encoder(routed: Sequence[Routed]) -> dict[Encoder, list[int]]:
+    """The places of the searches of each model."""
+    places: dict[Encoder, list[int]] = {}
+    for place, each in enumerate(routed):
+        if each.encoder is not None:
+            places.setdefault(each.encoder, []).append(place)
+    return places
+
+
+def _checked(ask: Ask, served: ServedModel) -> ClipServeError | None:
+    """The error where another model answered than the one that the caller names: it was swapped."""
+    try:
+        check_model(ask.model, served)
+    except ClipServeError as error:
+        return error
+    return None
+
+
+def _answer(ask: Ask, hits: Sequence[msgspec.Raw], served: ServedModel | None, fingerprint: str | None) -> Json:
     assert ask.search is not None
-    if served is not None and ask.model not in (None, served.model):
-        return unknown_model(ask.model, served)
     model = served.model if served else None
     return {"collection": ask.search.collection, "hits": hits, "model": model, "fingerprint": fingerprint}
 
@@ -188,23 +232,25 @@ def _paged(ask: Ask, answer: Outcome) -> Outcome:
     return {**answer, "hits": hits, "next_cursor": cursor}
 
 
-def _noted(answer: Outcome, entry: ReplyEntry) -> Outcome:
+def _noted(answer: Json, entry: ReplyEntry) -> Json:
     """`truncated` when the text was longer than the model reads and its end was cut off."""
-    return {**answer, "truncated": True} if isinstance(answer, dict) and entry.get("truncated") else answer
+    return {**answer, "truncated": True} if entry.get("truncated") else answer
 
 
-def _certified(answer: Outcome, result: ReplyEntry) -> Outcome:
-    return (
-        {**answer, "certificate": result["certificate"]}
-        if isinstance(answer, dict) and "certificate" in result
-        else answer
+def _certified(answer: Json, result: ReplyEntry) -> Json:
+    return {**answer, "certificate": result["certificate"]} if "certificate" in result else answer
+
+
+def _merged(groups: Sequence[Sequence[int]], parts: Sequence[Found]) -> Found:
+    """`groups` are the places of the answers of `parts`, which ran side by side."""
+    places = [place for group in groups for place in group]
+    placed = dict(zip(places, (answer for part in parts for answer in part.answers), strict=True))
+    return Found(
+        [placed[place] for place in range(len(places))],
+        max(part.encode_ms for part in parts),
+        max(part.search_ms for part in parts),
+        max(part.queue_ms for part in parts),
     )
-
-
-def _merged(own: Sequence[int], first: Found, rest: Sequence[int], second: Found) -> Found:
-    placed = dict(zip([*own, *rest], [*first.answers, *second.answers], strict=True))
-    answers = [placed[place] for place in range(len(placed))]
-    return Found(answers, second.encode_ms, max(first.search_ms, second.search_ms), second.queue_ms)
 
 
 def _below(at: str, name: str) -> str | None:

@@ -40,6 +40,7 @@ class EncodeReply(_Encoded, total=False):
     fingerprint: str
     dim: int
     matryoshka_dimensions: tuple[int, ...]
+    facts: dict[str, Any]
     timing: ReplyTiming
     bytes: int
 

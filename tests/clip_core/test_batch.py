@@ -98,6 +98,18 @@ def test_every_answer_names_the_model_and_its_fingerprint(encoders: Encoders) ->
     assert (body["model"], body["fingerprint"], body["dim"]) == ("demo", encoders.spec.fingerprint, 32)
 
 
+def test_facts_of_the_model_are_told_to_who_asks(encoders: Encoders) -> None:
+    [(_, told), (_, usual)] = bodies(encoders, FakeIndex(), request(input=["a"], describe=True), request(input=["a"]))
+    assert told["facts"] == {
+        "context_length": encoders.spec.context_length,
+        "precision": "fp32",
+        "licence": None,
+        "source": None,
+        "revision": None,
+    }
+    assert "facts" not in usual
+
+
 def test_the_searches_of_a_batch_are_one_call(encoders: Encoders) -> None:
     index = FakeIndex()
     seen = bodies(

@@ -356,6 +356,8 @@ class FakeTorchServe:
     fingerprint: str = "fp-demo"
     fingerprints: dict[str, str] = field(default_factory=dict)
     model: str = MODEL
+    models: dict[str, str] = field(default_factory=dict)  # by endpoint, where it isn't `model`
+    facts: dict[str, Any] = field(default_factory=dict)
     matryoshka_dimensions: tuple[int, ...] = ()
     failure: str | None = None
     failing_endpoint: str | None = None
@@ -411,6 +413,12 @@ class FakeTorchServe:
         if self.lets_pass is not None:
             self.lets_pass -= 1
 
+    def serve(self, model: str, fingerprint: str) -> None:
+        """A second model, on endpoints that are named after it."""
+        for kind in ("text", "image", "multimodal"):
+            self.models[f"{model}_{kind}"] = model
+            self.fingerprints[f"{model}_{kind}"] = fingerprint
+
     def _failed(self, endpoint: str) -> Response | None:
         if self.failure is None or self.failing_endpoint not in (None, endpoint):
             return None
@@ -423,8 +431,13 @@ class FakeTorchServe:
         search = body.get("search")
         data = [{"index": i, **self._entry(item, endpoint, search)} for i, item in enumerate(body["input"])]
         timing = {"encode_ms": 1.5, "search_ms": 0.5} if search else {"encode_ms": 1.5}
-        named = {"model": self.model, "fingerprint": self.fingerprints.get(endpoint, self.fingerprint)}
-        named["matryoshka_dimensions"] = self.matryoshka_dimensions
+        named: dict[str, Any] = {
+            "model": self.models.get(endpoint, self.model),
+            "fingerprint": self._fingerprint(endpoint),
+            "matryoshka_dimensions": self.matryoshka_dimensions,
+        }
+        if body.get("describe"):
+            named["facts"] = self.facts
         return answer({**named, "dim": DIM, "data": data, "timing": timing})
 
     def _entry(self, item: Any, endpoint: str, search: Any) -> dict[str, Any]:
@@ -437,7 +450,10 @@ class FakeTorchServe:
             return {"status": 200, "embedding": encode_vector(vector), **counted}
         if self.index.down:
             return {"status": 503, "error": {"message": "the index is down", "code": "index_unavailable"}}
-        return {**self.index.search_one(search, self.fingerprint, vector), **counted}
+        return {**self.index.search_one(search, self._fingerprint(endpoint), vector), **counted}
+
+    def _fingerprint(self, endpoint: str) -> str:
+        return self.fingerprints.get(endpoint, self.fingerprint)
 
     def _vector(self, item: Any, endpoint: str) -> tuple[np.ndarray, int]:
         if "query" in item:

@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 
+from gateway.models.registry import Models, RegisteredModel
+from gateway.models.rows import ModelRow
 from gateway.readiness import Readiness, verdict_error
 from gateway.settings import GatewaySettings
 from gateway.upstream.index_service import IndexServiceClient
-from gateway.upstream.torchserve import TorchServeClient
 from scripts.stack.live_stack import free_ports
 from tests.gateway.test_start import wait_for
 from tests.waiting import until
@@ -165,7 +166,12 @@ def listens(gateway: Gateway) -> bool:
 
 
 async def test_readiness_drops_when_the_drain_begins() -> None:
-    readiness = Readiness(GatewaySettings(), TorchServeClient("http://x", "http://x"), IndexServiceClient("http://x"))
+    readiness = Readiness(GatewaySettings(), Models([], none_served), IndexServiceClient("http://x"))
     readiness.drop()
-    assert await readiness.report() == {"gateway": "is stopping"}
-    assert verdict_error(await readiness.report()) is not None
+    parts, _ = await readiness.report()
+    assert parts == {"gateway": "is stopping"}
+    assert verdict_error(parts) is not None
+
+
+def none_served(_: ModelRow) -> RegisteredModel:
+    raise AssertionError("there is no row")

@@ -92,6 +92,7 @@ def start(**env: str) -> subprocess.Popen[str]:
     [
         ({"HOST": "0.0.0.0"}, "CLIPSERVE_GATEWAY_API_KEYS"),
         ({"PORT": "many"}, "CLIPSERVE_GATEWAY_PORT"),
+        ({"PORT": "0", "MODELS_FILE": "/nowhere/models.json"}, "CLIPSERVE_GATEWAY_MODELS_FILE"),
     ],
 )
 def test_failed_start_is_one_clear_line(env, words):

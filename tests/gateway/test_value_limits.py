@@ -122,6 +122,6 @@ def test_a_form_of_embedding_is_made_once():
 
 
 def test_long_labels_are_not_kept():
-    labels = LabelVectors(None, 10)  # type: ignore[arg-type]
+    labels = LabelVectors(10)
     labels._keep("f", ["{}"], {"a" * 5000: None, "cat": None})  # type: ignore[dict-item]
     assert list(labels._kept) == [("f", "cat", ("{}",))]

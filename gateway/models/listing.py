@@ -1,0 +1,54 @@
+"""Models as `/v1/models` shows them, in the form of OpenAI's list."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from clip_core.errors import ClipServeError
+from gateway.encode.served_model import ServedModel
+from gateway.models.registry import Models, RegisteredModel
+
+Json = dict[str, Any]
+_PATIENCE_S = 10.0
+_FACTS = ("context_length", "precision", "licence", "source", "revision")
+
+
+async def list_all(models: Models) -> list[Json]:
+    """One that does not answer is shown with what is known of it.
+
+    Raises ClipServeError only for a lone model that has no name yet.
+    """
+    served = models.all()
+    return list(await asyncio.gather(*(shown(each, default=each is served[0]) for each in served)))
+
+
+async def shown(model: RegisteredModel, *, default: bool) -> Json:
+    """As it is now. Raises ClipServeError for a model that does not answer and has no name."""
+    try:
+        await model.encoder.describe(timeout_s=_PATIENCE_S)
+        message = None
+    except ClipServeError as error:
+        if not model.encoder.name:
+            raise
+        message = error.message
+    return _facts(model, message, default)
+
+
+def _facts(model: RegisteredModel, message: str | None, default: bool) -> Json:
+    served: ServedModel | None = model.encoder.served
+    facts = served.facts if served is not None else {}
+    return {
+        "id": model.encoder.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "clipserve",
+        "status": "ready" if message is None else "unavailable",
+        "message": message,
+        "default": default,
+        "fingerprint": served and served.fingerprint,
+        "dimensions": served and served.dim,
+        "matryoshka_dimensions": list(served.matryoshka_dimensions) if served else [],
+        **{name: facts.get(name) for name in _FACTS},
+        "endpoints": list(model.row.endpoints.all()),
+    }

@@ -36,7 +36,7 @@ class ModelSpec:
     build_key: str = ""
     matryoshka_dimensions: tuple[int, ...] = ()  # what its vectors may be cut to; most models: nothing
     licence: str | None = None
-    source: str | None = None  # where the weights came from, in the words that `archive build` takes
+    source: str | None = None  # where the weights came from, such as hf-hub:ORG/NAME
     revision: str | None = None  # of the source, such as a commit of the hub's repository
 
     @classmethod

@@ -58,6 +58,14 @@ class PublicApi:
         parts = answer.get("parts") if isinstance(answer, dict) else None
         return parts or {"gateway": "ok" if status == 200 else str(from_dict(answer, status))}
 
+    def models(self) -> dict[str, str]:
+        """Each model but the default → "ok", or what /readyz says is wrong with it."""
+        try:
+            _, answer = self._send("GET", "/readyz")
+        except Unavailable as error:
+            return {"gateway": str(error)}
+        return dict(answer.get("models") or {}) if isinstance(answer, dict) else {}
+
     def _send(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """→ status and JSON; of an error its text, where it is no JSON. Raises Unavailable."""
         with self._failures():

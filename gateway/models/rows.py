@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,6 +46,7 @@ class ModelRow(BaseModel):
     management_url: _Url = ""
     metrics_url: _Url = ""
     default: bool = False
+    added: bool = False  # by `clipserve model add`: `up` serves it again
 
     @model_validator(mode="before")
     @classmethod
@@ -93,14 +95,25 @@ class ModelRows(BaseModel):
 def parse_rows(content: bytes) -> tuple[ModelRow, ...]:
     """`{"models": [row, …]}`, the default one first. Raises RowsError."""
     try:
-        rows = ModelRows.model_validate(orjson.loads(content)).models
+        body = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise RowsError(f"no JSON: {error}") from error
+    return tuple(sorted(_validated(body).models, key=lambda row: not row.default))
+
+
+def check_rows(rows: Sequence[ModelRow]) -> None:
+    """Raises RowsError for rows that don't go together."""
+    _validated({"models": [row.model_dump() for row in rows]})
+
+
+def _validated(body: object) -> ModelRows:
+    try:
+        return ModelRows.model_validate(body)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise RowsError(f"{place}: {first['msg']}".removeprefix(": ")) from error
-    return tuple(sorted(rows, key=lambda row: not row.default))
+        message = first["msg"].removeprefix("Value error, ")
+        raise RowsError(f"{place}: {message}".removeprefix(": ")) from error
 
 
 def read_rows(path: Path) -> tuple[ModelRow, ...]:
@@ -112,7 +125,7 @@ def read_rows(path: Path) -> tuple[ModelRow, ...]:
         raise RowsError(f"the file of models {path} can't be used: {reason}") from error
 
 
-def rows_text(rows: tuple[ModelRow, ...]) -> str:
+def rows_text(rows: Sequence[ModelRow]) -> str:
     """What `parse_rows` reads."""
     told = [row.model_dump(exclude_defaults=True) for row in rows]
     return orjson.dumps({"models": told}, option=orjson.OPT_INDENT_2).decode() + "\n"

@@ -94,6 +94,11 @@ def _towers(
     return towers
 
 
+def model_name(name: str, checkpoint: Path | None = None) -> str:
+    """What answers call the model. Raises BadModel."""
+    return _source(name, checkpoint)[1].name
+
+
 def stale_archives(
     name: str,
     checkpoint: Path | None = None,

@@ -1,31 +1,123 @@
-"""`clipserve model`: what concerns the models that a running TorchServe serves."""
+"""`clipserve model`: what concerns the models that a running stack serves."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-model = typer.Typer(help="Change what a running TorchServe serves.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from scripts.models.management import Management
+    from scripts.models.row_store import RowStore
+
+model = typer.Typer(help="Change what a running stack serves.", no_args_is_help=True)
+Source = Annotated[str, typer.Argument(help="What `clipserve archive build` takes, such as demo or vit-b-32.")]
+Checkpoint = Annotated[Path | None, typer.Option(help="Local weights, instead of the model's own.")]
+Precision = Annotated[str | None, typer.Option(help="What the towers compute in, instead of the model's own choice.")]
+Archives = Annotated[Path | None, typer.Option(help="A folder of built .mar files, instead of building.")]
+Store = Annotated[Path | None, typer.Option(help="TorchServe's model store (default: model_store/).")]
+DataDir = Annotated[Path, typer.Option(help="The stack's data folder, with models.json.")]
+ManagementUrl = Annotated[str, typer.Option(help="TorchServe's management API.")]
+InferenceUrl = Annotated[str, typer.Option(help="TorchServe's inference API.")]
+IndexUrl = Annotated[str, typer.Option(help="The index service.")]
+_DATA = Path("data")
+_MANAGEMENT, _INFERENCE, _INDEX = "http://127.0.0.1:8081", "http://127.0.0.1:8080", "http://127.0.0.1:8090"
 
 
-@model.callback()
-def _group() -> None:
-    """Keeps `swap` a command of its own while it is the only one."""
+@model.command("list")
+def list_(
+    data_dir: DataDir = _DATA, management_url: ManagementUrl = _MANAGEMENT, inference_url: InferenceUrl = _INFERENCE
+) -> None:
+    """Show the models that are served, with their endpoints and what they take in memory.
+
+    Example: clipserve model list
+    """
+    from scripts.models.model_list import table
+
+    console = Console()
+    console.print(table(_torchserve(management_url, inference_url), _rows(data_dir).read()))
+
+
+@model.command("add")
+def add(
+    source: Source,
+    name: Annotated[str | None, typer.Option(help="What requests call it, instead of the model's own name.")] = None,
+    checkpoint: Checkpoint = None,
+    precision: Precision = None,
+    archives: Archives = None,
+    force: Annotated[bool, typer.Option(help="Load it even when memory looks too small.")] = False,
+    model_store: Store = None,
+    data_dir: DataDir = _DATA,
+    management_url: ManagementUrl = _MANAGEMENT,
+    inference_url: InferenceUrl = _INFERENCE,
+) -> None:
+    """Serve one more model, beside those that are served, without a failed request of theirs.
+
+    Its endpoints are NAME_text, NAME_image and NAME_multimodal. `clipserve up` serves it again after a restart.
+
+    Example: clipserve model add vit-b-32
+    """
+    from scripts.archive.build import build, model_name
+    from scripts.archive.places import MODEL_STORE
+    from scripts.archive.work_folders import end_on_sigterm
+    from scripts.models.archives import found_in, put
+    from scripts.models.model_add import Addition, check_new
+    from scripts.models.row_store import row
+
+    end_on_sigterm()
+    console, store, rows = Console(), model_store or MODEL_STORE, _rows(data_dir)
+    new = row(name or model_name(source, checkpoint), added=True)
+    check_new(rows, new)
+    if archives is None:
+        build(
+            source,
+            checkpoint=checkpoint,
+            precision=precision,
+            prefix=new.name,
+            model_store=store,
+            report=console.print,
+        )
+    else:
+        put(found_in(archives, new), store)
+    Addition(_torchserve(management_url, inference_url), rows, new, store, force, report=console.print).run()
+    console.print(f"serving {new.name} as {', '.join(new.endpoints.all())}; the gateway takes it within a second")
+
+
+@model.command("remove")
+def remove(
+    name: Annotated[str, typer.Argument(help="The model's name, as `clipserve model list` shows it.")],
+    force: Annotated[bool, typer.Option(help="Remove it even when collections hold its vectors.")] = False,
+    data_dir: DataDir = _DATA,
+    management_url: ManagementUrl = _MANAGEMENT,
+    inference_url: InferenceUrl = _INFERENCE,
+    index_url: IndexUrl = _INDEX,
+) -> None:
+    """Serve a model no more. Its archives stay in the model store.
+
+    Example: clipserve model remove vit-b-32
+    """
+    from scripts.models.model_remove import Removal
+    from scripts.public_api import PublicApi
+
+    console, rows = Console(), _rows(data_dir)
+    torchserve = _torchserve(management_url, inference_url)
+    Removal(torchserve, PublicApi(index_url), rows, rows.find(name), force, report=console.print).run()
 
 
 @model.command("swap")
 def swap(
     name: Annotated[str, typer.Argument(help="A model under archive/ to build, such as demo.")] = "demo",
-    checkpoint: Annotated[Path | None, typer.Option(help="Local weights, instead of the model's own.")] = None,
-    archives: Annotated[Path | None, typer.Option(help="A folder of built .mar files, instead of building.")] = None,
-    model_store: Annotated[Path | None, typer.Option(help="TorchServe's model store (default: model_store/).")] = None,
-    management_url: Annotated[str, typer.Option(help="TorchServe's management API.")] = "http://127.0.0.1:8081",
-    inference_url: Annotated[str, typer.Option(help="TorchServe's inference API.")] = "http://127.0.0.1:8080",
-    index_url: Annotated[str, typer.Option(help="The index service.")] = "http://127.0.0.1:8090",
+    model: Annotated[str | None, typer.Option(help="The served model to replace (default: the default one).")] = None,
+    checkpoint: Checkpoint = None,
+    archives: Archives = None,
+    model_store: Store = None,
+    data_dir: DataDir = _DATA,
+    management_url: ManagementUrl = _MANAGEMENT,
+    inference_url: InferenceUrl = _INFERENCE,
+    index_url: IndexUrl = _INDEX,
     accept_new_fingerprint: Annotated[bool, typer.Option(help="Swap even when old vectors become useless.")] = False,
 ) -> None:
     """Swap in a new version of the served archives, without a failed request.
@@ -35,23 +127,36 @@ def swap(
     from scripts.archive.build import build
     from scripts.archive.places import MODEL_STORE
     from scripts.archive.work_folders import end_on_sigterm
-    from scripts.models.management import Management
+    from scripts.models.archives import found_in
     from scripts.models.model_swap import Swap
+    from scripts.models.row_store import served_or_default
     from scripts.public_api import PublicApi
-    from scripts.stack.torchserve import ENDPOINTS
 
     end_on_sigterm()
-    console = Console()
+    console, rows = Console(), _rows(data_dir)
+    row = served_or_default(rows, model)
     with tempfile.TemporaryDirectory(prefix="clipserve-swap-") as temporary:
         if archives is None:
             build(name, checkpoint=checkpoint, model_store=Path(temporary), report=console.print)
-        folder = archives or Path(temporary)
         done = Swap(
-            Management(management_url, inference_url),
+            _torchserve(management_url, inference_url),
             PublicApi(index_url),
-            {endpoint: folder / f"{endpoint}.mar" for endpoint in ENDPOINTS},
+            found_in(archives or Path(temporary), row),
             model_store or MODEL_STORE,
             accept_new_fingerprint,
             report=console.print,
+            rename=rows.rename_default if row.default else lambda _: None,
         ).run()
     console.print("serving " + ", ".join(f"{endpoint} {version}" for endpoint, version in done.items()))
+
+
+def _torchserve(management_url: str, inference_url: str) -> Management:
+    from scripts.models.management import Management
+
+    return Management(management_url, inference_url)
+
+
+def _rows(data_dir: Path) -> RowStore:
+    from scripts.models.row_store import FILE, RowStore
+
+    return RowStore(data_dir / FILE)

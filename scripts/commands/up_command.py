@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from typing import Annotated, Any
 
 import typer
@@ -27,7 +28,7 @@ def up(**given: Any) -> None:
     from scripts.stack.lifecycle import run
 
     try:
-        settings = UpSettings(**given)
+        settings = UpSettings(**{name: _whole(name, value) for name, value in given.items()})
     except ValidationError as error:
         fault = faults(error, lambda name: f"--{name.replace('_', '-')}")
         typer.echo(f"error {fault}", err=True)
@@ -37,17 +38,24 @@ def up(**given: Any) -> None:
     raise typer.Exit(run(settings, Console()))
 
 
+def _whole(name: str, value: Any) -> Any:
+    """A list in the environment is separated by commas; the command line's parser splits it at spaces."""
+    variable = os.environ.get(f"{UpSettings.model_config['env_prefix']}{name.upper()}", "")
+    return variable if isinstance(value, list) and value == variable.split() else value
+
+
 def _signature() -> inspect.Signature:
     prefix = UpSettings.model_config["env_prefix"]
     parameters = []
     for name, field in UpSettings.model_fields.items():
+        is_list = isinstance(field.default, tuple)
         option = typer.Option(help=field.description, envvar=f"{prefix}{name.upper()}")
         parameters.append(
             inspect.Parameter(
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=field.default,
-                annotation=Annotated[field.annotation, option],
+                default=list(field.default) if is_list else field.default,
+                annotation=Annotated[list[str] if is_list else field.annotation, option],
             )
         )
     return inspect.Signature(parameters)

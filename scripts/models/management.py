@@ -1,4 +1,4 @@
-"""As much of TorchServe's management and inference API as a swap needs, over plain HTTP."""
+"""As much of TorchServe's management and inference API as a change of models needs, over plain HTTP."""
 
 from __future__ import annotations
 
@@ -24,6 +24,17 @@ class Management:
         """What is registered under this name, every version described."""
         found: list[dict[str, Any]] = _call(self._management, "GET", f"/models/{endpoint}/all")
         return found
+
+    def registered(self, endpoint: str) -> list[str]:
+        """The versions under this name; none where there is no such name."""
+        found = _call(self._management, "GET", f"/models/{endpoint}/all", missing=[])
+        return [str(each["modelVersion"]) for each in found]
+
+    def worker_pids(self, endpoint: str) -> list[int]:
+        """Of the default version, on TorchServe's machine; none where there is no such name."""
+        found = _call(self._management, "GET", f"/models/{endpoint}", missing=[])
+        workers = [worker for version in found for worker in version["workers"]]
+        return [worker["pid"] for worker in workers if isinstance(worker.get("pid"), int) and worker["pid"] > 0]
 
     def default_version(self, endpoint: str) -> str:
         return str(_call(self._management, "GET", f"/models/{endpoint}")[0]["modelVersion"])
@@ -65,9 +76,12 @@ class Management:
         return found
 
 
-def _call(client: httpx.Client, method: str, path: str, **how: Any) -> Any:
+def _call(client: httpx.Client, method: str, path: str, missing: Any = None, **how: Any) -> Any:
+    """`missing` is the answer in place of a 404, where it is given."""
     try:
         response = client.request(method, path, **how)
+        if response.status_code == 404 and missing is not None:
+            return missing
         if not response.is_success:
             raise TorchServeUnavailable(f"TorchServe: {_words(response)}")
         return response.json()

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clip_core.errors import BadModel, ClipServeError, FingerprintMismatch
+from clip_core.errors import ClipServeError, FingerprintMismatch
 from clip_core.model_spec import ModelSpec
-from scripts.archive.mar_files import read_spec
+from scripts.models.archives import of_one_model, read
+from scripts.models.canary import canary
 from scripts.models.management import Management
+from scripts.models.retiring import retire, workers
 from scripts.public_api import PublicApi
 
 MANIFEST = "MAR-INF/MANIFEST.json"
@@ -28,7 +29,10 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Swap:
-    """`archives`: endpoint → its new .mar, anywhere; `model_store` is the folder that TorchServe reads."""
+    """`archives`: endpoint → its new .mar, anywhere; `model_store` is the folder that TorchServe reads.
+
+    `rename` is told the name of the model that serves from now on.
+    """
 
     torchserve: Management
     index: PublicApi
@@ -37,10 +41,11 @@ class Swap:
     accept_new_fingerprint: bool = False
     drain_s: float = 2.0
     report: Report = lambda _: None
+    rename: Callable[[str], object] = lambda _: None
 
     def run(self) -> dict[str, str]:
         """Endpoint → its new version. Raises FingerprintMismatch before anything is changed; undoes a failed start."""
-        specs = {endpoint: _spec(path) for endpoint, path in self.archives.items()}
+        specs = of_one_model(self.archives)
         self._check_fingerprint(specs)
         old = {endpoint: self.torchserve.default_version(endpoint) for endpoint in self.archives}
         new = {endpoint: self._next_version(endpoint) for endpoint in self.archives}
@@ -54,18 +59,18 @@ class Swap:
             raise
         for endpoint, version in new.items():
             self.torchserve.make_default(endpoint, version)
+        self.rename(next(iter(specs.values())).name)
         self.report("the new versions serve; draining the old ones")
-        self._retire(old, specs)
+        items = {endpoint: canary(spec.kind) for endpoint, spec in specs.items()}
+        retire(self.torchserve, old, items, self.drain_s, self.report)
         for endpoint, path in staged.items():
             os.replace(path, self.model_store / f"{endpoint}.mar")
         return new
 
     def _check_fingerprint(self, specs: Mapping[str, ModelSpec]) -> None:
-        prints = {spec.fingerprint for spec in specs.values()}
-        if len(prints) != 1:
-            raise BadModel("the archives are of different models: their fingerprints differ")
-        served = self.torchserve.predict(next(iter(self.archives)), canary(specs))["fingerprint"]
-        (new,) = prints
+        endpoint, spec = next(iter(specs.items()))
+        served = self.torchserve.predict(endpoint, canary(spec.kind))["fingerprint"]
+        new = spec.fingerprint
         if new != served and not self.accept_new_fingerprint:
             raise FingerprintMismatch(advice(new, self._collections_of(served)))
 
@@ -86,49 +91,16 @@ class Swap:
     def _start(self, new: Mapping[str, str], staged: Mapping[str, Path], old: Mapping[str, str]) -> None:
         for endpoint, version in new.items():
             self.report(f"starting {endpoint} {version} beside {old[endpoint]}")
-            self.torchserve.register(endpoint, staged[endpoint].name, self._workers(endpoint, old[endpoint]))
+            self.torchserve.register(endpoint, staged[endpoint].name, workers(self.torchserve, endpoint, old[endpoint]))
             self.torchserve.wait_ready(endpoint, version)
-            item = canary({endpoint: _spec(staged[endpoint])})
+            item = canary(read(staged[endpoint]).kind)
             for _ in range(_WARM_UP):
                 self.torchserve.predict(endpoint, item, version)
-
-    def _workers(self, endpoint: str, version: str) -> int:
-        found = [each for each in self.torchserve.versions(endpoint) if str(each["modelVersion"]) == version]
-        return max(1, len(found[0]["workers"])) if found else 1
 
     def _undo(self, new: Mapping[str, str]) -> None:
         for endpoint, version in new.items():
             if version in [str(each["modelVersion"]) for each in self.torchserve.versions(endpoint)]:
                 self.torchserve.unregister(endpoint, version)
-
-    def _retire(self, old: Mapping[str, str], specs: Mapping[str, ModelSpec]) -> None:
-        """Requests taken out of the queue just before are with the workers, on a busy machine for long. A canary for
-        each worker is answered after those of the worker that takes it; the pause is for what another may have.
-        """
-        for endpoint, version in old.items():
-            while self.torchserve.pending(endpoint, version):
-                time.sleep(0.05)
-            for _ in range(self._workers(endpoint, version)):
-                self.torchserve.predict(endpoint, canary({endpoint: specs[endpoint]}), version)
-        time.sleep(self.drain_s)
-        for endpoint, version in old.items():
-            self.torchserve.unregister(endpoint, version)
-            self.report(f"{endpoint} {version} is gone")
-
-
-def _spec(mar: Path) -> ModelSpec:
-    spec = read_spec(mar)
-    if spec is None:
-        raise BadModel(f"{mar} is damaged or no archive of ours; build it with `clipserve archive build`")
-    return spec
-
-
-def canary(specs: Mapping[str, ModelSpec]) -> dict[str, object]:
-    """A request that the first endpoint takes: a text, or a grey picture where there is no text tower."""
-    from gateway.readiness import canary_image
-
-    first = next(iter(specs.values()))
-    return {"input": [{"image": canary_image()} if first.kind == "image" else {"text": "a canary"}]}
 
 
 def with_version(source: Path, target: Path, version: str) -> None:

@@ -30,12 +30,16 @@ _LOOK_S = 0.02
 
 @dataclass(frozen=True)
 class Program:
-    """What a part runs; `cwd` is the current folder unless given. `clears`: a folder that each start begins without."""
+    """What a part runs; `cwd` is the current folder unless given.
+
+    `clears`: a folder that each start begins without. `prepare` is called before each start.
+    """
 
     command: Sequence[str]
     env: Mapping[str, str]
     cwd: Path | None = None
     clears: Path | None = None
+    prepare: Callable[[], object] = lambda: None
 
 
 class StackProcess:
@@ -58,6 +62,7 @@ class StackProcess:
         self.due, self._family = None, []
         if self.program.clears is not None:
             shutil.rmtree(self.program.clears, ignore_errors=True)
+        self.program.prepare()
         self.process = subprocess.Popen(
             self.program.command,
             stdin=subprocess.DEVNULL,

@@ -11,20 +11,20 @@ from scripts.processes import launching
 from scripts.processes.preflight import StackStartError
 from scripts.processes.process_tree import family, kill_all
 from scripts.processes.stop_signals import Stopped, StopSignals
-from scripts.stack.up_settings import UpSettings
+from scripts.stack.up_models import UpModel
 
 _LOOK_S = 0.1
 _CLEAN_UP_S = 3.0
 
 
-def build(settings: UpSettings, store: Path, umask: int, signals: StopSignals) -> None:
+def build(model: UpModel, store: Path, umask: int, signals: StopSignals) -> None:
     """`umask`: archives are no secret. Raises StackStartError, and Stopped."""
-    options = ["--model-store", str(store)]
-    options += ["--checkpoint", str(settings.checkpoint)] if settings.checkpoint else []
-    options += ["--precision", settings.precision] if settings.precision else []
-    command = launching.module("scripts.cli", "archive", "build", settings.model, *options)
+    options = ["--model-store", str(store), "--prefix", model.prefix]
+    options += ["--checkpoint", str(model.checkpoint)] if model.checkpoint else []
+    options += ["--precision", model.precision] if model.precision else []
+    command = launching.module("scripts.cli", "archive", "build", model.source, *options)
     if run_to_end(command, umask, signals) != 0:
-        raise StackStartError(f"the archives of {settings.model} could not be built (the reason stands above).")
+        raise StackStartError(f"the archives of {model.row.name} could not be built (the reason stands above).")
 
 
 def run_to_end(command: list[str], umask: int, signals: StopSignals) -> int:

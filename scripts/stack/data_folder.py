@@ -12,7 +12,18 @@ from pathlib import Path
 from scripts.processes.preflight import StackStartError
 
 PRIVATE_UMASK = 0o077
-_OURS = ("index", "gateway", "run", "demo", "keys.db", "keys.db-wal", "keys.db-shm", "up.lock")
+_OURS = (
+    "index",
+    "gateway",
+    "run",
+    "demo",
+    "keys.db",
+    "keys.db-wal",
+    "keys.db-shm",
+    "models.json",
+    "models.json.lock",
+    "up.lock",
+)
 
 
 class DataFolder:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from rich.console import Console
@@ -25,6 +27,7 @@ from scripts.stack.data_folder import PRIVATE_UMASK, DataFolder, log_folder
 from scripts.stack.management_guard import guarded
 from scripts.stack.parts import Parts, model_store, own_key, part_log
 from scripts.stack.readiness import wait_ready
+from scripts.stack.up_models import UpModel, models_of, row_store, write_rows
 from scripts.stack.up_report import Report
 from scripts.stack.up_settings import UpSettings
 
@@ -50,8 +53,10 @@ def run(settings: UpSettings, console: Console) -> int:
 
 def _run(settings: UpSettings, console: Console, signals: StopSignals, report: Report, entered: ExitStack) -> None:
     started = time.monotonic()
-    folder = _prepare(settings, console, signals, entered)
+    models = models_of(settings)
+    folder = _prepare(settings, models, console, signals, entered)
     report.open(part_log(settings, "up"))
+    rows = write_rows(row_store(folder.path), models, model_store(settings), report.notice)
     management = entered.enter_context(guarded(settings, folder.run))
     stack = Stack(RestartPolicy(settings.restart_limit, settings.restart_window, settings.restart_delay), report.notice)
     entered.callback(_stop, stack, settings, console, signals)
@@ -59,8 +64,9 @@ def _run(settings: UpSettings, console: Console, signals: StopSignals, report: R
     console.print("[dim]starting[/dim] index service, TorchServe, gateway")
     Parts(settings, folder, key, management).start(stack)
     _wait_ready(stack, settings, console, lambda: _look(stack.check, signals))
+    _wait_others(stack, settings, console, signals, report)
     console.print(f"[green]ready[/green] in {time.monotonic() - started:.1f} s")
-    if settings.demo:
+    if settings.demo and rows:
         _demo(stack, settings, console, signals, key)
     _invite(settings, console)
     _watch(stack, settings, signals, report)
@@ -76,7 +82,9 @@ def gateway_url(settings: UpSettings) -> str:
     return f"http://{host}:{settings.gateway_port}"
 
 
-def _prepare(settings: UpSettings, console: Console, signals: StopSignals, entered: ExitStack) -> DataFolder:
+def _prepare(
+    settings: UpSettings, models: Sequence[UpModel], console: Console, signals: StopSignals, entered: ExitStack
+) -> DataFolder:
     """What must be there before anything starts. Nothing that a running stack uses is touched."""
     usual = os.umask(PRIVATE_UMASK)
     check_disk(settings.data_dir)
@@ -85,10 +93,15 @@ def _prepare(settings: UpSettings, console: Console, signals: StopSignals, enter
     check_ports({name: getattr(settings, name) for name in UpSettings.model_fields if name.endswith("_port")})
     folder.close_to_others()
     find_java()
-    if stale_archives(settings.model, settings.checkpoint, model_store(settings), precision=settings.precision):
-        console.print(f"[dim]building[/dim] the archives of {settings.model}")
-        build(settings, model_store(settings), usual, signals)
+    for model in models:
+        if _is_stale(model, model_store(settings)):
+            console.print(f"[dim]building[/dim] the archives of {model.row.name}")
+            build(model, model_store(settings), usual, signals)
     return folder
+
+
+def _is_stale(model: UpModel, store: Path) -> bool:
+    return bool(stale_archives(model.source, model.checkpoint, store, model.prefix, precision=model.precision))
 
 
 def _wait_ready(stack: Stack, settings: UpSettings, console: Console, look: Callable[[], object]) -> None:
@@ -99,6 +112,17 @@ def _wait_ready(stack: Stack, settings: UpSettings, console: Console, look: Call
             wait_ready(api.parts, settings.startup_timeout, look, lambda missing: _waiting(console, missing))
     except StackStartError as error:
         raise StackStartError(f"{error}\n{_tails(stack)}") from error
+
+
+def _wait_others(stack: Stack, settings: UpSettings, console: Console, signals: StopSignals, report: Report) -> None:
+    """For the models beside the default one; one that does not start is told, and the others serve."""
+    api = PublicApi(gateway_url(settings), timeout_s=_READYZ_S)
+    try:
+        with console.status("waiting for the other models"):
+            look = partial(_look, stack.check, signals)
+            wait_ready(api.models, settings.startup_timeout, look, lambda missing: _waiting(console, missing))
+    except StackStartError as error:
+        report.notice(f"a model is not ready: {error}")
 
 
 def _waiting(console: Console, missing: str) -> None:

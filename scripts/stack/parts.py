@@ -20,6 +20,7 @@ from scripts.processes.stack import Stack
 from scripts.processes.stack_process import Program
 from scripts.stack import torchserve
 from scripts.stack.data_folder import DataFolder
+from scripts.stack.up_models import endpoint_files, row_store
 from scripts.stack.up_settings import UpSettings
 
 _OTHERS_S = 5.0  # of the patience with a stop, for what stops after the gateway
@@ -51,11 +52,17 @@ class Parts:
 
     def _start_torchserve(self, stack: Stack) -> None:
         run = self.folder.run
-        config = torchserve.properties(self.settings, model_store(self.settings), run, management=self.management)
-        command = launching.program(torchserve.command(find_java(), config, self.settings, run))
+        command = launching.program(torchserve.command(find_java(), self._properties(), self.settings, run))
         environment = torchserve.environment(self.settings, run, self.settings.log_dir.resolve())
-        program = Program(command, environment, cwd=run, clears=run / "models")  # a killed JVM leaves them unpacked
+        unpacked = run / "models"  # a killed JVM leaves them there
+        program = Program(command, environment, cwd=run, clears=unpacked, prepare=self._properties)
         stack.add("TorchServe", program, self.log("torchserve"))
+
+    def _properties(self) -> Path:
+        """Written again at each start: models come and go while TorchServe runs."""
+        endpoints = endpoint_files(row_store(self.folder.path))
+        store = model_store(self.settings)
+        return torchserve.properties(self.settings, store, self.folder.run, endpoints, self.management)
 
     def _common(self) -> dict[str, str]:
         return {"LOG_JSON": str(self.settings.log_json).lower(), "LOG_LEVEL": self.settings.log_level}
@@ -70,6 +77,7 @@ class Parts:
             "MANAGEMENT_URL": f"{local}{settings.management_port}",
             "METRICS_URL": f"{local}{settings.metrics_port}",
             "INDEX_URL": f"{local}{settings.index_port}",
+            "MODELS_FILE": str(row_store(data).path),
             "KEYS_FILE": str(keys_file(settings)),
             "DATA_DIR": str(data / "gateway"),
             "IMAGE_ROOTS": image_roots(data / "demo" / "gallery"),

@@ -41,7 +41,7 @@ def properties(
     `endpoints`: name → file or folder in the store; every endpoint's .mar unless given. `management`: where the
     management API listens, such as unix:/run/socket; the management port unless given.
     """
-    load = endpoints or {name: f"{name}.mar" for name in ENDPOINTS}
+    load = endpoints if endpoints is not None else {name: f"{name}.mar" for name in ENDPOINTS}
     merged = read_properties(DATA / "config.properties") | {
         "inference_address": f"http://127.0.0.1:{settings.inference_port}",
         "management_address": management or f"http://127.0.0.1:{settings.management_port}",

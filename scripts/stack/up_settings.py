@@ -9,16 +9,27 @@ import re
 import shlex
 from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from clip_core.setting_checks import one_line
+from clip_core.setting_checks import comma_separated, one_line
 from clip_core.setting_checks import unknown_names as names_unknown
 from clip_core.settings import HandlerSettings
 from gateway.settings import GatewaySettings
 from index_service.settings import IndexSettings
+
+
+def _words(value: object) -> object:
+    """Names at commas, but no path that has one."""
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, list | tuple):
+        return value
+    return tuple(name for text in given for name in ([text] if os.path.exists(text) else comma_separated(text)))
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 
 
 class UpSettings(BaseSettings):
@@ -26,8 +37,12 @@ class UpSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CLIPSERVE_", extra="ignore", hide_input_in_errors=True)
 
-    model: str = Field("demo", description="model under archive/ to build and serve")
-    checkpoint: Path | None = Field(None, description="local weights in the hub's layout, instead of the model's own")
+    model: Words = Field(
+        ("demo",), description="model to build and serve, again for each further one; the first is the default"
+    )
+    checkpoint: Path | None = Field(
+        None, description="local weights in the hub's layout, instead of the first model's own"
+    )
     precision: str | None = Field(None, description="what the towers compute in, instead of the model's own choice")
     model_store: Path | None = Field(None, description="where the archives lie; model_store/ here unless given")
     host: str = Field("127.0.0.1", description="address of the gateway; others need keys (`clipserve keys create`)")
@@ -72,8 +87,9 @@ class UpSettings(BaseSettings):
     def _is_bounded(cls, value: object) -> object:
         if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= 2**53):
             raise ValueError("must be a finite number, and not so large")
-        if isinstance(value, str | Path):
-            one_line(str(value))
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str | Path):
+                one_line(str(text))
         return value
 
     @field_validator("checkpoint")

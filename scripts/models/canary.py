@@ -1,0 +1,10 @@
+"""A request that an endpoint takes, whatever its model."""
+
+from __future__ import annotations
+
+
+def canary(kind: str) -> dict[str, object]:
+    """`kind` of endpoint: a text, or a grey picture for those that take no text."""
+    from gateway.readiness import canary_image
+
+    return {"input": [{"image": canary_image()} if kind == "image" else {"text": "a canary"}]}

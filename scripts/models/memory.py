@@ -1,0 +1,90 @@
+"""What a model takes in memory, before it is loaded: from its weights, and from what the running workers take."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import yaml
+
+from clip_core.errors import BadModel
+
+_MB = 1_000_000
+_USUAL_BASE = 300 * _MB  # of a worker without its weights: Python, torch and its caches
+_LEAST_BASE = 100 * _MB
+_WEIGHTS = (".safetensors", ".pt2", ".so")
+_SPARE = 200 * _MB  # left for what else grows
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class RunningWorker:
+    """`bytes`: its proportional set size; `weights`: of its archive, in bytes."""
+
+    bytes: int
+    weights: int
+
+
+def estimate(archives: Sequence[Path], running: Iterable[RunningWorker] = ()) -> int:
+    """Bytes of all workers of the archives. What a worker takes beside its weights is seen on the leanest that runs."""
+    base = max(min((each.bytes - each.weights for each in running), default=_USUAL_BASE), _LEAST_BASE)
+    return sum(worker_count(mar) * (base + weights(mar)) for mar in archives)
+
+
+def check_room(name: str, needed: int, available: int) -> None:
+    """Raises BadModel."""
+    if needed + _SPARE > available:
+        raise BadModel(
+            f"{name} takes about {gigabytes(needed)} of memory, and {gigabytes(available)} are available: "
+            "remove another model, or load it all the same with --force"
+        )
+
+
+def available(cgroup: Path = _CGROUP) -> int:
+    """What this machine, or the container, can still give without swapping, in bytes."""
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit, used = ((cgroup / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
+        return min(free, int(limit) - int(used))
+    except (OSError, ValueError):  # no cgroup v2, or the limit is "max"
+        return free
+
+
+def resident(pid: int) -> int | None:
+    """The proportional set size of a worker in bytes, None where it can't be seen from here."""
+    try:
+        full = psutil.Process(pid).memory_full_info()
+    except psutil.Error:
+        return None
+    return int(getattr(full, "pss", 0) or full.rss)
+
+
+def weights(mar: Path) -> int:
+    """Bytes of the weights and compiled packages in an archive. Raises BadModel."""
+    with _opened(mar) as archive:
+        return sum(entry.file_size for entry in archive.infolist() if entry.filename.endswith(_WEIGHTS))
+
+
+def worker_count(mar: Path) -> int:
+    """How many workers its settings ask for. Raises BadModel."""
+    with _opened(mar) as archive:
+        try:
+            config = yaml.safe_load(archive.read("model-config.yaml"))
+        except (KeyError, yaml.YAMLError):
+            return 1
+    found = config.get("minWorkers", 1) if isinstance(config, dict) else 1
+    return found if type(found) is int and found > 0 else 1
+
+
+def gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"
+
+
+def _opened(mar: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(mar)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise BadModel(f"{mar} is not a whole archive ({error})") from error

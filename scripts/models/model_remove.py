@@ -1,0 +1,78 @@
+"""`clipserve model remove`: the gateway forgets a model, then its endpoints leave TorchServe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clip_core.errors import Conflict, TorchServeUnavailable
+from gateway.models.rows import ModelRow
+from gateway.models.rows_file import LOOK_S
+from scripts.models.canary import canary
+from scripts.models.management import Management
+from scripts.models.retiring import retire
+from scripts.models.row_store import KINDS, RowStore
+from scripts.public_api import PublicApi
+
+
+@dataclass(frozen=True)
+class Removal:
+    """`notice_s`: in which the gateway sees that the row is gone."""
+
+    torchserve: Management
+    index: PublicApi
+    rows: RowStore
+    row: ModelRow
+    force: bool = False
+    notice_s: float = 3 * LOOK_S
+    drain_s: float = 2.0
+    report: Callable[[str], object] = lambda _: None
+
+    def run(self) -> None:
+        """Raises Conflict before anything is changed."""
+        if not self.force:
+            self._check_collections()
+        self.rows.remove(self.row.name)
+        self.report(f"the gateway serves {self.row.name} no more; draining its endpoints")
+        time.sleep(self.notice_s)
+        items = self._items()
+        versions = {endpoint: self.torchserve.registered(endpoint) for endpoint in items}
+        leaving = {endpoint: self._default_alone(endpoint, found) for endpoint, found in versions.items() if found}
+        retire(self.torchserve, leaving, items, self.drain_s, self.report)
+
+    def _check_collections(self) -> None:
+        fingerprint, listed = self._fingerprint(), self.index.call("GET", "/collections")["collections"]
+        holding = [each for each in listed if self._holds(each, fingerprint)]
+        if holding:
+            names = ", ".join(f"{each['name']} ({each['count']} items)" for each in holding)
+            raise Conflict(
+                f"collections hold vectors of {self.row.name}: {names}. Searches by text or image in them would "
+                "answer 409 until it is served again; remove it all the same with --force"
+            )
+
+    def _holds(self, collection: Mapping[str, Any], fingerprint: str | None) -> bool:
+        if fingerprint is None:
+            return bool(collection["model"] == self.row.name)
+        return bool(collection["fingerprint"] == fingerprint)
+
+    def _fingerprint(self) -> str | None:
+        """As it answers now; None when it does not."""
+        endpoint, item = next(iter(self._items().items()))
+        try:
+            return str(self.torchserve.predict(endpoint, item)["fingerprint"])
+        except TorchServeUnavailable:
+            return None
+
+    def _items(self) -> dict[str, dict[str, object]]:
+        """Endpoint → what it takes."""
+        return {endpoint: canary(kind) for endpoint, kind in zip(self.row.endpoints.all(), KINDS, strict=True)}
+
+    def _default_alone(self, endpoint: str, versions: Sequence[str]) -> str:
+        """The default version, once the others are gone: nobody asks for them."""
+        default = self.torchserve.default_version(endpoint)
+        for version in versions:
+            if version != default:
+                self.torchserve.unregister(endpoint, version)
+        return default

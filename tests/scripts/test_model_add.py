@@ -1,0 +1,227 @@
+"""Models that come and go, against a TorchServe that only remembers what it was told."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clip_core.errors import BadModel, Conflict, TorchServeUnavailable
+from clip_core.model_spec import SPEC_FILE, ModelSpec
+from scripts.models.memory import RunningWorker, available, check_room, estimate
+from scripts.models.model_add import Addition
+from scripts.models.model_remove import Removal
+from scripts.models.row_store import KINDS, RowStore, row
+from scripts.stack.up_models import UpModel, endpoint_files, models_of, write_rows
+from scripts.stack.up_settings import UpSettings
+
+MB = 1_000_000
+
+
+class Told:
+    """Stands where `Management` stands. `broken` fails to become ready."""
+
+    def __init__(self, broken: str = "", fingerprint: str = "new") -> None:
+        self.broken, self.fingerprint = broken, fingerprint
+        self.endpoints: dict[str, int] = {}
+        self.steps: list[str] = []
+
+    def register(self, endpoint: str, archive: str, workers: int) -> None:
+        self.endpoints[endpoint] = workers
+        self.steps.append(f"register {archive}")
+
+    def registered(self, endpoint: str) -> list[str]:
+        return ["1.0"] if endpoint in self.endpoints else []
+
+    def default_version(self, _: str) -> str:
+        return "1.0"
+
+    def wait_ready(self, endpoint: str, _: str) -> None:
+        if endpoint == self.broken:
+            raise TorchServeUnavailable(f"{endpoint} is not ready")
+
+    def predict(self, endpoint: str, body: Any, _: str | None = None) -> dict[str, Any]:
+        assert ("image" in body["input"][0]) == endpoint.endswith("_image")
+        if endpoint not in self.endpoints:
+            raise TorchServeUnavailable("no such endpoint")
+        return {"fingerprint": self.fingerprint}
+
+    def pending(self, *_: str) -> int:
+        return 0
+
+    def versions(self, endpoint: str) -> list[dict[str, Any]]:
+        return [{"modelVersion": "1.0", "workers": [{}] * self.endpoints[endpoint]}]
+
+    def unregister(self, endpoint: str, _: str) -> None:
+        del self.endpoints[endpoint]
+        self.steps.append(f"unregister {endpoint}")
+
+    def worker_pids(self, _: str) -> list[int]:
+        return []
+
+
+class Listed:
+    def call(self, *_: Any) -> Any:
+        return {"collections": [{"name": "mine", "count": 3, "fingerprint": "new", "model": "tiny"}]}
+
+
+def archive(store: Path, endpoint: str, kind: str, *, weights: int = 1000, workers: int = 1) -> Path:
+    store.mkdir(exist_ok=True)
+    path = store / f"{endpoint}.mar"
+    with zipfile.ZipFile(path, "w") as mar:
+        mar.writestr(SPEC_FILE, json.dumps(asdict(ModelSpec("tiny", kind, 4, 77, "new"))))
+        mar.writestr("model.safetensors", b"w" * weights)
+        mar.writestr("model-config.yaml", f"minWorkers: {workers}\n")
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    for kind in KINDS:
+        archive(tmp_path / "store", f"tiny_{kind}", kind)
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> RowStore:
+    rows = RowStore(tmp_path / "models.json")
+    rows.write([row("demo", default=True)])
+    return rows
+
+
+def add(rows: RowStore, store: Path, told: Told, **how: Any) -> Addition:
+    return Addition(told, rows, row("tiny", added=True), store, **how)  # type: ignore[arg-type]
+
+
+def remove(rows: RowStore, told: Told, **how: Any) -> Removal:
+    found = rows.find("tiny")
+    return Removal(told, Listed(), rows, found, notice_s=0, drain_s=0, **how)  # type: ignore[arg-type]
+
+
+def names(rows: RowStore) -> list[str]:
+    return [each.name for each in rows.read()]
+
+
+def test_a_model_is_added_and_removed(rows: RowStore, store: Path) -> None:
+    told, said = Told(), list[str]()
+    add(rows, store, told, report=said.append).run()
+    assert names(rows) == ["demo", "tiny"]
+    assert sorted(told.endpoints) == ["tiny_image", "tiny_multimodal", "tiny_text"]
+    assert said[0].startswith("tiny takes about 0.9 GB of memory in 3 workers; ")
+    remove(rows, told, force=True).run()
+    assert (names(rows), told.endpoints) == (["demo"], {})
+
+
+def test_one_that_does_not_start_leaves_nothing(rows: RowStore, store: Path) -> None:
+    told = Told(broken="tiny_image")
+    with pytest.raises(TorchServeUnavailable):
+        add(rows, store, told).run()
+    assert (names(rows), told.endpoints) == (["demo"], {})
+
+
+def test_two_of_one_name(rows: RowStore, store: Path) -> None:
+    add(rows, store, Told()).run()
+    told = Told()
+    with pytest.raises(BadModel, match="'tiny' is served already") as caught:
+        add(rows, store, told).run()
+    assert "\n" not in caught.value.message
+    clip = Addition(told, rows, row("clip", added=True), store)  # type: ignore[arg-type]
+    with pytest.raises(BadModel, match="are those of 'demo'"):
+        clip.run()
+    assert told.steps == []
+
+
+@pytest.mark.parametrize("name", ["a b", "../x", "é", "-x", "", "a/b", "x\ny"])
+def test_names_that_no_endpoint_takes(name: str) -> None:
+    with pytest.raises(BadModel, match="can't name endpoints"):
+        row(name)
+
+
+def test_one_that_does_not_fit_is_refused_before_it_loads(
+    rows: RowStore, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scripts.models.model_add.available", lambda: 500 * MB)
+    told = Told()
+    with pytest.raises(BadModel, match=r"about 0.9 GB of memory, and 0.5 GB are available"):
+        add(rows, store, told).run()
+    assert (names(rows), told.steps) == (["demo"], [])
+    add(rows, store, told, force=True).run()
+    assert names(rows) == ["demo", "tiny"]
+
+
+def test_what_a_model_takes(tmp_path: Path) -> None:
+    mars = [archive(tmp_path, "a", "text", weights=10 * MB), archive(tmp_path, "b", "image", workers=2)]
+    assert estimate(mars) == 910 * MB + 2 * 1000
+    running = [RunningWorker(700 * MB, 400 * MB), RunningWorker(250 * MB, 50 * MB)]
+    assert estimate(mars, running) == 610 * MB + 2 * 1000
+    with pytest.raises(BadModel):
+        check_room("a", 900 * MB, 1000 * MB)
+    check_room("a", 700 * MB, 1000 * MB)
+
+
+def test_a_containers_limit_counts(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("900\n")
+    assert available(tmp_path) == 100
+    (tmp_path / "memory.max").write_text("max\n")
+    assert available(tmp_path) > MB
+
+
+def test_a_model_that_collections_need_stays(rows: RowStore, store: Path) -> None:
+    told = Told()
+    add(rows, store, told).run()
+    with pytest.raises(Conflict, match=r"mine \(3 items\)"):
+        remove(rows, told).run()
+    assert (names(rows), len(told.endpoints)) == (["demo", "tiny"], 3)
+    told.endpoints.clear()  # it does not answer: by its name
+    with pytest.raises(Conflict, match="mine"):
+        remove(rows, told).run()
+
+
+def test_an_unknown_model_is_said_with_those_that_are_served(rows: RowStore) -> None:
+    with pytest.raises(BadModel, match="no model 'x'; served: demo"):
+        rows.find("x")
+
+
+def test_up_serves_what_was_added_again(rows: RowStore, store: Path) -> None:
+    add(rows, store, Told()).run()
+    notices: list[str] = []
+    own = [UpModel("vit", row("vit", default=True))]
+    assert [each.name for each in write_rows(rows, own, store, notices.append)] == ["vit", "tiny"]
+    assert endpoint_files(rows)["tiny_text"] == "tiny_text.mar"
+    assert list(endpoint_files(rows))[:3] == ["clip_text", "clip_image", "clip_multimodal"]
+    both = [*own, UpModel("tiny", row("tiny"))]
+    assert [each.added for each in write_rows(rows, both, store, notices.append)] == [False, False]
+    assert notices == []
+    add_again = [row("vit", default=True), row("tiny", added=True)]
+    rows.write(add_again)
+    (store / "tiny_text.mar").unlink()
+    assert [each.name for each in write_rows(rows, own, store, notices.append)] == ["vit"]
+    assert "tiny is served no more" in notices[0]
+
+
+def test_a_damaged_file_is_no_reason_to_forget_models(rows: RowStore, store: Path) -> None:
+    rows.path.write_text("{")
+    with pytest.raises(BadModel, match="can't be used"):
+        write_rows(rows, [], store, print)
+    assert rows.path.read_text() == "{"
+
+
+def test_the_models_of_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = models_of(UpSettings(model=["demo", "vit-b-32,vit-l-14"]))
+    assert [(each.row.name, each.row.text, each.row.default) for each in models] == [
+        ("demo", "clip_text", True),
+        ("vit-b-32", "vit-b-32_text", False),
+        ("vit-l-14", "vit-l-14_text", False),
+    ]
+    monkeypatch.setenv("CLIPSERVE_MODEL", "vit-b-32, demo")
+    assert UpSettings().model == ("vit-b-32", "demo")
+    (tmp_path / "a,b").mkdir()
+    assert UpSettings(model=[str(tmp_path / "a,b")]).model == (str(tmp_path / "a,b"),)
+    with pytest.raises(Exception, match="two models are named 'demo'"):
+        models_of(UpSettings(model=["demo", "demo"]))
+    assert models_of(UpSettings(model=[""])) == []

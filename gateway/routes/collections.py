@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 
-from clip_core.errors import BadInput
+from clip_core.errors import BadInput, UnknownCollection
+from gateway.encode.encoder import Encoder
 from gateway.encode.served_model import check_model
 from gateway.errors import JsonResponse
 from gateway.keys.api_key import current_key
@@ -23,7 +25,7 @@ from gateway.schemas.collections import (
     ScoreGuidanceAnswer,
 )
 from gateway.schemas.openapi import ENCODES, READS, WRITES, answers, takes
-from gateway.services import services
+from gateway.services import Services, services
 from gateway.upstream.index_service import COLLECTION_NAME
 
 router = APIRouter(route_class=StrictRoute, tags=["collections"])
@@ -45,15 +47,23 @@ async def list_collections(request: Request) -> JsonResponse:
     openapi_extra=takes(CollectionSpec),
 )
 async def create_collection(request: Request, name: Name) -> JsonResponse:
-    """Create it for `model`, or the default model: 201, or 200 when it is there already."""
+    """Create it for `model`, or the default model: 201, or 200 when it is there already. Its model stays as it is."""
     given = services(request)
     spec = checked(CollectionSpec, await read_json(request, most_items=FEW, empty={}))
-    served = await (await given.models.named(spec.model)).describe()
+    served = await (await _encoder(given, name, spec.model)).describe()
     check_model(spec.model, served)
     wanted = spec.model_dump(exclude_none=True, exclude={"model"})
     vouched = {"model": served.model, "fingerprint": served.fingerprint, "dim": served.dim}
     reply = await given.index.create(name, {**wanted, **vouched})
     return JsonResponse(reply.body, status_code=reply.status)
+
+
+async def _encoder(given: Services, name: str, model: str | None) -> Encoder:
+    """A collection that is there keeps its model where the caller names none."""
+    if model is None and given.models.several:
+        with contextlib.suppress(UnknownCollection):
+            return await given.models.of_collection(await given.index.describe(name))
+    return await given.models.named(model)
 
 
 @router.get("/v1/collections/{name}", responses=answers(CollectionAnswer, *READS))

@@ -34,7 +34,8 @@ const collectionPath = (name) => `/v1/collections/${encodeURIComponent(name)}`;
 export const itemPath = (collection, id) => `${collectionPath(collection)}/items/${encodeURIComponent(id)}`;
 
 export const listCollections = async (signal) => (await call("/v1/collections", { signal })).collections;
-export const createCollection = (name) => call(collectionPath(name), { method: "PUT", body: {} });
+// For the default model unless another is named; one that is there keeps its own.
+export const createCollection = (name, model) => call(collectionPath(name), { method: "PUT", body: model ? { model } : {} });
 export const describeCollection = (name, signal) => call(collectionPath(name), { signal });
 export const search = (body, signal) => call("/v1/search", { method: "POST", body, signal });
 export const getStats = (signal) => call("/v1/stats", { signal });

@@ -87,7 +87,12 @@ async function loadCollections(fresh = false) {
     clearNotices();
     noteMetrics(collections);
     names = collections.map(({ name }) => name);
-    $("collection").replaceChildren(...collections.map(({ name, count }) => element("option", { value: name, textContent: `${name} (${count})` })));
+    const several = new Set(collections.map(({ model }) => model)).size > 1;
+    $("collection").replaceChildren(
+      ...collections.map(({ name, count, model }) =>
+        element("option", { value: name, textContent: `${name} (${several ? `${count}, ${model}` : count})` }),
+      ),
+    );
     if (!names.length && !state.collection) return nothingYet();
     const wanted = state.collection || names[0];
     if (!names.includes(wanted) && !(await isAlias(wanted))) return unknownCollection(wanted, collections);

@@ -103,6 +103,13 @@ def test_the_collection_of_a_search_decides(two: Stack) -> None:
     assert [result.get("model") for result in results] == ["other", "demo", "other", None, "other"]
 
 
+def test_a_collection_that_is_there_keeps_its_model(two: Stack) -> None:
+    again = two.client.put("/v1/collections/others", json={})
+    assert (again.status_code, again.json()["model"]) == (200, "other")
+    assert error(two.client.put("/v1/collections/others", json={"model": "demo"}))[1] == "fingerprint_mismatch"
+    assert two.client.put("/v1/collections/new", json={}).json()["model"] == "demo"
+
+
 def test_a_collection_is_asked_for_once_in_a_while(two: Stack) -> None:
     for _ in range(5):
         assert two.post("/v1/search", {"collection": "others", "text": "c"}).is_success

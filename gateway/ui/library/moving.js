@@ -1,12 +1,13 @@
 // Items into another collection, with their vectors and metadata: nothing is encoded again.
 
-import { copyItems, createCollection } from "../api.js";
+import { copyItems, createCollection, describeCollection } from "../api.js";
 
 const BATCH = 1000;
 
 // Returns the failures as [id, reason]; `progress(done)` is told as it goes.
 export async function addTo(target, source, items, progress, signal) {
-  await createCollection(target);
+  const { model } = await describeCollection(source, signal); // the vectors are of this one
+  await createCollection(target, model);
   const failures = [];
   for (let from = 0; from < items.length; from += BATCH) {
     const ids = items.slice(from, from + BATCH).map(({ id }) => id);

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clip_core.errors import ClipServeError, FingerprintMismatch
@@ -28,8 +30,13 @@ class SearchRouter:
     def __init__(self, models: Models, known: KnownCollections) -> None:
         self.models, self._known = models, known
 
-    async def route(self, ask: Ask) -> Routed | ClipServeError:
-        """The error is that of this search: an unknown model, an unknown collection, or no model at all."""
+    async def routed(self, asks: Sequence[Ask]) -> list[Routed | ClipServeError]:
+        """In order. An error is that of its search: an unknown model, an unknown collection, or no model at all."""
+        if self.models.several:
+            return await asyncio.gather(*map(self._route, asks))
+        return [await self._route(ask) for ask in asks]
+
+    async def _route(self, ask: Ask) -> Routed | ClipServeError:
         try:
             return Routed(ask, None if ask.source.kind in _OWN else await self._encoder(ask))
         except ClipServeError as error:

@@ -92,7 +92,7 @@ class Searcher:
 
     async def many(self, asks: Sequence[Ask]) -> Found:
         """Each ask has its own answer or error, cut to its page. Raises Overloaded or RateLimited before any work."""
-        routed = await asyncio.gather(*map(self._router.route, asks))
+        routed = await self._router.routed(asks)
         sound = [each for each in routed if isinstance(each, Routed)]
         for encoder, places in _by_encoder(sound).items():
             encoder.check([sound[place].ask for place in places])
@@ -118,9 +118,11 @@ class Searcher:
     async def _ranked(self, routed: Sequence[Routed], charged: int) -> Found:
         """By vector in few index calls, beside that each model's own."""
         own = [place for place, each in enumerate(routed) if each.encoder is None]
-        groups = [own, *_by_encoder(routed).values()] if own else list(_by_encoder(routed).values())
+        groups = [*([own] if own else []), *_by_encoder(routed).values()]
+        if len(groups) == 1:
+            return await self._part(routed, charged)
         parts = await asyncio.gather(*(self._part([routed[place] for place in group], charged) for group in groups))
-        return parts[0] if len(groups) == 1 else _merged(groups, parts)
+        return _merged(groups, parts)
 
     async def _part(self, routed: Sequence[Routed], charged: int) -> Found:
         """Of one model, or of vectors."""

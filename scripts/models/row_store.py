@@ -19,9 +19,9 @@ KINDS = ("text", "image", "multimodal")
 def row(name: str, *, default: bool = False, added: bool = False) -> ModelRow:
     """The default model keeps `clip_text` and so on. Raises BadModel for a name that no endpoint takes."""
     prefix = DEFAULT_PREFIX if default else name
-    endpoints = {kind: f"{prefix}_{kind}" for kind in KINDS}
+    endpoints = {kind: f"{prefix}_{kind}" if prefix else "" for kind in KINDS}
     try:
-        return ModelRow(name=name, default=default, added=added, **endpoints)
+        return ModelRow.model_validate({"name": name, "default": default, "added": added, **endpoints})
     except ValueError as error:
         raise BadModel(f"{name!r} can't name endpoints: a model's name is letters, digits, `_`, `.` and `-`") from error
 

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from clip_core.setting_checks import comma_separated, one_line
+from clip_core.setting_checks import one_line
 from clip_core.setting_checks import unknown_names as names_unknown
 from clip_core.settings import HandlerSettings
 from gateway.settings import GatewaySettings
@@ -26,7 +26,11 @@ def _words(value: object) -> object:
     given = [value] if isinstance(value, str) else value
     if not isinstance(given, list | tuple):
         return value
-    return tuple(name for text in given for name in ([text] if os.path.exists(text) else comma_separated(text)))
+    return tuple(name for text in given for name in _names(text))
+
+
+def _names(text: str) -> list[str]:
+    return [text] if os.path.exists(text) else [part.strip() for part in text.split(",") if part.strip()]
 
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -42,7 +43,9 @@ def main() -> None:
         _log.warning(line)
     ignore_warnings()
     _allow_files(2 * settings.max_clients + 1024)
-    listening = _listen(settings)
+    listening = _listen(settings.host, settings.port)
+    if settings.grpc_port:
+        _listen(settings.host, settings.grpc_port, "GRPC_PORT").close()  # grpcio listens later, and says less
     _make(settings.data_dir)
     app = _app(settings)
     config = uvicorn.Config(
@@ -60,7 +63,7 @@ def main() -> None:
     for received in (signal.SIGTERM, signal.SIGINT):
         signal.signal(received, _leave)  # uvicorn raises it again once it has stopped cleanly
     keep_small()
-    draining_server(uvicorn.Server, app.state.services.readiness.drop)(config).run(sockets=[listening])
+    draining_server(uvicorn.Server, partial(_drain, app))(config).run(sockets=[listening])
 
 
 def _app(settings: GatewaySettings) -> FastAPI:
@@ -94,15 +97,21 @@ def _make(folder: Path) -> None:
         _fail(f"CLIPSERVE_GATEWAY_DATA_DIR: {folder} can't be written ({error.strerror}); choose another folder")
 
 
-def _listen(settings: GatewaySettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _listen(host: str, port: int, setting: str = "PORT") -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, UnicodeError) as error:  # UnicodeError: a name that no DNS can hold
         _fail(
-            f"cannot listen on {settings.host}:{settings.port} ({getattr(error, 'strerror', None) or error}); "
-            "stop what uses it, or set CLIPSERVE_GATEWAY_HOST and CLIPSERVE_GATEWAY_PORT"
+            f"cannot listen on {host}:{port} ({getattr(error, 'strerror', None) or error}); "
+            f"stop what uses it, or set CLIPSERVE_GATEWAY_HOST and CLIPSERVE_GATEWAY_{setting}"
         )
+
+
+def _drain(app: FastAPI) -> None:
+    app.state.services.readiness.drop()
+    if app.state.rpc is not None:
+        app.state.rpc.drain()
 
 
 def _leave(*_: object) -> NoReturn:

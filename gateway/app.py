@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
@@ -11,6 +12,8 @@ from gateway.errors import JsonResponse, install_handlers
 from gateway.fetch.image_fetcher import HttpFetcher, ImageFetcher
 from gateway.keys.key_lookup import KeyLookup
 from gateway.keys.key_store import KeyStore
+from gateway.kserve import routes as kserve
+from gateway.kserve.error_wording import KserveErrors
 from gateway.middleware.allowed_hosts import HostList
 from gateway.middleware.auth import OPEN_PATHS, AuthMiddleware
 from gateway.middleware.body_budget import BodyBudget
@@ -46,11 +49,15 @@ from gateway.settings import GatewaySettings, is_loopback
 from gateway.upstream.index_service import IndexServiceClient
 from gateway.upstream.torchserve import TorchServeClient
 
+if TYPE_CHECKING:
+    from gateway.kserve.rpc.server import RpcServer
+
 _DESCRIPTION = "Search images by words, by images, or by both; and CLIP vectors for your own pipelines."
 _ROUTES = (
     embeddings,
     cohere,
     voyage,
+    kserve,
     search,
     collections,
     aliases,
@@ -81,7 +88,11 @@ def create_app(
         await services.pictures.start()
         await services.sweeper.start()
         await services.jobs.start()
+        if rpc is not None:
+            await rpc.start()
         yield
+        if rpc is not None:
+            await rpc.stop()
         await services.jobs.stop()
         await services.sweeper.stop()
         await services.pictures.stop()
@@ -103,12 +114,22 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.services = services
+    rpc = app.state.rpc = _rpc_server(app, keys, settings)
     for module in _ROUTES:
         app.router.routes.extend(module.router.routes)  # flat: an included router is matched twice
     app.secured = bool(keys)
     install_handlers(app)
     _add_layers(app, settings, services, keys)
     return app
+
+
+def _rpc_server(app: FastAPI, keys: KeyLookup, settings: GatewaySettings) -> RpcServer | None:
+    """None unless a port is set; grpcio is not even imported then."""
+    if not settings.grpc_port:
+        return None
+    from gateway.kserve.rpc.server import RpcServer
+
+    return RpcServer(app, keys, settings)
 
 
 def _add_layers(app: FastAPI, settings: GatewaySettings, services: Services, keys: KeyLookup) -> None:
@@ -124,6 +145,7 @@ def _add_layers(app: FastAPI, settings: GatewaySettings, services: Services, key
     hosts = HostList((settings.host, *settings.allowed_hosts))
     app.add_middleware(AuthMiddleware, keys=keys, hosts=hosts, open_paths=open_paths)
     app.add_middleware(TelemetryMiddleware, metrics=services.metrics)
+    app.add_middleware(KserveErrors)
 
 
 def build(settings: GatewaySettings) -> FastAPI:

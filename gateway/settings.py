@@ -36,6 +36,7 @@ class GatewaySettings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on; any but loopback needs api_keys.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    grpc_port: int = Field(0, ge=0, le=65535, description="Port for KServe v2 over gRPC; 0: none; `up`: 8001.")
     allowed_hosts: Words = Field(
         (), description="Names that a gateway without keys answers to besides loopback: `search.lan,*.home`; `*`: any."
     )
@@ -89,7 +90,8 @@ class GatewaySettings(BaseSettings):
     max_body_bytes: int = Field(32 * MB, gt=0, description="Largest request body; more is a 413.")
     max_stream_bytes: int = Field(4096 * MB, gt=0, description="Largest NDJSON stream; more is a 413.")
     max_image_bytes: int = Field(16 * MB, gt=0, description="Largest single image file; more is a 413.")
-    max_inputs: int = Field(256, gt=0, description="Most inputs of one embedding or batch search call.")
+    max_inputs: int = Field(256, gt=0, description="Most inputs of one batch search or ranking call.")
+    max_embedding_inputs: int = Field(2048, gt=0, description="Most inputs of one embeddings call, in any dialect.")
     max_items: int = Field(1000, gt=0, description="Most items of one call that adds, changes, copies or deletes them.")
     label_cache_size: int = Field(10_000, gt=0, description="Label vectors that `/v1/classify` keeps.")
     fan_out_texts: int = Field(32, gt=0, description="Texts sent in one TorchServe request.")

@@ -21,7 +21,8 @@ class Trace:
 
     `deadline` is on the clock of time.monotonic(); None means that only the gateway's own timeouts apply. `caller` is a
     key's id or an address; requests of one caller share limits and a place in queues. It is empty for background work.
-    A `patient` request may wait for its turn without limit: it is a stream, and a part of it is done.
+    A `patient` request may wait for its turn without limit: it is a stream, and a part of it is done. `progressed` is
+    when a part of it was last answered upstream, on the same clock as `deadline`.
     """
 
     request_id: str = ""
@@ -31,6 +32,7 @@ class Trace:
     deadline: float | None = None
     caller: str = ""
     patient: bool = False
+    progressed: float = 0.0
 
     def seconds_left(self) -> float | None:
         """Seconds until the deadline, negative when it is past; None without a deadline."""

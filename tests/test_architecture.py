@@ -100,7 +100,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
             "search",
             "ingest",
         ),
-        *("jobs", "services", "routes", "app", "__main__"),
+        *("jobs", "services", "routes", "kserve", "app", "__main__"),
     ),
     "clipserve_client": (
         *("errors", "settings", "retries", "inputs", "answers", "calls", "base", "ingest", "sources"),

@@ -13,6 +13,7 @@ from gateway.encode.chunks import ChunkPlanner, EncodeChunk, request_body
 from gateway.encode.request_coalescing import RequestCoalescer
 from gateway.encode.results import Answer
 from gateway.settings import GatewaySettings
+from gateway.trace import current_trace
 from gateway.upstream.answer_bytes import AnswerBudget
 from gateway.upstream.replies import EncodeReply, stage_times
 from gateway.upstream.torchserve import TorchServeClient
@@ -45,13 +46,14 @@ class Dispatcher:
             return [await self._answer(chunks[0], *calls[chunks[0].endpoint])]
         width = asyncio.Semaphore(self._settings.fan_out_width)
         down: dict[str, TorchServeUnavailable] = {}
-        budget = AnswerBudget(self._settings.max_answer_bytes)
+        budget, trace = AnswerBudget(self._settings.max_answer_bytes), current_trace()
 
         async def one(chunk: EncodeChunk) -> Answer:
             async with width:
                 known = down.get(chunk.endpoint) or budget.refusal()
                 answer = known or await self._answer(chunk, *calls[chunk.endpoint])
             budget.add(answer)
+            trace.progressed = time.monotonic()
             if isinstance(answer, TorchServeUnavailable):
                 down[chunk.endpoint] = answer
             return answer

@@ -7,10 +7,14 @@ import re
 _READS = ("GET", "HEAD", "OPTIONS")
 _RULES: tuple[tuple[str, str | None, str | None], ...] = (  # path, scope to read, scope for anything else
     ("/v1/models", None, "admin"),
+    ("/models", None, "admin"),
     ("/v1/stats", None, "admin"),
     ("/v1/embeddings", "embed", "embed"),
+    ("/embeddings", "embed", "embed"),
     ("/v1/multimodalembeddings", "embed", "embed"),
     ("/v2/embed", "embed", "embed"),
+    ("/v2/models", None, "embed"),
+    ("/v2", None, "admin"),
     ("/v1/classify", "embed", "embed"),
     ("/v1/rank", "embed", "embed"),
     ("/v1/search", "search", "search"),

@@ -14,7 +14,9 @@ from functools import lru_cache
 from clip_core.errors import HostNotAllowed
 
 _HOST = re.compile(r"(\[(?P<address>[^\[\]]+)\]|(?P<name>[^:\[\]]+))(:[0-9]*)?")
-PROBES = frozenset({"/healthz", "/readyz", "/metrics"})  # called by address, and nothing to a page
+PROBES = frozenset(  # called by address, and nothing to a page
+    {"/healthz", "/readyz", "/metrics", "/health", "/v1/health", "/v2/health/live", "/v2/health/ready"}
+)
 
 
 class HostList:

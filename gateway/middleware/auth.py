@@ -16,7 +16,7 @@ from gateway.keys.scopes import collection_of, scope_of
 from gateway.middleware.allowed_hosts import PROBES, HostList
 from gateway.trace import current_trace
 
-OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json", "/favicon.ico"})
+OPEN_PATHS = PROBES - {"/metrics"} | {"/", "/docs", "/openapi.json", "/favicon.ico"}
 OPEN_PREFIX = "/ui/"
 _OWN_SITE = (b"same-origin", b"none")
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -57,15 +57,20 @@ class AuthMiddleware:
             set_current_key(self._admit(scope))
 
     def _admit(self, scope: Scope) -> ApiKey:
-        given = presented_key(Headers(scope=scope))
-        if given is None:
-            raise Unauthorized("an API key is needed: send `Authorization: Bearer KEY` or `X-API-Key: KEY`")
-        key = self.keys.identify(given)
+        key = identified(self.keys, Headers(scope=scope))
         key.check_scope(scope_of(scope["method"], scope["path"]))
         collection = collection_of(scope["path"])
         if collection is not None:
             key.check_collection(collection)
         return key
+
+
+def identified(keys: KeyLookup, headers: Headers) -> ApiKey:
+    """Whose key came with these headers. Raises Unauthorized when it is none that is accepted."""
+    given = presented_key(headers)
+    if given is None:
+        raise Unauthorized("an API key is needed: send `Authorization: Bearer KEY` or `X-API-Key: KEY`")
+    return keys.identify(given)
 
 
 def caller_of(key: ApiKey, client: tuple[str, int] | None) -> str:

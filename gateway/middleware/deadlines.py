@@ -32,8 +32,8 @@ _STOPS = "the gateway is stopping and had no time left for this request: send it
 @dataclass(frozen=True)
 class ClientTimeouts:
     """`pause_s`: between two pieces of a body; `body_s`: for a body, and one second more for every 16 KB of it that has
-    come; `stall_s`: with neither a piece of body nor of answer. Only the time in which a piece is waited for counts
-    against the body: a stream may have to wait while what came before is encoded.
+    come; `stall_s`: with neither a piece of body nor of answer, nor an answer from upstream. Only the time in which a
+    piece is waited for counts against the body: a stream may have to wait while what came before is encoded.
     """
 
     pause_s: float = 10.0
@@ -177,6 +177,6 @@ class _Exchange:
 
     def _time_of_work(self) -> float:
         """Until the deadline, or until nothing has moved for too long."""
-        deadline = current_trace().deadline
-        stalled = self._moved + self._timeouts.stall_s
-        return (stalled if deadline is None else min(stalled, deadline)) - time.monotonic()
+        trace = current_trace()
+        stalled = max(self._moved, trace.progressed) + self._timeouts.stall_s
+        return (stalled if trace.deadline is None else min(stalled, trace.deadline)) - time.monotonic()

@@ -51,4 +51,4 @@ class LoadShedding:
 
 def is_text(body: bytes) -> bool:
     """Whether a body can hold nothing but texts."""
-    return len(body) <= _SMALL_BYTES and not any(word in body for word in _MORE_THAN_TEXT)
+    return len(body) <= _SMALL_BYTES and not any(word in body.lower() for word in _MORE_THAN_TEXT)

@@ -12,10 +12,11 @@ from clip_core.errors import ClipServeError
 from gateway.errors import error_response
 from gateway.key_masking import without_keys
 from gateway.metrics import GatewayMetrics
+from gateway.middleware.allowed_hosts import PROBES
 from gateway.trace import Trace, request_id_of, reset_current_trace, set_current_trace
 
 _log = logging.getLogger("gateway.access")
-_QUIET = {"/healthz", "/readyz", "/metrics"}
+_QUIET = PROBES
 
 
 class TelemetryMiddleware:

@@ -38,6 +38,11 @@ async def read_body(request: Request, parser: InputParser, most_items: int | Non
     return await read_json(request, most_items)
 
 
+async def read_inputs(request: Request, parser: InputParser) -> Body:
+    """The body of an embeddings call, which may have many inputs, but of few values each, since none is a vector."""
+    return await read_body(request, parser, max(1, services(request).settings.max_embedding_inputs // 8))
+
+
 async def read_json(request: Request, most_items: int | None = None, empty: Body | None = None) -> Body:
     """An object, or `empty` where nothing came. By default it has values for as many items as a call has inputs.
 

@@ -7,12 +7,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from clip_core.errors import InvalidRequest
-from gateway.encode.embedding import FORMATS, Embedded, Options, check_number, choice, embed, formatted
+from gateway.encode.embedding import FORMATS, Embedded, Options, check_number, choice, embed, written
 from gateway.errors import JsonResponse
 from gateway.inputs.chat_content import inputs_source
 from gateway.inputs.parser import InputParser
 from gateway.inputs.source import Source
-from gateway.routes.bodies import Body, read_body
+from gateway.routes.bodies import Body, read_inputs
 from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.dialects import CohereAnswer, CohereRequest
 from gateway.schemas.openapi import ENCODES, answers, takes
@@ -28,13 +28,13 @@ _TRUNCATE = {"NONE": "error", "END": "end"}
 async def embed_cohere(request: Request) -> JsonResponse:
     """Cohere's dialect: `texts`, `images` or `inputs` of mixed content; one bad input fails the call and is named."""
     given = services(request)
-    body = await read_body(request, given.parser)
-    sources = _sources(body, given.parser, given.settings.max_inputs)
+    body = await read_inputs(request, given.parser)
+    sources = _sources(body, given.parser, given.settings.max_embedding_inputs)
     kinds = _kinds(body.get("embedding_types"))
     truncate = _TRUNCATE[choice(body.get("truncate"), "truncate", tuple(_TRUNCATE), "END")]
     options = Options(body.get("model"), body.get("output_dimension"), truncate, "output_dimension")
     encoder = await given.models.named(options.model)
-    return JsonResponse(_answer(await embed(encoder, sources, options), kinds, body))
+    return JsonResponse(await _answer(await embed(encoder, sources, options), kinds, body))
 
 
 def _sources(body: Body, parser: InputParser, most: int) -> list[Source]:
@@ -64,10 +64,10 @@ def _kinds(value: object) -> list[str]:
     return list(dict.fromkeys(kinds))
 
 
-def _answer(embedded: Embedded, kinds: list[str], body: Body) -> dict[str, Any]:
+async def _answer(embedded: Embedded, kinds: list[str], body: Body) -> dict[str, Any]:
     return {
         "id": current_trace().request_id,
-        "embeddings": {kind: [formatted(vector, kind) for vector in embedded.vectors] for kind in kinds},
+        "embeddings": {kind: await written(embedded.vectors, kind) for kind in kinds},
         "texts": body.get("texts") or [],
         "meta": {"api_version": {"version": "2"}, "billed_units": {"input_tokens": embedded.tokens}},
         "response_type": "embeddings_by_type",

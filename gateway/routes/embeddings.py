@@ -7,12 +7,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from clip_core.errors import BadText, InvalidRequest
-from gateway.encode.embedding import FORMATS, Embedded, Options, check_number, choice, embed, formatted
+from gateway.encode.embedding import FORMATS, Embedded, Options, check_number, choice, embed, written
 from gateway.errors import JsonResponse
 from gateway.inputs.chat_content import messages_source
 from gateway.inputs.parser import InputParser, renamed
 from gateway.inputs.source import Kind, Source
-from gateway.routes.bodies import Body, read_body
+from gateway.routes.bodies import Body, read_inputs
 from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.embeddings import EmbeddingAnswer, EmbeddingRequest
 from gateway.schemas.openapi import ENCODES, answers, takes
@@ -21,8 +21,13 @@ from gateway.services import services
 router = APIRouter(route_class=PlainRoute, tags=["embeddings"])
 _MODALITIES = ("text", "image")
 _FORM = {"image": "file"}
+_LEFT_OUT = {
+    "model": "default/not-specified",
+    "dimensions": 0,
+}  # what infinity_client says where its caller said nothing
 
 
+@router.post("/embeddings", include_in_schema=False)  # where Infinity has it by default
 @router.post(
     "/v1/embeddings",
     responses=answers(EmbeddingAnswer, *ENCODES),
@@ -31,12 +36,17 @@ _FORM = {"image": "file"}
 async def create_embeddings(request: Request) -> JsonResponse:
     """Vectors of texts and images, in the order of `input`; one bad input fails the call and is named."""
     given = services(request)
-    body = await read_body(request, given.parser)
-    sources = parse_inputs(body, given.parser, given.settings.max_inputs)
+    body = told(await read_inputs(request, given.parser))
+    sources = parse_inputs(body, given.parser, given.settings.max_embedding_inputs)
     kind = _format(body)
     options = Options(body.get("model"), body.get("dimensions"), _truncate(body))
     encoder = await given.models.named(options.model)
-    return JsonResponse(openai_answer(await embed(encoder, sources, options), kind))
+    return JsonResponse(await openai_answer(await embed(encoder, sources, options), kind))
+
+
+def told(body: Body) -> Body:
+    """Without what only fills a place."""
+    return {name: value for name, value in body.items() if name not in _LEFT_OUT or value != _LEFT_OUT[name]}
 
 
 def parse_inputs(body: Body, parser: InputParser, max_inputs: int) -> list[Source]:
@@ -90,11 +100,13 @@ def _truncate(body: Body) -> str | None:
     return value if value in ("end", "error") else None
 
 
-def openai_answer(embedded: Embedded, kind: str) -> dict[str, Any]:
+async def openai_answer(embedded: Embedded, kind: str) -> dict[str, Any]:
     """OpenAI's list; `truncated` stands beside a vector whose text was longer than the model reads."""
     data = [
-        {"object": "embedding", "index": place, "embedding": formatted(vector, kind), **notes(cut)}
-        for place, (vector, cut) in enumerate(zip(embedded.vectors, embedded.truncated, strict=True))
+        {"object": "embedding", "index": place, "embedding": vector, **notes(cut)}
+        for place, (vector, cut) in enumerate(
+            zip(await written(embedded.vectors, kind), embedded.truncated, strict=True)
+        )
     ]
     usage = {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens}
     return {"object": "list", "data": data, "model": embedded.served.model, "usage": usage}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
@@ -22,6 +23,13 @@ _METRICS: dict[int | str, dict[str, Any]] = {
     **answers(HealthAnswer),
     200: {"content": {"text/plain": {"schema": {"type": "string"}, "example": _EXAMPLE}}},
 }
+
+
+@router.get("/health", include_in_schema=False)
+@router.get("/v1/health", include_in_schema=False)
+async def health() -> JsonResponse:
+    """As Infinity's clients ask, with and without the prefix that its servers may have."""
+    return JsonResponse({"unix": time.time()})
 
 
 @router.get("/healthz", responses=answers(HealthAnswer))
@@ -50,6 +58,7 @@ async def metrics(request: Request) -> Response:
     return Response(generate_latest(services(request).metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
+@router.get("/models", include_in_schema=False)
 @router.get("/v1/models", responses=answers(ModelsAnswer, *ENCODES))
 async def list_models(request: Request) -> JsonResponse:
     """The served models, the default first, in the form of OpenAI's list; one that does not answer says so."""

@@ -12,7 +12,7 @@ from gateway.errors import JsonResponse
 from gateway.inputs.chat_content import inputs_source
 from gateway.inputs.parser import InputParser
 from gateway.inputs.source import Source
-from gateway.routes.bodies import Body, read_body
+from gateway.routes.bodies import Body, read_inputs
 from gateway.routes.embeddings import openai_answer
 from gateway.routes.plain_route import PlainRoute
 from gateway.schemas.dialects import VoyageAnswer, VoyageRequest
@@ -26,13 +26,20 @@ router = APIRouter(route_class=PlainRoute, tags=["embeddings"])
 async def embed_voyage(request: Request) -> JsonResponse:
     """Voyage's dialect: each input is a sequence of texts and images that becomes one vector."""
     given = services(request)
-    body = await read_body(request, given.parser)
-    sources = _sources(body, given.parser, given.settings.max_inputs)
-    kind = choice(body.get("output_encoding"), "output_encoding", ("base64",), "float")
+    body = await read_inputs(request, given.parser)
+    sources = _sources(body, given.parser, given.settings.max_embedding_inputs)
+    kind = _format(body)
     truncate = "error" if body.get("truncation") is False else "end"
     options = Options(body.get("model"), body.get("output_dimension"), truncate, "output_dimension")
     encoder = await given.models.named(options.model)
-    return JsonResponse(_answer(await embed(encoder, sources, options), kind))
+    return JsonResponse(await _answer(await embed(encoder, sources, options), kind))
+
+
+def _format(body: Body) -> str:
+    """By the documented name, or by the one that the package voyageai sends."""
+    name = "encoding_format" if "encoding_format" in body else "output_encoding"
+    choice(body.get("output_dtype"), "output_dtype", ("float",), "float")
+    return choice(body.get(name), name, ("base64",), "float")
 
 
 def _sources(body: Body, parser: InputParser, most: int) -> list[Source]:
@@ -43,7 +50,7 @@ def _sources(body: Body, parser: InputParser, most: int) -> list[Source]:
     return [inputs_source(entry, f"inputs[{place}]", parser) for place, entry in enumerate(inputs)]
 
 
-def _answer(embedded: Embedded, kind: str) -> dict[str, Any]:
+async def _answer(embedded: Embedded, kind: str) -> dict[str, Any]:
     """Images cost by their number here, not by their pixels, which are therefore not counted."""
-    usage = {"text_tokens": embedded.tokens, "image_pixels": 0, "total_tokens": embedded.tokens}
-    return {**openai_answer(embedded, kind), "usage": usage}
+    usage = {"text_tokens": embedded.tokens, "image_pixels": 0, "video_pixels": 0, "total_tokens": embedded.tokens}
+    return {**await openai_answer(embedded, kind), "usage": usage}

@@ -71,12 +71,15 @@ class VoyageRequest(Schema):
     inputs: list[ContentInput] = Field(min_length=1)
     truncation: bool | None = Field(None, description="False: a text too long is an error.")
     output_encoding: Literal["base64"] | None = None
+    encoding_format: Literal["base64"] | None = Field(None, description="Another name for output_encoding.")
+    output_dtype: Literal["float"] | None = None
     output_dimension: int | None = Field(None, description=DIMENSION)
 
 
 class VoyageUsage(Schema):
     text_tokens: int
     image_pixels: int = Field(description="Not counted, always 0.")
+    video_pixels: int = Field(description="Videos are not taken, always 0.")
     total_tokens: int
 
 
@@ -86,7 +89,7 @@ class VoyageAnswer(Schema):
             "object": "list",
             "data": [{"object": "embedding", "index": 0, "embedding": [0.6, -0.8]}],
             "model": "demo",
-            "usage": {"text_tokens": 5, "image_pixels": 0, "total_tokens": 5},
+            "usage": {"text_tokens": 5, "image_pixels": 0, "video_pixels": 0, "total_tokens": 5},
         }
     )
     object: Literal["list"] = "list"

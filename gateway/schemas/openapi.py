@@ -34,6 +34,7 @@ from gateway.schemas.base import ErrorEnvelope
 from gateway.schemas.collections import AliasSpec, CollectionSpec
 from gateway.schemas.dialects import CohereRequest, VoyageRequest
 from gateway.schemas.embeddings import EmbeddingRequest
+from gateway.schemas.inference import InferenceRequest
 from gateway.schemas.items import (
     CopyItemsRequest,
     DeleteItemsRequest,
@@ -62,6 +63,7 @@ _BODIES: list[type[BaseModel]] = [
     RankRequest,
     CohereRequest,
     VoyageRequest,
+    InferenceRequest,
     JobRequest,
     FolderRequest,
 ]

@@ -46,7 +46,8 @@ class Limits(Schema):
 
     max_body_bytes: int
     max_image_bytes: int
-    max_inputs: int = Field(description="Of an embedding or batch search call.")
+    max_inputs: int = Field(description="Of a batch search or ranking call.")
+    max_embedding_inputs: int = Field(description="Of an embeddings call.")
     max_items: int = Field(description="Of a call that adds items.")
 
 
@@ -54,6 +55,7 @@ _LIMITS = {
     "max_body_bytes": 33554432,
     "max_image_bytes": 16777216,
     "max_inputs": 256,
+    "max_embedding_inputs": 2048,
     "max_items": 1000,
 }
 _MODEL: dict[str, Any] = {

@@ -104,13 +104,13 @@ def live_stack(
     """
     directory.mkdir(parents=True, exist_ok=True)
     ports = ports or dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
-    arguments = [text for name, port in ports.items() for text in (f"--{name.replace('_', '-')}", str(port))]
+    told = {f"CLIPSERVE_{name.upper()}": str(port) for name, port in ports.items()}  # an older one may not know each
     folders = ["--data-dir", str(directory / "data"), "--log-dir", str(directory / "logs")]
     programs = Path(sys.executable).parent if checkout is None else checkout / ".venv" / "bin"
-    command = [str(programs / "clipserve"), "up", *arguments, *folders, *options]
+    command = [str(programs / "clipserve"), "up", *folders, *options]
     output = directory / "up.txt"
     with output.open("wb") as file:
-        environment = {**os.environ, "COLUMNS": "120", **(env or {})}
+        environment = {**os.environ, "COLUMNS": "120", **told, **(env or {})}
         process = subprocess.Popen(
             command, stdout=file, stderr=subprocess.STDOUT, env=environment, cwd=checkout, start_new_session=True
         )

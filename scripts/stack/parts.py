@@ -73,6 +73,7 @@ class Parts:
         return own | {
             "HOST": settings.host,
             "PORT": str(settings.gateway_port),
+            "GRPC_PORT": str(settings.grpc_port),
             "TORCHSERVE_URL": f"{local}{settings.inference_port}",
             "MANAGEMENT_URL": f"{local}{settings.management_port}",
             "METRICS_URL": f"{local}{settings.metrics_port}",

@@ -51,6 +51,7 @@ class UpSettings(BaseSettings):
     model_store: Path | None = Field(None, description="where the archives lie; model_store/ here unless given")
     host: str = Field("127.0.0.1", description="address of the gateway; others need keys (`clipserve keys create`)")
     gateway_port: int = Field(8000, ge=1, le=65535, description="the gateway's HTTP port")
+    grpc_port: int = Field(8001, ge=0, le=65535, description="the gateway's gRPC port, for KServe v2; 0: none")
     inference_port: int = Field(8080, ge=1, le=65535, description="TorchServe's inference port (loopback)")
     management_port: int = Field(8081, ge=1, le=65535, description="TorchServe's management port (loopback)")
     metrics_port: int = Field(8082, ge=1, le=65535, description="TorchServe's metrics port (loopback)")

@@ -43,6 +43,7 @@ from index_service.collection.vectors import as_kept
 DIM = 16
 MODEL = "demo"
 PNG = b"\x89PNG\r\n\x1a\n"
+OTHERS = (b"\xff\xd8\xff", b"RIFF", b"P6")  # JPEG, WebP and PPM, as clients send them
 
 
 def picture(name: str) -> bytes:
@@ -477,7 +478,7 @@ def _word(encoded: str) -> str:
         content = base64.b64decode(encoded, validate=True)
     except ValueError:
         content = b""
-    if not content.startswith(PNG):
+    if not content.startswith((PNG, *OTHERS)):
         raise BadImage("this is not an image that we can read", param="input[0].image")
     return content.removeprefix(PNG).decode("latin-1")
 

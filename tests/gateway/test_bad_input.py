@@ -32,7 +32,7 @@ WRONG: list[tuple[object, int, str]] = [
 
 @pytest.fixture
 def stack(stack_of):
-    return stack_of(max_image_bytes=2000, max_body_bytes=20_000, max_inputs=8, max_items=8)
+    return stack_of(max_image_bytes=2000, max_body_bytes=20_000, max_inputs=8, max_embedding_inputs=8, max_items=8)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 import runpy
 import shlex
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from openai import APIStatusError, NotFoundError, OpenAI
 
-from tests.gateway.fakes import picture_uri
+from clip_core.wire import encode_vector
+from tests.gateway.fakes import DIM, embed
+from tests.waiting import until
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "clients.md"
 BLOCKS = {
-    re.match(r"(\w+)", section).group(1): re.findall(r"```(\w+)\n(.*?)```", section, re.S)
+    section.partition("\n")[0]: re.findall(r"```(\w+)\n(.*?)```", section, re.S)
     for section in PAGE.read_text(encoding="utf-8").split("\n## ")[1:]
 }
 
@@ -32,7 +36,6 @@ def environment(stack_of, monkeypatch):
     stack.fill("a red circle", "a blue star", "striped", "a dot", "a cross")
     monkeypatch.setenv("CLIPSERVE_URL", stack.url)
     monkeypatch.setenv("CLIPSERVE_API_KEY", "secret")
-    monkeypatch.setenv("PICTURE", picture_uri("cat"))
     return stack
 
 
@@ -48,8 +51,64 @@ def test_python_recipes(environment, tmp_path, name):
         assert {endpoint for endpoint, _ in environment.torchserve.calls} == {"clip_text", "clip_image"}
 
 
+@pytest.fixture
+def openai_client(environment):
+    with OpenAI(base_url=f"{environment.url}/v1", api_key="secret", max_retries=0) as client:
+        yield client
+
+
+@pytest.mark.parametrize("encoding", ["float", "base64"])
+def test_openai_takes_2048_inputs(openai_client, encoding):
+    texts = [f"text {n}" for n in range(2048)]
+    answer = openai_client.embeddings.create(model="demo", input=texts, encoding_format=encoding)
+    assert [entry.index for entry in answer.data] == list(range(2048))
+    wanted = encode_vector(embed("text 2047")) if encoding == "base64" else pytest.approx(embed("text 2047"))
+    assert answer.data[-1].embedding == wanted
+    with pytest.raises(APIStatusError, match="2049 inputs in one call; at most 2048"):
+        openai_client.embeddings.create(model="demo", input=[*texts, "one more"])
+
+
+def test_openai_retrieves_a_model(openai_client):
+    model = openai_client.models.retrieve("demo")
+    assert (model.id, model.object, model.dimensions) == ("demo", "model", DIM)
+    with pytest.raises(NotFoundError, match="'another/model' is not served"):
+        openai_client.models.retrieve("another/model")
+
+
+@pytest.mark.parametrize("caller", ["a", "b"])
+def test_2048_texts_hold_up_no_single_text(stack_of, caller):
+    """Neither another caller's nor one of the same: what is under way ends first, and no more than that."""
+    stack = stack_of(api_keys="a,b", metrics_open=True, burst_wait_s=60)
+    stack.torchserve.lets_pass = 0
+    texts = {"input": [f"text {n}" for n in range(2048)]}
+    with ThreadPoolExecutor(2) as pool:
+        many = pool.submit(stack.post, "/v1/embeddings", texts, headers={"X-API-Key": "a"}, timeout=60)
+        until(lambda: stack.torchserve.busy == 2)
+        one = pool.submit(stack.post, "/v1/embeddings", {"input": "one"}, headers={"X-API-Key": caller}, timeout=60)
+        until(lambda: in_flight(stack) == 3)  # the third one asks
+        stack.torchserve.lets_pass = 2
+        until(lambda: any(body["input"] == [{"text": "one"}] for _, body in stack.torchserve.calls))
+        assert len(stack.torchserve.calls) <= 4
+        stack.torchserve.lets_pass = None
+        assert one.result().status_code == 200
+        assert len(many.result().json()["data"]) == 2048
+    assert len(stack.torchserve.calls) == 65
+
+
+def test_a_key_pays_for_every_text_of_a_list(stack_of):
+    stack = stack_of(api_keys="secret", items_per_minute=2048)
+    headers = {"X-API-Key": "secret"}
+    assert stack.post("/v1/embeddings", {"input": ["a"] * 2048}, headers=headers, timeout=60).status_code == 200
+    assert stack.post("/v1/embeddings", {"input": "a"}, headers=headers).status_code == 429
+
+
+def in_flight(stack) -> int:
+    shown = stack.client.get("/metrics").text
+    return int(float(re.search(r"^clipserve_gateway_requests_in_flight (\S+)$", shown, re.M).group(1)))
+
+
 def test_what_langchain_sends_is_answered(environment):
-    """Its package is not installed here; its requests are those of the openai package, with these fields."""
+    """Its package has an environment of its own (tests/clients/); its requests are those of the openai package."""
     assert "check_embedding_ctx_length=False" in recipe("LangChain")
     answer = environment.post(
         "/v1/embeddings", {"input": ["a red circle"], "model": "demo", "encoding_format": "base64"}

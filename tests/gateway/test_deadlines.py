@@ -63,6 +63,12 @@ def test_a_request_that_stalls_is_ended(slow):
     assert time.perf_counter() - started < 4.5
 
 
+def test_a_list_that_makes_progress_does_not_stall(slow):
+    slow.torchserve.delay_s = 0.4
+    answer = slow.client.post("/v1/embeddings", json={"input": [f"text {n}" for n in range(6)]}, timeout=60)
+    assert answer.status_code == 200  # after 2.4 s
+
+
 def connect(url: str) -> socket.socket:
     host, _, port = url.removeprefix("http://").partition(":")
     return socket.create_connection((host, int(port)), timeout=5)

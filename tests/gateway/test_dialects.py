@@ -67,7 +67,7 @@ def test_voyage(stack):
     assert [entry["index"] for entry in said["data"]] == [0, 1]
     vectors = [entry["embedding"] for entry in said["data"]]
     np.testing.assert_allclose(vectors, [mixture("dog", "cat"), embed("cat")], atol=1e-6)
-    assert set(said["usage"]) == {"text_tokens", "image_pixels", "total_tokens"}
+    assert set(said["usage"]) == {"text_tokens", "image_pixels", "video_pixels", "total_tokens"}
 
 
 def test_voyage_base64_and_truncation(stack):
@@ -75,6 +75,24 @@ def test_voyage_base64_and_truncation(stack):
     said = stack.post("/v1/multimodalembeddings", body).json()
     assert said["data"][0]["embedding"] == encode_vector(embed("a"))
     assert stack.torchserve.calls[-1][1]["truncate"] == "error"
+
+
+def test_voyage_as_its_package_asks(stack):
+    """Its keys are those of the request that it makes for `multimodal_embed`."""
+    body = {"inputs": [{"content": [text("a")]}], "encoding_format": "base64", "output_dtype": None, "truncation": True}
+    said = stack.post("/v1/multimodalembeddings", body).json()
+    assert said["data"][0]["embedding"] == encode_vector(embed("a"))
+    refused = stack.post("/v1/multimodalembeddings", {**body, "output_dtype": "int8"})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "output_dtype")
+
+
+@pytest.mark.parametrize("prefix", ["", "/v1"])
+def test_infinity_under_both_prefixes(stack, prefix):
+    body = {"input": ["a"], "model": "default/not-specified", "dimensions": 0, "modality": "text"}
+    said = stack.post(f"{prefix}/embeddings", body).json()
+    np.testing.assert_array_equal(np.float32(said["data"][0]["embedding"]), embed("a"))
+    assert stack.client.get(f"{prefix}/health").json()["unix"] > 0
+    assert stack.client.get(f"{prefix}/models").json()["data"][0]["id"] == "demo"
 
 
 def test_vllm_messages(stack):
@@ -124,7 +142,7 @@ def test_shorter_vectors_only_where_the_model_says_so(stack, path, body, field):
         ("/v2/embed", {"texts": []}, 400, "texts"),
         ("/v2/embed", {"texts": ["a", 5]}, 400, "texts[1]"),
         ("/v2/embed", {"texts": ["a", " "]}, 400, "texts[1]"),
-        ("/v2/embed", {"texts": ["a"] * 257}, 413, "texts"),
+        ("/v2/embed", {"texts": ["a"] * 2049}, 413, "texts"),
         ("/v2/embed", {"images": [CAT, "http://x.org/a.png"]}, 400, "images[1]"),
         ("/v2/embed", {"images": [CAT, "AAAA"]}, 400, "images[1]"),
         ("/v2/embed", {"texts": ["a"], "embedding_types": ["int8"]}, 400, "embedding_types[0]"),

@@ -106,7 +106,7 @@ def test_truncate_reaches_the_handler_and_foreign_values_do_not(stack):
         ({"input": []}, 400, "invalid_request", "input"),
         ({}, 400, "invalid_request", "input"),
         ({"input": {"text": "a", "image": "b"}}, 400, "invalid_request", "input"),
-        ({"input": ["a"] * 257}, 413, "request_too_large", "input"),
+        ({"input": ["a"] * 2049}, 413, "request_too_large", "input"),
         ({"input": "a", "encoding_format": "hex"}, 400, "invalid_request", "encoding_format"),
         ({"input": "a", "modality": "audio"}, 400, "invalid_request", "modality"),
         ({"input": "a", "dimensions": DIM + 1}, 400, "bad_input", "dimensions"),

@@ -87,6 +87,19 @@ def test_the_model_of_a_request_answers(two: Stack, path: str, body: dict[str, A
     assert "'demo' and 'other' are" in body["error"]["message"]
 
 
+def test_the_model_of_a_kserve_path_answers(two: Stack) -> None:
+    tensor = {"name": "TEXT", "datatype": "BYTES", "shape": [1], "data": ["a"]}
+    answer = two.post("/v2/models/other/infer", {"inputs": [tensor]})
+    assert (answer.json()["model_name"], asked(two)) == ("other", ["other_text"])
+    assert two.client.get("/v2/models/other").json()["name"] == "other"
+    refused = two.post("/v2/models/third/infer", {"inputs": [tensor]})
+    assert (refused.status_code, set(refused.json())) == (404, {"error"})
+    two.torchserve.failure, two.torchserve.failing_endpoint = "unregistered", "other_text"
+    ready = [two.client.get(f"/v2/models/{name}/ready").status_code for name in ("demo", "other")]
+    assert ready == [200, 503]
+    assert two.client.get("/v2/health/ready").status_code == 200
+
+
 def test_without_a_model_the_default_answers(two: Stack) -> None:
     assert two.post("/v1/embeddings", {"input": "a"}).json()["model"] == "demo"
     assert asked(two) == ["clip_text"]

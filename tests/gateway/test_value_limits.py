@@ -41,7 +41,7 @@ def refused(answer: Any) -> bool:
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("values", [NUMBERS, LISTS, OBJECTS], ids=["numbers", "lists", "objects"])
 def test_a_body_of_too_many_values_is_refused(stack_of, path, values):
-    stack = stack_of(max_items=16, max_inputs=16)
+    stack = stack_of(max_items=16, max_inputs=16, max_embedding_inputs=16)
     assert refused(stack.client.post(f"/v1/{path}", content=PATHS[path] % values))
     assert not stack.torchserve.calls
     assert not stack.index.calls

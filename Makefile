@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 SERVE := $(VENV)/.serve
 TEST := $(VENV)/.test
 BENCH := $(VENV)/.bench
+CLIENTS := $(VENV)/clients
 SERVE_LOCK := requirements/serve$(if $(INDEX),-cpu).lock
 UV := VIRTUAL_ENV=$(VENV) $(BIN)/uv
 OTHER_INDEX = $(if $(INDEX),--index $(INDEX) --index-strategy unsafe-best-match)
@@ -16,7 +17,7 @@ GROUPED = --dist loadgroup --no-loadscope-reorder
 SLOWEST = --durations=10 --durations-min=10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-bench up test test-slow test-full check format test-browser bench bench-encoders \
+.PHONY: help setup setup-test setup-bench setup-clients up test test-slow test-clients test-full check format test-browser bench bench-encoders \
   bench-gateway bench-index bench-pictures bench-faults archives dist docs lock clean
 
 # Tests that failed are run once more, by themselves, and said to be unsteady where they pass: what fails twice fails.
@@ -36,6 +37,7 @@ endef
 setup: $(SERVE) ## install what serves into .venv, from its hashed lock
 setup-test: $(TEST) ## and what tests and checks
 setup-bench: $(BENCH) ## and what the benchmarks compare with
+setup-clients: $(CLIENTS)/.ready ## other vendors' clients, in an environment of their own
 
 $(BIN)/uv: requirements/test.lock
 	@test -n "$(PYTHON)" || { echo "Python 3.10-3.13 is needed: install it, or say make PYTHON=/path/to/python"; exit 1; }
@@ -61,6 +63,12 @@ $(BENCH): $(SERVE) requirements/bench.lock
 	$(call install,requirements/bench.lock)
 	@touch $@
 
+$(CLIENTS)/.ready: requirements/clients.lock $(BIN)/uv
+	$(BIN)/python -m venv --clear $(CLIENTS)
+	VIRTUAL_ENV=$(CLIENTS) $(BIN)/uv pip install $(QUIET) --require-hashes --requirement $< || \
+	  $(CLIENTS)/bin/python -m pip install $(QUIET) --require-hashes --requirement $<
+	@touch $@
+
 up: $(SERVE) ## build the demo archives, start everything, search once, stay until Ctrl-C
 	@$(BIN)/clipserve up
 
@@ -68,7 +76,7 @@ archives: $(SERVE) ## build the demo's .mar files into model_store/
 	$(BIN)/clipserve archive build demo
 
 test: $(TEST) ## fast tests, then archives and end to end against a real TorchServe
-	$(call tests,-n $(JOBS) $(GROUPED) $(SLOWEST),-m "not slow and not gpu and not containers and not browser")
+	$(call tests,-n $(JOBS) $(GROUPED) $(SLOWEST),-m "not slow and not gpu and not containers and not browser and not clients")
 
 test-browser: $(TEST) ## the page in a real Chromium (apt-get install chromium)
 	$(call tests,,-m "browser and not slow" tests/browser)
@@ -77,7 +85,10 @@ test-slow: $(TEST) ## the slower suites: the real stack by itself, then the othe
 	$(call tests,$(SLOWEST),-m "slow and e2e and not gpu and not containers and not browser")
 	$(call tests,-n $(JOBS) $(GROUPED) $(SLOWEST),-m "slow and not e2e and not gpu and not containers and not browser")
 
-test-full: check test test-browser test-slow ## all of these, and what needs a container engine or a GPU, where there is one
+test-clients: $(TEST) $(CLIENTS)/.ready ## other vendors' clients against a gateway and against the whole stack
+	$(call tests,$(SLOWEST),-m clients)
+
+test-full: check test test-browser test-slow test-clients ## all of these, and what needs a container engine or a GPU, where there is one
 	! command -v docker >/dev/null || $(BIN)/python -m pytest -m containers || [ $$? -eq 5 ]  # 5: there are none
 	$(BIN)/python -m pytest -m "browser and slow" || [ $$? -eq 5 ]
 	! command -v nvidia-smi >/dev/null || $(BIN)/python -m pytest -m gpu
@@ -126,6 +137,7 @@ else
 	$(COMPILE) --group test --constraint requirements/serve.lock --output-file requirements/test.lock
 	$(COMPILE) --group bench --constraint requirements/serve.lock --constraint requirements/test.lock \
 	  --output-file requirements/bench.lock
+	$(COMPILE) --group clients --output-file requirements/clients.lock
 endif
 
 requirements/serve-cpu.lock: | $(BIN)/uv

@@ -1,4 +1,4 @@
-"""The three locked groups: what serves, what tests, what benchmarks."""
+"""The locked groups: what serves, what tests, what benchmarks; and other vendors' clients, which live apart."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_what_is_imported_is_locked(group: str) -> None:
             assert not brings or brings & locked, f"{path} imports {name}, which {group}.lock does not bring"
 
 
-@pytest.mark.parametrize("group", LOCKS)
+@pytest.mark.parametrize("group", [*LOCKS, "clients"])
 def test_locks_have_hashes_and_no_addresses(group: str) -> None:
     text = lock_of(group)
     assert "://" not in text

@@ -16,6 +16,7 @@ CANARIES_FILE = "canaries.json"
 CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
 SCALES_FILE = "activation_scales.json"
+TEXT_CONFIG_FOLDER = "text_config"  # what describes a Hugging Face text tower, so that nobody asks the hub for it
 KINDS = ("text", "image", "multimodal")
 PRECISIONS = ("fp32", "bf16", "fp16", "int8", "int8-static", "fp8")
 

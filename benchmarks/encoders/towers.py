@@ -14,8 +14,8 @@ from clip_core.inputs.preprocessing import Preprocessing
 from clip_core.networks.precision import unavailable
 from clip_core.towers.compiling import load_package
 from clip_core.towers.towers import build_modules, facts
+from scripts.archive.assembly.parts import LoadedSource
 from scripts.archive.gate_set import GateSet
-from scripts.archive.model_source import LoadedSource
 from scripts.archive.tower_build import BuiltTowers, build_towers
 
 Report = Callable[[str], None]

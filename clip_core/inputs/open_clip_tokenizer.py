@@ -34,6 +34,11 @@ def load_reference(model_dir: Path) -> Any:
         raise BadModel(f"the tokenizer can't be loaded: {error}; rebuild with `clipserve archive build`") from error
 
 
+def load_standard() -> Any:
+    """open_clip's SimpleTokenizer: the vocabulary of OpenAI's CLIP. Raises BadModel."""
+    return _module().SimpleTokenizer()
+
+
 def _text_config(path: Path) -> Mapping[str, Any]:
     try:
         text: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))["model_cfg"]["text_cfg"]

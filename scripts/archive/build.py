@@ -1,11 +1,11 @@
-"""`clipserve archive build`: model.yaml → staged files → torch-model-archiver → model_store/<endpoint>.mar."""
+"""`clipserve archive build`: a model → staged files → torch-model-archiver → model_store/<endpoint>.mar."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clip_core.errors import BadModel
 from clip_core.model_spec import (
@@ -13,50 +13,65 @@ from clip_core.model_spec import (
 )
 from scripts.archive.build_key import build_key
 from scripts.archive.mar_files import built_with
-from scripts.archive.model_source import LoadedSource, ModelSource, load
-from scripts.archive.pack import pack
-from scripts.archive.places import ARCHIVE_DIR, MODEL_STORE, models
+from scripts.archive.model_source import ModelSource, load
+from scripts.archive.pack import pack, stage, write_settings
+from scripts.archive.places import MODEL_STORE
+from scripts.archive.resolver import resolve
 from scripts.archive.work_folders import work_folder
 
 if TYPE_CHECKING:  # torch is slow to import, and most of what is here does without
+    from scripts.archive.assembly.parts import LoadedSource
     from scripts.archive.tower_build import BuiltTowers, Judged
 
 Report = Callable[[str], None]
 
 
 def build(
-    name: str,
+    model: str,
     *,
     checkpoint: Path | None = None,
     model_store: Path = MODEL_STORE,
     prefix: str = "clip",
-    precision: str | None = None,
-    compile: bool | None = None,
     gate_images: Path | None = None,
-    device: str | None = None,
     force: bool = False,
     report: Report = lambda _: None,
     show: Callable[[list[Judged], str], None] = lambda *_: None,
+    **given: Any,
 ) -> list[Path]:
-    """Build the three archives of `archive/<name>`; those that are whole and up to date stay. Raises BadModel.
+    """Build the three archives of `model`, as `resolve` takes it; those that are whole and up to date stay.
 
-    `precision`, `compile` and `device` override the model's own; `gate_images` are judged with instead of rendered
-    scenes; `show` is given what `auto` compared and chose.
+    `given` overrides the model's own name, precision, compile, device, architecture and tokenizer; `gate_images` are
+    judged with instead of rendered scenes; `show` is given what `auto` compared and chose. Raises BadModel.
     """
     _check_prefix(prefix)
-    directory, source = _source(name, checkpoint, precision, compile, device)
-    key = build_key(directory, source)
+    resolved = resolve(model, checkpoint, **given)
+    source, key = resolved.source, build_key(resolved)
     stale = KINDS if force else _stale(key, model_store, prefix)
     if stale:
         _make_folder(model_store)
-        report(f"loading the weights of {name}")
-        loaded = load(source)
+        report(f"loading the weights of {source.name}")
+        loaded = load(source, report)
         with work_folder(model_store, ".compiling-") as work:
             towers = _towers(source, loaded, gate_images, work, report, show)
             for kind in stale:
                 report(f"packing {prefix}_{kind}.mar")
-                pack(kind, f"{prefix}_{kind}", source, loaded, towers, directory, key, model_store)
+                pack(kind, f"{prefix}_{kind}", source, loaded, towers, resolved.directory, key, model_store)
     return [model_store / f"{prefix}_{kind}.mar" for kind in KINDS]
+
+
+def stage_folder(
+    model: str, kind: str, folder: str | Path, *, checkpoint: Path | None = None, report: Report = print, **given: Any
+) -> None:
+    """Write what torch-model-archiver takes: `files/`, `<kind>_handler.py` and `model-config.yaml`. Raises BadModel."""
+    if kind not in KINDS:
+        raise BadModel(f"kind is one of {', '.join(KINDS)}, not {kind!r}")
+    resolved = resolve(model, checkpoint, **given)
+    _make_folder(Path(folder))
+    loaded = load(resolved.source, report)
+    with work_folder(Path(folder), ".compiling-") as work:
+        towers = _towers(resolved.source, loaded, None, work, report, lambda *_: None)
+        stage(Path(folder) / "files", kind, resolved.source, loaded, towers, build_key(resolved))
+    write_settings(Path(folder), kind, resolved.directory)
 
 
 def _check_prefix(prefix: str) -> None:
@@ -82,46 +97,32 @@ def _towers(
 ) -> BuiltTowers:
     """Both towers at the precision asked for, compiled if the model says so."""
     from scripts.archive.gate_set import GateSet
-    from scripts.archive.precision_choice import choose
+    from scripts.archive.precision_choice import check_floor, choose
     from scripts.archive.tower_build import build_towers
 
     directory = work if source.compile else None
     gate = GateSet.from_directory(gate_images) if gate_images else GateSet.rendered()
     if source.precision != "auto":
-        return build_towers(loaded, source.precision, gate, directory, report, source.device)
+        return build_towers(
+            *(loaded, source.precision, gate, directory, report, source.device),
+            check=lambda towers: check_floor(towers, source, loaded),
+        )
     towers, judged = choose(source, loaded, gate, directory, report)
     show(judged, towers.precision)
     return towers
 
 
-def model_name(name: str, checkpoint: Path | None = None) -> str:
+def model_name(model: str, checkpoint: Path | None = None, **given: Any) -> str:
     """What answers call the model. Raises BadModel."""
-    return _source(name, checkpoint)[1].name
+    return resolve(model, checkpoint, **given).source.name
 
 
 def stale_archives(
-    name: str,
-    checkpoint: Path | None = None,
-    model_store: Path = MODEL_STORE,
-    prefix: str = "clip",
-    precision: str | None = None,
+    model: str, checkpoint: Path | None = None, model_store: Path = MODEL_STORE, prefix: str = "clip", **given: Any
 ) -> tuple[str, ...]:
     """The kinds whose .mar is missing, damaged, or made of anything but what is here now. Raises BadModel."""
-    return _stale(build_key(*_source(name, checkpoint, precision)), model_store, prefix)
+    return _stale(build_key(resolve(model, checkpoint, **given)), model_store, prefix)
 
 
 def _stale(key: str, model_store: Path, prefix: str) -> tuple[str, ...]:
     return tuple(kind for kind in KINDS if built_with(model_store / f"{prefix}_{kind}.mar") != key)
-
-
-def _source(
-    name: str,
-    checkpoint: Path | None,
-    precision: str | None = None,
-    compile: bool | None = None,
-    device: str | None = None,
-) -> tuple[Path, ModelSource]:
-    directory = ARCHIVE_DIR / name
-    if not directory.is_dir():
-        raise BadModel(f"archive/{name} does not exist; the models are {', '.join(models())}")
-    return directory, ModelSource.read(directory, checkpoint, precision, compile, device)

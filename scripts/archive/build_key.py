@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
-from clip_core.model_spec import (
-    digest,
-)
-from scripts.archive.model_source import ModelSource
+from clip_core.errors import BadModel
+from clip_core.model_spec import digest
 from scripts.archive.places import ARCHIVE_DIR, ROOT
+from scripts.archive.resolver import Resolved
+
+_PATHS = ("checkpoint", "tokenizer", "architecture")
 
 
-def build_key(directory: Path, source: ModelSource) -> str:
-    """A digest of everything that goes in: our code, the settings, the weights' files."""
+def build_key(resolved: Resolved) -> str:
+    """A digest of everything that goes in: our code, the settings, the weights' files. Raises BadModel."""
     files = [
         *code_files(),
         *sorted((ROOT / "handlers").glob("*.py")),
         *sorted((ARCHIVE_DIR / "common").glob("*.yaml")),
     ]
-    files += sorted(directory.glob("*.yaml"))
-    if source.checkpoint:
-        files += sorted(path for path in Path(source.checkpoint).iterdir() if path.is_file())
-    parts = [part for path in files for part in (_name(path).encode(), path.read_bytes())]
-    return digest(repr(source).replace(str(source.checkpoint), "").encode(), *parts)[:16]
+    files += sorted(resolved.directory.glob("*.yaml")) if resolved.directory else []
+    given, settings = [], repr(resolved.source)
+    for value in (getattr(resolved.source, key) for key in _PATHS):
+        if value and Path(value).exists():
+            given += _files(Path(value))
+            settings = settings.replace(value, "")
+    parts = [part for path in (*files, *given) for part in (_name(path).encode(), _digest(path))]
+    return digest(settings.encode(), *parts)[:16]
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(each for each in path.iterdir() if each.is_file()) if path.is_dir() else [path]
+
+
+def _digest(path: Path) -> bytes:
+    """A file of weights is larger than what a process should hold."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise BadModel(f"{path} can't be read: {error.strerror}") from error
 
 
 def _name(path: Path) -> str:

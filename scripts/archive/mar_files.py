@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 from clip_core.errors import BadModel
 from clip_core.model_spec import (
@@ -33,6 +35,31 @@ def read_spec(mar: Path) -> ModelSpec | None:
             return ModelSpec.parse(json.loads(archive.read(SPEC_FILE)))
     except (OSError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, BadModel):
         return None
+
+
+def check_written(mar: Path, files: Mapping[str, Path]) -> None:
+    """Raises BadModel unless the archive can be read and holds `files`, each under its name, byte for byte."""
+    try:
+        with zipfile.ZipFile(mar) as archive:
+            wrong = [name for name, path in files.items() if not _is_copied(archive, name, path)]
+    except (OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise BadModel(f"{mar.name} was not written whole ({error}): is the disk full?") from error
+    if wrong:
+        raise BadModel(f"{mar.name} was not written whole: {len(wrong)} files are wrong in it, such as {wrong[0]}")
+
+
+def _is_copied(archive: zipfile.ZipFile, name: str, path: Path) -> bool:
+    if name not in archive.namelist():
+        return False
+    with archive.open(name) as packed, path.open("rb") as original:
+        return _sha256(packed) == _sha256(original)
+
+
+def _sha256(file: IO[bytes]) -> bytes:
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest.digest()
 
 
 @contextlib.contextmanager

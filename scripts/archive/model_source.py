@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from clip_core.errors import BadModel
-from clip_core.model_spec import CONFIG_FILE, PRECISIONS
+from clip_core.model_spec import PRECISIONS
+
+if TYPE_CHECKING:  # torch is slow to import, and most of what is here does without
+    from scripts.archive.assembly.parts import LoadedSource, ModelParts
+
+CANARY_TEXTS = (  # of models without a model.yaml
+    "a photo of a dog",
+    "two people riding bicycles along a river at sunset",
+    "東京の夜景, a café & 3 neon signs",
+)
 
 
 def _key(description: str, default: Any = None) -> Any:
@@ -23,9 +31,11 @@ class ModelSource:
     """The keys of `model.yaml`."""
 
     name: str = _key("name of the model in answers and in `/v1/models`", "")
-    architecture: str | None = _key("open_clip architecture, such as ViT-B-32")
+    architecture: str | None = _key("open_clip architecture, such as ViT-B-32, or the JSON file of one")
     pretrained: str | None = _key("open_clip pretrained tag; needs `architecture` and a network")
-    checkpoint: str | None = _key("directory in the hub's layout (open_clip_config.json and weights), instead of a tag")
+    checkpoint: str | None = _key("file or folder of weights, in any form of docs/models.md, instead of a tag")
+    hub: str | None = _key("repository on the Hugging Face hub, ORG/NAME or ORG/NAME@REVISION, instead of a tag")
+    tokenizer: str | None = _key("folder with the files of a Hugging Face tokenizer, where the weights' own lacks them")
     precision: str = _key(
         "what the towers compute in: fp32, bf16, fp16, int8, int8-static, fp8, or auto: the fastest here that passes",
         "fp32",
@@ -41,24 +51,23 @@ class ModelSource:
     canary_texts: tuple[str, ...] = _key("texts that every worker checks itself with", ("a photo of a dog",))
 
     @classmethod
-    def read(
-        cls,
-        directory: Path,
-        checkpoint: Path | None = None,
-        precision: str | None = None,
-        compile: bool | None = None,
-        device: str | None = None,
-    ) -> ModelSource:
-        """What is given beside `directory` replaces the file's own. Raises BadModel that names the key."""
+    def read(cls, directory: Path, checkpoint: Path | None = None, **given: Any) -> ModelSource:
+        """`given` replaces the file's own values, where it is not None. Raises BadModel that names the key."""
         path = directory / "model.yaml"
         try:
             body = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:
             raise BadModel(f"{path} can't be read: {error}") from error
-        given = {"precision": precision, "compile": compile, "device": device}
         if isinstance(body, Mapping):
             body = {**body, **{key: value for key, value in given.items() if value is not None}}
         return cls._parse(body, path, checkpoint)
+
+    @classmethod
+    def without_file(cls, name: str, given: Mapping[str, Any], **where: Any) -> ModelSource:
+        """Of weights that have no model.yaml. Raises BadModel."""
+        values = {"name": name, "precision": "auto", "canary_texts": list(CANARY_TEXTS), **where}
+        values |= {key: value for key, value in given.items() if value is not None}
+        return cls._parse(values, Path(name), None)
 
     @classmethod
     def _parse(cls, body: Any, path: Path, checkpoint: Path | None) -> ModelSource:
@@ -67,53 +76,51 @@ class ModelSource:
             raise BadModel(f"{path}: an object with `name` and no keys but {', '.join(known)}")
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in body.items()}
         source = cls(**values)
-        if source.precision not in (*PRECISIONS, "auto"):
-            raise BadModel(f"{path}: precision is one of {', '.join(PRECISIONS)}, auto")
-        if source.device not in ("cpu", "cuda"):
-            raise BadModel(f"{path}: device is cpu or cuda, not {source.device!r}")
-        if type(source.cuda_graphs) is not bool:
-            raise BadModel(f"{path}: cuda_graphs is true or false, not {source.cuda_graphs!r}")
+        _check_values(source, path)
         where = checkpoint or (path.parent / source.checkpoint if source.checkpoint else None)
-        if where is None and not (source.architecture and source.pretrained):
-            raise BadModel(f"{path}: give `checkpoint`, or `architecture` and `pretrained`")
-        if where is not None and not where.is_dir():
-            raise BadModel(f"the checkpoint {where} is no folder: give one in the hub's layout")
-        return cls(**{**vars(source), "checkpoint": str(where.resolve()) if where else None})
+        if where is None and not source.hub and not (source.architecture and source.pretrained):
+            raise BadModel(f"{path}: give `checkpoint`, `hub`, or `architecture` and `pretrained`")
+        if where is not None and not where.exists():
+            raise BadModel(f"the checkpoint {where} is no folder and no file")
+        tokenizer = _folder(path.parent / source.tokenizer) if source.tokenizer else None
+        paths = {"checkpoint": str(where.resolve()) if where else None, "tokenizer": tokenizer}
+        if source.architecture and source.architecture.endswith(".json"):
+            paths["architecture"] = str((path.parent / source.architecture).resolve())
+        return cls(**{**vars(source), **paths})
 
 
-@dataclass(frozen=True)
-class LoadedSource:
-    """open_clip's own model (fp32, eval) and tokenizer, and the config that rebuilds them without a network."""
-
-    model: Any
-    tokenizer: Any
-    config: dict[str, Any]
-
-
-def load(source: ModelSource) -> LoadedSource:
-    """Raises BadModel that says what could not be had."""
-    import open_clip
-
-    identity = f"local-dir:{source.checkpoint}" if source.checkpoint else str(source.architecture)
-    if source.checkpoint and not (Path(source.checkpoint) / CONFIG_FILE).is_file():
-        raise BadModel(f"{source.checkpoint} has no {CONFIG_FILE}: it is not a checkpoint in the hub's layout")
-    try:
-        model = open_clip.create_model(
-            identity, pretrained=None if source.checkpoint else source.pretrained, require_pretrained=True
-        )
-        tokenizer = open_clip.get_tokenizer(identity)
-    except Exception as error:  # open_clip and the hub raise many kinds
-        raise BadModel(
-            f"the weights of {source.name} can't be loaded from {source.checkpoint or source.pretrained}: {error}\n"
-            "With a network open_clip fetches them; without one, pass --checkpoint DIR"
-        ) from error
-    config = {"model_cfg": _model_config(source), "preprocess_cfg": open_clip.get_model_preprocess_cfg(model)}
-    return LoadedSource(model.eval().requires_grad_(False), tokenizer, json.loads(json.dumps(config)))
+def _check_values(source: ModelSource, path: Path) -> None:
+    if source.precision not in (*PRECISIONS, "auto"):
+        raise BadModel(f"{path}: precision is one of {', '.join(PRECISIONS)}, auto")
+    if source.device not in ("cpu", "cuda"):
+        raise BadModel(f"{path}: device is cpu or cuda, not {source.device!r}")
+    if type(source.cuda_graphs) is not bool:
+        raise BadModel(f"{path}: cuda_graphs is true or false, not {source.cuda_graphs!r}")
 
 
-def _model_config(source: ModelSource) -> Any:
-    import open_clip
+def _folder(path: Path) -> str:
+    if not path.is_dir():
+        raise BadModel(f"there is no folder {path} with a tokenizer")
+    return str(path.resolve())
 
+
+def load(source: ModelSource, report: Callable[[str], None] = lambda _: None) -> LoadedSource:
+    """The model, its tokenizer and its config. `report` is told what was concluded. Raises BadModel in one line."""
+    from scripts.archive.assembly.assemble import assemble
+
+    parts = _parts(source)
+    for note in parts.notes:
+        report(note)
+    return assemble(source.name, parts)
+
+
+def _parts(source: ModelSource) -> ModelParts:
+    from scripts.archive.forms.pretrained_tag import read_repository, read_tag
+    from scripts.archive.forms.read_path import read_path
+
+    tokenizer = Path(source.tokenizer) if source.tokenizer else None
     if source.checkpoint:
-        return json.loads((Path(source.checkpoint) / CONFIG_FILE).read_text(encoding="utf-8"))["model_cfg"]
-    return open_clip.get_model_config(source.architecture)
+        return read_path(Path(source.checkpoint), source.architecture, tokenizer)
+    if source.hub:
+        return read_repository(source.hub, source.architecture, tokenizer)
+    return read_tag(str(source.architecture), str(source.pretrained), tokenizer)

@@ -23,11 +23,14 @@ from clip_core.model_spec import (
     fingerprint,
 )
 from scripts.archive.build_key import code_files
-from scripts.archive.model_source import LoadedSource, ModelSource
+from scripts.archive.contents import CONFIG
+from scripts.archive.mar_files import check_written
+from scripts.archive.model_source import ModelSource
 from scripts.archive.places import ROOT, endpoint_config
 from scripts.archive.work_folders import work_folder
 
 if TYPE_CHECKING:  # torch is slow to import, and most of what is here does without
+    from scripts.archive.assembly.parts import LoadedSource
     from scripts.archive.tower_build import BuiltTowers
 
 
@@ -37,7 +40,7 @@ def pack(
     source: ModelSource,
     loaded: LoadedSource,
     towers: BuiltTowers,
-    directory: Path,
+    directory: Path | None,
     key: str,
     model_store: Path,
 ) -> None:
@@ -45,7 +48,7 @@ def pack(
     with work_folder(model_store, ".building-") as work:
         staged = work / "stage"
         stage(staged, kind, source, loaded, towers, key)
-        (work / "model-config.yaml").write_text(yaml.safe_dump(endpoint_config(kind, directory), sort_keys=False))
+        write_settings(work, kind, directory)
         _archive(work, staged, kind, endpoint)
         os.replace(work / f"{endpoint}.mar", model_store / f"{endpoint}.mar")
 
@@ -55,6 +58,7 @@ def stage(folder: Path, kind: str, source: ModelSource, loaded: LoadedSource, to
     from clip_core.inputs.preprocessing import Preprocessing
     from clip_core.inputs.tokens import Tokenizer
     from clip_core.towers.towers import modalities
+    from scripts.archive.assembly.build_model import lay_text_config
     from scripts.archive.input_check import check_pixels, check_tokens, reference_transform
 
     check_pixels(Preprocessing.of_model(loaded.model), reference_transform(loaded.model))
@@ -63,20 +67,29 @@ def stage(folder: Path, kind: str, source: ModelSource, loaded: LoadedSource, to
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
     (folder / CONFIG_FILE).write_text(json.dumps(loaded.config, indent=2) + "\n", encoding="utf-8")
+    if loaded.text_config is not None:
+        lay_text_config(loaded.text_config, folder)
     if hasattr(loaded.tokenizer, "save_pretrained"):
         loaded.tokenizer.save_pretrained(str(folder))
     context_length = int(loaded.tokenizer.context_length)
     tokenizer = Tokenizer(loaded.tokenizer, context_length)
     check_tokens(loaded.tokenizer, Tokenizer.load(folder))
-    weights = _save_weights(loaded.model, folder / WEIGHTS_FILE, kind)
+    _save_weights(loaded.model, folder / WEIGHTS_FILE, kind)
     dim = _write_canaries(folder / CANARIES_FILE, kind, source, loaded, tokenizer)
-    identity = fingerprint(weights=weights, tokenizer=tokenizer.digest(), config=loaded.config)
+    identity = fingerprint_of(loaded)
     towers.stage(folder, modalities(kind))
     spec = ModelSpec(source.name, kind, dim, context_length, identity, towers.precision, source.compile)
     shorter = shorter_dimensions(source, dim)
     spec = replace(spec, cosine_floor=source.cosine_floor, build_key=key, matryoshka_dimensions=shorter)
     spec = replace(spec, cuda_graphs=source.cuda_graphs)
     spec.write(folder)
+
+
+def write_settings(folder: Path, kind: str, directory: Path | None) -> None:
+    """Beside the files: the handler, and the endpoint's settings."""
+    shutil.copy(ROOT / "handlers" / f"{kind}_handler.py", folder)
+    settings = yaml.safe_dump(endpoint_config(kind, directory), sort_keys=False)
+    (folder / CONFIG).write_text(settings, encoding="utf-8")
 
 
 def shorter_dimensions(source: ModelSource, dim: int) -> tuple[int, ...]:
@@ -87,18 +100,29 @@ def shorter_dimensions(source: ModelSource, dim: int) -> tuple[int, ...]:
     return source.matryoshka_dimensions
 
 
-def _save_weights(model: Any, path: Path, kind: str) -> str:
-    """Write the weights that `kind` needs; return the digest of all of them, whatever the kind."""
+def fingerprint_of(loaded: LoadedSource) -> str:
+    """The same for all three kinds: of all weights, the tokenizer and the configuration, however that is written."""
+    from clip_core.inputs.tokens import Tokenizer
+    from scripts.archive.assembly.canonical import canonical_config
+
+    state = loaded.model.state_dict()
+    parts = (
+        part
+        for name, tensor in sorted(state.items())
+        for part in (name.encode(), str(tuple(tensor.shape)).encode(), tensor.contiguous().numpy().tobytes())
+    )
+    tokenizer = Tokenizer(loaded.tokenizer, int(loaded.tokenizer.context_length))
+    return fingerprint(weights=digest(*parts), tokenizer=tokenizer.digest(), config=canonical_config(loaded.config))
+
+
+def _save_weights(model: Any, path: Path, kind: str) -> None:
+    """Those that `kind` needs."""
     from safetensors.torch import save_file
 
     from clip_core.networks.open_clip_model import belongs
 
-    state = {name: tensor.detach().contiguous().clone() for name, tensor in model.state_dict().items()}
-    save_file({name: tensor for name, tensor in state.items() if belongs(name, kind)}, path)
-    parts = (
-        p for n in sorted(state) for p in (n.encode(), str(tuple(state[n].shape)).encode(), state[n].numpy().tobytes())
-    )
-    return digest(*parts)
+    needed = {name: tensor for name, tensor in model.state_dict().items() if belongs(name, kind)}
+    save_file({name: tensor.detach().contiguous().clone() for name, tensor in needed.items()}, path)
 
 
 def _write_canaries(path: Path, kind: str, source: ModelSource, loaded: LoadedSource, tokenizer: Any) -> int:
@@ -126,14 +150,20 @@ def _write_canaries(path: Path, kind: str, source: ModelSource, loaded: LoadedSo
 
 
 def _archive(work: Path, staged: Path, kind: str, endpoint: str) -> None:
-    """Run torch-model-archiver in a private TMPDIR: it deletes <tmp>/<model name>."""
+    """Run torch-model-archiver in `work`, by names without a path: brackets and commas of a path mean much to it.
+
+    Its TMPDIR is private: it deletes <tmp>/<model name>.
+    """
     (work / "tmp").mkdir()
+    handler = work / f"{kind}_handler.py"
     archiver = Path(sys.executable).parent / "torch-model-archiver"
     command = [
-        *(str(archiver), "--model-name", endpoint, "--version", "1.0", "--export-path", str(work), "--force"),
-        *("--handler", str(ROOT / "handlers" / f"{kind}_handler.py"), "--extra-files", str(staged)),
-        *("--config-file", str(work / "model-config.yaml")),
+        *(str(archiver), "--model-name", endpoint, "--version", "1.0", "--export-path", ".", "--force"),
+        *("--handler", handler.name, "--extra-files", staged.name, "--config-file", CONFIG),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "TMPDIR": str(work / "tmp")})
+    environment = {**os.environ, "TMPDIR": str(work / "tmp")}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=work)
     if done.returncode != 0 or not (work / f"{endpoint}.mar").exists():
         raise BadModel(f"torch-model-archiver failed for {endpoint}:\n{done.stderr[-2000:]}")
+    packed = {path.relative_to(staged).as_posix(): path for path in staged.rglob("*") if path.is_file()}
+    check_written(work / f"{endpoint}.mar", {**packed, CONFIG: work / CONFIG, handler.name: handler})

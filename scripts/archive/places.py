@@ -20,10 +20,10 @@ def models() -> list[str]:
     return sorted(path.parent.name for path in ARCHIVE_DIR.glob("*/model.yaml"))
 
 
-def endpoint_config(kind: str, directory: Path) -> dict[str, Any]:
-    """archive/common/<kind>.yaml with the model's own keys over it."""
+def endpoint_config(kind: str, directory: Path | None) -> dict[str, Any]:
+    """archive/common/<kind>.yaml with the model's own keys over it, where it has a folder."""
     merged: dict[str, Any] = {}
-    for path in (ARCHIVE_DIR / "common" / f"{kind}.yaml", directory / f"{kind}.yaml"):
+    for path in (folder / f"{kind}.yaml" for folder in (ARCHIVE_DIR / "common", directory) if folder):
         if path.exists():
             merged |= yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     return merged

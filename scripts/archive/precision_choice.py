@@ -9,9 +9,12 @@ from rich.console import Console
 from rich.table import Table
 
 from clip_core.errors import BadModel
+from clip_core.inputs.preprocessing import Preprocessing
 from clip_core.networks.precision import unavailable
+from scripts.archive.assembly.parts import LoadedSource
+from scripts.archive.canary_images import canary_images
 from scripts.archive.gate_set import GateSet
-from scripts.archive.model_source import LoadedSource, ModelSource
+from scripts.archive.model_source import ModelSource
 from scripts.archive.tower_build import BuiltTowers, Judge, Judged, Report, build_towers
 
 CANDIDATES = ("fp32", "bf16", "fp16", "int8", "int8-static", "fp8")
@@ -40,6 +43,25 @@ def choose(
     if best is None:
         raise BadModel(f"no precision passes: {'; '.join(f'{each.precision}: {each.failed}' for each in judged)}")
     return best, judged
+
+
+def check_floor(towers: BuiltTowers, source: ModelSource, loaded: LoadedSource) -> None:
+    """Raises BadModel when the towers bring a canary below the model's floor: no worker would start with them."""
+    from torch import inference_mode, stack
+    from torch.nn.functional import cosine_similarity
+
+    preprocessing = Preprocessing.of_model(loaded.model)
+    pixels = stack([preprocessing.uint8(image) for _, image in canary_images()])
+    ids = loaded.tokenizer(list(source.canary_texts))
+    with inference_mode():
+        texts = cosine_similarity(towers.text(ids), loaded.model.encode_text(ids))
+        images = cosine_similarity(towers.image(pixels), loaded.model.encode_image(preprocessing.normalize(pixels)))
+    least = min(float(texts.min()), float(images.min()))
+    if not least >= source.cosine_floor:
+        raise BadModel(
+            f"{towers.precision} brings a canary of {source.name} to the cosine {least:.5f}, below its floor "
+            f"{source.cosine_floor}: choose another precision, such as bf16 or auto"
+        )
 
 
 def gated(judged: Judged, source: ModelSource, reference_recall: float) -> Judged:

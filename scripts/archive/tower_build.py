@@ -23,8 +23,8 @@ from clip_core.towers.artifacts import DIRECTORY, TowerFacts
 from clip_core.towers.compiling import Forward, Machine, load_package
 from clip_core.towers.devices import move
 from clip_core.towers.towers import build_modules, compile_tower, facts
+from scripts.archive.assembly.parts import LoadedSource
 from scripts.archive.gate_set import GateSet, Quality, quality
-from scripts.archive.model_source import LoadedSource
 
 BATCH = 16
 SHORT_TEXT = "a photo of a small red circle"
@@ -74,16 +74,22 @@ def build_towers(
     directory: Path | None,
     report: Report = lambda _: None,
     device: str = "cpu",
+    check: Callable[[BuiltTowers], None] = lambda _: None,
 ) -> BuiltTowers:
-    """`directory` takes the compiled packages; None leaves the towers uncompiled. Raises BadModel."""
+    """`directory` takes the compiled packages; None leaves the towers uncompiled.
+
+    `check` sees them before the compiler's minutes are spent. Raises BadModel.
+    """
     preprocessing = Preprocessing.of_model(loaded.model)
     modules = build_modules(copy.deepcopy(loaded.model), "multimodal", preprocessing)
     scales = _calibrate(modules, loaded, preprocessing, gate) if precision == "int8-static" else {}
     known = {part: facts(module) for part, module in modules.items()}
     for part, module in modules.items():
         modules[part] = apply(module, precision, scales.get(part), device)
+    uncompiled = BuiltTowers(precision, dict(modules), known, scales=scales, device=device)
+    check(uncompiled)
     if directory is None:
-        return BuiltTowers(precision, dict(modules), known, scales=scales, device=device)
+        return uncompiled
     packages = {part: directory / f"{precision}-{part}.pt2" for part in modules}
     for part, module in modules.items():
         report(f"compiling {type(module).__name__} in {precision}")

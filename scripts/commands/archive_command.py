@@ -14,10 +14,20 @@ archive = typer.Typer(help="Build, list and verify TorchServe model archives (.m
 
 @archive.command("build")
 def archive_build(
-    model: Annotated[str, typer.Argument(help="A directory under archive/, such as demo or vit-b-32.")] = "demo",
+    model: Annotated[
+        str,
+        typer.Argument(help="A given name (demo, vit-b-32), ARCH/TAG, hf-hub:ORG/NAME[@REVISION], a file or a folder."),
+    ] = "demo",
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Local weights in the hub's layout, instead of a download.")
+        Path | None, typer.Option(help="A file or folder of weights, instead of the model's own.")
     ] = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="open_clip's architecture, or its JSON file, where the weights can't tell.")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="A folder with a Hugging Face tokenizer, where the weights lack one.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name in answers (default: the last part).")] = None,
     prefix: Annotated[
         str, typer.Option(help="Endpoints are named PREFIX_text, PREFIX_image, PREFIX_multimodal.")
     ] = "clip",
@@ -47,6 +57,8 @@ def archive_build(
     Example: clipserve archive build demo
 
     Example: clipserve archive build vit-b-32 --precision auto
+
+    Example: clipserve archive build logs/run/checkpoints/epoch_5.pt --architecture ViT-B-32
     """
     from scripts.archive.build import build
     from scripts.archive.places import MODEL_STORE
@@ -58,6 +70,9 @@ def archive_build(
     paths = build(
         model,
         checkpoint=checkpoint,
+        architecture=architecture,
+        tokenizer=tokenizer,
+        name=name,
         prefix=prefix,
         model_store=model_store or MODEL_STORE,
         precision=precision,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,8 +14,14 @@ if TYPE_CHECKING:
     from scripts.models.row_store import RowStore
 
 model = typer.Typer(help="Change what a running stack serves.", no_args_is_help=True)
-Source = Annotated[str, typer.Argument(help="What `clipserve archive build` takes, such as demo or vit-b-32.")]
-Checkpoint = Annotated[Path | None, typer.Option(help="Local weights, instead of the model's own.")]
+Source = Annotated[str, typer.Argument(metavar="MODEL", help="What to build and serve, as `archive build` takes it.")]
+Checkpoint = Annotated[Path | None, typer.Option(help="A file or folder of weights, instead of the model's own.")]
+Architecture = Annotated[
+    str | None, typer.Option(help="open_clip's architecture, or its JSON file, where the weights can't tell.")
+]
+Tokenizer = Annotated[
+    Path | None, typer.Option(help="A folder with a Hugging Face tokenizer, where the weights lack one.")
+]
 Precision = Annotated[str | None, typer.Option(help="What the towers compute in, instead of the model's own choice.")]
 Archives = Annotated[Path | None, typer.Option(help="A folder of built .mar files, instead of building.")]
 Store = Annotated[Path | None, typer.Option(help="TorchServe's model store (default: model_store/).")]
@@ -46,6 +52,8 @@ def add(
     source: Source,
     name: Annotated[str | None, typer.Option(help="What requests call it, instead of the model's own name.")] = None,
     checkpoint: Checkpoint = None,
+    architecture: Architecture = None,
+    tokenizer: Tokenizer = None,
     precision: Precision = None,
     archives: Archives = None,
     force: Annotated[bool, typer.Option(help="Load it even when memory looks too small.")] = False,
@@ -69,17 +77,11 @@ def add(
 
     end_on_sigterm()
     console, store, rows = Console(), model_store or MODEL_STORE, _rows(data_dir)
-    new = row(name or model_name(source, checkpoint), added=True)
+    given: dict[str, Any] = {"architecture": architecture, "tokenizer": tokenizer, "precision": precision, "name": name}
+    new = row(model_name(source, checkpoint, **given), added=True)
     check_new(rows, new)
     if archives is None:
-        build(
-            source,
-            checkpoint=checkpoint,
-            precision=precision,
-            prefix=new.name,
-            model_store=store,
-            report=console.print,
-        )
+        build(source, checkpoint=checkpoint, prefix=new.name, model_store=store, report=console.print, **given)
     else:
         put(found_in(archives, new), store)
     Addition(_torchserve(management_url, inference_url), rows, new, store, force, report=console.print).run()
@@ -109,9 +111,12 @@ def remove(
 
 @model.command("swap")
 def swap(
-    name: Annotated[str, typer.Argument(help="A model under archive/ to build, such as demo.")] = "demo",
+    source: Source = "demo",
     model: Annotated[str | None, typer.Option(help="The served model to replace (default: the default one).")] = None,
     checkpoint: Checkpoint = None,
+    architecture: Architecture = None,
+    tokenizer: Tokenizer = None,
+    name: Annotated[str | None, typer.Option(help="The model's name in answers (default: the last part).")] = None,
     archives: Archives = None,
     model_store: Store = None,
     data_dir: DataDir = _DATA,
@@ -137,7 +142,8 @@ def swap(
     row = served_or_default(rows, model)
     with tempfile.TemporaryDirectory(prefix="clipserve-swap-") as temporary:
         if archives is None:
-            build(name, checkpoint=checkpoint, model_store=Path(temporary), report=console.print)
+            given: dict[str, Any] = {"architecture": architecture, "tokenizer": tokenizer, "name": name}
+            build(source, checkpoint=checkpoint, model_store=Path(temporary), report=console.print, **given)
         done = Swap(
             _torchserve(management_url, inference_url),
             PublicApi(index_url),

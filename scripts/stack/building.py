@@ -21,7 +21,7 @@ def build(model: UpModel, store: Path, umask: int, signals: StopSignals) -> None
     """`umask`: archives are no secret. Raises StackStartError, and Stopped."""
     options = ["--model-store", str(store), "--prefix", model.prefix]
     options += ["--checkpoint", str(model.checkpoint)] if model.checkpoint else []
-    options += ["--precision", model.precision] if model.precision else []
+    options += [part for key, value in model.given.items() if value for part in (f"--{key}", str(value))]
     command = launching.module("scripts.cli", "archive", "build", model.source, *options)
     if run_to_end(command, umask, signals) != 0:
         raise StackStartError(f"the archives of {model.row.name} could not be built (the reason stands above).")

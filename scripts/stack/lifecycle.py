@@ -101,7 +101,7 @@ def _prepare(
 
 
 def _is_stale(model: UpModel, store: Path) -> bool:
-    return bool(stale_archives(model.source, model.checkpoint, store, model.prefix, precision=model.precision))
+    return bool(stale_archives(model.source, model.checkpoint, store, model.prefix, **model.given))
 
 
 def _wait_ready(stack: Stack, settings: UpSettings, console: Console, look: Callable[[], object]) -> None:

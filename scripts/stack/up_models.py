@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gateway.models.rows import ModelRow
 from scripts.archive.build import model_name
@@ -22,7 +23,7 @@ class UpModel:
     source: str
     row: ModelRow
     checkpoint: Path | None = None
-    precision: str | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)  # what replaces the model's own settings
 
     @property
     def prefix(self) -> str:
@@ -41,8 +42,9 @@ def models_of(settings: UpSettings) -> list[UpModel]:
 
 def _model(source: str, settings: UpSettings, *, default: bool) -> UpModel:
     checkpoint = settings.checkpoint if default else None
-    name = model_name(source, checkpoint)
-    return UpModel(source, row(name, default=default), checkpoint, settings.precision)
+    given = settings.given if default else {"precision": settings.precision}
+    name = model_name(source, checkpoint, **given)
+    return UpModel(source, row(name, default=default), checkpoint, given)
 
 
 def row_store(folder: Path) -> RowStore:

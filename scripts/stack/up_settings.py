@@ -42,10 +42,19 @@ class UpSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CLIPSERVE_", extra="ignore", hide_input_in_errors=True)
 
     model: Words = Field(
-        ("demo",), description="model to build and serve, again for each further one; the first is the default"
+        ("demo",),
+        description="what to build and serve: a name under archive/, `ARCH/TAG`, `hf-hub:ORG/NAME`, a file, a folder; "
+        "given again for each further one, and the first is the default",
     )
-    checkpoint: Path | None = Field(
-        None, description="local weights in the hub's layout, instead of the first model's own"
+    checkpoint: Path | None = Field(None, description="a file or folder of weights, instead of the first model's own")
+    architecture: str | None = Field(
+        None, description="open_clip's architecture of the first model, or its JSON file, where the weights can't tell"
+    )
+    tokenizer: Path | None = Field(
+        None, description="a folder with a Hugging Face tokenizer, where the first model's weights lack one"
+    )
+    model_name: str | None = Field(
+        None, description="the first model's name in answers, instead of its own or the last part"
     )
     precision: str | None = Field(None, description="what the towers compute in, instead of the model's own choice")
     model_store: Path | None = Field(None, description="where the archives lie; model_store/ here unless given")
@@ -99,9 +108,9 @@ class UpSettings(BaseSettings):
 
     @field_validator("checkpoint")
     @classmethod
-    def _is_a_folder(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.is_dir():
-            raise ValueError(f"there is no folder {value}: name one with weights in the hub's layout")
+    def _is_there(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.exists():
+            raise ValueError(f"there is no folder or file {value}: name one with weights")
         return value
 
     @field_validator("java_options")
@@ -122,6 +131,12 @@ class UpSettings(BaseSettings):
             if not re.fullmatch(r"[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]", name):
                 raise ValueError(f"{name!r} is no host: write names without scheme, port and path, such as `a,b`")
         return value
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What replaces the model's own settings."""
+        named = {"precision": self.precision, "architecture": self.architecture, "name": self.model_name}
+        return {**named, "tokenizer": self.tokenizer}
 
     @model_validator(mode="after")
     def _has_a_port_each(self) -> UpSettings:

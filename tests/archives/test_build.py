@@ -145,7 +145,7 @@ def test_a_bad_model_yaml_says_what_is_wrong(tmp_path: Path, text: str, message:
 
 
 def test_a_checkpoint_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(BadModel, match="hub's layout"):
+    with pytest.raises(BadModel, match="is an empty folder"):
         build("vit-b-32", checkpoint=tmp_path, model_store=tmp_path / "store")
 
 

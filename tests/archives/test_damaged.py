@@ -100,9 +100,9 @@ def test_a_prefix_is_no_path(prefix: str, tmp_path: Path) -> None:
 
 def test_a_checkpoint_and_a_store_that_are_no_folders(tmp_path: Path, checkpoint: Path) -> None:
     (tmp_path / "file").touch()
-    for options in ({"checkpoint": tmp_path / "nope"}, {"checkpoint": tmp_path / "file"}):
-        with pytest.raises(BadModel, match="no folder"):
-            build("demo", model_store=tmp_path, **options)
+    for name, message in (("nope", "is no folder and no file"), ("file", "is empty")):
+        with pytest.raises(BadModel, match=message):
+            build("demo", model_store=tmp_path, checkpoint=tmp_path / name)
     with pytest.raises(BadModel, match="can't be written"):
         build("demo", checkpoint=checkpoint, model_store=tmp_path / "file" / "store")
 

@@ -14,6 +14,7 @@ from scripts.archive.build import build
 from scripts.archive.model_source import ModelSource
 from scripts.archive.places import ARCHIVE_DIR
 from scripts.archive.verify import verify
+from tests.archives.forms import WORDS
 from tests.checkpoints import write_checkpoint, write_word_tokenizer
 
 SMALL = {"layers": 2, "width": 64}
@@ -24,6 +25,8 @@ def shrunken(name: str) -> dict[str, Any]:
     config = copy.deepcopy(open_clip.get_model_config(ModelSource.read(ARCHIVE_DIR / name).architecture))
     config["embed_dim"] = 64
     config["text_cfg"] |= SMALL | {"heads": 2}
+    if "hf_tokenizer_name" in config["text_cfg"]:
+        config["text_cfg"]["vocab_size"] = WORDS
     if "timm_model_name" in config["vision_cfg"]:
         config["vision_cfg"] |= {"timm_model_name": "test_vit", "image_size": 64}
     else:

@@ -1,0 +1,26 @@
+"""ModelParts → open_clip's model with the weights in it, and its tokenizer. What does not fit is said in one line."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+from scripts.archive.assembly.build_model import build_model
+from scripts.archive.assembly.fit import fitted
+from scripts.archive.assembly.parts import LoadedSource, ModelParts
+from scripts.archive.assembly.text_config import named_locally, text_config_folder
+from scripts.archive.assembly.tokenizers import check_vocabulary, load_tokenizer
+
+
+def assemble(name: str, parts: ModelParts) -> LoadedSource:
+    """Raises BadModel that says which part is missing or does not fit."""
+    import open_clip
+
+    config = named_locally(copy.deepcopy(parts.model_cfg))
+    text_config = text_config_folder(parts.model_cfg, parts.folders)
+    model = build_model(name, parts.model_cfg, parts.preprocess_cfg, text_config)
+    model.load_state_dict(fitted(name, model, parts.state))
+    tokenizer = load_tokenizer(name, parts.model_cfg, parts.folders)
+    check_vocabulary(name, tokenizer, model)
+    whole = {"model_cfg": config, "preprocess_cfg": open_clip.get_model_preprocess_cfg(model)}
+    return LoadedSource(model.eval().requires_grad_(False), tokenizer, json.loads(json.dumps(whole)), text_config)

@@ -1,0 +1,36 @@
+"""What every form of weights comes down to: open_clip's configuration, a state dict, and files of Hugging Face's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+LOCAL = "local"  # what a tokenizer is called that lies beside the weights, and on no hub
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class ModelParts:
+    """`state` has open_clip's names. `notes` say what was concluded rather than read."""
+
+    model_cfg: dict[str, Any]
+    preprocess_cfg: dict[str, Any]  # what is known of it: open_clip's defaults stand for the rest
+    state: State
+    folders: tuple[Path, ...] = ()  # where a tokenizer and the text tower's configuration may lie, best first
+    notes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class LoadedSource:
+    """open_clip's own model (fp32, eval) and tokenizer, and the config that rebuilds them without a network.
+
+    `text_config`: the folder of the configuration of a Hugging Face text tower, where the model has one.
+    """
+
+    model: Any
+    tokenizer: Any
+    config: dict[str, Any]
+    text_config: Path | None = None

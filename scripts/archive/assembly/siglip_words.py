@@ -1,0 +1,39 @@
+"""SigLIP's tokenizer, a SentencePiece model, as a fast one that a worker loads without SentencePiece."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from clip_core.errors import BadModel
+
+_CLASSES = ("SiglipTokenizer", "SiglipTokenizerFast")
+
+
+def is_siglips(folder: Path) -> bool:
+    """Whether a folder's tokenizer is of the class that drops case and punctuation before it looks at words."""
+    try:
+        body = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(body, dict) and body.get("tokenizer_class") in _CLASSES
+
+
+def lay_fast(folder: Path, target: Path) -> None:
+    """Raises BadModel."""
+    from transformers import PreTrainedTokenizerFast, T5Tokenizer
+    from transformers.utils import is_protobuf_available, is_sentencepiece_available
+
+    if not (folder / "tokenizer.json").is_file() and not (is_sentencepiece_available() and is_protobuf_available()):
+        raise BadModel(
+            f"the tokenizer in {folder} is a SentencePiece model: `pip install sentencepiece protobuf` and build again"
+        )
+    try:
+        if (folder / "tokenizer.json").is_file():
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(str(folder))
+        else:
+            tokenizer = T5Tokenizer.from_pretrained(str(folder), extra_ids=0)
+        tokenizer.save_pretrained(str(target))
+    except Exception as error:  # transformers raises many kinds
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise BadModel(f"the tokenizer in {folder} can't be read: {reason}") from error

@@ -39,6 +39,7 @@ class ModelSpec:
     licence: str | None = None
     source: str | None = None  # where the weights came from, such as hf-hub:ORG/NAME
     revision: str | None = None  # of the source, such as a commit of the hub's repository
+    weights_sha256: str | None = None  # of the file that the weights came in
 
     @classmethod
     def read(cls, model_dir: Path) -> ModelSpec:

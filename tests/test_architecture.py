@@ -107,8 +107,8 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
         *("client", "async_client", "folder"),
     ),
     "scripts": (
-        *("public_api", "launch", "page", "processes", "collections", "demo", "archive", "models", "stack"),
-        *("settings_table", "tune", "commands", "cli", "__main__"),
+        *("public_api", "progress", "costs", "launch", "page", "processes", "collections", "demo", "hub", "archive"),
+        *("models", "stack", "settings_table", "tune", "commands", "cli", "__main__"),
     ),
     "benchmarks": (
         *("lib", "stack", "drawings", "attacks", "gateway", "index", "encoders", "pictures", "faults", "bar_tables"),

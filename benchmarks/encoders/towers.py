@@ -65,5 +65,6 @@ def towers(subject: Subject, directory: Path, precisions: Sequence[str], report:
             packages = {part: load_package(path) for part, path in paths.items()}
             made[f"ours {precision}"] = BuiltTowers(precision, packages, known, paths)
         else:
-            made[f"ours {precision}"] = build_towers(subject.loaded, precision, gate, directory, report)
+            report(f"compiling both towers in {precision}")
+            made[f"ours {precision}"] = build_towers(subject.loaded, precision, gate, directory)
     return made

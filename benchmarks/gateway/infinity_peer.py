@@ -46,12 +46,16 @@ class Peer:
 
     def make_models(self) -> None:
         """Weights of one random model for us and for Infinity, and our archives, which takes minutes."""
+        from rich.console import Console
+
         from scripts.archive.build import build
         from scripts.archive.random_checkpoint import write_random
+        from scripts.progress import WorkProgress
 
         write_random(self.our_weights, "ViT-B-32")
         checkpoint(self.our_weights, self.checkpoint)
-        build("vit-b-32", checkpoint=self.our_weights, precision="int8", model_store=self.model_store, report=print)
+        store, progress = self.model_store, WorkProgress(Console())
+        build("vit-b-32", checkpoint=self.our_weights, precision="int8", model_store=store, progress=progress)
 
     def make_venv(self) -> None:
         subprocess.run([sys.executable, "-m", "venv", str(self.directory / "venv")], check=True)

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.console import Console
 
 from clip_core.errors import BadModel
 from clip_core.model_spec import (
     KINDS,
 )
+from scripts import costs
 from scripts.archive.build_key import build_key
 from scripts.archive.mar_files import built_with
 from scripts.archive.model_source import ModelSource, load
 from scripts.archive.pack import pack, stage, write_settings
 from scripts.archive.places import MODEL_STORE
-from scripts.archive.resolver import resolve
+from scripts.archive.resolver import Resolved, resolve
 from scripts.archive.work_folders import work_folder
+from scripts.progress import SILENT, WorkProgress
 
 if TYPE_CHECKING:  # torch is slow to import, and most of what is here does without
     from scripts.archive.assembly.parts import LoadedSource
+    from scripts.archive.gate_set import GateSet
     from scripts.archive.tower_build import BuiltTowers, Judged
-
-Report = Callable[[str], None]
 
 
 def build(
@@ -33,43 +37,46 @@ def build(
     model_store: Path = MODEL_STORE,
     prefix: str = "clip",
     gate_images: Path | None = None,
+    quick: bool = False,
     force: bool = False,
-    report: Report = lambda _: None,
+    progress: WorkProgress = SILENT,
     show: Callable[[list[Judged], str], None] = lambda *_: None,
     **given: Any,
 ) -> list[Path]:
     """Build the three archives of `model`, as `resolve` takes it; those that are whole and up to date stay.
 
-    `given` overrides the model's own name, precision, compile, device, architecture and tokenizer; `gate_images` are
-    judged with instead of rendered scenes; `show` is given what `auto` compared and chose. Raises BadModel.
+    `given` overrides the model's own name, precision, compile, device, architecture and tokenizer; `quick` is fp32,
+    not compiled. `gate_images` are judged with instead of rendered scenes; `show` is given what `auto` compared and
+    chose. Raises BadModel.
     """
     _check_prefix(prefix)
     resolved = resolve(model, checkpoint, **given)
+    resolved = quickly(resolved) if quick else resolved
     source, key = resolved.source, build_key(resolved)
     stale = KINDS if force else _stale(key, model_store, prefix)
     if stale:
         _make_folder(model_store)
-        report(f"loading the weights of {source.name}")
-        loaded = load(source, report)
+        loaded = load(source, progress)
+        cost = full_cost(source, _parameters(loaded))
+        costs.check_disk(model_store, cost.disk_bytes)
         with work_folder(model_store, ".compiling-") as work:
-            towers = _towers(source, loaded, gate_images, work, report, show)
+            towers = _towers(source, loaded, gate_images, work, progress, show)
             for kind in stale:
-                report(f"packing {prefix}_{kind}.mar")
-                pack(kind, f"{prefix}_{kind}", source, loaded, towers, resolved.directory, key, model_store)
+                with progress.step(f"packing {prefix}_{kind}.mar"):
+                    pack(kind, f"{prefix}_{kind}", source, loaded, towers, resolved.directory, key, model_store)
     return [model_store / f"{prefix}_{kind}.mar" for kind in KINDS]
 
 
-def stage_folder(
-    model: str, kind: str, folder: str | Path, *, checkpoint: Path | None = None, report: Report = print, **given: Any
-) -> None:
+def stage_folder(model: str, kind: str, folder: str | Path, *, checkpoint: Path | None = None, **given: Any) -> None:
     """Write what torch-model-archiver takes: `files/`, `<kind>_handler.py` and `model-config.yaml`. Raises BadModel."""
     if kind not in KINDS:
         raise BadModel(f"kind is one of {', '.join(KINDS)}, not {kind!r}")
     resolved = resolve(model, checkpoint, **given)
     _make_folder(Path(folder))
-    loaded = load(resolved.source, report)
+    progress = WorkProgress(Console())
+    loaded = load(resolved.source, progress)
     with work_folder(Path(folder), ".compiling-") as work:
-        towers = _towers(resolved.source, loaded, None, work, report, lambda *_: None)
+        towers = _towers(resolved.source, loaded, None, work, progress, lambda *_: None)
         stage(Path(folder) / "files", kind, resolved.source, loaded, towers, build_key(resolved))
     write_settings(Path(folder), kind, resolved.directory)
 
@@ -92,22 +99,21 @@ def _towers(
     loaded: LoadedSource,
     gate_images: Path | None,
     work: Path,
-    report: Report,
+    progress: WorkProgress,
     show: Callable[[list[Judged], str], None],
 ) -> BuiltTowers:
     """Both towers at the precision asked for, compiled if the model says so."""
-    from scripts.archive.gate_set import GateSet
     from scripts.archive.precision_choice import check_floor, choose
     from scripts.archive.tower_build import build_towers
 
     directory = work if source.compile else None
-    gate = GateSet.from_directory(gate_images) if gate_images else GateSet.rendered()
+    gate = _gate(source, gate_images)
     if source.precision != "auto":
         return build_towers(
-            *(loaded, source.precision, gate, directory, report, source.device),
+            *(loaded, source.precision, gate, directory, progress, source.device),
             check=lambda towers: check_floor(towers, source, loaded),
         )
-    towers, judged = choose(source, loaded, gate, directory, report)
+    towers, judged = choose(source, loaded, gate, directory, progress)
     show(judged, towers.precision)
     return towers
 
@@ -115,6 +121,50 @@ def _towers(
 def model_name(model: str, checkpoint: Path | None = None, **given: Any) -> str:
     """What answers call the model. Raises BadModel."""
     return resolve(model, checkpoint, **given).source.name
+
+
+def _gate(source: ModelSource, images: Path | None) -> GateSet:
+    """Empty where nothing is compared and nothing calibrated: to render scenes takes seconds."""
+    from scripts.archive.gate_set import GateSet
+
+    if images:
+        return GateSet.from_directory(images)
+    return GateSet.rendered() if source.precision in ("auto", "int8-static") else GateSet([], [])
+
+
+def quickly(resolved: Resolved) -> Resolved:
+    """What takes seconds to build: the same vectors, more slowly."""
+    return replace(resolved, source=replace(resolved.source, precision="fp32", compile=False))
+
+
+def has_quick_form(model: str, checkpoint: Path | None = None, **given: Any) -> bool:
+    """Whether quick archives are others than the model's own. Raises BadModel."""
+    resolved = resolve(model, checkpoint, **given)
+    return quickly(resolved) != resolved
+
+
+def full_cost(source: ModelSource, parameters: int) -> costs.Cost:
+    """Of building all three archives of it."""
+    candidates = costs.CANDIDATES_ON_CPU if source.precision == "auto" else 1
+    return costs.whole(parameters, candidates, source.compile)
+
+
+def _parameters(loaded: LoadedSource) -> int:
+    return sum(int(tensor.numel()) for tensor in loaded.model.state_dict().values())
+
+
+Standing = Literal["whole", "quick", "stale"]
+
+
+def standing(
+    model: str, checkpoint: Path | None = None, model_store: Path = MODEL_STORE, prefix: str = "clip", **given: Any
+) -> Standing:
+    """Whether all archives are as the model wants them, or built with `quick`, or neither. Raises BadModel."""
+    resolved = resolve(model, checkpoint, **given)
+    found = {built_with(model_store / f"{prefix}_{kind}.mar") for kind in KINDS}
+    if found == {build_key(resolved)}:
+        return "whole"
+    return "quick" if found == {build_key(quickly(resolved))} else "stale"
 
 
 def stale_archives(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,12 @@ import yaml
 
 from clip_core.errors import BadModel
 from clip_core.model_spec import PRECISIONS
+from scripts import costs
+from scripts.hub.digests import sha256_of
+from scripts.hub.fetch import fetch_repository
+from scripts.hub.provenance import Provenance
+from scripts.hub.snapshots import HubName
+from scripts.progress import SILENT, WorkProgress
 
 if TYPE_CHECKING:  # torch is slow to import, and most of what is here does without
     from scripts.archive.assembly.parts import LoadedSource, ModelParts
@@ -104,23 +110,45 @@ def _folder(path: Path) -> str:
     return str(path.resolve())
 
 
-def load(source: ModelSource, report: Callable[[str], None] = lambda _: None) -> LoadedSource:
-    """The model, its tokenizer and its config. `report` is told what was concluded. Raises BadModel in one line."""
-    from scripts.archive.assembly.assemble import assemble
-
-    parts = _parts(source)
+def load(source: ModelSource, progress: WorkProgress = SILENT) -> LoadedSource:
+    """The model, its tokenizer and its config. `progress` is told what was concluded. Raises BadModel in one line."""
+    parts = _parts(source, progress)
     for note in parts.notes:
-        report(note)
-    return assemble(source.name, parts)
+        progress.say(note)
+    size = sum(tensor.numel() * tensor.element_size() for tensor in parts.state.values())
+    cost = costs.loading(size)
+    with progress.step(f"loading the weights of {source.name}", expected_s=cost.seconds, cost=str(cost)):
+        from scripts.archive.assembly.assemble import assemble
+
+        return assemble(source.name, parts)
 
 
-def _parts(source: ModelSource) -> ModelParts:
-    from scripts.archive.forms.pretrained_tag import read_repository, read_tag
+def _parts(source: ModelSource, progress: WorkProgress) -> ModelParts:
+    """The hub is asked before torch is imported: what it refuses is said at once."""
+    if source.checkpoint:
+        path = Path(source.checkpoint)
+        return _read(path, Provenance(weights_sha256=_weights_digest(path)), source)
+    if source.hub:
+        return _read(*fetch_repository(HubName.parse(source.hub), progress), source)
+    from scripts.archive.forms.pretrained_tag import read_tag
+
+    return read_tag(str(source.architecture), str(source.pretrained), _tokenizer(source), progress)
+
+
+def _read(path: Path, provenance: Provenance, source: ModelSource) -> ModelParts:
     from scripts.archive.forms.read_path import read_path
 
-    tokenizer = Path(source.tokenizer) if source.tokenizer else None
-    if source.checkpoint:
-        return read_path(Path(source.checkpoint), source.architecture, tokenizer)
-    if source.hub:
-        return read_repository(source.hub, source.architecture, tokenizer)
-    return read_tag(str(source.architecture), str(source.pretrained), tokenizer)
+    return replace(read_path(path, source.architecture, _tokenizer(source)), provenance=provenance)
+
+
+def _tokenizer(source: ModelSource) -> Path | None:
+    return Path(source.tokenizer) if source.tokenizer else None
+
+
+def _weights_digest(path: Path) -> str | None:
+    from scripts.archive.forms.read_path import weights_in
+
+    try:
+        return sha256_of(weights_in(path) if path.is_dir() else path)
+    except (BadModel, OSError):  # of several files
+        return None

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +81,7 @@ def stage(folder: Path, kind: str, source: ModelSource, loaded: LoadedSource, to
     spec = ModelSpec(source.name, kind, dim, context_length, identity, towers.precision, source.compile)
     shorter = shorter_dimensions(source, dim)
     spec = replace(spec, cosine_floor=source.cosine_floor, build_key=key, matryoshka_dimensions=shorter)
-    spec = replace(spec, cuda_graphs=source.cuda_graphs)
+    spec = replace(spec, cuda_graphs=source.cuda_graphs, **asdict(loaded.provenance))
     spec.write(folder)
 
 
@@ -160,6 +160,7 @@ def _archive(work: Path, staged: Path, kind: str, endpoint: str) -> None:
     command = [
         *(str(archiver), "--model-name", endpoint, "--version", "1.0", "--export-path", ".", "--force"),
         *("--handler", handler.name, "--extra-files", staged.name, "--config-file", CONFIG),
+        *("--archive-format", "zip-store"),  # weights hardly shrink, and to deflate them takes most of a quick build
     ]
     environment = {**os.environ, "TMPDIR": str(work / "tmp")}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=work)

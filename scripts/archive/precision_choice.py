@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,34 +17,56 @@ from scripts.archive.assembly.parts import LoadedSource
 from scripts.archive.canary_images import canary_images
 from scripts.archive.gate_set import GateSet
 from scripts.archive.model_source import ModelSource
-from scripts.archive.tower_build import BuiltTowers, Judge, Judged, Report, build_towers
+from scripts.archive.tower_build import BuiltTowers, Judge, Judged, build_towers
+from scripts.costs import whole
+from scripts.progress import WorkProgress, clock_time
 
 CANDIDATES = ("fp32", "bf16", "fp16", "int8", "int8-static", "fp8")
 
 
 def choose(
-    source: ModelSource, loaded: LoadedSource, gate: GateSet, directory: Path | None, report: Report
+    source: ModelSource, loaded: LoadedSource, gate: GateSet, directory: Path | None, progress: WorkProgress
 ) -> tuple[BuiltTowers, list[Judged]]:
     """The fastest towers that pass the gates of `source`, and all that were judged. Raises BadModel when none pass."""
-    judge = Judge(loaded, gate)
-    judged: list[Judged] = []
+    reasons = {precision: unavailable(precision, source.device) for precision in CANDIDATES}
+    judged = [Judged(precision, failed=reason) for precision, reason in reasons.items() if reason is not None]
+    round_ = _Round([precision for precision in CANDIDATES if reasons[precision] is None], loaded, directory, progress)
+    with progress.step("encoding with open_clip in fp32, for comparison"):
+        judge = Judge(loaded, gate)
     best: BuiltTowers | None = None
-    for precision in CANDIDATES:
-        reason = unavailable(precision, source.device)
-        if reason is not None:
-            judged.append(Judged(precision, failed=reason))
-            continue
+    for precision in round_:
         try:
-            towers = build_towers(loaded, precision, gate, directory, report, source.device)
+            towers = build_towers(loaded, precision, gate, directory, progress, source.device)
+            with progress.step(f"judging {precision}"):
+                judged.append(gated(judge.judge(towers), source, judge.recall))
         except BadModel as error:
             judged.append(Judged(precision, failed=error.message))
             continue
-        judged.append(gated(judge.judge(towers), source, judge.recall))
         if judged[-1] is fastest(judged):
             best = towers
     if best is None:
         raise BadModel(f"no precision passes: {'; '.join(f'{each.precision}: {each.failed}' for each in judged)}")
     return best, judged
+
+
+class _Round:
+    """The precisions to try, one after the other; says what all of them cost, and the time left before each."""
+
+    def __init__(
+        self, precisions: list[str], loaded: LoadedSource, directory: Path | None, progress: WorkProgress
+    ) -> None:
+        parameters = sum(int(tensor.numel()) for tensor in loaded.model.state_dict().values())
+        self._precisions, self._progress = precisions, progress
+        self._cost = whole(parameters, len(precisions), compile=directory is not None)
+
+    def __iter__(self) -> Iterator[str]:
+        started, count = time.monotonic(), len(self._precisions)
+        self._progress.say(f"comparing {count} precisions ({', '.join(self._precisions)}): {self._cost}")
+        for done, precision in enumerate(self._precisions):
+            passed = time.monotonic() - started
+            left = passed / done * (count - done) if done else self._cost.seconds
+            self._progress.say(f"{done + 1} of {count}: {precision}; about {clock_time(left)} left for all")
+            yield precision
 
 
 def check_floor(towers: BuiltTowers, source: ModelSource, loaded: LoadedSource) -> None:

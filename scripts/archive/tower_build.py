@@ -25,10 +25,11 @@ from clip_core.towers.devices import move
 from clip_core.towers.towers import build_modules, compile_tower, facts
 from scripts.archive.assembly.parts import LoadedSource
 from scripts.archive.gate_set import GateSet, Quality, quality
+from scripts.costs import compiling
+from scripts.progress import SILENT, WorkProgress
 
 BATCH = 16
 SHORT_TEXT = "a photo of a small red circle"
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def build_towers(
     precision: str,
     gate: GateSet,
     directory: Path | None,
-    report: Report = lambda _: None,
+    progress: WorkProgress = SILENT,
     device: str = "cpu",
     check: Callable[[BuiltTowers], None] = lambda _: None,
 ) -> BuiltTowers:
@@ -92,8 +93,10 @@ def build_towers(
         return uncompiled
     packages = {part: directory / f"{precision}-{part}.pt2" for part in modules}
     for part, module in modules.items():
-        report(f"compiling {type(module).__name__} in {precision}")
-        compile_tower(module, part, int(loaded.tokenizer.context_length), preprocessing.size, packages[part])
+        cost = compiling(sum(int(each.numel()) for each in module.state_dict().values()), towers=1)
+        title = f"compiling {type(module).__name__} in {precision}"
+        with progress.step(title, expected_s=cost.seconds, cost=str(cost)):
+            compile_tower(module, part, int(loaded.tokenizer.context_length), preprocessing.size, packages[part])
     forwards = {part: load_package(path, device) for part, path in packages.items()}
     return BuiltTowers(precision, forwards, known, packages, scales, device)
 

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-PREFIXES = (".building-", ".compiling-")
+PREFIXES = (".building-", ".compiling-", ".background-")
 
 
 @contextlib.contextmanager

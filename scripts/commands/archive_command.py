@@ -50,6 +50,10 @@ def archive_build(
         str | None,
         typer.Option(help="Compile for cpu, or for cuda on a machine with a GPU (default: as model.yaml says)."),
     ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="fp32 and not compiled: takes seconds, and serves more slowly.")
+    ] = False,
+    line_every: Annotated[float, typer.Option(help="Seconds between lines on long steps.", hidden=True)] = 30.0,
     force: Annotated[bool, typer.Option(help="Build again even when nothing has changed.")] = False,
 ) -> None:
     """Pack a model into three archives: text, image and multimodal.
@@ -64,25 +68,33 @@ def archive_build(
     from scripts.archive.places import MODEL_STORE
     from scripts.archive.precision_choice import show
     from scripts.archive.work_folders import end_on_sigterm
+    from scripts.progress import WorkProgress
 
+    if quick and (precision or compile):
+        raise typer.BadParameter("--quick is fp32 and not compiled: give it without --precision and --compile")
     end_on_sigterm()
     console = Console()
-    paths = build(
-        model,
-        checkpoint=checkpoint,
-        architecture=architecture,
-        tokenizer=tokenizer,
-        name=name,
-        prefix=prefix,
-        model_store=model_store or MODEL_STORE,
-        precision=precision,
-        compile=compile,
-        gate_images=gate_images,
-        device=device,
-        force=force,
-        report=console.print,
-        show=lambda judged, chosen: show(judged, chosen, console),
-    )
+    try:
+        paths = build(
+            model,
+            checkpoint=checkpoint,
+            architecture=architecture,
+            tokenizer=tokenizer,
+            name=name,
+            prefix=prefix,
+            model_store=model_store or MODEL_STORE,
+            precision=precision,
+            compile=compile,
+            gate_images=gate_images,
+            device=device,
+            force=force,
+            quick=quick,
+            progress=WorkProgress(console, line_every),
+            show=lambda judged, chosen: show(judged, chosen, console),
+        )
+    except KeyboardInterrupt as stopped:
+        console.print(str(stopped) or "Stopped.", highlight=False, soft_wrap=True)
+        raise typer.Exit(130) from stopped
     for path in paths:
         console.print(f"{path.name}  {path.stat().st_size / 1e6:.1f} MB", highlight=False)
 

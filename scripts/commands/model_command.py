@@ -74,6 +74,7 @@ def add(
     from scripts.models.archives import found_in, put
     from scripts.models.model_add import Addition, check_new
     from scripts.models.row_store import row
+    from scripts.progress import WorkProgress
 
     end_on_sigterm()
     console, store, rows = Console(), model_store or MODEL_STORE, _rows(data_dir)
@@ -81,7 +82,9 @@ def add(
     new = row(model_name(source, checkpoint, **given), added=True)
     check_new(rows, new)
     if archives is None:
-        build(source, checkpoint=checkpoint, prefix=new.name, model_store=store, report=console.print, **given)
+        build(
+            source, checkpoint=checkpoint, prefix=new.name, model_store=store, progress=WorkProgress(console), **given
+        )
     else:
         put(found_in(archives, new), store)
     Addition(_torchserve(management_url, inference_url), rows, new, store, force, report=console.print).run()
@@ -135,6 +138,7 @@ def swap(
     from scripts.models.archives import found_in
     from scripts.models.model_swap import Swap
     from scripts.models.row_store import served_or_default
+    from scripts.progress import WorkProgress
     from scripts.public_api import PublicApi
 
     end_on_sigterm()
@@ -143,7 +147,7 @@ def swap(
     with tempfile.TemporaryDirectory(prefix="clipserve-swap-") as temporary:
         if archives is None:
             given: dict[str, Any] = {"architecture": architecture, "tokenizer": tokenizer, "name": name}
-            build(source, checkpoint=checkpoint, model_store=Path(temporary), report=console.print, **given)
+            build(source, checkpoint=checkpoint, model_store=Path(temporary), progress=WorkProgress(console), **given)
         done = Swap(
             _torchserve(management_url, inference_url),
             PublicApi(index_url),

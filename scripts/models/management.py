@@ -12,12 +12,13 @@ from scripts.public_api import http_client
 
 
 class Management:
-    """Addresses such as http://127.0.0.1:8081. Every method raises TorchServeUnavailable with TorchServe's words."""
+    """Addresses such as http://127.0.0.1:8081 or unix:/run/management.sock.
+
+    Every method raises TorchServeUnavailable with TorchServe's words.
+    """
 
     def __init__(self, management_url: str, inference_url: str, timeout_s: float = 600.0) -> None:
-        self._management, self._inference = (
-            http_client(url, None, timeout_s) for url in (management_url, inference_url)
-        )
+        self._management, self._inference = (_client(url, timeout_s) for url in (management_url, inference_url))
         self._timeout_s = timeout_s
 
     def versions(self, endpoint: str) -> list[dict[str, Any]]:
@@ -74,6 +75,14 @@ class Management:
     def _version(self, endpoint: str, version: str) -> dict[str, Any]:
         found: dict[str, Any] = _call(self._management, "GET", f"/models/{endpoint}/{version}")[0]
         return found
+
+
+def _client(url: str, timeout_s: float) -> httpx.Client:
+    """`unix:PATH`, too: where TorchServe listens behind the guard of its management API."""
+    if not url.startswith("unix:"):
+        return http_client(url, None, timeout_s)
+    transport = httpx.HTTPTransport(uds=url.removeprefix("unix:"))
+    return httpx.Client(base_url="http://localhost", transport=transport, timeout=timeout_s)
 
 
 def _call(client: httpx.Client, method: str, path: str, missing: Any = None, **how: Any) -> Any:

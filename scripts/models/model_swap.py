@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -114,6 +115,7 @@ def with_version(source: Path, target: Path, version: str) -> None:
                 manifest["model"]["modelVersion"] = version
                 data = json.dumps(manifest, indent=2).encode()
             new.writestr(entry, data)
+    shutil.copymode(source, part)
     os.replace(part, target)
 
 

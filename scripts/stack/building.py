@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from scripts.processes import launching
@@ -17,14 +18,27 @@ _LOOK_S = 0.1
 _CLEAN_UP_S = 3.0
 
 
-def build(model: UpModel, store: Path, umask: int, signals: StopSignals) -> None:
+def build(model: UpModel, store: Path, umask: int, signals: StopSignals, *, quick: bool = False) -> None:
     """`umask`: archives are no secret. Raises StackStartError, and Stopped."""
-    options = ["--model-store", str(store), "--prefix", model.prefix]
-    options += ["--checkpoint", str(model.checkpoint)] if model.checkpoint else []
-    options += [part for key, value in model.given.items() if value for part in (f"--{key}", str(value))]
-    command = launching.module("scripts.cli", "archive", "build", model.source, *options)
+    command = quick_command(model, store) if quick else full_command(model, store)
     if run_to_end(command, umask, signals) != 0:
         raise StackStartError(f"the archives of {model.row.name} could not be built (the reason stands above).")
+
+
+def quick_command(model: UpModel, store: Path) -> list[str]:
+    given = {key: value for key, value in model.given.items() if key not in ("precision", "compile")}
+    return _command(model, store, given, "--quick")
+
+
+def full_command(model: UpModel, store: Path, *options: str) -> list[str]:
+    return _command(model, store, model.given, *options)
+
+
+def _command(model: UpModel, store: Path, given: Mapping[str, object], *options: str) -> list[str]:
+    checkpoint = ["--checkpoint", str(model.checkpoint)] if model.checkpoint else []
+    named = [part for key, value in given.items() if value for part in (f"--{key}", str(value))]
+    words = ("--model-store", str(store), "--prefix", model.prefix, *checkpoint, *named, *options)
+    return launching.module("scripts.cli", "archive", "build", model.source, *words)
 
 
 def run_to_end(command: list[str], umask: int, signals: StopSignals) -> int:

@@ -8,20 +8,21 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 from rich.console import Console
 
 from clip_core.errors import ClipServeError
 from clipserve_client import Client, ClientError
-from scripts.archive.build import stale_archives
+from scripts.archive.build import has_quick_form, standing
 from scripts.processes.background import in_background
 from scripts.processes.preflight import StackStartError, check_disk, check_ports, find_java
 from scripts.processes.restarts import RestartPolicy
 from scripts.processes.stack import Stack
 from scripts.processes.stop_signals import Stopped, StopSignals
 from scripts.public_api import PublicApi
+from scripts.stack.background_build import BuildQueue
+from scripts.stack.background_job import job_of
 from scripts.stack.building import build
 from scripts.stack.data_folder import PRIVATE_UMASK, DataFolder, log_folder
 from scripts.stack.management_guard import guarded
@@ -52,9 +53,9 @@ def run(settings: UpSettings, console: Console) -> int:
 
 
 def _run(settings: UpSettings, console: Console, signals: StopSignals, report: Report, entered: ExitStack) -> None:
-    started = time.monotonic()
+    started, usual = time.monotonic(), os.umask(PRIVATE_UMASK)
     models = models_of(settings)
-    folder = _prepare(settings, models, console, signals, entered)
+    folder, quick = _prepare(settings, models, console, signals, entered, usual)
     report.open(part_log(settings, "up"))
     rows = write_rows(row_store(folder.path), models, model_store(settings), report.notice)
     management = entered.enter_context(guarded(settings, folder.run))
@@ -69,7 +70,9 @@ def _run(settings: UpSettings, console: Console, signals: StopSignals, report: R
     if settings.demo and rows:
         _demo(stack, settings, console, signals, key)
     _invite(settings, console)
-    _watch(stack, settings, signals, report)
+    builds = BuildQueue([job_of(model, settings, management, report) for model in quick], report, usual)
+    entered.callback(builds.stop)
+    _watch(stack, settings, signals, report, builds)
 
 
 def _stop(stack: Stack, settings: UpSettings, console: Console, signals: StopSignals) -> None:
@@ -83,25 +86,34 @@ def gateway_url(settings: UpSettings) -> str:
 
 
 def _prepare(
-    settings: UpSettings, models: Sequence[UpModel], console: Console, signals: StopSignals, entered: ExitStack
-) -> DataFolder:
-    """What must be there before anything starts. Nothing that a running stack uses is touched."""
-    usual = os.umask(PRIVATE_UMASK)
+    settings: UpSettings,
+    models: Sequence[UpModel],
+    console: Console,
+    signals: StopSignals,
+    entered: ExitStack,
+    usual: int,
+) -> tuple[DataFolder, list[UpModel]]:
+    """What must be there before anything starts, and the models whose archives are quick ones.
+
+    Nothing that a running stack uses is touched.
+    """
     check_disk(settings.data_dir)
     folder = entered.enter_context(DataFolder(settings.data_dir))
     entered.enter_context(log_folder(settings.log_dir))
     check_ports({name: getattr(settings, name) for name in UpSettings.model_fields if name.endswith("_port")})
     folder.close_to_others()
     find_java()
-    for model in models:
-        if _is_stale(model, model_store(settings)):
-            console.print(f"[dim]building[/dim] the archives of {model.row.name}")
-            build(model, model_store(settings), usual, signals)
-    return folder
+    return folder, [model for model in models if _have_archives(model, settings, console, signals, usual)]
 
 
-def _is_stale(model: UpModel, store: Path) -> bool:
-    return bool(stale_archives(model.source, model.checkpoint, store, model.prefix, **model.given))
+def _have_archives(model: UpModel, settings: UpSettings, console: Console, signals: StopSignals, usual: int) -> bool:
+    """Build what lacks; whether what there is now is quick, and other than the model's own."""
+    store, quick = model_store(settings), settings.background_build
+    found = standing(model.source, model.checkpoint, store, model.prefix, **model.given)
+    if found == "stale" or (found == "quick" and not quick):
+        console.print(f"[dim]building[/dim] the archives of {model.row.name}")
+        build(model, store, usual, signals, quick=quick)
+    return quick and found != "whole" and has_quick_form(model.source, model.checkpoint, **model.given)
 
 
 def _wait_ready(stack: Stack, settings: UpSettings, console: Console, look: Callable[[], object]) -> None:
@@ -164,12 +176,13 @@ def _invite(settings: UpSettings, console: Console) -> None:
     )
 
 
-def _watch(stack: Stack, settings: UpSettings, signals: StopSignals, report: Report) -> None:
+def _watch(stack: Stack, settings: UpSettings, signals: StopSignals, report: Report, builds: BuildQueue) -> None:
     """Keep every part up, and say when all of them serve again. Ends by an exception only."""
     telling: Future[None] | None = None
     while True:
         if _look(stack.supervise, signals) and (telling is None or telling.done()):
             telling = in_background(lambda: _say_when_ready(settings, report))
+        builds.look()
 
 
 def _look(after: Callable[[], T], signals: StopSignals) -> T:

@@ -23,6 +23,10 @@ class Report:
         """Write to `log`, too, from now on."""
         self._log = log
 
+    def say(self, text: str) -> None:
+        """How a long piece of work goes."""
+        self._say("[dim]building[/dim]", logging.INFO, text)
+
     def notice(self, text: str) -> None:
         """Something that the operator should know; the stack goes on."""
         self._say("[yellow]notice[/yellow]", logging.WARNING, text)

@@ -9,7 +9,7 @@ import re
 import shlex
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -57,6 +57,10 @@ class UpSettings(BaseSettings):
         None, description="the first model's name in answers, instead of its own or the last part"
     )
     precision: str | None = Field(None, description="what the towers compute in, instead of the model's own choice")
+    background_build: bool = Field(
+        True,
+        description="serve a model that is not built yet uncompiled, and build it meanwhile; else build it first",
+    )
     model_store: Path | None = Field(None, description="where the archives lie; model_store/ here unless given")
     host: str = Field("127.0.0.1", description="address of the gateway; others need keys (`clipserve keys create`)")
     gateway_port: int = Field(8000, ge=1, le=65535, description="the gateway's HTTP port")

@@ -26,6 +26,7 @@ from scripts.archive.input_check import reference_transform
 from scripts.archive.mar_files import unpacked
 from scripts.archive.model_source import load
 from scripts.archive.resolver import resolve
+from scripts.hub.provenance import Provenance
 from tests.archives.forms import (
     TEXTS,
     fine_tuned,
@@ -220,7 +221,7 @@ def test_openai_tags_have_their_activation(tmp_path: Path, monkeypatch: pytest.M
     from scripts.archive.forms import pretrained_tag
 
     path = write_checkpoint(tmp_path / "hub", VIT) / "open_clip_model.safetensors"
-    monkeypatch.setattr(pretrained_tag, "_download", lambda *_: path)
+    monkeypatch.setattr(pretrained_tag, "fetch_tag", lambda *_: (path, Provenance()))
     monkeypatch.setattr(pretrained_tag, "read_architecture", lambda _: ({**VIT}, {}))
     assert pretrained_tag.read_tag("ViT-B-32", "openai").model_cfg["quick_gelu"] is True
     assert "quick_gelu" not in pretrained_tag.read_tag("ViT-B-32", "laion2b_s34b_b79k").model_cfg

@@ -23,4 +23,5 @@ def assemble(name: str, parts: ModelParts) -> LoadedSource:
     tokenizer = load_tokenizer(name, parts.model_cfg, parts.folders)
     check_vocabulary(name, tokenizer, model)
     whole = {"model_cfg": config, "preprocess_cfg": open_clip.get_model_preprocess_cfg(model)}
-    return LoadedSource(model.eval().requires_grad_(False), tokenizer, json.loads(json.dumps(whole)), text_config)
+    kept = json.loads(json.dumps(whole))
+    return LoadedSource(model.eval().requires_grad_(False), tokenizer, kept, text_config, parts.provenance)

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from scripts.hub.provenance import Provenance
+
 LOCAL = "local"  # what a tokenizer is called that lies beside the weights, and on no hub
 State = dict[str, Tensor]
 
@@ -21,6 +23,7 @@ class ModelParts:
     state: State
     folders: tuple[Path, ...] = ()  # where a tokenizer and the text tower's configuration may lie, best first
     notes: tuple[str, ...] = field(default=())
+    provenance: Provenance = field(default_factory=Provenance)
 
 
 @dataclass(frozen=True)
@@ -34,3 +37,4 @@ class LoadedSource:
     tokenizer: Any
     config: dict[str, Any]
     text_config: Path | None = None
+    provenance: Provenance = field(default_factory=Provenance)

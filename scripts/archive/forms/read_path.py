@@ -1,4 +1,4 @@
-"""A path → ModelParts: which form of weights lies there is told by the files, never by a name."""
+"""A path → Parts: which form of weights lies there is told by the files, never by a name."""
 
 from __future__ import annotations
 
@@ -9,16 +9,12 @@ from typing import Any
 from clip_core.errors import BadModel
 from clip_core.model_spec import CONFIG_FILE
 from scripts.archive.assembly.parts import ModelParts
-from scripts.archive.assembly.weights_file import INDEX, SUFFIXES, read_state
+from scripts.archive.assembly.weights_file import SUFFIXES, read_state
 from scripts.archive.forms import transformers_clip, transformers_siglip
 from scripts.archive.forms.architecture import read_config
 from scripts.archive.forms.bare_file import read_bare
+from scripts.hub.fetch import WEIGHTS
 
-_PREFERRED = (  # open_clip's own order, then transformers'
-    *("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin"),
-    *("open_clip_pytorch_model.pth", "model.safetensors", f"model.safetensors{INDEX}", "pytorch_model.bin"),
-    *(f"pytorch_model.bin{INDEX}", "pytorch_model.pth", "model.pth"),
-)
 _TRANSFORMERS = {"clip": transformers_clip.read, "siglip": transformers_siglip.read}
 
 
@@ -62,7 +58,7 @@ def _says_what_is_missing(path: Path) -> str:
 
 def weights_in(path: Path) -> Path:
     """The file of weights in a folder, chosen as open_clip chooses. Raises BadModel."""
-    for name in _PREFERRED:
+    for name in WEIGHTS:
         if (path / name).is_file():
             return path / name
     if not (files := _weights(path)):

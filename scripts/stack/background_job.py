@@ -1,0 +1,44 @@
+"""What `up` builds in the background: which command, what it costs, and how it is swapped in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scripts.archive.build import full_cost
+from scripts.archive.resolver import resolve
+from scripts.costs import parameters_in
+from scripts.models.archives import found_in
+from scripts.models.management import Management
+from scripts.models.model_swap import Swap
+from scripts.public_api import PublicApi
+from scripts.stack.background_build import BackgroundJob
+from scripts.stack.building import full_command
+from scripts.stack.parts import model_store
+from scripts.stack.up_models import UpModel
+from scripts.stack.up_report import Report
+from scripts.stack.up_settings import UpSettings
+
+_A_LINE_EVERY = ("--line-every", "60")
+
+
+def job_of(model: UpModel, settings: UpSettings, management: str | None, report: Report) -> BackgroundJob:
+    """`management`: where TorchServe's management API listens behind its guard; None: on its port.
+
+    Raises BadModel, OSError.
+    """
+    store, local = model_store(settings), "http://127.0.0.1:"
+    torchserve = Management(management or f"{local}{settings.management_port}", f"{local}{settings.inference_port}")
+    index = PublicApi(f"{local}{settings.index_port}")
+
+    def swap(folder: Path) -> None:
+        Swap(torchserve, index, found_in(folder, model.row), store, report=report.say).run()
+
+    source = resolve(model.source, model.checkpoint, **model.given).source
+    return BackgroundJob(
+        model.row.name,
+        full_cost(source, parameters_in(store / f"{model.prefix}_multimodal.mar")),
+        store,
+        model.row.endpoints.all(),
+        lambda folder: full_command(model, folder, *_A_LINE_EVERY),
+        swap,
+    )

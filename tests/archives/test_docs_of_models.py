@@ -47,7 +47,8 @@ def run(line: str, place: Path) -> str:
     """A command of a shell, with our programs, and those of this environment, found first."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     line = re.sub(r"^clipserve ", f"{shlex.quote(sys.executable)} -m scripts.cli ", line)
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    root = str(Path(__file__).resolve().parents[2])
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": root, "COLUMNS": "200"}
     done = subprocess.run(line, shell=True, cwd=place, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
     return done.stdout

@@ -22,6 +22,7 @@ from clip_core.errors import BadModel
 from clip_core.inputs.request import Item, Part
 from clip_core.wire import FloatArray
 from scripts.archive.build import build
+from scripts.archive.forms.read_path import read_path
 from scripts.archive.input_check import reference_transform
 from scripts.archive.mar_files import unpacked
 from scripts.archive.model_source import load
@@ -134,9 +135,8 @@ def test_a_training_run_tells_its_own_architecture(trained: tuple[Any, dict[str,
     architecture = write_architecture(tmp_path / "tiny.json")
     options = f"model: {architecture}\nforce_quick_gelu: True\nimage_mean: [0.5, 0.5, 0.5]\nimage_std: None\n"
     (run / "params.txt").write_text(options)
-    said: list[str] = []
-    config = load(resolve(str(path)).source, said.append).config
-    assert any("params.txt" in line for line in said)
+    assert read_path(path).notes == (f"architecture {architecture}, as {run / 'params.txt'} says",)
+    config = load(resolve(str(path)).source).config
     assert config["model_cfg"]["quick_gelu"] is True
     assert config["preprocess_cfg"]["mean"] == [0.5, 0.5, 0.5]
 

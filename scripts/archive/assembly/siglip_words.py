@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 from clip_core.errors import BadModel
@@ -22,9 +23,8 @@ def is_siglips(folder: Path) -> bool:
 def lay_fast(folder: Path, target: Path) -> None:
     """Raises BadModel."""
     from transformers import PreTrainedTokenizerFast, T5Tokenizer
-    from transformers.utils import is_protobuf_available, is_sentencepiece_available
 
-    if not (folder / "tokenizer.json").is_file() and not (is_sentencepiece_available() and is_protobuf_available()):
+    if not (folder / "tokenizer.json").is_file() and not _reads_sentencepiece():
         raise BadModel(
             f"the tokenizer in {folder} is a SentencePiece model: `pip install sentencepiece protobuf` and build again"
         )
@@ -37,3 +37,12 @@ def lay_fast(folder: Path, target: Path) -> None:
     except Exception as error:  # transformers raises many kinds
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise BadModel(f"the tokenizer in {folder} can't be read: {reason}") from error
+
+
+def _reads_sentencepiece() -> bool:
+    try:
+        import_module("google.protobuf")
+        import_module("sentencepiece")
+    except ImportError:
+        return False
+    return True

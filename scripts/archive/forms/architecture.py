@@ -19,7 +19,7 @@ def architectures() -> dict[str, Path]:
     """Name → its JSON file in open_clip, which is found and not imported."""
     package = importlib.util.find_spec("open_clip")
     folder = Path(next(iter(package.submodule_search_locations or ()))) if package else Path()
-    return {path.stem: path for path in sorted(folder.glob("model_configs/*.json"))}
+    return {path.stem: path for path in sorted(folder.glob("model_configs/*.json"), key=lambda path: path.stem)}
 
 
 def cleaned(architecture: str) -> str:

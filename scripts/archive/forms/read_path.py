@@ -1,4 +1,4 @@
-"""A path → Parts: which form of weights lies there is told by the files, never by a name."""
+"""A path → ModelParts: which form of weights lies there is told by the files, never by a name."""
 
 from __future__ import annotations
 

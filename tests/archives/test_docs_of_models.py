@@ -8,13 +8,16 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from scripts.archive.resolver import resolve
+from scripts.cli import app
 from tests.archives.forms import write_clip
 from tests.checkpoints import write_checkpoint
 
@@ -24,8 +27,9 @@ CODE = re.compile(r"```(\w+)\n(.*?)```", re.S)
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """A folder with what the page's commands name."""
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with what the page's commands name."""
+    monkeypatch.chdir(tmp_path)
     weights = load_file(write_checkpoint(tmp_path / "my-model") / "open_clip_model.safetensors")
     (tmp_path / "logs" / "run" / "checkpoints").mkdir(parents=True)
     epoch = {"epoch": 3, "state_dict": {"module." + key: value for key, value in weights.items()}}
@@ -43,15 +47,16 @@ def blocks(title: str, language: str) -> list[str]:
     return [code for found, code in CODE.findall(SECTIONS[title]) if found == language]
 
 
-def run(line: str, place: Path) -> str:
-    """A command of a shell, with our programs, and those of this environment, found first."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    line = re.sub(r"^clipserve ", f"{shlex.quote(sys.executable)} -m scripts.cli ", line)
-    root = str(Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": root, "COLUMNS": "200"}
-    done = subprocess.run(line, shell=True, cwd=place, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+def run(line: str) -> str:
+    """Our commands in this process, which has imported torch already; others by a shell."""
+    if line.startswith("clipserve "):
+        done = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(app, shlex.split(line)[1:])
+        assert done.exit_code == 0, f"{line}\n{done.output}\n{done.exception}"
+        return done.output
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    shell = subprocess.run(line, shell=True, env=environment, capture_output=True, text=True)
+    assert shell.returncode == 0, f"{line}\n{shell.stdout}\n{shell.stderr}"
+    return shell.stdout
 
 
 def commands(title: str) -> list[str]:
@@ -65,35 +70,36 @@ def test_folders_of_ones_own(place: Path) -> None:
     text = blocks("What runs from what", "console")[1].split("\n", 1)[1].rsplit("$", 1)[0]
     (place / "shoes" / "model.yaml").write_text(text)
     store = f" --model-store {place / 'store'}"
-    assert "clip_multimodal.mar" in run(build + store, place)
-    assert run(show, place) == text
-    run(own + store, place)
-    assert "shoes" in run(f"clipserve archive list --model-store {place / 'store'}", place)
+    assert "clip_multimodal.mar" in run(build + store)
+    assert run(show) == text
+    run(own + store)
+    assert "shoes" in run(f"clipserve archive list --model-store {place / 'store'}")
 
 
 def test_fine_tuned_weights(place: Path) -> None:
     for line in commands("Fine-tuned weights"):
-        assert "clip_text.mar" in run(f"{line} --model-store {place / 'store'}", place)
+        assert "clip_text.mar" in run(f"{line} --model-store {place / 'store'}")
 
 
-def test_the_archiver_alone(place: Path) -> None:
+@pytest.mark.usefixtures("place")
+def test_the_archiver_alone() -> None:
     title = "Without our command line: torch-model-archiver"
     (block,) = blocks(title, "python")
-    (place / "page.py").write_text(block)
-    run(f"{shlex.quote(sys.executable)} page.py", place)
+    exec(compile(block, "docs/models.md", "exec"), {})
     *make, verify = commands(title)
     for line in make:
-        run(line, place)
-    assert "clip_text.mar" in run(verify, place)
+        run(line)
+    assert "clip_text.mar" in run(verify)
 
 
-def test_a_picture_as_the_page_prepares_it(place: Path) -> None:
-    (place / "page.py").write_text(blocks("What is done to a picture before open_clip's transform", "python")[0])
-    run(f"{shlex.quote(sys.executable)} page.py", place)
+@pytest.mark.usefixtures("place")
+def test_a_picture_as_the_page_prepares_it() -> None:
+    names: dict[str, Any] = {}
+    exec(blocks("What is done to a picture before open_clip's transform", "python")[0], names)
+    assert names["picture"].size == (40, 30)
 
 
-def test_every_form_of_the_table_is_understood(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(place)
+def test_every_form_of_the_table_is_understood(place: Path) -> None:
     (place / "my-siglip").mkdir()
     found = re.findall(r"\| `clipserve archive build ([^`]+)` \|", SECTIONS["What runs from what"])
     assert len(found) == 8

@@ -11,7 +11,6 @@ from scripts.archive import pack
 from scripts.archive.build import build
 from scripts.archive.mar_files import check_written, unpacked
 from scripts.archive.tower_build import BuiltTowers
-from scripts.archive.verify import verify
 
 
 @pytest.mark.parametrize("name", ["a[1]", "a,b *ä?:[c"])
@@ -20,7 +19,6 @@ def test_any_store_path_will_do(tmp_path: Path, checkpoint: Path, name: str) -> 
     assert mars[0].stat().st_size > 1_000_000
     with unpacked(mars[1]) as directory:
         assert (directory / "open_clip_model.safetensors").is_file()
-    assert verify(mars[0]).kind == "text"
 
 
 def test_what_the_archiver_left_out_is_noticed(

@@ -77,5 +77,5 @@ class Folder:
         for name in self._listing.files():
             if not self._walk.has(name):
                 yield Result(name, "skipped", "listed, but not in the folder")
-        for number in self._listing.bad_lines():
-            yield Result(f"{LISTING} line {number}", "skipped", "a line of the listing is not read")
+        for number, reason, file in self._listing.bad_lines():
+            yield Result(f"{LISTING} line {number}", "skipped", reason, file)

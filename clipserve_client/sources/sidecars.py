@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,9 +48,9 @@ class Listing:
         """All that are listed."""
         return (name.decode() for name, _ in self._rows)
 
-    def bad_lines(self) -> Iterator[int]:
-        """The numbers of lines that can't be read."""
-        return (int(number) for _, number in self._bad)
+    def bad_lines(self) -> Iterator[tuple[int, str, str]]:
+        """The number of each line that is not used, why, and the file that it is about."""
+        return ((int(number), *json.loads(why)) for number, why in self._bad)
 
     def _read(self, path: str) -> None:
         try:
@@ -64,27 +65,48 @@ class Listing:
         file = row.get("file") if row is not None else None
         if isinstance(file, str):
             name = os.path.normpath(file).replace(os.sep, "/").encode("utf-8", "backslashreplace")
-            self._rows.add([(name, line.decode("utf-8-sig"))])
+            if not self._rows.add([(name, line.decode("utf-8-sig"))]):
+                self._refuse(number, "a second line of the listing for a file", name.decode())
         elif line.strip():
-            self._bad.add([(f"{number:012}".encode(), str(number))])
+            self._refuse(number, "a line of the listing is not read", "")
+
+    def _refuse(self, number: int, reason: str, file: str) -> None:
+        self._bad.add([(f"{number:012}".encode(), json.dumps((reason, file)))])
 
 
 def about(path: str, name: str, listing: Listing, within: str | None = None) -> About:
     """The listing wins over sidecars."""
     row = listing.row(name)
     told, notes = _sidecar(path, within)
-    caption = row.get("caption") or told.pop("caption", None)
-    more: tuple[str, ...] = ()
-    if not isinstance(caption, str):
-        caption, more = _caption(path, within)
-    listed, given = row.get("metadata"), row.get("id")
+    beside = told.pop("caption", None)
+    caption, more = _text(row.get("caption")) or _text(beside), _not_used(row, beside)
+    if caption is None:
+        caption, unread = _caption(path, within)
+        more += unread
+    listed = row.get("metadata")
     metadata, odd = carried({**told, **(listed if isinstance(listed, dict) else {})})
     kept, odd_caption = carried({"caption": caption} if caption else {})
-    return About(
-        given if isinstance(given, str) and given and is_text(given) else name,
-        {**kept, **metadata, "file": name},
-        notes + more + odd + odd_caption,
-    )
+    return About(_id(row) or name, {**kept, **metadata, "file": name}, notes + more + odd + odd_caption)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _id(row: Json) -> str | None:
+    given = _text(row.get("id"))
+    return given if given and is_text(given) else None
+
+
+def _not_used(row: Json, beside: object) -> tuple[str, ...]:
+    """Notes about what the listing says, and the caption of the sidecar `beside`, that is of another kind."""
+    odd = {
+        f"not a text: the id in {LISTING}": row.get("id") is not None and _id(row) is None,
+        f"not a text: the caption in {LISTING}": not isinstance(row.get("caption"), str | None),
+        "not a text: the caption in the sidecar": not isinstance(beside, str | None),
+        f"not an object: the metadata in {LISTING}": not isinstance(row.get("metadata"), dict | None),
+    }
+    return tuple(note for note, is_odd in odd.items() if is_odd)
 
 
 def _beside(path: str, suffix: str) -> str | None:

@@ -239,6 +239,33 @@ def test_captions_and_metadata_from_files_beside(client: Client, tmp_path: Path)
     assert dict(tally.noted) == {"sidecar not read: d.json": 1, "metadata left out: x": 1, "caption not read: f.txt": 1}
 
 
+def test_what_a_listing_says_in_vain_is_told_by_name(client: Client, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for name in "abcd":
+        put(photos / f"{name}.png")
+    rows = [
+        {"file": "a.png", "caption": "the first"},
+        {"file": "./a.png", "caption": "the second"},
+        {"file": "b.png", "id": 7, "caption": ["a", "list"], "metadata": "none"},
+        {"file": "c.png", "id": "", "caption": None},
+    ]
+    put(photos / "gallery.jsonl", "\n".join(map(json.dumps, rows)))
+    put(photos / "a.json", json.dumps({"caption": "of the sidecar"}))
+    put(photos / "d.json", json.dumps({"caption": 7}))
+    tally, results = ingest(client, photos)
+    assert dict(tally.skipped) == {"a second line of the listing for a file": 1}
+    assert results["gallery.jsonl line 2"].message == "a.png"
+    assert client.item("demo", "a.png").metadata["caption"] == "the first"
+    assert results["b.png"].notes == (
+        "not a text: the id in gallery.jsonl",
+        "not a text: the caption in gallery.jsonl",
+        "not an object: the metadata in gallery.jsonl",
+    )
+    assert results["c.png"].notes == ("not a text: the id in gallery.jsonl",)
+    assert results["d.png"].notes == ("not a text: the caption in the sidecar",)
+    assert tally.added == 4
+
+
 def test_photos_tell_when_and_with_what_they_were_taken() -> None:
     assert prepared(photo(), Limits(), gps=False).facts == {"taken": "2024-05-01T12:30:00", "camera": "Apple iPhone 13"}
     assert prepared(photo(), Limits(), gps=True).facts["gps"] == {"lat": -33.5, "lon": 151.01}

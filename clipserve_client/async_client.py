@@ -303,7 +303,7 @@ class AsyncClient(BaseClient):
         return await self.send(calls.cancel_job(job_id))
 
     async def retry_job(self, job_id: str) -> answers.Job:
-        """Try again what was set aside, and go on with the rest of a cancelled or failed job."""
+        """Read the source of a job that has ended again: what is new, changed or was set aside is tried."""
         return await self.send(calls.retry_job(job_id))
 
     async def stats(self) -> Json:

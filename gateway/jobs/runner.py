@@ -25,7 +25,7 @@ from gateway.inputs.parser import InputParser
 from gateway.jobs.job_lock import JobLock
 from gateway.jobs.reading import Batch, JobMemory, JobReader
 from gateway.jobs.sources import JobSources, source_kind, told
-from gateway.jobs.store import UNFINISHED, Job, JobStore, Outcome, now, total
+from gateway.jobs.store import UNFINISHED, Counts, Job, JobStore, Outcome, now, total
 from gateway.keys.api_key import ApiKey, current_key_id, set_current_key
 from gateway.upstream.index_service import IndexServiceClient
 
@@ -133,8 +133,8 @@ class Jobs:
         """
         job = await asyncio.to_thread(self.store.get, job_id)
         counts = await asyncio.to_thread(self.store.counts, job_id)
-        if job.state == "completed" and not total(counts, ("failed", "skipped")):
-            raise Conflict("nothing of this job was set aside")
+        if job.state == "completed" and _is_let_go(counts) and source_kind(orjson.loads(job.source)) == "urls":
+            raise Conflict("all URLs of this job are in, and it keeps them no longer: begin a new job")
         await self._own()
         return await asyncio.shield(self._retry(job_id))
 
@@ -205,6 +205,8 @@ class Jobs:
         while batch := await asyncio.to_thread(reader.next, self._batch):
             outcomes = batch.in_order(batch.settled + await self._add(job, batch))
             seconds, started = time.monotonic() - started, time.monotonic()
+            if not seen:
+                await asyncio.to_thread(self.store.recount, job.id)
             await asyncio.to_thread(self.store.advance, job, collection, outcomes, seconds)
             seen += len(outcomes)
         return seen
@@ -222,18 +224,18 @@ class Jobs:
         self.store.end_pass(job)
         counts = self.store.counts(job.id)
         self.store.update(job.id, total=total(counts))
-        if not total(counts, ("failed", "skipped")):
+        if _is_let_go(counts):
             self.store.let_go(job.id)
 
     async def _memory(self, job: Job, again: bool, present: Spool) -> JobMemory:
-        """What is known of the collection as it is now; ids that other jobs may have put in are noted in `present`."""
+        """What is known of the collection as it is now; ids that its results don't tell are noted in `present`."""
         await self._act_for(job)
         described = await self._patiently(job, lambda: self._index.describe(job.collection))
         name = str(described["name"])
         identity = digest_of([name, described.get("fingerprint"), described.get("created")])
         collection = f"{name} {identity[:16]}"
         await asyncio.to_thread(self.store.forget_earlier, name, collection)
-        if not again and await asyncio.to_thread(self.store.knows_of_others, collection, job.id):
+        if not again and await asyncio.to_thread(self.store.knows_more, collection, job.id):
             await self._note_ids(job, present)
         return JobMemory(self.store, job, collection, again)
 
@@ -294,6 +296,11 @@ class Jobs:
         key.check_scope(SCOPE)
         key.check_collection(job.collection)
         set_current_key(key)
+
+
+def _is_let_go(counts: Counts) -> bool:
+    """Whether a job that has ended keeps neither names nor URLs: nothing was set aside."""
+    return not total(counts, ("failed", "skipped"))
 
 
 def _outcome(item: NewItem, known: Known | None, error: dict[str, Any] | None) -> Outcome:

@@ -149,11 +149,15 @@ class JobStore:
         """The source is read from its start."""
         with self._lock, self._db as db:
             db.execute("UPDATE jobs SET state = 'running', pass = pass + 1 WHERE id = ?", (job_id,))
-            if not db.execute(
-                "SELECT 1 FROM results WHERE job = ? AND outcome IN (?, ?) LIMIT 1", (job_id, *_IN)
-            ).fetchone():  # a record of the first version counted items without their names
-                db.execute("DELETE FROM counts WHERE job = ? AND outcome IN (?, ?)", (job_id, *_IN))
         return self.get(job_id)
+
+    def recount(self, job_id: str) -> None:
+        """Before the first batch of a pass: items that were counted, and whose names were let go, come again."""
+        in_ = (job_id, *_IN)
+        with self._lock, self._db as db:
+            named = "SELECT 1 FROM results WHERE job = ? AND outcome IN (?, ?) LIMIT 1"
+            if not db.execute(named, in_).fetchone():
+                db.execute("DELETE FROM counts WHERE job = ? AND outcome IN (?, ?)", in_)
 
     def advance(self, job: Job, collection: str, outcomes: Sequence[Outcome], seconds: float) -> None:
         """One batch, whole or not at all. `collection`: which one it is, dropped and made again or not."""
@@ -218,9 +222,13 @@ class JobStore:
         found = self._rows(query, collection, item)
         return Known(found[0][0], Stamp(*found[0][1:3]), *found[0][3:]) if found else None
 
-    def knows_of_others(self, collection: str, job_id: str) -> bool:
-        """Whether another job put something into this collection."""
-        return bool(self._rows("SELECT 1 FROM sent WHERE collection = ? AND job != ? LIMIT 1", collection, job_id))
+    def knows_more(self, collection: str, job_id: str) -> bool:
+        """Whether the collection has something that the job's results don't tell: of another job, or let go."""
+        query = (
+            "SELECT 1 FROM sent WHERE collection = ? "
+            "AND (job != ? OR NOT EXISTS (SELECT 1 FROM results WHERE job = ?)) LIMIT 1"
+        )
+        return bool(self._rows(query, collection, job_id, job_id))
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         with self._lock:

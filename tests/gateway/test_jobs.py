@@ -117,7 +117,36 @@ def test_retry_of_what_was_set_aside(begin, root):
     (root / "b.png").write_bytes(picture("mended"))
     stack.client.post(f"/v1/jobs/{job_id}/retry")
     assert wait(stack, job_id)["progress"]["failed"] == 0
-    assert stack.client.post(f"/v1/jobs/{job_id}/retry").status_code == 409
+
+
+def retried(stack, job_id):
+    assert stack.client.post(f"/v1/jobs/{job_id}/retry").status_code == 202
+    return wait(stack, job_id)
+
+
+def test_a_retry_of_a_completed_job_adds_what_is_new(begin, root):
+    stack, job_id = begin({"folder": "photos"})
+    assert wait(stack, job_id)["progress"] == progress(10, added=10)
+    (root / "new.png").write_bytes(picture("new"))
+    (root / "sub" / "3.png").write_bytes(picture("another"))
+    del kept(stack)["sub/4.png"]
+    stack.torchserve.calls.clear()
+    assert retried(stack, job_id)["progress"] == progress(11, unchanged=8, added=3)
+    assert sum(len(body["input"]) for _, body in stack.torchserve.calls) == 3
+    assert {"new.png", "sub/4.png"} <= set(kept(stack))
+    assert retried(stack, job_id)["progress"] == progress(11, unchanged=11)
+
+
+def test_a_completed_job_whose_disk_is_gone_keeps_its_counts(begin, root):
+    stack, job_id = begin({"folder": "photos/sub"})
+    wait(stack, job_id)
+    (root / "sub").rename(root / "elsewhere")
+    (root / "sub").mkdir()  # an empty mount point
+    job = retried(stack, job_id)
+    assert (job["state"], job["error"]["code"], job["progress"]) == ("failed", "not_found", progress(10, added=10))
+    (root / "sub").rmdir()
+    (root / "elsewhere").rename(root / "sub")
+    assert retried(stack, job_id)["progress"] == progress(10, unchanged=10)
 
 
 def test_a_part_that_is_down_is_waited_for(begin):

@@ -48,9 +48,10 @@ async def test_every_dialect_fetches(client, server):
     assert len(server.seen) == len(calls)
 
 
-async def test_a_job_fetches(client, server):
+async def completed(client, server, *paths):
+    """The job that fetched these."""
     assert (await client.put("/v1/collections/demo", json={})).status_code == 201
-    urls = [f"http://127.0.0.1:{server.port}/{path}" for path in ("good", "missing")]
+    urls = [f"http://127.0.0.1:{server.port}/{path}" for path in paths]
     begun = await client.post("/v1/jobs", json={"collection": "demo", "source": {"urls": urls}})
     assert begun.status_code == 202, begun.text
     for _ in range(200):
@@ -58,7 +59,19 @@ async def test_a_job_fetches(client, server):
         if job["state"] == "completed":
             break
         await asyncio.sleep(0.05)
+    return job
+
+
+async def test_a_job_fetches(client, server):
+    job = await completed(client, server, "good", "missing")
     assert (job["progress"]["total"], job["progress"]["added"], job["progress"]["failed"]) == (2, 1, 1)
+
+
+async def test_a_job_lets_go_of_urls_that_are_all_in(client, server):
+    job = await completed(client, server, "good")
+    answer = await client.post(f"/v1/jobs/{job['id']}/retry")
+    assert answer.status_code == 409
+    assert "begin a new job" in answer.json()["error"]["message"]
 
 
 async def test_an_item_by_url_has_thumbnails(client, server):

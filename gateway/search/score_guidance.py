@@ -15,6 +15,7 @@ from statistics import quantiles
 from typing import Any
 
 import msgspec
+from cachetools import LRUCache
 
 from clip_core.errors import ClipServeError, FingerprintMismatch, from_dict
 from clip_core.wire import SearchPart
@@ -26,6 +27,7 @@ from gateway.upstream.index_service import IndexServiceClient
 
 Json = dict[str, Any]
 _FRESH_S = 3600.0
+_MOST_KEPT = 256  # collections
 _GROWTH = 0.1  # of the number of items, after which it is measured again
 _SUGGESTED = "median"
 
@@ -53,7 +55,7 @@ class ScoreGuidance:
 
     def __init__(self, models: Models, index: IndexServiceClient) -> None:
         self._models, self._index = models, index
-        self._measured: dict[str, _Measured] = {}
+        self._measured: LRUCache[str, _Measured] = LRUCache(_MOST_KEPT)
         self._vectors: tuple[str, list[str]] = ("", [])  # the fingerprint that they are of
         self._one = asyncio.Lock()
 

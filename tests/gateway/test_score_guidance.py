@@ -66,3 +66,17 @@ def test_collections_that_cannot_be_measured(stack):
     stack.index.collections["demo"]["spec"]["fingerprint"] = "another"
     answer = stack.client.get(GUIDANCE)
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "fingerprint_mismatch")
+
+
+def test_the_oldest_measurements_are_forgotten(stack_of, monkeypatch):
+    monkeypatch.setattr("gateway.search.score_guidance._MOST_KEPT", 2)
+    stack = stack_of()
+    for name in "abc":
+        stack.fill("cat", collection=name)
+
+    def measures(name):
+        stack.index.calls.clear()
+        assert stack.client.get(f"/v1/collections/{name}/score_guidance").status_code == 200
+        return any(path == "/search" for _, path, _ in stack.index.calls)
+
+    assert [measures(name) for name in "abcbca"] == [True, True, True, False, False, True]

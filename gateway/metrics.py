@@ -40,7 +40,7 @@ class GatewayMetrics:
         )
         self.pictures = Counter(
             "clipserve_gateway_pictures_total",
-            "Ingested pictures by what became of their thumbnails: kept, known, full or failed.",
+            "Pictures by what became of their thumbnails at ingest: kept, known, full or failed; or failed when shown.",
             ["outcome"],
             registry=self.registry,
         )

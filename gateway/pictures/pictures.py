@@ -158,7 +158,8 @@ class Pictures:
         if content is None:
             try:
                 made = thumbnails(original.path.read_bytes(), self._max_pixels)
-            except (ClipServeError, OSError) as error:
+            except Exception as error:  # of Pillow, which raises whatever it stumbles over
+                self._count("failed")
                 raise _unreadable(item, error) from error
             content = made[size]
             with suppress(StorageFull, OSError):
@@ -175,7 +176,7 @@ class Pictures:
                     return OriginalFile(path, _media_type(path), digest)
             if found is not None:
                 return OriginalFile(found, _media_type(found), _version(found))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except Exception as error:  # of Pillow, too
             raise _unreadable(item, error) from error
         raise UnknownPicture(f"there is no picture of {item['id']!r} here", param="id")
 

@@ -7,11 +7,12 @@ import ipaddress
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from clip_core.errors import NotLocal
 from gateway.errors import JsonResponse
 from gateway.keys.api_key import current_key
+from gateway.pictures.file_response import OriginalResponse
 from gateway.pictures.thumbnails import nearest
 from gateway.routes.bodies import read_model
 from gateway.routes.collections import Name
@@ -60,7 +61,7 @@ async def show_picture(request: Request, name: Name, item_id: ItemId, digest: Di
     headers = _headers(original.version, original.version, digest)
     if _is_known(request, headers):
         return Response(status_code=304, headers=headers)
-    return FileResponse(original.path, media_type=original.media_type, headers=headers)
+    return OriginalResponse(original.path, media_type=original.media_type, headers=headers)
 
 
 def _headers(version: str, tag: str, digest: str | None) -> dict[str, str]:

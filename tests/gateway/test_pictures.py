@@ -10,6 +10,7 @@ import io
 import os
 import random
 import shutil
+import struct
 import threading
 import tracemalloc
 from pathlib import Path
@@ -21,6 +22,7 @@ from PIL import Image, ImageCms
 
 from clip_core.errors import BadImage, ImageTooLarge, StorageFull
 from gateway.pictures import thumbnails as making
+from gateway.pictures.file_response import OriginalResponse
 from gateway.pictures.store import ORIGINAL, PictureStore
 from gateway.pictures.sweeping import Sweeper
 from gateway.pictures.thumbnails import SIZES, nearest, thumbnails
@@ -448,6 +450,32 @@ def test_a_root_that_is_unmounted(start, tmp_path):
         assert answer.json()["error"]["code"] == "picture_not_found"
     (tmp_path / "elsewhere").rename(folder)
     assert thumbnail(stack, "one.png").status_code == 200
+
+
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=0-9"}])
+def test_an_original_that_vanishes_while_it_is_answered(start, tmp_path, monkeypatch, headers):
+    stack, folder = in_place(start, tmp_path)
+
+    def vanishing(*given, **named):
+        (folder / "one.png").unlink()
+        return OriginalResponse(*given, **named, stat_result=(tmp_path / "photos").stat())
+
+    monkeypatch.setattr("gateway.routes.pictures.OriginalResponse", vanishing)
+    answer = stack.client.get("/v1/collections/demo/items/one.png/picture", headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "picture_not_found")
+
+
+@pytest.mark.parametrize("error", [SyntaxError, ValueError, struct.error, TypeError, MemoryError])
+@pytest.mark.parametrize("where", ["gateway.pictures.pictures.thumbnails", "gateway.pictures.pictures.Image.open"])
+def test_what_pillow_stumbles_over_is_a_picture_that_is_not_there(start, tmp_path, monkeypatch, where, error):
+    def stumble(*_, **__):
+        raise error("odd")
+
+    stack, _ = in_place(start, tmp_path)
+    monkeypatch.setattr(where, stumble)
+    answer = thumbnail(stack, "one.png")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "picture_not_found")
+    assert counted(stack, "failed") == (where.endswith("thumbnails"))
 
 
 def test_in_place_with_a_full_disk(start, tmp_path):

@@ -76,6 +76,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
     "gateway": (
         *(
             "counts",
+            "fair_queue",
             "key_masking",
             "errors",
             "setting_checks",

@@ -14,8 +14,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from clip_core.errors import Overloaded
-from gateway.admission.fair_queue import FairQueue
 from gateway.admission.queued_request import AdmissionCall, Answer, QueuedRequest, wait_in_queue
+from gateway.fair_queue import FairQueue
 
 _SMALL = 1 / 16  # of a request's answer
 _OLDEST_FIRST = float("-inf")

@@ -19,9 +19,9 @@ from functools import partial
 
 from clip_core.errors import Overloaded
 from gateway.admission.adaptive_limit import AdaptiveLimit
-from gateway.admission.fair_queue import FairQueue
 from gateway.admission.queued_request import AdmissionCall, Answer, QueuedRequest, wait_in_queue
 from gateway.counts import Counts
+from gateway.fair_queue import FairQueue
 
 _MOMENT_S = 0.1
 _LOOK_S = 0.25

@@ -21,8 +21,10 @@ from yarl import URL
 from clip_core.errors import ClipServeError, FetchFailed, FetchRefused, ImageTooLarge
 from gateway.fetch.addresses import AddressPolicy
 from gateway.fetch.bounded_read import read_bounded
+from gateway.fetch.slots import FetchSlots
 from gateway.inputs.sniffing import pixels_of
 from gateway.inputs.urls import UrlPolicy, is_address
+from gateway.trace import current_trace
 
 _log = logging.getLogger("gateway.fetch.image_fetcher")
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -62,7 +64,7 @@ class HttpFetcher:
         self._urls = urls
         self._addresses = addresses
         self._resolve = resolve or resolve_by_system
-        self._slots = asyncio.Semaphore(limits.concurrency)
+        self._slots = FetchSlots(limits.concurrency)
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -81,7 +83,7 @@ class HttpFetcher:
         return content
 
     async def _in_slot(self, url: str) -> bytes:
-        async with self._slots:
+        async with self._slots.hold(current_trace().caller):
             return await self._follow(url)
 
     async def _follow(self, text: str) -> bytes:

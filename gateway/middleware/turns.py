@@ -6,24 +6,13 @@ All that is ready in one round of the event loop is done before the next round, 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.admission.fair_queue import FairQueue
+from gateway.fair_queue import NEVER, FairQueue, QueuedTurn
 from gateway.trace import current_trace
 
 _EACH_ROUND = 4
-_NEVER = float("-inf")
-
-
-@dataclass(eq=False, slots=True)
-class _Waiter:
-    lane: str
-    begins: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    weight: int = 1
-    since: float = 0.0
-    firm: bool = False
 
 
 class Turns:
@@ -32,7 +21,7 @@ class Turns:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self._begun = 0  # in this round
-        self._queue: FairQueue[_Waiter] = FairQueue()
+        self._queue: FairQueue[QueuedTurn] = FairQueue()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -45,9 +34,9 @@ class Turns:
         if self._begun < _EACH_ROUND:
             self._begun += 1
             return
-        waiter = _Waiter(caller)
-        self._queue.push(waiter)
-        await waiter.begins
+        queued = QueuedTurn(caller)
+        self._queue.push(queued)
+        await queued.turn
 
     def _next_round(self) -> None:
         self._begun = 0
@@ -59,7 +48,7 @@ class Turns:
 
     def _begin_next(self) -> None:
         while self._queue and self._begun < _EACH_ROUND:
-            waiter = self._queue.pop(_NEVER)
-            if not waiter.begins.done():  # its client has not left
-                waiter.begins.set_result(None)
+            turn = self._queue.pop(NEVER).turn
+            if not turn.done():  # its client has not left
+                turn.set_result(None)
                 self._begun += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.admission.fair_queue import FairQueue
+from gateway.fair_queue import FairQueue
 
 ALWAYS, NEVER = float("inf"), float("-inf")
 

@@ -17,10 +17,12 @@ from clip_core.errors import BadImage, ClipServeError, FetchFailed, FetchRefused
 from clip_core.inputs import images
 from gateway.fetch.addresses import AddressPolicy
 from gateway.fetch.image_fetcher import FetchLimits, HttpFetcher
+from gateway.fetch.slots import FetchSlots
 from gateway.fetch.url_images import UrlImageLoader
 from gateway.inputs import sniffing
 from gateway.inputs.source import Source
 from gateway.inputs.urls import UrlPolicy
+from gateway.trace import Trace, set_current_trace
 from tests.gateway.hostile import HostileServer, bomb, png
 
 LIMITS = FetchLimits(max_bytes=100_000, max_pixels=1_000_000, timeout_s=0.5, max_redirects=2, concurrency=2)
@@ -369,3 +371,54 @@ async def test_a_call_cannot_have_more_fetched_than_it_could_send():
     assert 1 <= sum(isinstance(outcome, Source) for outcome in outcomes) <= 2
     assert {outcome.status for outcome in outcomes if isinstance(outcome, ClipServeError)} == {413}
     assert len(pictures.fetched) <= 8
+
+
+async def test_one_callers_slow_hosts_stop_nobody_else(server, fetcher_of):
+    limits = FetchLimits(timeout_s=60, concurrency=4)
+    fetcher = fetcher_of(limits=limits)
+
+    async def fetch(caller: str, path: str) -> bytes:
+        set_current_trace(Trace(caller=caller))
+        return await fetcher.fetch(f"http://img.example:{server.port}/{path}")
+
+    flood = [asyncio.create_task(fetch("flood", "silent")) for _ in range(40)]
+    while len(server.seen) < 3:
+        await asyncio.sleep(0.01)
+    assert await asyncio.create_task(fetch("calm", "good")) == png()
+    for task in flood:
+        task.cancel()
+    await asyncio.gather(*flood, return_exceptions=True)
+    assert server.busiest == 4
+
+
+async def test_callers_take_turns_at_the_slots():
+    slots, order = FetchSlots(1), []
+
+    async def fetch(caller: str) -> None:
+        async with slots.hold(caller):
+            order.append(caller)
+            await asyncio.sleep(0)
+
+    slots._most = 9  # so that all of a caller's wait in the queue
+    await asyncio.gather(*map(fetch, "aaaab"))
+    assert order == ["a", "a", "b", "a", "a"]
+
+
+async def test_whoever_leaves_gives_the_slot_back():
+    slots = FetchSlots(2)
+
+    async def fetch(caller: str) -> None:
+        async with slots.hold(caller):
+            await asyncio.sleep(60)
+
+    tasks = [asyncio.create_task(fetch(caller)) for caller in "abcdef"]
+    await asyncio.sleep(0)
+    tasks[3].cancel()  # waiting
+    tasks[0].cancel()  # inside
+    await asyncio.sleep(0)
+    tasks[2].cancel()  # its turn has just come
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    async with slots.hold("x"), slots.hold("y"):
+        assert set(slots._own.keys()) == {"x", "y"}

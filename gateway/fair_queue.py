@@ -8,10 +8,12 @@ whole queue is empty; then it is forgotten.
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import itertools
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 
@@ -34,7 +36,20 @@ class QueueEntry(Protocol):
     def firm(self) -> bool: ...
 
 
+@dataclass(eq=False, slots=True)
+class QueuedTurn:
+    """An entry of one item, first come first served within its lane; `turn` is done when it is its turn."""
+
+    lane: str
+    turn: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    weight: int = 1
+    since: float = 0.0
+    firm: bool = False
+
+
 E = TypeVar("E", bound=QueueEntry)
+NEVER = float("-inf")
+"""Of `pop`: no entry is stale."""
 
 
 class FairQueue(Generic[E]):

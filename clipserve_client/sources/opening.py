@@ -42,7 +42,7 @@ def open_path(path: str | os.PathLike[str]) -> Source:
         return Folder(name)
     if not os.path.exists(name) and glob.has_magic(name):
         return _matching(name)
-    if not os.path.isfile(name):
+    if not os.path.exists(name):
         raise SourceGone(f"there is no folder or file {name}")
     return _of_file(name)
 
@@ -55,6 +55,8 @@ def _matching(pattern: str) -> Source:
 
 
 def _of_file(name: str) -> Source:
+    if not os.path.isfile(name):
+        raise SourceError(f"{name} is no file but a pipe, a socket or a device: write what it gives to a file first")
     lower = name.lower()
     if lower.endswith(_TARS):
         return Webdataset(name)

@@ -33,7 +33,7 @@ class Listing:
     def __init__(self, root: str, within: str | None = None) -> None:
         self._rows, self._bad = Spool(), Spool()
         path = os.path.join(root, LISTING)
-        if within is None or is_within(path, within):
+        if os.path.isfile(path) and (within is None or is_within(path, within)):
             self._read(path)
 
     def close(self) -> None:

@@ -436,6 +436,22 @@ def test_what_is_no_source_says_so(tmp_path: Path) -> None:
     assert sorted(planned(open_path(tmp_path / "[12].tar"))) == ["a", "b"]
 
 
+@pytest.mark.parametrize("name", ["pipe", "pipe.tar", "pipe.txt", "pipe.parquet", "pi*.tar"])
+def test_a_pipe_is_no_source_and_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name.replace("*", "pe"))
+    with pytest.raises(SourceError, match=r"pipe.* is no file but a pipe, a socket or a device"):
+        open_path(tmp_path / name)
+
+
+def test_pipes_in_a_folder_are_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "b.jpg").write_bytes(JPG)
+    for name in ("a.jpg", "b.json", "b.txt", "gallery.jsonl"):
+        os.mkfifo(tmp_path / name)
+    things = planned(Folder(tmp_path))
+    assert reasons(things) == {"a.jpg": "not a file"}
+    assert items(things)["b.jpg"].metadata == {"file": "b.jpg"}
+
+
 def test_links_lead_out_of_a_confined_folder_neither_for_pictures_nor_for_what_is_beside(tmp_path: Path) -> None:
     root, out = tmp_path / "root", tmp_path / "out"
     (root / "sub").mkdir(parents=True)

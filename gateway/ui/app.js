@@ -203,6 +203,10 @@ function follow(patch, { wait = 0, quiet = false }) {
   return undefined;
 }
 
+  if (patch.collection) {
+    forgetFolders();
+    clearSelection();
+  }
 function facets() {
   drawFilters();
   loadFacets(state.collection).catch(() => undefined); // the search itself reports what is wrong
@@ -228,7 +232,6 @@ function start() {
   onChange(follow);
   for (const watch of [watchComposer, watchConfirm, watchDropping, watchFilters, watchJobsPanel, watchKeyboard, watchLive, watchResults, watchViewer]) watch();
   watchKey(() => {
-    forgetFolders();
     loadCollections();
     watchJobs();
   });

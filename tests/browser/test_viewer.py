@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PHONE, Open
 from tests.browser.library import Library
+from tests.browser.test_browsing import tiles
 
 pytestmark = pytest.mark.browser
 SCALE = "image => new DOMMatrix(getComputedStyle(image).transform).a"
@@ -41,6 +44,41 @@ def test_a_picture_is_zoomed_and_panned(visit: Open, library: Library) -> None:
     expect(page.locator("#viewer-title")).to_have_text("picture 4")
     assert image.evaluate(SCALE) == 1
     expect(page.locator("#viewer-place")).to_have_text("5 of 10")
+
+
+def test_missing_originals_switch_off_no_others(visit: Open, library: Library) -> None:
+    library.fill("photos", 60, file="{n}.png")  # the folder has the first fifty
+    page = visit("/?collection=photos&item=item-00053", url=library.url)
+    expect(page.locator("#viewer-title")).to_have_text("picture 53")
+    for n in (52, 51, 50):
+        with page.expect_response(lambda one, n=n: one.url.endswith(f"item-{n:05}/picture") and one.status == 404):  # type: ignore[misc]
+            page.keyboard.press("ArrowLeft")
+    expect(page.locator("#viewer-title")).to_have_text("picture 50")
+    expect(page.locator("#viewer-links a")).to_have_count(0)
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#viewer-links a")).to_have_text(["Open the original"])
+
+
+def test_what_was_missing_is_looked_for_again_when_the_collection_is_opened(visit: Open, library: Library) -> None:
+    library.fill("photos", 3, file="late.png")
+    library.fill("other", 3)
+    page = visit("/?collection=photos", url=library.url)
+    tiles(page)
+    page.locator("#results .open").first.click()
+    expect(page.locator("#viewer-title")).to_have_text("picture 0")
+    page.wait_for_load_state("networkidle")
+    expect(page.locator("#viewer-links a")).to_have_count(0)
+    page.keyboard.press("Escape")
+    shutil.copy(library.pictures / "0.png", library.pictures / "late.png")
+    try:
+        page.select_option("#collection", "other")
+        expect(page.locator("#heading")).to_have_text("other")
+        page.select_option("#collection", "photos")
+        expect(page.locator("#results img:not([hidden])")).to_have_count(3)
+        page.locator("#results .open").first.click()
+        expect(page.locator("#viewer-links a")).to_have_text(["Open the original"])
+    finally:
+        (library.pictures / "late.png").unlink()
 
 
 def test_the_original_and_links_are_offered(visit: Open, library: Library) -> None:

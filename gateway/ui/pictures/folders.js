@@ -1,5 +1,6 @@
 // Which collections have a folder of pictures. Until one picture of a collection was there, its tiles ask one after the
 // other, and after a few failures none asks: a collection without a folder costs three requests, not one for each tile.
+// All this holds until a collection is opened, again or anew.
 
 import { withKey } from "../keys.js";
 
@@ -30,7 +31,13 @@ export async function reachable(collection, address) {
 async function tryOne(folder, address) {
   if (folder.open || folder.tried >= MOST_TRIED) return;
   folder.tried += 1;
+  folder.open = await isThere(address);
+}
+
+// Whether there is something at an address: asked for once.
+export async function isThere(address) {
+  if (gone.has(address)) return false;
   const response = await fetch(address, { method: "HEAD", headers: withKey() }).catch(() => null);
-  folder.open = Boolean(response?.ok);
-  if (!folder.open) gone.add(address);
+  if (!response?.ok) gone.add(address);
+  return !gone.has(address);
 }

@@ -2,7 +2,7 @@
 
 import { itemPath } from "../api.js";
 import { withKey } from "../keys.js";
-import { isGone, missing, reachable } from "./folders.js";
+import { isGone, isThere, missing, reachable } from "./folders.js";
 import { mayShow } from "./policy.js";
 
 export const VIEWED = 768; // pixels of the longer side
@@ -33,7 +33,7 @@ export async function originalOf({ id, metadata }, collection) {
   if (NOT_SHOWN.test(metadata?.file)) return null;
   if (typeof metadata?.file !== "string" && !DIGEST.test(metadata?.digest)) return null;
   const address = `${itemPath(collection, id)}/picture${DIGEST.test(metadata.digest) ? `?digest=${metadata.digest}` : ""}`;
-  return (await reachable(`${collection} originals`, address)) ? withinReach(address) : null;
+  return (await isThere(address)) ? withinReach(address) : null;
 }
 
 // Of what the gateway saw when the item was added.

@@ -4,9 +4,9 @@ import { $, element, icon, show } from "./dom.js";
 import { nameOfLiked } from "./liked.js";
 import { fail } from "./notices.js";
 import { ApiError, getItem } from "./api.js";
-import { readPicture } from "./pictures/files.js";
 import { pictureOf } from "./pictures/pictures.js";
 import { partsOf } from "./library/query.js";
+import { readPicture } from "./pictures/shrink.js";
 import { change, setWeight, state } from "./state.js";
 
 const TYPING_MS = 220;

@@ -25,7 +25,7 @@ READ = """async ([width, height, most]) => {
     paper.fillRect((at * 97) % width, (at * 61) % height, 90, 70);
   }
   const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-  const { readForUpload } = await import("/ui/upload/shrink.js");
+  const { readForUpload } = await import("/ui/pictures/shrink.js");
   return readForUpload(new File([blob], "a.png", { type: "image/png" }), most ?? Infinity);
 }"""
 
@@ -40,6 +40,39 @@ def test_a_picture_beyond_the_limit_is_scaled_down(visit: Open, library: Library
     assert read(visit, library, 800, 600).size == (800, 600)
     assert read(visit, library, 8000, 6000).size == (2048, 1536)
     assert read(visit, library, 3000, 1500, 1024).size == (1024, 512)
+
+
+def sent(page: Page, path: Path, where: str, body: str = "/items") -> Image.Image:
+    """The picture in the call that follows once the file is chosen."""
+    with page.expect_request(lambda one: one.method == "POST" and one.url.endswith(body)) as request:
+        page.set_input_files(where, path)
+    told = json.dumps(request.value.post_data_json)
+    return Image.open(io.BytesIO(base64.b64decode(re.findall(r"data:[^,]*,([^\"]*)", told)[0])))
+
+
+def test_kinds_that_the_gateway_does_not_take_are_converted(visit: Open, library: Library, tmp_path: Path) -> None:
+    """Where the browser reads them, whatever they are called."""
+    library.fill("photos", 3)
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "a.avif")
+    (tmp_path / "b.jpg").write_bytes((tmp_path / "a.avif").read_bytes())
+    page = visit("/?collection=photos", url=library.url)
+    for name in ("a.avif", "b.jpg"):
+        picture = sent(page, tmp_path / name, "#file", "/search")
+        assert (picture.format, picture.size) == ("JPEG", (40, 30))
+    page.get_by_role("button", name="Add pictures").click()
+    picture = sent(page, tmp_path / "a.avif", "#upload-files")
+    assert (picture.format, picture.size) == ("JPEG", (40, 30))
+
+
+def test_what_the_browser_can_not_read_goes_as_it_is_and_the_gateway_says_why(
+    visit: Open, library: Library, tmp_path: Path
+) -> None:
+    library.fill("photos", 3)
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    page = visit("/?collection=photos", url=library.url)
+    choose(page, "photos", [tmp_path / "a.heic"])
+    expect(page.locator("#upload-failed li")).to_have_count(1)
+    expect(page.locator("#upload-failed")).to_contain_text("a.heic")
 
 
 def test_files_of_one_name_get_ids_of_their_own(visit: Open, library: Library) -> None:

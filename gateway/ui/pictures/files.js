@@ -1,12 +1,5 @@
 // Pictures that the user gives: read as data: URIs.
 
-// A file → its data: URI. Rejects what the browser cannot decode as a picture.
-export async function readPicture(file) {
-  const bitmap = await decode(file);
-  bitmap.close();
-  return dataUri(file);
-}
-
 export async function decode(file) {
   return createImageBitmap(file).catch(() => {
     throw new Error(`“${file.name}” is not a picture that this browser can read.`);

@@ -1,7 +1,7 @@
 // One batch of files to the gateway: read, sent, tried again where that helps. Every failure has its file's name.
 
 import { addItems, ApiError } from "../api.js";
-import { readForUpload, SCALED_PX } from "./shrink.js";
+import { readForUpload, SCALED_PX } from "../pictures/shrink.js";
 
 const BUSY = [429, 503];
 const TRIES = 5;

@@ -119,8 +119,8 @@ export function watchUpload(shown) {
   watchZone($("upload-zone"));
 }
 
-// A folder has other files, too.
-const pictures = (files) => files.filter(({ type }) => type.startsWith("image/"));
+// A folder has other files, too. Not every browser knows the types of the newer kinds.
+const pictures = (files) => files.filter(({ type, name }) => type.startsWith("image/") || /\.(avif|hei[cf]|hif)$/i.test(name));
 
 function watchZone(zone) {
   zone.addEventListener("dragover", () => zone.classList.add("over"));

@@ -1,6 +1,6 @@
 // A file of the user's → what is sent: the picture, scaled down where it is too large.
 
-import { dataUri } from "../pictures/files.js";
+import { dataUri, decode } from "./files.js";
 
 const MOST_BYTES = 12e6; // of a file that is sent as it is; the gateway takes 16 MiB, in letters a third more
 const MOST_PIXELS = 40e6;
@@ -11,12 +11,25 @@ export const SCALED_PX = 2048; // the longer side of one that is scaled down: ma
 export async function readForUpload(file, most = Infinity) {
   if (!file.size) throw new Error("the file is empty");
   const bitmap = await createImageBitmap(file).catch(() => null);
-  if (!bitmap) return dataUri(file);
+  return bitmap ? readDecoded(file, bitmap, most) : dataUri(file);
+}
+
+// The same of a picture to search with. Rejects what the browser cannot decode as a picture.
+export async function readPicture(file) {
+  return readDecoded(file, await decode(file), Infinity);
+}
+
+async function readDecoded(file, bitmap, most) {
   const large = file.size > MOST_BYTES || bitmap.width * bitmap.height > MOST_PIXELS;
   const side = Math.min(most, large ? SCALED_PX : Infinity);
-  const image = await dataUri(side < Infinity ? await blobOf(drawn(bitmap, side), 0.92) : file);
+  const image = await dataUri(side < Infinity || (await isContainer(file)) ? await blobOf(drawn(bitmap, side), 0.92) : file);
   bitmap.close();
   return image;
+}
+
+// AVIF or HEIC, which the gateway does not take, whatever the file's name says.
+async function isContainer(file) {
+  return (await file.slice(4, 8).text()) === "ftyp";
 }
 
 function drawn(bitmap, side) {

@@ -40,6 +40,8 @@ export const describeCollection = (name, signal) => call(collectionPath(name), {
 export const search = (body, signal) => call("/v1/search", { method: "POST", body, signal });
 export const getStats = (signal) => call("/v1/stats", { signal });
 
+export const getGuidance = (name) => call(`${collectionPath(name)}/score_guidance`);
+
 // With `include` "vector" the item's vector comes too.
 export const getItem = (collection, id, { include, signal } = {}) =>
   call(`${itemPath(collection, id)}${include ? `?include=${include}` : ""}`, { signal });

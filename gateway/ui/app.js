@@ -13,12 +13,14 @@ import { watchJobs } from "./jobs/jobs.js";
 import { watchJobsPanel } from "./jobs/panel.js";
 import { watchKeyboard } from "./keyboard.js";
 import { watchKey } from "./keys.js";
+import { choices, isChoice, labelOf, noteCollections } from "./library/across.js";
 import { watchActions } from "./library/actions.js";
 import { Pager } from "./library/pager.js";
 import { isSearch } from "./library/query.js";
 import { clearSelection } from "./library/selection.js";
 import { sourceOf } from "./library/source.js";
 import { forgetTotals, totalOf } from "./library/totals.js";
+import { forgetGuidance, sayWeak } from "./library/weak.js";
 import { nameOfLiked } from "./liked.js";
 import { watchLive } from "./live.js";
 import { clearNotices, fail, sayEmpty } from "./notices.js";
@@ -83,19 +85,19 @@ function stale(on) {
 async function loadCollections(fresh = false) {
   try {
     forgetTotals();
+    if (fresh) forgetGuidance();
     const collections = await listCollections();
     clearNotices();
     noteMetrics(collections);
+    noteCollections(collections);
     names = collections.map(({ name }) => name);
     const several = new Set(collections.map(({ model }) => model)).size > 1;
-    $("collection").replaceChildren(
-      ...collections.map(({ name, count, model }) =>
-        element("option", { value: name, textContent: `${name} (${several ? `${count}, ${model}` : count})` }),
-      ),
-    );
+    const label = ({ name, count, model }) => `${name} (${several ? `${count}, ${model}` : count})`;
+    const options = [...collections.map((each) => [each.name, label(each)]), ...choices()];
+    $("collection").replaceChildren(...options.map(([value, textContent]) => element("option", { value, textContent })));
     if (!names.length && !state.collection) return nothingYet();
     const wanted = state.collection || names[0];
-    if (!names.includes(wanted) && !(await isAlias(wanted))) return unknownCollection(wanted, collections);
+    if (!names.includes(wanted) && !isChoice(wanted) && !(await isAlias(wanted))) return unknownCollection(wanted, collections);
     if (fresh) loadFacets(wanted, true);
     return change({ collection: wanted });
   } catch (error) {
@@ -120,6 +122,7 @@ async function isAlias(name) {
 async function draw(pager, answer, total) {
   clearNotices();
   drawResults(pager);
+  sayWeak(pager.items[0], () => results.items === pager.items);
   drawComposer();
   drawHeading();
   drawStatus(answer, { shown: pager.length, of: pager.length });
@@ -141,14 +144,14 @@ function drawHeading() {
     like && `more like “${nameOfLiked(like)}”`,
   ].filter(Boolean);
   const without = negative.trim() ? ` without “${negative.trim()}”` : "";
-  $("heading").textContent = parts.length ? sentence(parts.join(" and ") + without) : without ? sentence(without.trim()) : collection;
+  $("heading").textContent = parts.length ? sentence(parts.join(" and ") + without) : without ? sentence(without.trim()) : labelOf(collection);
   document.title = parts.length ? `${parts.join(" and ")} – CLIP search` : "CLIP search";
 }
 
 function drawStatus({ timing, truncated }, { shown, of }) {
   const among = of > shown + 1 ? `best ${shown.toLocaleString("en")} of ${of.toLocaleString("en")}` : plural(shown, timing ? "result" : "picture");
   const count = element("b", { textContent: among });
-  if (!timing) return $("status").replaceChildren(count);
+  if (!timing) return $("status").replaceChildren(...(isChoice(state.collection) ? [] : [count]));
   const { total_ms: total, encode_ms: encode, search_ms: index } = timing;
   const stages = element("span", { className: "stages", textContent: ` · encode ${digits(encode)}, index ${digits(index)}` });
   const cut = truncated ? " · the end of the text was too long to be read" : "";
@@ -156,6 +159,9 @@ function drawStatus({ timing, truncated }, { shown, of }) {
 }
 
 function nothingFound() {
+  if (isChoice(state.collection) && !isSearch(state)) {
+    return sayEmpty(labelOf(state.collection), "Describe a picture, or drop one here, to search them all at once.");
+  }
   if (Object.keys(state.filters).length) {
     const action = { label: "Remove the filters", run: () => change({ filters: {} }, { push: true }) };
     return sayEmpty("Nothing fits these filters", "Remove one of them, or all.", action);
@@ -194,8 +200,11 @@ function follow(patch, { wait = 0, quiet = false }) {
   drawComposer();
   $("collection").value = state.collection;
   if (quiet) return drawViewer();
+  if (patch.collection) {
+    forgetFolders();
+    clearSelection();
+  }
   if (patch.collection || patch.filters) facets();
-  if (patch.collection) clearSelection();
   clearTimeout(timer);
   if (!wait) return run();
   stale(true);
@@ -203,10 +212,6 @@ function follow(patch, { wait = 0, quiet = false }) {
   return undefined;
 }
 
-  if (patch.collection) {
-    forgetFolders();
-    clearSelection();
-  }
 function facets() {
   drawFilters();
   loadFacets(state.collection).catch(() => undefined); // the search itself reports what is wrong

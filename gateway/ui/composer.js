@@ -1,12 +1,13 @@
 // The search form: words, what to push away, a picture, and a slider for each part of a mix.
 
 import { $, element, icon, show } from "./dom.js";
+import { placeOf } from "./library/across.js";
 import { nameOfLiked } from "./liked.js";
 import { fail } from "./notices.js";
 import { ApiError, getItem } from "./api.js";
 import { pictureOf } from "./pictures/pictures.js";
-import { partsOf } from "./library/query.js";
 import { readPicture } from "./pictures/shrink.js";
+import { partsOf } from "./library/query.js";
 import { change, setWeight, state } from "./state.js";
 
 const TYPING_MS = 220;
@@ -29,7 +30,8 @@ async function drawPicked({ picture, pictureId, collection }) {
   if (picture || !pictureId || pickedId === pictureId) return;
   pickedId = pictureId;
   $("picked-image").src = BLANK;
-  const address = await getItem(collection, pictureId).then((item) => pictureOf(item, collection), () => null);
+  const [home, id] = placeOf(pictureId, collection);
+  const address = await getItem(home, id).then((item) => pictureOf(item, home), () => null);
   if (address && state.pictureId === pictureId && !state.picture) $("picked-image").src = address;
 }
 

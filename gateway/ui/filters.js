@@ -3,6 +3,7 @@
 import { getFacets } from "./api.js";
 import { $, element, icon, show } from "./dom.js";
 import { isFact } from "./format.js";
+import { isChoice } from "./library/across.js";
 import { state, toggleFilter, valuesOf } from "./state.js";
 
 const MOST_VALUES = 12;
@@ -13,7 +14,7 @@ let loaded = null;
 export async function loadFacets(collection, fresh = false) {
   if (loaded === collection && !fresh) return drawFilters();
   loaded = collection;
-  const counted = await getFacets(collection, MOST_VALUES);
+  const counted = isChoice(collection) ? [] : await getFacets(collection, MOST_VALUES);
   if (loaded !== collection) return undefined;
   facets = facetsOf(counted);
   return drawFilters();

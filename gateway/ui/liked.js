@@ -4,8 +4,9 @@ import { captionOf } from "./format.js";
 
 let liked = null;
 
-export function rememberLiked(item) {
-  liked = item;
+// `key`: what names the item in the state.
+export function rememberLiked(item, key) {
+  liked = { item, key };
 }
 
-export const nameOfLiked = (id) => (liked?.id === id ? captionOf(liked) : id);
+export const nameOfLiked = (key) => (liked?.key === key ? captionOf(liked.item) : key);

@@ -22,6 +22,7 @@ export function clearNotices() {
   clearTimeout(waiting);
   show($("problem"), false);
   show($("empty"), false);
+  show($("weak"), false);
   hideKeyPanel();
 }
 

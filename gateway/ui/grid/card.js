@@ -13,6 +13,7 @@ export function card(hit, collection, on) {
   const caption = captionOf(hit);
   Object.assign(made, { hit, collection });
   made.querySelector(".caption").textContent = caption;
+  made.querySelector(".home").textContent = hit.collection ?? "";
   made.querySelector(".open").addEventListener("click", (event) => on.open(hit, event));
   made.querySelector(".select").setAttribute("aria-label", `Select ${caption}`);
   made.querySelector(".select").addEventListener("click", (event) => on.select(hit, event));
@@ -35,7 +36,8 @@ export function place(made, hit, { at, count, best }) {
   made.classList.toggle("unscored", hit.score === undefined);
   made.setAttribute("aria-posinset", at + 1);
   made.setAttribute("aria-setsize", count);
-  made.querySelector(".open").setAttribute("aria-label", hit.score === undefined ? caption : `${caption}, score ${hit.score.toFixed(3)}`);
+  const told = [caption, hit.collection && `in ${hit.collection}`, hit.score !== undefined && `score ${hit.score.toFixed(3)}`];
+  made.querySelector(".open").setAttribute("aria-label", told.filter(Boolean).join(", "));
   drawScore(made, hit.score, best);
   return made;
 }

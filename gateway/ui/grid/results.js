@@ -2,6 +2,7 @@
 
 import { $, show } from "../dom.js";
 import { rememberLiked } from "../liked.js";
+import { homeOf, isChoice, keyOf } from "../library/across.js";
 import { extendTo, onSelection, selection, selectMany, toggle } from "../library/selection.js";
 import { fail } from "../notices.js";
 import { change, state } from "../state.js";
@@ -15,7 +16,7 @@ const WAITING = 12; // bones while the first page is under way
 
 let pager = null;
 let grid = null;
-let old = new Map(); // id → card, of the results before
+let old = new Map(); // key → card, of the results before
 
 export const results = {
   get items() {
@@ -30,7 +31,7 @@ export const results = {
     if (!pager.items[at] && !pager.ended) await pager.reach(at);
     return pager.items[at];
   },
-  placeOf: (id) => results.items.findIndex((hit) => hit.id === id),
+  placeOf: (key) => results.items.findIndex((hit) => keyOf(hit) === key),
 };
 
 // Shows the items of `next`, a Pager whose first page is there; the one before is stopped.
@@ -44,8 +45,9 @@ export function drawResults(next) {
 }
 
 export function redraw() {
-  old = new Map([...grid.tiles.values()].filter(({ hit }) => hit).map((one) => [one.hit.id, one]));
+  old = new Map([...grid.tiles.values()].filter(({ hit }) => hit).map((one) => [keyOf(one.hit), one]));
   $("results").classList.toggle("unscored", results.items[0]?.score === undefined);
+  $("results").classList.toggle("several", isChoice(state.collection));
   grid.redraw(results.count);
   old.clear();
   rove(tileOf(0) ?? $("results").querySelector(".card:not(.skeleton)"));
@@ -66,7 +68,7 @@ export function drawSkeletons() {
 function make(at) {
   const hit = results.items[at];
   if (!hit) return skeleton();
-  const made = reusable(old.get(hit.id), hit, state.collection) ?? card(hit, state.collection, { open, select, like: moreLike });
+  const made = reusable(old.get(keyOf(hit)), hit, homeOf(hit)) ?? card(hit, homeOf(hit), { open, select, like: moreLike });
   drawSelected(made, selection.has(hit.id));
   return place(made, hit, { at, count: results.count, best: results.items[0].score });
 }
@@ -86,14 +88,14 @@ function redrawSelected() {
   for (const tile of grid.tiles.values()) if (tile.hit) drawSelected(tile, selection.has(tile.hit.id));
 }
 
-// While something is selected a click selects, too; with Shift, a range.
+// While something is selected a click selects, too; with Shift, a range. Items of several collections are only opened.
 function open(hit, event) {
-  if (selection.size || event.ctrlKey || event.metaKey || event.shiftKey) return select(hit, event);
-  return change({ item: hit.id }, { quiet: true });
+  if (!isChoice(state.collection) && (selection.size || event.ctrlKey || event.metaKey || event.shiftKey)) return select(hit, event);
+  return change({ item: keyOf(hit) }, { quiet: true });
 }
 
 function select(hit, { shiftKey }) {
-  const at = results.placeOf(hit.id);
+  const at = results.placeOf(keyOf(hit));
   if (shiftKey) extendTo(results.items, at);
   else toggle(results.items, at);
 }
@@ -105,8 +107,8 @@ export async function selectAll() {
 }
 
 export function moreLike(hit) {
-  rememberLiked(hit);
-  change({ like: hit.id, text: "", negative: "", picture: null, pictureId: null, item: null }, { push: true });
+  rememberLiked(hit, keyOf(hit));
+  change({ like: keyOf(hit), text: "", negative: "", picture: null, pictureId: null, item: null }, { push: true });
   window.scrollTo({ top: 0 });
 }
 
@@ -122,14 +124,14 @@ export function focusFirst() {
   focusPlace(0);
 }
 
-export function focusCard(id) {
-  focusPlace(results.placeOf(id));
+export function focusCard(key) {
+  focusPlace(results.placeOf(key));
 }
 
 export function watchResults() {
   onSelection(redrawSelected);
   grid = new VirtualGrid($("results"), { make, looked });
   watchArrows($("results"), { columns: () => grid.columns, count: () => results.count, focus: focusPlace, leave: () => $("text").focus() });
-  watchSelecting($("results"), { toggle: (at) => toggle(results.items, at), all: () => selectAll().catch(fail) });
+  watchSelecting($("results"), { toggle: (at) => (isChoice(state.collection) ? open(results.items[at]) : toggle(results.items, at)), all: () => selectAll().catch(fail) });
   show($("results"), true);
 }

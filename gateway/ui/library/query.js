@@ -2,6 +2,7 @@
 
 import { getItem } from "../api.js";
 import { rememberLiked } from "../liked.js";
+import { membersOf, placeOf } from "./across.js";
 
 // The parts that a search would have, by the name of their weight.
 export function partsOf({ text, negative, picture, pictureId, like }) {
@@ -30,19 +31,23 @@ async function content(name, state, signal) {
 
 // The file that was given, or the vector of the item that it is: the same hits either way.
 async function picturePart({ collection, picture, pictureId }, signal) {
-  return picture ? { image: picture } : { vector: (await getItem(collection, pictureId, { include: "vector", signal })).vector };
+  return picture ? { image: picture } : { vector: (await getItem(...placeOf(pictureId, collection), { include: "vector", signal })).vector };
 }
 
-// The gateway knows the item's vector and leaves the item out; what it is called is asked for here.
+// The gateway knows the item's vector and leaves the item out; what it is called is asked for here. Over several
+// collections it takes the vector only, and finds the item, too.
 async function likePart({ collection, like }, signal) {
-  rememberLiked(await getItem(collection, like, { signal }));
-  return { like };
+  const several = membersOf(collection) !== null;
+  const item = await getItem(...placeOf(like, collection), { include: several ? "vector" : undefined, signal });
+  rememberLiked(item, like);
+  return several ? { vector: item.vector } : { like };
 }
 
 // One positive part goes alone, which is the shortest way through the models; more become a weighted mix.
 export async function requestOf(state, signal) {
   const names = countedParts(state);
-  const common = { collection: state.collection, filter: filterOf(state.filters) };
+  const collections = membersOf(state.collection);
+  const common = { ...(collections ? { collections } : { collection: state.collection }), filter: filterOf(state.filters) };
   const contents = await Promise.all(names.map((name) => content(name, state, signal)));
   if (names.length === 1 && names[0] !== "negative") return { ...common, ...contents[0] };
   const weightOf = (name) => (name === "negative" ? -1 : 1) * (names.length > 1 ? state.weights[name] : 1);

@@ -1,4 +1,5 @@
-// The items that are selected, by id: one by one, in ranges from the last one touched, or many at once.
+// The items that are selected, by id: one by one, in ranges from the last one touched, or many at once. All are of one
+// collection: hits of a search of several are not taken.
 
 const chosen = new Map(); // id → item
 const listeners = [];
@@ -24,7 +25,7 @@ function tell() {
 // The item at `place` in `items`, if it has come.
 export function toggle(items, place) {
   const item = items[place];
-  if (!item) return;
+  if (!item || item.collection) return;
   anchor = place;
   if (!chosen.delete(item.id)) chosen.set(item.id, item);
   tell();
@@ -37,7 +38,7 @@ export function extendTo(items, place, from = place) {
 }
 
 export function selectMany(items) {
-  for (const item of items) chosen.set(item.id, item);
+  for (const item of items) if (!item.collection) chosen.set(item.id, item);
   tell();
 }
 

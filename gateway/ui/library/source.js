@@ -1,18 +1,22 @@
 // Where the items on the page come from, as pages for a Pager: a search, best first, or the collection, by id.
 
 import { listItems, search } from "../api.js";
+import { keyOf, membersOf } from "./across.js";
 import { filterOf, isSearch, requestOf } from "./query.js";
 
 // `answered(answer)` is told of the first page of a search: its timing, whether the text was cut.
 export async function sourceOf(state, answered, signal) {
-  if (!isSearch(state)) return browse(state);
+  if (!isSearch(state)) return membersOf(state.collection) ? nothing : browse(state);
   const request = await requestOf(state, signal);
   return async ({ cursor, limit, signal: halt }) => {
     const answer = await search({ ...request, k: limit, ...(cursor ? { cursor } : {}) }, halt);
     if (!cursor) answered(answer);
-    return { items: answer.hits, cursor: answer.next_cursor ?? null };
+    return { items: answer.hits.filter((hit) => keyOf(hit) !== state.like), cursor: answer.next_cursor ?? null };
   };
 }
+
+// Several collections have no order but by score.
+const nothing = async () => ({ items: [], cursor: null });
 
 function browse({ collection, filters }) {
   const filter = filterOf(filters);

@@ -1,6 +1,7 @@
 // How many items a collection has, or how many of them fit the filters; asked for once until something changes.
 
 import { countUnder, describeCollection } from "../api.js";
+import { membersOf } from "./across.js";
 import { filterOf } from "./query.js";
 
 const MOST_RANKED = 10_000; // the depth of a search
@@ -13,7 +14,8 @@ export function forgetTotals() {
 
 // Of a search { shown, of }: as many of the best as the gateway ranks.
 export async function totalOf({ collection, filters, like }, searching) {
-  const of = await count(collection, filters);
+  const counts = await Promise.all((membersOf(collection) ?? [collection]).map((name) => count(name, filters)));
+  const of = counts.reduce((sum, each) => sum + each, 0);
   return { of, shown: searching ? Math.min(MOST_RANKED, Math.max(0, of - (like ? 1 : 0))) : of };
 }
 

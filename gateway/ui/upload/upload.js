@@ -4,6 +4,7 @@ import { ApiError, createCollection } from "../api.js";
 import { $, element, show } from "../dom.js";
 import { inFlight } from "../flight.js";
 import { digits, plural } from "../format.js";
+import { isChoice } from "../library/across.js";
 import { state } from "../state.js";
 import { batches, named } from "./batches.js";
 import { send } from "./sending.js";
@@ -86,7 +87,7 @@ function rest() {
 export function openUpload(names) {
   $("upload-names").replaceChildren(...names.map((name) => element("option", { value: name })));
   if (!running) {
-    $("upload-collection").value = state.collection === "demo" ? "" : state.collection;
+    $("upload-collection").value = state.collection === "demo" || isChoice(state.collection) ? "" : state.collection;
     for (const id of ["upload-run", "upload-show"]) show($(id), false);
   }
   $("upload").showModal();

@@ -14,7 +14,8 @@ const isAddress = (value) => typeof value === "string" && /^https?:\/\//i.test(v
 export function factRows(item) {
   const title = captionOf(item);
   const fields = Object.entries(item.metadata ?? {}).filter(([name, value]) => !NOT_FOR_PEOPLE.includes(name) && value !== title);
-  return [["id", element("span", { textContent: item.id })], ...fields.map(([name, value]) => [name, valueOf(name, value)])].flatMap(([name, value]) => [
+  const home = item.collection === undefined ? [] : [["collection", element("span", { textContent: item.collection })]];
+  return [["id", element("span", { textContent: item.id })], ...home, ...fields.map(([name, value]) => [name, valueOf(name, value)])].flatMap(([name, value]) => [
     element("dt", { textContent: name }),
     element("dd", {}, value),
   ]);

@@ -5,6 +5,7 @@ import { copyWith } from "../copying.js";
 import { $, element, show } from "../dom.js";
 import { captionOf } from "../format.js";
 import { focusCard, moreLike, results } from "../grid/results.js";
+import { homeOf, isChoice, keyOf, placeOf } from "../library/across.js";
 import { fail } from "../notices.js";
 import { drawPicture } from "../pictures/picture.js";
 import { originalOf, VIEWED } from "../pictures/pictures.js";
@@ -22,15 +23,17 @@ const place = () => results.placeOf(state.item);
 export async function drawViewer() {
   if (!state.item) return close();
   const hit = results.items[place()] ?? (await fetchItem(state.item));
-  if (!hit || hit.id !== state.item) return undefined;
+  if (!hit || keyOf(hit) !== state.item) return undefined;
   if (shown !== hit) fill(hit);
   if (!$("viewer").open) $("viewer").showModal();
   return undefined;
 }
 
-async function fetchItem(id) {
+async function fetchItem(key) {
+  const [collection, id] = placeOf(key);
   try {
-    return await getItem(state.collection, id);
+    const item = await getItem(collection, id);
+    return isChoice(state.collection) ? { ...item, collection } : item;
   } catch (error) {
     change({ item: null }, { quiet: true });
     fail(error);
@@ -50,8 +53,9 @@ function fill(hit) {
   drawLarge(hit);
 }
 
-function scoreLine({ score }) {
-  return score === undefined ? [] : [element("b", { textContent: score.toFixed(3) }), ` ${scoreName(state.collection)}`];
+function scoreLine(hit) {
+  const { score } = hit;
+  return score === undefined ? [] : [element("b", { textContent: score.toFixed(3) }), ` ${scoreName(homeOf(hit))}`];
 }
 
 // Where it stands among the results: again when their number is known.
@@ -65,9 +69,9 @@ export function drawPlace() {
 // First what is small and at hand; then the original, once it has loaded.
 async function drawLarge(hit) {
   drawLinks(hit, null);
-  await drawPicture($("viewer-picture"), hit, state.collection, VIEWED);
+  await drawPicture($("viewer-picture"), hit, homeOf(hit), VIEWED);
   if (shown !== hit) return;
-  const original = await originalOf(hit, state.collection);
+  const original = await originalOf(hit, homeOf(hit));
   if (shown !== hit || !original) return;
   drawLinks(hit, original);
   if (await decodes(original) && shown === hit) sharpen(original);
@@ -93,7 +97,7 @@ function close() {
 async function step(by) {
   const from = place();
   const next = from < 0 ? undefined : await results.at(from + by).catch(() => undefined);
-  if (next && place() === from) change({ item: next.id }, { quiet: true });
+  if (next && place() === from) change({ item: keyOf(next) }, { quiet: true });
 }
 
 function onKey(event) {
@@ -107,10 +111,10 @@ function onKey(event) {
 export function watchViewer() {
   zoom = zoomable($("viewer-picture"), $("viewer-image"), (scale) => show($("viewer-fit"), scale > 1));
   $("viewer").addEventListener("close", () => {
-    const id = shown?.id;
+    const key = shown && keyOf(shown);
     shown = null;
     if (state.item) change({ item: null }, { quiet: true });
-    focusCard(id);
+    focusCard(key);
   });
   $("viewer").addEventListener("click", (event) => {
     if (event.target === $("viewer")) $("viewer").close(); // the backdrop

@@ -108,7 +108,7 @@ class IndexServiceClient:
         return await self._json("GET", path)
 
     async def _json(self, method: str, path: str, body: object = None) -> Json:
-        answer: Json = _checked(await self._http.call(method, path, body)).body
+        answer: Json = _checked(await self._http.call(method, path, body, idempotent=method == "GET")).body
         return answer
 
 

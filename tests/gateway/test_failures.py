@@ -167,6 +167,14 @@ async def test_a_stale_connection_is_tried_once_more(flaky):
     await client.close()
 
 
+async def test_what_is_only_read_is_tried_once_more(flaky):
+    server = flaky(1, b'{"collections": []}')
+    client = IndexServiceClient(server.url)
+    assert await client.collections() == {"collections": []}
+    assert server.seen == 2
+    await client.close()
+
+
 async def test_the_second_try_has_what_is_left_of_the_time(monkeypatch):
     """A peer that holds a request for a while and then ends the connection, twice."""
     client, limits = JsonClient("the peer", NOBODY, IndexUnavailable, timeout_s=5.0), list[float]()

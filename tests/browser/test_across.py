@@ -49,7 +49,7 @@ def test_all_collections_of_a_model_are_searched_as_one(visit: Open, library: Li
     page = visit("/?collection=one", url=library.url)
     tiles(page)
     options = page.locator("#collection option").all_inner_texts()
-    assert options == ["one (20)", "two (40)", "other (3)", "All collections (2)"]
+    assert options == ["one (20, demo)", "two (40, demo)", "other (3, other)", "All collections (2)"]
     page.select_option("#collection", ALL)
     expect(page.get_by_role("heading", name="All collections (2)")).to_have_count(2)  # the page's, and the hint's
     expect(page.locator("#status")).to_have_text("")
@@ -136,7 +136,9 @@ def test_a_search_that_nothing_fits_says_so(visit: Open, library: Library, nonse
     tiles(page)
     assert not asked
     page.fill("#text", first)
-    expect(page.locator("#weak")).to_have_text(f"Nothing here fits well: nonsense reaches {nonsense:.2f} too.")
+    expect(page.locator("#weak")).to_have_text(
+        f"Nothing here fits well: nonsense reaches {round(nonsense, 3):.2f} too."
+    )
     page.fill("#text", "17")
     expect(page.locator("#heading")).to_have_text("“17”")
     expect(page.locator("#weak")).to_be_hidden()

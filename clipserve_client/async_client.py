@@ -210,9 +210,9 @@ class AsyncClient(BaseClient):
                 yield each
 
     async def update_item(self, collection: str, item_id: str, metadata: Json | None) -> answers.Item:
-        """Change its metadata: the fields of `metadata` are set, null removes one, and None removes all but `digest`.
+        """Change its metadata: the fields of `metadata` are set, null removes one, and None removes all.
 
-        A JSON merge patch (RFC 7386). The vector stays, and nothing is embedded.
+        A JSON merge patch (RFC 7386). The vector stays, and nothing is embedded; so do `digest` and `original_file`.
         """
         return await self.send(calls.update_item(collection, item_id, metadata))
 

@@ -185,9 +185,9 @@ class Client(BaseClient):
             yield from pages.taken(*self.send(calls.items_page(collection, pages.after, page, filter)))
 
     def update_item(self, collection: str, item_id: str, metadata: Json | None) -> answers.Item:
-        """Change its metadata: the fields of `metadata` are set, null removes one, and None removes all but `digest`.
+        """Change its metadata: the fields of `metadata` are set, null removes one, and None removes all.
 
-        A JSON merge patch (RFC 7386). The vector stays, and nothing is embedded.
+        A JSON merge patch (RFC 7386). The vector stays, and nothing is embedded; so do `digest` and `original_file`.
         """
         return self.send(calls.update_item(collection, item_id, metadata))
 

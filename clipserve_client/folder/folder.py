@@ -14,7 +14,7 @@ from clipserve_client.folder.report import Report
 from clipserve_client.ingest.engine import IN_FLIGHT, PATIENCE_S
 from clipserve_client.ingest.results import Result, Tally
 from clipserve_client.inputs.inputs import NewItem
-from clipserve_client.sources.entries import Source
+from clipserve_client.sources.entries import Entry, Source
 from clipserve_client.sources.folder import Folder
 from clipserve_client.sources.opening import Several, open_path
 from clipserve_client.sources.planning import Known, Planner, digest_of
@@ -22,6 +22,7 @@ from clipserve_client.sources.planning import Known, Planner, digest_of
 _PAGE = 500
 OnBegin = Callable[[int], object]
 OnResult = Callable[[Result], object]
+OnFolder = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -66,17 +67,19 @@ def ingest_paths(
     *,
     on_begin: OnBegin | None = None,
     on_result: OnResult | None = None,
+    on_folder: OnFolder | None = None,
 ) -> Tally:
     """As `ingest_folder`, for folders, webdataset tars, Parquet files and text files of URLs; patterns such as `*.tar`.
 
-    `on_begin` is called only where the number of results is known beforehand. Raises SourceError, too.
+    `on_begin` is called only where the number of results is known beforehand; `on_folder` with each folder, its links
+    resolved, once something of it is in the collection. Raises SourceError, too.
     """
 
     def opened() -> Source:
         sources = [open_path(path) for path in paths]
         return sources[0] if len(sources) == 1 else Several(sources)
 
-    return _ingest(client, opened, collection, options or FolderOptions(), on_begin, on_result)
+    return _ingest(client, opened, collection, options or FolderOptions(), on_begin, on_result, on_folder)
 
 
 def _ingest(
@@ -86,6 +89,7 @@ def _ingest(
     options: FolderOptions,
     on_begin: OnBegin | None,
     on_result: OnResult | None,
+    on_folder: OnFolder | None = None,
 ) -> Tally:
     source, report = opened(), Report(options.report)
     try:
@@ -93,7 +97,7 @@ def _ingest(
         path = memory_path(client.target.url, collection) if options.remember else None
         memory = Memory(path, _identity(described))
         try:
-            work = _Work(client, collection, source, memory, options)
+            work = _Work(client, collection, source, memory, options, on_folder)
             total = source.count()
             if on_begin is not None and total is not None:
                 on_begin(total)
@@ -129,7 +133,15 @@ def _present(client: Client, collection: str, memory: Memory, options: FolderOpt
 class _Work:
     """The source's entries as what `Client.ingest` takes, and what is to be remembered of them."""
 
-    def __init__(self, client: Client, collection: str, source: Source, memory: Memory, options: FolderOptions) -> None:
+    def __init__(
+        self,
+        client: Client,
+        collection: str,
+        source: Source,
+        memory: Memory,
+        options: FolderOptions,
+        on_folder: OnFolder | None,
+    ) -> None:
         present = _present(client, collection, memory, options)
         self._planner = Planner(
             memory,
@@ -139,19 +151,29 @@ class _Work:
             gps=options.gps,
             again=options.again,
         )
-        self._source, self._memory = source, memory
-        self._on_the_way: dict[str, Known] = {}
+        self._source, self._memory, self._on_folder = source, memory, on_folder
+        self._on_the_way: dict[str, tuple[Known, str | None]] = {}  # what to remember of an item, and its folder
+        self._folders: set[str | None] = {None}  # those that were told
 
     def things(self) -> Iterator[NewItem | Result]:
         for entry in self._source.entries():
             thing, known = self._planner.plan(entry)
-            if isinstance(thing, NewItem) and known is not None and thing.id not in self._on_the_way:
-                self._on_the_way[thing.id] = known
+            folder = entry.folder if isinstance(entry, Entry) else None
+            if isinstance(thing, NewItem) and known is not None:
+                self._on_the_way.setdefault(thing.id, (known, folder))
+            elif isinstance(thing, Result) and thing.outcome == "unchanged":
+                self._is_in(folder)
             yield thing
 
     def remember(self, result: Result) -> None:
         if result.code == "duplicate_id":
             return
-        known = self._on_the_way.pop(result.id, None)
+        known, folder = self._on_the_way.pop(result.id, (None, None))
         if known is not None and result.outcome == "added":
             self._memory.remember([(result.id, known)])
+            self._is_in(folder)
+
+    def _is_in(self, folder: str | None) -> None:
+        if folder not in self._folders and self._on_folder is not None:
+            self._on_folder(str(folder))
+        self._folders.add(folder)

@@ -18,6 +18,7 @@ from clipserve_client.sources.preparing import prepared
 
 _LONGEST_ID = 512
 _ROOM = 256  # bytes of metadata, for what the gateway itself adds
+ORIGINAL_FILE = "original_file"  # the field of metadata by which the gateway finds an item's file
 NO_STAMP = Stamp(-1, -1)
 
 
@@ -101,24 +102,33 @@ class Planner:
         if known is not None and known.digest == now.digest:
             self._memory.remember([(item_id, now)])
             return Planned(Result(item_id, "unchanged"))
-        return Planned(self._item(item_id, loaded), now)
+        return Planned(self._item(item_id, entry, loaded), now)
 
     def _taken(self, item_id: str, known: Known) -> Result:
         path = self._shown(os.fsdecode(known.path)).encode("utf-8", "replace").decode()
         message = f"{path!r} is in the collection under this id; give another --prefix"
         return Result(item_id, "failed", "id_taken", message)
 
-    def _item(self, item_id: str, loaded: Loaded) -> NewItem:
+    def _item(self, item_id: str, entry: Entry, loaded: Loaded) -> NewItem:
         """Raises Skip."""
         if loaded.content is None:
             metadata, notes = self._within(loaded.metadata)
             return NewItem(item_id, loaded.text, loaded.url, metadata=metadata, notes=loaded.notes + notes)
         ready = prepared(loaded.content, self._limits, self._gps, scales=self._scales)
-        metadata, notes = self._within({**ready.facts, **loaded.metadata})
+        original = _original_file(entry, loaded.content, ready.content)
+        metadata, notes = self._within({**ready.facts, **loaded.metadata, **original})
         return NewItem(item_id, image=ready.content, metadata=metadata, notes=loaded.notes + ready.notes + notes)
 
     def _within(self, metadata: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         return within(metadata, self._limits.max_metadata_bytes - _ROOM)
+
+
+def _original_file(entry: Entry, content: bytes, sent: bytes) -> dict[str, Any]:
+    """Of a picture in a folder: its path there, and the digest of its `content` where something else is `sent`."""
+    if entry.folder is None:
+        return {}
+    told = {"path": entry.about["file"]}
+    return {ORIGINAL_FILE: told if sent is content else {**told, "digest": digest(content)}}
 
 
 def _is_of_another_source(path: bytes, entry: Entry) -> bool:

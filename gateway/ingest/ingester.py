@@ -14,7 +14,8 @@ from gateway.inputs.source import Source
 from gateway.keys.meter import Meter
 from gateway.models.known_collections import KnownCollections
 from gateway.models.registry import Models
-from gateway.pictures.pictures import DIGEST, Pictures, Sent
+from gateway.pictures.originals import DIGEST
+from gateway.pictures.pictures import Pictures, Sent
 from gateway.upstream.index_service import IndexServiceClient
 
 Json = dict[str, Any]

@@ -1,6 +1,6 @@
 """Changes of items' metadata: checked for size here, and item by item by the index service.
 
-What the gateway itself writes into metadata stays as it is: without its digest an item would lose its thumbnails.
+What the gateway itself needs in metadata stays as it is: without it an item would lose its picture.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from clip_core.errors import TooLarge
-from gateway.pictures.pictures import DIGEST
+from gateway.pictures.originals import DIGEST, ORIGINAL_FILE
 from gateway.upstream.index_service import IndexServiceClient
 
 Json = dict[str, Any]
-_FIXED = (DIGEST,)
+_FIXED = (DIGEST, ORIGINAL_FILE)
 
 
 async def patch_one(index: IndexServiceClient, collection: str, item_id: str, body: Json) -> Json:
-    """The item as it is now. Raises UnknownItem, or BadInput for another digest."""
+    """The item as it is now. Raises UnknownItem, or BadInput for a change of what stays."""
     return await index.patch_item(collection, item_id, body, _FIXED)
 
 

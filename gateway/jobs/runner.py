@@ -25,7 +25,7 @@ from gateway.inputs.parser import InputParser
 from gateway.jobs.job_lock import JobLock
 from gateway.jobs.reading import Batch, JobMemory, JobReader
 from gateway.jobs.sources import JobSources, source_kind, told
-from gateway.jobs.store import UNFINISHED, Counts, Job, JobStore, Outcome, now, total
+from gateway.jobs.store import IN, UNFINISHED, Counts, Job, JobStore, Outcome, now, total
 from gateway.keys.api_key import ApiKey, current_key_id, set_current_key
 from gateway.upstream.index_service import IndexServiceClient
 
@@ -179,7 +179,6 @@ class Jobs:
             try:
                 await asyncio.to_thread(self.store.update, job_id, total=await asyncio.to_thread(source.count))
                 memory = await self._memory(job, bool(asked.get("again")), present)
-                await asyncio.to_thread(self._show, job, asked)
                 reader = JobReader(
                     self.store,
                     job,
@@ -191,7 +190,7 @@ class Jobs:
                     self._sources.shown,
                 )
                 with contextlib.closing(reader):
-                    seen = await self._read(job, reader, memory.collection)
+                    seen = await self._read(job, reader, memory.collection, asked)
             finally:
                 source.close()
                 present.close()
@@ -199,9 +198,9 @@ class Jobs:
             raise NotFound(f"nothing is left in {asked.get(kind)!r}: is its disk mounted?", param=f"source.{kind}")
         await asyncio.to_thread(self._end, job)
 
-    async def _read(self, job: Job, reader: JobReader, collection: str) -> int:
-        """How many entries there were."""
-        seen, started = 0, time.monotonic()
+    async def _read(self, job: Job, reader: JobReader, collection: str, asked: Mapping[str, Any]) -> int:
+        """How many entries there were. A folder is shown once something of it is in."""
+        seen, shown, started = 0, False, time.monotonic()
         while batch := await asyncio.to_thread(reader.next, self._batch):
             outcomes = batch.in_order(batch.settled + await self._add(job, batch))
             seconds, started = time.monotonic() - started, time.monotonic()
@@ -209,6 +208,9 @@ class Jobs:
                 await asyncio.to_thread(self.store.recount, job.id)
             await asyncio.to_thread(self.store.advance, job, collection, outcomes, seconds)
             seen += len(outcomes)
+            if not shown and any(each.outcome in IN for each in outcomes):
+                await asyncio.to_thread(self._show, job, asked)
+                shown = True
         return seen
 
     def _show(self, job: Job, asked: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from clipserve_client.sources.planning import Known
 from gateway.jobs.schema import prepare
 
 UNFINISHED = ("queued", "running")
-_IN = ("added", "unchanged")
+IN = ("added", "unchanged")
 _SHORT_URLS = 4096  # characters of JSON: so many URLs are shown with their job
 _PAGE = 500
 
@@ -153,7 +153,7 @@ class JobStore:
 
     def recount(self, job_id: str) -> None:
         """Before the first batch of a pass: items that were counted, and whose names were let go, come again."""
-        in_ = (job_id, *_IN)
+        in_ = (job_id, *IN)
         with self._lock, self._db as db:
             named = "SELECT 1 FROM results WHERE job = ? AND outcome IN (?, ?) LIMIT 1"
             if not db.execute(named, in_).fetchone():
@@ -172,7 +172,7 @@ class JobStore:
     def end_pass(self, job: Job) -> None:
         """What was set aside earlier and is no longer in the source is no failure any more."""
         gone = "job = ? AND pass < ? AND (nth > 0 OR outcome NOT IN (?, ?))"
-        values = (job.id, job.pass_, *_IN)
+        values = (job.id, job.pass_, *IN)
         with self._lock, self._db as db:
             gone_by = f"SELECT outcome, reason, count(*) FROM results WHERE {gone} GROUP BY 1, 2"
             for outcome, reason, n in db.execute(gone_by, values).fetchall():
@@ -215,7 +215,7 @@ class JobStore:
     def is_in(self, job_id: str, item: str) -> bool:
         """Whether the job itself put it in, or found it there."""
         query = "SELECT 1 FROM results WHERE job = ? AND item = ? AND nth = 0 AND outcome IN (?, ?)"
-        return bool(self._rows(query, job_id, item, *_IN))
+        return bool(self._rows(query, job_id, item, *IN))
 
     def known(self, collection: str, item: str) -> Known | None:
         query = "SELECT path, size, mtime_ns, digest, about FROM sent WHERE collection = ? AND item = ?"

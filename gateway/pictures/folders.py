@@ -17,13 +17,14 @@ import re
 import secrets
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from clip_core.errors import InvalidRequest, NotFound, NotLocal, StorageFull
-from gateway.inputs.files import first_picture
+from gateway.inputs.files import picture
+from gateway.pictures.originals import Original, has_bytes
 
 _log = logging.getLogger("gateway.pictures.folders")
 _MOST = 64  # folders of a collection
@@ -71,15 +72,17 @@ class PictureFolders:
         fixed = [PictureFolder("", self._fixed[collection])] if collection in self._fixed else []
         return sorted(fixed + self._named.get(collection, []), key=lambda each: -len(each.prefix))
 
-    def find(self, collection: str, item_id: str, file: object) -> Path | None:
-        """The picture `file` below a folder of the collection, links resolved; None for what lies outside."""
-        if not isinstance(file, str):
-            return None
-        roots = [folder.path for folder in self.of(collection) if item_id.startswith(folder.prefix)]
-        for name in dict.fromkeys((file, _on_disk(file))):
-            with suppress(NotFound):
-                return first_picture(roots, name)
-        return None
+    def find(self, collection: str, item_id: str, wanted: Original) -> Path | None:
+        """The original, links resolved; None where no folder of the collection has it, and for what lies outside."""
+        named = self._named_so(collection, item_id, wanted.path) if wanted.path is not None else ()
+        return next((path for path in named if wanted.digest is None or has_bytes(path, wanted.digest)), None)
+
+    def _named_so(self, collection: str, item_id: str, file: str) -> Iterator[Path]:
+        for folder in self.of(collection):
+            if item_id.startswith(folder.prefix):
+                for name in dict.fromkeys((file, _on_disk(file))):
+                    with suppress(NotFound):
+                        yield picture(folder.path, name)
 
     def add(self, collection: str, prefix: str, folder: str, token: str) -> None:
         """Raises NotLocal, InvalidRequest or StorageFull."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import logging
 import os
@@ -19,12 +20,12 @@ from clip_core.cores import available_cores
 from clip_core.errors import ClipServeError, StorageFull, UnknownPicture
 from clip_core.inputs.images import FORMATS, from_reference
 from gateway.pictures.folders import PictureFolders
+from gateway.pictures.originals import DIGEST, original_of
 from gateway.pictures.store import ORIGINAL, PictureStore, is_digest
 from gateway.pictures.thumbnails import SIZES, can_be_made, thumbnails
 
 Json = dict[str, Any]
 Mode = Literal["in_place", "thumbnails", "copy"]
-DIGEST = "digest"  # the field of metadata that the gateway writes: SHA-256 of the picture's bytes, in hex
 _FEWEST_THREADS = 2
 _log = logging.getLogger("gateway.pictures")
 
@@ -48,11 +49,19 @@ class Shown:
 
 @dataclass(frozen=True)
 class OriginalFile:
-    """The file at `path` is of the type `media_type`."""
+    """The file at `path` is of the type `media_type`; its bytes have the SHA-256 `digest`, where one is known."""
 
     path: Path
     media_type: str
     version: str
+    digest: str | None = None
+
+    def read(self) -> bytes:
+        """Raises OSError, also for a file that was replaced meanwhile."""
+        content = self.path.read_bytes()
+        if self.digest is not None and hashlib.sha256(content).hexdigest() != self.digest:
+            raise FileNotFoundError(errno.ENOENT, "it was replaced meanwhile")
+        return content
 
 
 class Pictures:
@@ -113,13 +122,13 @@ class Pictures:
         except ClipServeError:
             return None
         digest = hashlib.sha256(data).hexdigest()
-        if self._mode != "in_place" or not self._is_in_place(collection, sent):
+        if self._mode != "in_place" or not self._is_in_place(collection, sent, digest):
             self._count(self._outcome(digest, data))
         return digest
 
-    def _is_in_place(self, collection: str, sent: Sent) -> bool:
+    def _is_in_place(self, collection: str, sent: Sent, digest: str) -> bool:
         """Whether thumbnails can be made later: not of what a client sent converted or scaled down."""
-        found = self.folders.find(collection, sent.item_id, (sent.metadata or {}).get("file"))
+        found = self.folders.find(collection, sent.item_id, original_of({**(sent.metadata or {}), DIGEST: digest}))
         return found is not None and can_be_made(found, self._max_pixels)
 
     def _outcome(self, digest: str, data: bytes) -> str:
@@ -154,31 +163,34 @@ class Pictures:
     def _made(self, collection: str, item: Json, size: int) -> Shown:
         """From the original; kept for the next time, where there is room. Raises UnknownPicture."""
         original = self._original(collection, item)
-        content = self.store.read(original.version, size)
+        told = _metadata(item).get(DIGEST)
+        version = told if isinstance(told, str) and is_digest(told) else original.version
+        content = self.store.read(version, size)
         if content is None:
             try:
-                made = thumbnails(original.path.read_bytes(), self._max_pixels)
+                made = thumbnails(original.read(), self._max_pixels)
             except Exception as error:  # of Pillow, which raises whatever it stumbles over
                 self._count("failed")
                 raise _unreadable(item, error) from error
             content = made[size]
             with suppress(StorageFull, OSError):
-                self.store.write(original.version, made)
-        return Shown(content, original.version)
+                self.store.write(version, made)
+        return Shown(content, version)
 
     def _original(self, collection: str, item: Json) -> OriginalFile:
         metadata = _metadata(item)
-        digest, found = metadata.get(DIGEST), self.folders.find(collection, item["id"], metadata.get("file"))
+        digest, wanted = metadata.get(DIGEST), original_of(metadata)
         try:
             if isinstance(digest, str) and is_digest(digest):
                 path = self.store.path(digest, ORIGINAL)
                 if path.is_file():
-                    return OriginalFile(path, _media_type(path), digest)
+                    return OriginalFile(path, _media_type(path), digest, digest)
+            found = self.folders.find(collection, item["id"], wanted)
             if found is not None:
-                return OriginalFile(found, _media_type(found), _version(found))
+                return OriginalFile(found, _media_type(found), wanted.digest or _version(found), wanted.digest)
         except Exception as error:  # of Pillow, too
             raise _unreadable(item, error) from error
-        raise UnknownPicture(f"there is no picture of {item['id']!r} here", param="id")
+        raise UnknownPicture(f"the picture that {item['id']!r} was made from is not here", param="id")
 
 
 def _unreadable(item: Json, error: Exception) -> UnknownPicture:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import numpy as np
 
 from clip_core.errors import ClipServeError
-from gateway.pictures.pictures import DIGEST
+from gateway.pictures.originals import DIGEST
 from gateway.pictures.store import PictureStore, is_digest
 from gateway.upstream.index_service import IndexServiceClient
 

@@ -54,7 +54,7 @@ class DeleteItemsRequest(Schema):
 class PatchItemRequest(Schema):
     model_config = example({"metadata": {"title": "Harbour", "place": {"city": "Lisbon"}, "draft": None}})
     metadata: dict[str, Any] | None = Field(
-        description="A merge patch: null removes a field. Null itself removes all but `digest`."
+        description="A merge patch: null removes a field. Null itself removes all but `digest` and `original_file`."
     )
 
 

@@ -1,7 +1,7 @@
 // Numbers and names as people read them.
 
 const CAPTION_FIELDS = ["caption", "title", "text", "description", "name"];
-const HIDDEN_FIELDS = new Set([...CAPTION_FIELDS, "file", "digest", "image_url", "link", "thumbnail"]);
+const HIDDEN_FIELDS = new Set([...CAPTION_FIELDS, "file", "digest", "original_file", "image_url", "link", "thumbnail"]);
 
 export const digits = (value) => (value < 10 ? value.toFixed(1) : String(Math.round(value)));
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,21 +28,14 @@ class Rate(ProgressColumn):
 
 def ingest(client: Client, paths: Sequence[Path], collection: str, options: FolderOptions, console: Console) -> Tally:
     """Raises ClientError and KeyboardInterrupt, after what came until then was shown."""
-    tally, folders, skipped = Tally(), [path for path in paths if path.is_dir()], list[Result]()
+    tally, skipped = Tally(), list[Result]()
+    named = {os.path.realpath(path): path for path in paths if path.is_dir()}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=console) as progress:
             task = progress.add_task(f"ingest {collection}", total=None)
 
-            def begun(total: int | None) -> None:
-                """The collection is there by now."""
-                while folders:
-                    show_from(client, folders.pop(), collection, options.prefix)
-                progress.update(task, total=total)
-
             def told(result: Result) -> None:
-                if folders:
-                    begun(None)
                 tally.count(result)
                 if len(skipped) < _SHOWN and result.outcome == "skipped" and is_told_by_name(result.code):
                     skipped.append(result)
@@ -52,8 +46,9 @@ def ingest(client: Client, paths: Sequence[Path], collection: str, options: Fold
                 paths,
                 collection,
                 options,
-                on_begin=begun,
+                on_begin=lambda total: progress.update(task, total=total),
                 on_result=told,
+                on_folder=lambda folder: show_from(client, named.get(folder, Path(folder)), collection, options.prefix),
             )
     finally:
         show(tally, console, skipped)

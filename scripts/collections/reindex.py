@@ -154,7 +154,9 @@ class Reindex:
         id_, source, metadata = item["id"], item["source"], item["metadata"]
         if source is not None and ("text" in source or source["image"].startswith(("http://", "https://"))):
             return NewItem(id_, text=source.get("text"), image=source.get("image"), metadata=metadata)
-        names = [source["image"] if source else None, metadata.get("file"), id_]
+        original = metadata.get("original_file")
+        read_from = original.get("path") if isinstance(original, dict) else None
+        names = [source["image"] if source else None, read_from, metadata.get("file"), id_]
         file = next((path for name in names if (path := self._file(name)) is not None), None)
         if file is None:
             return Result(id_, "skipped", "no source", "no source is recorded, and no file has its name")

@@ -177,6 +177,19 @@ def test_two_folders_do_not_overwrite_each_other(client: Client, tmp_path: Path)
     assert ingest(client, tmp_path / "moved")[0].unchanged == 1
 
 
+def test_folders_are_told_once_something_of_them_is_in(client: Client, tmp_path: Path) -> None:
+    one, other = put(tmp_path / "one" / "a.png").parent, put(tmp_path / "other" / "a.png").parent
+    put(tmp_path / "bad" / "b.png", b"no picture")
+    told: list[str] = []
+    for _ in range(2):  # added, then unchanged
+        ingest_paths(client, [one, other, tmp_path / "bad"], "demo", on_folder=told.append)
+        assert told == [str(one)]
+        told.clear()
+    put(other / "c.png")
+    ingest_paths(client, [other], "demo", on_folder=told.append)
+    assert told == [str(other)]
+
+
 def test_the_files_of_one_folder_may_change_their_ids(client: Client, tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         put(tmp_path / name, picture(name))
@@ -229,6 +242,8 @@ def test_captions_and_metadata_from_files_beside(client: Client, tmp_path: Path)
     assert dict(tally.skipped) == {"listed, but not in the folder": 1, "a line of the listing is not read": 2}
     kept = {item.id: {**item.metadata} for item in client.items("demo")}
     assert all(metadata.pop("digest") for metadata in kept.values())
+    assert kept["first"].pop("original_file") == {"path": "a.png"}
+    assert all(metadata.pop("original_file", "") for item_id, metadata in kept.items() if item_id != "first")
     assert kept == {
         "first": {"file": "a.png", "caption": "listed", "n": 1, "m": 3},
         "b.png": {"file": "b.png", "caption": "a caption"},

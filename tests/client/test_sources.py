@@ -449,7 +449,7 @@ def test_pipes_in_a_folder_are_not_waited_for(tmp_path: Path) -> None:
         os.mkfifo(tmp_path / name)
     things = planned(Folder(tmp_path))
     assert reasons(things) == {"a.jpg": "not a file"}
-    assert items(things)["b.jpg"].metadata == {"file": "b.jpg"}
+    assert items(things)["b.jpg"].metadata == {"file": "b.jpg", "original_file": {"path": "b.jpg"}}
 
 
 def test_links_lead_out_of_a_confined_folder_neither_for_pictures_nor_for_what_is_beside(tmp_path: Path) -> None:
@@ -465,7 +465,7 @@ def test_links_lead_out_of_a_confined_folder_neither_for_pictures_nor_for_what_i
     things = planned(Folder(root, confined=str(root)))
     left_out = ("a.json", "b.jpg", "gallery.jsonl", "out")
     assert reasons(things) == dict.fromkeys(left_out, "link leads out of the folder")
-    assert items(things)["a.jpg"].metadata == {"file": "a.jpg"}
+    assert items(things)["a.jpg"].metadata == {"file": "a.jpg", "original_file": {"path": "a.jpg"}}
     assert "out/b.jpg" in planned(Folder(root))
 
 

@@ -73,8 +73,8 @@ def kept(stack):
 
 
 def given(item):
-    """Its metadata without the digest, which the gateway adds."""
-    return {name: value for name, value in item["metadata"].items() if name != "digest"}
+    """Its metadata without what jobs and the gateway add for themselves."""
+    return {name: value for name, value in item["metadata"].items() if name not in ("digest", "original_file")}
 
 
 def failures(stack, job_id, **query):
@@ -697,6 +697,24 @@ def test_pictures_of_a_folder_are_shown_from_there(begin, root, tmp_path, mode):
         assert stack.post(items, {"items": [item]}).json()["results"][0]["status"] == 200
         answer = stack.client.get(f"{items}/{item_id.replace('/', '%2F')}/picture")
         assert answer.json()["error"]["code"] == "picture_not_found"
+
+
+def test_a_job_whose_ids_are_taken_shows_nothing_of_its_folder(begin, root):
+    for folder, colour in (("a", "red"), ("b", "blue")):
+        (root / folder).mkdir()
+        Image.new("RGB", (60, 40), colour).save(root / folder / "x.png")
+    stack, job_id = begin({"folder": "photos/a"})
+    wait(stack, job_id)
+    other = begin_again(stack, {"folder": "photos/b"})
+    assert other["reasons"]["failed"] == {"id_taken": 1}
+    assert json.loads((root.parent / "gateway" / "folders.json").read_text()) == {
+        "demo": [{"prefix": "", "folder": str(root / "a")}]
+    }
+    Image.new("RGB", (60, 40), "green").save(root / "b" / "y.png")
+    assert begin_again(stack, {"folder": "photos/b"})["progress"] == progress(2, added=1, failed=1)
+    for name, folder in (("x.png", "a"), ("y.png", "b")):
+        shown = stack.client.get(f"/v1/collections/demo/items/{name}/picture").content
+        assert shown == (root / folder / name).read_bytes()
 
 
 def test_a_folder_that_can_not_be_noted_fails_no_job(begin, tmp_path, caplog):

@@ -33,6 +33,7 @@ def test_a_filter(stack):
 
 
 DIGEST = "6f" * 32
+KEPT = {"digest": DIGEST, "original_file": {"path": "a.png"}}
 ALL_FORMS = [  # a patch of the item `cat`: path, body, where its result is
     ("/cat", lambda metadata: {"metadata": metadata}),
     ("", lambda metadata: {"items": [{"id": "cat", "metadata": metadata}]}),
@@ -45,7 +46,7 @@ FORMS = pytest.mark.parametrize(("path", "body"), ALL_FORMS, ids=["item", "items
 @pytest.fixture
 def pictured(stack):
     stack.fill("cat")
-    stack.index.collections["demo"]["items"]["cat"]["metadata"]["digest"] = DIGEST
+    stack.index.collections["demo"]["items"]["cat"]["metadata"] |= KEPT
     return stack
 
 
@@ -54,9 +55,9 @@ def metadata_of(stack):
 
 
 @FORMS
-def test_the_digest_stays_where_all_metadata_is_removed(pictured, path, body):
+def test_what_the_gateway_needs_stays_where_all_metadata_is_removed(pictured, path, body):
     assert pictured.client.patch(f"{ITEMS}{path}", json=body(None)).status_code == 200
-    assert metadata_of(pictured) == {"digest": DIGEST}
+    assert metadata_of(pictured) == KEPT
 
 
 @FORMS
@@ -67,14 +68,22 @@ def test_another_digest_is_refused(pictured, path, body, value):
     result = told if path else (told.get("results") or told["failed"])[0]
     assert (result["error"]["code"], answer.status_code) == ("bad_input", 400 if path else 200)
     assert "`digest` is not changed by patches" in result["error"]["message"]
-    assert metadata_of(pictured) == {"word": "cat", "digest": DIGEST}
+    assert metadata_of(pictured) == {"word": "cat", **KEPT}
+
+
+@FORMS
+@pytest.mark.parametrize("value", [None, {"path": None}, {"path": "b.png"}, "b.png"])
+def test_another_original_file_is_refused(pictured, path, body, value):
+    answer = pictured.client.patch(f"{ITEMS}{path}", json=body({"original_file": value}))
+    assert "`original_file` is not changed by patches" in answer.text
+    assert metadata_of(pictured) == {"word": "cat", **KEPT}
 
 
 @FORMS
 def test_the_same_digest_again_is_no_fault(pictured, path, body):
     """Of whoever reads an item, changes it and sends all of it back."""
-    pictured.client.patch(f"{ITEMS}{path}", json=body({"digest": DIGEST, "n": 1}))
-    assert metadata_of(pictured) == {"word": "cat", "digest": DIGEST, "n": 1}
+    pictured.client.patch(f"{ITEMS}{path}", json=body({**KEPT, "n": 1}))
+    assert metadata_of(pictured) == {"word": "cat", **KEPT, "n": 1}
 
 
 @pytest.mark.parametrize("body", [{"items": [{"id": "a", "metadata": {}}] * 3}, {"ids": ["a"] * 3, "metadata": {}}])

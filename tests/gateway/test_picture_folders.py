@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -15,6 +16,7 @@ from clip_core.errors import InvalidRequest, NotLocal
 from gateway.app import build
 from gateway.keys.key_store import KeyStore
 from gateway.pictures.folders import PictureFolders
+from gateway.pictures.originals import Original
 from gateway.settings import GatewaySettings
 from tests.gateway.test_pictures import encoded, photo
 
@@ -23,6 +25,11 @@ def folders_of(path: Path, **fixed: Path) -> PictureFolders:
     made = PictureFolders(path, fixed)
     made.load()
     return made
+
+
+def find(folders: PictureFolders, collection: str, item_id: str, file: str, content: bytes | None = None):
+    digest = None if content is None else hashlib.sha256(content).hexdigest()
+    return folders.find(collection, item_id, Original(file, digest))
 
 
 def token(folders: PictureFolders) -> str:
@@ -42,9 +49,9 @@ def pictures(tmp_path):
 def test_a_named_folder_lasts(tmp_path, pictures):
     folders = folders_of(tmp_path)
     folders.add("photos", "", str(pictures), token(folders))
-    assert folders.find("photos", "a.png", "a.png") == pictures / "a.png"
-    assert folders.find("others", "a.png", "a.png") is None
-    assert folders_of(tmp_path).find("photos", "a.png", "a.png") == pictures / "a.png"
+    assert find(folders, "photos", "a.png", "a.png") == pictures / "a.png"
+    assert find(folders, "others", "a.png", "a.png") is None
+    assert find(folders_of(tmp_path), "photos", "a.png", "a.png") == pictures / "a.png"
     for name in ("folders.json", "folders.token"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
 
@@ -59,7 +66,7 @@ def test_roots_are_merged_and_never_overwritten(tmp_path, pictures):
         folders.add("photos", "", str(folder), token(folders))
     assert [each.path for each in folders.of("photos")] == [root, pictures, other]
     for folder, name in ((root, "r.png"), (pictures, "a.png"), (other, "o.png")):
-        assert folders.find("photos", name, name) == folder / name
+        assert find(folders, "photos", name, name) == folder / name
 
 
 def test_a_prefix_keeps_folders_apart(tmp_path, pictures):
@@ -69,8 +76,23 @@ def test_a_prefix_keeps_folders_apart(tmp_path, pictures):
     folders = folders_of(tmp_path)
     folders.add("photos", "", str(pictures), token(folders))
     folders.add("photos", "other/", str(other), token(folders))
-    assert folders.find("photos", "a.png", "a.png") == pictures / "a.png"
-    assert folders.find("photos", "other/a.png", "a.png") == other / "a.png"
+    assert find(folders, "photos", "a.png", "a.png") == pictures / "a.png"
+    assert find(folders, "photos", "other/a.png", "a.png") == other / "a.png"
+
+
+def test_a_file_of_the_same_name_in_another_folder_is_not_shown(tmp_path, pictures):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.png").write_bytes(photo(5))
+    folders = folders_of(tmp_path)
+    for folder in (other, pictures):
+        folders.add("photos", "", str(folder), token(folders))
+    assert find(folders, "photos", "a.png", "a.png", photo()) == pictures / "a.png"
+    assert find(folders, "photos", "a.png", "a.png", photo(5)) == other / "a.png"
+    assert find(folders, "photos", "a.png", "a.png", photo(6)) is None
+    (pictures / "a.png").write_bytes(photo(6))
+    assert find(folders, "photos", "a.png", "a.png", photo()) is None
+    assert find(folders, "photos", "a.png", "a.png", photo(6)) == pictures / "a.png"
 
 
 def test_who_can_not_read_the_token_names_no_folder(tmp_path, pictures):
@@ -145,12 +167,12 @@ def test_names_that_are_not_utf_8(tmp_path, pictures):
     odd.write_bytes(photo())
     (tmp_path / os.fsdecode(b"\xe9.png")).write_bytes(photo())
     folders = folders_of(tmp_path, photos=pictures)
-    assert folders.find("photos", "x", r"caf\xe9 \xff.png") == odd
+    assert find(folders, "photos", "x", r"caf\xe9 \xff.png") == odd
     plain = pictures / r"caf\xe9 \xff.png"
     plain.write_bytes(photo(5))
-    assert folders.find("photos", "x", r"caf\xe9 \xff.png") == plain
+    assert find(folders, "photos", "x", r"caf\xe9 \xff.png") == plain
     for outside in (r"../\xe9.png", r"\x2e\x2e/\xe9.png", r"\x2e\x2e\x2f\xe9.png", "\udce9.png", r"none\xe9.png"):
-        assert folders.find("photos", "x", outside) is None
+        assert find(folders, "photos", "x", outside) is None
 
 
 def test_unknown_collections(stack_of):

@@ -23,6 +23,7 @@ from PIL import Image, ImageCms
 from clip_core.errors import BadImage, ImageTooLarge, StorageFull
 from gateway.pictures import thumbnails as making
 from gateway.pictures.file_response import OriginalResponse
+from gateway.pictures.folders import PictureFolders
 from gateway.pictures.store import ORIGINAL, PictureStore
 from gateway.pictures.sweeping import Sweeper
 from gateway.pictures.thumbnails import SIZES, nearest, thumbnails
@@ -424,9 +425,55 @@ def test_in_place_nothing_is_kept_until_it_is_asked_for(start, tmp_path, monkeyp
     monkeypatch.setattr("gateway.pictures.pictures.thumbnails", lambda *_: pytest.fail("made twice"))
     assert thumbnail(stack, "one.png").content == first.content
     assert stack.client.get("/v1/collections/demo/items/one.png/picture").content == photo()
-    monkeypatch.undo()
+    assert (
+        "immutable" in thumbnail(stack, "one.png", digest=hashlib.sha256(photo()).hexdigest()).headers["cache-control"]
+    )
     (folder / "one.png").write_bytes(photo(7))
-    assert thumbnail(stack, "one.png").headers["etag"] != first.headers["etag"]
+    assert thumbnail(stack, "one.png").content == first.content
+    answer = stack.client.get("/v1/collections/demo/items/one.png/picture")
+    assert answer.json()["error"]["code"] == "picture_not_found"
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_not_kept(start, tmp_path, monkeypatch):
+    stack, folder = in_place(start, tmp_path)
+    find = PictureFolders.find
+
+    def replaced(*given):
+        found = find(*given)
+        (folder / "one.png").write_bytes(photo(7))
+        return found
+
+    monkeypatch.setattr(PictureFolders, "find", replaced)
+    assert thumbnail(stack, "one.png").json()["error"]["code"] == "picture_not_found"
+    assert not list((tmp_path / "gateway" / "pictures").rglob("*.webp"))
+
+
+def test_an_upload_shows_no_file_that_has_its_name(start, tmp_path):
+    """As forms name them."""
+    stack, _ = in_place(start, tmp_path)
+    add(stack, "upload", photo(1), file="one.png")
+    answer = stack.client.get("/v1/collections/demo/items/upload/picture")
+    assert answer.json()["error"]["code"] == "picture_not_found"
+    assert thumbnail(stack, "upload").status_code == 200
+
+
+def test_the_file_of_a_picture_that_was_sent_scaled_down(start, tmp_path):
+    stack, folder = in_place(start, tmp_path)
+    (folder / "large.png").write_bytes(photo(1, (1800, 1200)))
+    told = {"path": "large.png", "digest": hashlib.sha256(photo(1, (1800, 1200))).hexdigest()}
+    add(stack, "small", photo(1), original_file=told)
+    assert stack.client.get("/v1/collections/demo/items/small/picture").content == photo(1, (1800, 1200))
+    assert opened(thumbnail(stack, "small", size=768).content).size == (768, 512)
+
+
+@pytest.mark.parametrize(
+    "told", [7, "one.png", [], {}, {"path": 7}, {"path": ["one.png"], "digest": {}}, {"digest": "x"}]
+)
+def test_an_odd_original_file_leads_nowhere(start, tmp_path, told):
+    stack, _ = in_place(start, tmp_path)
+    add(stack, "odd", photo(1), original_file=told, file="one.png")
+    answer = stack.client.get("/v1/collections/demo/items/odd/picture")
+    assert answer.json()["error"]["code"] == "picture_not_found"
 
 
 @pytest.mark.parametrize("name", ["large.png", "other.avif", "other.heic", "out/of/reach.png", None])

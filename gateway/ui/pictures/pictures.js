@@ -30,8 +30,9 @@ export async function pictureOf(item, collection, size = tileSize()) {
 
 // The picture as it is, where the gateway has it and the browser can show it.
 export async function originalOf({ id, metadata }, collection) {
-  if (NOT_SHOWN.test(metadata?.file)) return null;
-  if (typeof metadata?.file !== "string" && !DIGEST.test(metadata?.digest)) return null;
+  const file = metadata?.original_file?.path ?? metadata?.file;
+  if (NOT_SHOWN.test(file)) return null;
+  if (typeof file !== "string" && !DIGEST.test(metadata?.digest)) return null;
   const address = `${itemPath(collection, id)}/picture${DIGEST.test(metadata.digest) ? `?digest=${metadata.digest}` : ""}`;
   return (await isThere(address)) ? withinReach(address) : null;
 }

@@ -14,7 +14,11 @@ Json = dict[str, Any]
 
 
 class SourceError(ClientError):
-    """A source as a whole can't be read, or not to its end."""
+    """A source as a whole can't be read, or not to its end. `why` says what is wrong without the name of a file."""
+
+    def __init__(self, message: str, why: str = "") -> None:
+        super().__init__(message)
+        self.why = why
 
 
 class SourceGone(SourceError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from clipserve_client.sources.entries import Entries, Entry, Loaded, SourceError
@@ -52,7 +52,7 @@ class ParquetRows:
         except Skip as skip:
             raise SourceError(f"{self._path} can't be read: {skip.reason}") from skip
         except self._damaged as error:
-            raise self._broken(error) from error
+            raise self._broken("its footer is damaged or missing", error) from error
         self._roles = self._named(columns or {})
         self._not_told = [name for name, kind in self._fields.items() if self._is_left_out(name, kind)]
 
@@ -92,20 +92,37 @@ class ParquetRows:
         except self._damaged as error:
             sound = [name for name in plain if self._is_readable(name)]
             if len(sound) == len(plain):
-                raise self._broken(error) from error
+                raise self._broken(f"it is damaged after row {done}", error) from error
         else:
             return
         self._not_told += [name for name in plain if name not in sound]
         yield from self._reading(sound, done)
 
     def _rows(self, plain: list[str], start: int) -> Iterator[tuple[int, Column]]:
-        number = 0
-        for batch in self._batches(_ROWS, [*self._roles.values(), *plain]):
-            if number + batch.num_rows > start:
-                columns = {name: plain_column(batch.column(name)) for name in batch.schema.names}
-                for row in range(max(start - number, 0), batch.num_rows):
-                    yield number + row, {name: column[row] for name, column in columns.items()}
-            number += batch.num_rows
+        """Group by group: a batch across two of them would be lost with the second."""
+        columns, first = [*self._roles.values(), *plain], 0
+        with self._opened() as file:
+            for group in range(file.num_row_groups):
+                end = first + file.metadata.row_group(group).num_rows
+                if end > start:
+                    yield from self._rows_of(file, group, columns, first, start)
+                first = end
+
+    def _rows_of(
+        self, file: Any, group: int, columns: list[str], first: int, start: int, batch: int = _ROWS
+    ) -> Iterator[tuple[int, Column]]:
+        """In batches; once one of them can't be read, row by row, up to the damage itself."""
+        done = max(first, start)
+        try:
+            for number, row in _numbered(file.iter_batches(batch, [group], columns), first, done):
+                done = number + 1
+                yield number, row
+        except self._damaged:
+            if batch == 1:
+                raise
+        else:
+            return
+        yield from self._rows_of(file, group, columns, first, done, 1)
 
     def _batches(self, rows: int, columns: list[str]) -> Iterator[Any]:
         with self._opened() as file:
@@ -120,8 +137,12 @@ class ParquetRows:
             return False
         return True
 
-    def _broken(self, error: Exception) -> SourceError:
-        return SourceError(f"the Parquet file can't be read: {error}")
+    def _broken(self, what: str, error: Exception) -> SourceError:
+        if isinstance(error, OSError) and error.errno:
+            why = str(error.strerror)
+        else:
+            why = f"{what} ({' '.join(str(error).split()).rstrip(' .:')})"
+        return SourceError(f"{self._path} is not a readable Parquet file: {why}", why)
 
     def _named(self, columns: Mapping[str, str]) -> dict[str, str]:
         """Role → column, of those that the file has. Raises UnknownColumn."""
@@ -175,7 +196,17 @@ def _pyarrow() -> tuple[Any, tuple[type[Exception], ...]]:
         from pyarrow import ArrowException, parquet  # a large import, for this source alone
     except ImportError:
         raise SourceError("Parquet files need pyarrow: pip install clipserve-client[parquet]") from None
-    return parquet, (ArrowException, OSError)
+    return parquet, (ArrowException, OSError, ValueError)  # the last for names that are not UTF-8
+
+
+def _numbered(batches: Iterable[Any], first: int, start: int) -> Iterator[tuple[int, Column]]:
+    """The rows from number `start` on; the first of the batches begins with number `first`."""
+    for batch in batches:
+        if first + batch.num_rows > start:
+            columns = {name: plain_column(batch.column(name)) for name in batch.schema.names}
+            for row in range(max(start - first, 0), batch.num_rows):
+                yield first + row, {name: column[row] for name, column in columns.items()}
+        first += batch.num_rows
 
 
 def _metadata(given: Column, row: Column) -> tuple[Json, tuple[str, ...]]:

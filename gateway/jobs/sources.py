@@ -130,5 +130,5 @@ def told(name: object, kind: str) -> Iterator[None]:
         raise InvalidRequest(error.message, param=f"source.columns{role}") from error
     except SourceError as error:
         cause = error.__cause__ or error
-        why = (isinstance(cause, OSError) and cause.strerror) or cause  # without the path
+        why = error.why or (isinstance(cause, OSError) and cause.strerror) or cause  # without the path
         raise BadInput(f"{name!r} can't be read to its end: {why}", param=f"source.{kind}") from error

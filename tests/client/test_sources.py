@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import shutil
 import tarfile
 import tracemalloc
@@ -357,6 +358,56 @@ def test_texts_and_large_pictures_in_a_parquet_file(tmp_path: Path) -> None:
     assert reasons(planned(ParquetRows(path))) == {"b": "text not read", "c": "nothing to embed"}
     path = parquet_of(tmp_path / "t.parquet", image=[JPG, JPG * 9])
     assert reasons(planned(ParquetRows(path, most_bytes=50))) == {"t.parquet#1": "too large"}
+
+
+def damaged_parquet(path: Path, rows: int, group: int, at: float, **options: Any) -> Path:
+    """Damaged in the pictures of the last row group; `at` is a fraction of them."""
+    pictures = [random.Random(n).randbytes(20_000) for n in range(rows)]
+    table = pa.table({"id": [f"{n:03}" for n in range(rows)], "image": pictures})
+    pq.write_table(table, path, row_group_size=group, use_dictionary=False, **options)
+    content, column = bytearray(path.read_bytes()), pq.read_metadata(path).row_group((rows - 1) // group).column(1)
+    start = column.data_page_offset + int(at * column.total_compressed_size)
+    content[start : start + 64] = bytes(byte ^ 0xFF for byte in content[start : start + 64])
+    path.write_bytes(content)
+    return path
+
+
+def read_until_damaged(path: Path) -> tuple[list[str], SourceError | None]:
+    ids: list[str] = []
+    try:
+        ids.extend(entry.id for entry in ParquetRows(path).entries() if isinstance(entry, Entry))
+    except SourceError as error:
+        return ids, error
+    return ids, None
+
+
+@pytest.mark.parametrize(
+    ("rows", "group", "at", "readable"), [(60, 25, 0, 50), (20, 10, 0, 10), (40, 40, 0.5, 20), (10, 1, 0, 9)]
+)
+def test_every_row_before_the_damage_of_a_parquet_file_is_read(
+    tmp_path: Path, rows: int, group: int, at: float, readable: int
+) -> None:
+    path = damaged_parquet(tmp_path / "t.parquet", rows, group, at, data_page_size=40_000, compression="none")
+    ids, error = read_until_damaged(path)
+    assert ids == [f"{n:03}" for n in range(readable)]
+    assert error is not None
+    assert error.message.startswith(f"{path} is not a readable Parquet file: it is damaged after row {readable}")
+    assert str(tmp_path) not in error.why
+
+
+def test_damaged_footers_of_parquet_files(tmp_path: Path) -> None:
+    """Whatever pyarrow stumbles over, which may be the name of a column."""
+    whole = parquet_of(tmp_path / "t.parquet", id=["a"] * 9, text=["x"] * 9).read_bytes()
+    size = int.from_bytes(whole[-8:-4], "little")
+    choose = random.Random(0)
+    for _ in range(300):
+        content = bytearray(whole)
+        content[-9 - choose.randrange(size)] ^= 1 << choose.randrange(8)
+        (tmp_path / "t.parquet").write_bytes(content)
+        ids, error = read_until_damaged(tmp_path / "t.parquet")
+        assert len(ids) <= 9
+        if error is not None and not isinstance(error, UnknownColumn):
+            assert error.message.startswith(f"{tmp_path / 't.parquet'} is not a readable Parquet file: it")
 
 
 def test_a_parquet_file_that_is_none(tmp_path: Path) -> None:

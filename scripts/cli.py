@@ -60,6 +60,11 @@ def clipserve(
     """CLIP embeddings and semantic image search served by TorchServe."""
 
 
+def _was_interrupted(ended: SystemExit) -> bool:
+    """Typer makes a status of 130 of Ctrl-C, without a word; commands that say more raise that status themselves."""
+    return isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt)
+
+
 def main() -> None:
     """Run, and print an error of ours, or a package that is not installed, as one line with a status of 1."""
     try:
@@ -68,6 +73,10 @@ def main() -> None:
         fault = error.message
     except ModuleNotFoundError as error:
         fault = _not_installed(error)
+    except SystemExit as ended:
+        if _was_interrupted(ended):
+            print("Stopped.", file=sys.stderr)
+        raise
     else:
         return
     Console(stderr=True).print(f"[red]error[/red] {fault}", highlight=False, soft_wrap=True)

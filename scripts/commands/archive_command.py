@@ -94,7 +94,7 @@ def archive_build(
         )
     except KeyboardInterrupt as stopped:
         console.print(str(stopped) or "Stopped.", highlight=False, soft_wrap=True)
-        raise typer.Exit(130) from stopped
+        raise typer.Exit(130) from None
     for path in paths:
         console.print(f"{path.name}  {path.stat().st_size / 1e6:.1f} MB", highlight=False)
 

@@ -37,7 +37,7 @@ def ingest(
         try:
             tally = run(client, sources, collection, options, console)
         except KeyboardInterrupt:
-            console.print(
+            Console().print(  # the other one may have been interrupted while it wrote
                 "Stopped. What was added is in the collection; run the same command again to go on.", soft_wrap=True
             )
             raise typer.Exit(130) from None

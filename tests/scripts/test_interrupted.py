@@ -6,12 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 INTERRUPTED = """
 import sys
+interrupted = sys.argv.pop(1)
 class Interrupted:
     def find_spec(self, name, path=None, target=None):
-        if name == "typer":
+        if name == interrupted:
             raise KeyboardInterrupt
 sys.meta_path.insert(0, Interrupted())
 from scripts.__main__ import main
@@ -19,8 +22,18 @@ main()
 """
 
 
-def test_ctrl_c_while_modules_are_imported_is_one_line() -> None:
-    ran = subprocess.run([sys.executable, "-c", INTERRUPTED], cwd=ROOT, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(
+    ("imported", "command"),
+    [
+        ("typer", ["--version"]),
+        ("scripts.collections.ingest", ["ingest", ".", "--collection", "c"]),
+        ("scripts.demo.search_table", ["search", "a star"]),
+    ],
+)
+def test_ctrl_c_is_one_line(imported: str, command: list[str]) -> None:
+    """While modules are imported, and in a command that has no words of its own for it."""
+    words = [sys.executable, "-c", INTERRUPTED, imported, *command]
+    ran = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr, ran.stdout) == (130, "Stopped.\n", "")
 
 

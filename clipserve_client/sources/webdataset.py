@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import lzma
 import os
 import tarfile
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from clipserve_client.sources.entries import Entries, Entry, Loaded, SourceError
@@ -18,6 +18,7 @@ from clipserve_client.sources.sidecars import caption_of
 from clipserve_client.sources.walking import SUFFIXES, readable
 
 _CHUNK = 64 * 1024  # bytes
+_DAMAGED_HERE = "it is damaged after the samples until here"
 _DAMAGED = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 Json = dict[str, Any]
 
@@ -48,9 +49,9 @@ class Webdataset:
         try:
             stamped = stamp(self._path)
             with _opened(self._path) as tar:
-                parts = (part for part in map(_part, members(tar)) if part is not None)
-                for key, sample in itertools.groupby(parts, lambda part: part.key):
-                    yield self._entry(tar, key, list(sample), stamped)
+                for sample in _samples(tar):
+                    yield self._entry(tar, sample[0].key, sample, stamped)
+                _check_the_rest(tar)
         except Skip as skip:
             raise SourceError(f"{self._path} can't be read: {skip.reason}") from skip
         except _DAMAGED as error:
@@ -95,19 +96,49 @@ def _opened(path: str) -> tarfile.TarFile:
         raise tarfile.ReadError("it is no tar, or damaged at its start") from error
 
 
-def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """In the order of the file. A TarFile would keep each of them, a kilobyte a member.
+def _samples(tar: tarfile.TarFile) -> Iterator[list[Part]]:
+    """Each once it is whole: when a part of the next one came, or the end of the archive.
 
-    Raises ReadError for a tar that goes on after what TarFile takes for its end: a damaged header, or a block of zeros.
+    Raises ReadError for a damaged header: parts of the last sample may be missing.
     """
+    sample: list[Part] = []
+    for part in filter(None, map(_part, members(tar))):
+        if sample and sample[0].key != part.key:
+            yield sample
+            sample = []
+        sample.append(part)
+    if not _ends_here(tar):
+        raise tarfile.ReadError(_DAMAGED_HERE)
+    if sample:
+        yield sample
+
+
+def members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """In the order of the file, up to its end or a damaged header. A TarFile would keep each, a kilobyte a member."""
     while (member := tar.next()) is not None:
         tar.members.clear()  # type: ignore[attr-defined]
         yield member
+
+
+def _ends_here(tar: tarfile.TarFile) -> bool:
+    """Whether two blocks of zeros follow, or the file's end, as archives end. A single one is a damaged header."""
+    with suppress(*_DAMAGED):
+        return not next(_rest(tar, 2 * tarfile.BLOCKSIZE), b"").strip(b"\0")
+    return True
+
+
+def _check_the_rest(tar: tarfile.TarFile) -> None:
+    """Raises what is wrong after the end of the archive: ReadError for anything but zeros."""
+    if any(piece.strip(b"\0") for piece in _rest(tar, _CHUNK)):
+        raise tarfile.ReadError(_DAMAGED_HERE)
+
+
+def _rest(tar: tarfile.TarFile, size: int) -> Iterator[bytes]:
+    """What follows the last member, in pieces of `size`."""
     if tar.fileobj is not None:
         tar.fileobj.seek(tar.offset)
-        while rest := tar.fileobj.read(_CHUNK):
-            if rest.strip(b"\0"):
-                raise tarfile.ReadError("it is damaged after the samples until here")
+        while piece := tar.fileobj.read(size):
+            yield piece
 
 
 def _part(member: tarfile.TarInfo) -> Part | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -219,6 +220,26 @@ def test_a_damaged_tar_is_never_taken_for_a_whole_one(tmp_path: Path, damage: st
     with pytest.raises(SourceError, match=r"^\S+ can't be read: [^\n]+$"):
         read_all()
     assert len(seen) == {"no tar": 0, "cut in a picture": 5}.get(damage, 4)
+
+
+@pytest.mark.parametrize("damage", ["joined with cat", "a wrong CRC", "a cut CRC", "words"])
+def test_samples_before_a_damaged_end_of_a_tar_are_whole(tmp_path: Path, damage: str) -> None:
+    members = [("0.jpg", b"x" * 3000), ("1.jpg", b"y" * 3000), ("1.txt", b"a caption")]
+    whole = tar_of(tmp_path / "a.tar", *members).read_bytes()
+    packed = gzip.compress(whole)
+    path = tmp_path / ("a.tar.gz" if "CRC" in damage else "a.tar")
+    path.write_bytes(
+        {
+            "joined with cat": whole + tar_of(tmp_path / "b.tar", ("2.jpg", JPG)).read_bytes(),
+            "a wrong CRC": packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:],
+            "a cut CRC": packed[:-5],
+            "words": whole + b"\0" * 100 + b"words",
+        }[damage]
+    )
+    seen: dict[str, Any] = {}
+    with pytest.raises(SourceError, match=r"can't be read"):
+        seen.update((entry.id, entry.load().metadata) for entry in Webdataset(path).entries())
+    assert seen == {"0": {}, "1": {"caption": "a caption"}}
 
 
 @pytest.mark.parametrize("ending", [b"", bytes(512), bytes(1024), bytes(1_000_000)])

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from clipserve_client.answers.answers import Collection
 from clipserve_client.client import Client
+from clipserve_client.errors import UnknownCollection
 from clipserve_client.folder.memory import Memory, memory_path
 from clipserve_client.folder.report import Report
-from clipserve_client.ingest.engine import IN_FLIGHT, PATIENCE_S
+from clipserve_client.ingest.engine import IN_FLIGHT, PATIENCE_S, run
 from clipserve_client.ingest.results import Result, Tally
 from clipserve_client.inputs.inputs import NewItem
 from clipserve_client.sources.entries import Entry, Source
@@ -93,11 +94,11 @@ def _ingest(
 ) -> Tally:
     source, report = opened(), Report(options.report)
     try:
-        described = client.ensure_collection(collection)
         path = memory_path(client.target.url, collection) if options.remember else None
-        memory = Memory(path, _identity(described))
+        there = _there(client, collection)
+        memory = Memory(path, _identity(there))
         try:
-            work = _Work(client, collection, source, memory, options, on_folder)
+            work = _Work(client, collection, source, memory, options, there is not None, on_folder)
             total = source.count()
             if on_begin is not None and total is not None:
                 on_begin(total)
@@ -108,8 +109,13 @@ def _ingest(
                 if on_result is not None:
                     on_result(result)
 
-            return client.ingest(
-                collection, work.things(), on_result=told, in_flight=options.in_flight, patience_s=options.patience_s
+            return run(
+                client,
+                collection,
+                work.things(),
+                on_result=told,
+                in_flight=options.in_flight,
+                patience_s=options.patience_s,
             )
         finally:
             memory.close()
@@ -118,8 +124,17 @@ def _ingest(
         source.close()
 
 
-def _identity(described: Collection) -> str:
+def _there(client: Client, collection: str) -> Collection | None:
+    try:
+        return client.collection(collection)
+    except UnknownCollection:
+        return None
+
+
+def _identity(described: Collection | None) -> str:
     """Another one when the collection was dropped and made again, or when another one is behind the alias."""
+    if described is None:
+        return ""
     return digest_of([described.name, described.fingerprint, described.raw.get("created")])
 
 
@@ -131,7 +146,10 @@ def _present(client: Client, collection: str, memory: Memory, options: FolderOpt
 
 
 class _Work:
-    """The source's entries as what `Client.ingest` takes, and what is to be remembered of them."""
+    """The source's entries as what `run` takes, and what is to be remembered of them.
+
+    A collection that is not `there` is made when there is something to put in.
+    """
 
     def __init__(
         self,
@@ -140,6 +158,7 @@ class _Work:
         source: Source,
         memory: Memory,
         options: FolderOptions,
+        there: bool,
         on_folder: OnFolder | None,
     ) -> None:
         present = _present(client, collection, memory, options)
@@ -151,6 +170,7 @@ class _Work:
             gps=options.gps,
             again=options.again,
         )
+        self._client, self._collection, self._there = client, collection, there
         self._source, self._memory, self._on_folder = source, memory, on_folder
         self._on_the_way: dict[str, tuple[Known, str | None]] = {}  # what to remember of an item, and its folder
         self._folders: set[str | None] = {None}  # those that were told
@@ -159,11 +179,18 @@ class _Work:
         for entry in self._source.entries():
             thing, known = self._planner.plan(entry)
             folder = entry.folder if isinstance(entry, Entry) else None
-            if isinstance(thing, NewItem) and known is not None:
-                self._on_the_way.setdefault(thing.id, (known, folder))
-            elif isinstance(thing, Result) and thing.outcome == "unchanged":
+            if isinstance(thing, NewItem):
+                self._make_collection()
+                if known is not None:
+                    self._on_the_way.setdefault(thing.id, (known, folder))
+            elif thing.outcome == "unchanged":
                 self._is_in(folder)
             yield thing
+
+    def _make_collection(self) -> None:
+        if not self._there:
+            self._memory.is_of(_identity(self._client.ensure_collection(self._collection)))
+            self._there = True
 
     def remember(self, result: Result) -> None:
         if result.code == "duplicate_id":

@@ -44,6 +44,11 @@ class Memory:
     def close(self) -> None:
         self._db.close()
 
+    def is_of(self, identity: str) -> None:
+        """Of a collection that was made meanwhile."""
+        with self._db:
+            _note(self._db, identity)
+
     def known(self, item_id: str) -> Known | None:
         with closing(
             self._db.execute("SELECT path, size, mtime_ns, digest, about FROM items WHERE id = ?", (item_id,))
@@ -71,6 +76,10 @@ def _file(path: Path | None) -> str:
     return _NO_FILE
 
 
+def _note(db: sqlite3.Connection, identity: str) -> None:
+    db.execute("INSERT OR REPLACE INTO about VALUES ('identity', ?)", (identity,))
+
+
 def _opened(path: str, identity: str) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=30)
     try:
@@ -80,7 +89,7 @@ def _opened(path: str, identity: str) -> sqlite3.Connection:
         if row is None or row[0] != identity:
             with db:
                 db.execute("DELETE FROM items")
-                db.execute("INSERT OR REPLACE INTO about VALUES ('identity', ?)", (identity,))
+                _note(db, identity)
     except BaseException:
         db.close()
         raise

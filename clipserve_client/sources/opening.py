@@ -38,6 +38,8 @@ class Several:
 def open_path(path: str | os.PathLike[str]) -> Source:
     """Raises SourceGone for what is not there, SourceError for what is no source."""
     name = os.fspath(path)
+    if not name:
+        raise SourceGone("the path is empty")
     if os.path.isdir(name):
         return Folder(name)
     if not os.path.exists(name) and glob.has_magic(name):

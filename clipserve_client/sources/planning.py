@@ -57,7 +57,7 @@ def digest_of(value: Any) -> str:
 class Planner:
     """`present` says whether an id is in the collection; `scales`: too large pictures are scaled down here.
 
-    `shown` is how a file's path is named in errors.
+    In errors, `shown` is how a file's path is named, and `prefix_option` what the caller gives a prefix with.
     """
 
     def __init__(
@@ -71,10 +71,11 @@ class Planner:
         again: bool = False,
         scales: bool = True,
         shown: Callable[[str], str] = str,
+        prefix_option: str = "--prefix",
     ) -> None:
         self._memory, self._limits, self._present = memory, limits, present
         self._prefix, self._gps, self._again, self._scales = prefix, gps, again, scales
-        self._shown = shown
+        self._shown, self._prefix_option = shown, prefix_option
 
     def plan(self, entry: Entry | Result) -> Planned:
         if isinstance(entry, Result):
@@ -106,7 +107,7 @@ class Planner:
 
     def _taken(self, item_id: str, known: Known) -> Result:
         path = self._shown(os.fsdecode(known.path)).encode("utf-8", "replace").decode()
-        message = f"{path!r} is in the collection under this id; give another --prefix"
+        message = f"{path!r} is in the collection under this id; give another {self._prefix_option}"
         return Result(item_id, "failed", "id_taken", message)
 
     def _item(self, item_id: str, entry: Entry, loaded: Loaded) -> NewItem:

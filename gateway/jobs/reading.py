@@ -80,7 +80,9 @@ class JobReader:
         shown: Callable[[str], str] = os.path.basename,
     ) -> None:
         self._store, self._job, self._source, self._memory = store, job, source, memory
-        self._planner = Planner(memory, limits, present, prefix=prefix, scales=False, shown=shown)
+        self._planner = Planner(
+            memory, limits, present, prefix=prefix, scales=False, shown=shown, prefix_option="`prefix`"
+        )
         self._prefix = prefix
         self._entries = source.entries()
         self._error: SourceError | None = None

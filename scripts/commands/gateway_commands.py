@@ -14,8 +14,18 @@ Key = Annotated[str | None, typer.Option(envvar="CLIPSERVE_API_KEY", help="API k
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
+def _named(path: str) -> Path:
+    """Raises BadParameter for nothing, as an unset variable gives: Path("") is the current folder."""
+    if not path:
+        raise typer.BadParameter("it is empty: name a folder or a file; '.' is the current folder")
+    return Path(path)
+
+
 def ingest(
-    sources: Annotated[list[Path], typer.Argument(help="Folders, .tar and .parquet files, a .txt of URLs.")],
+    sources: Annotated[
+        list[Path],
+        typer.Argument(help="Folders, .tar and .parquet files, a .txt of URLs.", parser=_named),
+    ],
     collection: Annotated[str, typer.Option(help="Collection to fill; made when it does not exist.")],
     prefix: Annotated[str, typer.Option(help="Put before ids, to keep several folders in one collection apart.")] = "",
     gps: Annotated[bool, typer.Option("--gps", help="Keep where photos were taken, from their EXIF.")] = False,

@@ -107,6 +107,36 @@ def test_what_is_no_source_is_one_line(stack: Any, tmp_path: Path, name: str) ->
     assert isinstance(ran.exception, SourceError | SystemExit)
 
 
+def test_an_empty_path_is_not_the_current_folder(stack: Any, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `clipserve ingest "$UNSET"` gives."""
+    monkeypatch.chdir(photos)
+    for sources in ([""], [str(photos), ""]):
+        ran = clipserve(stack, "ingest", *sources, "--collection", "p")
+        assert ran.exit_code == 2
+        assert "it is empty" in ran.output
+    assert "p" not in stack.index.collections
+    assert "40 of 41 items are in p" in clipserve(stack, "ingest", ".", "--collection", "p").output
+
+
+@pytest.mark.parametrize("name", ["broken.tar", "late.parquet", "empty", "films"])
+def test_no_empty_collection_stays_behind(stack: Any, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "broken.tar":
+        path.write_bytes(tarfile.TarInfo("a.png").tobuf() + b"x" * 1000)
+    elif name == "late.parquet":
+        pq.write_table(pa.table({"image": [picture("a") * 1000]}), path, compression="none", use_dictionary=False)
+        path.write_bytes(path.read_bytes()[:4] + b"\xff" * 64 + path.read_bytes()[68:])
+    else:
+        path.mkdir()
+        (path / "film.mp4").touch()
+    clipserve(stack, "ingest", str(path), "--collection", "p")
+    assert "p" not in stack.index.collections
+    if name == "films":
+        (path / "a.png").write_bytes(picture("a"))
+        assert "added" in clipserve(stack, "ingest", str(path), "--collection", "p").output
+        assert "unchanged" in clipserve(stack, "ingest", str(path), "--collection", "p").output
+
+
 def test_tars_parquet_files_and_lists_of_urls(stack: Any, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         for n in range(3):

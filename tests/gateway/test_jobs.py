@@ -622,6 +622,7 @@ def test_two_parquet_files_without_ids_keep_apart(begin, root):
     assert job["reasons"]["failed"] == {"id_taken": 3}
     taken = failures(stack, job["id"])["failures"][0]["error"]["message"]
     assert "'photos/one.parquet' is in the collection" in taken
+    assert taken.endswith("give another `prefix`")
     assert begin_again(stack, {"parquet": "photos/*.parquet"})["progress"] == progress(6, unchanged=6)
 
 

@@ -9,6 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from scripts.commands.paths import existing_folder, named_path
+
 archive = typer.Typer(help="Build, list and verify TorchServe model archives (.mar).", no_args_is_help=True)
 
 
@@ -19,19 +21,22 @@ def archive_build(
         typer.Argument(help="A given name (demo, vit-b-32), ARCH/TAG, hf-hub:ORG/NAME[@REVISION], a file or a folder."),
     ] = "demo",
     checkpoint: Annotated[
-        Path | None, typer.Option(help="A file or folder of weights, instead of the model's own.")
+        Path | None, typer.Option(help="A file or folder of weights, instead of the model's own.", parser=named_path)
     ] = None,
     architecture: Annotated[
         str | None, typer.Option(help="open_clip's architecture, or its JSON file, where the weights can't tell.")
     ] = None,
     tokenizer: Annotated[
-        Path | None, typer.Option(help="A folder with a Hugging Face tokenizer, where the weights lack one.")
+        Path | None,
+        typer.Option(help="A folder with a Hugging Face tokenizer, where the weights lack one.", parser=named_path),
     ] = None,
     name: Annotated[str | None, typer.Option(help="The model's name in answers (default: the last part).")] = None,
     prefix: Annotated[
         str, typer.Option(help="Endpoints are named PREFIX_text, PREFIX_image, PREFIX_multimodal.")
     ] = "clip",
-    model_store: Annotated[Path | None, typer.Option(help="Where the .mar files go (default: model_store/).")] = None,
+    model_store: Annotated[
+        Path | None, typer.Option(help="Where the .mar files go (default: model_store/).", parser=named_path)
+    ] = None,
     precision: Annotated[
         str | None,
         typer.Option(help="fp32, bf16, int8, int8-static, or auto: measure them here, take the fastest that passes."),
@@ -42,9 +47,7 @@ def archive_build(
     ] = None,
     gate_images: Annotated[
         Path | None,
-        typer.Option(
-            help="Pictures with captions (a.jpg, a.txt) to judge precisions with.", file_okay=False, exists=True
-        ),
+        typer.Option(help="Pictures with captions (a.jpg, a.txt) to judge precisions with.", parser=existing_folder),
     ] = None,
     device: Annotated[
         str | None,
@@ -100,7 +103,9 @@ def archive_build(
 
 
 @archive.command("list")
-def archive_list(model_store: Annotated[Path | None, typer.Option(help="Where the .mar files lie.")] = None) -> None:
+def archive_list(
+    model_store: Annotated[Path | None, typer.Option(help="Where the .mar files lie.", parser=named_path)] = None,
+) -> None:
     """Show the models that can be built and the archives that were."""
     from scripts.archive.mar_files import read_spec
     from scripts.archive.places import MODEL_STORE, models
@@ -122,7 +127,7 @@ def archive_list(model_store: Annotated[Path | None, typer.Option(help="Where th
 @archive.command("verify")
 def archive_verify(
     archives: Annotated[
-        list[Path] | None, typer.Argument(help="The .mar files (default: all in model_store/).")
+        list[Path] | None, typer.Argument(help="The .mar files (default: all in model_store/).", parser=named_path)
     ] = None,
 ) -> None:
     """Unpack archives in a clean process, run their canaries and print each cosine to open_clip in fp32."""

@@ -9,28 +9,25 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from scripts.commands.paths import named_path
+
 Url = Annotated[str, typer.Option(envvar="CLIPSERVE_URL", help="Address of the gateway.")]
 Key = Annotated[str | None, typer.Option(envvar="CLIPSERVE_API_KEY", help="API key, when the gateway asks for one.")]
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
-def _named(path: str) -> Path:
-    """Raises BadParameter for nothing, as an unset variable gives: Path("") is the current folder."""
-    if not path:
-        raise typer.BadParameter("it is empty: name a folder or a file; '.' is the current folder")
-    return Path(path)
-
-
 def ingest(
     sources: Annotated[
         list[Path],
-        typer.Argument(help="Folders, .tar and .parquet files, a .txt of URLs.", parser=_named),
+        typer.Argument(help="Folders, .tar and .parquet files, a .txt of URLs.", parser=named_path),
     ],
     collection: Annotated[str, typer.Option(help="Collection to fill; made when it does not exist.")],
     prefix: Annotated[str, typer.Option(help="Put before ids, to keep several folders in one collection apart.")] = "",
     gps: Annotated[bool, typer.Option("--gps", help="Keep where photos were taken, from their EXIF.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Send every picture, also unchanged ones.")] = False,
-    report: Annotated[Path | None, typer.Option(help="Write what became of each file here, as JSON lines.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write what became of each file here, as JSON lines.", parser=named_path)
+    ] = None,
     url: Url = DEFAULT_URL,
     api_key: Key = None,
 ) -> None:

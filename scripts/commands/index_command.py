@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from scripts.commands.paths import named_path
 from scripts.public_api import PublicApi
 
 index = typer.Typer(help="Snapshots, export and import of collections, at the index service.", no_args_is_help=True)
@@ -53,7 +54,9 @@ def restore(
 
 @index.command("export")
 def export_(
-    collection: Name, file: Annotated[Path, typer.Argument(help="A .parquet file to write.")], url: Url = DEFAULT_URL
+    collection: Name,
+    file: Annotated[Path, typer.Argument(help="A .parquet file to write.", parser=named_path)],
+    url: Url = DEFAULT_URL,
 ) -> None:
     """Write a collection to a Parquet file here: ids, vectors, metadata, sources."""
     from scripts.collections.index_files import export_parquet

@@ -18,12 +18,13 @@ from rich.table import Table
 from clip_core.errors import BadInput
 from gateway.keys.api_key import SCOPES, ApiKey, KeyLimits
 from gateway.keys.key_store import KeyStore
+from scripts.commands.paths import named_path
 
 keys = typer.Typer(help="Create, list and revoke the gateway's API keys.", no_args_is_help=True)
 DEFAULT_FILE = Path("data/keys.db")
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
-File = Annotated[Path, typer.Option(envvar="CLIPSERVE_GATEWAY_KEYS_FILE", help="The file of keys.")]
+File = Annotated[Path, typer.Option(envvar="CLIPSERVE_GATEWAY_KEYS_FILE", help="The file of keys.", parser=named_path)]
 
 
 @keys.command("create")

@@ -9,23 +9,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from scripts.commands.paths import named_path
+
 if TYPE_CHECKING:
     from scripts.models.management import Management
     from scripts.models.row_store import RowStore
 
 model = typer.Typer(help="Change what a running stack serves.", no_args_is_help=True)
 Source = Annotated[str, typer.Argument(metavar="MODEL", help="What to build and serve, as `archive build` takes it.")]
-Checkpoint = Annotated[Path | None, typer.Option(help="A file or folder of weights, instead of the model's own.")]
+Checkpoint = Annotated[
+    Path | None, typer.Option(help="A file or folder of weights, instead of the model's own.", parser=named_path)
+]
 Architecture = Annotated[
     str | None, typer.Option(help="open_clip's architecture, or its JSON file, where the weights can't tell.")
 ]
 Tokenizer = Annotated[
-    Path | None, typer.Option(help="A folder with a Hugging Face tokenizer, where the weights lack one.")
+    Path | None,
+    typer.Option(help="A folder with a Hugging Face tokenizer, where the weights lack one.", parser=named_path),
 ]
 Precision = Annotated[str | None, typer.Option(help="What the towers compute in, instead of the model's own choice.")]
-Archives = Annotated[Path | None, typer.Option(help="A folder of built .mar files, instead of building.")]
-Store = Annotated[Path | None, typer.Option(help="TorchServe's model store (default: model_store/).")]
-DataDir = Annotated[Path, typer.Option(help="The stack's data folder, with models.json.")]
+Archives = Annotated[
+    Path | None, typer.Option(help="A folder of built .mar files, instead of building.", parser=named_path)
+]
+Store = Annotated[
+    Path | None, typer.Option(help="TorchServe's model store (default: model_store/).", parser=named_path)
+]
+DataDir = Annotated[Path, typer.Option(help="The stack's data folder, with models.json.", parser=named_path)]
 ManagementUrl = Annotated[str, typer.Option(help="TorchServe's management API.")]
 InferenceUrl = Annotated[str, typer.Option(help="TorchServe's inference API.")]
 IndexUrl = Annotated[str, typer.Option(help="The index service.")]

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from scripts.commands.paths import existing_folder, named_path
 from scripts.public_api import PublicApi
 
 _SHOWN = 10
@@ -18,11 +19,12 @@ def reindex(
     new: Annotated[str, typer.Argument(help="The collection to fill; made for the model that the gateway serves.")],
     alias: Annotated[str | None, typer.Option(help="Point this alias to NEW once everything is in it.")] = None,
     images: Annotated[
-        Path | None, typer.Option(help="Folder of pictures, named by ids or by `file` in the metadata.", exists=True)
+        Path | None,
+        typer.Option(help="Folder of pictures, named by ids or by `file` in the metadata.", parser=existing_folder),
     ] = None,
     skip_missing: Annotated[bool, typer.Option(help="Switch even when some items can't be embedded again.")] = False,
     progress: Annotated[
-        Path | None, typer.Option(help="Where progress is kept (default: reindex-OLD-NEW.json).")
+        Path | None, typer.Option(help="Where progress is kept (default: reindex-OLD-NEW.json).", parser=named_path)
     ] = None,
     url: Annotated[
         str, typer.Option(envvar="CLIPSERVE_URL", help="Gateway of the new model.")

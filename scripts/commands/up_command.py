@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from clip_core.setting_checks import faults
+from scripts.commands.paths import named_path
 from scripts.stack.up_settings import UpSettings, unknown_names
 
 
@@ -49,7 +51,8 @@ def _signature() -> inspect.Signature:
     parameters = []
     for name, field in UpSettings.model_fields.items():
         is_list = isinstance(field.default, tuple)
-        option = typer.Option(help=field.description, envvar=f"{prefix}{name.upper()}")
+        parser = named_path if field.annotation in (Path, Path | None) else None
+        option = typer.Option(help=field.description, envvar=f"{prefix}{name.upper()}", parser=parser)
         parameters.append(
             inspect.Parameter(
                 name,

@@ -434,7 +434,7 @@ def test_damaged_footers_of_parquet_files(tmp_path: Path) -> None:
 def test_a_parquet_file_that_is_none(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     path.write_bytes(b"PAR1 no parquet PAR1")
-    with pytest.raises(SourceError, match="can't be read"):
+    with pytest.raises(SourceError, match="is not a readable Parquet file"):
         ParquetRows(path)
     parquet_of(path, x=[1])
     with pytest.raises(UnknownColumn, match="name the column"):

@@ -89,7 +89,7 @@ async def how_to_name_a_folder(request: Request, name: Name) -> JsonResponse:
     "/v1/collections/{name}/folders", responses=answers(NamedFolderAnswer, *WRITES), openapi_extra=takes(FolderRequest)
 )
 async def name_folder(request: Request, name: Name) -> JsonResponse:
-    """Show the collection's pictures from this folder: the items whose id begins with `prefix`, by `metadata.file`."""
+    """Show pictures from this folder: of items whose id begins with `prefix`, the files that they were made from."""
     given, wanted = services(request), await read_model(request, FolderRequest)
     await given.index.describe(name)
     folders = given.pictures.folders

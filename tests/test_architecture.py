@@ -112,7 +112,19 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
         *("models", "stack", "settings_table", "tune", "commands", "cli", "__main__"),
     ),
     "benchmarks": (
-        *("lib", "stack", "drawings", "attacks", "gateway", "index", "encoders", "pictures", "faults", "bar_tables"),
+        *(
+            "lib",
+            "stack",
+            "drawings",
+            "attacks",
+            "gateway",
+            "index",
+            "encoders",
+            "pictures",
+            "models",
+            "faults",
+            "bar_tables",
+        ),
     ),
 }
 HEAVY = ("torch", "torchvision", "open_clip", "transformers")

@@ -13,6 +13,7 @@ from typing import Any
 
 import open_clip
 import pytest
+import torch
 
 from clip_core.errors import BadModel
 from clip_core.model_spec import CONFIG_FILE, WEIGHTS_FILE, ModelSpec
@@ -21,6 +22,7 @@ from scripts.archive.forms import pretrained_tag
 from scripts.archive.mar_files import read_spec
 from scripts.archive.model_source import ModelSource, load
 from scripts.archive.places import ROOT
+from scripts.archive.resolver import resolve
 from scripts.hub.fetch import fetch_repository
 from scripts.hub.loopback_hub import LoopbackHub
 from scripts.hub.snapshots import HubName
@@ -51,6 +53,22 @@ def test_an_archive_says_where_its_weights_come_from(
     local = spec_of(build(str(checkpoint), model_store=tmp_path / "local", **QUICK)[0])
     assert (local.fingerprint, local.weights_sha256) == (fetched.fingerprint, digest)
     assert (local.source, local.revision, local.licence) == (None, None, None)
+
+
+@pytest.mark.usefixtures("repository")
+@pytest.mark.parametrize("form", ["given name", "hf-hub"])
+def test_vectors_from_the_hub_are_open_clips(form: str, checkpoint: Path, tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "model.yaml").write_text("name: given\nhub: org/tiny\n", encoding="utf-8")
+    ours = load(resolve(str(given) if form == "given name" else TINY, **QUICK).source)
+    theirs = open_clip.create_model(f"local-dir:{checkpoint}").eval()
+    tokens = open_clip.get_tokenizer(f"local-dir:{checkpoint}")(["a red circle", "two dogs"])
+    pixels = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert (ours.tokenizer(["a red circle", "two dogs"]) == tokens).all()
+        assert (ours.model.encode_text(tokens) - theirs.encode_text(tokens)).abs().max() < 1e-5
+        assert (ours.model.encode_image(pixels) - theirs.encode_image(pixels)).abs().max() < 1e-5
 
 
 @pytest.mark.usefixtures("repository")

@@ -20,7 +20,7 @@ _PATIENCE_S = 120.0
 
 
 def hub_figures(work: Path, weights: Path) -> dict[str, float]:
-    """Seconds from the start of `clipserve up --model hf-hub:…` to the first search's answer, and to a hub's absence."""
+    """Seconds from the start of `clipserve up --model hf-hub:…` to the first search's answer, and to the error."""
     work.mkdir(parents=True)
     with loopback_hub() as hub:
         hub.add(NAME, weights)

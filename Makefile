@@ -86,7 +86,7 @@ test-slow: $(TEST) ## the slower suites: the real stack by itself, then the othe
 	$(call tests,-n $(JOBS) $(GROUPED) $(SLOWEST),-m "slow and not e2e and not gpu and not containers and not browser")
 
 test-clients: $(TEST) $(CLIENTS)/.ready ## other vendors' clients against a gateway and against the whole stack
-	$(call tests,$(SLOWEST),-m clients)
+	$(call tests,-n $(JOBS) $(GROUPED) $(SLOWEST),-m clients tests/clients)
 
 test-full: check test test-browser test-slow test-clients ## all of these, and what needs a container engine or a GPU, where there is one
 	! command -v docker >/dev/null || $(BIN)/python -m pytest -m containers || [ $$? -eq 5 ]  # 5: there are none

@@ -35,7 +35,7 @@ def run_client(clients_python: Path, tmp_path: Path) -> Run:
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
         )
         assert done.returncode == 0, done.stderr + done.stdout
         return done.stdout

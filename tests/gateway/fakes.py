@@ -25,6 +25,7 @@ from starlette.routing import Route
 
 from clip_core.errors import (
     BadImage,
+    BadInput,
     BadText,
     BadVector,
     ClipServeError,
@@ -296,7 +297,9 @@ class FakeIndex:
 
     def _copy(self, request: Request, body: Any) -> Response:
         source, target = self._get(body["from"])["items"], self._get(request.path_params["name"])["items"]
-        if "ids" not in body:
+        if (body.get("ids") is None) == (body.get("filter") is None):
+            raise BadInput("give `ids` or `filter`", param="ids")
+        if body.get("ids") is None:
             found = {item_id: item for item_id, item in source.items() if fits(item["metadata"], body["filter"])}
             target.update(found)
             return answer({"copied": len(found), "next": None})

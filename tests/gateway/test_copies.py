@@ -18,6 +18,12 @@ def test_items_are_copied_without_encoding(stack):
     assert not stack.torchserve.calls
 
 
+def test_neither_ids_nor_a_filter(stack):
+    stack.fill("cat")
+    answer = stack.post("/v1/collections/demo/items/copy", {"from": "demo", "ids": None, "filter": None})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "ids")
+
+
 def test_a_key_must_be_allowed_to_read_the_source(stack_of, tmp_path):
     store = KeyStore(tmp_path / "keys.sqlite3")
     secrets = {

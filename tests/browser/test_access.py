@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PHONE, Open
-from tests.browser.test_search import captions, searched
+from tests.browser.test_browsing import tiles
+from tests.browser.test_search import searched
 
 pytestmark = pytest.mark.browser
 # The name that a screen reader would say, near enough to the accessible name computation for our own markup.
@@ -76,7 +77,7 @@ def test_the_keyboard_is_enough(visit: Open) -> None:
 
 def test_a_slash_can_be_typed(visit: Open) -> None:
     page = visit()
-    captions(page)
+    tiles(page)
     page.locator("#text").press_sequentially("red/blue")
     expect(page.locator("#text")).to_have_value("red/blue")
 

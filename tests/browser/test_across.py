@@ -18,6 +18,7 @@ from tests.gateway.fakes import embed
 
 pytestmark = pytest.mark.browser
 ALL = "*demo"
+CAPTION_AND_HOME = "cards => cards.map((card) => ['.caption', '.home'].map((one) => card.querySelector(one).innerText))"
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +37,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
 def found(page: Page) -> list[tuple[str, str]]:
     """(caption, collection) of the first tiles."""
     tiles(page)
-    return list(
-        zip(
-            page.locator("#results .caption").all_inner_texts(),
-            page.locator("#results .home").all_inner_texts(),
-            strict=True,
-        )
-    )
+    return [tuple(each) for each in page.locator("#results .card").evaluate_all(CAPTION_AND_HOME)]
 
 
 def test_all_collections_of_a_model_are_searched_as_one(visit: Open, library: Library) -> None:

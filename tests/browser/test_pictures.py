@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import Open
 from tests.browser.library import Library, library_gateway
@@ -41,11 +41,6 @@ def add(library: Library, item_id: str, picture: bytes, **metadata: str) -> None
     assert answer.json()["results"][0]["status"] == 200, answer.text
 
 
-def width(page: Page) -> int:
-    found: int = page.locator("#viewer-image").evaluate("image => image.naturalWidth")
-    return found
-
-
 def test_tiles_are_small_and_the_viewer_goes_on_to_the_original(visit: Open, library: Library) -> None:
     library.fill("kept", 0)
     add(library, "2024/a b.png", png(1600, 1200))
@@ -55,10 +50,10 @@ def test_tiles_are_small_and_the_viewer_goes_on_to_the_original(visit: Open, lib
     page.goto(f"{library.url}/?collection=kept")
     tiles(page)
     expect(page.locator(SHOWN)).to_have_count(1)
-    assert page.locator(SHOWN).evaluate("image => image.naturalWidth") == 256
+    expect(page.locator(SHOWN)).to_have_js_property("naturalWidth", 256)
     page.locator("#results .open").click()
     expect(page.locator("#viewer-image")).to_have_attribute("src", re.compile(r"/picture\?digest="))
-    assert width(page) == 1600
+    expect(page.locator("#viewer-image")).to_have_js_property("naturalWidth", 1600)
     assert any("size=768" in each for each in asked)
     expect(page.locator("#viewer-links a")).to_have_text(["Open the original"])
 
@@ -89,7 +84,7 @@ def test_dots_in_an_id_lead_to_no_other_item(visit: Open, library: Library) -> N
     add(library, "x/../a.png", png(800, 1200))
     page = visit("/?collection=kept&item=x/../a.png", url=library.url)
     expect(page.locator("#viewer-image")).to_have_attribute("src", re.compile(r"items/x%2F\.\.%2Fa\.png/picture"))
-    assert width(page) == 800
+    expect(page.locator("#viewer-image")).to_have_js_property("naturalWidth", 800)
 
 
 def test_a_shops_pictures_are_shown_from_its_hosts(visit: Open, library: Library) -> None:

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from scripts.stack.live_stack import LiveStack
 from tests.browser.conftest import Open, gallery
+from tests.browser.test_browsing import tiles
 
 pytestmark = pytest.mark.browser
 DROP = """([bytes, name, type]) => {
@@ -24,22 +25,15 @@ PASTE = """([bytes, name, type]) => {
 }"""
 
 
-def captions(page: Page) -> list[str]:
-    """Of the results, once the newest search is drawn: the page is busy from the moment that it is asked for."""
-    expect(page.locator("#results")).to_have_attribute("aria-busy", "false")
-    expect(page.locator("#results .open").first).to_be_visible()
-    return page.locator("#results .caption").all_inner_texts()
-
-
 def searched(page: Page, heading: str) -> list[str]:
-    """The captions below this heading."""
+    """The captions below this heading, which are drawn together with it."""
     expect(page.locator("#heading")).to_have_text(re.compile(heading))
-    return captions(page)
+    return tiles(page)
 
 
 def test_words_search_as_they_are_typed(visit: Open) -> None:
     page = visit()
-    assert captions(page)[0]
+    assert tiles(page)[0]
     page.locator("#text").press_sequentially("a large purple striped heart", delay=15)
     assert "purple striped heart" in searched(page, "purple striped heart")[0]
     expect(page.locator("#status")).to_have_text(
@@ -51,13 +45,13 @@ def test_words_search_as_they_are_typed(visit: Open) -> None:
 
 def test_only_the_last_of_many_searches_is_drawn(visit: Open) -> None:
     page = visit()
-    captions(page)
+    tiles(page)
     for text in ("a red star", "a blue circle", "a green ring", "a yellow triangle"):
         page.fill("#text", text)
         page.press("#text", "Enter")
     assert "yellow" in searched(page, "yellow triangle")[0]
     page.wait_for_timeout(400)
-    assert "yellow" in captions(page)[0]
+    assert "yellow" in tiles(page)[0]
 
 
 def test_a_chosen_picture_finds_itself_and_goes_away(visit: Open, stack: LiveStack) -> None:
@@ -73,7 +67,7 @@ def test_a_chosen_picture_finds_itself_and_goes_away(visit: Open, stack: LiveSta
 @pytest.mark.parametrize("script", [DROP, PASTE], ids=["dropped", "pasted"])
 def test_a_given_picture_finds_itself(visit: Open, stack: LiveStack, script: str) -> None:
     page = visit()
-    captions(page)
+    tiles(page)
     picture = list((gallery(stack) / "scene-0011.jpg").read_bytes())
     page.evaluate(script, [picture, "scene.jpg", "image/jpeg"])
     searched(page, "Your picture")
@@ -87,7 +81,7 @@ def test_picture_and_words_are_mixed_by_weight(visit: Open, stack: LiveStack) ->
     even = searched(page, "red star” and your picture")
     page.get_by_role("slider", name="Weight of picture").fill("0")
     expect(page.locator("#results .caption").first).to_have_text(re.compile(r"\bred\b.* star"))
-    assert captions(page) != even
+    assert tiles(page) != even
     expect(page).to_have_url(re.compile(r"weights=picture%3A0(&|$)"))
 
 
@@ -106,7 +100,7 @@ def test_filters_are_made_from_metadata(visit: Open) -> None:
     page.locator("#filters").get_by_role("button", name="green", exact=True).click()
     page.locator("#filters").get_by_role("button", name="striped", exact=True).click()
     expect(page.locator("#active li")).to_have_count(2)
-    assert all("green striped" in one for one in captions(page)[:3])
+    assert all("green striped" in one for one in tiles(page)[:3])
     page.get_by_role("button", name="Remove the filter texture: striped").click()
     expect(page.locator("#active li")).to_have_count(1)
 
@@ -114,7 +108,7 @@ def test_filters_are_made_from_metadata(visit: Open) -> None:
 def test_filters_hold_without_a_search_too(visit: Open) -> None:
     page = visit('/?collection=demo&filter={"color":["green"],"shape":["moon"]}')
     expect(page.locator("#active li")).to_have_count(2)
-    assert all("green" in one and "moon" in one for one in captions(page))
+    assert all("green" in one and "moon" in one for one in tiles(page))
 
 
 def test_more_like_this(visit: Open) -> None:
@@ -132,14 +126,14 @@ def test_more_like_this(visit: Open) -> None:
 
 def test_a_link_brings_everything_back(visit: Open) -> None:
     page = visit()
-    captions(page)
+    tiles(page)
     page.fill("#text", "a blue circle")
     page.fill("#negative", "small")
     searched(page, "blue circle” without “small")
     page.locator("#filters").get_by_role("button", name="dotted", exact=True).click()
     expect(page.locator("#active li")).to_have_count(1)
-    wanted = captions(page)
-    again = visit(f"/?{urlsplit(page.url).query}")  # written before the search that `captions` waited for
+    wanted = tiles(page)
+    again = visit(f"/?{urlsplit(page.url).query}")  # written before the search that `tiles` waited for
     assert searched(again, "blue circle” without “small") == wanted
     expect(again.locator("#active li")).to_have_count(1)
 
@@ -155,7 +149,7 @@ def test_an_opened_picture_is_part_of_the_link(visit: Open) -> None:
 
 def test_an_address_of_nonsense_is_no_error(visit: Open) -> None:
     page = visit("/?collection=demo&filter=[1&weights=text:x,y:1&k=7")
-    assert captions(page)
+    assert tiles(page)
 
 
 def test_a_link_keeps_a_picture_that_the_collection_has(visit: Open, stack: LiveStack) -> None:

@@ -77,6 +77,7 @@ def test_deleting_asks_first(visit: Open, library: Library) -> None:
     page.keyboard.press("Delete")
     expect(page.get_by_role("alertdialog")).to_contain_text("Delete 2 items from “photos”?")
     page.keyboard.press("Escape")
+    expect(page.get_by_role("alertdialog")).to_be_hidden()
     assert len(library.index.collections["photos"]["items"]) == 300
     page.get_by_role("button", name="Delete", exact=True).click()
     page.locator("#confirm-yes").click()

@@ -14,7 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clip_core.errors import Overloaded
 from tests.browser.conftest import Open
-from tests.browser.test_search import captions, searched
+from tests.browser.test_browsing import tiles
+from tests.browser.test_search import searched
 
 pytestmark = pytest.mark.browser
 KEY = "a-key-for-the-page"
@@ -75,7 +76,7 @@ def test_a_background_job_is_followed_and_cancelled(visit: Open, gateway_of) -> 
 
 def test_without_jobs_nothing_is_shown(visit: Open) -> None:
     page = visit()
-    captions(page)
+    tiles(page)
     expect(page.locator("#jobs")).to_be_hidden()
 
 
@@ -101,7 +102,7 @@ def test_a_forgotten_key_is_gone(visit: Open, gateway_of) -> None:
     page = visit("/?collection=demo", url=gateway_of(api_keys=KEY))
     page.fill("#key", KEY)
     page.press("#key", "Enter")
-    captions(page)
+    tiles(page)
     page.get_by_role("button", name="Key", exact=True).click()
     page.get_by_role("button", name="Forget it").click()
     expect(page.get_by_role("heading", name="An API key is needed")).to_be_visible()
@@ -109,7 +110,7 @@ def test_a_forgotten_key_is_gone(visit: Open, gateway_of) -> None:
 
 def test_a_part_that_is_down_is_named(visit: Open, gateway_of) -> None:
     page = visit("/?collection=demo", url=gateway_of(torchserve_url="http://127.0.0.1:9"))
-    captions(page)
+    tiles(page)
     page.fill("#text", "a star")
     expect(page.get_by_role("alert")).to_contain_text("A part of the service is not there")
     expect(page.get_by_role("alert")).to_contain_text("TorchServe")
@@ -123,7 +124,7 @@ def test_an_index_that_is_down_is_named(visit: Open, gateway_of) -> None:
 
 def test_a_gateway_that_went_away_and_came_back(visit: Open) -> None:
     page = visit()
-    captions(page)
+    tiles(page)
     page.context.set_offline(True)
     page.fill("#text", "a star")
     expect(page.get_by_role("alert")).to_contain_text("The gateway does not answer")
@@ -145,11 +146,11 @@ def test_a_file_that_is_no_picture(visit: Open, tmp_path: Path) -> None:
     bad = tmp_path / "notes.png"
     bad.write_bytes(b"not a picture at all")
     page = visit()
-    before = captions(page)
+    before = tiles(page)
     page.set_input_files("#file", bad)
     expect(page.get_by_role("alert")).to_contain_text("This file is not a picture")
     expect(page.get_by_role("alert")).to_contain_text("notes.png")
-    assert captions(page) == before
+    assert tiles(page) == before
 
 
 def test_nothing_fits(visit: Open) -> None:
@@ -157,7 +158,7 @@ def test_nothing_fits(visit: Open) -> None:
     page = visit(f"/?collection=demo&q=star&filter={impossible}")
     expect(page.get_by_role("heading", name="Nothing fits these filters")).to_be_visible()
     page.get_by_role("button", name="Remove the filters").click()
-    assert captions(page)
+    assert tiles(page)
 
 
 def test_metadata_is_shown_as_text(visit: Open, stack) -> None:
@@ -168,7 +169,7 @@ def test_metadata_is_shown_as_text(visit: Open, stack) -> None:
     assert send("PUT", f"{stack.gateway}/v1/collections/evil", {}).status in (200, 201)
     assert send("POST", f"{stack.gateway}/v1/collections/evil/items", {"items": items}).status == 200
     page = visit("/?collection=evil")
-    assert captions(page) == [evil]
+    assert tiles(page) == [evil]
     page.locator("#results .open").click()
     expect(page.locator("#viewer-title")).to_have_text(evil)
     expect(page.locator("#viewer-facts")).to_contain_text(evil)

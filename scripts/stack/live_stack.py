@@ -50,7 +50,7 @@ class LiveStack:
         """What `clipserve up` has printed so far."""
         return self.output.read_text(encoding="utf-8", errors="replace")
 
-    def wait_ready(self, timeout_s: float = 180.0) -> None:
+    def wait_ready(self, timeout_s: float = 280.0) -> None:
         """Raises RuntimeError with the output when the stack stops or takes too long."""
         deadline = time.monotonic() + timeout_s
         while READY_LINE not in self.text():
@@ -64,7 +64,7 @@ class LiveStack:
 
     def find(self, fragment: str) -> list[psutil.Process]:
         """Its processes with `fragment` on their command line."""
-        return [child for child in self.children() if fragment in " ".join(child.cmdline())]
+        return [child for child in self.children() if fragment in command_line(child)]
 
     def stop(self, number: int = signal.SIGTERM) -> float:
         """Ask it to stop and wait; returns the seconds it took."""
@@ -73,6 +73,13 @@ class LiveStack:
             self.process.send_signal(number)
         self.process.wait(timeout=30)
         return time.monotonic() - started
+
+
+def command_line(process: psutil.Process) -> str:
+    """Nothing, of one that has ended."""
+    with suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline())
+    return ""
 
 
 def free_ports(count: int) -> list[int]:

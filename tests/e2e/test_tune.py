@@ -16,6 +16,7 @@ import psutil
 import pytest
 import yaml
 
+from scripts.stack.live_stack import command_line
 from scripts.tune.choices import Choice
 from scripts.tune.requests import requests
 from scripts.tune.trial_server import serving
@@ -28,7 +29,7 @@ TOKEN = "let me manage"
 def workers() -> set[psutil.Process]:
     """Those of every TorchServe that runs below this process, that of the shared stack too."""
     children = psutil.Process().children(recursive=True)
-    return {child for child in children if "model_service_worker" in " ".join(child.cmdline())}
+    return {child for child in children if "model_service_worker" in command_line(child)}
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,10 @@ CANDIDATES = ("fp32", "bf16", "fp16", "int8", "int8-static", "fp8")
 def choose(
     source: ModelSource, loaded: LoadedSource, gate: GateSet, directory: Path | None, progress: WorkProgress
 ) -> tuple[BuiltTowers, list[Judged]]:
-    """The fastest towers that pass the gates of `source`, and all that were judged. Raises BadModel when none pass."""
+    """The fastest towers that pass the gates of `source`, and a row for each candidate, in their order.
+
+    Raises BadModel when none pass.
+    """
     reasons = {precision: unavailable(precision, source.device) for precision in CANDIDATES}
     judged = [Judged(precision, failed=reason) for precision, reason in reasons.items() if reason is not None]
     round_ = _Round([precision for precision in CANDIDATES if reasons[precision] is None], loaded, directory, progress)
@@ -46,7 +49,7 @@ def choose(
             best = towers
     if best is None:
         raise BadModel(f"no precision passes: {'; '.join(f'{each.precision}: {each.failed}' for each in judged)}")
-    return best, judged
+    return best, sorted(judged, key=lambda each: CANDIDATES.index(each.precision))
 
 
 class _Round:

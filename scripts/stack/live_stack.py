@@ -71,7 +71,7 @@ class LiveStack:
         started = time.monotonic()
         if self.process.poll() is None:
             self.process.send_signal(number)
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=60)
         return time.monotonic() - started
 
 

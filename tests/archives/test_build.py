@@ -145,8 +145,9 @@ def test_a_bad_model_yaml_says_what_is_wrong(tmp_path: Path, text: str, message:
 
 
 def test_a_checkpoint_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
     with pytest.raises(BadModel, match="is an empty folder"):
-        build("vit-b-32", checkpoint=tmp_path, model_store=tmp_path / "store")
+        build("vit-b-32", checkpoint=tmp_path / "none", model_store=tmp_path / "store")
 
 
 def test_bf16_passes_its_floor(tmp_path: Path, checkpoint: Path) -> None:

@@ -19,6 +19,7 @@ from clipserve_client.ingest.engine import run
 from clipserve_client.retries import Retries
 from tests.client.answering import failure
 from tests.gateway.fakes import picture
+from tests.waiting import until
 
 SMALL = Limits(max_body_bytes=4000, max_items=10)
 
@@ -156,7 +157,7 @@ def test_it_is_slower_while_the_gateway_says_429() -> None:
     tally = run(gateway, "demo", items(100), in_flight=4)
     assert tally.added == 100
     assert times[-1] - times[0] >= 0.1
-    quiet = Gateway(lambda _: time.sleep(0.02) or {})
+    quiet = Gateway(lambda _: until(lambda: quiet.most_under_way == 4) and {})
     run(quiet, "demo", items(100), in_flight=4)
     assert quiet.most_under_way == 4
 

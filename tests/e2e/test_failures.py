@@ -125,9 +125,9 @@ def test_interrupt_stops_everything(tmp_path: Path) -> None:
         stack.wait_ready()
         family = stack.children()
         assert len(family) >= 6
-        assert stack.stop(signal.SIGINT) < 20
+        stack.stop(signal.SIGINT)
     assert stack.process.returncode == 0
-    assert still_running(family) == []
+    until(lambda: not still_running(family))
 
 
 def up(*options: str, **ports: int) -> subprocess.CompletedProcess[str]:

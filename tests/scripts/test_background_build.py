@@ -17,6 +17,7 @@ from scripts.processes.process_tree import family
 from scripts.stack.background_build import BackgroundBuild, BackgroundJob
 from scripts.stack.up_report import Report
 from tests.processes import still_running
+from tests.waiting import until
 
 COST = Cost(120.0, 1e6, 2e9)
 Swapped = Callable[[Path], object]
@@ -118,7 +119,7 @@ def test_a_stop_ends_the_child_and_its_children_at_once(tmp_path: Path) -> None:
     assert len(processes) == 2
     assert processes[0].nice() == 19
     build.stop()
-    assert still_running(processes) == []
+    until(lambda: still_running(processes) == [])
     assert (build.goes_on, list(tmp_path.iterdir())) == (False, [])
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import json
 
 from scripts.archive.assembly.build_model import build_model
+from scripts.archive.assembly.canonical import canonical_model
 from scripts.archive.assembly.fit import fitted
 from scripts.archive.assembly.parts import LoadedSource, ModelParts
 from scripts.archive.assembly.text_config import named_locally, text_config_folder
@@ -16,12 +16,12 @@ def assemble(name: str, parts: ModelParts) -> LoadedSource:
     """Raises BadModel that says which part is missing or does not fit."""
     import open_clip
 
-    config = named_locally(copy.deepcopy(parts.model_cfg))
-    text_config = text_config_folder(parts.model_cfg, parts.folders)
-    model = build_model(name, parts.model_cfg, parts.preprocess_cfg, text_config)
+    model_cfg = canonical_model(parts.model_cfg)
+    text_config = text_config_folder(model_cfg, parts.folders)
+    model = build_model(name, model_cfg, parts.preprocess_cfg, text_config)
     model.load_state_dict(fitted(name, model, parts.state))
-    tokenizer = load_tokenizer(name, parts.model_cfg, parts.folders)
+    tokenizer = load_tokenizer(name, model_cfg, parts.folders)
     check_vocabulary(name, tokenizer, model)
-    whole = {"model_cfg": config, "preprocess_cfg": open_clip.get_model_preprocess_cfg(model)}
+    whole = {"model_cfg": named_locally(model_cfg), "preprocess_cfg": open_clip.get_model_preprocess_cfg(model)}
     kept = json.loads(json.dumps(whole))
     return LoadedSource(model.eval().requires_grad_(False), tokenizer, kept, text_config, parts.provenance)

@@ -16,13 +16,17 @@ _FLOATS = ("timm_drop", "timm_drop_path")  # 0.0 in open_clip's files, where all
 
 def canonical_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """`model_cfg` and `preprocess_cfg`, the latter with all of its keys."""
-    model, preprocess = config["model_cfg"], config["preprocess_cfg"]
-    kept = {key: value for key, value in model.items() if not (key in _FALSE_IS_ABSENT and value is False)}
+    preprocess = config["preprocess_cfg"]
     return {
         **config,
-        "model_cfg": _model(kept),
+        "model_cfg": canonical_model(config["model_cfg"]),
         "preprocess_cfg": {key: _preprocess(key, value) for key, value in preprocess.items()},
     }
+
+
+def canonical_model(model: Mapping[str, Any]) -> dict[str, Any]:
+    """`model_cfg`; open_clip takes no 512.0 where it means 512."""
+    return _model({key: value for key, value in model.items() if not (key in _FALSE_IS_ABSENT and value is False)})
 
 
 def _preprocess(key: str, value: Any) -> Any:

@@ -31,8 +31,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """`--dist loadgroup` writes the group behind a test's name, and `--last-failed` looks for the name without it."""
-    for group in ("stack", report.location[0]):
-        report.nodeid = report.nodeid.removesuffix(f"@{group}")
+    if hasattr(report, "node"):  # it came from a worker of pytest-xdist, which itself goes by the whole name
+        for group in ("stack", report.location[0]):
+            report.nodeid = report.nodeid.removesuffix(f"@{group}")
 
 
 @pytest.fixture(autouse=True)

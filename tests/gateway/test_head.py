@@ -9,7 +9,7 @@ from gateway.app import build
 from gateway.middleware.head_requests import HeadAsGet
 from gateway.settings import GatewaySettings
 
-FILLED = {"name": "demo", "item_id": "cat", "path": "app.js", "model": "demo", "version": "1"}
+FILLED = {"name": "demo", "item_id": "cat", "path": "app.js", "model": "demo", "model_id": "demo", "version": "1"}
 PAGES = ["/", "/docs", "/favicon.ico", "/ui/app.js", "/openapi.json", "/images/demo/sub/a%20b.png"]
 
 

@@ -21,6 +21,7 @@ class HandlerSettings:
     index_url: str = _setting("http://127.0.0.1:8090", "where the handlers find the index service")
     index_timeout_s: float = _setting(5.0, "seconds a handler waits for the index service")
     cache: bool = _setting(True, "false turns every worker's embedding cache off, whatever its YAML says")
+    cuda_graphs: bool = _setting(True, "false captures no CUDA graphs, whatever the archive says")
     cache_redis_url: str = _setting("", "a Redis that all workers share as second level of their caches; empty: none")
     cache_redis_timeout_s: float = _setting(
         0.05, "seconds a batch waits for that Redis; after a failure it is left out"

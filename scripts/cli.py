@@ -14,6 +14,7 @@ from clip_core.errors import ClipServeError
 from clipserve_client.errors import ClientError
 from scripts.commands.archive_command import archive
 from scripts.commands.bench_command import bench
+from scripts.commands.config_command import config
 from scripts.commands.gateway_commands import duplicates, embed, ingest, search
 from scripts.commands.index_command import index
 from scripts.commands.keys_command import keys
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(archive, name="archive")
 app.add_typer(bench, name="bench")
+app.add_typer(config, name="config")
 app.add_typer(keys, name="keys")
 app.add_typer(model, name="model")
 app.add_typer(index, name="index")

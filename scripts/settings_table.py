@@ -13,11 +13,12 @@ from typing import Any
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
-from clip_core.endpoint_config import EndpointConfig
 from clip_core.settings import PREFIX, HandlerSettings
 from gateway.settings import GatewaySettings
 from index_service.settings import IndexSettings
 from scripts.archive.model_source import ModelSource
+from scripts.config.keys import keys
+from scripts.config.schema import ENDPOINT_KEYS, MODEL_KEYS
 from scripts.stack.up_settings import UpSettings
 
 PATH = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
@@ -25,36 +26,48 @@ HEAD = """# Settings
 
 After this page you know the name, place, default and meaning of every setting.
 
-Environment variables describe a deployment, YAML files a model and its endpoints. `make docs` writes this page from the
-code, and a test fails when the two differ.
+Environment variables and the configuration file describe a deployment, the YAML files under `archive/` a model and its
+endpoints. `make docs` writes this page from the code, and a test fails when the two differ.
+
+`clipserve up --config FILE` reads settings from one YAML file; the column *in the file* names their keys.
+[Running](running.md#the-configuration-file) tells how; `clipserve.example.yaml` is one to start from.
 
 TorchServe's own keys (`batchSize`, `maxBatchDelay`, `minWorkers`, …) stand beside ours in `archive/common/<kind>.yaml`,
 which `archive/<model>/<kind>.yaml` may override; its frontend is set in `config.properties`.
 
-| setting | where | default | what it does |
-| --- | --- | --- | --- |
+| setting | where | in the file | default | what it does |
+| --- | --- | --- | --- | --- |
 """
 
-Row = tuple[str, str, str, str]
+Row = tuple[str, str, str, str, str]
 
 
 def rows() -> Iterator[Row]:
-    yield from _environment(UpSettings, "`clipserve up`")
-    yield from _environment(GatewaySettings, "gateway")
-    yield from _environment(IndexSettings, "index service")
+    """Setting, where, key of the configuration file, default, meaning."""
+    yield from _environment("up", UpSettings, "`clipserve up`")
+    yield from _environment("gateway", GatewaySettings, "gateway")
+    yield from _environment("index", IndexSettings, "index service")
     for field in dataclasses.fields(HandlerSettings):
-        yield f"{PREFIX}{field.name.upper()}", "handlers", _show(field.default), field.metadata["description"]
+        key = _key("handlers", field.name)
+        yield f"{PREFIX}{field.name.upper()}", "handlers", key, _show(field.default), field.metadata["description"]
+    for name, text in MODEL_KEYS.items():
+        yield f"models[].{name}", "configuration file", f"`models[].{name}`", "–", text
     for field in dataclasses.fields(ModelSource):
-        yield field.name, "`archive/<model>/model.yaml`", _show(field.default), field.metadata["description"]
-    for field in dataclasses.fields(EndpointConfig):
-        yield field.name, "`archive/…/<kind>.yaml`", _show(field.default), field.metadata["description"]
+        yield field.name, "`archive/<model>/model.yaml`", "–", _show(field.default), field.metadata["description"]
+    for name, (default, text) in ENDPOINT_KEYS.items():
+        yield name, "`archive/…/<kind>.yaml`", f"`batching.<kind>.{name}`", _show(default), text
 
 
-def _environment(settings: type[BaseSettings], where: str) -> Iterator[Row]:
+def _environment(part: str, settings: type[BaseSettings], where: str) -> Iterator[Row]:
     prefix = settings.model_config["env_prefix"]
     for name, field in settings.model_fields.items():
         default = field.get_default(call_default_factory=True, validated_data={})
-        yield f"{prefix}{name.upper()}", where, _show(default), field.description or ""
+        yield f"{prefix}{name.upper()}", where, _key(part, name), _show(default), field.description or ""
+
+
+def _key(part: str, setting: str) -> str:
+    found = (key for key in keys().values() if (key.part, key.setting) == (part, setting))
+    return next((f"`{key}`" for key in found), "–")
 
 
 def _show(value: Any) -> str:
@@ -73,7 +86,7 @@ def _show(value: Any) -> str:
 
 
 def table() -> str:
-    return HEAD + "".join(f"| `{name}` | {where} | {default} | {text} |\n" for name, where, default, text in rows())
+    return HEAD + "".join(f"| `{name}` | {' | '.join(others)} |\n" for name, *others in rows())
 
 
 if __name__ == "__main__":

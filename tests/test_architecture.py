@@ -109,7 +109,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
     ),
     "scripts": (
         *("public_api", "progress", "costs", "launch", "page", "processes", "collections", "demo", "hub", "archive"),
-        *("models", "stack", "settings_table", "tune", "commands", "cli", "__main__"),
+        *("models", "stack", "config", "settings_table", "tune", "commands", "cli", "__main__"),
     ),
     "benchmarks": (
         *(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -51,10 +52,16 @@ class Encoders:
         self.tally = PassCounts()
 
     @classmethod
-    def load(cls, model_dir: Path, config: EndpointConfig, gpu_id: int | None = None) -> Encoders:
-        """On that GPU where it can be used, else on the CPU. Raises BadModel when the archive's parts don't fit."""
+    def load(
+        cls, model_dir: Path, config: EndpointConfig, gpu_id: int | None = None, *, cuda_graphs: bool = True
+    ) -> Encoders:
+        """On that GPU where it can be used, else on the CPU. Raises BadModel when the archive's parts don't fit.
+
+        Without `cuda_graphs` none are captured, whatever the archive says.
+        """
         torch.set_num_threads(config.threads)
         spec = ModelSpec.read(model_dir)
+        spec = replace(spec, cuda_graphs=spec.cuda_graphs and cuda_graphs)
         text, image = load_towers(model_dir, spec, serving_device(gpu_id, spec.precision))
         return cls(spec, Tokenizer.load(model_dir) if text else None, text, image, config)
 

@@ -13,10 +13,13 @@ from rich.console import Console
 
 from clip_core.setting_checks import faults
 from scripts.commands.paths import named_path
+from scripts.stack.asked import Asked
 from scripts.stack.up_settings import UpSettings, unknown_names
 
+_FILE = "clipserve.config"
 
-def up(**given: Any) -> None:
+
+def up(context: typer.Context | None = None, **given: Any) -> None:
     """Build the archives, start index service, TorchServe and gateway, fill the demo, stay until Ctrl-C.
 
     A part that ends is started again, after a pause that doubles (--restart-delay). When one ends more than
@@ -24,8 +27,9 @@ def up(**given: Any) -> None:
     cleanly within --stop-patience seconds: requests in flight are answered first; a second one stops at once.
     docs/running.md tells more.
 
-    Every option can be given as an environment variable, too. The services' own settings are environment
-    variables only; docs/settings.md lists them all (CLIPSERVE_GATEWAY_…, CLIPSERVE_INDEX_…, CLIPSERVE_HANDLER_…).
+    Every option can be given as an environment variable, too. Those, the services' own settings and the models can
+    stand in a YAML file (--config FILE); docs/settings.md lists them all. Options win over the environment, and the
+    environment over the file.
     """
     from scripts.stack.lifecycle import run
 
@@ -37,7 +41,45 @@ def up(**given: Any) -> None:
         raise typer.Exit(2) from error
     for line in unknown_names():
         typer.echo(f"notice {line}", err=True)
-    raise typer.Exit(run(settings, Console()))
+    raise typer.Exit(run(settings, Console(), _asked(context, settings)))
+
+
+def _read_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Its values become environment variables of this process and its parts, where these are not set already."""
+    from scripts.config.config_file import load
+    from scripts.config.yaml_file import ConfigError
+
+    if path is None:
+        return None
+    try:
+        file = load(path)
+    except ConfigError as error:
+        for fault in error.faults:
+            typer.echo(f"error {fault}", err=True)
+        raise typer.Exit(2) from error
+    for notice in file.notices:
+        typer.echo(f"notice {notice}", err=True)
+    given = {name.upper() for name in os.environ}
+    new = {name: value for name, value in file.variables.items() if name not in given}
+    os.environ.update(new)
+    context.meta[_FILE] = file, frozenset(new)
+    return path
+
+
+def _asked(context: typer.Context | None, settings: UpSettings) -> Asked:
+    from scripts.config.asked_models import asked_models
+
+    if context is None or _FILE not in context.meta:
+        return Asked.of(settings)
+    file, exported = context.meta[_FILE]
+    return asked_models(file, settings, lambda option: _chosen(context, option, exported))
+
+
+def _chosen(context: typer.Context, option: str, exported: frozenset[str]) -> bool:
+    """On the command line, or in the environment that this process was given."""
+    source = context.get_parameter_source(option)
+    by_file = f"CLIPSERVE_{option.upper()}" in exported
+    return source is not None and (source.name == "COMMANDLINE" or (source.name == "ENVIRONMENT" and not by_file))
 
 
 def _whole(name: str, value: Any) -> Any:
@@ -48,17 +90,19 @@ def _whole(name: str, value: Any) -> Any:
 
 def _signature() -> inspect.Signature:
     prefix = UpSettings.model_config["env_prefix"]
-    parameters = []
-    for name, field in UpSettings.model_fields.items():
-        is_list = isinstance(field.default, tuple)
-        parser = named_path if field.annotation in (Path, Path | None) else None
-        option = typer.Option(help=field.description, envvar=f"{prefix}{name.upper()}", parser=parser)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    parameters = [inspect.Parameter("context", kind, annotation=typer.Context)]
+    for name, setting in UpSettings.model_fields.items():
+        is_list = isinstance(setting.default, tuple)
+        parser = named_path if setting.annotation in (Path, Path | None) else None
+        eager: dict[str, Any] = {"is_eager": True, "callback": _read_config} if name == "config" else {}
+        option = typer.Option(help=setting.description, envvar=f"{prefix}{name.upper()}", parser=parser, **eager)
         parameters.append(
             inspect.Parameter(
                 name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=list(field.default) if is_list else field.default,
-                annotation=Annotated[list[str] if is_list else field.annotation, option],
+                kind,
+                default=list(setting.default) if is_list else setting.default,
+                annotation=Annotated[list[str] if is_list else setting.annotation, option],
             )
         )
     return inspect.Signature(parameters)

@@ -36,9 +36,16 @@ def full_command(model: UpModel, store: Path, *options: str) -> list[str]:
 
 def _command(model: UpModel, store: Path, given: Mapping[str, object], *options: str) -> list[str]:
     checkpoint = ["--checkpoint", str(model.checkpoint)] if model.checkpoint else []
-    named = [part for key, value in given.items() if value for part in (f"--{key}", str(value))]
+    named = [part for key, value in given.items() for part in _option(key, value)]
     words = ("--model-store", str(store), "--prefix", model.prefix, *checkpoint, *named, *options)
     return launching.module("scripts.cli", "archive", "build", model.source, *words)
+
+
+def _option(name: str, value: object) -> tuple[str, ...]:
+    """None where the model's own setting stays."""
+    if isinstance(value, bool):
+        return (f"--{name}",) if value else (f"--no-{name}",)
+    return (f"--{name}", str(value)) if value else ()
 
 
 def run_to_end(command: list[str], umask: int, signals: StopSignals) -> int:

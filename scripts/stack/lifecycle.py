@@ -21,6 +21,7 @@ from scripts.processes.restarts import RestartPolicy
 from scripts.processes.stack import Stack
 from scripts.processes.stop_signals import Stopped, StopSignals
 from scripts.public_api import PublicApi
+from scripts.stack.asked import Asked
 from scripts.stack.background_build import BuildQueue
 from scripts.stack.background_job import job_of
 from scripts.stack.building import build
@@ -28,7 +29,7 @@ from scripts.stack.data_folder import PRIVATE_UMASK, DataFolder, log_folder
 from scripts.stack.management_guard import guarded
 from scripts.stack.parts import Parts, model_store, own_key, part_log
 from scripts.stack.readiness import wait_ready
-from scripts.stack.up_models import UpModel, models_of, row_store, write_rows
+from scripts.stack.up_models import Batching, UpModel, models_of, row_store, write_rows
 from scripts.stack.up_report import Report
 from scripts.stack.up_settings import UpSettings
 
@@ -38,12 +39,15 @@ _DEMO_TRIES = 3
 _READYZ_S = 15.0  # longer than the gateway takes to say which part does not answer
 
 
-def run(settings: UpSettings, console: Console) -> int:
-    """Everything from nothing to a stop. Returns the exit status: 0 when asked to stop, 1 when a part failed."""
+def run(settings: UpSettings, console: Console, asked: Asked | None = None) -> int:
+    """Everything from nothing to a stop. Returns the exit status: 0 when asked to stop, 1 when a part failed.
+
+    `asked`: the models, and settings of endpoints; the models of `settings` alone unless given.
+    """
     signals, report = StopSignals(), Report(console, json_lines=settings.log_json)
     try:
         with ExitStack() as entered:
-            _run(settings, console, signals, report, entered)
+            _run(settings, console, asked or Asked.of(settings), signals, report, entered)
     except (StackStartError, ClipServeError, ClientError, FileExistsError) as error:
         report.error(str(error))
         return 1
@@ -52,9 +56,16 @@ def run(settings: UpSettings, console: Console) -> int:
     return 0
 
 
-def _run(settings: UpSettings, console: Console, signals: StopSignals, report: Report, entered: ExitStack) -> None:
+def _run(
+    settings: UpSettings,
+    console: Console,
+    asked: Asked,
+    signals: StopSignals,
+    report: Report,
+    entered: ExitStack,
+) -> None:
     started, usual = time.monotonic(), os.umask(PRIVATE_UMASK)
-    models = models_of(settings)
+    models = models_of(asked.models)
     folder, quick = _prepare(settings, models, console, signals, entered, usual)
     report.open(part_log(settings, "up"))
     rows = write_rows(row_store(folder.path), models, model_store(settings), report.notice)
@@ -63,7 +74,7 @@ def _run(settings: UpSettings, console: Console, signals: StopSignals, report: R
     entered.callback(_stop, stack, settings, console, signals)
     key = own_key(settings)
     console.print("[dim]starting[/dim] index service, TorchServe, gateway")
-    Parts(settings, folder, key, management).start(stack)
+    Parts(settings, folder, key, management, Batching.of(models, asked.batching)).start(stack)
     _wait_ready(stack, settings, console, lambda: _look(stack.check, signals))
     _wait_others(stack, settings, console, signals, report)
     console.print(f"[green]ready[/green] in {time.monotonic() - started:.1f} s")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -20,7 +20,8 @@ from scripts.processes.stack import Stack
 from scripts.processes.stack_process import Program
 from scripts.stack import torchserve
 from scripts.stack.data_folder import DataFolder
-from scripts.stack.up_models import endpoint_files, row_store
+from scripts.stack.endpoint_overrides import OverriddenArchives
+from scripts.stack.up_models import Batching, row_store
 from scripts.stack.up_settings import UpSettings
 
 _OTHERS_S = 5.0  # of the patience with a stop, for what stops after the gateway
@@ -28,12 +29,16 @@ _OTHERS_S = 5.0  # of the patience with a stop, for what stops after the gateway
 
 @dataclass(frozen=True)
 class Parts:
-    """`key`: for our own calls, where the gateway asks for one; `management`: TorchServe's address behind a guard."""
+    """`key`: for our own calls, where the gateway asks for one; `management`: TorchServe's address behind a guard.
+
+    `batching`: settings of endpoints, over those in their archives.
+    """
 
     settings: UpSettings
     folder: DataFolder
     key: str | None
     management: str | None
+    batching: Batching = field(default_factory=Batching)
 
     def start(self, stack: Stack) -> None:
         """In the order in which they need one another."""
@@ -55,14 +60,21 @@ class Parts:
         command = launching.program(torchserve.command(find_java(), self._properties(), self.settings, run))
         environment = torchserve.environment(self.settings, run, self.settings.log_dir.resolve())
         unpacked = run / "models"  # a killed JVM leaves them there
-        program = Program(command, environment, cwd=run, clears=unpacked, prepare=self._properties)
+        program = Program(command, environment, cwd=run, clears=unpacked, prepare=self._prepare_torchserve)
         stack.add("TorchServe", program, self.log("torchserve"))
 
+    def _prepare_torchserve(self) -> None:
+        """Again at each start: models come and go while TorchServe runs."""
+        self._archives().write()
+        self._properties()
+
     def _properties(self) -> Path:
-        """Written again at each start: models come and go while TorchServe runs."""
-        endpoints = endpoint_files(row_store(self.folder.path))
         store = model_store(self.settings)
-        return torchserve.properties(self.settings, store, self.folder.run, endpoints, self.management)
+        return torchserve.properties(self.settings, store, self.folder.run, self._archives().sources(), self.management)
+
+    def _archives(self) -> OverriddenArchives:
+        keys, store = self.batching.by_endpoint(row_store(self.folder.path).read()), model_store(self.settings)
+        return OverriddenArchives({name: store / f"{name}.mar" for name in keys}, keys, self.folder.run / "overridden")
 
     def _common(self) -> dict[str, str]:
         return {"LOG_JSON": str(self.settings.log_json).lower(), "LOG_LEVEL": self.settings.log_level}

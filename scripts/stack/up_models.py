@@ -11,9 +11,10 @@ from typing import Any
 from gateway.models.rows import ModelRow
 from scripts.archive.build import model_name
 from scripts.models.archives import found_in
-from scripts.models.row_store import DEFAULT_PREFIX, FILE, RowStore, row
+from scripts.models.row_store import DEFAULT_PREFIX, FILE, KINDS, RowStore, row
 from scripts.processes.preflight import StackStartError
-from scripts.stack.up_settings import UpSettings
+from scripts.stack.asked import AskedModel
+from scripts.stack.endpoint_overrides import Overrides
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class UpModel:
     row: ModelRow
     checkpoint: Path | None = None
     given: Mapping[str, Any] = field(default_factory=dict)  # what replaces the model's own settings
+    batching: Overrides | None = None
 
     @property
     def prefix(self) -> str:
@@ -31,20 +33,18 @@ class UpModel:
         return DEFAULT_PREFIX if self.row.default else self.row.name
 
 
-def models_of(settings: UpSettings) -> list[UpModel]:
-    """In the order of `--model`, the default first. Raises BadModel, or StackStartError for two of one name."""
-    found = [_model(source, settings, default=place == 0) for place, source in enumerate(settings.model)]
+def models_of(asked: Sequence[AskedModel]) -> list[UpModel]:
+    """In the same order, the default first. Raises BadModel, or StackStartError for two of one name."""
+    found = [_model(each, default=place == 0) for place, each in enumerate(asked)]
     for name, times in Counter(each.row.name for each in found).items():
         if times > 1:
             raise StackStartError(f"two models are named {name!r}: name each once (--model)")
     return found
 
 
-def _model(source: str, settings: UpSettings, *, default: bool) -> UpModel:
-    checkpoint = settings.checkpoint if default else None
-    given = settings.given if default else {"precision": settings.precision}
-    name = model_name(source, checkpoint, **given)
-    return UpModel(source, row(name, default=default), checkpoint, given)
+def _model(asked: AskedModel, *, default: bool) -> UpModel:
+    name = model_name(asked.source, asked.checkpoint, **asked.given)
+    return UpModel(asked.source, row(name, default=default), asked.checkpoint, asked.given, asked.batching)
 
 
 def row_store(folder: Path) -> RowStore:
@@ -71,9 +71,21 @@ def write_rows(
     return tuple(served)
 
 
-def endpoint_files(rows: RowStore) -> dict[str, str]:
-    """Endpoint → its archive in the model store, of all models that are served now."""
-    return {endpoint: f"{endpoint}.mar" for each in rows.read() for endpoint in each.endpoints.all()}
+@dataclass(frozen=True)
+class Batching:
+    """Settings of endpoints: `own` by the model's name, and those of all other models."""
+
+    of_all: Overrides = field(default_factory=dict)
+    own: Mapping[str, Overrides] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, models: Sequence[UpModel], of_all: Overrides) -> Batching:
+        return cls(of_all, {each.row.name: each.batching for each in models if each.batching is not None})
+
+    def by_endpoint(self, rows: Sequence[ModelRow]) -> dict[str, Mapping[str, Any]]:
+        """Endpoint → the keys that are not the archive's own; every endpoint is there."""
+        kinds = [(each.name, *pair) for each in rows for pair in zip(each.endpoints.all(), KINDS, strict=True)]
+        return {endpoint: self.own.get(name, self.of_all).get(kind, {}) for name, endpoint, kind in kinds}
 
 
 def _clashes(added: ModelRow, own: Sequence[ModelRow]) -> bool:

@@ -41,6 +41,9 @@ class UpSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CLIPSERVE_", extra="ignore", hide_input_in_errors=True)
 
+    config: Path | None = Field(
+        None, description="YAML file of settings (clipserve.example.yaml); options and the environment win over it"
+    )
     model: Words = Field(
         ("demo",),
         description="what to build and serve: a name under archive/, `ARCH/TAG`, `hf-hub:ORG/NAME`, a file, a folder; "
@@ -57,6 +60,7 @@ class UpSettings(BaseSettings):
         None, description="the first model's name in answers, instead of its own or the last part"
     )
     precision: str | None = Field(None, description="what the towers compute in, instead of the model's own choice")
+    compile: bool | None = Field(None, description="compile the towers at the build, instead of the model's own choice")
     background_build: bool = Field(
         True,
         description="serve a model that is not built yet uncompiled, and build it meanwhile; else build it first",
@@ -138,9 +142,14 @@ class UpSettings(BaseSettings):
 
     @property
     def given(self) -> dict[str, Any]:
-        """What replaces the model's own settings."""
-        named = {"precision": self.precision, "architecture": self.architecture, "name": self.model_name}
-        return {**named, "tokenizer": self.tokenizer}
+        """What replaces the first model's own settings."""
+        named = {"architecture": self.architecture, "tokenizer": self.tokenizer, "name": self.model_name}
+        return {**self.given_to_all, **named}
+
+    @property
+    def given_to_all(self) -> dict[str, Any]:
+        """What replaces every model's own settings."""
+        return {"precision": self.precision, "compile": self.compile}
 
     @model_validator(mode="after")
     def _has_a_port_each(self) -> UpSettings:

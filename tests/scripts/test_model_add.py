@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from scripts.models.memory import RunningWorker, available, check_room, estimate
 from scripts.models.model_add import Addition
 from scripts.models.model_remove import Removal
 from scripts.models.row_store import KINDS, RowStore, row
-from scripts.stack.up_models import UpModel, endpoint_files, models_of, write_rows
+from scripts.stack.asked import Asked, AskedModel
+from scripts.stack.up_models import Batching, UpModel, models_of, write_rows
 from scripts.stack.up_settings import UpSettings
 
 MB = 1_000_000
@@ -192,8 +194,9 @@ def test_up_serves_what_was_added_again(rows: RowStore, store: Path) -> None:
     notices: list[str] = []
     own = [UpModel("vit", row("vit", default=True))]
     assert [each.name for each in write_rows(rows, own, store, notices.append)] == ["vit", "tiny"]
-    assert endpoint_files(rows)["tiny_text"] == "tiny_text.mar"
-    assert list(endpoint_files(rows))[:3] == ["clip_text", "clip_image", "clip_multimodal"]
+    served = Batching({"text": {"batchSize": 4}}, {"vit": {}}).by_endpoint(rows.read())
+    assert list(served)[:3] == ["clip_text", "clip_image", "clip_multimodal"]
+    assert (served["clip_text"], served["tiny_text"], served["tiny_image"]) == ({}, {"batchSize": 4}, {})
     both = [*own, UpModel("tiny", row("tiny"))]
     assert [each.added for each in write_rows(rows, both, store, notices.append)] == [False, False]
     assert notices == []
@@ -211,8 +214,12 @@ def test_a_damaged_file_is_no_reason_to_forget_models(rows: RowStore, store: Pat
     assert rows.path.read_text() == "{"
 
 
+def asked(*named: str) -> Sequence[AskedModel]:
+    return Asked.of(UpSettings(model=list(named))).models
+
+
 def test_the_models_of_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    models = models_of(UpSettings(model=["demo", "vit-b-32,vit-l-14"]))
+    models = models_of(asked("demo", "vit-b-32,vit-l-14"))
     assert [(each.row.name, each.row.text, each.row.default) for each in models] == [
         ("demo", "clip_text", True),
         ("vit-b-32", "vit-b-32_text", False),
@@ -223,5 +230,5 @@ def test_the_models_of_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (tmp_path / "a,b").mkdir()
     assert UpSettings(model=[str(tmp_path / "a,b")]).model == (str(tmp_path / "a,b"),)
     with pytest.raises(Exception, match="two models are named 'demo'"):
-        models_of(UpSettings(model=["demo", "demo"]))
-    assert models_of(UpSettings(model=[""])) == []
+        models_of(asked("demo", "demo"))
+    assert models_of(asked("")) == []

@@ -52,6 +52,19 @@ def test_what_a_killed_part_left_is_cleared(tmp_path: Path) -> None:
     stack.stop()
 
 
+def test_what_a_part_needs_is_prepared_before_each_start(tmp_path: Path) -> None:
+    prepared: list[int] = []
+    stack = Stack(QUICK)
+    program = Program(SLEEP, {}, prepare=lambda: prepared.append(1))
+    part = stack.add("TorchServe", program, RotatedLog(tmp_path / "log"))
+    until(lambda: "up" in part.log.read_text())
+    part.process.kill()
+    until(stack.supervise)
+    until(lambda: part.log.read_text().count("up") == 2)
+    assert len(prepared) == 2
+    stack.stop()
+
+
 def test_too_many_ends_are_the_end_with_the_logs_last_lines(tmp_path: Path) -> None:
     stack = Stack(QUICK)
     part = stack.start("gateway", [sys.executable, "-c", "print('the reason'); exit(3)"], tmp_path / "log", {})

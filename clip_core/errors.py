@@ -197,6 +197,14 @@ class Conflict(ClipServeError):
 class FingerprintMismatch(Conflict):
     code = "fingerprint_mismatch"
 
+    @staticmethod
+    def ways_out(collection: str, model: str) -> str:
+        """How a collection whose model isn't served becomes searchable again."""
+        return (
+            f"serve {model} again (`clipserve up --model {model}`), or embed the collection again with what is served "
+            f"(`clipserve reindex {collection} NEW`); until then it is searched by vectors only"
+        )
+
 
 class UnsupportedMediaType(ClipServeError):
     status = 415

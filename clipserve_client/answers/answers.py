@@ -74,6 +74,8 @@ class Collection:
     metric: str
     engine: str
     count: int
+    model_status: str | None = None
+    """"served", or "waiting": its model isn't served, so it is searched by vectors only; None: not known."""
     raw: Json = field(default_factory=dict, repr=False)
 
 

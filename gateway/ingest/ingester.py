@@ -117,5 +117,6 @@ class Ingester:
 def _mismatch(described: Json, model: str) -> FingerprintMismatch:
     return FingerprintMismatch(
         f"the collection {described['name']!r} holds vectors of {described['model']!r} "
-        f"(fingerprint {described['fingerprint']}), but TorchServe serves another build of {model!r}"
+        f"(fingerprint {described['fingerprint']}), but TorchServe serves another build of {model!r}: "
+        f"{FingerprintMismatch.ways_out(described['name'], described['model'])}"
     )

@@ -117,7 +117,7 @@ class Models:
             return self.default().encoder
         found = self._by_fingerprint(described["fingerprint"])
         if found is None:
-            await self._ask()
+            await self.ask()
             found = self._by_fingerprint(described["fingerprint"])
         if found is None:
             raise self._not_served(described)
@@ -139,7 +139,12 @@ class Models:
         known = (each for each in self._served if each.encoder.served is not None)
         return next((each for each in known if _fingerprint(each) == fingerprint), None)
 
-    async def _ask(self) -> None:
+    @property
+    def have_answered(self) -> bool:
+        """Whether every model has said what it is."""
+        return all(each.encoder.served is not None for each in self._served)
+
+    async def ask(self) -> None:
         """All rows for what they serve: once a second at most, and together for all who wait for it."""
         if self._asking is None or self._asking.done():
             if time.monotonic() - self._asked < _ASK_AGAIN_S:
@@ -161,7 +166,7 @@ class Models:
         served = " and ".join(f"{each.encoder.name} ({_fingerprint(each)})" for each in self._served)
         return FingerprintMismatch(
             f"the collection {name!r} holds vectors of {model!r} (fingerprint {described['fingerprint']}), "
-            f"which is not served; {served} are",
+            f"which is not served; {served} are: {FingerprintMismatch.ways_out(name, model)}",
             param="collection",
         )
 

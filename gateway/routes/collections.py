@@ -13,6 +13,7 @@ from gateway.encode.encoder import Encoder
 from gateway.encode.served_model import check_model
 from gateway.errors import JsonResponse
 from gateway.keys.api_key import current_key
+from gateway.models.status import with_status
 from gateway.routes.bodies import FEW, checked, parse_json, read_json
 from gateway.routes.plain_route import StrictRoute
 from gateway.schemas.collections import (
@@ -36,9 +37,10 @@ Name = Annotated[str, Path(pattern=f"^{COLLECTION_NAME}$", description="The coll
 @router.get("/v1/collections", responses=answers(CollectionsAnswer))
 async def list_collections(request: Request) -> JsonResponse:
     """All collections that the key may use, described."""
-    answer = await services(request).index.collections()
-    key = current_key()
-    return JsonResponse({"collections": [each for each in answer["collections"] if key.may_use(each["name"])]})
+    given, key = services(request), current_key()
+    answer = await given.index.collections()
+    shown = [each for each in answer["collections"] if key.may_use(each["name"])]
+    return JsonResponse({"collections": await with_status(given.models, shown)})
 
 
 @router.put(
@@ -55,7 +57,7 @@ async def create_collection(request: Request, name: Name) -> JsonResponse:
     wanted = spec.model_dump(exclude_none=True, exclude={"model"})
     vouched = {"model": served.model, "fingerprint": served.fingerprint, "dim": served.dim}
     reply = await given.index.create(name, {**wanted, **vouched})
-    return JsonResponse(reply.body, status_code=reply.status)
+    return JsonResponse({**reply.body, "model_status": "served"}, status_code=reply.status)
 
 
 async def _encoder(given: Services, name: str, model: str | None) -> Encoder:
@@ -69,7 +71,9 @@ async def _encoder(given: Services, name: str, model: str | None) -> Encoder:
 @router.get("/v1/collections/{name}", responses=answers(CollectionAnswer, *READS))
 async def describe_collection(request: Request, name: Name) -> JsonResponse:
     """Its model, engine, and how many items it holds."""
-    return JsonResponse(await services(request).index.describe(name))
+    given = services(request)
+    (described,) = await with_status(given.models, [await given.index.describe(name)])
+    return JsonResponse(described)
 
 
 @router.get("/v1/collections/{name}/facets", responses=answers(FacetsAnswer, *READS))

@@ -16,6 +16,7 @@ _COLLECTION = {
     "metric": "cosine",
     "engine": "auto",
     "count": 480,
+    "model_status": "served",
 }
 
 
@@ -40,6 +41,9 @@ class CollectionAnswer(BaseModel):
     metric: Literal["cosine", "dot"]
     engine: str
     count: int
+    model_status: Literal["served", "waiting"] | None = Field(
+        None, description="`waiting`: its model isn't served, so it is searched by vectors only. Null: not known yet."
+    )
 
 
 class CollectionsAnswer(Schema):

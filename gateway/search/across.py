@@ -110,7 +110,8 @@ class AcrossCollections:
                 raise two_models(named, described["name"], described["model"])
             raise FingerprintMismatch(
                 f"the collections hold vectors of {described['model']!r} (fingerprint {described['fingerprint']}), "
-                f"but TorchServe serves another build of {encoded.model().model!r}"
+                f"but TorchServe serves another build of {encoded.model().model!r}: "
+                f"{FingerprintMismatch.ways_out(described['name'], described['model'])}"
             )
         source = Source("vector", outcome["embedding"], first.source.param)
         told = {"truncated": True} if outcome.get("truncated") else {}

@@ -73,7 +73,7 @@ class ScoreGuidance:
 
     async def _measure(self, collection: str, described: Json) -> _Measured:
         fingerprint, count = described["fingerprint"], described["count"]
-        best = await self._best(collection, await self._texts(described)) if count else []
+        best = await self._best(collection, await self._texts(collection, described)) if count else []
         shown = {name: round(_quantile(best, share), 4) for name, share in _SHOWN.items()} if best else None
         answer = {
             "collection": collection,
@@ -87,7 +87,7 @@ class ScoreGuidance:
         }
         return _Measured(answer, fingerprint, count, time.monotonic())
 
-    async def _texts(self, described: Json) -> list[str]:
+    async def _texts(self, collection: str, described: Json) -> list[str]:
         """The vectors of the texts, in base64."""
         if self._vectors[0] != described["fingerprint"]:
             asks = [Ask(Source("text", text, None)) for text in nonsense_texts()]
@@ -96,7 +96,8 @@ class ScoreGuidance:
             encoded = await encoder.run(asks, charged=0)
             fingerprint = encoded.model().fingerprint
             if fingerprint != described["fingerprint"]:
-                message = f"the collection holds vectors of {described['model']!r}, which isn't served now"
+                way_out = FingerprintMismatch.ways_out(collection, described["model"])
+                message = f"the collection holds vectors of {described['model']!r}, which isn't served now: {way_out}"
                 raise FingerprintMismatch(message, param="collection")
             self._vectors = fingerprint, [_embedding(outcome) for outcome in encoded.outcomes]
         return self._vectors[1]

@@ -82,6 +82,13 @@ function stale(on) {
   $("results").setAttribute("aria-busy", String(on && results.count > 0));
 }
 
+let several = false; // collections of several models
+
+function optionText({ name, count, model, model_status }) {
+  const about = model_status === "waiting" ? `, waits for ${model}` : several ? `, ${model}` : "";
+  return `${name} (${count}${about})`;
+}
+
 async function loadCollections(fresh = false) {
   try {
     forgetTotals();
@@ -91,12 +98,11 @@ async function loadCollections(fresh = false) {
     noteMetrics(collections);
     noteCollections(collections);
     names = collections.map(({ name }) => name);
-    const several = new Set(collections.map(({ model }) => model)).size > 1;
-    const label = ({ name, count, model }) => `${name} (${several ? `${count}, ${model}` : count})`;
-    const options = [...collections.map((each) => [each.name, label(each)]), ...choices()];
+    several = new Set(collections.map(({ model }) => model)).size > 1;
+    const options = [...collections.map((each) => [each.name, optionText(each)]), ...choices()];
     $("collection").replaceChildren(...options.map(([value, textContent]) => element("option", { value, textContent })));
     if (!names.length && !state.collection) return nothingYet();
-    const wanted = state.collection || names[0];
+    const wanted = state.collection || (collections.find(({ model_status }) => model_status !== "waiting")?.name ?? names[0]);
     if (!names.includes(wanted) && !isChoice(wanted) && !(await isAlias(wanted))) return unknownCollection(wanted, collections);
     if (fresh) loadFacets(wanted, true);
     return change({ collection: wanted });
@@ -109,7 +115,7 @@ async function loadCollections(fresh = false) {
 async function isAlias(name) {
   try {
     const described = await describeCollection(name);
-    $("collection").append(element("option", { value: name, textContent: `${name} (${described.count})` }));
+    $("collection").append(element("option", { value: name, textContent: optionText({ ...described, name }) }));
     return true;
   } catch (error) {
     if (UNKNOWN.includes(error.status)) return false;

@@ -79,6 +79,7 @@ def check_fingerprint(collection: Collection, fingerprint: str | None) -> None:
     info = collection.info
     if fingerprint is not None and fingerprint != info.fingerprint:
         raise FingerprintMismatch(
-            f"the collection {info.name} holds vectors of {info.model} ({info.fingerprint}), not of {fingerprint}",
+            f"the collection {info.name} holds vectors of {info.model} ({info.fingerprint}), not of {fingerprint}: "
+            f"{FingerprintMismatch.ways_out(info.name, info.model)}",
             param="fingerprint",
         )

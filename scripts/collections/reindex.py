@@ -1,6 +1,7 @@
 """A collection made again with the model that is served now, then put in the old one's place behind an alias.
 
-Items are read from the old collection in the order of writing and embedded from their recorded source, or from a file.
+Items are read from the old collection in the order of writing and embedded from their recorded source, from a file, or
+from the picture that the gateway shows of them.
 What is written or deleted meanwhile is followed. Progress is kept in a file, so that a second run goes on where the
 first one stopped.
 """
@@ -72,10 +73,21 @@ class State:
 
 
 class Reindex:
-    """`gateway` embeds with the new model, `index` is asked for items; `images` holds files named by ids."""
+    """`gateway` embeds with the new model, `index` is asked for items.
 
-    def __init__(self, gateway: Gateway, index: Api, path: Path, state: State, images: Path | None = None) -> None:
-        self._gateway, self._index = gateway, index
+    `images` holds files named by ids; `kept` gives the picture of an item that the gateway keeps, or None.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        index: Api,
+        path: Path,
+        state: State,
+        images: Path | None = None,
+        kept: Callable[[str], bytes | None] = lambda _: None,
+    ) -> None:
+        self._gateway, self._index, self._kept = gateway, index, kept
         self._path, self.state, self._images = path, state, images
         self._old, self._new = (f"/collections/{quote(name, safe='')}" for name in (state.old, state.new))
 
@@ -150,7 +162,7 @@ class Reindex:
             self.state.failed[result.id] = result.message
 
     def _renewed(self, item: Json) -> NewItem | Result:
-        """To be embedded from the recorded text or URL, else from the file that has the item's name."""
+        """To be embedded from its recorded text or URL, the file that has its name, or the picture kept of it."""
         id_, source, metadata = item["id"], item["source"], item["metadata"]
         if source is not None and ("text" in source or source["image"].startswith(("http://", "https://"))):
             return NewItem(id_, text=source.get("text"), image=source.get("image"), metadata=metadata)
@@ -158,12 +170,15 @@ class Reindex:
         read_from = original.get("path") if isinstance(original, dict) else None
         names = [source["image"] if source else None, read_from, metadata.get("file"), id_]
         file = next((path for name in names if (path := self._file(name)) is not None), None)
-        if file is None:
-            return Result(id_, "skipped", "no source", "no source is recorded, and no file has its name")
         try:
-            content = prepared(read(str(file))[0], self._gateway.limits(), gps=False).content
+            picture = read(str(file))[0] if file else self._kept(id_)
+            content = prepared(picture, self._gateway.limits(), gps=False).content if picture else None
         except Skip as skip:
             return Result(id_, "skipped", skip.reason, f"{skip.reason} {skip.message}".strip())
+        if content is None:
+            return Result(
+                id_, "skipped", "no source", "no source is recorded, no file has its name, no picture is kept"
+            )
         return NewItem(id_, image=content, metadata=metadata)
 
     def _file(self, name: object) -> Path | None:

@@ -68,7 +68,7 @@ def search(
     from scripts.demo.search_table import show_search
 
     with Client(url, api_key=api_key) as client:
-        show_search(client, Console(), text, collection, k)
+        show_search(client, Console(), collection, text, k)
 
 
 def duplicates(

@@ -22,6 +22,9 @@ def reindex(
         Path | None,
         typer.Option(help="Folder of pictures, named by ids or by `file` in the metadata.", parser=existing_folder),
     ] = None,
+    thumbnails: Annotated[
+        bool, typer.Option("--thumbnails", help="Take the kept thumbnail where nothing else is left of a picture.")
+    ] = False,
     skip_missing: Annotated[bool, typer.Option(help="Switch even when some items can't be embedded again.")] = False,
     progress: Annotated[
         Path | None, typer.Option(help="Where progress is kept (default: reindex-OLD-NEW.json).", parser=named_path)
@@ -39,11 +42,13 @@ def reindex(
     Example: clipserve reindex shapes-v1 shapes-v2 --alias shapes --images ~/Pictures
     """
     from clipserve_client import Client
+    from scripts.collections.kept_pictures import KeptPictures
     from scripts.collections.reindex import Reindex, State
 
     console, path = Console(), progress or Path(f"reindex-{old}-{new}.json")
-    gateway = Client(url, api_key=api_key)
-    work = Reindex(gateway, PublicApi(index_url), path, State.load(path, old, new), images)
+    kept = KeptPictures(PublicApi(url, api_key), old, thumbnails=thumbnails)
+    state = State.load(path, old, new)
+    work = Reindex(Client(url, api_key=api_key), PublicApi(index_url), path, state, images, kept.of)
     work.copy(console)
     if _told(console, work.state.failed) and not skip_missing:
         raise typer.Exit(1)

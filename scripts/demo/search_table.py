@@ -6,10 +6,10 @@ from rich.console import Console
 from rich.table import Table
 
 from clipserve_client import Client
-from scripts.demo.demo_collection import COLLECTION, QUERY
+from scripts.demo.demo_collection import QUERY
 
 
-def show_search(client: Client, console: Console, text: str = QUERY, collection: str = COLLECTION, k: int = 5) -> None:
+def show_search(client: Client, console: Console, collection: str, text: str = QUERY, k: int = 5) -> None:
     answer = client.search(collection, text, k=k)
     table = Table(title=f"“{text}” in {collection}", title_justify="left")
     for column in ("score", "id", "what it shows"):

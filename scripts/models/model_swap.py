@@ -126,7 +126,7 @@ def advice(fingerprint: str, collections: Sequence[tuple[str, int]]) -> str:
         names = ", ".join(f"{name} ({count} items)" for name, count in collections)
         lines.append(f"Collections of the old model, which would answer 409 after the swap: {names}.")
         lines.append(
-            "Swap with --accept-new-fingerprint, then embed them again, from DIR where pictures came as bytes:"
+            "Swap with --accept-new-fingerprint, then embed them again (with --images DIR where no picture is kept):"
         )
         lines += [f"  {reindex_command(name, fingerprint)}" for name, _ in collections]
         lines.append("let clients move over, and drop the old collections. Without any search refused meanwhile:")
@@ -139,4 +139,4 @@ def advice(fingerprint: str, collections: Sequence[tuple[str, int]]) -> str:
 def reindex_command(collection: str, fingerprint: str) -> str:
     """The command line that embeds a collection again, into one that is named after the new model."""
     ending = f"-{fingerprint[:6]}"
-    return f"clipserve reindex {collection} {collection[: _LONGEST_NAME - len(ending)]}{ending} --images DIR"
+    return f"clipserve reindex {collection} {collection[: _LONGEST_NAME - len(ending)]}{ending}"

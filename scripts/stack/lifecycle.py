@@ -11,9 +11,11 @@ from functools import partial
 from typing import TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 
 from clip_core.errors import ClipServeError
 from clipserve_client import Client, ClientError
+from clipserve_client.errors import Conflict
 from scripts.archive.build import has_quick_form, standing
 from scripts.processes.background import in_background
 from scripts.processes.preflight import StackStartError, check_disk, check_ports, find_java
@@ -32,6 +34,7 @@ from scripts.stack.readiness import wait_ready
 from scripts.stack.up_models import Batching, UpModel, models_of, row_store, write_rows
 from scripts.stack.up_report import Report
 from scripts.stack.up_settings import UpSettings
+from scripts.stack.waiting_collections import tell_waiting
 
 T = TypeVar("T")
 _LOOK_S = 0.1
@@ -80,6 +83,7 @@ def _run(
     console.print(f"[green]ready[/green] in {time.monotonic() - started:.1f} s")
     if settings.demo and rows:
         _demo(stack, settings, console, signals, key)
+    _meanwhile(stack, signals, lambda: _tell_waiting(settings, console, key))
     _invite(settings, console)
     builds = BuildQueue([job_of(model, settings, management, report) for model in quick], report, usual)
     entered.callback(builds.stop)
@@ -159,9 +163,7 @@ def _tails(stack: Stack) -> str:
 def _demo(stack: Stack, settings: UpSettings, console: Console, signals: StopSignals, key: str | None) -> None:
     """Filled in a thread, while this one keeps the parts up; tried again when a part ended meanwhile."""
     for left in reversed(range(_DEMO_TRIES)):
-        filled, restarted = in_background(lambda: _fill_demo(settings, console, key)), False
-        while not filled.done():
-            restarted |= _look(stack.supervise, signals)
+        filled, restarted = _meanwhile(stack, signals, lambda: _fill_demo(settings, console, key))
         error = filled.exception()
         if error is None:
             return
@@ -171,13 +173,30 @@ def _demo(stack: Stack, settings: UpSettings, console: Console, signals: StopSig
         _wait_ready(stack, settings, console, lambda: _look(stack.supervise, signals))
 
 
+def _meanwhile(stack: Stack, signals: StopSignals, work: Callable[[], None]) -> tuple[Future[None], bool]:
+    """`work` in a thread, while this one keeps the parts up; its end, and whether a part was started again."""
+    done, restarted = in_background(work), False
+    while not done.done():
+        restarted |= _look(stack.supervise, signals)
+    return done, restarted
+
+
 def _fill_demo(settings: UpSettings, console: Console, key: str | None) -> None:
     from scripts.demo.demo_collection import fill_demo
     from scripts.demo.search_table import show_search
 
     with Client(gateway_url(settings), api_key=key) as client:
-        fill_demo(client, settings.data_dir / "demo" / "gallery", console)
-        show_search(client, console)
+        try:
+            collection = fill_demo(client, settings.data_dir / "demo" / "gallery", console)
+        except Conflict as error:
+            console.print(f"[yellow]notice[/yellow] the demo is left out: {escape(str(error))}", highlight=False)
+        else:
+            show_search(client, console, collection)
+
+
+def _tell_waiting(settings: UpSettings, console: Console, key: str | None) -> None:
+    with Client(gateway_url(settings), api_key=key) as client:
+        tell_waiting(client, console)
 
 
 def _invite(settings: UpSettings, console: Console) -> None:

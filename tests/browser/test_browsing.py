@@ -49,6 +49,18 @@ def test_a_collection_is_shown_in_order_without_a_query(visit: Open, library: Li
     expect(page.locator("#status")).to_have_text("300 pictures")
 
 
+def test_a_collection_that_waits_for_its_model_says_so_and_is_not_the_one_that_opens(
+    visit: Open, library: Library
+) -> None:
+    library.fill("aged", 3)
+    library.fill("photos", 5)
+    library.index.collections["aged"]["spec"] |= {"model": "old", "fingerprint": "fp-old"}
+    page = visit("/", url=library.url)
+    expect(page.locator("#collection option", has_text="aged")).to_have_text("aged (3, waits for old)")
+    expect(page.locator("#collection option:checked")).not_to_contain_text("aged")
+    del library.index.collections["aged"]
+
+
 def test_scrolling_shows_it_to_the_end(visit: Open, library: Library) -> None:
     library.fill("photos", 300)
     page = visit("/?collection=photos", url=library.url)

@@ -16,7 +16,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -24,6 +23,7 @@ from clipserve_client import Client
 from clipserve_client.sources.entries import SourceError
 from scripts.cli import app
 from scripts.demo import demo_collection
+from scripts.stack.waiting_collections import tell_waiting
 from tests.gateway.fakes import picture
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -185,23 +185,28 @@ def test_ctrl_c_ends_it_and_the_next_run_goes_on(stack: Any, photos: Path) -> No
     assert len(stack.index.collections["p"]["items"]) == 400
 
 
-def test_the_demo_is_filled_once(stack: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scenes = [f"scene {n}" for n in range(3)]
+@pytest.fixture
+def scenes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Captions of the gallery that is rendered instead of the demo's."""
+    captions = [f"scene {n}" for n in range(3)]
 
     def render(gallery: Path, console: Console) -> None:
         gallery.mkdir(exist_ok=True)
         for n in range(3):
-            Image.new("RGB", (8, 8)).save(gallery / f"{n}.jpg")
             (gallery / f"{n}.jpg").write_bytes(picture(str(n)))
-        rows = [{"id": f"scene-{n}", "file": f"{n}.jpg", "caption": scenes[n]} for n in range(3)]
+        rows = [{"id": f"scene-{n}", "file": f"{n}.jpg", "caption": captions[n]} for n in range(3)]
         (gallery / "gallery.jsonl").write_text("\n".join(map(json.dumps, rows)))
         console.print("rendered")
 
     monkeypatch.setattr(demo_collection, "render_gallery", render)
+    return captions
+
+
+def test_the_demo_is_filled_once(stack: Any, tmp_path: Path, scenes: list[str]) -> None:
     console = Console(record=True, width=120)
     with Client(stack.url) as client:
         for _ in range(2):
-            demo_collection.fill_demo(client, tmp_path / "gallery", console)
+            assert demo_collection.fill_demo(client, tmp_path / "gallery", console) == "demo"
         assert {"file": "2.jpg", "caption": "scene 2"}.items() <= client.item("demo", "scene-2").metadata.items()
         assert console.export_text(clear=True).count("holds 3 pictures already") == 1
         scenes[2] = "another scene"
@@ -209,3 +214,37 @@ def test_the_demo_is_filled_once(stack: Any, tmp_path: Path, monkeypatch: pytest
             demo_collection.fill_demo(client, tmp_path / "gallery", console)
         assert client.item("demo", "scene-2").metadata["caption"] == "another scene"
     assert console.export_text().count("holds 3 pictures already") == 1
+
+
+def test_the_demo_of_another_model_has_a_collection_of_its_own(stack: Any, tmp_path: Path, scenes: list[str]) -> None:
+    console = Console(quiet=True)
+    with Client(stack.url) as client:
+        demo_collection.fill_demo(client, tmp_path / "gallery", console)
+        stack.torchserve.fingerprint, before = "other-fingerprint", stack.torchserve.fingerprint
+        for _ in range(2):
+            assert demo_collection.fill_demo(client, tmp_path / "gallery", console) == "demo-other-"
+        assert {name: len(kept["items"]) for name, kept in stack.index.collections.items()} == {
+            "demo": len(scenes),
+            "demo-other-": len(scenes),
+        }
+        stack.torchserve.fingerprint = before
+        assert demo_collection.fill_demo(client, tmp_path / "gallery", console) == "demo"
+
+
+def test_up_names_the_collections_that_wait_for_their_model(stack: Any) -> None:
+    console = Console(record=True, width=200)
+    with Client(stack.url) as client:
+        client.create_collection("shapes-v1")
+        client.create_collection("other")
+        client.set_alias("shapes", "shapes-v1")
+        tell_waiting(client, console)
+        assert console.export_text() == ""
+        stack.index.collections["shapes-v1"]["spec"] |= {"fingerprint": "fp-old", "model": "vit-b-32"}
+        tell_waiting(client, console)
+        waiting, reindex = console.export_text(clear=True).splitlines()
+        assert waiting.startswith("waiting shapes-v1 (0 items, alias shapes) for its model vit-b-32 (fp-old): ")
+        assert "`clipserve up --model vit-b-32`" in waiting
+        assert reindex.strip() == "or: clipserve reindex shapes-v1 shapes-v1-fp-dem"
+        stack.index.down = True
+        tell_waiting(client, console)
+    assert console.export_text() == ""

@@ -306,6 +306,8 @@ async def test_a_search_of_another_fingerprint_is_409_and_an_own_vector_is_not(c
     await fill(client)
     refused = await search(client, fingerprint="f2")
     assert (refused["status"], refused["error"]["code"]) == (409, "fingerprint_mismatch")
+    for way_out in ("`clipserve up --model ", "`clipserve reindex shapes NEW`"):
+        assert way_out in refused["error"]["message"]
     assert (await search(client, fingerprint=None))["status"] == 200
 
 

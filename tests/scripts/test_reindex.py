@@ -86,8 +86,8 @@ def gateway(index: PublicApi) -> Gateway:
     return Gateway(index)
 
 
-def run(gateway: Gateway, path: Path, images: Path | None = None) -> Reindex:
-    work = Reindex(gateway, gateway.index, path, State.load(path, "old", "new"), images)
+def run(gateway: Gateway, path: Path, images: Path | None = None, kept: Any = lambda _: None) -> Reindex:
+    work = Reindex(gateway, gateway.index, path, State.load(path, "old", "new"), images, kept)
     work.copy(Console(quiet=True))
     return work
 
@@ -194,6 +194,14 @@ def test_files_stand_in_for_sources_and_what_has_neither_is_told(gateway: Gatewa
     (images / "none").write_text("N")
     assert set(run(gateway, tmp_path / "state.json", images).state.failed) == {"../secret"}
     assert contents(gateway.index, "new")["none"]["vector"] == encode_vector(embed("N"))
+
+
+def test_pictures_that_the_gateway_keeps_stand_in_for_sources(gateway: Gateway, tmp_path: Path) -> None:
+    items = [{"id": id_, "vector": encode_vector(embed("")), "metadata": {}} for id_ in ("kept", "gone")]
+    gateway.index.call("POST", "/collections/old/items", {"fingerprint": "f1", "items": items})
+    work = run(gateway, tmp_path / "state.json", kept={"kept": b"K"}.get)
+    assert work.state.failed == {"gone": "no source is recorded, no file has its name, no picture is kept"}
+    assert contents(gateway.index, "new")["kept"]["vector"] == encode_vector(embed("K"))
 
 
 def test_progress_of_other_collections_is_not_taken(tmp_path: Path) -> None:

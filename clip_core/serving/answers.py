@@ -15,7 +15,8 @@ from clip_core.inputs.request import Request
 from clip_core.model_spec import ModelSpec
 from clip_core.wire import Neighbours, encode_vector
 
-FACTS = ("context_length", "precision", "licence", "source", "revision")  # of a spec, told to who asks to `describe`
+FACTS = ("context_length", "precision", "licence", "source", "revision", "weights_sha256")
+"""Of a spec, told to who asks to `describe`."""
 _INPUTS = ("text", "image", "vector", "query", "input")
 _OWN = (BadInput, TooLarge, InferenceFailed)
 

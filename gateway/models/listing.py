@@ -11,7 +11,7 @@ from gateway.models.registry import Models, RegisteredModel
 
 Json = dict[str, Any]
 _PATIENCE_S = 10.0
-_FACTS = ("context_length", "precision", "licence", "source", "revision")
+_FACTS = ("context_length", "precision", "licence", "source", "revision", "weights_sha256")
 
 
 async def list_all(models: Models) -> list[Json]:

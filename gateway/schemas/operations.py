@@ -74,6 +74,7 @@ _MODEL: dict[str, Any] = {
     "licence": "mit",
     "source": "hf-hub:org/name",
     "revision": "0f1e2d",
+    "weights_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "endpoints": ["clip_text", "clip_image", "clip_multimodal"],
     "limits": _LIMITS,
 }
@@ -98,6 +99,7 @@ class ModelFacts(Schema):
     licence: str | None
     source: str | None = Field(description="Where the weights came from.")
     revision: str | None
+    weights_sha256: str | None = Field(description="Of the file that the weights came in.")
     endpoints: list[str]
     limits: Limits
 

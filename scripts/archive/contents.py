@@ -6,7 +6,7 @@ import ast
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -30,6 +30,13 @@ def unpack(mar: Path, directory: Path) -> None:
             archive.extractall(directory)
     except _UNREADABLE as error:
         raise BadModel(f"{mar} is not a whole archive ({error}); run `clipserve archive build`") from error
+
+
+def config_with(config: str | bytes, keys: Mapping[str, Any]) -> str:
+    """An archive's `model-config.yaml` with `keys` over its own."""
+    made = yaml.safe_load(config) | dict(keys)
+    made["maxWorkers"] = max(made.get("maxWorkers", 1), made.get("minWorkers", 1))
+    return yaml.safe_dump(made, sort_keys=False)
 
 
 def check_contents(directory: Path) -> None:

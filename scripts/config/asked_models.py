@@ -23,10 +23,11 @@ def asked_models(file: ConfigFile, settings: UpSettings, chosen: Callable[[str],
 
 
 def _model(told: Json, file: ConfigFile, settings: UpSettings, one_precision: bool) -> AskedModel:
-    own = {key: told[key] for key in ("name", "architecture", "tokenizer", "precision") if key in told}
-    given = {**settings.given_to_all, **own} | ({"precision": settings.precision} if one_precision else {})
+    own: Json = {key: told[key] for key in ("name", "architecture", "tokenizer", "precision") if key in told}
+    if one_precision:
+        own["precision"] = settings.precision
     checkpoint = Path(told["checkpoint"]) if "checkpoint" in told else None
-    return AskedModel(told["source"], checkpoint, given, file.batching_of(told))
+    return AskedModel(told["source"], checkpoint, {**settings.given_to_all, **own}, file.batching_of(told))
 
 
 def _first(model: AskedModel, settings: UpSettings, chosen: Callable[[str], bool]) -> AskedModel:

@@ -11,11 +11,13 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from clip_core.errors import ClipServeError, FingerprintMismatch
 from clip_core.model_spec import ModelSpec
+from scripts.archive.contents import CONFIG, config_with
 from scripts.models.archives import of_one_model, read
 from scripts.models.canary import canary
 from scripts.models.management import Management
@@ -32,7 +34,8 @@ Report = Callable[[str], None]
 class Swap:
     """`archives`: endpoint → its new .mar, anywhere; `model_store` is the folder that TorchServe reads.
 
-    `rename` is told the name of the model that serves from now on.
+    `rename` is told the name of the model that serves from now on. `settings`: endpoint → keys that are served over
+    those of its archive, which is kept without them.
     """
 
     torchserve: Management
@@ -43,6 +46,7 @@ class Swap:
     drain_s: float = 2.0
     report: Report = lambda _: None
     rename: Callable[[str], object] = lambda _: None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def run(self) -> dict[str, str]:
         """Endpoint → its new version. Raises FingerprintMismatch before anything is changed; undoes a failed start."""
@@ -65,7 +69,7 @@ class Swap:
         items = {endpoint: canary(spec.kind) for endpoint, spec in specs.items()}
         retire(self.torchserve, old, items, self.drain_s, self.report)
         for endpoint, path in staged.items():
-            os.replace(path, self.model_store / f"{endpoint}.mar")
+            self._keep(endpoint, path, new[endpoint])
         return new
 
     def _check_fingerprint(self, specs: Mapping[str, ModelSpec]) -> None:
@@ -86,8 +90,13 @@ class Swap:
     def _stage(self, endpoint: str, version: str) -> Path:
         """A copy in the model store, under a name of its own, that says which version it is."""
         target = self.model_store / f"{endpoint}-{version}.mar"
-        with_version(self.archives[endpoint], target, version)
+        with_version(self.archives[endpoint], target, version, self.settings.get(endpoint))
         return target
+
+    def _keep(self, endpoint: str, staged: Path, version: str) -> None:
+        if self.settings.get(endpoint):
+            with_version(self.archives[endpoint], staged, version)
+        os.replace(staged, self.model_store / f"{endpoint}.mar")
 
     def _start(self, new: Mapping[str, str], staged: Mapping[str, Path], old: Mapping[str, str]) -> None:
         for endpoint, version in new.items():
@@ -104,8 +113,11 @@ class Swap:
                 self.torchserve.unregister(endpoint, version)
 
 
-def with_version(source: Path, target: Path, version: str) -> None:
-    """Copy a .mar with another `modelVersion` in its manifest. The target appears whole or not at all."""
+def with_version(source: Path, target: Path, version: str, settings: Mapping[str, Any] | None = None) -> None:
+    """Copy a .mar with another `modelVersion` in its manifest, and `settings` over those of its endpoint.
+
+    The target appears whole or not at all.
+    """
     part = target.with_suffix(".part")
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(part, "w") as new:
         for entry in old.infolist():
@@ -114,6 +126,8 @@ def with_version(source: Path, target: Path, version: str) -> None:
                 manifest = json.loads(data)
                 manifest["model"]["modelVersion"] = version
                 data = json.dumps(manifest, indent=2).encode()
+            if entry.filename == CONFIG and settings:
+                data = config_with(data, settings).encode()
             new.writestr(entry, data)
     shutil.copymode(source, part)
     os.replace(part, target)

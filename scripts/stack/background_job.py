@@ -14,15 +14,19 @@ from scripts.public_api import PublicApi
 from scripts.stack.background_build import BackgroundJob
 from scripts.stack.building import full_command
 from scripts.stack.parts import model_store
-from scripts.stack.up_models import UpModel
+from scripts.stack.up_models import Batching, UpModel
 from scripts.stack.up_report import Report
 from scripts.stack.up_settings import UpSettings
 
 _A_LINE_EVERY = ("--line-every", "60")
 
 
-def job_of(model: UpModel, settings: UpSettings, management: str | None, report: Report) -> BackgroundJob:
+def job_of(
+    model: UpModel, settings: UpSettings, management: str | None, report: Report, batching: Batching
+) -> BackgroundJob:
     """`management`: where TorchServe's management API listens behind its guard; None: on its port.
+
+    `batching` holds for what is swapped in, too.
 
     Raises BadModel, OSError.
     """
@@ -31,7 +35,8 @@ def job_of(model: UpModel, settings: UpSettings, management: str | None, report:
     index = PublicApi(f"{local}{settings.index_port}")
 
     def swap(folder: Path) -> None:
-        Swap(torchserve, index, found_in(folder, model.row), store, report=report.say).run()
+        keys, archives = batching.by_endpoint([model.row]), found_in(folder, model.row)
+        Swap(torchserve, index, archives, store, report=report.say, settings=keys).run()
 
     source = resolve(model.source, model.checkpoint, **model.given).source
     return BackgroundJob(

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from scripts.archive.contents import CONFIG, unpack
+from scripts.archive.contents import CONFIG, config_with, unpack
 
 Overrides = Mapping[str, Mapping[str, Any]]
 """Kind of endpoint (text, image, multimodal) → keys of its `model-config.yaml`."""
@@ -40,13 +38,8 @@ class OverriddenArchives:
         for name, keys in self.keys.items():
             if keys:
                 unpack(self.archives[name], self._place(name))
-                _override(self._place(name) / CONFIG, keys)
+                config = self._place(name) / CONFIG
+                config.write_text(config_with(config.read_bytes(), keys), encoding="utf-8")
 
     def _place(self, name: str) -> Path:
         return self.folder / name
-
-
-def _override(path: Path, keys: Mapping[str, Any]) -> None:
-    config = yaml.safe_load(path.read_text(encoding="utf-8")) | dict(keys)
-    config["maxWorkers"] = max(config.get("maxWorkers", 1), config.get("minWorkers", 1))
-    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")

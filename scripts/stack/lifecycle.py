@@ -77,7 +77,8 @@ def _run(
     entered.callback(_stop, stack, settings, console, signals)
     key = own_key(settings)
     console.print("[dim]starting[/dim] index service, TorchServe, gateway")
-    Parts(settings, folder, key, management, Batching.of(models, asked.batching)).start(stack)
+    batching = Batching.of(models, asked.batching)
+    Parts(settings, folder, key, management, batching).start(stack)
     _wait_ready(stack, settings, console, lambda: _look(stack.check, signals))
     _wait_others(stack, settings, console, signals, report)
     console.print(f"[green]ready[/green] in {time.monotonic() - started:.1f} s")
@@ -85,7 +86,8 @@ def _run(
         _demo(stack, settings, console, signals, key)
     _meanwhile(stack, signals, lambda: _tell_waiting(settings, console, key))
     _invite(settings, console)
-    builds = BuildQueue([job_of(model, settings, management, report) for model in quick], report, usual)
+    jobs = [job_of(model, settings, management, report, batching) for model in quick]
+    builds = BuildQueue(jobs, report, usual)
     entered.callback(builds.stop)
     _watch(stack, settings, signals, report, builds)
 

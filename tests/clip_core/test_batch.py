@@ -106,6 +106,7 @@ def test_facts_of_the_model_are_told_to_who_asks(encoders: Encoders) -> None:
         "licence": None,
         "source": None,
         "revision": None,
+        "weights_sha256": encoders.spec.weights_sha256,
     }
     assert "facts" not in usual
 

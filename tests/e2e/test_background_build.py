@@ -26,8 +26,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options(folder: Path) -> list[str]:
-    """The demo in bf16, so that its quick archives are others."""
-    return ["--precision", "bf16", "--model-store", str(folder / "store"), "--management", "read-only"]
+    """The demo in bf16, so that its quick archives are others; texts in smaller batches than its archives say."""
+    file = folder / "clipserve.yaml"
+    file.write_text("optimisation: {precision: bf16}\nbatching: {text: {batchSize: 7}}\n")
+    return ["--config", str(file), "--model-store", str(folder / "store"), "--management", "read-only"]
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,12 @@ def specs(folder: Path) -> list[ModelSpec]:
     return [spec for spec in found if spec]
 
 
+def batch_size(stack: LiveStack) -> int:
+    (described,) = send("GET", f"http://127.0.0.1:{stack.ports['management_port']}/models/clip_text").json
+    size: int = described["batchSize"]
+    return size
+
+
 def vector(stack: LiveStack) -> list[float]:
     answer = send("POST", f"{stack.gateway}/v1/embeddings", {"input": ["a red circle"], "encoding_format": "float"})
     assert answer.status == 200
@@ -51,6 +59,7 @@ def vector(stack: LiveStack) -> list[float]:
 
 def test_the_first_start_serves_and_swaps_later(own: LiveStack, folder: Path) -> None:
     first, fingerprint = vector(own), specs(folder)[0].fingerprint
+    assert batch_size(own) == 7
     while SWAPPED not in own.text():
         assert own.process.poll() is None
         assert vector(own)
@@ -58,6 +67,7 @@ def test_the_first_start_serves_and_swaps_later(own: LiveStack, folder: Path) ->
         time.sleep(0.2)
     assert "serves uncompiled in fp32 and is built in the background: about" in " ".join(own.text().split())
     later = vector(own)
+    assert batch_size(own) == 7
     assert sum(a * b for a, b in zip(first, later, strict=True)) > 0.999
     assert {(spec.precision, spec.fingerprint) for spec in specs(folder)} == {("bf16", fingerprint)}
     own.stop()

@@ -182,7 +182,8 @@ def test_across_collections_items_and_guidance_are_of_the_collections_model(two:
 
 
 def test_models_are_listed_with_their_facts(two: Stack) -> None:
-    two.torchserve.facts = {"context_length": 77, "precision": "int8", "licence": "mit", "source": "hf-hub:a/b"}
+    known = {"context_length": 77, "precision": "int8", "licence": "mit", "source": "hf-hub:a/b"}
+    two.torchserve.facts = {**known, "weights_sha256": "0f" * 32}
     demo, other = two.client.get("/v1/models").json()["data"]
     assert (demo["id"], demo["default"], other["id"], other["default"]) == ("demo", True, "other", False)
     assert (other["fingerprint"], other["dimensions"], other["context_length"]) == ("fp-other", 16, 77)
@@ -192,6 +193,7 @@ def test_models_are_listed_with_their_facts(two: Stack) -> None:
         "hf-hub:a/b",
         None,
     )
+    assert other["weights_sha256"] == "0f" * 32
     assert other["endpoints"] == ["other_text", "other_image", "other_multimodal"]
     assert two.client.get("/v1/models/other").json() == other
     assert error(two.client.get("/v1/models/third"))[:2] == (404, "model_not_found")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+import yaml
 from typer.core import TyperGroup
 
 from clip_core.errors import BadModel, FingerprintMismatch, TorchServeUnavailable
@@ -29,6 +30,7 @@ class Remembering:
         self.store, self.fingerprint, self.broken, self.queue = store, fingerprint, broken, queue
         self.models = {endpoint: {"1.0": 2} for endpoint in ENDPOINTS}
         self.default = dict.fromkeys(ENDPOINTS, "1.0")
+        self.batches: dict[str, int] = {}
         self.warmed: list[str] = []
         self.served: set[tuple[str, str]] = set()
         self.last_words: dict[tuple[str, str], int] = {}
@@ -41,6 +43,7 @@ class Remembering:
 
     def register(self, endpoint: str, archive: str, workers: int) -> None:
         manifest = json.loads(zipfile.ZipFile(self.store / archive).read(MANIFEST))
+        self.batches[endpoint] = batch_size(self.store / archive)
         self.models[endpoint][manifest["model"]["modelVersion"]] = workers
 
     def wait_ready(self, endpoint: str, version: str) -> None:
@@ -86,8 +89,14 @@ def archive(path: Path, fingerprint: str, kind: str) -> Path:
     with zipfile.ZipFile(path, "w") as mar:
         mar.writestr(SPEC_FILE, json.dumps(asdict(ModelSpec("demo", kind, 4, 77, fingerprint))))
         mar.writestr(MANIFEST, json.dumps({"model": {"modelName": "m", "modelVersion": "1.0"}}))
+        mar.writestr("model-config.yaml", "batchSize: 16\nminWorkers: 1\n")
         mar.writestr("weights", b"w" * 100)
     return path
+
+
+def batch_size(mar: Path) -> int:
+    size: int = yaml.safe_load(zipfile.ZipFile(mar).read("model-config.yaml"))["batchSize"]
+    return size
 
 
 @pytest.fixture
@@ -109,6 +118,16 @@ def test_new_in_old_out(make: Any) -> None:
     assert swap.torchserve.queue == 0
     assert sorted(path.name for path in swap.model_store.iterdir()) == ["clip_image.mar", "clip_text.mar"]
     assert swap.run() == {"clip_text": "3.0", "clip_image": "3.0"}
+
+
+def test_settings_are_served_and_the_store_keeps_the_archives_own(make: Any) -> None:
+    swap = replace(make(), settings={"clip_text": {"batchSize": 4}, "clip_image": {}})
+    assert swap.run() == {"clip_text": "2.0", "clip_image": "2.0"}
+    assert swap.torchserve.batches == {"clip_text": 4, "clip_image": 16}  # type: ignore[attr-defined]
+    assert {path.name: batch_size(path) for path in swap.model_store.iterdir()} == {
+        "clip_text.mar": 16,
+        "clip_image.mar": 16,
+    }
 
 
 def test_a_new_version_that_does_not_start_leaves_everything_as_it_was(make: Any) -> None:

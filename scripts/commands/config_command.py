@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from scripts.commands.paths import named_path
+
 if TYPE_CHECKING:
     from scripts.config.config_file import ConfigFile
     from scripts.config.layers import Layered
 
 config = typer.Typer(help="Show and check the configuration of `clipserve up`.", no_args_is_help=True)
 _File = Annotated[
-    Path | None, typer.Option("--config", envvar="CLIPSERVE_CONFIG", help="The YAML file; none unless given.")
+    Path | None,
+    typer.Option("--config", envvar="CLIPSERVE_CONFIG", help="The YAML file; none unless given.", parser=named_path),
 ]
 
 
@@ -46,7 +49,7 @@ def show(
 
 
 @config.command("check")
-def check(file: Annotated[Path, typer.Argument(help="The YAML file.")]) -> None:
+def check(file: Annotated[Path, typer.Argument(help="The YAML file.", parser=named_path)]) -> None:
     """Say what is wrong with a file, a line for each fault; exit status 1 when there is any.
 
     Example: clipserve config check clipserve.yaml

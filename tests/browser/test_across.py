@@ -44,7 +44,7 @@ def test_all_collections_of_a_model_are_searched_as_one(visit: Open, library: Li
     page = visit("/?collection=one", url=library.url)
     tiles(page)
     options = page.locator("#collection option").all_inner_texts()
-    assert options == ["one (20, demo)", "two (40, demo)", "other (3, other)", "All collections (2)"]
+    assert options == ["one (20, demo)", "two (40, demo)", "other (3, waits for other)", "All collections (2)"]
     page.select_option("#collection", ALL)
     expect(page.get_by_role("heading", name="All collections (2)")).to_have_count(2)  # the page's, and the hint's
     expect(page.locator("#status")).to_have_text("")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from types import GenericAlias
 from typing import Annotated, Any, Literal
 
@@ -41,9 +40,9 @@ ENDPOINT_KEYS: Mapping[str, tuple[Any, str]] = {
 _MODEL: Mapping[str, tuple[Any, str]] = {
     "name": (_WORD, "its name in requests; made from the source unless given"),
     "source": (_WORD, "what `clipserve up --model` takes; the name unless given"),
-    "checkpoint": (Path, "a file or folder of weights, instead of the model's own"),
+    "checkpoint": (_WORD, "a file or folder of weights, instead of the model's own"),
     "architecture": (_WORD, "open_clip's architecture, or its JSON file, where the weights can't tell"),
-    "tokenizer": (Path, "a folder with a Hugging Face tokenizer, where the weights lack one"),
+    "tokenizer": (_WORD, "a folder with a Hugging Face tokenizer, where the weights lack one"),
     "precision": (_WORD, "what its towers compute in, instead of optimisation.precision"),
 }
 _OVER = "as the section `batching`, for this model's endpoints"

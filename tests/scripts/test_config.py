@@ -146,6 +146,8 @@ def test_no_bytes_are_a_traceback(tmp_path_factory: pytest.TempPathFactory, raw:
         ("models: [demo]", "1: models[0]: must be a section, with keys below it"),
         ("models:\n  - name: demo\n  - precision: x", "3: models[1]: needs a `name` or a `source`"),
         ("models: [{nme: demo}]", "1: models[0].nme is no key; did you mean models[0].name?"),
+        ("models: [{name: demo, checkpoint: ''}]", "1: models[0].checkpoint: must not be empty"),
+        ("models: [{name: demo, tokenizer: ''}]", "1: models[0].tokenizer: must not be empty"),
         ("batching: {texts: {}}", "1: batching.texts is no key; did you mean batching.text?"),
         (
             "batching: {text: {batchsize: 1}}",

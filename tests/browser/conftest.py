@@ -19,7 +19,7 @@ from tests.browser.library import Library, library_gateway
 from tests.gateway.fakes import serving
 
 DESKTOP, PHONE = (1280, 800), (390, 844)
-PATIENCE_MS = 20_000  # of a test on a machine with other work; what is there at once costs none of it
+PATIENCE_MS = 60_000  # of a test on a machine with other work; what is there at once costs none of it
 Open = Callable[..., Page]
 
 

@@ -69,7 +69,7 @@ def test_scrolling_shows_it_to_the_end(visit: Open, library: Library) -> None:
     page.wait_for_function(DRAWN, arg="picture 299")
     assert tiles(page)[-1] == "picture 299"
     page.locator("#results .card").last.scroll_into_view_if_needed()
-    page.wait_for_function("document.documentElement.scrollHeight - innerHeight - scrollY < 100")
+    page.wait_for_function("() => document.documentElement.scrollHeight - innerHeight - scrollY < 100")
 
 
 @pytest.mark.parametrize("size", [(1280, 800), PHONE], ids=["desktop", "phone"])
@@ -121,7 +121,7 @@ def test_the_place_is_kept_behind_the_viewer_and_by_going_back(visit: Open, libr
     page = visit("/?collection=photos", url=library.url)
     tiles(page)
     scroll_to(page, 0.5)
-    page.wait_for_function("history.state?.top === Math.round(scrollY)")
+    page.wait_for_function("() => history.state?.top === Math.round(scrollY)")
     seen, top = tiles(page), page.evaluate("() => scrollY")
     tile = page.get_by_role("button", name=seen[len(seen) // 2], exact=True)
     tile.click()

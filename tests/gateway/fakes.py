@@ -316,18 +316,25 @@ class FakeIndex:
         return answer({"deleted": len(gone)})
 
     def _search(self, _: Request, body: Any) -> Response:
+        allowed: dict[str, Any] = {}
         results = [
-            self.search_one(search, body["fingerprint"], decode_vector(search["vector"])) for search in body["searches"]
+            self.search_one(search, body["fingerprint"], decode_vector(search["vector"]), allowed)
+            for search in body["searches"]
         ]
         return answer({"results": results, "timing": {"search_ms": 0.25}})
 
-    def search_one(self, search: Any, fingerprint: str | None, vector: np.ndarray) -> dict[str, Any]:
+    def search_one(
+        self, search: Any, fingerprint: str | None, vector: np.ndarray, allowed: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """`allowed`: what searches of one call found out for each other."""
         try:
-            return self._hits(search, fingerprint, vector)
+            return self._hits(search, fingerprint, vector, {} if allowed is None else allowed)
         except ClipServeError as error:
             return {"status": error.status, **error.to_dict()}
 
-    def _hits(self, search: Any, fingerprint: str | None, vector: np.ndarray) -> dict[str, Any]:
+    def _hits(
+        self, search: Any, fingerprint: str | None, vector: np.ndarray, allowed: dict[str, Any]
+    ) -> dict[str, Any]:
         kept = self._get(search["collection"])
         spec = kept["spec"]
         if fingerprint not in (None, spec["fingerprint"]):
@@ -335,13 +342,20 @@ class FakeIndex:
         if vector.size != spec["dim"]:
             raise BadVector(f"the vector has {vector.size} dimensions, expected {spec['dim']}", param="vector")
         vector = as_kept(vector, spec["metric"])
-        rows = [
-            {"id": item_id, "score": float(item["vector"] @ vector), "metadata": item["metadata"]}
-            for item_id, item in kept["items"].items()
-            if fits(item["metadata"], search.get("filter"))
-        ]
-        hits = sorted(rows, key=lambda row: -row["score"])[: search["k"]]
+        key = f"{search['collection']} {search.get('filter')!r}"
+        if key not in allowed:
+            allowed[key] = _rows(kept["items"], search.get("filter"))
+        rows, matrix = allowed[key]
+        best = np.argsort(-(matrix @ vector), kind="stable")[: search["k"]] if rows else []
+        hits = [{**rows[at], "score": float(matrix[at] @ vector)} for at in best]
         return {"status": 200, "hits": hits, "fingerprint": spec["fingerprint"], "dim": spec["dim"]}
+
+
+def _rows(items: dict[str, Any], condition: Any) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """Those that fit, and their vectors, (N, D)."""
+    fitting = [(item_id, item) for item_id, item in items.items() if fits(item["metadata"], condition)]
+    rows = [{"id": item_id, "score": 0.0, "metadata": item["metadata"]} for item_id, item in fitting]
+    return rows, np.array([item["vector"] for _, item in fitting])
 
 
 @dataclass

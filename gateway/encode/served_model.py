@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from clip_core.errors import UnknownModel
+from clip_core.errors import FingerprintMismatch, UnknownModel
 from gateway.upstream.replies import EncodeReply
 
 
@@ -41,3 +41,13 @@ def unknown_model(model: object, served: Sequence[str]) -> UnknownModel:
     names = " and ".join(map(repr, sorted(served)))
     verb = "is" if len(served) == 1 else "are"
     return UnknownModel(f"the model {str(model)[:100]!r} is not served; {names} {verb}", param="model")
+
+
+def two_models(named: object, collection: str, its: str) -> FingerprintMismatch:
+    """The error for a request that names a model, and a collection of another one."""
+    asked = str(named)[:100]
+    if asked == its:
+        message = f"the collection {collection!r} holds vectors of another build of {its!r} than the one that is served"
+    else:
+        message = f"the request names the model {asked!r}, but the collection {collection!r} holds vectors of {its!r}"
+    return FingerprintMismatch(message, param="model")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from clip_core.errors import ClipServeError, FingerprintMismatch, from_dict
+from clip_core.errors import ClipServeError, FingerprintMismatch, UnknownModel, from_dict
 from gateway.encode.chunks import Ask
 from gateway.encode.served_model import ServedModel
 from gateway.fetch.url_images import Fetched
@@ -38,19 +38,34 @@ class Ingester:
         self._meter = meter
         self._pictures = pictures
 
-    async def add(self, collection: str, items: Sequence[IngestItem]) -> list[Json]:
-        """Raises UnknownCollection or FingerprintMismatch.
+    async def add(self, collection: str, items: Sequence[IngestItem], model: object = None) -> list[Json]:
+        """Raises UnknownCollection, or FingerprintMismatch, also where the caller names another model than its own.
 
         That is before any work, unless the collection was dropped or made anew in the last moment: then the
         index service refuses the vectors.
         """
         described = await self._known.describe(collection)
         try:
+            await self._models.check_names(model, described)
+            await self._check_names_of(items, described)
             await self._add(collection, described, items)
         except ClipServeError:
             self._known.forget(collection)
             raise
         return [item.result() for item in items]
+
+    async def _check_names_of(self, items: Sequence[IngestItem], described: Json) -> None:
+        for item in items:
+            if item.error is None:
+                item.error = await self._misnamed(item, described)
+
+    async def _misnamed(self, item: IngestItem, described: Json) -> ClipServeError | None:
+        try:
+            await self._models.check_names(item.model, described)
+        except (FingerprintMismatch, UnknownModel) as error:
+            error.param = f"{item.at}.model"
+            return error
+        return None
 
     async def _add(self, collection: str, described: Json, items: Sequence[IngestItem]) -> None:
         fingerprint = await self._encode(collection, items, described)

@@ -17,13 +17,17 @@ _MAX_ORIGIN = 8192  # characters that the index service keeps
 
 @dataclass
 class IngestItem:
-    """One item on its way: `error` stops it, `vector` is set once there is one; `at` is its place in the request."""
+    """One item on its way: `error` stops it, `vector` is set once there is one; `at` is its place in the request.
+
+    `model` is what the caller names, if it names one.
+    """
 
     at: str
     id: Any
     metadata: Any = None
     source: Source | None = None
     origin: Json | None = None
+    model: object = None
     vector: str | None = None
     error: ClipServeError | None = None
 
@@ -57,7 +61,8 @@ def parse_items(body: Json, parser: InputParser, max_items: int) -> list[IngestI
 def _parse_item(item: object, at: str, parser: InputParser) -> IngestItem:
     if not isinstance(item, dict):
         return IngestItem(at, None, error=InvalidRequest("an item is an object", param=at))
-    parsed = IngestItem(at, item["id"] if isinstance(item.get("id"), str) else None, item.get("metadata"))
+    item_id = item["id"] if isinstance(item.get("id"), str) else None
+    parsed = IngestItem(at, item_id, item.get("metadata"), model=item.get("model"))
     try:
         parsed.source = _parse_source(item, at, parser)
         parsed.origin = _origin(item)

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from clip_core.errors import ClipServeError, FingerprintMismatch, NoModel, TorchServeUnavailable
 from gateway.encode.encoder import Encoder
-from gateway.encode.served_model import ServedModel, unknown_model
+from gateway.encode.served_model import ServedModel, two_models, unknown_model
 from gateway.models.rows import ModelRow
 from gateway.models.torchserves import TorchServe
 
@@ -122,6 +122,14 @@ class Models:
         if found is None:
             raise self._not_served(described)
         return found.encoder
+
+    async def check_names(self, model: object, described: Json) -> None:
+        """Of a request that names a model beside a collection. Raises NoModel, UnknownModel, FingerprintMismatch."""
+        if model in (None, described["model"]):
+            return
+        served = await (await self.named(model)).describe()
+        if served.fingerprint != described["fingerprint"]:
+            raise two_models(model, described["name"], described["model"])
 
     def answering(self, fingerprint: str | None) -> ServedModel | None:
         """The model of this fingerprint, where one has answered."""

@@ -48,9 +48,9 @@ _FORM = {"images": "files", "id": "string", "image": "file", "text": "string", "
 async def add_items(request: Request, name: Name) -> JsonResponse:
     """Add or replace items; each has its own status, and a bad one never stops its neighbours."""
     given = services(request)
-    body = _as_list(await read_body(request, given.parser, given.settings.max_items))
-    items = parse_items(body, given.parser, given.settings.max_items)
-    return JsonResponse({"results": await given.ingester.add(name, items)})
+    body = await read_body(request, given.parser, given.settings.max_items)
+    items = parse_items(_as_list(body), given.parser, given.settings.max_items)
+    return JsonResponse({"results": await given.ingester.add(name, items, body.get("model"))})
 
 
 def _as_list(body: Body) -> Body:

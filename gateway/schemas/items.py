@@ -8,6 +8,8 @@ from pydantic import Field
 
 from gateway.schemas.base import IMAGE, PIXEL, VECTOR, ErrorBody, Schema, example
 
+_MODEL = "The collection's model, or nothing: 409 where it is another one."
+
 
 class ItemSpec(Schema):
     id: str = Field(min_length=1, max_length=512)
@@ -15,11 +17,13 @@ class ItemSpec(Schema):
     image: str | None = Field(None, description=IMAGE)
     vector: str | list[float] | None = Field(None, description=VECTOR)
     metadata: dict[str, Any] | None = None
+    model: str | None = Field(None, description=_MODEL)
 
 
 class ItemsRequest(Schema):
     model_config = example({"items": [{"id": "scene-1", "image": PIXEL, "metadata": {"color": "red"}}]})
     items: list[ItemSpec]
+    model: str | None = Field(None, description=_MODEL)
 
 
 class ItemResult(Schema):

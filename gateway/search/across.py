@@ -11,12 +11,12 @@ import msgspec
 
 from clip_core.errors import BadInput, ClipServeError, Conflict, FingerprintMismatch, InvalidRequest
 from gateway.encode.chunks import Ask
+from gateway.encode.served_model import two_models
 from gateway.inputs.paging import Page
 from gateway.inputs.parser import InputParser
 from gateway.inputs.source import Source
 from gateway.keys.api_key import current_key
 from gateway.models.registry import Models
-from gateway.search.routing import two_models
 from gateway.search.searching import Found, Searcher, parse_ask
 from gateway.upstream.index_service import IndexServiceClient
 

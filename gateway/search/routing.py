@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from clip_core.errors import ClipServeError, FingerprintMismatch
 from gateway.encode.chunks import Ask
 from gateway.encode.encoder import Encoder
-from gateway.encode.served_model import ServedModel
+from gateway.encode.served_model import ServedModel, two_models
 from gateway.models.known_collections import KnownCollections
 from gateway.models.registry import Models
 
@@ -68,13 +68,3 @@ class SearchRouter:
         if ask.model is not None or not self.models.several:
             return await self.models.named(ask.model)
         return await self.models.of_collection(await self._known.describe(ask.search.collection))
-
-
-def two_models(named: object, collection: str, its: str) -> FingerprintMismatch:
-    """The error for a request that names a model, and a collection of another one."""
-    asked = str(named)[:100]
-    if asked == its:
-        message = f"the collection {collection!r} holds vectors of another build of {its!r} than the one that is served"
-    else:
-        message = f"the request names the model {asked!r}, but the collection {collection!r} holds vectors of {its!r}"
-    return FingerprintMismatch(message, param="model")

@@ -156,6 +156,39 @@ def test_a_model_and_a_collection_of_another(two: Stack) -> None:
     assert error(answer)[:2] == (409, "fingerprint_mismatch")
 
 
+def test_items_for_a_collection_of_another_model(two: Stack) -> None:
+    path, item = "/v1/collections/others/items", {"id": "e", "text": "e"}
+    form = two.client.post(path, data={"id": "e", "text": "e", "model": "demo"}, files={"none": b""})
+    named = [two.post(path, {"items": [item], "model": "demo"}), two.post(path, {**item, "model": "demo"}), form]
+    for answer in named:
+        status, code, message = error(answer)
+        assert (status, code, answer.json()["error"]["param"]) == (409, "fingerprint_mismatch", "model"), answer.json()
+        assert "'demo'" in message
+        assert "'other'" in message
+    assert error(two.post(path, {"items": [item], "model": "nobody"}))[:2] == (404, "model_not_found")
+    assert "e" not in two.index.collections["others"]["items"]
+    assert not asked(two)
+    assert two.post(path, {"items": [item], "model": "other"}).json()["results"] == [{"id": "e", "status": 200}]
+
+
+def test_an_item_that_names_another_model_stops_no_neighbour(two: Stack) -> None:
+    bad, good = {"id": "e", "text": "e", "model": "demo"}, {"id": "f", "text": "f", "model": "other"}
+    one, two_ = two.post("/v1/collections/others/items", {"items": [bad, good]}).json()["results"]
+    assert (one["status"], one["error"]["param"], two_["status"]) == (409, "items[0].model", 200)
+    lines = b"\n".join(json.dumps(each).encode() for each in (bad, good))
+    told = two.client.post("/v1/collections/others/items/stream", content=lines).json()
+    assert (told["added"], told["errors"][0]["line"], told["errors"][0]["status"]) == (1, 1, 409)
+
+
+def test_a_collection_is_not_made_again_for_another_model(two: Stack) -> None:
+    answer = two.client.put("/v1/collections/others", json={"model": "demo"})
+    status, code, message = error(answer)
+    assert (status, code, answer.json()["error"]["param"]) == (409, "fingerprint_mismatch", "model")
+    assert "'demo'" in message
+    assert "'other'" in message
+    assert "fp-" not in message
+
+
 def test_a_collection_of_a_model_that_is_not_served(two: Stack) -> None:
     two.index.collections["others"]["spec"] |= {"fingerprint": "fp-gone", "model": "gone"}
     items = {"items": [{"id": "e", "text": "e"}]}

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 
-from clip_core.errors import BadInput, UnknownCollection
+from clip_core.errors import BadInput, FingerprintMismatch, UnknownCollection
 from gateway.encode.encoder import Encoder
-from gateway.encode.served_model import check_model
+from gateway.encode.served_model import check_model, two_models
 from gateway.errors import JsonResponse
 from gateway.keys.api_key import current_key
 from gateway.models.status import with_status
@@ -56,8 +56,16 @@ async def create_collection(request: Request, name: Name) -> JsonResponse:
     check_model(spec.model, served)
     wanted = spec.model_dump(exclude_none=True, exclude={"model"})
     vouched = {"model": served.model, "fingerprint": served.fingerprint, "dim": served.dim}
-    reply = await given.index.create(name, {**wanted, **vouched})
+    try:
+        reply = await given.index.create(name, {**wanted, **vouched})
+    except FingerprintMismatch as error:
+        raise await _mismatch(given, name, spec.model or served.model) from error
     return JsonResponse({**reply.body, "model_status": "served"}, status_code=reply.status)
+
+
+async def _mismatch(given: Services, name: str, model: str) -> FingerprintMismatch:
+    described = await given.index.describe(name)
+    return two_models(model, described["name"], described["model"])
 
 
 async def _encoder(given: Services, name: str, model: str | None) -> Encoder:

@@ -189,7 +189,8 @@ class Registry:
 def _check_same(old: CollectionInfo, new: CollectionInfo, fields: Sequence[str]) -> None:
     if old.fingerprint != new.fingerprint:
         raise FingerprintMismatch(
-            f"the collection {old.name} holds vectors of {old.model} ({old.fingerprint}), not {new.fingerprint}",
+            f"the collection {old.name} holds vectors of {old.model} ({old.fingerprint}), "
+            f"not of {new.model} ({new.fingerprint})",
             param="fingerprint",
         )
     for field in fields:

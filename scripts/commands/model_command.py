@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -88,15 +89,15 @@ def add(
     end_on_sigterm()
     console, store, rows = Console(), model_store or MODEL_STORE, _rows(data_dir)
     given: dict[str, Any] = {"architecture": architecture, "tokenizer": tokenizer, "precision": precision, "name": name}
-    new = row(model_name(source, checkpoint, **given), added=True)
-    check_new(rows, new)
-    if archives is None:
-        build(
-            source, checkpoint=checkpoint, prefix=new.name, model_store=store, progress=WorkProgress(console), **given
-        )
-    else:
-        put(found_in(archives, new), store)
-    Addition(_torchserve(management_url, inference_url), rows, new, store, force, report=console.print).run()
+    with rows.one_command():
+        new = row(model_name(source, checkpoint, **given), added=True)
+        check_new(rows, new)
+        if archives is None:
+            progress = WorkProgress(console)
+            build(source, checkpoint=checkpoint, prefix=new.name, model_store=store, progress=progress, **given)
+        else:
+            put(found_in(archives, new), store)
+        Addition(_torchserve(management_url, inference_url), rows, new, store, force, report=console.print).run()
     console.print(f"serving {new.name} as {', '.join(new.endpoints.all())}; the gateway takes it within a second")
 
 
@@ -118,7 +119,8 @@ def remove(
 
     console, rows = Console(), _rows(data_dir)
     torchserve = _torchserve(management_url, inference_url)
-    Removal(torchserve, PublicApi(index_url), rows, rows.find(name), force, report=console.print).run()
+    with rows.one_command():
+        Removal(torchserve, PublicApi(index_url), rows, rows.find(name), force, report=console.print).run()
 
 
 @model.command("swap")
@@ -152,8 +154,9 @@ def swap(
 
     end_on_sigterm()
     console, rows = Console(), _rows(data_dir)
-    row = served_or_default(rows, model)
-    with tempfile.TemporaryDirectory(prefix="clipserve-swap-") as temporary:
+    alone = rows.one_command() if rows.path.exists() else contextlib.nullcontext()
+    with alone, tempfile.TemporaryDirectory(prefix="clipserve-swap-") as temporary:
+        row = served_or_default(rows, model)
         if archives is None:
             given: dict[str, Any] = {"architecture": architecture, "tokenizer": tokenizer, "name": name}
             build(source, checkpoint=checkpoint, model_store=Path(temporary), progress=WorkProgress(console), **given)

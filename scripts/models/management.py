@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import httpx
 
-from clip_core.errors import TorchServeUnavailable
+from clip_core.errors import ClipServeError, Conflict, NotFound, TorchServeUnavailable
 from scripts.public_api import http_client
+
+_REGISTERING: Mapping[int, type[ClipServeError]] = MappingProxyType({404: NotFound, 409: Conflict})
 
 
 class Management:
     """Addresses such as http://127.0.0.1:8081 or unix:/run/management.sock.
 
-    Every method raises TorchServeUnavailable with TorchServe's words.
+    Unless it says more, every method raises TorchServeUnavailable with TorchServe's words.
     """
 
     def __init__(self, management_url: str, inference_url: str, timeout_s: float = 600.0) -> None:
@@ -41,9 +45,12 @@ class Management:
         return str(_call(self._management, "GET", f"/models/{endpoint}")[0]["modelVersion"])
 
     def register(self, endpoint: str, archive: str, workers: int) -> None:
-        """`archive` is a file's name in the model store. Returns once its workers are up."""
+        """`archive` is a file's name in the model store. Returns once its workers are up.
+
+        Raises NotFound when the store has no such file, Conflict when this version is registered already.
+        """
         query = {"url": archive, "model_name": endpoint, "initial_workers": workers, "synchronous": "true"}
-        _call(self._management, "POST", "/models", params=query)
+        _call(self._management, "POST", "/models", errors=_REGISTERING, params=query)
 
     def is_ready(self, endpoint: str, version: str) -> bool:
         workers = self._version(endpoint, version)["workers"]
@@ -85,14 +92,21 @@ def _client(url: str, timeout_s: float) -> httpx.Client:
     return httpx.Client(base_url="http://localhost", transport=transport, timeout=timeout_s)
 
 
-def _call(client: httpx.Client, method: str, path: str, missing: Any = None, **how: Any) -> Any:
-    """`missing` is the answer in place of a 404, where it is given."""
+def _call(
+    client: httpx.Client,
+    method: str,
+    path: str,
+    missing: Any = None,
+    errors: Mapping[int, type[ClipServeError]] = MappingProxyType({}),
+    **how: Any,
+) -> Any:
+    """`missing` is the answer in place of a 404, where it is given; `errors`: status → what it raises."""
     try:
         response = client.request(method, path, **how)
         if response.status_code == 404 and missing is not None:
             return missing
         if not response.is_success:
-            raise TorchServeUnavailable(f"TorchServe: {_words(response)}")
+            raise errors.get(response.status_code, TorchServeUnavailable)(f"TorchServe: {_words(response)}")
         return response.json()
     except (httpx.RequestError, ValueError) as error:
         raise TorchServeUnavailable(f"TorchServe does not answer at {client.base_url.join(path)} ({error})") from error

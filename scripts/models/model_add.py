@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clip_core.errors import BadModel, ClipServeError
+from clip_core.errors import BadModel, ClipServeError, Conflict
 from clip_core.model_spec import ModelSpec
 from gateway.models.rows import ModelRow
 from scripts.models.archives import found_in, of_one_model
@@ -39,18 +39,29 @@ class Addition:
     report: Callable[[str], object] = lambda _: None
 
     def run(self) -> None:
-        """Nothing is served of a model that does not start. Raises BadModel, TorchServeUnavailable."""
+        """Nothing is served of a model that does not start. Raises BadModel, Conflict, TorchServeUnavailable."""
         check_new(self.rows, self.row)
+        self._check_unregistered()
         archives = found_in(self.model_store, self.row)
         specs = of_one_model(archives)
         self._check_memory(archives)
+        own: list[str] = []
         try:
             for endpoint, mar in archives.items():
+                own.append(endpoint)
                 self._start(endpoint, mar, specs[endpoint])
-        except (ClipServeError, KeyboardInterrupt):
-            self._undo()
+            self.rows.add(self.row)
+        except (ClipServeError, KeyboardInterrupt) as error:
+            self._undo(own[:-1] if isinstance(error, Conflict) else own)
             raise
-        self.rows.add(self.row)
+
+    def _check_unregistered(self) -> None:
+        taken = [endpoint for endpoint in self.row.endpoints.all() if self.torchserve.registered(endpoint)]
+        if taken:
+            raise Conflict(
+                f"TorchServe has {', '.join(taken)} already, and {self.rows.path} has no such model: give the stack's "
+                "--data-dir. What a killed command left is gone after a restart of the stack"
+            )
 
     def _check_memory(self, archives: Mapping[str, Path]) -> None:
         needed, room = estimate(list(archives.values()), self._running()), available()
@@ -77,8 +88,8 @@ class Addition:
         for _ in range(_WARM_UP):
             self.torchserve.predict(endpoint, canary(spec.kind))
 
-    def _undo(self) -> None:
-        for endpoint in self.row.endpoints.all():
+    def _undo(self, own: Sequence[str]) -> None:
+        for endpoint in own:
             for version in self.torchserve.registered(endpoint):
                 self.torchserve.unregister(endpoint, version)
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from clip_core.errors import BadModel
+from clip_core.errors import BadModel, Conflict
 from gateway.models.rows import ModelRow, RowsError, check_rows, read_rows, rows_text
 
 FILE = "models.json"
@@ -78,17 +78,34 @@ class RowStore:
         return found
 
     @contextlib.contextmanager
+    def one_command(self) -> Iterator[None]:
+        """For the whole of a command that changes what the stack serves. Raises Conflict while another one runs."""
+        with self._lock_file("command") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Conflict(
+                    "another `clipserve model` command is running for this stack: try again when it has ended"
+                ) from None
+            yield
+
+    @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
+        with self._lock_file("lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    @contextlib.contextmanager
+    def _lock_file(self, ending: str) -> Iterator[int]:
         """Raises BadModel when the folder is not there."""
         try:
-            lock = os.open(self.path.with_name(f"{self.path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+            lock = os.open(self.path.with_name(f"{self.path.name}.{ending}"), os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise BadModel(
                 f"{self.path.parent} can't be written ({error.strerror}): give the stack's --data-dir"
             ) from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+            yield lock
         finally:
             os.close(lock)
 

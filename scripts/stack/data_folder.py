@@ -21,6 +21,7 @@ _OURS = (
     "keys.db-wal",
     "keys.db-shm",
     "models.json",
+    "models.json.command",
     "models.json.lock",
     "up.lock",
 )

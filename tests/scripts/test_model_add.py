@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from clip_core.errors import BadModel, Conflict, TorchServeUnavailable
 from clip_core.model_spec import SPEC_FILE, ModelSpec
+from scripts.cli import app
 from scripts.models.memory import RunningWorker, available, check_room, estimate
 from scripts.models.model_add import Addition
 from scripts.models.model_remove import Removal
@@ -25,15 +27,17 @@ MB = 1_000_000
 
 
 class Told:
-    """Stands where `Management` stands. `broken` fails to become ready."""
+    """Stands where `Management` stands. `broken` fails to become ready; another caller registers `raced` first."""
 
-    def __init__(self, broken: str = "", fingerprint: str = "new") -> None:
-        self.broken, self.fingerprint = broken, fingerprint
+    def __init__(self, broken: str = "", fingerprint: str = "new", raced: str = "") -> None:
+        self.broken, self.fingerprint, self.raced = broken, fingerprint, raced
         self.endpoints: dict[str, int] = {}
         self.steps: list[str] = []
 
     def register(self, endpoint: str, archive: str, workers: int) -> None:
         self.endpoints[endpoint] = workers
+        if endpoint == self.raced:
+            raise Conflict(f"{endpoint} is registered already")
         self.steps.append(f"register {archive}")
 
     def registered(self, endpoint: str) -> list[str]:
@@ -123,6 +127,27 @@ def test_one_that_does_not_start_leaves_nothing(rows: RowStore, store: Path) -> 
     with pytest.raises(TorchServeUnavailable):
         add(rows, store, told).run()
     assert (names(rows), told.endpoints) == (["demo"], {})
+
+
+def test_one_that_fails_leaves_what_others_registered(rows: RowStore, store: Path) -> None:
+    told = Told(raced="tiny_image")
+    with pytest.raises(Conflict, match="registered already"):
+        add(rows, store, told).run()
+    assert (names(rows), told.endpoints) == (["demo"], {"tiny_image": 1})
+    with pytest.raises(Conflict, match=r"TorchServe has tiny_image already, and .*models\.json has no such model"):
+        add(rows, store, told).run()
+    assert (names(rows), told.endpoints) == (["demo"], {"tiny_image": 1})
+
+
+@pytest.mark.parametrize("command", [["add", "demo", "--name", "tiny"], ["remove", "demo"], ["swap", "demo"]])
+def test_one_command_at_a_time(rows: RowStore, command: list[str]) -> None:
+    asked = ["model", *command, "--data-dir", str(rows.path.parent)]
+    with rows.one_command():
+        done = CliRunner().invoke(app, asked)
+    assert isinstance(done.exception, Conflict)
+    assert "another `clipserve model` command is running" in done.exception.message
+    with rows.one_command():
+        assert names(rows) == ["demo"]
 
 
 def test_two_of_one_name(rows: RowStore, store: Path) -> None:

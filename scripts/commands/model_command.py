@@ -81,7 +81,7 @@ def add(
     from scripts.archive.build import build, model_name
     from scripts.archive.places import MODEL_STORE
     from scripts.archive.work_folders import end_on_sigterm
-    from scripts.models.archives import found_in, put
+    from scripts.models.archives import check_store, given_in, put, removed_on_failure
     from scripts.models.model_add import Addition, check_new
     from scripts.models.row_store import row
     from scripts.progress import WorkProgress
@@ -92,12 +92,14 @@ def add(
     with rows.one_command():
         new = row(model_name(source, checkpoint, **given), added=True)
         check_new(rows, new)
-        if archives is None:
-            progress = WorkProgress(console)
-            build(source, checkpoint=checkpoint, prefix=new.name, model_store=store, progress=progress, **given)
-        else:
-            put(found_in(archives, new), store)
-        Addition(_torchserve(management_url, inference_url), rows, new, store, force, report=console.print).run()
+        check_store(store, rows.read())
+        with removed_on_failure(store, new):
+            if archives is None:
+                progress = WorkProgress(console)
+                build(source, checkpoint=checkpoint, prefix=new.name, model_store=store, progress=progress, **given)
+            else:
+                put(given_in(archives, new), store)
+            Addition(_torchserve(management_url, inference_url), rows, new, store, force, report=console.print).run()
     console.print(f"serving {new.name} as {', '.join(new.endpoints.all())}; the gateway takes it within a second")
 
 
@@ -146,7 +148,7 @@ def swap(
     from scripts.archive.build import build
     from scripts.archive.places import MODEL_STORE
     from scripts.archive.work_folders import end_on_sigterm
-    from scripts.models.archives import found_in
+    from scripts.models.archives import found_in, given_in
     from scripts.models.model_swap import Swap
     from scripts.models.row_store import served_or_default
     from scripts.progress import WorkProgress
@@ -163,7 +165,7 @@ def swap(
         done = Swap(
             _torchserve(management_url, inference_url),
             PublicApi(index_url),
-            found_in(archives or Path(temporary), row),
+            given_in(archives, row) if archives else found_in(Path(temporary), row),
             model_store or MODEL_STORE,
             accept_new_fingerprint,
             report=console.print,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from clip_core.errors import BadModel
@@ -36,20 +37,65 @@ def found_in(folder: Path, row: ModelRow) -> dict[str, Path]:
     return {endpoint: _found(folder, endpoint, kind) for endpoint, kind in own.items()}
 
 
+def given_in(folder: Path, row: ModelRow) -> dict[str, Path]:
+    """As `found_in`, of a folder that a user named. Raises BadModel when it lacks one."""
+    found = found_in(folder, row)
+    lacking = [mar.name for mar in found.values() if not mar.exists()]
+    if lacking:
+        raise BadModel(f"--archives {folder} has no {', '.join(lacking)}: build them with `clipserve archive build`")
+    return found
+
+
+def check_store(store: Path, rows: Sequence[ModelRow]) -> None:
+    """Raises BadModel for a folder without an archive of any model that the stack serves."""
+    served = [each for each in rows if not each.torchserve_url]
+    if served and not any(mar.exists() for each in served for mar in found_in(store, each).values()):
+        names = ", ".join(each.name for each in served)
+        raise not_the_store(store, f"no archive of {names} lies there")
+
+
+def not_the_store(store: Path, why: str) -> BadModel:
+    return BadModel(f"{store} is not this stack's model store ({why}): give the stack's --model-store")
+
+
+@contextlib.contextmanager
+def removed_on_failure(store: Path, row: ModelRow) -> Iterator[None]:
+    """Archives of a model that were not in the store before leave it again when what is done meanwhile fails."""
+    own = [store / f"{endpoint}.mar" for endpoint in row.endpoints.all()]
+    new = [mar for mar in own if not mar.exists()]
+    try:
+        yield
+    except BaseException:
+        for mar in new:
+            mar.unlink(missing_ok=True)
+        raise
+
+
 def _found(folder: Path, endpoint: str, kind: str) -> Path:
     own = folder / f"{endpoint}.mar"
     return own if own.exists() else folder / f"{DEFAULT_PREFIX}_{kind}.mar"
 
 
 def put(archives: Mapping[str, Path], store: Path) -> None:
-    """Into the store under their endpoints' names, each whole or not at all. Raises BadModel."""
+    """Into the store under their endpoints' names, each whole or not at all.
+
+    Raises BadModel, before anything is copied when they are damaged or of different models.
+    """
+    of_one_model(archives)
     try:
         store.mkdir(parents=True, exist_ok=True)
         for endpoint, source in archives.items():
             target = store / f"{endpoint}.mar"
             if source.resolve() != target.resolve():
-                part = target.with_suffix(".part")
-                shutil.copyfile(source, part)
-                os.replace(part, target)
+                _copy(source, target)
     except OSError as error:
         raise BadModel(f"the archives can't be written to {store}: {error.strerror}") from error
+
+
+def _copy(source: Path, target: Path) -> None:
+    part = target.with_suffix(".part")
+    try:
+        shutil.copyfile(source, part)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clip_core.errors import BadModel, ClipServeError, Conflict
+from clip_core.errors import BadModel, ClipServeError, Conflict, NotFound
 from clip_core.model_spec import ModelSpec
 from gateway.models.rows import ModelRow
-from scripts.models.archives import found_in, of_one_model
+from scripts.models.archives import found_in, not_the_store, of_one_model
 from scripts.models.canary import canary
 from scripts.models.management import Management
 from scripts.models.memory import (
@@ -83,7 +83,10 @@ class Addition:
 
     def _start(self, endpoint: str, mar: Path, spec: ModelSpec) -> None:
         self.report(f"starting {endpoint}")
-        self.torchserve.register(endpoint, mar.name, worker_count(mar))
+        try:
+            self.torchserve.register(endpoint, mar.name, worker_count(mar))
+        except NotFound:
+            raise not_the_store(self.model_store, f"TorchServe finds no {mar.name} in its own") from None
         self.torchserve.wait_ready(endpoint, self.torchserve.default_version(endpoint))
         for _ in range(_WARM_UP):
             self.torchserve.predict(endpoint, canary(spec.kind))

@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from clip_core.errors import Conflict
 from scripts.archive.build import build
 from scripts.archive.places import MODEL_STORE
 from scripts.cli import app
@@ -138,3 +139,14 @@ def test_an_added_model_survives_torchserves_restart(own: LiveStack, archives: l
     java.kill()
     java.wait()
     until(lambda: listed(own) == ["demo", "kept"], PATIENCE_S)
+
+
+def test_torchserve_says_what_it_does_not_take(own: LiveStack, archives: list[Path], tmp_path: Path) -> None:
+    for mar in archives:
+        shutil.copy(mar, tmp_path)
+    added = model(own, "add", "demo", "--name", "lost", "--archives", str(tmp_path), "--model-store", str(tmp_path))
+    assert "is not this stack's model store (TorchServe finds no lost_text.mar" in str(added.exception)
+    assert sorted(tmp_path.iterdir()) == sorted(tmp_path / mar.name for mar in archives)
+    torchserve = Management(f"http://127.0.0.1:{own.ports['management_port']}", own.inference)
+    with pytest.raises(Conflict, match="already registered"):
+        torchserve.register("clip_text", "clip_text.mar", 1)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
-from clip_core.errors import BadModel, Conflict, TorchServeUnavailable
+from clip_core.errors import BadModel, Conflict, NotFound, TorchServeUnavailable
 from clip_core.model_spec import SPEC_FILE, ModelSpec
 from scripts.cli import app
 from scripts.models.memory import RunningWorker, available, check_room, estimate
@@ -27,14 +28,23 @@ MB = 1_000_000
 
 
 class Told:
-    """Stands where `Management` stands. `broken` fails to become ready; another caller registers `raced` first."""
+    """Stands where `Management` stands. `broken` fails to become ready; another caller registers `raced` first.
 
-    def __init__(self, broken: str = "", fingerprint: str = "new", raced: str = "") -> None:
+    `store`, where it is given, is the folder in which it looks for archives; `stopped` is an endpoint at which
+    Ctrl-C is pressed.
+    """
+
+    def __init__(
+        self, broken: str = "", fingerprint: str = "new", raced: str = "", store: Path | None = None, stopped: str = ""
+    ) -> None:
         self.broken, self.fingerprint, self.raced = broken, fingerprint, raced
+        self.store, self.stopped = store, stopped
         self.endpoints: dict[str, int] = {}
         self.steps: list[str] = []
 
     def register(self, endpoint: str, archive: str, workers: int) -> None:
+        if self.store and not (self.store / archive).exists():
+            raise NotFound(f"Model not found in model store: {archive}")
         self.endpoints[endpoint] = workers
         if endpoint == self.raced:
             raise Conflict(f"{endpoint} is registered already")
@@ -47,6 +57,8 @@ class Told:
         return "1.0"
 
     def wait_ready(self, endpoint: str, _: str) -> None:
+        if endpoint == self.stopped:
+            raise KeyboardInterrupt
         if endpoint == self.broken:
             raise TorchServeUnavailable(f"{endpoint} is not ready")
 
@@ -75,11 +87,13 @@ class Listed:
         return {"collections": [{"name": "mine", "count": 3, "fingerprint": "new", "model": "tiny"}]}
 
 
-def archive(store: Path, endpoint: str, kind: str, *, weights: int = 1000, workers: int = 1) -> Path:
+def archive(
+    store: Path, endpoint: str, kind: str, *, weights: int = 1000, workers: int = 1, fingerprint: str = "new"
+) -> Path:
     store.mkdir(exist_ok=True)
     path = store / f"{endpoint}.mar"
     with zipfile.ZipFile(path, "w") as mar:
-        mar.writestr(SPEC_FILE, json.dumps(asdict(ModelSpec("tiny", kind, 4, 77, "new"))))
+        mar.writestr(SPEC_FILE, json.dumps(asdict(ModelSpec("tiny", kind, 4, 77, fingerprint))))
         mar.writestr("model.safetensors", b"w" * weights)
         mar.writestr("model-config.yaml", f"minWorkers: {workers}\n")
     return path
@@ -148,6 +162,97 @@ def test_one_command_at_a_time(rows: RowStore, command: list[str]) -> None:
     assert "another `clipserve model` command is running" in done.exception.message
     with rows.one_command():
         assert names(rows) == ["demo"]
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> Path:
+    """A folder for --archives."""
+    for kind in KINDS:
+        archive(tmp_path / "given", f"clip_{kind}", kind)
+    return tmp_path / "given"
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Path:
+    """The stack's store."""
+    for kind in KINDS:
+        archive(tmp_path / "served", f"clip_{kind}", kind)
+    return tmp_path / "served"
+
+
+@pytest.fixture
+def command(rows: RowStore, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """`clipserve model add demo --name tiny`, whose TorchServe is the first argument."""
+
+    def run(told: Told, *options: object) -> Result:
+        monkeypatch.setattr("scripts.commands.model_command._torchserve", lambda *_: told)
+        asked = ["model", "add", "demo", "--name", "tiny", "--force", "--data-dir", rows.path.parent, *options]
+        return CliRunner().invoke(app, [str(each) for each in asked])
+
+    return run
+
+
+def in_store(store: Path) -> list[str]:
+    return sorted(path.name for path in store.iterdir())
+
+
+def test_an_add_that_fails_leaves_no_archives(command: Callable[..., Result], given: Path, served: Path) -> None:
+    before = in_store(served)
+    options = ("--archives", given, "--model-store", served)
+    assert command(Told(broken="tiny_image"), *options).exit_code != 0
+    assert in_store(served) == before
+    assert command(Told(stopped="tiny_image"), *options).exit_code != 0
+    assert in_store(served) == before
+    archive(served, "tiny_text", "text")
+    assert command(Told(broken="tiny_image"), *options).exit_code != 0
+    assert in_store(served) == sorted([*before, "tiny_text.mar"])
+    done = command(Told(store=served), *options)
+    assert done.exit_code == 0, done.output
+    assert {"tiny_image.mar", "tiny_multimodal.mar", "tiny_text.mar"} < set(in_store(served))
+
+
+def _damage(given: Path) -> None:
+    (given / "clip_image.mar").write_bytes(b"PK")
+
+
+def _mix(given: Path) -> None:
+    archive(given, "clip_image", "image", fingerprint="another")
+
+
+def _empty(given: Path) -> None:
+    for mar in given.iterdir():
+        mar.unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (_damage, r"given/clip_image\.mar is missing, damaged"),
+        (_mix, "of different models"),
+        (_empty, r"given has no clip_text\.mar, clip_image\.mar, clip_multimodal\.mar: build them"),
+    ],
+)
+def test_archives_are_checked_where_they_came_from(
+    command: Callable[..., Result], given: Path, served: Path, spoil: Callable[[Path], None], said: str
+) -> None:
+    before = in_store(served)
+    spoil(given)
+    done = command(Told(), "--archives", given, "--model-store", served)
+    assert isinstance(done.exception, BadModel)
+    assert re.search(said, done.exception.message)
+    assert in_store(served) == before
+
+
+def test_another_model_store_is_named(command: Callable[..., Result], given: Path, served: Path) -> None:
+    other = served.with_name("other")
+    told = Told(store=served)
+    done = command(told, "--archives", given, "--model-store", other)
+    assert "no archive of demo lies there" in str(done.exception)
+    assert not other.exists()
+    archive(other, "clip_text", "text")
+    done = command(told, "--archives", given, "--model-store", other)
+    assert f"{other} is not this stack's model store (TorchServe finds no tiny_text.mar" in str(done.exception)
+    assert in_store(other) == ["clip_text.mar"]
 
 
 def test_two_of_one_name(rows: RowStore, store: Path) -> None:

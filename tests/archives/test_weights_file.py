@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -41,9 +42,16 @@ def test_a_pickle_that_wants_to_run_code_is_refused(tmp_path: Path, legacy: bool
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_plain_pickle_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "w.bin").write_bytes(pickle.dumps(MakesAFile(tmp_path / "ran")))
-    with pytest.raises(BadModel) as caught:
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("protocol", range(2, 6))
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_plain_pickle_is_refused(tmp_path: Path, protocol: int, legacy: bool) -> None:
+    body = {"state_dict": OrderedDict(a=1, mknod="posix"), "args": [MakesAFile(tmp_path / "ran"), "posix"]}
+    if legacy:
+        torch.save(body, tmp_path / "w.bin", pickle_protocol=protocol, _use_new_zipfile_serialization=False)
+    else:
+        (tmp_path / "w.bin").write_bytes(pickle.dumps(body, protocol))
+    with pytest.raises(BadModel, match=r"it names posix\.mknod\. ") as caught:
         read_state(tmp_path / "w.bin")
     assert "\n" not in caught.value.message
     assert not (tmp_path / "ran").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from clip_core.errors import BadModel
 from scripts.archive.assembly.parts import State
+from scripts.archive.assembly.pickle_names import first_name
 
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 INDEX = ".index.json"
@@ -68,11 +70,13 @@ def _read_pickle(path: Path) -> Any:
     if mapped and _is_program(path):
         raise BadModel(f"{path} is a TorchScript program, not weights: save its `state_dict()` and give that file")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)  # what is wrong is raised, too
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         if "Unsupported" in str(error) or "GLOBAL" in str(error):
             raise BadModel(
-                f"{path} holds more than weights, and nothing of it was run: it names {_refused_name(error)}. "
+                f"{path} holds more than weights, and nothing of it was run: it names {_refused_name(path, error)}. "
                 "Save the model's `state_dict()` alone, best as safetensors"
             ) from error
         raise BadModel(f"{path} is damaged or not whole: {_first_line(error)}") from error
@@ -85,10 +89,10 @@ def _is_program(path: Path) -> bool:
         return any("/code/" in name or name.endswith("/constants.pkl") for name in archive.namelist())
 
 
-def _refused_name(error: Exception) -> str:
-    """What was in the pickle, of torch's long advice on it."""
-    found = re.search(r"GLOBAL ([\w.]+)|Unsupported (?:class|operand|type) ([\w.]+)", str(error))
-    return (found[1] or found[2]) if found else "something else"
+def _refused_name(path: Path, error: Exception) -> str:
+    """What was in the pickle: of torch's long advice on it, or, where torch met a newer opcode, as the file has it."""
+    found = re.search(r"GLOBAL ([\w.]+)|Unsupported (?:class|type) ([\w.]+)", str(error))
+    return (found[1] or found[2]) if found else first_name(path) or "something else"
 
 
 def _first_line(error: Exception) -> str:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from clip_core.encode.encoded import Encoded
 from clip_core.encode.encoders import Encoders
@@ -244,3 +244,22 @@ def test_an_end_of_text_of_ones_own(tmp_path: Path) -> None:
     expected = of_transformers(model, ids, torch.zeros(1, 3, 32, 32))
     found = loaded(folder)
     assert np.abs(found[0] - expected[0].numpy()).max() < 1e-5
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("form", ["hub", "file", "transformers"])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, form: str, value: float) -> None:
+    folder, given = tmp_path / "m", dict[str, Any]()
+    if form == "transformers":
+        write_clip(folder)
+    else:
+        write_checkpoint(folder, VIT)
+    (path,) = folder.glob("*.safetensors")
+    state = load_file(path)
+    next(state[name] for name in sorted(state) if "ln_final" in name or "final_layer_norm" in name)[1] = value
+    save_file(state, path, metadata={"format": "pt"})
+    if form == "file":
+        given = {"architecture": str(write_architecture(tmp_path / "vit.json"))}
+    with pytest.raises(BadModel, match=r"the weights of \S+ are damaged: (text\.)?ln_final\.bias holds NaN") as caught:
+        load(resolve(str(path if form == "file" else folder), **given).source)
+    assert "\n" not in caught.value.message

@@ -6,7 +6,7 @@ import json
 
 from scripts.archive.assembly.build_model import build_model
 from scripts.archive.assembly.canonical import canonical_model
-from scripts.archive.assembly.fit import fitted
+from scripts.archive.assembly.fit import check_finite, fitted
 from scripts.archive.assembly.parts import LoadedSource, ModelParts
 from scripts.archive.assembly.text_config import named_locally, text_config_folder
 from scripts.archive.assembly.tokenizers import check_vocabulary, load_tokenizer
@@ -20,6 +20,7 @@ def assemble(name: str, parts: ModelParts) -> LoadedSource:
     text_config = text_config_folder(model_cfg, parts.folders)
     model = build_model(name, model_cfg, parts.preprocess_cfg, text_config)
     model.load_state_dict(fitted(name, model, parts.state))
+    check_finite(name, model)
     tokenizer = load_tokenizer(name, model_cfg, parts.folders)
     check_vocabulary(name, tokenizer, model)
     whole = {"model_cfg": named_locally(model_cfg), "preprocess_cfg": open_clip.get_model_preprocess_cfg(model)}

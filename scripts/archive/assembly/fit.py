@@ -27,6 +27,13 @@ def fitted(name: str, model: Any, state: State) -> State:
     return state
 
 
+def check_finite(name: str, model: Any) -> None:
+    """Raises BadModel that names the first weight with NaN or an infinity: no vector would come of it."""
+    for key, value in model.state_dict().items():
+        if value.numel() and not torch.stack(torch.aminmax(value)).isfinite().all():  # a NaN is both least and most
+            raise BadModel(f"the weights of {name} are damaged: {key} holds NaN or infinite numbers")
+
+
 def renamed(model: Any, state: State) -> State:
     """By the names that this version of open_clip gives them in `model`; no shape but a scalar's is changed."""
     from open_clip.convert import convert_state_dict

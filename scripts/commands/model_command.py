@@ -65,6 +65,9 @@ def add(
     architecture: Architecture = None,
     tokenizer: Tokenizer = None,
     precision: Precision = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Build fp32, not compiled: takes seconds, and serves more slowly.")
+    ] = False,
     archives: Archives = None,
     force: Annotated[bool, typer.Option(help="Load it even when memory looks too small.")] = False,
     model_store: Store = None,
@@ -76,7 +79,11 @@ def add(
 
     Its endpoints are NAME_text, NAME_image and NAME_multimodal. `clipserve up` serves it again after a restart.
 
+    A model that is compiled takes minutes to build; with --quick it serves sooner, and `model swap` replaces it later.
+
     Example: clipserve model add vit-b-32
+
+    Example: clipserve model add vit-b-32 --quick
     """
     from scripts.archive.build import build, model_name
     from scripts.archive.places import MODEL_STORE
@@ -86,6 +93,8 @@ def add(
     from scripts.models.row_store import row
     from scripts.progress import WorkProgress
 
+    if quick and (precision or archives):
+        raise typer.BadParameter("--quick builds fp32, not compiled: give it without --precision and --archives")
     end_on_sigterm()
     console, store, rows = Console(), model_store or MODEL_STORE, _rows(data_dir)
     given: dict[str, Any] = {"architecture": architecture, "tokenizer": tokenizer, "precision": precision, "name": name}
@@ -95,8 +104,8 @@ def add(
         check_store(store, rows.read())
         with removed_on_failure(store, new):
             if archives is None:
-                progress = WorkProgress(console)
-                build(source, checkpoint=checkpoint, prefix=new.name, model_store=store, progress=progress, **given)
+                built: dict[str, Any] = {"prefix": new.name, "model_store": store, "quick": quick, **given}
+                build(source, checkpoint=checkpoint, progress=WorkProgress(console), **built)
             else:
                 put(given_in(archives, new), store)
             Addition(_torchserve(management_url, inference_url), rows, new, store, force, report=console.print).run()

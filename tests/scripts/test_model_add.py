@@ -192,6 +192,29 @@ def command(rows: RowStore, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Re
     return run
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_quick_build(
+    command: Callable[..., Result], served: Path, monkeypatch: pytest.MonkeyPatch, quick: bool
+) -> None:
+    asked: list[bool] = []
+
+    def build(*_: Any, quick: bool, prefix: str, model_store: Path, **__: Any) -> None:
+        asked.append(quick)
+        for kind in KINDS:
+            archive(model_store, f"{prefix}_{kind}", kind)
+
+    monkeypatch.setattr("scripts.archive.build.build", build)
+    done = command(Told(store=served), "--model-store", served, *(["--quick"] if quick else []))
+    assert (done.exit_code, asked) == (0, [quick]), done.output
+
+
+@pytest.mark.parametrize("other", [("--precision", "bf16"), ("--archives", "given")])
+def test_quick_goes_with_neither_a_precision_nor_archives(
+    command: Callable[..., Result], other: tuple[str, str]
+) -> None:
+    assert command(Told(), "--quick", *other).exit_code == 2
+
+
 def in_store(store: Path) -> list[str]:
     return sorted(path.name for path in store.iterdir())
 

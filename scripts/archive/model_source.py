@@ -112,7 +112,7 @@ def _folder(path: Path) -> str:
 
 def load(source: ModelSource, progress: WorkProgress = SILENT) -> LoadedSource:
     """The model, its tokenizer and its config. `progress` is told what was concluded. Raises BadModel in one line."""
-    parts = _parts(source, progress)
+    parts = _with_tokenizer(_parts(source, progress), source.tokenizer)
     for note in parts.notes:
         progress.say(note)
     size = sum(tensor.numel() * tensor.element_size() for tensor in parts.state.values())
@@ -133,6 +133,20 @@ def _parts(source: ModelSource, progress: WorkProgress) -> ModelParts:
     from scripts.archive.forms.pretrained_tag import read_tag
 
     return read_tag(str(source.architecture), str(source.pretrained), _tokenizer(source), progress)
+
+
+def _with_tokenizer(parts: ModelParts, folder: str | None) -> ModelParts:
+    """Whoever names a tokenizer means it, also where the architecture has CLIP's own. Raises BadModel."""
+    from scripts.archive.assembly.tokenizers import has_tokenizer
+    from scripts.archive.forms.clip_vocabulary import choose_tokenizer
+
+    if folder is None:
+        return parts
+    if not has_tokenizer(Path(folder)):
+        raise BadModel(f"there is no tokenizer in {folder}: name a folder with tokenizer.json or vocab.json")
+    text = parts.model_cfg["text_cfg"]
+    keys = {} if text.get("hf_tokenizer_name") else choose_tokenizer([Path(folder)], text)[0]
+    return replace(parts, model_cfg={**parts.model_cfg, "text_cfg": {**text, **keys}})
 
 
 def _read(path: Path, provenance: Provenance, source: ModelSource) -> ModelParts:

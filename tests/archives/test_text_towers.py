@@ -17,6 +17,8 @@ from scripts.archive.assembly import hub_files
 from scripts.archive.assembly.tokenizers import check_vocabulary
 from scripts.archive.build import build
 from scripts.archive.mar_files import unpacked
+from scripts.archive.model_source import load
+from scripts.archive.resolver import resolve
 from scripts.archive.verify import verify
 from tests.archives.forms import TEXTS, WORDS, of_open_clip, randomise
 from tests.archives.test_forms import ON_CPU, pictures, same, served
@@ -122,6 +124,27 @@ def test_clips_tokenizer_on_fewer_embeddings_is_noticed(tmp_path: Path) -> None:
     config = {**VIT, "text_cfg": {**VIT["text_cfg"], "vocab_size": 1000}}
     with pytest.raises(BadModel, match="has 49,408 tokens and its text tower 1,000 embeddings"):
         build(str(write_checkpoint(tmp_path / "hub", config)), model_store=tmp_path / "store", **ON_CPU)
+
+
+def test_a_tokenizer_is_used_where_the_architecture_names_none(tmp_path: Path) -> None:
+    words = write_word_tokenizer(tmp_path / "words")
+    for rows in (WORDS, 49408):
+        config = {**VIT, "text_cfg": {**VIT["text_cfg"], "vocab_size": rows}}
+        write_checkpoint(tmp_path / f"hub{rows}", config)
+    loaded = load(resolve(str(tmp_path / f"hub{WORDS}"), tokenizer=words).source)
+    assert loaded.tokenizer(["a red circle"])[0].tolist()[:4] == [3, 10, 13, 1]
+    (mar, *_) = build(str(tmp_path / f"hub{WORDS}"), model_store=tmp_path / "store", tokenizer=words, **ON_CPU)
+    assert mar.is_file()
+    with pytest.raises(BadModel, match="has 17 tokens and its text tower 49,408 embeddings"):
+        load(resolve(str(tmp_path / "hub49408"), tokenizer=words).source)
+
+
+def test_a_folder_without_a_tokenizer_is_not_passed_over(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "hub")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(BadModel, match=r"there is no tokenizer in \S+none: name a folder with") as caught:
+        load(resolve(str(folder), tokenizer=tmp_path / "none").source)
+    assert "\n" not in caught.value.message
 
 
 def test_embeddings_that_are_padded_to_a_round_number_are_fine(checkpoint: Path) -> None:

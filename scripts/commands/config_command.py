@@ -54,8 +54,10 @@ def check(file: Annotated[Path, typer.Argument(help="The YAML file.", parser=nam
 
     Example: clipserve config check clipserve.yaml
     """
+    from scripts.config.config_file import load
+
     with _faults_told():
-        for notice in _loaded(file).notices:
+        for notice in load(file, alone=True).notices:
             typer.echo(f"notice {notice}", err=True)
 
 

@@ -6,11 +6,16 @@ import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from clip_core.errors import BadModel
+from clip_core.model_spec import PRECISIONS
+from gateway.settings import GatewaySettings
+from scripts.archive.build import model_name
 from scripts.config.keys import PARTS, Key, advice, keys
 from scripts.config.schema import config_model
 from scripts.config.sources import settings_of
@@ -103,6 +108,8 @@ def nonsense(document: Document) -> Iterator[Fault]:
     for number, each in enumerate(document.values.get("models") or []):
         if not each.get("name") and not each.get("source"):
             yield _fault(document, ("models", number), f"models[{number}]: needs a `name` or a `source`")
+    yield from _unknown_precisions(document)
+    yield from _named_twice(document)
     for place, endpoint in _endpoints(document):
         if endpoint.get("minWorkers", 1) > endpoint.get("maxWorkers", endpoint.get("minWorkers", 1)):
             yield _fault(document, place, f"{dotted(place)}: minWorkers is more than maxWorkers")
@@ -111,6 +118,37 @@ def nonsense(document: Document) -> Iterator[Fault]:
             yield _fault(
                 document, (key.section, key.name), f"{key}: words may have no commas and no control characters"
             )
+
+
+def _unknown_precisions(document: Document) -> Iterator[Fault]:
+    places: list[Place] = [("models", number) for number in range(len(document.values.get("models") or []))]
+    for place in [("optimisation",), *places]:
+        section: Any = document.values.get(str(place[0])) or {}
+        given = (section[place[1]] if len(place) > 1 else section).get("precision")
+        if given is not None and given not in (*PRECISIONS, "auto"):
+            where: Place = (*place, "precision")
+            text = f"{dotted(where)}: is one of {', '.join(PRECISIONS)}, auto, not {json.dumps(given)[:40]}"
+            yield _fault(document, where, text)
+
+
+def _named_twice(document: Document) -> Iterator[Fault]:
+    seen = set()
+    for number, each in enumerate(document.values.get("models") or []):
+        name = _name(each)
+        if name is not None and name in seen:
+            text = f"models[{number}]: two models are named {name!r}: name each once"
+            yield _fault(document, ("models", number), text)
+        seen.add(name)
+
+
+def _name(model: Mapping[str, Any]) -> str | None:
+    """As `up` names it; None where that can't be told of the file alone."""
+    given = {key: model[key] for key in ("name", "architecture", "tokenizer") if key in model}
+    checkpoint = Path(model["checkpoint"]) if "checkpoint" in model else None
+    try:
+        return model_name(model.get("source") or model.get("name") or "", checkpoint, **given)
+    except BadModel:
+        return model.get("name")
 
 
 def _endpoints(document: Document) -> Iterator[tuple[Place, Mapping[str, Any]]]:
@@ -142,6 +180,24 @@ def refused_by_parts(document: Document, variables: Mapping[str, str]) -> Iterat
             place = _place(part, problem["loc"])
             text = " ".join(problem["msg"].removeprefix("Value error, ").split())
             yield _fault(document, place, f"{dotted(place)}: {text}")
+
+
+def open_to_strangers(document: Document, variables: Mapping[str, str]) -> Iterator[Fault]:
+    """What the gateway says of the address that the file gives it, with keys of the file or of the environment."""
+    place = ("up", "host")
+    if place not in document.lines:
+        return
+    try:
+        up: Any = settings_of("up", variables, environment=True)
+        gateway: Any = settings_of("gateway", variables, environment=True)
+    except ValidationError:
+        return  # other faults, told elsewhere
+    try:
+        keys_file = gateway.keys_file or up.data_dir / "keys.db"
+        GatewaySettings(host=up.host, api_keys=gateway.api_keys, keys_file=keys_file)
+    except ValidationError as error:
+        for problem in error.errors():
+            yield _fault(document, place, f"{dotted(place)}: {problem['msg'].removeprefix('Value error, ')}")
 
 
 def _problems(part: str, variables: Mapping[str, str]) -> list[ErrorDetails]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scripts.config.checks import given, nonsense, refused_by_parts, wrong_types
+from scripts.config.checks import given, nonsense, open_to_strangers, refused_by_parts, wrong_types
 from scripts.config.keys import Key
 from scripts.config.secret_files import is_open, read_secret
 from scripts.config.yaml_file import ConfigError, Document, read
@@ -49,12 +49,18 @@ def _kinds(section: Json) -> dict[str, Json]:
     return {kind: dict(each) for kind, each in (section.get("batching") or {}).items() if each}
 
 
-def load(path: Path) -> ConfigFile:
-    """Read and check it. Raises ConfigError, with a line for each fault."""
+def load(path: Path, *, alone: bool = False) -> ConfigFile:
+    """Read and check it. Raises ConfigError, with a line for each fault.
+
+    `alone`: no option will be given beside it, so that an address without keys is a fault.
+    """
     document = read(path)
-    _refuse(list(wrong_types(document)) or list(nonsense(document)))
+    _refuse(list(wrong_types(document)))
+    found = list(nonsense(document))
     file = ConfigFile(document, {key.variable: _text(document, key, value) for key, value in given(document)})
-    _refuse(list(refused_by_parts(document, file.variables)))
+    lines = {line for line, _ in found}
+    found += [each for each in refused_by_parts(document, file.variables) if each[0] not in lines]
+    _refuse([*found, *(open_to_strangers(document, file.variables) if alone else ())])
     return ConfigFile(document, file.variables, tuple(_notices(file)))
 
 

@@ -144,7 +144,7 @@ def test_no_bytes_are_a_traceback(tmp_path_factory: pytest.TempPathFactory, raw:
         ("logging: {level: loud}", "1: logging.level: must be 'DEBUG', 'INFO', 'WARNING' or 'ERROR', not \"loud\""),
         ("models: demo", "1: models: must be a list, each with `- ` before it"),
         ("models: [demo]", "1: models[0]: must be a section, with keys below it"),
-        ("models:\n  - name: demo\n  - precision: x", "3: models[1]: needs a `name` or a `source`"),
+        ("models:\n  - name: demo\n  - precision: fp32", "3: models[1]: needs a `name` or a `source`"),
         ("models: [{nme: demo}]", "1: models[0].nme is no key; did you mean models[0].name?"),
         ("models: [{name: demo, checkpoint: ''}]", "1: models[0].checkpoint: must not be empty"),
         ("models: [{name: demo, tokenizer: ''}]", "1: models[0].tokenizer: must not be empty"),
@@ -387,6 +387,40 @@ def test_check(file: Any) -> None:
     assert CliRunner().invoke(app, ["config", "check", str(file(LAYERED))]).exit_code == 0
     done = CliRunner().invoke(app, ["config", "check", str(file("up: {x: 1}\ngateway: {y: 1}\n"))])
     assert (done.exit_code, len(done.stderr.splitlines())) == (1, 2)
+
+
+FAULTY = """models: [{name: a, source: demo, precision: fp12},
+  {name: a, source: vit-b-32}]
+optimisation: {precision: fp13}
+gateway: {max_held_bytes: 5}
+up: {host: 0.0.0.0}
+"""
+
+
+def test_check_names_all_faults_that_up_would_meet(file: Any) -> None:
+    done = CliRunner().invoke(app, ["config", "check", str(file(FAULTY))])
+    first, second, third, fourth = done.stderr.splitlines()
+    assert "models[0].precision: is one of fp32, " in first
+    assert "models[1]: two models are named 'a': name each once" in second
+    assert "optimisation.precision: is one of fp32, " in third
+    assert "max_held_bytes must hold" in fourth
+
+
+def test_check_refuses_an_address_without_keys_in_the_gateway_s_words(file: Any, tmp_path: Path) -> None:
+    path = str(file(f"up: {{host: 0.0.0.0, data_dir: {tmp_path}}}\n"))
+    done = CliRunner().invoke(app, ["config", "check", path])
+    with pytest.raises(ValueError, match="reachable") as caught:
+        GatewaySettings(host="0.0.0.0")
+    assert done.exit_code == 1
+    said = done.stderr.strip().partition("up.host: ")[2]
+    assert said.startswith("host 0.0.0.0 is reachable from other machines")
+    assert said in str(caught.value)
+    (tmp_path / "keys.db").write_bytes(b"")
+    assert CliRunner().invoke(app, ["config", "check", path]).exit_code == 0
+    (tmp_path / "keys.db").unlink()
+    os.environ["CLIPSERVE_GATEWAY_API_KEYS"] = "k"
+    assert CliRunner().invoke(app, ["config", "check", path]).exit_code == 0
+    assert load(Path(path)).variables["CLIPSERVE_HOST"] == "0.0.0.0", "options of `up` may name keys"
 
 
 def test_the_schema_takes_what_the_check_takes() -> None:

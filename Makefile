@@ -88,6 +88,7 @@ test-slow: $(TEST) ## the slower suites: the real stack by itself, then the othe
 test-clients: $(TEST) $(CLIENTS)/.ready ## other vendors' clients against a gateway and against the whole stack
 	$(call tests,-n $(JOBS) $(GROUPED) $(SLOWEST),-m clients tests/clients)
 
+test-full: export FUZZ_EXAMPLES := 300
 test-full: check test test-browser test-slow test-clients ## all of these, and what needs a container engine or a GPU, where there is one
 	! command -v docker >/dev/null || $(BIN)/python -m pytest -m containers || [ $$? -eq 5 ]  # 5: there are none
 	$(BIN)/python -m pytest -m "browser and slow" || [ $$? -eq 5 ]

@@ -45,12 +45,12 @@ class Management:
         return str(_call(self._management, "GET", f"/models/{endpoint}")[0]["modelVersion"])
 
     def register(self, endpoint: str, archive: str, workers: int) -> None:
-        """`archive` is a file's name in the model store. Returns once its workers are up.
+        """`archive` is a file's name in the model store. `wait_ready` says when its workers are up.
 
-        Raises NotFound when the store has no such file, Conflict when this version is registered already.
+        TorchServe is not asked to wait for them: one of its event loops would, and half of all requests with it.
         """
-        query = {"url": archive, "model_name": endpoint, "initial_workers": workers, "synchronous": "true"}
-        _call(self._management, "POST", "/models", errors=_REGISTERING, params=query)
+        query = {"url": archive, "model_name": endpoint, "initial_workers": workers, "synchronous": "false"}
+        _call(self._management, "POST", "/models", params=query)
 
     def is_ready(self, endpoint: str, version: str) -> bool:
         workers = self._version(endpoint, version)["workers"]
@@ -73,8 +73,13 @@ class Management:
         return answer
 
     def wait_ready(self, endpoint: str, version: str) -> None:
-        deadline = time.monotonic() + self._timeout_s
+        """Raises TorchServeUnavailable as soon as a worker ended instead of becoming ready."""
+        deadline, seen = time.monotonic() + self._timeout_s, set[int]()
         while not self.is_ready(endpoint, version):
+            workers = self._version(endpoint, version)["workers"]
+            seen |= {each["pid"] for each in workers if each.get("pid", 0) > 0}
+            if len(seen) > max(1, len(workers)):
+                raise TorchServeUnavailable(f"{endpoint} {version} does not start; TorchServe's log says why")
             if time.monotonic() > deadline:
                 raise TorchServeUnavailable(f"{endpoint} {version} is not ready after {self._timeout_s:.0f} s")
             time.sleep(0.2)

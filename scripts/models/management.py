@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -52,10 +52,6 @@ class Management:
         query = {"url": archive, "model_name": endpoint, "initial_workers": workers, "synchronous": "false"}
         _call(self._management, "POST", "/models", params=query)
 
-    def is_ready(self, endpoint: str, version: str) -> bool:
-        workers = self._version(endpoint, version)["workers"]
-        return bool(workers) and all(worker["status"] == "READY" for worker in workers)
-
     def pending(self, endpoint: str, version: str) -> int:
         """Requests that wait in the version's queue."""
         status = self._version(endpoint, version).get("jobQueueStatus") or {}
@@ -75,8 +71,7 @@ class Management:
     def wait_ready(self, endpoint: str, version: str) -> None:
         """Raises TorchServeUnavailable as soon as a worker ended instead of becoming ready."""
         deadline, seen = time.monotonic() + self._timeout_s, set[int]()
-        while not self.is_ready(endpoint, version):
-            workers = self._version(endpoint, version)["workers"]
+        while not _all_ready(workers := self._version(endpoint, version)["workers"]):
             seen |= {each["pid"] for each in workers if each.get("pid", 0) > 0}
             if len(seen) > max(1, len(workers)):
                 raise TorchServeUnavailable(f"{endpoint} {version} does not start; TorchServe's log says why")
@@ -87,6 +82,10 @@ class Management:
     def _version(self, endpoint: str, version: str) -> dict[str, Any]:
         found: dict[str, Any] = _call(self._management, "GET", f"/models/{endpoint}/{version}")[0]
         return found
+
+
+def _all_ready(workers: Sequence[Mapping[str, Any]]) -> bool:
+    return bool(workers) and all(each["status"] == "READY" for each in workers)
 
 
 def _client(url: str, timeout_s: float) -> httpx.Client:

@@ -37,13 +37,18 @@ class Removal:
         self.rows.remove(self.row.name)
         self.report(f"the gateway serves {self.row.name} no more; draining its endpoints")
         time.sleep(self.notice_s)
-        items = self._items()
+        items = _items(self.row)
         versions = {endpoint: self.torchserve.registered(endpoint) for endpoint in items}
         leaving = {endpoint: self._default_alone(endpoint, found) for endpoint, found in versions.items() if found}
         retire(self.torchserve, leaving, items, self.drain_s, self.report)
 
     def _check_collections(self) -> None:
-        fingerprint, listed = self._fingerprint(), self.index.call("GET", "/collections")["collections"]
+        """Those whose vectors no other model makes."""
+        fingerprint = self._fingerprint(self.row)
+        others = [row for row in self.rows.read() if row.name != self.row.name]
+        if fingerprint is not None and any(self._fingerprint(row) == fingerprint for row in others):
+            return
+        listed = self.index.call("GET", "/collections")["collections"]
         holding = [each for each in listed if self._holds(each, fingerprint)]
         if holding:
             names = ", ".join(f"{each['name']} ({each['count']} items)" for each in holding)
@@ -57,17 +62,13 @@ class Removal:
             return bool(collection["model"] == self.row.name)
         return bool(collection["fingerprint"] == fingerprint)
 
-    def _fingerprint(self) -> str | None:
+    def _fingerprint(self, row: ModelRow) -> str | None:
         """As it answers now; None when it does not."""
-        endpoint, item = next(iter(self._items().items()))
+        endpoint, item = next(iter(_items(row).items()))
         try:
             return str(self.torchserve.predict(endpoint, item)["fingerprint"])
         except TorchServeUnavailable:
             return None
-
-    def _items(self) -> dict[str, dict[str, object]]:
-        """Endpoint → what it takes."""
-        return {endpoint: canary(kind) for endpoint, kind in zip(self.row.endpoints.all(), KINDS, strict=True)}
 
     def _default_alone(self, endpoint: str, versions: Sequence[str]) -> str:
         """The default version, once the others are gone: nobody asks for them."""
@@ -76,3 +77,8 @@ class Removal:
             if version != default:
                 self.torchserve.unregister(endpoint, version)
         return default
+
+
+def _items(row: ModelRow) -> dict[str, dict[str, object]]:
+    """Endpoint → what it takes."""
+    return {endpoint: canary(kind) for endpoint, kind in zip(row.endpoints.all(), KINDS, strict=True)}

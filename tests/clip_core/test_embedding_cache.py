@@ -16,17 +16,10 @@ from clip_core.encode.encoded import Encoded
 from clip_core.endpoint_config import EndpointConfig
 from clip_core.inputs.request import Part
 from clip_core.model_spec import ModelSpec
+from tests.clock import Clock
 
 SPEC = ModelSpec("m", "multimodal", 4, 77, "f" * 16)
 ENTRY = 4 * 4 + 1024  # bytes that a (4,) vector is counted as
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def encoded(n: float = 1.0, dim: int = 4) -> Encoded:

@@ -23,6 +23,7 @@ from clip_core.inputs.request import Part
 from clip_core.model_spec import ModelSpec
 from clip_core.settings import HandlerSettings
 from clip_core.wire import unit
+from tests.clock import Clock
 
 DIM = 8
 SPEC = ModelSpec("m", "text", DIM, 77, "f" * 16)
@@ -34,14 +35,6 @@ def key(n: int) -> bytes:
 
 def encoded(seed: int, tokens: int | None = 3) -> Encoded:
     return Encoded(unit(np.random.default_rng(seed).normal(size=DIM).astype(np.float32)), tokens, seed % 2 == 0)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from scripts.models.model_list import table
 from scripts.models.row_store import FILE, RowStore
 from scripts.stack.live_stack import LiveStack, live_stack
 from tests.e2e.conftest import send
+from tests.e2e.steady_clients import steady_clients
 from tests.e2e.test_gateway import png
 from tests.waiting import until
 
@@ -50,29 +48,12 @@ def model(stack: LiveStack, command: str, *arguments: str) -> Result:
     return CliRunner().invoke(app, ["model", command, *arguments, *urls])
 
 
-@contextmanager
-def clients_of_the_first(stack: LiveStack) -> Iterator[list[tuple[int, bytes]]]:
-    """Requests to the default model without a pause; what became of them."""
-    done, answers, image = threading.Event(), list[tuple[int, bytes]](), png()
-    bodies: list[tuple[str, dict[str, Any]]] = [
-        ("/v1/embeddings", {"input": ["a red circle", {"image": image}]}),
+def requests_of_the_first() -> list[tuple[str, Any]]:
+    """To the default model."""
+    return [
+        ("/v1/embeddings", {"input": ["a red circle", {"image": png()}]}),
         ("/v1/search", {"collection": "first", "text": "a star", "k": 3}),
     ]
-
-    def client(number: int) -> None:
-        while not done.is_set():
-            path, body = bodies[number % len(bodies)]
-            answer = send("POST", stack.gateway + path, body)
-            answers.append((answer.status, b"" if answer.status == 200 else answer.raw[:300]))
-
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        running = [pool.submit(client, number) for number in range(CLIENTS)]
-        try:
-            yield answers
-        finally:
-            done.set()
-        for future in running:
-            future.result()
 
 
 def listed(stack: LiveStack) -> list[str]:
@@ -93,7 +74,7 @@ def search(stack: LiveStack, collection: str) -> Any:
 def test_a_second_model_comes_and_goes(own: LiveStack, archives: list[Path]) -> None:
     fill(own, "first")
     store = own.data_dir.parent / "store"
-    with clients_of_the_first(own) as answers:
+    with steady_clients(own, requests_of_the_first(), CLIENTS) as answers:
         added = model(
             own, "add", "demo", "--name", "tiny", "--archives", str(archives[0].parent), "--model-store", str(store)
         )

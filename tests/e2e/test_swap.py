@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +16,7 @@ from scripts.models.model_swap import Swap
 from scripts.public_api import PublicApi
 from scripts.stack.live_stack import LiveStack, live_stack
 from scripts.stack.torchserve import ENDPOINTS
-from tests.e2e.conftest import send
+from tests.e2e.steady_clients import steady_clients
 from tests.e2e.test_gateway import png
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -38,27 +37,14 @@ def swap_on(stack: LiveStack, folder: Path) -> Swap:
 
 
 def test_no_request_fails(own: LiveStack) -> None:
-    done, answers, image = threading.Event(), [], png()
-    bodies = [
+    image = png()
+    requests: list[tuple[str, Any]] = [
         ("/v1/embeddings", {"input": ["a red circle", {"image": image}]}),
         ("/v1/search", {"collection": "demo", "text": "a star", "k": 3}),
         ("/v1/search", {"collection": "demo", "query": [{"text": "a star"}, {"image": image}], "k": 3}),
     ]
-
-    def client(number: int) -> None:
-        while not done.is_set():
-            path, body = bodies[number % len(bodies)]
-            answer = send("POST", own.gateway + path, body)
-            answers.append((answer.status, b"" if answer.status == 200 else answer.raw[:300]))
-
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        running = [pool.submit(client, number) for number in range(CLIENTS)]
-        try:
-            versions = [swap_on(own, MODEL_STORE).run()["clip_text"] for _ in range(2)]
-        finally:
-            done.set()
-        for future in running:
-            future.result()
+    with steady_clients(own, requests, CLIENTS) as answers:
+        versions = [swap_on(own, MODEL_STORE).run()["clip_text"] for _ in range(2)]
     assert float(versions[1]) == float(versions[0]) + 1
     assert len(answers) > 200
     assert set(answers) == {(200, b"")}

@@ -22,20 +22,14 @@ from gateway.keys import key_lookup
 from gateway.keys.key_lookup import KeyLookup
 from gateway.keys.key_store import KeyStore
 from gateway.settings import GatewaySettings
+from tests.clock import Clock
 
 
-class Clock:
-    now = 0.0
+class TickingClock(Clock):
+    """A second later at every look."""
 
     def __call__(self) -> float:
         self.now += 1
-        return self.now
-
-
-class StillClock:
-    now = 0.0
-
-    def __call__(self) -> float:
         return self.now
 
 
@@ -81,10 +75,10 @@ async def test_an_accident_opens_no_door(store, accident, caplog, monkeypatch):
     """To a running gateway, and to one that is started after it."""
     monkeypatch.setattr(key_lookup, "_PATIENCE_S", 30)
     store.create("shop", ("admin",))
-    running = KeyLookup((), store, clock=Clock())
+    running = KeyLookup((), store, clock=TickingClock())
     assert running
     ACCIDENTS[accident](store.path)
-    for ring in (running, KeyLookup((), store, clock=Clock())):
+    for ring in (running, KeyLookup((), store, clock=TickingClock())):
         for _ in range(3):
             await ring.refresh()
             assert ring
@@ -145,7 +139,7 @@ class Stuck(KeyStore):
 async def test_a_file_that_blocks_holds_nobody_up(tmp_path, caplog, monkeypatch):
     """The keys read before stay in force, and what was changed counts once it can be read."""
     monkeypatch.setattr(key_lookup, "_PATIENCE_S", 0)
-    store, clock = Stuck(tmp_path / "keys.db"), Clock()
+    store, clock = Stuck(tmp_path / "keys.db"), TickingClock()
     secret, key = store.create("shop", ("admin",))
     ring = KeyLookup((), store, clock=clock)
     assert ring.identify(secret) == key
@@ -164,7 +158,7 @@ async def test_a_file_that_blocks_holds_nobody_up(tmp_path, caplog, monkeypatch)
 async def test_a_slow_file_holds_up_its_callers_and_not_the_loop(tmp_path, monkeypatch):
     """All of them wait for the same look, and are answered by what it saw."""
     monkeypatch.setattr(key_lookup, "_PATIENCE_S", 30)
-    store, clock = Stuck(tmp_path / "keys.db"), StillClock()
+    store, clock = Stuck(tmp_path / "keys.db"), Clock()
     secret, key = store.create("shop", ("admin",))
     ring = KeyLookup((), store, clock=clock)
     assert ring.identify(secret) == key

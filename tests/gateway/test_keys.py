@@ -22,13 +22,7 @@ from gateway.keys.key_store import KeyStore
 from gateway.keys.scopes import is_listed, scope_of
 from gateway.middleware.auth import OPEN_PATHS, OPEN_PREFIX
 from gateway.settings import GatewaySettings
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 @pytest.fixture

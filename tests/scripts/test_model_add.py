@@ -99,11 +99,16 @@ def archive(
     return path
 
 
+def archives(folder: Path, prefix: str) -> Path:
+    """One of each kind → `folder`."""
+    for kind in KINDS:
+        archive(folder, f"{prefix}_{kind}", kind)
+    return folder
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    for kind in KINDS:
-        archive(tmp_path / "store", f"tiny_{kind}", kind)
-    return tmp_path / "store"
+    return archives(tmp_path / "store", "tiny")
 
 
 @pytest.fixture
@@ -167,17 +172,13 @@ def test_one_command_at_a_time(rows: RowStore, command: list[str]) -> None:
 @pytest.fixture
 def given(tmp_path: Path) -> Path:
     """A folder for --archives."""
-    for kind in KINDS:
-        archive(tmp_path / "given", f"clip_{kind}", kind)
-    return tmp_path / "given"
+    return archives(tmp_path / "given", "clip")
 
 
 @pytest.fixture
 def served(tmp_path: Path) -> Path:
     """The stack's store."""
-    for kind in KINDS:
-        archive(tmp_path / "served", f"clip_{kind}", kind)
-    return tmp_path / "served"
+    return archives(tmp_path / "served", "clip")
 
 
 @pytest.fixture
@@ -335,6 +336,14 @@ def test_a_model_that_collections_need_stays(rows: RowStore, store: Path) -> Non
     told.endpoints.clear()  # it does not answer: by its name
     with pytest.raises(Conflict, match="mine"):
         remove(rows, told).run()
+
+
+def test_a_model_whose_vectors_another_one_makes_may_go(rows: RowStore, store: Path) -> None:
+    told = Told()
+    add(rows, store, told).run()
+    told.endpoints["clip_text"] = 1
+    remove(rows, told).run()
+    assert (names(rows), told.endpoints) == (["demo"], {"clip_text": 1})
 
 
 def test_an_unknown_model_is_said_with_those_that_are_served(rows: RowStore) -> None:

@@ -8,14 +8,7 @@ import pytest
 from rich.console import Console
 
 from scripts.progress import Step, WorkProgress, clock_time
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 @pytest.fixture

@@ -78,11 +78,11 @@ class RowStore:
         return found
 
     @contextlib.contextmanager
-    def one_command(self) -> Iterator[None]:
-        """For the whole of a command that changes what the stack serves. Raises Conflict while another one runs."""
+    def one_command(self, wait: bool = False) -> Iterator[None]:
+        """For the whole of what changes the models that the stack serves. While another runs: wait, or Conflict."""
         with self._lock_file("command") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
                 raise Conflict(
                     "another `clipserve model` command is running for this stack: try again when it has ended"

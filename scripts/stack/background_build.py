@@ -143,9 +143,8 @@ class BackgroundBuild:
     def _remove_staged(self) -> None:
         """Copies that the interrupted swap has made in the store: ENDPOINT-VERSION.mar."""
         for endpoint in self._job.endpoints:
-            for path in self._job.store.glob(f"{endpoint}-*.*"):
-                if path.suffix in (".mar", ".part"):
-                    path.unlink(missing_ok=True)
+            for path in self._job.store.glob(f"{endpoint}-[0-9]*.0.*"):
+                path.unlink(missing_ok=True)
 
 
 class BuildQueue:

@@ -10,6 +10,7 @@ from scripts.costs import parameters_in
 from scripts.models.archives import found_in
 from scripts.models.management import Management
 from scripts.models.model_swap import Swap
+from scripts.models.row_store import FILE, RowStore
 from scripts.public_api import PublicApi
 from scripts.stack.background_build import BackgroundJob
 from scripts.stack.building import full_command
@@ -32,11 +33,12 @@ def job_of(
     """
     store, local = model_store(settings), "http://127.0.0.1:"
     torchserve = Management(management or f"{local}{settings.management_port}", f"{local}{settings.inference_port}")
-    index = PublicApi(f"{local}{settings.index_port}")
+    index, rows = PublicApi(f"{local}{settings.index_port}"), RowStore(settings.data_dir / FILE)
 
     def swap(folder: Path) -> None:
         keys, archives = batching.by_endpoint([model.row]), found_in(folder, model.row)
-        Swap(torchserve, index, archives, store, report=report.say, settings=keys).run()
+        with rows.one_command(wait=True):
+            Swap(torchserve, index, archives, store, report=report.say, settings=keys).run()
 
     source = resolve(model.source, model.checkpoint, **model.given).source
     return BackgroundJob(

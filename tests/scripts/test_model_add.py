@@ -6,6 +6,7 @@ import json
 import re
 import zipfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,22 @@ def test_one_command_at_a_time(rows: RowStore, command: list[str]) -> None:
     assert "another `clipserve model` command is running" in done.exception.message
     with rows.one_command():
         assert names(rows) == ["demo"]
+
+
+def test_what_waits_for_its_turn_comes_after(rows: RowStore) -> None:
+    order = list[str]()
+
+    def later() -> None:
+        with rows.one_command(wait=True):
+            order.append("the second")
+
+    with ThreadPoolExecutor(1) as pool:
+        with rows.one_command():
+            second = pool.submit(later)
+            assert not wait([second], 0.2).done
+            order.append("the first")
+        second.result()
+    assert order == ["the first", "the second"]
 
 
 @pytest.fixture

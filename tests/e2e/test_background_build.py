@@ -16,7 +16,7 @@ from tests.e2e.conftest import send
 from tests.processes import still_running
 from tests.waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]  # workers start beside steady clients
 SWAPPED = "now serves as it was built in the background"
 
 

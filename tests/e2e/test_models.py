@@ -24,7 +24,7 @@ from tests.e2e.steady_clients import steady_clients
 from tests.e2e.test_gateway import png
 from tests.waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]  # workers start beside steady clients
 CLIENTS, PATIENCE_S = 4, 120.0
 
 

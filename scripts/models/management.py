@@ -47,10 +47,11 @@ class Management:
     def register(self, endpoint: str, archive: str, workers: int) -> None:
         """`archive` is a file's name in the model store. `wait_ready` says when its workers are up.
 
+        Raises NotFound when the store has no such file, Conflict when this version is registered already.
         TorchServe is not asked to wait for them: one of its event loops would, and half of all requests with it.
         """
         query = {"url": archive, "model_name": endpoint, "initial_workers": workers, "synchronous": "false"}
-        _call(self._management, "POST", "/models", params=query)
+        _call(self._management, "POST", "/models", errors=_REGISTERING, params=query)
 
     def pending(self, endpoint: str, version: str) -> int:
         """Requests that wait in the version's queue."""

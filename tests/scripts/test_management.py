@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from clip_core.errors import TorchServeUnavailable
+from clip_core.errors import ClipServeError, Conflict, NotFound, TorchServeUnavailable
 from scripts.models import management
 from scripts.models.management import Management
 
@@ -47,6 +47,16 @@ def test_torchserve_does_not_wait_for_workers(torchserve: Any) -> None:
         "initial_workers": "2",
         "synchronous": "false",
     }
+
+
+@pytest.mark.parametrize(("status", "raised"), [(404, NotFound), (409, Conflict), (500, TorchServeUnavailable)])
+def test_what_torchserve_does_not_register(
+    status: int, raised: type[ClipServeError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(status, json={"code": status, "message": "no such file"}))
+    monkeypatch.setattr(management, "_client", lambda url, _: httpx.Client(base_url=url, transport=transport))
+    with pytest.raises(raised, match="no such file"):
+        Management("http://management", "http://inference").register("clip_text", "clip_text.mar", 1)
 
 
 def test_workers_are_waited_for(torchserve: Any) -> None:

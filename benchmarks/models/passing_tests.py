@@ -22,12 +22,10 @@ FORMS: dict[str, Sequence[str]] = {
     "transformers CLIP": [f"{_FORMS}test_a_clip_of_transformers[gelu_pytorch_tanh]"],
     "transformers SigLIP": [f"{_FORMS}test_a_siglip_of_transformers[gelu_pytorch_tanh]"],
 }
-_CALLS, _BLOCKS = (
-    f"tests/clients/test_official_clients.py::{name}" for name in ("test_calls", "test_blocks_of_the_docs")
-)
+_CALLS = "tests/clients/test_official_clients.py::test_calls"
 _REAL = "tests/clients/test_real_stack.py::test_python"
 CLIENTS: dict[str, Sequence[str]] = {
-    "openai": [f"{_BLOCKS}[openai]", f"{_REAL}[openai]"],
+    "openai": [f"{_REAL}[openai]"],
     "langchain-openai": [f"{_CALLS}[langchain_texts]", f"{_REAL}[LangChain]"],
     "llama-index": [f"{_CALLS}[llama_index_texts]", f"{_REAL}[LlamaIndex]"],
     "cohere": [f"{_CALLS}[cohere_v2]", f"{_REAL}[Cohere]"],
@@ -51,7 +49,10 @@ def _passed(tests: Sequence[str]) -> set[str]:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *tests]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        if not report.is_file():
+        if done.returncode not in (
+            0,
+            1,
+        ):  # 1: some failed; others: a test is not there
             raise RuntimeError(done.stdout + done.stderr)
         cases = ElementTree.parse(report).iter("testcase")
         return {f"{case.get('classname')}::{case.get('name')}" for case in cases if len(case.findall("*")) == 0}

@@ -19,8 +19,6 @@ from clip_core.model_spec import (
     CONFIG_FILE,
     WEIGHTS_FILE,
     ModelSpec,
-    digest,
-    fingerprint,
 )
 from scripts.archive.build_key import code_files
 from scripts.archive.contents import CONFIG
@@ -76,9 +74,8 @@ def stage(folder: Path, kind: str, source: ModelSource, loaded: LoadedSource, to
     check_tokens(loaded.tokenizer, Tokenizer.load(folder))
     _save_weights(loaded.model, folder / WEIGHTS_FILE, kind)
     dim = _write_canaries(folder / CANARIES_FILE, kind, source, loaded, tokenizer)
-    identity = fingerprint_of(loaded)
     towers.stage(folder, modalities(kind))
-    spec = ModelSpec(source.name, kind, dim, context_length, identity, towers.precision, source.compile)
+    spec = ModelSpec(source.name, kind, dim, context_length, loaded.fingerprint, towers.precision, source.compile)
     shorter = shorter_dimensions(source, dim)
     spec = replace(spec, cosine_floor=source.cosine_floor, build_key=key, matryoshka_dimensions=shorter)
     spec = replace(spec, cuda_graphs=source.cuda_graphs, **asdict(loaded.provenance))
@@ -98,21 +95,6 @@ def shorter_dimensions(source: ModelSource, dim: int) -> tuple[int, ...]:
         if type(shorter) is not int or not 0 < shorter < dim:
             raise BadModel(f"{source.name}: matryoshka_dimensions are whole numbers below {dim}, not {shorter!r}")
     return source.matryoshka_dimensions
-
-
-def fingerprint_of(loaded: LoadedSource) -> str:
-    """The same for all three kinds: of all weights, the tokenizer and the configuration, however that is written."""
-    from clip_core.inputs.tokens import Tokenizer
-    from scripts.archive.assembly.canonical import canonical_config
-
-    state = loaded.model.state_dict()
-    parts = (
-        part
-        for name, tensor in sorted(state.items())
-        for part in (name.encode(), str(tuple(tensor.shape)).encode(), tensor.contiguous().numpy().tobytes())
-    )
-    tokenizer = Tokenizer(loaded.tokenizer, int(loaded.tokenizer.context_length))
-    return fingerprint(weights=digest(*parts), tokenizer=tokenizer.digest(), config=canonical_config(loaded.config))
 
 
 def _save_weights(model: Any, path: Path, kind: str) -> None:

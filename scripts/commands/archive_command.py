@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from scripts.commands.paths import existing_folder, named_path
+
+if TYPE_CHECKING:
+    from scripts.archive.tower_build import Judged
 
 archive = typer.Typer(help="Build, list and verify TorchServe model archives (.mar).", no_args_is_help=True)
 
@@ -69,7 +72,6 @@ def archive_build(
     """
     from scripts.archive.build import build
     from scripts.archive.places import MODEL_STORE
-    from scripts.archive.precision_choice import show
     from scripts.archive.work_folders import end_on_sigterm
     from scripts.progress import WorkProgress
 
@@ -77,6 +79,12 @@ def archive_build(
         raise typer.BadParameter("--quick is fp32 and not compiled: give it without --precision and --compile")
     end_on_sigterm()
     console = Console()
+
+    def show(judged: list[Judged], chosen: str) -> None:
+        from scripts.archive import precision_choice  # torch comes with it: the hub is asked before
+
+        precision_choice.show(judged, chosen, console)
+
     try:
         paths = build(
             model,
@@ -93,7 +101,7 @@ def archive_build(
             force=force,
             quick=quick,
             progress=WorkProgress(console, line_every),
-            show=lambda judged, chosen: show(judged, chosen, console),
+            show=show,
         )
     except KeyboardInterrupt as stopped:
         console.print(str(stopped) or "Stopped.", highlight=False, soft_wrap=True)

@@ -15,7 +15,6 @@ from scripts.archive.assembly.canonical import canonical_config
 from scripts.archive.forms.architecture import architectures, read_config
 from scripts.archive.mar_files import read_spec
 from scripts.archive.model_source import load
-from scripts.archive.pack import fingerprint_of
 from scripts.archive.resolver import resolve
 from tests.checkpoints import VIT, write_checkpoint
 
@@ -77,7 +76,7 @@ def test_other_preprocessing_is_another_fingerprint(other: dict[str, Any], tmp_p
 
 
 def test_the_demos_fingerprint_stays() -> None:
-    assert fingerprint_of(load(resolve("demo").source)) == DEMO
+    assert load(resolve("demo").source).fingerprint == DEMO
 
 
 def test_an_archives_fingerprint_is_that_of_its_source(archives: list[Path], checkpoint: Path) -> None:
@@ -86,4 +85,4 @@ def test_an_archives_fingerprint_is_that_of_its_source(archives: list[Path], che
 
 
 def fingerprint(checkpoint: Path) -> str:
-    return fingerprint_of(load(resolve("demo", checkpoint).source))
+    return load(resolve("demo", checkpoint).source).fingerprint

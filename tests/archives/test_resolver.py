@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,17 @@ def test_a_name_is_no_path(name: str) -> None:
 def test_resolving_imports_no_torch() -> None:
     program = "import sys; from scripts.archive.build import stale_archives; stale_archives('demo'); "
     done = subprocess.run([sys.executable, "-c", program + "sys.exit('torch' in sys.modules)"], cwd=ARCHIVE_DIR.parent)
+    assert done.returncode == 0
+
+
+def test_the_hub_is_asked_before_torch_is_imported(tmp_path: Path) -> None:
+    program = (
+        "import sys; from typer.testing import CliRunner; from scripts.cli import app; "
+        "done = CliRunner().invoke(app, ['archive', 'build', 'hf-hub:a/b', '--model-store', sys.argv[1]]); "
+        "sys.exit('torch' in sys.modules or 'does not answer' not in str(done.exception))"
+    )
+    away = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:1", "HF_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=ARCHIVE_DIR.parent, env=away)
     assert done.returncode == 0
 
 

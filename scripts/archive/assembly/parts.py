@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from clip_core.inputs.tokens import Tokenizer
+from clip_core.model_spec import digest, fingerprint
+from scripts.archive.assembly.canonical import canonical_config
 from scripts.hub.provenance import Provenance
 
 LOCAL = "local"  # what a tokenizer is called that lies beside the weights, and on no hub
@@ -38,3 +42,14 @@ class LoadedSource:
     config: dict[str, Any]
     text_config: Path | None = None
     provenance: Provenance = field(default_factory=Provenance)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of all weights, the tokenizer and the configuration, however that is written; equal for all three kinds."""
+        parts = (
+            part
+            for name, tensor in sorted(self.model.state_dict().items())
+            for part in (name.encode(), str(tuple(tensor.shape)).encode(), tensor.contiguous().numpy().tobytes())
+        )
+        tokenizer = Tokenizer(self.tokenizer, int(self.tokenizer.context_length))
+        return fingerprint(weights=digest(*parts), tokenizer=tokenizer.digest(), config=canonical_config(self.config))

@@ -14,6 +14,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --universal --
 QUIET := $(shell [ -t 2 ] || echo --quiet)
 JOBS ?= 2
 GROUPED = --dist loadgroup --no-loadscope-reorder
+HERE = not gpu and not containers
 SLOWEST = --durations=10 --durations-min=10
 
 .DEFAULT_GOAL := help
@@ -76,22 +77,23 @@ archives: $(SERVE) ## build the demo's .mar files into model_store/
 	$(BIN)/clipserve archive build demo
 
 test: $(TEST) ## fast tests, then archives and end to end against a real TorchServe
-	$(call tests,-n $(JOBS) $(GROUPED) $(SLOWEST),-m "not slow and not gpu and not containers and not browser and not clients")
+	$(call tests,-n $(JOBS) $(GROUPED) $(SLOWEST),-m "not slow and not full and $(HERE) and not browser and not clients")
 
 test-browser: $(TEST) ## the page in a real Chromium (apt-get install chromium)
-	$(call tests,,-m "browser and not slow" tests/browser)
+	$(call tests,,-m "browser and not slow and not full" tests/browser)
 
 test-slow: $(TEST) ## the slower suites: the real stack by itself, then the others side by side
-	$(call tests,$(SLOWEST),-m "slow and e2e and not gpu and not containers and not browser")
-	$(call tests,-n $(JOBS) $(GROUPED) $(SLOWEST),-m "slow and not e2e and not gpu and not containers and not browser")
+	$(call tests,$(SLOWEST),-m "slow and e2e and not full and $(HERE) and not browser")
+	$(call tests,-n $(JOBS) $(GROUPED) $(SLOWEST),-m "slow and not e2e and not full and $(HERE) and not browser")
 
 test-clients: $(TEST) $(CLIENTS)/.ready ## other vendors' clients against a gateway and against the whole stack
 	$(call tests,-n $(JOBS) $(GROUPED) $(SLOWEST),-m clients tests/clients)
 
 test-full: export FUZZ_EXAMPLES := 300
 test-full: check test test-browser test-slow test-clients ## all of these, and what needs a container engine or a GPU, where there is one
+	$(call tests,$(SLOWEST),-m "full and $(HERE) and not browser")
 	! command -v docker >/dev/null || $(BIN)/python -m pytest -m containers || [ $$? -eq 5 ]  # 5: there are none
-	$(BIN)/python -m pytest -m "browser and slow" || [ $$? -eq 5 ]
+	$(BIN)/python -m pytest -m "browser and (slow or full)" || [ $$? -eq 5 ]
 	! command -v nvidia-smi >/dev/null || $(BIN)/python -m pytest -m gpu
 
 check: $(TEST) ## formatting, lint, types

@@ -81,6 +81,7 @@ def test_the_next_start_builds_nothing(own: LiveStack, folder: Path) -> None:
         assert "building" not in stack.text()
 
 
+@pytest.mark.full
 def test_ctrl_c_ends_the_build_at_once(tmp_path: Path) -> None:
     with live_stack(tmp_path, *options(tmp_path), "--no-demo") as stack:
         stack.wait_ready()

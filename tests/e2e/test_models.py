@@ -109,6 +109,7 @@ def _check_list(stack: LiveStack) -> None:
     assert "demo (default)" in console.export_text()
 
 
+@pytest.mark.full
 def test_an_added_model_survives_torchserves_restart(own: LiveStack, archives: list[Path]) -> None:
     store = own.data_dir.parent / "store"
     added = model(

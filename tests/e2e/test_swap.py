@@ -19,7 +19,7 @@ from scripts.stack.torchserve import ENDPOINTS
 from tests.e2e.steady_clients import steady_clients
 from tests.e2e.test_gateway import png
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]  # workers start beside steady clients
+pytestmark = [pytest.mark.e2e, pytest.mark.full, pytest.mark.timeout(900)]  # workers start beside steady clients
 CLIENTS = 16
 
 

@@ -13,7 +13,7 @@ from clipserve_client import Client, NewItem
 from clipserve_client.errors import FingerprintMismatch
 from scripts.stack.live_stack import LiveStack, live_stack
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]  # three starts
+pytestmark = [pytest.mark.e2e, pytest.mark.full, pytest.mark.timeout(900)]  # three starts
 CONFIG = """
 optimisation: {{compile: false}}
 batching:

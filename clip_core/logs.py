@@ -8,6 +8,8 @@ import sys
 import time
 from typing import Any
 
+from clip_core.tracing.spans import trace_id
+
 _OWN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
@@ -26,7 +28,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line.update({key: value for key, value in vars(record).items() if key not in _OWN})
+        line.update(_fields(record))
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
@@ -39,10 +41,16 @@ class TextFormatter(logging.Formatter):
         super().__init__(f"%(asctime)s %(levelname)-7s {service} %(message)s", "%H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
-        extra = {key: value for key, value in vars(record).items() if key not in _OWN}
-        fields = " ".join(f"{key}={value}" for key, value in extra.items())
+        fields = " ".join(f"{key}={value}" for key, value in _fields(record).items())
         first, newline, rest = super().format(record).partition("\n")
         return f"{first} {fields}".rstrip() + newline + rest
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """What the call passed, and the trace that it is a part of."""
+    extra = {key: value for key, value in vars(record).items() if key not in _OWN}
+    trace = trace_id()
+    return extra if trace is None else {**extra, "trace_id": trace}
 
 
 def configure_logging(

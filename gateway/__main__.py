@@ -21,6 +21,7 @@ from clip_core.draining import draining_protocol, draining_server
 from clip_core.heap import MB, frugal, keep_small
 from clip_core.logs import configure_logging
 from clip_core.setting_checks import faults
+from clip_core.tracing.configure import traced_process
 from gateway.app import build
 from gateway.connections.protocol import guarded
 from gateway.inputs.sniffing import ignore_warnings
@@ -63,7 +64,8 @@ def main() -> None:
     for received in (signal.SIGTERM, signal.SIGINT):
         signal.signal(received, _leave)  # uvicorn raises it again once it has stopped cleanly
     keep_small()
-    draining_server(uvicorn.Server, partial(_drain, app))(config).run(sockets=[listening])
+    with traced_process("clipserve-gateway"):
+        draining_server(uvicorn.Server, partial(_drain, app))(config).run(sockets=[listening])
 
 
 def _app(settings: GatewaySettings) -> FastAPI:

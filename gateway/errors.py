@@ -24,6 +24,7 @@ from clip_core.errors import (
     Unauthorized,
     Unavailable,
 )
+from clip_core.tracing.spans import trace_id
 from gateway.key_masking import without_keys
 
 
@@ -41,7 +42,13 @@ def error_response(error: ClipServeError, headers: Mapping[str, str] | None = No
     """The answer for `error`: its status, its envelope without keys, and the headers that clients expect with it."""
     error.message = without_keys(error.message)
     error.param = without_keys(error.param) if error.param else error.param
-    return JsonResponse(error.to_dict(), status_code=error.status, headers={**_own_headers(error), **(headers or {})})
+    return JsonResponse(_envelope(error), status_code=error.status, headers={**_own_headers(error), **(headers or {})})
+
+
+def _envelope(error: ClipServeError) -> dict[str, Any]:
+    """With the id of its trace, where there is one."""
+    envelope, trace = error.to_dict(), trace_id()
+    return envelope if trace is None else {"error": {**envelope["error"], "trace_id": trace}}
 
 
 def _own_headers(error: ClipServeError) -> dict[str, str]:

@@ -16,6 +16,7 @@ from clip_core.draining import draining_protocol, draining_server
 from clip_core.heap import frugal
 from clip_core.logs import configure_logging
 from clip_core.setting_checks import faults
+from clip_core.tracing.configure import traced_process
 from index_service.collection.registry import Registry
 from index_service.errors import IndexStartError
 from index_service.http.app import create_app
@@ -73,7 +74,11 @@ def _serve(settings: IndexSettings) -> None:
     configure_logging("index_service", json_lines=settings.log_json, level=settings.log_level)
     for line in settings.unknown_names():
         _log.warning(line)
-    with _listen(settings.host, settings.port) as listener, DataDir(settings.data_dir) as folder:
+    with (
+        _listen(settings.host, settings.port) as listener,
+        DataDir(settings.data_dir) as folder,
+        traced_process("clipserve-index"),
+    ):
         app = create_app(settings, Registry(_record(folder, settings), settings))
         host, port = listener.getsockname()[:2]
         _log.info("starting", extra={"host": host, "port": port, "data_dir": str(settings.data_dir)})

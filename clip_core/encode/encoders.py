@@ -26,9 +26,11 @@ from clip_core.towers.devices import serving_device
 from clip_core.towers.pass_counts import PassCounts
 from clip_core.towers.text_batching import padded, plan
 from clip_core.towers.towers import ImageTower, TextTower, load_towers
+from clip_core.tracing.spans import stage
 from clip_core.wire import FloatArray, unit
 
 log = logging.getLogger("clipserve.encoders")
+_MOMENT_NS = 50_000
 _ROUNDING = 1e-6  # of the weights: a sum that is shorter is made of rounding errors
 T = TypeVar("T")
 R = TypeVar("R")
@@ -110,8 +112,11 @@ class Encoders:
         """One result per part, in order: from the cache, or computed once for all equal parts. Errors aren't kept."""
         if not parts:
             return []
-        keys = [self.key(part) for part in parts]
-        results: dict[bytes, Encoded | ClipServeError] = {**self.cache.get_many(keys)}
+        with stage("cache") as span:
+            keys = [self.key(part) for part in parts]
+            results: dict[bytes, Encoded | ClipServeError] = {**self.cache.get_many(keys)}
+            if span is not None:
+                span.attributes.update({"clipserve.parts": len(parts), "clipserve.found": len(results)})
         missing = {key: part for key, part in zip(keys, parts, strict=True) if key not in results}
         if not missing:
             return [results[key] for key in keys]
@@ -135,7 +140,8 @@ class Encoders:
         return self._too_long() if isinstance(result, Encoded) and result.truncated else result
 
     def _compute_texts(self, parts: Sequence[Part], cuttable: Set[str]) -> list[Encoded | ClipServeError]:
-        prepared = [_attempt(self._tokenize, (part, part.value in cuttable)) for part in parts]
+        with stage("tokenize"):
+            prepared = [_attempt(self._tokenize, (part, part.value in cuttable)) for part in parts]
         good = [tokens for tokens in prepared if isinstance(tokens, Tokens)]
         vectors: Iterator[FloatArray] = iter(self._text_rows(good))
         return [
@@ -150,7 +156,8 @@ class Encoders:
         rows: dict[int, FloatArray] = {}
         for group in plan(lengths, buckets, self.config.max_batch, self.config.pass_tokens):
             assert self.text is not None, "without a text tower nothing is tokenized"
-            rows.update(zip(group, self.text.forward(stack([tokens[i] for i in group])).numpy(), strict=True))
+            with stage("text tower", attributes={"clipserve.items": len(group)}):
+                rows.update(zip(group, self.text.forward(stack([tokens[i] for i in group])).numpy(), strict=True))
             computed = len(group) * padded(max(lengths[i] for i in group), buckets)
             padding = computed - sum(lengths[i] for i in group)
             self.tally.text.add(len(group), self.config.max_batch, tokens=computed, padding=padding)
@@ -180,11 +187,18 @@ class Encoders:
         self, pixels: Iterator[Tensor | ClipServeError], prepared: list[Tensor | ClipServeError]
     ) -> Iterator[FloatArray]:
         """The rows of each forward pass; everything that `pixels` gives is kept in `prepared`."""
-        while chunk := list(itertools.islice(pixels, self.config.max_batch)):
+        while chunk := self._decoded(pixels):
             prepared += chunk
             if self.image and (good := [each for each in chunk if isinstance(each, Tensor)]):
                 self.tally.image.add(len(good), self.config.max_batch)
-                yield self.image.forward(torch.stack(good)).numpy()
+                with stage("image tower", attributes={"clipserve.items": len(good)}):
+                    rows = self.image.forward(torch.stack(good)).numpy()
+                yield rows
+
+    def _decoded(self, pixels: Iterator[Tensor | ClipServeError]) -> list[Tensor | ClipServeError]:
+        """As many as a pass takes. What was decoded while the tower ran took no time here."""
+        with stage("decode", least_ns=_MOMENT_NS):
+            return list(itertools.islice(pixels, self.config.max_batch))
 
     def _passes(self, count: int) -> int:
         return -(-count // self.config.max_batch)

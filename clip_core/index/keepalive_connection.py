@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
 
-_HEADERS = {"Content-Type": "application/json"}
+JSON = {"Content-Type": "application/json"}
 _CONNECT_S = 1.0
 
 
@@ -44,18 +45,20 @@ class KeepaliveConnection:
         self._connection = kind(parts.hostname or "", parts.port, timeout=min(_CONNECT_S, timeout_s))
         self._timeout_s, self._prefix = timeout_s, parts.path
 
-    def call(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    def call(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] = JSON
+    ) -> tuple[int, bytes]:
         """Status and body; for calls that may be made twice, as they are when the server had closed the connection.
 
         Raises OSError or http.client.HTTPException when the server can't be reached, or doesn't answer.
         """
         kept = self._open
         try:
-            return self._once(method, path, body)
+            return self._once(method, path, body, headers)
         except (ConnectionError, HTTPException):
             if not kept:
                 raise
-            return self._once(method, path, body)
+            return self._once(method, path, body, headers)
 
     @property
     def _open(self) -> bool:
@@ -68,12 +71,12 @@ class KeepaliveConnection:
     def __del__(self) -> None:
         self.close()
 
-    def _once(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+    def _once(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
         try:
             if not self._open:
                 self._connection.connect()
                 self._connection.sock.settimeout(self._timeout_s)
-            self._connection.request(method, self._prefix + path, body, _HEADERS)
+            self._connection.request(method, self._prefix + path, body, headers)
             self._connection.flush()
             answer = self._connection.getresponse()
             return answer.status, answer.read()

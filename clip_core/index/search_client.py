@@ -11,7 +11,8 @@ import msgspec
 import orjson
 
 from clip_core.errors import BadFilter, ClipServeError, IndexUnavailable, from_dict
-from clip_core.index.keepalive_connection import KeepaliveConnection
+from clip_core.index.keepalive_connection import JSON, KeepaliveConnection
+from clip_core.tracing.spans import stage, traceparent
 from clip_core.wire import FloatArray, Neighbours, SearchPart, encode_vector
 
 Outcome: TypeAlias = Neighbours | ClipServeError
@@ -75,7 +76,8 @@ class SearchClient:
         """Where the call as a whole is refused, each half is tried by itself: a search fails for what is its own."""
         body = b'{"fingerprint":%s,"searches":[%s]}' % (orjson.dumps(fingerprint), b",".join(searches))
         try:
-            results = _parse(*self._connection.call("POST", "/search", body), len(searches))
+            with stage("POST /search", kind="client", attributes={"clipserve.searches": len(searches)}):
+                results = _parse(*self._connection.call("POST", "/search", body, _headers()), len(searches))
         except TimeoutError:
             raise
         except (OSError, HTTPException, ValueError) as error:  # ValueError: no JSON, or not as we know it
@@ -86,6 +88,11 @@ class SearchClient:
             half = len(searches) // 2
             return self._call(fingerprint, searches[:half]) + self._call(fingerprint, searches[half:])
         return [_result(result) for result in results]
+
+
+def _headers() -> dict[str, str]:
+    parent = traceparent()
+    return JSON if parent is None else {**JSON, "traceparent": parent}
 
 
 def _text(query: Query) -> bytes | ClipServeError:

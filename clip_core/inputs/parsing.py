@@ -13,10 +13,11 @@ from clip_core.errors import BadInput, BadJson, BadText, InvalidRequest, Unsuppo
 from clip_core.inputs.items import parse_items
 from clip_core.inputs.kserve_v2 import v2_inputs, v2_parameters, v2_places
 from clip_core.inputs.request import Accepts, AdminRequest, Request
+from clip_core.tracing.trace_context import Callers
 from clip_core.wire import SearchPart, load_json
 
 _SEARCH_FIELDS = SearchPart.__struct_fields__
-OPTIONS = ("search", "encoding_format", "truncate")
+OPTIONS = ("search", "encoding_format", "truncate", "traceparent")
 
 
 def parse_row(
@@ -122,6 +123,7 @@ def _request(body: Mapping[str, Any], accepts: Accepts, request_id: str | None) 
         search=None if body.get("search") is None else _search(body["search"]),
         request_id=request_id,
         described=body.get("describe") is True,
+        callers=Callers.read(body.get("traceparent"), body.get("sent")),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from clip_core.errors import ClipServeError
+from clip_core.tracing.trace_context import NO_CALLERS, Callers
 from clip_core.wire import FloatArray, SearchPart
 
 Format = Literal["base64", "float"]
@@ -42,6 +43,7 @@ class Request:
     places: tuple[str, ...] = ()  # of a KServe v2 request: text[0], text[1], …
     request_id: str | None = None
     described: bool = False  # the answer tells the model's facts, too
+    callers: Callers = NO_CALLERS
 
 
 @dataclass(frozen=True)

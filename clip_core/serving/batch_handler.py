@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,12 @@ from clip_core.logs import configure_logging
 from clip_core.periodic import Periodic
 from clip_core.serving.answers import Answer, bounded, failure
 from clip_core.serving.batch_log import BatchLog, HandledBatch, items, request_ids
+from clip_core.serving.batch_trace import begin_batch
 from clip_core.serving.metrics import WorkerMetrics, count_cache, count_passes, declared
 from clip_core.serving.torchserve_log_filter import silence_unread_lines
 from clip_core.settings import HandlerSettings
+from clip_core.tracing.configure import configure_tracing
+from clip_core.tracing.trace_context import NO_CALLERS, Callers
 
 log = logging.getLogger("clipserve.handler")
 
@@ -49,6 +53,7 @@ class BatchHandler:
             stream=sys.stdout,
             logger="clipserve",
         )
+        configure_tracing(context.model_name)
         config = EndpointConfig.parse(context.model_yaml_config)
         model_dir = Path(context.system_properties["model_dir"])
         self.accepts = Accepts(self.kinds, self.bare, config.max_inputs)
@@ -60,7 +65,7 @@ class BatchHandler:
         self.most_bytes, self.allow_web_pages = settings.max_answer_bytes, settings.allow_web_pages
         self.index = SearchClient(settings.index_url, settings.index_timeout_s)
         self._answer = answer
-        self.worker = worker_name(sys.argv)
+        self.endpoint, self.worker = context.model_name, worker_name(sys.argv)
         self.admin = Admin(settings.admin_token, self.encoders, self.accepts, self.worker)
         self.metrics = WorkerMetrics(declared(context), (context.model_name,), settings.metrics_interval_s)
         self.metrics.start()
@@ -71,17 +76,25 @@ class BatchHandler:
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """One answer for each row; never raises, because that would fail the whole batch with 503."""
-        started, before = time.perf_counter(), self.encoders.cache.stats
+        came_ns, started, before = time.time_ns(), time.perf_counter(), self.encoders.cache.stats
         headers = [_headers(context, index) for index in range(len(data))]
         parsed = [self._parse(row, each) for row, each in zip(data, headers, strict=True)]
         requests = [each for each in parsed if not isinstance(each, Answer)]
-        computed = iter(self._answers(requests))
+        computed = iter(self._traced_answers(requests, came_ns))
         answers = [each if isinstance(each, Answer) else next(computed) for each in parsed]
         answers = bounded(answers, self.most_bytes)
         for index, (answer, each) in enumerate(zip(answers, headers, strict=True)):
             _report(context, index, answer, grpc="host" not in each)
         self._record(requests, answers, time.perf_counter() - started, before)
         return [answer.body for answer in answers]
+
+    def _traced_answers(self, requests: Sequence[Request | ClipServeError], came_ns: int) -> list[Answer]:
+        trace = begin_batch(self.endpoint, requests, came_ns)
+        if trace is None:
+            return self._answers(requests)
+        answers = trace.run(lambda: self._answers(requests))
+        trace.end(answers)
+        return answers
 
     def _answers(self, requests: Sequence[Request | ClipServeError]) -> list[Answer]:
         try:
@@ -136,12 +149,19 @@ class BatchHandler:
             request = parse_row(row, headers.get("content-type"), self.accepts, headers.get("x-request-id"))
             if isinstance(request, AdminRequest):
                 return self.admin.answer(request, headers.get("authorization"))
-            return request
+            return _with_caller(request, headers.get("traceparent"))
         except ClipServeError as error:
             return error
         except Exception:
             log.exception("request can't be parsed")
             return InferenceFailed("the request can't be parsed; see the worker's log")
+
+
+def _with_caller(request: Request, traceparent: object) -> Request:
+    """The header counts where the body says nothing; a multipart field of that name is no header."""
+    if traceparent is None or request.callers is not NO_CALLERS:
+        return request
+    return replace(request, callers=Callers.read(traceparent))
 
 
 def _headers(context: Any, index: int) -> dict[str, str]:

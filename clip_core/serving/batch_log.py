@@ -45,11 +45,19 @@ class HandledBatch:
             "cache_shared_hits": self.after.shared_hits - self.before.shared_hits,
             "cache_evictions": self.after.evictions - self.before.evictions,
             "cache_bytes": self.after.bytes,
+            **trace_ids(self.requests),
         }
 
 
 def request_ids(requests: Sequence[Parsed]) -> list[str | None]:
     return [request.request_id if isinstance(request, Request) else None for request in requests]
+
+
+def trace_ids(requests: Sequence[Parsed]) -> dict[str, list[str]]:
+    """Nothing where no request has a trace."""
+    callers = [request.callers for request in requests if isinstance(request, Request)]
+    ids = [context.trace for each in callers for context in each.contexts]
+    return {"trace_ids": ids} if ids else {}
 
 
 def items(requests: Sequence[Parsed]) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from clip_core.errors import ClipServeError
+from clip_core.tracing.spans import Place
 from clip_core.wire import SearchPart
 from gateway.encode.endpoints import Endpoints
 from gateway.encode.request_coalescing import Key
@@ -39,7 +40,8 @@ class EncodeChunk:
     """The inputs of one TorchServe request: one endpoint, one search, of which `search_text` is the JSON text.
 
     `places` are the inputs' places in the call. `weight` counts texts, images and vectors, `bytes` is the size of the
-    inputs, and `ms` is the time that the request took once it is answered.
+    inputs, and `ms` is the time that the request took once it is answered. `place` is where in the caller's trace it
+    was admitted, at `admitted_ns` since 1970.
     """
 
     endpoint: str
@@ -51,6 +53,8 @@ class EncodeChunk:
     weight: int = 0
     bytes: int = 0
     ms: float = 0.0
+    place: Place = None
+    admitted_ns: int = 0
 
     def __len__(self) -> int:
         return len(self.sources)

@@ -7,16 +7,20 @@ import time
 from collections.abc import Sequence
 
 from clip_core.errors import ClipServeError, Overloaded, TorchServeUnavailable
+from clip_core.tracing.spans import here, stage
 from gateway.admission.endpoints import EndpointAdmissions
 from gateway.admission.queued_request import AdmissionCall
 from gateway.encode.chunks import ChunkPlanner, EncodeChunk, request_body
 from gateway.encode.request_coalescing import RequestCoalescer
 from gateway.encode.results import Answer
+from gateway.encode.traced_call import TracedCall
 from gateway.settings import GatewaySettings
 from gateway.trace import current_trace
 from gateway.upstream.answer_bytes import AnswerBudget
 from gateway.upstream.replies import EncodeReply, stage_times
 from gateway.upstream.torchserve import TorchServeClient
+
+_MOMENT_NS = 100_000
 
 
 class Dispatcher:
@@ -62,7 +66,8 @@ class Dispatcher:
 
     async def send(self, chunks: Sequence[EncodeChunk]) -> EncodeReply:
         """Chunks of one key as one request, without admission. Raises ClipServeError."""
-        return await self._torchserve.predict(chunks[0].endpoint, request_body(chunks))
+        with TracedCall(chunks) as traced:
+            return await self._torchserve.predict(chunks[0].endpoint, request_body(chunks) | traced.fields())
 
     async def _answer(self, chunk: EncodeChunk, at_room: AdmissionCall, at_admission: AdmissionCall) -> Answer:
         """Wait for room for the answer, then for admission; the call waits at each of them as a call of its own."""
@@ -75,8 +80,9 @@ class Dispatcher:
     async def _admitted(self, chunk: EncodeChunk, call: AdmissionCall) -> Answer:
         """Wait for admission, send the chunk, and report its times to the admission controller. Raises Overloaded."""
         admission, cost = self._admissions.at(chunk.endpoint), self._planner.cost(chunk)
-        await admission.turn(call, cost)
-        started = time.perf_counter()
+        with stage("admission", least_ns=_MOMENT_NS):
+            await admission.turn(call, cost)
+        started, chunk.place, chunk.admitted_ns = time.perf_counter(), here(), time.time_ns()
         answer: Answer | None = None
         try:
             answer = await (self.send([chunk]) if self._planner.is_large(chunk) else self._coalescer.answer(chunk))

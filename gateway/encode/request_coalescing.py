@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from clip_core.errors import BadInput, ClipServeError, InferenceFailed, Unavailable
+from clip_core.tracing.spans import Place, enter, here
 from gateway.trace import Trace, current_trace, set_current_trace
 from gateway.upstream.replies import EncodeReply
 
@@ -27,6 +28,7 @@ class _Waiter:
     part: Any
     answer: asyncio.Future[EncodeReply]
     trace: Trace
+    place: Place
 
 
 @dataclass
@@ -57,7 +59,7 @@ class RequestCoalescer:
         """The handler's answer, with the entries of this part only. Raises ClipServeError."""
         lane = self._lanes.setdefault(part.key, _Lane())
         if lane.busy >= self._in_flight:
-            waiter = _Waiter(part, asyncio.get_running_loop().create_future(), current_trace())
+            waiter = _Waiter(part, asyncio.get_running_loop().create_future(), current_trace(), here())
             lane.waiting.append(waiter)
             return await waiter.answer
         lane.busy += 1
@@ -99,6 +101,7 @@ class RequestCoalescer:
         if len(waiters) > 1:
             _log.debug("shared", extra={"request_ids": [waiter.trace.request_id for waiter in waiters]})
         set_current_trace(_joint_trace([waiter.trace for waiter in waiters]))
+        enter(waiters[0].place)
         try:
             await self._settle(waiters)
         except Exception as error:
@@ -127,6 +130,7 @@ class RequestCoalescer:
 
     async def _alone(self, waiter: _Waiter) -> None:
         set_current_trace(_joint_trace([waiter.trace]))
+        enter(waiter.place)
         try:
             _give(waiter, await self._send([waiter.part]))
         except ClipServeError as error:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import orjson
 
 from clip_core.errors import ClipServeError, Conflict, NotFound, Overloaded, Unavailable, WorkerLost
+from clip_core.tracing.spans import root
 from clipserve_client.answers.answers import Limits
 from clipserve_client.inputs.inputs import NewItem
 from clipserve_client.sources.planning import Known, digest_of
@@ -263,6 +264,11 @@ class Jobs:
             pause = min(pause * 2, _LONGEST_PAUSE_S)
 
     async def _add(self, job: Job, batch: Batch) -> list[Outcome]:
+        """Each batch is a trace of its own: a job may take days."""
+        with root("job batch", attributes={"clipserve.job": job.id, "clipserve.items": len(batch.items)}):
+            return await self._added(job, batch)
+
+    async def _added(self, job: Job, batch: Batch) -> list[Outcome]:
         outcomes: list[Outcome] = []
         todo, pause, losses = batch.items, self._first_pause_s, 0
         while todo:

@@ -9,6 +9,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clip_core.errors import ClipServeError
+from clip_core.tracing.spans import Place, Span, begin, enter, leave
+from clip_core.tracing.trace_context import TraceContext, read_traceparent
 from gateway.errors import error_response
 from gateway.key_masking import without_keys
 from gateway.metrics import GatewayMetrics
@@ -30,8 +32,9 @@ class TelemetryMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        trace = Trace(request_id_of(Headers(scope=scope)))
-        token = set_current_trace(trace)
+        headers = Headers(scope=scope)
+        trace, place = Trace(request_id_of(headers)), _begun(scope, headers)
+        token, placed = set_current_trace(trace), enter(place)
         answer = _Answer(send, trace)
         try:
             with self.metrics.in_flight.track_inprogress():
@@ -39,6 +42,9 @@ class TelemetryMiddleware:
         finally:
             reset_current_trace(token)
             self._record(scope, trace, answer.status)
+            leave(placed)
+            if isinstance(place, Span):
+                _end(place, scope, trace, answer.status)
 
     async def _run(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         try:
@@ -82,6 +88,36 @@ class _Answer:
             headers["X-Content-Type-Options"] = "nosniff"
             headers.update(self.trace.headers)
         await self.send(message)
+
+
+def _begun(scope: Scope, headers: Headers) -> Place:
+    """Nothing for a probe, which would fill the traces."""
+    return None if scope["path"] in _QUIET else begin("request", _caller(headers), kind="server")
+
+
+def _caller(headers: Headers) -> TraceContext | None:
+    """What says two things says none."""
+    if "traceparent" not in headers:
+        return None
+    given = headers.getlist("traceparent")
+    return read_traceparent(given[0]) if len(given) == 1 else None
+
+
+def _end(span: Span, scope: Scope, trace: Trace, status: int) -> None:
+    """Named as OpenTelemetry's HTTP conventions say."""
+    route = getattr(scope.get("route"), "path", None)
+    method = _method(scope)
+    span.name = f"{method} {route}" if route else method
+    span.attributes |= {
+        "http.request.method": method,
+        "http.route": route,
+        "url.path": _path(scope),
+        "http.response.status_code": status,
+        "clipserve.request_id": trace.request_id,
+    }
+    if status >= 500:
+        span.fail(str(status))
+    span.end()
 
 
 def _method(scope: Scope) -> str:

@@ -26,6 +26,7 @@ class IndexServiceClient:
             IndexUnavailable,
             timeout_s=timeout_s,
             max_connections=max_connections,
+            traced=True,
         )
 
     async def close(self) -> None:

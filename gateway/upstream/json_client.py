@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from clip_core.errors import ClipServeError, DeadlineExceeded, Unavailable
+from clip_core.tracing.spans import stage, traceparent
 from clip_core.wire import json_text
 from gateway.trace import current_trace
 from gateway.upstream.keepalive import Broken, ConnectFailed, KeepAlivePool
@@ -48,7 +49,10 @@ class JsonClient:
         *,
         timeout_s: float = 30.0,
         max_connections: int = 256,
+        traced: bool = False,
     ) -> None:
+        """`traced`: each call is a span of its own, where the caller's trace is recorded."""
+        self._traced = traced
         self.name = name
         self.unavailable = unavailable
         self.timeout_s = timeout_s
@@ -90,6 +94,16 @@ class JsonClient:
             raise self._give_up(error, limit) from error
 
     async def _send(self, method: str, path: str, payload: bytes, limit: float) -> UpstreamReply:
+        if not self._traced:
+            return await self._sent(method, path, payload, limit)
+        attributes = {"http.request.method": method, "url.path": path.partition("?")[0], "peer.service": self.name}
+        with stage(f"{method} {self.name}", kind="client", attributes=attributes) as span:
+            reply = await self._sent(method, path, payload, limit)
+            if span is not None:
+                span.attributes["http.response.status_code"] = reply.status
+            return reply
+
+    async def _sent(self, method: str, path: str, payload: bytes, limit: float) -> UpstreamReply:
         headers = _headers()
         if payload:
             headers["Content-Type"] = "application/json"
@@ -122,5 +136,6 @@ def _within_deadline(limit: float) -> float:
 
 
 def _headers() -> dict[str, str]:
-    request_id = current_trace().request_id
-    return {"X-Request-Id": request_id} if request_id else {}
+    request_id, parent = current_trace().request_id, traceparent()
+    headers = {"X-Request-Id": request_id} if request_id else {}
+    return headers if parent is None else {**headers, "traceparent": parent}

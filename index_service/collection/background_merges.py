@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 import faiss
 
 from clip_core.heap import give_back
+from clip_core.tracing.spans import root
 from index_service.collection.backoff import waits
 from index_service.collection.collection import Collection
 from index_service.engines.approximate.segment import ApproximateSegment
@@ -179,7 +180,8 @@ class Maintenance:
         started, extra = time.perf_counter(), {"collection": collection.info.name}
         self._await_seal(collection)
         try:
-            collection.merge(self._stopped.is_set)
+            with root("merge", attributes={"clipserve.collection": collection.info.name}):
+                collection.merge(self._stopped.is_set)
         except BuildCancelled:
             _log.info("merge dropped", extra=extra)
         except Exception as error:  # searches go on with the segments there are

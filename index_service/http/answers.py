@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from clip_core.errors import ClipServeError, InvalidRequest, MethodNotAllowed, NotFound, Overloaded, Unavailable
+from clip_core.tracing.spans import trace_id
 
 
 def json_answer(content: Any, status: int = 200) -> Response:
@@ -20,7 +21,10 @@ def json_answer(content: Any, status: int = 200) -> Response:
 
 def error_answer(error: ClipServeError) -> Response:
     """The answer for `error`: its status and its envelope."""
-    answer = json_answer(error.to_dict(), error.status)
+    envelope, trace = error.to_dict(), trace_id()
+    if trace is not None:
+        envelope["error"]["trace_id"] = trace
+    answer = json_answer(envelope, error.status)
     if isinstance(error, (Unavailable, Overloaded)):
         answer.headers["Retry-After"] = "1"
     return answer

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from clip_core.errors import BadInput, InvalidRequest, UnknownItem
+from clip_core.tracing.spans import stage
 from clip_core.wire import encode_vector
 from index_service.collection import bodies
 from index_service.collection.collection import Collection
@@ -56,7 +57,8 @@ class ItemsApi:
         check_fingerprint(collection, bodies.fingerprint(body))
         info = collection.info
         batch = parse_items(bodies.listed(body, "items", self._most), info.dim, info.metric, self._max_metadata)
-        collection.upsert(batch.items, batch.vectors)
+        with stage("upsert", attributes={"clipserve.collection": info.name, "clipserve.items": len(batch.items)}):
+            collection.upsert(batch.items, batch.vectors)
         self._metrics.upserts.inc(len(batch.items))
         self._registry.written(collection)
         return json_answer({"results": batch.results})

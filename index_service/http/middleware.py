@@ -12,12 +12,15 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clip_core.errors import BadInput, ClipServeError, ShuttingDown, TooLarge
+from clip_core.tracing.spans import Place, Span, begin, enter, leave
+from clip_core.tracing.trace_context import read_traceparent
 from index_service.http.answers import error_answer
 from index_service.http.callers import CallerCheck
 from index_service.http.metrics import IndexMetrics
 
 _log = logging.getLogger("index_service.access")
 _STOPS = "the index service is stopping and had no time left for this request: send it again in a moment"
+_PROBES = frozenset(("/healthz", "/readyz", "/metrics"))
 _GOOD_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -48,6 +51,8 @@ class RequestMiddleware:
         fields: dict[str, Any] = {"request_id": request_id}
         scope.setdefault("state", {})["log"] = fields
         answer = _Answer(send, request_id)
+        place = _begun(scope["path"], headers)
+        token = enter(place)
         try:
             self.callers.check(scope["path"], scope["headers"], headers)
             self._check_length(headers.get(b"content-length"))
@@ -60,6 +65,9 @@ class RequestMiddleware:
         route = getattr(scope.get("endpoint"), "__name__", "none")
         self.metrics.requests.labels(route, str(answer.status)).inc()
         asyncio.get_running_loop().call_soon(_report, scope, answer.status, seconds, fields)
+        leave(token)
+        if isinstance(place, Span):
+            _end(place, scope, answer.status, route, request_id)
 
     def _check_length(self, length: bytes | None) -> None:
         if length is not None:
@@ -82,6 +90,27 @@ class RequestMiddleware:
             return message
 
         return limited
+
+
+def _begun(path: str, headers: dict[bytes, bytes]) -> Place:
+    """Nothing for a probe, which would fill the traces."""
+    if path in _PROBES:
+        return None
+    return begin("request", read_traceparent(headers.get(b"traceparent", b"").decode("latin-1")), kind="server")
+
+
+def _end(span: Span, scope: Scope, status: int, route: str, request_id: str) -> None:
+    """After the answer, as the log line is."""
+    span.name = f"{scope['method']} {route}"
+    span.attributes |= {
+        "http.request.method": scope["method"],
+        "http.route": route,
+        "http.response.status_code": status,
+        "clipserve.request_id": request_id,
+    }
+    if status >= 500:
+        span.fail(str(status))
+    span.end()
 
 
 def _report(scope: Scope, status: int, seconds: float, fields: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from typing import TypeVar
 import faiss
 
 from clip_core.heap import give_back
+from clip_core.tracing.spans import carried
 
 T = TypeVar("T")
 _WRITERS = 4
@@ -42,7 +43,7 @@ class Workers:
             faiss.omp_set_num_threads(threads)
             return work()
 
-        return await asyncio.get_running_loop().run_in_executor(self._readers, shared)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, carried(shared))
 
     async def large(self, work: Callable[[], T], *, listing: bool = False) -> T:
         """Run a large search or listing: few at a time, apart from all others, and their memory is given back."""
@@ -54,19 +55,19 @@ class Workers:
             finally:
                 give_back()
 
-        return await asyncio.get_running_loop().run_in_executor(self._large[listing], freed)
+        return await asyncio.get_running_loop().run_in_executor(self._large[listing], carried(freed))
 
     async def write(self, work: Callable[[], T]) -> T:
         """Run `work` in a thread for writing."""
-        return await asyncio.get_running_loop().run_in_executor(self._writers, work)
+        return await asyncio.get_running_loop().run_in_executor(self._writers, carried(work))
 
     async def aside(self, work: Callable[[], T]) -> T:
         """Run `work` that may read a whole collection's metadata, one after the other."""
-        return await asyncio.get_running_loop().run_in_executor(self._counter, work)
+        return await asyncio.get_running_loop().run_in_executor(self._counter, carried(work))
 
     async def copy(self, work: Callable[[], T]) -> T:
         """Run `work` that copies a whole collection, one after the other."""
-        return await asyncio.get_running_loop().run_in_executor(self._copier, work)
+        return await asyncio.get_running_loop().run_in_executor(self._copier, carried(work))
 
     def close(self) -> None:
         """Wait for what is under way; what only waits for a thread is dropped where that takes long."""

@@ -9,6 +9,7 @@ from functools import cached_property
 from itertools import accumulate, chain, takewhile
 from typing import Any, NamedTuple
 
+from clip_core.tracing.spans import stage
 from index_service.collection.recall import Sample
 from index_service.engines.base import ExactnessCertificate, Found
 from index_service.search.groups import SearchBatch, SearchGroup, cost_of, most_k
@@ -93,7 +94,10 @@ class SearchCall:
 
     def _run(self, group: SearchGroup, batch: SearchBatch) -> FoundHits:
         view, info, searches = group.collection.view, group.collection.info, batch.searches
-        (scores, rows), certificates = self._found(view, group, batch)
+        with stage("retrieval") as span:
+            if span is not None:
+                span.attributes |= _retrieval(group, batch)
+            (scores, rows), certificates = self._found(view, group, batch)
         wanted = [row[: search.k][row[: search.k] >= 0] for row, search in zip(rows, searches, strict=True)]
         return FoundHits(info, view, searches, wanted, scores, certificates)
 
@@ -109,6 +113,18 @@ class SearchCall:
             tally, found = group.collection.recall, scores[0][rows[0] >= 0]
             self.samples.append(Sample(tally, view, queries[0], group.where, found))
         return (scores, rows), [None] * len(queries)
+
+
+def _retrieval(group: SearchGroup, batch: SearchBatch) -> dict[str, Any]:
+    """Named as the GenAI conventions name a retrieval."""
+    return {
+        "gen_ai.operation.name": "retrieval",
+        "gen_ai.data_source.id": group.collection.info.name,
+        "gen_ai.request.top_k": most_k(batch),
+        "clipserve.searches": len(batch.searches),
+        "clipserve.filtered": group.where is not None,
+        "clipserve.exact": str(group.exact),
+    }
 
 
 def _sizes(group: SearchGroup, batch: SearchBatch) -> Iterator[_Sized]:

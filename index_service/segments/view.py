@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from clip_core.tracing.spans import stage
 from clip_core.wire import Exactness, FloatArray
 from index_service.engines.approximate.segment import ApproximateSegment
 from index_service.engines.base import BoolArray, ExactnessCertificate, Found, IntArray, Metric, Segment
@@ -85,7 +86,8 @@ class View:
         """The best k live rows for each of `queries` (B, D) that the canonical filter `where` lets through."""
         allowed = self.allowed(where)
         sealed = None if exact else self._worthy(allowed)
-        parts = self._main(queries, k, where, allowed, exact)
+        with stage("main segment"):
+            parts = self._main(queries, k, where, allowed, exact)
         scores, rows = self._found(queries, k, allowed, parts, sealed)
         if sealed is None or self._enough(rows, k, allowed):
             return scores, rows
@@ -108,10 +110,11 @@ class View:
         parts = [*parts]
         for start, later in self._later(sealed):
             own = None if allowed is None else allowed[start : start + len(later.vectors)]
-            if isinstance(later, ApproximateSegment):
-                scores, rows = later.search(queries, k, own, _min_scores(parts, k))
-            else:
-                scores, rows = later.search(queries, k, own)
+            with stage("delta"):
+                if isinstance(later, ApproximateSegment):
+                    scores, rows = later.search(queries, k, own, _min_scores(parts, k))
+                else:
+                    scores, rows = later.search(queries, k, own)
             parts.append((scores, np.where(rows >= 0, rows + start, rows)))
         return _merged(parts, len(queries), k)
 
@@ -174,7 +177,8 @@ class View:
     def allowed(self, where: bytes | None) -> BoolArray | None:
         """(rows,): alive and let through by `where`; None when that is every row."""
         if where is not None:
-            return self.alive & self.rows.masks.mask(where, self.count)
+            with stage("filter"):
+                return self.alive & self.rows.masks.mask(where, self.count)
         return None if self.live == self.count else self.alive
 
     def vectors_of(self, places: IntArray) -> FloatArray:

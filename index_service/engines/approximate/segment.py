@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from clip_core.tracing.spans import stage
 from clip_core.wire import FloatArray
 from index_service.engines.approximate.candidate_search import (
     CandidateSearch,
@@ -151,8 +152,10 @@ class ApproximateSegment:
         return SearchParameters(effort, rerank_factor)
 
     def _search_once(self, query: BatchQuery) -> tuple[Found, LowConfidence]:
-        rows, confident = self._candidates(query)
-        found = rescore_all(self.vectors, query.queries, rows, query.k, self.max_norm)
+        with stage("candidates"):
+            rows, confident = self._candidates(query)
+        with stage("rescore"):
+            found = rescore_all(self.vectors, query.queries, rows, query.k, self.max_norm)
         short = np.count_nonzero(found[1] >= 0, axis=1) < query.k
         effort = np.zeros_like(short) if self.is_partial else short
         if self.candidate_search.unprobed is None:

@@ -133,6 +133,7 @@ dist: $(SERVE) ## build the wheels of clipserve and of its client into dist/
 
 docs: $(SERVE) ## write the tables that are made from the code
 	$(BIN)/python -m scripts.settings_table
+	$(BIN)/python -m scripts.monitoring.write
 
 lock: $(BIN)/uv ## pin every dependency again; INDEX=URL: what serves alone, with that index's torch (docs/installing.md)
 ifdef INDEX

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import platform
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+VERSION = "0.1.0"
+
+
+class EndpointLoad(NamedTuple):
+    """Of one endpoint at one moment; None is what TorchServe's management API did not tell."""
+
+    endpoint: str
+    running: int
+    waiting: int
+    limit: int
+    queued: int | None = None
+    queue_room: int | None = None
+    workers: dict[str, int] | None = None
 
 
 class GatewayMetrics:
@@ -33,6 +49,28 @@ class GatewayMetrics:
             ["endpoint"],
             registry=self.registry,
         )
+        self.waits = Histogram(
+            "clipserve_gateway_wait_seconds",
+            "Waits of requests to a TorchServe endpoint: for admission, or in its queue with transport.",
+            ["endpoint", "stage"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self._items = self._load_gauge("items", "Items of requests at an endpoint, running or waiting.", "state")
+        self._limit = self._load_gauge("items_limit", "Most items that may run at an endpoint now.")
+        self._queued = self._load_gauge("queue_requests", "Requests in TorchServe's queue of an endpoint.")
+        self._room = self._load_gauge("queue_room", "Requests that TorchServe's queue of an endpoint still takes.")
+        self._workers = self._load_gauge("workers", "TorchServe's workers of an endpoint, by status.", "status")
+        self.jobs = Counter("clipserve_gateway_jobs_total", "Jobs that ended.", ["state"], registry=self.registry)
+        self.job_items = Counter(
+            "clipserve_gateway_job_items_total",
+            "Entries of jobs' sources: added, unchanged, skipped or failed.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        info = Info("clipserve_gateway_build", "The program that runs.", registry=self.registry)
+        info.info({"version": VERSION, "python": platform.python_version()})
+        ProcessCollector(namespace="clipserve_gateway", registry=self.registry)
         self.counted_alone = Counter(
             "clipserve_gateway_limits_counted_alone_total",
             "Checks of a key's limits that this replica made by itself because Redis did not answer.",
@@ -51,11 +89,32 @@ class GatewayMetrics:
             "clipserve_gateway_requests_in_flight", "Requests being answered.", registry=self.registry
         )
 
+    def _load_gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"clipserve_gateway_endpoint_{name}", text, ["endpoint", *labels], registry=self.registry)
+
     def forget(self, endpoint: str) -> None:
         """It is served no more."""
         with contextlib.suppress(KeyError):
             self.shed.remove(endpoint)
+        for stage in ("admission", "queue"):
+            with contextlib.suppress(KeyError):
+                self.waits.remove(endpoint, stage)
 
-    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+    def observe(self, method: str, route: str, status: int, seconds: float, trace_id: str | None = None) -> None:
+        """`trace_id`: of a recorded trace; it becomes the exemplar of its bucket."""
         self.requests.labels(method, route, str(status)).inc()
-        self.seconds.labels(route).observe(seconds)
+        self.seconds.labels(route).observe(seconds, None if trace_id is None else {"trace_id": trace_id})
+
+    def show_loads(self, loads: Sequence[EndpointLoad]) -> None:
+        """These endpoints, and no others; what isn't known isn't shown."""
+        for gauge in (self._items, self._limit, self._queued, self._room, self._workers):
+            gauge.clear()
+        for load in loads:
+            self._items.labels(load.endpoint, "running").set(load.running)
+            self._items.labels(load.endpoint, "waiting").set(load.waiting)
+            self._limit.labels(load.endpoint).set(load.limit)
+            if load.queued is not None and load.queue_room is not None:
+                self._queued.labels(load.endpoint).set(load.queued)
+                self._room.labels(load.endpoint).set(load.queue_room)
+            for status, count in (load.workers or {}).items():
+                self._workers.labels(load.endpoint, status).set(count)

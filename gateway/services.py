@@ -97,7 +97,7 @@ class Services:
             pictures=pictures,
             sweeper=Sweeper(index, pictures.store),
             ingester=ingester,
-            jobs=_jobs(settings, ingester, index, parser, keys, pictures.folders),
+            jobs=_jobs(settings, ingester, index, parser, keys, pictures.folders, metrics),
             readiness=Readiness(settings, models, index),
             metrics=metrics,
             quotas=quotas,
@@ -136,6 +136,7 @@ def _admissions(settings: GatewaySettings, metrics: GatewayMetrics) -> EndpointA
         lambda endpoint: metrics.shed.labels(endpoint).inc(),
         answer_bytes=settings.fan_out_answer_bytes,
         large_answers=settings.large_answers,
+        on_wait=lambda endpoint, stage, seconds: metrics.waits.labels(endpoint, stage).observe(seconds),
     )
 
 
@@ -160,6 +161,7 @@ def _jobs(
     parser: InputParser,
     keys: KeyLookup,
     folders: PictureFolders,
+    metrics: GatewayMetrics,
 ) -> Jobs:
     return Jobs(
         JobStore(settings.data_dir / "jobs.db"),
@@ -176,6 +178,8 @@ def _jobs(
         batch=settings.job_batch,
         width=settings.max_jobs,
         show_folder=folders.show,
+        on_items=lambda outcome, count: metrics.job_items.labels(outcome).inc(count),
+        on_end=lambda state: metrics.jobs.labels(state).inc(),
     )
 
 

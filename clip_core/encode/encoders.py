@@ -26,7 +26,6 @@ from clip_core.towers.devices import serving_device
 from clip_core.towers.pass_counts import PassCounts
 from clip_core.towers.text_batching import padded, plan
 from clip_core.towers.towers import ImageTower, TextTower, load_towers
-from clip_core.tracing.spans import stage
 from clip_core.wire import FloatArray, unit
 
 log = logging.getLogger("clipserve.encoders")
@@ -112,7 +111,7 @@ class Encoders:
         """One result per part, in order: from the cache, or computed once for all equal parts. Errors aren't kept."""
         if not parts:
             return []
-        with stage("cache") as span:
+        with self.tally.timed("cache") as span:
             keys = [self.key(part) for part in parts]
             results: dict[bytes, Encoded | ClipServeError] = {**self.cache.get_many(keys)}
             if span is not None:
@@ -140,7 +139,7 @@ class Encoders:
         return self._too_long() if isinstance(result, Encoded) and result.truncated else result
 
     def _compute_texts(self, parts: Sequence[Part], cuttable: Set[str]) -> list[Encoded | ClipServeError]:
-        with stage("tokenize"):
+        with self.tally.timed("tokenize"):
             prepared = [_attempt(self._tokenize, (part, part.value in cuttable)) for part in parts]
         good = [tokens for tokens in prepared if isinstance(tokens, Tokens)]
         vectors: Iterator[FloatArray] = iter(self._text_rows(good))
@@ -156,7 +155,7 @@ class Encoders:
         rows: dict[int, FloatArray] = {}
         for group in plan(lengths, buckets, self.config.max_batch, self.config.pass_tokens):
             assert self.text is not None, "without a text tower nothing is tokenized"
-            with stage("text tower", attributes={"clipserve.items": len(group)}):
+            with self.tally.timed("text tower", attributes={"clipserve.items": len(group)}):
                 rows.update(zip(group, self.text.forward(stack([tokens[i] for i in group])).numpy(), strict=True))
             computed = len(group) * padded(max(lengths[i] for i in group), buckets)
             padding = computed - sum(lengths[i] for i in group)
@@ -191,13 +190,13 @@ class Encoders:
             prepared += chunk
             if self.image and (good := [each for each in chunk if isinstance(each, Tensor)]):
                 self.tally.image.add(len(good), self.config.max_batch)
-                with stage("image tower", attributes={"clipserve.items": len(good)}):
+                with self.tally.timed("image tower", attributes={"clipserve.items": len(good)}):
                     rows = self.image.forward(torch.stack(good)).numpy()
                 yield rows
 
     def _decoded(self, pixels: Iterator[Tensor | ClipServeError]) -> list[Tensor | ClipServeError]:
         """As many as a pass takes. What was decoded while the tower ran took no time here."""
-        with stage("decode", least_ns=_MOMENT_NS):
+        with self.tally.timed("decode", least_ns=_MOMENT_NS):
             return list(itertools.islice(pixels, self.config.max_batch))
 
     def _passes(self, count: int) -> int:

@@ -22,7 +22,7 @@ from clip_core.periodic import Periodic
 from clip_core.serving.answers import Answer, bounded, failure
 from clip_core.serving.batch_log import BatchLog, HandledBatch, items, request_ids
 from clip_core.serving.batch_trace import begin_batch
-from clip_core.serving.metrics import WorkerMetrics, count_cache, count_passes, declared
+from clip_core.serving.metrics import SIZES, WorkerMetrics, count_cache, count_passes, count_stages, declared
 from clip_core.serving.torchserve_log_filter import silence_unread_lines
 from clip_core.settings import HandlerSettings
 from clip_core.tracing.configure import configure_tracing
@@ -131,6 +131,8 @@ class BatchHandler:
         self.metrics.add("clipserve_batch_items", items(batch.requests))
         for code in (code for answer in batch.answers for code in answer.codes):
             self.metrics.add("clipserve_errors", 1, code)
+        self.metrics.observe("clipserve_batch_size", len(batch.requests), SIZES)
+        count_stages(self.metrics, self.encoders.tally.take_seconds())
         count_passes(self.metrics, self.encoders.tally.take())
         count_cache(self.metrics, batch.before, batch.after, self.worker)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import threading
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from clip_core.encode.embedding_cache import CacheStats
@@ -20,7 +20,7 @@ from clip_core.towers.pass_counts import PassCount
 
 Labels = tuple[str, ...]
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)  # seconds
-_LE = (*map(str, BUCKETS), "+Inf")
+SIZES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)  # of batches, in requests
 
 
 class Metric(Protocol):
@@ -36,19 +36,21 @@ def declared(context: Any) -> dict[str, Metric]:
 
 
 class Histogram:
-    """Seconds that were observed since the last report."""
+    """Values that were observed since the last report."""
 
-    def __init__(self) -> None:
-        self._counts, self._sum = [0] * len(_LE), 0.0
+    def __init__(self, bounds: Sequence[float] = BUCKETS) -> None:
+        self._bounds = bounds
+        self._counts, self._sum = [0] * (len(bounds) + 1), 0.0
 
-    def add(self, seconds: float) -> None:
-        self._counts[bisect_left(BUCKETS, seconds)] += 1
-        self._sum += seconds
+    def add(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
 
     def counters(self) -> Iterator[tuple[str, Labels, float]]:
         """(suffix, labels, growth) of the counters that have grown."""
         growth = list(itertools.accumulate(self._counts))
-        yield from (("_bucket", (le,), count) for le, count in zip(_LE, growth, strict=True) if count)
+        names = (*map(str, self._bounds), "+Inf")
+        yield from (("_bucket", (le,), count) for le, count in zip(names, growth, strict=True) if count)
         yield "_sum", (), round(self._sum, 6)
         yield "_count", (), growth[-1]
 
@@ -79,10 +81,10 @@ class WorkerMetrics:
         with self._lock:
             self._gauges[name, labels] = value
 
-    def observe(self, name: str, seconds: float) -> None:
-        """One value of a histogram."""
+    def observe(self, name: str, value: float, bounds: Sequence[float] = BUCKETS) -> None:
+        """One value of a histogram, which has the same `bounds` each time."""
         with self._lock:
-            self._histograms.setdefault(name, Histogram()).add(seconds)
+            self._histograms.setdefault(name, Histogram(bounds)).add(value)
 
     def report(self) -> None:
         """Write what has been gathered since the last time."""
@@ -98,6 +100,12 @@ class WorkerMetrics:
     def _write(self, name: str, labels: Labels, value: float) -> None:
         if metric := self._metrics.get(name):
             metric.add_or_update(value, [*self._labels, *labels])
+
+
+def count_stages(metrics: WorkerMetrics, seconds: Mapping[str, float]) -> None:
+    """Seconds of one batch by what was done."""
+    for stage, value in seconds.items():
+        metrics.add("clipserve_stage_seconds", round(value, 6), stage)
 
 
 def count_passes(metrics: WorkerMetrics, passes: Mapping[str, PassCount]) -> None:

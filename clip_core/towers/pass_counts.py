@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
+
+from clip_core.tracing.spans import Span, stage
 
 
 @dataclass
@@ -28,6 +34,20 @@ class PassCount:
 class PassCounts:
     text: PassCount = field(default_factory=PassCount)
     image: PassCount = field(default_factory=PassCount)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, name: str, **options: Any) -> Iterator[Span | None]:
+        """Counts the seconds of this stage, which is a span where the trace is recorded; for `options` see `stage`."""
+        started = time.perf_counter()
+        with stage(name, **options) as span:
+            yield span
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+    def take_seconds(self) -> dict[str, float]:
+        """By stage; they start again from nothing."""
+        taken, self.seconds = self.seconds, {}
+        return taken
 
     def take(self) -> dict[str, PassCount]:
         """The counts by modality; they start again from nothing."""

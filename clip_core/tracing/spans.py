@@ -90,7 +90,7 @@ class Span:
 
 
 Place = Span | TraceContext | None
-_here: ContextVar[Place] = ContextVar("clipserve_span", default=None)
+_here: ContextVar[Place] = ContextVar("span", default=None)
 _sink: Sink | None = None
 
 

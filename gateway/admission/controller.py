@@ -54,6 +54,11 @@ class AdmissionController:
         """Whether load is being shed: most new requests are refused."""
         return self._clock() < self._sheds_until
 
+    @property
+    def waiting(self) -> int:
+        """Items in the queue."""
+        return self._queue.items
+
     def check(self, caller: str) -> None:
         """Raises Overloaded when a request of this caller can neither run nor wait."""
         if not self.concurrency.has_room() and not self._may_wait(caller, 1):

@@ -23,11 +23,14 @@ class EndpointAdmissions:
         *,
         answer_bytes: int,
         large_answers: int,
+        on_wait: Callable[[str, str, float], None] = lambda *_: None,
     ) -> None:
         """`answer_bytes` is the size of one answer, `large_answers` how many of them may be under way at an endpoint.
 
-        `on_refused` is called with the endpoint.
+        `on_refused` is called with the endpoint; `on_wait` with the endpoint, what a request waited for (admission or
+        queue), and the seconds.
         """
+        self.on_wait = on_wait
         self._most, self._wait_s, self._on_refused = most, wait_s, on_refused
         self._answer_bytes, self._large_answers = answer_bytes, large_answers
         self._at: dict[str, AdmissionController] = {}
@@ -57,6 +60,11 @@ class EndpointAdmissions:
         if trace.caller and not trace.patient:
             for endpoint in endpoints:
                 self.at(endpoint).check(trace.caller)
+
+    def load(self, endpoint: str) -> tuple[int, int, int]:
+        """Items that run, items that wait, and how many may run."""
+        found = self._at.get(endpoint)
+        return (0, 0, 0) if found is None else (found.concurrency.items, found.waiting, int(found.concurrency.limit))
 
     def forget(self, endpoint: str) -> None:
         """It is served no more; its calls under way end as they would have."""

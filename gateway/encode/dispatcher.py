@@ -80,8 +80,10 @@ class Dispatcher:
     async def _admitted(self, chunk: EncodeChunk, call: AdmissionCall) -> Answer:
         """Wait for admission, send the chunk, and report its times to the admission controller. Raises Overloaded."""
         admission, cost = self._admissions.at(chunk.endpoint), self._planner.cost(chunk)
+        came = time.perf_counter()
         with stage("admission", least_ns=_MOMENT_NS):
             await admission.turn(call, cost)
+        self._admissions.on_wait(chunk.endpoint, "admission", time.perf_counter() - came)
         started, chunk.place, chunk.admitted_ns = time.perf_counter(), here(), time.time_ns()
         answer: Answer | None = None
         try:
@@ -92,7 +94,10 @@ class Dispatcher:
             return answer
         finally:
             chunk.ms = (time.perf_counter() - started) * 1e3
-            admission.leave(call, cost, *_waited_and_worked(answer, chunk.ms / 1e3))
+            waited_s, worked_s = _waited_and_worked(answer, chunk.ms / 1e3)
+            admission.leave(call, cost, waited_s, worked_s)
+            if worked_s is not None:
+                self._admissions.on_wait(chunk.endpoint, "queue", waited_s)
 
 
 def _waited_and_worked(answer: Answer | None, elapsed_s: float) -> tuple[float, float | None]:

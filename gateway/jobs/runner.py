@@ -7,6 +7,7 @@ import contextlib
 import contextvars
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -62,7 +63,10 @@ class Jobs:
         width: int = 1,
         first_pause_s: float = 0.5,
         show_folder: Callable[[str, str, Path], None] = lambda *_: None,
+        on_items: Callable[[str, int], None] = lambda *_: None,
+        on_end: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._on_items, self._on_end = on_items, on_end
         self.store = store
         self._ingester, self._index, self._parser = ingester, index, parser
         self._sources, self._key_of, self._show_folder = sources, key_of, show_folder
@@ -168,6 +172,7 @@ class Jobs:
                 state, error = "failed", ClipServeError("the gateway failed on this job; its log has the details")
             text = None if error is None else orjson.dumps(error.to_dict()["error"]).decode()
             await asyncio.to_thread(self.store.update, job_id, state=state, error=text, finished=now(), message=None)
+            self._on_end(state)
 
     async def _run(self, job_id: str) -> None:
         job = await asyncio.to_thread(self.store.begin_pass, job_id)
@@ -212,6 +217,8 @@ class Jobs:
             if not shown and any(each.outcome in IN for each in outcomes):
                 await asyncio.to_thread(self._show, job, asked)
                 shown = True
+            for outcome, count in Counter(each.outcome for each in outcomes).items():
+                self._on_items(outcome, count)
         return seen
 
     def _show(self, job: Job, asked: Mapping[str, Any]) -> None:

@@ -41,7 +41,7 @@ class TelemetryMiddleware:
                 await self._run(scope, receive, answer)
         finally:
             reset_current_trace(token)
-            self._record(scope, trace, answer.status)
+            self._record(scope, trace, answer.status, place)
             leave(placed)
             if isinstance(place, Span):
                 _end(place, scope, trace, answer.status)
@@ -58,10 +58,11 @@ class TelemetryMiddleware:
             failed = ClipServeError("the gateway failed on this request; its log has the details")
             await error_response(failed)(scope, receive, answer)
 
-    def _record(self, scope: Scope, trace: Trace, status: int) -> None:
+    def _record(self, scope: Scope, trace: Trace, status: int, place: Place) -> None:
         milliseconds = trace.elapsed_ms()
         route = getattr(scope.get("route"), "path", "unmatched")
-        self.metrics.observe(_method(scope), route, status, milliseconds / 1e3)
+        recorded = place.context.trace if isinstance(place, Span) else None
+        self.metrics.observe(_method(scope), route, status, milliseconds / 1e3, recorded)
         level = logging.DEBUG if route in _QUIET else logging.INFO
         if _log.isEnabledFor(level):
             fields = {"method": scope["method"], "path": _path(scope), "status": status}

@@ -6,9 +6,10 @@ import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import choose_encoder
 from starlette.responses import Response
 
+from gateway.endpoint_loads import endpoint_loads
 from gateway.errors import JsonResponse
 from gateway.models.listing import list_all, shown
 from gateway.readiness import verdict_error
@@ -54,8 +55,11 @@ async def readyz(request: Request) -> JsonResponse:
 
 @router.get("/metrics", response_class=Response, responses=_METRICS)
 async def metrics(request: Request) -> Response:
-    """Prometheus text."""
-    return Response(generate_latest(services(request).metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    """Prometheus text, or OpenMetrics with exemplars for who accepts that."""
+    given = services(request)
+    given.metrics.show_loads(await endpoint_loads(given.models))
+    write, media_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(write(given.metrics.registry), headers={"Content-Type": media_type})
 
 
 @router.get("/models", include_in_schema=False)

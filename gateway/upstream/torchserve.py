@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
+from typing import NamedTuple
 from urllib.parse import quote
 
 import orjson
@@ -24,6 +26,14 @@ from gateway.upstream.replies import EncodeReply, encode_reply
 
 _WORKER_DIED = "Worker died."
 _log = logging.getLogger("gateway.upstream.torchserve")
+
+
+class QueueState(NamedTuple):
+    """Of one endpoint: requests in its queue, what the queue still takes, and its workers by status."""
+
+    pending: int | None
+    room: int | None
+    workers: dict[str, int]
 
 
 class TorchServeClient:
@@ -95,6 +105,14 @@ class TorchServeClient:
             return None
         return any(worker.get("status") == "READY" for worker in _workers(reply))
 
+    async def queue(self, endpoint: str) -> QueueState | None:
+        """What waits at TorchServe for its workers; None when the management API cannot tell."""
+        try:
+            reply = await self._describe(endpoint)
+        except ClipServeError:
+            return None
+        return _queue_state(reply)
+
     async def worker_pids(self, endpoint: str) -> list[int]:
         """Process ids of its workers, on TorchServe's machine; none when the management API cannot tell."""
         try:
@@ -137,6 +155,16 @@ class TorchServeClient:
         if "no worker" in message and not await self.workers_ready(endpoint):
             return no_worker(endpoint)
         return Overloaded(f"the queue of {endpoint} is full; try again in a moment")
+
+
+def _queue_state(reply: UpstreamReply) -> QueueState | None:
+    """Of the first version, which is the one that serves."""
+    if reply.status != 200 or not _has_versions(reply):
+        return None
+    told = reply.body[0].get("jobQueueStatus") or {}
+    counts = [told.get(name) for name in ("pendingRequests", "remainingCapacity")]
+    pending, room = (count if isinstance(count, int) else None for count in counts)
+    return QueueState(pending, room, dict(Counter(str(worker.get("status")) for worker in _workers(reply))))
 
 
 def _workers(reply: UpstreamReply) -> list[Json]:

@@ -58,10 +58,11 @@ class HealthApi:
         self._registry.check_ready()
         return json_answer({"status": "ready"})
 
-    async def metrics(self, _: Request) -> Response:
-        """The Prometheus text format."""
-        shown = await asyncio.to_thread(self._metrics.render)  # it asks every collection
-        return Response(shown, media_type="text/plain; version=0.0.4; charset=utf-8")
+    async def metrics(self, request: Request) -> Response:
+        """The Prometheus text format, or OpenMetrics."""
+        accept = request.headers.get("accept", "")
+        shown, media_type = await asyncio.to_thread(self._metrics.render, accept)  # it asks every collection
+        return Response(shown, headers={"Content-Type": media_type})
 
 
 def create_app(settings: IndexSettings, registry: Registry) -> Starlette:

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from clip_core.tracing.spans import here
 from index_service.collection import bodies
 from index_service.collection.recall import RecallSampler
 from index_service.collection.registry import Registry
@@ -78,7 +79,7 @@ class SearchApi:
         results, ms = call.run(self._most_bytes)
         self._sampler.offer(call.samples)
         self._metrics.searches.inc(len(results))
-        self._metrics.search_seconds.observe(ms / 1e3)
+        self._metrics.observe_search(ms / 1e3, here())
         answer = json_answer({"results": results, "timing": {"search_ms": round(ms, 4)}})
         results.clear()  # which takes several times as much memory
         return answer

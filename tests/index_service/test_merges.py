@@ -79,7 +79,7 @@ def test_a_merge_that_fails_is_tried_again_later_and_says_so(
         said = until(lambda: collection.describe()["merge_failure"])
         assert said["failures"] >= 1
         assert "No space left" in said["error"]
-        assert b'clipserve_index_merge_failures{collection="c"}' in metrics.render()
+        assert b'clipserve_index_merge_failures{collection="c"}' in metrics.render()[0]
         assert settled(lambda: tries, 0.5) <= 2
     until(lambda: collection.describe()["merge_failure"] is None)  # without another write
     assert len(collection.view.delta) == 0

@@ -19,6 +19,7 @@ from scripts.commands.gateway_commands import duplicates, embed, ingest, search
 from scripts.commands.index_command import index
 from scripts.commands.keys_command import keys
 from scripts.commands.model_command import model
+from scripts.commands.profile_command import profile
 from scripts.commands.reindex_command import reindex
 from scripts.commands.up_command import up
 
@@ -34,7 +35,7 @@ app.add_typer(config, name="config")
 app.add_typer(keys, name="keys")
 app.add_typer(model, name="model")
 app.add_typer(index, name="index")
-for command in (up, reindex, ingest, search, duplicates, embed):
+for command in (up, reindex, ingest, search, duplicates, embed, profile):
     app.command()(command)
 
 

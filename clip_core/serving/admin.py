@@ -1,4 +1,5 @@
-"""Requests that manage a worker instead of asking for vectors: `{"admin": {"cache": "clear" | "forget" | "stats"}}`.
+"""Requests that manage a worker instead of asking for vectors: `{"admin": {"cache": "clear" | "forget" | "stats"}}`,
+or `{"admin": {"profile": "start" | "fetch"}}` (`profiler.py`).
 
 They need the token of `CLIPSERVE_HANDLER_ADMIN_TOKEN`, as `Authorization: Bearer …` or beside `cache` in the body;
 without that setting there are none. TorchServe hands a request to one worker: what it clears or forgets reaches the
@@ -20,6 +21,7 @@ from clip_core.errors import BadInput, ClipServeError, Unauthorized
 from clip_core.inputs.items import parse_items
 from clip_core.inputs.request import Accepts, AdminRequest, Item
 from clip_core.serving.answers import Answer, failure
+from clip_core.serving.profiler import Profiler
 
 ACTIONS = ("clear", "forget", "stats")
 
@@ -32,11 +34,14 @@ class Admin:
     encoders: Encoders
     accepts: Accepts
     worker: str
+    profiler: Profiler | None = None
 
     def answer(self, request: AdminRequest, authorization: str | None) -> Answer:
         """Never raises."""
         try:
             self._authorize(request.body.get("token"), authorization)
+            if self.profiler is not None and "profile" in request.body:
+                return Answer(200, orjson.dumps({"profile": _profile(self.profiler, request.body)}))
             return Answer(200, orjson.dumps({"worker": self.worker, "cache": self._run(request.body)}))
         except ClipServeError as error:
             return failure(error)
@@ -66,3 +71,11 @@ class Admin:
                 raise item
         parts = [part for item in items if isinstance(item, Item) for part in item.parts if part.kind != "vector"]
         return len(self.encoders.cache.discard_many(list({self.encoders.key(part) for part in parts})))
+
+
+def _profile(profiler: Profiler, body: Mapping[str, Any]) -> dict[str, Any]:
+    if body["profile"] == "start":
+        return profiler.start(body)
+    if body["profile"] == "fetch":
+        return profiler.fetch(body.get("id"))
+    raise BadInput('`admin` is {"profile": "start"}, or {"profile": "fetch", "id": …}', param="admin")

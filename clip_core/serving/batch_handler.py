@@ -44,6 +44,7 @@ class BatchHandler:
         from clip_core.index.search_client import SearchClient
         from clip_core.serving.admin import Admin
         from clip_core.serving.batch import answer
+        from clip_core.serving.profiler import Profiler
 
         settings = HandlerSettings.from_env()
         configure_logging(
@@ -66,7 +67,8 @@ class BatchHandler:
         self.index = SearchClient(settings.index_url, settings.index_timeout_s)
         self._answer = answer
         self.endpoint, self.worker = context.model_name, worker_name(sys.argv)
-        self.admin = Admin(settings.admin_token, self.encoders, self.accepts, self.worker)
+        self.profiler = Profiler(context.model_name, self.worker)
+        self.admin = Admin(settings.admin_token, self.encoders, self.accepts, self.worker, self.profiler)
         self.metrics = WorkerMetrics(declared(context), (context.model_name,), settings.metrics_interval_s)
         self.metrics.start()
         self.batch_log = BatchLog(log, settings.log_interval_s, settings.log_slow_s)
@@ -91,10 +93,17 @@ class BatchHandler:
     def _traced_answers(self, requests: Sequence[Request | ClipServeError], came_ns: int) -> list[Answer]:
         trace = begin_batch(self.endpoint, requests, came_ns)
         if trace is None:
-            return self._answers(requests)
-        answers = trace.run(lambda: self._answers(requests))
+            return self._profiled_answers(requests)
+        answers = trace.run(lambda: self._profiled_answers(requests))
         trace.end(answers)
         return answers
+
+    def _profiled_answers(self, requests: Sequence[Request | ClipServeError]) -> list[Answer]:
+        def about() -> dict[str, Any]:
+            stages = {name: round(seconds * 1e3, 3) for name, seconds in self.encoders.tally.seconds.items()}
+            return {"requests": len(requests), "items": items(requests), "stages": stages}
+
+        return self.profiler.run(lambda: self._answers(requests), about) if requests else []
 
     def _answers(self, requests: Sequence[Request | ClipServeError]) -> list[Answer]:
         try:
@@ -107,6 +116,8 @@ class BatchHandler:
         """What is measured never spoils an answer."""
         try:
             self.metrics.observe(name, seconds)
+            if name == "clipserve_search_seconds":
+                self.encoders.tally.add_seconds("index", seconds)
         except Exception:
             log.exception("a time can't be recorded")
 

@@ -42,7 +42,10 @@ class PassCounts:
         started = time.perf_counter()
         with stage(name, **options) as span:
             yield span
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+        self.add_seconds(name, time.perf_counter() - started)
+
+    def add_seconds(self, name: str, seconds: float) -> None:
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
     def take_seconds(self) -> dict[str, float]:
         """By stage; they start again from nothing."""

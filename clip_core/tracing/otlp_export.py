@@ -16,7 +16,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import Sampler
+from opentelemetry.sdk.trace.sampling import Decision, Sampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from clip_core.tracing.settings import given
@@ -51,6 +51,7 @@ class SpanExport:
             named = named.merge(Resource({"service.name": service}))
         sampler = TracerProvider(shutdown_on_exit=False).sampler
         exporter = OTLPSpanExporter(timeout=None if _given_timeout() else _TIMEOUT_S)
+        logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # each try of an export that fails is a warning
         delay = None if given("OTEL_BSP_SCHEDULE_DELAY") else _DELAY_MS
         return cls(sampler, named, BatchSpanProcessor(exporter, schedule_delay_millis=delay))
 
@@ -58,7 +59,7 @@ class SpanExport:
         around = None
         if parent is not None:
             around = trace.set_span_in_context(trace.NonRecordingSpan(_sdk_context(parent, remote=True)))
-        return bool(self._sampler.should_sample(around, trace_id, name).decision.is_sampled())
+        return self._sampler.should_sample(around, trace_id, name).decision is Decision.RECORD_AND_SAMPLE
 
     def end(self, span: Span) -> None:
         """Into the queue; never raises."""

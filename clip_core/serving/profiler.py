@@ -1,0 +1,208 @@
+"""PyTorch's profiler around a few batches of one worker, while it goes on serving.
+
+Each batch is profiled by itself, so nothing is left open while a worker has nothing to do. A profile ends after so many
+batches or seconds, whichever is first; what was recorded is written by a thread of its own, into a folder that all
+workers of the endpoint share: whichever of them is asked for it has it. A lock there keeps profiles apart; it ends with
+its worker.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import logging
+import os
+import re
+import tempfile
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+
+from clip_core.errors import BadInput, Conflict, NotFound
+
+T = TypeVar("T")
+MOST_BATCHES, MOST_SECONDS = 200, 60.0
+_MOST_EVENTS = 200_000  # of the trace: about 8 MB, compressed
+_KEPT_TIMES = 500  # of batches before the profile
+_ID = re.compile(r"[0-9a-f]{32}")
+log = logging.getLogger("clipserve.profiler")
+
+
+@dataclass
+class _Profile:
+    """One that is under way; `ends` is on the clock of time.monotonic()."""
+
+    id: str
+    lock: int
+    batches: int
+    ends: float
+    runs: list[Any] = field(default_factory=list)  # finished profiles of PyTorch
+    done: list[dict[str, Any]] = field(default_factory=list)  # what is known of each batch
+
+
+class Profiler:
+    """`folder`: shared by the workers of one endpoint, and theirs alone."""
+
+    def __init__(self, endpoint: str, worker: str, folder: Path | None = None) -> None:
+        self.endpoint, self.worker = endpoint, worker
+        self._folder = folder or Path(tempfile.gettempdir()) / f"clipserve-profiles-{os.getuid()}" / endpoint
+        self._times: deque[float] = deque(maxlen=_KEPT_TIMES)
+        self._lock = threading.Lock()
+        self._current: _Profile | None = None
+
+    def start(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """`batches` and `seconds` bound it. Raises BadInput, or Conflict while a worker of the endpoint profiles."""
+        batches = _bounded(body.get("batches", 20), "batches", MOST_BATCHES)
+        seconds = _bounded(body.get("seconds", 10), "seconds", MOST_SECONDS)
+        profile = _Profile(uuid.uuid4().hex, self._take_lock(), int(batches), time.monotonic() + seconds)
+        for old in self._folder.glob("*.json.gz*"):
+            old.unlink(missing_ok=True)
+        self._current = profile
+        timer = threading.Timer(seconds, lambda: self._finish(profile))
+        timer.daemon = True
+        timer.start()
+        return {"id": profile.id, "state": "running", "worker": self.worker}
+
+    def fetch(self, identity: object) -> dict[str, Any]:
+        """What the profile recorded, or that it goes on. Raises NotFound when no worker has or makes it."""
+        if not isinstance(identity, str) or not _ID.fullmatch(identity):
+            raise BadInput("`id` is what the start of the profile answered", param="admin.id")
+        try:
+            content = gzip.decompress(self._path(identity).read_bytes())
+        except OSError as error:
+            if self._is_locked():
+                return {"id": identity, "state": "running"}
+            raise NotFound("this profile is lost: its worker ended, another began, or the disk is full") from error
+        found: dict[str, Any] = orjson.loads(content)
+        return found
+
+    def run(self, work: Callable[[], T], about: Callable[[], dict[str, Any]]) -> T:
+        """A batch. `about` says afterwards what is known of it; what goes wrong with the profile is logged."""
+        profile, started = self._current, time.perf_counter()
+        if profile is None:
+            done = work()
+            self._times.append(time.perf_counter() - started)
+            return done
+        answer = _profiled(work, profile)
+        profile.done.append({**about(), "ms": round((time.perf_counter() - started) * 1e3, 3)})
+        if len(profile.done) >= profile.batches:
+            self._finish(profile)
+        return answer
+
+    def _finish(self, profile: _Profile) -> None:
+        """Once; what takes long is left to a thread."""
+        with self._lock:
+            if self._current is not profile:
+                return
+            self._current = None
+        threading.Thread(target=self._write, args=(profile,), name="profile", daemon=True).start()
+
+    def _write(self, profile: _Profile) -> None:
+        try:
+            found = {
+                "id": profile.id,
+                "state": "done",
+                "endpoint": self.endpoint,
+                "worker": self.worker,
+                "batches": profile.done,
+                "before_ms": [round(each * 1e3, 3) for each in self._times],
+                **_recorded(profile.runs),
+            }
+            part = self._path(profile.id).with_suffix(".part")
+            part.write_bytes(gzip.compress(orjson.dumps(found), 6))
+            part.rename(self._path(profile.id))
+        except Exception:
+            log.exception("a profile can't be written")
+        finally:
+            os.close(profile.lock)
+
+    def _path(self, identity: str) -> Path:
+        return self._folder / f"{identity}.json.gz"
+
+    def _take_lock(self) -> int:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            opened = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise Conflict(f"no profile can be written here: {error.strerror}") from error
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(opened)
+            raise Conflict(f"a profile of {self.endpoint} is being taken: wait for its end") from error
+        return opened
+
+    def _is_locked(self) -> bool:
+        try:
+            os.close(self._take_lock())
+        except Conflict:
+            return True
+        return False
+
+
+def _profiled(work: Callable[[], T], profile: _Profile) -> T:
+    """`work` runs once, whatever the profiler does."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as torch_profile
+
+    try:
+        recorder = torch_profile(activities=[ProfilerActivity.CPU], with_flops=True)
+        recorder.start()
+    except Exception:
+        log.exception("PyTorch's profiler does not start")
+        return work()
+    try:
+        return work()
+    finally:
+        try:
+            recorder.stop()
+            profile.runs.append(recorder)
+        except Exception:
+            log.exception("PyTorch's profiler does not stop")
+
+
+def _recorded(runs: list[Any]) -> dict[str, Any]:
+    """Operators summed over all batches, and the trace of each as Chrome's events."""
+    import torch
+
+    operators: dict[str, dict[str, float]] = {}
+    events: list[dict[str, Any]] = []
+    for run in runs:
+        for each in run.key_averages():
+            row = operators.setdefault(each.key, {"calls": 0, "self_us": 0.0, "total_us": 0.0, "flops": 0.0})
+            row["calls"] += each.count
+            row["self_us"] += each.self_cpu_time_total
+            row["total_us"] += each.cpu_time_total
+            row["flops"] += each.flops or 0
+        if len(events) < _MOST_EVENTS:
+            events += _chrome_events(run)
+    return {
+        "threads": torch.get_num_threads(),
+        "operators": [{"name": name, **row} for name, row in operators.items()],
+        "trace": events[:_MOST_EVENTS],
+        "cut": len(events) > _MOST_EVENTS,
+    }
+
+
+def _chrome_events(run: Any) -> list[dict[str, Any]]:
+    """Those with a duration. PyTorch writes a file only."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        run.export_chrome_trace(file.name)
+        written = orjson.loads(Path(file.name).read_bytes())
+    names = ("name", "cat", "ph", "ts", "dur", "pid", "tid")
+    return [
+        {key: each[key] for key in names if key in each} for each in written["traceEvents"] if each.get("ph") == "X"
+    ]
+
+
+def _bounded(value: object, name: str, most: float) -> float:
+    if type(value) not in (int, float) or not 0 < value <= most:  # type: ignore[operator]
+        raise BadInput(f"`{name}` is a number above 0, of at most {most:g}", param=f"admin.{name}")
+    return float(value)  # type: ignore[arg-type]

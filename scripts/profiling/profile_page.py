@@ -1,0 +1,78 @@
+"""A profile as one HTML page that needs no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+from scripts.profiling.flame_graph import frames, svg
+from scripts.profiling.reading import cost, operators, product_gflops, stages
+
+_STYLE = """
+:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif }
+body { max-width: 1240px; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse; margin: 1rem 0 }
+th, td { padding: .2rem .8rem; text-align: left; border-bottom: 1px solid #8884 }
+td.number { text-align: right; font-variant-numeric: tabular-nums }
+.graph { overflow-x: auto; background: #fff; color: #000 } svg { min-width: 700px; width: 100% }
+"""
+_MOST_OPERATORS = 40
+
+
+def page(profile: dict[str, Any], ceiling_gflops: float | None = None) -> str:
+    """`ceiling_gflops`: what this machine reaches in a large float32 product with as many threads."""
+    title = f"{escape(profile['endpoint'])}: {len(profile['batches'])} batches of worker {escape(profile['worker'])}"
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>"
+        f"<h2>Where a batch's time went</h2>{_stages(profile)}<p>{_products(profile, ceiling_gflops)}</p>"
+        f"<h2>What the profile cost</h2>{_cost(profile)}"
+        f'<h2>What called what</h2><div class="graph">{svg(frames(profile["trace"]))}</div>'
+        f"<h2>Operators</h2>{_operators(profile)}</html>\n"
+    )
+
+
+def _stages(profile: dict[str, Any]) -> str:
+    rows = [(row.name, f"{row.ms:.2f}", f"{row.share:.1%}", row.knob) for row in stages(profile)]
+    return _table(("stage", "ms a batch", "share", "what would change it"), rows)
+
+
+def _products(profile: dict[str, Any], ceiling: float | None) -> str:
+    reached = product_gflops(profile)
+    if reached is None:
+        return "PyTorch ran no matrix product of its own here: the towers are int8 or wholly compiled."
+    share = f", {reached / ceiling:.0%} of the {ceiling:.1f} that this machine reaches" if ceiling else ""
+    return f"Matrix products ran at {reached:.1f} GFLOP/s with {profile['threads']} threads{share}."
+
+
+def _cost(profile: dict[str, Any]) -> str:
+    names = {"p50": "half of the batches", "p99": "99 % of the batches"}
+    found = cost(profile)
+    rows = [(text, _ms(found[f"{key}_before"]), _ms(found[f"{key}_during"])) for key, text in names.items()]
+    return _table(("took at most", "ms before", "ms while profiled"), rows)
+
+
+def _operators(profile: dict[str, Any]) -> str:
+    found = operators(profile)[:_MOST_OPERATORS]
+    rows = [(row.name, str(row.calls), f"{row.self_ms:.2f}", f"{row.share:.1%}") for row in found]
+    return _table(("operator", "calls", "own ms", "share"), rows)
+
+
+def _ms(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    titles = "".join(f"<th>{escape(each)}</th>" for each in head)
+    return f"<table><tr>{titles}</tr>{''.join(map(_row, rows))}</table>"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(map(_cell, cells))}</tr>"
+
+
+def _cell(text: str) -> str:
+    number = text[:1].isdigit()
+    return f'<td class="number">{escape(text)}</td>' if number else f"<td>{escape(text)}</td>"

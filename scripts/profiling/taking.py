@@ -1,0 +1,88 @@
+"""Asks a worker for a profile and waits for it; what comes is written into a folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+
+from clip_core.errors import ClipServeError, TorchServeUnavailable, from_dict
+from scripts.profiling.profile_page import page
+from scripts.public_api import http_client
+
+Json = dict[str, Any]
+_LOOK_S = 0.5
+_WRITING_S = 60.0
+_CEILING_SIZE = 1024
+
+
+class ProfileTaker:
+    """`url`: TorchServe's inference API; `token`: what CLIPSERVE_HANDLER_ADMIN_TOKEN is there."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._client, self._token = http_client(url, timeout_s=30.0), token
+
+    def take(self, endpoint: str, batches: int, seconds: float, look: Callable[[], object] = lambda: None) -> Json:
+        """Raises ClipServeError. `look` is called while it waits."""
+        begun = self._admin(endpoint, {"profile": "start", "batches": batches, "seconds": seconds})
+        ends = time.monotonic() + seconds + _WRITING_S
+        while time.monotonic() < ends:
+            time.sleep(_LOOK_S)
+            look()
+            found = self._admin(endpoint, {"profile": "fetch", "id": begun["id"]})
+            if found["state"] == "done":
+                return found
+        raise TorchServeUnavailable(f"the worker of {endpoint} did not finish its profile")
+
+    def _admin(self, endpoint: str, body: Json) -> Json:
+        content = orjson.dumps({"admin": {**body, "token": self._token}})
+        try:
+            answer = self._client.post(f"/predictions/{endpoint}", content=content, headers=_JSON)
+        except httpx.HTTPError as error:
+            raise TorchServeUnavailable(f"TorchServe does not answer ({type(error).__name__})") from error
+        return _profile_in(endpoint, answer)
+
+
+_JSON = {"Content-Type": "application/json"}
+
+
+def _profile_in(endpoint: str, answer: httpx.Response) -> Json:
+    try:
+        body = answer.json()
+    except ValueError:
+        body = {}
+    if answer.status_code == 404 and "error" not in body:
+        raise TorchServeUnavailable(f"TorchServe has no endpoint {endpoint}")
+    if answer.status_code != 200 or "profile" not in body:
+        raise from_dict(body, answer.status_code) if "error" in body else ClipServeError(f"no profile: {body}")
+    found: Json = body["profile"]
+    return found
+
+
+def ceiling_gflops(threads: int) -> float:
+    """What a float32 product of 1,024 × 1,024 reaches on this machine."""
+    import torch
+
+    torch.set_num_threads(threads)
+    left = torch.rand(_CEILING_SIZE, _CEILING_SIZE)
+    seconds = min(_timed(lambda: left @ left) for _ in range(5))
+    return 2 * _CEILING_SIZE**3 / seconds / 1e9
+
+
+def _timed(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def write_profile(profile: Json, folder: Path, ceiling: float | None) -> None:
+    """profile.json for `diff`, trace.json for Perfetto, and index.html for people."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "trace.json").write_bytes(orjson.dumps({"traceEvents": profile["trace"]}))
+    (folder / "index.html").write_text(page(profile, ceiling), encoding="utf-8")
+    rest = {name: value for name, value in profile.items() if name != "trace"}
+    (folder / "profile.json").write_bytes(orjson.dumps(rest, option=orjson.OPT_INDENT_2))

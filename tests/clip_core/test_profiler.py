@@ -1,0 +1,110 @@
+"""A worker's profile: bounded, one at a time, and never at the cost of an answer."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from clip_core.errors import BadInput, Conflict, NotFound
+from clip_core.serving.profiler import Profiler
+from tests.waiting import until
+
+
+def about() -> dict[str, Any]:
+    return {"requests": 1, "items": 2, "stages": {"text tower": 1.0}}
+
+
+def work() -> int:
+    return int((torch.ones(64, 64) @ torch.ones(64, 64))[0, 0])
+
+
+def taken(profiler: Profiler, identity: object) -> dict[str, Any]:
+    return until(lambda: found if (found := profiler.fetch(identity))["state"] == "done" else None) or {}
+
+
+@pytest.fixture
+def profiler(tmp_path: Path) -> Profiler:
+    return Profiler("clip_text", "9000", tmp_path)
+
+
+def test_a_few_batches_are_recorded(profiler: Profiler) -> None:
+    assert profiler.run(work, about) == 64
+    identity = profiler.start({"batches": 2, "seconds": 60})["id"]
+    assert [profiler.run(work, about) for _ in range(3)] == [64] * 3
+    found = taken(profiler, identity)
+    assert len(found["batches"]) == 2
+    assert found["batches"][0]["stages"] == {"text tower": 1.0}
+    (product,) = [row for row in found["operators"] if row["name"] == "aten::mm"]
+    assert product["calls"] == 2
+    assert product["flops"] == 2 * 2 * 64**3
+    assert {"aten::mm"} <= {each["name"] for each in found["trace"]}
+    assert len(found["before_ms"]) == 2
+
+
+def test_time_ends_it_too(profiler: Profiler) -> None:
+    identity = profiler.start({"batches": 100, "seconds": 0.01})["id"]
+    assert taken(profiler, identity)["batches"] == []
+
+
+def test_a_second_one_is_refused_by_every_worker(profiler: Profiler, tmp_path: Path) -> None:
+    other = Profiler("clip_text", "9001", tmp_path)
+    identity = profiler.start({"batches": 1, "seconds": 60})["id"]
+    for each in (profiler, other):
+        with pytest.raises(Conflict):
+            each.start({})
+    assert other.fetch(identity)["state"] == "running"
+    profiler.run(work, about)
+    assert taken(other, identity)["worker"] == "9000"
+    assert other.start({"seconds": 0.01})["state"] == "running"
+
+
+@pytest.mark.parametrize("field", ["batches", "seconds"])
+@pytest.mark.parametrize("value", [0, -1, 10**9, math.nan, math.inf, "5", True, None, [1]])
+def test_strange_bounds_are_refused(profiler: Profiler, field: str, value: Any) -> None:
+    with pytest.raises(BadInput) as raised:
+        profiler.start({field: value})
+    assert raised.value.param == f"admin.{field}"
+
+
+@pytest.mark.parametrize("identity", [None, 3, "", "../../etc/passwd", "x" * 32])
+def test_a_strange_id_is_refused(profiler: Profiler, identity: object) -> None:
+    with pytest.raises(BadInput):
+        profiler.fetch(identity)
+
+
+def test_a_profile_of_a_worker_that_died_is_lost(profiler: Profiler) -> None:
+    with pytest.raises(NotFound):
+        profiler.fetch("0" * 32)
+
+
+def test_what_fails_fails_as_without_a_profile(profiler: Profiler) -> None:
+    identity = profiler.start({"batches": 1, "seconds": 0.05})["id"]
+
+    def fail() -> int:
+        raise RuntimeError("a bomb")
+
+    with pytest.raises(RuntimeError, match="a bomb"):
+        profiler.run(fail, about)
+    assert taken(profiler, identity)["batches"] == []
+
+
+def test_a_full_disk_loses_the_profile_and_no_answer(profiler: Profiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    identity = profiler.start({"batches": 1, "seconds": 60})["id"]
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert profiler.run(work, about) == 64
+
+    def lost() -> bool:
+        try:
+            return profiler.fetch(identity)["state"] != "running"
+        except NotFound:
+            return True
+
+    until(lost)

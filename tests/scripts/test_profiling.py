@@ -1,0 +1,93 @@
+"""What is made of a worker's profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clip_core.errors import BadInput, InvalidRequest
+from scripts.profiling.flame_graph import frames, svg
+from scripts.profiling.profile_page import page
+from scripts.profiling.reading import cost, difference, operators, product_gflops, read_profile, stages
+from scripts.profiling.taking import _profile_in, write_profile
+
+
+def event(name: str, start: float, length: float, thread: int = 1) -> dict[str, Any]:
+    return {"name": name, "ph": "X", "ts": start, "dur": length, "pid": 1, "tid": thread}
+
+
+PROFILE: dict[str, Any] = {
+    "endpoint": "clip_text",
+    "worker": "9000",
+    "threads": 2,
+    "batches": [
+        {"ms": 10.0, "requests": 1, "items": 1, "stages": {"tokenize": 1.0, "text tower": 6.0}},
+        {"ms": 12.0, "requests": 3, "items": 3, "stages": {"tokenize": 1.0, "text tower": 8.0, "index": 2.0}},
+    ],
+    "before_ms": [5.0, 8.0],
+    "operators": [
+        {"name": "aten::mm", "calls": 4, "self_us": 2000.0, "total_us": 2000.0, "flops": 4e6},
+        {"name": "<b>odd</b>", "calls": 1, "self_us": 500.0, "total_us": 500.0, "flops": 0.0},
+    ],
+    "trace": [event("encode", 0, 100), event("aten::mm", 10, 30), event("aten::add", 50, 10), event("other", 5, 9, 2)],
+}
+
+
+def test_events_are_nested_by_their_times_and_threads() -> None:
+    top = frames(PROFILE["trace"])
+    assert set(top.below) == {"encode", "other"}
+    assert {name: each.us for name, each in top.below["encode"].below.items()} == {"aten::mm": 30, "aten::add": 10}
+    assert top.us == 109
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50), st.integers(1, 2)), max_size=30))
+def test_any_events_are_a_graph_of_known_width(times: list[tuple[int, int, int]]) -> None:
+    drawn = ElementTree.fromstring(svg(frames([event(f"<{i}>", *each) for i, each in enumerate(times)])))
+    for box in drawn.iter("{http://www.w3.org/2000/svg}rect"):
+        assert float(box.attrib["x"]) + float(box.attrib["width"]) <= 1200.2
+
+
+def test_where_the_time_went() -> None:
+    found = {row.name: round(row.ms, 3) for row in stages(PROFILE)}
+    assert found == {"text tower": 7.0, "rest": 2.0, "tokenize": 1.0, "index": 1.0}
+    assert all(row.knob for row in stages(PROFILE))
+    assert operators(PROFILE)[0].name == "aten::mm"
+    assert product_gflops(PROFILE) == pytest.approx(2.0)
+    assert cost(PROFILE)["p99_during"] == 12.0
+    assert stages({**PROFILE, "batches": []}) == []
+    assert product_gflops({**PROFILE, "operators": []}) is None
+
+
+def test_the_page_needs_no_network_and_shows_names_as_they_are() -> None:
+    text = page(PROFILE, 20.0)
+    assert "<b>odd" not in text
+    assert "10% of the 20.0" in text
+    assert "src=" not in text
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_two_profiles_are_compared_by_what_became_slower(tmp_path: Path) -> None:
+    slower = {**PROFILE, "batches": [{"ms": 20.0, "stages": {"text tower": 17.0}}]}
+    for name, profile in (("a", PROFILE), ("b", slower)):
+        write_profile(profile, tmp_path / name, None)
+    assert difference(read_profile(tmp_path / "a"), read_profile(tmp_path / "b"))[0] == ("text tower", 7.0, 17.0)
+    assert (tmp_path / "a" / "trace.json").exists()
+
+
+def test_what_is_no_profile_is_said(tmp_path: Path) -> None:
+    (tmp_path / "profile.json").write_text("[]")
+    for path in (tmp_path, tmp_path / "none"):
+        with pytest.raises(InvalidRequest):
+            read_profile(path)
+
+
+def test_an_answers_error_is_raised() -> None:
+    body = {"error": {"message": "no", "code": "bad_input"}}
+    with pytest.raises(BadInput):
+        _profile_in("clip_text", httpx.Response(400, json=body))

@@ -8,6 +8,7 @@ _READS = ("GET", "HEAD", "OPTIONS")
 _RULES: tuple[tuple[str, str | None, str | None], ...] = (  # path, scope to read, scope for anything else
     ("/v1/models", None, "admin"),
     ("/models", None, "admin"),
+    ("/v1/stats/slow", "admin", "admin"),
     ("/v1/stats", None, "admin"),
     ("/v1/embeddings", "embed", "embed"),
     ("/embeddings", "embed", "embed"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clip_core.errors import ClipServeError
-from clip_core.tracing.spans import Place, Span, begin, enter, leave
+from clip_core.tracing.spans import Place, Span, begin, enter, leave, trace_id
 from clip_core.tracing.trace_context import TraceContext, read_traceparent
 from gateway.errors import error_response
 from gateway.key_masking import without_keys
@@ -63,6 +64,8 @@ class TelemetryMiddleware:
         route = getattr(scope.get("route"), "path", "unmatched")
         recorded = place.context.trace if isinstance(place, Span) else None
         self.metrics.observe(_method(scope), route, status, milliseconds / 1e3, recorded)
+        if route not in _QUIET:
+            self.metrics.slowest.add(milliseconds, lambda: _told(scope, trace, status, route))
         level = logging.DEBUG if route in _QUIET else logging.INFO
         if _log.isEnabledFor(level):
             fields = {"method": scope["method"], "path": _path(scope), "status": status}
@@ -119,6 +122,18 @@ def _end(span: Span, scope: Scope, trace: Trace, status: int) -> None:
     if status >= 500:
         span.fail(str(status))
     span.end()
+
+
+def _told(scope: Scope, trace: Trace, status: int, route: str) -> dict[str, Any]:
+    """Of a slow request: no path, which may hold an item's id."""
+    return {
+        "method": _method(scope),
+        "route": route,
+        "status": status,
+        "request_id": trace.request_id,
+        "trace_id": trace_id(),
+        "stages": {name: round(ms, 2) for name, ms in trace.stages.items()},
+    }
 
 
 def _method(scope: Scope) -> str:

@@ -1,4 +1,4 @@
-"""GET /v1/stats: the figures behind the page's live panel."""
+"""GET /v1/stats: the figures behind the page's live panel, and the slowest requests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from gateway.errors import JsonResponse
 from gateway.routes.plain_route import StrictRoute
 from gateway.schemas.openapi import answers
-from gateway.schemas.stats import StatsAnswer
+from gateway.schemas.stats import SlowAnswer, StatsAnswer
 from gateway.services import services
 from gateway.stats import Stats
 
@@ -19,3 +19,9 @@ async def stats(request: Request) -> JsonResponse:
     """Requests, latency, batches, cache and memory since the start; take the difference of two answers for a rate."""
     given = services(request)
     return JsonResponse(await Stats(given.metrics, given.models).read())
+
+
+@router.get("/v1/stats/slow", responses=answers(SlowAnswer))
+async def slow(request: Request) -> JsonResponse:
+    """The slowest requests of the last hour that this gateway answered, with their stages. Needs the scope `admin`."""
+    return JsonResponse({"requests": services(request).metrics.slowest.all()})

@@ -57,3 +57,38 @@ class StatsAnswer(Schema):
     batches: BatchCounts | None = Field(description="Null when the workers do not report it.")
     cache: CacheCounts | None = Field(description="Null when the workers do not report it.")
     memory: MemoryBytes
+
+
+class SlowRequest(Schema):
+    time: str = Field(description="When it was answered, in UTC.")
+    ms: float
+    method: str
+    route: str
+    status: int
+    request_id: str
+    trace_id: str | None = Field(description="Null without traces.")
+    stages: dict[str, float] = Field(description="Milliseconds by stage, where the call tells of any.")
+
+
+class SlowAnswer(Schema):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "requests": [
+                        {
+                            "time": "2026-01-31T12:00:00Z",
+                            "ms": 812.5,
+                            "method": "POST",
+                            "route": "/v1/search",
+                            "status": 200,
+                            "request_id": "5f0c1b6f6a5c4c5f9d7e8b1a2c3d4e5f",
+                            "trace_id": None,
+                            "stages": {"queue": 640.2, "encode": 131.0, "search": 12.4},
+                        }
+                    ]
+                }
+            ]
+        }
+    )
+    requests: list[SlowRequest]

@@ -64,6 +64,10 @@ class HealthApi:
         shown, media_type = await asyncio.to_thread(self._metrics.render, accept)  # it asks every collection
         return Response(shown, headers={"Content-Type": media_type})
 
+    async def slow(self, _: Request) -> Response:
+        """The slowest requests of the last hour."""
+        return json_answer({"requests": self._metrics.slowest.all()})
+
 
 def create_app(settings: IndexSettings, registry: Registry) -> Starlette:
     """The application over `registry`, which its lifespan starts and closes."""
@@ -110,6 +114,7 @@ def _routes(
         Route("/healthz", health.healthz),
         Route("/readyz", health.readyz),
         Route("/metrics", health.metrics),
+        Route("/stats/slow", _known(health.slow)),
         Route("/collections", _known(collections.list_collections)),
         Route(one, _known(collections.create_collection), methods=["PUT"]),
         Route(one, _known(collections.describe_collection)),

@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from clip_core.slowest import Slowest
 from clip_core.tracing.spans import Place, Span
 from index_service.collection.registry import Registry
 from index_service.http.disk_metrics import DiskGauges
@@ -22,6 +23,7 @@ class IndexMetrics:
 
     def __init__(self, collections: Registry) -> None:
         self.registry = CollectorRegistry()
+        self.slowest = Slowest()
         self.requests = Counter(
             "clipserve_index_requests", "Requests by route and status.", ["route", "status"], registry=self.registry
         )

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clip_core.errors import BadInput, ClipServeError, ShuttingDown, TooLarge
-from clip_core.tracing.spans import Place, Span, begin, enter, leave
+from clip_core.tracing.spans import Place, Span, begin, enter, leave, trace_id
 from clip_core.tracing.trace_context import read_traceparent
 from index_service.http.answers import error_answer
 from index_service.http.callers import CallerCheck
@@ -65,6 +65,8 @@ class RequestMiddleware:
         route = getattr(scope.get("endpoint"), "__name__", "none")
         self.metrics.requests.labels(route, str(answer.status)).inc()
         asyncio.get_running_loop().call_soon(_report, scope, answer.status, seconds, fields)
+        if scope["path"] not in _PROBES:
+            self.metrics.slowest.add(seconds * 1e3, lambda: _told(scope, answer.status, route, fields))
         leave(token)
         if isinstance(place, Span):
             _end(place, scope, answer.status, route, request_id)
@@ -111,6 +113,11 @@ def _end(span: Span, scope: Scope, status: int, route: str, request_id: str) -> 
     if status >= 500:
         span.fail(str(status))
     span.end()
+
+
+def _told(scope: Scope, status: int, route: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Of a slow request: no path, which may hold an item's id."""
+    return {"method": scope["method"], "route": route, "status": status, "trace_id": trace_id(), **fields}
 
 
 def _report(scope: Scope, status: int, seconds: float, fields: dict[str, Any]) -> None:

@@ -37,12 +37,12 @@ log = logging.getLogger("clipserve.profiler")
 
 @dataclass
 class _Profile:
-    """One that is under way; `ends` is on the clock of time.monotonic()."""
+    """One that is under way."""
 
     id: str
     lock: int
     batches: int
-    ends: float
+    before: list[float]  # seconds of batches
     runs: list[Any] = field(default_factory=list)  # finished profiles of PyTorch
     done: list[dict[str, Any]] = field(default_factory=list)  # what is known of each batch
 
@@ -61,7 +61,7 @@ class Profiler:
         """`batches` and `seconds` bound it. Raises BadInput, or Conflict while a worker of the endpoint profiles."""
         batches = _bounded(body.get("batches", 20), "batches", MOST_BATCHES)
         seconds = _bounded(body.get("seconds", 10), "seconds", MOST_SECONDS)
-        profile = _Profile(uuid.uuid4().hex, self._take_lock(), int(batches), time.monotonic() + seconds)
+        profile = _Profile(uuid.uuid4().hex, self._take_lock(), int(batches), list(self._times))
         for old in self._folder.glob("*.json.gz*"):
             old.unlink(missing_ok=True)
         self._current = profile
@@ -112,7 +112,7 @@ class Profiler:
                 "endpoint": self.endpoint,
                 "worker": self.worker,
                 "batches": profile.done,
-                "before_ms": [round(each * 1e3, 3) for each in self._times],
+                "before_ms": [round(each * 1e3, 3) for each in profile.before],
                 **_recorded(profile.runs),
             }
             part = self._path(profile.id).with_suffix(".part")

@@ -75,7 +75,8 @@ def _boxes(frame: Frame, x: float, width: float, level: int, total: float) -> It
         f'<text x="{x + 3:.1f}" y="{level * _ROW + 13}">{shown}</text></g>'
     )
     below = sorted(frame.below.values(), key=lambda each: -each.us)
-    share = min(1.0, frame.us / sum(each.us for each in below)) if below and frame.us else 1.0
+    inside = sum(each.us for each in below)
+    share = min(1.0, frame.us / inside) if inside else 1.0  # events that overlap would be wider than what is around
     for each in below:
         own = width * each.us / frame.us * share if frame.us else 0.0
         yield from _boxes(each, x, own, level + 1, total)

@@ -38,7 +38,9 @@ def test_a_search_is_one_trace(stack_of: Any, kept: KeptSpans) -> None:
     assert abs(body["sent"] * 1e9 - call.started_ns) < 1e9
 
 
-@pytest.mark.parametrize("value", [each for each in BAD if isinstance(each, str) and each.isascii()])
+@pytest.mark.parametrize(
+    "value", [each for each in BAD if isinstance(each, str) and each.isascii() and each == each.strip()]
+)
 def test_a_bad_traceparent_begins_a_new_trace(stack_of: Any, kept: KeptSpans, value: str) -> None:
     stack = stack_of()
     answer = stack.post("/v1/embeddings", {"input": "cat"}, headers={"traceparent": value})

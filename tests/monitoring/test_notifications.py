@@ -1,4 +1,4 @@
-"""A real Prometheus and a real Alertmanager with the shipped files: a worker that is gone rings, and its return is told.
+"""A real Prometheus and Alertmanager with the shipped files: a worker that is gone rings, and its return is told.
 
 Only addresses and intervals are others than those shipped.
 """

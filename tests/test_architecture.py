@@ -114,7 +114,18 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
     ),
     "scripts": (
         *("public_api", "progress", "costs", "launch", "page", "processes", "collections", "demo", "hub", "archive"),
-        *("models", "stack", "config", "settings_table", "monitoring", "profiling", "tune", "commands", "cli", "__main__"),
+        *(
+            "models",
+            "stack",
+            "config",
+            "settings_table",
+            "monitoring",
+            "profiling",
+            "tune",
+            "commands",
+            "cli",
+            "__main__",
+        ),
     ),
     "benchmarks": (
         *(

@@ -19,6 +19,7 @@ SHARED = (
     "clip_core.model_spec",
     "clip_core.logs",
     "clip_core.tracing",
+    "clip_core.exposition",
     "clip_core.heap",
     "clip_core.slowest",
     "clip_core.setting_checks",
@@ -47,6 +48,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
         *(
             "draining",
             "errors",
+            "exposition",
             "heap",
             "slowest",
             "tracing",

@@ -12,7 +12,7 @@ import orjson
 
 from clip_core.errors import BadFilter, ClipServeError, IndexUnavailable, from_dict
 from clip_core.index.keepalive_connection import JSON, KeepaliveConnection
-from clip_core.tracing.spans import stage, traceparent
+from clip_core.tracing.spans import passed_on, stage
 from clip_core.wire import FloatArray, Neighbours, SearchPart, encode_vector
 
 Outcome: TypeAlias = Neighbours | ClipServeError
@@ -91,7 +91,7 @@ class SearchClient:
 
 
 def _headers() -> dict[str, str]:
-    parent = traceparent()
+    parent = passed_on()
     return JSON if parent is None else {**JSON, "traceparent": parent}
 
 

@@ -29,7 +29,7 @@ from clip_core.errors import BadInput, Conflict, NotFound
 
 T = TypeVar("T")
 MOST_BATCHES, MOST_SECONDS = 200, 60.0
-_MOST_EVENTS = 200_000  # of the trace: about 8 MB, compressed
+_MOST_EVENTS = 60_000  # of the trace: about 8 MB, which an answer may have
 _KEPT_TIMES = 500  # of batches before the profile
 _ID = re.compile(r"[0-9a-f]{32}")
 log = logging.getLogger("clipserve.profiler")
@@ -62,7 +62,7 @@ class Profiler:
         batches = _bounded(body.get("batches", 20), "batches", MOST_BATCHES)
         seconds = _bounded(body.get("seconds", 10), "seconds", MOST_SECONDS)
         profile = _Profile(uuid.uuid4().hex, self._take_lock(), int(batches), list(self._times))
-        for old in self._folder.glob("*.json.gz*"):
+        for old in self._folder.glob("*.json.*"):
             old.unlink(missing_ok=True)
         self._current = profile
         timer = threading.Timer(seconds, lambda: self._finish(profile))

@@ -145,6 +145,16 @@ def traceparent() -> str | None:
     return None if context is None else context.traceparent()
 
 
+def passed_on() -> str | None:
+    """`traceparent`, or one of a trace that is not recorded: what has none here, such as a probe, begins none there."""
+    given = traceparent()
+    return given if given is not None or _sink is None else _new_context(False).traceparent()
+
+
+def _new_context(sampled: bool) -> TraceContext:
+    return TraceContext(_ids.getrandbits(128) or 1, _ids.getrandbits(64) or 1, sampled)
+
+
 def enter(place: Place) -> Token[Place]:
     """From here on, in this task or thread; the token is for `leave`."""
     return _here.set(place)

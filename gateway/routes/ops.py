@@ -6,9 +6,9 @@ import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
-from prometheus_client.exposition import choose_encoder
 from starlette.responses import Response
 
+from clip_core.exposition import exposition
 from gateway.endpoint_loads import endpoint_loads
 from gateway.errors import JsonResponse
 from gateway.models.listing import list_all, shown
@@ -58,7 +58,7 @@ async def metrics(request: Request) -> Response:
     """Prometheus text, or OpenMetrics with exemplars for who accepts that."""
     given = services(request)
     given.metrics.show_loads(await endpoint_loads(given.models))
-    write, media_type = choose_encoder(request.headers.get("accept", ""))
+    write, media_type = exposition(request.headers.get("accept", ""))
     return Response(write(given.metrics.registry), headers={"Content-Type": media_type})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 VECTOR = "base64 of little-endian float32, or a list of numbers"
 
@@ -42,6 +42,7 @@ class ErrorBody(Schema):
     type: str
     param: str | None = None
     code: str
+    trace_id: str | None = Field(None, description="Of the request's trace, where it has one.")
 
 
 class ErrorEnvelope(Schema):

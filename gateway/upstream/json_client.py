@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from clip_core.errors import ClipServeError, DeadlineExceeded, Unavailable
-from clip_core.tracing.spans import stage, traceparent
+from clip_core.tracing.spans import passed_on, stage
 from clip_core.wire import json_text
 from gateway.trace import current_trace
 from gateway.upstream.keepalive import Broken, ConnectFailed, KeepAlivePool
@@ -136,6 +136,6 @@ def _within_deadline(limit: float) -> float:
 
 
 def _headers() -> dict[str, str]:
-    request_id, parent = current_trace().request_id, traceparent()
+    request_id, parent = current_trace().request_id, passed_on()
     headers = {"X-Request-Id": request_id} if request_id else {}
     return headers if parent is None else {**headers, "traceparent": parent}

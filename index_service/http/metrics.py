@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from clip_core.exposition import exposition
 from clip_core.slowest import Slowest
 from clip_core.tracing.spans import Place, Span
 from index_service.collection.registry import Registry
@@ -56,7 +56,7 @@ class IndexMetrics:
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """The Prometheus text format, or OpenMetrics with exemplars for who accepts that; and its media type."""
-        write, media_type = choose_encoder(accept)
+        write, media_type = exposition(accept)
         return write(self.registry), media_type
 
 

@@ -386,6 +386,7 @@ class FakeTorchServe:
     lets_pass: int | None = None  # how many more calls are answered before the next ones wait; None: all
     calls: list[tuple[str, Any]] = field(default_factory=list)
     request_ids: list[str | None] = field(default_factory=list)
+    traceparents: list[str] = field(default_factory=list)
     load: Load = field(default_factory=Load)
 
     @property
@@ -415,6 +416,7 @@ class FakeTorchServe:
         endpoint, body = request.path_params["endpoint"], orjson.loads(await request.body())
         self.calls.append((endpoint, body))
         self.request_ids.append(request.headers.get("x-request-id"))
+        self.traceparents += request.headers.getlist("traceparent")
         load = self.load  # of this test: a call that the test before left behind ends in its own
         load.busy += 1
         load.busiest = max(load.busiest, load.busy)

@@ -112,6 +112,14 @@ def test_what_is_not_sampled_is_not_sampled_further_on(stack_of: Any) -> None:
     assert not kept.spans
 
 
+def test_what_has_no_trace_here_begins_none_further_on(stack_of: Any, kept: KeptSpans) -> None:
+    stack = stack_of()
+    assert stack.client.get("/readyz").status_code == 200
+    assert not kept.spans
+    assert all(sent.endswith("-00") for sent in stack.torchserve.traceparents)
+    assert stack.torchserve.traceparents
+
+
 def test_probes_make_no_spans(stack_of: Any, kept: KeptSpans) -> None:
     stack = stack_of()
     for path in ("/healthz", "/metrics"):

@@ -19,7 +19,7 @@ SLOWEST = --durations=10 --durations-min=10
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test setup-bench setup-clients up test test-slow test-clients test-full check format test-browser bench bench-encoders \
-  bench-gateway bench-index bench-pictures bench-models bench-faults archives dist docs lock clean
+  bench-gateway bench-index bench-pictures bench-models bench-faults bench-observe archives dist docs lock clean
 
 # Tests that failed are run once more, by themselves, and said to be unsteady where they pass: what fails twice fails.
 define tests
@@ -125,6 +125,9 @@ bench-pictures: $(BENCH) ## a folder of 1,000 photos from `clipserve ingest` to 
 
 bench-models: $(TEST) $(CLIENTS)/.ready ## a model from a hub to the first search, a second one beside it, forms of weights, vendors' clients
 	$(BIN)/python -m benchmarks.models --save
+
+bench-observe: $(BENCH) ## what traces cost, whether they are whole, and what a collector that is down does
+	$(BIN)/python -m benchmarks.observe --save $(if $(ROUNDS),--rounds $(ROUNDS))
 
 dist: $(SERVE) ## build the wheels of clipserve and of its client into dist/
 	rm -rf build clipserve_client/build

@@ -141,6 +141,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
             "pictures",
             "models",
             "faults",
+            "observe",
             "bar_tables",
         ),
     ),

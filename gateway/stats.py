@@ -27,7 +27,7 @@ _BATCHES = {
     "capacity": "clipserve_pass_capacity",
 }
 _CACHE = {"hits": "clipserve_cache_hits", "misses": "clipserve_cache_misses", "bytes": "clipserve_cache_bytes"}
-_OWN = "/v1/stats"  # asking for the figures must not change them
+_OWN = ("/v1/stats", "/v1/stats/slow")  # asking for the figures must not change them
 _WORKER = "model_service_worker"  # TorchServe's script, by which a worker's pid is told from a stranger's
 
 
@@ -96,7 +96,7 @@ def _latency(own: Sequence[Metric]) -> Json:
 
 
 def _is_api(labels: dict[str, str]) -> bool:
-    return labels["route"].startswith("/v1/") and labels["route"] != _OWN
+    return labels["route"].startswith("/v1/") and labels["route"] not in _OWN
 
 
 def _group(families: Sequence[Metric], names: Mapping[str, str]) -> Json | None:

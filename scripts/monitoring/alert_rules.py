@@ -12,7 +12,7 @@ from typing import Any
 Rule = dict[str, Any]
 Thresholds = Mapping[str, float]
 RUNBOOK = "docs/runbooks.md"
-_API = 'route=~"/v1/.*",route!="/v1/stats"'
+_API = 'route=~"/v1/.*",route!~"/v1/stats.*"'
 _TIMED = 'route=~"/v1/(search|embeddings)"'
 _WINDOWS = ("5m", "30m", "1h", "6h", "3d")
 _BURNS = (("Fast", 14.4, "1h", "5m", "page"), ("Steady", 6.0, "6h", "30m", "page"), ("Slow", 1.0, "3d", "6h", "ticket"))

@@ -105,7 +105,7 @@ class WorkerMetrics:
 def count_stages(metrics: WorkerMetrics, seconds: Mapping[str, float]) -> None:
     """Seconds of one batch by what was done."""
     for stage, value in seconds.items():
-        metrics.add("clipserve_stage_seconds", round(value, 6), stage)
+        metrics.add("clipserve_stage_seconds", round(value, 6), stage.replace(" ", "_"))
 
 
 def count_passes(metrics: WorkerMetrics, passes: Mapping[str, PassCount]) -> None:

@@ -15,6 +15,7 @@ from clip_core.errors import Unavailable
 from clip_core.serving.admin import Admin
 from handlers.text_handler import TextHandler
 from tests.clip_core.test_batch_handler import HTTP, FakeContext
+from tests.waiting import until
 
 TOKEN = "a-long-secret"
 
@@ -114,3 +115,18 @@ def test_a_level_that_does_not_confirm_is_a_503(
     ((status, answer),) = ask({"admin": {**action, "token": TOKEN}})
     assert (status, answer["error"]["code"]) == (503, "unavailable")
     assert "Redis did not confirm" in answer["error"]["message"]
+
+
+def test_a_profile_is_started_and_fetched(handler: TextHandler, ask: Any) -> None:
+    handler.admin = Admin(TOKEN, handler.encoders, handler.accepts, "9000", handler.profiler)
+    assert ask({"admin": {"profile": "start"}})[0][0] == 401
+    assert ask({"admin": {"profile": "burn", "token": TOKEN}})[0][0] == 400
+    assert ask({"admin": {"profile": "start", "batches": 10**9, "token": TOKEN}})[0][0] == 400
+    (status, body), *_ = ask({"admin": {"profile": "start", "batches": 1, "token": TOKEN}})
+    assert (status, body["profile"]["state"]) == (200, "running")
+    assert ask({"admin": {"profile": "start", "token": TOKEN}})[0][0] == 409
+    assert ask({"input": "a red circle"})[0][0] == 200
+    fetch = {"admin": {"profile": "fetch", "id": body["profile"]["id"], "token": TOKEN}}
+    found = until(lambda: found if (found := ask(fetch)[0][1]["profile"])["state"] == "done" else None)
+    assert found is not None
+    assert found["batches"][0]["items"] == 1

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clip_core.errors import TorchServeUnavailable, Unauthorized
+from scripts.profiling.taking import ProfileTaker, write_profile
 from scripts.stack.live_stack import LiveStack, live_stack
 from tests.e2e.conftest import send
 from tests.tracing import Collector, collecting
@@ -16,6 +20,7 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
 COUNT, CLIENTS = 200, 16
+TOKEN = "a-long-secret"
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +28,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveStack
     folder = tmp_path_factory.mktemp("traced")
     with collecting() as (collector, url):
         env = {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_BSP_SCHEDULE_DELAY": "200"}
+        env["CLIPSERVE_HANDLER_ADMIN_TOKEN"] = TOKEN
         with live_stack(folder, env=env) as stack:
             stack.wait_ready()
             yield stack, collector
@@ -84,6 +90,21 @@ def test_an_error_and_its_log_lines_name_the_trace(traced: tuple[LiveStack, Coll
     answer = send("POST", f"{stack.gateway}/v1/search", {"collection": "none", "text": "a"}, traceparent=parent)
     assert answer.json["error"]["trace_id"] == "ab" * 16
     until(lambda: f"trace_id={'ab' * 16}" in (stack.log_dir / "gateway.log").read_text(encoding="utf-8"))
+
+
+def test_a_worker_is_profiled_while_it_serves(traced: tuple[LiveStack, Collector], tmp_path: Path) -> None:
+    stack, _ = traced
+    numbers = itertools.count(1000)
+    taker = ProfileTaker(stack.inference, TOKEN)
+    taken = taker.take("clip_text", 3, 60.0, lambda: search(stack, next(numbers)))
+    assert len(taken["batches"]) == 3
+    assert {"tokenize", "text tower", "index"} <= taken["batches"][0]["stages"].keys()
+    write_profile(taken, tmp_path, None)
+    assert "text tower" in (tmp_path / "index.html").read_text(encoding="utf-8")
+    with pytest.raises(TorchServeUnavailable):
+        taker.take("clip_none", 1, 1.0)
+    with pytest.raises(Unauthorized):
+        ProfileTaker(stack.inference, "other").take("clip_text", 1, 1.0)
 
 
 def test_a_collector_that_goes_away_stops_nothing(traced: tuple[LiveStack, Collector]) -> None:

@@ -16,7 +16,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import Decision, Sampler
+from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from clip_core.tracing.settings import given
@@ -42,6 +42,7 @@ class SpanExport:
 
     def __init__(self, sampler: Sampler, resource: Resource, processor: SpanProcessor) -> None:
         self._sampler, self._resource, self._processor = sampler, resource, processor
+        self._parent_decides = isinstance(sampler, ParentBased)  # as the standard variables make one
 
     @classmethod
     def from_env(cls, service: str) -> SpanExport:
@@ -58,6 +59,8 @@ class SpanExport:
     def samples(self, parent: TraceContext | None, trace_id: int, name: str) -> bool:
         around = None
         if parent is not None:
+            if self._parent_decides:
+                return parent.sampled
             around = trace.set_span_in_context(trace.NonRecordingSpan(_sdk_context(parent, remote=True)))
         return self._sampler.should_sample(around, trace_id, name).decision is Decision.RECORD_AND_SAMPLE
 

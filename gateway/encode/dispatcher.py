@@ -96,7 +96,7 @@ class Dispatcher:
             chunk.ms = (time.perf_counter() - started) * 1e3
             waited_s, worked_s = _waited_and_worked(answer, chunk.ms / 1e3)
             admission.leave(call, cost, waited_s, worked_s)
-            if worked_s is not None:
+            if isinstance(answer, dict):
                 self._admissions.on_wait(chunk.endpoint, "queue", waited_s)
 
 

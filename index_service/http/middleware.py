@@ -116,8 +116,9 @@ def _end(span: Span, scope: Scope, status: int, route: str, request_id: str) -> 
 
 
 def _told(scope: Scope, status: int, route: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """Of a slow request: no path, which may hold an item's id."""
-    return {"method": scope["method"], "route": route, "status": status, "trace_id": trace_id(), **fields}
+    """Of a slow request: no path, which may hold an item's id, and not the ids of all searches in it."""
+    known = {name: value for name, value in fields.items() if name != "request_ids"}
+    return {"method": scope["method"], "route": route, "status": status, "trace_id": trace_id(), **known}
 
 
 def _report(scope: Scope, status: int, seconds: float, fields: dict[str, Any]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
 import time
+from types import FrameType
 from typing import Any
 
 from clip_core.tracing.spans import trace_id
@@ -69,3 +71,13 @@ def configure_logging(
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = name != "uvicorn.access"
+
+
+def switch_level_by_signal(level: str, logger: str | None = None) -> None:
+    """SIGUSR1 switches `logger` to DEBUG, and back to `level`. From the main thread."""
+    target, usual = logging.getLogger(logger), logging.getLevelName(level.upper())
+
+    def switch(_signal: int, _frame: FrameType | None) -> None:
+        target.setLevel(usual if target.level == logging.DEBUG else logging.DEBUG)
+
+    signal.signal(signal.SIGUSR1, switch)

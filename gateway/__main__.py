@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from clip_core.draining import draining_protocol, draining_server
 from clip_core.heap import MB, frugal, keep_small
-from clip_core.logs import configure_logging
+from clip_core.logs import configure_logging, switch_level_by_signal
 from clip_core.setting_checks import faults
 from clip_core.tracing.configure import traced_process
 from gateway.app import build
@@ -40,6 +40,7 @@ def main() -> None:
     os.umask(0o077)
     settings = _settings()
     configure_logging("gateway", json_lines=settings.log_json, level=settings.log_level)
+    switch_level_by_signal(settings.log_level)
     for line in settings.unknown_names():
         _log.warning(line)
     ignore_warnings()

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from clip_core.draining import draining_protocol, draining_server
 from clip_core.heap import frugal
-from clip_core.logs import configure_logging
+from clip_core.logs import configure_logging, switch_level_by_signal
 from clip_core.setting_checks import faults
 from clip_core.tracing.configure import traced_process
 from index_service.collection.registry import Registry
@@ -72,6 +72,7 @@ def _record(folder: DataDir, settings: IndexSettings) -> Store:
 
 def _serve(settings: IndexSettings) -> None:
     configure_logging("index_service", json_lines=settings.log_json, level=settings.log_level)
+    switch_level_by_signal(settings.log_level)
     for line in settings.unknown_names():
         _log.warning(line)
     with (

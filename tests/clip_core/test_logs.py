@@ -3,11 +3,12 @@ from __future__ import annotations
 import io
 import json
 import logging
+import signal
 from collections.abc import Iterator
 
 import pytest
 
-from clip_core.logs import configure_logging
+from clip_core.logs import configure_logging, switch_level_by_signal
 
 
 @pytest.fixture
@@ -42,3 +43,17 @@ def test_text_lines_show_the_same_fields(logger: logging.Logger) -> None:
     configure_logging("index", json_lines=False, stream=stream, logger=logger.name)
     logger.info("served", extra={"request_id": "r1"})
     assert "index served request_id=r1" in stream.getvalue()
+
+
+def test_a_signal_switches_to_debug_and_back(logger: logging.Logger) -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+    logger.setLevel("WARNING")
+    try:
+        switch_level_by_signal("WARNING", logger.name)
+        levels = []
+        for _ in range(2):
+            signal.raise_signal(signal.SIGUSR1)
+            levels.append(logging.getLevelName(logger.level))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert levels == ["DEBUG", "WARNING"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
+from clip_core.exposition import MemoryGauge
 from clip_core.slowest import Slowest
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -74,6 +75,13 @@ class GatewayMetrics:
         info = Info("clipserve_gateway_build", "The program that runs.", registry=self.registry)
         info.info({"version": VERSION, "python": platform.python_version()})
         ProcessCollector(namespace="clipserve_gateway", registry=self.registry)
+        self.registry.register(MemoryGauge("gateway"))
+        self._expiries = Gauge(
+            "clipserve_gateway_expires_timestamp_seconds",
+            "When the gateway's certificate ends, and the next of its API keys.",
+            ["what"],
+            registry=self.registry,
+        )
         self.counted_alone = Counter(
             "clipserve_gateway_limits_counted_alone_total",
             "Checks of a key's limits that this replica made by itself because Redis did not answer.",
@@ -107,6 +115,12 @@ class GatewayMetrics:
         """`trace_id`: of a recorded trace; it becomes the exemplar of its bucket."""
         self.requests.labels(method, route, str(status)).inc()
         self.seconds.labels(route).observe(seconds, None if trace_id is None else {"trace_id": trace_id})
+
+    def show_expiries(self, moments: Mapping[str, float]) -> None:
+        """These, in seconds since 1970, and no others."""
+        self._expiries.clear()
+        for what, moment in moments.items():
+            self._expiries.labels(what).set(moment)
 
     def show_loads(self, loads: Sequence[EndpointLoad]) -> None:
         """These endpoints, and no others; what isn't known isn't shown."""

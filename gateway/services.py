@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from clip_core.self_profile import SelfProfiler
 from clipserve_client.answers.answers import Limits
 from gateway.admission.endpoints import EndpointAdmissions
 from gateway.encode.encoder import Encoder
 from gateway.encode.labels import LabelVectors
+from gateway.expiries import Expiries
 from gateway.fetch.image_fetcher import ImageFetcher
 from gateway.fetch.url_images import UrlImageLoader
 from gateway.ingest.ingester import Ingester
@@ -61,6 +63,8 @@ class Services:
     readiness: Readiness
     metrics: GatewayMetrics
     quotas: Quotas
+    expiries: Expiries
+    self_profiler: SelfProfiler
 
     @classmethod
     def build(
@@ -101,6 +105,8 @@ class Services:
             readiness=Readiness(settings, models, index),
             metrics=metrics,
             quotas=quotas,
+            expiries=Expiries(settings.tls_certificate, keys),
+            self_profiler=SelfProfiler(),
         )
 
 

@@ -19,6 +19,8 @@ SHARED = (
     "clip_core.model_spec",
     "clip_core.logs",
     "clip_core.tracing",
+    "clip_core.memory_use",
+    "clip_core.self_profile",
     "clip_core.exposition",
     "clip_core.heap",
     "clip_core.slowest",
@@ -48,6 +50,8 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
         *(
             "draining",
             "errors",
+            "memory_use",
+            "self_profile",
             "exposition",
             "heap",
             "slowest",
@@ -93,6 +97,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
             "schemas",
             "fetch",
             "keys",
+            "expiries",
         ),
         *(
             "admission",
@@ -116,18 +121,8 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
     ),
     "scripts": (
         *("public_api", "progress", "costs", "launch", "page", "processes", "collections", "demo", "hub", "archive"),
-        *(
-            "models",
-            "stack",
-            "config",
-            "settings_table",
-            "monitoring",
-            "profiling",
-            "tune",
-            "commands",
-            "cli",
-            "__main__",
-        ),
+        *("models", "monitoring", "stack", "config", "settings_table", "profiling", "tune", "commands", "cli"),
+        "__main__",
     ),
     "benchmarks": (
         *(

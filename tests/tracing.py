@@ -56,6 +56,8 @@ class Collector:
 
     def __init__(self) -> None:
         self.status = 200
+        self.answers = threading.Event()  # cleared: it takes what comes, and does not answer
+        self.answers.set()
         self.spans: list[Any] = []
         self.services: dict[bytes, str] = {}
         self._changed = threading.Condition()
@@ -86,6 +88,7 @@ def collecting() -> Iterator[tuple[Collector, str]]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if collector.status == 200:
                 collector.add(body)
+            collector.answers.wait()
             self.send_response(collector.status)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -99,5 +102,6 @@ def collecting() -> Iterator[tuple[Collector, str]]:
     try:
         yield collector, f"http://127.0.0.1:{server.server_port}"
     finally:
+        collector.answers.set()
         server.shutdown()
         server.server_close()

@@ -6,7 +6,8 @@ Two demo stacks side by side, the embedding cache off: one without an endpoint, 
 process of its own. They take turns with the same text searches by eight clients; the share that is sampled is the
 caller's choice. Processor time is that of all processes of a stack, the exporting threads included, the collector not.
 Then 32 clients at 100 %: the share of traces that are whole. Then the collector is stopped (SIGSTOP, so it hangs):
-throughput over before, and the seconds that the stack needs to stop. Against code without traces:
+throughput over before, and the seconds that the stack needs to stop. Then the other stack is profiled under load, and a
+model is taken out of it: the seconds until a webhook is told, with the shipped intervals. Against code without traces:
 `python -m benchmarks.stack.cpu_cost --against DIR`. The last line is one JSON document with `bars`.
 """
 
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
@@ -28,11 +30,13 @@ import httpx
 from rich.console import Console
 
 from benchmarks.lib.reports import finish, head, judge, options, show
+from benchmarks.observe.alert_time import alert_figures
 from benchmarks.observe.traced_load import traced
 from benchmarks.observe.whole_traces import Span, covered_p50, whole_share
 from benchmarks.stack.cpu_cost import interval, processor_s
 from benchmarks.stack.demo_stack import captions
 from benchmarks.stack.ready_stack import UNCACHED, ready_stack
+from scripts.profiling.taking import ProfileTaker
 from scripts.stack.live_stack import LiveStack, free_ports
 
 CLIENTS, MANY, REQUESTS = 8, 32, 1200
@@ -46,7 +50,12 @@ BARS = {
     "stages_over_request_p50": (0.95, "≥"),
     "throughput_with_collector_down": (0.98, "≥"),
     "stop_with_collector_down_s": (8.0, "≤"),  # of the whole stack: 3 s and less for each process
+    "throughput_while_profiled": (0.7, "≥"),
+    "p99_after_profile": (1.05, "≤"),
+    "alert_s": (90.0, "≤"),
+    "false_alerts": (0.0, "≤"),
 }
+TOKEN, PROFILED, TIMES = "benchmark", 600, 3  # requests while a profile of 200 batches is taken, and how often
 _SETTLE_S = 3.0  # until the last spans have left
 
 
@@ -81,7 +90,8 @@ def collecting() -> Iterator[RunningCollector]:
 
 def measure(directory: Path, rounds: int) -> tuple[dict[str, float], dict[str, Any]]:
     """The figures, and the rounds behind those of processor time."""
-    with collecting() as collector, ready_stack(directory / "off", UNCACHED) as off:
+    token = {"CLIPSERVE_HANDLER_ADMIN_TOKEN": TOKEN}
+    with collecting() as collector, ready_stack(directory / "off", UNCACHED | token) as off:
         env = {
             **UNCACHED,
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
@@ -94,6 +104,7 @@ def measure(directory: Path, rounds: int) -> tuple[dict[str, float], dict[str, A
             collector.take()
             figures = {name: _ratio(rows) for name, rows in pairs.items()}
             figures |= _traces(on, bodies, collector) | _collector_down(on, bodies, collector)
+        figures |= _profiled(off, bodies[:PROFILED]) | alert_figures(off, directory / "alerts")
     detail = {name: {"interval": interval(rows), "rounds": rows} for name, rows in pairs.items()}
     return figures, detail
 
@@ -138,6 +149,22 @@ def _collector_down(stack: LiveStack, bodies: list[Any], collector: RunningColle
     collector.hang()
     after = statistics.median(traced(url, bodies, MANY, 1.0).rate for _ in range(3))
     return {"throughput_with_collector_down": after / before, "stop_with_collector_down_s": stack.stop()}
+
+
+def _profiled(stack: LiveStack, bodies: list[Any]) -> dict[str, float]:
+    """Medians before, during and after."""
+    url, taker = f"{stack.gateway}/v1/search", ProfileTaker(stack.inference, TOKEN)
+    before = [traced(url, bodies, MANY, None) for _ in range(TIMES)]
+    during = []
+    for _ in range(TIMES):
+        with ThreadPoolExecutor(1) as pool:
+            taken = pool.submit(taker.take, "clip_text", 200, 30.0)
+            during.append(traced(url, bodies, MANY, None))
+            taken.result()
+    after = [traced(url, bodies, MANY, None) for _ in range(TIMES)]
+    rates = [statistics.median(load.rate for load in loads) for loads in (before, during)]
+    p99s = [statistics.median(load.p99 for load in loads) for loads in (before, after)]
+    return {"throughput_while_profiled": rates[1] / rates[0], "p99_after_profile": p99s[1] / p99s[0]}
 
 
 def main() -> None:

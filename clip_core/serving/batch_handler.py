@@ -18,6 +18,7 @@ from clip_core.errors import ClipServeError, Forbidden, InferenceFailed
 from clip_core.inputs.parsing import parse_row
 from clip_core.inputs.request import Accepts, AdminRequest, Request
 from clip_core.logs import configure_logging
+from clip_core.memory_use import resident_bytes
 from clip_core.periodic import Periodic
 from clip_core.serving.answers import Answer, bounded, failure
 from clip_core.serving.batch_log import BatchLog, HandledBatch, items, request_ids
@@ -45,6 +46,7 @@ class BatchHandler:
         from clip_core.serving.admin import Admin
         from clip_core.serving.batch import answer
         from clip_core.serving.profiler import Profiler
+        from clip_core.serving.worker_memory import INTERVAL_S, WorkerMemory
 
         settings = HandlerSettings.from_env()
         configure_logging(
@@ -59,6 +61,7 @@ class BatchHandler:
         model_dir = Path(context.system_properties["model_dir"])
         self.accepts = Accepts(self.kinds, self.bare, config.max_inputs)
         gpu_id = context.system_properties.get("gpu_id")
+        memory = WorkerMemory()
         towers = Encoders.load(model_dir, config, gpu_id, cuda_graphs=settings.cuda_graphs)
         towers.warm_up()
         cosines = canaries.check(towers, model_dir)
@@ -71,6 +74,8 @@ class BatchHandler:
         self.admin = Admin(settings.admin_token, self.encoders, self.accepts, self.worker, self.profiler)
         self.metrics = WorkerMetrics(declared(context), (context.model_name,), settings.metrics_interval_s)
         self.metrics.start()
+        memory.loaded()
+        Periodic("memory", lambda: memory.show(self.metrics, self.encoders, self.worker), INTERVAL_S).start()
         self.batch_log = BatchLog(log, settings.log_interval_s, settings.log_slow_s)
         Periodic("batch-log", self.batch_log.report, settings.log_interval_s or 1.0).start()
         silence_unread_lines(context, logging.getLogger())
@@ -101,7 +106,8 @@ class BatchHandler:
     def _profiled_answers(self, requests: Sequence[Request | ClipServeError]) -> list[Answer]:
         def about() -> dict[str, Any]:
             stages = {name: round(seconds * 1e3, 3) for name, seconds in self.encoders.tally.seconds.items()}
-            return {"requests": len(requests), "items": items(requests), "stages": stages}
+            counted = {"requests": len(requests), "items": items(requests), "memory": resident_bytes()}
+            return {**counted, "stages": stages}
 
         return self.profiler.run(lambda: self._answers(requests), about) if requests else []
 

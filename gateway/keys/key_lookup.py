@@ -80,6 +80,11 @@ class KeyLookup:
             raise Unauthorized(f"the API key {key_id} is not accepted any more")
         return _active(found[0], f"the API key {key_id}")
 
+    def next_expiry(self) -> float | None:
+        """When the first of the file's active keys expires, in seconds since 1970; None where none does."""
+        active = [key for key, _ in self._kept.values() if key.state() == "active"]
+        return min((key.expires for key in active if key.expires is not None), default=None)
+
     async def refresh(self) -> None:
         """Look at the file before the next answer, where the last look is older than a second.
 

@@ -57,6 +57,7 @@ async def readyz(request: Request) -> JsonResponse:
 async def metrics(request: Request) -> Response:
     """Prometheus text, or OpenMetrics with exemplars for who accepts that."""
     given = services(request)
+    given.metrics.show_expiries(given.expiries.read())
     given.metrics.show_loads(await endpoint_loads(given.models))
     write, media_type = exposition(request.headers.get("accept", ""))
     return Response(write(given.metrics.registry), headers={"Content-Type": media_type})

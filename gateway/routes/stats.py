@@ -1,6 +1,8 @@
-"""GET /v1/stats: the figures behind the page's live panel, and the slowest requests."""
+"""/v1/stats: the figures behind the page's live panel, the slowest requests, and the gateway's profile of itself."""
 
 from __future__ import annotations
+
+import asyncio
 
 from fastapi import APIRouter, Request
 
@@ -25,3 +27,10 @@ async def stats(request: Request) -> JsonResponse:
 async def slow(request: Request) -> JsonResponse:
     """The slowest requests of the last hour that this gateway answered, with their stages. Needs the scope `admin`."""
     return JsonResponse({"requests": services(request).metrics.slowest.all()})
+
+
+@router.post("/v1/stats/profile", include_in_schema=False)
+async def profile(request: Request, seconds: int = 10, memory: bool = False) -> JsonResponse:
+    """What `clipserve profile gateway` asks for. Needs the scope `admin`."""
+    taker = services(request).self_profiler
+    return JsonResponse(await asyncio.to_thread(taker.take, seconds, memory=memory))

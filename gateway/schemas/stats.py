@@ -83,7 +83,7 @@ class SlowAnswer(Schema):
                             "route": "/v1/search",
                             "status": 200,
                             "request_id": "5f0c1b6f6a5c4c5f9d7e8b1a2c3d4e5f",
-                            "trace_id": None,
+                            "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
                             "stages": {"queue": 640.2, "encode": 131.0, "search": 12.4},
                         }
                     ]

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from clip_core.errors import ClipServeError, ShuttingDown
+from clip_core.self_profile import SelfProfiler
 from index_service.collection import bodies
 from index_service.collection.recall import RecallSampler
 from index_service.collection.registry import Registry
@@ -45,7 +46,7 @@ class HealthApi:
     """What an orchestrator and Prometheus ask."""
 
     def __init__(self, registry: Registry, metrics: IndexMetrics) -> None:
-        self._registry, self._metrics = registry, metrics
+        self._registry, self._metrics, self._profiler = registry, metrics, SelfProfiler()
 
     async def healthz(self, _: Request) -> Response:
         """The process answers."""
@@ -67,6 +68,12 @@ class HealthApi:
     async def slow(self, _: Request) -> Response:
         """The slowest requests of the last hour."""
         return json_answer({"requests": self._metrics.slowest.all()})
+
+    async def profile(self, request: Request) -> Response:
+        """Of this process, for `seconds`, with what is allocated meanwhile where `memory` is true."""
+        given = request.query_params
+        seconds, memory = bodies.whole(given.get("seconds"), "seconds", 10, 20), given.get("memory") == "true"
+        return json_answer(await asyncio.to_thread(self._profiler.take, seconds, memory=memory))
 
 
 def create_app(settings: IndexSettings, registry: Registry) -> Starlette:
@@ -115,6 +122,7 @@ def _routes(
         Route("/readyz", health.readyz),
         Route("/metrics", health.metrics),
         Route("/stats/slow", _known(health.slow)),
+        Route("/stats/profile", _known(health.profile, "seconds", "memory"), methods=["POST"]),
         Route("/collections", _known(collections.list_collections)),
         Route(one, _known(collections.create_collection), methods=["PUT"]),
         Route(one, _known(collections.describe_collection)),

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, Info, Proce
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from clip_core.exposition import exposition
+from clip_core.exposition import MemoryGauge, exposition
 from clip_core.slowest import Slowest
 from clip_core.tracing.spans import Place, Span
 from index_service.collection.registry import Registry
@@ -45,6 +45,7 @@ class IndexMetrics:
         info = Info("clipserve_index_build", "The program that runs.", registry=self.registry)
         info.info({"version": "0.1.0", "python": platform.python_version()})
         ProcessCollector(namespace="clipserve_index", registry=self.registry)
+        self.registry.register(MemoryGauge("index"))
         self.registry.register(_Gauges(collections))
         self.registry.register(DiskGauges(collections.store.path.parent))
         collections.on_merge = self.merge_seconds.observe

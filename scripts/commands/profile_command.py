@@ -1,4 +1,4 @@
-"""`clipserve profile`: where the time of a worker's batches goes."""
+"""`clipserve profile`: where the time of a worker's batches goes, or that of a service."""
 
 from __future__ import annotations
 
@@ -11,33 +11,71 @@ from rich.table import Table
 
 from clip_core.errors import BadInput
 from scripts.profiling.reading import cost, difference, read_profile, stages
-from scripts.profiling.taking import ProfileTaker, ceiling_gflops, write_profile
+from scripts.profiling.taking import (
+    SERVICES,
+    ProfileTaker,
+    ceiling_gflops,
+    take_service,
+    write_profile,
+    write_service_profile,
+)
+
+_INFERENCE = "http://127.0.0.1:8080"
 
 
 def profile(
-    what: Annotated[list[str], typer.Argument(metavar="ENDPOINT | diff A B", help="An endpoint, or two profiles.")],
-    batches: Annotated[int, typer.Option(help="Batches to profile, at most 200.")] = 20,
-    seconds: Annotated[float, typer.Option(help="Seconds after which it ends with fewer, at most 60.")] = 10.0,
-    out: Annotated[Path, typer.Option(help="Folder for index.html, trace.json and profile.json.")] = Path("profile"),
-    url: Annotated[str, typer.Option(help="TorchServe's inference API.")] = "http://127.0.0.1:8080",
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ENDPOINT | gateway | index | diff A B", help="An endpoint, a service, or two profiles."
+        ),
+    ],
+    batches: Annotated[int, typer.Option(help="Of an endpoint: batches to profile, at most 200.")] = 20,
+    seconds: Annotated[
+        int, typer.Option(help="Seconds after which it ends, at most 60 of an endpoint and 20 of a service.")
+    ] = 10,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Of a service: what is allocated meanwhile, too; it serves slower.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="Folder for index.html, profile.json and trace.json.")] = Path("profile"),
+    url: Annotated[
+        str | None, typer.Option(help="TorchServe's inference API, or the service; the usual port here.")
+    ] = None,
     token: Annotated[
         str, typer.Option(envvar="CLIPSERVE_HANDLER_ADMIN_TOKEN", help="The workers' admin token.", show_default=False)
     ] = "",
+    api_key: Annotated[
+        str | None, typer.Option(envvar="CLIPSERVE_API_KEY", help="Of the gateway: a key of scope admin.")
+    ] = None,
 ) -> None:
-    """Profile one worker of an endpoint while it serves, or compare two profiles: `clipserve profile diff A B`."""
+    """Profile one worker of an endpoint while it serves, or the gateway or the index service.
+
+    `clipserve profile diff A B` compares two profiles of workers.
+    """
     console = Console()
     if what[0] == "diff":
         _compare(what[1:], console)
         return
     if len(what) != 1:
-        raise BadInput("`clipserve profile` takes one endpoint, or `diff` and two profiles")
-    with console.status(f"profiling a worker of {what[0]}"):
-        taken = ProfileTaker(url, token).take(what[0], batches, seconds)
+        raise BadInput("`clipserve profile` takes one endpoint, `gateway`, `index`, or `diff` and two profiles")
+    with console.status(f"profiling {what[0]}"):
+        if what[0] in SERVICES:
+            address = url or SERVICES[what[0]].url
+            write_service_profile(what[0], take_service(what[0], address, api_key, seconds, memory=memory), out)
+        else:
+            _profile_worker(what[0], url or _INFERENCE, token, batches, seconds, out, console)
+    console.print(f"[bold]{out / 'index.html'}[/bold] shows where the time went")
+
+
+def _profile_worker(
+    endpoint: str, url: str, token: str, batches: int, seconds: int, out: Path, console: Console
+) -> None:
+    taken = ProfileTaker(url, token).take(endpoint, batches, seconds)
     if not taken["batches"]:
         raise BadInput("no batch came to this worker meanwhile: profile it under load, or for longer")
     write_profile(taken, out, ceiling_gflops(int(taken["threads"])))
     _show(taken, console)
-    console.print(f"[bold]{out / 'index.html'}[/bold] shows more; open {out / 'trace.json'} in Perfetto")
+    console.print(f"Perfetto opens {out / 'trace.json'}")
 
 
 def _show(taken: dict[str, object], console: Console) -> None:

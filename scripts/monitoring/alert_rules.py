@@ -120,6 +120,20 @@ def _causes(given: Thresholds) -> Iterator[Rule]:
             "{{ $labels.collection }} is not merged",
         ),
         (
+            "Expiring",
+            f"clipserve_gateway_expires_timestamp_seconds - time() < {given['expires_in_days'] * 86400:.0f}",
+            "10m",
+            "ticket",
+            "the gateway's {{ $labels.what }} expires in {{ $value | humanizeDuration }}",
+        ),
+        (
+            "GpuMemoryLow",
+            f'clipserve_gpu_memory_bytes{{State="free"}} < {given["gpu_free_bytes"]:.0f}',
+            "10m",
+            "ticket",
+            "the GPU of {{ $labels.ModelName }} has {{ $value | humanize1024 }}B left",
+        ),
+        (
             "JobFailing",
             'increase(clipserve_gateway_jobs_total{state="failed"}[15m]) > 0',
             "0s",

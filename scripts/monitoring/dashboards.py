@@ -46,7 +46,7 @@ DASHBOARDS: dict[str, Sequence[Panel]] = {
         Panel("TorchServe's queue", "short", _value("clipserve_gateway_endpoint_queue_requests", "{{endpoint}}")),
         Panel("Workers", "short", _value("clipserve_gateway_endpoint_workers", "{{endpoint}} {{status}}")),
         Panel("Refused for overload", "reqps", _rate("clipserve_gateway_shed_total", "endpoint")),
-        Panel("Memory", "bytes", _value("clipserve_gateway_process_resident_memory_bytes", "{{instance}}")),
+        Panel("Memory", "bytes", _value("clipserve_gateway_memory_bytes", "{{instance}} {{owner}}")),
     ),
     "Encoders": (
         Panel("Batches", "ops", _rate("clipserve_batches", "ModelName")),
@@ -60,6 +60,8 @@ DASHBOARDS: dict[str, Sequence[Panel]] = {
         Panel("Cache misses", "ops", _rate("clipserve_cache_misses", "ModelName")),
         Panel("Cache", "bytes", _value("clipserve_cache_bytes", "{{ModelName}} {{WorkerName}}")),
         Panel("Errors", "ops", _rate("clipserve_errors", "Code")),
+        Panel("Memory", "bytes", _value("clipserve_memory_bytes", "{{ModelName}} {{WorkerName}} {{Owner}}")),
+        Panel("GPU memory", "bytes", _value("clipserve_gpu_memory_bytes", "{{ModelName}} {{WorkerName}} {{State}}")),
     ),
     "Index": (
         Panel("Searches", "ops", {"searches": f"sum(rate(clipserve_index_searches_total[{_W}]))"}),
@@ -73,7 +75,7 @@ DASHBOARDS: dict[str, Sequence[Panel]] = {
         Panel("Measured recall", "percentunit", _value("clipserve_index_recall", "{{collection}} top {{k}}")),
         Panel("Disk", "bytes", _value("clipserve_index_disk_bytes", "{{kind}}")),
         Panel("Disk left", "bytes", _value("clipserve_index_disk_free_bytes", "{{instance}}")),
-        Panel("Memory", "bytes", _value("clipserve_index_process_resident_memory_bytes", "{{instance}}")),
+        Panel("Memory", "bytes", _value("clipserve_index_memory_bytes", "{{instance}} {{owner}}")),
     ),
     "Jobs": (
         Panel("Entries", "ops", _rate("clipserve_gateway_job_items_total", "outcome")),

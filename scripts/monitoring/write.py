@@ -7,10 +7,11 @@ from pathlib import Path
 
 import yaml
 
+from scripts.archive.places import DATA
 from scripts.monitoring.alert_rules import rules
 from scripts.monitoring.dashboards import DASHBOARDS, dashboard
 
-FOLDER = Path(__file__).resolve().parent.parent.parent / "monitoring"
+FOLDER = DATA / "monitoring"
 _HEAD = "# Made by `python -m scripts.monitoring.write` from monitoring/thresholds.yaml.\n"
 
 

@@ -40,6 +40,18 @@ def frames(events: Sequence[dict[str, Any]]) -> Frame:
     return top
 
 
+def stacked(stacks: Sequence[dict[str, Any]]) -> Frame:
+    """The same of sampled stacks: `frames`, the caller first, and `ms`."""
+    top = Frame("all")
+    for each in stacks:
+        frame, spent = top, float(each["ms"]) * 1e3
+        frame.us += spent
+        for name in each["frames"]:
+            frame = frame.step(str(name))
+            frame.us += spent
+    return top
+
+
 def _add(top: Frame, ordered: Sequence[dict[str, Any]]) -> None:
     around: list[tuple[float, Frame]] = []
     for event in ordered:

@@ -1,4 +1,4 @@
-"""A profile as one HTML page that needs no network."""
+"""Profiles as HTML pages that need no network."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from scripts.profiling.flame_graph import frames, svg
+from scripts.profiling.flame_graph import frames, stacked, svg
 from scripts.profiling.reading import cost, operators, product_gflops, stages
 
 _STYLE = """
@@ -22,15 +22,47 @@ _MOST_OPERATORS = 40
 
 def page(profile: dict[str, Any], ceiling_gflops: float | None = None) -> str:
     """`ceiling_gflops`: what this machine reaches in a large float32 product with as many threads."""
-    title = f"{escape(profile['endpoint'])}: {len(profile['batches'])} batches of worker {escape(profile['worker'])}"
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>"
+    title = f"{profile['endpoint']}: {len(profile['batches'])} batches of worker {profile['worker']}"
+    memory = [(number, each["memory"]) for number, each in enumerate(profile["batches"]) if "memory" in each]
+    return _page(
+        title,
         f"<h2>Where a batch's time went</h2>{_stages(profile)}<p>{_products(profile, ceiling_gflops)}</p>"
         f"<h2>What the profile cost</h2>{_cost(profile)}"
         f'<h2>What called what</h2><div class="graph">{svg(frames(profile["trace"]))}</div>'
-        f"<h2>Operators</h2>{_operators(profile)}</html>\n"
+        f"<h2>Memory after each batch</h2>{_timeline(memory)}"
+        f"<h2>Operators</h2>{_operators(profile)}",
+    )
+
+
+def service_page(service: str, profile: dict[str, Any]) -> str:
+    """Of a service's profile of itself."""
+    lines = [(each["where"], f"{each['bytes'] / 1e6:.2f}", str(each["blocks"])) for each in profile.get("memory", ())]
+    held = f"<h2>Allocated meanwhile, and still there</h2>{_table(('line', 'MB', 'blocks'), lines)}" if lines else ""
+    return _page(
+        f"{service}: {profile['seconds']:g} s, {profile['cpu_ms']:.0f} ms of processor time",
+        f'<h2>Where processor time went</h2><div class="graph">{svg(stacked(profile["stacks"]))}</div>'
+        f"<h2>Memory</h2>{_timeline(profile['timeline'])}{held}",
+    )
+
+
+def _page(title: str, content: str) -> str:
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style><h1>{escape(title)}</h1>{content}</html>\n"
+    )
+
+
+def _timeline(points: Sequence[Sequence[float]]) -> str:
+    """(moment, bytes) as a line from 0 up to the most, which is written beside it."""
+    if not points:
+        return "<p>unknown</p>"
+    most, last = max(size for _, size in points), max(moment for moment, _ in points)
+    line = " ".join(f"{1200 * x / (last or 1):.1f},{100 - 100 * size / (most or 1):.1f}" for x, size in points)
+    return (
+        f"<p>at most {most / 1e6:.0f} MB, at the end {points[-1][1] / 1e6:.0f} MB</p>"
+        f'<svg viewBox="0 -2 1200 104" role="img" aria-label="memory over time">'
+        f'<polyline points="{line}" fill="none" stroke="currentColor" stroke-width="2"/></svg>'
     )
 
 

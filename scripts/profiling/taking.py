@@ -1,23 +1,36 @@
-"""Asks a worker for a profile and waits for it; what comes is written into a folder."""
+"""Asks a worker, or a service, for a profile and waits for it; what comes is written into a folder."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import orjson
 
 from clip_core.errors import ClipServeError, TorchServeUnavailable, from_dict
-from scripts.profiling.profile_page import page
-from scripts.public_api import http_client
+from scripts.profiling.profile_page import page, service_page
+from scripts.public_api import PublicApi, http_client
 
 Json = dict[str, Any]
 _LOOK_S = 0.5
 _WRITING_S = 60.0
 _CEILING_SIZE = 1024
+
+
+class ProfiledService(NamedTuple):
+    """Where it is by default, and the path of its profile."""
+
+    url: str
+    path: str
+
+
+SERVICES = {
+    "gateway": ProfiledService("http://127.0.0.1:8000", "/v1/stats/profile"),
+    "index": ProfiledService("http://127.0.0.1:8090", "/stats/profile"),
+}
 
 
 class ProfileTaker:
@@ -45,6 +58,13 @@ class ProfileTaker:
         except httpx.HTTPError as error:
             raise TorchServeUnavailable(f"TorchServe does not answer ({type(error).__name__})") from error
         return _profile_in(endpoint, answer)
+
+
+def take_service(service: str, url: str, api_key: str | None, seconds: int, *, memory: bool) -> Json:
+    """A service's profile of itself; `service`: one of SERVICES. Raises ClipServeError."""
+    path = f"{SERVICES[service].path}?seconds={seconds}&memory={str(memory).lower()}"
+    found: Json = PublicApi(url, api_key, timeout_s=seconds + _WRITING_S).call("POST", path)
+    return found
 
 
 _JSON = {"Content-Type": "application/json"}
@@ -86,3 +106,10 @@ def write_profile(profile: Json, folder: Path, ceiling: float | None) -> None:
     (folder / "index.html").write_text(page(profile, ceiling), encoding="utf-8")
     rest = {name: value for name, value in profile.items() if name != "trace"}
     (folder / "profile.json").write_bytes(orjson.dumps(rest, option=orjson.OPT_INDENT_2))
+
+
+def write_service_profile(service: str, profile: Json, folder: Path) -> None:
+    """profile.json, and index.html for people."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "index.html").write_text(service_page(service, profile), encoding="utf-8")
+    (folder / "profile.json").write_bytes(orjson.dumps(profile, option=orjson.OPT_INDENT_2))

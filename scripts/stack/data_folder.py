@@ -16,6 +16,7 @@ _OURS = (
     "index",
     "gateway",
     "run",
+    "observe",
     "demo",
     "keys.db",
     "keys.db-wal",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
@@ -29,6 +29,7 @@ from scripts.stack.background_job import job_of
 from scripts.stack.building import build
 from scripts.stack.data_folder import PRIVATE_UMASK, DataFolder, log_folder
 from scripts.stack.management_guard import guarded
+from scripts.stack.observers import Observers
 from scripts.stack.parts import Parts, model_store, own_key, part_log
 from scripts.stack.readiness import wait_ready
 from scripts.stack.up_models import Batching, UpModel, models_of, row_store, write_rows
@@ -85,11 +86,15 @@ def _run(
     if settings.demo and rows:
         _demo(stack, settings, console, signals, key)
     _meanwhile(stack, signals, lambda: _tell_waiting(settings, console, key))
-    _invite(settings, console)
+    observers = Observers(settings, folder.path / "observe", report.notice)
+    entered.callback(observers.stop, lambda: signals.hurried)
+    if settings.observe:
+        observers.start(gateway_url(settings).removeprefix("http://"), key)
+    _invite(settings, console, observers.urls)
     jobs = [job_of(model, settings, management, report, batching) for model in quick]
     builds = BuildQueue(jobs, report, usual)
     entered.callback(builds.stop)
-    _watch(stack, settings, signals, report, builds)
+    _watch(stack, settings, signals, report, (observers.look, builds.look))
 
 
 def _stop(stack: Stack, settings: UpSettings, console: Console, signals: StopSignals) -> None:
@@ -117,7 +122,7 @@ def _prepare(
     check_disk(settings.data_dir)
     folder = entered.enter_context(DataFolder(settings.data_dir))
     entered.enter_context(log_folder(settings.log_dir))
-    check_ports({name: getattr(settings, name) for name in UpSettings.model_fields if name.endswith("_port")})
+    check_ports(settings.ports)
     folder.close_to_others()
     find_java()
     return folder, [model for model in models if _have_archives(model, settings, console, signals, usual)]
@@ -201,20 +206,31 @@ def _tell_waiting(settings: UpSettings, console: Console, key: str | None) -> No
         tell_waiting(client, console)
 
 
-def _invite(settings: UpSettings, console: Console) -> None:
+def _invite(settings: UpSettings, console: Console, observers: Mapping[str, str]) -> None:
     url = gateway_url(settings)
-    console.print(
-        f"\n  page  [bold]{url}/[/bold]\n  docs  {url}/docs\n  logs  {settings.log_dir}/\n\nCtrl-C stops everything."
-    )
+    console.print(f"\n  page  [bold]{url}/[/bold]\n  docs  {url}/docs\n  logs  {settings.log_dir}/")
+    for name, address in observers.items():
+        console.print(f"  {name}  {address}/")
+    console.print("\nCtrl-C stops everything.")
 
 
-def _watch(stack: Stack, settings: UpSettings, signals: StopSignals, report: Report, builds: BuildQueue) -> None:
-    """Keep every part up, and say when all of them serve again. Ends by an exception only."""
+def _watch(
+    stack: Stack,
+    settings: UpSettings,
+    signals: StopSignals,
+    report: Report,
+    looks: Sequence[Callable[[], None]],
+) -> None:
+    """Keep every part up, and say when all of them serve again; `looks`: at what goes on beside them.
+
+    Ends by an exception only.
+    """
     telling: Future[None] | None = None
     while True:
         if _look(stack.supervise, signals) and (telling is None or telling.done()):
             telling = in_background(lambda: _say_when_ready(settings, report))
-        builds.look()
+        for look in looks:
+            look()
 
 
 def _look(after: Callable[[], T], signals: StopSignals) -> T:

@@ -33,6 +33,7 @@ def _names(text: str) -> list[str]:
     return [text] if os.path.exists(text) else [part.strip() for part in text.split(",") if part.strip()]
 
 
+_OBSERVERS = ("prometheus_port", "alertmanager_port")
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 
 
@@ -102,6 +103,12 @@ class UpSettings(BaseSettings):
     management_hosts: str = Field(
         "", description="names, besides loopback's, by which callers may address the management API: `a,b`"
     )
+    observe: bool = Field(False, description="start Prometheus and Alertmanager, too, where they are installed")
+    prometheus_port: int = Field(9090, ge=1, le=65535, description="with observe: Prometheus's port (loopback)")
+    alertmanager_port: int = Field(9093, ge=1, le=65535, description="with observe: Alertmanager's port (loopback)")
+    alertmanager_config: Path | None = Field(
+        None, description="with observe: whom Alertmanager tells; monitoring/alertmanager.yml unless given"
+    )
     demo: bool = Field(True, description="fill the collection `demo` with rendered scenes and run one search")
 
     @field_validator("*")
@@ -119,6 +126,15 @@ class UpSettings(BaseSettings):
     def _is_there(cls, value: Path | None) -> Path | None:
         if value is not None and not value.exists():
             raise ValueError(f"there is no folder or file {value}: name one with weights")
+        return value
+
+    @field_validator("alertmanager_config")
+    @classmethod
+    def _is_a_file(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError(
+                f"there is no file {value}: copy monitoring/alertmanager.yml, and name your receivers there"
+            )
         return value
 
     @field_validator("java_options")
@@ -151,12 +167,17 @@ class UpSettings(BaseSettings):
         """What replaces every model's own settings."""
         return {"precision": self.precision, "compile": self.compile}
 
+    @property
+    def ports(self) -> dict[str, int]:
+        """Setting → port, of all that is to start."""
+        names = [name for name in UpSettings.model_fields if name.endswith("_port")]
+        return {name: getattr(self, name) for name in names if self.observe or name not in _OBSERVERS}
+
     @model_validator(mode="after")
     def _has_a_port_each(self) -> UpSettings:
-        ports = {name: getattr(self, name) for name in UpSettings.model_fields if name.endswith("_port")}
-        (port, times) = Counter(ports.values()).most_common(1)[0]
+        (port, times) = Counter(self.ports.values()).most_common(1)[0]
         if times > 1:
-            options = " and ".join(f"--{name.replace('_', '-')}" for name, given in ports.items() if given == port)
+            options = " and ".join(f"--{name.replace('_', '-')}" for name, given in self.ports.items() if given == port)
             raise ValueError(f"{options} are both {port}: give each part a port of its own")
         return self
 

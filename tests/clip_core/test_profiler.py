@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +82,23 @@ def test_a_strange_id_is_refused(profiler: Profiler, identity: object) -> None:
 def test_a_profile_of_a_worker_that_died_is_lost(profiler: Profiler) -> None:
     with pytest.raises(NotFound):
         profiler.fetch("0" * 32)
+
+
+DIES = """
+import os, signal, sys
+from pathlib import Path
+from clip_core.serving.profiler import Profiler
+print(Profiler("clip_text", "9001", Path(sys.argv[1])).start({"batches": 5, "seconds": 60})["id"], flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_worker_that_is_killed_holds_up_no_other(profiler: Profiler, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", DIES, tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    with pytest.raises(NotFound):
+        profiler.fetch(done.stdout.strip())
+    assert profiler.start({"seconds": 0.01})["state"] == "running"
 
 
 def test_what_fails_fails_as_without_a_profile(profiler: Profiler) -> None:

@@ -187,15 +187,18 @@ print(time.monotonic() - started)
 """
 
 
-@pytest.mark.parametrize("collector", ["hangs", "refuses", "fails"])
+@pytest.mark.parametrize("collector", ["hangs", "refuses", "fails", "never answers"])
 def test_a_collector_that_is_down_holds_up_no_stop(collector: str) -> None:
     """The process ends by itself, within the patience that it has, whatever the SDK waits for."""
     with socket.create_server(("127.0.0.1", 0)) as silent, collecting() as (failing, url):
-        failing.status = 500
+        if collector == "never answers":
+            failing.answers.clear()
+        else:
+            failing.status = 500
         port = silent.getsockname()[1]
         if collector == "refuses":
             silent.close()
-        address = url if collector == "fails" else f"http://127.0.0.1:{port}"
+        address = url if collector in ("fails", "never answers") else f"http://127.0.0.1:{port}"
         env = {"OTEL_EXPORTER_OTLP_ENDPOINT": address, "PYTHONPATH": str(Path(__file__).parents[2])}
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, timeout=60, check=True

@@ -10,11 +10,11 @@ import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
+from scripts.monitoring.local_configuration import prometheus_command, prometheus_config
 from scripts.monitoring.write import FOLDER
 from scripts.stack.live_stack import LiveStack, free_ports
 from tests.e2e.conftest import send
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.e2e
 PROMETHEUS = shutil.which("prometheus")
 EVENTS = (  # panels that have nothing to show until something happens
     *("Refused for overload", "Errors", "Measured recall"),
-    *("Entries", "Jobs that ended", "Thumbnails", "Merges"),
+    *("Entries", "Jobs that ended", "Thumbnails", "Merges", "GPU memory"),
 )
 
 
@@ -65,16 +65,13 @@ def test_what_is_exposed_is_explained(stack: LiveStack) -> None:
 @contextmanager
 def scraping(stack: LiveStack, folder: Path) -> Iterator[str]:
     """A Prometheus with the shipped configuration, this stack's addresses and a scrape a second; its address."""
-    config: dict[str, Any] = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
-    config = {"global": {"scrape_interval": "1s"}, "scrape_configs": config["scrape_configs"]}
-    for job in config["scrape_configs"]:
-        target = addresses(stack)[job["job_name"].removeprefix("clipserve-")]
-        job["static_configs"] = [{"targets": [target]}]
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    (port,) = free_ports(1)
-    options = ("--config.file=prometheus.yml", "--storage.tsdb.path=series", f"--web.listen-address=127.0.0.1:{port}")
+    targets = {f"clipserve-{name}": address for name, address in addresses(stack).items()}
+    config = prometheus_config(targets) | {"global": {"scrape_interval": "1s"}}
+    path, (port,) = folder / "prometheus.yml", free_ports(1)
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    command = prometheus_command(str(PROMETHEUS), path, folder / "series", port)
     with (folder / "prometheus.log").open("wb") as log:
-        process = subprocess.Popen([str(PROMETHEUS), *options], cwd=folder, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
         try:
             yield f"http://127.0.0.1:{port}"
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from clip_core.errors import TorchServeUnavailable, Unauthorized
-from scripts.profiling.taking import ProfileTaker, write_profile
+from scripts.profiling.taking import SERVICES, ProfileTaker, take_service, write_profile, write_service_profile
 from scripts.stack.live_stack import LiveStack, live_stack
 from tests.e2e.conftest import send
 from tests.tracing import Collector, collecting
@@ -29,7 +30,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveStack
     with collecting() as (collector, url):
         env = {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_BSP_SCHEDULE_DELAY": "200"}
         env["CLIPSERVE_HANDLER_ADMIN_TOKEN"] = TOKEN
-        with live_stack(folder, env=env) as stack:
+        with live_stack(folder, "--observe", env=env) as stack:
             stack.wait_ready()
             yield stack, collector
 
@@ -105,6 +106,27 @@ def test_a_worker_is_profiled_while_it_serves(traced: tuple[LiveStack, Collector
         taker.take("clip_none", 1, 1.0)
     with pytest.raises(Unauthorized):
         ProfileTaker(stack.inference, "other").take("clip_text", 1, 1.0)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_profiles_itself(traced: tuple[LiveStack, Collector], service: str, tmp_path: Path) -> None:
+    stack, _ = traced
+    url = {"gateway": stack.gateway, "index": stack.index}[service]
+    write_service_profile(service, take_service(service, url, None, 1, memory=True), tmp_path)
+    assert "MB" in (tmp_path / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(shutil.which("prometheus") is None, reason="Debian's package prometheus is not installed")
+def test_its_own_prometheus_observes_all_of_it(traced: tuple[LiveStack, Collector]) -> None:
+    stack, _ = traced
+    prometheus = f"http://127.0.0.1:{stack.ports['prometheus_port']}"
+    assert prometheus in stack.text()
+
+    def up() -> set[str]:
+        targets = send("GET", f"{prometheus}/api/v1/targets").json["data"]["activeTargets"]
+        return {each["labels"]["job"] for each in targets if each["health"] == "up"}
+
+    until(lambda: len(up()) == 3, seconds=120)
 
 
 def test_a_collector_that_goes_away_stops_nothing(traced: tuple[LiveStack, Collector]) -> None:

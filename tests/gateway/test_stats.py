@@ -6,6 +6,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+from gateway.keys.scopes import scope_of
+
 WORKERS = """# TYPE clipserve_batches counter
 clipserve_batches{ModelName="clip_text",Hostname="a",} 5.0
 # TYPE clipserve_batch_requests counter
@@ -62,6 +66,12 @@ def test_metrics_that_are_none_are_no_failure(stack):
     assert stats(stack)["batches"] is None
 
 
+def test_metrics_that_break_off_are_no_failure(stack):
+    for end in range(0, len(WORKERS), 5):
+        stack.torchserve.metrics = WORKERS[:end]
+        stats(stack)
+
+
 def test_only_a_worker_of_torchserve_is_measured(stack, tmp_path):
     stack.torchserve.worker_pid = os.getpid()
     assert stats(stack)["memory"]["workers_bytes"] is None
@@ -75,3 +85,19 @@ def test_only_a_worker_of_torchserve_is_measured(stack, tmp_path):
 
 def test_it_needs_a_key_like_the_rest(stack_of):
     assert stack_of(api_keys="k").client.get("/v1/stats").status_code == 401
+
+
+def test_the_gateway_profiles_itself(stack):
+    answer = stack.client.post("/v1/stats/profile", params={"seconds": 1, "memory": "true"})
+    assert answer.status_code == 200
+    assert {"seconds", "cpu_ms", "stacks", "timeline", "memory"} == set(answer.json())
+    assert scope_of("POST", "/v1/stats/profile") == scope_of("GET", "/v1/stats/profile") == "admin"
+
+
+@pytest.mark.parametrize(
+    "query", ["seconds=0", "seconds=21", "seconds=1000000000", "seconds=x", "deep=true", "memory=7"]
+)
+def test_a_profile_that_can_not_be_is_refused(stack, query):
+    answer = stack.client.post(f"/v1/stats/profile?{query}")
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] in ("bad_input", "invalid_request")

@@ -55,6 +55,14 @@ def assert_envelope(answer: httpx.Response, status: int, code: str) -> None:
     assert answer.headers["x-request-id"]
 
 
+async def test_it_profiles_itself(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/stats/profile?seconds=1&memory=true")
+    assert answer.status_code == 200
+    assert {"seconds", "cpu_ms", "stacks", "timeline", "memory"} == set(answer.json())
+    for query in ("seconds=0", "seconds=21", "seconds=x", "deep=true"):
+        assert_envelope(await client.post(f"/stats/profile?{query}"), 400, "invalid_request")
+
+
 async def test_health_readiness_and_metrics(client: httpx.AsyncClient) -> None:
     assert (await client.get("/healthz")).json() == {"status": "ok"}
     assert (await client.get("/readyz")).status_code == 200

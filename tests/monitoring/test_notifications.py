@@ -20,7 +20,13 @@ import yaml
 from prometheus_client import generate_latest
 
 from gateway.metrics import EndpointLoad, GatewayMetrics
-from scripts.monitoring.write import FOLDER
+from scripts.monitoring.local_configuration import (
+    GATEWAY,
+    alertmanager_command,
+    prometheus_command,
+    prometheus_config,
+    shipped,
+)
 from scripts.stack.live_stack import free_ports
 from tests.waiting import until
 
@@ -79,7 +85,7 @@ def serving(endpoints: Endpoints) -> Iterator[int]:
 
 
 def quick_rules() -> dict[str, Any]:
-    rules: dict[str, Any] = yaml.safe_load((FOLDER / "rules.yml").read_text(encoding="utf-8"))
+    rules = shipped("rules.yml")
     for group in rules["groups"]:
         group["interval"] = "1s"
         for rule in group["rules"]:
@@ -88,17 +94,14 @@ def quick_rules() -> dict[str, Any]:
     return rules
 
 
-def prometheus_config(target: int, alertmanager: int) -> dict[str, Any]:
-    config: dict[str, Any] = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
-    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    config["alerting"]["alertmanagers"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{alertmanager}"]}]
-    config["scrape_configs"] = config["scrape_configs"][:1]
-    config["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{target}"]}]
-    return config
+def quick_config(target: int, alertmanager: int) -> dict[str, Any]:
+    config = prometheus_config({GATEWAY: f"127.0.0.1:{target}"}, f"127.0.0.1:{alertmanager}")
+    intervals = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    return config | {"global": intervals, "rule_files": ["rules.yml"]}
 
 
 def alertmanager_config(webhook: int) -> dict[str, Any]:
-    config: dict[str, Any] = yaml.safe_load((FOLDER / "alertmanager.yml").read_text(encoding="utf-8"))
+    config = shipped("alertmanager.yml")
     config["route"] |= {"group_wait": "1s", "group_interval": "1s"}
     for receiver in config["receivers"]:
         for kind in ("slack_configs", "email_configs"):
@@ -109,14 +112,13 @@ def alertmanager_config(webhook: int) -> dict[str, Any]:
 
 
 @contextmanager
-def program(*command: str, folder: Path) -> Iterator[None]:
-    with (folder / f"{Path(command[0]).name}.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
+def program(command: list[str]) -> Iterator[None]:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
 
 
 @pytest.fixture
@@ -126,28 +128,19 @@ def watched(tmp_path: Path) -> Iterator[Endpoints]:
         port = entered.enter_context(serving(endpoints))
         for name, content in (
             ("rules.yml", quick_rules()),
-            ("prometheus.yml", prometheus_config(port, alertmanager)),
+            ("prometheus.yml", quick_config(port, alertmanager)),
             ("alertmanager.yml", alertmanager_config(port)),
         ):
             (tmp_path / name).write_text(yaml.safe_dump(content), encoding="utf-8")
         entered.enter_context(
             program(
-                str(ALERTMANAGER),
-                "--config.file=alertmanager.yml",
-                "--storage.path=alerts",
-                f"--web.listen-address=127.0.0.1:{alertmanager}",
-                "--cluster.listen-address=",
-                folder=tmp_path,
+                alertmanager_command(
+                    str(ALERTMANAGER), tmp_path / "alertmanager.yml", tmp_path / "alerts", alertmanager
+                )
             )
         )
         entered.enter_context(
-            program(
-                str(PROMETHEUS),
-                "--config.file=prometheus.yml",
-                "--storage.tsdb.path=series",
-                f"--web.listen-address=127.0.0.1:{prometheus}",
-                folder=tmp_path,
-            )
+            program(prometheus_command(str(PROMETHEUS), tmp_path / "prometheus.yml", tmp_path / "series", prometheus))
         )
         yield endpoints
 

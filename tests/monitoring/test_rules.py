@@ -138,7 +138,7 @@ CASES = {
     ),
     "ClipserveDiskFilling": Case(
         "5h",
-        {"clipserve_index_disk_free_bytes": "100000000000-50000000x400"},
+        {"clipserve_index_disk_free_bytes": "100000000000-100000000x400"},
         [{"clipserve_index_disk_free_bytes": "100000000000x400"}, {"clipserve_index_disk_free_bytes": "9e10-1000x400"}],
     ),
     "ClipserveMergeStuck": Case(
@@ -148,6 +148,21 @@ CASES = {
             {
                 'clipserve_index_merge_failures{collection="c"}': "1x100",
                 'clipserve_index_delta_rows{collection="c"}': "9x100",
+            }
+        ],
+    ),
+    "ClipserveExpiring": Case(
+        "1h",
+        {'clipserve_gateway_expires_timestamp_seconds{what="key"}': "86400x100"},
+        [{'clipserve_gateway_expires_timestamp_seconds{what="certificate"}': "2000000x100"}],
+    ),
+    "ClipserveGpuMemoryLow": Case(
+        "1h",
+        {'clipserve_gpu_memory_bytes{ModelName="m",State="free"}': "100000000x100"},
+        [
+            {
+                'clipserve_gpu_memory_bytes{ModelName="m",State="free"}': "2000000000x100",
+                'clipserve_gpu_memory_bytes{ModelName="m",State="own"}': "100x100",
             }
         ],
     ),

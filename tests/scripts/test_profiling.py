@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clip_core.errors import BadInput, InvalidRequest
-from scripts.profiling.flame_graph import frames, svg
+from scripts.profiling.flame_graph import frames, stacked, svg
 from scripts.profiling.profile_page import page
 from scripts.profiling.reading import cost, difference, operators, product_gflops, read_profile, stages
-from scripts.profiling.taking import _profile_in, write_profile
+from scripts.profiling.taking import _profile_in, write_profile, write_service_profile
 
 
 def event(name: str, start: float, length: float, thread: int = 1) -> dict[str, Any]:
@@ -91,3 +91,31 @@ def test_an_answers_error_is_raised() -> None:
     body = {"error": {"message": "no", "code": "bad_input"}}
     with pytest.raises(BadInput):
         _profile_in("clip_text", httpx.Response(400, json=body))
+
+
+SERVICE: dict[str, Any] = {
+    "seconds": 1,
+    "cpu_ms": 30.0,
+    "stacks": [{"frames": ["main", "<b>odd</b>"], "ms": 20.0}, {"frames": ["main", "other"], "ms": 10.0}],
+    "timeline": [[0.0, 1_000_000], [0.5, 3_000_000]],
+    "memory": [{"where": "a.py:3", "bytes": 2_000_000, "blocks": 7}],
+}
+
+
+def test_sampled_stacks_are_a_graph_of_the_same_kind() -> None:
+    top = stacked(SERVICE["stacks"])
+    assert top.us == 30_000
+    assert {name: frame.us for name, frame in top.below["main"].below.items()} == {
+        "<b>odd</b>": 20_000,
+        "other": 10_000,
+    }
+
+
+@pytest.mark.parametrize("profile", [SERVICE, {**SERVICE, "stacks": [], "timeline": [], "memory": []}])
+def test_a_services_page_needs_no_network_either(profile: dict[str, Any], tmp_path: Path) -> None:
+    write_service_profile("gateway", profile, tmp_path)
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "<b>odd" not in text
+    assert "src=" not in text
+    assert ("a.py:3" in text) is bool(profile["memory"])
+    assert ("at most 3 MB" in text) is bool(profile["timeline"])

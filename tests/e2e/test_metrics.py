@@ -89,6 +89,7 @@ def expressions() -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.full
 @pytest.mark.skipif(PROMETHEUS is None, reason="Debian's package prometheus is not installed")
 def test_every_panel_of_the_dashboards_has_data(stack: LiveStack, tmp_path: Path) -> None:
     wanted = {name: queries for name, queries in expressions().items() if not name.endswith(EVENTS)}

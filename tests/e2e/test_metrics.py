@@ -102,7 +102,7 @@ def test_every_panel_of_the_dashboards_has_data(stack: LiveStack, tmp_path: Path
     def answers(prometheus: str, query: str) -> bool:
         try:
             told = send("GET", f"{prometheus}/api/v1/query?query={urllib.parse.quote(query)}").json
-        except OSError:  # it has not started yet
+        except (OSError, ValueError):  # it has not started yet
             return False
         return bool(told["data"]["result"])
 

@@ -123,7 +123,10 @@ def test_its_own_prometheus_observes_all_of_it(traced: tuple[LiveStack, Collecto
     assert prometheus in stack.text()
 
     def up() -> set[str]:
-        targets = send("GET", f"{prometheus}/api/v1/targets").json["data"]["activeTargets"]
+        try:
+            targets = send("GET", f"{prometheus}/api/v1/targets").json["data"]["activeTargets"]
+        except (OSError, ValueError):  # it has not started yet
+            return set()
         return {each["labels"]["job"] for each in targets if each["health"] == "up"}
 
     until(lambda: len(up()) == 3, seconds=120)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import yaml
@@ -65,7 +66,8 @@ def _observed(stack: LiveStack, folder: Path, webhook: str) -> Iterator[str]:
     folder.mkdir()
     receivers = folder / "receivers.yml"
     receivers.write_text(yaml.safe_dump(_told_by_webhook(webhook)), encoding="utf-8")
-    settings = UpSettings(**stack.ports, observe=True, alertmanager_config=receivers, log_dir=folder / "logs")
+    given: dict[str, Any] = {**stack.ports, "alertmanager_config": receivers, "log_dir": folder / "logs"}
+    settings = UpSettings(**given, observe=True)
     observers = Observers(settings, folder / "observe", print)
     observers.start(stack.gateway.removeprefix("http://"), None)
     try:

@@ -88,11 +88,13 @@ def create_app(
         await services.pictures.start()
         await services.sweeper.start()
         await services.jobs.start()
+        await services.history.start()
         if rpc is not None:
             await rpc.start()
         yield
         if rpc is not None:
             await rpc.stop()
+        await services.history.stop()
         await services.jobs.stop()
         await services.sweeper.stop()
         await services.pictures.stop()

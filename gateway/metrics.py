@@ -11,8 +11,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from clip_core.exposition import MemoryGauge
 from clip_core.slowest import Slowest
+from gateway.request_totals import RequestTotals
 
-_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 VERSION = "0.1.0"
 
 
@@ -34,6 +35,7 @@ class GatewayMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.slowest = Slowest()
+        self.totals = RequestTotals(BUCKETS)
         self.requests = Counter(
             "clipserve_gateway_requests_total",
             "Requests answered.",
@@ -44,7 +46,7 @@ class GatewayMetrics:
             "clipserve_gateway_request_seconds",
             "Time to answer a request.",
             ["route"],
-            buckets=_BUCKETS,
+            buckets=BUCKETS,
             registry=self.registry,
         )
         self.shed = Counter(
@@ -57,7 +59,7 @@ class GatewayMetrics:
             "clipserve_gateway_wait_seconds",
             "Waits of requests to a TorchServe endpoint: for admission, or in its queue with transport.",
             ["endpoint", "stage"],
-            buckets=_BUCKETS,
+            buckets=BUCKETS,
             registry=self.registry,
         )
         self._items = self._load_gauge("items", "Items of requests at an endpoint, running or waiting.", "state")
@@ -113,6 +115,7 @@ class GatewayMetrics:
 
     def observe(self, method: str, route: str, status: int, seconds: float, trace_id: str | None = None) -> None:
         """`trace_id`: of a recorded trace; it becomes the exemplar of its bucket."""
+        self.totals.add(route, status, seconds)
         self.requests.labels(method, route, str(status)).inc()
         self.seconds.labels(route).observe(seconds, None if trace_id is None else {"trace_id": trace_id})
 

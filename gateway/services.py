@@ -15,6 +15,8 @@ from gateway.encode.labels import LabelVectors
 from gateway.expiries import Expiries
 from gateway.fetch.image_fetcher import ImageFetcher
 from gateway.fetch.url_images import UrlImageLoader
+from gateway.history.history import History
+from gateway.history.reader import Reader
 from gateway.ingest.ingester import Ingester
 from gateway.inputs.parser import InputParser
 from gateway.jobs.runner import Jobs
@@ -61,6 +63,7 @@ class Services:
     ingester: Ingester
     jobs: Jobs
     readiness: Readiness
+    history: History
     metrics: GatewayMetrics
     quotas: Quotas
     expiries: Expiries
@@ -88,6 +91,7 @@ class Services:
         pictures = _pictures(settings, metrics)
         searcher = Searcher(SearchRouter(models, known), index, meter, settings.max_answer_bytes)
         ingester = Ingester(models, index, known, meter, pictures)
+        jobs = _jobs(settings, ingester, index, parser, keys, pictures.folders, metrics)
         return cls(
             settings=settings,
             models=models,
@@ -101,8 +105,9 @@ class Services:
             pictures=pictures,
             sweeper=Sweeper(index, pictures.store),
             ingester=ingester,
-            jobs=_jobs(settings, ingester, index, parser, keys, pictures.folders, metrics),
+            jobs=jobs,
             readiness=Readiness(settings, models, index),
+            history=History(Reader(metrics, models, index, lambda: jobs.under_way).read),
             metrics=metrics,
             quotas=quotas,
             expiries=Expiries(settings.tls_certificate, keys),

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from clip_core.errors import Unavailable
 from gateway.metrics import GatewayMetrics
 from gateway.models.registry import Models
+from gateway.request_totals import is_api
 from gateway.upstream.torchserve import TorchServeClient
 
 Json = dict[str, Any]
@@ -27,7 +28,6 @@ _BATCHES = {
     "capacity": "clipserve_pass_capacity",
 }
 _CACHE = {"hits": "clipserve_cache_hits", "misses": "clipserve_cache_misses", "bytes": "clipserve_cache_bytes"}
-_OWN = ("/v1/stats", "/v1/stats/slow")  # asking for the figures must not change them
 _WORKER = "model_service_worker"  # TorchServe's script, by which a worker's pid is told from a stranger's
 
 
@@ -39,16 +39,21 @@ class Stats:
 
     async def read(self) -> Json:
         """Times in seconds, memory in bytes; histogram counts are cumulative, the last one beyond all bounds."""
-        families, pids = await asyncio.gather(self._worker_metrics(), self._worker_pids())
+        workers = await self.workers()
         own, gateway = list(self._metrics.registry.collect()), psutil.Process()
         return {
             "uptime_s": round(time.time() - gateway.create_time(), 1),
             "requests": _requests(own),
             "latency": _latency(own),
-            "batches": _group(families, _BATCHES),
-            "cache": _group(families, _CACHE),
-            "memory": {"gateway_bytes": gateway.memory_info().rss, "workers_bytes": _memory(pids)},
+            "batches": workers["batches"],
+            "cache": workers["cache"],
+            "memory": {"gateway_bytes": gateway.memory_info().rss, "workers_bytes": workers["bytes"]},
         }
+
+    async def workers(self) -> Json:
+        """Their `batches`, `cache` and resident `bytes`."""
+        families, pids = await asyncio.gather(self._worker_metrics(), self._worker_pids())
+        return {"batches": _group(families, _BATCHES), "cache": _group(families, _CACHE), "bytes": _memory(pids)}
 
     async def _worker_metrics(self) -> list[Metric]:
         """Of every TorchServe, each once."""
@@ -63,21 +68,30 @@ class Stats:
 
 async def _metrics_of(client: TorchServeClient) -> list[Metric]:
     try:
-        return list(text_string_to_metric_families(await client.metrics()))
+        return parsed(await client.metrics(), (*_BATCHES.values(), *_CACHE.values()))
     except (Unavailable, ValueError):
         return []
 
 
-def _samples(families: Iterable[Metric], name: str) -> list[tuple[dict[str, str], float]]:
+def parsed(text: str, names: tuple[str, ...]) -> list[Metric]:
+    """The metrics of a Prometheus text whose names begin so, without their types: all others would take milliseconds.
+
+    Raises ValueError.
+    """
+    wanted = "".join(f"{line}\n" for line in text.splitlines() if line.startswith(names))
+    return list(text_string_to_metric_families(wanted))
+
+
+def samples(families: Iterable[Metric], name: str) -> list[tuple[dict[str, str], float]]:
     """By name, a counter's without the `_total` that the parser gives to each."""
-    samples = (sample for family in families for sample in family.samples)
-    return [(sample.labels, sample.value) for sample in samples if sample.name.removesuffix("_total") == name]
+    found = (sample for family in families for sample in family.samples)
+    return [(sample.labels, sample.value) for sample in found if sample.name.removesuffix("_total") == name]
 
 
 def _requests(own: Sequence[Metric]) -> Json:
     """Of the API: the page's own assets and the probes are left out."""
-    counted = [sample for sample in _samples(own, "clipserve_gateway_requests") if _is_api(sample[0])]
-    running = sum(value for _, value in _samples(own, "clipserve_gateway_requests_in_flight"))
+    counted = [sample for sample in samples(own, "clipserve_gateway_requests") if is_api(sample[0]["route"])]
+    running = sum(value for _, value in samples(own, "clipserve_gateway_requests_in_flight"))
     return {
         "total": int(sum(value for _, value in counted)),
         "errors": int(sum(value for labels, value in counted if labels["status"] >= "500")),
@@ -87,24 +101,20 @@ def _requests(own: Sequence[Metric]) -> Json:
 
 def _latency(own: Sequence[Metric]) -> Json:
     counts: dict[float, float] = {}
-    for labels, value in _samples(own, "clipserve_gateway_request_seconds_bucket"):
-        if _is_api(labels):
+    for labels, value in samples(own, "clipserve_gateway_request_seconds_bucket"):
+        if is_api(labels["route"]):
             bound = float(labels["le"])
             counts[bound] = counts.get(bound, 0) + value
     bounds = sorted(counts)
     return {"bounds_s": bounds[:-1], "counts": [int(counts[bound]) for bound in bounds]}
 
 
-def _is_api(labels: dict[str, str]) -> bool:
-    return labels["route"].startswith("/v1/") and labels["route"] not in _OWN
-
-
 def _group(families: Sequence[Metric], names: Mapping[str, str]) -> Json | None:
     """Sums over all workers of the metrics that `names` names; None when no worker reports any of them."""
-    found = {name: _samples(families, metric) for name, metric in names.items()}
+    found = {name: samples(families, metric) for name, metric in names.items()}
     if not any(found.values()):
         return None
-    return {name: int(sum(value for _, value in samples)) for name, samples in found.items()}
+    return {name: int(sum(value for _, value in values)) for name, values in found.items()}
 
 
 def _memory(pids: Sequence[int]) -> int | None:

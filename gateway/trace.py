@@ -22,7 +22,8 @@ class Trace:
     `deadline` is on the clock of time.monotonic(); None means that only the gateway's own timeouts apply. `caller` is a
     key's id or an address; requests of one caller share limits and a place in queues. It is empty for background work.
     A `patient` request may wait for its turn without limit: it is a stream, and a part of it is done. `progressed` is
-    when a part of it was last answered upstream, on the same clock as `deadline`.
+    when a part of it was last answered upstream, on the same clock as `deadline`. Failures of what is `quiet` are no
+    news: it asks again in a moment.
     """
 
     request_id: str = ""
@@ -33,6 +34,7 @@ class Trace:
     caller: str = ""
     patient: bool = False
     progressed: float = 0.0
+    quiet: bool = False
 
     def seconds_left(self) -> float | None:
         """Seconds until the deadline, negative when it is past; None without a deadline."""

@@ -76,6 +76,11 @@ class Jobs:
         self._slots = asyncio.Semaphore(width)
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
+    @property
+    def under_way(self) -> int:
+        """Jobs of this gateway that run, or wait for those before them."""
+        return sum(not task.done() for task in self._tasks.values())
+
     async def start(self) -> None:
         """Go on with what an earlier process left unfinished, unless another gateway runs the jobs of this folder."""
         if not self.store.path.exists():

@@ -16,7 +16,7 @@ from gateway.keys.scopes import collection_of, scope_of
 from gateway.middleware.allowed_hosts import PROBES, HostList
 from gateway.trace import current_trace
 
-OPEN_PATHS = PROBES - {"/metrics"} | {"/", "/docs", "/openapi.json", "/favicon.ico"}
+OPEN_PATHS = PROBES - {"/metrics"} | {"/", "/dashboard", "/docs", "/openapi.json", "/favicon.ico"}
 OPEN_PREFIX = "/ui/"
 _OWN_SITE = (b"same-origin", b"none")
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")

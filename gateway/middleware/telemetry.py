@@ -20,6 +20,7 @@ from gateway.trace import Trace, request_id_of, reset_current_trace, set_current
 
 _log = logging.getLogger("gateway.access")
 _QUIET = PROBES
+_LOOKING = ("/v1/stats", "/dashboard", "/ui/")  # asking for the slowest requests must not change them
 
 
 class TelemetryMiddleware:
@@ -64,7 +65,7 @@ class TelemetryMiddleware:
         route = getattr(scope.get("route"), "path", "unmatched")
         recorded = place.context.trace if isinstance(place, Span) else None
         self.metrics.observe(_method(scope), route, status, milliseconds / 1e3, recorded)
-        if route not in _QUIET:
+        if route not in _QUIET and not route.startswith(_LOOKING):
             self.metrics.slowest.add(milliseconds, lambda: _told(scope, trace, status, route))
         level = logging.DEBUG if route in _QUIET else logging.INFO
         if _log.isEnabledFor(level):

@@ -1,4 +1,4 @@
-"""The web page, its assets, the docs page, and the pictures that hits show."""
+"""The web page, its assets, the dashboard, the docs page, and the pictures that hits show."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ _PICTURE_HEADERS = {
 async def page(request: Request) -> Response:
     """The search page."""
     return await asset(request, "index.html")
+
+
+@router.get("/dashboard")
+async def dashboard(request: Request) -> Response:
+    """What this gateway did in the last hour."""
+    return await asset(request, "dashboard/dashboard.html")
 
 
 @router.get("/docs")

@@ -1,15 +1,17 @@
-"""/v1/stats: the figures behind the page's live panel, the slowest requests, and the gateway's profile of itself."""
+"""/v1/stats: the figures behind the page's live panel and the dashboard, the slowest requests, the gateway's profile."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 
 from gateway.errors import JsonResponse
+from gateway.history.series import series
 from gateway.routes.plain_route import StrictRoute
 from gateway.schemas.openapi import answers
-from gateway.schemas.stats import SlowAnswer, StatsAnswer
+from gateway.schemas.stats import HistoryAnswer, SlowAnswer, StatsAnswer
 from gateway.services import services
 from gateway.stats import Stats
 
@@ -34,3 +36,18 @@ async def profile(request: Request, seconds: int = 10, memory: bool = False) -> 
     """What `clipserve profile gateway` asks for. Needs the scope `admin`."""
     taker = services(request).self_profiler
     return JsonResponse(await asyncio.to_thread(taker.take, seconds, memory=memory))
+
+
+@router.get("/v1/stats/history", responses=answers(HistoryAnswer))
+async def history(
+    request: Request,
+    range_: Annotated[
+        Literal["5m", "15m", "1h"],
+        Query(alias="range", description="Five minutes, a quarter of an hour, or an hour.", examples=["15m"]),
+    ] = "15m",
+) -> JsonResponse:
+    """What this gateway did in the last hour or less: columns with a value for each step. Needs the scope `admin`."""
+    given = services(request)
+    told = await asyncio.to_thread(series, given.history.rows(), range_, given.history.now())
+    endpoints = {name: None for model in given.models.all() for name in model.row.endpoints.all()}
+    return JsonResponse({"range": range_, "endpoints": list(endpoints), **told})

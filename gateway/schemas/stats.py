@@ -1,8 +1,10 @@
-"""The answer of /v1/stats, for /openapi.json."""
+"""The answers of /v1/stats and what lies below it, for /openapi.json."""
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, Field
+from typing import Literal, TypeAlias
+
+from pydantic import ConfigDict, Field, JsonValue
 
 from gateway.schemas.base import Schema
 
@@ -92,3 +94,63 @@ class SlowAnswer(Schema):
         }
     )
     requests: list[SlowRequest]
+
+
+Column: TypeAlias = list[float | None]
+
+
+class HistoryColumns(Schema):
+    """A value a step; null is what nobody told, or what did not happen in that step."""
+
+    requests_per_s: Column = Field(description="Calls of the API that were answered.")
+    failed_per_s: Column = Field(description="Those answered with a 5xx.")
+    refused_per_s: Column = Field(description="Those answered with 429.")
+    rejected_per_s: Column = Field(description="Those answered with another 4xx.")
+    p50_ms: Column = Field(description="Half of the answers took less.")
+    p95_ms: Column
+    p99_ms: Column
+    admission_p95_ms: Column = Field(description="What requests waited for their turn at an endpoint.")
+    queue_p95_ms: Column = Field(description="What they waited in TorchServe's queue, with transport.")
+    in_flight: Column = Field(description="Most requests that were being answered.")
+    waiting: Column = Field(description="Most items that waited for admission.")
+    queued: Column = Field(description="Most requests in TorchServe's queues.")
+    batch_requests: Column = Field(description="Requests a batch.")
+    batch_fill_percent: Column = Field(description="How full the towers' passes were.")
+    cache_hits_percent: Column = Field(description="Vectors that came from the workers' caches.")
+    recall: Column = Field(
+        description="Of live searches in the collection where it is lowest, since the index started."
+    )
+    gateway_bytes: Column
+    workers_bytes: Column = Field(description="Null when the workers run on another machine.")
+    index_bytes: Column
+    jobs: Column = Field(description="Background jobs that ran or waited.")
+    job_entries_per_s: Column = Field(description="Entries of jobs' sources that were dealt with.")
+    job_failures_per_s: Column
+
+
+def _example() -> dict[str, JsonValue]:
+    columns: dict[str, JsonValue] = {name: [0.0, 0.0] for name in HistoryColumns.model_fields}
+    times: dict[str, JsonValue] = {"p50_ms": [6.1, 6.4], "p95_ms": [14.0, 22.5], "p99_ms": [21.0, 48.0]}
+    shares: dict[str, JsonValue] = {"batch_fill_percent": [38.0, 41.5], "cache_hits_percent": [None, 12.5]}
+    return {**columns, **times, **shares, "requests_per_s": [118.4, 121.0], "recall": [0.998, 0.998]}
+
+
+class HistoryAnswer(Schema):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "range": "15m",
+                    "step_s": 10,
+                    "endpoints": ["clip_text", "clip_image", "clip_multimodal"],
+                    "time": [1769860790.1, 1769860800.1],
+                    "columns": _example(),
+                }
+            ]
+        }
+    )
+    range: Literal["5m", "15m", "1h"]
+    step_s: float
+    endpoints: list[str] = Field(description="TorchServe's endpoints that this gateway uses now.")
+    time: list[float] = Field(description="Seconds since 1970 at the end of each step.")
+    columns: HistoryColumns

@@ -38,6 +38,13 @@ class IndexServiceClient:
         if reply.status != 200:
             raise IndexUnavailable(f"the index service is not ready (status {reply.status})")
 
+    async def metrics(self, *, timeout_s: float) -> str:
+        """Prometheus text. Raises IndexUnavailable."""
+        reply = await self._http.call("GET", "/metrics", timeout_s=timeout_s)
+        if reply.status != 200:
+            raise IndexUnavailable(f"the index service's metrics are not there (status {reply.status})")
+        return reply.content.decode("utf-8", "replace")
+
     async def search(self, searches: Sequence[Json]) -> SearchReply:
         """Checked searches by the caller's own vectors; each result has its own status."""
         body = orjson.dumps({"fingerprint": None, "searches": list(searches)})

@@ -122,7 +122,7 @@ class JsonClient:
 
     def _failed(self, error: Exception, what: str) -> Unavailable:
         extra = {"request_id": current_trace().request_id, "url": self._pool.address, "cause": repr(error)[:200]}
-        _log.warning("%s %s", self.name, what, extra=extra)
+        _log.log(logging.DEBUG if current_trace().quiet else logging.WARNING, "%s %s", self.name, what, extra=extra)
         return self.unavailable(f"{self.name} {what}")
 
 

@@ -113,6 +113,7 @@ class FakeIndex:
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
     request_ids: list[str | None] = field(default_factory=list)
     down: bool = False
+    metrics: str = ""
     answers_upserts: int | None = None  # how many more are answered; later ones are stored, and nobody hears of it
 
     def app(self) -> Starlette:
@@ -120,6 +121,7 @@ class FakeIndex:
         return Starlette(
             routes=[
                 Route("/readyz", self._guard(self._ready)),
+                Route("/metrics", lambda _: Response(self.metrics, media_type="text/plain")),
                 Route("/collections", self._guard(self._list)),
                 Route("/collections/{name}", self._guard(self._collection), methods=["GET", "PUT", "DELETE"]),
                 Route("/collections/{name}/items", self._guard(self._items), methods=["GET", "POST", "PATCH"]),

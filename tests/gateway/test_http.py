@@ -188,7 +188,7 @@ def test_with_a_key(stack_of, headers):
 
 def test_what_is_open_and_what_is_not(stack_of):
     client = stack_of(**KEYS).client
-    for path in ("/", "/healthz", "/readyz", "/docs", "/openapi.json", "/ui/app.js", "/favicon.ico"):
+    for path in ("/", "/healthz", "/readyz", "/dashboard", "/docs", "/openapi.json", "/ui/app.js", "/favicon.ico"):
         assert client.get(path).status_code == 200, path
     for path in ("/metrics", "/v1/models", "/v1/collections", "/images/demo/a.png", "/nothing"):
         assert client.get(path).status_code == 401, path
@@ -231,7 +231,7 @@ def test_openapi_says_when_keys_are_needed(stack, stack_of):
 
 
 def test_page_and_its_assets(stack):
-    for path in ("/", "/docs"):
+    for path in ("/", "/dashboard", "/docs"):
         answer = stack.client.get(path)
         assert answer.headers["content-type"].startswith("text/html")
         assert "script-src 'self'" in answer.headers["content-security-policy"]
@@ -242,7 +242,7 @@ def test_page_and_its_assets(stack):
 
 
 def test_an_asset_that_has_not_changed_is_not_sent_again(stack):
-    for path in ("/", "/docs", "/favicon.ico", "/ui/app.js"):
+    for path in ("/", "/dashboard", "/docs", "/favicon.ico", "/ui/app.js"):
         first = stack.client.get(path)
         again = stack.client.get(path, headers={"If-None-Match": first.headers["etag"]})
         assert (again.status_code, again.content) == (304, b""), path

@@ -209,6 +209,9 @@ def test_scopes(stack_of, store):
                 assert answer.json()["error"]["code"] == "scope_missing"
     for path in ("/v1/models", "/v1/stats"):
         assert client.get(path, headers={"X-API-Key": keys["embed"]}).status_code == 200
+    for path in ("/v1/stats/slow", "/v1/stats/history"):
+        statuses = {scope: client.get(path, headers={"X-API-Key": key}).status_code for scope, key in keys.items()}
+        assert statuses == {"embed": 403, "search": 403, "write": 403, "admin": 200}
 
 
 def test_collections_of_a_key(stack_of, store):

@@ -1,4 +1,4 @@
-"""/v1/stats: the figures of the live panel and of the dashboard, the slowest requests, the gateway's profile of itself."""
+"""/v1/stats: the figures of the live panel and the dashboard, the slowest requests, the gateway's profile of itself."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def test_what_nobody_tells_is_said(visit: Open, fresh: Dashboard) -> None:
         fresh.services.history.add({"time": now - 10 * (3 - n), "requests": n})
     page = visit("/dashboard?range=5m", fresh.url)
     for title in ("Batch size", "Cache and batch fill"):
-        expect(chart(page, title)).to_contain_text("The workers do not report it.")
+        expect(chart(page, title)).to_contain_text("the workers do not report it.")
     expect(chart(page, "Latency")).to_contain_text("No requests in this time.")
     expect(chart(page, "Live recall")).to_contain_text("No search was checked yet")
     expect(chart(page, "Requests").locator(".none")).to_be_hidden()

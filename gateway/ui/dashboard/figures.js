@@ -11,7 +11,7 @@ export const took = milliseconds;
 export const clock = (seconds, withSeconds = true) =>
   new Date(seconds * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", ...(withSeconds ? { second: "2-digit" } : {}) });
 
-const WORKERS_SILENT = "The workers do not report it.";
+const WORKERS_SILENT = "Nothing was encoded in this time, or the workers do not report it.";
 
 // `lines`: column, label and colour of each. The axis goes from `floor`, 0 unless said, to `most`, or to what there is;
 // `whole`: there are no fractions of a thing. `none` is said when nothing is known.

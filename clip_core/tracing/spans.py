@@ -33,9 +33,15 @@ class Sink(Protocol):
 
 
 class Span:
-    """Work of a recorded trace. Times are nanoseconds since 1970; `links` are given at creation."""
+    """Work of a recorded trace. Times are nanoseconds since 1970; `links` are given at creation.
 
-    __slots__ = ("_sink", "attributes", "context", "ended_ns", "error", "kind", "links", "name", "parent", "started_ns")
+    `waited_ns`: when the last call of another process in it ended; 0 before the first.
+    """
+
+    __slots__ = (
+        *("_sink", "attributes", "context", "ended_ns", "error", "kind", "links", "name", "parent", "started_ns"),
+        "waited_ns",
+    )
 
     def __init__(
         self,
@@ -52,7 +58,7 @@ class Span:
         self._sink, self.name, self.context, self.parent = sink, name, context, parent
         self.kind, self.links = kind, links
         self.started_ns = started_ns or time.time_ns()
-        self.ended_ns = 0
+        self.ended_ns = self.waited_ns = 0
         self.attributes: dict[str, Any] = {} if attributes is None else attributes
         self.error: str | None = None
 
@@ -186,17 +192,19 @@ class stage:
     Shorter ones than `least_ns` are not recorded. The span, None where nothing is, takes attributes.
     """
 
-    __slots__ = ("_attributes", "_kind", "_least_ns", "_name", "_token", "span")
+    __slots__ = ("_around", "_attributes", "_kind", "_least_ns", "_name", "_token", "span")
 
     def __init__(
         self, name: str, *, kind: Kind = "internal", least_ns: int = 0, attributes: dict[str, Any] | None = None
     ) -> None:
         self._name, self._kind, self._least_ns, self._attributes = name, kind, least_ns, attributes
         self.span: Span | None = None
+        self._around: Span | None = None
 
     def __enter__(self) -> Span | None:
         around = _here.get()
         if type(around) is Span:
+            self._around = around
             self.span = around.child(self._name, kind=self._kind, attributes=self._attributes)
             self._token = _here.set(self.span)
         return self.span
@@ -211,6 +219,8 @@ class stage:
         if error is not None:
             span.fail(reason(error))
         now = time.time_ns()
+        if self._around is not None and self._kind == "client":
+            self._around.waited_ns = now
         if error is not None or now - span.started_ns >= self._least_ns:
             span.end(now)
 

@@ -13,7 +13,7 @@ from gateway.admission.queued_request import AdmissionCall
 from gateway.encode.chunks import ChunkPlanner, EncodeChunk, request_body
 from gateway.encode.request_coalescing import RequestCoalescer
 from gateway.encode.results import Answer
-from gateway.encode.traced_call import TracedCall
+from gateway.encode.traced_call import TracedCall, end_reading
 from gateway.settings import GatewaySettings
 from gateway.trace import current_trace
 from gateway.upstream.answer_bytes import AnswerBudget
@@ -81,6 +81,7 @@ class Dispatcher:
         """Wait for admission, send the chunk, and report its times to the admission controller. Raises Overloaded."""
         admission, cost = self._admissions.at(chunk.endpoint), self._planner.cost(chunk)
         came = time.perf_counter()
+        end_reading()
         with stage("admission", least_ns=_MOMENT_NS):
             await admission.turn(call, cost)
         self._admissions.on_wait(chunk.endpoint, "admission", time.perf_counter() - came)

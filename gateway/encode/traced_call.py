@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-from clip_core.tracing.spans import Place, Span, context_of, reason
+from clip_core.tracing.spans import Place, Span, context_of, here, reason
 from clip_core.tracing.trace_context import TraceContext
 from gateway.encode.chunks import EncodeChunk
 
@@ -37,10 +37,22 @@ class TracedCall:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        now = time.time_ns()
         for span in self._spans:
             if error is not None:
                 span.fail(reason(error))
-            span.end()
+            span.end(now)
+        for chunk in self._chunks:
+            if isinstance(chunk.place, Span):
+                chunk.place.waited_ns = now
+
+
+def end_reading() -> None:
+    """All that a request took before the first it waits for is its stage `read`: head, key, body, what they say."""
+    place = here()
+    if isinstance(place, Span) and place.kind == "server" and not place.waited_ns:
+        place.waited_ns = time.time_ns()
+        place.child("read", started_ns=place.started_ns).end(place.waited_ns)
 
 
 def _begun(chunk: EncodeChunk, place: Span, sharing: int) -> Span:

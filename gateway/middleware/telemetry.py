@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -122,7 +123,10 @@ def _end(span: Span, scope: Scope, trace: Trace, status: int) -> None:
     }
     if status >= 500:
         span.fail(str(status))
-    span.end()
+    now = time.time_ns()
+    if span.waited_ns:
+        span.child("answer", started_ns=span.waited_ns).end(now)
+    span.end(now)
 
 
 def _told(scope: Scope, trace: Trace, status: int, route: str) -> dict[str, Any]:

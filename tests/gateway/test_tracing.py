@@ -31,6 +31,10 @@ def test_a_search_is_one_trace(stack_of: Any, kept: KeptSpans) -> None:
     request, call = kept.one("POST /v1/search"), kept.one("embeddings clip_text")
     assert request.parent == read_traceparent(PARENT)
     assert call.parent == request.context
+    read, answer = kept.one("read"), kept.one("answer")
+    assert {read.parent, answer.parent} == {request.context}
+    assert request.started_ns == read.started_ns <= read.ended_ns <= call.started_ns
+    assert call.ended_ns <= answer.started_ns <= answer.ended_ns == request.ended_ns
     assert request.attributes["http.response.status_code"] == 200
     assert request.attributes["http.route"] == "/v1/search"
     (_, body) = stack.torchserve.calls[-1]

@@ -55,7 +55,7 @@ BARS = {
     "alert_s": (90.0, "≤"),
     "false_alerts": (0.0, "≤"),
 }
-TOKEN, PROFILED, TIMES = "benchmark", 600, 3  # requests while a profile of 200 batches is taken, and how often
+TOKEN, PROFILED, BATCHES, TIMES = "benchmark", 600, 60, 3  # requests while so many batches are profiled; how often
 _SETTLE_S = 3.0  # until the last spans have left
 
 
@@ -110,14 +110,13 @@ def measure(directory: Path, rounds: int) -> tuple[dict[str, float], dict[str, A
 
 
 def _rounds(off: LiveStack, on: LiveStack, bodies: list[Any], rounds: int) -> dict[str, list[list[float]]]:
-    """By figure: [off, on] µs a request of each round but the first, which warms up."""
+    """By figure: [off, on] µs a request of each round but the first, which warms up. Every second one goes backwards."""
     found: dict[str, list[list[float]]] = {f"cpu_at_{name}_percent": [] for name in SHARES}
     for number in range(rounds + 1):
-        for name, share in SHARES.items():
-            turns = [(off, None), (on, share)]
-            costs = [_cost_us(*each, bodies, number) for each in (turns if number % 2 else turns[::-1])]
-            if number:
-                found[f"cpu_at_{name}_percent"].append(costs if number % 2 else costs[::-1])
+        turns = [None, *SHARES.values()][:: 1 if number % 2 else -1]
+        costs = {share: _cost_us(off if share is None else on, share, bodies, number) for share in turns}
+        for name, share in SHARES.items() if number else ():
+            found[f"cpu_at_{name}_percent"].append([costs[None], costs[share]])
     return found
 
 
@@ -158,7 +157,7 @@ def _profiled(stack: LiveStack, bodies: list[Any]) -> dict[str, float]:
     during = []
     for _ in range(TIMES):
         with ThreadPoolExecutor(1) as pool:
-            taken = pool.submit(taker.take, "clip_text", 200, 30.0)
+            taken = pool.submit(taker.take, "clip_text", BATCHES, 10.0)
             during.append(traced(url, bodies, MANY, None))
             taken.result()
     after = [traced(url, bodies, MANY, None) for _ in range(TIMES)]

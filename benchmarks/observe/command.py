@@ -110,7 +110,7 @@ def measure(directory: Path, rounds: int) -> tuple[dict[str, float], dict[str, A
 
 
 def _rounds(off: LiveStack, on: LiveStack, bodies: list[Any], rounds: int) -> dict[str, list[list[float]]]:
-    """By figure: [off, on] µs a request of each round but the first, which warms up. Every second one goes backwards."""
+    """By figure: [off, on] µs a request of each round but the first, which warms up. Every second is in reverse."""
     found: dict[str, list[list[float]]] = {f"cpu_at_{name}_percent": [] for name in SHARES}
     for number in range(rounds + 1):
         turns = [None, *SHARES.values()][:: 1 if number % 2 else -1]

@@ -144,6 +144,8 @@ else
 	$(COMPILE) --group bench --constraint requirements/serve.lock --constraint requirements/test.lock \
 	  --output-file requirements/bench.lock
 	$(COMPILE) --group clients --output-file requirements/clients.lock
+	$(COMPILE) --group gateway --constraint requirements/serve.lock --output-file requirements/gateway.lock
+	$(COMPILE) --group index --constraint requirements/serve.lock --output-file requirements/index.lock
 endif
 
 requirements/serve-cpu.lock: | $(BIN)/uv

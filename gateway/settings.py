@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from clip_core.secret_files import SettingsOrFiles
 from clip_core.setting_checks import bounded, comma_separated, host_names, unknown_names
 from gateway.fetch.addresses import AddressPolicy
 from gateway.fetch.image_fetcher import FetchLimits
@@ -29,7 +30,7 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_separated)]
 Numbers = Annotated[tuple[int, ...], NoDecode, BeforeValidator(comma_separated)]
 
 
-class GatewaySettings(BaseSettings):
+class GatewaySettings(SettingsOrFiles):
     """Every field is an environment variable; see each description for what it changes."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)

@@ -11,6 +11,7 @@ from types import FrameType
 
 import uvicorn
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from clip_core.draining import draining_protocol, draining_server
 from clip_core.heap import frugal
@@ -53,6 +54,8 @@ def _settings() -> IndexSettings:
         return IndexSettings()
     except ValidationError as error:
         raise IndexStartError(faults(error, lambda field: f"{PREFIX}{field.upper()}")) from error
+    except SettingsError as error:  # a file of a setting that may not be read
+        raise IndexStartError(f"{error}: {error.__cause__}") from error
 
 
 def _record(folder: DataDir, settings: IndexSettings) -> Store:

@@ -62,10 +62,10 @@ def _name(hosts: list[str]) -> str:
 
 
 class Guard:
-    """Forwards from `port` on loopback to the Unix socket `upstream`, in a thread with an event loop of its own."""
+    """Forwards from `port` of `host` to the Unix socket `upstream`, in a thread with an event loop of its own."""
 
-    def __init__(self, port: int, upstream: Path, policy: Policy) -> None:
-        self._port, self._upstream, self._policy = port, upstream, policy
+    def __init__(self, port: int, upstream: Path, policy: Policy, host: str = "127.0.0.1") -> None:
+        self._host, self._port, self._upstream, self._policy = host, port, upstream, policy
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="management", daemon=True)
 
@@ -90,7 +90,7 @@ class Guard:
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False)
         self._runner = web.ServerRunner(web.Server(self._answer), access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        await web.TCPSite(self._runner, self._host, self._port).start()
 
     async def _close(self) -> None:
         await self._runner.cleanup()
@@ -118,14 +118,14 @@ class Guard:
 
 
 @contextlib.contextmanager
-def guarded(settings: UpSettings, run_dir: Path) -> Iterator[str | None]:
-    """Where TorchServe's management API is to listen; None: on its port, without a guard."""
+def guarded(settings: UpSettings, run_dir: Path, host: str = "127.0.0.1") -> Iterator[str | None]:
+    """Where TorchServe's management API is to listen; None: on its port, without a guard. `host`: of the guard."""
     if settings.management == "open":
         yield None
         return
     hosts = frozenset(name.strip().lower() for name in settings.management_hosts.split(",") if name.strip())
     policy = Policy(hosts, settings.management == "read-only")
-    with _socket_path(run_dir) as path, Guard(settings.management_port, path, policy):
+    with _socket_path(run_dir) as path, Guard(settings.management_port, path, policy, host):
         yield f"unix:{path}"
 
 

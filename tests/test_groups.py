@@ -61,13 +61,13 @@ def test_what_is_imported_is_locked(group: str) -> None:
             assert not brings or brings & locked, f"{path} imports {name}, which {group}.lock does not bring"
 
 
-@pytest.mark.parametrize("group", [*LOCKS, *IMAGES, "clients"])
+@pytest.mark.parametrize("group", [*LOCKS, *IMAGES, "clients", "charts"])
 def test_locks_have_hashes_and_no_addresses(group: str) -> None:
     text = lock_of(group)
     assert "://" not in text
     assert "--index" not in text
     entries = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
-    assert len(entries) == len(re.findall("^[a-z0-9].*==", text, re.MULTILINE)) > 25
+    assert len(entries) == len(re.findall("^[a-z0-9].*==", text, re.MULTILINE)) > 10
     assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
 
 

@@ -19,8 +19,9 @@ HERE = not gpu and not containers
 SLOWEST = --durations=10 --durations-min=10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-bench setup-clients setup-charts up test test-slow test-clients test-charts test-full check format test-browser \
-  bench bench-encoders bench-gateway bench-index bench-pictures bench-models bench-faults archives dist docs lock clean
+.PHONY: help setup setup-test setup-bench setup-clients setup-charts up test test-slow test-clients test-charts test-full check \
+  format test-browser bench bench-encoders bench-gateway bench-index bench-pictures bench-models bench-faults archives dist docs \
+  lock clean manifests
 
 # Tests that failed are run once more, by themselves, and said to be unsteady where they pass: what fails twice fails.
 define tests
@@ -145,6 +146,9 @@ dist: $(SERVE) ## build the wheels of clipserve and of its client into dist/
 
 docs: $(SERVE) ## write the tables that are made from the code
 	$(BIN)/python -m scripts.settings_table
+
+manifests: $(SERVE) $(CHARTS)/.ready ## write k8s/manifests/ from the Helm chart
+	$(BIN)/python k8s/render_manifests.py $(CHARTS)/bin/helm
 
 lock: $(BIN)/uv ## pin every dependency again; INDEX=URL: what serves alone, with that index's torch (docs/installing.md)
 ifdef INDEX

@@ -26,19 +26,19 @@ class Engine:
     """`docker …` against one engine."""
 
     def __init__(self, host: str | None = None) -> None:
-        self._environment = os.environ | ({"DOCKER_HOST": host} if host else {}) | {"DOCKER_BUILDKIT": "1"}
+        self.environment = os.environ | ({"DOCKER_HOST": host} if host else {}) | {"DOCKER_BUILDKIT": "1"}
         self.docker = "/usr/bin/docker" if os.access("/usr/bin/docker", os.X_OK) else "docker"
 
     def __call__(self, *words: str, check: bool = True) -> str:
         """What it prints. Raises AssertionError with its errors."""
         done = subprocess.run(
-            [self.docker, *words], env=self._environment, cwd=ROOT, capture_output=True, text=True, check=False
+            [self.docker, *words], env=self.environment, cwd=ROOT, capture_output=True, text=True, check=False
         )
         assert not check or done.returncode == 0, f"docker {' '.join(words)}\n{done.stdout}{done.stderr}"
         return (done.stdout + ("" if check else done.stderr)).strip()
 
     def answers(self) -> bool:
-        return subprocess.run([self.docker, "info"], env=self._environment, capture_output=True).returncode == 0
+        return subprocess.run([self.docker, "info"], env=self.environment, capture_output=True).returncode == 0
 
     def build(self, target: str, base: str, secrets: Sequence[str] = ()) -> str:
         """The tag of the image."""
@@ -76,7 +76,7 @@ class Engine:
         for name in (OWN_BASE, PUBLIC_BASE):
             if self("image", "inspect", name, check=False).startswith("[\n"):
                 return name
-        if subprocess.run([self.docker, "pull", "--quiet", PUBLIC_BASE], env=self._environment).returncode == 0:
+        if subprocess.run([self.docker, "pull", "--quiet", PUBLIC_BASE], env=self.environment).returncode == 0:
             return PUBLIC_BASE
         return self._bootstrapped(folder)
 
@@ -90,7 +90,7 @@ class Engine:
             ["tar", "-C", str(root), "--exclude=./usr/share/doc/*", "--exclude=./usr/share/man/*", "-c", "."],
             stdout=subprocess.PIPE,
         )
-        subprocess.run([self.docker, "import", "-", OWN_BASE], env=self._environment, stdin=archive.stdout, check=True)
+        subprocess.run([self.docker, "import", "-", OWN_BASE], env=self.environment, stdin=archive.stdout, check=True)
         assert archive.wait() == 0
         shutil.rmtree(root)
         return OWN_BASE

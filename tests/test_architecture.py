@@ -125,6 +125,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
             "pictures",
             "models",
             "faults",
+            "ship",
             "bar_tables",
         ),
     ),

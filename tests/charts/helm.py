@@ -51,7 +51,9 @@ def of_kind(manifests: Sequence[Manifest], kind: str, name: str = "") -> list[Ma
 def pods(manifests: Sequence[Manifest]) -> Iterator[tuple[str, Manifest]]:
     """Name → the spec of each kind of pod that the manifests make."""
     for each in manifests:
-        if each["kind"] == "Pod":
+        if each["kind"] == "CronJob":
+            yield each["metadata"]["name"], each["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        elif each["kind"] == "Pod":
             yield each["metadata"]["name"], each["spec"]
         elif "template" in each.get("spec", {}):
             yield each["metadata"]["name"], each["spec"]["template"]["spec"]

@@ -53,6 +53,8 @@ def models(*given: dict[str, Any]) -> list[Manifest]:
         ({"gateway": {"persistence": {"enabled": True}}}, "set gateway.replicas to 1"),
         ({"ingress": {"enabled": True}}, "ingress.hosts is empty"),
         ({"route": {"enabled": True}}, "route.parents is empty"),
+        ({"snapshots": {"enabled": True}}, "snapshots.upload needs an image and a command"),
+        ({"snapshots": {"schedule": "daily"}}, "schedule"),
     ],
     ids=str,
 )

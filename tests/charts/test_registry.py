@@ -31,7 +31,7 @@ def registry(tmp_path: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     config = tmp_path / "registry.yaml"
     config.write_text(CONFIG.format(folder=tmp_path / "registry", port=port))
-    process = subprocess.Popen([program, "serve", str(config)], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([program, "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until(lambda: _answers(f"http://127.0.0.1:{port}/v2/"))
         yield f"oci://127.0.0.1:{port}/charts"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.charts.helm import CHART, SCENARIOS, TOOLS, VERSIONS, Manifest, helm, pods, rendered, scenario
+from tests.charts.helm import CHART, SCENARIOS, TOOLS, VERSIONS, Manifest, helm, of_kind, pods, rendered, scenario
 
 BUILT_IN = ("v1", "apps/v1", "autoscaling/v2", "policy/v1", "networking.k8s.io/v1", "batch/v1")
 OPERATORS = {"HTTPRoute", "ScaledObject", "ServiceMonitor"}  # their schemas come with their operators
@@ -51,7 +51,7 @@ def test_all_are_valid(version: str, tmp_path: Path) -> None:
 
 def test_what_is_wrong_is_found(tmp_path: Path) -> None:
     """The validator refuses a name that Kubernetes does not know, where helm renders it."""
-    (service,) = [each for each in rendered() if each["metadata"]["name"] == "r-clipserve-index"][:1]
+    (service,) = of_kind(rendered(), "Service", "index")
     service["spec"]["prots"] = []
     file = tmp_path / "service.yaml"
     file.write_text(yaml.safe_dump(service))

@@ -23,11 +23,10 @@ _ENCODER_PORTS = ("inference_port", "management_port", "metrics_port", "grpc_inf
 
 @dataclass
 class Pod:
-    """One process; `port` is where it serves, `probe` what says that it is ready."""
+    """One process; `port` is where it serves. `management_port`: an encoder's, which says whether it is ready."""
 
     process: subprocess.Popen[bytes]
     port: int
-    probe: str
     log: Path
     management_port: int = 0
 
@@ -42,7 +41,9 @@ class Pod:
 
     def _ready(self) -> bool:
         try:
-            return httpx.get(f"http://127.0.0.1:{self.port}{self.probe}", timeout=15).status_code == 200
+            return (
+                httpx.get(f"http://127.0.0.1:{self.management_port or self.port}/readyz", timeout=15).status_code == 200
+            )
         except httpx.TransportError:
             return False
 
@@ -69,7 +70,7 @@ class Pods:
     def index(self) -> Pod:
         """Always at its Service's own port: there is one."""
         port = self.services["index"]
-        return self._start("index_service", port, "/readyz", INDEX_PORT=port, INDEX_DATA_DIR=self.folder / "index")
+        return self._start("index_service", port, INDEX_PORT=port, INDEX_DATA_DIR=self.folder / "index")
 
     def encoder(self) -> Pod:
         ports = dict(zip(_ENCODER_PORTS, free_ports(len(_ENCODER_PORTS)), strict=True))
@@ -77,7 +78,6 @@ class Pods:
         pod = self._start(
             "scripts.stack.encoder",
             ports["inference_port"],
-            "/ping",
             **given,
             MODEL_STORE=self.model_store,
             MANAGEMENT="read-only",
@@ -91,7 +91,6 @@ class Pods:
         return self._start(
             "gateway",
             port,
-            "/readyz",
             GATEWAY_PORT=port,
             GATEWAY_API_KEYS=KEY,
             GATEWAY_DATA_DIR=self.folder / f"gateway-{port}",
@@ -114,12 +113,12 @@ class Pods:
         path.write_bytes(orjson.dumps({"models": [{"name": "demo", **names, **urls}]}))
         return path
 
-    def _start(self, module: str, port: int, probe: str, **settings: object) -> Pod:
+    def _start(self, module: str, port: int, **settings: object) -> Pod:
         environment = {**os.environ, **{f"CLIPSERVE_{name}": str(value) for name, value in settings.items()}}
         log = self.folder / f"{module}-{port}.log"
         command = [sys.executable, "-P", "-m", module]
         with log.open("ab") as file:
             process = subprocess.Popen(command, env=environment, stdout=file, stderr=file, start_new_session=True)
-        pod = Pod(process, port, probe, log)
+        pod = Pod(process, port, log)
         self.started.append(pod)
         return pod

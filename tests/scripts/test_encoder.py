@@ -84,7 +84,7 @@ def test_it_serves_and_stops(archives: list[Path]) -> None:
     ports = {name: str(port) for name, port in zip(names, free_ports(len(names)), strict=True)}
     inference, management = (f"http://127.0.0.1:{ports[name]}" for name in names[:2])
     with encoder(archives[0].parent, management="read-only", **ports) as process:
-        until(answers(f"{inference}/ping"), 120)
+        until(answers(f"{management}/readyz"), 120)
         body = {"input": [{"text": "a red circle"}]}
         assert len(httpx.post(f"{inference}/predictions/clip_text", json=body, timeout=60).json()["data"]) == 1
         assert httpx.get(f"{management}/models").status_code == 200

@@ -53,6 +53,7 @@ def test_conda_has_a_python_that_the_project_takes() -> None:
     assert "python=3.11" in listed
 
 
-def test_the_development_stack_changes_services_that_exist() -> None:
-    files = [yaml.safe_load((ROOT / "docker" / name).read_text()) for name in ("compose.yaml", "compose.dev.yaml")]
-    assert set(files[1]["services"]) < set(files[0]["services"])
+@pytest.mark.parametrize("name", ["compose.dev.yaml", "compose.gpu.yaml"])
+def test_further_compose_files_change_services_that_exist(name: str) -> None:
+    main, further = (yaml.safe_load((ROOT / "docker" / each).read_text()) for each in ("compose.yaml", name))
+    assert set(further["services"]) < set(main["services"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import httpx
 import pytest
@@ -20,7 +21,7 @@ _KEY = ("--env", "CLIPSERVE_GATEWAY_API_KEYS=secret")
 _VECTOR = [1.0, 0.0, 0.0]
 
 
-def run(docker: Engine, image: Image, target: str, *options: str) -> object:
+def run(docker: Engine, image: Image, target: str, *options: str) -> AbstractContextManager[str]:
     publish = ("--publish", f"127.0.0.1::{_PORTS[target]}")
     return docker.container(image(target), *LOCKED_DOWN, *publish, *options)
 
@@ -67,7 +68,7 @@ def test_the_gateway_without_keys(docker: Engine, image: Image) -> None:
 
 
 def test_the_gateway_alone(docker: Engine, image: Image) -> None:
-    with run(docker, image, "gateway", *_KEY) as container:  # type: ignore[attr-defined]
+    with run(docker, image, "gateway", *_KEY) as container:
         docker.wait(container, _HEALTH, "healthy")
         ready = httpx.get(f"{docker.address(container, 8000)}/readyz")
         assert ready.status_code == 503
@@ -77,7 +78,7 @@ def test_the_gateway_alone(docker: Engine, image: Image) -> None:
 
 
 def test_the_index_keeps_what_it_acknowledged(docker: Engine, image: Image) -> None:
-    with run(docker, image, "index") as container:  # type: ignore[attr-defined]
+    with run(docker, image, "index") as container:
         docker.wait(container, _HEALTH, "healthy")
         item = {"id": "a", "vector": _VECTOR, "metadata": {"n": 1}}
         with httpx.Client(base_url=docker.address(container, 8090)) as index:

@@ -58,3 +58,22 @@ def test_all_of_our_packages_that_it_imports_are_copied(group: str) -> None:
     stage = text.partition(f" AS {group}-build\n")[2].partition("\nFROM ")[0]
     copied = set(re.findall(r"^COPY (\w+) /opt/clipserve/app/\1$", stage, re.MULTILINE))
     assert copied == OURS & loaded(group)
+
+
+def let_in() -> tuple[set[str], list[str]]:
+    """What .dockerignore lets into a build at the top, and what it keeps out again."""
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    return {line[1:] for line in lines if line.startswith("!")}, [line for line in lines if line[:1] not in "!#"]
+
+
+def test_all_that_our_package_holds_is_let_into_a_build() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    section = text.partition("[tool.setuptools.data-files]")[2].partition("\n[")[0]
+    data = {path.partition("/")[0] for line in section.splitlines()[1:] for path in re.findall(r'"([^"]+)"', line)[1:]}
+    assert "metrics.yaml" in data
+    assert data | (OURS - {"tests", "benchmarks"}) | {"LICENSE", "pyproject.toml", "README.md"} <= let_in()[0]
+
+
+def test_no_secret_is_let_into_a_build() -> None:
+    assert "docker/secrets" in let_in()[1]
+    assert "docker/secrets/" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()

@@ -26,7 +26,7 @@ class Answers:
 
     @property
     def sent(self) -> int:
-        return self.statuses.total()
+        return sum(dict(self.statuses).values())  # of a copy: callers go on counting
 
     @property
     def failed(self) -> int:
@@ -48,6 +48,11 @@ class CallerThread(threading.Thread):
 
     def run(self) -> None:
         asyncio.run(self._call())
+
+    def check(self) -> None:
+        """Raises RuntimeError when the callers have ended by themselves."""
+        if not self.is_alive():
+            raise RuntimeError(f"the callers ended: {self.answers.faults}")
 
     def stop(self) -> None:
         self._ended.set()
@@ -85,11 +90,11 @@ class CallerThread(threading.Thread):
 
 
 @contextlib.contextmanager
-def load(url: str, collection: str, callers: int) -> Iterator[Answers]:
+def load(url: str, collection: str, callers: int) -> Iterator[CallerThread]:
     """While this lasts, at `callers` requests at a time."""
     thread = CallerThread(url, collection, callers)
     thread.start()
     try:
-        yield thread.answers
+        yield thread
     finally:
         thread.stop()

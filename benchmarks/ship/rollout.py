@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import httpx
@@ -88,11 +89,12 @@ def _fill(url: str) -> None:
 
 def rolled(stack: Cluster, requests: int, callers: int, say: Callable[[str], object]) -> Answers:
     """All pods but the index service replaced once at least, and as often as `requests` take."""
-    with load(stack.url, COLLECTION, callers) as answers:
+    with load(stack.url, COLLECTION, callers) as thread:
+        answers = thread.answers
         while True:
-            for kind in ("gateway", "encoder"):
-                for slot in range(SLOTS):
-                    stack.roll(kind, slot)
-                    say(f"{kind} {slot} is new: {answers.sent} requests, {answers.failed} failed")
+            for kind, slot in product(("gateway", "encoder"), range(SLOTS)):
+                stack.roll(kind, slot)
+                thread.check()
+                say(f"{kind} {slot} is new: {answers.sent} requests, {answers.failed} failed")
             if answers.sent >= requests:
                 return answers

@@ -118,6 +118,9 @@ class GatewaySettings(SettingsOrFiles):
     )
     max_connections: int = Field(256, gt=0, description="Open connections to each upstream.")
     timeout_s: float = Field(30.0, gt=0, description="How long one upstream answer may take.")
+    index_wait_s: float = Field(
+        0.0, ge=0, le=60, description="How long searches wait for an index service that is away; 0: not at all."
+    )
     ready_timeout_s: float = Field(
         2.0, gt=0, le=10, description="How long each readiness check may take, once all have passed; until then 10 s."
     )

@@ -5,7 +5,8 @@
 Two gateways, two encoders of the demo model and one index service run behind haproxy, which passes TCP connections on
 as a Kubernetes Service does (service.py). While callers search and embed, and try nothing twice, each gateway and each
 encoder is replaced as a Deployment replaces pods: the new one ready first, then the old one out of the Service, a
-pause (preStop), SIGTERM. The last line is one JSON document with `bars`.
+pause (preStop), SIGTERM. The index service is stopped and started again, as a StatefulSet does it: searches wait for
+it in the gateway. The last line is one JSON document with `bars`.
 """
 
 from __future__ import annotations

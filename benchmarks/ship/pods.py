@@ -18,6 +18,7 @@ from scripts.stack.live_stack import free_ports
 
 KEY = "rollout"
 _READY_S = 180.0
+_INDEX_WAIT_S = 60  # the chart's is 10; a busy machine may take longer for a start
 _ENCODER_PORTS = ("inference_port", "management_port", "metrics_port", "grpc_inference_port", "grpc_management_port")
 
 
@@ -97,6 +98,7 @@ class Pods:
             GATEWAY_PICTURES="in_place",
             GATEWAY_MODELS_FILE=self._models(),
             GATEWAY_INDEX_URL=self._url("index"),
+            GATEWAY_INDEX_WAIT_S=_INDEX_WAIT_S,
         )
 
     def end(self) -> None:

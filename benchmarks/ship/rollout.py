@@ -1,4 +1,4 @@
-"""Every gateway and every encoder of a running stack is replaced, one after the other, while callers call."""
+"""Every pod of a running stack is replaced, one after the other, while callers search and embed."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Cluster:
     services: ClusterServices
     ports: dict[str, int]
     pods: Pods
+    index: Pod
     places: dict[tuple[str, int], Pod]
     pre_stop_s: float
 
@@ -41,9 +42,13 @@ class Cluster:
         old = self.places[kind, slot]
         self._place(kind, slot, new)
         time.sleep(self.pre_stop_s)
-        code = old.stop()
-        if code != 0:
-            raise RuntimeError(f"{old.log.name} ended with {code}")
+        _stop(old)
+
+    def restart_index(self) -> None:
+        """As a StatefulSet does it: the old pod goes before the new one comes."""
+        _stop(self.index)
+        self.index = self.pods.index()
+        self.index.wait_ready()
 
     def start(self, kind: str) -> Pod:
         make: Callable[[], Pod] = getattr(self.pods, kind)
@@ -69,15 +74,21 @@ def cluster(folder: Path, model_store: Path, pre_stop_s: float) -> Iterator[Clus
     ports = dict(zip((*SERVICES, "index"), free_ports(len(SERVICES) + 1), strict=True))
     pods = Pods(folder, model_store, ports)
     with cluster_services(folder, {name: ports[name] for name in SERVICES}) as services:
-        made = Cluster(services, ports, pods, {}, pre_stop_s)
         try:
-            pods.index().wait_ready()
+            made = Cluster(services, ports, pods, pods.index(), {}, pre_stop_s)
+            made.index.wait_ready()
             made.fill("encoder")
             made.fill("gateway")
             _fill(made.url)
             yield made
         finally:
             pods.end()
+
+
+def _stop(pod: Pod) -> None:
+    code = pod.stop()
+    if code != 0:
+        raise RuntimeError(f"{pod.log.name} ended with {code}")
 
 
 def _fill(url: str) -> None:
@@ -88,7 +99,7 @@ def _fill(url: str) -> None:
 
 
 def rolled(stack: Cluster, requests: int, callers: int, say: Callable[[str], object]) -> Answers:
-    """All pods but the index service replaced once at least, and as often as `requests` take."""
+    """All pods replaced once at least, and as often as `requests` take."""
     with load(stack.url, COLLECTION, callers) as thread:
         answers = thread.answers
         while True:
@@ -96,5 +107,8 @@ def rolled(stack: Cluster, requests: int, callers: int, say: Callable[[str], obj
                 stack.roll(kind, slot)
                 thread.check()
                 say(f"{kind} {slot} is new: {answers.sent} requests, {answers.failed} failed")
+            stack.restart_index()
+            thread.check()
+            say(f"the index is new: {answers.sent} requests, {answers.failed} failed")
             if answers.sent >= requests:
                 return answers

@@ -82,6 +82,12 @@ def test_the_main_job(gateway: httpx.Client) -> None:
     assert found["hits"][0]["id"] == "blue"
 
 
+def test_the_main_job_by_the_image_itself(compose: Compose) -> None:
+    """As `helm test` runs it."""
+    command = ("python3", "-I", "/opt/clipserve/main_job.py", "http://127.0.0.1:8000")
+    assert "filled, searched and dropped" in compose("exec", "-T", "gateway", *command)
+
+
 def test_without_a_key(compose: Compose) -> None:
     address = compose("port", "gateway", "8000")
     assert httpx.get(f"http://{address}/v1/models").status_code == 401

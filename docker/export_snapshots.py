@@ -1,6 +1,7 @@
-"""`python export_snapshots.py INDEX_URL FOLDER`: a Parquet snapshot of every collection, `<collection>.parquet` each.
+"""`python export_snapshots.py INDEX_URL FOLDER`: a Parquet snapshot of every collection, `<collection>.<time>.parquet`.
 
-It needs none of our packages. A collection that fails is told, the others are written, and the exit code is 1.
+It needs none of our packages. A collection that fails is told, the others are written, and the exit code is 1. A file
+that is put into the index service's folder `snapshots` can be restored by its name.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ def call(method: str, url: str) -> Any:
 
 def export(url: str, collection: str, folder: Path) -> int:
     """The file's bytes. It appears whole or not at all; the service keeps no copy."""
-    made = quote(call("POST", f"{url}/collections/{quote(collection)}/snapshots")["name"])
-    part = folder / f"{collection}.parquet.part"
+    made = call("POST", f"{url}/collections/{quote(collection)}/snapshots")["name"]
+    snapshot, part = f"{url}/snapshots/{quote(made)}", folder / f"{collection}.part"
     try:
-        with urllib.request.urlopen(f"{url}/snapshots/{made}", timeout=_TIMEOUT_S) as content, part.open("wb") as file:
+        with urllib.request.urlopen(snapshot, timeout=_TIMEOUT_S) as content, part.open("wb") as file:
             shutil.copyfileobj(content, file)
     finally:
-        call("DELETE", f"{url}/snapshots/{made}")
-    part.rename(folder / f"{collection}.parquet")
-    return (folder / f"{collection}.parquet").stat().st_size
+        call("DELETE", snapshot)
+    part.rename(folder / made)
+    return (folder / made).stat().st_size
 
 
 def told(url: str, collection: str, folder: Path) -> bool:

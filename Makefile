@@ -133,7 +133,7 @@ bench-index: $(BENCH) ## exact and approximate search against FAISS, in process 
 bench-faults: $(BENCH) ## attacks, crashes and stops beside a calm neighbour; AGAINST=DIR (an older checkout) adds processor time
 	$(BIN)/python -m benchmarks.faults --save $(if $(AGAINST),--against $(AGAINST))
 
-bench-ship: $(BENCH) archives ## every gateway and encoder replaced under load, behind haproxy (apt-get install haproxy)
+bench-ship: $(SERVE) $(CHARTS)/.ready archives ## every gateway and encoder replaced under load (apt-get install haproxy), images, the chart
 	$(BIN)/python -m benchmarks.ship --save
 
 bench-pictures: $(BENCH) ## a folder of 1,000 photos from `clipserve ingest` to the page that shows them

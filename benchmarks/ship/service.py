@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.ship.missing import NotHereError
+
 SLOTS = 2
 _HEAD = """
 global
@@ -32,7 +34,7 @@ listen {name}
 """
 
 
-class NoProxyError(Exception):
+class NoProxyError(NotHereError):
     """haproxy is not installed."""
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.charts.helm import TOOLS
+from benchmarks.ship.helm import TOOLS
 
 _HERE = Path(__file__).resolve().parent
 

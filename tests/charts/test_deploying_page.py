@@ -6,7 +6,7 @@ import re
 
 import yaml
 
-from tests.charts.helm import CHART, ROOT, helm
+from benchmarks.ship.helm import CHART, ROOT, helm
 
 
 def test_the_list_of_what_gets_created() -> None:

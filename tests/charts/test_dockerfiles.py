@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.charts.helm import ROOT, TOOLS
+from benchmarks.ship.helm import ROOT, TOOLS
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docker").glob("Dockerfile*")), ids=lambda path: path.name)

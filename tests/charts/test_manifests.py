@@ -8,7 +8,7 @@ from types import ModuleType
 
 import yaml
 
-from tests.charts.helm import ROOT, TOOLS
+from benchmarks.ship.helm import ROOT, TOOLS
 
 FOLDER = ROOT / "k8s" / "manifests"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.charts.helm import CHART, helm
+from benchmarks.ship.helm import CHART, helm
 from tests.waiting import until
 
 CONFIG = """

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.ship.helm import CHART, HelmError, helm
 from tests.charts.api_server import ApiServer, api_server, kubeconfig
-from tests.charts.helm import CHART, HelmError, helm
 
 NAMESPACE = "search"
 KEYS = {"keys": base64.b64encode(b"secret").decode()}

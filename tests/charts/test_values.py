@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.ship.helm import HelmError, Manifest, of_kind, pods, rendered
 from gateway.models.rows import parse_rows
 from scripts.settings_table import rows
-from tests.charts.helm import HelmError, Manifest, of_kind, pods, rendered
 
 CLAIM = {"claim": "archives"}
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers.engine import Engine, NoEngine, secrets
-from tests.containers.engine import engine as running_engine
+from benchmarks.ship.engine import Engine, NoEngineError, secrets
+from benchmarks.ship.engine import engine as running_engine
 
 _HERE = Path(__file__).resolve().parent
 
@@ -30,7 +30,7 @@ def docker() -> Iterator[Engine]:
         try:
             with running_engine(folder) as found:
                 yield found
-        except NoEngine as reason:
+        except NoEngineError as reason:
             pytest.skip(str(reason))
 
 
@@ -40,7 +40,7 @@ def image(docker: Engine, tmp_path_factory: pytest.TempPathFactory) -> Callable[
     folder = tmp_path_factory.mktemp("build")
     try:
         base = docker.base_image(folder)
-    except NoEngine as reason:
+    except NoEngineError as reason:
         pytest.skip(str(reason))
 
     @cache

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from tests.containers.engine import ROOT, Engine
+from benchmarks.ship.engine import ROOT, Engine
 from tests.waiting import until
 
 Image = Callable[[str], str]

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 import httpx
 import pytest
 
-from tests.containers.engine import LOCKED_DOWN, Engine
+from benchmarks.ship.engine import LOCKED_DOWN, Engine
 
 Image = Callable[[str], str]
 SERVICES = ("gateway", "index")

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.ship.missing import NotHereError
+
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC_BASE = "docker.io/library/debian:bookworm-20250520-slim"
 OWN_BASE = "clipserve/test-base:bookworm"
@@ -18,7 +20,7 @@ _START_S = 60.0
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
-class NoEngine(Exception):
+class NoEngineError(NotHereError):
     """There is none here; the message says what to install."""
 
 
@@ -38,7 +40,12 @@ class Engine:
         return (done.stdout + ("" if check else done.stderr)).strip()
 
     def answers(self) -> bool:
+        if shutil.which(self.docker) is None:
+            return False
         return subprocess.run([self.docker, "info"], env=self.environment, capture_output=True).returncode == 0
+
+    def has(self, image: str) -> bool:
+        return self("image", "inspect", image, check=False).startswith("[\n")
 
     def build(self, target: str, base: str, secrets: Sequence[str] = ()) -> str:
         """The tag of the image."""
@@ -74,7 +81,7 @@ class Engine:
     def base_image(self, folder: Path) -> str:
         """Debian's slim image: the public one where it can be had, else one made by debootstrap."""
         for name in (OWN_BASE, PUBLIC_BASE):
-            if self("image", "inspect", name, check=False).startswith("[\n"):
+            if self.has(name):
                 return name
         if subprocess.run([self.docker, "pull", "--quiet", PUBLIC_BASE], env=self.environment).returncode == 0:
             return PUBLIC_BASE
@@ -82,7 +89,7 @@ class Engine:
 
     def _bootstrapped(self, folder: Path) -> str:
         if shutil.which("debootstrap") is None or os.geteuid() != 0:
-            raise NoEngine("no registry answers, and debootstrap (as root) is missing to make a base image")
+            raise NoEngineError("no registry answers, and debootstrap (as root) is missing to make a base image")
         root = folder / "root"
         made = ["debootstrap", "--variant=minbase", "--include=ca-certificates", "bookworm", str(root)]
         subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
@@ -108,13 +115,13 @@ def secrets(folder: Path) -> list[str]:
 
 @contextmanager
 def engine(folder: Path) -> Iterator[Engine]:
-    """The one that runs here already; else Debian's, started for as long as this lasts. Raises NoEngine."""
+    """The one that runs here already; else Debian's, started for as long as this lasts. Raises NoEngineError."""
     if Engine().answers():
         yield Engine()
         return
     daemon = shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin")
     if daemon is None or os.geteuid() != 0:
-        raise NoEngine("no Docker engine answers, and there is no dockerd to start (as root): install docker.io")
+        raise NoEngineError("no Docker engine answers, and there is no dockerd to start (as root): install docker.io")
     with _started(daemon, folder) as own:
         yield own
 
@@ -129,7 +136,7 @@ def _started(daemon: str, folder: Path) -> Iterator[Engine]:
         own, ends = Engine(host), time.monotonic() + _START_S
         while not own.answers():
             if process.poll() is not None or time.monotonic() > ends:
-                raise NoEngine(f"dockerd does not start: {(folder / 'dockerd.log').read_text()[-500:]}")
+                raise NoEngineError(f"dockerd does not start: {(folder / 'dockerd.log').read_text()[-500:]}")
             time.sleep(0.2)
         yield own
     finally:

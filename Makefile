@@ -166,6 +166,8 @@ else
 	$(COMPILE) --group charts --no-deps --output-file requirements/charts.lock
 	$(COMPILE) --group gateway --constraint requirements/serve.lock --output-file requirements/gateway.lock
 	$(COMPILE) --group index --constraint requirements/serve.lock --output-file requirements/index.lock
+	$(COMPILE) --group index-milvus --constraint requirements/serve.lock --constraint requirements/test.lock \
+	  --output-file requirements/index-milvus.lock
 	$(COMPILE) --group index-cuda --constraint requirements/serve.lock --output-file requirements/index-cuda.lock
 endif
 

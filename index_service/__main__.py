@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from clip_core.draining import draining_protocol, draining_server
+from clip_core.errors import ClipServeError
 from clip_core.heap import frugal
 from clip_core.logs import configure_logging
 from clip_core.setting_checks import faults
@@ -25,6 +26,7 @@ from index_service.record.data_dir import DataDir
 from index_service.record.reserve import Reserve
 from index_service.record.store import Store
 from index_service.settings import MB, PREFIX, IndexSettings
+from index_service.snapshots.waiting import restore_waiting
 
 _log = logging.getLogger("index_service")
 _LINGER_S = 0.2  # idle connections in a stop: callers are on this machine or next to it
@@ -72,12 +74,21 @@ def _record(folder: DataDir, settings: IndexSettings) -> Store:
     return store
 
 
+def _restore(folder: DataDir, store: Store) -> None:
+    try:
+        restore_waiting(folder.restore, store)
+    except (ClipServeError, OSError) as error:
+        raise IndexStartError(f"the snapshots in {folder.restore} can't be restored: {error}") from error
+
+
 def _serve(settings: IndexSettings) -> None:
     configure_logging("index_service", json_lines=settings.log_json, level=settings.log_level)
     for line in settings.unknown_names():
         _log.warning(line)
     with _listen(settings.host, settings.port) as listener, DataDir(settings.data_dir) as folder:
-        app = create_app(settings, Registry(_record(folder, settings), settings))
+        store = _record(folder, settings)
+        _restore(folder, store)
+        app = create_app(settings, Registry(store, settings))
         host, port = listener.getsockname()[:2]
         _log.info("starting", extra={"host": host, "port": port, "data_dir": str(settings.data_dir)})
         config = uvicorn.Config(

@@ -61,7 +61,7 @@ def test_what_is_imported_is_locked(group: str) -> None:
             assert not brings or brings & locked, f"{path} imports {name}, which {group}.lock does not bring"
 
 
-@pytest.mark.parametrize("group", [*LOCKS, *IMAGES, "index-cuda", "clients", "charts"])
+@pytest.mark.parametrize("group", [*LOCKS, *IMAGES, "index-milvus", "index-cuda", "clients", "charts"])
 def test_locks_have_hashes_and_no_addresses(group: str) -> None:
     text = lock_of(group)
     assert "://" not in text
@@ -91,6 +91,11 @@ def test_the_index_on_a_gpu_differs_by_faiss_alone() -> None:
     assert "faiss-gpu" in more
     assert [name for name in more if not name.startswith(("faiss-gpu", "nvidia-"))] == []
     assert {name for name, _ in pinned("index") - pinned("index-cuda")} == {"faiss-cpu"}
+
+
+def test_the_index_with_milvus_has_the_versions_that_are_tested() -> None:
+    assert pinned("index") <= pinned("index-milvus") <= pinned("serve") | pinned("test")
+    assert "torch" not in dict(pinned("index-milvus"))
 
 
 def test_a_command_without_its_package_names_make(

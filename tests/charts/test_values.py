@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks.ship.helm import HelmError, Manifest, of_kind, pods, rendered
 from gateway.models.rows import parse_rows
+from index_service.record.data_dir import DataDir
 from scripts.settings_table import rows
 
 CLAIM = {"claim": "archives"}
@@ -55,6 +56,7 @@ def models(*given: dict[str, Any]) -> list[Manifest]:
         ({"route": {"enabled": True}}, "route.parents is empty"),
         ({"snapshots": {"enabled": True}}, "snapshots.upload needs an image and a command"),
         ({"snapshots": {"schedule": "daily"}}, "schedule"),
+        ({"snapshots": {"restore": {"image": "rclone:1"}}}, "snapshots.restore needs an image and a command"),
     ],
     ids=str,
 )
@@ -134,6 +136,15 @@ def test_keys_are_files_of_a_secret() -> None:
     volumes = {each["name"]: each for each in gateway["spec"]["template"]["spec"]["volumes"]}
     (secret,) = (source["secret"] for source in volumes["secrets"]["projected"]["sources"])
     assert secret == {"name": "clipserve-keys", "items": [{"key": "keys", "path": "clipserve_gateway_api_keys"}]}
+
+
+def test_snapshots_are_downloaded_where_the_disk_is_new() -> None:
+    values = {"snapshots": {"restore": {"image": "rclone:1", "command": ["rclone", "copy", "store:", "/data/restore"]}}}
+    (index,) = of_kind(rendered(values=values), "StatefulSet")
+    (init,) = index["spec"]["template"]["spec"]["initContainers"]
+    assert f"test -e /data/{DataDir.DATABASE} || exec" in init["command"][2]
+    assert init["args"] == values["snapshots"]["restore"]["command"]
+    assert {"name": "data", "mountPath": "/data"} in init["volumeMounts"]
 
 
 NAMES = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,11}[A-Za-z0-9])?", fullmatch=True)

@@ -21,9 +21,15 @@ OURS = ("archives", "index", "encoder", "gateway")
 
 
 def test_only_the_gateway_has_a_port_here() -> None:
-    assert [name for name, service in SERVICES.items() if "ports" in service] == ["gateway"]
+    """And Grafana, which is asked for by a profile, on loopback."""
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["gateway", "grafana"]
+    assert SERVICES["grafana"]["ports"] == ["127.0.0.1:${CLIPSERVE_GRAFANA_PORT:-3000}:3000"]
     assert SERVICES["gateway"]["ports"] == ["${CLIPSERVE_ADDRESS:-127.0.0.1}:${CLIPSERVE_PORT:-8000}:8000"]
-    assert [name for name in ("index", "encoder", "redis") if SERVICES[name]["networks"] != ["inside"]] == []
+    assert [
+        name
+        for name in ("index", "encoder", "redis", "milvus", "prometheus")
+        if SERVICES[name]["networks"] != ["inside"]
+    ] == []
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -56,12 +62,41 @@ def test_secrets_are_no_environment() -> None:
     assert SERVICES["gateway"]["secrets"][0]["target"] == "clipserve_gateway_api_keys"
 
 
-def test_debians_compose_takes_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("profile", ["none", "redis", "milvus", "observe"])
+def test_debians_compose_takes_it(tmp_path: Path, profile: str) -> None:
     compose = shutil.which("docker-compose")
     if compose is None:
         pytest.skip("docker-compose is not installed")
     (tmp_path / "keys").write_text("secret")
-    environment = os.environ | {"CLIPSERVE_KEYS_FILE": str(tmp_path / "keys")}
-    command = [compose, "--file", str(FILE), "config", "--quiet"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    keys = {name: str(tmp_path / "keys") for name in ("CLIPSERVE_KEYS_FILE", "CLIPSERVE_METRICS_KEY_FILE")}
+    command = [compose, "--file", str(FILE), "--profile", profile, "config", "--services"]
+    done = subprocess.run(command, env=os.environ | keys, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    wanted = {name for name, service in SERVICES.items() if service.get("profiles", [profile]) == [profile]}
+    assert set(done.stdout.split()) == wanted
+
+
+def test_files_that_are_mounted_exist() -> None:
+    mounted = re.findall(r"(?<![\w.])\./((?:observe|milvus)/[\w.-]+)", FILE.read_text())
+    assert len(mounted) == 5
+    assert [name for name in mounted if not (FILE.parent / name).is_file()] == []
+
+
+def test_prometheus_asks_services_that_exist() -> None:
+    config = yaml.safe_load((FILE.parent / "observe" / "prometheus.yml").read_text())
+    targets = [job["static_configs"][0]["targets"] for job in config["scrape_configs"]]
+    assert [target.split(":")[0] for (target,) in targets] == ["gateway", "encoder", "index"]
+    assert SERVICES["prometheus"]["secrets"] == ["metrics_key"]
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "name"),
+    [
+        ("promtool", ["check", "config", "--syntax-only"], "prometheus.yml"),
+        ("amtool", ["check-config"], "alertmanager.yml"),
+    ],
+)
+def test_what_is_observed_is_valid(program: str, words: list[str], name: str) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed (apt-get install prometheus prometheus-alertmanager)")
+    subprocess.run([program, *words, str(FILE.parent / "observe" / name)], check=True)

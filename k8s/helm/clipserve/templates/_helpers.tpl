@@ -132,6 +132,7 @@ preStop:
 {{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}{{- fail "ingress.hosts is empty: name a host" -}}{{- end -}}
 {{- if and .Values.snapshots.enabled (not (and .Values.snapshots.upload.image .Values.snapshots.upload.command)) -}}{{- fail "snapshots.upload needs an image and a command that uploads /snapshots" -}}{{- end -}}
+{{- if ne (empty .Values.snapshots.restore.image) (empty .Values.snapshots.restore.command) -}}{{- fail "snapshots.restore needs an image and a command that downloads to /data/restore" -}}{{- end -}}
 {{- if and .Values.route.enabled (not .Values.route.parents) -}}{{- fail "route.parents is empty: name the Gateway that the route belongs to" -}}{{- end -}}
 {{- include "clipserve.checkSecret" (dict "root" . "secret" .Values.gateway.keys "value" "gateway.keys") -}}
 {{- with .Values.gateway.redis.secret -}}{{- include "clipserve.checkSecret" (dict "root" $ "secret" $.Values.gateway.redis "value" "gateway.redis") -}}{{- end -}}

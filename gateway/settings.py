@@ -159,6 +159,7 @@ class GatewaySettings(SettingsOrFiles):
     ingest_roots: Annotated[dict[str, Path], NoDecode] = Field(
         default_factory=dict, description="Folders that jobs may read: `photos=/srv/photos,…`."
     )
+    jobs: bool = Field(True, description="Take jobs; false: refuse them, where several gateways share no disk.")
     job_batch: int = Field(32, gt=0, le=256, description="Items that a job or an NDJSON stream adds at a time.")
     max_jobs: int = Field(1, gt=0, description="Jobs that run at a time; others wait.")
     log_json: bool = Field(False, description="Log JSON lines instead of text.")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from benchmarks.ship.helm import CHART, HelmError, helm
 from tests.charts.api_server import ApiServer, api_server, kubeconfig
@@ -115,6 +117,23 @@ def test_values_of_an_older_chart_are_refused_and_what_runs_is_kept(server: ApiS
     with pytest.raises(HelmError, match="replicaCount"):
         upgrade(cluster, "--set", "replicaCount=3")
     assert gateway_of(server)["replicas"] == 2
+
+
+def test_defaults_of_an_older_chart_are_named(server: ApiServer, cluster: Run, tmp_path: Path) -> None:
+    """`--reuse-values` keeps the older chart's defaults, which lack what is new."""
+    older = tmp_path / "older"
+    shutil.copytree(CHART, older)
+    (older / "values.schema.json").unlink()
+    values = yaml.safe_load((older / "values.yaml").read_text())
+    del values["topologySpread"]["key"]
+    (older / "values.yaml").write_text(yaml.safe_dump(values))
+    cluster("install", "r", str(older), "--disable-openapi-validation", "--set", "gateway.replicas=3")
+    before = gateway_of(server)
+    with pytest.raises(HelmError, match=r"topologySpread.*missing property 'key'"):
+        upgrade(cluster, "--reuse-values")
+    assert gateway_of(server) == before
+    upgrade(cluster, "--reset-then-reuse-values")
+    assert gateway_of(server)["replicas"] == 3
 
 
 def test_an_upgrade_that_fails_can_be_rolled_back(server: ApiServer, cluster: Run) -> None:

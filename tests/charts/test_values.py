@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.ship.helm import HelmError, Manifest, of_kind, pods, rendered
+from benchmarks.ship.helm import CHART, HelmError, Manifest, of_kind, pods, rendered
 from gateway.models.rows import parse_rows
 from index_service.record.data_dir import DataDir
 from scripts.settings_table import rows
@@ -52,6 +54,8 @@ def models(*given: dict[str, Any]) -> list[Manifest]:
             'autoscaling.minReplicas of "a" is above',
         ),
         ({"gateway": {"persistence": {"enabled": True}}}, "set gateway.replicas to 1"),
+        ({"gateway": {"env": {"CLIPSERVE_GATEWAY_KEYS_FILE": "/data/keys.db"}}}, "set gateway.persistence.enabled"),
+        ({"gateway": {"env": {"CLIPSERVE_GATEWAY_PICTURES": "copy"}}}, "set gateway.persistence.enabled"),
         ({"ingress": {"enabled": True}}, "ingress.hosts is empty"),
         ({"route": {"enabled": True}}, "route.parents is empty"),
         ({"snapshots": {"enabled": True}}, "snapshots.upload needs an image and a command"),
@@ -64,6 +68,23 @@ def test_wrong_values_are_named(values: dict[str, Any], named: str) -> None:
     with pytest.raises(HelmError) as refused:
         rendered(values=values)
     assert named in str(refused.value)
+
+
+def test_every_default_is_required() -> None:
+    """So that values of an older chart, which lack a new one, are refused by its name."""
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    assert list(not_required("", schema, values)) == []
+
+
+def not_required(path: str, schema: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[str]:
+    """Paths of defaults; what is asked for of a node (`resources`) may be taken out."""
+    for name, value in values.items():
+        if name not in schema["required"]:
+            yield f"{path}/{name}"
+        within = schema["properties"][name]
+        if isinstance(value, dict) and "properties" in within and name != "resources":
+            yield from not_required(f"{path}/{name}", within, value)
 
 
 def test_the_gateway_reads_the_rows_of_all_models() -> None:
@@ -136,6 +157,23 @@ def test_keys_are_files_of_a_secret() -> None:
     volumes = {each["name"]: each for each in gateway["spec"]["template"]["spec"]["volumes"]}
     (secret,) = (source["secret"] for source in volumes["secrets"]["projected"]["sources"])
     assert secret == {"name": "clipserve-keys", "items": [{"key": "keys", "path": "clipserve_gateway_api_keys"}]}
+
+
+@pytest.mark.parametrize(
+    ("values", "jobs"),
+    [
+        ({}, "false"),
+        ({"gateway.replicas": 1}, None),
+        ({"gateway.replicas": 1, "gateway.autoscaling.enabled": True}, "false"),
+        ({"gateway.replicas": 1, "gateway.persistence.enabled": True}, None),
+    ],
+    ids=str,
+)
+def test_several_gateways_refuse_jobs(values: dict[str, Any], jobs: str | None) -> None:
+    """Each would know its own alone."""
+    (gateway,) = of_kind(rendered(values=values), "Deployment", "gateway")
+    (container,) = gateway["spec"]["template"]["spec"]["containers"]
+    assert {each["name"]: each["value"] for each in container["env"]}.get("CLIPSERVE_GATEWAY_JOBS") == jobs
 
 
 def test_snapshots_are_downloaded_where_the_disk_is_new() -> None:

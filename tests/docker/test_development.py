@@ -12,8 +12,10 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-NOT_FAST = re.findall(r'-m "(not slow[^"]+)"', (ROOT / "Makefile").read_text(encoding="utf-8"))[0]
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+(HERE,) = re.findall("^HERE = (.+)$", MAKEFILE, re.MULTILINE)
+NOT_FAST = re.findall(r'-m "(not slow[^"]+)"', MAKEFILE)[0].replace("$(HERE)", HERE)
 
 
 @pytest.mark.parametrize("path", [*(ROOT / ".vscode").glob("*.json"), ROOT / ".devcontainer" / "devcontainer.json"])

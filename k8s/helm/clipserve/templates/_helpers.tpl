@@ -111,6 +111,11 @@ preStop:
 {{- toJson $models -}}
 {{- end -}}
 
+{{/* Whether there may be more than one gateway. */}}
+{{- define "clipserve.several" -}}
+{{- if or (gt (int .Values.gateway.replicas) 1) .Values.gateway.autoscaling.enabled }}true{{ end -}}
+{{- end -}}
+
 {{/* Faults that a schema can't say. */}}
 {{- define "clipserve.check" -}}
 {{- $names := list -}}
@@ -127,7 +132,12 @@ preStop:
   {{- if and (eq .autoscaling.kind "keda") (not .autoscaling.prometheus) -}}{{- fail (printf "models: %q scales by KEDA: set autoscaling.prometheus to the address of a Prometheus" .name) -}}{{- end -}}
 {{- end -}}
 {{- if gt (len $defaults) 1 -}}{{- fail (printf "models: %s all say default: true; one may" (join ", " $defaults)) -}}{{- end -}}
-{{- if and .Values.gateway.persistence.enabled (or (gt (int .Values.gateway.replicas) 1) .Values.gateway.autoscaling.enabled) -}}
+{{- range tuple "CLIPSERVE_GATEWAY_KEYS_FILE" "CLIPSERVE_GATEWAY_PICTURES" -}}
+  {{- if and (hasKey $.Values.gateway.env .) (not $.Values.gateway.persistence.enabled) -}}
+    {{- fail (printf "gateway.env.%s is about files on one gateway's disk: set gateway.persistence.enabled, and gateway.replicas to 1" .) -}}
+  {{- end -}}
+{{- end -}}
+{{- if and .Values.gateway.persistence.enabled (include "clipserve.several" .) -}}
   {{- fail "gateway.persistence keeps jobs and pictures on one gateway's disk: set gateway.replicas to 1 and autoscaling off, or turn persistence off" -}}
 {{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}{{- fail "ingress.hosts is empty: name a host" -}}{{- end -}}

@@ -16,6 +16,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PUBLIC_BASE = "docker.io/library/debian:bookworm-20250520-slim"
 OWN_BASE = "clipserve/test-base:bookworm"
 LOCKED_DOWN = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+_NOT_IN_SLIM = (
+    *("usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man"),
+    *("var/cache/apt", "var/lib/apt/lists", "var/log"),
+)
 _START_S = 60.0
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -93,10 +97,8 @@ class Engine:
         root = folder / "root"
         made = ["debootstrap", "--variant=minbase", "--include=ca-certificates", "bookworm", str(root)]
         subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
-        archive = subprocess.Popen(
-            ["tar", "-C", str(root), "--exclude=./usr/share/doc/*", "--exclude=./usr/share/man/*", "-c", "."],
-            stdout=subprocess.PIPE,
-        )
+        left_out = [f"--exclude=./{path}/*" for path in _NOT_IN_SLIM]
+        archive = subprocess.Popen(["tar", "-C", str(root), *left_out, "-c", "."], stdout=subprocess.PIPE)
         subprocess.run([self.docker, "import", "-", OWN_BASE], env=self.environment, stdin=archive.stdout, check=True)
         assert archive.wait() == 0
         shutil.rmtree(root)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,12 @@ def helm(*words: str, environment: Mapping[str, str] | None = None) -> str:
 def rendered(*words: str, version: str = VERSIONS[-1], values: Mapping[str, Any] | None = None) -> list[Manifest]:
     """Every manifest of a release named `r`. `values` are JSON, laid over those of `words`. Raises HelmError."""
     given = [word for key, value in (values or {}).items() for word in ("--set-json", f"{key}={json.dumps(value)}")]
-    text = helm("template", "r", str(CHART), "--namespace", "search", "--kube-version", version, *words, *given)
-    return [manifest for manifest in yaml.safe_load_all(text) if manifest]
+    return [manifest for manifest in yaml.safe_load_all(_text(version, *words, *given)) if manifest]
+
+
+@cache
+def _text(version: str, *words: str) -> str:
+    return helm("template", "r", str(CHART), "--namespace", "search", "--kube-version", version, *words)
 
 
 def scenario(path: Path) -> Sequence[str]:

@@ -62,18 +62,22 @@ def test_secrets_are_no_environment() -> None:
     assert SERVICES["gateway"]["secrets"][0]["target"] == "clipserve_gateway_api_keys"
 
 
-@pytest.mark.parametrize("profile", ["none", "redis", "milvus", "observe"])
-def test_debians_compose_takes_it(tmp_path: Path, profile: str) -> None:
+def test_debians_compose_takes_it(tmp_path: Path) -> None:
     compose = shutil.which("docker-compose")
     if compose is None:
         pytest.skip("docker-compose is not installed")
     (tmp_path / "keys").write_text("secret")
     keys = {name: str(tmp_path / "keys") for name in ("CLIPSERVE_KEYS_FILE", "CLIPSERVE_METRICS_KEY_FILE")}
-    command = [compose, "--file", str(FILE), "--profile", profile, "config", "--services"]
+    command = [compose, "--file", str(FILE), "config", "--services"]
     done = subprocess.run(command, env=os.environ | keys, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    wanted = {name for name, service in SERVICES.items() if service.get("profiles", [profile]) == [profile]}
-    assert set(done.stdout.split()) == wanted
+    assert set(done.stdout.split()) == set(SERVICES)
+
+
+def test_what_a_profile_brings() -> None:
+    profiles = {name: service.get("profiles") for name, service in SERVICES.items() if name not in OURS}
+    observe = {name: ["observe"] for name in ("prometheus", "alertmanager", "grafana")}
+    assert profiles == {"redis": ["redis"], "milvus": ["milvus"], **observe}
 
 
 def test_files_that_are_mounted_exist() -> None:

@@ -14,7 +14,7 @@ _numbers = count()
 
 
 @dataclass(frozen=True)
-class Target:
+class EncoderAddress:
     """Where it is reached."""
 
     inference: str
@@ -29,8 +29,8 @@ def answers(url: str) -> bool:
         return False
 
 
-def rate(target: Target, callers: int, seconds: float) -> float:
-    """Answers a second to so many callers. Raises aiohttp.ClientError for an answer that is no 200."""
+def rate(target: EncoderAddress, callers: int, seconds: float) -> float:
+    """RolloutAnswers a second to so many callers. Raises aiohttp.ClientError for an answer that is no 200."""
     return asyncio.run(_rate(f"{target.inference}/predictions/clip_text", callers, seconds))
 
 

@@ -28,7 +28,7 @@ class NoEngineError(NotHereError):
     """There is none here; the message says what to install."""
 
 
-class Engine:
+class DockerEngine:
     """`docker …` against one engine."""
 
     def __init__(self, host: str | None = None) -> None:
@@ -116,10 +116,10 @@ def secrets(folder: Path) -> list[str]:
 
 
 @contextmanager
-def engine(folder: Path) -> Iterator[Engine]:
+def engine(folder: Path) -> Iterator[DockerEngine]:
     """The one that runs here already; else Debian's, started for as long as this lasts. Raises NoEngineError."""
-    if Engine().answers():
-        yield Engine()
+    if DockerEngine().answers():
+        yield DockerEngine()
         return
     daemon = shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin")
     if daemon is None or os.geteuid() != 0:
@@ -129,13 +129,13 @@ def engine(folder: Path) -> Iterator[Engine]:
 
 
 @contextmanager
-def _started(daemon: str, folder: Path) -> Iterator[Engine]:
+def _started(daemon: str, folder: Path) -> Iterator[DockerEngine]:
     host = f"unix://{folder}/docker.sock"
     places = ["--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/docker.pid"]
     with (folder / "dockerd.log").open("wb") as log:
         process = subprocess.Popen([daemon, *places, "--host", host], stdout=log, stderr=log)
     try:
-        own, ends = Engine(host), time.monotonic() + _START_S
+        own, ends = DockerEngine(host), time.monotonic() + _START_S
         while not own.answers():
             if process.poll() is not None or time.monotonic() > ends:
                 raise NoEngineError(f"dockerd does not start: {(folder / 'dockerd.log').read_text()[-500:]}")

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.ship.encoder_rate import Target, answers, rate
-from benchmarks.ship.engine import LOCKED_DOWN, Engine
+from benchmarks.ship.encoder_rate import EncoderAddress, answers, rate
+from benchmarks.ship.engine import LOCKED_DOWN, DockerEngine
 from benchmarks.ship.missing import NotHereError
 from benchmarks.ship.pods import Pods
 from scripts.stack.live_stack import free_ports
@@ -29,7 +29,7 @@ _KEY = ("--env", "CLIPSERVE_GATEWAY_API_KEYS=bench")
 class Images:
     """Those of one tag in one engine."""
 
-    docker: Engine
+    docker: DockerEngine
     tag: str
 
     def name(self, target: str) -> str:
@@ -40,17 +40,17 @@ class Images:
         return found
 
     @contextmanager
-    def encoder(self, store: Path) -> Iterator[Target]:
+    def encoder(self, store: Path) -> Iterator[EncoderAddress]:
         """A container that has just been started; its archives are those of a folder."""
         shared = ("--volume", f"{store.resolve()}:/models:ro")
         ports = ("--publish", "127.0.0.1::8080", "--publish", "127.0.0.1::8081")
         with self.docker.container(self.name("encoder"), *_ON_DISK, *shared, *ports) as made:
-            yield Target(self.docker.address(made, 8080), self.docker.address(made, 8081))
+            yield EncoderAddress(self.docker.address(made, 8080), self.docker.address(made, 8081))
 
 
 def images(tag: str) -> Images:
     """Raises NotHereError when no engine answers."""
-    docker = Engine()
+    docker = DockerEngine()
     if not docker.answers():
         raise NotHereError("no Docker engine answers: install docker.io, or set DOCKER_HOST")
     return Images(docker, tag)
@@ -82,7 +82,7 @@ def ready_s(found: Images, store: Path) -> float:
         return time.monotonic() - started
 
 
-def wait_ready(target: Target) -> None:
+def wait_ready(target: EncoderAddress) -> None:
     """Raises RuntimeError after minutes."""
     ends = time.monotonic() + _READY_S
     while not answers(f"{target.management}/readyz"):
@@ -118,10 +118,10 @@ def throughput(found: Images, store: Path, folder: Path, callers: int, seconds: 
     try:
         pod = pods.encoder()
         pod.wait_ready()
-        outside = Target(f"http://127.0.0.1:{pod.port}", f"http://127.0.0.1:{pod.management_port}")
+        outside = EncoderAddress(f"http://127.0.0.1:{pod.port}", f"http://127.0.0.1:{pod.management_port}")
         with found.encoder(_with(store, "clip_text")) as inside:
             wait_ready(inside)
-            measured: Callable[[Target], float] = lambda target: rate(target, callers, seconds)  # noqa: E731
+            measured: Callable[[EncoderAddress], float] = lambda target: rate(target, callers, seconds)  # noqa: E731
             for target in (inside, outside):
                 measured(target)  # warm
             pairs = [(measured(inside), measured(outside)) for _ in range(_ROUNDS)]

@@ -17,7 +17,7 @@ _WORDS = ("a red circle", "two small blue stars", "a large purple striped heart"
 
 
 @dataclass
-class Answers:
+class RolloutAnswers:
     """Of all callers; a status of 0 is a connection that broke."""
 
     statuses: Counter[int] = field(default_factory=Counter)
@@ -42,7 +42,7 @@ class CallerThread(threading.Thread):
 
     def __init__(self, url: str, collection: str, callers: int) -> None:
         super().__init__(name="callers")
-        self.answers = Answers()
+        self.answers = RolloutAnswers()
         self._url, self._collection, self._callers = url, collection, callers
         self._ended = threading.Event()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.ship.load import Answers, load
+from benchmarks.ship.load import RolloutAnswers, load
 from benchmarks.ship.pods import KEY, Pod, Pods
 from benchmarks.ship.service import SLOTS, ClusterServices, cluster_services
 from scripts.stack.live_stack import free_ports
@@ -98,7 +98,7 @@ def _fill(url: str) -> None:
         client.post(f"/v1/collections/{COLLECTION}/items", json={"items": items}).raise_for_status()
 
 
-def rolled(stack: Cluster, requests: int, callers: int, say: Callable[[str], object]) -> Answers:
+def rolled(stack: Cluster, requests: int, callers: int, say: Callable[[str], object]) -> RolloutAnswers:
     """All pods replaced once at least, and as often as `requests` take."""
     with load(stack.url, COLLECTION, callers) as thread:
         answers = thread.answers

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchmarks.ship import images
 from benchmarks.ship.__main__ import BARS, CHART, DEMO, VIT, Measured
-from benchmarks.ship.engine import Engine
+from benchmarks.ship.engine import DockerEngine
 from benchmarks.ship.missing import NotHereError
 
 
@@ -36,5 +36,5 @@ def test_without_an_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 
 def test_without_archives_of_a_model() -> None:
     measured = Measured(Console(quiet=True))
-    measured.take(VIT, lambda: images.vit_ready(images.Images(Engine(), "none"), None))
+    measured.take(VIT, lambda: images.vit_ready(images.Images(DockerEngine(), "none"), None))
     assert "clipserve archive build vit-b-32" in measured.reasons["vit_b_32_ready_s"]

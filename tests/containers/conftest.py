@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.ship.engine import Engine, NoEngineError, secrets
+from benchmarks.ship.engine import DockerEngine, NoEngineError, secrets
 from benchmarks.ship.engine import engine as running_engine
 
 _HERE = Path(__file__).resolve().parent
@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def docker() -> Iterator[Engine]:
+def docker() -> Iterator[DockerEngine]:
     with tempfile.TemporaryDirectory(prefix="clipserve-docker-") as made:  # short: it holds a socket
         folder = Path(os.environ.get("CLIPSERVE_TEST_DOCKER_DIR") or made)
         try:
@@ -35,7 +35,7 @@ def docker() -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def image(docker: Engine, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+def image(docker: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     """Builds a target of docker/Dockerfile → its tag."""
     folder = tmp_path_factory.mktemp("build")
     try:

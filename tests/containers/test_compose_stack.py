@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from benchmarks.ship.engine import ROOT, Engine
+from benchmarks.ship.engine import ROOT, DockerEngine
 from tests.waiting import until
 
 Image = Callable[[str], str]
@@ -25,7 +25,7 @@ _KEY = "compose-test-key"
 class Compose:
     """`docker-compose …` on our file."""
 
-    docker: Engine
+    docker: DockerEngine
     environment: dict[str, str]
     program: tuple[str, ...]
 
@@ -47,7 +47,7 @@ class Compose:
 
 
 @pytest.fixture(scope="module")
-def compose(docker: Engine, image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
+def compose(docker: DockerEngine, image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
     program = shutil.which("docker-compose")
     if program is None:
         pytest.skip("docker-compose is not installed")

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 import httpx
 import pytest
 
-from benchmarks.ship.engine import LOCKED_DOWN, Engine
+from benchmarks.ship.engine import LOCKED_DOWN, DockerEngine
 
 Image = Callable[[str], str]
 SERVICES = ("gateway", "index")
@@ -21,13 +21,13 @@ _KEY = ("--env", "CLIPSERVE_GATEWAY_API_KEYS=secret")
 _VECTOR = [1.0, 0.0, 0.0]
 
 
-def run(docker: Engine, image: Image, target: str, *options: str) -> AbstractContextManager[str]:
+def run(docker: DockerEngine, image: Image, target: str, *options: str) -> AbstractContextManager[str]:
     publish = ("--publish", f"127.0.0.1::{_PORTS[target]}")
     return docker.container(image(target), *LOCKED_DOWN, *publish, *options)
 
 
 @pytest.mark.parametrize("target", SERVICES)
-def test_size(docker: Engine, image: Image, target: str, record_property: Callable[[str, object], None]) -> None:
+def test_size(docker: DockerEngine, image: Image, target: str, record_property: Callable[[str, object], None]) -> None:
     megabytes = int(docker.inspect(image(target), "{{.Size}}")) / 1e6
     record_property("megabytes", round(megabytes))
     print(f"\n{target}: {megabytes:.0f} MB")
@@ -35,7 +35,7 @@ def test_size(docker: Engine, image: Image, target: str, record_property: Callab
 
 
 @pytest.mark.parametrize("target", SERVICES)
-def test_what_an_image_says_of_itself(docker: Engine, image: Image, target: str) -> None:
+def test_what_an_image_says_of_itself(docker: DockerEngine, image: Image, target: str) -> None:
     config = json.loads(docker.inspect(image(target), "{{json .Config}}"))
     assert config["User"] == "10001:10001"
     assert config["Entrypoint"][:2] == ["tini", "--"]
@@ -45,7 +45,7 @@ def test_what_an_image_says_of_itself(docker: Engine, image: Image, target: str)
 
 
 @pytest.mark.parametrize("target", SERVICES)
-def test_what_it_is_made_of(docker: Engine, image: Image, target: str) -> None:
+def test_what_it_is_made_of(docker: DockerEngine, image: Image, target: str) -> None:
     options = (*LOCKED_DOWN, "--rm", "--entrypoint", "cat")
     bill = json.loads(docker("run", *options, image(target), "/opt/clipserve/sbom.json"))
     names = {each["name"] for each in bill["components"]}
@@ -56,18 +56,18 @@ def test_what_it_is_made_of(docker: Engine, image: Image, target: str) -> None:
 
 
 @pytest.mark.parametrize("target", SERVICES)
-def test_modules_that_are_imported_late(docker: Engine, image: Image, target: str) -> None:
+def test_modules_that_are_imported_late(docker: DockerEngine, image: Image, target: str) -> None:
     code = "import pyarrow.parquet, pyarrow.dataset, importlib.util as u; assert u.find_spec('torch') is None"
     docker("run", *LOCKED_DOWN, "--rm", "--entrypoint", "python3", image(target), "-c", code)
 
 
-def test_the_gateway_without_keys(docker: Engine, image: Image) -> None:
+def test_the_gateway_without_keys(docker: DockerEngine, image: Image) -> None:
     said = docker("run", *LOCKED_DOWN, "--rm", image("gateway"), check=False)
     assert said.startswith("gateway: host 0.0.0.0 is reachable from other machines and there are no API keys")
     assert len(said.splitlines()) == 1
 
 
-def test_the_gateway_alone(docker: Engine, image: Image) -> None:
+def test_the_gateway_alone(docker: DockerEngine, image: Image) -> None:
     with run(docker, image, "gateway", *_KEY) as container:
         docker.wait(container, _HEALTH, "healthy")
         ready = httpx.get(f"{docker.address(container, 8000)}/readyz")
@@ -77,7 +77,7 @@ def test_the_gateway_alone(docker: Engine, image: Image) -> None:
         assert docker.inspect(container, _EXITED) == "exited 0"
 
 
-def test_the_index_keeps_what_it_acknowledged(docker: Engine, image: Image) -> None:
+def test_the_index_keeps_what_it_acknowledged(docker: DockerEngine, image: Image) -> None:
     with run(docker, image, "index") as container:
         docker.wait(container, _HEALTH, "healthy")
         item = {"id": "a", "vector": _VECTOR, "metadata": {"n": 1}}

@@ -30,7 +30,7 @@ def answers(url: str) -> bool:
 
 
 def rate(target: EncoderAddress, callers: int, seconds: float) -> float:
-    """RolloutAnswers a second to so many callers. Raises aiohttp.ClientError for an answer that is no 200."""
+    """Answers a second to so many callers. Raises aiohttp.ClientError for an answer that is no 200."""
     return asyncio.run(_rate(f"{target.inference}/predictions/clip_text", callers, seconds))
 
 

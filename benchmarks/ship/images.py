@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.ship.encoder_rate import EncoderAddress, answers, rate
@@ -121,7 +122,7 @@ def throughput(found: Images, store: Path, folder: Path, callers: int, seconds: 
         outside = EncoderAddress(f"http://127.0.0.1:{pod.port}", f"http://127.0.0.1:{pod.management_port}")
         with found.encoder(_with(store, "clip_text")) as inside:
             wait_ready(inside)
-            measured: Callable[[EncoderAddress], float] = lambda target: rate(target, callers, seconds)  # noqa: E731
+            measured = partial(rate, callers=callers, seconds=seconds)
             for target in (inside, outside):
                 measured(target)  # warm
             pairs = [(measured(inside), measured(outside)) for _ in range(_ROUNDS)]

@@ -100,7 +100,7 @@ test-clients: $(TEST) $(CLIENTS)/.ready ## other vendors' clients against a gate
 	$(call tests,-n $(JOBS) $(GROUPED) $(SLOWEST),-m clients tests/clients)
 
 test-charts: $(TEST) $(CHARTS)/.ready ## the Helm chart: rendered, validated, installed into a small API server
-	$(call tests,$(SLOWEST),-m charts)
+	$(call tests,-n $(JOBS) $(GROUPED) $(SLOWEST),-m "charts and not full" tests/charts)
 
 test-full: export FUZZ_EXAMPLES := 300
 test-full: check test test-browser test-slow test-clients test-charts ## all of these, and what needs a container engine or a GPU, where there is one

@@ -11,7 +11,7 @@ from benchmarks.ship.service import NoProxyError
 
 
 @pytest.mark.e2e
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.timeout(900)
 def test_no_request_fails_while_every_pod_is_replaced(archives: list[Path], tmp_path: Path) -> None:
     try:

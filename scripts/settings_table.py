@@ -6,7 +6,7 @@ python -m scripts.settings_table
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from index_service.settings import IndexSettings
 from scripts.archive.model_source import ModelSource
 from scripts.config.keys import keys
 from scripts.config.schema import ENDPOINT_KEYS, MODEL_KEYS
+from scripts.encoder import EncoderSettings
 from scripts.stack.up_settings import UpSettings
 
 PATH = Path(__file__).resolve().parent.parent / "docs" / "settings.md"
@@ -45,6 +46,7 @@ Row = tuple[str, str, str, str, str]
 def rows() -> Iterator[Row]:
     """Setting, where, key of the configuration file, default, meaning."""
     yield from _environment("up", UpSettings, "`clipserve up`")
+    yield from _environment("up", EncoderSettings, "TorchServe alone", but=UpSettings.model_fields)
     yield from _environment("gateway", GatewaySettings, "gateway")
     yield from _environment("index", IndexSettings, "index service")
     for field in dataclasses.fields(HandlerSettings):
@@ -58,9 +60,11 @@ def rows() -> Iterator[Row]:
         yield name, "`archive/…/<kind>.yaml`", f"`batching.<kind>.{name}`", _show(default), text
 
 
-def _environment(part: str, settings: type[BaseSettings], where: str) -> Iterator[Row]:
+def _environment(part: str, settings: type[BaseSettings], where: str, but: Collection[str] = ()) -> Iterator[Row]:
     prefix = settings.model_config["env_prefix"]
     for name, field in settings.model_fields.items():
+        if name in but:
+            continue
         default = field.get_default(call_default_factory=True, validated_data={})
         yield f"{prefix}{name.upper()}", where, _key(part, name), _show(default), field.description or ""
 

@@ -25,6 +25,7 @@ SHARED = (
     "clip_core.heap",
     "clip_core.slowest",
     "clip_core.setting_checks",
+    "clip_core.secret_files",
     "clip_core.cores",
     "clip_core.inputs.images",
     "clip_core.inputs.deep_greys",
@@ -63,6 +64,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
             "endpoint_config",
             "data_urls",
             "setting_checks",
+            "secret_files",
             "model_spec",
             "wire",
         ),
@@ -123,7 +125,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
     ),
     "scripts": (
         *("public_api", "progress", "costs", "launch", "page", "processes", "collections", "demo", "hub", "archive"),
-        *("models", "monitoring", "stack", "config", "settings_table", "profiling", "tune", "commands", "cli"),
+        *("models", "monitoring", "stack", "encoder", "config", "settings_table", "profiling", "tune", "commands", "cli"),
         "__main__",
     ),
     "benchmarks": (
@@ -139,6 +141,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
             "models",
             "faults",
             "observe",
+            "ship",
             "bar_tables",
         ),
     ),

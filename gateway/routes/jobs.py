@@ -34,6 +34,10 @@ async def begin_job(request: Request) -> JsonResponse:
     """Fill a collection from a folder, a webdataset tar, a Parquet file or URLs, in the background."""
     given, wanted = services(request), await read_model(request, JobRequest, most_items=None)
     current_key().check_collection(wanted.collection)
+    if not given.settings.jobs:
+        raise Conflict(
+            "this gateway takes no jobs (CLIPSERVE_GATEWAY_JOBS): send the items, or `clipserve ingest` them"
+        )
     source = wanted.source.model_dump(exclude_none=True)
     if source_kind(source) == "urls":
         for place, entry in enumerate(source["urls"]):

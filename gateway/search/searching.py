@@ -9,7 +9,14 @@ from typing import Any
 
 import msgspec
 
-from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch, InvalidRequest, from_dict
+from clip_core.errors import (
+    BadInput,
+    ClipServeError,
+    FingerprintMismatch,
+    IndexUnavailable,
+    InvalidRequest,
+    from_dict,
+)
 from clip_core.wire import SearchPart
 from gateway.encode.chunks import Ask
 from gateway.encode.encoder import Encoder
@@ -19,6 +26,7 @@ from gateway.inputs.parser import InputParser
 from gateway.inputs.source import KINDS
 from gateway.keys.api_key import current_key
 from gateway.keys.meter import Meter
+from gateway.search.index_wait import IndexWait
 from gateway.search.more_like_this import MoreLikeThis
 from gateway.search.routing import Routed, SearchRouter
 from gateway.trace import current_trace
@@ -74,9 +82,12 @@ def parse_ask(body: object, parser: InputParser, at: str = "") -> Ask:
 class Searcher:
     """Runs searches. A text or an image is one hop: TorchServe's handler asks the index itself."""
 
-    def __init__(self, router: SearchRouter, index: IndexServiceClient, meter: Meter, max_answer_bytes: int) -> None:
-        """`max_answer_bytes` bounds what the index answers to one call."""
+    def __init__(
+        self, router: SearchRouter, index: IndexServiceClient, meter: Meter, max_answer_bytes: int, wait: IndexWait
+    ) -> None:
+        """`max_answer_bytes` bounds what the index answers to one call; `wait` is for an index that is away."""
         self._max_answer_bytes = max_answer_bytes
+        self._wait = wait
         self._router = router
         self._index = index
         self._meter = meter
@@ -98,7 +109,16 @@ class Searcher:
             encoder.check([sound[place].ask for place in places])
         charged = sum(each.ask.source.parts() for each in sound)
         await self._meter.items(charged)
-        found = await self._resolved(sound, charged)
+        found = await self._answered(routed, charged)
+        away = [place for place, answer in enumerate(found.answers) if isinstance(answer, IndexUnavailable)]
+        if away and await self._wait.back():
+            again = await self._answered(await self._router.routed([asks[place] for place in away]), charged)
+            for place, answer in zip(away, again.answers, strict=True):
+                found.answers[place] = answer
+        return found
+
+    async def _answered(self, routed: Sequence[Routed | ClipServeError], charged: int) -> Found:
+        found = await self._resolved([each for each in routed if isinstance(each, Routed)], charged)
         rest = iter(found.answers)
         return replace(found, answers=[next(rest) if isinstance(each, Routed) else each for each in routed])
 

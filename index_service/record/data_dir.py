@@ -16,6 +16,8 @@ _SETTING = "CLIPSERVE_INDEX_DATA_DIR"
 class DataDir:
     """A context manager around an exclusive `flock`; the kernel lets go of it even after `kill -9`."""
 
+    DATABASE = "index.sqlite3"
+
     def __init__(self, path: Path) -> None:
         """Raises IndexStartError when the folder can't be written or another process holds it."""
         self.path = path
@@ -39,7 +41,12 @@ class DataDir:
     @property
     def database(self) -> Path:
         """Where the record is."""
-        return self.path / "index.sqlite3"
+        return self.path / self.DATABASE
+
+    @property
+    def restore(self) -> Path:
+        """Where snapshots wait for the next start."""
+        return self.path / "restore"
 
     def close(self) -> None:
         """Let another process have the folder."""

@@ -14,14 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clip_core.errors import ClipServeError, NotFound, StorageFull, Unavailable
+from clip_core.errors import NotFound, StorageFull, Unavailable
 from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
 from index_service.record.store import Store
-from index_service.segments.segment_files import SegmentFiles, segments_folder
-from index_service.snapshots.parquet import read_info, read_items, write_parquet
+from index_service.snapshots.hidden_copy import hidden_copy
+from index_service.snapshots.parquet import write_parquet
 
-_NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,63})\.(\d{8}T\d{12})\.parquet")
+SNAPSHOT_NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,63})\.(\d{8}T\d{12})\.parquet")
 _PART = ".part"
 
 
@@ -51,13 +51,17 @@ class Snapshots:
 
     def all(self, collection: str | None = None) -> list[dict[str, Any]]:
         """`{"name", "collection", "created", "bytes"}` of each, by name; of one collection when it is given."""
-        found = [self._described(path) for path in sorted(self._folder.glob("*.parquet")) if _NAME.fullmatch(path.name)]
+        found = [
+            self._described(path)
+            for path in sorted(self._folder.glob("*.parquet"))
+            if SNAPSHOT_NAME.fullmatch(path.name)
+        ]
         return [one for one in found if collection in (None, one["collection"])]
 
     def path(self, name: str) -> Path:
         """The file. Raises NotFound."""
         path = self._folder / name
-        if not _NAME.fullmatch(name) or not path.is_file():
+        if not SNAPSHOT_NAME.fullmatch(name) or not path.is_file():
             raise NotFound(f"there is no snapshot {name!r}", param="snapshot")
         return path
 
@@ -68,22 +72,12 @@ class Snapshots:
     def restore(self, name: str, snapshot: str) -> Collection:
         """A new collection `name` from a snapshot. Raises NotFound, Conflict, InvalidRequest when it is damaged."""
         path = self.path(snapshot)
-        info = read_info(path, name)
         self._registry.check_free(name)
-        hidden = replace(info, name=f"{Store.HIDDEN}{time.time_ns()}")
-        hidden = replace(hidden, key=self._store.add_collection(hidden))
-        try:
-            for items in read_items(path):
-                self._store.upsert(hidden.key, items)
-            return self._registry.reveal(replace(hidden, name=name))
-        except BaseException:
-            with suppress(ClipServeError):  # a full disk: it stays hidden, and the next start forgets it
-                self._store.drop_collection(hidden.key)
-            SegmentFiles(segments_folder(self._store.path.parent, hidden.key), info.dim).remove()
-            raise
+        with hidden_copy(self._store, path, name) as copy:
+            return self._registry.reveal(replace(copy, name=name))
 
     def _described(self, path: Path) -> dict[str, Any]:
-        parts = _NAME.fullmatch(path.name)
+        parts = SNAPSHOT_NAME.fullmatch(path.name)
         if parts is None:
             raise Unavailable(f"the snapshot {path.name} has an odd name")
         stamp = time.strptime(parts[2][:15], "%Y%m%dT%H%M%S")

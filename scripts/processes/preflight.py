@@ -46,7 +46,7 @@ def _holder(port: int) -> str:
     return ""
 
 
-def check_disk(directory: Path) -> None:
+def check_disk(directory: Path, advice: str = "Choose another with --data-dir.") -> None:
     """Make `directory` and see that it can be written, may hold what is run, and has room. Raises StackStartError."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -54,13 +54,10 @@ def check_disk(directory: Path) -> None:
         probe.write_bytes(b"x")
         probe.unlink()
     except OSError as error:
-        raise StackStartError(
-            f"{directory} can't be written: {error.strerror}.\nChoose another with --data-dir."
-        ) from error
+        raise StackStartError(f"{directory} can't be written: {error.strerror}.\n{advice}") from error
     if os.statvfs(directory).f_flag & getattr(os, "ST_NOEXEC", 0):
         raise StackStartError(
-            f"{directory} is on a file system mounted with noexec, and TorchServe runs libraries from it.\n"
-            "Choose another with --data-dir."
+            f"{directory} is on a file system mounted with noexec, and TorchServe runs libraries from it.\n{advice}"
         )
     free = shutil.disk_usage(directory).free
     if free < MIN_FREE_BYTES:

@@ -4,6 +4,8 @@ A browser lets any page send some requests to loopback without asking first; one
 TorchServe itself listens on a Unix socket in the private run folder. This guard listens on the management port, and
 forwards what no page can have sent: no `Origin`, no `Sec-Fetch-Site` of a page, and a `Host` that is this machine's (a
 name that an attacker points to 127.0.0.1 is not). Workflows, which fetch URLs, are not forwarded.
+
+`/readyz` is the guard's own, for probes by any Host: TorchServe's `/ping` is healthy before its workers have loaded.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ import contextlib
 import re
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -32,6 +35,7 @@ _SEGMENT_OF_DOTS = re.compile(r"/\.{1,2}(?:/|$)")
 _HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "host", "content-length"}
 )
+_READYZ = "/readyz"
 _LONGEST_SOCKET_PATH = 100  # bytes; Linux takes 107
 _WAIT_S = 10.0
 
@@ -62,10 +66,10 @@ def _name(hosts: list[str]) -> str:
 
 
 class Guard:
-    """Forwards from `port` on loopback to the Unix socket `upstream`, in a thread with an event loop of its own."""
+    """Forwards from `port` of `host` to the Unix socket `upstream`, in a thread with an event loop of its own."""
 
-    def __init__(self, port: int, upstream: Path, policy: Policy) -> None:
-        self._port, self._upstream, self._policy = port, upstream, policy
+    def __init__(self, port: int, upstream: Path, policy: Policy, host: str = "127.0.0.1") -> None:
+        self._host, self._port, self._upstream, self._policy = host, port, upstream, policy
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="management", daemon=True)
 
@@ -90,7 +94,7 @@ class Guard:
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False)
         self._runner = web.ServerRunner(web.Server(self._answer), access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        await web.TCPSite(self._runner, self._host, self._port).start()
 
     async def _close(self) -> None:
         await self._runner.cleanup()
@@ -98,10 +102,29 @@ class Guard:
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
+            if request.path == _READYZ:
+                return await self._readiness()
             self._policy.check(request)
             return await self._forward(request)
         except ClipServeError as error:
             return web.json_response(error.to_dict(), status=error.status, headers={"Connection": "close"})
+
+    async def _readiness(self) -> web.Response:
+        """200 when every worker of every model has loaded. Raises TorchServeUnavailable that names the others."""
+        try:
+            names = [model["modelName"] for model in (await self._json("/models?limit=1000"))["models"]]
+            loaded = [name for name in names if _has_loaded((await self._json(f"/models/{name}"))[0])]
+        except (aiohttp.ClientError, ValueError, LookupError, TypeError) as error:
+            raise TorchServeUnavailable("TorchServe does not answer yet") from error
+        if missing := ", ".join(name for name in names if name not in loaded):
+            raise TorchServeUnavailable(f"workers are not ready: {missing}")
+        if not names:
+            raise TorchServeUnavailable("TorchServe has no model yet")
+        return web.json_response({"status": "ready", "models": names})
+
+    async def _json(self, path: str) -> Any:
+        async with self._session.get(f"http://localhost{path}") as answer:
+            return await answer.json(content_type=None)
 
     async def _forward(self, request: web.BaseRequest) -> web.StreamResponse:
         headers = [(name, value) for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP]
@@ -117,15 +140,20 @@ class Guard:
             raise TorchServeUnavailable("TorchServe's management API does not answer; try again in a moment") from error
 
 
+def _has_loaded(model: Mapping[str, Any]) -> bool:
+    ready = sum(worker["status"] == "READY" for worker in model["workers"])
+    return bool(ready >= model["minWorkers"])
+
+
 @contextlib.contextmanager
-def guarded(settings: UpSettings, run_dir: Path) -> Iterator[str | None]:
-    """Where TorchServe's management API is to listen; None: on its port, without a guard."""
+def guarded(settings: UpSettings, run_dir: Path, host: str = "127.0.0.1") -> Iterator[str | None]:
+    """Where TorchServe's management API is to listen; None: on its port, without a guard. `host`: of the guard."""
     if settings.management == "open":
         yield None
         return
     hosts = frozenset(name.strip().lower() for name in settings.management_hosts.split(",") if name.strip())
     policy = Policy(hosts, settings.management == "read-only")
-    with _socket_path(run_dir) as path, Guard(settings.management_port, path, policy):
+    with _socket_path(run_dir) as path, Guard(settings.management_port, path, policy, host):
         yield f"unix:{path}"
 
 

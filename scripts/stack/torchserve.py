@@ -35,17 +35,19 @@ def properties(
     run_dir: Path,
     endpoints: Mapping[str, str] | None = None,
     management: str | None = None,
+    host: str = "127.0.0.1",
 ) -> Path:
     """config.properties with this run's addresses → a file under `run_dir`.
 
     `endpoints`: name → file or folder in the store; every endpoint's .mar unless given. `management`: where the
-    management API listens, such as unix:/run/socket; the management port unless given.
+    management API listens, such as unix:/run/socket; the management port unless given. `host`: of the ports; gRPC
+    stays on loopback.
     """
     load = endpoints if endpoints is not None else {name: f"{name}.mar" for name in ENDPOINTS}
     merged = read_properties(DATA / "config.properties") | {
-        "inference_address": f"http://127.0.0.1:{settings.inference_port}",
-        "management_address": management or f"http://127.0.0.1:{settings.management_port}",
-        "metrics_address": f"http://127.0.0.1:{settings.metrics_port}",
+        "inference_address": f"http://{host}:{settings.inference_port}",
+        "management_address": management or f"http://{host}:{settings.management_port}",
+        "metrics_address": f"http://{host}:{settings.metrics_port}",
         "grpc_inference_port": str(settings.grpc_inference_port),
         "grpc_management_port": str(settings.grpc_management_port),
         "metrics_config": str(DATA / "metrics.yaml"),

@@ -53,6 +53,14 @@ def begin(stack_of, root):
     return start
 
 
+def test_a_gateway_that_takes_none(stack_of, root):
+    stack = stack_of(ingest_roots=f"photos={root}", jobs=False)
+    stack.fill("cat")
+    answer = stack.post("/v1/jobs", {"collection": "demo", "source": {"folder": "photos"}})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "conflict")
+    assert "CLIPSERVE_GATEWAY_JOBS" in answer.json()["error"]["message"]
+
+
 def wait(stack, job_id, *states):
     """The job, once it has ended or is in one of these states."""
     wanted = states or ("completed", "failed", "cancelled")

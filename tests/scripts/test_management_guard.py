@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
 from threading import Thread
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -194,3 +196,62 @@ def test_torchserve_listens_on_a_private_socket_unless_it_is_open(tmp_path: Path
             )
     with guarded(UpSettings(management="open", management_port=port), tmp_path) as address:
         assert address is None
+
+
+def model(name: str, *states: str) -> list[dict[str, object]]:
+    return [{"modelName": name, "minWorkers": 2, "workers": [{"status": state} for state in states]}]
+
+
+class Models(Handler):
+    """Answers what `told` says of the path."""
+
+    told: ClassVar[dict[str, object]] = {}
+
+    def answer(self) -> None:
+        body = json.dumps(self.told[self.path]).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = answer
+
+
+@pytest.mark.parametrize(
+    ("models", "status", "said"),
+    [
+        ({"a": ("READY", "READY"), "b": ("READY", "READY")}, 200, '"ready"'),
+        ({"a": ("READY", "READY"), "b": ("READY", "UNLOADING")}, 503, "workers are not ready: b"),
+        ({"a": (), "b": ("READY",)}, 503, "workers are not ready: a, b"),
+        ({}, 503, "no model yet"),
+    ],
+)
+def test_ready_is_every_worker_of_every_model(
+    tmp_path: Path, models: dict[str, tuple[str, ...]], status: int, said: str
+) -> None:
+    listed = {"models": [{"modelName": name} for name in models]}
+    told = {"/models?limit=1000": listed, **{f"/models/{name}": model(name, *each) for name, each in models.items()}}
+    (port,) = free_ports(1)
+    handler = type("Told", (Models,), {"told": told})
+    with UnixStreamServer(str(tmp_path / "s"), handler) as upstream:
+        thread = Thread(target=upstream.serve_forever)
+        thread.start()
+        with Guard(port, tmp_path / "s", Policy()):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            connection.request("GET", "/readyz", headers={"Host": "10.1.2.3:8081"})  # a kubelet names the pod's address
+            answer = connection.getresponse()
+            assert (answer.status, said in answer.read().decode()) == (status, True)
+            connection.close()
+        upstream.shutdown()
+        thread.join()
+
+
+def test_ready_before_torchserve_listens(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    with Guard(port, tmp_path / "s", Policy()):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        assert answer.status == 503
+        assert b"does not answer yet" in answer.read()
+        connection.close()

@@ -1,0 +1,111 @@
+"""Shipping: rollouts without a failed request, start times, what a container costs, the Helm chart.
+
+    make bench-ship
+
+**Rollout.** Two gateways, two encoders of the demo model and one index service run behind haproxy, which passes TCP
+connections on as a Kubernetes Service does (service.py). While callers search and embed, and try nothing twice, each
+gateway and each encoder is replaced as a Deployment replaces pods: the new one ready first, then the old one out of
+the Service, a pause (preStop), SIGTERM. The index service is stopped and started again, as a StatefulSet does it:
+searches wait for it in the gateway.
+
+**Images** are those that compose built (docker/compose.yaml), in the engine that answers here. **Chart**: helm comes
+from `make setup-charts`. What this machine lacks leaves its bars at null, with the reason. The last line is one JSON
+document with `bars`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.lib import reports
+from benchmarks.ship import chart, images
+from benchmarks.ship.missing import NotHereError
+from benchmarks.ship.rollout import cluster, rolled
+from scripts.archive.places import MODEL_STORE
+
+ROLLOUT: reports.Bars = {"requests": (20_000.0, "≥"), "failed_requests": (0.0, "≤"), "fingerprints": (1.0, "≤")}
+DEMO: reports.Bars = {"demo_ready_s": (15.0, "≤")}
+VIT: reports.Bars = {"vit_b_32_ready_s": (12.0, "≤")}
+THROUGHPUT: reports.Bars = {"containers_over_outside": (0.95, "≥")}
+IMAGES: reports.Bars = {"images_locked_down": (float(len(images.TARGETS)), "≥")}
+CHART: reports.Bars = {
+    "chart_scenarios": (12.0, "≥"),
+    "chart_versions_refusing": (0.0, "≤"),
+    "chart_policy_findings": (0.0, "≤"),
+}
+BARS: reports.Bars = {**ROLLOUT, **DEMO, **VIT, **THROUGHPUT, **IMAGES, **CHART}
+
+
+@dataclass
+class Measured:
+    """Figures, and by bar the reason why there is none."""
+
+    console: Console
+    figures: dict[str, float] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def take(self, bars: reports.Bars, measure: Callable[[], Mapping[str, float]]) -> None:
+        """What is missing on this machine is a reason, and the others are measured."""
+        try:
+            self.figures.update(measure())
+        except NotHereError as reason:
+            self.reasons.update(dict.fromkeys(bars, str(reason)))
+            self.console.print(f"{', '.join(bars)}: not measured: {reason}")
+
+    def judged(self) -> list[dict[str, Any]]:
+        """One entry a bar."""
+        rows = reports.judge(self.figures, BARS)
+        return [row | ({"reason": self.reasons[row["name"]]} if row["name"] in self.reasons else {}) for row in rows]
+
+
+def main() -> None:
+    """Measure, print, and save when asked to."""
+    given, measured = _given(), Measured(Console(stderr=True))
+    store: Path = given.model_store
+    details: dict[str, Any] = {}
+    measured.take(CHART, chart.figures)
+    with tempfile.TemporaryDirectory(prefix="clipserve-") as folder:
+        measured.take(ROLLOUT, lambda: _rolled(given, Path(folder), details, measured.console))
+    measured.take(DEMO, lambda: images.demo_ready(images.images(given.tag), store))
+    measured.take(VIT, lambda: images.vit_ready(images.images(given.tag), given.vit_store))
+    measured.take(IMAGES, lambda: images.locked_down(images.images(given.tag), store))
+    with tempfile.TemporaryDirectory(prefix="clipserve-") as folder:
+        work = Path(folder), given.callers, given.seconds
+        measured.take(THROUGHPUT, lambda: images.throughput(images.images(given.tag), store, *work))
+    reports.show(measured.figures, BARS, measured.console)
+    found = {**details, "figures": measured.figures, "bars": measured.judged()}
+    reports.finish({**reports.head("ship"), **found}, given.save)
+
+
+def _rolled(given: argparse.Namespace, folder: Path, details: dict[str, Any], console: Console) -> dict[str, float]:
+    with cluster(folder, given.model_store, given.pre_stop) as stack:
+        answers = rolled(stack, given.requests, given.callers, console.print)
+    details.update(statuses=dict(answers.statuses), faults=answers.faults)
+    return {
+        "requests": float(answers.sent),
+        "failed_requests": float(answers.failed),
+        "fingerprints": float(len(answers.fingerprints)),
+    }
+
+
+def _given() -> argparse.Namespace:
+    parser = reports.options(__doc__)
+    parser.add_argument("--requests", type=int, default=20_000)
+    parser.add_argument("--callers", type=int, default=8)
+    parser.add_argument("--pre-stop", type=float, default=2.0, help="seconds between out of the Service and SIGTERM")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each turn of the throughput")
+    parser.add_argument("--model-store", type=Path, default=MODEL_STORE, help="with the demo's archives")
+    parser.add_argument("--vit-store", type=Path, help="with those of ViT-B/32, built on this machine")
+    parser.add_argument("--tag", default="0.1.0", help="of the images; compose's unless given")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""A Docker engine by its command line, and a base image without a registry."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.ship.missing import NotHereError
+
+ROOT = Path(__file__).resolve().parents[2]
+PUBLIC_BASE = "docker.io/library/debian:bookworm-20250520-slim"
+OWN_BASE = "clipserve/test-base:bookworm"
+LOCKED_DOWN = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+_NOT_IN_SLIM = (
+    *("usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man"),
+    *("var/cache/apt", "var/lib/apt/lists", "var/log"),
+)
+_START_S = 60.0
+_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+class NoEngineError(NotHereError):
+    """There is none here; the message says what to install."""
+
+
+class DockerEngine:
+    """`docker …` against one engine."""
+
+    def __init__(self, host: str | None = None) -> None:
+        self.environment = os.environ | ({"DOCKER_HOST": host} if host else {}) | {"DOCKER_BUILDKIT": "1"}
+        self.docker = "/usr/bin/docker" if os.access("/usr/bin/docker", os.X_OK) else "docker"
+
+    def __call__(self, *words: str, check: bool = True) -> str:
+        """What it prints. Raises AssertionError with its errors."""
+        done = subprocess.run(
+            [self.docker, *words], env=self.environment, cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert not check or done.returncode == 0, f"docker {' '.join(words)}\n{done.stdout}{done.stderr}"
+        return (done.stdout + ("" if check else done.stderr)).strip()
+
+    def answers(self) -> bool:
+        if shutil.which(self.docker) is None:
+            return False
+        return subprocess.run([self.docker, "info"], env=self.environment, capture_output=True).returncode == 0
+
+    def has(self, image: str) -> bool:
+        return self("image", "inspect", image, check=False).startswith("[\n")
+
+    def build(self, target: str, base: str, secrets: Sequence[str] = ()) -> str:
+        """The tag of the image."""
+        tag = f"clipserve/{target}:test"
+        given = [word for secret in secrets for word in ("--secret", secret)]
+        words = ["--network", "host", "--build-arg", f"BASE_IMAGE={base}", "--target", target, "--tag", tag, *given]
+        self("build", "--quiet", "--file", "docker/Dockerfile", *words, ".")
+        return tag
+
+    @contextmanager
+    def container(self, image: str, *options: str) -> Iterator[str]:
+        """Its id, while it runs in the background; it is removed with its volumes."""
+        made = self("run", "--detach", *options, image)
+        try:
+            yield made
+        finally:
+            self("rm", "--force", "--volumes", made)
+
+    def address(self, container: str, port: int) -> str:
+        """Where a published port of it is reached."""
+        return "http://" + self("port", container, str(port)).splitlines()[0]
+
+    def inspect(self, thing: str, template: str) -> str:
+        return self("inspect", "--format", template, thing)
+
+    def wait(self, container: str, template: str, value: str) -> None:
+        """Until the container is as wanted, such as healthy. Raises AssertionError with its log after a minute."""
+        ends = time.monotonic() + _START_S
+        while self.inspect(container, template) != value:
+            assert time.monotonic() < ends, self("logs", container, check=False)
+            time.sleep(0.2)
+
+    def base_image(self, folder: Path) -> str:
+        """Debian's slim image: the public one where it can be had, else one made by debootstrap."""
+        for name in (OWN_BASE, PUBLIC_BASE):
+            if self.has(name):
+                return name
+        if subprocess.run([self.docker, "pull", "--quiet", PUBLIC_BASE], env=self.environment).returncode == 0:
+            return PUBLIC_BASE
+        return self._bootstrapped(folder)
+
+    def _bootstrapped(self, folder: Path) -> str:
+        if shutil.which("debootstrap") is None or os.geteuid() != 0:
+            raise NoEngineError("no registry answers, and debootstrap (as root) is missing to make a base image")
+        root = folder / "root"
+        made = ["debootstrap", "--variant=minbase", "--include=ca-certificates", "bookworm", str(root)]
+        subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
+        left_out = [f"--exclude=./{path}/*" for path in _NOT_IN_SLIM]
+        archive = subprocess.Popen(["tar", "-C", str(root), *left_out, "-c", "."], stdout=subprocess.PIPE)
+        subprocess.run([self.docker, "import", "-", OWN_BASE], env=self.environment, stdin=archive.stdout, check=True)
+        assert archive.wait() == 0
+        shutil.rmtree(root)
+        return OWN_BASE
+
+
+def secrets(folder: Path) -> list[str]:
+    """This machine's certificates, and its package index where the environment names one."""
+    given = [f"id=ca,src={_CERTIFICATES}"] if _CERTIFICATES.exists() else []
+    if os.environ.get("PIP_INDEX_URL"):
+        path = folder / "pip.conf"
+        path.write_text(f"[global]\nindex-url = {os.environ['PIP_INDEX_URL']}\n", encoding="utf-8")
+        given.append(f"id=pip_conf,src={path}")
+    return given
+
+
+@contextmanager
+def engine(folder: Path) -> Iterator[DockerEngine]:
+    """The one that runs here already; else Debian's, started for as long as this lasts. Raises NoEngineError."""
+    if DockerEngine().answers():
+        yield DockerEngine()
+        return
+    daemon = shutil.which("dockerd", path=f"{os.environ['PATH']}:/usr/sbin")
+    if daemon is None or os.geteuid() != 0:
+        raise NoEngineError("no Docker engine answers, and there is no dockerd to start (as root): install docker.io")
+    with _started(daemon, folder) as own:
+        yield own
+
+
+@contextmanager
+def _started(daemon: str, folder: Path) -> Iterator[DockerEngine]:
+    host = f"unix://{folder}/docker.sock"
+    places = ["--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/docker.pid"]
+    with (folder / "dockerd.log").open("wb") as log:
+        process = subprocess.Popen([daemon, *places, "--host", host], stdout=log, stderr=log)
+    try:
+        own, ends = DockerEngine(host), time.monotonic() + _START_S
+        while not own.answers():
+            if process.poll() is not None or time.monotonic() > ends:
+                raise NoEngineError(f"dockerd does not start: {(folder / 'dockerd.log').read_text()[-500:]}")
+            time.sleep(0.2)
+        yield own
+    finally:
+        process.terminate()
+        process.wait()
+        shutil.rmtree(folder / "data", ignore_errors=True)

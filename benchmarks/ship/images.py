@@ -1,0 +1,135 @@
+"""The images as they run on this machine: locked down, how soon they are ready, and what a container costs an encoder.
+
+They are those that `docker compose build` made, or of another tag; nothing is built here.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks.ship.encoder_rate import EncoderAddress, answers, rate
+from benchmarks.ship.engine import LOCKED_DOWN, DockerEngine
+from benchmarks.ship.missing import NotHereError
+from benchmarks.ship.pods import Pods
+from scripts.stack.live_stack import free_ports
+
+TARGETS = ("gateway", "index", "encoder", "tools")
+_READY_S = 300.0
+_ROUNDS = 5
+_ON_DISK = ("--read-only", "--tmpfs", "/tmp:exec", *LOCKED_DOWN[3:])  # TorchServe runs what it unpacks
+_KEY = ("--env", "CLIPSERVE_GATEWAY_API_KEYS=bench")
+
+
+@dataclass(frozen=True)
+class Images:
+    """Those of one tag in one engine."""
+
+    docker: DockerEngine
+    tag: str
+
+    def name(self, target: str) -> str:
+        """Raises NotHereError when it was not built."""
+        found = f"clipserve/{target}:{self.tag}"
+        if not self.docker.has(found):
+            raise NotHereError(f"the image {found} was not built: docker compose --file docker/compose.yaml build")
+        return found
+
+    @contextmanager
+    def encoder(self, store: Path) -> Iterator[EncoderAddress]:
+        """A container that has just been started; its archives are those of a folder."""
+        shared = ("--volume", f"{store.resolve()}:/models:ro")
+        ports = ("--publish", "127.0.0.1::8080", "--publish", "127.0.0.1::8081")
+        with self.docker.container(self.name("encoder"), *_ON_DISK, *shared, *ports) as made:
+            yield EncoderAddress(self.docker.address(made, 8080), self.docker.address(made, 8081))
+
+
+def images(tag: str) -> Images:
+    """Raises NotHereError when no engine answers."""
+    docker = DockerEngine()
+    if not docker.answers():
+        raise NotHereError("no Docker engine answers: install docker.io, or set DOCKER_HOST")
+    return Images(docker, tag)
+
+
+def locked_down(found: Images, store: Path) -> dict[str, float]:
+    """How many run as another user than root, on a read-only root, without capabilities. Raises NotHereError."""
+    return {"images_locked_down": float(sum(_runs(found, target, store) for target in TARGETS))}
+
+
+def _runs(found: Images, target: str, store: Path) -> bool:
+    image = found.name(target)
+    if found.docker.inspect(image, "{{.Config.User}}") in ("", "0", "root"):
+        return False
+    if target == "tools":
+        return "archive" in found.docker("run", "--rm", *LOCKED_DOWN, image, "--help")
+    if target == "encoder":
+        return ready_s(found, store) > 0
+    with found.docker.container(image, *LOCKED_DOWN, *(_KEY if target == "gateway" else ())) as made:
+        found.docker.wait(made, "{{.State.Health.Status}}", "healthy")
+    return True
+
+
+def ready_s(found: Images, store: Path) -> float:
+    """Seconds from `docker run` of an encoder until every worker has loaded. Raises RuntimeError after minutes."""
+    started = time.monotonic()
+    with found.encoder(store) as target:
+        wait_ready(target)
+        return time.monotonic() - started
+
+
+def wait_ready(target: EncoderAddress) -> None:
+    """Raises RuntimeError after minutes."""
+    ends = time.monotonic() + _READY_S
+    while not answers(f"{target.management}/readyz"):
+        if time.monotonic() > ends:
+            raise RuntimeError(f"the encoder at {target.management} is not ready after {_READY_S:g} s")
+        time.sleep(0.05)
+
+
+def demo_ready(found: Images, store: Path) -> dict[str, float]:
+    """The median of three starts of the demo model. Raises NotHereError."""
+    return {"demo_ready_s": statistics.median(ready_s(found, _with(store, "clip_text")) for _ in range(3))}
+
+
+def vit_ready(found: Images, store: Path | None) -> dict[str, float]:
+    """The same of ViT-B/32 with packages that were compiled here. Raises NotHereError."""
+    if store is None:
+        raise NotHereError(
+            "no archives of ViT-B/32: clipserve archive build vit-b-32 --model-store DIR; --vit-store DIR"
+        )
+    return {"vit_b_32_ready_s": statistics.median(ready_s(found, _with(store, "*_text")) for _ in range(3))}
+
+
+def _with(store: Path, pattern: str) -> Path:
+    if not list(store.glob(f"{pattern}.mar")):
+        raise NotHereError(f"{store} holds no {pattern}.mar")
+    return store
+
+
+def throughput(found: Images, store: Path, folder: Path, callers: int, seconds: float) -> dict[str, float]:
+    """Texts a second in a container ÷ outside: turn by turn, one at a time, the median of the pairs."""
+    (index,) = free_ports(1)
+    pods = Pods(folder, store, {"index": index})
+    try:
+        pod = pods.encoder()
+        pod.wait_ready()
+        outside = EncoderAddress(f"http://127.0.0.1:{pod.port}", f"http://127.0.0.1:{pod.management_port}")
+        with found.encoder(_with(store, "clip_text")) as inside:
+            wait_ready(inside)
+            measured = partial(rate, callers=callers, seconds=seconds)
+            for target in (inside, outside):
+                measured(target)  # warm
+            pairs = [(measured(inside), measured(outside)) for _ in range(_ROUNDS)]
+    finally:
+        pods.end()
+    return {
+        "inside_texts_s": statistics.median(inside for inside, _ in pairs),
+        "outside_texts_s": statistics.median(outside for _, outside in pairs),
+        "containers_over_outside": statistics.median(inside / outside for inside, outside in pairs),
+    }

@@ -1,0 +1,215 @@
+"""What values do, and how wrong ones are refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.ship.helm import CHART, HelmError, Manifest, of_kind, pods, rendered
+from gateway.models.rows import parse_rows
+from index_service.record.data_dir import DataDir
+from scripts.settings_table import rows
+
+CLAIM = {"claim": "archives"}
+
+
+def models(*given: dict[str, Any]) -> list[Manifest]:
+    return rendered(values={"models": [{"source": CLAIM, **each} for each in given]})
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"gatway": {}}, "gatway"),
+        ({"gateway": {"replica": 3}}, "replica"),
+        ({"gateway": {"replicas": "three"}}, "replicas"),
+        ({"gateway": {"replicas": 0}}, "replicas"),
+        ({"models": []}, "models"),
+        ({"models": [{"name": "a"}]}, "source"),
+        ({"models": [{"name": "a", "source": {}}]}, "source"),
+        ({"models": [{"name": "a", "source": {"claim": "c", "baked": True}}]}, "source"),
+        ({"models": [{"name": "not a name", "source": CLAIM}]}, "name"),
+        ({"models": [{"name": "a", "source": CLAIM, "gpu": 1}]}, "gpu"),
+        ({"index": {"persistence": {"size": "much"}}}, "size"),
+        ({"images": {"tag": "a b"}}, "tag"),
+        ({"gateway": {"env": {"lower-case": "x"}}}, "lower-case"),
+        ({"models": [{"name": "a", "source": CLAIM}, {"name": "a", "source": CLAIM}]}, 'two models are named "a"'),
+        (
+            {"models": [{"name": f"same-14-letters-{n}", "source": CLAIM} for n in (1, 2)]},
+            '"same-14-letters-2" has the same first 14 letters',
+        ),
+        ({"models": [{"name": n, "source": CLAIM, "default": True} for n in "ab"]}, "a, b all say default: true"),
+        (
+            {"models": [{"name": "a", "source": CLAIM, "autoscaling": {"kind": "keda"}}]},
+            '"a" scales by KEDA: set autoscaling.prometheus',
+        ),
+        (
+            {"models": [{"name": "a", "source": CLAIM, "autoscaling": {"minReplicas": 9}}]},
+            'autoscaling.minReplicas of "a" is above',
+        ),
+        ({"gateway": {"persistence": {"enabled": True}}}, "set gateway.replicas to 1"),
+        ({"gateway": {"env": {"CLIPSERVE_GATEWAY_KEYS_FILE": "/data/keys.db"}}}, "set gateway.persistence.enabled"),
+        ({"gateway": {"env": {"CLIPSERVE_GATEWAY_PICTURES": "copy"}}}, "set gateway.persistence.enabled"),
+        ({"ingress": {"enabled": True}}, "ingress.hosts is empty"),
+        ({"route": {"enabled": True}}, "route.parents is empty"),
+        ({"snapshots": {"enabled": True}}, "snapshots.upload needs an image and a command"),
+        ({"snapshots": {"schedule": "daily"}}, "schedule"),
+        ({"snapshots": {"restore": {"image": "rclone:1"}}}, "snapshots.restore needs an image and a command"),
+    ],
+    ids=str,
+)
+def test_wrong_values_are_named(values: dict[str, Any], named: str) -> None:
+    with pytest.raises(HelmError) as refused:
+        rendered(values=values)
+    assert named in str(refused.value)
+
+
+def test_every_default_is_required() -> None:
+    """So that values of an older chart, which lack a new one, are refused by its name."""
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    assert list(not_required("", schema, values)) == []
+
+
+def not_required(path: str, schema: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[str]:
+    """Paths of defaults; what is asked for of a node (`resources`) may be taken out."""
+    for name, value in values.items():
+        if name not in schema["required"]:
+            yield f"{path}/{name}"
+        within = schema["properties"][name]
+        if isinstance(value, dict) and "properties" in within and name != "resources":
+            yield from not_required(f"{path}/{name}", within, value)
+
+
+def test_the_gateway_reads_the_rows_of_all_models() -> None:
+    manifests = models({"name": "demo", "prefix": "clip"}, {"name": "Vit-B_32.v2", "default": True})
+    (config,) = of_kind(manifests, "ConfigMap")
+    default, other = parse_rows(config["data"]["models.json"].encode())
+    assert (default.name, default.text) == ("Vit-B_32.v2", "Vit-B_32.v2_text")
+    assert (other.name, other.text) == ("demo", "clip_text")
+    services = {each["metadata"]["name"] for each in of_kind(manifests, "Service")}
+    assert {url.split("//")[1].split(":")[0] for url in (default.torchserve_url, other.management_url)} <= services
+
+
+def test_each_encoder_lets_itself_be_called_by_its_service() -> None:
+    manifests = models({"name": "a"}, {"name": "b"})
+    for deployment in of_kind(manifests, "Deployment"):
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        given = {each["name"]: each["value"] for each in container["env"]}
+        if "encoder" in deployment["metadata"]["name"]:
+            assert given["CLIPSERVE_MANAGEMENT_HOSTS"] == deployment["metadata"]["name"]
+            assert given["CLIPSERVE_HANDLER_INDEX_URL"] == "http://r-clipserve-index:8090"
+
+
+def test_all_settings_that_pods_are_given_exist() -> None:
+    known = {name for name, *_ in rows()}
+    for _, spec in pods(rendered()):
+        given = {each["name"] for container in spec["containers"] for each in container.get("env", [])}
+        assert given <= known
+
+
+def test_a_model_takes_the_defaults_it_does_not_say() -> None:
+    (encoder,) = of_kind(models({"name": "a", "resources": {"limits": {"memory": "9Gi"}}}), "Deployment", "encoder-a")
+    resources = encoder["spec"]["template"]["spec"]["containers"][0]["resources"]
+    assert resources == {"requests": {"cpu": "2", "memory": "4Gi"}, "limits": {"memory": "9Gi"}}
+
+
+def test_a_gpu_is_a_limit() -> None:
+    (encoder,) = of_kind(models({"name": "a", "gpus": 2}), "Deployment", "encoder-a")
+    assert encoder["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "2"
+    assert encoder["spec"]["strategy"]["rollingUpdate"]["maxSurge"] == 0
+
+
+def test_a_new_version_of_the_chart_alone_restarts_nothing() -> None:
+    for each in rendered():
+        labels = each.get("spec", {}).get("template", {}).get("metadata", {}).get("labels", {})
+        assert not {"helm.sh/chart", "app.kubernetes.io/version"} & set(labels)
+
+
+def test_scaled_deployments_name_no_replicas() -> None:
+    """An upgrade would else undo what the autoscaler did."""
+    scaled = {"kind": "hpa"}
+    manifests = rendered(
+        values={"models": [{"name": "a", "source": CLAIM, "autoscaling": scaled}], "gateway.autoscaling.enabled": True}
+    )
+    assert len(of_kind(manifests, "HorizontalPodAutoscaler")) == 2
+    assert [each for each in of_kind(manifests, "Deployment") if "replicas" in each["spec"]] == []
+
+
+def test_only_the_gateway_is_reached_from_outside() -> None:
+    policies = {each["metadata"]["name"]: each["spec"] for each in of_kind(rendered(), "NetworkPolicy")}
+    assert set(policies) == {"r-clipserve-gateway", "r-clipserve-encoder", "r-clipserve-index"}
+    open_to_all = [name for name, spec in policies.items() if any("from" not in rule for rule in spec["ingress"])]
+    assert open_to_all == ["r-clipserve-gateway"]
+    (service,) = [each for each in of_kind(rendered(), "Service") if each["metadata"]["name"] == "r-clipserve"]
+    assert service["spec"]["selector"]["app.kubernetes.io/component"] == "gateway"
+
+
+def test_keys_are_files_of_a_secret() -> None:
+    (gateway,) = of_kind(rendered(), "Deployment", "gateway")
+    assert "clipserve-keys" not in json.dumps(gateway["spec"]["template"]["spec"]["containers"])
+    volumes = {each["name"]: each for each in gateway["spec"]["template"]["spec"]["volumes"]}
+    (secret,) = (source["secret"] for source in volumes["secrets"]["projected"]["sources"])
+    assert secret == {"name": "clipserve-keys", "items": [{"key": "keys", "path": "clipserve_gateway_api_keys"}]}
+
+
+@pytest.mark.parametrize(
+    ("values", "jobs"),
+    [
+        ({}, "false"),
+        ({"gateway.replicas": 1}, None),
+        ({"gateway.replicas": 1, "gateway.autoscaling.enabled": True}, "false"),
+        ({"gateway.replicas": 1, "gateway.persistence.enabled": True}, None),
+    ],
+    ids=str,
+)
+def test_several_gateways_refuse_jobs(values: dict[str, Any], jobs: str | None) -> None:
+    """Each would know its own alone."""
+    (gateway,) = of_kind(rendered(values=values), "Deployment", "gateway")
+    (container,) = gateway["spec"]["template"]["spec"]["containers"]
+    assert {each["name"]: each["value"] for each in container["env"]}.get("CLIPSERVE_GATEWAY_JOBS") == jobs
+
+
+def test_snapshots_are_downloaded_where_the_disk_is_new() -> None:
+    values = {"snapshots": {"restore": {"image": "rclone:1", "command": ["rclone", "copy", "store:", "/data/restore"]}}}
+    (index,) = of_kind(rendered(values=values), "StatefulSet")
+    (init,) = index["spec"]["template"]["spec"]["initContainers"]
+    assert f"test -e /data/{DataDir.DATABASE} || exec" in init["command"][2]
+    assert init["args"] == values["snapshots"]["restore"]["command"]
+    assert {"name": "data", "mountPath": "/data"} in init["volumeMounts"]
+
+
+NAMES = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,11}[A-Za-z0-9])?", fullmatch=True)
+SOURCES = st.one_of(
+    st.just({"baked": True}),
+    st.just(CLAIM),
+    st.sampled_from(["copy", "volume"]).map(lambda mode: {"image": {"reference": "r/m:1", "mode": mode}}),
+    st.just({"copy": {"image": "rclone:1", "command": ["rclone", "copy", "a", "/models"]}}),
+)
+MODELS = st.lists(
+    st.fixed_dictionaries(
+        {"name": NAMES, "source": SOURCES},
+        optional={"replicas": st.integers(0, 9), "gpus": st.integers(0, 8), "env": st.just({"A": 1, "B": True})},
+    ),
+    min_size=1,
+    max_size=4,
+    unique_by=lambda model: str(model["name"]).lower().replace(".", "-").replace("_", "-")[:14].strip("-"),
+)
+
+
+@given(MODELS, st.integers(1, 5), st.booleans())
+@settings(max_examples=25)
+def test_any_models_render(given: list[dict[str, Any]], replicas: int, policy: bool) -> None:
+    manifests = rendered(values={"models": given, "gateway.replicas": replicas, "networkPolicy.enabled": policy})
+    (config,) = of_kind(manifests, "ConfigMap")
+    assert [row.name for row in parse_rows(config["data"]["models.json"].encode())] == [each["name"] for each in given]
+    encoders = [each for each in of_kind(manifests, "Deployment") if "-encoder-" in each["metadata"]["name"]]
+    assert [each["spec"]["replicas"] for each in encoders] == [each.get("replicas", 1) for each in given]
+    for each in manifests:
+        assert len(each["metadata"]["name"]) <= 63

@@ -1,0 +1,96 @@
+"""The images of the gateway and the index service as they run: without root, with nothing to write but their data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import httpx
+import pytest
+
+from benchmarks.ship.engine import LOCKED_DOWN, DockerEngine
+
+Image = Callable[[str], str]
+SERVICES = ("gateway", "index")
+_MOST_MB = 400
+_HEALTH = "{{.State.Health.Status}}"
+_EXITED = "{{.State.Status}} {{.State.ExitCode}}"
+_PORTS = {"gateway": 8000, "index": 8090}
+_KEY = ("--env", "CLIPSERVE_GATEWAY_API_KEYS=secret")
+_VECTOR = [1.0, 0.0, 0.0]
+
+
+def run(docker: DockerEngine, image: Image, target: str, *options: str) -> AbstractContextManager[str]:
+    publish = ("--publish", f"127.0.0.1::{_PORTS[target]}")
+    return docker.container(image(target), *LOCKED_DOWN, *publish, *options)
+
+
+@pytest.mark.parametrize("target", SERVICES)
+def test_size(docker: DockerEngine, image: Image, target: str, record_property: Callable[[str, object], None]) -> None:
+    megabytes = int(docker.inspect(image(target), "{{.Size}}")) / 1e6
+    record_property("megabytes", round(megabytes))
+    print(f"\n{target}: {megabytes:.0f} MB")
+    assert megabytes <= _MOST_MB
+
+
+@pytest.mark.parametrize("target", SERVICES)
+def test_what_an_image_says_of_itself(docker: DockerEngine, image: Image, target: str) -> None:
+    config = json.loads(docker.inspect(image(target), "{{json .Config}}"))
+    assert config["User"] == "10001:10001"
+    assert config["Entrypoint"][:2] == ["tini", "--"]
+    assert config["Healthcheck"]["Test"][0] == "CMD"  # no shell
+    assert config["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert {"org.opencontainers.image.title", "org.opencontainers.image.version"} <= set(config["Labels"])
+
+
+@pytest.mark.parametrize("target", SERVICES)
+def test_what_it_is_made_of(docker: DockerEngine, image: Image, target: str) -> None:
+    options = (*LOCKED_DOWN, "--rm", "--entrypoint", "cat")
+    bill = json.loads(docker("run", *options, image(target), "/opt/clipserve/sbom.json"))
+    names = {each["name"] for each in bill["components"]}
+    assert {"numpy", "uvicorn", "tini"} <= names
+    assert not names & {"torch", "torchvision", "transformers", "pip"}
+    licences = docker("run", *options, image(target), "/opt/clipserve/licences.txt")
+    assert len(licences.splitlines()) == len(bill["components"])
+
+
+@pytest.mark.parametrize("target", SERVICES)
+def test_modules_that_are_imported_late(docker: DockerEngine, image: Image, target: str) -> None:
+    code = "import pyarrow.parquet, pyarrow.dataset, importlib.util as u; assert u.find_spec('torch') is None"
+    docker("run", *LOCKED_DOWN, "--rm", "--entrypoint", "python3", image(target), "-c", code)
+
+
+def test_the_gateway_without_keys(docker: DockerEngine, image: Image) -> None:
+    said = docker("run", *LOCKED_DOWN, "--rm", image("gateway"), check=False)
+    assert said.startswith("gateway: host 0.0.0.0 is reachable from other machines and there are no API keys")
+    assert len(said.splitlines()) == 1
+
+
+def test_the_gateway_alone(docker: DockerEngine, image: Image) -> None:
+    with run(docker, image, "gateway", *_KEY) as container:
+        docker.wait(container, _HEALTH, "healthy")
+        ready = httpx.get(f"{docker.address(container, 8000)}/readyz")
+        assert ready.status_code == 503
+        assert "index" in ready.json()["parts"]
+        docker("stop", container)
+        assert docker.inspect(container, _EXITED) == "exited 0"
+
+
+def test_the_index_keeps_what_it_acknowledged(docker: DockerEngine, image: Image) -> None:
+    with run(docker, image, "index") as container:
+        docker.wait(container, _HEALTH, "healthy")
+        item = {"id": "a", "vector": _VECTOR, "metadata": {"n": 1}}
+        with httpx.Client(base_url=docker.address(container, 8090)) as index:
+            made = {"model": "m", "fingerprint": "f", "dim": 3}
+            assert index.put("/collections/c", json=made).status_code == 201, made
+            added = index.post("/collections/c/items", json={"fingerprint": "f", "items": [item]})
+            assert added.json()["results"][0]["status"] < 300
+        docker("kill", container)
+        docker("start", container)
+        docker.wait(container, _HEALTH, "healthy")
+        with httpx.Client(base_url=docker.address(container, 8090)) as index:
+            assert index.get("/collections/c/items/a").json()["metadata"] == {"n": 1}
+            assert index.post("/collections/c/snapshots").status_code < 300
+        docker("stop", container)
+        assert docker.inspect(container, _EXITED) == "exited 0"

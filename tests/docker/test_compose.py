@@ -1,0 +1,106 @@
+"""docker/compose.yaml: what it opens, what it holds back, and names that exist."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from scripts.settings_table import rows
+
+ROOT = Path(__file__).resolve().parents[2]
+FILE = ROOT / "docker" / "compose.yaml"
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))["services"]
+OURS = ("archives", "index", "encoder", "gateway")
+
+
+def test_only_the_gateway_has_a_port_here() -> None:
+    """And Grafana, which is asked for by a profile, on loopback."""
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["gateway", "grafana"]
+    assert SERVICES["grafana"]["ports"] == ["127.0.0.1:${CLIPSERVE_GRAFANA_PORT:-3000}:3000"]
+    assert SERVICES["gateway"]["ports"] == ["${CLIPSERVE_ADDRESS:-127.0.0.1}:${CLIPSERVE_PORT:-8000}:8000"]
+    assert [
+        name
+        for name in ("index", "encoder", "redis", "milvus", "prometheus")
+        if SERVICES[name]["networks"] != ["inside"]
+    ] == []
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_is_locked_down(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "mem_limit" in service or name == "archives"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_its_target_and_its_settings_exist(name: str) -> None:
+    service, known = SERVICES[name], {setting for setting, *_ in rows()}
+    stages = re.findall(r"^FROM .* AS (\S+)$", (ROOT / "docker" / "Dockerfile").read_text(), re.MULTILINE)
+    assert service["build"]["target"] in stages
+    assert set(service.get("environment", {})) <= known
+
+
+def test_stops_are_longer_than_what_drains() -> None:
+    grace = {name: int(SERVICES[name]["stop_grace_period"].removesuffix("s")) for name in OURS if name != "archives"}
+    patience = {name: int(default.strip("`")) for name, _, _, default, _ in rows() if name.endswith("STOP_TIMEOUT_S")}
+    assert grace["gateway"] > patience["CLIPSERVE_GATEWAY_STOP_TIMEOUT_S"]
+    assert grace["index"] > patience["CLIPSERVE_INDEX_STOP_TIMEOUT_S"]
+    assert grace["encoder"] > 15  # CLIPSERVE_STOP_PATIENCE
+
+
+def test_secrets_are_no_environment() -> None:
+    assert "api_keys" not in str(SERVICES["gateway"]["environment"]).lower()
+    assert SERVICES["gateway"]["secrets"][0]["target"] == "clipserve_gateway_api_keys"
+
+
+def test_debians_compose_takes_it(tmp_path: Path) -> None:
+    compose = shutil.which("docker-compose")
+    if compose is None:
+        pytest.skip("docker-compose is not installed")
+    (tmp_path / "keys").write_text("secret")
+    keys = {name: str(tmp_path / "keys") for name in ("CLIPSERVE_KEYS_FILE", "CLIPSERVE_METRICS_KEY_FILE")}
+    command = [compose, "--file", str(FILE), "config", "--services"]
+    done = subprocess.run(command, env=os.environ | keys, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == set(SERVICES)
+
+
+def test_what_a_profile_brings() -> None:
+    profiles = {name: service.get("profiles") for name, service in SERVICES.items() if name not in OURS}
+    observe = {name: ["observe"] for name in ("prometheus", "alertmanager", "grafana")}
+    assert profiles == {"redis": ["redis"], "milvus": ["milvus"], **observe}
+
+
+def test_files_that_are_mounted_exist() -> None:
+    mounted = re.findall(r"(?<![\w.])\./((?:observe|milvus)/[\w.-]+)", FILE.read_text())
+    assert len(mounted) == 5
+    assert [name for name in mounted if not (FILE.parent / name).is_file()] == []
+
+
+def test_prometheus_asks_services_that_exist() -> None:
+    config = yaml.safe_load((FILE.parent / "observe" / "prometheus.yml").read_text())
+    targets = [job["static_configs"][0]["targets"] for job in config["scrape_configs"]]
+    assert [target.split(":")[0] for (target,) in targets] == ["gateway", "encoder", "index"]
+    assert SERVICES["prometheus"]["secrets"] == ["metrics_key"]
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "name"),
+    [
+        ("promtool", ["check", "config", "--syntax-only"], "prometheus.yml"),
+        ("amtool", ["check-config"], "alertmanager.yml"),
+    ],
+)
+def test_what_is_observed_is_valid(program: str, words: list[str], name: str) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed (apt-get install prometheus prometheus-alertmanager)")
+    subprocess.run([program, *words, str(FILE.parent / "observe" / name)], check=True)

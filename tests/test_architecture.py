@@ -125,7 +125,18 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
     ),
     "scripts": (
         *("public_api", "progress", "costs", "launch", "page", "processes", "collections", "demo", "hub", "archive"),
-        *("models", "monitoring", "stack", "encoder", "config", "settings_table", "profiling", "tune", "commands", "cli"),
+        *(
+            "models",
+            "monitoring",
+            "stack",
+            "encoder",
+            "config",
+            "settings_table",
+            "profiling",
+            "tune",
+            "commands",
+            "cli",
+        ),
         "__main__",
     ),
     "benchmarks": (

@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from scripts.encoder import EncoderSettings, endpoints, environment
 from scripts.processes.preflight import StackStartError
 from scripts.processes.process_tree import family
-from scripts.encoder import EncoderSettings, endpoints, environment
 from scripts.stack.live_stack import free_ports
 from tests.processes import still_running
 from tests.waiting import until

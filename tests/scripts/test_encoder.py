@@ -28,14 +28,12 @@ def encoder(store: Path, **settings: str) -> Iterator[subprocess.Popen[str]]:
     own = {f"CLIPSERVE_{name.upper()}": value for name, value in settings.items()}
     given = {**os.environ, "CLIPSERVE_MODEL_STORE": str(store), "CLIPSERVE_STOP_PATIENCE": "60", **own}
     command = [sys.executable, "-P", "-m", "scripts.encoder"]
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+    pipe, one = subprocess.PIPE, subprocess.STDOUT
+    with subprocess.Popen(command, cwd=ROOT, env=given, stdout=pipe, stderr=one, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_endpoints_are_the_archives_of_the_store(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from clip_core.towers.compiling import Forward, load_package
 from clip_core.towers.towers import compile_tower
 from tests.families import difference, fresh, hugging_face_ids, pictures, texts, write_family
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.full
 GATE = 0.998  # a random tower 32 wide loses more than a real one, which is held to 0.999
 
 

@@ -117,7 +117,7 @@ def test_some_spoilt_requests(gateway, seed):
     check(gateway, mutated(seed))
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_ten_thousand_spoilt_requests(gateway):
     statuses = Counter(check(gateway, mutated(seed)) for seed in range(MANY))
     assert sum(statuses.values()) == MANY

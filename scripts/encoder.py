@@ -53,10 +53,9 @@ def environment(settings: EncoderSettings, run_dir: Path) -> Mapping[str, str]:
 def serve(settings: EncoderSettings, run_dir: Path) -> int:
     """Until TorchServe ends. Returns its status; a stop is asked for by an exception in this thread."""
     store = (settings.model_store or MODEL_STORE).resolve()
+    served = endpoints(store)
     with guarded(settings, run_dir, settings.encoder_host) as management:
-        config = torchserve.properties(
-            settings, store, run_dir, endpoints(store), management, host=settings.encoder_host
-        )
+        config = torchserve.properties(settings, store, run_dir, served, management, host=settings.encoder_host)
         command = launching.program(torchserve.command(find_java(), config, settings, run_dir))
         process = subprocess.Popen(command, env=environment(settings, run_dir), cwd=run_dir, start_new_session=True)
         try:

@@ -15,6 +15,8 @@ VIT: dict[str, Any] = {
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
 }
 
+_UNSET = "text_decoder.text_projection"  # open_clip leaves there what was in the memory
+
 
 def write_checkpoint(directory: Path, model_cfg: dict[str, Any] = VIT, seed: int = 0, **preprocess: Any) -> Path:
     """`open_clip_config.json` and `open_clip_model.safetensors` with seeded random weights → `directory`."""
@@ -25,8 +27,11 @@ def write_checkpoint(directory: Path, model_cfg: dict[str, Any] = VIT, seed: int
     (directory / "open_clip_config.json").write_text(json.dumps(config))
     torch.manual_seed(seed)
     model = open_clip.create_model(f"local-dir:{directory}", load_weights=False)
+    state = {key: value.contiguous().clone() for key, value in model.state_dict().items()}
+    if _UNSET in state:
+        torch.nn.init.normal_(state[_UNSET], std=0.1)
     save_file(
-        {key: value.contiguous().clone() for key, value in model.state_dict().items()},
+        state,
         directory / "open_clip_model.safetensors",
     )
     return directory

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from clip_core.errors import BadInput
+from scripts.commands.paths import named_path
 from scripts.profiling.reading import cost, difference, read_profile, stages
 from scripts.profiling.taking import (
     SERVICES,
@@ -37,7 +38,9 @@ def profile(
     memory: Annotated[
         bool, typer.Option("--memory", help="Of a service: what is allocated meanwhile, too; it serves slower.")
     ] = False,
-    out: Annotated[Path, typer.Option(help="Folder for index.html, profile.json and trace.json.")] = Path("profile"),
+    out: Annotated[
+        Path, typer.Option(help="Folder for index.html, profile.json and trace.json.", parser=named_path)
+    ] = Path("profile"),
     url: Annotated[
         str | None, typer.Option(help="TorchServe's inference API, or the service; the usual port here.")
     ] = None,

@@ -24,12 +24,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
-def encoder(store: Path, **settings: str) -> Iterator[subprocess.Popen[str]]:
+def encoder(store: Path, output: int = subprocess.PIPE, **settings: str) -> Iterator[subprocess.Popen[str]]:
     own = {f"CLIPSERVE_{name.upper()}": value for name, value in settings.items()}
     given = {**os.environ, "CLIPSERVE_MODEL_STORE": str(store), "CLIPSERVE_STOP_PATIENCE": "60", **own}
     command = [sys.executable, "-P", "-m", "scripts.encoder"]
-    pipe, one = subprocess.PIPE, subprocess.STDOUT
-    with subprocess.Popen(command, cwd=ROOT, env=given, stdout=pipe, stderr=one, text=True) as process:
+    one = subprocess.STDOUT
+    with subprocess.Popen(command, cwd=ROOT, env=given, stdout=output, stderr=one, text=True) as process:
         try:
             yield process
         finally:
@@ -81,7 +81,7 @@ def test_it_serves_and_stops(archives: list[Path]) -> None:
     names = ("inference_port", "management_port", "metrics_port", "grpc_inference_port", "grpc_management_port")
     ports = {name: str(port) for name, port in zip(names, free_ports(len(names)), strict=True)}
     inference, management = (f"http://127.0.0.1:{ports[name]}" for name in names[:2])
-    with encoder(archives[0].parent, management="read-only", **ports) as process:
+    with encoder(archives[0].parent, subprocess.DEVNULL, management="read-only", **ports) as process:
         until(answers(f"{management}/readyz"), 120)
         body = {"input": [{"text": "a red circle"}]}
         assert len(httpx.post(f"{inference}/predictions/clip_text", json=body, timeout=60).json()["data"]) == 1

@@ -1,4 +1,4 @@
-"""`python install.py LOCK OPTION…`: a lock into the image's environment, without pip in it and without what nobody runs.
+"""`python install.py LOCK OPTION…`: a lock into the image's environment, without pip and what nobody runs in an image.
 
 `python install.py --ours FOLDER`: our own package, with its command line; what it needs is there already.
 """

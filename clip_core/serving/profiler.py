@@ -1,9 +1,10 @@
 """PyTorch's profiler around a few batches of one worker, while it goes on serving.
 
-Each batch is profiled by itself, so nothing is left open while a worker has nothing to do. A profile ends after so many
-batches or seconds, whichever is first; what was recorded is written by a thread of its own, into a folder that all
-workers of the endpoint share: whichever of them is asked for it has it. A lock there keeps profiles apart; it ends with
-its worker.
+Each batch is profiled by itself, so nothing is left open while a worker has nothing to do. Around a batch PyTorch's
+profiler needs milliseconds of its own; where that is more than a fifth of the time, batches in between run without it.
+A profile ends after so many batches or seconds, whichever is first; what was recorded is written by a thread of its
+own, into a folder that all workers of the endpoint share: whichever of them is asked for it has it. A lock there keeps
+profiles apart; it ends with its worker.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ T = TypeVar("T")
 MOST_BATCHES, MOST_SECONDS = 200, 60.0
 _MOST_EVENTS = 60_000  # of the trace: about 8 MB, which an answer may have
 _KEPT_TIMES = 500  # of batches before the profile
+_MOST_SLOWER = 0.2  # of the time, spent by the profiler itself
+_REST = 2.0  # times as long as the last batch took to read: the worker serves meanwhile
 _ID = re.compile(r"[0-9a-f]{32}")
 log = logging.getLogger("clipserve.profiler")
 
@@ -45,6 +48,11 @@ class _Profile:
     before: list[float]  # seconds of batches
     runs: list[Any] = field(default_factory=list)  # finished profiles of PyTorch
     done: list[dict[str, Any]] = field(default_factory=list)  # what is known of each batch
+    began: float = 0.0  # by the monotonic clock
+    spent_s: float = 0.0  # by the profiler itself, around batches
+
+    def takes_next(self) -> bool:
+        return self.spent_s <= _MOST_SLOWER * (time.perf_counter() - self.began)
 
 
 class Profiler:
@@ -64,10 +72,7 @@ class Profiler:
         profile = _Profile(uuid.uuid4().hex, self._take_lock(), int(batches), list(self._times))
         for old in self._folder.glob("*.json.*"):
             old.unlink(missing_ok=True)
-        self._current = profile
-        timer = threading.Timer(seconds, lambda: self._finish(profile))
-        timer.daemon = True
-        timer.start()
+        threading.Thread(target=self._begin, args=(profile, seconds), name="profile", daemon=True).start()
         return {"id": profile.id, "state": "running", "worker": self.worker}
 
     def fetch(self, identity: object) -> dict[str, Any]:
@@ -86,7 +91,7 @@ class Profiler:
     def run(self, work: Callable[[], T], about: Callable[[], dict[str, Any]]) -> T:
         """A batch. `about` says afterwards what is known of it; what goes wrong with the profile is logged."""
         profile, started = self._current, time.perf_counter()
-        if profile is None:
+        if profile is None or not profile.takes_next():
             done = work()
             self._times.append(time.perf_counter() - started)
             return done
@@ -95,6 +100,15 @@ class Profiler:
         if len(profile.done) >= profile.batches:
             self._finish(profile)
         return answer
+
+    def _begin(self, profile: _Profile, seconds: float) -> None:
+        """PyTorch's profiler takes seconds to start for the first time in a process, in whichever thread."""
+        _profiled(lambda: None, _Profile("", 0, 1, []))
+        profile.began = time.perf_counter()
+        self._current = profile
+        timer = threading.Timer(seconds, lambda: self._finish(profile))
+        timer.daemon = True
+        timer.start()
 
     def _finish(self, profile: _Profile) -> None:
         """Once; what takes long is left to a thread."""
@@ -152,20 +166,24 @@ def _profiled(work: Callable[[], T], profile: _Profile) -> T:
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as torch_profile
 
+    started = time.perf_counter()
     try:
         recorder = torch_profile(activities=[ProfilerActivity.CPU], with_flops=True)
         recorder.start()
     except Exception:
         log.exception("PyTorch's profiler does not start")
         return work()
+    began = time.perf_counter()
     try:
         return work()
     finally:
+        ended = time.perf_counter()
         try:
             recorder.stop()
             profile.runs.append(recorder)
         except Exception:
             log.exception("PyTorch's profiler does not stop")
+        profile.spent_s += began - started + time.perf_counter() - ended
 
 
 class _Event(NamedTuple):
@@ -186,10 +204,12 @@ def _recorded(runs: list[Any]) -> dict[str, Any]:
     trace: list[dict[str, Any]] = []
     count = 0
     while runs:
+        started = time.perf_counter()
         events = _events(runs.pop(0))
         _sum(events, operators)
         count += len(events)
         trace += map(_chrome_event, events[: _MOST_EVENTS - len(trace)])
+        time.sleep(_REST * (time.perf_counter() - started))
     return {
         "threads": torch.get_num_threads(),
         "operators": [{"name": name, **row} for name, row in operators.items()],

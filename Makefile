@@ -18,6 +18,8 @@ GROUPED = --dist loadgroup --no-loadscope-reorder
 HERE = not gpu and not containers
 SLOWEST = --durations=10 --durations-min=10
 
+unexport PYTHONDONTWRITEBYTECODE  # else each of the hundreds of processes that tests start compiles all of our code again
+
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test setup-bench setup-clients setup-charts up test test-slow test-clients test-charts test-full check \
   format test-browser bench bench-encoders bench-gateway bench-index bench-pictures bench-models bench-faults bench-observe bench-ship \
@@ -93,7 +95,7 @@ test-browser: $(TEST) ## the page in a real Chromium (apt-get install chromium)
 	$(call tests,,-m "browser and not slow and not full" tests/browser)
 
 test-slow: $(TEST) ## the slower suites: the real stack by itself, then the others side by side
-	$(call tests,$(SLOWEST),-m "slow and e2e and not full and $(HERE) and not browser")
+	$(call tests,$(SLOWEST),-m "slow and e2e and not full and $(HERE) and not browser" tests/e2e)
 	$(call tests,-n $(JOBS) $(GROUPED) $(SLOWEST),-m "slow and not e2e and not full and $(HERE) and not browser")
 
 test-clients: $(TEST) $(CLIENTS)/.ready ## other vendors' clients against a gateway and against the whole stack

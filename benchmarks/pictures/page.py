@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,10 +28,11 @@ _SCROLL = """top => new Promise((drawn) => {
 })"""
 
 
-def fill(stack: LiveStack, name: str, count: int, files: Sequence[str]) -> None:
-    """A collection of `count` random vectors, whose items show these files in turn."""
+def fill(stack: LiveStack, name: str, count: int, like: str) -> None:
+    """A collection of `count` random vectors, with the metadata, and so the pictures, of items of `like` in turn."""
     index, public = PublicApi(stack.index, timeout_s=600), PublicApi(stack.gateway, timeout_s=60)
     spec = index.call("GET", "/collections/demo")
+    shown = [item["metadata"] for item in index.call("GET", f"/collections/{like}/items?limit={_BATCH}")["items"]]
     public.call("PUT", f"/v1/collections/{name}", {})
     rng = np.random.default_rng(0)
     for start in range(0, count, _BATCH):
@@ -42,7 +42,7 @@ def fill(stack: LiveStack, name: str, count: int, files: Sequence[str]) -> None:
             {
                 "id": f"item-{n:06}",
                 "vector": encode_vector(vector),
-                "metadata": {"caption": f"picture {n}", "file": files[n % len(files)]},
+                "metadata": {**shown[n % len(shown)], "caption": f"picture {n}"},
             }
             for n, vector in enumerate(vectors, start)
         ]

@@ -3,6 +3,7 @@
 import { heightOf, layoutOf, positionOf, spanOf } from "./layout.js";
 
 const EXTRA_ROWS = 1;
+const MOST_A_FRAME = 12; // tiles made while the page is scrolled: more would hold up a frame
 
 export class VirtualGrid {
   #node;
@@ -12,6 +13,7 @@ export class VirtualGrid {
   #layout = null;
   #frame = 0;
   #count = 0;
+  #stale = new Set(); // places of drawn tiles that show something else now
 
   // `make(place)` → the <li> of a place; `looked({ first, end })` is told which places are near the view.
   constructor(node, { make, looked }) {
@@ -34,7 +36,7 @@ export class VirtualGrid {
   set count(count) {
     this.#count = count;
     this.#measure();
-    this.draw();
+    this.#later();
   }
 
   // Draws every tile again: all places may hold something else now.
@@ -45,27 +47,39 @@ export class VirtualGrid {
     const made = new Map();
     for (let place = first; place < end; place += 1) made.set(place, this.#placed(place));
     this.#tiles = made;
+    this.#stale.clear();
     this.#node.replaceChildren(...made.values());
     this.#looked({ first, end });
   }
 
-  draw() {
+  // Makes at most so many tiles; the rest comes with the next frames.
+  draw(most = Infinity) {
     if (!this.#layout) return;
     const { first, end } = this.#span();
     for (const [place, tile] of this.#tiles) if (place < first || place >= end) this.#drop(place, tile);
-    let before = null;
-    for (let place = end - 1; place >= first; place -= 1) before = this.#tiles.get(place) ?? this.#add(place, before);
+    if (!this.#fill(first, end, most)) this.#later();
     this.#looked({ first, end });
   }
 
   // The tiles of these places are made again, if they are drawn: what they show has come or changed.
   renew(first, end) {
-    for (const [place, tile] of this.#tiles) {
-      if (place < first || place >= end) continue;
-      const made = this.#placed(place);
-      if (made !== tile) tile.replaceWith(made);
-      this.#tiles.set(place, made);
+    for (const place of this.#tiles.keys()) if (place >= first && place < end) this.#stale.add(place);
+    this.#later();
+  }
+
+  // Whether all places have their tiles.
+  #fill(first, end, most) {
+    let room = most;
+    let after = null;
+    for (let place = first; place < end; place += 1) {
+      const tile = this.#tiles.get(place);
+      if (!tile || this.#stale.has(place)) {
+        if (!room) return false;
+        room -= 1;
+        after = tile ? this.#replace(place, tile) : this.#add(place, after);
+      } else after = tile;
     }
+    return true;
   }
 
   // Scrolls until the whole tile is in view, no further than needed; returns it.
@@ -86,15 +100,26 @@ export class VirtualGrid {
     return spanOf({ top, height: innerHeight, count: this.#count, extra: EXTRA_ROWS }, this.#layout);
   }
 
-  #add(place, before) {
+  // Behind the tile `after`, first without one.
+  #add(place, after) {
     const made = this.#placed(place);
-    this.#node.insertBefore(made, before);
+    if (after) after.after(made);
+    else this.#node.prepend(made);
     this.#tiles.set(place, made);
+    return made;
+  }
+
+  #replace(place, tile) {
+    const made = this.#placed(place);
+    if (made !== tile) tile.replaceWith(made);
+    this.#tiles.set(place, made);
+    this.#stale.delete(place);
     return made;
   }
 
   #drop(place, tile) {
     this.#tiles.delete(place);
+    this.#stale.delete(place);
     if (tile.contains(document.activeElement)) this.#node.focus({ preventScroll: true });
     tile.remove();
   }
@@ -114,7 +139,7 @@ export class VirtualGrid {
   #later() {
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
-      this.draw();
+      this.draw(MOST_A_FRAME);
     });
   }
 

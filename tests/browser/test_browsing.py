@@ -116,6 +116,20 @@ def test_ten_thousand_are_scrolled_through_lightly(visit: Open, library: Library
     assert page.evaluate("() => Number(document.querySelector('#results .card').getAttribute('aria-posinset'))") > 9000
 
 
+def test_a_long_file_name_is_cut_on_a_phone_and_not_broken_in_a_word(visit: Open, library: Library) -> None:
+    library.fill("photos", 3, caption="harbour DSC20230801HolidayPanoramaOfTheWholeHarbour{n}.jpg")
+    page = visit("/?collection=photos", url=library.url, size=PHONE)
+    tiles(page)
+    lines = """() => {
+      const caption = document.querySelector("#results .caption"), range = document.createRange();
+      range.setStart(caption.firstChild, "harbour ".length);
+      range.setEnd(caption.firstChild, caption.textContent.length);
+      const lines = new Set([...range.getClientRects()].map(({ top }) => top));
+      return [lines.size, caption.scrollHeight <= caption.clientHeight + 1];
+    }"""
+    assert page.evaluate(lines) == [1, True]
+
+
 def test_a_tile_has_no_empty_nodes(visit: Open, library: Library) -> None:
     library.fill("photos", 3)
     page = visit("/?collection=photos", url=library.url)

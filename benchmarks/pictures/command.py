@@ -33,7 +33,7 @@ BARS = {
     "files_lost": (0.0, "≤"),
     "files_wrongly_failed": (0.0, "≤"),
     "ingest_over_loop": (0.8, "≥"),
-    "least_cosine": (0.999, "≥"),
+    "least_cosine": (0.9999, "≥"),
     "ingest_again_s": (3.0, "≤"),
     "first_picture_ms": (800.0, "≤"),
     "longest_task_ms": (50.0, "≤"),

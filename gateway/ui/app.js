@@ -211,16 +211,16 @@ function follow(patch, { wait = 0, quiet = false }) {
     forgetFolders();
     clearSelection();
   }
-  if (patch.collection || patch.filters) facets();
+  const refiltered = patch.collection || patch.filters;
+  if (refiltered) drawFilters();
   clearTimeout(timer);
-  if (!wait) return run();
+  if (!wait) return run().finally(() => refiltered && facets()); // pictures first: counting a large collection takes a while
   stale(true);
   timer = setTimeout(run, wait);
   return undefined;
 }
 
 function facets() {
-  drawFilters();
   loadFacets(state.collection).catch(() => undefined); // the search itself reports what is wrong
 }
 

@@ -24,7 +24,7 @@ from benchmarks.pictures.fidelity import least_cosine
 from benchmarks.pictures.ingest import COLLECTION, ingest_figures
 from benchmarks.pictures.items import item_figures
 from benchmarks.pictures.loop import pictures_per_s
-from benchmarks.pictures.page import fill, page_figures
+from benchmarks.pictures.page import fill, page_figures, settle
 from benchmarks.pictures.photos import make_folder
 from benchmarks.stack.ready_stack import ready_stack
 from scripts.demo.evaluate import ARCHIVE
@@ -60,6 +60,7 @@ def measure(work: Path, count: int, console: Console) -> dict[str, float]:
         figures |= item_figures(stack)
         console.print(figures)
         fill(stack, "big", BIG, COLLECTION)
+        settle(stack)
         figures |= page_figures(stack, "big")
     loop.append(pictures_per_s(folder.good[: count // 5]))
     figures["loop_pictures_per_s"] = statistics.mean(loop)

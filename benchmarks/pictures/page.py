@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import time
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from scripts.page.browser import chromium
 from scripts.public_api import PublicApi
 from scripts.stack.live_stack import LiveStack
 
+_QUIET_S, _SETTLED_S = 5.0, 300.0
 _BATCH, _OPENINGS, _STEPS, _SCROLLED = 1000, 5, 30, 10_000
 _SEEN = "() => [...document.querySelectorAll('#results img')].some((one) => one.complete && one.naturalWidth > 1)"
 _NODES = """() => {
@@ -47,6 +49,17 @@ def fill(stack: LiveStack, name: str, count: int, like: str) -> None:
             for n, vector in enumerate(vectors, start)
         ]
         index.call("POST", f"/collections/{name}/items", {"fingerprint": spec["fingerprint"], "items": items})
+
+
+def settle(stack: LiveStack) -> None:
+    """Wait until no index is being built: what is measured is a collection that lies there. Raises RuntimeError."""
+    quiet_since, ends = time.monotonic(), time.monotonic() + _SETTLED_S
+    while time.monotonic() - quiet_since < _QUIET_S:
+        if stack.find("index_service/building"):
+            quiet_since = time.monotonic()
+        if time.monotonic() > ends:
+            raise RuntimeError("the index is still being built")
+        time.sleep(0.2)
 
 
 def page_figures(stack: LiveStack, collection: str) -> dict[str, float]:

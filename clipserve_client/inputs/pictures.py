@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Union
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-URLS = ("http://", "https://", "data:")
+_URLS = ("http://", "https://", "data:")
 PictureSource = Union[str, "PathLike[str]", bytes, bytearray, "Image"]
 Vector = str | Iterable[float]  # numbers (also a NumPy array), or base64 of little-endian float32
 
@@ -34,7 +34,7 @@ def encoded_picture(source: PictureSource | Picture) -> str:
     """
     if isinstance(source, Picture):
         return encoded_picture(source.source)
-    if isinstance(source, str) and source.startswith(URLS):
+    if isinstance(source, str) and source.startswith(_URLS):
         return source
     return base64.b64encode(picture_bytes(source)).decode("ascii")
 

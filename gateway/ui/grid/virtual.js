@@ -3,7 +3,7 @@
 import { heightOf, layoutOf, positionOf, spanOf } from "./layout.js";
 
 const EXTRA_ROWS = 1;
-const MOST_A_FRAME = 12; // tiles made while the page is scrolled: more would hold up a frame
+const MOST_A_FRAME = 8; // tiles made while the page is scrolled: more would hold up a frame
 
 export class VirtualGrid {
   #node;

@@ -211,16 +211,16 @@ function follow(patch, { wait = 0, quiet = false }) {
     forgetFolders();
     clearSelection();
   }
-  const refiltered = patch.collection || patch.filters;
-  if (refiltered) drawFilters();
+  if (patch.collection || patch.filters) facets();
   clearTimeout(timer);
-  if (!wait) return run().finally(() => refiltered && facets()); // pictures first: counting a large collection takes a while
+  if (!wait) return run();
   stale(true);
   timer = setTimeout(run, wait);
   return undefined;
 }
 
 function facets() {
+  drawFilters();
   loadFacets(state.collection).catch(() => undefined); // the search itself reports what is wrong
 }
 

@@ -143,32 +143,6 @@ def test_a_tile_has_no_empty_nodes(visit: Open, library: Library) -> None:
     assert page.evaluate(spaces) == 0
 
 
-def test_scrolling_makes_a_few_tiles_a_frame_and_all_of_them_in_the_end(visit: Open, library: Library) -> None:
-    library.fill("photos", 3000)
-    page = visit("/?collection=photos", url=library.url, size=(1920, 1080))
-    tiles(page)
-    page.evaluate(
-        """() => {
-          window.made = [];
-          new MutationObserver((changes) => window.made.push(changes.flatMap((one) => [...one.addedNodes]).length))
-            .observe(document.querySelector("#results"), { childList: true });
-        }"""
-    )
-    for part in (0.3, 0.6, 0.9):
-        scroll_to(page, part)
-        page.wait_for_function(
-            """() => {
-              const grid = document.querySelector("#results"), top = grid.getBoundingClientRect().top;
-              const tops = [...grid.children].map((tile) => new DOMMatrix(getComputedStyle(tile).transform).f + top);
-              const rows = new Set(tops.filter((each) => each < innerHeight && each > -innerHeight));
-              const whole = grid.children.length % Number(grid.dataset.columns) === 0;
-              return whole && Math.min(...tops) <= 0 && Math.max(...tops) >= innerHeight - 300 && rows.size > 2;
-            }"""
-        )
-    assert max(page.evaluate("window.made")) <= 24, "a frame makes at most so many, and takes what came as one change"
-    assert tiles(page)
-
-
 def test_the_first_page_is_asked_for_once_and_before_the_collections_are_known(visit: Open, library: Library) -> None:
     library.fill("photos", 300)
     page = visit("/?collection=photos", url=library.url)

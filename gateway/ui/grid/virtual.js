@@ -3,7 +3,6 @@
 import { heightOf, layoutOf, positionOf, spanOf } from "./layout.js";
 
 const EXTRA_ROWS = 1;
-const MOST_A_FRAME = 8; // tiles made while the page is scrolled: more would hold up a frame
 
 export class VirtualGrid {
   #node;
@@ -13,7 +12,6 @@ export class VirtualGrid {
   #layout = null;
   #frame = 0;
   #count = 0;
-  #stale = new Set(); // places of drawn tiles that show something else now
 
   // `make(place)` → the <li> of a place; `looked({ first, end })` is told which places are near the view.
   constructor(node, { make, looked }) {
@@ -36,7 +34,7 @@ export class VirtualGrid {
   set count(count) {
     this.#count = count;
     this.#measure();
-    this.#later();
+    this.draw();
   }
 
   // Draws every tile again: all places may hold something else now.
@@ -47,39 +45,27 @@ export class VirtualGrid {
     const made = new Map();
     for (let place = first; place < end; place += 1) made.set(place, this.#placed(place));
     this.#tiles = made;
-    this.#stale.clear();
     this.#node.replaceChildren(...made.values());
     this.#looked({ first, end });
   }
 
-  // Makes at most so many tiles; the rest comes with the next frames.
-  draw(most = Infinity) {
+  draw() {
     if (!this.#layout) return;
     const { first, end } = this.#span();
     for (const [place, tile] of this.#tiles) if (place < first || place >= end) this.#drop(place, tile);
-    if (!this.#fill(first, end, most)) this.#later();
+    let before = null;
+    for (let place = end - 1; place >= first; place -= 1) before = this.#tiles.get(place) ?? this.#add(place, before);
     this.#looked({ first, end });
   }
 
   // The tiles of these places are made again, if they are drawn: what they show has come or changed.
   renew(first, end) {
-    for (const place of this.#tiles.keys()) if (place >= first && place < end) this.#stale.add(place);
-    this.#later();
-  }
-
-  // Whether all places have their tiles.
-  #fill(first, end, most) {
-    let room = most;
-    let after = null;
-    for (let place = first; place < end; place += 1) {
-      const tile = this.#tiles.get(place);
-      if (!tile || this.#stale.has(place)) {
-        if (!room) return false;
-        room -= 1;
-        after = tile ? this.#replace(place, tile) : this.#add(place, after);
-      } else after = tile;
+    for (const [place, tile] of this.#tiles) {
+      if (place < first || place >= end) continue;
+      const made = this.#placed(place);
+      if (made !== tile) tile.replaceWith(made);
+      this.#tiles.set(place, made);
     }
-    return true;
   }
 
   // Scrolls until the whole tile is in view, no further than needed; returns it.
@@ -100,26 +86,15 @@ export class VirtualGrid {
     return spanOf({ top, height: innerHeight, count: this.#count, extra: EXTRA_ROWS }, this.#layout);
   }
 
-  // Behind the tile `after`, first without one.
-  #add(place, after) {
+  #add(place, before) {
     const made = this.#placed(place);
-    if (after) after.after(made);
-    else this.#node.prepend(made);
+    this.#node.insertBefore(made, before);
     this.#tiles.set(place, made);
-    return made;
-  }
-
-  #replace(place, tile) {
-    const made = this.#placed(place);
-    if (made !== tile) tile.replaceWith(made);
-    this.#tiles.set(place, made);
-    this.#stale.delete(place);
     return made;
   }
 
   #drop(place, tile) {
     this.#tiles.delete(place);
-    this.#stale.delete(place);
     if (tile.contains(document.activeElement)) this.#node.focus({ preventScroll: true });
     tile.remove();
   }
@@ -139,7 +114,7 @@ export class VirtualGrid {
   #later() {
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
-      this.draw(MOST_A_FRAME);
+      this.draw();
     });
   }
 

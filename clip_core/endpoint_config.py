@@ -25,6 +25,9 @@ class EndpointConfig:
     pass_tokens: int = _key(48, "what a forward pass of texts costs beside its tokens, in tokens", least=0)
     decode_threads: int = _key(0, "threads that decode a batch's pictures; 0: as many as `threads`", least=0)
     jpeg_draft: bool = _key(False, "decode large JPEGs at a fraction of their size: faster, other pixels")
+    jpeg_draft_margin: int = _key(
+        1, "how many times the tower's size a draft has at least: more pixels, nearer to the picture decoded whole"
+    )
     jpeg_draft_floor: float = _key(
         0.99, "least cosine of a canary decoded so to the same decoded whole; below it a worker stays down", least=0
     )

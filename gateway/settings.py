@@ -14,11 +14,11 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from clip_core.secret_files import SettingsOrFiles
 from clip_core.setting_checks import bounded, comma_separated, host_names, unknown_names
 from gateway.fetch.addresses import AddressPolicy
-from gateway.fetch.image_fetcher import FetchLimits
+from gateway.fetch.limits import FetchLimits
 from gateway.inputs.urls import UrlPolicy
 from gateway.keys.api_key import KeyLimits
 from gateway.keys.quotas import check_redis_url
-from gateway.middleware.deadlines import ClientTimeouts
+from gateway.middleware.client_timeouts import ClientTimeouts
 from gateway.setting_checks import folders, http_url
 
 MB = 1024 * 1024

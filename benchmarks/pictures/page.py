@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+import time
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from scripts.page.browser import chromium
 from scripts.public_api import PublicApi
 from scripts.stack.live_stack import LiveStack
 
+_QUIET_S, _SETTLED_S = 5.0, 300.0
 _BATCH, _OPENINGS, _STEPS, _SCROLLED = 1000, 5, 30, 10_000
 _SEEN = "() => [...document.querySelectorAll('#results img')].some((one) => one.complete && one.naturalWidth > 1)"
 _NODES = """() => {
@@ -29,10 +30,11 @@ _SCROLL = """top => new Promise((drawn) => {
 })"""
 
 
-def fill(stack: LiveStack, name: str, count: int, files: Sequence[str]) -> None:
-    """A collection of `count` random vectors, whose items show these files in turn."""
+def fill(stack: LiveStack, name: str, count: int, like: str) -> None:
+    """A collection of `count` random vectors, with the metadata, and so the pictures, of items of `like` in turn."""
     index, public = PublicApi(stack.index, timeout_s=600), PublicApi(stack.gateway, timeout_s=60)
     spec = index.call("GET", "/collections/demo")
+    shown = [item["metadata"] for item in index.call("GET", f"/collections/{like}/items?limit={_BATCH}")["items"]]
     public.call("PUT", f"/v1/collections/{name}", {})
     rng = np.random.default_rng(0)
     for start in range(0, count, _BATCH):
@@ -42,11 +44,22 @@ def fill(stack: LiveStack, name: str, count: int, files: Sequence[str]) -> None:
             {
                 "id": f"item-{n:06}",
                 "vector": encode_vector(vector),
-                "metadata": {"caption": f"picture {n}", "file": files[n % len(files)]},
+                "metadata": {**shown[n % len(shown)], "caption": f"picture {n}"},
             }
             for n, vector in enumerate(vectors, start)
         ]
         index.call("POST", f"/collections/{name}/items", {"fingerprint": spec["fingerprint"], "items": items})
+
+
+def settle(stack: LiveStack) -> None:
+    """Wait until no index is being built: what is measured is a collection that lies there. Raises RuntimeError."""
+    quiet_since, ends = time.monotonic(), time.monotonic() + _SETTLED_S
+    while time.monotonic() - quiet_since < _QUIET_S:
+        if stack.find("index_service/building"):
+            quiet_since = time.monotonic()
+        if time.monotonic() > ends:
+            raise RuntimeError("the index is still being built")
+        time.sleep(0.2)
 
 
 def page_figures(stack: LiveStack, collection: str) -> dict[str, float]:

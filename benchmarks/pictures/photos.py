@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 SIZE = (4000, 3000)
-_DRAWN = 24  # different photos; the others differ from these in a comment, so every file has a digest of its own
+DRAWN = 24  # different photos; the others differ from these in a comment, so every file has a digest of its own
 _EVERY = 20  # one file of so many is bad
 
 
@@ -26,7 +26,7 @@ class PhotoFolder:
 
 def make_folder(root: Path, count: int, tell: Callable[[int], object]) -> PhotoFolder:
     """`count` files below `root`; `tell` is called with the number made so far."""
-    drawn = [_photo(seed) for seed in range(min(_DRAWN, count))]
+    drawn = [_photo(seed) for seed in range(min(DRAWN, count))]
     folder = PhotoFolder(root, [], [])
     for n, path in enumerate(_names(root, count)):
         path.parent.mkdir(parents=True, exist_ok=True)

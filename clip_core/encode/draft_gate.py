@@ -14,7 +14,7 @@ from clip_core.errors import BadModel
 from clip_core.inputs.images import decode
 from clip_core.inputs.request import Item, Part
 
-_SCALE = 4  # the canaries are enlarged to this many times the tower's size, so that the draft has something to skip
+_SCALE = 4  # the canaries are enlarged to this many times the least size of a draft, so that it has something to skip
 
 
 def check(encoders: Encoders, pictures: Sequence[bytes]) -> list[float]:
@@ -25,7 +25,8 @@ def check(encoders: Encoders, pictures: Sequence[bytes]) -> list[float]:
     config = encoders.config
     if encoders.image is None or not config.jpeg_draft:
         return []
-    items = [Item((Part("image", _large_jpeg(data, max(encoders.image.size))),)) for data in pictures]
+    least = config.jpeg_draft_margin * max(encoders.image.size)
+    items = [Item((Part("image", _large_jpeg(data, least)),)) for data in pictures]
     whole = Encoders(encoders.spec, None, None, encoders.image, replace(config, jpeg_draft=False))
     cosines = [
         float(one.vector @ other.vector)

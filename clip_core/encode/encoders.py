@@ -127,7 +127,8 @@ class Encoders:
     def key(self, part: Part) -> bytes:
         """Under which the cache keeps a part's vector."""
         draft = part.kind == "image" and self.config.jpeg_draft
-        return content_key(part, self.spec, "jpeg_draft" if draft else "")
+        margin = "" if self.config.jpeg_draft_margin == 1 else str(self.config.jpeg_draft_margin)
+        return content_key(part, self.spec, f"jpeg_draft{margin}" if draft else "")
 
     def _texts(self, parts: Sequence[Part], cuts: Sequence[bool]) -> list[Encoded | ClipServeError]:
         """A text that one request cuts and another refuses is computed for the one, and an error for the other."""
@@ -205,7 +206,8 @@ class Encoders:
     def _pixels(self, part: Part) -> Tensor:
         if self.image is None or not isinstance(part.value, bytes):
             raise BadInput("this archive holds no image tower", param="image")
-        draft = (max(self.image.size),) * 2 if self.config.jpeg_draft else None
+        least = self.config.jpeg_draft_margin * max(self.image.size)
+        draft = (least, least) if self.config.jpeg_draft else None
         pixels: Tensor = self.image.transform(decode_unguarded(part.value, self.config.max_image_pixels, draft))
         return pixels
 

@@ -15,7 +15,7 @@ from clipserve_client.ingest.results import Result, Tally
 from clipserve_client.inputs.inputs import NewItem
 
 OnResult = Callable[[Result], object]
-IN_FLIGHT = 3
+IN_FLIGHT = 4  # batches: one each is read, encoded, made thumbnails of, stored
 PATIENCE_S = 120.0
 _GRACE_S = 10.0  # for batches under way when the ingest ends early
 

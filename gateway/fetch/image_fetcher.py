@@ -11,7 +11,6 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import aiohttp
@@ -21,6 +20,7 @@ from yarl import URL
 from clip_core.errors import ClipServeError, FetchFailed, FetchRefused, ImageTooLarge
 from gateway.fetch.addresses import AddressPolicy
 from gateway.fetch.bounded_read import read_bounded
+from gateway.fetch.limits import FetchLimits
 from gateway.fetch.slots import FetchSlots
 from gateway.inputs.sniffing import pixels_of
 from gateway.inputs.urls import UrlPolicy, is_address
@@ -41,17 +41,6 @@ class ImageFetcher(Protocol):
         ...
 
     async def close(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class FetchLimits:
-    """Bytes count as received and once more as decompressed; `timeout_s` spans all hops and the wait for a slot."""
-
-    max_bytes: int = 16 * 1024 * 1024
-    max_pixels: int = 64_000_000
-    timeout_s: float = 10.0
-    max_redirects: int = 3
-    concurrency: int = 16
 
 
 class HttpFetcher:

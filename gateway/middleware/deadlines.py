@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
@@ -19,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from clip_core.errors import ClipServeError, DeadlineExceeded, InvalidRequest, ShuttingDown, TooSlow
 from gateway.errors import error_response
+from gateway.middleware.client_timeouts import ClientTimeouts
 from gateway.trace import current_trace
 
 HEADER = "X-Request-Timeout"
@@ -27,18 +27,6 @@ LEAST_BYTES_PER_S = 16 * 1024
 _FIRST_LOOK_S = 0.05
 _LOOK_S = 0.25
 _STOPS = "the gateway is stopping and had no time left for this request: send it again in a moment"
-
-
-@dataclass(frozen=True)
-class ClientTimeouts:
-    """`pause_s`: between two pieces of a body; `body_s`: for a body, and one second more for every 16 KB of it that has
-    come; `stall_s`: with neither a piece of body nor of answer, nor an answer from upstream. Only the time in which a
-    piece is waited for counts against the body: a stream may have to wait while what came before is encoded.
-    """
-
-    pause_s: float = 10.0
-    body_s: float = 30.0
-    stall_s: float = 120.0
 
 
 class DeadlineMiddleware:

@@ -21,6 +21,7 @@ from clip_core.errors import ClipServeError, StorageFull, UnknownPicture
 from clip_core.inputs.images import FORMATS, from_reference
 from gateway.pictures.folders import PictureFolders
 from gateway.pictures.originals import DIGEST, original_of
+from gateway.pictures.recent import RecentThumbnails
 from gateway.pictures.store import ORIGINAL, PictureStore, is_digest
 from gateway.pictures.thumbnails import SIZES, can_be_made, thumbnails
 
@@ -84,6 +85,7 @@ class Pictures:
         self._mode, self._max_pixels, self._count = mode, max_pixels, count
         width = threads or max(_FEWEST_THREADS, available_cores() // 2)
         self._pool = ThreadPoolExecutor(width, thread_name_prefix="pictures")
+        self._recent = RecentThumbnails()
         self._was_full = False
 
     async def start(self) -> None:
@@ -106,6 +108,10 @@ class Pictures:
 
     async def thumbnail(self, collection: str, item: Json, size: int) -> Shown:
         """`size` is one of SIZES. Raises UnknownPicture."""
+        digest = _metadata(item).get(DIGEST)
+        recent = self._recent.get(digest, size) if isinstance(digest, str) else None
+        if recent is not None:
+            return Shown(recent, str(digest))
         kept = await asyncio.to_thread(self._kept, item, size)
         return kept or await self._in_pool(self._made, collection, item, size)
 
@@ -158,7 +164,10 @@ class Pictures:
     def _kept(self, item: Json, size: int) -> Shown | None:
         digest = _metadata(item).get(DIGEST)
         content = self.store.read(digest, size) if isinstance(digest, str) and is_digest(digest) else None
-        return Shown(content, str(digest)) if content is not None else None
+        if content is None:
+            return None
+        self._recent.put(str(digest), size, content)
+        return Shown(content, str(digest))
 
     def _made(self, collection: str, item: Json, size: int) -> Shown:
         """From the original; kept for the next time, where there is room. Raises UnknownPicture."""

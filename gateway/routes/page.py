@@ -7,15 +7,15 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request
 from starlette.responses import FileResponse, Response
-from starlette.staticfiles import StaticFiles
 
 from clip_core.errors import NotFound
+from gateway.inputs.assets import Assets
 from gateway.inputs.files import first_picture
 from gateway.services import services
 
 router = APIRouter(include_in_schema=False)
 UI = Path(__file__).parent.parent / "ui"
-_FILES = StaticFiles(directory=UI, check_dir=False)
+_FILES = Assets(UI)
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:{hosts}; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -53,7 +53,7 @@ async def favicon(request: Request) -> Response:
 @router.get("/ui/{path:path}")
 async def asset(request: Request, path: str) -> Response:
     """Scripts, styles and icons; 304 where the browser's copy is still the same."""
-    answer = await _FILES.get_response(path, request.scope)
+    answer = _FILES.answer(path, request.headers)
     answer.headers.update(_PAGE_HEADERS)
     answer.headers["Content-Security-Policy"] = page_policy(services(request).settings.image_hosts)
     return answer

@@ -18,7 +18,7 @@ import { watchActions } from "./library/actions.js";
 import { Pager } from "./library/pager.js";
 import { isSearch } from "./library/query.js";
 import { clearSelection } from "./library/selection.js";
-import { sourceOf } from "./library/source.js";
+import { askAhead, forgetAhead, sourceOf } from "./library/source.js";
 import { forgetTotals, totalOf } from "./library/totals.js";
 import { forgetGuidance, sayWeak } from "./library/weak.js";
 import { nameOfLiked } from "./liked.js";
@@ -107,6 +107,7 @@ async function loadCollections(fresh = false) {
     if (fresh) loadFacets(wanted, true);
     return change({ collection: wanted });
   } catch (error) {
+    forgetAhead();
     return failed(error, loadCollections);
   }
 }
@@ -254,6 +255,7 @@ function start() {
   window.addEventListener("popstate", () => change({ ...fromAddress(location.search), picture: null }));
   keepScroll();
   Object.assign(state, fromAddress(location.search));
+  askAhead(state);
   drawComposer();
   drawSkeletons();
   loadCollections();

@@ -116,6 +116,49 @@ def test_ten_thousand_are_scrolled_through_lightly(visit: Open, library: Library
     assert page.evaluate("() => Number(document.querySelector('#results .card').getAttribute('aria-posinset'))") > 9000
 
 
+def test_a_long_file_name_is_cut_on_a_phone_and_not_broken_in_a_word(visit: Open, library: Library) -> None:
+    library.fill("photos", 3, caption="harbour DSC20230801HolidayPanoramaOfTheWholeHarbour{n}.jpg")
+    page = visit("/?collection=photos", url=library.url, size=PHONE)
+    tiles(page)
+    lines = """() => {
+      const caption = document.querySelector("#results .caption"), range = document.createRange();
+      range.setStart(caption.firstChild, "harbour ".length);
+      range.setEnd(caption.firstChild, caption.textContent.length);
+      const lines = new Set([...range.getClientRects()].map(({ top }) => top));
+      return [lines.size, caption.scrollHeight <= caption.clientHeight + 1];
+    }"""
+    assert page.evaluate(lines) == [1, True]
+
+
+def test_a_tile_has_no_empty_nodes(visit: Open, library: Library) -> None:
+    library.fill("photos", 3)
+    page = visit("/?collection=photos", url=library.url)
+    tiles(page)
+    spaces = """() => {
+      const walker = document.createTreeWalker(document.querySelector("#results"), NodeFilter.SHOW_TEXT);
+      let count = 0;
+      while (walker.nextNode()) count += !walker.currentNode.data.trim();
+      return count;
+    }"""
+    assert page.evaluate(spaces) == 0
+
+
+def test_the_first_page_is_asked_for_once_and_before_the_collections_are_known(visit: Open, library: Library) -> None:
+    library.fill("photos", 300)
+    page = visit("/?collection=photos", url=library.url)
+    assert tiles(page)[0] == "picture 0"
+    asked = page.evaluate(
+        "() => performance.getEntriesByType('resource').map(({ name, startTime, responseEnd }) => "
+        "[name.slice(location.origin.length), startTime, responseEnd])"
+    )
+    first_pages = [
+        began for path, began, _ in asked if path.startswith("/v1/collections/photos/items?") and "after=" not in path
+    ]
+    known = next(ended for path, _, ended in asked if path == "/v1/collections")
+    assert len(first_pages) == 1
+    assert first_pages[0] < known
+
+
 def test_the_place_is_kept_behind_the_viewer_and_by_going_back(visit: Open, library: Library) -> None:
     library.fill("photos", 2000)
     page = visit("/?collection=photos", url=library.url)

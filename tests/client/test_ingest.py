@@ -78,6 +78,23 @@ def test_batches_are_cut_by_bytes_and_by_number() -> None:
     assert max(len(body_of(batch)) for batch in cut) <= SMALL.max_body_bytes
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        NewItem('a"}b', image=b"\0\xff}" * 50, metadata={"caption": '"}, ü'}),
+        NewItem("a", image=b"one"),
+        NewItem("a", image='https://example.org/"?a={b}', metadata={"n": 1}),
+        NewItem("a", image='data:image/png;base64,"x'),
+        NewItem("a", text='"}'),
+        NewItem("a", vector=[0.5, 1.0]),
+    ],
+)
+def test_a_batch_is_the_items_in_json_whatever_they_hold(item: NewItem) -> None:
+    (batch,) = batches([item], SMALL)
+    assert isinstance(batch, list)
+    assert json.loads(body_of(batch)) == {"items": [item.body()]}
+
+
 def test_every_item_has_one_result(client, tmp_path) -> None:
     given: list[NewItem | Result] = [NewItem(f"p{n}", image=picture(f"p{n}"), metadata={"n": n}) for n in range(100)]
     given += [NewItem("bad", image=b"no picture"), NewItem("gone", image=Picture(tmp_path / "gone.png"))]

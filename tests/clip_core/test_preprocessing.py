@@ -170,5 +170,19 @@ def test_drafts_are_measured_and_refused_below_their_floor(model_dirs: dict[str,
         canaries.check(strict, model_dirs["image"])
 
 
+def test_a_draft_with_a_margin_is_nearer_to_the_whole_picture(model_dirs: dict[str, Path]) -> None:
+    pictures = [data for data, _ in canary_images()]
+    config = EndpointConfig(jpeg_draft=True, jpeg_draft_floor=0.5)
+    encoders = Encoders.load(model_dirs["image"], config)
+    both = [
+        Encoders(encoders.spec, None, None, encoders.image, replace(config, jpeg_draft_margin=margin))
+        for margin in (1, 4)
+    ]
+    near, nearer = (min(draft_gate.check(each, pictures)) for each in both)
+    assert near < nearer < 1 - 1e-7, "the pictures that it is measured on are large enough to be drafted"
+    keys = {each.key(Part("image", pictures[0])) for each in both}
+    assert len(keys) == 2, "vectors of other pixels are not taken from a shared cache"
+
+
 def test_without_drafts_there_is_no_gate(model_dirs: dict[str, Path]) -> None:
     assert draft_gate.check(Encoders.load(model_dirs["image"], EndpointConfig()), [canary_images()[0][0]]) == []

@@ -16,7 +16,8 @@ from PIL import Image
 from clip_core.errors import BadImage, ClipServeError, FetchFailed, FetchRefused, ImageTooLarge
 from clip_core.inputs import images
 from gateway.fetch.addresses import AddressPolicy
-from gateway.fetch.image_fetcher import FetchLimits, HttpFetcher
+from gateway.fetch.image_fetcher import HttpFetcher
+from gateway.fetch.limits import FetchLimits
 from gateway.fetch.slots import FetchSlots
 from gateway.fetch.url_images import UrlImageLoader
 from gateway.inputs import sniffing

@@ -24,6 +24,7 @@ from clip_core.errors import BadImage, ImageTooLarge, StorageFull
 from gateway.pictures import thumbnails as making
 from gateway.pictures.file_response import OriginalResponse
 from gateway.pictures.folders import PictureFolders
+from gateway.pictures.recent import RecentThumbnails
 from gateway.pictures.store import ORIGINAL, PictureStore
 from gateway.pictures.sweeping import Sweeper
 from gateway.pictures.thumbnails import SIZES, nearest, thumbnails
@@ -379,6 +380,29 @@ def test_a_store_that_was_deleted(start, tmp_path):
     assert thumbnail(stack, "b").status_code == 200
     add(stack, "a", photo(1))
     assert thumbnail(stack, "a").status_code == 200
+
+
+def test_what_was_shown_lately_is_not_read_again(start, tmp_path):
+    stack = start()
+    add(stack, "a", photo(1))
+    first = thumbnail(stack, "a")
+    shutil.rmtree(tmp_path / "gateway" / "pictures")
+    assert thumbnail(stack, "a").content == first.content
+    add(stack, "a", photo(2))
+    assert thumbnail(stack, "a").content != first.content, "the item's picture is another one now"
+
+
+def test_recent_thumbnails_are_bounded():
+    recent = RecentThumbnails(most_bytes=100)
+    recent.put("a", 256, bytes(40))
+    recent.put("b", 256, bytes(40))
+    assert recent.get("a", 256) == bytes(40)
+    recent.put("c", 256, bytes(40))
+    assert [recent.get(name, 256) is not None for name in "abc"] == [True, False, True]
+    recent.put("a", 256, bytes(60))
+    assert [len(recent.get(name, 256) or b"") for name in "ac"] == [60, 40]
+    recent.put("d", 256, bytes(101))
+    assert [recent.get(name, 256) for name in "acd"] == [None] * 3
 
 
 def test_copies(start):

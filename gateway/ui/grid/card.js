@@ -7,9 +7,22 @@ import { filled, scoreName } from "../scores.js";
 
 const SETTLE_MS = 80; // a tile that scrolls past faster asks for no picture
 
-// `on`: { open, select, like } are called with the hit, the first two with the click.
-export function card(hit, collection, on) {
-  const made = $("card").content.cloneNode(true).firstElementChild;
+let template = null;
+
+// The spaces between the template's elements would be a third of the grid's nodes.
+function withoutSpaces(node) {
+  for (const child of [...node.childNodes]) {
+    if (child.nodeType === Node.TEXT_NODE) child.remove();
+    else withoutSpaces(child);
+  }
+  return node;
+}
+
+// `on`: { open, select, like } are called with the hit, the first two with the click. `passing`: the page is being
+// scrolled, so the tile may be gone in a moment.
+export function card(hit, collection, on, passing) {
+  template ??= withoutSpaces($("card").content.firstElementChild);
+  const made = template.cloneNode(true);
   const caption = captionOf(hit);
   Object.assign(made, { hit, collection });
   made.querySelector(".caption").textContent = caption;
@@ -19,7 +32,9 @@ export function card(hit, collection, on) {
   made.querySelector(".select").addEventListener("click", (event) => on.select(hit, event));
   made.querySelector(".similar").setAttribute("aria-label", `More like ${caption}`);
   made.querySelector(".similar").addEventListener("click", () => on.like(hit));
-  setTimeout(() => made.isConnected && drawPicture(made.querySelector(".frame"), hit, collection), SETTLE_MS);
+  const draw = () => made.isConnected && drawPicture(made.querySelector(".frame"), hit, collection);
+  if (passing) setTimeout(draw, SETTLE_MS);
+  else queueMicrotask(draw); // once it is in the document
   return made;
 }
 

@@ -17,6 +17,7 @@ const WAITING = 12; // bones while the first page is under way
 let pager = null;
 let grid = null;
 let old = new Map(); // key → card, of the results before
+let passing = true; // tiles come because the page is scrolled, not because something was asked for
 
 export const results = {
   get items() {
@@ -48,7 +49,9 @@ export function redraw() {
   old = new Map([...grid.tiles.values()].filter(({ hit }) => hit).map((one) => [keyOf(one.hit), one]));
   $("results").classList.toggle("unscored", results.items[0]?.score === undefined);
   $("results").classList.toggle("several", isChoice(state.collection));
+  passing = false;
   grid.redraw(results.count);
+  passing = true;
   old.clear();
   rove(tileOf(0) ?? $("results").querySelector(".card:not(.skeleton)"));
 }
@@ -68,7 +71,7 @@ export function drawSkeletons() {
 function make(at) {
   const hit = results.items[at];
   if (!hit) return skeleton();
-  const made = reusable(old.get(keyOf(hit)), hit, homeOf(hit)) ?? card(hit, homeOf(hit), { open, select, like: moreLike });
+  const made = reusable(old.get(keyOf(hit)), hit, homeOf(hit)) ?? card(hit, homeOf(hit), { open, select, like: moreLike }, passing);
   drawSelected(made, selection.has(hit.id));
   return place(made, hit, { at, count: results.count, best: results.items[0].score });
 }

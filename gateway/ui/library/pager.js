@@ -1,6 +1,6 @@
 // Items by their place: pages fetched one after the other over a cursor, as far as someone looks.
 
-const FIRST = 60;
+export const FIRST = 60; // items of the first page
 const MOST = 500; // a page is as large as all before it, but for this
 
 export class Pager {

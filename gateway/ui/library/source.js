@@ -2,7 +2,22 @@
 
 import { listItems, search } from "../api.js";
 import { keyOf, membersOf } from "./across.js";
+import { FIRST } from "./pager.js";
 import { filterOf, isSearch, requestOf } from "./query.js";
+
+let ahead = null; // the first page of a collection, asked for while the page still looks which ones there are
+
+// Of the collection that the address names. What goes wrong is found again when the page is asked for.
+export function askAhead(state) {
+  if (!state.collection || state.collection.startsWith("*") || isSearch(state)) return;
+  const asked = { collection: state.collection, filter: filterOf(state.filters), limit: FIRST };
+  ahead = { key: JSON.stringify(asked), page: listItems(asked.collection, asked) };
+  ahead.page.catch(forgetAhead);
+}
+
+export function forgetAhead() {
+  ahead = null;
+}
 
 // `answered(answer)` is told of the first page of a search: its timing, whether the text was cut.
 export async function sourceOf(state, answered, signal) {
@@ -21,7 +36,9 @@ const nothing = async () => ({ items: [], cursor: null });
 function browse({ collection, filters }) {
   const filter = filterOf(filters);
   return async ({ cursor, limit, signal }) => {
-    const { items, next } = await listItems(collection, { limit, after: cursor, filter, signal });
+    const page = !cursor && ahead?.key === JSON.stringify({ collection, filter, limit }) ? ahead.page : null;
+    forgetAhead();
+    const { items, next } = await (page ?? listItems(collection, { limit, after: cursor, filter, signal }));
     return { items, cursor: next ?? null };
   };
 }

@@ -133,8 +133,8 @@ bench-index: $(BENCH) ## exact and approximate search against FAISS, in process 
 bench-faults: $(BENCH) ## attacks, crashes and stops beside a calm neighbour; AGAINST=DIR (an older checkout) adds processor time
 	$(BIN)/python -m benchmarks.faults --save $(if $(AGAINST),--against $(AGAINST))
 
-bench-ship: $(SERVE) $(CHARTS)/.ready archives ## every gateway and encoder replaced under load (apt-get install haproxy), images, the chart
-	$(BIN)/python -m benchmarks.ship --save
+bench-ship: $(SERVE) $(CHARTS)/.ready archives ## every gateway and encoder replaced under load (apt-get install haproxy), images, the chart; TAG= of the images, VIT=DIR with ViT-B/32
+	$(BIN)/python -m benchmarks.ship --save $(if $(TAG),--tag $(TAG)) $(if $(VIT),--vit-store $(VIT))
 
 bench-pictures: $(BENCH) ## a folder of 1,000 photos from `clipserve ingest` to the page that shows them
 	$(BIN)/python -m benchmarks.pictures --save

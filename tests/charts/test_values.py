@@ -56,6 +56,34 @@ def models(*given: dict[str, Any]) -> list[Manifest]:
         ({"gateway": {"persistence": {"enabled": True}}}, "set gateway.replicas to 1"),
         ({"gateway": {"env": {"CLIPSERVE_GATEWAY_KEYS_FILE": "/data/keys.db"}}}, "set gateway.persistence.enabled"),
         ({"gateway": {"env": {"CLIPSERVE_GATEWAY_PICTURES": "copy"}}}, "set gateway.persistence.enabled"),
+        (
+            {"gateway": {"env": {"CLIPSERVE_GATEWAY_JOBS": True}}},
+            "several gateways don't share it: set gateway.replicas",
+        ),
+        (
+            {"gateway": {"env": {"CLIPSERVE_GATEWAY_INDEX_URL": "x"}}},
+            "gateway.env.CLIPSERVE_GATEWAY_INDEX_URL is set by",
+        ),
+        (
+            {"index": {"env": {"CLIPSERVE_INDEX_ALLOWED_HOSTS": "x"}}},
+            "index.env.CLIPSERVE_INDEX_ALLOWED_HOSTS is set by",
+        ),
+        (
+            {"modelDefaults": {"env": {"CLIPSERVE_HANDLER_INDEX_URL": "x"}}},
+            'models: env of "demo".CLIPSERVE_HANDLER_INDEX_URL is set by',
+        ),
+        ({"tracing": {"endpoint": "collector:4318"}}, "endpoint"),
+        ({"tracing": {"env": {"CLIPSERVE_X": "1"}}}, "CLIPSERVE_X"),
+        ({"tracing": {"env": {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c"}}}, "say it in tracing.endpoint"),
+        ({"tracing": {"env": {"OTEL_EXPORTER_OTLP_HEADERS": "a=b"}}}, "name a Secret in tracing.headers"),
+        (
+            {
+                "tracing": {"endpoint": "http://c:1", "env": {"OTEL_SERVICE_NAME": "a"}},
+                "gateway": {"env": {"OTEL_SERVICE_NAME": "b"}},
+            },
+            "gateway.env.OTEL_SERVICE_NAME is set",
+        ),
+        ({"metrics": {"dashboards": {"enabled": "yes"}}}, "enabled"),
         ({"ingress": {"enabled": True}}, "ingress.hosts is empty"),
         ({"route": {"enabled": True}}, "route.parents is empty"),
         ({"snapshots": {"enabled": True}}, "snapshots.upload needs an image and a command"),
@@ -112,6 +140,25 @@ def test_all_settings_that_pods_are_given_exist() -> None:
     for _, spec in pods(rendered()):
         given = {each["name"] for container in spec["containers"] for each in container.get("env", [])}
         assert given <= known
+
+
+def test_numbers_keep_their_digits() -> None:
+    """Helm reads YAML's numbers as floats, and 5e+06 is no whole number to a setting."""
+    values = {"index": {"env": {"CLIPSERVE_INDEX_A": 5_000_000, "CLIPSERVE_INDEX_B": 0.25, "CLIPSERVE_INDEX_C": True}}}
+    (index,) = of_kind(rendered(values=values), "StatefulSet")
+    given = {each["name"]: each["value"] for each in index["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert [given[f"CLIPSERVE_INDEX_{name}"] for name in "ABC"] == ["5000000", "0.25", "true"]
+
+
+@given(st.dictionaries(st.from_regex("CLIPSERVE_INDEX_[A-Z]{4}", fullmatch=True), st.integers(0, 2**53), max_size=5))
+@settings(max_examples=10)
+def test_a_container_is_given_each_name_once(env: dict[str, int]) -> None:
+    """A server that applies manifests refuses two entries of one name."""
+    traced = {"endpoint": "http://collector:4318", "env": {"OTEL_SERVICE_NAME": "x"}}
+    for _, spec in pods(rendered(values={"index.env": env, "tracing": traced})):
+        for container in spec["containers"]:
+            names = [each["name"] for each in container.get("env", [])]
+            assert len(names) == len(set(names))
 
 
 def test_a_model_takes_the_defaults_it_does_not_say() -> None:

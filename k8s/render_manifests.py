@@ -1,7 +1,7 @@
 """`python k8s/render_manifests.py HELM`: writes k8s/manifests/ from the chart, a file a kind, for use without helm.
 
-Values are those of manifests/values.yaml. What the chart brings from monitoring/ is copied into it first, since helm reads nothing
-outside a chart's folder. A test fails when any of them differ.
+Values are those of manifests/values.yaml. What the chart brings from monitoring/ is copied into it first, since helm
+reads nothing outside a chart's folder. A test fails when any of them differ.
 """
 
 from __future__ import annotations

@@ -149,4 +149,3 @@ def _started(daemon: str, folder: Path) -> Iterator[DockerEngine]:
     finally:
         process.terminate()
         process.wait()
-        shutil.rmtree(folder / "data", ignore_errors=True)

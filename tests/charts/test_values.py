@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.ship.helm import CHART, HelmError, Manifest, of_kind, pods, rendered
+from benchmarks.ship.helm import CHART, HelmError, Manifest, helm, of_kind, pods, rendered
 from gateway.models.rows import parse_rows
 from index_service.record.data_dir import DataDir
 from scripts.settings_table import rows
@@ -84,6 +84,9 @@ def models(*given: dict[str, Any]) -> list[Manifest]:
             "gateway.env.OTEL_SERVICE_NAME is set",
         ),
         ({"metrics": {"dashboards": {"enabled": "yes"}}}, "enabled"),
+        ({"nameOverride": "My App"}, "nameOverride"),
+        ({"nameOverride": "0", "fullnameOverride": "x"}, "fullnameOverride"),
+        ({"gateway": {"autoscaling": {"minReplicas": 9}}}, "gateway.autoscaling.minReplicas is above"),
         ({"ingress": {"enabled": True}}, "ingress.hosts is empty"),
         ({"route": {"enabled": True}}, "route.parents is empty"),
         ({"snapshots": {"enabled": True}}, "snapshots.upload needs an image and a command"),
@@ -96,6 +99,11 @@ def test_wrong_values_are_named(values: dict[str, Any], named: str) -> None:
     with pytest.raises(HelmError) as refused:
         rendered(values=values)
     assert named in str(refused.value)
+
+
+def test_a_release_that_no_service_could_be_named_after() -> None:
+    with pytest.raises(HelmError, match="begins with a digit"):
+        helm("template", "7up", str(CHART))
 
 
 def test_every_default_is_required() -> None:

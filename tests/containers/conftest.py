@@ -27,8 +27,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def docker() -> Iterator[DockerEngine]:
-    with tempfile.TemporaryDirectory(prefix="clipserve-docker-") as made:  # short: it holds a socket
-        folder = Path(os.environ.get("CLIPSERVE_TEST_DOCKER_DIR") or made)
+    with tempfile.TemporaryDirectory(prefix="clipserve-docker-", ignore_cleanup_errors=True) as made:
+        folder = Path(os.environ.get("CLIPSERVE_TEST_DOCKER_DIR") or made).resolve()  # short: it holds a socket
+        folder.mkdir(parents=True, exist_ok=True)
         try:
             with running_engine(folder) as found:
                 yield found

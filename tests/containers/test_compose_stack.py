@@ -21,6 +21,7 @@ from benchmarks.ship.pods import KEY
 from scripts.stack.live_stack import free_ports
 from tests.waiting import until
 
+pytestmark = pytest.mark.full
 Image = Callable[[str], str]
 PARTS = ("gateway", "index", "encoder")
 _START_S = 600.0  # the archives are built first

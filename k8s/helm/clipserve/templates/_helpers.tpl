@@ -10,11 +10,11 @@
 
 {{/* Labels that never change: (dict "root" $ "part" "gateway") */}}
 {{- define "clipserve.selector" -}}
-app.kubernetes.io/name: {{ include "clipserve.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "clipserve.name" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .part }}
 {{- with .model }}
-clipserve/model: {{ . }}
+clipserve/model: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
@@ -48,7 +48,7 @@ securityContext:
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .root.Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
@@ -68,7 +68,7 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- if .root.Values.topologySpread.enabled }}
 topologySpreadConstraints:
   - maxSkew: 1
-    topologyKey: {{ .root.Values.topologySpread.key }}
+    topologyKey: {{ .root.Values.topologySpread.key | quote }}
     whenUnsatisfiable: ScheduleAnyway
     labelSelector:
       matchLabels: {{- include "clipserve.selector" . | nindent 8 }}
@@ -117,14 +117,14 @@ The environment of a container, each name once, as helm applies it: (dict "root"
 {{- if $tracing.endpoint -}}
 - {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ $tracing.endpoint | quote }}}
 {{- with $tracing.headers.secret }}
-- {name: OTEL_EXPORTER_OTLP_HEADERS, valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $tracing.headers.key }}}}}
+- {name: OTEL_EXPORTER_OTLP_HEADERS, valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: {{ $tracing.headers.key | quote }}}}}
 {{- end }}
 {{- if not (hasKey $tracing.env "OTEL_RESOURCE_ATTRIBUTES") }}
 - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
 - {name: OTEL_RESOURCE_ATTRIBUTES, value: "k8s.namespace.name={{ .Release.Namespace }},k8s.pod.name=$(POD_NAME)"}
 {{- end }}
 {{- range $name, $value := $tracing.env }}
-- {name: {{ $name }}, value: {{ include "clipserve.text" $value | quote }}}
+- {name: {{ $name | quote }}, value: {{ include "clipserve.text" $value | quote }}}
 {{- end }}
 {{- end -}}
 {{- end -}}
@@ -158,6 +158,9 @@ The environment of a container, each name once, as helm applies it: (dict "root"
 
 {{/* Faults that a schema can't say. */}}
 {{- define "clipserve.check" -}}
+{{- if not (regexMatch "^[a-z]" (include "clipserve.fullname" .)) -}}
+  {{- fail (printf "the release's name %q begins with a digit, and a Service's name must not: choose another" .Release.Name) -}}
+{{- end -}}
 {{- $names := list -}}
 {{- $encoders := list -}}
 {{- $defaults := list -}}
@@ -182,6 +185,9 @@ The environment of a container, each name once, as helm applies it: (dict "root"
 {{- end -}}
 {{- if and .Values.gateway.persistence.enabled (include "clipserve.several" .) -}}
   {{- fail "gateway.persistence keeps jobs and pictures on one gateway's disk: set gateway.replicas to 1 and autoscaling off, or turn persistence off" -}}
+{{- end -}}
+{{- with .Values.gateway.autoscaling -}}
+  {{- if gt .minReplicas .maxReplicas -}}{{- fail "gateway.autoscaling.minReplicas is above its maxReplicas" -}}{{- end -}}
 {{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}{{- fail "ingress.hosts is empty: name a host" -}}{{- end -}}
 {{- if and .Values.snapshots.enabled (not (and .Values.snapshots.upload.image .Values.snapshots.upload.command)) -}}{{- fail "snapshots.upload needs an image and a command that uploads /snapshots" -}}{{- end -}}

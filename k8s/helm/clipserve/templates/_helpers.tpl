@@ -134,6 +134,7 @@ The environment of a container, each name once, as helm applies it: (dict "root"
 {{- with .Values.tracing.endpoint -}}
 {{- $url := urlParse . -}}
 {{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) -}}
+{{- if gt (int $port) 65535 -}}{{- fail (printf "tracing.endpoint: there is no port %s" $port) -}}{{- end -}}
 - ports: [{port: {{ $port }}, protocol: TCP}]
 {{- end -}}
 {{- end -}}

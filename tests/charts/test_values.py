@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.ship.helm import CHART, HelmError, Manifest, helm, of_kind, pods, rendered
+from benchmarks.ship.helm import CHART, HelmError, Manifest, helm, of_kind, pods, rendered, scenario
 from gateway.models.rows import parse_rows
 from index_service.record.data_dir import DataDir
 from scripts.settings_table import rows
@@ -216,6 +216,13 @@ def test_only_the_gateway_is_reached_from_outside() -> None:
     assert open_to_all == ["r-clipserve-gateway"]
     (service,) = [each for each in of_kind(rendered(), "Service") if each["metadata"]["name"] == "r-clipserve"]
     assert service["spec"]["selector"]["app.kubernetes.io/component"] == "gateway"
+
+
+def test_who_watches_reaches_every_part_of_a_locked_network() -> None:
+    manifests = rendered(*scenario(CHART / "ci" / "locked-network-values.yaml"))
+    watching = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    for policy in of_kind(manifests, "NetworkPolicy"):
+        assert any(watching in rule["from"] for rule in policy["spec"]["ingress"]), policy["metadata"]["name"]
 
 
 def test_keys_are_files_of_a_secret() -> None:

@@ -161,11 +161,11 @@ def test_no_port_but_the_gateways(compose: Compose, service: str) -> None:
 def test_a_container_goes_and_comes_back_under_load(compose: Compose, service: str, how: str) -> None:
     """Callers get their answer or 503; only those of a gateway that went see their connection end."""
     with load(compose.url, "words", callers=4) as thread:
-        until(lambda: thread.answers.statuses[200] > 20)
+        until(lambda: thread.answers.statuses[200] > 20, _START_S)
         compose.kill(service) if how == "kill" else compose("restart", service)
         compose.wait_healthy()
         before = thread.answers.statuses[200]
-        until(lambda: thread.answers.statuses[200] > before + 20)
+        until(lambda: thread.answers.statuses[200] > before + 20, _START_S)
     allowed = {200, 503} | ({0} if service == "gateway" else set())
     assert set(thread.answers.statuses) <= allowed, thread.answers.faults
     assert len(thread.answers.fingerprints) == 1

@@ -21,7 +21,7 @@ SLOWEST = --durations=10 --durations-min=10
 unexport PYTHONDONTWRITEBYTECODE  # else each of the hundreds of processes that tests start compiles all of our code again
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-bench setup-clients setup-charts up test test-slow test-clients test-charts test-full check \
+.PHONY: help setup setup-test setup-bench setup-clients setup-charts up test test-slow test-clients test-charts test-containers test-full check \
   format test-browser bench bench-encoders bench-gateway bench-index bench-pictures bench-models bench-faults bench-observe bench-ship \
   archives dist docs lock clean manifests
 
@@ -104,10 +104,13 @@ test-clients: $(TEST) $(CLIENTS)/.ready ## other vendors' clients against a gate
 test-charts: $(TEST) $(CHARTS)/.ready ## the Helm chart: rendered, validated, installed into a small API server
 	$(call tests,-n $(JOBS) $(GROUPED) $(SLOWEST),-m "charts and not full" tests/charts)
 
+test-containers: $(TEST) ## images of the gateway and the index service, built and run (apt-get install docker.io debootstrap)
+	$(call tests,-rs $(SLOWEST),-m "containers and not full" tests/containers)
+
 test-full: export FUZZ_EXAMPLES := 300
 test-full: check test test-browser test-slow test-clients test-charts ## all of these, and what needs a container engine or a GPU, where there is one
 	$(call tests,$(SLOWEST),-m "full and $(HERE) and not browser")
-	! command -v docker >/dev/null || $(BIN)/python -m pytest -m containers || [ $$? -eq 5 ]  # 5: there are none
+	$(BIN)/python -m pytest -rs -m containers tests/containers
 	$(BIN)/python -m pytest -m "browser and (slow or full)" || [ $$? -eq 5 ]
 	! command -v nvidia-smi >/dev/null || $(BIN)/python -m pytest -m gpu
 
@@ -135,8 +138,8 @@ bench-index: $(BENCH) ## exact and approximate search against FAISS, in process 
 bench-faults: $(BENCH) ## attacks, crashes and stops beside a calm neighbour; AGAINST=DIR (an older checkout) adds processor time
 	$(BIN)/python -m benchmarks.faults --save $(if $(AGAINST),--against $(AGAINST))
 
-bench-ship: $(SERVE) $(CHARTS)/.ready archives ## every gateway and encoder replaced under load (apt-get install haproxy), images, the chart
-	$(BIN)/python -m benchmarks.ship --save
+bench-ship: $(SERVE) $(CHARTS)/.ready archives ## every gateway and encoder replaced under load (apt-get install haproxy), images, the chart; TAG= of the images, VIT=DIR with ViT-B/32
+	$(BIN)/python -m benchmarks.ship --save $(if $(TAG),--tag $(TAG)) $(if $(VIT),--vit-store $(VIT))
 
 bench-pictures: $(BENCH) ## a folder of 1,000 photos from `clipserve ingest` to the page that shows them
 	$(BIN)/python -m benchmarks.pictures --save

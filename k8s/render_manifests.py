@@ -1,6 +1,7 @@
 """`python k8s/render_manifests.py HELM`: writes k8s/manifests/ from the chart, a file a kind, for use without helm.
 
-Values are those of manifests/values.yaml. A test fails when the two differ.
+Values are those of manifests/values.yaml. What the chart brings from monitoring/ is copied into it first, since helm
+reads nothing outside a chart's folder. A test fails when any of them differ.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import yaml
 
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE / "manifests"
+CHART = HERE / "helm" / "clipserve"
 NAMES = {"HorizontalPodAutoscaler": "hpa", "PersistentVolumeClaim": "claim", "PodDisruptionBudget": "pdb"}
 HEAD = "# Made by `make manifests` from k8s/helm/clipserve and k8s/manifests/values.yaml.\n"
 _HELMS = ("helm.sh/chart", "app.kubernetes.io/managed-by")
@@ -21,7 +23,7 @@ _HELMS = ("helm.sh/chart", "app.kubernetes.io/managed-by")
 
 def render(helm: str) -> dict[str, str]:
     """File name → content."""
-    command = [helm, "template", "clipserve", str(HERE / "helm" / "clipserve"), "--skip-tests"]
+    command = [helm, "template", "clipserve", str(CHART), "--skip-tests"]
     command += ["--namespace", "clipserve", "--kube-version", "1.32.0", "--values", str(FOLDER / "values.yaml")]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     by_kind: dict[str, list[Any]] = {}
@@ -34,6 +36,16 @@ def render(helm: str) -> dict[str, str]:
     return files | {"kustomization.yaml": HEAD + yaml.safe_dump(listed | {"resources": sorted(files)})}
 
 
+def monitoring() -> dict[Path, str]:
+    """Path in the chart → content."""
+    shipped = HERE.parent / "monitoring"
+    files = [shipped / "rules.yml", *(shipped / "grafana").glob("*.json")]
+    return {CHART / "monitoring" / path.name: path.read_text(encoding="utf-8") for path in files}
+
+
 if __name__ == "__main__":
+    (CHART / "monitoring").mkdir(exist_ok=True)
+    for path, content in monitoring().items():
+        path.write_text(content, encoding="utf-8")
     for name, content in render(sys.argv[1]).items():
         (FOLDER / name).write_text(content, encoding="utf-8")

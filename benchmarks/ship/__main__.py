@@ -1,6 +1,6 @@
 """Shipping: rollouts without a failed request, start times, what a container costs, the Helm chart.
 
-    make bench-ship
+    make bench-ship VIT=DIR   (python -m benchmarks.ship.vit_store DIR makes it)
 
 **Rollout.** Two gateways, two encoders of the demo model and one index service run behind haproxy, which passes TCP
 connections on as a Kubernetes Service does (service.py). While callers search and embed, and try nothing twice, each
@@ -8,7 +8,8 @@ gateway and each encoder is replaced as a Deployment replaces pods: the new one 
 the Service, a pause (preStop), SIGTERM. The index service is stopped and started again, as a StatefulSet does it:
 searches wait for it in the gateway.
 
-**Images** are those that compose built (docker/compose.yaml), in the engine that answers here. **Chart**: helm comes
+**Images** are those that compose built (docker/compose.yaml), in the engine that answers here: their sizes, their
+starts, and texts a second in a container and outside, turn by turn. **Chart**: helm comes
 from `make setup-charts`. What this machine lacks leaves its bars at null, with the reason. The last line is one JSON
 document with `bars`.
 """
@@ -34,13 +35,14 @@ ROLLOUT: reports.Bars = {"requests": (20_000.0, "≥"), "failed_requests": (0.0,
 DEMO: reports.Bars = {"demo_ready_s": (15.0, "≤")}
 VIT: reports.Bars = {"vit_b_32_ready_s": (12.0, "≤")}
 THROUGHPUT: reports.Bars = {"containers_over_outside": (0.95, "≥")}
+SIZES: reports.Bars = {"gateway_image_mb": (400.0, "≤"), "index_image_mb": (400.0, "≤")}
 IMAGES: reports.Bars = {"images_locked_down": (float(len(images.TARGETS)), "≥")}
 CHART: reports.Bars = {
     "chart_scenarios": (12.0, "≥"),
     "chart_versions_refusing": (0.0, "≤"),
     "chart_policy_findings": (0.0, "≤"),
 }
-BARS: reports.Bars = {**ROLLOUT, **DEMO, **VIT, **THROUGHPUT, **IMAGES, **CHART}
+BARS: reports.Bars = {**ROLLOUT, **DEMO, **VIT, **THROUGHPUT, **SIZES, **IMAGES, **CHART}
 
 
 @dataclass
@@ -73,6 +75,7 @@ def main() -> None:
     measured.take(CHART, chart.figures)
     with tempfile.TemporaryDirectory(prefix="clipserve-") as folder:
         measured.take(ROLLOUT, lambda: _rolled(given, Path(folder), details, measured.console))
+    measured.take(SIZES, lambda: images.sizes(images.images(given.tag)))
     measured.take(DEMO, lambda: images.demo_ready(images.images(given.tag), store))
     measured.take(VIT, lambda: images.vit_ready(images.images(given.tag), given.vit_store))
     measured.take(IMAGES, lambda: images.locked_down(images.images(given.tag), store))

@@ -13,7 +13,10 @@ from pathlib import Path
 from benchmarks.ship.missing import NotHereError
 
 ROOT = Path(__file__).resolve().parents[2]
-PUBLIC_BASE = "docker.io/library/debian:bookworm-20250520-slim"
+PUBLIC_BASE = (
+    "docker.io/library/debian:bookworm-20260918-slim"
+    "@sha256:3783cc01769c7b2b1b83a5c5ad96c815348e28ed7da68e2e3687004faa906251"
+)
 OWN_BASE = "clipserve/test-base:bookworm"
 LOCKED_DOWN = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 _NOT_IN_SLIM = (
@@ -51,12 +54,14 @@ class DockerEngine:
     def has(self, image: str) -> bool:
         return self("image", "inspect", image, check=False).startswith("[\n")
 
-    def build(self, target: str, base: str, secrets: Sequence[str] = ()) -> str:
-        """The tag of the image."""
-        tag = f"clipserve/{target}:test"
+    def build(
+        self, target: str, base: str, secrets: Sequence[str] = (), source: Path = ROOT, version: str = "test"
+    ) -> str:
+        """The tag of the image; `source` is a checkout."""
+        tag = f"clipserve/{target}:{version}"
         given = [word for secret in secrets for word in ("--secret", secret)]
         words = ["--network", "host", "--build-arg", f"BASE_IMAGE={base}", "--target", target, "--tag", tag, *given]
-        self("build", "--quiet", "--file", "docker/Dockerfile", *words, ".")
+        self("build", "--quiet", "--file", f"{source}/docker/Dockerfile", *words, str(source))
         return tag
 
     @contextmanager
@@ -144,4 +149,3 @@ def _started(daemon: str, folder: Path) -> Iterator[DockerEngine]:
     finally:
         process.terminate()
         process.wait()
-        shutil.rmtree(folder / "data", ignore_errors=True)

@@ -57,6 +57,13 @@ def images(tag: str) -> Images:
     return Images(docker, tag)
 
 
+def sizes(found: Images) -> dict[str, float]:
+    """Megabytes of each, unpacked and with its base, as `docker images` counts them. Raises NotHereError."""
+    return {
+        f"{target}_image_mb": int(found.docker.inspect(found.name(target), "{{.Size}}")) / 1e6 for target in TARGETS
+    }
+
+
 def locked_down(found: Images, store: Path) -> dict[str, float]:
     """How many run as another user than root, on a read-only root, without capabilities. Raises NotHereError."""
     return {"images_locked_down": float(sum(_runs(found, target, store) for target in TARGETS))}
@@ -100,9 +107,7 @@ def demo_ready(found: Images, store: Path) -> dict[str, float]:
 def vit_ready(found: Images, store: Path | None) -> dict[str, float]:
     """The same of ViT-B/32 with packages that were compiled here. Raises NotHereError."""
     if store is None:
-        raise NotHereError(
-            "no archives of ViT-B/32: clipserve archive build vit-b-32 --model-store DIR; --vit-store DIR"
-        )
+        raise NotHereError("no archives of ViT-B/32: python -m benchmarks.ship.vit_store DIR; make bench-ship VIT=DIR")
     return {"vit_b_32_ready_s": statistics.median(ready_s(found, _with(store, "*_text")) for _ in range(3))}
 
 

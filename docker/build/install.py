@@ -23,6 +23,7 @@ _UNUSED = (  # the services use pyarrow for Parquet on local disks
     "pyarrow/libarrow_python*.so.*.*.*",
     "numpy/**/tests",
 )
+_WITH_SYMBOLS = ("aiohttp", "httptools", "multidict", "uvloop")  # of a debugger, most of what these packages take
 
 
 def install(*words: str) -> None:
@@ -38,12 +39,20 @@ def remove_unused() -> None:
     subprocess.run([VENV / "bin" / "python", "-B", "-c", "import pyarrow.dataset, pyarrow.parquet"], check=True)
 
 
+def strip_symbols() -> None:
+    """Only extension modules: a library that a wheel brings along may not load once it is changed."""
+    packages = next(VENV.glob("lib/python3*/site-packages"))
+    found = [str(path) for name in _WITH_SYMBOLS for path in (packages / name).rglob("*.cpython-*.so")]
+    subprocess.run(["strip", "--strip-debug", *found], check=True)
+
+
 def main(lock: str, *options: str) -> None:
     if lock == "--ours":
         install("--no-deps", "--no-build-isolation", *options)
         return
     install("--require-hashes", "--requirement", lock, *options)
     remove_unused()
+    strip_symbols()
 
 
 if __name__ == "__main__":

@@ -37,4 +37,4 @@ def test_without_an_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 def test_without_archives_of_a_model() -> None:
     measured = Measured(Console(quiet=True))
     measured.take(VIT, lambda: images.vit_ready(images.Images(DockerEngine(), "none"), None))
-    assert "clipserve archive build vit-b-32" in measured.reasons["vit_b_32_ready_s"]
+    assert "python -m benchmarks.ship.vit_store DIR" in measured.reasons["vit_b_32_ready_s"]

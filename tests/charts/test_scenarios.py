@@ -9,7 +9,7 @@ import pytest
 from benchmarks.ship.chart import BUILT_IN, findings, manifests_of_all, name, refused
 from benchmarks.ship.helm import CHART, SCENARIOS, VERSIONS, helm, of_kind, pods, rendered, scenario
 
-OPERATORS = {"HTTPRoute", "ScaledObject", "ServiceMonitor"}  # their schemas come with their operators
+OPERATORS = {"HTTPRoute", "PrometheusRule", "ScaledObject", "ServiceMonitor"}  # their schemas come with their operators
 
 
 def test_there_are_a_dozen() -> None:

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.ship.helm import CHART, HelmError, Manifest, of_kind, pods, rendered
+from benchmarks.ship.helm import CHART, HelmError, Manifest, helm, of_kind, pods, rendered, scenario
 from gateway.models.rows import parse_rows
 from index_service.record.data_dir import DataDir
 from scripts.settings_table import rows
@@ -56,10 +56,53 @@ def models(*given: dict[str, Any]) -> list[Manifest]:
         ({"gateway": {"persistence": {"enabled": True}}}, "set gateway.replicas to 1"),
         ({"gateway": {"env": {"CLIPSERVE_GATEWAY_KEYS_FILE": "/data/keys.db"}}}, "set gateway.persistence.enabled"),
         ({"gateway": {"env": {"CLIPSERVE_GATEWAY_PICTURES": "copy"}}}, "set gateway.persistence.enabled"),
+        (
+            {"gateway": {"env": {"CLIPSERVE_GATEWAY_JOBS": True}}},
+            "several gateways don't share it: set gateway.replicas",
+        ),
+        (
+            {"gateway": {"env": {"CLIPSERVE_GATEWAY_INDEX_URL": "x"}}},
+            "gateway.env.CLIPSERVE_GATEWAY_INDEX_URL is set by",
+        ),
+        (
+            {"index": {"env": {"CLIPSERVE_INDEX_ALLOWED_HOSTS": "x"}}},
+            "index.env.CLIPSERVE_INDEX_ALLOWED_HOSTS is set by",
+        ),
+        (
+            {"modelDefaults": {"env": {"CLIPSERVE_HANDLER_INDEX_URL": "x"}}},
+            'models: env of "demo".CLIPSERVE_HANDLER_INDEX_URL is set by',
+        ),
+        ({"tracing": {"endpoint": "collector:4318"}}, "endpoint"),
+        ({"tracing": {"env": {"CLIPSERVE_X": "1"}}}, "CLIPSERVE_X"),
+        ({"tracing": {"env": {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c"}}}, "say it in tracing.endpoint"),
+        ({"tracing": {"env": {"OTEL_EXPORTER_OTLP_HEADERS": "a=b"}}}, "name a Secret in tracing.headers"),
+        (
+            {
+                "tracing": {"endpoint": "http://c:1", "env": {"OTEL_SERVICE_NAME": "a"}},
+                "gateway": {"env": {"OTEL_SERVICE_NAME": "b"}},
+            },
+            "gateway.env.OTEL_SERVICE_NAME is set",
+        ),
+        ({"metrics": {"dashboards": {"enabled": "yes"}}}, "enabled"),
+        ({"nameOverride": "My App"}, "nameOverride"),
+        ({"nameOverride": "0", "fullnameOverride": "x"}, "fullnameOverride"),
+        ({"gateway": {"autoscaling": {"minReplicas": 9}}}, "gateway.autoscaling.minReplicas is above"),
+        ({"modelDefaults": {"resources": {"requests": {"cpu": "lots"}}}}, "cpu"),
+        ({"index": {"resources": {"limits": {"memory": "8GB"}}}}, "memory"),
+        ({"podLabels": {"app.kubernetes.io/name": "other"}}, "app.kubernetes.io/name"),
+        ({"podLabels": {"a": "not a value"}}, "podLabels"),
+        ({"metrics": {"dashboards": {"labels": {"bad key": "x"}}}}, "bad key"),
+        ({"images": {"gateway": "a b"}}, "images/gateway"),
+        ({"gateway": {"replicas": 10**11}}, "replicas"),
+        ({"ingress": {"enabled": True, "hosts": ["a..b"]}}, "hosts"),
+        ({"gateway": {"keys": {"secret": "a..b"}}}, "secret"),
+        ({"snapshots": {"upload": {"secret": "A B"}}}, "secret"),
+        ({"tracing": {"endpoint": "http://collector:99999"}}, "there is no port 99999"),
         ({"ingress": {"enabled": True}}, "ingress.hosts is empty"),
         ({"route": {"enabled": True}}, "route.parents is empty"),
         ({"snapshots": {"enabled": True}}, "snapshots.upload needs an image and a command"),
         ({"snapshots": {"schedule": "daily"}}, "schedule"),
+        ({"snapshots": {"schedule": "a b c d e"}}, "schedule"),
         ({"snapshots": {"restore": {"image": "rclone:1"}}}, "snapshots.restore needs an image and a command"),
     ],
     ids=str,
@@ -68,6 +111,11 @@ def test_wrong_values_are_named(values: dict[str, Any], named: str) -> None:
     with pytest.raises(HelmError) as refused:
         rendered(values=values)
     assert named in str(refused.value)
+
+
+def test_a_release_that_no_service_could_be_named_after() -> None:
+    with pytest.raises(HelmError, match="begins with a digit"):
+        helm("template", "7up", str(CHART))
 
 
 def test_every_default_is_required() -> None:
@@ -114,6 +162,25 @@ def test_all_settings_that_pods_are_given_exist() -> None:
         assert given <= known
 
 
+def test_numbers_keep_their_digits() -> None:
+    """Helm reads YAML's numbers as floats, and 5e+06 is no whole number to a setting."""
+    values = {"index": {"env": {"CLIPSERVE_INDEX_A": 5_000_000, "CLIPSERVE_INDEX_B": 0.25, "CLIPSERVE_INDEX_C": True}}}
+    (index,) = of_kind(rendered(values=values), "StatefulSet")
+    given = {each["name"]: each["value"] for each in index["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert [given[f"CLIPSERVE_INDEX_{name}"] for name in "ABC"] == ["5000000", "0.25", "true"]
+
+
+@given(st.dictionaries(st.from_regex("CLIPSERVE_INDEX_[A-Z]{4}", fullmatch=True), st.integers(0, 2**53), max_size=5))
+@settings(max_examples=10)
+def test_a_container_is_given_each_name_once(env: dict[str, int]) -> None:
+    """A server that applies manifests refuses two entries of one name."""
+    traced = {"endpoint": "http://collector:4318", "env": {"OTEL_SERVICE_NAME": "x"}}
+    for _, spec in pods(rendered(values={"index.env": env, "tracing": traced})):
+        for container in spec["containers"]:
+            names = [each["name"] for each in container.get("env", [])]
+            assert len(names) == len(set(names))
+
+
 def test_a_model_takes_the_defaults_it_does_not_say() -> None:
     (encoder,) = of_kind(models({"name": "a", "resources": {"limits": {"memory": "9Gi"}}}), "Deployment", "encoder-a")
     resources = encoder["spec"]["template"]["spec"]["containers"][0]["resources"]
@@ -149,6 +216,13 @@ def test_only_the_gateway_is_reached_from_outside() -> None:
     assert open_to_all == ["r-clipserve-gateway"]
     (service,) = [each for each in of_kind(rendered(), "Service") if each["metadata"]["name"] == "r-clipserve"]
     assert service["spec"]["selector"]["app.kubernetes.io/component"] == "gateway"
+
+
+def test_who_watches_reaches_every_part_of_a_locked_network() -> None:
+    manifests = rendered(*scenario(CHART / "ci" / "locked-network-values.yaml"))
+    watching = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    for policy in of_kind(manifests, "NetworkPolicy"):
+        assert any(watching in rule["from"] for rule in policy["spec"]["ingress"]), policy["metadata"]["name"]
 
 
 def test_keys_are_files_of_a_secret() -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
 
-from benchmarks.ship.engine import DockerEngine, NoEngineError, secrets
+from benchmarks.ship.engine import ROOT, DockerEngine, NoEngineError, secrets
 from benchmarks.ship.engine import engine as running_engine
 
 _HERE = Path(__file__).resolve().parent
@@ -25,8 +27,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def docker() -> Iterator[DockerEngine]:
-    with tempfile.TemporaryDirectory(prefix="clipserve-docker-") as made:  # short: it holds a socket
-        folder = Path(os.environ.get("CLIPSERVE_TEST_DOCKER_DIR") or made)
+    with tempfile.TemporaryDirectory(prefix="clipserve-docker-", ignore_cleanup_errors=True) as made:
+        folder = Path(os.environ.get("CLIPSERVE_TEST_DOCKER_DIR") or made).resolve()  # short: it holds a socket
+        folder.mkdir(parents=True, exist_ok=True)
         try:
             with running_engine(folder) as found:
                 yield found
@@ -34,17 +37,48 @@ def docker() -> Iterator[DockerEngine]:
             pytest.skip(str(reason))
 
 
+@dataclass(frozen=True)
+class Builder:
+    """Builds targets of docker/Dockerfile on one base."""
+
+    docker: DockerEngine
+    base: str
+    secrets: list[str]
+
+    def __call__(self, target: str, source: Path = ROOT, version: str = "test") -> str:
+        """Its tag."""
+        return self.docker.build(target, self.base, self.secrets, source, version)
+
+
 @pytest.fixture(scope="session")
-def image(docker: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """Builds a target of docker/Dockerfile → its tag."""
+def builder(docker: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> Builder:
     folder = tmp_path_factory.mktemp("build")
     try:
-        base = docker.base_image(folder)
+        return Builder(docker, docker.base_image(folder), secrets(folder))
     except NoEngineError as reason:
         pytest.skip(str(reason))
 
-    @cache
-    def built(target: str) -> str:
-        return docker.build(target, base, secrets(folder))
 
-    return built
+@pytest.fixture(scope="session")
+def image(builder: Builder) -> Callable[[str], str]:
+    """Builds a target → its tag."""
+    return cache(builder)
+
+
+@pytest.fixture(scope="session")
+def previous(builder: Builder, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Builds a target as the last release had it → its tag; before the first release, the oldest commit with images."""
+    releases = git("tag", "--list", "v*", "--sort=-version:refname").split()
+    commits = releases or git("log", "--diff-filter=A", "--format=%H", "--", "docker/build/install.py").split()[::-1]
+    if not commits:
+        pytest.skip("this is no checkout with a history")
+    source = tmp_path_factory.mktemp("previous")
+    archive = subprocess.Popen(["git", "archive", commits[0]], cwd=ROOT, stdout=subprocess.PIPE)
+    subprocess.run(["tar", "-x", "-C", str(source)], stdin=archive.stdout, check=True)
+    assert archive.wait() == 0
+    return cache(partial(builder, source=source, version="previous"))
+
+
+def git(*words: str) -> str:
+    """What it prints; nothing where it fails."""
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout

@@ -15,6 +15,7 @@ import pytest
 from benchmarks.ship.engine import ROOT, DockerEngine
 from tests.waiting import until
 
+pytestmark = pytest.mark.full
 Image = Callable[[str], str]
 TARGETS = ("gateway", "index", "encoder", "tools")
 _START_S = 600.0  # the archives are built first

@@ -77,15 +77,20 @@ def test_the_gateway_alone(docker: DockerEngine, image: Image) -> None:
         assert docker.inspect(container, _EXITED) == "exited 0"
 
 
+ITEM = {"id": "a", "vector": _VECTOR, "metadata": {"n": 1}}
+
+
+def fill(index: httpx.Client) -> None:
+    assert index.put("/collections/c", json={"model": "m", "fingerprint": "f", "dim": 3}).status_code == 201
+    added = index.post("/collections/c/items", json={"fingerprint": "f", "items": [ITEM]})
+    assert added.json()["results"][0]["status"] < 300
+
+
 def test_the_index_keeps_what_it_acknowledged(docker: DockerEngine, image: Image) -> None:
     with run(docker, image, "index") as container:
         docker.wait(container, _HEALTH, "healthy")
-        item = {"id": "a", "vector": _VECTOR, "metadata": {"n": 1}}
         with httpx.Client(base_url=docker.address(container, 8090)) as index:
-            made = {"model": "m", "fingerprint": "f", "dim": 3}
-            assert index.put("/collections/c", json=made).status_code == 201, made
-            added = index.post("/collections/c/items", json={"fingerprint": "f", "items": [item]})
-            assert added.json()["results"][0]["status"] < 300
+            fill(index)
         docker("kill", container)
         docker("start", container)
         docker.wait(container, _HEALTH, "healthy")
@@ -94,3 +99,13 @@ def test_the_index_keeps_what_it_acknowledged(docker: DockerEngine, image: Image
             assert index.post("/collections/c/snapshots").status_code < 300
         docker("stop", container)
         assert docker.inspect(container, _EXITED) == "exited 0"
+
+
+def test_a_disk_that_can_not_be_written(docker: DockerEngine, image: Image) -> None:
+    """One line that says what to do, and no traceback; the same for a folder of another user."""
+    for options in (("--mount", "type=tmpfs,destination=/data,readonly"), ("--tmpfs", "/data:uid=0,mode=0700")):
+        for target in SERVICES:
+            said = docker("run", *LOCKED_DOWN, *_KEY, *options, "--rm", image(target), check=False)
+            assert "/data" in said, said
+            assert "Traceback" not in said
+            assert len(said.splitlines()) == 1, said

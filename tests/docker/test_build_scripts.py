@@ -93,3 +93,15 @@ def test_debian_packages_that_are_installed(tmp_path: Path) -> None:
 def test_what_is_left_out_is_no_module_that_is_used() -> None:
     """`pyarrow.lib` is linked to substrait's library; flight and S3 have libraries of their own."""
     assert not [pattern for pattern in program("build/install.py")._UNUSED if "substrait" in pattern]
+
+
+def test_symbols_are_stripped_of_extension_modules_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install, stripped = program("build/install.py"), list[str]()
+    packages = tmp_path / "lib" / "python3.11" / "site-packages"
+    for name in ("uvloop/loop.cpython-311-x86_64-linux-gnu.so", "uvloop.libs/libuv.so", "numpy/core.cpython-311.so"):
+        (packages / name).parent.mkdir(parents=True, exist_ok=True)
+        (packages / name).touch()
+    monkeypatch.setattr(install, "VENV", tmp_path)
+    monkeypatch.setattr(install.subprocess, "run", lambda command, **_: stripped.extend(command[2:]))
+    install.strip_symbols()
+    assert [Path(path).name for path in stripped] == ["loop.cpython-311-x86_64-linux-gnu.so"]

@@ -6,12 +6,15 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from opentelemetry.sdk.trace import sampling
 
+from clip_core.tracing.settings import wants_traces
 from scripts.settings_table import rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,8 +24,9 @@ OURS = ("archives", "index", "encoder", "gateway")
 
 
 def test_only_the_gateway_has_a_port_here() -> None:
-    """And Grafana, which is asked for by a profile, on loopback."""
-    assert [name for name, service in SERVICES.items() if "ports" in service] == ["gateway", "grafana"]
+    """And Grafana and Jaeger, which are asked for by a profile, on loopback."""
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["gateway", "jaeger", "grafana"]
+    assert SERVICES["jaeger"]["ports"] == ["127.0.0.1:${CLIPSERVE_JAEGER_PORT:-16686}:16686"]
     assert SERVICES["grafana"]["ports"] == ["127.0.0.1:${CLIPSERVE_GRAFANA_PORT:-3000}:3000"]
     assert SERVICES["gateway"]["ports"] == ["${CLIPSERVE_ADDRESS:-127.0.0.1}:${CLIPSERVE_PORT:-8000}:8000"]
     assert [
@@ -46,7 +50,7 @@ def test_its_target_and_its_settings_exist(name: str) -> None:
     service, known = SERVICES[name], {setting for setting, *_ in rows()}
     stages = re.findall(r"^FROM .* AS (\S+)$", (ROOT / "docker" / "Dockerfile").read_text(), re.MULTILINE)
     assert service["build"]["target"] in stages
-    assert set(service.get("environment", {})) <= known
+    assert {key for key in service.get("environment", {}) if key.startswith("CLIPSERVE_")} <= known
 
 
 def test_stops_are_longer_than_what_drains() -> None:
@@ -63,20 +67,40 @@ def test_secrets_are_no_environment() -> None:
 
 
 def test_debians_compose_takes_it(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("secret")
+    keys = {name: str(tmp_path / "keys") for name in ("CLIPSERVE_KEYS_FILE", "CLIPSERVE_METRICS_KEY_FILE")}
+    assert set(composed(keys, "config", "--services").split()) == set(SERVICES)
+
+
+def composed(environment: Mapping[str, str], *words: str) -> str:
+    """What docker-compose prints."""
     compose = shutil.which("docker-compose")
     if compose is None:
         pytest.skip("docker-compose is not installed")
-    (tmp_path / "keys").write_text("secret")
-    keys = {name: str(tmp_path / "keys") for name in ("CLIPSERVE_KEYS_FILE", "CLIPSERVE_METRICS_KEY_FILE")}
-    command = [compose, "--file", str(FILE), "config", "--services"]
-    done = subprocess.run(command, env=os.environ | keys, capture_output=True, text=True)
+    command = [compose, "--file", str(FILE), *words]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert set(done.stdout.split()) == set(SERVICES)
+    return done.stdout
+
+
+@pytest.mark.parametrize("endpoint", ["", "http://jaeger:4318"])
+def test_traces_leave_where_an_endpoint_is_given(endpoint: str) -> None:
+    """And the SDK understands the sampler that goes with it."""
+    found = yaml.safe_load(composed({"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}, "config"))["services"]
+    for name in ("gateway", "encoder", "index"):
+        assert wants_traces(found[name]["environment"]) == bool(endpoint)
+        assert found[name]["environment"]["OTEL_TRACES_SAMPLER"] in sampling._KNOWN_SAMPLERS
+
+
+def test_jaeger_is_reached_by_all_who_trace() -> None:
+    assert [
+        name for name in ("gateway", "encoder", "index", "jaeger") if "inside" not in SERVICES[name]["networks"]
+    ] == []
 
 
 def test_what_a_profile_brings() -> None:
     profiles = {name: service.get("profiles") for name, service in SERVICES.items() if name not in OURS}
-    observe = {name: ["observe"] for name in ("prometheus", "alertmanager", "grafana")}
+    observe = {name: ["observe"] for name in ("prometheus", "alertmanager", "jaeger", "grafana")}
     assert profiles == {"redis": ["redis"], "milvus": ["milvus"], **observe}
 
 

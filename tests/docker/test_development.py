@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.ship.engine import PUBLIC_BASE
+
 ROOT = Path(__file__).resolve().parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
@@ -59,3 +61,16 @@ def test_conda_has_a_python_that_the_project_takes() -> None:
 def test_further_compose_files_change_services_that_exist(name: str) -> None:
     main, further = (yaml.safe_load((ROOT / "docker" / each).read_text()) for each in ("compose.yaml", name))
     assert set(further["services"]) < set(main["services"])
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.dev"])
+def test_the_base_is_one_digest(name: str) -> None:
+    (base,) = re.findall("^ARG BASE_IMAGE=(.+)$", (ROOT / "docker" / name).read_text(encoding="utf-8"), re.MULTILINE)
+    assert base == PUBLIC_BASE
+    assert re.fullmatch(r"docker\.io/library/debian:bookworm-\d{8}-slim@sha256:[0-9a-f]{64}", base)
+
+
+def test_the_dev_container_has_what_ci_installs() -> None:
+    (programs,) = re.findall("^for program in (.+); do$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    dev = (ROOT / "docker" / "Dockerfile.dev").read_text(encoding="utf-8").split()
+    assert [name for name in programs.split() if name not in dev] == []

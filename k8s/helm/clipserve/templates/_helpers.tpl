@@ -10,11 +10,11 @@
 
 {{/* Labels that never change: (dict "root" $ "part" "gateway") */}}
 {{- define "clipserve.selector" -}}
-app.kubernetes.io/name: {{ include "clipserve.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "clipserve.name" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .part }}
 {{- with .model }}
-clipserve/model: {{ . }}
+clipserve/model: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
@@ -48,7 +48,7 @@ securityContext:
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .root.Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
@@ -68,7 +68,7 @@ affinity: {{- toYaml . | nindent 2 }}
 {{- if .root.Values.topologySpread.enabled }}
 topologySpreadConstraints:
   - maxSkew: 1
-    topologyKey: {{ .root.Values.topologySpread.key }}
+    topologyKey: {{ .root.Values.topologySpread.key | quote }}
     whenUnsatisfiable: ScheduleAnyway
     labelSelector:
       matchLabels: {{- include "clipserve.selector" . | nindent 8 }}
@@ -91,11 +91,52 @@ preStop:
 {{- end }}
 {{- end -}}
 
+{{/* A number without an exponent: YAML's are floats here. */}}
+{{- define "clipserve.text" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) -}}{{ printf "%.0f" . }}{{- else -}}{{ . }}{{- end -}}
+{{- end -}}
+
+{{/*
+The environment of a container, each name once, as helm applies it: (dict "root" $ "own" "what the chart sets, as YAML" "env" MAP
+"value" "gateway.env").
+*/}}
 {{- define "clipserve.env" -}}
-{{- range $name, $value := . }}
-- name: {{ $name }}
-  value: {{ $value | toString | quote }}
+{{- $own := concat (fromYamlArray .own) (include "clipserve.tracing" .root | fromYamlArray) -}}
+{{- range $own -}}
+  {{- if hasKey $.env .name -}}{{- fail (printf "%s.%s is set by the chart itself: take it out" $.value .name) -}}{{- end -}}
+{{- end -}}
+{{- range $name, $value := .env -}}
+  {{- $own = append $own (dict "name" $name "value" (include "clipserve.text" $value)) -}}
+{{- end -}}
+{{- toYaml $own -}}
+{{- end -}}
+
+{{/* Where traces go, and which pod they are from; empty without an endpoint. */}}
+{{- define "clipserve.tracing" -}}
+{{- $tracing := .Values.tracing -}}
+{{- if $tracing.endpoint -}}
+- {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ $tracing.endpoint | quote }}}
+{{- with $tracing.headers.secret }}
+- {name: OTEL_EXPORTER_OTLP_HEADERS, valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: {{ $tracing.headers.key | quote }}}}}
 {{- end }}
+{{- if not (hasKey $tracing.env "OTEL_RESOURCE_ATTRIBUTES") }}
+- {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+- {name: OTEL_RESOURCE_ATTRIBUTES, value: "k8s.namespace.name={{ .Release.Namespace }},k8s.pod.name=$(POD_NAME)"}
+{{- end }}
+{{- range $name, $value := $tracing.env }}
+- {name: {{ $name | quote }}, value: {{ include "clipserve.text" $value | quote }}}
+{{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* Traces leave to the collector's port, wherever it is. */}}
+{{- define "clipserve.tracingEgress" -}}
+{{- with .Values.tracing.endpoint -}}
+{{- $url := urlParse . -}}
+{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) -}}
+{{- if gt (int $port) 65535 -}}{{- fail (printf "tracing.endpoint: there is no port %s" $port) -}}{{- end -}}
+- ports: [{port: {{ $port }}, protocol: TCP}]
+{{- end -}}
 {{- end -}}
 
 {{- define "clipserve.encoder" -}}
@@ -118,6 +159,9 @@ preStop:
 
 {{/* Faults that a schema can't say. */}}
 {{- define "clipserve.check" -}}
+{{- if not (regexMatch "^[a-z]" (include "clipserve.fullname" .)) -}}
+  {{- fail (printf "the release's name %q begins with a digit, and a Service's name must not: choose another" .Release.Name) -}}
+{{- end -}}
 {{- $names := list -}}
 {{- $encoders := list -}}
 {{- $defaults := list -}}
@@ -137,14 +181,23 @@ preStop:
     {{- fail (printf "gateway.env.%s is about files on one gateway's disk: set gateway.persistence.enabled, and gateway.replicas to 1" .) -}}
   {{- end -}}
 {{- end -}}
+{{- if and (include "clipserve.several" .) (eq (toString (index .Values.gateway.env "CLIPSERVE_GATEWAY_JOBS") | lower) "true") -}}
+  {{- fail "gateway.env.CLIPSERVE_GATEWAY_JOBS: jobs are on one gateway's disk, and several gateways don't share it: set gateway.replicas to 1 and autoscaling off" -}}
+{{- end -}}
 {{- if and .Values.gateway.persistence.enabled (include "clipserve.several" .) -}}
   {{- fail "gateway.persistence keeps jobs and pictures on one gateway's disk: set gateway.replicas to 1 and autoscaling off, or turn persistence off" -}}
+{{- end -}}
+{{- with .Values.gateway.autoscaling -}}
+  {{- if gt .minReplicas .maxReplicas -}}{{- fail "gateway.autoscaling.minReplicas is above its maxReplicas" -}}{{- end -}}
 {{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}{{- fail "ingress.hosts is empty: name a host" -}}{{- end -}}
 {{- if and .Values.snapshots.enabled (not (and .Values.snapshots.upload.image .Values.snapshots.upload.command)) -}}{{- fail "snapshots.upload needs an image and a command that uploads /snapshots" -}}{{- end -}}
 {{- if ne (empty .Values.snapshots.restore.image) (empty .Values.snapshots.restore.command) -}}{{- fail "snapshots.restore needs an image and a command that downloads to /data/restore" -}}{{- end -}}
 {{- if and .Values.route.enabled (not .Values.route.parents) -}}{{- fail "route.parents is empty: name the Gateway that the route belongs to" -}}{{- end -}}
 {{- include "clipserve.checkSecret" (dict "root" . "secret" .Values.gateway.keys "value" "gateway.keys") -}}
+{{- if and .Values.tracing.headers.secret .Values.tracing.endpoint -}}{{- include "clipserve.checkSecret" (dict "root" . "secret" .Values.tracing.headers "value" "tracing.headers") -}}{{- end -}}
+{{- if hasKey .Values.tracing.env "OTEL_EXPORTER_OTLP_ENDPOINT" -}}{{- fail "tracing.env.OTEL_EXPORTER_OTLP_ENDPOINT: say it in tracing.endpoint" -}}{{- end -}}
+{{- if hasKey .Values.tracing.env "OTEL_EXPORTER_OTLP_HEADERS" -}}{{- fail "tracing.env.OTEL_EXPORTER_OTLP_HEADERS: name a Secret in tracing.headers" -}}{{- end -}}
 {{- with .Values.gateway.redis.secret -}}{{- include "clipserve.checkSecret" (dict "root" $ "secret" $.Values.gateway.redis "value" "gateway.redis") -}}{{- end -}}
 {{- end -}}
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gateway.request_totals import API, NO_API
+
 Rule = dict[str, Any]
 Thresholds = Mapping[str, float]
 RUNBOOK = "docs/runbooks.md"
-_API = 'route=~"/v1/.*",route!~"/v1/stats.*"'
-_TIMED = 'route=~"/v1/(search|embeddings)"'
+_API = f'route=~"{API}",route!~"{NO_API}"'
+_TIMED = 'route=~"/v1/(search|embeddings|multimodalembeddings)|/embeddings|/v2/embed|/v2/models/.*/infer"'
 _WINDOWS = ("5m", "30m", "1h", "6h", "3d")
 _BURNS = (("Fast", 14.4, "1h", "5m", "page"), ("Steady", 6.0, "6h", "30m", "page"), ("Slow", 1.0, "3d", "6h", "ticket"))
 

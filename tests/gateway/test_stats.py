@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from gateway.keys.scopes import scope_of
+from tests.waiting import until
 
 WORKERS = """# TYPE clipserve_batches counter
 clipserve_batches{ModelName="clip_text",Hostname="a",} 5.0
@@ -46,6 +47,21 @@ def test_requests_and_latency_are_counted(stack_of):
     assert counts == sorted(counts)
     assert counts[-1] == 3
     assert len(counts) == len(after["latency"]["bounds_s"]) + 1
+
+
+def test_every_dialect_counts_and_no_probe(stack_of):
+    stack = stack_of()
+    infer = {"inputs": [{"name": "TEXT", "shape": [1], "datatype": "BYTES", "data": ["a"]}]}
+    assert stack.post("/embeddings", {"input": "a"}).is_success
+    assert stack.post("/v2/embed", {"texts": ["a"], "input_type": "search_query"}).is_success
+    assert stack.post("/v2/models/demo/infer", infer).is_success
+    stack.index.down = True
+    for path in ("/v1/health", "/v2/health/live", "/v2/health/ready", "/v2/models/demo/ready", "/readyz", "/ui/app.js"):
+        stack.client.get(path)
+    until(lambda: 'route="/ui/{path:path}"' in stack.client.get("/metrics").text)
+    after = stats(stack)
+    assert after["requests"] == {"total": 3, "errors": 0, "in_flight": 0}
+    assert after["latency"]["counts"][-1] == 3
 
 
 def test_what_the_workers_report_is_summed(stack):

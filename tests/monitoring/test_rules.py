@@ -69,8 +69,8 @@ def requests(status: str, values: str, route: str = "/v1/search") -> dict[str, s
     return {f'clipserve_gateway_requests_total{{route="{route}",method="POST",status="{status}"}}': values}
 
 
-def timed(quick: str, every: str) -> dict[str, str]:
-    name, labels = "clipserve_gateway_request_seconds", 'route="/v1/search"'
+def timed(quick: str, every: str, route: str = "/v1/search") -> dict[str, str]:
+    name, labels = "clipserve_gateway_request_seconds", f'route="{route}"'
     return {f'{name}_bucket{{{labels},le="0.5"}}': quick, f"{name}_count{{{labels}}}": every}
 
 
@@ -84,16 +84,24 @@ _ERRORS = (*BUSY.items(), *requests("503", "0+60x100").items())
 _QUIET_ERRORS: list[dict[str, str]] = [
     BUSY,
     requests("503", "0+1x100"),  # all fail, and hardly any come
-    {**BUSY, **requests("503", "0+60x100", "/metrics")},
+    *(
+        {**BUSY, **requests("503", "0+60x100", route)}
+        for route in ("/metrics", "/v1/health", "/v2/models/{model}/ready")
+    ),
 ]
+_COHERE = "/v2/embed"
 _SLOW = {**BUSY, **timed("0+300x100", "0+600x100")}
 _QUICK = [{**BUSY, **timed("0+600x100", "0+600x100")}, timed("0+0x100", "0+1x100")]
 CASES = {
     "ClipserveErrorsFast": Case("1h", dict(_ERRORS), _QUIET_ERRORS),
-    "ClipserveErrorsSteady": Case("1h", dict(_ERRORS), _QUIET_ERRORS),
+    "ClipserveErrorsSteady": Case(
+        "1h", requests("200", "0+600x100", _COHERE) | requests("503", "0+60x100", _COHERE), _QUIET_ERRORS
+    ),
     "ClipserveErrorsSlow": Case("1h", dict(_ERRORS), _QUIET_ERRORS),
     "ClipserveLatencyFast": Case("1h", _SLOW, _QUICK),
-    "ClipserveLatencySteady": Case("1h", _SLOW, _QUICK),
+    "ClipserveLatencySteady": Case(
+        "1h", {**BUSY, **timed("0+300x100", "0+600x100", "/v2/models/{model}/infer")}, _QUICK
+    ),
     "ClipserveLatencySlow": Case("1h", _SLOW, _QUICK),
     "ClipserveDown": Case(
         "10m",

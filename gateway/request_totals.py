@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import accumulate
 
-
 # Prometheus's rules compare with the same two (scripts/monitoring/alert_rules.py).
 API = "/v1/.*|/v2/.*|/embeddings"
 NO_API = "/v1/stats.*|/v1/health|/v2/health/.*|.*/ready"

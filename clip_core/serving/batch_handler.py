@@ -73,6 +73,7 @@ class BatchHandler:
         self.profiler = Profiler(context.model_name, self.worker)
         self.admin = Admin(settings.admin_token, self.encoders, self.accepts, self.worker, self.profiler)
         self.metrics = WorkerMetrics(declared(context), (context.model_name,), settings.metrics_interval_s)
+        self.metrics.set("clipserve_worker_start_time_seconds", int(time.time()), self.worker)
         self.metrics.start()
         memory.loaded()
         Periodic("memory", lambda: memory.show(self.metrics, self.encoders, self.worker), INTERVAL_S).start()

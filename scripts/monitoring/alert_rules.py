@@ -59,7 +59,7 @@ def _budgets(given: Thresholds) -> Iterator[Rule]:
 def _causes(given: Thresholds) -> Iterator[Rule]:
     workers = 'clipserve_gateway_endpoint_workers{status="READY"} > 0'
     hits, misses = "rate(clipserve_cache_hits[1h])", "rate(clipserve_cache_misses[1h])"
-    starts = '{__name__=~"clipserve_(gateway|index)_process_start_time_seconds"}'
+    starts = '{__name__=~"clipserve_(gateway_process|index_process|worker)_start_time_seconds"}'
     table: tuple[tuple[str, str, str, str, str], ...] = (
         ("Down", 'up{job=~"clipserve.*"} == 0', "30s", "page", "{{ $labels.job }} does not answer"),
         (
@@ -71,10 +71,10 @@ def _causes(given: Thresholds) -> Iterator[Rule]:
         ),
         (
             "Restarting",
-            f"sum by (job, instance) (changes({starts}[15m])) > {given['restarts']:g}",
+            f"max by (job, instance, ModelName) (changes({starts}[15m])) > {given['restarts']:g}",
             "0s",
             "page",
-            "{{ $labels.job }} was started {{ $value }} times in 15 minutes",
+            "{{ $labels.job }} {{ $labels.ModelName }} was started {{ $value }} times in 15 minutes",
         ),
         (
             "QueueGrowing",

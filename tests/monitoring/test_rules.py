@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,11 +59,12 @@ def test_every_alert_has_a_runbook() -> None:
 
 
 class Case(NamedTuple):
-    """`loud` are series under which the alert fires at `at`, `quiet` those under which it does not."""
+    """`loud` and `also` are series under which the alert fires at `at`, `quiet` those under which it does not."""
 
     at: str
     loud: dict[str, str]
     quiet: list[dict[str, str]]
+    also: Sequence[dict[str, str]] = ()
 
 
 def requests(status: str, values: str, route: str = "/v1/search") -> dict[str, str]:
@@ -76,6 +78,10 @@ def timed(quick: str, every: str, route: str = "/v1/search") -> dict[str, str]:
 
 def items(state: str, values: str) -> dict[str, str]:
     return {f'clipserve_gateway_endpoint_items{{endpoint="clip_text",state="{state}"}}': values}
+
+
+def worker_start(worker: str) -> str:
+    return f'clipserve_worker_start_time_seconds{{job="t",instance="t",ModelName="clip_text",WorkerName="{worker}"}}'
 
 
 LIMIT = {'clipserve_gateway_endpoint_items_limit{endpoint="clip_text",instance="g"}': "16x100"}
@@ -116,7 +122,11 @@ CASES = {
     "ClipserveRestarting": Case(
         "15m",
         {'clipserve_gateway_process_start_time_seconds{job="g",instance="g"}': "0+60x100"},
-        [{'clipserve_gateway_process_start_time_seconds{job="g",instance="g"}': "5x5 9x95"}],
+        [
+            {'clipserve_gateway_process_start_time_seconds{job="g",instance="g"}': "5x5 9x95"},
+            {worker_start("9000"): "5x5 9x95", worker_start("9001"): "5x5 9x95", worker_start("9002"): "5x5 9x95"},
+        ],
+        [{worker_start("9000"): "1 1 1 1 2 2 2 3 3 3 4x90", worker_start("9001"): "1x100"}],
     ),
     "ClipserveQueueGrowing": Case("20m", items("waiting", "100x100"), [items("waiting", "100 0x3 100 0x90")]),
     "ClipserveShedding": Case(
@@ -212,7 +222,7 @@ def rules_of(alert: str) -> dict[str, Any]:
 @pytest.mark.parametrize("alert", CASES)
 def test_an_alert_rings_and_keeps_silent(alert: str, tmp_path: Path) -> None:
     case = CASES[alert]
-    every = [(True, case.loud), *((False, quiet) for quiet in case.quiet)]
+    every = [*((True, loud) for loud in (case.loud, *case.also)), *((False, quiet) for quiet in case.quiet)]
     tests = [written(alert, case, series, fires) for fires, series in every]
     (tmp_path / "rules.yml").write_text(yaml.safe_dump(rules_of(alert)))
     cases = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": tests}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clip_core.errors import BadInput, InvalidRequest
+from clip_core.errors import BadInput, InvalidRequest, NotFound, Overloaded, TorchServeUnavailable
+from scripts.cli import main
+from scripts.profiling import taking
 from scripts.profiling.flame_graph import frames, stacked, svg
 from scripts.profiling.profile_page import page
 from scripts.profiling.reading import cost, difference, operators, product_gflops, read_profile, stages
-from scripts.profiling.taking import _profile_in, write_profile, write_service_profile
+from scripts.profiling.taking import ProfileTaker, _profile_in, check_folder, write_profile, write_service_profile
 
 
 def event(name: str, start: float, length: float, thread: int = 1) -> dict[str, Any]:
@@ -91,6 +94,52 @@ def test_an_answers_error_is_raised() -> None:
     body = {"error": {"message": "no", "code": "bad_input"}}
     with pytest.raises(BadInput):
         _profile_in("clip_text", httpx.Response(400, json=body))
+
+
+def test_what_only_passes_is_told_from_what_ends_a_profile() -> None:
+    busy = httpx.Response(503, json={"code": 503, "type": "ServiceUnavailableException", "message": "no worker"})
+    with pytest.raises(TorchServeUnavailable, match="no worker"):
+        _profile_in("clip_text", busy)
+    with pytest.raises(NotFound):
+        _profile_in("nope", httpx.Response(404, json={"code": 404, "message": "Model not found"}))
+
+
+def test_a_full_queue_is_no_end_of_a_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(taking, "_LOOK_S", 0.0)
+    told: list[Any] = [{"id": "1"}, Overloaded("full"), TorchServeUnavailable("full"), {"state": "running"}]
+    done = {"state": "done", "batches": []}
+
+    def answers(*_: Any) -> Any:
+        said = told.pop(0) if told else done
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    monkeypatch.setattr(ProfileTaker, "_admin", answers)
+    assert ProfileTaker("http://127.0.0.1:9", "t").take("clip_text", 1, 1) == done
+    told[:] = [{"id": "1"}, NotFound("lost"), done]
+    with pytest.raises(NotFound):
+        ProfileTaker("http://127.0.0.1:9", "t").take("clip_text", 1, 1)
+
+
+def test_a_folder_that_takes_nothing_is_said_before_a_profile_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for place in (file, file / "below"):
+        with pytest.raises(BadInput, match="no profile can be written"):
+            check_folder(place)
+        with pytest.raises(BadInput, match="no profile can be written"):
+            write_service_profile("gateway", SERVICE, place)
+    check_folder(tmp_path / "new" / "folder")
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
+
+
+def test_names_are_shown_as_they_are(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["clipserve", "profile", "diff", "/[/none]", "[bold]b"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert "/[/none]" in capsys.readouterr().err
 
 
 SERVICE: dict[str, Any] = {

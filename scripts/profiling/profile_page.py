@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
@@ -15,9 +16,10 @@ body { max-width: 1240px; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; margin: 1rem 0 }
 th, td { padding: .2rem .8rem; text-align: left; border-bottom: 1px solid #8884 }
 td.number { text-align: right; font-variant-numeric: tabular-nums }
-.graph { overflow-x: auto; background: #fff; color: #000 } svg { min-width: 700px; width: 100% }
+code { font-size: .92em } .wide { overflow-x: auto } svg { width: 100% } .graph svg { min-width: 700px }
 """
 _MOST_OPERATORS = 40
+_NUMBER, _CODE = re.compile(r"\d[\d.]*%?"), re.compile(r"`([^`]*)`")
 
 
 def page(profile: dict[str, Any], ceiling_gflops: float | None = None) -> str:
@@ -28,7 +30,7 @@ def page(profile: dict[str, Any], ceiling_gflops: float | None = None) -> str:
         title,
         f"<h2>Where a batch's time went</h2>{_stages(profile)}<p>{_products(profile, ceiling_gflops)}</p>"
         f"<h2>What the profile cost</h2>{_cost(profile)}"
-        f'<h2>What called what</h2><div class="graph">{svg(frames(profile["trace"]))}</div>'
+        f'<h2>What called what</h2><div class="wide graph">{svg(frames(profile["trace"]))}</div>'
         f"<h2>Memory after each batch</h2>{_timeline(memory)}"
         f"<h2>Operators</h2>{_operators(profile)}",
     )
@@ -36,11 +38,11 @@ def page(profile: dict[str, Any], ceiling_gflops: float | None = None) -> str:
 
 def service_page(service: str, profile: dict[str, Any]) -> str:
     """Of a service's profile of itself."""
-    lines = [(each["where"], f"{each['bytes'] / 1e6:.2f}", str(each["blocks"])) for each in profile.get("memory", ())]
-    held = f"<h2>Allocated meanwhile, and still there</h2>{_table(('line', 'MB', 'blocks'), lines)}" if lines else ""
+    lines = [(each["where"], f"{each['bytes'] / 1e3:.1f}", str(each["blocks"])) for each in profile.get("memory", ())]
+    held = f"<h2>Allocated meanwhile, and still there</h2>{_table(('line', 'kB', 'blocks'), lines)}" if lines else ""
     return _page(
         f"{service}: {profile['seconds']:g} s, {profile['cpu_ms']:.0f} ms of processor time",
-        f'<h2>Where processor time went</h2><div class="graph">{svg(stacked(profile["stacks"]))}</div>'
+        f'<h2>Where processor time went</h2><div class="wide graph">{svg(stacked(profile["stacks"]))}</div>'
         f"<h2>Memory</h2>{_timeline(profile['timeline'])}{held}",
     )
 
@@ -76,7 +78,11 @@ def _products(profile: dict[str, Any], ceiling: float | None) -> str:
     if reached is None:
         return "PyTorch ran no matrix product of its own here: the towers are int8 or wholly compiled."
     share = f", {reached / ceiling:.0%} of the {ceiling:.1f} that this machine reaches" if ceiling else ""
-    return f"Matrix products ran at {reached:.1f} GFLOP/s with {profile['threads']} threads{share}."
+    return f"Matrix products ran at {reached:.1f} GFLOP/s with {_threads(profile)}{share}."
+
+
+def _threads(profile: dict[str, Any]) -> str:
+    return "1 thread" if profile["threads"] == 1 else f"{profile['threads']} threads"
 
 
 def _cost(profile: dict[str, Any]) -> str:
@@ -98,7 +104,7 @@ def _ms(value: float | None) -> str:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     titles = "".join(f"<th>{escape(each)}</th>" for each in head)
-    return f"<table><tr>{titles}</tr>{''.join(map(_row, rows))}</table>"
+    return f'<div class="wide"><table><tr>{titles}</tr>{"".join(map(_row, rows))}</table></div>'
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -106,5 +112,8 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _cell(text: str) -> str:
-    number = text[:1].isdigit()
-    return f'<td class="number">{escape(text)}</td>' if number else f"<td>{escape(text)}</td>"
+    """Of a number, or of words among which settings stand in backticks."""
+    if _NUMBER.fullmatch(text):
+        return f'<td class="number">{text}</td>'
+    words = _CODE.sub(r"<code>\1</code>", escape(text))
+    return f"<td>{words}</td>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,15 @@ def test_the_page_needs_no_network_and_shows_names_as_they_are() -> None:
     assert "10% of the 20.0" in text
     assert "src=" not in text
     assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_numbers_stand_right_settings_are_code_and_only_graphs_are_wider_than_a_phone() -> None:
+    text = page({**PROFILE, "threads": 1}, 20.0)
+    assert '<td class="number">7.00</td><td class="number">63.6%</td>' in text
+    assert "<td>99 % of the batches</td>" in text
+    assert "<code>precision: int8</code>" in text
+    assert "with 1 thread," in text
+    assert re.findall(r"([^{}]*)\{[^{}]*min-width", text) == [" .graph svg "]
 
 
 def test_two_profiles_are_compared_by_what_became_slower(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ body { max-width: 1240px; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse }
 th, td { padding: .2rem .8rem; text-align: left; border-bottom: 1px solid #8884 }
 td.number { text-align: right; font-variant-numeric: tabular-nums }
-code { font-size: .92em; overflow-wrap: anywhere } .wide { overflow-x: auto; margin: 1rem 0 } svg { width: 100% } .graph svg { min-width: 700px }
+code { font-size: .92em; overflow-wrap: anywhere } .wide { overflow-x: auto; margin: 1rem 0 }
+svg { width: 100% } .graph svg { min-width: 700px }
 """
 _MOST_OPERATORS = 40
 _NUMBER, _CODE = re.compile(r"\d[\d.]*%?"), re.compile(r"`([^`]*)`")

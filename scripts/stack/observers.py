@@ -57,12 +57,15 @@ class Observers:
 
     def look(self) -> None:
         """Start again what has ended, or give it up. From the main thread, again and again."""
-        for name, stack in list(self._stacks.items()):
-            try:
-                stack.supervise()
-            except StackStartError as error:
-                self.notice(f"{name} is given up; the rest goes on: {error}")
-                self._stacks.pop(name).stop(_STOP_S)
+        for name in list(self._stacks):
+            self._look_at(name)
+
+    def _look_at(self, name: str) -> None:
+        try:
+            self._stacks[name].supervise()
+        except StackStartError as error:
+            self.notice(f"{name} is given up; the rest goes on: {error}")
+            self._stacks.pop(name).stop(_STOP_S)
 
     def stop(self, hurry: Callable[[], bool] = lambda: False) -> None:
         while self._stacks:

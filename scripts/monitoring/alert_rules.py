@@ -58,6 +58,7 @@ def _budgets(given: Thresholds) -> Iterator[Rule]:
 
 def _causes(given: Thresholds) -> Iterator[Rule]:
     workers = 'clipserve_gateway_endpoint_workers{status="READY"} > 0'
+    free = "clipserve_index_disk_free_bytes"
     hits, misses = "rate(clipserve_cache_hits[1h])", "rate(clipserve_cache_misses[1h])"
     starts = '{__name__=~"clipserve_(gateway_process|index_process|worker)_start_time_seconds"}'
     table: tuple[tuple[str, str, str, str, str], ...] = (
@@ -107,11 +108,11 @@ def _causes(given: Thresholds) -> Iterator[Rule]:
         ),
         (
             "DiskFilling",
-            f"clipserve_index_disk_free_bytes < {given['disk_free_bytes']:.0f} or "
-            f"predict_linear(clipserve_index_disk_free_bytes[6h], {given['disk_full_in_hours'] * 3600:.0f}) < 0",
+            f"{free} < {given['disk_free_bytes']:.0f} or "
+            f"{free} and predict_linear({free}[6h], {given['disk_full_in_hours'] * 3600:.0f}) < 0",
             "10m",
             "page",
-            "the index's disk has {{ $value | humanize1024 }}B left, now or soon",
+            "the index's disk has {{ $value | humanize1024 }}B left, and may be full within a day",
         ),
         (
             "MergeStuck",

@@ -80,6 +80,9 @@ def items(state: str, values: str) -> dict[str, str]:
     return {f'clipserve_gateway_endpoint_items{{endpoint="clip_text",state="{state}"}}': values}
 
 
+_FREE = "clipserve_index_disk_free_bytes"
+
+
 def worker_start(worker: str) -> str:
     return f'clipserve_worker_start_time_seconds{{job="t",instance="t",ModelName="clip_text",WorkerName="{worker}"}}'
 
@@ -226,6 +229,16 @@ def test_an_alert_rings_and_keeps_silent(alert: str, tmp_path: Path) -> None:
     tests = [written(alert, case, series, fires) for fires, series in every]
     (tmp_path / "rules.yml").write_text(yaml.safe_dump(rules_of(alert)))
     cases = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": tests}
+    (tmp_path / "cases.yml").write_text(yaml.safe_dump(cases))
+    promtool("test", "rules", tmp_path / "cases.yml")
+
+
+@needs_promtool
+def test_a_disk_that_fills_is_told_by_what_is_left(tmp_path: Path) -> None:
+    (rule,) = [rule for rule in ALERTS if rule["alert"] == "ClipserveDiskFilling"]
+    left = {"expr": rule["expr"], "eval_time": "5h", "exp_samples": [{"labels": _FREE, "value": 70e9}]}
+    series = [{"series": _FREE, "values": "100000000000-100000000x400"}]
+    cases = {"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": [left]}]}
     (tmp_path / "cases.yml").write_text(yaml.safe_dump(cases))
     promtool("test", "rules", tmp_path / "cases.yml")
 

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _ADDRESS = re.compile(r"https?://[^/]", re.IGNORECASE)
-_HEADER = re.compile(r"[^=\s]+\s*=[\x21-\x7e]*")
+_HEADER = re.compile(
+    r"""[^\s=(),/:;<>?@\[\]{}\\"]+\s*=[\x20\x21\x23-\x3a\x3c-\x5b\x5d-\x7e]*"""
+)  # as the SDK reads them
 _FILES = ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")
 
 

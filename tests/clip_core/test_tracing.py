@@ -243,7 +243,10 @@ def test_what_can_not_work_is_said_without_secrets(name: str, value: str, word: 
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "HTTPS://c", "OTEL_EXPORTER_OTLP_CERTIFICATE": __file__},
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"},
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_TRACES_EXPORTER": "none"},
-        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_EXPORTER_OTLP_HEADERS": "a=b%20c, d = e=,"},
+        {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c",
+            "OTEL_EXPORTER_OTLP_HEADERS": "a=b%20c, d = e=,Authorization=Bearer x",
+        },
     ],
 )
 def test_what_is_well_raises_no_doubt(env: dict[str, str]) -> None:

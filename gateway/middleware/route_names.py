@@ -19,7 +19,7 @@ class RouteNames:
     def of(self, scope: Scope) -> str:
         """Such as `/v1/collections/{name}`; UNMATCHED where there is no such route."""
         route, app = scope.get("route"), scope.get("app")
-        if route is not None or app is None:
+        if route is not None or app is None or "router" in scope:  # the last: it was looked for
             return str(getattr(route, "path", UNMATCHED))
         return self._found(app, scope["method"], scope["path"])
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -62,6 +64,31 @@ def test_every_dialect_counts_and_no_probe(stack_of):
     after = stats(stack)
     assert after["requests"] == {"total": 3, "errors": 0, "in_flight": 0}
     assert after["latency"]["counts"][-1] == 3
+
+
+def test_a_slow_call_that_adds_items_says_where_its_time_went(stack_of):
+    stack = stack_of()
+    stack.fill("a")
+    added = "/v1/collections/{name}/items"
+
+    def slow():
+        told = stack.client.get("/v1/stats/slow").json()["requests"]
+        return next((each["stages"] for each in told if each["route"] == added), None)
+
+    assert {"encode", "store"} <= until(slow).keys()
+
+
+def test_a_wait_for_admission_is_told_also_of_what_fails(stack_of):
+    stack = stack_of(max_in_flight=1)
+    stack.torchserve.lets_pass = 0
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(stack.post, "/v1/embeddings", {"input": "first"})
+        until(lambda: stack.torchserve.busy == 1)
+        gone = stack.post("/v1/embeddings", {"input": "gone"}, headers={"X-Request-Timeout": "0.2"})
+        stack.torchserve.lets_pass = None
+        assert first.result().status_code == 200
+    assert gone.status_code == 504
+    assert re.match(r"admission;dur=\d{2,}\.\d+, total", gone.headers["server-timing"])
 
 
 def test_what_the_workers_report_is_summed(stack):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
+from statistics import fmean
 from typing import Any
 
 from scripts.profiling.flame_graph import frames, stacked, svg
-from scripts.profiling.reading import cost, operators, product_gflops, stages
+from scripts.profiling.reading import cost, operators, product_gflops, profiler_ms, stages
 
 _STYLE = """
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif }
@@ -90,7 +91,9 @@ def _cost(profile: dict[str, Any]) -> str:
     names = {"p50": "half of the batches", "p99": "99 % of the batches"}
     found = cost(profile)
     rows = [(text, _ms(found[f"{key}_before"]), _ms(found[f"{key}_during"])) for key, text in names.items()]
-    return _table(("took at most", "ms before", "ms while profiled"), rows)
+    own = fmean(map(profiler_ms, profile["batches"])) if profile["batches"] else 0.0
+    note = f"<p>Of each batch {own:.1f} ms are the profiler's own start and stop, which are in no stage above.</p>"
+    return _table(("took at most", "ms before", "ms while profiled"), rows) + note
 
 
 def _operators(profile: dict[str, Any]) -> str:

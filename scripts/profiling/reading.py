@@ -74,7 +74,7 @@ def profiler_ms(batch: Json) -> float:
 
 
 def cost(profile: Json) -> dict[str, float | None]:
-    """Milliseconds of a batch, half and 99 % of them: before the profile and while it was taken, with the profiler's."""
+    """Milliseconds of a batch with the profiler's own, half and 99 % of them: before the profile, and during it."""
     before = profile["before_ms"]
     during = [float(each["ms"]) + profiler_ms(each) for each in profile["batches"]]
     return {

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -67,7 +68,7 @@ class ProfileTaker:
     def _admin(self, endpoint: str, body: Json) -> Json:
         content = orjson.dumps({"admin": {**body, "token": self._token}})
         try:
-            answer = self._client.post(f"/predictions/{endpoint}", content=content, headers=_JSON)
+            answer = self._client.post(f"/predictions/{quote(endpoint, safe='')}", content=content, headers=_JSON)
         except httpx.HTTPError as error:
             raise TorchServeUnavailable(f"TorchServe does not answer ({type(error).__name__})") from error
         return _profile_in(endpoint, answer)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -131,6 +133,26 @@ def test_a_full_queue_is_no_end_of_a_profile(monkeypatch: pytest.MonkeyPatch) ->
     told[:] = [{"id": "1"}, NotFound("lost"), done]
     with pytest.raises(NotFound):
         ProfileTaker("http://127.0.0.1:9", "t").take("clip_text", 1, 1)
+
+
+def test_a_strange_endpoint_is_one_that_there_is_not() -> None:
+    paths: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            paths.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for endpoint in ("clip\ntext", "../../models", "a?b#c"):
+            with pytest.raises(NotFound):
+                ProfileTaker(f"http://127.0.0.1:{server.server_port}", "t").take(endpoint, 1, 1)
+        server.shutdown()
+    assert paths == ["/predictions/clip%0Atext", "/predictions/..%2F..%2Fmodels", "/predictions/a%3Fb%23c"]
 
 
 def test_a_folder_that_takes_nothing_is_said_before_a_profile_is_taken(tmp_path: Path) -> None:

@@ -134,7 +134,8 @@ class TorchServeClient:
         """Any number of scrapers and readers share one question, which belongs to none of their requests."""
         asked = self._described.get(endpoint)
         if asked is None:
-            asked = self._described[endpoint] = Context().run(asyncio.ensure_future, self._describe_quietly(endpoint))
+            asked = Context().run(lambda: asyncio.ensure_future(self._describe_quietly(endpoint)))
+            self._described[endpoint] = asked
             asked.add_done_callback(lambda ended: self._forget_description(endpoint, ended))
         return await asyncio.shield(asked)
 

@@ -141,6 +141,7 @@ def test_a_strange_endpoint_is_one_that_there_is_not() -> None:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             paths.append(self.path)
+            self.rfile.read(int(self.headers["Content-Length"]))
             self.send_error(404)
 
         def log_message(self, *_: object) -> None:

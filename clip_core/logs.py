@@ -12,6 +12,13 @@ from typing import Any
 
 from clip_core.tracing.spans import trace_id
 
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
+    ord("\n"): r"\n",
+    ord("\r"): r"\r",
+    ord("\t"): r"\t",
+    0x2028: r"\u2028",
+    0x2029: r"\u2029",
+}
 _OWN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
@@ -37,15 +44,18 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """The same fields for people: `message key=value …`."""
+    """The same fields for people: `message key=value …`. What callers name, such as files, can't begin a line."""
 
     def __init__(self, service: str) -> None:
         super().__init__(f"%(asctime)s %(levelname)-7s {service} %(message)s", "%H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = " ".join(f"{key}={value}" for key, value in _fields(record).items())
+        fields = " ".join(f"{key}={value}" for key, value in _fields(record).items()).translate(_CONTROLS)
         first, newline, rest = super().format(record).partition("\n")
         return f"{first} {fields}".rstrip() + newline + rest
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return super().formatMessage(record).translate(_CONTROLS)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -33,17 +33,17 @@ def memory_by_owner() -> dict[str, int]:
     }
 
 
-def resident_bytes() -> int:
-    """All that this process has in memory; 0 where the system does not tell."""
-    return sum(_resident().values())
+def resident_bytes(process: int | str = "self") -> int:
+    """All that this process, or another one, has in memory; 0 where the system does not tell."""
+    return sum(_resident(process).values())
 
 
-def _resident() -> dict[str, int]:
+def _resident(process: int | str = "self") -> dict[str, int]:
     """RssAnon, RssFile and RssShmem in bytes."""
     with suppress(OSError, ValueError):
         rows = (
             line.split()
-            for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+            for line in Path(f"/proc/{process}/status").read_text(encoding="ascii", errors="replace").splitlines()
         )
         return {row[0][:-1]: int(row[1]) * 1024 for row in rows if row and row[0].startswith("Rss")}
     return {}

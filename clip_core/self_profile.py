@@ -15,12 +15,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from clip_core import memory_use
 from clip_core.errors import BadInput, Conflict
 from clip_core.memory_use import resident_bytes
 
 MOST_SECONDS = 20.0
 _SAMPLE_S, _MEMORY_S = 0.01, 0.1
 _DEEPEST, _MOST_LINES = 60, 50
+_OTHERS = [tracemalloc.Filter(False, file) for file in (__file__, memory_use.__file__, tracemalloc.__file__)]
 Stack = tuple[str, ...]
 
 
@@ -49,7 +51,7 @@ def _traced(seconds: float) -> dict[str, Any]:
     tracemalloc.start()
     try:
         found = _sampled(seconds)
-        lines = tracemalloc.take_snapshot().statistics("lineno")
+        lines = tracemalloc.take_snapshot().filter_traces(_OTHERS).statistics("lineno")
     finally:
         tracemalloc.stop()
     told = [{"where": str(each.traceback[0]), "bytes": each.size, "blocks": each.count} for each in lines[:_MOST_LINES]]

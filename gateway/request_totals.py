@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import cache
 from itertools import accumulate
 
+# Prometheus's rules compare with the same two (scripts/monitoring/alert_rules.py).
+API = "/v1/.*|/v2/.*|/embeddings"
+NO_API = "/v1/stats.*|/v1/health|/v2/health/.*|.*/ready"
+_api, _no_api = re.compile(API), re.compile(NO_API)
 
+
+@cache
 def is_api(route: str) -> bool:
     """The page's own assets and the probes are none of it; and asking for the figures must not change them."""
-    return route.startswith("/v1/") and not route.startswith("/v1/stats")
+    return bool(_api.fullmatch(route)) and not _no_api.fullmatch(route)
 
 
 class RequestTotals:

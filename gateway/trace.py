@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 
@@ -12,6 +14,7 @@ from starlette.datastructures import Headers
 
 from gateway.key_masking import without_keys
 
+_MOMENT_MS = 0.1
 _GOOD_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -40,6 +43,10 @@ class Trace:
         """Seconds until the deadline, negative when it is past; None without a deadline."""
         return None if self.deadline is None else self.deadline - time.monotonic()
 
+    def note(self, stage: str, ms: float) -> None:
+        """The longest counts of what ran side by side."""
+        self.stages[stage] = max(ms, self.stages.get(stage, 0.0))
+
     def elapsed_ms(self) -> float:
         return (time.perf_counter() - self.started) * 1e3
 
@@ -67,6 +74,18 @@ def set_current_trace(trace: Trace) -> Token[Trace]:
 def reset_current_trace(token: Token[Trace]) -> None:
     """Put back the trace that was there before `set_current_trace`."""
     _current.reset(token)
+
+
+@contextmanager
+def timed(stage: str) -> Iterator[None]:
+    """A stage of the request at hand, told where it took a moment; also when it fails."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        ms = (time.perf_counter() - started) * 1e3
+        if ms >= _MOMENT_MS:
+            current_trace().note(stage, ms)
 
 
 def request_id_of(headers: Headers) -> str:

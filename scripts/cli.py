@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from clip_core.errors import ClipServeError
 from clipserve_client.errors import ClientError
@@ -82,7 +83,7 @@ def main() -> None:
         raise
     else:
         return
-    Console(stderr=True).print(f"[red]error[/red] {fault}", highlight=False, soft_wrap=True)
+    Console(stderr=True).print(f"[red]error[/red] {escape(fault)}", highlight=False, soft_wrap=True)
     sys.exit(1)
 
 

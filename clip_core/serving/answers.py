@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -41,6 +41,13 @@ class Answer:
 def failure(error: ClipServeError) -> Answer:
     """The envelope, with the status inside too: gRPC drops the one outside."""
     return Answer(error.status, orjson.dumps({**error.to_dict(), "status": error.status}), (error.code,))
+
+
+def with_trace(answer: Answer, trace: str) -> Answer:
+    """A failure that names its caller's trace, as those of the other processes do."""
+    body = orjson.loads(answer.body)
+    body["error"]["trace_id"] = trace
+    return replace(answer, body=orjson.dumps(body))
 
 
 def bounded(answers: Sequence[Answer], most_bytes: int) -> list[Answer]:

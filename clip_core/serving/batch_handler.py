@@ -20,7 +20,7 @@ from clip_core.inputs.request import Accepts, AdminRequest, Request
 from clip_core.logs import configure_logging
 from clip_core.memory_use import resident_bytes
 from clip_core.periodic import Periodic
-from clip_core.serving.answers import Answer, bounded, failure
+from clip_core.serving.answers import Answer, bounded, failure, with_trace
 from clip_core.serving.batch_log import BatchLog, HandledBatch, items, request_ids
 from clip_core.serving.batch_trace import begin_batch
 from clip_core.serving.metrics import SIZES, WorkerMetrics, count_cache, count_passes, count_stages, declared
@@ -73,6 +73,7 @@ class BatchHandler:
         self.profiler = Profiler(context.model_name, self.worker)
         self.admin = Admin(settings.admin_token, self.encoders, self.accepts, self.worker, self.profiler)
         self.metrics = WorkerMetrics(declared(context), (context.model_name,), settings.metrics_interval_s)
+        self.metrics.set("clipserve_worker_start_time_seconds", int(time.time()), self.worker)
         self.metrics.start()
         memory.loaded()
         Periodic("memory", lambda: memory.show(self.metrics, self.encoders, self.worker), INTERVAL_S).start()
@@ -89,7 +90,7 @@ class BatchHandler:
         requests = [each for each in parsed if not isinstance(each, Answer)]
         computed = iter(self._traced_answers(requests, came_ns))
         answers = [each if isinstance(each, Answer) else next(computed) for each in parsed]
-        answers = bounded(answers, self.most_bytes)
+        answers = [_traced(*each) for each in zip(bounded(answers, self.most_bytes), parsed, headers, strict=True)]
         for index, (answer, each) in enumerate(zip(answers, headers, strict=True)):
             _report(context, index, answer, grpc="host" not in each)
         self._record(requests, answers, time.perf_counter() - started, before)
@@ -181,6 +182,14 @@ def _with_caller(request: Request, traceparent: object) -> Request:
     if traceparent is None or request.callers is not NO_CALLERS:
         return request
     return replace(request, callers=Callers.read(traceparent))
+
+
+def _traced(answer: Answer, parsed: Request | ClipServeError | Answer, headers: Mapping[str, object]) -> Answer:
+    """As it is, or a failure with the trace of its first caller."""
+    if answer.status < HTTPStatus.BAD_REQUEST:
+        return answer
+    callers = parsed.callers if isinstance(parsed, Request) else Callers.read(headers.get("traceparent"))
+    return with_trace(answer, callers.contexts[0].trace) if callers.contexts else answer
 
 
 def _headers(context: Any, index: int) -> dict[str, str]:

@@ -1,6 +1,10 @@
-"""Whose a worker's memory is, as it reports it: the libraries', the towers', the cache's; and its GPU's."""
+"""Whose a worker's memory is, as it reports it: the libraries', the towers', the cache's; its GPU's, and the JVM's."""
 
 from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
 
 from clip_core.encode.encoders import Encoders
 from clip_core.memory_use import resident_bytes
@@ -26,8 +30,19 @@ class WorkerMemory:
         owners = {"libraries": self._libraries, "towers": self._towers, "cache": cache, "rest": rest}
         for owner, size in owners.items():
             metrics.set("clipserve_memory_bytes", size, worker, owner)
+        if jvm := jvm_bytes():
+            metrics.set("clipserve_jvm_memory_bytes", jvm)
         for state, size in gpu_memory(device_of(encoders)).items():
             metrics.set("clipserve_gpu_memory_bytes", size, worker, state)
+
+
+def jvm_bytes(parent: int | None = None) -> int:
+    """Resident bytes of TorchServe's frontend, which started this worker; 0 where something else did."""
+    parent = os.getppid() if parent is None else parent
+    with suppress(OSError):
+        if Path(f"/proc/{parent}/comm").read_text(encoding="utf-8").strip() == "java":
+            return resident_bytes(parent)
+    return 0
 
 
 def device_of(encoders: Encoders) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-from clip_core.tracing.settings import wants_traces
+from clip_core.tracing.settings import doubts, wants_traces
 from clip_core.tracing.spans import use_sink
 
 _log = logging.getLogger("clipserve.tracing")
@@ -14,6 +14,8 @@ _log = logging.getLogger("clipserve.tracing")
 
 def configure_tracing(service: str) -> None:
     """Once, at the start; without an endpoint nothing of the SDK is even imported. What is wrong is logged."""
+    for doubt in doubts():
+        _log.warning("%s", doubt)
     if not wants_traces():
         return
     try:

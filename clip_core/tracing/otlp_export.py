@@ -47,6 +47,7 @@ class SpanExport:
     @classmethod
     def from_env(cls, service: str) -> SpanExport:
         """`service`: its name unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES has one."""
+        logging.getLogger("opentelemetry.util.re").setLevel(logging.ERROR)  # it quotes headers, which hold keys
         named = Resource.create()
         if str(named.attributes.get("service.name", "")).startswith("unknown_service"):
             named = named.merge(Resource({"service.name": service}))

@@ -1,4 +1,4 @@
-"""Where in which trace something happens, as it goes from process to process: W3C Trace Context, level 1."""
+"""Where in which trace something happens, as it goes from process to process: W3C Trace Context."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
-_LENGTH = 55
+_TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_LENGTH, _LONGEST = 55, 512
 _SAMPLED = 0x01
 _MOST = 1024  # contexts of a request
 _LAST_S = 1e11
@@ -31,14 +31,17 @@ class TraceContext(NamedTuple):
 
 
 def read_traceparent(value: object) -> TraceContext | None:
-    """None for what is no `traceparent` of version 00. Whatever comes is no error of the request that brings it."""
-    if not isinstance(value, str) or len(value) != _LENGTH:
+    """None for what is no `traceparent`. Whatever comes is no error of the request that brings it.
+
+    A version after 00 may go on after what 00 has, which is what is read of it.
+    """
+    if not isinstance(value, str) or not _LENGTH <= len(value) <= _LONGEST:
         return None
     found = _TRACEPARENT.fullmatch(value)
-    if found is None:
+    if found is None or (found[1] == "00" and found[5]):
         return None
-    trace_id, span_id = int(found[1], 16), int(found[2], 16)
-    return TraceContext(trace_id, span_id, bool(int(found[3], 16) & _SAMPLED)) if trace_id and span_id else None
+    trace_id, span_id = int(found[2], 16), int(found[3], 16)
+    return TraceContext(trace_id, span_id, bool(int(found[4], 16) & _SAMPLED)) if trace_id and span_id else None
 
 
 @dataclass(frozen=True)

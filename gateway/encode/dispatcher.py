@@ -15,7 +15,7 @@ from gateway.encode.request_coalescing import RequestCoalescer
 from gateway.encode.results import Answer
 from gateway.encode.traced_call import TracedCall, end_reading
 from gateway.settings import GatewaySettings
-from gateway.trace import current_trace
+from gateway.trace import current_trace, timed
 from gateway.upstream.answer_bytes import AnswerBudget
 from gateway.upstream.replies import EncodeReply, stage_times
 from gateway.upstream.torchserve import TorchServeClient
@@ -82,7 +82,7 @@ class Dispatcher:
         admission, cost = self._admissions.at(chunk.endpoint), self._planner.cost(chunk)
         came = time.perf_counter()
         end_reading()
-        with stage("admission", least_ns=_MOMENT_NS):
+        with timed("admission"), stage("admission", least_ns=_MOMENT_NS):
             await admission.turn(call, cost)
         self._admissions.on_wait(chunk.endpoint, "admission", time.perf_counter() - came)
         started, chunk.place, chunk.admitted_ns = time.perf_counter(), here(), time.time_ns()

@@ -16,6 +16,7 @@ from gateway.models.known_collections import KnownCollections
 from gateway.models.registry import Models
 from gateway.pictures.originals import DIGEST
 from gateway.pictures.pictures import Pictures, Sent
+from gateway.trace import current_trace, timed
 from gateway.upstream.index_service import IndexServiceClient
 
 Json = dict[str, Any]
@@ -89,6 +90,8 @@ class Ingester:
         if encoder is None:
             return None
         encoded = await encoder.run(asks, charged=charged)
+        for stage, ms in encoded.stages().items():
+            current_trace().note(stage, ms)
         served = encoded.served
         if served is not None and served.fingerprint != described["fingerprint"]:
             await self._check_again(collection, served)
@@ -121,7 +124,8 @@ class Ingester:
     async def _store(self, collection: str, fingerprint: str | None, items: Sequence[IngestItem]) -> None:
         if not items:
             return
-        results = await self._index.upsert(collection, fingerprint, [item.record() for item in items])
+        with timed("store"):
+            results = await self._index.upsert(collection, fingerprint, [item.record() for item in items])
         for item, result in zip(items, results, strict=True):
             if result["status"] >= 400:
                 item.error = from_dict(result, result["status"])

@@ -17,6 +17,7 @@ from gateway.errors import error_response
 from gateway.key_masking import without_keys
 from gateway.metrics import GatewayMetrics
 from gateway.middleware.allowed_hosts import PROBES
+from gateway.middleware.route_names import UNMATCHED, RouteNames
 from gateway.trace import Trace, request_id_of, reset_current_trace, set_current_trace
 
 _log = logging.getLogger("gateway.access")
@@ -30,6 +31,7 @@ class TelemetryMiddleware:
     def __init__(self, app: ASGIApp, metrics: GatewayMetrics) -> None:
         self.app = app
         self.metrics = metrics
+        self._routes = RouteNames()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -44,10 +46,11 @@ class TelemetryMiddleware:
                 await self._run(scope, receive, answer)
         finally:
             reset_current_trace(token)
-            self._record(scope, trace, answer.status, place)
+            route = self._routes.of(scope)
+            self._record(scope, route, trace, answer.status, place)
             leave(placed)
             if isinstance(place, Span):
-                _end(place, scope, trace, answer.status)
+                _end(place, scope, route, trace, answer.status)
 
     async def _run(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         try:
@@ -61,9 +64,8 @@ class TelemetryMiddleware:
             failed = ClipServeError("the gateway failed on this request; its log has the details")
             await error_response(failed)(scope, receive, answer)
 
-    def _record(self, scope: Scope, trace: Trace, status: int, place: Place) -> None:
+    def _record(self, scope: Scope, route: str, trace: Trace, status: int, place: Place) -> None:
         milliseconds = trace.elapsed_ms()
-        route = getattr(scope.get("route"), "path", "unmatched")
         recorded = place.context.trace if isinstance(place, Span) else None
         self.metrics.observe(_method(scope), route, status, milliseconds / 1e3, recorded)
         if route not in _QUIET and not route.startswith(_LOOKING):
@@ -109,14 +111,13 @@ def _caller(headers: Headers) -> TraceContext | None:
     return read_traceparent(given[0]) if len(given) == 1 else None
 
 
-def _end(span: Span, scope: Scope, trace: Trace, status: int) -> None:
+def _end(span: Span, scope: Scope, route: str, trace: Trace, status: int) -> None:
     """Named as OpenTelemetry's HTTP conventions say."""
-    route = getattr(scope.get("route"), "path", None)
-    method = _method(scope)
-    span.name = f"{method} {route}" if route else method
+    known, method = None if route == UNMATCHED else route, _method(scope)
+    span.name = f"{method} {known}" if known else method
     span.attributes |= {
         "http.request.method": method,
-        "http.route": route,
+        "http.route": known,
         "url.path": _path(scope),
         "http.response.status_code": status,
         "clipserve.request_id": trace.request_id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from contextvars import Context
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -19,7 +20,7 @@ from clip_core.errors import (
     WorkerLost,
     from_dict,
 )
-from gateway.trace import current_trace
+from gateway.trace import Trace, current_trace, set_current_trace
 from gateway.upstream.json_client import Json, JsonClient, UpstreamReply
 from gateway.upstream.ready_workers import LOOK_S, ReadyWorkers, no_worker
 from gateway.upstream.replies import EncodeReply, encode_reply
@@ -51,6 +52,7 @@ class TorchServeClient:
     ) -> None:
         """`look_s`: how long a call may take before the management API is asked for its workers."""
         self._workers = ReadyWorkers(self.workers_ready, look_s)
+        self._described: dict[str, asyncio.Future[UpstreamReply]] = {}
         self._inference = JsonClient(
             "TorchServe",
             inference_url,
@@ -108,7 +110,7 @@ class TorchServeClient:
     async def queue(self, endpoint: str) -> QueueState | None:
         """What waits at TorchServe for its workers; None when the management API cannot tell."""
         try:
-            reply = await self._describe(endpoint)
+            reply = await self._shared_description(endpoint)
         except ClipServeError:
             return None
         return _queue_state(reply)
@@ -116,7 +118,7 @@ class TorchServeClient:
     async def worker_pids(self, endpoint: str) -> list[int]:
         """Process ids of its workers, on TorchServe's machine; none when the management API cannot tell."""
         try:
-            workers = _workers(await self._describe(endpoint))
+            workers = _workers(await self._shared_description(endpoint))
         except TorchServeUnavailable:
             return []
         return [worker["pid"] for worker in workers if isinstance(worker.get("pid"), int) and worker["pid"] > 0]
@@ -127,6 +129,24 @@ class TorchServeClient:
         if reply.status != 200:
             raise TorchServeUnavailable(f"TorchServe's metrics are not there (status {reply.status})")
         return reply.content.decode("utf-8", "replace")
+
+    async def _shared_description(self, endpoint: str) -> UpstreamReply:
+        """Any number of scrapers and readers share one question, which belongs to none of their requests."""
+        asked = self._described.get(endpoint)
+        if asked is None:
+            asked = Context().run(lambda: asyncio.ensure_future(self._describe_quietly(endpoint)))
+            self._described[endpoint] = asked
+            asked.add_done_callback(lambda ended: self._forget_description(endpoint, ended))
+        return await asyncio.shield(asked)
+
+    def _forget_description(self, endpoint: str, ended: asyncio.Future[UpstreamReply]) -> None:
+        self._described.pop(endpoint, None)
+        if not ended.cancelled():
+            ended.exception()  # known to those who waited, if any still did
+
+    async def _describe_quietly(self, endpoint: str) -> UpstreamReply:
+        set_current_trace(Trace(quiet=True))
+        return await self._describe(endpoint)
 
     async def _describe(self, endpoint: str) -> UpstreamReply:
         return await self._management.call("GET", f"/models/{quote(endpoint, safe='')}")

@@ -15,6 +15,7 @@ from clip_core.tracing.spans import Place, Span
 from index_service.collection.registry import Registry
 from index_service.http.disk_metrics import DiskGauges
 
+LEAST_SAMPLES = 20  # of a recall: one search that misses is no trend
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -46,7 +47,7 @@ class IndexMetrics:
         info.info({"version": "0.1.0", "python": platform.python_version()})
         ProcessCollector(namespace="clipserve_index", registry=self.registry)
         self.registry.register(MemoryGauge("index"))
-        self.registry.register(_Gauges(collections))
+        self.registry.register(CollectionGauges(collections))
         self.registry.register(DiskGauges(collections.store.path.parent))
         collections.on_merge = self.merge_seconds.observe
 
@@ -61,7 +62,7 @@ class IndexMetrics:
         return write(self.registry), media_type
 
 
-class _Gauges(Collector):
+class CollectionGauges(Collector):
     def __init__(self, collections: Registry) -> None:
         self._collections = collections
 
@@ -86,7 +87,8 @@ class _Gauges(Collector):
             dead.add_metric([collection.info.name], view.count - view.live)
             failed.add_metric([collection.info.name], collection.retries.failures)
             for row in collection.recall.describe():
-                recall.add_metric([collection.info.name, row["engine"], str(row["k"])], row["recall"])
+                if row["samples"] >= LEAST_SAMPLES:
+                    recall.add_metric([collection.info.name, row["engine"], str(row["k"])], row["recall"])
         yield live
         yield delta
         yield dead

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from clip_core.errors import BadInput
@@ -16,6 +17,7 @@ from scripts.profiling.taking import (
     SERVICES,
     ProfileTaker,
     ceiling_gflops,
+    check_folder,
     take_service,
     write_profile,
     write_service_profile,
@@ -61,13 +63,14 @@ def profile(
         return
     if len(what) != 1:
         raise BadInput("`clipserve profile` takes one endpoint, `gateway`, `index`, or `diff` and two profiles")
-    with console.status(f"profiling {what[0]}"):
+    check_folder(out)
+    with console.status(f"profiling {escape(what[0])}"):
         if what[0] in SERVICES:
             address = url or SERVICES[what[0]].url
             write_service_profile(what[0], take_service(what[0], address, api_key, seconds, memory=memory), out)
         else:
             _profile_worker(what[0], url or _INFERENCE, token, batches, seconds, out, console)
-    console.print(f"[bold]{out / 'index.html'}[/bold] shows where the time went")
+    console.print(f"[bold]{escape(str(out / 'index.html'))}[/bold] shows where the time went")
 
 
 def _profile_worker(
@@ -78,7 +81,7 @@ def _profile_worker(
         raise BadInput("no batch came to this worker meanwhile: profile it under load, or for longer")
     write_profile(taken, out, ceiling_gflops(int(taken["threads"])))
     _show(taken, console)
-    console.print(f"Perfetto opens {out / 'trace.json'}")
+    console.print(f"Perfetto opens {escape(str(out / 'trace.json'))}")
 
 
 def _show(taken: dict[str, object], console: Console) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gateway.request_totals import API, NO_API
+
 Rule = dict[str, Any]
 Thresholds = Mapping[str, float]
 RUNBOOK = "docs/runbooks.md"
-_API = 'route=~"/v1/.*",route!~"/v1/stats.*"'
-_TIMED = 'route=~"/v1/(search|embeddings)"'
+_API = f'route=~"{API}",route!~"{NO_API}"'
+_TIMED = 'route=~"/v1/(search|embeddings|multimodalembeddings)|/embeddings|/v2/embed|/v2/models/.*/infer"'
 _WINDOWS = ("5m", "30m", "1h", "6h", "3d")
 _BURNS = (("Fast", 14.4, "1h", "5m", "page"), ("Steady", 6.0, "6h", "30m", "page"), ("Slow", 1.0, "3d", "6h", "ticket"))
 
@@ -56,8 +58,9 @@ def _budgets(given: Thresholds) -> Iterator[Rule]:
 
 def _causes(given: Thresholds) -> Iterator[Rule]:
     workers = 'clipserve_gateway_endpoint_workers{status="READY"} > 0'
+    free = "clipserve_index_disk_free_bytes"
     hits, misses = "rate(clipserve_cache_hits[1h])", "rate(clipserve_cache_misses[1h])"
-    starts = '{__name__=~"clipserve_(gateway|index)_process_start_time_seconds"}'
+    starts = '{__name__=~"clipserve_(gateway_process|index_process|worker)_start_time_seconds"}'
     table: tuple[tuple[str, str, str, str, str], ...] = (
         ("Down", 'up{job=~"clipserve.*"} == 0', "30s", "page", "{{ $labels.job }} does not answer"),
         (
@@ -69,10 +72,10 @@ def _causes(given: Thresholds) -> Iterator[Rule]:
         ),
         (
             "Restarting",
-            f"sum by (job, instance) (changes({starts}[15m])) > {given['restarts']:g}",
+            f"max by (job, instance, ModelName) (changes({starts}[15m])) > {given['restarts']:g}",
             "0s",
             "page",
-            "{{ $labels.job }} was started {{ $value }} times in 15 minutes",
+            "{{ $labels.job }} {{ $labels.ModelName }} was started {{ $value }} times in 15 minutes",
         ),
         (
             "QueueGrowing",
@@ -105,11 +108,11 @@ def _causes(given: Thresholds) -> Iterator[Rule]:
         ),
         (
             "DiskFilling",
-            f"clipserve_index_disk_free_bytes < {given['disk_free_bytes']:.0f} or "
-            f"predict_linear(clipserve_index_disk_free_bytes[6h], {given['disk_full_in_hours'] * 3600:.0f}) < 0",
+            f"{free} < {given['disk_free_bytes']:.0f} or "
+            f"{free} and predict_linear({free}[6h], {given['disk_full_in_hours'] * 3600:.0f}) < 0",
             "10m",
             "page",
-            "the index's disk has {{ $value | humanize1024 }}B left, now or soon",
+            "the index's disk has {{ $value | humanize1024 }}B left, and may be full within a day",
         ),
         (
             "MergeStuck",

@@ -61,6 +61,7 @@ DASHBOARDS: dict[str, Sequence[Panel]] = {
         Panel("Cache", "bytes", _value("clipserve_cache_bytes", "{{ModelName}} {{WorkerName}}")),
         Panel("Errors", "ops", _rate("clipserve_errors", "Code")),
         Panel("Memory", "bytes", _value("clipserve_memory_bytes", "{{ModelName}} {{WorkerName}} {{Owner}}")),
+        Panel("Memory of TorchServe's JVM", "bytes", {"JVM": "max by (instance) (clipserve_jvm_memory_bytes)"}),
         Panel("GPU memory", "bytes", _value("clipserve_gpu_memory_bytes", "{{ModelName}} {{WorkerName}} {{State}}")),
     ),
     "Index": (

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
+from statistics import fmean
 from typing import Any
 
 from scripts.profiling.flame_graph import frames, stacked, svg
-from scripts.profiling.reading import cost, operators, product_gflops, stages
+from scripts.profiling.reading import cost, operators, product_gflops, profiler_ms, stages
 
 _STYLE = """
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif }
 body { max-width: 1240px; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; margin: 1rem 0 }
+table { border-collapse: collapse }
 th, td { padding: .2rem .8rem; text-align: left; border-bottom: 1px solid #8884 }
 td.number { text-align: right; font-variant-numeric: tabular-nums }
-.graph { overflow-x: auto; background: #fff; color: #000 } svg { min-width: 700px; width: 100% }
+code { font-size: .92em; overflow-wrap: anywhere } .wide { overflow-x: auto; margin: 1rem 0 }
+svg { width: 100% } .graph svg { min-width: 700px }
 """
 _MOST_OPERATORS = 40
+_NUMBER, _CODE = re.compile(r"\d[\d.]*%?"), re.compile(r"`([^`]*)`")
 
 
 def page(profile: dict[str, Any], ceiling_gflops: float | None = None) -> str:
@@ -28,7 +32,7 @@ def page(profile: dict[str, Any], ceiling_gflops: float | None = None) -> str:
         title,
         f"<h2>Where a batch's time went</h2>{_stages(profile)}<p>{_products(profile, ceiling_gflops)}</p>"
         f"<h2>What the profile cost</h2>{_cost(profile)}"
-        f'<h2>What called what</h2><div class="graph">{svg(frames(profile["trace"]))}</div>'
+        f'<h2>What called what</h2><div class="wide graph">{svg(frames(profile["trace"]))}</div>'
         f"<h2>Memory after each batch</h2>{_timeline(memory)}"
         f"<h2>Operators</h2>{_operators(profile)}",
     )
@@ -36,11 +40,11 @@ def page(profile: dict[str, Any], ceiling_gflops: float | None = None) -> str:
 
 def service_page(service: str, profile: dict[str, Any]) -> str:
     """Of a service's profile of itself."""
-    lines = [(each["where"], f"{each['bytes'] / 1e6:.2f}", str(each["blocks"])) for each in profile.get("memory", ())]
-    held = f"<h2>Allocated meanwhile, and still there</h2>{_table(('line', 'MB', 'blocks'), lines)}" if lines else ""
+    lines = [(each["where"], f"{each['bytes'] / 1e3:.1f}", str(each["blocks"])) for each in profile.get("memory", ())]
+    held = f"<h2>Allocated meanwhile, and still there</h2>{_table(('line', 'kB', 'blocks'), lines)}" if lines else ""
     return _page(
         f"{service}: {profile['seconds']:g} s, {profile['cpu_ms']:.0f} ms of processor time",
-        f'<h2>Where processor time went</h2><div class="graph">{svg(stacked(profile["stacks"]))}</div>'
+        f'<h2>Where processor time went</h2><div class="wide graph">{svg(stacked(profile["stacks"]))}</div>'
         f"<h2>Memory</h2>{_timeline(profile['timeline'])}{held}",
     )
 
@@ -76,14 +80,20 @@ def _products(profile: dict[str, Any], ceiling: float | None) -> str:
     if reached is None:
         return "PyTorch ran no matrix product of its own here: the towers are int8 or wholly compiled."
     share = f", {reached / ceiling:.0%} of the {ceiling:.1f} that this machine reaches" if ceiling else ""
-    return f"Matrix products ran at {reached:.1f} GFLOP/s with {profile['threads']} threads{share}."
+    return f"Matrix products ran at {reached:.1f} GFLOP/s with {_threads(profile)}{share}."
+
+
+def _threads(profile: dict[str, Any]) -> str:
+    return "1 thread" if profile["threads"] == 1 else f"{profile['threads']} threads"
 
 
 def _cost(profile: dict[str, Any]) -> str:
     names = {"p50": "half of the batches", "p99": "99 % of the batches"}
     found = cost(profile)
     rows = [(text, _ms(found[f"{key}_before"]), _ms(found[f"{key}_during"])) for key, text in names.items()]
-    return _table(("took at most", "ms before", "ms while profiled"), rows)
+    own = fmean(map(profiler_ms, profile["batches"])) if profile["batches"] else 0.0
+    note = f"<p>Of each batch {own:.1f} ms are the profiler's own start and stop, which are in no stage above.</p>"
+    return _table(("took at most", "ms before", "ms while profiled"), rows) + note
 
 
 def _operators(profile: dict[str, Any]) -> str:
@@ -98,7 +108,7 @@ def _ms(value: float | None) -> str:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     titles = "".join(f"<th>{escape(each)}</th>" for each in head)
-    return f"<table><tr>{titles}</tr>{''.join(map(_row, rows))}</table>"
+    return f'<div class="wide"><table><tr>{titles}</tr>{"".join(map(_row, rows))}</table></div>'
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -106,5 +116,8 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _cell(text: str) -> str:
-    number = text[:1].isdigit()
-    return f'<td class="number">{escape(text)}</td>' if number else f"<td>{escape(text)}</td>"
+    """Of a number, or of words among which settings stand in backticks."""
+    if _NUMBER.fullmatch(text):
+        return f'<td class="number">{text}</td>'
+    words = _CODE.sub(r"<code>\1</code>", escape(text))
+    return f"<td>{words}</td>"

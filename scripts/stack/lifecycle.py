@@ -83,13 +83,13 @@ def _run(
     _wait_ready(stack, settings, console, lambda: _look(stack.check, signals))
     _wait_others(stack, settings, console, signals, report)
     console.print(f"[green]ready[/green] in {time.monotonic() - started:.1f} s")
-    if settings.demo and rows:
-        _demo(stack, settings, console, signals, key)
-    _meanwhile(stack, signals, lambda: _tell_waiting(settings, console, key))
     observers = Observers(settings, folder.path / "observe", report.notice)
     entered.callback(observers.stop, lambda: signals.hurried)
     if settings.observe:
         observers.start(gateway_url(settings).removeprefix("http://"), key)
+    if settings.demo and rows:
+        _demo(stack, settings, console, signals, key)
+    _meanwhile(stack, signals, lambda: _tell_waiting(settings, console, key))
     _invite(settings, console, observers.urls)
     jobs = [job_of(model, settings, management, report, batching) for model in quick]
     builds = BuildQueue(jobs, report, usual)

@@ -28,7 +28,7 @@ from scripts.stack.up_settings import UpSettings
 
 _PROGRAMS = {"Prometheus": ("prometheus",), "Alertmanager": ("prometheus-alertmanager", "alertmanager")}
 _INSTALL = "`apt install prometheus prometheus-alertmanager` (Debian, Ubuntu), and start again"
-_STOP_S = 4.0
+_STOP_S = 2.0  # each
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Observers:
     urls: dict[str, str] = field(default_factory=dict)  # of those that were started, by name
 
     def __post_init__(self) -> None:
-        self._stack = Stack(RestartPolicy(self.settings.restart_limit, self.settings.restart_window), self.notice)
+        self._stacks: dict[str, Stack] = {}  # each of one part: none takes the other with it
 
     def start(self, gateway: str, key: str | None) -> None:
         """`gateway`: its address as HOST:PORT; `key`: what it is to be asked with. From the main thread."""
@@ -56,15 +56,20 @@ class Observers:
             self._start_prometheus(prometheus, gateway, key)
 
     def look(self) -> None:
-        """Start again what has ended, or give up. From the main thread, again and again."""
+        """Start again what has ended, or give it up. From the main thread, again and again."""
+        for name in list(self._stacks):
+            self._look_at(name)
+
+    def _look_at(self, name: str) -> None:
         try:
-            self._stack.supervise()
+            self._stacks[name].supervise()
         except StackStartError as error:
-            self.notice(f"nothing observes this stack any more: {error}")
-            self.stop()
+            self.notice(f"{name} is given up; the rest goes on: {error}")
+            self._stacks.pop(name).stop(_STOP_S)
 
     def stop(self, hurry: Callable[[], bool] = lambda: False) -> None:
-        self._stack.stop(_STOP_S, hurry)
+        while self._stacks:
+            self._stacks.popitem()[1].stop(_STOP_S, hurry)
 
     def _start_alertmanager(self, program: str) -> None:
         config = self.settings.alertmanager_config or FOLDER / "alertmanager.yml"
@@ -91,7 +96,9 @@ class Observers:
 
     def _start(self, name: str, command: list[str], port: int) -> None:
         program = Program(launching.program(command), {}, cwd=self.folder)
-        self._stack.add(name, program, part_log(self.settings, name.lower()))
+        stack = Stack(RestartPolicy(self.settings.restart_limit, self.settings.restart_window), self.notice)
+        self._stacks[name] = stack
+        stack.add(name, program, part_log(self.settings, name.lower()))
         self.urls[name] = f"http://127.0.0.1:{port}"
 
 

@@ -131,6 +131,7 @@ def test_slow_requests_say_where_their_time_went(visit: Open, filled: Dashboard)
     [
         ({}, [["other", 100]]),
         ({"queue": 60.0, "encode": 30.0}, [["queue", 60], ["encode", 30], ["other", 10]]),
+        ({"admission": 50.0, "store": 40.0}, [["admission", 50], ["store", 40], ["other", 10]]),
         ({"queue": 80.0, "encode": 80.0, "search": 0.1}, [["queue", 80], ["encode", 80]]),
     ],
 )

@@ -78,6 +78,16 @@ def test_a_batch_of_none_that_is_sampled_makes_no_spans(handler: TextHandler, ke
     assert not kept.spans
 
 
+@pytest.mark.parametrize(
+    "row", [{"body": b" "}, {"body": {"input": 3}}, {"body": {"admin": {"cache": "stats"}}}, body(" ")]
+)
+def test_a_failure_names_its_callers_trace(handler: TextHandler, row: dict[str, Any]) -> None:
+    heads = [{**HTTP, "Traceparent": PARENT}, HTTP]
+    given, bare = handler.handle([row, row], FakeContext(Path(), heads))
+    assert json.loads(given)["error"]["trace_id"] == PARENT[3:35]
+    assert "trace_id" not in json.loads(bare)["error"]
+
+
 @pytest.mark.parametrize("name", ["traceparent", "Traceparent", "TRACEPARENT"])
 def test_a_direct_callers_header_counts_however_it_is_written(handler: TextHandler, kept: KeptSpans, name: str) -> None:
     handle(handler, [body("a")], {**HTTP, name: PARENT})

@@ -45,6 +45,20 @@ def test_text_lines_show_the_same_fields(logger: logging.Logger) -> None:
     assert "index served request_id=r1" in stream.getvalue()
 
 
+def test_what_is_logged_begins_no_line_of_its_own(logger: logging.Logger) -> None:
+    stream = io.StringIO()
+    configure_logging("index", json_lines=False, stream=stream, logger=logger.name)
+    hostile = "a\n12:00:00 INFO index forged\r\x1b[31m\x85\u2028b"
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        logger.exception("no %s", hostile, extra={"file": hostile})
+    line, *traceback = stream.getvalue().split("\n")
+    assert line.isprintable()
+    assert line.count(r"a\n12:00:00 INFO index forged\r\x1b[31m\x85\u2028b") == 2
+    assert traceback[-2] == "ValueError: broken"
+
+
 def test_a_signal_switches_to_debug_and_back(logger: logging.Logger) -> None:
     before = signal.getsignal(signal.SIGUSR1)
     logger.setLevel("WARNING")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 
 from clip_core.memory_use import memory_by_owner, resident_bytes
 from clip_core.serving.metrics import WorkerMetrics
-from clip_core.serving.worker_memory import WorkerMemory, gpu_memory
+from clip_core.serving.worker_memory import WorkerMemory, gpu_memory, jvm_bytes
 
 MB = 1 << 20
 
@@ -58,6 +63,19 @@ def test_a_worker_tells_libraries_towers_and_cache_apart() -> None:
     assert written.values["m", "9000", "cache"] == 7
     assert ("m", "9000", "rest") in written.values
     assert len(towers) == 200 * MB
+
+
+def test_the_frontend_that_started_a_worker_is_measured(tmp_path: Path) -> None:
+    assert jvm_bytes(os.getpid()) == 0
+    java = tmp_path / "java"
+    java.symlink_to(Path(sys.executable).resolve())
+    command = [java, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert jvm_bytes(process.pid) > MB
+        process.kill()
+    assert jvm_bytes(process.pid) == 0
 
 
 def test_without_a_gpu_nothing_is_told_of_one() -> None:

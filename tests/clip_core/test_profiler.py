@@ -6,6 +6,7 @@ import math
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,25 @@ def test_batches_in_between_run_without_it(profiler: Profiler, monkeypatch: pyte
     monkeypatch.setattr("clip_core.serving.profiler._MOST_SLOWER", 0.0)
     identity = profiler.start({"batches": 2, "seconds": 1})["id"]
     assert len(serve(profiler, identity)["batches"]) == 1
+
+
+def test_a_batchs_time_is_without_the_profilers(profiler: Profiler) -> None:
+    identity = profiler.start({"batches": 1, "seconds": 60})["id"]
+    until(lambda: profiler._current)
+    spent = []
+
+    def timed() -> None:
+        started = time.perf_counter()
+        work()
+        spent.append((time.perf_counter() - started) * 1e3)
+
+    started = time.perf_counter()
+    profiler.run(timed, about)
+    whole = (time.perf_counter() - started) * 1e3
+    (batch,) = taken(profiler, identity)["batches"]
+    assert spent[0] <= batch["ms"] + 0.001
+    assert batch["profiler_ms"] > 0
+    assert batch["ms"] + batch["profiler_ms"] <= whole + 0.002
 
 
 def test_time_ends_it_too(profiler: Profiler) -> None:

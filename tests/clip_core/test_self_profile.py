@@ -55,6 +55,7 @@ def test_what_is_allocated_meanwhile_is_told_by_its_line() -> None:
     (most, *_) = found["memory"]  # type: ignore[misc]
     assert most["bytes"] >= 30_000_000
     assert "test_self_profile.py" in most["where"]
+    assert not any("/clip_core/self_profile.py" in each["where"] for each in found["memory"])  # type: ignore[attr-defined]
 
 
 def _is_tracing(_: SelfProfiler) -> bool:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from clip_core.errors import BadInput
 from clip_core.logs import JsonFormatter
 from clip_core.tracing.configure import traced_process
-from clip_core.tracing.settings import wants_traces
+from clip_core.tracing.settings import doubts, wants_traces
 from clip_core.tracing.spans import Span, begin, carried, enter, here, leave, recording, root, stage, trace_id
 from clip_core.tracing.trace_context import NO_CALLERS, Callers, TraceContext, read_traceparent
 from tests.tracing import collecting, kept_spans
@@ -28,7 +28,9 @@ BAD = [
     PARENT + ", " + PARENT,
     PARENT + "-x",
     " " + PARENT[1:],
-    "01" + PARENT[2:],
+    "ff" + PARENT[2:],
+    "01" + PARENT[2:] + "x",
+    "01" + PARENT[2:] + "-" + "x" * 600,
     "00-" + "0" * 32 + PARENT[35:],
     PARENT[:36] + "0" * 16 + "-01",
     PARENT[:-1] + "g",
@@ -46,6 +48,11 @@ def test_what_is_no_traceparent_is_none(value: object) -> None:
     assert read_traceparent(value) is None
     assert Callers.read(value) is NO_CALLERS
     assert Callers.read([value, PARENT]).contexts == (read_traceparent(PARENT),)
+
+
+@pytest.mark.parametrize("ending", ["", "-", "-what-comes"])
+def test_a_later_version_is_read_as_far_as_it_is_known(ending: str) -> None:
+    assert read_traceparent("cc" + PARENT[2:] + ending) == read_traceparent(PARENT)
 
 
 @given(st.integers(1, 2**128 - 1), st.integers(1, 2**64 - 1), st.booleans())
@@ -135,6 +142,7 @@ def test_every_log_line_of_a_trace_has_its_id() -> None:
         ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318/v1/traces"}, True),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_SDK_DISABLED": "TRUE"}, False),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_TRACES_EXPORTER": "none"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_TRACES_EXPORTER": "console, otlp"}, True),
     ],
 )
 def test_the_standard_variables_switch_traces_on(environ: dict[str, str], wanted: bool) -> None:
@@ -204,6 +212,56 @@ def test_a_collector_that_is_down_holds_up_no_stop(collector: str) -> None:
             [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, timeout=60, check=True
         )
     assert float(done.stdout) < 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "word"),
+    [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "not by grpc"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json", "not by http/json"),
+        ("OTEL_TRACES_EXPORTER", "console", "console"),
+        ("OTEL_TRACES_EXPORTER", "otlp,zipkin", "zipkin"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "127.0.0.1:4318", "no address"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://", "no address"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/none/here.pem", "no such file"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization: Bearer secret", "name=value"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "a=b,secret", "name=value"),
+    ],
+)
+def test_what_can_not_work_is_said_without_secrets(name: str, value: str, word: str) -> None:
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", name: value}
+    (doubt,) = doubts(env)
+    assert doubt.startswith(name)
+    assert word in doubt
+    assert "secret" not in doubt
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},  # no traces are wanted
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "HTTPS://c", "OTEL_EXPORTER_OTLP_CERTIFICATE": __file__},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_TRACES_EXPORTER": "none"},
+        {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c",
+            "OTEL_EXPORTER_OTLP_HEADERS": "a=b%20c, d = e=,Authorization=Bearer x",
+        },
+    ],
+)
+def test_what_is_well_raises_no_doubt(env: dict[str, str]) -> None:
+    assert list(doubts(env)) == []
+
+
+def test_a_header_that_can_not_be_read_is_not_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization: Bearer secret")
+    with traced_process("t"):
+        assert recording()
+    assert "OTEL_EXPORTER_OTLP_HEADERS" in caplog.text
+    assert "secret" not in caplog.text
 
 
 def test_nothing_of_the_sdk_is_imported_without_an_endpoint() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from clip_core.errors import TorchServeUnavailable, Unauthorized
+from clip_core.errors import NotFound, Unauthorized
 from scripts.profiling.taking import SERVICES, ProfileTaker, take_service, write_profile, write_service_profile
 from scripts.stack.live_stack import LiveStack, live_stack
 from tests.e2e.conftest import send
@@ -102,7 +102,7 @@ def test_a_worker_is_profiled_while_it_serves(traced: tuple[LiveStack, Collector
     assert {"tokenize", "text tower", "index"} <= taken["batches"][0]["stages"].keys()
     write_profile(taken, tmp_path, None)
     assert "text tower" in (tmp_path / "index.html").read_text(encoding="utf-8")
-    with pytest.raises(TorchServeUnavailable):
+    with pytest.raises(NotFound):
         taker.take("clip_none", 1, 1.0)
     with pytest.raises(Unauthorized):
         ProfileTaker(stack.inference, "other").take("clip_text", 1, 1.0)

@@ -144,7 +144,8 @@ def test_server_timing_and_log_line(stack, caplog):
         answer = stack.post("/v1/search", SEARCH, headers={"X-Request-Id": "r1"})
         lines = until(lambda: [each for each in access(caplog) if each.request_id == "r1"])
     assert re.fullmatch(
-        r"queue;dur=[\d.]+, encode;dur=1\.50, search;dur=0\.50, total;dur=[\d.]+", answer.headers["server-timing"]
+        r"(admission;dur=[\d.]+, )?queue;dur=[\d.]+, encode;dur=1\.50, search;dur=0\.50, total;dur=[\d.]+",
+        answer.headers["server-timing"],
     )
     (line,) = lines
     assert (line.method, line.path, line.status) == ("POST", "/v1/search", 200)
@@ -168,6 +169,25 @@ def test_metrics(stack_of):
         'request_seconds_count{route="/v1/search"} 1.0',
     ):
         assert f"clipserve_gateway_{line}" in text
+
+
+def test_what_a_layer_refuses_is_counted_by_its_route(stack_of):
+    stack, key = stack_of(**KEYS), {"X-API-Key": "first"}
+    stack.post("/v1/search", SEARCH)
+    stack.client.head("/v1/collections/x")
+    stack.client.get("/v1/collections/x/items/delete")
+    stack.client.get("/whatever/1")
+    last = 'route="unmatched",status="401"} 1.0'
+    until(lambda: last in stack.client.get("/metrics", headers=key).text)
+    text = stack.client.get("/metrics", headers=key).text
+    for line in (
+        'method="POST",route="/v1/search"',
+        'method="HEAD",route="/v1/collections/{name}"',
+        'method="GET",route="/v1/collections/{name}/items/{item_id:path}"',
+        'method="GET",route="unmatched"',
+    ):
+        assert f'clipserve_gateway_requests_total{{{line},status="401"}} 1.0' in text
+    assert stack.client.get("/v1/stats", headers=key).json()["requests"]["total"] == 3
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer no"}, {"X-API-Key": "first, second"}])

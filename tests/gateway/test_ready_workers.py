@@ -9,8 +9,10 @@ import socket
 import pytest
 
 from clip_core.errors import TorchServeUnavailable
+from gateway.trace import current_trace
+from gateway.upstream.json_client import UpstreamReply
 from gateway.upstream.ready_workers import ReadyWorkers
-from gateway.upstream.torchserve import TorchServeClient
+from gateway.upstream.torchserve import QueueState, TorchServeClient
 from tests.gateway.fakes import FakeIndex, FakeTorchServe, serving
 
 TEXT = {"input": [{"text": "a"}]}
@@ -140,3 +142,34 @@ def test_the_gateway_answers_503_while_the_models_load(stack):
         assert len(stack.torchserve.calls) == 1
     finally:
         stack.torchserve.lets_pass = None
+
+
+async def test_many_scrapers_share_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = TorchServeClient("http://127.0.0.1:9", "http://127.0.0.1:9")
+    asked, told = list[bool](), asyncio.Event()
+
+    async def describe(_: str) -> UpstreamReply:
+        asked.append(current_trace().quiet)
+        await told.wait()
+        return UpstreamReply(200, b'[{"workers": [{"pid": 7, "status": "READY"}]}]')
+
+    monkeypatch.setattr(client, "_describe", describe)
+    scrapers = [asyncio.create_task(client.queue("clip_text")) for _ in range(50)]
+    readers = [asyncio.create_task(client.worker_pids("clip_text")) for _ in range(2)]
+    await asyncio.sleep(0)
+    scrapers.pop(0).cancel()  # one that leaves takes nothing from the others
+    await asyncio.sleep(0)
+    told.set()
+    assert {str(each) for each in await asyncio.gather(*scrapers)} == {str(QueueState(None, None, {"READY": 1}))}
+    assert await asyncio.gather(*readers) == [[7], [7]]
+    assert asked == [True]
+    await client.queue("clip_text")
+    assert len(asked) == 2
+    await client.close()
+
+
+async def test_a_question_that_fails_is_no_answer_to_all() -> None:
+    client = TorchServeClient("http://127.0.0.1:9", "http://127.0.0.1:9")
+    assert await asyncio.gather(*(client.queue("a") for _ in range(3))) == [None] * 3
+    assert await client.worker_pids("a") == []
+    await client.close()

@@ -17,15 +17,18 @@ import grpc
 import numpy as np
 import pytest
 
+from clip_core.tracing.trace_context import read_traceparent
 from clip_core.wire import unit
 from gateway.kserve.rpc.messages import message, read_message
 from gateway.kserve.rpc.service import client_of
 from gateway.kserve.tensors import packed
 from scripts.stack.live_stack import free_ports
+from tests.clip_core.test_tracing import PARENT
 from tests.gateway.fakes import DIM, embed, picture
 from tests.gateway.test_start import wait_for
 from tests.gateway.test_tls import CERTIFICATE
 from tests.gateway.test_tls import KEY as TLS_KEY
+from tests.tracing import kept_spans
 from tests.waiting import until
 
 RAW_TEXT = {"name": "TEXT", "datatype": "BYTES", "shape": [2]}
@@ -130,6 +133,16 @@ def test_health_and_metadata(rpc_of):
     stack.index.down = True
     assert not rpc("ServerReady").ready
     assert not rpc("ModelReady", name="demo").ready
+
+
+@pytest.mark.parametrize("doubled", [False, True])
+def test_a_call_goes_on_with_its_callers_trace(rpc_of, doubled):
+    _, rpc = rpc_of()
+    with kept_spans() as kept:
+        rpc.infer("a", metadata=(("traceparent", PARENT),) * (1 + doubled))
+        until(lambda: kept.named("POST /v2/models/{model}/infer"))
+        parent = kept.one("POST /v2/models/{model}/infer").parent
+    assert parent == (None if doubled else read_traceparent(PARENT))
 
 
 def test_errors_have_grpcs_codes(rpc_of):

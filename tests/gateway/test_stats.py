@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from gateway.keys.scopes import scope_of
+from tests.waiting import until
 
 WORKERS = """# TYPE clipserve_batches counter
 clipserve_batches{ModelName="clip_text",Hostname="a",} 5.0
@@ -46,6 +49,46 @@ def test_requests_and_latency_are_counted(stack_of):
     assert counts == sorted(counts)
     assert counts[-1] == 3
     assert len(counts) == len(after["latency"]["bounds_s"]) + 1
+
+
+def test_every_dialect_counts_and_no_probe(stack_of):
+    stack = stack_of()
+    infer = {"inputs": [{"name": "TEXT", "shape": [1], "datatype": "BYTES", "data": ["a"]}]}
+    assert stack.post("/embeddings", {"input": "a"}).is_success
+    assert stack.post("/v2/embed", {"texts": ["a"], "input_type": "search_query"}).is_success
+    assert stack.post("/v2/models/demo/infer", infer).is_success
+    stack.index.down = True
+    for path in ("/v1/health", "/v2/health/live", "/v2/health/ready", "/v2/models/demo/ready", "/readyz", "/ui/app.js"):
+        stack.client.get(path)
+    until(lambda: 'route="/ui/{path:path}"' in stack.client.get("/metrics").text)
+    after = stats(stack)
+    assert after["requests"] == {"total": 3, "errors": 0, "in_flight": 0}
+    assert after["latency"]["counts"][-1] == 3
+
+
+def test_a_slow_call_that_adds_items_says_where_its_time_went(stack_of):
+    stack = stack_of()
+    stack.fill("a")
+    added = "/v1/collections/{name}/items"
+
+    def slow():
+        told = stack.client.get("/v1/stats/slow").json()["requests"]
+        return next((each["stages"] for each in told if each["route"] == added), None)
+
+    assert {"encode", "store"} <= until(slow).keys()
+
+
+def test_a_wait_for_admission_is_told_also_of_what_fails(stack_of):
+    stack = stack_of(max_in_flight=1)
+    stack.torchserve.lets_pass = 0
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(stack.post, "/v1/embeddings", {"input": "first"})
+        until(lambda: stack.torchserve.busy == 1)
+        gone = stack.post("/v1/embeddings", {"input": "gone"}, headers={"X-Request-Timeout": "0.2"})
+        stack.torchserve.lets_pass = None
+        assert first.result().status_code == 200
+    assert gone.status_code == 504
+    assert re.match(r"admission;dur=\d{2,}\.\d+, total", gone.headers["server-timing"])
 
 
 def test_what_the_workers_report_is_summed(stack):

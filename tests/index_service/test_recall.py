@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from index_service.collection.recall import RecallCounts, RecallSampler, Sample
 from index_service.engines.faiss.backend import FaissBackend
+from index_service.http.metrics import LEAST_SAMPLES, CollectionGauges
 from index_service.metadata.columns import Packed, RowBlock
 from index_service.segments.view import View, view_of
 from tests.index_service.helpers import unit_rows
@@ -58,3 +61,20 @@ def test_offers_never_wait_and_an_empty_answer_counts_nothing(view: View) -> Non
     sampler.offer([Sample(tally, view, ROWS[0], None, ROWS[0, :0])] * 1000)
     Sample(tally, view, ROWS[0], None, ROWS[0, :0]).measure()
     assert tally.describe() == []
+
+
+def test_the_recall_of_a_few_searches_is_not_shown() -> None:
+    counts = RecallCounts()
+    view = SimpleNamespace(live=1, count=1, delta=[])
+    about = {"view": view, "info": SimpleNamespace(name="c"), "retries": SimpleNamespace(failures=0)}
+    every: Any = SimpleNamespace(ready=True, all=lambda: [SimpleNamespace(**about, recall=counts)])
+
+    def shown() -> list[float]:
+        families = CollectionGauges(every).collect()
+        return [each.value for family in families if "recall" in family.name for each in family.samples]
+
+    for _ in range(LEAST_SAMPLES - 1):
+        counts.add("faiss", 10, 0.5)
+    assert shown() == []
+    counts.add("faiss", 10, 0.5)
+    assert shown() == [0.5]

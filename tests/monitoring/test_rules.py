@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,24 +59,32 @@ def test_every_alert_has_a_runbook() -> None:
 
 
 class Case(NamedTuple):
-    """`loud` are series under which the alert fires at `at`, `quiet` those under which it does not."""
+    """`loud` and `also` are series under which the alert fires at `at`, `quiet` those under which it does not."""
 
     at: str
     loud: dict[str, str]
     quiet: list[dict[str, str]]
+    also: Sequence[dict[str, str]] = ()
 
 
 def requests(status: str, values: str, route: str = "/v1/search") -> dict[str, str]:
     return {f'clipserve_gateway_requests_total{{route="{route}",method="POST",status="{status}"}}': values}
 
 
-def timed(quick: str, every: str) -> dict[str, str]:
-    name, labels = "clipserve_gateway_request_seconds", 'route="/v1/search"'
+def timed(quick: str, every: str, route: str = "/v1/search") -> dict[str, str]:
+    name, labels = "clipserve_gateway_request_seconds", f'route="{route}"'
     return {f'{name}_bucket{{{labels},le="0.5"}}': quick, f"{name}_count{{{labels}}}": every}
 
 
 def items(state: str, values: str) -> dict[str, str]:
     return {f'clipserve_gateway_endpoint_items{{endpoint="clip_text",state="{state}"}}': values}
+
+
+_FREE = "clipserve_index_disk_free_bytes"
+
+
+def worker_start(worker: str) -> str:
+    return f'clipserve_worker_start_time_seconds{{job="t",instance="t",ModelName="clip_text",WorkerName="{worker}"}}'
 
 
 LIMIT = {'clipserve_gateway_endpoint_items_limit{endpoint="clip_text",instance="g"}': "16x100"}
@@ -84,16 +93,24 @@ _ERRORS = (*BUSY.items(), *requests("503", "0+60x100").items())
 _QUIET_ERRORS: list[dict[str, str]] = [
     BUSY,
     requests("503", "0+1x100"),  # all fail, and hardly any come
-    {**BUSY, **requests("503", "0+60x100", "/metrics")},
+    *(
+        {**BUSY, **requests("503", "0+60x100", route)}
+        for route in ("/metrics", "/v1/health", "/v2/models/{model}/ready")
+    ),
 ]
+_COHERE = "/v2/embed"
 _SLOW = {**BUSY, **timed("0+300x100", "0+600x100")}
 _QUICK = [{**BUSY, **timed("0+600x100", "0+600x100")}, timed("0+0x100", "0+1x100")]
 CASES = {
     "ClipserveErrorsFast": Case("1h", dict(_ERRORS), _QUIET_ERRORS),
-    "ClipserveErrorsSteady": Case("1h", dict(_ERRORS), _QUIET_ERRORS),
+    "ClipserveErrorsSteady": Case(
+        "1h", requests("200", "0+600x100", _COHERE) | requests("503", "0+60x100", _COHERE), _QUIET_ERRORS
+    ),
     "ClipserveErrorsSlow": Case("1h", dict(_ERRORS), _QUIET_ERRORS),
     "ClipserveLatencyFast": Case("1h", _SLOW, _QUICK),
-    "ClipserveLatencySteady": Case("1h", _SLOW, _QUICK),
+    "ClipserveLatencySteady": Case(
+        "1h", {**BUSY, **timed("0+300x100", "0+600x100", "/v2/models/{model}/infer")}, _QUICK
+    ),
     "ClipserveLatencySlow": Case("1h", _SLOW, _QUICK),
     "ClipserveDown": Case(
         "10m",
@@ -108,7 +125,11 @@ CASES = {
     "ClipserveRestarting": Case(
         "15m",
         {'clipserve_gateway_process_start_time_seconds{job="g",instance="g"}': "0+60x100"},
-        [{'clipserve_gateway_process_start_time_seconds{job="g",instance="g"}': "5x5 9x95"}],
+        [
+            {'clipserve_gateway_process_start_time_seconds{job="g",instance="g"}': "5x5 9x95"},
+            {worker_start("9000"): "5x5 9x95", worker_start("9001"): "5x5 9x95", worker_start("9002"): "5x5 9x95"},
+        ],
+        [{worker_start("9000"): "1 1 1 1 2 2 2 3 3 3 4x90", worker_start("9001"): "1x100"}],
     ),
     "ClipserveQueueGrowing": Case("20m", items("waiting", "100x100"), [items("waiting", "100 0x3 100 0x90")]),
     "ClipserveShedding": Case(
@@ -204,10 +225,20 @@ def rules_of(alert: str) -> dict[str, Any]:
 @pytest.mark.parametrize("alert", CASES)
 def test_an_alert_rings_and_keeps_silent(alert: str, tmp_path: Path) -> None:
     case = CASES[alert]
-    every = [(True, case.loud), *((False, quiet) for quiet in case.quiet)]
+    every = [*((True, loud) for loud in (case.loud, *case.also)), *((False, quiet) for quiet in case.quiet)]
     tests = [written(alert, case, series, fires) for fires, series in every]
     (tmp_path / "rules.yml").write_text(yaml.safe_dump(rules_of(alert)))
     cases = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": tests}
+    (tmp_path / "cases.yml").write_text(yaml.safe_dump(cases))
+    promtool("test", "rules", tmp_path / "cases.yml")
+
+
+@needs_promtool
+def test_a_disk_that_fills_is_told_by_what_is_left(tmp_path: Path) -> None:
+    (rule,) = [rule for rule in ALERTS if rule["alert"] == "ClipserveDiskFilling"]
+    left = {"expr": rule["expr"], "eval_time": "5h", "exp_samples": [{"labels": _FREE, "value": 70e9}]}
+    series = [{"series": _FREE, "values": "100000000000-100000000x400"}]
+    cases = {"tests": [{"interval": "1m", "input_series": series, "promql_expr_test": [left]}]}
     (tmp_path / "cases.yml").write_text(yaml.safe_dump(cases))
     promtool("test", "rules", tmp_path / "cases.yml")
 

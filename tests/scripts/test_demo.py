@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PIL import Image, ImageChops
+from rich.console import Console
 
 from scripts.demo.attributes import HEADS, IGNORE, labels
 from scripts.demo.claims import true_of
@@ -17,6 +21,7 @@ from scripts.demo.probe_drawings import probe_set
 from scripts.demo.render import render
 from scripts.demo.render_gallery import LISTING, gallery_scenes, render_gallery
 from scripts.demo.scenes import COMBINATIONS, HELD_OUT, TRAINED, UNSEEN, make_scene
+from scripts.demo.search_table import show_search
 from scripts.demo.shown_searches import ShownSearch, pages, shown_searches
 from scripts.demo.sketch import sketch
 from scripts.demo.sketch_scenes import make_sketch
@@ -165,3 +170,12 @@ def test_the_committed_model_finds_what_it_never_saw() -> None:
 
 def test_the_weights_fit_in_git() -> None:
     assert (ARCHIVE / "open_clip_model.safetensors").stat().st_size <= 8_000_000
+
+
+def test_hits_are_shown_as_they_are_named() -> None:
+    hit = SimpleNamespace(score=0.5, id="[/a]", metadata={"caption": "[bold]b[/x]"})
+    client: Any = SimpleNamespace(search=lambda *_, **__: SimpleNamespace(hits=[hit], raw={"timing": {}}))
+    console = Console(file=StringIO(), width=100)
+    show_search(client, console, "demo", "[/red]")
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert all(name in shown for name in ("[/a]", "[bold]b[/x]", "[/red]"))

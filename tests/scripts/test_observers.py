@@ -106,7 +106,7 @@ def test_one_that_ends_is_started_again(observers: Observers, told: list[str]) -
     observers.start("127.0.0.1:9", None)
     url = observers.urls["Prometheus"]
     until(lambda: asked(f"{url}/api/v1/targets"), seconds=60)
-    (part,) = [part for part in observers._stack.parts if part.name == "Prometheus"]
+    (part,) = observers._stacks["Prometheus"].parts
     part.process.send_signal(signal.SIGKILL)
 
     def back() -> Any:
@@ -140,16 +140,19 @@ def test_what_is_not_installed_is_said(
 def test_one_that_ends_again_and_again_is_given_up(
     observers: Observers, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    programs(tmp_path / "bin", monkeypatch, prometheus="echo no such flag; exit 3")
+    lives = "exec /bin/sleep 600"
+    programs(tmp_path / "bin", monkeypatch, alertmanager="echo no such flag; exit 3", prometheus=lives)
     observers.start("127.0.0.1:9", None)
 
     def given_up() -> bool:
         observers.look()
-        return told[-1].startswith("nothing observes this stack any more")
+        return bool(told) and told[-1].startswith("Alertmanager is given up")
 
     until(given_up)
     assert "no such flag" in told[-1]
     observers.look()
+    (prometheus,) = observers._stacks["Prometheus"].parts
+    assert prometheus.process.poll() is None
 
 
 @pytest.mark.parametrize(

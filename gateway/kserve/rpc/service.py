@@ -21,7 +21,7 @@ from gateway.kserve.rpc.messages import read_message
 from gateway.kserve.rpc.translation import RPCS, Rpc
 from gateway.middleware.deadlines import HEADER as DEADLINE
 
-_PASSED_ON = ("authorization", "x-api-key", "x-request-id")
+_PASSED_ON = ("authorization", "x-api-key", "x-request-id", "traceparent")
 _GIVEN_BACK = ("x-request-id", "server-timing", "retry-after")
 _LONGEST_S = 999_999.0
 _CODES = {
@@ -80,11 +80,11 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
 
 def _headers(context: Any) -> Headers:
     """Those of the caller's metadata that mean something over HTTP, and the call's deadline."""
-    given = {name: value for name, value in context.invocation_metadata() or () if name in _PASSED_ON}
+    given = [(name, value) for name, value in context.invocation_metadata() or () if name in _PASSED_ON]
     left = context.time_remaining()
     if left is not None and left < _LONGEST_S:
-        given[DEADLINE.lower()] = f"{max(left, 0.001):.3f}"
-    return Headers(given)
+        given.append((DEADLINE.lower(), f"{max(left, 0.001):.3f}"))
+    return Headers(raw=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in given])
 
 
 def client_of(peer: str) -> Address | None:

@@ -6,10 +6,12 @@ import { clock, took } from "./figures.js";
 
 const FEW = 8;
 const STAGES = {
+  admission: ["waiting for admission", "It waited for its turn here: as much as may be was under way. More workers or replicas, or fewer calls at once."],
   queue: ["waiting for a worker", "It waited for a worker: the batch before it, or a full queue. More workers, or fewer calls at once."],
   encode: ["encoding", "The model took it: many or large inputs, or a busy machine. The profile below says more."],
   search: ["searching", "The index took it: a rare filter, a large k, or many rows that are not merged yet."],
-  other: ["all else", "It was spent outside of the model and the search: waiting for admission, a large body, a slow caller, or another call of the index."],
+  store: ["storing", "The index wrote it: many items, a slow disk, or a merge under way."],
+  other: ["all else", "It was spent outside of the model and the index: a large body, pictures to fetch or to keep, or a slow caller."],
 };
 const NAMES = Object.keys(STAGES);
 let all = false;

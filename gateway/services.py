@@ -10,6 +10,7 @@ from starlette.requests import Request
 from clip_core.self_profile import SelfProfiler
 from clipserve_client.answers.answers import Limits
 from gateway.admission.endpoints import EndpointAdmissions
+from gateway.demand import Demand
 from gateway.encode.encoder import Encoder
 from gateway.encode.labels import LabelVectors
 from gateway.expiries import Expiries
@@ -85,7 +86,9 @@ class Services:
         quotas = Quotas(settings.key_limits(), shared, on_alone=metrics.counted_alone.inc)
         meter = Meter(quotas)
         url_images = UrlImageLoader(fetcher, settings.max_body_bytes) if fetcher is not None else None
-        torchserves = TorchServes(connect, lambda: _admissions(settings, metrics))
+        demand = Demand()
+        metrics.registry.register(demand)
+        torchserves = TorchServes(connect, lambda: _admissions(settings, metrics, demand))
         models = _models(settings, torchserves, meter, url_images, metrics)
         known = KnownCollections(index)
         parser = InputParser(settings.max_image_bytes, settings.url_policy() if fetcher is not None else None)
@@ -141,7 +144,7 @@ def _row_of(settings: GatewaySettings) -> ModelRow:
     return ModelRow(text=settings.text_endpoint, image=settings.image_endpoint, multimodal=settings.multimodal_endpoint)
 
 
-def _admissions(settings: GatewaySettings, metrics: GatewayMetrics) -> EndpointAdmissions:
+def _admissions(settings: GatewaySettings, metrics: GatewayMetrics, demand: Demand) -> EndpointAdmissions:
     """Of one TorchServe."""
     return EndpointAdmissions(
         settings.max_in_flight,
@@ -149,6 +152,7 @@ def _admissions(settings: GatewaySettings, metrics: GatewayMetrics) -> EndpointA
         lambda endpoint: metrics.shed.labels(endpoint).inc(),
         answer_bytes=settings.fan_out_answer_bytes,
         large_answers=settings.large_answers,
+        demand=demand,
         on_wait=lambda endpoint, stage, seconds: metrics.waits.labels(endpoint, stage).observe(seconds),
     )
 

@@ -68,6 +68,14 @@ class GatewaySettings(SettingsOrFiles):
     burst_wait_s: float = Field(
         1.2, ge=0, description="How long a call may wait for its turn when many come at once; 0: not at all."
     )
+    autoscaled: Literal["no", "workers", "replicas"] = Field(
+        "no",
+        description="What a scaler changes: TorchServe's workers or whole TorchServes. At zero the gateway is ready, "
+        "and requests wait (wake_wait_s) or get 503 with Retry-After; those of a lost worker are sent again.",
+    )
+    wake_wait_s: float = Field(
+        30.0, ge=0, description="How long a request waits for an endpoint that was scaled to zero; 0: not at all."
+    )
     max_held_bytes: int = Field(
         256 * MB, gt=0, description="Bytes of request bodies held at once; beyond it unfinished ones end with a 429."
     )

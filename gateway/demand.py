@@ -39,11 +39,15 @@ class EndpointDemand:
 
 
 class Demand(Collector):
-    """Of all endpoints, by name; made at the first use. On the event loop only."""
+    """Of all endpoints, by name. On the event loop only."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._at: dict[str, EndpointDemand] = {}
+
+    def know(self, endpoint: str) -> None:
+        """It is served: its counters are shown from now on, 0 until something is asked of it."""
+        self._of(endpoint)
 
     @contextmanager
     def stay(self, endpoint: str, items: int) -> Iterator[None]:

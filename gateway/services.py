@@ -44,6 +44,7 @@ from gateway.search.score_guidance import ScoreGuidance
 from gateway.search.searching import Searcher
 from gateway.settings import GatewaySettings
 from gateway.upstream.index_service import IndexServiceClient
+from gateway.upstream.scaler import Scalers
 from gateway.upstream.torchserve import TorchServeClient
 
 
@@ -66,6 +67,7 @@ class Services:
     jobs: Jobs
     readiness: Readiness
     history: History
+    scalers: Scalers
     metrics: GatewayMetrics
     quotas: Quotas
     expiries: Expiries
@@ -112,6 +114,7 @@ class Services:
             ingester=ingester,
             jobs=jobs,
             readiness=Readiness(settings, models, index),
+            scalers=Scalers(settings.scaler_urls),
             history=History(Reader(metrics, models, index, lambda: jobs.under_way).read),
             metrics=metrics,
             quotas=quotas,
@@ -131,6 +134,8 @@ def _models(
 
     def make(row: ModelRow) -> RegisteredModel:
         at = torchserves.at(TorchServeAddress.of(row, settings))
+        for endpoint in row.endpoints.all():
+            at.admissions.demand.know(endpoint)
         encoder = Encoder(at.client, settings, meter, at.admissions, row.endpoints, url_images, row.name)
         return RegisteredModel(row, encoder, at)
 

@@ -37,7 +37,7 @@ def main() -> None:
 
 def build(settings: ScalerSettings) -> Scaler:
     """With its clients, which it closes when it stops."""
-    key = settings.gateway_key.get_secret_value()
+    key = settings.gateway_key.get_secret_value().partition(",")[0].strip()
     watch = DemandWatch(Gateways(settings.gateway_urls, lambda url: GatewayWatch(url, key)))
     return Scaler(settings, watch, _outlet(settings))
 

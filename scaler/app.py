@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from clip_core.errors import ClipServeError, NotFound, Unavailable
+from clip_core.errors import ClipServeError, InvalidRequest, NotFound, Unavailable
 from scaler.metrics import ScalerMetrics
 from scaler.scaler import ScaledEndpoint, Scaler
 
@@ -63,7 +63,14 @@ async def _size(request: Request) -> Response:
 
 
 async def _history(request: Request) -> Response:
-    return JSONResponse({"decisions": list(_found(request)[1].history)})
+    """Decisions, the oldest first; with `seconds` those of so many last ones."""
+    decisions = list(_found(request)[1].history)
+    try:
+        seconds = float(request.query_params.get("seconds", "inf"))
+    except ValueError as error:
+        raise InvalidRequest("seconds is a number") from error
+    since = decisions[-1]["at"] - seconds if decisions else 0.0
+    return JSONResponse({"decisions": [each for each in decisions if each["at"] >= since]})
 
 
 async def _metrics(request: Request) -> Response:

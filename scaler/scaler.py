@@ -8,7 +8,7 @@ import logging
 import re
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -78,10 +78,18 @@ class Scaler:
     async def look(self) -> None:
         """Once."""
         seen = await self._watch.look(tuple(self.endpoints), discover=self.settings.discover)
-        for name in seen:
+        if self.settings.discover:
+            self._follow(seen)
+        await asyncio.gather(*(self._scale(name, seen[name]) for name in self.endpoints))
+
+    def _follow(self, seen: Mapping[str, SeenDemand]) -> None:
+        """Endpoints come and go with the models that gateways serve."""
+        for name, each in seen.items():
             if name not in self.endpoints and _NAME.fullmatch(name):
                 self._add(name)
-        await asyncio.gather(*(self._scale(name, seen[name]) for name in self.endpoints))
+            elif name in self.endpoints and each.gone:
+                _log.warning("no gateway names %s any more; its workers stay as they are", name)
+                self.endpoints.pop(name).past.save()
 
     def _add(self, name: str) -> None:
         past = Past(self.settings.data_dir / f"{name}.npy", self.settings.minute_s)

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from clip_core.secret_files import SettingsOrFiles
 from clip_core.setting_checks import bounded, comma_separated, unknown_names
 
 PREFIX = "CLIPSERVE_SCALER_"
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_separated)]
 
 
-class ScalerSettings(BaseSettings):
+class ScalerSettings(SettingsOrFiles):
     """Every field is an environment variable; see each description for what it changes."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
@@ -28,7 +29,7 @@ class ScalerSettings(BaseSettings):
         "address of a name, such as a headless Service's.",
     )
     gateway_key: SecretStr = Field(
-        SecretStr(""), description="Key for the gateways' `/metrics`, where they ask for one."
+        SecretStr(""), description="Key for the gateways' `/metrics`, of scope `admin`; of several at commas the first."
     )
     endpoints: Words = Field(
         ("clip_text", "clip_image", "clip_multimodal"), description="TorchServe endpoints that are scaled."

@@ -19,10 +19,14 @@ _log = logging.getLogger("scaler.watch")
 
 @dataclass(frozen=True)
 class SeenDemand:
-    """Of one endpoint since the last look; `complete`: every gateway said what was asked of it."""
+    """Of one endpoint since the last look; `complete`: every gateway said what was asked of it.
+
+    `gone`: every gateway answered, and none names it.
+    """
 
     interval: Interval | None
     complete: bool
+    gone: bool = False
 
 
 class DemandWatch:
@@ -61,7 +65,8 @@ class DemandWatch:
         """`answers` by the gateway's URL."""
         told = [(url, answer.of(endpoint)) for url, answer in answers.items() if answer is not None]
         known = [found for url, now in told if (found := self._since(url, endpoint, now)) is not None]
-        return SeenDemand(total(known) if known else None, len(known) == len(answers))
+        gone = len(told) == len(answers) and not any(answer and endpoint in answer.named for answer in answers.values())
+        return SeenDemand(total(known) if known else None, len(known) == len(answers), gone)
 
     def _since(self, url: str, endpoint: str, now: Reading) -> Interval | None:
         found = interval(self._before.get((url, endpoint)), now)

@@ -26,8 +26,8 @@ class GatewayReadings:
     named: Mapping[str, Reading]
 
     def of(self, endpoint: str) -> Reading:
-        """Zeros before anything was asked of it."""
-        return self.named.get(endpoint) or Reading(self.at, 0.0, 0.0, 0.0)
+        """Not known for one that it does not name: gateways name all that they serve."""
+        return self.named.get(endpoint) or Reading(self.at, math.nan, math.nan, math.nan)
 
 
 class GatewayWatch:

@@ -106,25 +106,26 @@ class Parts:
     def _gateway(self) -> dict[str, str]:
         settings, local, data = self.settings, "http://127.0.0.1:", self.folder.path
         own = {} if self.key is None or gateway_settings().keys else {"API_KEYS": self.key}
-        scaled = for_workers(scaler_settings().most) if settings.autoscale else {}
-        return (
-            own
-            | scaled
-            | {
-                "HOST": settings.host,
-                "PORT": str(settings.gateway_port),
-                "GRPC_PORT": str(settings.grpc_port),
-                "TORCHSERVE_URL": f"{local}{settings.inference_port}",
-                "MANAGEMENT_URL": f"{local}{settings.management_port}",
-                "METRICS_URL": f"{local}{settings.metrics_port}",
-                "INDEX_URL": f"{local}{settings.index_port}",
-                "MODELS_FILE": str(row_store(data).path),
-                "KEYS_FILE": str(keys_file(settings)),
-                "DATA_DIR": str(data / "gateway"),
-                "IMAGE_ROOTS": image_roots(data / "demo" / "gallery"),
-                "STOP_TIMEOUT_S": str(max(1, round(settings.stop_patience - _OTHERS_S))),
-            }
-        )
+        scaled = self._scaled() if settings.autoscale else {}
+        told = {
+            "HOST": settings.host,
+            "PORT": str(settings.gateway_port),
+            "GRPC_PORT": str(settings.grpc_port),
+            "TORCHSERVE_URL": f"{local}{settings.inference_port}",
+            "MANAGEMENT_URL": f"{local}{settings.management_port}",
+            "METRICS_URL": f"{local}{settings.metrics_port}",
+            "INDEX_URL": f"{local}{settings.index_port}",
+            "MODELS_FILE": str(row_store(data).path),
+            "KEYS_FILE": str(keys_file(settings)),
+            "DATA_DIR": str(data / "gateway"),
+            "IMAGE_ROOTS": image_roots(data / "demo" / "gallery"),
+            "STOP_TIMEOUT_S": str(max(1, round(settings.stop_patience - _OTHERS_S))),
+        }
+        return own | scaled | told
+
+    def _scaled(self) -> dict[str, str]:
+        url = f"http://127.0.0.1:{self.settings.scaler_port}"
+        return {**for_workers(scaler_settings().most), "SCALER_URLS": url}
 
 
 def part_log(settings: UpSettings, name: str) -> RotatedLog:

@@ -78,6 +78,35 @@ async def test_metrics_that_vanish_never_take_workers_away(here: ScalerWorld, te
     assert here.management.wanted == 4
 
 
+async def test_an_endpoint_that_a_gateway_names_no_more_keeps_its_workers(here: ScalerWorld) -> None:
+    await here.ask(2.0)
+    here.gateway.counters = {"other": [1.0, 0.0, 1.0]}
+    here.pass_time(5.0)
+    await here.scaler.look()
+    decision = here.scaler.endpoints[ENDPOINT].decision
+    assert decision is not None
+    assert (decision.size, decision.demand) == (4, None)
+    assert "not known" in decision.why
+    assert here.management.wanted == 4
+
+
+async def test_what_was_discovered_is_left_when_no_gateway_names_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = world(settings(tmp_path, discover=True))
+    await made.scaler.look()
+    await made.ask(2.0)
+    made.gateway.status = 500  # then it is not known whether it is gone
+    await made.scaler.look()
+    assert ENDPOINT in made.scaler.endpoints
+    made.gateway.status, made.gateway.counters = 200, {"other": [0.0, 0.0, 0.0]}
+    await made.scaler.look()
+    assert list(made.scaler.endpoints) == ["other"]
+    assert "its workers stay as they are" in caplog.text
+    assert made.management.changes == [4]
+    await made.scaler.stop()
+
+
 async def test_nan_and_a_reset_counter(here: ScalerWorld) -> None:
     await here.ask(2.0)
     here.gateway.counters[ENDPOINT][2] = math.nan
@@ -153,7 +182,10 @@ async def test_what_keda_asks_for(here: ScalerWorld) -> None:
         assert answer["demand"] == pytest.approx(2.0)
         assert answer["forecast"] == {"expected": None, "at_most": None, "by": None}
         assert (await client.get("/v1/sizes")).json()["sizes"] == [answer]
-        assert len((await client.get(f"/v1/sizes/{ENDPOINT}/history")).json()["decisions"]) == 2
+        history = f"/v1/sizes/{ENDPOINT}/history"
+        assert len((await client.get(history)).json()["decisions"]) == 2
+        assert [each["size"] for each in (await client.get(f"{history}?seconds=4")).json()["decisions"]] == [4]
+        assert (await client.get(f"{history}?seconds=many")).status_code == 400
         assert f'clipserve_scaler_size{{endpoint="{ENDPOINT}"}} 4.0' in (await client.get("/metrics")).text
         unknown = await client.get("/v1/sizes/nothing")
         assert unknown.status_code == 404

@@ -51,7 +51,7 @@ def _arm(arm: str, scaled: FloatArray, minute_s: float, busiest: float) -> Repla
                 ceiling=busiest,
                 minute_s=minute_s,
                 calm_s=_CALM * minute_s,
-                every_s=max(0.5, minute_s / 4),
+                every_s=max(0.25, minute_s / 4),
                 start_s=3.0,
                 data_dir=past,
             )

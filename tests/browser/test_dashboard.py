@@ -44,9 +44,11 @@ def fresh(tmp_path: Path) -> Iterator[Dashboard]:
 def scaled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     """A gateway with a scaler, and with one that does not answer."""
     folder = tmp_path_factory.mktemp("scaled")
-    with scaler_of_an_hour(folder, time.time()) as url:
-        with dashboard_gateway(folder, scaler_urls=(url, "http://127.0.0.1:9")) as made:
-            yield made
+    with (
+        scaler_of_an_hour(folder, time.time()) as url,
+        dashboard_gateway(folder, scaler_urls=(url, "http://127.0.0.1:9")) as made,
+    ):
+        yield made
 
 
 def chart(page: Page, title: str) -> Locator:
@@ -241,18 +243,15 @@ def test_what_a_scaler_decided_and_why(visit: Open, scaled: Dashboard) -> None:
     page = visit("/dashboard?range=1h", scaled.url)
     section = page.locator("#scaling")
     expect(section.locator("canvas")).to_have_count(2)
-    expect(page.locator("#scaling-now")).to_have_text(
-        re.compile(r"\d wanted, \d ready: by the week before, \d.* at most")
-    )
+    now = page.locator("#scaling-now")
+    expect(now).to_have_text(re.compile(r"\d wanted, \d ready: by the week before, \d.* at most"))
     expect(page.locator("#scaling-problem")).to_contain_text("http://127.0.0.1:9")
     changes = page.locator("#scaling-changes li")
     expect(changes.first).to_contain_text(re.compile(r"\d → \d by the week before.*demand \d.*, forecast \d.* at most"))
     said = re.compile(r"demand [\d.]+, expected [\d.]+, at most [\d.]+")
     expect(moment(page, "Demand and forecast")).to_have_attribute("aria-valuetext", said)
     page.get_by_label("Endpoint").select_option(OTHER)
-    expect(page.locator("#scaling-now")).to_have_text(
-        "1 wanted: demand of 0.2 busy workers, each busy for 60% at most."
-    )
+    expect(now).to_have_text("1 wanted: demand of 0.2 busy workers, each busy for 60% at most.")
     expect(page.locator("#scaling-none")).to_be_visible()
     page.get_by_label("Endpoint").select_option(ENDPOINT)
     expect(changes.first).to_be_visible()

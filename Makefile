@@ -133,7 +133,7 @@ bench-index: $(BENCH) ## exact and approximate search against FAISS, in process 
 bench-faults: $(BENCH) ## attacks, crashes and stops beside a calm neighbour; AGAINST=DIR (an older checkout) adds processor time
 	$(BIN)/python -m benchmarks.faults --save $(if $(AGAINST),--against $(AGAINST))
 
-bench-scaler: $(BENCH) ## scaling ahead of demand on real series (downloaded), simulated, then live: a day three times in an hour
+bench-scaler: $(BENCH) ## scaling ahead of demand on real series (downloaded), simulated, then live: half an hour in all
 	$(BIN)/python -m benchmarks.scaler --save
 
 bench-ship: $(SERVE) $(CHARTS)/.ready archives ## every gateway and encoder replaced under load (apt-get install haproxy), images, the chart

@@ -10,7 +10,7 @@ import pytest
 from scripts.stack.live_stack import live_stack
 from tests.waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.full]
 
 
 def test_every_endpoint_is_scaled_and_answers(tmp_path: Path) -> None:

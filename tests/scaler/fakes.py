@@ -49,7 +49,7 @@ def metrics(counters: Mapping[str, list[float]]) -> str:
 
 @dataclass
 class FakeManagement:
-    """Workers become ready when `started` is called. `status` other than 200 is its answer to everything."""
+    """Workers become ready when `started` is called. `status` other than 200 is its answer to everything; 0: none."""
 
     wanted: int = 1
     ready: int = 1
@@ -60,6 +60,8 @@ class FakeManagement:
         self.ready = self.wanted
 
     def answer(self, request: httpx.Request) -> httpx.Response:
+        if self.status == 0:
+            raise httpx.ConnectError("refused")
         if self.status != 200:
             return httpx.Response(self.status, json={"code": self.status, "message": "no"})
         if request.method == "PUT":

@@ -116,7 +116,7 @@ async def test_nan_and_a_reset_counter(here: ScalerWorld) -> None:
     assert await here.ask(1.0) == 2
 
 
-@pytest.mark.parametrize("status", [403, 500, 503])
+@pytest.mark.parametrize("status", [0, 403, 500, 503])
 async def test_a_management_api_that_refuses(here: ScalerWorld, status: int) -> None:
     here.management.status = status
     assert await here.ask(2.0) == 4
@@ -124,6 +124,21 @@ async def test_a_management_api_that_refuses(here: ScalerWorld, status: int) -> 
     here.management.status = 200
     assert await here.ask(2.0) == 4
     assert here.management.wanted == 4
+
+
+@pytest.mark.parametrize("jump", [-86_400.0, 30 * 86_400.0])
+async def test_a_clock_that_jumps_changes_no_size(here: ScalerWorld, jump: float) -> None:
+    await here.ask(2.0)
+    here.wall.now += jump
+    assert await here.ask(2.0) == 4
+    assert here.management.changes == [4]
+
+
+async def test_a_day_of_nothing_ends_at_the_least_size_and_wakes_again(here: ScalerWorld) -> None:
+    await here.ask(2.0)
+    sizes = [await here.ask(0.0, seconds=3600.0) for _ in range(24)]
+    assert set(sizes) == {0}
+    assert await here.ask(1.0) == 2
 
 
 async def test_a_torchserve_that_started_again_gets_its_workers_back(here: ScalerWorld) -> None:

@@ -11,8 +11,8 @@
    level that doubles.
 4. `starts`: the same with workers that start faster, and slower.
 5. `failures`: workers lost while the scaler, the gateway or TorchServe is away.
-6. `live`: a day of a series replayed in --minutes, three times: static peak, reactive, with the forecast. A minute of
-   the day takes 0.25 s then, and a worker starts in 3 to 5 s: as a replica would that takes 12 to 20 minutes.
+6. `live`: half a day of a series (4:00 to 16:00) replayed in --minutes, three times: static peak, reactive, with the
+   forecast. A minute takes 0.5 s then, and a worker starts in 3 to 5 s: as a replica would that takes 6 to 10 minutes.
 
 The last line is one JSON document with `bars`; a bar that is missed has `holds: false`, a figure that was not measured
 is null.
@@ -60,7 +60,7 @@ def options() -> argparse.ArgumentParser:
     """Without any of them the run is whole."""
     parser = reports.options(__doc__)
     parser.add_argument("--phases", nargs="*", choices=PHASES, default=list(PHASES))
-    parser.add_argument("--minutes", type=float, default=6.0, help="length of each of three live replays of a day")
+    parser.add_argument("--minutes", type=float, default=6.0, help="length of each of three live replays")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each load of the service curve")
     parser.add_argument("--wheels", type=Path, default=Path.home() / ".cache" / "clipserve" / "series")
     return parser

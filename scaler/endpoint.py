@@ -11,6 +11,7 @@ from scaler.sizing.calm import Calm
 from scaler.sizing.rule import TOLERANCE, busy_share, wish, workers
 from scaler.sizing.work_time import WorkTime
 
+_MOMENT_S = 1e-3
 _FEW = 0.5  # items: a forecast of fewer keeps nothing awake
 
 
@@ -45,10 +46,18 @@ class EndpointScaler:
         """
         before = self._size if self._size is not None else size
         if seen is not None:
+            if self._size is None:
+                self._begin(size, now)
             found = self._decided(seen, forecast, now, self._bounded(before or 0), complete)
             self._size = found.size
             return found
         return None if before is None else Decision(before, "the demand is not known: the size stays")
+
+    def _begin(self, size: int | None, now: float) -> None:
+        """What is there at the start counts as needed a moment ago, by a demand that was not seen."""
+        self._asked_at = now
+        if size is not None:
+            self._calm.largest(self._bounded(size), now - _MOMENT_S)
 
     def _decided(self, seen: Interval, forecast: Forecast | None, now: float, before: int, complete: bool) -> Decision:
         demand = self._demand(seen, now)

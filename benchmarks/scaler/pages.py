@@ -35,6 +35,7 @@ def updated(page: str) -> str:
     texts = {
         "compared": compared(report["compared"]),
         "ratios": ratios({"as it is": report["as_it_is"], **report["stressed"]}),
+        "live": live(report.get("live", {})),
         "scaler": bars(report["bars"]),
     }
     for name, text in texts.items():
@@ -71,6 +72,20 @@ def ratios(found: dict[str, dict[str, float]]) -> str:
 def _ratio(value: float) -> str:
     text = f"{value:.2f}"
     return f"**{text}**" if float(text) > 1 else text
+
+
+def live(arms: dict[str, Any]) -> str:
+    """A line an arm."""
+    rows = [
+        (
+            name,
+            digits(each["worker_hours"]),
+            *("–" if each[key] is None else f"{each[key]:,.0f} ms" for key in ("p50_ms", "p99_ms")),
+            f"{each['requests'] - each['not_answered']:,} of {each['requests']:,}",
+        )
+        for name, each in arms.items()
+    ]
+    return table(("workers", "worker-hours", "p50", "p99", "answered"), rows)
 
 
 def bars(judged: list[dict[str, Any]]) -> str:

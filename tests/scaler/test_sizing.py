@@ -157,8 +157,16 @@ def test_to_zero_when_idle_and_back_at_the_first_request() -> None:
 
 def test_a_forecast_of_next_to_nothing_keeps_nobody_awake() -> None:
     scaler, nothing = EndpointScaler(settings(least=0)), Interval(5.0, 0.0, 0.0, 0.0)
-    assert sized(scaler, nothing, 0.0, 1, forecast=Forecast(0.001, 0.005, "day")) == 0
-    assert sized(scaler, nothing, 0.0, 1, forecast=Forecast(0.1, 0.2, "day")) == 1
+    assert sized(scaler, nothing, 0.0, 1) == 1
+    assert sized(scaler, nothing, 61.0, 1, forecast=Forecast(0.001, 0.005, "day")) == 0
+    assert sized(scaler, nothing, 61.0, 1, forecast=Forecast(0.1, 0.2, "day")) == 1
+
+
+def test_a_scaler_that_was_started_again_takes_nothing_away_at_once() -> None:
+    nothing = Interval(5.0, 0.0, 0.0, 0.0)
+    assert sized(EndpointScaler(settings(least=0)), nothing, 0.0, 1) == 1  # it may have been asked for a moment ago
+    scaler = EndpointScaler(settings(calm_s=30))
+    assert [sized(scaler, busy(1.0), now, 6) for now in (0.0, 29.0, 31.0)] == [6, 6, 2]
 
 
 @given(

@@ -68,15 +68,20 @@ def _write_past(path: Path, rates: FloatArray, minute_s: float) -> None:
 def _told(run: Replayed, minute_s: float) -> dict[str, Any]:
     judged = run.due_s >= _WARM * minute_s
     latencies = run.latencies_s[judged]
-    p99 = float(np.quantile(latencies, 0.99, method="higher"))
     return {
         "requests": len(run.due_s),
-        "p99_ms": round(p99 * 1e3, 1) if np.isfinite(p99) else None,
-        "p50_ms": round(float(np.median(latencies)) * 1e3, 1),
+        "p99_ms": _quantile_ms(latencies, 0.99),
+        "p50_ms": _quantile_ms(latencies, 0.5),
         "not_answered": int(np.isinf(latencies).sum()),
         "statuses": run.statuses,
         "worker_hours": round(run.worker_s / 3600, 4),
     }
+
+
+def _quantile_ms(latencies: FloatArray, part: float) -> float | None:
+    """None where so many were not answered."""
+    found = float(np.quantile(latencies, part, method="higher"))
+    return round(found * 1e3, 1) if np.isfinite(found) else None
 
 
 def figures(found: Found) -> dict[str, float]:

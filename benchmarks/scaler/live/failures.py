@@ -15,7 +15,7 @@ from benchmarks.scaler.live.stack import ENDPOINT, WaitingStack, waiting_stack
 from scripts.processes.stack_process import StackProcess
 
 _CLIENTS = 2  # always busy: two busy workers, and the target of 50 % wants four
-_WANTED = 4
+_WANTED, _MOST = 4, 6
 _AWAY_S = 6.0
 _PATIENCE_S = 90.0
 
@@ -23,7 +23,7 @@ _PATIENCE_S = 90.0
 def run() -> dict[str, int]:
     """Part → workers lost while it was away, or after it was back."""
     with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as work, waiting_stack(Path(work), 1) as stack:
-        stack.start_scaler(least=1, most=6, target=0.5, calm_s=20, every_s=0.5, data_dir=Path(work) / "past")
+        stack.start_scaler(least=1, most=_MOST, target=0.5, calm_s=20, every_s=0.5, data_dir=Path(work) / "past")
         with _clients(stack):
             _until(lambda: _workers(stack) >= _WANTED)
             return {
@@ -34,15 +34,22 @@ def run() -> dict[str, int]:
 
 
 def _lost(stack: WaitingStack, name: str) -> int:
-    """The part is killed, is away for a while, and is started again."""
+    """The part is killed, is away for a while, and is started again.
+
+    While it is away nothing may be taken away; after that what the demand asks for must come back.
+    """
     part, before = _part(stack, name), _workers(stack)
     part.kill()
     time.sleep(_AWAY_S)
     during = before if name == "TorchServe" else _workers(stack)
     part.start()
+
+    def missing() -> int:
+        return min(before, _wanted(stack)) - _workers(stack)
+
     with contextlib.suppress(TimeoutError):
-        _until(lambda: _workers(stack) >= before)
-    return before - min(during, _workers(stack), before)
+        _until(lambda: missing() <= 0)
+    return max(0, before - during, missing())
 
 
 def _part(stack: WaitingStack, name: str) -> StackProcess:
@@ -56,6 +63,14 @@ def _workers(stack: WaitingStack) -> int:
         return sum(worker["status"] == "READY" for worker in answer[0]["workers"])
     except (httpx.HTTPError, ValueError, LookupError):
         return 0
+
+
+def _wanted(stack: WaitingStack) -> int:
+    """The size that the scaler decided on; no bound while it does not answer."""
+    try:
+        return int(httpx.get(f"http://127.0.0.1:{stack.scaler_port}/v1/sizes/{ENDPOINT}", timeout=5).json()["size"])
+    except (httpx.HTTPError, ValueError, LookupError):
+        return _MOST
 
 
 def _until(look: Callable[[], bool]) -> None:

@@ -44,13 +44,15 @@ class Scalers:
 
 
 def _sizes(answer: Json | str) -> list[Json]:
-    return [] if isinstance(answer, str) else answer["sizes"]
+    sizes: list[Json] = [] if isinstance(answer, str) else answer["sizes"]
+    return sizes
 
 
 async def _decisions(client: JsonClient, endpoint: str, seconds: float) -> list[Json]:
     """The oldest first; none where the scaler has ended since it was asked for the sizes."""
     answer = await _get(client, f"/v1/sizes/{quote(endpoint, safe='')}/history?seconds={seconds:g}")
-    return [] if isinstance(answer, str) else answer["decisions"]
+    decisions: list[Json] = [] if isinstance(answer, str) else answer["decisions"]
+    return decisions
 
 
 async def _get(client: JsonClient, path: str) -> Json | str:

@@ -43,13 +43,15 @@ def scaler_of_an_hour(folder: Path, now: float) -> Iterator[str]:
 
 def _fill(endpoint: ScaledEndpoint, now: float) -> None:
     sizes: list[int] = []
+    decided: list[int] = []
     for n in range(_COUNT):
         seconds = n * _EVERY_S
         demand = _demand(seconds) * (1 + 0.08 * math.sin(n * 2.3) + 0.05 * math.sin(n * 0.71))
         point = max(_demand(seconds), _demand(seconds + _AHEAD_S))
         upper = 1.18 * point
         sizes.append(max(1, math.ceil(max(demand, upper) / 0.85)))
-        size, ready = max(sizes[-60:]), min(sizes[-12:])
+        decided.append(max(sizes[-60:]))
+        size, ready = decided[-1], min(decided[-12:])
         why = f"by the week before, {upper:.1f} busy workers at most (95%)"
         endpoint.decision = Decision(size, why, demand, point, upper, "week")
         endpoint.count = WorkerCount(size, ready)

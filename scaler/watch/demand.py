@@ -65,7 +65,8 @@ class DemandWatch:
         """`answers` by the gateway's URL."""
         told = [(url, answer.of(endpoint)) for url, answer in answers.items() if answer is not None]
         known = [found for url, now in told if (found := self._since(url, endpoint, now)) is not None]
-        gone = len(told) == len(answers) and not any(answer and endpoint in answer.named for answer in answers.values())
+        named = any(answer is not None and endpoint in answer.named for answer in answers.values())
+        gone = 0 < len(told) == len(answers) and not named
         return SeenDemand(total(known) if known else None, len(known) == len(answers), gone)
 
     def _since(self, url: str, endpoint: str, now: Reading) -> Interval | None:

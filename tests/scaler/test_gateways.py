@@ -76,4 +76,5 @@ async def test_a_name_that_never_resolved_is_no_gateway() -> None:
     watch = DemandWatch(Gateways(["dns+http://gateways:8000"], cluster.make, cluster.resolve))
     seen = (await watch.look([ENDPOINT]))[ENDPOINT]
     assert seen.interval is None
+    assert not seen.gone
     await watch.close()

@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE  # else each of the hundreds of processes that 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test setup-bench setup-clients setup-charts up test test-slow test-clients test-charts test-containers test-full check \
   format test-browser bench bench-encoders bench-gateway bench-index bench-pictures bench-models bench-faults bench-observe bench-ship \
-  archives dist docs lock clean manifests
+  bench-scaler archives dist docs lock clean manifests
 
 # Tests that failed are run once more, by themselves, and said to be unsteady where they pass: what fails twice fails.
 define tests
@@ -137,6 +137,9 @@ bench-index: $(BENCH) ## exact and approximate search against FAISS, in process 
 
 bench-faults: $(BENCH) ## attacks, crashes and stops beside a calm neighbour; AGAINST=DIR (an older checkout) adds processor time
 	$(BIN)/python -m benchmarks.faults --save $(if $(AGAINST),--against $(AGAINST))
+
+bench-scaler: $(BENCH) ## scaling ahead of demand on real series (downloaded), simulated, then live: half an hour in all
+	$(BIN)/python -m benchmarks.scaler --save
 
 bench-ship: $(SERVE) $(CHARTS)/.ready archives ## every gateway and encoder replaced under load (apt-get install haproxy), images, the chart; TAG= of the images, VIT=DIR with ViT-B/32
 	$(BIN)/python -m benchmarks.ship --save $(if $(TAG),--tag $(TAG)) $(if $(VIT),--vit-store $(VIT))

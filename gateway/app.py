@@ -100,6 +100,7 @@ def create_app(
         await services.pictures.stop()
         await services.models.stop()
         await services.quotas.close()
+        await services.scalers.close()
         await services.torchserves.close()
         await index.close()
         if fetcher is not None:

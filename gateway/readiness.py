@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping
 
-from clip_core.errors import ClipServeError, Unavailable, from_dict
+from clip_core.errors import ClipServeError, TorchServeUnavailable, Unavailable, from_dict
 from gateway.encode.encoder import CANARY_TEXT
 from gateway.models.registry import Models, RegisteredModel
 from gateway.settings import GatewaySettings
 from gateway.upstream.index_service import IndexServiceClient
+from gateway.upstream.torchserve import TorchServeClient
 
 Report = dict[str, str]
 """Part or model → "ok", or what is wrong with it."""
@@ -82,10 +83,23 @@ class Readiness:
 
     async def _canary(self, model: RegisteredModel, endpoint: str, item: Mapping[str, str]) -> None:
         body = {"input": [dict(item)]}
-        answer = await model.torchserve.client.predict(endpoint, body, timeout_s=self._patience_s)
+        client = model.torchserve.client
+        try:
+            answer = await client.predict(endpoint, body, timeout_s=self._patience_s)
+        except TorchServeUnavailable:
+            if await self._sleeps(client, endpoint):
+                return
+            raise
         entry = answer["data"][0]
         if entry.get("status", 200) != 200:
             raise from_dict(entry, entry["status"])
+
+    async def _sleeps(self, client: TorchServeClient, endpoint: str) -> bool:
+        """Whether it was scaled to zero: then it is as ready as it should be, and a request wakes it."""
+        if self._settings.autoscaled == "no":
+            return False
+        wanted = await client.workers_wanted(endpoint)
+        return wanted == 0 or (wanted is None and self._settings.autoscaled == "replicas")
 
 
 def verdict_error(report: Report) -> Unavailable | None:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from clip_core.self_profile import SelfProfiler
 from clipserve_client.answers.answers import Limits
 from gateway.admission.endpoints import EndpointAdmissions
+from gateway.demand import Demand
 from gateway.encode.encoder import Encoder
 from gateway.encode.labels import LabelVectors
 from gateway.expiries import Expiries
@@ -43,6 +44,7 @@ from gateway.search.score_guidance import ScoreGuidance
 from gateway.search.searching import Searcher
 from gateway.settings import GatewaySettings
 from gateway.upstream.index_service import IndexServiceClient
+from gateway.upstream.scaler import Scalers
 from gateway.upstream.torchserve import TorchServeClient
 
 
@@ -65,6 +67,7 @@ class Services:
     jobs: Jobs
     readiness: Readiness
     history: History
+    scalers: Scalers
     metrics: GatewayMetrics
     quotas: Quotas
     expiries: Expiries
@@ -85,7 +88,9 @@ class Services:
         quotas = Quotas(settings.key_limits(), shared, on_alone=metrics.counted_alone.inc)
         meter = Meter(quotas)
         url_images = UrlImageLoader(fetcher, settings.max_body_bytes) if fetcher is not None else None
-        torchserves = TorchServes(connect, lambda: _admissions(settings, metrics))
+        demand = Demand()
+        metrics.registry.register(demand)
+        torchserves = TorchServes(connect, lambda: _admissions(settings, metrics, demand))
         models = _models(settings, torchserves, meter, url_images, metrics)
         known = KnownCollections(index)
         parser = InputParser(settings.max_image_bytes, settings.url_policy() if fetcher is not None else None)
@@ -109,6 +114,7 @@ class Services:
             ingester=ingester,
             jobs=jobs,
             readiness=Readiness(settings, models, index),
+            scalers=Scalers(settings.scaler_urls),
             history=History(Reader(metrics, models, index, lambda: jobs.under_way).read),
             metrics=metrics,
             quotas=quotas,
@@ -128,6 +134,8 @@ def _models(
 
     def make(row: ModelRow) -> RegisteredModel:
         at = torchserves.at(TorchServeAddress.of(row, settings))
+        for endpoint in row.endpoints.all():
+            at.admissions.demand.know(endpoint)
         encoder = Encoder(at.client, settings, meter, at.admissions, row.endpoints, url_images, row.name)
         return RegisteredModel(row, encoder, at)
 
@@ -141,7 +149,7 @@ def _row_of(settings: GatewaySettings) -> ModelRow:
     return ModelRow(text=settings.text_endpoint, image=settings.image_endpoint, multimodal=settings.multimodal_endpoint)
 
 
-def _admissions(settings: GatewaySettings, metrics: GatewayMetrics) -> EndpointAdmissions:
+def _admissions(settings: GatewaySettings, metrics: GatewayMetrics, demand: Demand) -> EndpointAdmissions:
     """Of one TorchServe."""
     return EndpointAdmissions(
         settings.max_in_flight,
@@ -149,6 +157,7 @@ def _admissions(settings: GatewaySettings, metrics: GatewayMetrics) -> EndpointA
         lambda endpoint: metrics.shed.labels(endpoint).inc(),
         answer_bytes=settings.fan_out_answer_bytes,
         large_answers=settings.large_answers,
+        demand=demand,
         on_wait=lambda endpoint, stage, seconds: metrics.waits.labels(endpoint, stage).observe(seconds),
     )
 

@@ -45,6 +45,9 @@ class GatewaySettings(SettingsOrFiles):
     management_url: str = Field("http://127.0.0.1:8081", description="TorchServe's management API.")
     metrics_url: str = Field("http://127.0.0.1:8082", description="TorchServe's metrics, for the page's live panel.")
     index_url: str = Field("http://127.0.0.1:8090", description="The index service.")
+    scaler_urls: Words = Field(
+        (), description="Scalers whose decisions the dashboard shows: `http://a:8002`; `up --autoscale` names its own."
+    )
     text_endpoint: str = Field("clip_text", pattern=_ENDPOINT, description="TorchServe model that encodes text.")
     image_endpoint: str = Field("clip_image", pattern=_ENDPOINT, description="TorchServe model that encodes images.")
     multimodal_endpoint: str = Field(
@@ -67,6 +70,14 @@ class GatewaySettings(SettingsOrFiles):
     )
     burst_wait_s: float = Field(
         1.2, ge=0, description="How long a call may wait for its turn when many come at once; 0: not at all."
+    )
+    autoscaled: Literal["no", "workers", "replicas"] = Field(
+        "no",
+        description="What a scaler changes: TorchServe's workers or whole TorchServes. At zero the gateway is ready, "
+        "and requests wait (wake_wait_s) or get 503 with Retry-After; those of a lost worker are sent again.",
+    )
+    wake_wait_s: float = Field(
+        30.0, ge=0, description="How long a request waits for an endpoint that was scaled to zero; 0: not at all."
     )
     max_held_bytes: int = Field(
         256 * MB, gt=0, description="Bytes of request bodies held at once; beyond it unfinished ones end with a 429."
@@ -179,6 +190,11 @@ class GatewaySettings(SettingsOrFiles):
     @classmethod
     def _is_http(cls, value: str) -> str:
         return http_url(value)
+
+    @field_validator("scaler_urls")
+    @classmethod
+    def _are_http(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(http_url(url) for url in value)
 
     @field_validator("allowed_hosts", "fetch_hosts", "image_hosts")
     @classmethod

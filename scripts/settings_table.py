@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings
 from clip_core.settings import PREFIX, HandlerSettings
 from gateway.settings import GatewaySettings
 from index_service.settings import IndexSettings
+from scaler.settings import ScalerSettings
 from scripts.archive.model_source import ModelSource
 from scripts.config.keys import keys
 from scripts.config.schema import ENDPOINT_KEYS, MODEL_KEYS
@@ -49,6 +50,7 @@ def rows() -> Iterator[Row]:
     yield from _environment("up", EncoderSettings, "TorchServe alone", but=UpSettings.model_fields)
     yield from _environment("gateway", GatewaySettings, "gateway")
     yield from _environment("index", IndexSettings, "index service")
+    yield from _environment("scaler", ScalerSettings, "scaler")
     for field in dataclasses.fields(HandlerSettings):
         key = _key("handlers", field.name)
         yield f"{PREFIX}{field.name.upper()}", "handlers", key, _show(field.default), field.metadata["description"]

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = ("clip_core", "handlers", "gateway", "index_service", "clipserve_client", "scripts", "benchmarks", "tests")
+OURS = (
+    *("clip_core", "handlers", "gateway", "index_service", "scaler", "clipserve_client", "scripts", "benchmarks"),
+    "tests",
+)
 SHARED = (
     "clip_core.draining",
     "clip_core.wire",
@@ -42,9 +45,10 @@ ALLOWED = {
     "handlers": ("clip_core",),
     "gateway": ("gateway", *SHARED, *OF_THE_CLIENT),
     "index_service": ("index_service", *SHARED),
+    "scaler": ("scaler", *SHARED),
     "clipserve_client": ("clipserve_client",),
-    "scripts": ("scripts", "clip_core", "gateway", "index_service", "clipserve_client"),
-    "benchmarks": ("benchmarks", "scripts", "clip_core", "gateway", "index_service", "clipserve_client"),
+    "scripts": ("scripts", "clip_core", "gateway", "index_service", "scaler", "clipserve_client"),
+    "benchmarks": ("benchmarks", "scripts", "clip_core", "gateway", "index_service", "scaler", "clipserve_client"),
 }
 ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports only from what stands before it
     "clip_core": (
@@ -95,6 +99,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
             "trace",
             "request_totals",
             "metrics",
+            "demand",
             "connections",
             "inputs",
             "schemas",
@@ -118,6 +123,10 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
             "ingest",
         ),
         *("jobs", "services", "routes", "kserve", "app", "__main__"),
+    ),
+    "scaler": (
+        *("forecast", "series", "sizing", "settings", "endpoint", "watch", "outlets", "past", "scaler", "metrics"),
+        *("app", "__main__"),
     ),
     "clipserve_client": (
         *("errors", "settings", "retries", "inputs", "answers", "calls", "base", "ingest", "sources"),
@@ -151,6 +160,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
             "pictures",
             "models",
             "faults",
+            "scaler",
             "observe",
             "ship",
             "bar_tables",
@@ -264,7 +274,7 @@ def imported_by(node: ast.stmt) -> set[str]:
     return {(node.module or "").partition(".")[0]} if isinstance(node, ast.ImportFrom) else set()
 
 
-@pytest.mark.parametrize("package", ["gateway", "index_service"])
+@pytest.mark.parametrize("package", ["gateway", "index_service", "scaler"])
 def test_no_model_framework_in_the_services(package: str) -> None:
     for path in (ROOT / package).rglob("*.py"):
         assert not [module for module in imports(path) if within(module, HEAVY)], path
@@ -284,7 +294,7 @@ def test_one_handler_class_a_file() -> None:
 
 
 def test_only_settings_reads_the_environment() -> None:
-    for package in ("clip_core", "handlers", "gateway", "index_service", "clipserve_client"):
+    for package in ("clip_core", "handlers", "gateway", "index_service", "scaler", "clipserve_client"):
         for path in (ROOT / package).rglob("*.py"):
             if path.name != "settings.py" and path != ROOT / "index_service" / "__init__.py":  # it sets one
                 assert "os.environ" not in path.read_text(encoding="utf-8"), path
@@ -292,7 +302,7 @@ def test_only_settings_reads_the_environment() -> None:
 
 def test_no_public_class_name_twice() -> None:
     homes: dict[str, list[str]] = {}
-    for package in ("clip_core", "handlers", "gateway", "index_service", "scripts", "benchmarks"):
+    for package in ("clip_core", "handlers", "gateway", "index_service", "scaler", "scripts", "benchmarks"):
         for path in (ROOT / package).rglob("*.py"):
             classes = [
                 node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ClassDef)

@@ -11,11 +11,15 @@ import yaml
 from typer.main import get_command
 
 from clip_core.errors import ClipServeError, _tree
+from gateway.demand import Demand
 from gateway.metrics import GatewayMetrics
 from index_service.collection.registry import Registry
 from index_service.http.metrics import IndexMetrics
 from index_service.record.store import Store
 from index_service.settings import IndexSettings
+from scaler.__main__ import build
+from scaler.metrics import ScalerMetrics
+from scaler.settings import ScalerSettings
 from scripts.archive.places import models
 from scripts.cli import app
 from scripts.processes.java_properties import read_properties
@@ -60,9 +64,10 @@ def test_every_metric_of_ours_is_explained_and_no_other(tmp_path: Path) -> None:
 
 
 def services_metrics(folder: Path) -> set[str]:
-    """As Prometheus shows the gateway's and the index service's, without the endings of histograms."""
+    """As Prometheus shows those of the gateway, the index service and the scaler, without the endings of histograms."""
     index = IndexMetrics(Registry(Store(folder / "index.sqlite3"), IndexSettings(data_dir=folder)))
-    families = [*GatewayMetrics().registry.collect(), *index.registry.collect()]
+    scaler = ScalerMetrics(build(ScalerSettings(data_dir=folder)))
+    families = [*GatewayMetrics().registry.collect(), *Demand().collect(), *index.registry.collect(), *scaler.collect()]
     endings = {"counter": "_total", "info": "_info"}
     return {family.name + endings.get(family.type, "") for family in families}
 

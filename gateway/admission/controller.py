@@ -41,9 +41,12 @@ class AdmissionController:
         *,
         clock: Callable[[], float] = time.monotonic,
         on_refused: Callable[[], None] = lambda: None,
+        on_turned_away: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_refused` is called for each refusal, `on_turned_away` for those of requests that never came to `turn`."""
         self.concurrency = concurrency
         self._wait_s, self._clock, self._on_refused = wait_s, clock, on_refused
+        self._on_turned_away = on_turned_away
         self._queue: FairQueue[QueuedRequest] = FairQueue()
         self._here = Counts()  # items of each caller that wait or are under way
         self._sheds_until = self._looked = float("-inf")
@@ -62,6 +65,7 @@ class AdmissionController:
     def check(self, caller: str) -> None:
         """Raises Overloaded when a request of this caller can neither run nor wait."""
         if not self.concurrency.has_room() and not self._may_wait(caller, 1):
+            self._on_turned_away()
             raise self._refusal()
 
     def _may_wait(self, caller: str, weight: int) -> bool:

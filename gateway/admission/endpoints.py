@@ -9,6 +9,7 @@ from gateway.admission.adaptive_limit import AdaptiveLimit
 from gateway.admission.answer_room import AnswerRoom
 from gateway.admission.controller import AdmissionController
 from gateway.admission.queued_request import AdmissionCall
+from gateway.demand import Demand
 from gateway.trace import current_trace
 
 
@@ -23,14 +24,15 @@ class EndpointAdmissions:
         *,
         answer_bytes: int,
         large_answers: int,
+        demand: Demand | None = None,
         on_wait: Callable[[str, str, float], None] = lambda *_: None,
     ) -> None:
         """`answer_bytes` is the size of one answer, `large_answers` how many of them may be under way at an endpoint.
 
-        `on_refused` is called with the endpoint; `on_wait` with the endpoint, what a request waited for (admission or
-        queue), and the seconds.
+        `on_refused` is called with the endpoint; `demand` counts what is asked; `on_wait` is called with the endpoint,
+        what a request waited for (admission or queue), and the seconds.
         """
-        self.on_wait = on_wait
+        self.demand, self.on_wait = demand or Demand(), on_wait
         self._most, self._wait_s, self._on_refused = most, wait_s, on_refused
         self._answer_bytes, self._large_answers = answer_bytes, large_answers
         self._at: dict[str, AdmissionController] = {}
@@ -39,8 +41,12 @@ class EndpointAdmissions:
     def at(self, endpoint: str) -> AdmissionController:
         made = self._at.get(endpoint)
         if made is None:
-            refused = partial(self._on_refused, endpoint)
-            made = self._at[endpoint] = AdmissionController(AdaptiveLimit(self._most), self._wait_s, on_refused=refused)
+            made = self._at[endpoint] = AdmissionController(
+                AdaptiveLimit(self._most),
+                self._wait_s,
+                on_refused=partial(self._on_refused, endpoint),
+                on_turned_away=partial(self.demand.refuse, endpoint, 1),
+            )
         return made
 
     def room_at(self, endpoint: str) -> AnswerRoom:
@@ -70,6 +76,7 @@ class EndpointAdmissions:
         """It is served no more; its calls under way end as they would have."""
         self._at.pop(endpoint, None)
         self._rooms.pop(endpoint, None)
+        self.demand.forget(endpoint)
 
     def call(self) -> AdmissionCall:
         """A new call of the current request, for one controller or room."""

@@ -18,7 +18,7 @@ from gateway.settings import GatewaySettings
 from gateway.trace import current_trace, timed
 from gateway.upstream.answer_bytes import AnswerBudget
 from gateway.upstream.replies import EncodeReply, stage_times
-from gateway.upstream.torchserve import TorchServeClient
+from gateway.upstream.waking import Predicting
 
 _MOMENT_NS = 100_000
 
@@ -28,7 +28,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        torchserve: TorchServeClient,
+        torchserve: Predicting,
         settings: GatewaySettings,
         admissions: EndpointAdmissions,
         planner: ChunkPlanner,
@@ -70,6 +70,15 @@ class Dispatcher:
             return await self._torchserve.predict(chunks[0].endpoint, request_body(chunks) | traced.fields())
 
     async def _answer(self, chunk: EncodeChunk, at_room: AdmissionCall, at_admission: AdmissionCall) -> Answer:
+        """Counted as demand from its coming to its end, whether it is served or not."""
+        demand, cost = self._admissions.demand, self._planner.cost(chunk)
+        with demand.stay(chunk.endpoint, cost):
+            answer = await self._let_in(chunk, at_room, at_admission)
+        if isinstance(answer, Overloaded | TorchServeUnavailable):
+            demand.refuse(chunk.endpoint, cost, came=True)
+        return answer
+
+    async def _let_in(self, chunk: EncodeChunk, at_room: AdmissionCall, at_admission: AdmissionCall) -> Answer:
         """Wait for room for the answer, then for admission; the call waits at each of them as a call of its own."""
         try:
             async with self._admissions.room_at(chunk.endpoint).taken(at_room, self._planner.answer_bytes(chunk)):

@@ -18,6 +18,7 @@ from gateway.keys.meter import Meter
 from gateway.settings import GatewaySettings
 from gateway.upstream.replies import EncodeReply
 from gateway.upstream.torchserve import TorchServeClient
+from gateway.upstream.waking import Predicting, Waking
 
 CANARY_TEXT = "a canary"
 
@@ -41,7 +42,10 @@ class Encoder:
         self._admissions = admissions
         self._url_images = url_images
         self._planner = ChunkPlanner(settings, endpoints)
-        self._dispatcher = Dispatcher(torchserve, settings, admissions, self._planner)
+        predicting: Predicting = torchserve
+        if settings.autoscaled != "no":
+            predicting = Waking(torchserve, settings.wake_wait_s, replicas=settings.autoscaled == "replicas")
+        self._dispatcher = Dispatcher(predicting, settings, admissions, self._planner)
         self.served: ServedModel | None = None
 
     @property

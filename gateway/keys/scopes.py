@@ -11,6 +11,7 @@ _RULES: tuple[tuple[str, str | None, str | None], ...] = (  # path, scope to rea
     ("/v1/stats/slow", "admin", "admin"),
     ("/v1/stats/profile", "admin", "admin"),
     ("/v1/stats/history", "admin", "admin"),
+    ("/v1/stats/scaling", "admin", "admin"),
     ("/v1/stats", None, "admin"),
     ("/v1/embeddings", "embed", "embed"),
     ("/embeddings", "embed", "embed"),

@@ -1,4 +1,4 @@
-"""/v1/stats: the figures of the live panel and the dashboard, the slowest requests, the gateway's profile of itself."""
+"""/v1/stats: the live panel's and the dashboard's figures, the slowest requests, scalers, the gateway's own profile."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request
 
 from gateway.errors import JsonResponse
-from gateway.history.series import series
+from gateway.history.series import RANGES, series
 from gateway.routes.plain_route import StrictRoute
 from gateway.schemas.openapi import answers
 from gateway.schemas.stats import HistoryAnswer, SlowAnswer, StatsAnswer
@@ -16,6 +16,10 @@ from gateway.services import services
 from gateway.stats import Stats
 
 router = APIRouter(route_class=StrictRoute, tags=["operations"])
+Range = Annotated[
+    Literal["5m", "15m", "1h"],
+    Query(alias="range", description="Five minutes, a quarter of an hour, or an hour.", examples=["15m"]),
+]
 
 
 @router.get("/v1/stats", responses=answers(StatsAnswer))
@@ -41,13 +45,16 @@ async def profile(request: Request, seconds: int = 10, memory: bool = False) -> 
 @router.get("/v1/stats/history", responses=answers(HistoryAnswer))
 async def history(
     request: Request,
-    range_: Annotated[
-        Literal["5m", "15m", "1h"],
-        Query(alias="range", description="Five minutes, a quarter of an hour, or an hour.", examples=["15m"]),
-    ] = "15m",
+    range_: Range = "15m",
 ) -> JsonResponse:
     """What this gateway did in the last hour or less: columns with a value for each step. Needs the scope `admin`."""
     given = services(request)
     told = await asyncio.to_thread(series, given.history.rows(), range_, given.history.now())
     endpoints = {name: None for model in given.models.all() for name in model.row.endpoints.all()}
     return JsonResponse({"range": range_, "endpoints": list(endpoints), **told})
+
+
+@router.get("/v1/stats/scaling", include_in_schema=False)
+async def scaling(request: Request, endpoint: str | None = None, range_: Range = "15m") -> JsonResponse:
+    """What scalers decided on, and why: all sizes, and the decisions on one endpoint. Needs the scope `admin`."""
+    return JsonResponse(await services(request).scalers.told(endpoint, RANGES[range_][0]))

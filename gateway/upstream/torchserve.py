@@ -107,6 +107,15 @@ class TorchServeClient:
             return None
         return any(worker.get("status") == "READY" for worker in _workers(reply))
 
+    async def workers_wanted(self, endpoint: str) -> int | None:
+        """How many workers the endpoint is to have; None when the management API cannot tell."""
+        try:
+            reply = await self._describe(endpoint)
+        except TorchServeUnavailable:
+            return None
+        wanted = [version.get("minWorkers") for version in reply.body] if _has_versions(reply) else []
+        return max(wanted) if wanted and all(isinstance(each, int) for each in wanted) else None
+
     async def queue(self, endpoint: str) -> QueueState | None:
         """What waits at TorchServe for its workers; None when the management API cannot tell."""
         try:

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings
 from clip_core.settings import PREFIX, HandlerSettings
 from gateway.settings import GatewaySettings
 from index_service.settings import IndexSettings
+from scaler.settings import ScalerSettings
 from scripts.stack.up_settings import UpSettings
 
 SECTIONS = {
@@ -22,6 +23,7 @@ SECTIONS = {
     "gateway": "The gateway: limits, keys, pictures, jobs.",
     "index": "The index service.",
     "handlers": "The workers of TorchServe.",
+    "scaler": "What sets the workers by their demand, with up.autoscale.",
     "up": "The stack: addresses, folders, restarts.",
     "logging": "Logs of all parts.",
 }
@@ -29,8 +31,14 @@ SECRETS = {
     "gateway": ("api_keys", "redis_url"),
     "index": ("milvus_token",),
     "handlers": ("admin_token", "cache_redis_url"),
+    "scaler": (),
 }
-PARTS: Mapping[str, type[BaseSettings]] = {"gateway": GatewaySettings, "index": IndexSettings, "up": UpSettings}
+PARTS: Mapping[str, type[BaseSettings]] = {
+    "gateway": GatewaySettings,
+    "index": IndexSettings,
+    "scaler": ScalerSettings,
+    "up": UpSettings,
+}
 """Those whose settings are pydantic's; the handlers' are a dataclass."""
 _PREFIXES = {part: settings.model_config["env_prefix"] for part, settings in PARTS.items()} | {"handlers": PREFIX}
 _LOGS = {name: name.removeprefix("log_") for name in UpSettings.model_fields if name.startswith("log_")}
@@ -47,6 +55,8 @@ _ELSEWHERE = {
     ("index", "port"): "up.index_port",
     ("index", "data_dir"): "up.data_dir",
     ("index", "stop_timeout_s"): "up.stop_patience",
+    ("scaler", "port"): "up.scaler_port",
+    ("scaler", "data_dir"): "up.data_dir",
     ("handlers", "cache"): "optimisation.cache",
     ("handlers", "cuda_graphs"): "optimisation.cuda_graphs",
     **{("up", name): "models" for name in _MODELS},
@@ -54,9 +64,10 @@ _ELSEWHERE = {
     ("up", "compile"): "optimisation.compile",
 }
 _OWN = {  # addresses between the parts, which `up` knows
-    "gateway": ("torchserve_url", "management_url", "metrics_url", "index_url", "models_file"),
+    "gateway": ("torchserve_url", "management_url", "metrics_url", "index_url", "scaler_urls", "models_file"),
     "index": ("host",),
     "handlers": ("index_url",),
+    "scaler": ("host", "gateway_urls", "gateway_key", "endpoints", "discover", "outlet", "management_url"),
 }
 
 
@@ -86,7 +97,7 @@ class Key:
 @cache
 def keys() -> dict[tuple[str, str], Key]:
     """By section and name, in the order of SECTIONS."""
-    made = [*_optimisation(), *_service("gateway"), *_service("index"), *_handlers(), *_up()]
+    made = [*_optimisation(), *_service("gateway"), *_service("index"), *_handlers(), *_service("scaler"), *_up()]
     return {(key.section, key.name): key for key in made}
 
 

@@ -65,7 +65,8 @@ def _causes(given: Thresholds) -> Iterator[Rule]:
         ("Down", 'up{job=~"clipserve.*"} == 0', "30s", "page", "{{ $labels.job }} does not answer"),
         (
             "NoWorker",
-            f"clipserve_gateway_endpoint_items_limit unless on (instance, endpoint) ({workers})",
+            f"clipserve_gateway_endpoint_items_limit unless on (instance, endpoint) ({workers}) "
+            "unless on (endpoint) (clipserve_scaler_size == 0)",
             "30s",
             "page",
             "{{ $labels.endpoint }} has no READY worker",
@@ -135,6 +136,13 @@ def _causes(given: Thresholds) -> Iterator[Rule]:
             "10m",
             "ticket",
             "the GPU of {{ $labels.ModelName }} has {{ $value | humanize1024 }}B left",
+        ),
+        (
+            "ScalerBlind",
+            "clipserve_scaler_demand_known == 0",
+            "5m",
+            "ticket",
+            "the scaler does not know what is asked of {{ $labels.endpoint }}, and leaves its size as it is",
         ),
         (
             "JobFailing",

@@ -12,6 +12,7 @@ from scripts.monitoring.write import FOLDER
 
 Json = dict[str, Any]
 GATEWAY, TORCHSERVE, INDEX = "clipserve-gateway", "clipserve-torchserve", "clipserve-index"
+SCALER = "clipserve-scaler"
 
 
 def shipped(name: str) -> Json:
@@ -23,11 +24,13 @@ def shipped(name: str) -> Json:
 def prometheus_config(
     targets: Mapping[str, str], alertmanager: str | None = None, key_file: Path | None = None
 ) -> Json:
-    """`targets`: HOST:PORT by job; other jobs are left out. `key_file`: with what the gateway is asked."""
+    """`targets`: HOST:PORT by job; shipped jobs of others are left out. `key_file`: with what the gateway is asked."""
     config = shipped("prometheus.yml") | {"rule_files": [str(FOLDER / "rules.yml")]}
     config["alerting"] = {"alertmanagers": [_static(alertmanager)] if alertmanager else []}
-    jobs = [job for job in config["scrape_configs"] if job["job_name"] in targets]
-    config["scrape_configs"] = [job | _static(targets[job["job_name"]]) for job in jobs]
+    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
+    config["scrape_configs"] = [
+        {"job_name": name} | jobs.get(name, {}) | _static(address) for name, address in targets.items()
+    ]
     for job in config["scrape_configs"]:
         if key_file is not None and job["job_name"] == GATEWAY:
             job["authorization"] = {"credentials_file": str(key_file)}

@@ -30,7 +30,7 @@ from scripts.stack.building import build
 from scripts.stack.data_folder import PRIVATE_UMASK, DataFolder, log_folder
 from scripts.stack.management_guard import guarded
 from scripts.stack.observers import Observers
-from scripts.stack.parts import Parts, model_store, own_key, part_log
+from scripts.stack.parts import Parts, model_store, own_key, part_log, scaler_settings
 from scripts.stack.readiness import wait_ready
 from scripts.stack.up_models import Batching, UpModel, models_of, row_store, write_rows
 from scripts.stack.up_report import Report
@@ -123,6 +123,8 @@ def _prepare(
     folder = entered.enter_context(DataFolder(settings.data_dir))
     entered.enter_context(log_folder(settings.log_dir))
     check_ports(settings.ports)
+    if settings.autoscale:
+        scaler_settings()  # what is wrong with them is said before anything starts
     folder.close_to_others()
     find_java()
     return folder, [model for model in models if _have_archives(model, settings, console, signals, usual)]

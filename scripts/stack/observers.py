@@ -12,6 +12,7 @@ import yaml
 from scripts.monitoring.local_configuration import (
     GATEWAY,
     INDEX,
+    SCALER,
     TORCHSERVE,
     alertmanager_command,
     prometheus_command,
@@ -83,6 +84,8 @@ class Observers:
             TORCHSERVE: f"{local}{settings.metrics_port}",
             INDEX: f"{local}{settings.index_port}",
         }
+        if settings.autoscale:
+            targets[SCALER] = f"{local}{settings.scaler_port}"
         alertmanager = f"{local}{settings.alertmanager_port}" if "Alertmanager" in self.urls else None
         config = prometheus_config(targets, alertmanager, self._written("key", key) if key else None)
         path = self._written("prometheus.yml", yaml.safe_dump(config, sort_keys=False))

@@ -12,6 +12,8 @@ from clip_core.setting_checks import faults
 from gateway.keys.key_lookup import KeyLookup
 from gateway.keys.key_store import KeyStore
 from gateway.settings import GatewaySettings, environment_name
+from scaler.settings import ScalerSettings
+from scaler.settings import environment_name as scaler_environment_name
 from scripts.archive.places import MODEL_STORE
 from scripts.processes import launching
 from scripts.processes.preflight import StackStartError, find_java
@@ -46,6 +48,8 @@ class Parts:
         self._start_torchserve(stack)
         gateway = _prefixed("GATEWAY", self._common() | self._gateway())
         stack.add("gateway", Program(launching.module("gateway"), gateway), self.log("gateway"))
+        if self.settings.autoscale:
+            self._start_scaler(stack)
 
     def log(self, name: str) -> RotatedLog:
         return part_log(self.settings, name)
@@ -62,6 +66,26 @@ class Parts:
         unpacked = run / "models"  # a killed JVM leaves them there
         program = Program(command, environment, cwd=run, clears=unpacked, prepare=self._prepare_torchserve)
         stack.add("TorchServe", program, self.log("torchserve"))
+
+    def _start_scaler(self, stack: Stack) -> None:
+        environment = _prefixed("SCALER", self._common() | self._scaler())
+        stack.add("scaler", Program(launching.module("scaler"), environment), self.log("scaler"))
+
+    def _scaler(self) -> dict[str, str]:
+        settings, local = self.settings, "http://127.0.0.1:"
+        host = local if settings.host in ("0.0.0.0", "::") else f"http://{settings.host}:"
+        endpoints = [name for row in row_store(self.folder.path).read() for name in row.endpoints.all()]
+        return {
+            "HOST": "127.0.0.1",
+            "PORT": str(settings.scaler_port),
+            "GATEWAY_URLS": f"{host}{settings.gateway_port}",
+            "GATEWAY_KEY": self.key or "",
+            "MANAGEMENT_URL": self.management or f"{local}{settings.management_port}",
+            "OUTLET": "torchserve",
+            "ENDPOINTS": ",".join(dict.fromkeys(endpoints)),
+            "DISCOVER": "true",  # of models that are added later
+            "DATA_DIR": str(self.folder.path / "scaler"),
+        }
 
     def _prepare_torchserve(self) -> None:
         """Again at each start: models come and go while TorchServe runs."""
@@ -82,7 +106,8 @@ class Parts:
     def _gateway(self) -> dict[str, str]:
         settings, local, data = self.settings, "http://127.0.0.1:", self.folder.path
         own = {} if self.key is None or gateway_settings().keys else {"API_KEYS": self.key}
-        return own | {
+        scaled = self._scaled() if settings.autoscale else {}
+        told = {
             "HOST": settings.host,
             "PORT": str(settings.gateway_port),
             "GRPC_PORT": str(settings.grpc_port),
@@ -96,6 +121,11 @@ class Parts:
             "IMAGE_ROOTS": image_roots(data / "demo" / "gallery"),
             "STOP_TIMEOUT_S": str(max(1, round(settings.stop_patience - _OTHERS_S))),
         }
+        return own | scaled | told
+
+    def _scaled(self) -> dict[str, str]:
+        url = f"http://127.0.0.1:{self.settings.scaler_port}"
+        return {**for_workers(scaler_settings().most), "SCALER_URLS": url}
 
 
 def part_log(settings: UpSettings, name: str) -> RotatedLog:
@@ -113,6 +143,21 @@ def gateway_settings() -> GatewaySettings:
         return GatewaySettings(host="127.0.0.1")
     except ValidationError as error:
         raise StackStartError(faults(error, environment_name)) from error
+
+
+def scaler_settings() -> ScalerSettings:
+    """What the environment says of the scaler. Raises StackStartError."""
+    try:
+        return ScalerSettings()
+    except ValidationError as error:
+        raise StackStartError(faults(error, scaler_environment_name)) from error
+
+
+def for_workers(most: int) -> dict[str, str]:
+    """What a gateway must know whose endpoints have up to `most` workers; the environment wins."""
+    given = gateway_settings().model_fields_set
+    told = {"autoscaled": "workers", "share_above": str(2 * most)}
+    return {name.upper(): value for name, value in told.items() if name not in given}
 
 
 def keys_file(settings: UpSettings) -> Path:

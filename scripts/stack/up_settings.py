@@ -19,6 +19,7 @@ from clip_core.setting_checks import unknown_names as names_unknown
 from clip_core.settings import HandlerSettings
 from gateway.settings import GatewaySettings
 from index_service.settings import IndexSettings
+from scaler.settings import ScalerSettings
 
 
 def _words(value: object) -> object:
@@ -34,6 +35,7 @@ def _names(text: str) -> list[str]:
 
 
 _OBSERVERS = ("prometheus_port", "alertmanager_port")
+_SCALER = ("scaler_port",)
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 
 
@@ -76,6 +78,12 @@ class UpSettings(BaseSettings):
     grpc_inference_port: int = Field(7070, ge=1, le=65535, description="TorchServe's gRPC inference port (loopback)")
     grpc_management_port: int = Field(7071, ge=1, le=65535, description="TorchServe's gRPC management port (loopback)")
     index_port: int = Field(8090, ge=1, le=65535, description="the index service's port (loopback)")
+    scaler_port: int = Field(8002, ge=1, le=65535, description="the scaler's port (loopback), with --autoscale")
+    autoscale: bool = Field(
+        False,
+        description="set the workers of each endpoint by its demand and a forecast of it (CLIPSERVE_SCALER_…, "
+        "docs/scaling.md)",
+    )
     data_dir: Path = Field(Path("data"), description="where the index, the demo gallery and run files lie")
     log_dir: Path = Field(Path("logs"), description="where each part's log lies")
     log_json: bool = Field(False, description="one JSON object a log line, in all three processes")
@@ -170,8 +178,9 @@ class UpSettings(BaseSettings):
     @property
     def ports(self) -> dict[str, int]:
         """Setting → port, of all that is to start."""
-        names = [name for name in UpSettings.model_fields if name.endswith("_port")]
-        return {name: getattr(self, name) for name in names if self.observe or name not in _OBSERVERS}
+        unused = (*(() if self.observe else _OBSERVERS), *(() if self.autoscale else _SCALER))
+        names = [name for name in UpSettings.model_fields if name.endswith("_port") and name not in unused]
+        return {name: getattr(self, name) for name in names}
 
     @model_validator(mode="after")
     def _has_a_port_each(self) -> UpSettings:
@@ -184,7 +193,11 @@ class UpSettings(BaseSettings):
 
 def unknown_names() -> list[str]:
     """A line on each CLIPSERVE_… variable of the environment that no part of the stack takes."""
-    parts = {"GATEWAY_": GatewaySettings.model_fields, "INDEX_": IndexSettings.model_fields}
+    parts = {
+        "GATEWAY_": GatewaySettings.model_fields,
+        "INDEX_": IndexSettings.model_fields,
+        "SCALER_": ScalerSettings.model_fields,
+    }
     handlers = [f"HANDLER_{field.name}" for field in dataclasses.fields(HandlerSettings)]
     services = [f"{part}{name}" for part, names in parts.items() for name in names]
     return names_unknown(os.environ, "CLIPSERVE_", ["url", "api_key", *UpSettings.model_fields, *services, *handlers])

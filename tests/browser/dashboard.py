@@ -139,15 +139,15 @@ def take_pictures(folder: Path) -> None:
         over = page.locator(".chart .u-over").nth(1)
         size = over.bounding_box() or {"width": 0.0}
         over.hover(position={"x": _RUSH * size["width"], "y": 60})
-        _save(page.screenshot(), folder / "dashboard.png")
+        save_picture(page.screenshot(), folder / "dashboard.png")
         more = {"device_scale_factor": 2, "color_scheme": "dark", "reduced_motion": "reduce"}
         page = browser.new_page(viewport={"width": 390, "height": 844}, **more)
         page.goto(f"{gateway.url}/dashboard")
         page.wait_for_selector("#slow-rows tr")
-        _save(page.screenshot(), folder / "dashboard-dark.png")
+        save_picture(page.screenshot(), folder / "dashboard-dark.png")
 
 
-def _save(png: bytes, path: Path) -> None:
+def save_picture(png: bytes, path: Path) -> None:
     Image.open(io.BytesIO(png)).convert("RGB").save(path, optimize=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from gateway.keys.key_store import KeyStore
 from tests.browser.conftest import DESKTOP, PHONE, Open
 from tests.browser.dashboard import Dashboard, dashboard_gateway, request_id
 from tests.browser.library import Library
+from tests.browser.scaling import OTHER, scaler_of_an_hour
 from tests.browser.test_axe import complaints
+from tests.scaler.fakes import ENDPOINT
 from tests.waiting import until
 
 pytestmark = pytest.mark.browser
@@ -34,6 +37,17 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Dashboard]:
     with dashboard_gateway(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def scaled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    """A gateway with a scaler, and with one that does not answer."""
+    folder = tmp_path_factory.mktemp("scaled")
+    with (
+        scaler_of_an_hour(folder, time.time()) as url,
+        dashboard_gateway(folder, scaler_urls=(url, "http://127.0.0.1:9")) as made,
+    ):
         yield made
 
 
@@ -224,3 +238,42 @@ def test_the_theme_reaches_the_lines(visit: Open, filled: Dashboard) -> None:
     page.click("#theme")  # as the system → light
     page.click("#theme")  # → dark
     until(lambda: "98,211,189" in page.evaluate(colors))
+
+
+def test_what_a_scaler_decided_and_why(visit: Open, scaled: Dashboard) -> None:
+    page = visit("/dashboard?range=1h", scaled.url)
+    section = page.locator("#scaling")
+    expect(section.locator("canvas")).to_have_count(2)
+    now = page.locator("#scaling-now")
+    expect(now).to_have_text(re.compile(r"\d wanted, \d ready: by the week before, \d.* at most"))
+    expect(page.locator("#scaling-problem")).to_contain_text("http://127.0.0.1:9")
+    changes = page.locator("#scaling-changes li")
+    expect(changes.first).to_contain_text(re.compile(r"\d → \d by the week before.*demand \d.*, forecast \d.* at most"))
+    said = re.compile(r"demand [\d.]+, expected [\d.]+, at most [\d.]+")
+    expect(moment(page, "Demand and forecast")).to_have_attribute("aria-valuetext", said)
+    page.get_by_label("Endpoint").select_option(OTHER)
+    expect(now).to_have_text("1 wanted: demand of 0.2 busy workers, each busy for 60% at most.")
+    expect(page.locator("#scaling-none")).to_be_visible()
+    page.get_by_label("Endpoint").select_option(ENDPOINT)
+    expect(changes.first).to_be_visible()
+
+
+def test_changes_are_those_of_the_size(visit: Open, fresh: Dashboard) -> None:
+    page = visit("/docs", fresh.url)
+    call = "async (given) => (await import('/ui/dashboard/scaling.js')).changesOf(given)"
+    decisions = [{"at": at, "size": size} for at, size in enumerate((1, 1, 3, 3, 2))]
+    assert page.evaluate(call, decisions) == [{"at": 4, "size": 2, "before": 3}, {"at": 2, "size": 3, "before": 1}]
+
+
+def test_without_a_scaler_nothing_is_said_of_it(visit: Open, filled: Dashboard) -> None:
+    page = visit("/dashboard", filled.url)
+    expect(page.locator("#slow-rows tr")).to_have_count(8)
+    expect(page.locator("#scaling")).to_be_hidden()
+
+
+@pytest.mark.parametrize(("scheme", "size"), [("light", DESKTOP), ("dark", PHONE)])
+def test_axe_finds_nothing_at_a_scaler(visit: Open, scaled: Dashboard, scheme: str, size: tuple[int, int]) -> None:
+    page = visit("/dashboard", scaled.url, size, color_scheme=scheme, bypass_csp=True)
+    expect(page.locator("#scaling canvas")).to_have_count(2)
+    assert complaints(page) == []
+    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")

@@ -53,6 +53,11 @@ def models(*given: dict[str, Any]) -> list[Manifest]:
             {"models": [{"name": "a", "source": CLAIM, "autoscaling": {"minReplicas": 9}}]},
             'autoscaling.minReplicas of "a" is above',
         ),
+        (
+            {"models": [{"name": "a", "source": CLAIM, "autoscaling": {"kind": "scaler", "startSeconds": 0}}]},
+            "startSeconds",
+        ),
+        ({"scaler": {"key": {"secret": "Not A Secret"}}}, "secret"),
         ({"gateway": {"persistence": {"enabled": True}}}, "set gateway.replicas to 1"),
         ({"gateway": {"env": {"CLIPSERVE_GATEWAY_KEYS_FILE": "/data/keys.db"}}}, "set gateway.persistence.enabled"),
         ({"gateway": {"env": {"CLIPSERVE_GATEWAY_PICTURES": "copy"}}}, "set gateway.persistence.enabled"),
@@ -257,6 +262,74 @@ def test_snapshots_are_downloaded_where_the_disk_is_new() -> None:
     assert f"test -e /data/{DataDir.DATABASE} || exec" in init["command"][2]
     assert init["args"] == values["snapshots"]["restore"]["command"]
     assert {"name": "data", "mountPath": "/data"} in init["volumeMounts"]
+
+
+SCALED = {"kind": "scaler", "minReplicas": 0, "maxReplicas": 9, "itemsPerReplica": 8, "startSeconds": 90}
+SCALER_MODELS = [
+    {"name": "demo", "prefix": "clip", "source": CLAIM, "autoscaling": SCALED},
+    {"name": "other", "source": CLAIM},
+]
+
+
+def environment(pod: Manifest) -> dict[str, str]:
+    (container,) = pod["spec"]["template"]["spec"]["containers"]
+    return {each["name"]: each["value"] for each in container["env"]}
+
+
+def test_a_scaler_is_told_of_its_model_and_of_every_gateway() -> None:
+    manifests = rendered(values={"models": SCALER_MODELS})
+    (scaler,) = of_kind(manifests, "StatefulSet", "scaler-demo")
+    given = environment(scaler)
+    assert set(given) <= {name for name, *_ in rows()}
+    assert given["CLIPSERVE_SCALER_ENDPOINTS"] == "clip_text,clip_image,clip_multimodal"
+    bounds = {name: given[f"CLIPSERVE_SCALER_{name}"] for name in ("LEAST", "MOST", "PER_WORKER", "START_S")}
+    assert bounds == {"LEAST": "0", "MOST": "9", "PER_WORKER": "8", "START_S": "90"}
+    assert given["CLIPSERVE_SCALER_GATEWAY_URLS"] == "dns+http://r-clipserve-gateways:8000"
+    (headless,) = of_kind(manifests, "Service", "-gateways")
+    assert headless["spec"]["clusterIP"] == "None"
+    assert headless["spec"]["selector"]["app.kubernetes.io/component"] == "gateway"
+    assert headless["metadata"]["labels"]["app.kubernetes.io/component"] != "gateway"  # a ServiceMonitor takes one
+
+
+def test_keda_asks_a_scaler_that_exists_for_each_endpoint() -> None:
+    manifests = rendered(values={"models": SCALER_MODELS})
+    (scaled,) = of_kind(manifests, "ScaledObject")
+    names = {each["metadata"]["name"] for each in of_kind(manifests, "Service")}
+    urls = [trigger["metadata"]["url"] for trigger in scaled["spec"]["triggers"]]
+    assert {url.split("//")[1].split(".")[0] for url in urls} <= names
+    assert [url.rpartition("/")[2] for url in urls] == ["clip_text", "clip_image", "clip_multimodal"]
+    assert scaled["spec"]["fallback"]["behavior"] == "currentReplicasIfHigher"
+    assert scaled["spec"]["minReplicaCount"] == 0
+
+
+def test_a_gateway_knows_of_scalers_and_of_models_that_may_be_away() -> None:
+    (gateway,) = of_kind(rendered(values={"models": SCALER_MODELS}), "Deployment", "gateway")
+    assert environment(gateway)["CLIPSERVE_GATEWAY_AUTOSCALED"] == "replicas"
+    assert environment(gateway)["CLIPSERVE_GATEWAY_SCALER_URLS"] == "http://r-clipserve-scaler-demo:8002"
+    kept = [{**SCALER_MODELS[0], "autoscaling": {**SCALED, "minReplicas": 1}}]
+    (gateway,) = of_kind(rendered(values={"models": kept}), "Deployment", "gateway")
+    assert "CLIPSERVE_GATEWAY_AUTOSCALED" not in environment(gateway)
+
+
+def test_no_scaler_runs_where_none_is_asked_for() -> None:
+    assert [each["metadata"]["name"] for each in rendered() if "scaler" in json.dumps(each)] == []
+
+
+def test_only_gateways_and_keda_reach_a_scaler() -> None:
+    policies = of_kind(rendered(values={"models": SCALER_MODELS}), "NetworkPolicy", "scaler")
+    ((rule,),) = [each["spec"]["ingress"] for each in policies]
+    pods_of, namespaces = rule["from"]
+    assert pods_of["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "gateway"
+    assert namespaces == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "keda"}}}
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_past_of_a_scaler_is_on_a_disk_of_its_own(kept: bool) -> None:
+    values = {"models": SCALER_MODELS, "scaler.persistence.enabled": kept}
+    (scaler,) = of_kind(rendered(values=values), "StatefulSet", "scaler-demo")
+    assert ("volumeClaimTemplates" in scaler["spec"]) is kept
+    volumes = [each["name"] for each in scaler["spec"]["template"]["spec"]["volumes"]]
+    assert ("data" in volumes) is not kept
 
 
 NAMES = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,11}[A-Za-z0-9])?", fullmatch=True)

@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = {"gateway": "gateway", "index": "index_service"}
+PACKAGES = {"gateway": ("gateway", "scaler"), "index": ("index_service",)}
 OURS = {path.parent.name for path in ROOT.glob("*/__init__.py")}
 _IMPORT_ALL = """
 import importlib, json, pkgutil, sys
-package, *blocked = sys.argv[1:]
+packages, *blocked = sys.argv[1:]
 sys.modules.update(dict.fromkeys(blocked))  # to import one of these is an ImportError
-for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
-    importlib.import_module(module.name)
+for package in packages.split(","):
+    for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
+        importlib.import_module(module.name)
 print(json.dumps(sorted(name for name in sys.modules if "." not in name)))
 """
 
@@ -40,7 +41,7 @@ def loaded(group: str) -> frozenset[str]:
     distributions = packages_distributions()
     others = {name for name, brings in distributions.items() if not {normal(each) for each in brings} & locked(group)}
     blocked = sorted(others - OURS - sys.stdlib_module_names)
-    command = [sys.executable, "-P", "-c", _IMPORT_ALL, PACKAGES[group], *blocked]
+    command = [sys.executable, "-P", "-c", _IMPORT_ALL, ",".join(PACKAGES[group]), *blocked]
     done = subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "torch" in blocked

@@ -381,7 +381,9 @@ class FakeTorchServe:
     matryoshka_dimensions: tuple[int, ...] = ()
     failure: str | None = None
     failing_endpoint: str | None = None
+    failures_left: int | None = None  # calls that fail; None: all
     workers: str = "READY"
+    wanted: int = 1
     worker_pid: int = 0
     metrics: str = ""
     delay_s: float = 0.0
@@ -411,7 +413,13 @@ class FakeTorchServe:
     def _models(self, request: Request) -> Response:
         name = request.path_params["endpoint"]
         return answer(
-            [{"modelName": name, "workers": [{"id": "9000", "status": self.workers, "pid": self.worker_pid}]}]
+            [
+                {
+                    "modelName": name,
+                    "minWorkers": self.wanted,
+                    "workers": [{"id": "9000", "status": self.workers, "pid": self.worker_pid}],
+                }
+            ]
         )
 
     async def _predict(self, request: Request) -> Response:
@@ -444,6 +452,10 @@ class FakeTorchServe:
     def _failed(self, endpoint: str) -> Response | None:
         if self.failure is None or self.failing_endpoint not in (None, endpoint):
             return None
+        if self.failures_left is not None:
+            if not self.failures_left:
+                return None
+            self.failures_left -= 1
         status, kind, message = FAILURES[self.failure]
         if not kind:
             return Response(message, status)

@@ -120,7 +120,18 @@ CASES = {
     "ClipserveNoWorker": Case(
         "10m",
         {**LIMIT, 'clipserve_gateway_endpoint_workers{endpoint="clip_text",instance="g",status="LOADING"}': "1x100"},
-        [{**LIMIT, 'clipserve_gateway_endpoint_workers{endpoint="clip_text",instance="g",status="READY"}': "1x100"}],
+        [
+            {**LIMIT, 'clipserve_gateway_endpoint_workers{endpoint="clip_text",instance="g",status="READY"}': "1x100"},
+            {**LIMIT, 'clipserve_scaler_size{endpoint="clip_text",instance="s"}': "0x100"},
+        ],
+    ),
+    "ClipserveScalerBlind": Case(
+        "20m",
+        {'clipserve_scaler_demand_known{endpoint="clip_text"}': "1x5 0x50"},
+        [
+            {'clipserve_scaler_demand_known{endpoint="clip_text"}': "1x100"},
+            {'clipserve_scaler_demand_known{endpoint="clip_text"}': "0x3 1x50"},  # it has just started
+        ],
     ),
     "ClipserveRestarting": Case(
         "15m",

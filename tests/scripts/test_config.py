@@ -114,7 +114,7 @@ def test_no_bytes_are_a_traceback(tmp_path_factory: pytest.TempPathFactory, raw:
         ("gatway: {}", "1: gatway is no key; did you mean gateway?"),
         (
             "xyz: {}",
-            "1: xyz is no key; there are models, batching, optimisation, gateway, index, handlers, up, logging",
+            "1: xyz is no key; there are models, batching, optimisation, gateway, index, handlers, scaler, up, logging",
         ),
         ("gateway: {max_input: 1}", "1: gateway.max_input is no key; did you mean gateway.max_inputs?"),
         ("gateway: {zzz: 1}", "1: gateway.zzz is no key; docs/settings.md lists those that are"),

@@ -93,13 +93,18 @@ export class Chart {
         { ...axis, size: 62, space: 34, ...(this.about.whole ? { incrs: WHOLE_STEPS } : {}), values: (_, ticks) => ticks.map((each) => this.about.format(each).replace(/\.0(?!\d)/, "")) },
       ],
       series: [{}, ...lines],
+      bands: this.about.band ? [this.#band(this.about.band, color)] : [],
       hooks: { setCursor: [(plot) => this.#follow(plot)] },
     };
   }
 
   #line(label, stroke) {
-    const fill = (plot, place) => stroke(plot, place).replace("rgb(", "rgba(").replace(")", ", .12)");
+    const fill = (plot, place) => translucent(stroke(plot, place));
     return { label, stroke, width: 1.75, ...(this.about.area ? { fill } : {}), points: { show: true, size: 4, fill: stroke, filter: alone } };
+  }
+
+  #band([upper, lower], color) {
+    return { series: [upper + 1, lower + 1], fill: () => translucent(color(this.swatches[upper])) };
   }
 
   #yRange(most) {
@@ -160,6 +165,8 @@ export class Chart {
     this.plot.setCursor({ left, top: at === null ? -10 : 10 }, true, true); // in all charts
   }
 }
+
+const translucent = (rgb) => rgb.replace("rgb(", "rgba(").replace(")", ", .12)");
 
 // Points that no line reaches: what is not known before and after them.
 function alone(plot, series) {

@@ -7,6 +7,7 @@ import { sentence } from "../format.js";
 import { askForKey, watchKey } from "../keys.js";
 import { Chart } from "./chart.js";
 import { CHARTS, clock } from "./figures.js";
+import { chosenEndpoint, drawScaling, redrawScaling, watchScaling } from "./scaling.js";
 import { drawSlow, watchSlow } from "./slow.js";
 
 const EVERY_MS = 5000;
@@ -30,13 +31,25 @@ async function tick() {
 
 async function refresh(mine) {
   try {
-    const [history, slow] = await Promise.all([call(`/v1/stats/history?range=${range()}`), call("/v1/stats/slow")]);
+    const [history, slow, scaling] = await Promise.all([call(`/v1/stats/history?range=${range()}`), call("/v1/stats/slow"), askScalers()]);
     if (mine !== asked) return;
     show($("problem"), false);
     drawHistory(history);
+    drawScaling(scaling, SPANS[range()]);
     drawSlow(slow.requests);
   } catch (error) {
     if (mine === asked) fail(error);
+  }
+}
+
+// An endpoint that is scaled no more is as if none were chosen.
+async function askScalers() {
+  const of = (name) => call(`/v1/stats/scaling?range=${range()}${name ? `&endpoint=${encodeURIComponent(name)}` : ""}`);
+  try {
+    return await of(chosenEndpoint());
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    return of("");
   }
 }
 
@@ -51,7 +64,7 @@ function drawHistory({ time, columns, endpoints, range: name }) {
 }
 
 function fail(error) {
-  if (error.status === 401 || error.status === 403) for (const name of ["charts", "slow", "profile", "beginning"]) show($(name), false);
+  if (error.status === 401 || error.status === 403) for (const name of ["charts", "scaling", "slow", "profile", "beginning"]) show($(name), false);
   if (error.status === 401) {
     show($("problem"), false);
     if ($("key-panel").hidden) askForKey(error.message);
@@ -75,6 +88,7 @@ function pause() {
 
 function redraw() {
   for (const chart of charts) chart.redraw();
+  redrawScaling();
 }
 
 function start() {
@@ -86,6 +100,7 @@ function start() {
   $("pause").addEventListener("click", pause);
   $("profile-copy").addEventListener("click", () => copyWith($("profile-copy"), $("profile-command").textContent));
   watchKey(tick);
+  watchScaling(tick);
   watchSlow();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   new MutationObserver(redraw).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });

@@ -13,7 +13,10 @@ export const clock = (seconds, withSeconds = true) =>
 
 const WORKERS_SILENT = "Nothing was encoded in this time, or the workers do not report it.";
 
-// `lines`: column, label and colour of each. The axis goes from `floor`, 0 unless said, to `most`, or to what there is;
+export const busy = (value) => (value === null || value === undefined ? "–" : rate(value));
+
+// `lines`: column, label and colour of each; `band`: the places of two of them, the upper one first, whose room is filled.
+// The axis goes from `floor`, 0 unless said, to `most`, or to what there is;
 // `whole`: there are no fractions of a thing. `none` is said when nothing is known.
 export const CHARTS = [
   {
@@ -87,5 +90,24 @@ export const CHARTS = [
     format: rate,
     lines: [["job_entries_per_s", "dealt with", 1], ["job_failures_per_s", "failed", 4]],
     extra: ({ jobs }) => `${jobs.at(-1) ?? 0} under way`,
+  },
+];
+
+// Of one endpoint, as its scaler saw it.
+export const SCALING = [
+  {
+    title: "Demand and forecast",
+    unit: "busy workers",
+    format: rate,
+    lines: [["demand", "demand", 1], ["point", "expected", 2], ["upper", "at most", 3]],
+    band: [2, 1],
+    none: "The demand is not known.",
+  },
+  {
+    title: "Workers or replicas",
+    unit: "of this endpoint",
+    format: whole,
+    whole: true,
+    lines: [["size", "wanted", 2], ["ready", "ready", 1]],
   },
 ];

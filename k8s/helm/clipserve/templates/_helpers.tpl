@@ -143,6 +143,10 @@ The environment of a container, each name once, as helm applies it: (dict "root"
 {{- printf "%s-encoder-%s" (include "clipserve.fullname" .root) (.model | lower | replace "." "-" | replace "_" "-" | trunc 14 | trimSuffix "-") -}}
 {{- end -}}
 
+{{- define "clipserve.scaler" -}}
+{{- include "clipserve.encoder" . | replace (printf "%s-encoder-" (include "clipserve.fullname" .root)) (printf "%s-scaler-" (include "clipserve.fullname" .root)) -}}
+{{- end -}}
+
 {{/* The models with their defaults, as JSON. */}}
 {{- define "clipserve.models" -}}
 {{- $models := list -}}
@@ -150,6 +154,22 @@ The environment of a container, each name once, as helm applies it: (dict "root"
   {{- $models = append $models (mergeOverwrite (deepCopy $.Values.modelDefaults) (dict "prefix" .name "default" false) .) -}}
 {{- end -}}
 {{- toJson $models -}}
+{{- end -}}
+
+{{/* The models of one kind of autoscaling, as JSON: (dict "root" $ "kind" "scaler") */}}
+{{- define "clipserve.modelsScaledBy" -}}
+{{- $found := list -}}
+{{- range include "clipserve.models" .root | fromJsonArray -}}
+  {{- if eq .autoscaling.kind $.kind -}}{{- $found = append $found . -}}{{- end -}}
+{{- end -}}
+{{- toJson $found -}}
+{{- end -}}
+
+{{/* Whether a model may have no encoder for a while. */}}
+{{- define "clipserve.toZero" -}}
+{{- range include "clipserve.models" . | fromJsonArray -}}
+  {{- if and (has .autoscaling.kind (list "keda" "scaler")) (eq (int .autoscaling.minReplicas) 0) }}true{{ end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Whether there may be more than one gateway. */}}
@@ -174,6 +194,9 @@ The environment of a container, each name once, as helm applies it: (dict "root"
   {{- if .default -}}{{- $defaults = append $defaults .name -}}{{- end -}}
   {{- if gt .autoscaling.minReplicas .autoscaling.maxReplicas -}}{{- fail (printf "models: autoscaling.minReplicas of %q is above its maxReplicas" .name) -}}{{- end -}}
   {{- if and (eq .autoscaling.kind "keda") (not .autoscaling.prometheus) -}}{{- fail (printf "models: %q scales by KEDA: set autoscaling.prometheus to the address of a Prometheus" .name) -}}{{- end -}}
+{{- end -}}
+{{- if include "clipserve.modelsScaledBy" (dict "root" $ "kind" "scaler") | fromJsonArray -}}
+  {{- include "clipserve.checkSecret" (dict "root" . "secret" .Values.scaler.key "value" "scaler.key") -}}
 {{- end -}}
 {{- if gt (len $defaults) 1 -}}{{- fail (printf "models: %s all say default: true; one may" (join ", " $defaults)) -}}{{- end -}}
 {{- range tuple "CLIPSERVE_GATEWAY_KEYS_FILE" "CLIPSERVE_GATEWAY_PICTURES" -}}

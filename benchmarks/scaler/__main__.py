@@ -1,0 +1,6 @@
+"""`python -m benchmarks.scaler`."""
+
+if __name__ == "__main__":
+    from benchmarks.scaler.command import main
+
+    main()

@@ -1,0 +1,75 @@
+"""TorchServe behind a scaler: its workers come and go, and may all be gone until something is asked of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol
+
+from clip_core.errors import TorchServeUnavailable, WorkerLost
+from gateway.trace import current_trace
+from gateway.upstream.json_client import Json
+from gateway.upstream.replies import EncodeReply
+
+_LOOK_S = 0.25
+
+
+class Predicting(Protocol):
+    """As much of a TorchServeClient as encodes."""
+
+    async def predict(self, endpoint: str, body: Json, *, timeout_s: float | None = None) -> EncodeReply: ...
+
+
+class Workforce(Predicting, Protocol):
+    """And tells of its workers."""
+
+    async def workers_ready(self, endpoint: str) -> bool | None: ...
+
+    async def workers_wanted(self, endpoint: str) -> int | None: ...
+
+
+class Waking:
+    """Requests wait `wait_s` for a first worker, within their deadlines; the demand that they are counted as wakes one.
+
+    `replicas`: TorchServe itself may be away. Else a TorchServe that doesn't answer has failed, and nothing waits.
+    A request whose worker ended is sent once more: a scaler ends workers, and TorchServe does not let them finish.
+    """
+
+    def __init__(self, torchserve: Workforce, wait_s: float, *, replicas: bool = False) -> None:
+        self._torchserve, self._wait_s, self._replicas = torchserve, wait_s, replicas
+
+    async def predict(self, endpoint: str, body: Json, *, timeout_s: float | None = None) -> EncodeReply:
+        """Raises ClipServeError, as a TorchServeClient does."""
+        until = time.monotonic() + self._patience_s()
+        answer = await self._try(endpoint, body, timeout_s)
+        if isinstance(answer, WorkerLost):
+            answer = await self._try(endpoint, body, timeout_s)
+        while isinstance(answer, TorchServeUnavailable) and await self._may_wake(endpoint, answer, until):
+            answer = await self._try(endpoint, body, timeout_s)
+        if isinstance(answer, TorchServeUnavailable):
+            raise answer
+        return answer
+
+    async def _try(self, endpoint: str, body: Json, timeout_s: float | None) -> EncodeReply | TorchServeUnavailable:
+        try:
+            return await self._torchserve.predict(endpoint, body, timeout_s=timeout_s)
+        except TorchServeUnavailable as error:
+            return error
+
+    def _patience_s(self) -> float:
+        left = current_trace().seconds_left()
+        return self._wait_s if left is None else min(self._wait_s, left)
+
+    async def _may_wake(self, endpoint: str, error: TorchServeUnavailable, until: float) -> bool:
+        """A request that two workers ended with may be the reason."""
+        return not isinstance(error, WorkerLost) and await self._woken(endpoint, until)
+
+    async def _woken(self, endpoint: str, until: float) -> bool:
+        """Whether a worker became ready in time."""
+        if not self._replicas and await self._torchserve.workers_wanted(endpoint) is None:
+            return False
+        while time.monotonic() + _LOOK_S < until:
+            await asyncio.sleep(_LOOK_S)
+            if await self._torchserve.workers_ready(endpoint):
+                return True
+        return False

@@ -1,0 +1,64 @@
+"""`python -m scaler`: settings → watch and outlet → server."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import NoReturn
+
+import uvicorn
+from pydantic import ValidationError
+
+from clip_core.logs import configure_logging
+from clip_core.setting_checks import faults
+from scaler.app import create_app
+from scaler.outlets.outlet import AnswersOnly, Outlet, WorkerOutlet
+from scaler.outlets.torchserve import TorchServeWorkers
+from scaler.scaler import Scaler
+from scaler.settings import ScalerSettings, environment_name
+from scaler.watch.demand import DemandWatch
+from scaler.watch.gateway import GatewayWatch
+from scaler.watch.gateways import Gateways
+
+_log = logging.getLogger("scaler")
+
+
+def main() -> None:
+    """Serve until SIGTERM or Ctrl-C. Exits with 1 and one line on stderr when it cannot start."""
+    settings = _settings()
+    configure_logging("scaler", json_lines=settings.log_json, level=settings.log_level)
+    for line in settings.unknown_names():
+        _log.warning(line)
+    app = create_app(build(settings))
+    uvicorn.run(
+        app, host=settings.host, port=settings.port, access_log=False, log_config=None, server_header=False, ws="none"
+    )
+
+
+def build(settings: ScalerSettings) -> Scaler:
+    """With its clients, which it closes when it stops."""
+    key = settings.gateway_key.get_secret_value().partition(",")[0].strip()
+    watch = DemandWatch(Gateways(settings.gateway_urls, lambda url: GatewayWatch(url, key)))
+    return Scaler(settings, watch, _outlet(settings))
+
+
+def _outlet(settings: ScalerSettings) -> Outlet:
+    if settings.outlet == "none":
+        return AnswersOnly(settings.start_s)
+    return WorkerOutlet(TorchServeWorkers(settings.management_url), settings.start_s)
+
+
+def _settings() -> ScalerSettings:
+    try:
+        return ScalerSettings()
+    except ValidationError as error:
+        _fail(faults(error, environment_name))
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"scaler: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""TorchServe's workers, counted and set through its management API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from clip_core.errors import TorchServeUnavailable
+
+_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class WorkerCount:
+    """Of one endpoint: how many are wanted, and how many serve."""
+
+    wanted: int
+    ready: int
+
+
+class TorchServeWorkers:
+    """One TorchServe, by http://… or unix:PATH. Every method raises TorchServeUnavailable. To be closed."""
+
+    def __init__(self, management_url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self.url = management_url
+        socket = management_url.removeprefix("unix:") if management_url.startswith("unix:") else None
+        self._client = httpx.AsyncClient(
+            base_url="http://localhost" if socket else management_url,
+            transport=transport or (httpx.AsyncHTTPTransport(uds=socket) if socket else None),
+            timeout=_TIMEOUT_S,
+        )
+
+    async def count(self, endpoint: str) -> WorkerCount:
+        """Of the default version."""
+        body = await self._call("GET", endpoint)
+        try:
+            version = body[0]
+            ready = sum(worker["status"] == "READY" for worker in version["workers"])
+            return WorkerCount(int(version["minWorkers"]), ready)
+        except (LookupError, TypeError, ValueError) as error:
+            raise TorchServeUnavailable(f"{self.url} does not say what workers {endpoint} has") from error
+
+    async def scale(self, endpoint: str, size: int) -> None:
+        """Ask for so many. TorchServe starts and ends them by itself; it is not asked to wait: half of it would."""
+        await self._call("PUT", endpoint, min_worker=size, max_worker=size, synchronous="false")
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def __aenter__(self) -> TorchServeWorkers:
+        return self
+
+    async def __aexit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _call(self, method: str, endpoint: str, **query: Any) -> Any:
+        try:
+            answer = await self._client.request(method, f"/models/{quote(endpoint, safe='')}", params=query)
+            if not answer.is_success:
+                raise TorchServeUnavailable(f"{self.url} refuses {method} {endpoint}: {_words(answer)}")
+            return answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise TorchServeUnavailable(
+                f"TorchServe's management API at {self.url} does not answer ({error})"
+            ) from error
+
+
+def _words(answer: httpx.Response) -> str:
+    return f"{answer.status_code} {answer.text[:200]!r}"

@@ -1,0 +1,89 @@
+"""The scaler's settings, read once from the environment: `CLIPSERVE_SCALER_TARGET=0.6`, and so on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from clip_core.secret_files import SettingsOrFiles
+from clip_core.setting_checks import bounded, comma_separated, unknown_names
+
+PREFIX = "CLIPSERVE_SCALER_"
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_separated)]
+
+
+class ScalerSettings(SettingsOrFiles):
+    """Every field is an environment variable; see each description for what it changes."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8002, ge=0, le=65535, description="Port of sizes, metrics and state.")
+    gateway_urls: Words = Field(
+        ("http://127.0.0.1:8000",),
+        description="Gateways whose demand is added up: `http://a:8000,http://b:8000`; `dns+http://name:8000`: every "
+        "address of a name, such as a headless Service's.",
+    )
+    gateway_key: SecretStr = Field(
+        SecretStr(""), description="Key for the gateways' `/metrics`, of scope `admin`; of several at commas the first."
+    )
+    endpoints: Words = Field(
+        ("clip_text", "clip_image", "clip_multimodal"), description="TorchServe endpoints that are scaled."
+    )
+    discover: bool = Field(False, description="Also scale endpoints that gateways name and `endpoints` does not.")
+    outlet: Literal["none", "torchserve"] = Field(
+        "none", description="`torchserve`: set workers through the management API; `none`: answer only, as KEDA asks."
+    )
+    management_url: str = Field(
+        "http://127.0.0.1:8081", description="TorchServe's management API; `unix:PATH` is a socket."
+    )
+    least: int = Field(1, ge=0, le=10_000, description="Fewest workers or replicas of an endpoint; 0: none when idle.")
+    most: int = Field(4, ge=1, le=10_000, description="Most of them.")
+    target: float = Field(
+        0.6, gt=0, le=1, description="Share of a worker's time that may be in use where there is no forecast."
+    )
+    ceiling: float = Field(
+        0.85, gt=0, le=1, description="The same beside a forecast: above it answers take longer than the SLO."
+    )
+    quantile: float = Field(0.95, ge=0.5, lt=1, description="Share of the forecasts that demand stays below.")
+    per_worker: float = Field(
+        1.0, gt=0, description="Items that a busy worker has at once: the batch, where requests share one."
+    )
+    start_s: float = Field(60.0, gt=0, le=1800, description="P90 of start to ready, until starts have been measured.")
+    idle_s: float = Field(600.0, gt=0, description="Seconds without demand after which an endpoint may go to 0.")
+    calm_s: float = Field(300.0, ge=0, description="Seconds for which the largest size holds before it shrinks.")
+    every_s: float = Field(5.0, gt=0, le=60, description="Seconds between two looks at the demand.")
+    minute_s: float = Field(
+        60.0, gt=0, le=60, description="Seconds of a minute of the past; fewer in benchmarks, which compress time."
+    )
+    data_dir: Path = Field(Path("data/scaler"), description="Folder in which the past is kept.")
+    log_json: bool = Field(False, description="Log JSON lines instead of text.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
+
+    @field_validator("*")
+    @classmethod
+    def _is_bounded(cls, value: object) -> object:
+        return bounded(value)
+
+    @model_validator(mode="after")
+    def _bounds_agree(self) -> ScalerSettings:
+        if self.least > self.most:
+            raise ValueError(f"least ({self.least}) is more than most ({self.most})")
+        if self.target > self.ceiling:
+            raise ValueError(
+                f"target ({self.target}) is above ceiling ({self.ceiling}): a forecast would buy less room"
+            )
+        return self
+
+    @staticmethod
+    def unknown_names() -> list[str]:
+        """A line on each variable of the environment that looks like a setting of the scaler, and is none."""
+        return unknown_names(os.environ, PREFIX, ScalerSettings.model_fields)
+
+
+def environment_name(field: str) -> str:
+    return f"{PREFIX}{field.upper()}"

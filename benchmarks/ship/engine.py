@@ -65,13 +65,20 @@ class DockerEngine:
         return tag
 
     @contextmanager
-    def container(self, image: str, *options: str) -> Iterator[str]:
-        """Its id, while it runs in the background; it is removed with its volumes."""
-        made = self("run", "--detach", *options, image)
+    def created(self, image: str, *options: str) -> Iterator[str]:
+        """The id of a container that was not started yet; it is removed with its volumes."""
+        made = self("create", *options, image)
         try:
             yield made
         finally:
             self("rm", "--force", "--volumes", made)
+
+    @contextmanager
+    def container(self, image: str, *options: str) -> Iterator[str]:
+        """Its id, while it runs in the background; it is removed with its volumes."""
+        with self.created(image, *options) as made:
+            self("start", made)
+            yield made
 
     def address(self, container: str, port: int) -> str:
         """Where a published port of it is reached."""

@@ -41,12 +41,22 @@ class Images:
         return found
 
     @contextmanager
-    def encoder(self, store: Path) -> Iterator[EncoderAddress]:
-        """A container that has just been started; its archives are those of a folder."""
+    def created_encoder(self, store: Path) -> Iterator[str]:
+        """A container that was not started yet; its archives are those of a folder."""
         shared = ("--volume", f"{store.resolve()}:/models:ro")
         ports = ("--publish", "127.0.0.1::8080", "--publish", "127.0.0.1::8081")
-        with self.docker.container(self.name("encoder"), *_ON_DISK, *shared, *ports) as made:
-            yield EncoderAddress(self.docker.address(made, 8080), self.docker.address(made, 8081))
+        with self.docker.created(self.name("encoder"), *_ON_DISK, *shared, *ports) as made:
+            yield made
+
+    def start_encoder(self, created: str) -> EncoderAddress:
+        self.docker("start", created)
+        return EncoderAddress(self.docker.address(created, 8080), self.docker.address(created, 8081))
+
+    @contextmanager
+    def encoder(self, store: Path) -> Iterator[EncoderAddress]:
+        """A container that has just been started."""
+        with self.created_encoder(store) as created:
+            yield self.start_encoder(created)
 
 
 def images(tag: str) -> Images:
@@ -83,10 +93,13 @@ def _runs(found: Images, target: str, store: Path) -> bool:
 
 
 def ready_s(found: Images, store: Path) -> float:
-    """Seconds from `docker run` of an encoder until every worker has loaded. Raises RuntimeError after minutes."""
-    started = time.monotonic()
-    with found.encoder(store) as target:
-        wait_ready(target)
+    """Seconds from an encoder's start until every worker has loaded. Raises RuntimeError after minutes.
+
+    The container is there already: some storage drivers copy the whole image for each, which says nothing of it.
+    """
+    with found.created_encoder(store) as created:
+        started = time.monotonic()
+        wait_ready(found.start_encoder(created))
         return time.monotonic() - started
 
 

@@ -75,8 +75,8 @@ class JsonClient:
         The time limit is `timeout_s`, or what is left until the request's own deadline if that is less; past the
         deadline nothing is sent: DeadlineExceeded.
 
-        An `idempotent` call is tried once more in what is left of its time when the connection broke: the peer may
-        have closed an idle keep-alive connection just as we picked it.
+        An `idempotent` call is tried once more, over a new connection and in what is left of its time, when the
+        connection broke: the peer may have closed an idle keep-alive connection just as we picked it.
         """
         limit = _within_deadline(timeout_s or self.timeout_s)
         ends = time.monotonic() + limit
@@ -89,25 +89,27 @@ class JsonClient:
         except (asyncio.TimeoutError, ConnectFailed) as error:
             raise self._give_up(error, limit) from error
         try:
-            return await self._send(method, path, payload, ends - time.monotonic())
+            return await self._send(method, path, payload, ends - time.monotonic(), fresh=True)
         except (asyncio.TimeoutError, ConnectFailed, Broken) as error:
             raise self._give_up(error, limit) from error
 
-    async def _send(self, method: str, path: str, payload: bytes, limit: float) -> UpstreamReply:
+    async def _send(
+        self, method: str, path: str, payload: bytes, limit: float, *, fresh: bool = False
+    ) -> UpstreamReply:
         if not self._traced:
-            return await self._sent(method, path, payload, limit)
+            return await self._sent(method, path, payload, limit, fresh)
         attributes = {"http.request.method": method, "url.path": path.partition("?")[0], "peer.service": self.name}
         with stage(f"{method} {self.name}", kind="client", attributes=attributes) as span:
-            reply = await self._sent(method, path, payload, limit)
+            reply = await self._sent(method, path, payload, limit, fresh)
             if span is not None:
                 span.attributes["http.response.status_code"] = reply.status
             return reply
 
-    async def _sent(self, method: str, path: str, payload: bytes, limit: float) -> UpstreamReply:
+    async def _sent(self, method: str, path: str, payload: bytes, limit: float, fresh: bool) -> UpstreamReply:
         headers = _headers()
         if payload:
             headers["Content-Type"] = "application/json"
-        status, content = await self._pool.request(method, path, headers, payload, limit)
+        status, content = await self._pool.request(method, path, headers, payload, limit, fresh=fresh)
         return UpstreamReply(status, content)
 
     def _give_up(self, error: Exception, limit: float) -> ClipServeError:

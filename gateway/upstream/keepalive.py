@@ -115,17 +115,18 @@ class KeepAlivePool:
         self._authorization = _basic(parts)
 
     async def request(
-        self, method: str, path: str, headers: dict[str, str], body: bytes, timeout_s: float
+        self, method: str, path: str, headers: dict[str, str], body: bytes, timeout_s: float, *, fresh: bool = False
     ) -> tuple[int, bytes]:
         """Status and body. `path` is percent-encoded, header values are single lines of Latin-1.
 
+        `fresh`: over a new connection. Where a peer ends, all that are kept may be about to close.
         Raises ConnectFailed, Broken or asyncio.TimeoutError; then the connection is closed, as it is on cancellation.
         """
         head = self._head(method, path, headers, len(body))
         ends = time.monotonic() + timeout_s
         await _within(self._turns.acquire(), timeout_s if self._turns.locked() else None)
         try:
-            kept = self._kept()
+            kept = None if fresh else self._kept()
             connection = await _within(self._connect(), ends - time.monotonic()) if kept is None else kept
             try:
                 answer = await connection.ask(head, body, ends - time.monotonic())

@@ -174,10 +174,12 @@ async def test_what_is_only_read_is_tried_once_more(flaky):
 
 async def test_the_second_try_has_what_is_left_of_the_time(monkeypatch):
     """A peer that holds a request for a while and then ends the connection, twice."""
-    client, limits = JsonClient("the peer", NOBODY, IndexUnavailable, timeout_s=5.0), list[float]()
+    client = JsonClient("the peer", NOBODY, IndexUnavailable, timeout_s=5.0)
+    limits, over_new = list[float](), list[bool]()
 
-    async def request(*_: Any) -> Any:
+    async def request(*_: Any, fresh: bool) -> Any:
         limits.append(_[-1])
+        over_new.append(fresh)
         await asyncio.sleep(0.1)
         raise Broken("the connection was closed")
 
@@ -186,6 +188,7 @@ async def test_the_second_try_has_what_is_left_of_the_time(monkeypatch):
         await client.call("POST", "/search", {}, idempotent=True)
     assert limits[0] == 5.0
     assert limits[1] <= 4.91
+    assert over_new == [False, True]
 
 
 async def test_the_log_names_the_cause_and_no_password(flaky, caplog):

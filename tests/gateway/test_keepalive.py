@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import uvloop
 
+from clip_core.errors import IndexUnavailable
+from gateway.upstream.json_client import JsonClient
 from gateway.upstream.keepalive import Broken, ConnectFailed, KeepAlivePool
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -72,6 +74,19 @@ def test_requests_share_a_connection() -> None:
     assert b"X-Request-Id: r1\r\n" in peer.requests[0]
     assert peer.requests[0].endswith(b"\r\n\r\n{}")
     assert b"Content-Length" not in peer.requests[1]
+
+
+async def test_a_second_try_is_made_over_a_new_connection() -> None:
+    """Where a peer ends, all kept connections close as they are used."""
+    peer = Peer(OK, OK, b"", OK)
+    server = await asyncio.start_server(peer.serve, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        client = JsonClient("the peer", url, IndexUnavailable)
+        await asyncio.gather(client.call("GET", "/a"), client.call("GET", "/b"))
+        assert (await client.call("GET", "/c", idempotent=True)).status == 200
+        await client.close()
+    assert peer.connections == 3
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import re
 import unicodedata
@@ -54,6 +55,12 @@ def unknown_names(environ: Iterable[str], prefix: str, fields: Iterable[str]) ->
     strange = sorted(name for name in environ if name.upper().startswith(prefix) and name.upper() not in known)
     nearest = {name: difflib.get_close_matches(name.upper(), known, 1) for name in strange}
     return [f"{name} is no setting{f'; did you mean {near[0]}?' if near else ''}" for name, near in nearest.items()]
+
+
+def take_no_options(module: str, prefix: str) -> None:
+    """For `python -m module`: `--help` says where its settings are. Any other argument ends it with exit code 2."""
+    settings = f"Settings are environment variables {prefix}…: docs/settings.md explains them."
+    argparse.ArgumentParser(prog=f"python -m {module}", epilog=settings).parse_args()
 
 
 def faults(error: ValidationError, named: Callable[[str], str]) -> str:

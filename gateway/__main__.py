@@ -21,13 +21,13 @@ from pydantic_settings import SettingsError
 from clip_core.draining import draining_protocol, draining_server
 from clip_core.heap import MB, frugal, keep_small
 from clip_core.logs import configure_logging, switch_level_by_signal
-from clip_core.setting_checks import faults
+from clip_core.setting_checks import faults, take_no_options
 from clip_core.tracing.configure import traced_process
 from gateway.app import build
 from gateway.connections.protocol import guarded
 from gateway.inputs.sniffing import ignore_warnings
 from gateway.models.rows import RowsError
-from gateway.settings import GatewaySettings, environment_name
+from gateway.settings import PREFIX, GatewaySettings, environment_name
 
 _MAPPED_FROM = MB  # bodies and answers above that are given back as soon as they are done with
 _LINGER_S = 0.5  # idle connections in a stop
@@ -130,4 +130,5 @@ def _fail(message: str) -> NoReturn:
 
 
 if __name__ == "__main__":
+    take_no_options("gateway", PREFIX)
     main()

@@ -17,7 +17,7 @@ from clip_core.draining import draining_protocol, draining_server
 from clip_core.errors import ClipServeError
 from clip_core.heap import frugal
 from clip_core.logs import configure_logging, switch_level_by_signal
-from clip_core.setting_checks import faults
+from clip_core.setting_checks import faults, take_no_options
 from clip_core.tracing.configure import traced_process
 from index_service.collection.registry import Registry
 from index_service.errors import IndexStartError
@@ -127,4 +127,5 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 if __name__ == "__main__":
+    take_no_options("index_service", PREFIX)
     sys.exit(main())

@@ -10,12 +10,12 @@ import uvicorn
 from pydantic import ValidationError
 
 from clip_core.logs import configure_logging
-from clip_core.setting_checks import faults
+from clip_core.setting_checks import faults, take_no_options
 from scaler.app import create_app
 from scaler.outlets.outlet import AnswersOnly, Outlet, WorkerOutlet
 from scaler.outlets.torchserve import TorchServeWorkers
 from scaler.scaler import Scaler
-from scaler.settings import ScalerSettings, environment_name
+from scaler.settings import PREFIX, ScalerSettings, environment_name
 from scaler.watch.demand import DemandWatch
 from scaler.watch.gateway import GatewayWatch
 from scaler.watch.gateways import Gateways
@@ -61,4 +61,5 @@ def _fail(message: str) -> NoReturn:
 
 
 if __name__ == "__main__":
+    take_no_options("scaler", PREFIX)
     main()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,14 @@ def test_an_unknown_name_gets_the_nearest_known_one():
     assert unknown_names(["X_PROT", "X_PORT", "Y_PORT"], "X_", ["port"]) == [
         "X_PROT is no setting; did you mean X_PORT?"
     ]
+
+
+@pytest.mark.parametrize("service", ["gateway", "index_service", "scaler"])
+def test_a_service_takes_no_options_and_says_where_its_settings_are(service):
+    asked = subprocess.run([sys.executable, "-m", service, "--help"], capture_output=True, text=True, check=True)
+    assert "docs/settings.md" in asked.stdout
+    refused = subprocess.run(
+        [sys.executable, "-m", service, "--port", "1"], capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 2
+    assert "--port" in refused.stderr

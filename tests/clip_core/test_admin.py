@@ -125,8 +125,13 @@ def test_a_profile_is_started_and_fetched(handler: TextHandler, ask: Any) -> Non
     (status, body), *_ = ask({"admin": {"profile": "start", "batches": 1, "token": TOKEN}})
     assert (status, body["profile"]["state"]) == (200, "running")
     assert ask({"admin": {"profile": "start", "token": TOKEN}})[0][0] == 409
-    assert ask({"input": "a red circle"})[0][0] == 200
     fetch = {"admin": {"profile": "fetch", "id": body["profile"]["id"], "token": TOKEN}}
-    found = until(lambda: found if (found := ask(fetch)[0][1]["profile"])["state"] == "done" else None)
+
+    def done() -> dict[str, Any] | None:
+        assert ask({"input": "a red circle"})[0][0] == 200
+        found: dict[str, Any] = ask(fetch)[0][1]["profile"]
+        return found if found["state"] == "done" else None
+
+    found = until(done)
     assert found is not None
     assert found["batches"][0]["items"] == 1

@@ -10,8 +10,8 @@ import io
 import math
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,14 @@ def dashboard_gateway(folder: Path, **settings: Any) -> Iterator[Dashboard]:
         app = build(GatewaySettings(**upstreams, data_dir=folder / "gateway", **settings))
         history, now = app.state.services.history, app.state.services.history.now()
         history.now = lambda: now
-        with serving(app) as address:
+
+        @asynccontextmanager
+        async def closing(_: object) -> AsyncIterator[None]:
+            yield
+            await app.state.services.scalers.close()
+
+        app.router.lifespan_context = closing
+        with serving(app, lifespan="on") as address:
             yield Dashboard(address, app.state.services)
 
 

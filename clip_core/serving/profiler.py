@@ -1,7 +1,7 @@
 """PyTorch's profiler around a few batches of one worker, while it goes on serving.
 
 Each batch is profiled by itself, so nothing is left open while a worker has nothing to do. Around a batch PyTorch's
-profiler needs milliseconds of its own; where that is more than a fifth of the time, batches in between run without it.
+profiler needs milliseconds of its own; where that is more than a tenth of the time, batches in between run without it.
 A profile ends after so many batches or seconds, whichever is first; what was recorded is written by a thread of its
 own, into a folder that all workers of the endpoint share: whichever of them is asked for it has it. A lock there keeps
 profiles apart; it ends with its worker.
@@ -32,8 +32,8 @@ T = TypeVar("T")
 MOST_BATCHES, MOST_SECONDS = 200, 60.0
 _MOST_EVENTS = 60_000  # of the trace: about 8 MB, which an answer may have
 _KEPT_TIMES = 500  # of batches before the profile
-_MOST_SLOWER = 0.2  # of the time, spent by the profiler itself
-_REST = 2.0  # times as long as the last batch took to read: the worker serves meanwhile
+_MOST_SLOWER = 0.1  # of the time, spent by the profiler itself
+_REST = 5.0  # times as long as the last batch took to read: the worker serves meanwhile
 _ID = re.compile(r"[0-9a-f]{32}")
 log = logging.getLogger("clipserve.profiler")
 

@@ -8,7 +8,8 @@ caller's choice. Processor time is that of all processes of a stack, the exporti
 Then 32 clients at 100 %: the share of traces that are whole. Then the collector is stopped (SIGSTOP, so it hangs):
 throughput over before, and the seconds that the stack needs to stop. Then the other stack is profiled under load, and a
 model is taken out of it: the seconds until a webhook is told, with the shipped intervals. Against code without traces:
-`python -m benchmarks.stack.cpu_cost --against DIR`. The last line is one JSON document with `bars`.
+`python -m benchmarks.stack.cpu_cost --against DIR`. The profile alone: `--profile-only`. The last line is one JSON
+document with `bars`.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ BARS = {
     "false_alerts": (0.0, "≤"),
 }
 TOKEN, PROFILED, BATCHES, TIMES = "benchmark", 600, 60, 3  # requests while so many batches are profiled; how often
+PROFILABLE = UNCACHED | {"CLIPSERVE_HANDLER_ADMIN_TOKEN": TOKEN}
 _SETTLE_S = 3.0  # until the last spans have left
 
 
@@ -90,16 +92,14 @@ def collecting() -> Iterator[RunningCollector]:
 
 def measure(directory: Path, rounds: int) -> tuple[dict[str, float], dict[str, Any]]:
     """The figures, and the rounds behind those of processor time."""
-    token = {"CLIPSERVE_HANDLER_ADMIN_TOKEN": TOKEN}
-    with collecting() as collector, ready_stack(directory / "off", UNCACHED | token) as off:
+    with collecting() as collector, ready_stack(directory / "off", PROFILABLE) as off:
         env = {
             **UNCACHED,
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
             "OTEL_TRACES_SAMPLER": "parentbased_always_off",
         }
         with ready_stack(directory / "on", env) as on:
-            bodies = [{"collection": "demo", "text": text, "k": 10} for _, text in captions(off)]
-            bodies = [*islice(cycle(bodies), REQUESTS)]
+            bodies = _bodies(off)
             pairs = _rounds(off, on, bodies, rounds)
             collector.take()
             figures = {name: _ratio(rows) for name, rows in pairs.items()}
@@ -107,6 +107,17 @@ def measure(directory: Path, rounds: int) -> tuple[dict[str, float], dict[str, A
         figures |= _profiled(off, bodies[:PROFILED]) | alert_figures(off, directory / "alerts")
     detail = {name: {"interval": interval(rows), "rounds": rows} for name, rows in pairs.items()}
     return figures, detail
+
+
+def measure_profile(directory: Path) -> dict[str, float]:
+    """What a profile costs, alone."""
+    with ready_stack(directory / "off", PROFILABLE) as off:
+        return _profiled(off, _bodies(off)[:PROFILED])
+
+
+def _bodies(stack: LiveStack) -> list[dict[str, Any]]:
+    found = [{"collection": "demo", "text": text, "k": 10} for _, text in captions(stack)]
+    return [*islice(cycle(found), REQUESTS)]
 
 
 def _rounds(off: LiveStack, on: LiveStack, bodies: list[Any], rounds: int) -> dict[str, list[list[float]]]:
@@ -170,12 +181,15 @@ def main() -> None:
     """Measure, print, and save when asked to."""
     parser = options(__doc__)
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--profile-only", action="store_true", help="what a profile costs, in a minute; never saved")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as work:
-        figures, detail = measure(Path(work), given.rounds)
-    show(figures, BARS, Console(stderr=True))
-    bars = judge(figures, BARS)
-    finish({**head("observe", "make bench-observe"), "figures": figures, "cpu": detail, "bars": bars}, given.save)
+        alone = given.profile_only
+        figures, detail = (measure_profile(Path(work)), {}) if alone else measure(Path(work), given.rounds)
+    asked = {name: bar for name, bar in BARS.items() if name in figures or not alone}
+    show(figures, asked, Console(stderr=True))
+    report = {"figures": figures, "cpu": detail, "bars": judge(figures, asked)}
+    finish({**head("observe", "make bench-observe"), **report}, given.save and not alone)
 
 
 if __name__ == "__main__":

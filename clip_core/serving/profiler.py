@@ -33,7 +33,7 @@ MOST_BATCHES, MOST_SECONDS = 200, 60.0
 _MOST_EVENTS = 60_000  # of the trace: about 8 MB, which an answer may have
 _KEPT_TIMES = 500  # of batches before the profile
 _MOST_SLOWER = 0.1  # of the time, spent by the profiler itself
-_REST = 5.0  # times as long as the last batch took to read: the worker serves meanwhile
+_REST, _MOST_REST_S = 5.0, 0.1  # times as long as the last batch took to read, at most: the worker serves meanwhile
 _ID = re.compile(r"[0-9a-f]{32}")
 log = logging.getLogger("clipserve.profiler")
 
@@ -213,7 +213,7 @@ def _recorded(runs: list[Any]) -> dict[str, Any]:
         _sum(events, operators)
         count += len(events)
         trace += map(_chrome_event, events[: _MOST_EVENTS - len(trace)])
-        time.sleep(_REST * (time.perf_counter() - started))
+        time.sleep(min(_REST * (time.perf_counter() - started), _MOST_REST_S))
     return {
         "threads": torch.get_num_threads(),
         "operators": [{"name": name, **row} for name, row in operators.items()],

@@ -27,6 +27,7 @@ def main() -> None:
     """Serve until SIGTERM or Ctrl-C. Exits with 1 and one line on stderr when it cannot start."""
     settings = _settings()
     configure_logging("scaler", json_lines=settings.log_json, level=settings.log_level)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells every look
     for line in settings.unknown_names():
         _log.warning(line)
     app = create_app(build(settings))

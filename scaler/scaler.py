@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -16,11 +15,10 @@ from scaler.endpoint import Decision, EndpointScaler
 from scaler.outlets.outlet import Outlet
 from scaler.outlets.torchserve import WorkerCount
 from scaler.past import Past
-from scaler.settings import ScalerSettings
+from scaler.settings import ENDPOINT_NAME, ScalerSettings
 from scaler.watch.demand import DemandWatch, SeenDemand
 
 _HISTORY = 720  # decisions that are shown
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # it becomes a file's name
 _log = logging.getLogger("scaler")
 
 
@@ -85,7 +83,7 @@ class Scaler:
     def _follow(self, seen: Mapping[str, SeenDemand]) -> None:
         """Endpoints come and go with the models that gateways serve."""
         for name, each in seen.items():
-            if name not in self.endpoints and _NAME.fullmatch(name):
+            if name not in self.endpoints and ENDPOINT_NAME.fullmatch(name):
                 self._add(name)
             elif name in self.endpoints and each.gone:
                 _log.warning("no gateway names %s any more; its workers stay as they are", name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,7 @@ from clip_core.secret_files import SettingsOrFiles
 from clip_core.setting_checks import bounded, comma_separated, unknown_names
 
 PREFIX = "CLIPSERVE_SCALER_"
+ENDPOINT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")  # it becomes a file's name
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_separated)]
 
 
@@ -68,6 +70,14 @@ class ScalerSettings(SettingsOrFiles):
     @classmethod
     def _is_bounded(cls, value: object) -> object:
         return bounded(value)
+
+    @field_validator("endpoints")
+    @classmethod
+    def _are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not ENDPOINT_NAME.fullmatch(name):
+                raise ValueError(f"{name[:100]!r} is no name of an endpoint")
+        return value
 
     @model_validator(mode="after")
     def _bounds_agree(self) -> ScalerSettings:

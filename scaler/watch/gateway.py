@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -48,12 +49,14 @@ class GatewayWatch:
     async def read(self) -> GatewayReadings:
         """Raises Unavailable."""
         try:
-            answer = await self._client.get("/metrics")
+            answer = await asyncio.wait_for(self._client.get("/metrics"), _TIMEOUT_S)  # httpx counts from byte to byte
             if answer.status_code != 200:
                 raise Unavailable(f"{self.url}/metrics answers {answer.status_code}")
             now = self._clock()
             return GatewayReadings(now, readings(answer.text, now))
-        except (httpx.HTTPError, ValueError) as error:
+        except asyncio.TimeoutError as error:
+            raise Unavailable(f"{self.url}/metrics takes longer than {_TIMEOUT_S:g} s") from error
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise Unavailable(f"{self.url}/metrics can't be read ({error})") from error
 
     async def close(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from scaler.app import create_app
 from scaler.forecast.points import DAY
@@ -278,3 +279,9 @@ async def test_without_discovery_they_are_left_alone(tmp_path: Path) -> None:
     await made.scaler.look()
     assert list(made.scaler.endpoints) == [ENDPOINT]
     await made.scaler.stop()
+
+
+@pytest.mark.parametrize("name", ["../../esc", "a/b", ".hidden", "a" * 129])
+def test_an_endpoint_that_can_be_no_files_name_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="no name of an endpoint"):
+        ScalerSettings(endpoints=(name,))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import httpx
+import pytest
 
+from clip_core.errors import Unavailable
 from scaler.watch.demand import DemandWatch
 from scaler.watch.gateway import GatewayWatch
 from scaler.watch.gateways import Gateways
@@ -77,4 +80,16 @@ async def test_a_name_that_never_resolved_is_no_gateway() -> None:
     seen = (await watch.look([ENDPOINT]))[ENDPOINT]
     assert seen.interval is None
     assert not seen.gone
+    await watch.close()
+
+
+async def test_a_gateway_that_drips_its_answer_is_away_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def drip(_: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(60)
+        return httpx.Response(200)
+
+    monkeypatch.setattr("scaler.watch.gateway._TIMEOUT_S", 0.05)
+    watch = GatewayWatch("http://gateway", transport=httpx.MockTransport(drip))
+    with pytest.raises(Unavailable, match="takes longer"):
+        await watch.read()
     await watch.close()

@@ -11,10 +11,12 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic_core import ValidationError
 
 _HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?")
+_ADDRESS = re.compile(r"[!-~]+")
 _NOT_IN_A_LINE = {"Cc", "Cs", "Zl", "Zp"}  # control characters, broken UTF-8, line and paragraph separators
 _MOST_NUMBER = 2**53
 _MOST_SECONDS = 1e7  # about four months; event loops refuse much larger timers
@@ -40,6 +42,25 @@ def one_line(text: str) -> None:
     """Raises ValueError for what breaks a line of a log. Names may hold all else, such as U+00A0 or a joined emoji."""
     if any(unicodedata.category(each) in _NOT_IN_A_LINE for each in text):
         raise ValueError("must have no control characters")
+
+
+def http_url(value: str) -> str:
+    """The URL without a slash at its end. Raises ValueError unless it is an http or https address."""
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not _ADDRESS.fullmatch(value) or "?" in value or "#" in value:
+        raise ValueError("must be an address that starts with http:// or https://, such as http://127.0.0.1:8080")
+    return value.rstrip("/")
+
+
+def header_value(value: str) -> str:
+    """The value. Raises ValueError for what no HTTP header may carry, without saying the value: it may be a secret."""
+    if not value.isascii() or not value.isprintable():
+        raise ValueError("must be of printable ASCII characters, as a header carries it")
+    return value
 
 
 def host_names(value: Sequence[str], advice: str) -> None:

@@ -21,6 +21,7 @@ from clip_core.errors import BadFilter, BadInput, BadJson, BadVector
 
 FloatArray = NDArray[np.float32]
 MAX_K = 10_000
+COLLECTION_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"  # a pattern
 MAX_FILTER_BYTES = 256 * 1024
 MAX_FILTER_LEVELS = 66  # of objects and lists: the index takes 32 operators inside one another
 _NUMBERS = {int, float}

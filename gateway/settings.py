@@ -12,14 +12,14 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_v
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from clip_core.secret_files import SettingsOrFiles
-from clip_core.setting_checks import bounded, comma_separated, host_names, unknown_names
+from clip_core.setting_checks import bounded, comma_separated, host_names, http_url, unknown_names
 from gateway.fetch.addresses import AddressPolicy
 from gateway.fetch.limits import FetchLimits
 from gateway.inputs.urls import UrlPolicy
 from gateway.keys.api_key import KeyLimits
 from gateway.keys.quotas import check_redis_url
 from gateway.middleware.client_timeouts import ClientTimeouts
-from gateway.setting_checks import folders, http_url
+from gateway.setting_checks import folders
 
 MB = 1024 * 1024
 PREFIX = "CLIPSERVE_GATEWAY_"

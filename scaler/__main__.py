@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+import tempfile
+from pathlib import Path
 from typing import NoReturn
 
 import uvicorn
@@ -30,6 +32,7 @@ def main() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells every look
     for line in settings.unknown_names():
         _log.warning(line)
+    _say_where_the_past_is_lost(settings.data_dir)
     app = create_app(build(settings))
     uvicorn.run(
         app, host=settings.host, port=settings.port, access_log=False, log_config=None, server_header=False, ws="none"
@@ -47,6 +50,15 @@ def _outlet(settings: ScalerSettings) -> Outlet:
     if settings.outlet == "none":
         return AnswersOnly(settings.start_s)
     return WorkerOutlet(TorchServeWorkers(settings.management_url), settings.start_s)
+
+
+def _say_where_the_past_is_lost(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        _log.warning("nothing can be written to %s (%s): a restart will begin without a past", folder, error)
 
 
 def _settings() -> ScalerSettings:

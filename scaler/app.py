@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from clip_core.errors import ClipServeError, InvalidRequest, NotFound, Unavailable
+from clip_core.errors import ClipServeError, InvalidRequest, MethodNotAllowed, NotFound, Unavailable
 from scaler.metrics import ScalerMetrics
 from scaler.scaler import ScaledEndpoint, Scaler
 
@@ -38,7 +40,7 @@ def create_app(scaler: Scaler) -> Starlette:
             Route("/v1/sizes/{endpoint}/history", _history),
             Route("/metrics", _metrics),
         ],
-        exception_handlers={ClipServeError: _on_error},
+        exception_handlers={ClipServeError: _on_error, HTTPException: _on_http_error, Exception: _on_fault},
         lifespan=lifespan,
     )
     app.state.scaler, app.state.registry = scaler, registry
@@ -67,8 +69,10 @@ async def _history(request: Request) -> Response:
     decisions = list(_found(request)[1].history)
     try:
         seconds = float(request.query_params.get("seconds", "inf"))
-    except ValueError as error:
-        raise InvalidRequest("seconds is a number") from error
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise InvalidRequest("seconds must be a number of 0 or more")
     since = decisions[-1]["at"] - seconds if decisions else 0.0
     return JSONResponse({"decisions": [each for each in decisions if each["at"] >= since]})
 
@@ -80,6 +84,18 @@ async def _metrics(request: Request) -> Response:
 async def _on_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, ClipServeError)
     return JSONResponse(error.to_dict(), status_code=error.status)
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    """No such route, or no such method of one."""
+    assert isinstance(error, HTTPException)
+    kind = MethodNotAllowed if error.status_code == MethodNotAllowed.status else NotFound
+    told = kind(f"{request.method} {request.url.path[:200]}: {error.detail}")
+    return JSONResponse(told.to_dict(), status_code=error.status_code, headers=error.headers)
+
+
+async def _on_fault(_: Request, __: Exception) -> Response:
+    return JSONResponse(ClipServeError("the scaler failed; see its log").to_dict(), status_code=500)
 
 
 def _found(request: Request) -> tuple[str, ScaledEndpoint]:

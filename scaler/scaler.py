@@ -88,6 +88,7 @@ class Scaler:
             elif name in self.endpoints and each.gone:
                 _log.warning("no gateway names %s any more; its workers stay as they are", name)
                 self.endpoints.pop(name).past.save()
+                self._outlet.forget(name)
 
     def _add(self, name: str) -> None:
         past = Past(self.settings.data_dir / f"{name}.npy", self.settings.minute_s)

@@ -11,9 +11,10 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_v
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from clip_core.secret_files import SettingsOrFiles
-from clip_core.setting_checks import bounded, comma_separated, unknown_names
+from clip_core.setting_checks import bounded, comma_separated, header_value, http_url, unknown_names
 
 PREFIX = "CLIPSERVE_SCALER_"
+ALL = "dns+"  # before a URL: every address of its name
 ENDPOINT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")  # it becomes a file's name
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(comma_separated)]
 
@@ -53,14 +54,14 @@ class ScalerSettings(SettingsOrFiles):
     )
     quantile: float = Field(0.95, ge=0.5, lt=1, description="Share of the forecasts that demand stays below.")
     per_worker: float = Field(
-        1.0, gt=0, description="Items that a busy worker has at once: the batch, where requests share one."
+        1.0, ge=0.01, description="Items that a busy worker has at once: the batch, where requests share one."
     )
-    start_s: float = Field(60.0, gt=0, le=1800, description="P90 of start to ready, until starts have been measured.")
-    idle_s: float = Field(600.0, gt=0, description="Seconds without demand after which an endpoint may go to 0.")
+    start_s: float = Field(60.0, ge=0.1, le=1800, description="P90 of start to ready, until starts have been measured.")
+    idle_s: float = Field(600.0, ge=1, description="Seconds without demand after which an endpoint may go to 0.")
     calm_s: float = Field(300.0, ge=0, description="Seconds for which the largest size holds before it shrinks.")
-    every_s: float = Field(5.0, gt=0, le=60, description="Seconds between two looks at the demand.")
+    every_s: float = Field(5.0, ge=0.1, le=60, description="Seconds between two looks at the demand.")
     minute_s: float = Field(
-        60.0, gt=0, le=60, description="Seconds of a minute of the past; fewer in benchmarks, which compress time."
+        60.0, ge=0.1, le=60, description="Seconds of a minute of the past; fewer in benchmarks, which compress time."
     )
     data_dir: Path = Field(Path("data/scaler"), description="Folder in which the past is kept.")
     log_json: bool = Field(False, description="Log JSON lines instead of text.")
@@ -78,6 +79,34 @@ class ScalerSettings(SettingsOrFiles):
             if not ENDPOINT_NAME.fullmatch(name):
                 raise ValueError(f"{name[:100]!r} is no name of an endpoint")
         return value
+
+    @field_validator("gateway_urls")
+    @classmethod
+    def _are_addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("names no gateway: whose demand is looked at?")
+        return tuple(f"{ALL if url.startswith(ALL) else ''}{http_url(url.removeprefix(ALL))}" for url in value)
+
+    @field_validator("management_url")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        if value.startswith("unix:"):
+            if value == "unix:":
+                raise ValueError("unix: needs the path of a socket")
+            return value
+        return http_url(value)
+
+    @field_validator("gateway_key")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr) -> SecretStr:
+        header_value(value.get_secret_value().strip())
+        return value
+
+    @model_validator(mode="after")
+    def _has_endpoints(self) -> ScalerSettings:
+        if not self.endpoints and not self.discover:
+            raise ValueError("endpoints names none, and discover is off: there is nothing to scale")
+        return self
 
     @model_validator(mode="after")
     def _bounds_agree(self) -> ScalerSettings:

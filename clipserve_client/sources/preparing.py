@@ -72,8 +72,9 @@ def _opened(content: bytes, kind: str | None) -> Any:
         return _heic(content) if kind == "HEIC" else Image.open(io.BytesIO(content))
     except ImportError:
         raise Skip("HEIC can't be read here", "install pillow-heif (clipserve-client[pictures])") from None
-    except Image.DecompressionBombError as error:
-        raise Skip("too many pixels", str(error)) from None
+    except Image.DecompressionBombError:
+        most = f"{2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f}"
+        raise Skip("too many pixels", f"more than {most} million, the most that Pillow opens: scale it down") from None
     except Exception as error:  # Pillow's readers raise all kinds for damaged files
         if kind is not None:
             raise Skip(f"{kind} can't be read here", str(error)) from None

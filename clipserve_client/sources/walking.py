@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from stat import S_ISREG
@@ -15,6 +16,7 @@ SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"}
 ) | {".heic", ".heif", ".hif", ".avif"}
 LISTING = "gallery.jsonl"
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 Skipped = tuple[str, str]  # reason, message
 
 
@@ -29,8 +31,9 @@ class Found:
 
 
 def readable(name: str) -> str:
-    r"""A path with slashes; bytes that are not UTF-8 are written as \xNN."""
-    return name.replace(os.sep, "/").encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    r"""A path with slashes; bytes that are not UTF-8, and what breaks a line or a terminal, are written as \xNN."""
+    text = name.replace(os.sep, "/").encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return _UNPRINTABLE.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
 
 
 class Walk:

@@ -9,9 +9,8 @@ from typing import Annotated, Any
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from clip_core.setting_checks import one_line
+from clip_core.setting_checks import http_url, one_line
 from gateway.encode.endpoints import Endpoints
-from gateway.setting_checks import http_url
 
 ENDPOINT = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 _KINDS = ("text", "image", "multimodal")

@@ -40,14 +40,14 @@ class Waking:
 
     async def predict(self, endpoint: str, body: Json, *, timeout_s: float | None = None) -> EncodeReply:
         """Raises ClipServeError, as a TorchServeClient does."""
-        until = time.monotonic() + self._patience_s()
         answer = await self._try(endpoint, body, timeout_s)
-        if isinstance(answer, WorkerLost):
+        until, again = time.monotonic() + self._patience_s(), 1
+        while isinstance(answer, TorchServeUnavailable):
+            if isinstance(answer, WorkerLost) and again:
+                again -= 1  # a request that two workers ended with may be the reason
+            elif isinstance(answer, WorkerLost) or not await self._woken(endpoint, until):
+                raise answer
             answer = await self._try(endpoint, body, timeout_s)
-        while isinstance(answer, TorchServeUnavailable) and await self._may_wake(endpoint, answer, until):
-            answer = await self._try(endpoint, body, timeout_s)
-        if isinstance(answer, TorchServeUnavailable):
-            raise answer
         return answer
 
     async def _try(self, endpoint: str, body: Json, timeout_s: float | None) -> EncodeReply | TorchServeUnavailable:
@@ -59,10 +59,6 @@ class Waking:
     def _patience_s(self) -> float:
         left = current_trace().seconds_left()
         return self._wait_s if left is None else min(self._wait_s, left)
-
-    async def _may_wake(self, endpoint: str, error: TorchServeUnavailable, until: float) -> bool:
-        """A request that two workers ended with may be the reason."""
-        return not isinstance(error, WorkerLost) and await self._woken(endpoint, until)
 
     async def _woken(self, endpoint: str, until: float) -> bool:
         """Whether a worker became ready in time."""

@@ -9,13 +9,12 @@ from typing import Any
 import orjson
 
 from clip_core.errors import BadFilter, BadInput, BadJson, InvalidRequest, TooLarge
-from clip_core.wire import json_text, load_json
+from clip_core.wire import COLLECTION_NAME, json_text, load_json
 from index_service.engines.base import METRICS, Metric
 from index_service.metadata.filters import canonical, compile_filter
 from index_service.record.store import CollectionInfo
 from index_service.segments.engine_choice import parse_engine
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 MAX_ID = 512
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MAX_SOURCE = 8192
@@ -108,7 +107,7 @@ def fingerprint(body: Mapping[str, Any]) -> str | None:
 
 def collection_name(name: object) -> str:
     """The name of a collection, or of an alias."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not re.fullmatch(COLLECTION_NAME, name):
         raise InvalidRequest("a name is 1 to 64 of A-Z a-z 0-9 _ -, the first a letter or digit", param="name")
     return name
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from clip_core.errors import NotFound, StorageFull, Unavailable
+from clip_core.wire import COLLECTION_NAME
 from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
 from index_service.record.store import Store
 from index_service.snapshots.hidden_copy import hidden_copy
 from index_service.snapshots.parquet import write_parquet
 
-SNAPSHOT_NAME = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,63})\.(\d{8}T\d{12})\.parquet")
+SNAPSHOT_NAME = re.compile(rf"({COLLECTION_NAME})\.(\d{{8}}T\d{{12}})\.parquet")
 _PART = ".part"
 
 

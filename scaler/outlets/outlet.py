@@ -23,6 +23,8 @@ class Outlet(Protocol):
 
     def start_s(self, endpoint: str) -> float: ...
 
+    def forget(self, endpoint: str) -> None: ...
+
     async def close(self) -> None: ...
 
 
@@ -40,6 +42,9 @@ class AnswersOnly:
 
     def start_s(self, endpoint: str) -> float:  # noqa: ARG002
         return self._start_s
+
+    def forget(self, endpoint: str) -> None:
+        pass
 
     async def close(self) -> None:
         pass
@@ -83,6 +88,11 @@ class WorkerOutlet:
 
     def start_s(self, endpoint: str) -> float:
         return self._of(endpoint).p90_s
+
+    def forget(self, endpoint: str) -> None:
+        """It is not scaled any more."""
+        for kept in (self._counts, self._starts, self._failure):
+            kept.pop(endpoint, None)
 
     async def close(self) -> None:
         await self._torchserve.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +43,14 @@ class DemandWatch:
         answers = await asyncio.gather(*map(self._read, gateways))
         by_url = {gateway.url: answer for gateway, answer in zip(gateways, answers, strict=True)}
         others = [name for answer in answers if answer is not None for name in answer.named] if discover else []
-        return {endpoint: self._seen(endpoint, by_url) for endpoint in dict.fromkeys([*endpoints, *others])}
+        found = {endpoint: self._seen(endpoint, by_url) for endpoint in dict.fromkeys([*endpoints, *others])}
+        self._forget_all_but(by_url, found)
+        return found
+
+    def _forget_all_but(self, urls: Collection[str], endpoints: Collection[str]) -> None:
+        """Pods and models come and go for months."""
+        self._before = {key: each for key, each in self._before.items() if key[0] in urls and key[1] in endpoints}
+        self._away.intersection_update(urls)
 
     async def close(self) -> None:
         await self._gateways.close()

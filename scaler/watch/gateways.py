@@ -8,9 +8,9 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import urlsplit
 
+from scaler.settings import ALL
 from scaler.watch.gateway import GatewayWatch
 
-ALL = "dns+"
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host and port → addresses. Raises OSError."""
 _log = logging.getLogger("scaler.watch")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from clip_core.wire import COLLECTION_NAME
 from scripts.commands.paths import named_path
 
 Url = Annotated[str, typer.Option(envvar="CLIPSERVE_URL", help="Address of the gateway.")]
@@ -16,12 +18,21 @@ Key = Annotated[str | None, typer.Option(envvar="CLIPSERVE_API_KEY", help="API k
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
+def collection_name(given: str) -> str:
+    """Raises BadParameter, before anything is read or sent."""
+    if not re.fullmatch(COLLECTION_NAME, given):
+        raise typer.BadParameter(f"{given[:80]!r} is no name: 1 to 64 of A-Z a-z 0-9 _ -, the first a letter or digit")
+    return given
+
+
 def ingest(
     sources: Annotated[
         list[Path],
         typer.Argument(help="Folders, .tar and .parquet files, a .txt of URLs.", parser=named_path),
     ],
-    collection: Annotated[str, typer.Option(help="Collection to fill; made when it does not exist.")],
+    collection: Annotated[
+        str, typer.Option(help="Collection to fill; made when it does not exist.", callback=collection_name)
+    ],
     prefix: Annotated[str, typer.Option(help="Put before ids, to keep several folders in one collection apart.")] = "",
     gps: Annotated[bool, typer.Option("--gps", help="Keep where photos were taken, from their EXIF.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Send every picture, also unchanged ones.")] = False,

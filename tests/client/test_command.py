@@ -118,6 +118,13 @@ def test_an_empty_path_is_not_the_current_folder(stack: Any, photos: Path, monke
     assert "40 of 41 items are in p" in clipserve(stack, "ingest", ".", "--collection", "p").output
 
 
+@pytest.mark.parametrize("name", ["a/b", "", "-x", "ü", "n" * 65])
+def test_a_name_that_no_collection_may_have_is_refused_at_once(stack: Any, photos: Path, name: str) -> None:
+    ran = clipserve(stack, "ingest", str(photos), "--collection", name)
+    assert ran.exit_code == 2
+    assert "is no name" in ran.output
+
+
 @pytest.mark.parametrize("name", ["broken.tar", "late.parquet", "empty", "films"])
 def test_no_empty_collection_stays_behind(stack: Any, tmp_path: Path, name: str) -> None:
     path = tmp_path / name

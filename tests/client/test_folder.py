@@ -313,6 +313,13 @@ def test_large_pictures_are_scaled_down_upright(limits: Limits) -> None:
     assert ready.facts["camera"] == "Apple iPhone 13"
 
 
+def test_a_picture_that_pillow_does_not_open_is_skipped_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)
+    with pytest.raises(Skip, match="too many pixels") as caught:
+        prepared(photo(2000, 1100), Limits(), gps=False)
+    assert caught.value.message == "more than 2 million, the most that Pillow opens: scale it down"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="Pillow's wheels for Linux read AVIF")
 def test_avif_becomes_jpeg_whatever_its_name() -> None:
     ready = prepared(photo(kind="AVIF"), Limits(), gps=False)

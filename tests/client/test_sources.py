@@ -657,3 +657,9 @@ def test_parquet_rows_with_ids_replace_those_of_another_file(client: Client, tmp
     ingest_paths(client, [first], "demo")
     assert ingest_paths(client, [second], "demo").added == 1
     assert client.item("demo", "k").metadata["n"] == 2
+
+
+def test_names_that_would_break_a_line_or_a_terminal(tmp_path: Path) -> None:
+    for name in ("a\nb.jpg", "\x1b[31mred.jpg", "f\u0085g.jpg", "été.jpg"):
+        (tmp_path / name).write_bytes(JPG)
+    assert set(planned(Folder(tmp_path))) == {r"a\nb.jpg", r"\x1b[31mred.jpg", r"f\x85g.jpg", "été.jpg"}

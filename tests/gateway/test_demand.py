@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import pytest
 from prometheus_client import CollectorRegistry
 
+from clip_core.errors import TorchServeUnavailable, WorkerLost
 from gateway.demand import Demand
+from gateway.upstream.waking import Waking
 from scaler.watch.gateway import readings
 from tests.clock import Clock
 from tests.waiting import until
@@ -132,3 +136,36 @@ def sleep(torchserve: Any) -> None:
 
 def wake(torchserve: Any) -> None:
     torchserve.failure, torchserve.workers, torchserve.wanted = None, "READY", 1
+
+
+class Workers:
+    """A TorchServe that answers what it was told to, one after the other, each after `delay_s`."""
+
+    def __init__(self, *answers: Any, delay_s: float = 0.0) -> None:
+        self.answers, self.delay_s = list(answers), delay_s
+
+    async def predict(self, endpoint: str, body: Any, *, timeout_s: float | None = None) -> Any:  # noqa: ARG002
+        await asyncio.sleep(self.delay_s)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def workers_ready(self, endpoint: str) -> bool:  # noqa: ARG002
+        return True
+
+    async def workers_wanted(self, endpoint: str) -> int:  # noqa: ARG002
+        return 1
+
+
+ASLEEP, LOST = TorchServeUnavailable("asleep"), WorkerLost("lost")
+
+
+async def test_a_worker_that_is_taken_away_after_the_waking_costs_no_request() -> None:
+    assert await Waking(Workers(ASLEEP, LOST, "answer"), 5.0).predict("clip_text", {}) == "answer"
+    with pytest.raises(WorkerLost):
+        await Waking(Workers(LOST, ASLEEP, LOST), 5.0).predict("clip_text", {})
+
+
+async def test_a_first_try_that_takes_long_leaves_the_whole_wait() -> None:
+    assert await Waking(Workers(ASLEEP, "answer", delay_s=0.6), 0.6).predict("clip_text", {}) == "answer"

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from scaler.app import create_app
 from scaler.forecast.points import DAY
+from scaler.outlets.outlet import WorkerOutlet
 from scaler.outlets.start_times import StartTimes
 from scaler.scaler import Scaler
 from scaler.series.minutes import MinuteRates
@@ -201,12 +202,16 @@ async def test_what_keda_asks_for(here: ScalerWorld) -> None:
         history = f"/v1/sizes/{ENDPOINT}/history"
         assert len((await client.get(history)).json()["decisions"]) == 2
         assert [each["size"] for each in (await client.get(f"{history}?seconds=4")).json()["decisions"]] == [4]
-        assert (await client.get(f"{history}?seconds=many")).status_code == 400
+        for seconds in ("many", "nan", "-1"):
+            assert (await client.get(f"{history}?seconds={seconds}")).status_code == 400
         assert f'clipserve_scaler_size{{endpoint="{ENDPOINT}"}} 4.0' in (await client.get("/metrics")).text
         unknown = await client.get("/v1/sizes/nothing")
         assert unknown.status_code == 404
         assert ENDPOINT in unknown.json()["error"]["message"]
         assert (await client.get("/healthz")).status_code == 200
+        assert (await client.get("/nowhere")).json()["error"]["code"] == "not_found"
+        wrong = await client.post("/v1/sizes")
+        assert (wrong.status_code, wrong.json()["error"]["code"]) == (405, "method_not_allowed")
 
 
 async def test_before_the_first_decision_there_is_no_size(tmp_path: Path) -> None:
@@ -221,7 +226,7 @@ async def test_a_look_that_fails_does_not_end_the_loop(
 ) -> None:
     import asyncio
 
-    made, looks, enough = world(settings(tmp_path, every_s=0.001)), [], asyncio.Event()
+    made, looks, enough = world(settings(tmp_path, every_s=0.1)), [], asyncio.Event()
 
     async def look(_: Scaler) -> None:
         looks.append(1)
@@ -285,3 +290,36 @@ async def test_without_discovery_they_are_left_alone(tmp_path: Path) -> None:
 def test_an_endpoint_that_can_be_no_files_name_is_refused(name: str) -> None:
     with pytest.raises(ValidationError, match="no name of an endpoint"):
         ScalerSettings(endpoints=(name,))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"gateway_urls": ()}, "names no gateway"),
+        ({"gateway_urls": ("gateway:8000",)}, "must be an address"),
+        ({"gateway_urls": ("dns+gateway:8000",)}, "must be an address"),
+        ({"gateway_urls": ("http://gäteway",)}, "must be an address"),
+        ({"management_url": "localhost"}, "must be an address"),
+        ({"management_url": "unix:"}, "needs the path"),
+        ({"gateway_key": "schlüssel"}, "printable ASCII"),
+        ({"endpoints": ()}, "nothing to scale"),
+        ({"every_s": 1e-9}, "greater than or equal to 0.1"),
+    ],
+)
+def test_settings_that_could_never_work(given: dict[str, object], told: str) -> None:
+    with pytest.raises(ValidationError, match=told) as refused:
+        ScalerSettings.model_validate(given)
+    assert "schlüssel" not in str(refused.value)
+
+
+async def test_gateways_and_endpoints_that_went_leave_nothing_behind(tmp_path: Path) -> None:
+    made = world(settings(tmp_path, discover=True, endpoints=()))
+    for number in range(20):
+        made.gateway.counters = {f"model_{number}": [0.0, 0.0, 0.0]}
+        made.pass_time(5)
+        await made.scaler.look()
+    assert list(made.scaler.endpoints) == ["model_19"]
+    assert len(made.scaler._watch._before) <= 2
+    assert isinstance(made.scaler._outlet, WorkerOutlet)
+    assert len(made.scaler._outlet._starts) == 1
+    await made.scaler.stop()

@@ -11,8 +11,8 @@
    level that doubles.
 4. `starts`: the same with workers that start faster, and slower.
 5. `failures`: workers lost while the scaler, the gateway or TorchServe is away.
-6. `live`: half a day of a series (4:00 to 16:00) replayed in --minutes, three times: static peak, reactive, with the
-   forecast. A minute takes 0.5 s then, and a worker starts in 3 to 5 s: as a replica would that takes 6 to 10 minutes.
+6. `live`: a working day of a series replayed in --minutes, three times: static peak, reactive, with the forecast. A
+   minute takes 0.25 s then, and a worker starts in 2 to 3 s: as a replica would that takes 8 to 12 minutes.
 
 The last line is one JSON document with `bars`; a bar that is missed has `holds: false`, a figure that was not measured
 is null.

@@ -1,4 +1,4 @@
-"""Half a day replayed against one TorchServe: at its static peak, by the reactive rule, and with the forecast."""
+"""A working day replayed against one TorchServe: at its static peak, by the reactive rule, and with the forecast."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from scaler.sizing.rule import workers
 
 ARMS = ("static peak", "reactive", "forecast")
 MOST = 6  # workers
-_PAST = 28 * DAY  # minutes before the day of which a half is replayed
-_FROM, _UNTIL = 4 * 60, 16 * 60  # minutes of that day: the end of the night, the morning, noon
+_DAYS_AGO = 2  # of the bike rides that is a Thursday; a Friday and a Saturday of other shapes end the series
+_PAST = 28 * DAY  # minutes before the day that is replayed
 _CALM = 5  # minutes
 _WARM = 5  # minutes at the start that are not judged: every arm begins with the static peak
-_REPLAYED = _UNTIL - _FROM
 Found = dict[str, dict[str, Any]]
 
 
 def run(rates: FloatArray, minutes: float, busiest: float, console: Console) -> Found:
-    """`rates` (T,) of any unit; a half of the last day is replayed in `minutes`, its peak just within MOST workers."""
-    rates = rates[-(_PAST + DAY) : len(rates) - DAY + _UNTIL]
-    scaled = rates * (MOST * busiest * 0.95 / WORK_S / float(rates[-_REPLAYED:].max()))
-    minute_s = minutes * 60 / _REPLAYED
+    """`rates` (T,) of any unit; one day is replayed in `minutes`, its peak just within MOST workers."""
+    until = len(rates) - _DAYS_AGO * DAY
+    rates = rates[until - DAY - _PAST : until]
+    scaled = rates * (MOST * busiest * 0.95 / WORK_S / float(rates[-DAY:].max()))
+    minute_s = minutes * 60 / DAY
     found: Found = {}
     for arm in ARMS:
         found[arm] = _told(_arm(arm, scaled, minute_s, busiest), minute_s)
@@ -40,14 +40,14 @@ def run(rates: FloatArray, minutes: float, busiest: float, console: Console) -> 
 
 
 def _arm(arm: str, scaled: FloatArray, minute_s: float, busiest: float) -> Replayed:
-    played = scaled[-_REPLAYED:]
+    played = scaled[-DAY:]
     static = int(workers(float(played.max()) * WORK_S, busiest))
     with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as work, waiting_stack(Path(work), static) as stack:
         if arm != "static peak":
             past = Path(work) / "past"
             past.mkdir()
             if arm == "forecast":
-                _write_past(past / f"{ENDPOINT}.npy", scaled[:-_REPLAYED], minute_s)
+                _write_past(past / f"{ENDPOINT}.npy", scaled[:-DAY], minute_s)
             stack.start_scaler(
                 most=MOST,
                 ceiling=busiest,

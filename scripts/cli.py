@@ -22,6 +22,7 @@ from scripts.commands.keys_command import keys
 from scripts.commands.model_command import model
 from scripts.commands.profile_command import profile
 from scripts.commands.reindex_command import reindex
+from scripts.commands.sync_command import sync
 from scripts.commands.up_command import up
 
 app = typer.Typer(
@@ -36,7 +37,7 @@ app.add_typer(config, name="config")
 app.add_typer(keys, name="keys")
 app.add_typer(model, name="model")
 app.add_typer(index, name="index")
-for command in (up, reindex, ingest, search, duplicates, embed, profile):
+for command in (up, reindex, ingest, sync, search, duplicates, embed, profile):
     app.command()(command)
 
 

@@ -135,6 +135,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
     "scripts": (
         *("public_api", "progress", "costs", "launch", "page", "processes", "collections", "sync", "demo", "hub"),
         "archive",
+        "bulk",
         *(
             "models",
             "monitoring",
@@ -164,6 +165,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
             "scaler",
             "observe",
             "ship",
+            "bulk",
             "bar_tables",
         ),
     ),

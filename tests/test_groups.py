@@ -23,7 +23,7 @@ NEEDS = {
     "test": ["tests"],
     "bench": ["benchmarks"],
 }
-OTHERWISE = {"playwright": "scripts/page/"}  # says what to install where it is missing
+OTHERWISE = {"playwright": "scripts/page/", "ray": "scripts/bulk/"}  # they say what to install where it is missing
 
 
 def lock_of(group: str) -> str:
@@ -61,7 +61,7 @@ def test_what_is_imported_is_locked(group: str) -> None:
             assert not brings or brings & locked, f"{path} imports {name}, which {group}.lock does not bring"
 
 
-@pytest.mark.parametrize("group", [*LOCKS, *IMAGES, "index-milvus", "index-cuda", "clients", "charts"])
+@pytest.mark.parametrize("group", [*LOCKS, *IMAGES, "bulk", "index-milvus", "index-cuda", "clients", "charts"])
 def test_locks_have_hashes_and_no_addresses(group: str) -> None:
     text = lock_of(group)
     assert "://" not in text
@@ -69,6 +69,13 @@ def test_locks_have_hashes_and_no_addresses(group: str) -> None:
     entries = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
     assert len(entries) == len(re.findall("^[a-z0-9].*==", text, re.MULTILINE)) > 10
     assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
+
+
+def test_bulk_agrees_with_what_serves_and_tests() -> None:
+    """It is installed into the same environment."""
+    assert pinned("serve") <= pinned("bulk")
+    tested = dict(pinned("test"))
+    assert {(name, version) for name, version in pinned("bulk") if name in tested} <= pinned("test") | pinned("serve")
 
 
 def test_groups_agree_on_versions() -> None:

@@ -116,7 +116,7 @@ class Planner:
             metadata, notes = self._within(loaded.metadata)
             return NewItem(item_id, loaded.text, loaded.url, metadata=metadata, notes=loaded.notes + notes)
         ready = prepared(loaded.content, self._limits, self._gps, scales=self._scales)
-        original = _original_file(entry, loaded.content, ready.content)
+        original = original_file(entry, loaded.content, ready.content)
         metadata, notes = self._within({**ready.facts, **loaded.metadata, **original})
         return NewItem(item_id, image=ready.content, metadata=metadata, notes=loaded.notes + ready.notes + notes)
 
@@ -124,7 +124,7 @@ class Planner:
         return within(metadata, self._limits.max_metadata_bytes - _ROOM)
 
 
-def _original_file(entry: Entry, content: bytes, sent: bytes) -> dict[str, Any]:
+def original_file(entry: Entry, content: bytes, sent: bytes) -> dict[str, Any]:
     """Of a picture in a folder: its path there, and the digest of its `content` where something else is `sent`."""
     if entry.folder is None:
         return {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,14 +74,23 @@ class Listing:
         self._bad.add([(f"{number:012}".encode(), json.dumps((reason, file)))])
 
 
+Beside = Callable[[str], tuple[str, bytes | None] | None]
+"""".json" or ".txt" → the sidecar's name and its content, None for one that can't be read; None without one."""
+
+
 def about(path: str, name: str, listing: Listing, within: str | None = None) -> About:
-    """The listing wins over sidecars."""
+    """Of a picture's file. The listing wins over sidecars."""
+    return about_of(name, listing, lambda suffix: _beside(path, suffix, within))
+
+
+def about_of(name: str, listing: Listing, beside_it: Beside) -> About:
+    """Of a picture wherever it lies."""
     row = listing.row(name)
-    told, notes = _sidecar(path, within)
+    told, notes = _sidecar(beside_it)
     beside = told.pop("caption", None)
     caption, more = _text(row.get("caption")) or _text(beside), _not_used(row, beside)
     if caption is None:
-        caption, unread = _caption(path, within)
+        caption, unread = _caption(beside_it)
         more += unread
     listed = row.get("metadata")
     metadata, odd = carried({**told, **(listed if isinstance(listed, dict) else {})})
@@ -109,30 +118,34 @@ def _not_used(row: Json, beside: object) -> tuple[str, ...]:
     return tuple(note for note, is_odd in odd.items() if is_odd)
 
 
-def _beside(path: str, suffix: str) -> str | None:
-    """`a.jpg.json`, or `a.json`."""
-    names = (path + suffix, os.path.splitext(path)[0] + suffix)
-    return next((name for name in names if os.path.isfile(name)), None)
+def names_beside(path: str, suffix: str) -> tuple[str, str]:
+    """`a.jpg.json`, or `a.json`: the first one that is there counts."""
+    return path + suffix, os.path.splitext(path)[0] + suffix
 
 
-def _sidecar(path: str, within: str | None) -> tuple[Json, tuple[str, ...]]:
+def _beside(path: str, suffix: str, within: str | None) -> tuple[str, bytes | None] | None:
+    found = next((name for name in names_beside(path, suffix) if os.path.isfile(name)), None)
+    return None if found is None else (found, _content(found, within))
+
+
+def _sidecar(beside_it: Beside) -> tuple[Json, tuple[str, ...]]:
     """{"caption", "metadata": {…}} or the metadata itself."""
-    found = _beside(path, ".json")
+    found = beside_it(".json")
     if found is None:
         return {}, ()
-    told = read_object(_content(found, within) or b"")
+    told = read_object(found[1] or b"")
     if told is None:
-        return {}, (f"sidecar not read: {readable(os.path.basename(found))}",)
+        return {}, (f"sidecar not read: {readable(os.path.basename(found[0]))}",)
     inner = told.pop("metadata", None)
     return {**told, **inner} if isinstance(inner, dict) else told, ()
 
 
-def _caption(path: str, within: str | None) -> tuple[str | None, tuple[str, ...]]:
-    found = _beside(path, ".txt")
+def _caption(beside_it: Beside) -> tuple[str | None, tuple[str, ...]]:
+    found = beside_it(".txt")
     if found is None:
         return None, ()
-    text = caption_of(_content(found, within))
-    return text, () if text is not None else (f"caption not read: {readable(os.path.basename(found))}",)
+    text = caption_of(found[1])
+    return text, () if text is not None else (f"caption not read: {readable(os.path.basename(found[0]))}",)
 
 
 def caption_of(content: bytes | None) -> str | None:

@@ -1,0 +1,29 @@
+"""clip-retrieval's `clip inference` on the same pictures with the same weights, which it runs in float32."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+from benchmarks.bulk.sources import write_pictures
+
+_FEW = 64
+
+
+def clip_retrieval_rate(environment: Path, weights: Path, work: Path, count: int, batch: int) -> float:
+    """Pictures a second, its start aside: what a run over `count` pictures takes longer than one over a few."""
+    few = _seconds(environment, weights, write_pictures(work / "few", _FEW), work / "cr-few", batch)
+    many = _seconds(environment, weights, write_pictures(work / "many", count + _FEW), work / "cr-many", batch)
+    return count / (many - few)
+
+
+def _seconds(environment: Path, weights: Path, folder: Path, out: Path, batch: int) -> float:
+    """Raises CalledProcessError."""
+    command = [str(environment / "bin" / "clip-retrieval"), "inference", "--input_dataset", str(folder)]
+    command += ["--output_folder", str(out), "--clip_model", f"open_clip:ViT-B-32/{weights}", "--use_jit", "False"]
+    command += ["--enable_text", "False", "--enable_metadata", "False", "--batch_size", str(batch)]
+    command += ["--num_prepro_workers", "2", "--cache_path", "None"]
+    began = time.monotonic()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.monotonic() - began

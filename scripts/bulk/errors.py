@@ -1,0 +1,13 @@
+"""What ends a bulk run as a whole."""
+
+from __future__ import annotations
+
+from clipserve_client.errors import ClientError
+
+
+class BulkRefused(ClientError):
+    """What is asked for does not fit what is there: another model, another layout, a second driver."""
+
+
+class BulkFailed(ClientError):
+    """It can't go on: the output can't be written, or no worker starts."""

@@ -1,0 +1,140 @@
+"""One process that encodes shards: reads, decodes, runs the towers, writes."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+
+from clip_core.encode.encoded import Encoded
+from clip_core.errors import BadInput, ClipServeError
+from clip_core.inputs.request import Item, Part
+from clip_core.wire import FloatArray
+from clipserve_client.sources.entries import SourceError
+from scripts.bulk.chunks import InBackground, chunks
+from scripts.bulk.job import BulkJob
+from scripts.bulk.layouts import BadItems, EncodedItem, open_layout
+from scripts.bulk.model import Loaded
+from scripts.bulk.output import Output, write_text
+from scripts.bulk.reading import Away, Bad, Raw, ShardReader
+from scripts.bulk.shards import Done, Shard
+
+_MOST_TRIES = 3
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+class Worker:
+    """Raises BadModel at once when the archive does not compute the vectors that it was built with."""
+
+    def __init__(self, job: BulkJob) -> None:
+        self._job, self._output = job, Output(job.out)
+        self._model = Loaded(job.archive, job.threads, job.batch)
+        self._reader = ShardReader(self._output, job.storage, job.texts)
+
+    def run(self, shard: Shard) -> Done:
+        """Never raises: what goes wrong is in the result. A shard that was done is not done again."""
+        began = time.monotonic()
+        tries = self._tried(shard)
+        if tries > _MOST_TRIES:
+            return Done(shard.number, shard.version, error=f"reading it ended its process {_MOST_TRIES} times")
+        try:
+            done = self._encode(shard, began)
+            write_text(self._output.done(shard), done.json())
+        except Away as error:
+            done = Done(shard.number, shard.version, error=error.message, again=True)
+        except OSError as error:
+            fatal = error.errno in _FULL
+            done = Done(shard.number, shard.version, error=str(error), again=True, fatal=fatal)
+        except Exception as error:  # of whatever kind: one shard ends no run
+            done = Done(shard.number, shard.version, error=f"{type(error).__name__}: {error}", again=True)
+        self._output.tries(shard).unlink(missing_ok=True)
+        return done
+
+    def _tried(self, shard: Shard) -> int:
+        """How often it was begun; a file, since a process that is killed remembers nothing."""
+        path = self._output.tries(shard)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as file:
+                file.write(b".")
+            return os.path.getsize(path)
+        except OSError:
+            return 1
+
+    def _encode(self, shard: Shard, began: float) -> Done:
+        job, error, rows, codes = self._job, "", 0, Counter[str]()
+        written = open_layout(job.layout, job.out, shard, self._model.encoders.spec.dim, job.embed)
+        bad = BadItems(self._output.bad(shard))
+        try:
+            try:
+                with closing(InBackground(chunks(self._reader.items(shard), job.batch))) as chunked:
+                    for chunk in chunked:
+                        good, refused = self._rows(chunk)
+                        written.add(good)
+                        bad.add([(shard.name, *each) for each in refused])
+                        rows += len(good)
+                        codes.update(each.code for each in refused)
+            except Away:
+                raise
+            except SourceError as damage:
+                error = damage.message
+                code = damage.why if damage.why == "vanished" else "damaged"
+                bad.add([(shard.name, shard.path, code, error)])
+                codes[code] += 1
+            written.close()
+            bad.close()
+        except BaseException:
+            written.abandon()
+            bad.abandon()
+            raise
+        seconds = round(time.monotonic() - began, 3)
+        return Done(shard.number, shard.version, rows, codes.total(), seconds, dict(codes), error)
+
+    def _rows(self, chunk: Sequence[Raw | Bad]) -> tuple[list[EncodedItem], list[Bad]]:
+        """In the order of the chunk."""
+        raw = [item for item in chunk if isinstance(item, Raw)]
+        wants = [self._wanted(item) for item in raw]
+        images = self._vectors(
+            [_part("image", item.content, image) for item, (image, _) in zip(raw, wants, strict=True)]
+        )
+        texts = self._vectors([_part("text", item.text, text) for item, (_, text) in zip(raw, wants, strict=True)])
+        made = iter(zip(raw, images, texts, strict=True))
+        rows, bad = list[EncodedItem](), list[Bad]()
+        for item in chunk:
+            if isinstance(item, Bad):
+                bad.append(item)
+                continue
+            of, image, text = next(made)
+            fault = next((each for each in (image, text) if isinstance(each, ClipServeError)), None)
+            if fault is None and image is None and text is None:
+                fault = BadInput(f"the item has nothing to embed as {self._job.embed}")
+            if fault is not None:
+                bad.append(Bad(of.id, fault.code, fault.message))
+            else:
+                rows.append(_row(of, image, text))
+        return rows, bad
+
+    def _wanted(self, item: Raw) -> tuple[bool, bool]:
+        """Whether its picture, and whether its text is encoded."""
+        embed = self._job.embed
+        return embed != "text" and item.content is not None, embed != "image" and item.text is not None
+
+    def _vectors(self, parts: Sequence[Part | None]) -> Iterator[FloatArray | ClipServeError | None]:
+        items = [Item((part,)) for part in parts if part is not None]
+        encoded = iter(self._model.encoders.encode(items, cut_long_texts=[True] * len(items)) if items else [])
+        for part in parts:
+            result = next(encoded) if part is not None else None
+            yield result.vector if isinstance(result, Encoded) else result
+
+
+def _part(kind: str, value: str | bytes | None, wanted: bool) -> Part | None:
+    return Part(kind, value) if wanted and value is not None else None
+
+
+def _row(item: Raw, image: object, text: object) -> EncodedItem:
+    digest = hashlib.sha256(item.content).hexdigest() if item.content is not None else None
+    return EncodedItem(item.id, image, text, item.text, digest, item.metadata)  # type: ignore[arg-type]

@@ -1,0 +1,114 @@
+"""`clipserve bulk`: parses, chooses where it runs, runs `scripts.bulk`, says how it ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from scripts.commands.gateway_commands import DEFAULT_URL, Key, Url
+from scripts.commands.paths import named_path
+from scripts.commands.sync_command import storage_option
+
+if TYPE_CHECKING:
+    from scripts.bulk.output import Output
+    from scripts.bulk.sending import Sender
+
+
+def bulk(
+    sources: Annotated[
+        list[str], typer.Argument(help="Folders, .tar, .parquet or .txt files, patterns of them, here or in a bucket.")
+    ],
+    model: Annotated[str, typer.Option(help="A model in the model store, such as demo or vit-b-32, or a .mar file.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder to write; a run that was stopped goes on there.", parser=named_path)
+    ],
+    embed: Annotated[
+        str, typer.Option(help="image, text, or both: pictures with their captions.", case_sensitive=False)
+    ] = "image",
+    layout: Annotated[
+        str, typer.Option(help="parquet, or clip-retrieval: .npy beside metadata, as it writes them.")
+    ] = "parquet",
+    texts: Annotated[
+        bool, typer.Option("--texts", help="Lines of .txt files are texts, not URLs of pictures.")
+    ] = False,
+    collection: Annotated[str | None, typer.Option(help="Fill this collection, too.")] = None,
+    prefix: Annotated[str, typer.Option(help="Put before ids in the collection.")] = "",
+    shard_items: Annotated[
+        int, typer.Option(min=1, help="Items of a shard, where a source can be cut anywhere.")
+    ] = 1024,
+    batch: Annotated[int, typer.Option(min=1, help="Items in one pass of a tower.")] = 32,
+    actors: Annotated[int | None, typer.Option(min=1, help="Processes (default: one for every four cores).")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of each (default: its share of the cores).")
+    ] = None,
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs of each process; 0.5 lets two share one.")] = 0.0,
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster's address; `auto`: the one that runs here.")
+    ] = None,
+    no_ray: Annotated[bool, typer.Option("--no-ray", help="In this process, without Ray.")] = False,
+    dedupe: Annotated[
+        bool, typer.Option("--dedupe", help="Report items that are alike in duplicates.parquet.")
+    ] = False,
+    dedupe_from: Annotated[
+        float, typer.Option(min=0, max=1, help="Cosine from which vectors are near duplicates.")
+    ] = 0.98,
+    storage: Annotated[
+        list[Any] | None,
+        typer.Option(
+            help="NAME=VALUE for the bucket's file system, such as anon=true; repeat it.", parser=storage_option
+        ),
+    ] = None,
+    model_store: Annotated[
+        Path | None, typer.Option(help="Where the .mar files are (default: model_store/).", parser=named_path)
+    ] = None,
+    url: Url = DEFAULT_URL,
+    api_key: Key = None,
+) -> None:
+    """Encode millions of pictures or texts with an archive's towers, without TorchServe: shards in, shards out.
+
+    Stop or kill it at any time; the same command goes on. Example:
+    clipserve bulk "shards/*.tar" --model vit-b-32 --out vectors
+    """
+    from clip_core.cores import available_cores
+    from clipserve_client import Client
+    from scripts.archive.places import MODEL_STORE
+    from scripts.bulk.job import EMBED, BulkJob
+    from scripts.bulk.layouts import LAYOUTS
+    from scripts.bulk.model import find_archive
+    from scripts.bulk.run import BulkRequest, run_bulk
+    from scripts.bulk.runners import InThisProcess, OnRay
+    from scripts.bulk.sending import Sender
+    from scripts.bulk.telling import BulkProgress, conclude
+
+    _one_of(embed, EMBED, "--embed")
+    _one_of(layout, LAYOUTS, "--layout")
+    console, cores = Console(), available_cores()
+    chosen = 1 if no_ray else actors or max(1, cores // 4)
+    found = find_archive(model, embed, model_store or MODEL_STORE)
+    job = BulkJob(
+        found.path, out.absolute(), embed, layout, batch, threads or max(1, cores // chosen), texts, dict(storage or [])
+    )
+    asked = BulkRequest(sources, job, found, shard_items, dedupe_from if dedupe else None)
+    runner = InThisProcess() if no_ray else OnRay(chosen, address, gpus)
+    with Client(url, api_key=api_key) as client, BulkProgress(console) as progress:
+
+        def sender(output: Output) -> Sender:
+            return Sender(client, collection or "", found.spec.fingerprint, output, prefix)
+
+        try:
+            ended = run_bulk(asked, runner, progress, sender if collection else None)
+        except KeyboardInterrupt:
+            Console().print("Stopped. The same command goes on from here.", soft_wrap=True)
+            raise typer.Exit(130) from None
+    conclude(ended, str(out), console)
+    if ended.again:
+        raise typer.Exit(1)
+
+
+def _one_of(given: str, choices: tuple[str, ...], option: str) -> None:
+    """Raises BadParameter."""
+    if given not in choices:
+        raise typer.BadParameter(f"{option} is one of {', '.join(choices)}")

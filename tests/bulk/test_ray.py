@@ -1,0 +1,84 @@
+"""`clipserve bulk` on Ray Data, in processes of its own that are killed."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.bulk.conftest import Bulk, jpeg
+
+pytest.importorskip("ray", reason="make setup-test")
+
+
+def command(bulk: Bulk, source: Path, out: Path, actors: int = 1) -> list[str]:
+    words = [sys.executable, "-m", "scripts", "bulk", str(source), "--model", "demo", "--model-store", str(bulk.store)]
+    return [*words, "--out", str(out), "--actors", str(actors), "--threads", "1", "--batch", "4", "--shard-items", "8"]
+
+
+def content(bulk: Bulk, out: Path) -> list[tuple[str, Any]]:
+    return sorted((name, row["vector"]) for name, row in bulk.rows(out).items())
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(60):
+        (folder / f"{number:03}.jpg").write_bytes(jpeg(number) if number % 20 else b"bad")
+    return folder
+
+
+@pytest.mark.timeout(300)
+def test_a_run_on_ray_whose_actor_is_killed(bulk: Bulk, many: Path, tmp_path: Path) -> None:
+    """The same rows as in one process."""
+    bulk(many, shard_items=8)
+    out = tmp_path / "ray"
+    with subprocess.Popen(command(bulk, many, out), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        killed = _kill_an_actor(run.pid)
+        told, _ = run.communicate()
+    assert run.returncode == 0, told
+    assert killed, told
+    assert content(bulk, out) == content(bulk, bulk.out)
+
+
+def _kill_an_actor(driver: int) -> bool:
+    """Of Ray's workers, the one that holds the model."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end and psutil.pid_exists(driver):
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            for process in psutil.Process(driver).children(recursive=True):
+                if "Map" in " ".join(process.cmdline()):
+                    process.kill()
+                    return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1800)
+def test_killed_ten_times_the_result_is_the_same(bulk: Bulk, many: Path, tmp_path: Path) -> None:
+    bulk(many, shard_items=8)
+    out, dice, kills = tmp_path / "ray", random.Random(3), 0
+    for _ in range(10):
+        with subprocess.Popen(command(bulk, many, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+            end = time.monotonic() + dice.uniform(3, 15)
+            while time.monotonic() < end and run.poll() is None:
+                time.sleep(0.05)
+            family = psutil.Process(run.pid).children(recursive=True) if run.poll() is None else []
+            kills += run.poll() is None
+            run.kill()
+            for process in family:
+                with contextlib.suppress(psutil.Error):  # Ray's own notice only later that their driver is gone
+                    process.kill()
+    assert kills >= 3
+    subprocess.run(command(bulk, many, out), check=True, stdout=subprocess.DEVNULL)
+    assert content(bulk, out) == content(bulk, bulk.out)
+    assert list(out.rglob(".writing-*")) == []

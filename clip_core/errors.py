@@ -41,6 +41,7 @@ ClipServeError                     500 internal_error
 │  ├─ TorchServeUnavailable        503 torchserve_unavailable
 │  │  └─ WorkerLost                503 worker_lost
 │  ├─ NoModel                      503 no_model
+│  ├─ DatabaseUnavailable          503 database_unavailable
 │  └─ ShuttingDown                 503 shutting_down
 ├─ DeadlineExceeded                504 deadline_exceeded
 └─ StorageFull                     507 storage_full
@@ -263,6 +264,12 @@ class NoModel(Unavailable):
     """Nothing is served that could encode."""
 
     code = "no_model"
+
+
+class DatabaseUnavailable(Unavailable):
+    """Of the database that gateways share."""
+
+    code = "database_unavailable"
 
 
 class ShuttingDown(Unavailable):

@@ -46,6 +46,7 @@ ClientError
    │  ├─ TorchServeUnavailable     503 torchserve_unavailable
    │  │  └─ WorkerLost             503 worker_lost
    │  ├─ NoModel                   503 no_model
+   │  ├─ DatabaseUnavailable       503 database_unavailable
    │  └─ ShuttingDown              503 shutting_down
    ├─ DeadlineExceeded             504 deadline_exceeded
    └─ StorageFull                  507 storage_full
@@ -267,6 +268,10 @@ class WorkerLost(TorchServeUnavailable):
 
 class NoModel(Unavailable):
     known_code = "no_model"
+
+
+class DatabaseUnavailable(Unavailable):
+    known_code = "database_unavailable"
 
 
 class ShuttingDown(Unavailable):

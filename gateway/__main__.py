@@ -49,7 +49,9 @@ def main() -> None:
     listening = _listen(settings.host, settings.port)
     if settings.grpc_port:
         _listen(settings.host, settings.grpc_port, "GRPC_PORT").close()  # grpcio listens later, and says less
-    _make(settings.data_dir)
+    _make(settings.data_dir, "data_dir")
+    if settings.pictures_dir is not None:
+        _make(settings.pictures_dir, "pictures_dir")
     app = _app(settings)
     config = uvicorn.Config(
         app,
@@ -94,13 +96,13 @@ def _allow_files(number: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def _make(folder: Path) -> None:
+def _make(folder: Path, setting: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        _fail(f"CLIPSERVE_GATEWAY_DATA_DIR: {folder} can't be written ({error.strerror}); choose another folder")
+        _fail(f"{environment_name(setting)}: {folder} can't be written ({error.strerror}); choose another folder")
 
 
 def _listen(host: str, port: int, setting: str = "PORT") -> socket.socket:

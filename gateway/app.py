@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
+from gateway.database.postgres import Postgres
 from gateway.errors import JsonResponse, install_handlers
 from gateway.fetch.image_fetcher import HttpFetcher, ImageFetcher
 from gateway.keys.key_lookup import KeyLookup
-from gateway.keys.key_store import KeyStore
+from gateway.keys.key_store import KeyStore, SharedKeys
 from gateway.kserve import routes as kserve
 from gateway.kserve.error_wording import KserveErrors
 from gateway.middleware.allowed_hosts import HostList
@@ -79,8 +81,9 @@ def create_app(
     fetcher: ImageFetcher | None = None,
 ) -> FastAPI:
     """The app closes its clients when it ends. Without a fetcher no URL is fetched. Raises RowsError."""
-    keys = key_lookup(settings)
-    services = Services.build(settings, connect, index, fetcher, keys)
+    database = database_of(settings)
+    keys = key_lookup(settings, database)
+    services = Services.build(settings, connect, index, fetcher, keys, database)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -103,6 +106,8 @@ def create_app(
         await services.scalers.close()
         await services.torchserves.close()
         await index.close()
+        if database is not None:
+            await asyncio.to_thread(database.close)
         if fetcher is not None:
             await fetcher.close()
 
@@ -169,9 +174,16 @@ def build(settings: GatewaySettings) -> FastAPI:
     return create_app(settings, connect, index, fetcher_of(settings))
 
 
-def key_lookup(settings: GatewaySettings) -> KeyLookup:
-    """The keys of the settings and of their file; asked for in any case when other machines can call."""
-    store = KeyStore(settings.keys_file) if settings.keys_file is not None else None
+def database_of(settings: GatewaySettings) -> Postgres | None:
+    """That gateways share; None: each has files of its own."""
+    url = settings.database_url.get_secret_value()
+    return Postgres(url) if url else None
+
+
+def key_lookup(settings: GatewaySettings, database: Postgres | None) -> KeyLookup:
+    """The keys of the settings and of the file or the database; asked for in any case when other machines can call."""
+    file = KeyStore(settings.keys_file) if settings.keys_file is not None else None
+    store = SharedKeys(database) if database is not None else file
     return KeyLookup(settings.keys, store, enforced=not is_loopback(settings.host))
 
 

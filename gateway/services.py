@@ -10,6 +10,7 @@ from starlette.requests import Request
 from clip_core.self_profile import SelfProfiler
 from clipserve_client.answers.answers import Limits
 from gateway.admission.endpoints import EndpointAdmissions
+from gateway.database.postgres import Postgres
 from gateway.demand import Demand
 from gateway.encode.encoder import Encoder
 from gateway.encode.labels import LabelVectors
@@ -21,6 +22,7 @@ from gateway.history.reader import Reader
 from gateway.ingest.ingester import Ingester
 from gateway.inputs.parser import InputParser
 from gateway.jobs.runner import Jobs
+from gateway.jobs.shared_store import SharedJobStore
 from gateway.jobs.sources import JobSources
 from gateway.jobs.store import JobStore
 from gateway.keys.key_lookup import KeyLookup
@@ -81,6 +83,7 @@ class Services:
         index: IndexServiceClient,
         fetcher: ImageFetcher | None,
         keys: KeyLookup,
+        database: Postgres | None = None,
     ) -> Services:
         """Raises RowsError when the file of models makes no sense."""
         metrics = GatewayMetrics()
@@ -98,7 +101,7 @@ class Services:
         wait = IndexWait(index, settings.index_wait_s)
         searcher = Searcher(SearchRouter(models, known), index, meter, settings.max_answer_bytes, wait)
         ingester = Ingester(models, index, known, meter, pictures)
-        jobs = _jobs(settings, ingester, index, parser, keys, pictures.folders, metrics)
+        jobs = _jobs(settings, ingester, index, parser, keys, pictures.folders, metrics, database)
         return cls(
             settings=settings,
             models=models,
@@ -110,7 +113,7 @@ class Services:
             guidance=ScoreGuidance(models, index),
             labels=LabelVectors(settings.label_cache_size),
             pictures=pictures,
-            sweeper=Sweeper(index, pictures.store),
+            sweeper=Sweeper(index, pictures.store, shared=settings.pictures_dir is not None),
             ingester=ingester,
             jobs=jobs,
             readiness=Readiness(settings, models, index),
@@ -164,11 +167,11 @@ def _admissions(settings: GatewaySettings, metrics: GatewayMetrics, demand: Dema
 
 def _pictures(settings: GatewaySettings, metrics: GatewayMetrics) -> Pictures:
     limits = settings.pictures_max_bytes, settings.pictures_min_free_bytes
-    store = PictureStore(settings.data_dir / "pictures", *limits)
+    store = PictureStore(settings.pictures_dir or settings.data_dir / "pictures", *limits)
     metrics.picture_bytes.set_function(lambda: store.bytes)
     return Pictures(
         store,
-        PictureFolders(settings.data_dir, settings.image_roots),
+        PictureFolders(settings.data_dir, settings.image_roots, settings.pictures_dir),
         settings.pictures,
         settings.max_image_pixels,
         threads=settings.picture_threads,
@@ -184,9 +187,10 @@ def _jobs(
     keys: KeyLookup,
     folders: PictureFolders,
     metrics: GatewayMetrics,
+    database: Postgres | None,
 ) -> Jobs:
     return Jobs(
-        JobStore(settings.data_dir / "jobs.db"),
+        JobStore.in_file(settings.data_dir / "jobs.db") if database is None else SharedJobStore(database),
         ingester,
         index,
         parser,

@@ -13,6 +13,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from clip_core.secret_files import SettingsOrFiles
 from clip_core.setting_checks import bounded, comma_separated, host_names, http_url, unknown_names
+from gateway.database.postgres import check_database_url
 from gateway.fetch.addresses import AddressPolicy
 from gateway.fetch.limits import FetchLimits
 from gateway.inputs.urls import UrlPolicy
@@ -64,6 +65,10 @@ class GatewaySettings(SettingsOrFiles):
     key_concurrency: int | None = Field(None, gt=0, description="Requests that a key may have under way.")
     redis_url: SecretStr = Field(
         SecretStr(""), description="Redis in which replicas count limits; empty: each its own."
+    )
+    database_url: SecretStr = Field(
+        SecretStr(""),
+        description="PostgreSQL in which gateways share keys and jobs: `postgresql://…`; empty: files of each its own.",
     )
     max_in_flight: int = Field(
         1024, gt=0, description="Most texts and images under way at each TorchServe endpoint; overload lowers it."
@@ -141,6 +146,9 @@ class GatewaySettings(SettingsOrFiles):
     pictures: Literal["in_place", "thumbnails", "copy"] = Field(
         "thumbnails",
         description="Kept of ingested pictures: nothing of those in folders, thumbnails, or these and the originals.",
+    )
+    pictures_dir: Path | None = Field(
+        None, description="Folder of kept pictures, which several gateways may share; empty: in data_dir."
     )
     pictures_max_bytes: int = Field(
         20_000 * MB, gt=0, description="Most bytes of kept pictures; beyond it items go in without."
@@ -239,6 +247,12 @@ class GatewaySettings(SettingsOrFiles):
         check_redis_url(value.get_secret_value())
         return value
 
+    @field_validator("database_url")
+    @classmethod
+    def _is_database(cls, value: SecretStr) -> SecretStr:
+        check_database_url(value.get_secret_value())
+        return value
+
     @field_validator("fetch_networks")
     @classmethod
     def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -256,11 +270,17 @@ class GatewaySettings(SettingsOrFiles):
 
     @model_validator(mode="after")
     def _closed_unless_local(self) -> GatewaySettings:
-        if not self.keys and not self._has_key_file() and not is_loopback(self.host):
+        if not self.keys and not self._may_hold_keys() and not is_loopback(self.host):
             raise ValueError(
                 f"host {self.host} is reachable from other machines and there are no API keys: "
                 "set CLIPSERVE_GATEWAY_API_KEYS, make one with `clipserve keys create`, or listen on 127.0.0.1"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _keys_in_one_place(self) -> GatewaySettings:
+        if self.keys_file is not None and self.database_url.get_secret_value():
+            raise ValueError("keys_file and database_url exclude each other: with a database, keys are in it")
         return self
 
     @model_validator(mode="after")
@@ -283,8 +303,10 @@ class GatewaySettings(SettingsOrFiles):
         """A line on each variable of the environment that looks like a setting of the gateway, and is none."""
         return unknown_names(os.environ, PREFIX, GatewaySettings.model_fields)
 
-    def _has_key_file(self) -> bool:
-        return self.keys_file is not None and os.path.isfile(self.keys_file)  # False, too, where it may not look
+    def _may_hold_keys(self) -> bool:
+        """A file, or a database: without keys in it a gateway that other machines reach admits nobody."""
+        in_file = self.keys_file is not None and os.path.isfile(self.keys_file)  # False, too, where it may not look
+        return in_file or bool(self.database_url.get_secret_value())
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -96,6 +96,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
             "key_masking",
             "errors",
             "setting_checks",
+            "database",
             "trace",
             "request_totals",
             "metrics",

@@ -15,7 +15,15 @@ from typing import Any, TypeVar
 
 import orjson
 
-from clip_core.errors import ClipServeError, Conflict, NotFound, Overloaded, Unavailable, WorkerLost
+from clip_core.errors import (
+    ClipServeError,
+    Conflict,
+    DatabaseUnavailable,
+    NotFound,
+    Overloaded,
+    Unavailable,
+    WorkerLost,
+)
 from clip_core.tracing.spans import root
 from clipserve_client.answers.answers import Limits
 from clipserve_client.inputs.inputs import NewItem
@@ -24,10 +32,11 @@ from clipserve_client.sources.spool import Spool
 from gateway.ingest.ingester import Ingester
 from gateway.ingest.items import parse_items
 from gateway.inputs.parser import InputParser
-from gateway.jobs.job_lock import JobLock
+from gateway.jobs.ownership import Leases, OfAFolder, Ownership
 from gateway.jobs.reading import Batch, JobMemory, JobReader
+from gateway.jobs.shared_store import SharedJobStore
 from gateway.jobs.sources import JobSources, source_kind, told
-from gateway.jobs.store import IN, UNFINISHED, Counts, Job, JobStore, Outcome, now, total
+from gateway.jobs.store import IN, UNFINISHED, Counts, Job, JobLost, JobStore, Outcome, now, total
 from gateway.keys.api_key import ApiKey, current_key_id, set_current_key
 from gateway.upstream.index_service import IndexServiceClient
 
@@ -71,10 +80,13 @@ class Jobs:
         self._ingester, self._index, self._parser = ingester, index, parser
         self._sources, self._key_of, self._show_folder = sources, key_of, show_folder
         self._limits, self._batch, self._first_pause_s = limits, batch, first_pause_s
-        self._lock = JobLock(store.path.with_suffix(".lock"))
-        self._owning, self._owned = asyncio.Lock(), False
         self._slots = asyncio.Semaphore(width)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ownership: Ownership = (
+            Leases(store, self._tasks, self._spawn, width)
+            if isinstance(store, SharedJobStore)
+            else OfAFolder(store, self._spawn)
+        )
 
     @property
     def under_way(self) -> int:
@@ -82,41 +94,28 @@ class Jobs:
         return sum(not task.done() for task in self._tasks.values())
 
     async def start(self) -> None:
-        """Go on with what an earlier process left unfinished, unless another gateway runs the jobs of this folder."""
-        if not self.store.path.exists():
-            return
-        try:
-            await self._own()
-        except Conflict as error:
-            _log.warning("this gateway runs no jobs: %s", error.message)
-
-    async def _own(self) -> None:
-        """Once, before this process adds a job. Raises Conflict when another gateway runs those of this data folder."""
-        async with self._owning:
-            if not self._owned:
-                await asyncio.to_thread(self._lock.take)
-                for job_id in await asyncio.to_thread(self.store.unfinished):
-                    self._spawn(job_id)
-                self._owned = True
+        """Go on with what an earlier process left unfinished, unless another gateway runs it."""
+        await self._ownership.start()
 
     async def stop(self) -> None:
         """Let go of everything; unfinished jobs stay so in the record."""
+        await self._ownership.stop()
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await self._ownership.release()
         self.store.close()
-        self._lock.release()
 
     async def submit(self, collection: str, source: Mapping[str, Any]) -> Job:
         """Raises PathForbidden, NotFound or BadInput about the source, before there is a job; or Conflict."""
         await asyncio.to_thread(self._sources.check, source)
-        await self._own()
+        await self._ownership.before_a_change()
         return await asyncio.shield(self._submit(collection, dict(source)))
 
     async def _submit(self, collection: str, source: dict[str, Any]) -> Job:
         """To its end, even if the caller leaves: a job of the record has a task."""
         job = await asyncio.to_thread(self.store.add, collection, source, current_key_id())
-        self._spawn(job.id)
+        self._ownership.queued(job.id)
         return job
 
     async def cancel(self, job_id: str) -> Job:
@@ -124,7 +123,7 @@ class Jobs:
         job = await asyncio.to_thread(self.store.get, job_id)
         if job.state not in UNFINISHED:
             raise Conflict(f"the job has ended already ({job.state})")
-        await self._own()
+        await self._ownership.before_a_change()
         return await asyncio.shield(self._cancel(job_id))
 
     async def _cancel(self, job_id: str) -> Job:
@@ -133,7 +132,8 @@ class Jobs:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        await asyncio.to_thread(self.store.update, job_id, state="cancelled", finished=now(), message=None)
+        if not await asyncio.to_thread(self.store.cancel, job_id):
+            raise Conflict("the job has ended meanwhile")
         return await asyncio.to_thread(self.store.get, job_id)
 
     async def retry(self, job_id: str) -> Job:
@@ -145,14 +145,14 @@ class Jobs:
         counts = await asyncio.to_thread(self.store.counts, job_id)
         if job.state == "completed" and _is_let_go(counts) and source_kind(orjson.loads(job.source)) == "urls":
             raise Conflict("all URLs of this job are in, and it keeps them no longer: begin a new job")
-        await self._own()
+        await self._ownership.before_a_change()
         return await asyncio.shield(self._retry(job_id))
 
     async def _retry(self, job_id: str) -> Job:
         """To its end, as `_submit`."""
         if not await asyncio.to_thread(self.store.retry, job_id, current_key_id()):
             raise Conflict("the job has not ended yet")
-        self._spawn(job_id)
+        self._ownership.queued(job_id)
         return await asyncio.to_thread(self.store.get, job_id)
 
     def _spawn(self, job_id: str) -> None:
@@ -167,17 +167,31 @@ class Jobs:
 
     async def _in_slot(self, job_id: str) -> None:
         async with self._slots:
-            state, error = "completed", None
             try:
-                await self._run(job_id)
-            except ClipServeError as failed:
-                state, error = "failed", failed
-            except Exception:
-                _log.exception("a job failed", extra={"job": job_id})
-                state, error = "failed", ClipServeError("the gateway failed on this job; its log has the details")
-            text = None if error is None else orjson.dumps(error.to_dict()["error"]).decode()
-            await asyncio.to_thread(self.store.update, job_id, state=state, error=text, finished=now(), message=None)
-            self._on_end(state)
+                state, error = await self._ended(job_id)
+                await asyncio.shield(self._record_end(job_id, state, error))
+            except JobLost:
+                _log.info("the job %s was cancelled elsewhere, or another gateway goes on with it", job_id)
+            except DatabaseUnavailable as away:
+                _log.warning("the job %s goes on once the database is back: %s", job_id, away.message)
+
+    async def _ended(self, job_id: str) -> tuple[str, ClipServeError | None]:
+        """How it ended. Raises JobLost or DatabaseUnavailable where it did not."""
+        try:
+            await self._run(job_id)
+        except (JobLost, DatabaseUnavailable):
+            raise
+        except ClipServeError as failed:
+            return "failed", failed
+        except Exception:
+            _log.exception("a job failed", extra={"job": job_id})
+            return "failed", ClipServeError("the gateway failed on this job; its log has the details")
+        return "completed", None
+
+    async def _record_end(self, job_id: str, state: str, error: ClipServeError | None) -> None:
+        text = None if error is None else orjson.dumps(error.to_dict()["error"]).decode()
+        await asyncio.to_thread(self.store.update, job_id, state=state, error=text, finished=now(), message=None)
+        self._on_end(state)
 
     async def _run(self, job_id: str) -> None:
         job = await asyncio.to_thread(self.store.begin_pass, job_id)

@@ -1,12 +1,13 @@
-"""The record of background jobs: one SQLite file, so that a restarted gateway goes on where it stopped."""
+"""The record of background jobs: one SQLite file, so that a restarted gateway goes on where it stopped.
+
+`shared_store.py` keeps the same in a database that gateways share.
+"""
 
 from __future__ import annotations
 
-import sqlite3
-import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,6 +18,8 @@ import orjson
 from clip_core.errors import UnknownJob
 from clipserve_client.sources.files import Stamp
 from clipserve_client.sources.planning import Known
+from gateway.database.record import Record, Transaction
+from gateway.database.sqlite import SqliteRecord
 from gateway.jobs.schema import prepare
 
 UNFINISHED = ("queued", "running")
@@ -74,26 +77,35 @@ class SetAside:
     error: str
 
 
+_KNOWN = ("job", "path", "size", "mtime_ns", "digest", "about")
+_REMEMBER = (
+    "INSERT INTO sent VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (collection, item) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in _KNOWN)
+)
 Counts = dict[str, dict[str, int]]  # outcome → reason → how many
 _COLUMNS = ", ".join(field.name.rstrip("_") for field in fields(Job))
 
 
-class JobStore:
-    """Safe to use from several threads. The file is made with the first job, not before."""
+class JobLost(Exception):
+    """The job was ended elsewhere, or is another gateway's by now: whoever works on it stops."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock = threading.RLock()
-        self._opened: sqlite3.Connection | None = None
-        self._ended = False
+
+class JobStore:
+    """Safe to use from several threads."""
+
+    _freed = ""  # what else is set of a job that nobody works on any more
+
+    def __init__(self, record: Record, path: Path | None = None) -> None:
+        self._record, self.path = record, path
+
+    @classmethod
+    def in_file(cls, path: Path) -> JobStore:
+        """The file is made with the first job, not before."""
+        return cls(SqliteRecord(path, prepare), path)
 
     def close(self) -> None:
-        """For good: a thread that still reads a source gets sqlite3.ProgrammingError."""
-        with self._lock:
-            self._ended = True
-            if self._opened is not None:
-                self._opened.close()
-                self._opened = None
+        """For good."""
+        self._record.close()
 
     def add(self, collection: str, source: dict[str, Any], key: str | None) -> Job:
         """URLs get rows of their own: a job never holds them all."""
@@ -103,7 +115,7 @@ class JobStore:
             shown = {name: value for name, value in source.items() if name != "urls"} | {"urls_total": len(urls)}
         values = (job_id, collection, orjson.dumps(shown).decode(), now(), key)
         rows = ((job_id, place, _url_entry(each)) for place, each in enumerate(urls))
-        with self._lock, self._db as db:
+        with self._record.transaction() as db:
             db.execute("INSERT INTO jobs VALUES (?, ?, ?, 'queued', NULL, 0, 0, NULL, NULL, ?, NULL, ?)", values)
             db.executemany("INSERT INTO urls VALUES (?, ?, ?)", rows)
         return self.get(job_id)
@@ -134,46 +146,52 @@ class JobStore:
             place = found[-1][0]
 
     def update(self, job_id: str, **values: Any) -> None:
-        """Set columns by name."""
+        """Set columns by name. This and all below that write are for the work on a job: they raise JobLost."""
         names = ", ".join(f"{name} = ?" for name in values)
-        with self._lock, self._db as db:
+        with self._working_on(job_id) as db:
             db.execute(f"UPDATE jobs SET {names} WHERE id = ?", (*values.values(), job_id))
+
+    def cancel(self, job_id: str) -> bool:
+        """False when it has ended already."""
+        ended = f"UPDATE jobs SET state = 'cancelled', finished = ?, message = NULL{self._freed} WHERE id = ?"
+        with self._record.transaction() as db:
+            return db.execute(f"{ended} AND state IN (?, ?)", (now(), job_id, *UNFINISHED)).rowcount > 0
 
     def retry(self, job_id: str, key: str | None) -> bool:
         """Queue it again as the work of `key`. False when it is queued or runs already."""
-        again = "UPDATE jobs SET state = 'queued', error = NULL, finished = NULL, key = ? WHERE id = ?"
-        with self._lock, self._db as db:
+        again = f"UPDATE jobs SET state = 'queued', error = NULL, finished = NULL, key = ?{self._freed} WHERE id = ?"
+        with self._record.transaction() as db:
             return db.execute(f"{again} AND state NOT IN (?, ?)", (key, job_id, *UNFINISHED)).rowcount > 0
 
     def begin_pass(self, job_id: str) -> Job:
         """The source is read from its start."""
-        with self._lock, self._db as db:
+        with self._working_on(job_id) as db:
             db.execute("UPDATE jobs SET state = 'running', pass = pass + 1 WHERE id = ?", (job_id,))
         return self.get(job_id)
 
     def recount(self, job_id: str) -> None:
         """Before the first batch of a pass: items that were counted, and whose names were let go, come again."""
         in_ = (job_id, *IN)
-        with self._lock, self._db as db:
+        with self._working_on(job_id) as db:
             named = "SELECT 1 FROM results WHERE job = ? AND outcome IN (?, ?) LIMIT 1"
             if not db.execute(named, in_).fetchone():
                 db.execute("DELETE FROM counts WHERE job = ? AND outcome IN (?, ?)", in_)
 
     def advance(self, job: Job, collection: str, outcomes: Sequence[Outcome], seconds: float) -> None:
         """One batch, whole or not at all. `collection`: which one it is, dropped and made again or not."""
-        with self._lock, self._db as db:
+        with self._working_on(job.id) as db:
             for each in outcomes:
                 _record(db, job, each)
             known = [(collection, each.item, job.id, each.known) for each in outcomes if each.known is not None]
             rows = [(*about, known.path, *known.stamp, known.digest, known.about) for *about, known in known]
-            db.executemany("INSERT OR REPLACE INTO sent VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            db.executemany(_REMEMBER, rows)
             db.execute("UPDATE jobs SET seconds = seconds + ?, message = NULL WHERE id = ?", (seconds, job.id))
 
     def end_pass(self, job: Job) -> None:
         """What was set aside earlier and is no longer in the source is no failure any more."""
         gone = "job = ? AND pass < ? AND (nth > 0 OR outcome NOT IN (?, ?))"
         values = (job.id, job.pass_, *IN)
-        with self._lock, self._db as db:
+        with self._working_on(job.id) as db:
             gone_by = f"SELECT outcome, reason, count(*) FROM results WHERE {gone} GROUP BY 1, 2"
             for outcome, reason, n in db.execute(gone_by, values).fetchall():
                 _count(db, job.id, outcome, reason, -n)
@@ -181,13 +199,13 @@ class JobStore:
 
     def let_go(self, job_id: str) -> None:
         """Of a job with nothing left to try again only the counts are kept."""
-        with self._lock, self._db as db:
+        with self._working_on(job_id) as db:
             db.execute("DELETE FROM results WHERE job = ?", (job_id,))
             db.execute("DELETE FROM urls WHERE job = ?", (job_id,))
 
     def forget_earlier(self, name: str, collection: str) -> None:
         """Collections of this name that were dropped."""
-        with self._lock, self._db as db:
+        with self._record.transaction() as db:
             values = (f"{name} ", f"{name}!", collection)
             db.execute("DELETE FROM sent WHERE collection >= ? AND collection < ? AND collection != ?", values)
 
@@ -230,29 +248,21 @@ class JobStore:
         )
         return bool(self._rows(query, collection, job_id, job_id))
 
-    def _rows(self, query: str, *values: Any) -> list[Any]:
-        with self._lock:
-            if self._opened is None and not self.path.exists():
-                return []
-            with closing(self._db.execute(query, values)) as cursor:
-                return cursor.fetchall()
+    @contextmanager
+    def _working_on(self, job_id: str) -> Iterator[Transaction]:  # noqa: ARG002
+        """For the work on a job that runs here."""
+        with self._record.transaction() as database:
+            yield database
 
-    @property
-    def _db(self) -> sqlite3.Connection:
-        if self._ended:
-            raise sqlite3.ProgrammingError("the record of jobs is closed")
-        if self._opened is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._opened = sqlite3.connect(self.path, timeout=30, check_same_thread=False)
-            prepare(self._opened)
-        return self._opened
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        return self._record.rows(query, *values)
 
 
 def _url_entry(entry: str | Mapping[str, Any]) -> str:
     return orjson.dumps({"url": entry} if isinstance(entry, str) else entry).decode()
 
 
-def _record(db: sqlite3.Connection, job: Job, told: Outcome) -> None:
+def _record(db: Transaction, job: Job, told: Outcome) -> None:
     nth = 0
     if told.again:
         last = "SELECT max(nth) FROM results WHERE job = ? AND item = ? AND pass = ?"
@@ -264,7 +274,8 @@ def _record(db: sqlite3.Connection, job: Job, told: Outcome) -> None:
     if now_[0] == "unchanged" and before is not None and before[0] == "added":
         now_ = before
     db.execute(
-        "INSERT INTO results VALUES (NULL, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job, item, nth) DO UPDATE SET "
+        "INSERT INTO results (job, item, nth, outcome, reason, error, pass) VALUES (?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (job, item, nth) DO UPDATE SET "
         "outcome = excluded.outcome, reason = excluded.reason, error = excluded.error, pass = excluded.pass",
         (job.id, told.item, nth, *now_, told.error, job.pass_),
     )
@@ -276,9 +287,10 @@ def _record(db: sqlite3.Connection, job: Job, told: Outcome) -> None:
         _count(db, job.id, "noted", note.partition(":")[0], 1)
 
 
-def _count(db: sqlite3.Connection, job_id: str, outcome: str, reason: str, n: int) -> None:
+def _count(db: Transaction, job_id: str, outcome: str, reason: str, n: int) -> None:
     db.execute(
-        "INSERT INTO counts VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n",
+        "INSERT INTO counts VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (job, outcome, reason) DO UPDATE SET n = counts.n + excluded.n",
         (job_id, outcome, reason, n),
     )
 

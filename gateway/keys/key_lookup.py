@@ -1,4 +1,4 @@
-"""Which key a request came with: those of the environment and those of the key file, looked up in memory."""
+"""Which key a request came with: those of the environment, and of the key file or database, looked up in memory."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from functools import partial
 
 from clip_core.errors import Unauthorized
 from gateway.keys.api_key import ANONYMOUS, ApiKey
-from gateway.keys.key_reader import Seen, Version, in_thread, look_at
-from gateway.keys.key_store import KeyStore, digest, id_of, matches
+from gateway.keys.key_reader import Seen, in_thread, look_at
+from gateway.keys.key_store import Keys, Version, digest, id_of, matches
 
 _log = logging.getLogger("gateway.keys.api_key")
 _NOBODY = (ApiKey("nobody"), bytes(32))
@@ -33,7 +33,7 @@ class KeyLookup:
     def __init__(
         self,
         keys: Sequence[str] = (),
-        store: KeyStore | None = None,
+        store: Keys | None = None,
         *,
         enforced: bool = False,
         clock: Callable[[], float] = time.monotonic,
@@ -46,14 +46,14 @@ class KeyLookup:
         self._kept: dict[str, tuple[ApiKey, bytes]] = {}
         self._version: Version = _UNREAD
         self._reading: Future[Seen] | None = None
-        self._begun = False
+        self._begun, self._read = False, False
         self._failure = ""
         self._checked = -math.inf
 
     def __bool__(self) -> bool:
-        """Whether a key is needed. A file whose keys are all revoked still says yes."""
+        """Whether a key is needed. Keys that are all revoked still say yes, and so do those that were never read."""
         self._begin()
-        return self._enforced or bool(self._given)
+        return self._enforced or bool(self._given) or (self._store is not None and not self._read)
 
     def identify(self, presented: str) -> ApiKey:
         """Raises Unauthorized for a key that is unknown, expired or revoked."""
@@ -114,7 +114,7 @@ class KeyLookup:
             self._enforced = True
             self._tell_of_failure("reading it does not end")
 
-    def _look_if_due(self, store: KeyStore) -> None:
+    def _look_if_due(self, store: Keys) -> None:
         """In a thread, since a file may block for good (a network's folder)."""
         now = self._clock()
         age_s = now - self._checked
@@ -124,27 +124,29 @@ class KeyLookup:
         elif self._reading is not None and age_s >= _SLOW_S:
             self._tell_of_failure("reading it does not end")
 
-    def _take_what_was_read(self, store: KeyStore) -> None:
+    def _take_what_was_read(self, store: Keys) -> None:
         if self._reading is not None and self._reading.done():
             self._take(store, self._reading.result())
 
-    def _take(self, store: KeyStore, seen: Seen) -> None:
+    def _take(self, store: Keys, seen: Seen) -> None:
         self._reading = None
         self._enforced = self._enforced or seen.required
         if seen.failure:
             self._tell_of_failure(seen.failure)
         elif seen.keys is not None:
-            self._kept, self._version, self._failure = seen.keys, seen.version, ""
+            self._kept, self._version, self._failure, self._read = seen.keys, seen.version, "", True
             self._tell_of_none(store)
 
-    def _tell_of_none(self, store: KeyStore) -> None:
+    def _tell_of_none(self, store: Keys) -> None:
         if self._enforced and not self._kept and not self._given:
-            _log.error("no API key is accepted: the key file is gone or holds none", extra={"file": str(store.path)})
+            _log.error(
+                "no API key is accepted: the key file or database is gone or holds none", extra={"place": store.place}
+            )
 
     def _tell_of_failure(self, cause: str) -> None:
         if cause != self._failure:
             self._failure = cause
-            _log.error("the key file cannot be read; the keys read before stay in force", extra={"cause": cause})
+            _log.error("the keys cannot be read; those read before stay in force", extra={"cause": cause})
 
 
 def _active(key: ApiKey, name: str) -> ApiKey:

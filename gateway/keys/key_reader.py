@@ -1,20 +1,16 @@
-"""One look at the key file, in a thread of its own."""
+"""One look at the keys of a file or a database, in a thread of its own."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from threading import Thread
-from typing import TypeAlias
 
+from clip_core.errors import DatabaseUnavailable
 from gateway.keys.api_key import ApiKey
-from gateway.keys.key_store import KeyStore
-
-Version: TypeAlias = tuple[int, int, int] | None
+from gateway.keys.key_store import Keys, Version
 
 
 @dataclass(frozen=True)
@@ -27,15 +23,17 @@ class Seen:
     failure: str = ""
 
 
-def look_at(store: KeyStore, known: Version, enforced: bool) -> Seen:
+def look_at(store: Keys, known: Version, enforced: bool) -> Seen:
     """`known`: the version that was read last. Leaves the mark that keys are needed, where they are."""
-    version = store.version()
+    try:
+        version = store.version()
+    except DatabaseUnavailable as error:
+        return Seen(failure=error.message)
     if version == known:
         return Seen()
     required = store.is_required()
-    if (enforced or required) and os.path.exists(store.path):
-        with contextlib.suppress(OSError):  # a folder that may only be read
-            store.require()
+    if enforced or required:
+        store.remember_required()
     try:
         return Seen(required, version, {key.id: (key, kept) for key, kept in store.all()})
     except (sqlite3.Error, OSError) as error:  # being written, or damaged

@@ -1,4 +1,6 @@
-"""The file of API keys: SQLite, holding digests only. `clipserve keys` writes it, the gateway reads it.
+"""The API keys, digests only: a file of SQLite, or a table of the database that gateways share.
+
+`clipserve keys` writes them, the gateway reads them.
 
 A key is `cs_ID_SECRET`: ID finds its row, SECRET is 256 random bits, so a plain SHA-256 cannot be searched and a slow
 hash would protect nothing more. The whole key is seen once, by whoever creates it.
@@ -15,21 +17,29 @@ import secrets
 import sqlite3
 import stat
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter
 
 from clip_core.errors import NotFound
+from gateway.database.postgres import Postgres
+from gateway.database.record import Transaction
 from gateway.keys.api_key import ApiKey, KeyLimits, check_scopes
 
 _TABLE = """CREATE TABLE IF NOT EXISTS keys (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, digest BLOB NOT NULL, scopes TEXT NOT NULL, collections TEXT,
     created REAL NOT NULL, expires REAL, revoked REAL, limits TEXT NOT NULL
 )"""
+_SHARED_TABLE = """CREATE TABLE keys (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, digest BYTEA NOT NULL, scopes TEXT NOT NULL, collections TEXT,
+    created DOUBLE PRECISION NOT NULL, expires DOUBLE PRECISION, revoked DOUBLE PRECISION, limits TEXT NOT NULL
+)"""
+Version: TypeAlias = tuple[int, int, int] | str | None
 _COLUMNS = "id, name, scopes, collections, created, expires, revoked, limits"
 _PREFIX = "cs"
 _LAST_MOMENT = 253_370_764_800  # the year 9999
@@ -42,11 +52,31 @@ def digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
-class KeyStore:
-    """The keys of one file, which appears with the first of them."""
+class Keys(ABC):
+    """The keys of one place. A row is never deleted: a key that was revoked stays known as such."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """For people, without secrets."""
+
+    @abstractmethod
+    def version(self) -> Version:
+        """Changes with every write; None while there is nothing. Of a database, raises DatabaseUnavailable."""
+
+    @abstractmethod
+    def is_required(self) -> bool:
+        """Whether calls need a key: there is one, or once was."""
+
+    @abstractmethod
+    def remember_required(self) -> None:
+        """That keys are asked for, where there are any; for a later start, whatever becomes of them meanwhile."""
+
+    @abstractmethod
+    def _writing(self) -> AbstractContextManager[Transaction]: ...
+
+    @abstractmethod
+    def _read(self, query: str) -> list[tuple[Any, ...]]: ...
 
     def create(
         self,
@@ -69,15 +99,15 @@ class KeyStore:
             limits or KeyLimits(),
         )
         secret = f"{_PREFIX}_{key.id}_{secrets.token_urlsafe(32)}"
-        with self._writing() as connection:
-            connection.execute("INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(key, digest(secret)))
+        with self._writing() as transaction:
+            transaction.execute("INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(key, digest(secret)))
         return secret, key
 
     def revoke(self, key_id: str) -> None:
         """For good. Raises NotFound."""
-        with self._writing() as connection:
+        with self._writing() as transaction:
             statement = "UPDATE keys SET revoked = coalesce(revoked, ?) WHERE id = ?"
-            if connection.execute(statement, (time.time(), key_id)).rowcount == 0:
+            if transaction.execute(statement, (time.time(), key_id)).rowcount == 0:
                 raise NotFound(f"there is no key {key_id!r}; `clipserve keys list` shows them")
 
     def all(self) -> list[tuple[ApiKey, bytes]]:
@@ -86,16 +116,28 @@ class KeyStore:
 
     def rows(self) -> list[tuple[str, tuple[ApiKey, bytes] | None]]:
         """The id of every row with its key and digest; None where it is damaged."""
-        if not os.path.lexists(self.path):
-            return []
-        self._check_regular()
-        with self._reading() as connection:
-            rows = connection.execute(f"SELECT {_COLUMNS}, digest FROM keys ORDER BY created").fetchall()
+        rows = self._read(f"SELECT {_COLUMNS}, digest FROM keys ORDER BY created")
         return [(str(row[0])[:64], _kept(row)) for row in rows]
+
+
+class KeyStore(Keys):
+    """The keys of one file, which appears with the first of them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def place(self) -> str:
+        return str(self.path)
 
     def is_required(self) -> bool:
         """Whether there is a key file, or once was: a second file beside it, `keys.db.required`, remembers that."""
         return _may_exist(self.path) or _may_exist(self._marker)
+
+    def remember_required(self) -> None:
+        if os.path.exists(self.path):
+            with suppress(OSError):  # a folder that may only be read
+                self.require()
 
     def require(self) -> None:
         """Remember that keys are asked for, whatever becomes of the file. Raises OSError."""
@@ -105,8 +147,7 @@ class KeyStore:
     def _marker(self) -> Path:
         return self.path.with_name(self.path.name + ".required")
 
-    def version(self) -> tuple[int, int, int] | None:
-        """Changes with every write; None while there is no file."""
+    def version(self) -> Version:
         try:
             seen = self.path.stat()
         except OSError:
@@ -133,6 +174,13 @@ class KeyStore:
         finally:
             connection.close()
 
+    def _read(self, query: str) -> list[tuple[Any, ...]]:
+        if not os.path.lexists(self.path):
+            return []
+        self._check_regular()
+        with self._reading() as connection:
+            return connection.execute(query).fetchall()
+
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)
@@ -141,6 +189,35 @@ class KeyStore:
             yield connection
         finally:
             connection.close()
+
+
+class SharedKeys(Keys):
+    """The keys of the database that gateways share."""
+
+    place = "the gateways' database"
+
+    def __init__(self, database: Postgres) -> None:
+        self._database = database
+
+    def version(self) -> Version:
+        """Of what the rows hold, whoever wrote them."""
+        return str(self._read("SELECT coalesce(md5(string_agg(keys::text, ',' ORDER BY id)), '') FROM keys")[0][0])
+
+    def is_required(self) -> bool:
+        return bool(self._read("SELECT 1 FROM keys LIMIT 1"))
+
+    def remember_required(self) -> None:
+        """The rows do."""
+
+    @contextmanager
+    def _writing(self) -> Iterator[Transaction]:
+        self._database.prepare("keys", 1, [_SHARED_TABLE])
+        with self._database.transaction() as transaction:
+            yield transaction
+
+    def _read(self, query: str) -> list[tuple[Any, ...]]:
+        self._database.prepare("keys", 1, [_SHARED_TABLE])
+        return self._database.rows(query)
 
 
 def matches(presented: str, kept: bytes) -> bool:

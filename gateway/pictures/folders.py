@@ -3,12 +3,15 @@
     <data_dir>/folders.json    {"photos": [{"prefix": "", "folder": "/home/me/Pictures"}]}
     <data_dir>/folders.token   what a caller who names a folder must know: only who may read the gateway's own files
 
+Gateways that share their pictures have one `folders.json`, in `pictures_dir`; each reads it again when it changes.
+
 A folder is named by a call, which could come from anywhere; reading the token shows that its sender could read the
 folder's files without the gateway. Folders of jobs are below the ingest roots of the settings, and need no token.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hmac
 import json
 import logging
@@ -18,7 +21,7 @@ import secrets
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,14 +44,17 @@ class PictureFolder(NamedTuple):
 class PictureFolders:
     """Methods may block. `fixed` are those of the settings, which come first and which nothing overwrites."""
 
-    def __init__(self, data_dir: Path, fixed: Mapping[str, Path]) -> None:
-        self._registry, self._token_file = data_dir / "folders.json", (data_dir / "folders.token").absolute()
+    def __init__(self, data_dir: Path, fixed: Mapping[str, Path], shared: Path | None = None) -> None:
+        self._registry = (shared or data_dir) / "folders.json"
+        self._token_file = (data_dir / "folders.token").absolute()
+        self._is_shared, self._version = shared is not None, -1
         self._fixed, self._lock = fixed, threading.Lock()
         self._named: dict[str, list[PictureFolder]] = {}
         self._token: str | None = None
 
     def load(self) -> None:
         """What was named before."""
+        self._version = _version(self._registry)
         self._named = _read(self._registry)
 
     def token_file(self) -> Path | None:
@@ -69,6 +75,8 @@ class PictureFolders:
 
     def of(self, collection: str) -> list[PictureFolder]:
         """The longest prefix first, and before the others the folder of the settings."""
+        if self._is_shared and _version(self._registry) not in (self._version, 0):
+            self.load()
         fixed = [PictureFolder("", self._fixed[collection])] if collection in self._fixed else []
         return sorted(fixed + self._named.get(collection, []), key=lambda each: -len(each.prefix))
 
@@ -95,7 +103,7 @@ class PictureFolders:
 
     def show(self, collection: str, prefix: str, path: Path) -> None:
         """`add` for callers who checked that it may be shown. Raises InvalidRequest or StorageFull."""
-        with self._lock:
+        with self._alone():
             if PictureFolder(prefix, path) in self.of(collection):
                 return
             folders = [*self._named.get(collection, []), PictureFolder(prefix, path)]
@@ -105,11 +113,20 @@ class PictureFolders:
 
     def forget(self, collection: str) -> None:
         """The collection was dropped: another one of its name must not show its pictures."""
-        with self._lock, suppress(StorageFull):
+        with suppress(StorageFull), self._alone():
             rest = {name: folders for name, folders in self._named.items() if name != collection}
             if rest != self._named:
                 self._named = rest
                 self._save(rest)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Among this gateway's threads, and among gateways with one registry. Raises StorageFull."""
+        with self._lock, ExitStack() as held:
+            if self._is_shared:
+                held.enter_context(_locked(self._registry.with_suffix(".lock")))
+                self.load()
+            yield
 
     def _save(self, named: dict[str, list[PictureFolder]]) -> None:
         written = {
@@ -120,7 +137,30 @@ class PictureFolders:
             _replace(self._registry, json.dumps(written, indent=1))
         except OSError as error:
             raise StorageFull(f"{self._registry} can't be written ({error.strerror})") from error
-        self._named = named
+        self._version, self._named = _version(self._registry), named
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StorageFull(f"{path} can't be written ({error.strerror})") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _version(path: Path) -> int:
+    """Changes with every write; 0: there is none."""
+    try:
+        about = path.stat()
+    except OSError:
+        return 0
+    return hash((about.st_ino, about.st_mtime_ns, about.st_size))
 
 
 def _on_disk(file: str) -> str:

@@ -3,7 +3,8 @@
     <data_dir>/pictures/thumbnails/ab/ab12….256.webp
     <data_dir>/pictures/originals/ab/ab12…
 
-A file appears whole or not at all. The folder may be deleted while the gateway runs: it is made again.
+A file appears whole or not at all. The folder may be deleted while the gateway runs: it is made again. Several gateways
+may share it: it is then `pictures_dir`, and the file `copied` in it tells each of what the others did.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from clip_core.errors import StorageFull
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 _UNFINISHED = ".part"
+_COPIED = "copied"
 _LONGEST_WRITE_S = 600.0
 ORIGINAL = 0  # in place of a size
 
@@ -96,18 +98,29 @@ class PictureStore:
             raise
 
     def measure(self) -> None:
-        """Count what is there, once. What is written meanwhile counts, even twice: the bound holds.
+        """Count what is there. What is written meanwhile counts, even twice: the bound holds.
 
         What a killed process left unfinished is removed; what is being written now is not.
         """
-        found, before = 0, time.time() - _LONGEST_WRITE_S
+        found, before, known = 0, time.time() - _LONGEST_WRITE_S, self.bytes
         for path in self._files():
             if path.suffix == _UNFINISHED:
                 self._remove_if_old(path, before, counted=False)
             else:
                 found += _size(path)
         with self._lock:
-            self.bytes += found
+            self.bytes += found - known
+
+    def note_copy(self) -> None:
+        """For the other gateways that share this folder."""
+        with suppress(OSError):
+            (self._root / _COPIED).touch(mode=0o600)
+
+    def last_copy(self) -> int:
+        """Changes with each `note_copy` of any gateway."""
+        with suppress(OSError):
+            return (self._root / _COPIED).stat().st_mtime_ns
+        return 0
 
     def remove_unused(self, is_used: Callable[[str], bool], older_than_s: float) -> int:
         """Remove the files of pictures that are not used, and were not asked for so long. Gives their number."""
@@ -128,11 +141,12 @@ class PictureStore:
         return False
 
     def _files(self) -> Iterator[Path]:
-        for folder, _, names in os.walk(self._root):
-            for name in names:
-                if self._closed:
-                    return
-                yield Path(folder, name)
+        for kind in ("thumbnails", "originals"):
+            for folder, _, names in os.walk(self._root / kind):
+                for name in names:
+                    if self._closed:
+                        return
+                    yield Path(folder, name)
 
 
 def _size(path: Path) -> int:

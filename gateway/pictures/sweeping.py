@@ -7,6 +7,7 @@ import logging
 from array import array
 from bisect import bisect_left
 from collections.abc import AsyncIterator
+from threading import Thread
 
 import numpy as np
 
@@ -22,10 +23,15 @@ _HEX = 15  # letters of a digest that fit into a 64-bit number: a picture that s
 
 
 class Sweeper:
-    """Lists all items at most once in `every_s`. What was wanted in the last `every_s` stays, used or not."""
+    """Lists all items at most once in `every_s`. What was wanted in the last `every_s` stays, used or not.
 
-    def __init__(self, index: IndexServiceClient, store: PictureStore, every_s: float = _EVERY_S) -> None:
-        self._index, self._store, self._every_s = index, store, every_s
+    `shared`: other gateways keep pictures in the same folder, too.
+    """
+
+    def __init__(
+        self, index: IndexServiceClient, store: PictureStore, every_s: float = _EVERY_S, *, shared: bool = False
+    ) -> None:
+        self._index, self._store, self._every_s, self._shared = index, store, every_s, shared
         self._wanted = True  # an earlier process may have deleted items
         self._copied = False  # since the listing began
         self._task: asyncio.Task[None] | None = None
@@ -36,6 +42,8 @@ class Sweeper:
     def items_were_copied(self) -> None:
         """Perhaps to a collection that was listed already, to be deleted in one that is still to be listed."""
         self._copied = True
+        if self._shared:
+            Thread(target=self._store.note_copy, name="pictures-copied", daemon=True).start()
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run())
@@ -48,6 +56,8 @@ class Sweeper:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._every_s)
+            if self._shared:  # what the others wrote counts, too
+                await asyncio.to_thread(self._store.measure)
             if self._wanted:
                 self._wanted = False
                 try:
@@ -65,10 +75,11 @@ class Sweeper:
         Raises what the index service raises; then, too, nothing was removed.
         """
         self._copied = False
+        copied = await self._last_copy()
         used = array("Q")
         async for number in self._used():
             used.append(number)
-        if self._copied:
+        if self._copied or await self._last_copy() != copied:
             self._wanted = True
             return 0
         await asyncio.to_thread(np.asarray(used).sort)
@@ -81,6 +92,10 @@ class Sweeper:
             return place < len(used) and used[place] == number
 
         return await asyncio.to_thread(self._store.remove_unused, is_used, older_than_s)
+
+    async def _last_copy(self) -> int:
+        """By any gateway that shares the folder."""
+        return await asyncio.to_thread(self._store.last_copy) if self._shared else 0
 
     async def _used(self) -> AsyncIterator[int]:
         for each in (await self._index.collections())["collections"]:

@@ -16,8 +16,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from clip_core.errors import BadInput
+from gateway.database.postgres import Postgres, check_database_url
 from gateway.keys.api_key import SCOPES, ApiKey, KeyLimits
-from gateway.keys.key_store import KeyStore
+from gateway.keys.key_store import Keys, KeyStore, SharedKeys
 from scripts.commands.paths import named_path
 
 keys = typer.Typer(help="Create, list and revoke the gateway's API keys.", no_args_is_help=True)
@@ -25,6 +26,14 @@ DEFAULT_FILE = Path("data/keys.db")
 _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 File = Annotated[Path, typer.Option(envvar="CLIPSERVE_GATEWAY_KEYS_FILE", help="The file of keys.", parser=named_path)]
+Database = Annotated[
+    str,
+    typer.Option(
+        envvar="CLIPSERVE_GATEWAY_DATABASE_URL",
+        help="The PostgreSQL that gateways share, instead of the file.",
+        show_default=False,
+    ),
+]
 
 
 @keys.command("create")
@@ -38,12 +47,13 @@ def create(
     megapixels_per_minute: Annotated[int | None, typer.Option(min=1, help="Of the images sent.")] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Requests at the same time.")] = None,
     file: File = DEFAULT_FILE,
+    database: Database = "",
 ) -> None:
-    """Make a key and print it. It is shown this once: the file keeps only its digest.
+    """Make a key and print it. It is shown this once: only its digest is kept.
 
     Example: clipserve keys create shop --scope embed --scope search --collection products --expires 90d
     """
-    with _opened(file) as store:
+    with _opened(file, database) as store:
         secret, key = store.create(
             name,
             tuple(scope or ("embed", "search")),
@@ -56,32 +66,53 @@ def create(
 
 
 @keys.command("list")
-def show(file: File = DEFAULT_FILE) -> None:
+def show(file: File = DEFAULT_FILE, database: Database = "") -> None:
     """Show the keys: never their secrets, which nobody has but their owners."""
     table = Table("id", "name", "state", "scopes", "collections", "created", "expires")
-    with _opened(file) as store:
+    with _opened(file, database) as store:
         for key_id, kept in store.rows():
             table.add_row(*map(escape, (key_id, "", "damaged") if kept is None else _line(kept[0])))
     Console().print(table)
 
 
 @keys.command("revoke")
-def revoke(key_id: Annotated[str, typer.Argument(help="As `list` shows it.")], file: File = DEFAULT_FILE) -> None:
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="As `list` shows it.")],
+    file: File = DEFAULT_FILE,
+    database: Database = "",
+) -> None:
     """Refuse a key from now on; running gateways follow within a second."""
-    with _opened(file) as store:
+    with _opened(file, database) as store:
         store.revoke(key_id)
     Console().print(f"{key_id} is revoked", highlight=False)
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[KeyStore]:
-    """Raises BadInput for what is no file of keys, or may not be read or written."""
+def _opened(file: Path, database: str) -> Iterator[Keys]:
+    """Raises BadInput for what is no file of keys, or may not be read or written; DatabaseUnavailable."""
+    if database:
+        with _shared(database) as store:
+            yield store
+        return
     try:
         yield KeyStore(file)
     except (sqlite3.Error, OSError) as error:
         raise BadInput(
             f"the key file {file} cannot be used ({error}); restore it, or delete it and make new keys"
         ) from error
+
+
+@contextmanager
+def _shared(url: str) -> Iterator[Keys]:
+    try:
+        check_database_url(url)
+    except ValueError as error:
+        raise BadInput(f"--database {error}") from error
+    database = Postgres(url)
+    try:
+        yield SharedKeys(database)
+    finally:
+        database.close()
 
 
 def seconds(text: str) -> int:

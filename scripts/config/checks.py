@@ -192,9 +192,10 @@ def open_to_strangers(document: Document, variables: Mapping[str, str]) -> Itera
         gateway: Any = settings_of("gateway", variables, environment=True)
     except ValidationError:
         return  # other faults, told elsewhere
+    shared = gateway.database_url.get_secret_value()
     try:
-        keys_file = gateway.keys_file or up.data_dir / "keys.db"
-        GatewaySettings(host=up.host, api_keys=gateway.api_keys, keys_file=keys_file)
+        keys_file = None if shared else gateway.keys_file or up.data_dir / "keys.db"
+        GatewaySettings(host=up.host, api_keys=gateway.api_keys, database_url=shared, keys_file=keys_file)
     except ValidationError as error:
         for problem in error.errors():
             yield _fault(document, place, f"{dotted(place)}: {problem['msg'].removeprefix('Value error, ')}")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from clip_core.setting_checks import faults
+from gateway.database.postgres import Postgres
 from gateway.keys.key_lookup import KeyLookup
-from gateway.keys.key_store import KeyStore
+from gateway.keys.key_store import KeyStore, SharedKeys
 from gateway.settings import GatewaySettings, environment_name
 from scaler.settings import ScalerSettings
 from scaler.settings import environment_name as scaler_environment_name
@@ -116,7 +118,7 @@ class Parts:
             "METRICS_URL": f"{local}{settings.metrics_port}",
             "INDEX_URL": f"{local}{settings.index_port}",
             "MODELS_FILE": str(row_store(data).path),
-            "KEYS_FILE": str(keys_file(settings)),
+            **({} if gateway_settings().database_url.get_secret_value() else {"KEYS_FILE": str(keys_file(settings))}),
             "DATA_DIR": str(data / "gateway"),
             "IMAGE_ROOTS": image_roots(data / "demo" / "gallery"),
             "STOP_TIMEOUT_S": str(max(1, round(settings.stop_patience - _OTHERS_S))),
@@ -169,7 +171,16 @@ def own_key(settings: UpSettings) -> str | None:
     given = gateway_settings().keys
     if given:
         return given[0]
-    return secrets.token_urlsafe(32) if KeyLookup((), KeyStore(keys_file(settings))) else None
+    return secrets.token_urlsafe(32) if _keys_are_asked_for(settings) else None
+
+
+def _keys_are_asked_for(settings: UpSettings) -> bool:
+    """By those that were made, in the file or in the database that gateways share."""
+    url = gateway_settings().database_url.get_secret_value()
+    if not url:
+        return bool(KeyLookup((), KeyStore(keys_file(settings))))
+    with closing(Postgres(url)) as database:
+        return bool(KeyLookup((), SharedKeys(database)))
 
 
 def image_roots(gallery: Path) -> str:

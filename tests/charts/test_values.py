@@ -59,11 +59,24 @@ def models(*given: dict[str, Any]) -> list[Manifest]:
         ),
         ({"scaler": {"key": {"secret": "Not A Secret"}}}, "secret"),
         ({"gateway": {"persistence": {"enabled": True}}}, "set gateway.replicas to 1"),
-        ({"gateway": {"env": {"CLIPSERVE_GATEWAY_KEYS_FILE": "/data/keys.db"}}}, "set gateway.persistence.enabled"),
-        ({"gateway": {"env": {"CLIPSERVE_GATEWAY_PICTURES": "copy"}}}, "set gateway.persistence.enabled"),
+        (
+            {"gateway": {"env": {"CLIPSERVE_GATEWAY_KEYS_FILE": "/data/keys.db"}}},
+            "set gateway.database, which gateways",
+        ),
+        ({"gateway": {"env": {"CLIPSERVE_GATEWAY_PICTURES": "copy"}}}, "set gateway.pictures.claim, which gateways"),
+        (
+            {"gateway": {"database": {"secret": "a"}, "env": {"CLIPSERVE_GATEWAY_KEYS_FILE": "/data/keys.db"}}},
+            "exclude each other",
+        ),
+        (
+            {"gateway": {"env": {"CLIPSERVE_GATEWAY_DATABASE_URL": "postgresql://a:b@c/d"}}},
+            "name a Secret in gateway.database",
+        ),
+        ({"gateway": {"env": {"CLIPSERVE_GATEWAY_PICTURES_DIR": "/x"}}}, "name a claim in gateway.pictures.claim"),
+        ({"gateway": {"database": {"url": "postgresql://a:b@c/d"}}}, "url"),
         (
             {"gateway": {"env": {"CLIPSERVE_GATEWAY_JOBS": True}}},
-            "several gateways don't share it: set gateway.replicas",
+            "several gateways don't share it: set gateway.database, or gateway.replicas",
         ),
         (
             {"gateway": {"env": {"CLIPSERVE_GATEWAY_INDEX_URL": "x"}}},
@@ -245,14 +258,30 @@ def test_keys_are_files_of_a_secret() -> None:
         ({"gateway.replicas": 1}, None),
         ({"gateway.replicas": 1, "gateway.autoscaling.enabled": True}, "false"),
         ({"gateway.replicas": 1, "gateway.persistence.enabled": True}, None),
+        ({"gateway.database.secret": "postgres-url"}, None),
     ],
     ids=str,
 )
-def test_several_gateways_refuse_jobs(values: dict[str, Any], jobs: str | None) -> None:
+def test_several_gateways_without_a_database_refuse_jobs(values: dict[str, Any], jobs: str | None) -> None:
     """Each would know its own alone."""
     (gateway,) = of_kind(rendered(values=values), "Deployment", "gateway")
     (container,) = gateway["spec"]["template"]["spec"]["containers"]
     assert {each["name"]: each["value"] for each in container["env"]}.get("CLIPSERVE_GATEWAY_JOBS") == jobs
+
+
+def test_gateways_that_share_find_the_database_and_the_pictures() -> None:
+    (gateway,) = of_kind(rendered(*scenario(CHART / "ci" / "shared-gateways-values.yaml")), "Deployment", "gateway")
+    pod = gateway["spec"]["template"]["spec"]
+    volumes = {each["name"]: each for each in pod["volumes"]}
+    secrets = [source["secret"] for source in volumes["secrets"]["projected"]["sources"]]
+    assert {"name": "postgres-url", "items": [{"key": "uri", "path": "clipserve_gateway_database_url"}]} in secrets
+    assert volumes["pictures"]["persistentVolumeClaim"] == {"claimName": "pictures"}
+    (container,) = pod["containers"]
+    told = {each["name"]: each["value"] for each in container["env"]}
+    (mount,) = (each["mountPath"] for each in container["volumeMounts"] if each["name"] == "pictures")
+    assert told["CLIPSERVE_GATEWAY_PICTURES_DIR"] == mount
+    assert (told["CLIPSERVE_GATEWAY_PICTURES"], told["CLIPSERVE_GATEWAY_JOBS"]) == ("copy", "true")
+    assert gateway["spec"]["strategy"]["type"] == "RollingUpdate"
 
 
 def test_snapshots_are_downloaded_where_the_disk_is_new() -> None:

@@ -31,7 +31,7 @@ def test_only_the_gateway_has_a_port_here() -> None:
     assert SERVICES["gateway"]["ports"] == ["${CLIPSERVE_ADDRESS:-127.0.0.1}:${CLIPSERVE_PORT:-8000}:8000"]
     assert [
         name
-        for name in ("index", "encoder", "redis", "milvus", "prometheus")
+        for name in ("index", "encoder", "redis", "postgres", "milvus", "prometheus")
         if SERVICES[name]["networks"] != ["inside"]
     ] == []
 
@@ -101,7 +101,7 @@ def test_jaeger_is_reached_by_all_who_trace() -> None:
 def test_what_a_profile_brings() -> None:
     profiles = {name: service.get("profiles") for name, service in SERVICES.items() if name not in OURS}
     observe = {name: ["observe"] for name in ("prometheus", "alertmanager", "jaeger", "grafana")}
-    assert profiles == {"redis": ["redis"], "milvus": ["milvus"], **observe}
+    assert profiles == {"redis": ["redis"], "postgres": ["postgres"], "milvus": ["milvus"], **observe}
 
 
 def test_files_that_are_mounted_exist() -> None:

@@ -111,7 +111,7 @@ def test_a_record_without_keys_is_read_on(tmp_path):
         old.execute(OLD_SCHEMA)
         old.execute(OLD_JOB)
     old.close()
-    store = JobStore(tmp_path / "jobs.db")
+    store = JobStore.in_file(tmp_path / "jobs.db")
     assert (store.get("j").key, total(store.counts("j"))) == (None, 4)
     assert store.begin_pass("j").pass_ == 1  # it begins again from the start, and counts nothing twice
     store.recount("j")

@@ -370,19 +370,18 @@ def test_a_job_that_is_being_cancelled_is_not_begun_again(begin, monkeypatch):
     """By whoever looks for jobs to go on with, while the record still says that it runs."""
     stack, job_id = begin({"folder": "photos"})
     wait(stack, job_id)
-    update, about_to, go_on = JobStore.update, threading.Event(), threading.Event()
+    cancel, about_to, go_on = JobStore.cancel, threading.Event(), threading.Event()
 
-    def held(self, job, **values):
-        if values.get("state") == "cancelled":
-            about_to.set()
-            go_on.wait()
-        update(self, job, **values)
+    def held(self, job):
+        about_to.set()
+        go_on.wait()
+        return cancel(self, job)
 
     stack.torchserve.lets_pass = 0
     body = {"collection": "demo", "source": {"folder": "photos", "again": True}}
     second = stack.post("/v1/jobs", body).json()["id"]
     until(lambda: stack.torchserve.busy)
-    monkeypatch.setattr(JobStore, "update", held)
+    monkeypatch.setattr(JobStore, "cancel", held)
     with ThreadPoolExecutor(1) as pool:
         cancelling = pool.submit(stack.client.delete, f"/v1/jobs/{second}")
         about_to.wait()
@@ -407,7 +406,7 @@ async def test_a_job_whose_caller_leaves_is_begun_all_the_same(tmp_path):
     async def refused(_):
         raise Unauthorized("no key")
 
-    store = HeldStore(tmp_path / "jobs.db")
+    store = HeldStore.in_file(tmp_path / "jobs.db")
     sources = JobSources({"photos": tmp_path}, 1)
     jobs = Jobs(store, None, None, None, sources, refused, limits=Limits())
     adding = asyncio.create_task(jobs.submit("demo", {"folder": "photos"}))
@@ -420,7 +419,7 @@ async def test_a_job_whose_caller_leaves_is_begun_all_the_same(tmp_path):
 
 
 def test_a_record_queues_a_job_once(tmp_path):
-    store = JobStore(tmp_path / "jobs.db")
+    store = JobStore.in_file(tmp_path / "jobs.db")
     job = store.add("demo", {"folder": "photos"}, None)
     store.update(job.id, state="failed")
     assert [store.retry(job.id, None), store.retry(job.id, None)] == [True, False]
@@ -431,7 +430,7 @@ def test_jobs_are_listed_a_page_at_a_time_and_without_their_urls(stack_of, tmp_p
     """Three megabytes of URLs in the record are some hundred bytes in the list."""
     data = tmp_path / "gateway"
     data.mkdir()
-    store = JobStore(data / "jobs.db")
+    store = JobStore.in_file(data / "jobs.db")
     urls = [f"https://example.org/{n}.png" for n in range(100_000)]
     ids = [store.add("demo", {"urls": urls[: 10 ** (n + 1)]}, None).id for n in range(5)]
     for job_id in ids:
@@ -542,7 +541,7 @@ def test_one_gateway_runs_the_jobs_of_a_data_folder(begin, tmp_path):
 
 
 def test_a_gateway_beside_another_one_says_that_it_runs_no_jobs(stack_of, root, tmp_path, caplog):
-    store = JobStore(tmp_path / "gateway" / "jobs.db")
+    store = JobStore.in_file(tmp_path / "gateway" / "jobs.db")
     left = store.add("demo", {"folder": "photos"}, None).id
     store.close()
     holder = JobLock(tmp_path / "gateway" / "jobs.lock")
@@ -679,7 +678,7 @@ def test_a_damaged_tar_goes_on_once_it_is_whole(begin, root):
 
 
 def test_a_list_of_many_urls_is_not_held_by_its_job(tmp_path):
-    store = JobStore(tmp_path / "jobs.db")
+    store = JobStore.in_file(tmp_path / "jobs.db")
     urls = [f"https://example.org/{n}.png" for n in range(20_000)]
     job = store.add("demo", {"urls": [*urls, {"url": "https://example.org/x", "id": "x"}]}, None)
     assert orjson.loads(job.source) == {"urls_total": 20_001}

@@ -2,48 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
 import pytest
 
 from gateway.keys.key_store import KeyStore
 from tests.gateway.conftest import Upstreams
 from tests.gateway.fakes import picture
-from tests.gateway.test_start import wait_for
+from tests.gateway.processes import Gateway
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 PICTURES, BATCH = 42, 4
-
-
-class Gateway:
-    """`python -m gateway` with its own port, over the record in `data_dir`."""
-
-    def __init__(self, secret: str, **settings: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        named = {f"CLIPSERVE_GATEWAY_{name.upper()}": value for name, value in settings.items()}
-        env = {**os.environ, **named, "CLIPSERVE_GATEWAY_PORT": str(port)}
-        self.process = subprocess.Popen([sys.executable, "-m", "gateway"], env=env, stderr=subprocess.DEVNULL)
-        url = f"http://127.0.0.1:{port}"
-        wait_for(f"{url}/healthz")
-        self.client = httpx.Client(base_url=url, timeout=30, headers={"X-API-Key": secret})
-
-    def kill(self) -> None:
-        self.client.close()
-        self.process.kill()
-        self.process.wait()
-
-    def job(self, job_id: str) -> dict:
-        return self.client.get(f"/v1/jobs/{job_id}").json()
 
 
 @pytest.fixture

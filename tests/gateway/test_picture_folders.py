@@ -56,6 +56,16 @@ def test_a_named_folder_lasts(tmp_path, pictures):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
 
 
+def test_gateways_with_one_folder_of_pictures_know_the_same_folders(tmp_path, pictures):
+    """Each named by a call to one of them, with that one's token."""
+    first, second = (PictureFolders(tmp_path / name, {}, tmp_path / "shared") for name in ("one", "two"))
+    first.add("photos", "a/", str(pictures), token(first))
+    second.add("photos", "b/", str(pictures), token(second))
+    assert {each.prefix for each in first.of("photos")} == {each.prefix for each in second.of("photos")} == {"a/", "b/"}
+    first.forget("photos")
+    assert second.of("photos") == []
+
+
 def test_roots_are_merged_and_never_overwritten(tmp_path, pictures):
     root, other = tmp_path / "root", tmp_path / "other"
     for folder, name in ((root, "r.png"), (other, "o.png")):

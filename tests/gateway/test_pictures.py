@@ -636,6 +636,29 @@ async def test_the_picture_of_an_item_that_is_moved_meanwhile_stays(tmp_path):
     assert await Sweeper(Listing(one=[], two=[]), store).sweep(60) == 1
 
 
+async def test_a_copy_by_another_gateway_keeps_pictures_too(tmp_path):
+    store, other = store_of(tmp_path), store_of(tmp_path)
+    store.write(DIGEST, {ORIGINAL: b"x"})
+    os.utime(store.path(DIGEST, ORIGINAL), (1, 1))
+
+    class Moving(Listing):
+        async def items(self, name, query):
+            other.note_copy()
+            return await super().items(name, query)
+
+    assert await Sweeper(Moving(one=["0" * 64]), store, shared=True).sweep(60) == 0
+    assert await Sweeper(Listing(one=["0" * 64]), store, shared=True).sweep(60) == 1
+
+
+def test_what_another_gateway_kept_counts_once_it_is_measured_again(tmp_path):
+    store, other = store_of(tmp_path), store_of(tmp_path)
+    store.write(DIGEST, {256: b"x"})
+    other.write("cd" * 32, {256: b"yy"})
+    store.measure()
+    store.measure()
+    assert store.bytes == 3
+
+
 def test_copies_are_told_to_the_sweeper(start, monkeypatch):
     told = []
     monkeypatch.setattr(Sweeper, "items_were_copied", lambda _: told.append("copied"))

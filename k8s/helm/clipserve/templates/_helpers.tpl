@@ -199,16 +199,22 @@ The environment of a container, each name once, as helm applies it: (dict "root"
   {{- include "clipserve.checkSecret" (dict "root" . "secret" .Values.scaler.key "value" "scaler.key") -}}
 {{- end -}}
 {{- if gt (len $defaults) 1 -}}{{- fail (printf "models: %s all say default: true; one may" (join ", " $defaults)) -}}{{- end -}}
-{{- range tuple "CLIPSERVE_GATEWAY_KEYS_FILE" "CLIPSERVE_GATEWAY_PICTURES" -}}
-  {{- if and (hasKey $.Values.gateway.env .) (not $.Values.gateway.persistence.enabled) -}}
-    {{- fail (printf "gateway.env.%s is about files on one gateway's disk: set gateway.persistence.enabled, and gateway.replicas to 1" .) -}}
+{{- range tuple (list "CLIPSERVE_GATEWAY_KEYS_FILE" .Values.gateway.database.secret "gateway.database") (list "CLIPSERVE_GATEWAY_PICTURES" .Values.gateway.pictures.claim "gateway.pictures.claim") -}}
+  {{- if and (hasKey $.Values.gateway.env (index . 0)) (not (index . 1)) (not $.Values.gateway.persistence.enabled) -}}
+    {{- fail (printf "gateway.env.%s is about files on one gateway's disk: set %s, which gateways share, or gateway.persistence.enabled with gateway.replicas 1" (index . 0) (index . 2)) -}}
   {{- end -}}
 {{- end -}}
-{{- if and (include "clipserve.several" .) (eq (toString (index .Values.gateway.env "CLIPSERVE_GATEWAY_JOBS") | lower) "true") -}}
-  {{- fail "gateway.env.CLIPSERVE_GATEWAY_JOBS: jobs are on one gateway's disk, and several gateways don't share it: set gateway.replicas to 1 and autoscaling off" -}}
+{{- if and (hasKey .Values.gateway.env "CLIPSERVE_GATEWAY_KEYS_FILE") .Values.gateway.database.secret -}}
+  {{- fail "gateway.env.CLIPSERVE_GATEWAY_KEYS_FILE and gateway.database exclude each other: with a database, keys are in it" -}}
+{{- end -}}
+{{- range tuple (list "CLIPSERVE_GATEWAY_DATABASE_URL" "name a Secret in gateway.database") (list "CLIPSERVE_GATEWAY_PICTURES_DIR" "name a claim in gateway.pictures.claim") -}}
+  {{- if hasKey $.Values.gateway.env (index . 0) -}}{{- fail (printf "gateway.env.%s: %s" (index . 0) (index . 1)) -}}{{- end -}}
+{{- end -}}
+{{- if and (include "clipserve.several" .) (not .Values.gateway.database.secret) (eq (toString (index .Values.gateway.env "CLIPSERVE_GATEWAY_JOBS") | lower) "true") -}}
+  {{- fail "gateway.env.CLIPSERVE_GATEWAY_JOBS: jobs are on one gateway's disk, and several gateways don't share it: set gateway.database, or gateway.replicas to 1 and autoscaling off" -}}
 {{- end -}}
 {{- if and .Values.gateway.persistence.enabled (include "clipserve.several" .) -}}
-  {{- fail "gateway.persistence keeps jobs and pictures on one gateway's disk: set gateway.replicas to 1 and autoscaling off, or turn persistence off" -}}
+  {{- fail "gateway.persistence keeps jobs and pictures on one gateway's disk: set gateway.replicas to 1 and autoscaling off, or turn persistence off (gateway.database and gateway.pictures are shared)" -}}
 {{- end -}}
 {{- with .Values.gateway.autoscaling -}}
   {{- if gt .minReplicas .maxReplicas -}}{{- fail "gateway.autoscaling.minReplicas is above its maxReplicas" -}}{{- end -}}
@@ -222,6 +228,7 @@ The environment of a container, each name once, as helm applies it: (dict "root"
 {{- if hasKey .Values.tracing.env "OTEL_EXPORTER_OTLP_ENDPOINT" -}}{{- fail "tracing.env.OTEL_EXPORTER_OTLP_ENDPOINT: say it in tracing.endpoint" -}}{{- end -}}
 {{- if hasKey .Values.tracing.env "OTEL_EXPORTER_OTLP_HEADERS" -}}{{- fail "tracing.env.OTEL_EXPORTER_OTLP_HEADERS: name a Secret in tracing.headers" -}}{{- end -}}
 {{- with .Values.gateway.redis.secret -}}{{- include "clipserve.checkSecret" (dict "root" $ "secret" $.Values.gateway.redis "value" "gateway.redis") -}}{{- end -}}
+{{- with .Values.gateway.database.secret -}}{{- include "clipserve.checkSecret" (dict "root" $ "secret" $.Values.gateway.database "value" "gateway.database") -}}{{- end -}}
 {{- end -}}
 
 {{/* In a cluster that is reached, a Secret that is missing is told before anything changes. */}}

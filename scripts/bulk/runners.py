@@ -99,17 +99,29 @@ class OnRay:
 
 
 class Actor:
-    """A worker as Ray Data calls it: a batch of one shard → what became of it."""
+    """A worker as Ray Data calls it: a batch of one shard → what became of it.
+
+    Ray would start an actor that fails at its start again and again; so this one starts, and says what is wrong.
+    """
 
     def __init__(self, job: BulkJob) -> None:
         from scripts.bulk.worker import Worker
 
-        self._worker = Worker(job)
+        self._fault = ""
+        try:
+            self._worker = Worker(job)
+        except Exception as error:  # of whatever kind: the driver tells it
+            self._fault = getattr(error, "message", "") or f"{type(error).__name__}: {error}"
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         import numpy as np
 
-        return {"done": np.array([self._worker.run(shard).json() for shard in _read(batch["shard"])], dtype=object)}
+        return {"done": np.array([self._run(shard).json() for shard in _read(batch["shard"])], dtype=object)}
+
+    def _run(self, shard: Shard) -> Done:
+        if self._fault:
+            return Done(shard.number, shard.version, error=f"no model: {self._fault}", again=True, fatal=True)
+        return self._worker.run(shard)
 
 
 def _read(lines: Iterable[Any]) -> Iterator[Shard]:

@@ -14,7 +14,7 @@ from clipserve_client.ingest.results import Result
 from clipserve_client.sources.entries import SourceError, SourceGone
 from clipserve_client.sources.files import stamp
 from clipserve_client.sources.spool import Spool
-from clipserve_client.sources.walking import Walk
+from clipserve_client.sources.walking import SUFFIXES, Walk
 from scripts.bulk.errors import BulkRefused
 from scripts.bulk.output import Output, write_text, written_whole
 from scripts.bulk.shards import Shard
@@ -211,7 +211,9 @@ _New = Shard | _NewFiles
 
 
 def _data_files(names: list[str]) -> list[str]:
-    """Tars, else Parquet files: a folder of those is a data set, not one of pictures."""
+    """Tars, else Parquet files: a folder of those is a data set. Not so where pictures stand beside them."""
+    if any(os.path.splitext(name)[1].lower() in SUFFIXES for name in names):
+        return []
     for suffixes in (_TARS, _PARQUETS):
         found = [name for name in names if name.lower().endswith(suffixes)]
         if found:

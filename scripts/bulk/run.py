@@ -102,11 +102,9 @@ class _Run:
         return done is not None and done.version == shard.version
 
     def _ended(self, done: Done) -> int:
-        """Raises BulkFailed when nothing can be written any more."""
+        """Raises BulkFailed when no shard can be done any more."""
         if done.fatal:
-            raise BulkFailed(
-                f"{self._asked.job.out} can't be written: {done.error}. Make room; the same command goes on"
-            )
+            raise BulkFailed(f"{done.error}; once that is mended, the same command goes on")
         self._progress.shard(done)
         shard = self._shards[done.number]
         if not self._is_done(shard):

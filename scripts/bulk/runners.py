@@ -12,6 +12,7 @@ from scripts.bulk.errors import BulkFailed
 from scripts.bulk.job import BulkJob
 from scripts.bulk.shards import Done, Shard, read_done, read_shard
 
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 _STORE_BYTES = 256 * 1024 * 1024  # of Ray's object store here: only descriptions of shards go through it
 
 
@@ -50,7 +51,8 @@ class OnRay:
 
     def _started(self, job: BulkJob) -> Any:
         """Raises BulkFailed."""
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
         try:
             import ray
         except ImportError:
@@ -61,6 +63,7 @@ class OnRay:
             "num_cpus": self.actors * job.threads,
             "object_store_memory": _STORE_BYTES,
             "include_dashboard": False,
+            "_node_ip_address": "127.0.0.1",  # nobody else is to reach it
         }
         try:
             ray.init(
@@ -78,6 +81,7 @@ class OnRay:
         """A shard is a block of its own, so that every actor has work until the last ones."""
         from ray.data import ActorPoolStrategy, DataContext
 
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
@@ -95,17 +99,29 @@ class OnRay:
 
 
 class Actor:
-    """A worker as Ray Data calls it: a batch of one shard → what became of it."""
+    """A worker as Ray Data calls it: a batch of one shard → what became of it.
+
+    Ray would start an actor that fails at its start again and again; so this one starts, and says what is wrong.
+    """
 
     def __init__(self, job: BulkJob) -> None:
         from scripts.bulk.worker import Worker
 
-        self._worker = Worker(job)
+        self._fault = ""
+        try:
+            self._worker = Worker(job)
+        except Exception as error:  # of whatever kind: the driver tells it
+            self._fault = getattr(error, "message", "") or f"{type(error).__name__}: {error}"
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         import numpy as np
 
-        return {"done": np.array([self._worker.run(shard).json() for shard in _read(batch["shard"])], dtype=object)}
+        return {"done": np.array([self._run(shard).json() for shard in _read(batch["shard"])], dtype=object)}
+
+    def _run(self, shard: Shard) -> Done:
+        if self._fault:
+            return Done(shard.number, shard.version, error=f"no model: {self._fault}", again=True, fatal=True)
+        return self._worker.run(shard)
 
 
 def _read(lines: Iterable[Any]) -> Iterator[Shard]:

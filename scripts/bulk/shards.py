@@ -48,7 +48,7 @@ class Done:
     """What became of a shard. `rows` are vectors, `bad` items without one.
 
     `error`: its source is damaged from there on; `again`: it could not be read at all, and is tried in the next run;
-    `fatal`: nothing can be written any more.
+    `fatal`: no shard can be done any more.
     """
 
     number: int

@@ -47,6 +47,8 @@ class BulkProgress(OnProgress):
         self._moving.update(self._task, total=shards, completed=done)
 
     def shard(self, done: Done) -> None:
+        if not self._ended:  # the start of processes and models is no rate
+            self._began = max(self._began, self._clock() - done.seconds)
         self._ended += 1
         self._items += done.rows + done.bad
         self._moving.update(self._task, advance=1, rate=self._rate())

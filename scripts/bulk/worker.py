@@ -48,7 +48,8 @@ class Worker:
             done = Done(shard.number, shard.version, error=error.message, again=True)
         except OSError as error:
             fatal = error.errno in _FULL
-            done = Done(shard.number, shard.version, error=str(error), again=True, fatal=fatal)
+            what = f"{self._job.out} can't be written: {error.strerror}" if fatal else str(error)
+            done = Done(shard.number, shard.version, error=what, again=True, fatal=fatal)
         except Exception as error:  # of whatever kind: one shard ends no run
             done = Done(shard.number, shard.version, error=f"{type(error).__name__}: {error}", again=True)
         self._output.tries(shard).unlink(missing_ok=True)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from clip_core.model_spec import CANARIES_FILE
 from tests.bulk.conftest import Bulk, jpeg
 
 pytest.importorskip("ray", reason="make setup-test")
@@ -60,6 +63,25 @@ def _kill_an_actor(driver: int) -> bool:
                     return True
         time.sleep(0.05)
     return False
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+def test_an_archive_whose_canaries_fail_ends_the_run(bulk: Bulk, many: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad_image.mar"
+    with zipfile.ZipFile(bulk.store / "clip_image.mar") as good, zipfile.ZipFile(bad, "w") as written:
+        for name in good.namelist():
+            content = good.read(name)
+            if name.endswith(CANARIES_FILE):
+                rows = json.loads(content)
+                content = json.dumps(
+                    [{**row, "vector": rows[at - 1]["vector"]} for at, row in enumerate(rows)]
+                ).encode()
+            written.writestr(name, content)
+    words = command(bulk, many, tmp_path / "ray")
+    words[words.index("demo")] = str(bad)
+    ran = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (ran.returncode, "canaries: the smallest cosine" in ran.stderr) == (1, True), ran
 
 
 @pytest.mark.full

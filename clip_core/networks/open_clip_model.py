@@ -14,12 +14,15 @@ from torch import nn
 
 from clip_core.errors import BadModel
 from clip_core.model_spec import CONFIG_FILE, TEXT_CONFIG_FOLDER, WEIGHTS_FILE
-from clip_core.networks import siglip_vit
+from clip_core.networks import plain_clip, siglip_vit
 
 
 def load_model(model_dir: Path, kind: str) -> Any:
-    """open_clip's model (fp32, eval) with the towers of `kind`: text, image or multimodal. Raises BadModel."""
-    model = build_model(model_dir)
+    """open_clip's model (fp32, eval) with the towers of `kind`: text, image or multimodal. Raises BadModel.
+
+    A plain CLIP is built without open_clip, which takes seconds to import.
+    """
+    model = plain_clip.build(_model_config(model_dir)) or build_model(model_dir)
     _load_weights(model, model_dir / WEIGHTS_FILE, kind)
     if kind == "text":
         model.visual = None
@@ -79,7 +82,10 @@ def _load_weights(model: nn.Module, path: Path, kind: str) -> None:
         state = {key: value.float() for key, value in load_file(path).items()}
     except Exception as error:  # safetensors raises its own untyped errors
         raise BadModel(f"{path.name} can't be read: {error}") from error
-    problem = model.load_state_dict(state, strict=False)
+    try:
+        problem = model.load_state_dict(state, strict=False, assign=isinstance(model, plain_clip.PlainClip))
+    except RuntimeError as error:  # of other shapes
+        raise BadModel(f"{path.name} does not fit: {str(error).splitlines()[-1].strip()}") from error
     missing = [key for key in problem.missing_keys if belongs(key, kind)]
     if missing or problem.unexpected_keys:
         raise BadModel(f"{path.name} does not fit: missing {missing[:3]}, unknown {problem.unexpected_keys[:3]}")

@@ -13,11 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from clip_core.networks.plain_clip import PlainBlock
+
 SHORT = 128  # tokens up to which the library's fused kernel, which pays by tiles, is beaten: on a CPU by two products
 
 
 def is_plain(transformer: Any) -> bool:
     """Whether every block is open_clip's standard one, which `TransformerBlock` reproduces."""
+    if all(isinstance(block, PlainBlock) for block in transformer.resblocks):
+        return True
     from open_clip.transformer import LayerScale, ResidualAttentionBlock
 
     return all(

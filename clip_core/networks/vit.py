@@ -8,11 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clip_core.networks.plain_clip import PlainVision
 from clip_core.networks.transformer import LastTransformerBlock, TransformerBlock, is_plain, linear
 
 
 def is_supported(visual: Any) -> bool:
     """Whether `VisionTower` computes what this tower computes; decided by looking at what was built."""
+    if isinstance(visual, PlainVision):
+        return True
     from open_clip.transformer import VisionTransformer
 
     return type(visual) is VisionTransformer and is_plain(visual.transformer) and visual.proj is not None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from functools import partial
 
-from clip_core.errors import Unauthorized
+from clip_core.errors import DatabaseUnavailable, Unauthorized
 from gateway.keys.api_key import ANONYMOUS, ApiKey
 from gateway.keys.key_reader import Seen, in_thread, look_at
 from gateway.keys.key_store import Keys, Version, digest, id_of, matches
@@ -46,7 +46,7 @@ class KeyLookup:
         self._kept: dict[str, tuple[ApiKey, bytes]] = {}
         self._version: Version = _UNREAD
         self._reading: Future[Seen] | None = None
-        self._begun, self._read = False, False
+        self._begun, self._read, self._away = False, False, False
         self._failure = ""
         self._checked = -math.inf
 
@@ -56,50 +56,69 @@ class KeyLookup:
         return self._enforced or bool(self._given) or (self._store is not None and not self._read)
 
     def identify(self, presented: str) -> ApiKey:
-        """Raises Unauthorized for a key that is unknown, expired or revoked."""
+        """Raises Unauthorized for a key that is unknown, expired or revoked; DatabaseUnavailable where nobody knows."""
         self._begin()
         kept, kept_digest = self._kept.get(id_of(presented), _NOBODY)
         found = [key for key, known in self._given if matches(presented, known)]
         if matches(presented, kept_digest):
             found.append(kept)
         if not found:
+            self._check_known(self._away and not self._read)
             raise Unauthorized("this API key is not accepted")
         return _active(found[0], "this API key")
 
     async def find(self, key_id: str | None) -> ApiKey:
         """The key as it is now, for work that outlives its request; None is a call without a key.
 
-        Raises Unauthorized for one that is gone, expired or revoked.
+        Raises Unauthorized for one that is gone, expired or revoked; DatabaseUnavailable where nobody knows.
         """
         await self.refresh()
         if key_id is None:
             return ANONYMOUS
-        kept = self._kept.get(key_id)
-        found = [key for key, _ in self._given if key.id == key_id] + ([kept[0]] if kept else [])
+        if not self._with_id(key_id):
+            await self.refresh(anew=True)  # another gateway may have known it a moment earlier
+        found = self._with_id(key_id)
         if not found:
+            self._check_known(self._away)
             raise Unauthorized(f"the API key {key_id} is not accepted any more")
         return _active(found[0], f"the API key {key_id}")
+
+    def _with_id(self, key_id: str) -> list[ApiKey]:
+        kept = self._kept.get(key_id)
+        return [key for key, _ in self._given if key.id == key_id] + ([kept[0]] if kept else [])
+
+    @staticmethod
+    def _check_known(unknown: bool) -> None:
+        """Raises DatabaseUnavailable where nobody can know."""
+        if unknown:
+            raise DatabaseUnavailable("API keys can't be checked yet: the gateways' database does not answer")
 
     def next_expiry(self) -> float | None:
         """When the first of the file's active keys expires, in seconds since 1970; None where none does."""
         active = [key for key, _ in self._kept.values() if key.state() == "active"]
         return min((key.expires for key in active if key.expires is not None), default=None)
 
-    async def refresh(self) -> None:
-        """Look at the file before the next answer, where the last look is older than a second.
+    async def refresh(self, *, anew: bool = False) -> None:
+        """Look at the file before the next answer, where the last look is older than a second, or in any case `anew`.
 
         All callers share one look, and wait for it at most `_PATIENCE_S` after it began: while a slow disk does not
-        answer, the keys read before stay in force.
+        answer, the keys read before stay in force. A database that did not answer is asked without waiting for it.
         """
         if self._store is None:
             return
         self._begin()
         self._take_what_was_read(self._store)
+        if anew:
+            await self._wait(self._store, _PATIENCE_S)  # for a look that began before
+            self._checked = -math.inf if self._reading is None else self._checked
         self._look_if_due(self._store)
-        left_s = self._checked + _PATIENCE_S - self._clock()
+        if anew or not self._away:
+            await self._wait(self._store, self._checked + _PATIENCE_S - self._clock())
+
+    async def _wait(self, store: Keys, left_s: float) -> None:
         if self._reading is not None and left_s > 0:
             await asyncio.wait([asyncio.wrap_future(self._reading)], timeout=left_s)
-            self._take_what_was_read(self._store)
+            self._take_what_was_read(store)
 
     def _begin(self) -> None:
         """The first look, which is waited for: it is before the gateway serves anybody."""
@@ -129,7 +148,7 @@ class KeyLookup:
             self._take(store, self._reading.result())
 
     def _take(self, store: Keys, seen: Seen) -> None:
-        self._reading = None
+        self._reading, self._away = None, seen.away
         self._enforced = self._enforced or seen.required
         if seen.failure:
             self._tell_of_failure(seen.failure)

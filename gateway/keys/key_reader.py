@@ -15,12 +15,16 @@ from gateway.keys.key_store import Keys, Version
 
 @dataclass(frozen=True)
 class Seen:
-    """`keys` by their ids, with digests; None where nothing has changed, or where `failure` says why not."""
+    """`keys` by their ids, with digests; None where nothing has changed, or where `failure` says why not.
+
+    `away`: the database that has them does not answer.
+    """
 
     required: bool = False
     version: Version = None
     keys: dict[str, tuple[ApiKey, bytes]] | None = None
     failure: str = ""
+    away: bool = False
 
 
 def look_at(store: Keys, known: Version, enforced: bool) -> Seen:
@@ -28,7 +32,7 @@ def look_at(store: Keys, known: Version, enforced: bool) -> Seen:
     try:
         version = store.version()
     except DatabaseUnavailable as error:
-        return Seen(failure=error.message)
+        return Seen(failure=error.message, away=True)
     if version == known:
         return Seen()
     required = store.is_required()

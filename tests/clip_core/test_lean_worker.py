@@ -82,3 +82,10 @@ def test_a_worker_with_packages_serves_without_open_clip(tmp_path: Path, model_d
     seen = run(INPUTS + TOWERS + LAST, directory)
     assert seen["compiled"] == [True, True]
     assert unused(seen) == []
+
+
+def test_a_worker_of_a_plain_model_serves_without_open_clip(model_dirs: dict[str, Path]) -> None:
+    """Nor does one whose archive has weights only: two thirds of its start would be imports."""
+    seen = run(INPUTS + TOWERS + LAST, model_dirs["multimodal"])
+    assert seen["compiled"] == [False, False]
+    assert unused(seen) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from collections import Counter
@@ -10,13 +11,15 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
-from clip_core.errors import DatabaseUnavailable
+from clip_core.errors import DatabaseUnavailable, Unauthorized
 from gateway.app import build
 from gateway.database.postgres import Postgres
 from gateway.jobs.shared_store import LEASE_S, SharedJobStore
 from gateway.jobs.store import JobLost, Outcome
+from gateway.keys.key_lookup import KeyLookup
 from gateway.keys.key_store import SharedKeys
 from gateway.settings import GatewaySettings
 from scripts.commands.keys_command import keys as keys_command
@@ -219,10 +222,37 @@ def test_while_the_database_is_away_the_rest_goes_on(two, upstreams, server):
 
 def test_a_start_without_the_database_lets_nobody_in(upstreams, tmp_path):
     """It may hold keys. Once it answers, the gateway knows."""
-    settings = GatewaySettings(**upstreams[1], database_url=AWAY, data_dir=tmp_path)
-    app = build(settings)
-    assert app.secured
-    assert "s3cret" not in repr(settings)
+    settings = GatewaySettings(**upstreams[1], database_url=AWAY, data_dir=tmp_path, api_keys="k")
+    with TestClient(build(settings)) as client:
+        assert client.get("/v1/collections").status_code == 401
+        unknown = client.get("/v1/collections", headers={"X-API-Key": "cs_1_x"})
+        assert (unknown.status_code, unknown.json()["error"]["code"]) == (503, "database_unavailable")
+        assert client.get("/v1/collections", headers={"X-API-Key": "k"}).status_code == 200
+        assert "s3cret" not in unknown.text + repr(settings)
+
+
+async def test_keys_are_known_once_the_database_is(server, database):
+    """And a key that another gateway made a moment ago is looked for before its job is given up."""
+    server.stop()
+    keys = KeyLookup((), SharedKeys(database))
+    assert keys
+    started = time.monotonic()
+    for _ in range(20):
+        await keys.refresh()
+    assert time.monotonic() - started < 1  # nobody waits for a database that is known to be away
+    with pytest.raises(DatabaseUnavailable):
+        await keys.find("1")
+    server.start()
+    secret, key = await asyncio.to_thread(SharedKeys(database).create, "shop", ("embed",))
+    until_known = time.monotonic() + 20
+    while not keys._read and time.monotonic() < until_known:
+        await keys.refresh()
+        await asyncio.sleep(0.1)
+    assert keys.identify(secret) == key
+    _, later = await asyncio.to_thread(SharedKeys(database).create, "later", ("embed",))
+    assert await keys.find(later.id) == later
+    with pytest.raises(Unauthorized):
+        await keys.find("none")
 
 
 def test_a_lease_that_is_lost_is_told_with_the_next_write(database):

@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE  # else each of the hundreds of processes that 
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test setup-bench setup-clients setup-charts up test test-slow test-clients test-charts test-containers test-full check \
-  format test-browser bench bench-encoders bench-gateway bench-index bench-pictures bench-models bench-faults bench-observe bench-ship \
+  format test-browser bench bench-encoders bench-gateway bench-index bench-milvus bench-pictures bench-models bench-faults bench-observe bench-ship \
   bench-scaler archives dist docs lock clean manifests
 
 # Tests that failed are run once more, by themselves, and said to be unsteady where they pass: what fails twice fails.
@@ -134,6 +134,9 @@ bench-encoders: $(BENCH) ## the towers against their peers and the GEMM ceiling,
 
 bench-index: $(BENCH) ## exact and approximate search against FAISS, in process and over HTTP
 	$(BIN)/python -m benchmarks.index --save
+
+bench-milvus: $(BENCH) ## collections in a real Milvus server against its own client, two replicas, a move in use: some 20 minutes
+	$(BIN)/python -m benchmarks.milvus --save $(if $(ROWS),--rows $(ROWS))
 
 bench-faults: $(BENCH) ## attacks, crashes and stops beside a calm neighbour; AGAINST=DIR (an older checkout) adds processor time
 	$(BIN)/python -m benchmarks.faults --save $(if $(AGAINST),--against $(AGAINST))

@@ -12,8 +12,8 @@ from clip_core.errors import BadFilter, BadInput, BadJson, InvalidRequest, TooLa
 from clip_core.wire import json_text, load_json
 from index_service.engines.base import METRICS, Metric
 from index_service.metadata.filters import canonical, compile_filter
-from index_service.record.records import CONSISTENCIES, STORES, CollectionInfo, Consistency, StoreName
 from index_service.record.records import MAX_ID as MAX_ID
+from index_service.record.records import STORES, CollectionInfo, StoreName
 from index_service.segments.engine_choice import parse_engine
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -136,13 +136,6 @@ def store(value: object) -> StoreName:
     """Where a collection's items are kept."""
     if value not in STORES:
         raise InvalidRequest(f"`store` is one of {', '.join(STORES)}", param="store")
-    return value
-
-
-def consistency(value: object) -> Consistency | None:
-    """What a read must see; None leaves it to the settings."""
-    if value is not None and value not in CONSISTENCIES:
-        raise InvalidRequest(f"`consistency` is one of {', '.join(CONSISTENCIES)}", param="consistency")
     return value
 
 

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from clip_core.errors import ClipServeError, Unavailable, UnknownCollection, UnknownItem
-from clip_core.wire import Exactness, FloatArray
+from clip_core.wire import Consistency, Exactness, FloatArray
 from index_service.answers.duplicates import DuplicateGroup, Duplicates
 from index_service.answers.facets import FieldFacet, facets_of
 from index_service.answers.hits import BatchAnswers, Search, SearchBatch, expected_bytes, vector_bytes
@@ -36,7 +36,6 @@ from index_service.collection.stored import Gauges
 from index_service.engines.base import BuildCancelled, IntArray
 from index_service.engines.exact.segment import ExactSegment
 from index_service.record.group_commit import GroupCommit
-from index_service.record.records import Consistency
 from index_service.record.store import CollectionInfo, ItemChunk, PatchedRow, Store, StoredItem, WrittenRows
 from index_service.segments.engine_choice import Engines
 from index_service.segments.merge_job import rows_of

@@ -138,12 +138,12 @@ class Registry:
     def set_alias(self, name: str, target: object) -> None:
         """Point the alias `name` to the collection `target` at once. Raises UnknownCollection, Conflict."""
         with self._lock:
-            if name in self._collections:
+            collection = self.get(target)
+            if self._named(name, collection.info.store) is not None:
                 raise Conflict(f"{name} is the name of a collection", param="name")
             aliases = self.aliases()
             if name not in aliases and len(aliases) >= self._settings.max_collections:
                 raise Conflict(f"there are {len(aliases)} aliases, the most allowed: delete one first")
-            collection = self.get(target)
             if isinstance(collection, Collection):
                 self._aliases.set(name, collection)
                 if self._shared is not None:

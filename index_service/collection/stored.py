@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from clip_core.wire import Exactness, FloatArray
+from clip_core.wire import Consistency, Exactness, FloatArray
 from index_service.answers.duplicates import DuplicateGroup
 from index_service.answers.facets import FieldFacet
 from index_service.answers.hits import BatchAnswers, Search, SearchBatch
 from index_service.collection.patches import PatchBatch
 from index_service.collection.recall import Sample
-from index_service.record.records import CollectionInfo, Consistency, ItemChunk, StoredItem
+from index_service.record.records import CollectionInfo, ItemChunk, StoredItem
 
 
 class Gauges(NamedTuple):

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from clip_core.errors import BadInput, InvalidRequest, UnknownItem
 from clip_core.tracing.spans import stage
-from clip_core.wire import encode_vector
+from clip_core.wire import encode_vector, parse_consistency
 from index_service.collection import bodies
 from index_service.collection.items import parse_items
 from index_service.collection.registry import Registry
@@ -94,7 +94,7 @@ class ItemsApi:
         """One item; with `include=vector,source` those too."""
         collection, id_ = self._collection(request), request.path_params["id"]
         query = request.query_params
-        include, consistency = bodies.included(query.get("include")), bodies.consistency(query.get("consistency"))
+        include, consistency = bodies.included(query.get("include")), parse_consistency(query.get("consistency"))
         return await self._workers.read(
             lambda: json_answer(_shown(collection.get(id_, consistency), include)), waits=collection.waits
         )

@@ -16,7 +16,7 @@ import numpy as np
 import orjson
 
 from clip_core.errors import UnknownItem
-from clip_core.wire import Exactness, FloatArray
+from clip_core.wire import Consistency, Exactness, FloatArray
 from index_service.answers.duplicates import DuplicateGroup
 from index_service.answers.facets import FACET_SAMPLE, FieldFacet
 from index_service.answers.hits import FIELD_BYTES, HIT_BYTES, BatchAnswers, Search, SearchBatch, vector_bytes
@@ -31,7 +31,7 @@ from index_service.milvus.rpc import MilvusRpc, messages
 from index_service.milvus.searching import MilvusSearcher, passing
 from index_service.milvus.sequence import Sequence as WriteOrder
 from index_service.milvus.write_lock import WriteLock
-from index_service.record.records import CollectionInfo, Consistency, ItemChunk, StoredItem
+from index_service.record.records import CollectionInfo, ItemChunk, StoredItem
 
 _WRITE_ROWS = 5000  # of one message
 _WRITE_BYTES = 24 << 20
@@ -50,7 +50,7 @@ class MilvusLimits:
 
 
 class MilvusCollection:
-    """The collection that Milvus knows as `there`."""
+    """The collection that Milvus knows as `there`. Its reads see what was written by the time it is made, and more."""
 
     waits = True
 
@@ -58,10 +58,10 @@ class MilvusCollection:
         self.info, self.there = info, there
         self.recall = RecallCounts()
         self._rpc, self._limits = rpc, limits
-        self._written_at = 1  # Milvus' timestamp of this process' last write
         self._lock, self._stamp = WriteLock(), threading.Lock()
         self._reader = MilvusReader(rpc, there, info.dim)
         self._order = WriteOrder(rpc, limits.settle_s)
+        self._written_at = self._order.tick()  # Milvus' timestamp of this process' last write
         self._follower = Follower(self._reader, self._order)
         self._searcher = MilvusSearcher(rpc, there, info, self._reader, limits.ef)
         self._mean_metadata = _METADATA_BYTES
@@ -87,7 +87,7 @@ class MilvusCollection:
             for start in range(0, len(items), step):
                 some = slice(start, start + step)
                 request = upsert_request(self.there, items[some], vectors[some], seqs[some])
-                self._wrote(self._rpc.call("Upsert", request))
+                self._wrote(self._rpc.write("Upsert", request))
 
     def _wrote(self, answer: Any) -> None:
         """Milvus 2.3 doesn't say when it deleted."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from clip_core.wire import Consistency
 from index_service.milvus.rows import RowColumns, ids_in, literal
 from index_service.milvus.rpc import MilvusRpc, messages
-from index_service.record.records import Consistency
 
 _WINDOW = 16_384  # rows of one answer, Milvus' limit
 _PAGE_BYTES = 24 << 20  # of one answer

@@ -58,12 +58,24 @@ class MilvusRpc:
 
     def call(self, method: str, request: Any, timeout_s: float | None = None) -> Any:
         """The answer. Raises Unavailable in bounded time, UnknownCollection, StorageFull, TooLarge."""
+        return self._call(lambda: getattr(self._connected(), method), request, timeout_s)
+
+    def write(self, method: str, request: bytes) -> Any:
+        """The MutationResult of a request that is serialised already. Raises as `call`."""
+        return self._call(lambda: self._mutation(method), request, None)
+
+    def _mutation(self, method: str) -> Any:
+        self._connected()
+        read = messages().MutationResult.FromString
+        return self._channel.unary_unary(f"/milvus.proto.milvus.MilvusService/{method}", response_deserializer=read)
+
+    def _call(self, method: Callable[[], Any], request: Any, timeout_s: float | None) -> Any:
         grpc = importlib.import_module("grpc")
         most = self._timeout_s if timeout_s is None else timeout_s
         try:
             with self._breaker.call():
                 try:
-                    answer = getattr(self._connected(), method)(request, timeout=most, metadata=self._metadata)
+                    answer = method()(request, timeout=most, metadata=self._metadata)
                 except grpc.RpcError as error:
                     raise self._lost(error, most) from error
         except PeerDown as error:

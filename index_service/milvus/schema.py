@@ -29,7 +29,7 @@ MAX_TEXT_BYTES, MAX_JSON_BYTES = 65_535, 65_536  # of a VarChar, of a JSON field
 MAX_TERMS = 4096  # of an Array
 ENGINES = ("auto", "exact", "hnsw")
 _KEY = "clipserve"
-_ESCAPES = {"_": "_u", "-": "_d"}  # Milvus' names have no hyphen
+_ESCAPES = {"_": "_u", "-": "_h"}  # Milvus' names have no hyphen; no hex digit, as the engine's names end in those
 _INFO = ("model", "fingerprint", "dim", "engine", "recall_target", "metric", "created")
 
 
@@ -64,7 +64,7 @@ class Names:
         parts = self._pattern.fullmatch(there)
         if parts is None:
             return None
-        return parts[1], re.sub("_[ud]", lambda found: "_" if found[0] == "_u" else "-", parts[2])
+        return parts[1], re.sub("_[uh]", lambda found: "_" if found[0] == "_u" else "-", parts[2])
 
 
 def check_engine(info: CollectionInfo) -> None:

@@ -11,10 +11,6 @@ from index_service.engines.base import IntArray, Metric
 MAX_ID = 512  # characters of an item's id
 StoreName: TypeAlias = Literal["embedded", "milvus"]
 STORES: tuple[StoreName, ...] = get_args(StoreName)
-Consistency: TypeAlias = Literal["strong", "session", "eventually"]
-"""What a read sees: every acknowledged write; those that this process acknowledged; whatever has arrived."""
-
-CONSISTENCIES: tuple[Consistency, ...] = get_args(Consistency)
 
 
 def _now() -> str:

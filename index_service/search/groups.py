@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from clip_core.wire import Exactness
+from clip_core.wire import Consistency, Exactness
 from index_service.answers.hits import SearchBatch
 from index_service.collection.stored import StoredCollection
-from index_service.record.records import Consistency
 
 _COST_OF_BYTE = 10  # of an answer, in the unit of `Segment.cost`
 

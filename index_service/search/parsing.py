@@ -11,7 +11,7 @@ import numpy as np
 from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch
 from clip_core.wire import MAX_K, FloatArray, SearchPart, decode_vector
 from index_service.answers.hits import Search, SearchBatch, failed
-from index_service.collection.bodies import check_fields, consistency, where
+from index_service.collection.bodies import check_fields, where
 from index_service.collection.registry import Registry
 from index_service.collection.stored import StoredCollection
 from index_service.collection.vectors import as_kept, decode_all
@@ -20,7 +20,7 @@ from index_service.search.call import SearchCall
 from index_service.search.groups import SearchGroup
 
 _Find = Callable[[str], StoredCollection]
-_FIELDS = frozenset((*SearchPart.__struct_fields__, "vector", "request_id", "consistency"))
+_FIELDS = frozenset((*SearchPart.__struct_fields__, "vector", "request_id"))
 
 
 def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry, max_k: int = MAX_K) -> SearchCall:
@@ -53,7 +53,7 @@ def _parse(place: int, body: object, fingerprint: str | None, find: _Find, max_k
         raise BadInput("the search has no `vector`", param="vector")
     if part.k > max_k:
         raise BadInput(f"`k` is a whole number from 1 to {max_k}", param="k")
-    group = SearchGroup(collection, where(part.filter), part.exact, consistency(body.get("consistency")))
+    group = SearchGroup(collection, where(part.filter), part.exact, part.consistency)
     return group, Search(place, body["vector"], part.k, part.include)
 
 

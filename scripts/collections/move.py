@@ -1,7 +1,7 @@
 """A collection brought from one store into the other, with its vectors, while it is in use; then an alias is switched.
 
 Items are copied inside the index service in the order of writing; what is written or deleted meanwhile is followed.
-Counts and a sample of whole items are compared before the alias is switched, and for some seconds afterwards writes
+Ids, counts and a sample of whole items are compared before the alias is switched, and for some seconds afterwards writes
 that had begun before the switch are brought over. Progress is kept in a file, so that a second run goes on.
 """
 
@@ -112,14 +112,17 @@ class Move:
         return int(self._index.call("GET", collection)["count"])
 
     def _alike(self) -> bool:
-        """Whether both have as many items, and those of a sample are the same bit for bit."""
-        if self._count(self._old) != self._count(self._new):
-            return False
-        ids = list(self._ids(self._old))
-        return all(
-            self._item(self._old, id_) == self._item(self._new, id_)
-            for id_ in random.sample(ids, min(_SAMPLE, len(ids)))
-        )
+        """Whether nothing is missing, and items of a sample are the same bit for bit: but for what is written just now.
+
+        Where nothing is, both must have as many items.
+        """
+        since, old = self.state.since, list(self._ids(self._old))
+        missing = set(old).difference(self._ids(self._new))
+        sample = random.sample(old, min(_SAMPLE, len(old)))
+        differing = {id_ for id_ in sample if self._item(self._old, id_) not in (None, self._item(self._new, id_))}
+        now = {item["id"] for page in self._pages(self._old, since) for item in page}
+        counts = [self._count(collection) for collection in (self._old, self._new)]
+        return not (missing | differing) - now and (bool(now) or counts[0] == counts[1])
 
     def _item(self, collection: str, id_: str) -> Json | None:
         try:

@@ -8,6 +8,7 @@ sizes. docs/milvus.md names each promise that differs.
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from tests.index_service.test_aliases import (
@@ -50,9 +51,9 @@ from tests.index_service.test_copies import (
 from tests.index_service.test_dot_products import (
     test_a_collection_says_its_metric_and_keeps_it,
     test_a_vector_that_is_too_long_stops_no_other,
-    test_hits_are_the_largest_inner_products,
     test_vectors_come_back_bit_for_bit,
 )
+from tests.index_service.test_dot_products import test_hits_are_the_largest_inner_products as inner_products
 from tests.index_service.test_facets import (
     test_an_empty_collection_has_none,
     test_bad_requests,
@@ -63,3 +64,9 @@ from tests.index_service.test_item_ids import test_one_refused_id_stops_no_other
 from tests.index_service.test_listing import test_bad_filters, test_over_http
 
 pytestmark = [pytest.mark.xdist_group("milvus"), pytest.mark.slow]
+
+
+@pytest.mark.parametrize("exact", [True, "certified"])
+async def test_exact_hits_are_the_largest_inner_products(client: httpx.AsyncClient, exact: bool | str) -> None:
+    """Of other searches Milvus sums the scores, in float32."""
+    await inner_products(client, exact)

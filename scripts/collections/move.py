@@ -1,7 +1,7 @@
 """A collection brought from one store into the other, with its vectors, while it is in use; then an alias is switched.
 
 Items are copied inside the index service in the order of writing; what is written or deleted meanwhile is followed.
-Ids, counts and a sample of whole items are compared before the alias is switched, and for some seconds afterwards writes
+Ids, counts and a sample of whole items are compared before the alias is switched. For some seconds afterwards, writes
 that had begun before the switch are brought over. Progress is kept in a file, so that a second run goes on.
 """
 

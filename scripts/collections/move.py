@@ -87,7 +87,9 @@ class Move:
         self.state.save(self._path)
 
     def _pages(self, collection: str, since: int) -> Iterator[list[Json]]:
-        while True:
+        """What was written beyond `since` until now: somebody may write faster than this reads."""
+        until = self._index.call("GET", collection)["seq"]
+        while since < until:
             page: list[Json] = self._index.call("GET", f"{collection}/items?since={since}&limit={_PAGE}")["items"]
             if not page:
                 return
@@ -117,7 +119,8 @@ class Move:
         Where nothing is, both must have as many items.
         """
         since, old = self.state.since, list(self._ids(self._old))
-        missing = set(old).difference(self._ids(self._new))
+        absent = set(old).difference(self._ids(self._new))
+        missing = {id_ for id_ in absent if self._item(self._old, id_) is not None}  # the others were deleted meanwhile
         sample = random.sample(old, min(_SAMPLE, len(old)))
         differing = {id_ for id_ in sample if self._item(self._old, id_) not in (None, self._item(self._new, id_))}
         now = {item["id"] for page in self._pages(self._old, since) for item in page}

@@ -21,7 +21,7 @@ from scripts.collections.reindex import State
 from scripts.public_api import PublicApi
 from tests.index_service.helpers import Service, unit_rows
 
-pytestmark = [pytest.mark.xdist_group("milvus"), pytest.mark.slow]
+pytestmark = [pytest.mark.xdist_group("milvus"), pytest.mark.slow, pytest.mark.timeout(120)]
 
 DIM, N = 8, 2500
 ROWS = unit_rows(N, DIM)
@@ -93,7 +93,7 @@ def test_while_somebody_writes(api: PublicApi, tmp_path: Path) -> None:
             except Exception as error:  # the test fails then
                 failures.append(repr(error))
             n += 1
-            time.sleep(0.01)
+            time.sleep(0.05)
 
     thread = threading.Thread(target=busy)
     thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -180,3 +181,41 @@ def test_a_milvus_that_hangs(server: MilvusServer, serve: Callable[[str], httpx.
     server.go_on()
     until(200, lambda: client.get("/collections/c/items/i0"), 20)
     assert client.post("/collections/c/items", json=ITEM).status_code == 200
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 200 MB, where this process may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.full
+def test_a_disk_that_fills_up_and_gets_room_again(small_disk: Path, serve: Callable[[str], httpx.Client]) -> None:
+    if not milvus_is_installed():
+        pytest.skip("the package milvus is for Linux on x86-64")
+    rows = unit_rows(200, 1024)
+    with MilvusServer(small_disk, QUICK) as server:
+        client, acknowledged, refused = serve(server.uri), set[str](), None
+        until(201, lambda: client.put("/collections/c", json={**MODEL, "dim": 1024, "store": "milvus"}))
+        for n in range(600):  # 0.8 MB each
+            items = [{"id": f"w{n:04}-{row:03}", "vector": encode_vector(vector)} for row, vector in enumerate(rows)]
+            answer, seconds = timed(lambda items=items: client.post("/collections/c/items", json={"items": items}))
+            if answer.status_code != 200:
+                refused = answer
+                assert seconds < PATIENCE_S + 2
+                break
+            acknowledged |= {each["id"] for each in items}
+        assert refused is not None
+        assert refused.status_code in (503, 507), refused.text
+        server.kill()
+        subprocess.run(["mount", "-o", "remount,size=2000m", small_disk], check=True)
+        server.start()
+        until(200, lambda: client.get("/collections/c"), 120)
+        assert acknowledged <= set(listed(client))
+        assert until(200, lambda: client.post("/collections/c/items", json={"items": items[:1]})).status_code == 200

@@ -22,9 +22,7 @@ SLOWEST = --durations=10 --durations-min=10
 unexport PYTHONDONTWRITEBYTECODE  # else each of the hundreds of processes that tests start compiles all of our code again
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-bench setup-bulk setup-clients setup-charts up test test-slow test-clients test-charts test-containers test-full check \
-  format test-browser bench bench-encoders bench-gateway bench-index bench-pictures bench-models bench-faults bench-observe bench-ship \
-  bench-scaler bench-bulk archives dist docs lock clean manifests
+.PHONY: $(shell awk -F: '/^[a-z-]+:.*## /{print $$1}' $(MAKEFILE_LIST))
 
 # Tests that failed are run once more, by themselves, and said to be unsteady where they pass: what fails twice fails.
 define tests
@@ -33,7 +31,7 @@ define tests
 endef
 
 help: ## show this help
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1mmake %-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  \033[1mmake %-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 define install
 	$(UV) pip install $(QUIET) --compile-bytecode --require-hashes $(OTHER_INDEX) --requirement $(1) || \
@@ -140,6 +138,9 @@ bench-encoders: $(BENCH) ## the towers against their peers and the GEMM ceiling,
 
 bench-index: $(BENCH) ## exact and approximate search against FAISS, in process and over HTTP
 	$(BIN)/python -m benchmarks.index --save
+
+bench-milvus: $(BENCH) ## collections in a real Milvus server against its own client, two replicas, a move in use: some 20 minutes
+	$(BIN)/python -m benchmarks.milvus --save $(if $(ROWS),--rows $(ROWS))
 
 bench-faults: $(BENCH) ## attacks, crashes and stops beside a calm neighbour; AGAINST=DIR (an older checkout) adds processor time
 	$(BIN)/python -m benchmarks.faults --save $(if $(AGAINST),--against $(AGAINST))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 import numpy as np
@@ -26,6 +26,10 @@ MAX_FILTER_BYTES = 256 * 1024
 MAX_FILTER_LEVELS = 66  # of objects and lists: the index takes 32 operators inside one another
 _NUMBERS = {int, float}
 Exactness: TypeAlias = bool | Literal["certified"]
+Consistency: TypeAlias = Literal["strong", "session", "eventually"]
+"""What a read sees: every acknowledged write; those that the same process acknowledged; whatever has arrived."""
+
+CONSISTENCIES: tuple[Consistency, ...] = get_args(Consistency)
 
 
 def load_json(raw: bytes | bytearray | str) -> Any:
@@ -143,6 +147,7 @@ class SearchPart(msgspec.Struct, frozen=True):
     filter: Mapping[str, Any] | None = None
     include: Sequence[str] = ("metadata",)
     exact: Exactness = False
+    consistency: Consistency | None = None
 
     @classmethod
     def parse(cls, body: object) -> SearchPart:
@@ -158,13 +163,15 @@ class SearchPart(msgspec.Struct, frozen=True):
         if filter_:
             filter_text(filter_)
         exact = _exact(body.get("exact", False))
-        return cls(collection, parse_k(body.get("k", 10)), filter_, _include(body.get("include")), exact)
+        consistency = parse_consistency(body.get("consistency"))
+        return cls(collection, parse_k(body.get("k", 10)), filter_, _include(body.get("include")), exact, consistency)
 
     def to_dict(self) -> dict[str, Any]:
-        """The filter is the same object and no copy; without one it is left out."""
+        """The filter is the same object and no copy; without one it is left out, as is no consistency."""
         given = {**msgspec.structs.asdict(self), "include": list(self.include)}
-        if self.filter is None:
-            del given["filter"]
+        for name in ("filter", "consistency"):
+            if given[name] is None:
+                del given[name]
         return given
 
 
@@ -172,6 +179,13 @@ def parse_k(value: object) -> int:
     """Raises BadInput unless `value` is a whole number from 1 to MAX_K."""
     if type(value) is not int or not 1 <= value <= MAX_K:
         raise BadInput(f"`k` is a whole number from 1 to {MAX_K}", param="k")
+    return value
+
+
+def parse_consistency(value: object) -> Consistency | None:
+    """Raises BadInput unless `value` is None or one of CONSISTENCIES."""
+    if value is not None and value not in CONSISTENCIES:
+        raise BadInput(f"`consistency` is one of {', '.join(CONSISTENCIES)}", param="consistency")
     return value
 
 

@@ -23,6 +23,7 @@ from index_service.collection.registry import Registry
 from index_service.errors import IndexStartError
 from index_service.http.app import create_app
 from index_service.http.protocol import PlainProtocol
+from index_service.milvus.connect import shared_store
 from index_service.record.data_dir import DataDir
 from index_service.record.reserve import Reserve
 from index_service.record.store import Store
@@ -94,7 +95,7 @@ def _serve(settings: IndexSettings) -> None:
     ):
         store = _record(folder, settings)
         _restore(folder, store)
-        app = create_app(settings, Registry(store, settings))
+        app = create_app(settings, Registry(store, settings, shared_store(settings)))
         host, port = listener.getsockname()[:2]
         _log.info("starting", extra={"host": host, "port": port, "data_dir": str(settings.data_dir)})
         config = uvicorn.Config(

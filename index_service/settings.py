@@ -80,9 +80,32 @@ class IndexSettings(SettingsOrFiles):
     recall_sample_share: float = Field(
         0.01, ge=0, le=1, description="Share of approximate searches repeated exactly to know the recall; 0: none."
     )
-    milvus_uri: str = Field("", description="Milvus for the engine `milvus`; empty: milvus-lite in the data folder.")
+    store: Literal["embedded", "milvus"] = Field(
+        "embedded", description="Where new collections keep their items when the caller names no `store`."
+    )
+    milvus_uri: str = Field(
+        "",
+        description="Milvus: the server of the store `milvus`, and of the engine `milvus`, for which empty means "
+        "milvus-lite in the data folder.",
+    )
     milvus_token: SecretStr = Field(SecretStr(""), description="Token, or user:password, of that Milvus.")
     milvus_prefix: str = Field("clipserve", pattern="^[A-Za-z_]+$", description="Start of the names made in Milvus.")
+    milvus_consistency: Literal["strong", "session", "eventually"] = Field(
+        "session",
+        description="What reads of the store `milvus` see when the caller names no `consistency`: all acknowledged "
+        "writes (`strong`), or those that this process acknowledged (`session`).",
+    )
+    milvus_timeout_s: float = Field(10.0, gt=0, le=600, description="Most seconds of one call of the store `milvus`.")
+    milvus_look_s: float = Field(
+        1.0, gt=0, le=60, description="Seconds after which collections and aliases made by other replicas are known."
+    )
+    milvus_settle_s: float = Field(
+        2.0,
+        ge=0,
+        le=60,
+        description="How old the newest items of a listing by `since` are at least in the store `milvus`: other "
+        "replicas' writes may be under way so long. With one replica, 0.",
+    )
     threads: int = Field(
         0, ge=0, le=1024, description="Threads that search, and half as many that merge; 0: one a core."
     )

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,10 @@ _QUIET_S = 17.0  # longer than the service waits before it merges what was writt
 
 
 class LiveIndex:
-    """`python -m index_service` over `data_dir` on a free port; a context manager."""
+    """`python -m index_service` over `data_dir` on a free port, with other `settings`; a context manager."""
 
-    def __init__(self, data_dir: Path) -> None:
-        given = {"PORT": 0, "DATA_DIR": data_dir, "LOG_LEVEL": "INFO", "RECALL_SAMPLE_SHARE": 0}
+    def __init__(self, data_dir: Path, **settings: object) -> None:
+        given = {"PORT": 0, "DATA_DIR": data_dir, "LOG_LEVEL": "INFO", "RECALL_SAMPLE_SHARE": 0, **settings}
         env = {**os.environ, **{f"CLIPSERVE_INDEX_{name}": str(value) for name, value in given.items()}}
         started = time.perf_counter()
         command = [sys.executable, "-m", "index_service"]
@@ -39,7 +40,8 @@ class LiveIndex:
         found = re.search(r"port=(\d+)", line)
         if found is None:
             raise RuntimeError(f"the index service didn't start: {line}")
-        self._connection = KeepaliveConnection(f"http://127.0.0.1:{found[1]}", _MERGE_S)
+        self._url = f"http://127.0.0.1:{found[1]}"
+        self._connection = KeepaliveConnection(self._url, _MERGE_S)
         while self._connection.call("GET", "/readyz")[0] != 200:
             if time.perf_counter() - started > _START_S:
                 raise RuntimeError("the index service isn't ready")
@@ -61,17 +63,28 @@ class LiveIndex:
             raise RuntimeError(f"{method} {path}: {status} {answer[:300]!r}")
         return orjson.loads(answer)
 
+    def again(self) -> LiveIndex:
+        """The same service over another connection, for another thread."""
+        other = copy(self)
+        other._connection = KeepaliveConnection(self._url, _MERGE_S)
+        return other
+
     def create(self, dim: int, name: str = NAME, **given: object) -> None:
         """The collection."""
         self.call("PUT", f"/collections/{name}", {"model": "bench", "fingerprint": "bench", "dim": dim, **given})
 
-    def fill(self, images: FloatArray, name: str = NAME) -> float:
-        """Upsert rows in batches, one client; vectors a second. One of a hundred rows has `hot` true."""
+    def fill(self, images: FloatArray, name: str = NAME, first: int = 0) -> float:
+        """Upsert rows in batches, one client; vectors a second. One of a hundred rows has `hot` true.
+
+        Ids are numbers from `first` on.
+        """
         started = time.perf_counter()
         for start in range(0, len(images), BATCH):
             rows = range(start, min(start + BATCH, len(images)))
             vectors = [(row, encode_vector(images[row])) for row in rows]
-            items = [{"id": str(row), "vector": text, "metadata": {"hot": row % 100 == 0}} for row, text in vectors]
+            items = [
+                {"id": str(first + row), "vector": text, "metadata": {"hot": row % 100 == 0}} for row, text in vectors
+            ]
             self.call("POST", f"/collections/{name}/items", {"fingerprint": "bench", "items": items})
         return len(images) / (time.perf_counter() - started)
 

@@ -28,6 +28,9 @@ class CollectionSpec(Schema):
     )
     engine: str | None = Field(None, description="auto, exact, certified, faiss, hnsw, scann or milvus.")
     factory: str | None = Field(None, description='A FAISS factory string, with `"engine": "faiss"`.')
+    store: Literal["embedded", "milvus"] | None = Field(
+        None, description="Where the items are: in the index service, or in a Milvus server."
+    )
     recall_target: float | None = Field(None, gt=0, le=1)
     metadata: dict[str, Any] | None = None
 

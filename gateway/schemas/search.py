@@ -40,6 +40,9 @@ class SearchRequest(Schema):
     include: list[Annotated[str, Field(pattern=r"^(metadata|vector|metadata\..+)$")]] = Field(
         ["metadata"], description='"metadata", "vector", or single fields such as "metadata.color".'
     )
+    consistency: Literal["strong", "session", "eventually"] | None = Field(
+        None, description="In the store `milvus`: whether writes of other index services must be seen."
+    )
     exact: bool | Literal["certified"] = Field(
         False, description='true: compare with every vector; "certified": the same result with proof, from bounds.'
     )

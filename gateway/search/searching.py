@@ -37,7 +37,7 @@ from gateway.upstream.replies import ReplyEntry, stage_times
 Json = dict[str, Any]
 Outcome = Json | ClipServeError  # of a search
 _GROUP_BYTES = 8 * 1024 * 1024  # of the answer of one index call; a quarter of what the index answers at most
-_FIELDS = {*KINDS, *FIELDS, "collection", "k", "filter", "include", "exact", "model"}
+_FIELDS = {*KINDS, *FIELDS, "collection", "k", "filter", "include", "exact", "consistency", "model"}
 
 
 @dataclass

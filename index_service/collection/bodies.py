@@ -12,10 +12,10 @@ from clip_core.errors import BadFilter, BadInput, BadJson, InvalidRequest, TooLa
 from clip_core.wire import COLLECTION_NAME, json_text, load_json
 from index_service.engines.base import METRICS, Metric
 from index_service.metadata.filters import canonical, compile_filter
-from index_service.record.store import CollectionInfo
+from index_service.record.records import MAX_ID as MAX_ID
+from index_service.record.records import STORES, CollectionInfo, StoreName
 from index_service.segments.engine_choice import parse_engine
 
-MAX_ID = 512
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _MAX_SOURCE = 8192
 _INCLUDED = {"vector", "source"}
@@ -127,7 +127,15 @@ def collection_info(name: str, body: Mapping[str, Any], max_dim: int, max_metada
         recall_target=_recall_target(body.get("recall_target")),
         metric=_metric(body.get("metric", "cosine")),
         metadata=metadata_json(body.get("metadata"), max_metadata),
+        store=store(body.get("store", "embedded")),
     )
+
+
+def store(value: object) -> StoreName:
+    """Where a collection's items are kept."""
+    if value not in STORES:
+        raise InvalidRequest(f"`store` is one of {', '.join(STORES)}", param="store")
+    return value
 
 
 def _metric(value: object) -> Metric:

@@ -20,14 +20,19 @@ from typing import Any, TypeVar
 import numpy as np
 
 from clip_core.errors import ClipServeError, Unavailable, UnknownCollection, UnknownItem
-from clip_core.wire import FloatArray
+from clip_core.wire import Consistency, Exactness, FloatArray
+from index_service.answers.duplicates import DuplicateGroup, Duplicates
+from index_service.answers.facets import FieldFacet, facets_of
+from index_service.answers.hits import BatchAnswers, Search, SearchBatch, expected_bytes, vector_bytes
+from index_service.answers.listing import Listing, Match
 from index_service.collection.backoff import Retries
 from index_service.collection.description import describe_collection
-from index_service.collection.listing import Listing, Match
 from index_service.collection.patches import PatchBatch, patched_rows
-from index_service.collection.recall import RecallCounts
+from index_service.collection.recall import RecallCounts, Sample
 from index_service.collection.recent_queries import RecentQueries
+from index_service.collection.searching import cost_in_view, search_in_view
 from index_service.collection.segment_builder import SegmentBuilder
+from index_service.collection.stored import Gauges
 from index_service.engines.base import BuildCancelled, IntArray
 from index_service.engines.exact.segment import ExactSegment
 from index_service.record.group_commit import GroupCommit
@@ -45,6 +50,8 @@ _log = logging.getLogger("index_service.collection.collection")
 class Collection:
     """Searches read `view`. Everything that writes holds the lock."""
 
+    waits = False
+
     def __init__(self, info: CollectionInfo, store: Store, engines: Engines) -> None:
         self.info = info
         self.view = empty_view(info.dim, info.metric)
@@ -56,6 +63,7 @@ class Collection:
         self._store, self._engines = store, engines
         self._segments = SegmentBuilder(info, store, engines, self._recent, lambda: self.dropped)
         self._lock, self._merging = threading.Lock(), threading.Lock()
+        self._duplicates = Duplicates()
         self._upserts = GroupCommit(self._lock, self._upsert_all)
         self._patches = GroupCommit(self._lock, self._patch_all)
 
@@ -162,8 +170,9 @@ class Collection:
         self._store.delete_rows(self.info.key, seqs)
         return seqs
 
-    def get(self, id_: str) -> StoredItem:
-        """The item as recorded. Raises UnknownItem."""
+    def get(self, id_: str, consistency: Consistency | None = None) -> StoredItem:
+        """The item as recorded, whatever `consistency` is asked for. Raises UnknownItem."""
+        del consistency
         item = self._store.get(self.info.key, id_)
         if item is None:
             raise UnknownItem(f"there is no item {id_!r} in the collection {self.info.name}", param="id")
@@ -180,6 +189,10 @@ class Collection:
     def matches(self, where: bytes, after: str, most: int) -> Iterator[Match]:
         """Items behind the id `after` that the canonical filter lets through, by id; about `most` will be taken."""
         return Listing(self._view_since, partial(self._store.entries, self.info.key)).matches(where, after, most)
+
+    def matching(self, where: bytes, after: str, most: int) -> Iterator[tuple[str, bytes]]:
+        """(id, metadata) of the same."""
+        return ((match.id, match.metadata) for match in self.matches(where, after, most))
 
     def ids(self, where: bytes | None, after: str, most: int) -> tuple[list[str], str | None]:
         """Of up to `most` items behind the id `after`, by id: all, or those that the canonical filter lets through.
@@ -204,6 +217,50 @@ class Collection:
     def since(self, seq: int, limit: int) -> ItemChunk:
         """The next `limit` items written after the sequence number `seq`."""
         return self._store.since(self.info.key, seq, limit)
+
+    def stream(self) -> Iterator[ItemChunk]:
+        """All items in the order of insertion, some thousands at a time, as of one moment."""
+        return self._store.stream(self.info.key)
+
+    def facets(self, fields: Sequence[str] | None, where: bytes | None, most: int, most_bytes: int) -> list[FieldFacet]:
+        """See `facets_of`."""
+        return facets_of(self.view, fields, where, most, most_bytes)
+
+    def duplicates(self, after: str, most: int, most_ids: int) -> list[DuplicateGroup]:
+        """See `Duplicates.groups`. One call at a time."""
+        return self._duplicates.groups(self.view, after, most, most_ids)
+
+    def listing_bytes(self, entries: int) -> int:
+        """About how many bytes a listing of so many whole items has."""
+        view = self.view
+        return int(min(entries, view.live) * (vector_bytes(self.info) + view.rows.metadata.mean))
+
+    def answer_bytes(self, search: Search) -> int:
+        """See `expected_bytes`."""
+        return expected_bytes(self.info, self.view, search)
+
+    def search_cost(self, batch: SearchBatch, where: bytes | None, exact: Exactness) -> int:
+        """In the unit of `Segment.cost`."""
+        return cost_in_view(self.view, batch, where, exact)
+
+    def search(
+        self, batch: SearchBatch, where: bytes | None, exact: Exactness, consistency: Consistency | None = None
+    ) -> tuple[BatchAnswers, Sample | None]:
+        """What the searches find now, whatever `consistency` is asked for; approximate ones with a sample."""
+        del consistency
+        view = self.view
+        self.note_query(batch.queries[0])
+        found = search_in_view(self.info, view, batch, where, exact)
+        if exact or not view.approximate:
+            return found, None
+        best = found.scores[0][found.scores[0] > -np.inf]
+        return found, Sample(self.recall, view, batch.queries[0], where, best)
+
+    def gauges(self) -> Gauges:
+        """What `/metrics` shows."""
+        view = self.view
+        dead, recall = view.count - view.live, self.recall.describe()
+        return Gauges(view.live, len(view.delta), dead, self.retries.failures, recall)
 
     def drop(self) -> None:
         """Delete the collection from the record; later writes get 404."""

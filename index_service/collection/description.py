@@ -22,6 +22,7 @@ def describe_collection(info: CollectionInfo, view: View) -> dict[str, Any]:
         "dim": info.dim,
         "metric": info.metric,
         **describe_engine(info.engine),
+        "store": info.store,
         "recall_target": info.recall_target,
         "count": view.live,
         "seq": view.last_seq,

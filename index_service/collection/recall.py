@@ -9,12 +9,12 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from clip_core.wire import FloatArray
-from index_service.segments.view import View
+from index_service.engines.base import Found
 
 _log = logging.getLogger("index_service.collection.recall")
 _DEPTHS = (1, 10, 100)  # recall is counted at the largest that a search reaches
@@ -45,11 +45,24 @@ class RecallCounts:
         ]
 
 
+class Searched(Protocol):
+    """What a search can be repeated in: a view, or a collection of another store."""
+
+    @property
+    def engine(self) -> str:
+        """Who answered."""
+        ...
+
+    def search(self, queries: FloatArray, k: int, where: bytes | None, exact: bool) -> Found:
+        """See `View.search`."""
+        ...
+
+
 class Sample(NamedTuple):
     """A search that was answered: `scores` (K,) descending, of the best rows it found in `view`."""
 
     tally: RecallCounts
-    view: View
+    view: Searched
     query: FloatArray
     where: bytes | None
     scores: FloatArray
@@ -60,7 +73,7 @@ class Sample(NamedTuple):
         if depth:
             truth = self.view.search(self.query[None], depth, self.where, True)[0][0]
             found = np.count_nonzero(self.scores[:depth] >= truth[-1])
-            self.tally.add(self.view.rows.main.engine, depth, float(found) / depth)
+            self.tally.add(self.view.engine, depth, float(found) / depth)
 
 
 class RecallSampler:

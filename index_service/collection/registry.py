@@ -4,32 +4,50 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
-from clip_core.errors import Conflict, FingerprintMismatch, Unavailable, UnknownCollection
+from clip_core.errors import Conflict, FingerprintMismatch, InvalidRequest, Unavailable, UnknownCollection
 from index_service.collection.aliases import Aliases
 from index_service.collection.background_merges import Maintenance
 from index_service.collection.collection import Collection
-from index_service.record.store import CollectionInfo, Store
+from index_service.collection.stored import CollectionStore, StoredCollection
+from index_service.record.records import StoreName
+from index_service.record.store import CollectionInfo, Store, StoredItem
 from index_service.segments.engine_choice import Engines
 from index_service.segments.segment_files import remove_orphans
 from index_service.settings import IndexSettings
 
 _log = logging.getLogger("index_service.collection.registry")
+_FIXED = ("model", "dim", "metric", "store")
+
+
+class UnseenCollection(Exception):
+    """The shared store may have a collection `name` that isn't known here yet: `look_again`, away from the event loop.
+
+    It is no ClipServeError, so that nobody answers with it.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
 
 
 class Registry:
-    """The collections recorded in `store`. Call `load()` or `start()` first, `close()` last."""
+    """The collections recorded in `store`, and those of a `shared` store that other replicas may use, too.
 
-    def __init__(self, store: Store, settings: IndexSettings) -> None:
+    Call `load()` or `start()` first, `close()` last.
+    """
+
+    def __init__(self, store: Store, settings: IndexSettings, shared: CollectionStore | None = None) -> None:
         self.ready = False
         self.failure: str | None = None
         self.on_merge: Callable[[float], None] = lambda _: None
         self.store = self._store = store
         self._settings, self._engines = settings, Engines(settings)
         self._collections: dict[str, Collection] = {}
-        self._aliases = Aliases(store)
+        self._aliases, self._shared = Aliases(store), shared
         self._lock = threading.Lock()
         self._maintenance = Maintenance(
             settings, self._load_or_fail, self._loaded, lambda seconds: self.on_merge(seconds)
@@ -38,6 +56,8 @@ class Registry:
     def start(self) -> None:
         """Load in the background, then merge and seal whenever a collection is due."""
         self._maintenance.start()
+        if self._shared is not None:
+            self._shared.start()
 
     def load(self) -> None:
         """Bring every collection up to date with the record."""
@@ -69,67 +89,122 @@ class Registry:
     def close(self) -> None:
         """Stop the background threads and close the record. A running merge is dropped, and nothing is lost by that."""
         self._maintenance.close()
+        if self._shared is not None:
+            self._shared.close()
         self._store.close()
 
-    def get(self, name: object, fingerprint: str | None = None) -> Collection:
+    def get(self, name: object, fingerprint: str | None = None) -> StoredCollection:
         """By its name or an alias. Raises UnknownCollection, or Unavailable while loading and where it is stale.
 
         An alias that was switched leads to the collection before it for searches of that one's `fingerprint`, so that
-        searches by the model before don't fail while it is still serving.
+        searches by the model before don't fail while it is still serving. Raises UnseenCollection, see there.
         """
         collection = self._find(name, fingerprint)
-        if collection.stale:
+        if isinstance(collection, Collection) and collection.stale:
             self._maintenance.refresh_later(collection)
             raise Unavailable(f"the collection {collection.info.name} is read again from the record: try again soon")
         return collection
 
-    def _find(self, name: object, fingerprint: str | None = None) -> Collection:
+    def _find(self, name: object, fingerprint: str | None = None) -> StoredCollection:
         self.check_ready()
-        collection = self._collections.get(name) if isinstance(name, str) else None
-        if collection is None and isinstance(name, str):
-            collection = self._aliases.resolve(name, fingerprint)
-        if collection is None or collection.dropped:
+        found = self._known(name, fingerprint) if isinstance(name, str) else None
+        if found is None or (isinstance(found, Collection) and found.dropped):
             raise UnknownCollection(f"there is no collection {str(name)[:64]!r}", param="collection")
-        return collection
+        return found
+
+    def _known(self, name: str, fingerprint: str | None) -> StoredCollection | None:
+        """An alias in both stores leads to the shared one's: that is how a switch from one to the other is made."""
+        collection = self._collections.get(name)
+        if collection is not None:
+            return collection
+        own = self._aliases.resolve(name, fingerprint)
+        if self._shared is None:
+            return own
+        found = self._shared.find(name, fingerprint)
+        if found is None and own is None and self._shared.unseen(name):
+            raise UnseenCollection(name)
+        return found or own
+
+    @property
+    def shares(self) -> bool:
+        """Whether there is a shared store, which changes of collections may wait for."""
+        return self._shared is not None
+
+    def look_again(self, name: str) -> None:
+        """Ask the shared store for a collection that `get` hasn't seen. Raises Unavailable."""
+        if self._shared is not None:
+            self._shared.look_again(name)
 
     def set_alias(self, name: str, target: object) -> None:
         """Point the alias `name` to the collection `target` at once. Raises UnknownCollection, Conflict."""
         with self._lock:
-            if name in self._collections:
+            collection = self.get(target)
+            if self._named(name, collection.info.store) is not None:
                 raise Conflict(f"{name} is the name of a collection", param="name")
-            aliases = self._aliases.all()
+            aliases = self.aliases()
             if name not in aliases and len(aliases) >= self._settings.max_collections:
                 raise Conflict(f"there are {len(aliases)} aliases, the most allowed: delete one first")
-            self._aliases.set(name, self.get(target))
+            if isinstance(collection, Collection):
+                self._aliases.set(name, collection)
+                if self._shared is not None:
+                    self._shared.drop_alias(name)
+            elif self._shared is not None:
+                self._shared.set_alias(name, collection)
+                if name in self._aliases.all():
+                    self._aliases.drop(name)
 
     def drop_alias(self, name: str) -> None:
         """Forget an alias; its collection stays. Raises NotFound."""
         with self._lock:
-            self._aliases.drop(name)
+            dropped = self._shared is not None and self._shared.drop_alias(name)
+            if not dropped or name in self._aliases.all():
+                self._aliases.drop(name)
 
     def aliases(self) -> dict[str, str]:
         """The name of every alias → that of its collection."""
         self.check_ready()
-        return self._aliases.all()
+        return {**self._aliases.all(), **({} if self._shared is None else self._shared.aliases())}
 
-    def all(self) -> list[Collection]:
-        """Every collection, by name."""
+    def embedded(self) -> list[Collection]:
+        """Every collection of this record, by name."""
         self.check_ready()
         return [collection for _, collection in sorted(self._collections.copy().items())]
 
-    def create(self, info: CollectionInfo, *, any_metric: bool = False) -> tuple[Collection, bool]:
+    def all(self) -> list[StoredCollection]:
+        """Every collection, by name."""
+        found: list[StoredCollection] = [*self.embedded(), *([] if self._shared is None else self._shared.all())]
+        return sorted(found, key=lambda collection: collection.info.name)
+
+    def create(self, info: CollectionInfo, unsaid: Container[str] = ()) -> tuple[StoredCollection, bool]:
         """The collection, and whether it is new. Raises Conflict, FingerprintMismatch when it exists and differs.
 
-        With `any_metric`, for callers who named none, one that exists may have another.
+        The fields `unsaid`, metric or store, are those that the caller didn't name: one that exists may differ there.
         """
         self.check_ready()
         with self._lock:
-            existing = self._collections.get(info.name)
+            existing = self._named(info.name, info.store)
             if existing is not None:
-                _check_same(existing.info, info, ("model", "dim") if any_metric else ("model", "dim", "metric"))
+                _check_same(existing.info, info, [name for name in _FIXED if name not in unsaid])
                 return existing, False
-            self.check_free(info.name)
-            return self._added(info), True
+            self.check_free(info.name, info.store)
+            return (self._added(info) if info.store == "embedded" else self._store_of(info).create(info)), True
+
+    def _named(self, name: str, store: StoreName) -> StoredCollection | None:
+        """By its own name, not by an alias. For the embedded `store`, a shared one that is away has what it had."""
+        known: StoredCollection | None = self._collections.get(name)
+        if known is None and self._shared is not None:
+            with suppress(*((Unavailable,) if store == "embedded" else ())):
+                self._shared.look_again(name)
+            known = self._shared.find(name)
+        return known if known is not None and known.info.name == name else None
+
+    def _store_of(self, info: CollectionInfo) -> CollectionStore:
+        if self._shared is None:
+            raise InvalidRequest(
+                f"the store {info.store} is not there: set CLIPSERVE_INDEX_MILVUS_URI of the index service",
+                param="store",
+            )
+        return self._shared
 
     def _added(self, info: CollectionInfo) -> Collection:
         """Recorded and then shown, or neither."""
@@ -142,13 +217,12 @@ class Registry:
             raise
         return collection
 
-    def check_free(self, name: str) -> None:
+    def check_free(self, name: str, store: StoreName = "embedded") -> None:
         """Raises Conflict when the name is taken or there are too many collections."""
-        self.check_ready()
-        if name in self._collections or name in self._aliases.all():
+        if name in self.aliases() or self._named(name, store) is not None:
             raise Conflict(f"there is a collection or an alias {name} already", param="name")
-        if len(self._collections) >= self._settings.max_collections:
-            raise Conflict(f"there are {len(self._collections)} collections, the most allowed: delete one first")
+        if len(self.all()) >= self._settings.max_collections:
+            raise Conflict(f"there are {len(self.all())} collections, the most allowed: delete one first")
 
     def reveal(self, info: CollectionInfo) -> Collection:
         """Load a hidden collection, whose items are all recorded, and give it its name. Raises Conflict."""
@@ -162,13 +236,20 @@ class Registry:
             self._maintenance.merge_later(collection)
         return collection
 
+    def restore(self, info: CollectionInfo, items: Iterable[list[StoredItem]]) -> StoredCollection:
+        """A new collection of the shared store that appears with all its items, or not at all. Raises Conflict."""
+        return self._store_of(info).restore(info, items)
+
     def drop(self, name: str) -> None:
         """Delete a collection with all its items. Raises UnknownCollection; Conflict while an alias leads to it."""
         with self._lock:
             collection = self._find(name)
-            held = [alias for alias, target in self._aliases.all().items() if target == collection.info.name]
+            held = [alias for alias, target in self.aliases().items() if target == collection.info.name]
             if held:
                 raise Conflict(f"the alias {held[0]} leads to {collection.info.name}: switch or delete it first")
+            if not isinstance(collection, Collection):
+                self._store_of(collection.info).drop(name)
+                return
             try:
                 collection.drop()
             finally:
@@ -176,9 +257,10 @@ class Registry:
                     del self._collections[name]
                     self._aliases.forget(collection)
 
-    def written(self, collection: Collection) -> None:
+    def written(self, collection: StoredCollection) -> None:
         """To be called after each write: a merge or a sealing may be due."""
-        self._maintenance.written(collection)
+        if isinstance(collection, Collection):
+            self._maintenance.written(collection)
 
     def check_ready(self) -> None:
         """Raises Unavailable until everything is loaded."""

@@ -47,7 +47,7 @@ class WarmFields:
 
     def recall(self) -> None:
         """Make the columns that were noted, bit by bit: half of the time is left to searches."""
-        collections = self._registry.all()
+        collections = self._registry.embedded()
         for collection in collections:  # all first: what is asked meanwhile is to be noted beside them
             keys = _read(self._path(collection))
             collection.view.rows.masks.expect(keys)
@@ -58,7 +58,7 @@ class WarmFields:
 
     def note(self) -> None:
         """Write down the fields of those collections where they are others than before."""
-        for collection in self._registry.all():
+        for collection in self._registry.embedded():
             keys, key = frozenset(collection.view.rows.masks.keys), collection.info.key
             if keys != self._noted.get(key, frozenset()):
                 with suppress(OSError):  # no segment yet, so few documents; or a full disk

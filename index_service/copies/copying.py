@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from clip_core.errors import BadInput, Conflict, FingerprintMismatch
-from index_service.collection.collection import Collection
+from index_service.collection.stored import StoredCollection
 
 _AT_ONCE = 1000  # items held
 
 
-def check_alike(source: Collection, target: Collection) -> None:
+def check_alike(source: StoredCollection, target: StoredCollection) -> None:
     """Raises FingerprintMismatch, Conflict or BadInput unless vectors of `source` make sense in `target`."""
     one, other = source.info, target.info
     if source is target:
@@ -28,7 +28,7 @@ def check_alike(source: Collection, target: Collection) -> None:
         raise Conflict(message, param="from")
 
 
-def copy_items(source: Collection, target: Collection, ids: Sequence[str]) -> set[str]:
+def copy_items(source: StoredCollection, target: StoredCollection, ids: Sequence[str]) -> set[str]:
     """Add or replace those of `ids` that there are, some at a time; which these were. They are on disk on return."""
     copied: set[str] = set()
     for start in range(0, len(ids), _AT_ONCE):

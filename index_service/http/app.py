@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import wraps
 
 from starlette.applications import Starlette
@@ -18,11 +18,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from clip_core.errors import ClipServeError, ShuttingDown
+from clip_core.errors import ClipServeError, ShuttingDown, UnknownCollection
 from clip_core.self_profile import SelfProfiler
 from index_service.collection import bodies
 from index_service.collection.recall import RecallSampler
-from index_service.collection.registry import Registry
+from index_service.collection.registry import Registry, UnseenCollection
 from index_service.collection.warm_fields import WarmFields
 from index_service.http.answers import json_answer, on_error, on_http
 from index_service.http.call_limit import CallLimit
@@ -39,6 +39,7 @@ from index_service.http.workers import Workers
 from index_service.settings import IndexSettings
 from index_service.snapshots.snapshot_files import Snapshots
 
+_LOOKS = 16  # for the collections that one call may name
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -100,6 +101,7 @@ def create_app(settings: IndexSettings, registry: Registry) -> Starlette:
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
+    app.state.registry = registry
     return app
 
 
@@ -143,19 +145,33 @@ def _routes(
         Route("/snapshots/{snapshot}", _known(snapshots.delete_snapshot), methods=["DELETE"]),
         Route(f"{one}/items/copy", _known(copies.copy_items), methods=["POST"]),
         Route(f"{one}/items/delete", _known(items.delete_items), methods=["POST"]),
-        Route(f"{one}/items/{{id:path}}", _known(items.get_item, "include")),
+        Route(f"{one}/items/{{id:path}}", _known(items.get_item, "include", "consistency")),
         Route(f"{one}/items/{{id:path}}", _known(patches.patch_item, "fixed"), methods=["PATCH"]),
         Route(f"{one}/items/{{id:path}}", _known(items.delete_item), methods=["DELETE"]),
     ]
 
 
+async def _found(endpoint: Endpoint, request: Request) -> Response:
+    try:
+        return await endpoint(request)
+    except UnseenCollection as unseen:
+        await asyncio.to_thread(request.app.state.registry.look_again, unseen.name)
+        raise
+
+
 def _known(endpoint: Endpoint, *names: str) -> Endpoint:
-    """The same for requests that have no query parameters but these."""
+    """The same for requests that have no query parameters but these.
+
+    A collection that another replica made is looked for where it may be, and the request begins again.
+    """
 
     @wraps(endpoint)
     async def checked(request: Request) -> Response:
         if request.scope["query_string"]:
             bodies.check_query(request.query_params.multi_items(), names)
-        return await endpoint(request)
+        for _ in range(_LOOKS):
+            with suppress(UnseenCollection):
+                return await _found(endpoint, request)
+        raise UnknownCollection("there is no such collection", param="collection")
 
     return checked

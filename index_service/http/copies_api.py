@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from clip_core.errors import BadInput, UnknownItem
 from index_service.collection import bodies
-from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
+from index_service.collection.stored import StoredCollection
 from index_service.copies.copying import check_alike, copy_items
 from index_service.http.answers import json_answer
 from index_service.http.call_limit import CallLimit
@@ -38,9 +38,9 @@ class CopiesApi:
         """
         with self._gate.enter():
             raw, target = await request.body(), self._registry.get(request.path_params["name"])
-            return await self._workers.write(lambda: self._copy(target, bodies.parse_body(raw, _FIELDS)))
+            return await self._workers.write(lambda: self._copy(target, bodies.parse_body(raw, _FIELDS)), waits=True)
 
-    def _copy(self, target: Collection, body: Mapping[str, Any]) -> Response:
+    def _copy(self, target: StoredCollection, body: Mapping[str, Any]) -> Response:
         source = self._registry.get(bodies.text(body, "from"))
         check_alike(source, target)
         if (body.get("ids") is None) == (body.get("filter") is None):
@@ -51,19 +51,19 @@ class CopiesApi:
         copied = self._copied(source, target, list(dict.fromkeys(ids)))
         return json_answer({"results": [_told(source, id_, id_ in copied) for id_ in ids]})
 
-    def _page(self, source: Collection, target: Collection, body: Mapping[str, Any]) -> Response:
+    def _page(self, source: StoredCollection, target: StoredCollection, body: Mapping[str, Any]) -> Response:
         where, after = bodies.where(body.get("filter")), bodies.after(body)
         ids, following = source.ids(where, after, bodies.whole_number(body, "limit", self._most, self._most))
         return json_answer({"copied": len(self._copied(source, target, ids)), "next": following})
 
-    def _copied(self, source: Collection, target: Collection, ids: list[str]) -> set[str]:
+    def _copied(self, source: StoredCollection, target: StoredCollection, ids: list[str]) -> set[str]:
         copied = copy_items(source, target, ids)
         self._metrics.upserts.inc(len(copied))
         self._registry.written(target)
         return copied
 
 
-def _told(source: Collection, id_: str, copied: bool) -> dict[str, Any]:
+def _told(source: StoredCollection, id_: str, copied: bool) -> dict[str, Any]:
     if copied:
         return {"id": id_, "status": 200}
     error = UnknownItem(f"there is no item {id_!r} in the collection {source.info.name}", param="id")

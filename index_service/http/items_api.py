@@ -13,11 +13,11 @@ from starlette.responses import Response
 
 from clip_core.errors import BadInput, InvalidRequest, UnknownItem
 from clip_core.tracing.spans import stage
-from clip_core.wire import encode_vector
+from clip_core.wire import encode_vector, parse_consistency
 from index_service.collection import bodies
-from index_service.collection.collection import Collection
 from index_service.collection.items import parse_items
 from index_service.collection.registry import Registry
+from index_service.collection.stored import StoredCollection
 from index_service.http.answers import json_answer
 from index_service.http.call_limit import CallLimit
 from index_service.http.metrics import IndexMetrics
@@ -29,7 +29,6 @@ from index_service.search.parsing import check_fingerprint
 from index_service.settings import IndexSettings
 
 _PAGE = 100
-_BYTES_OF_NUMBER = 6  # of a vector, in base64
 _MAX_SEQ = 2**63 - 1
 
 
@@ -43,16 +42,16 @@ class ItemsApi:
         self._max_metadata = settings.max_metadata_bytes
         self._registry, self._metrics, self._workers, self._gate = registry, metrics, workers, writes
 
-    def _collection(self, request: Request) -> Collection:
+    def _collection(self, request: Request) -> StoredCollection:
         return self._registry.get(request.path_params["name"])
 
     async def upsert_items(self, request: Request) -> Response:
         """One result for each item, in order; a bad item never stops its neighbours."""
         with self._gate.enter():
             raw, collection = await request.body(), self._collection(request)
-            return await self._workers.write(lambda: self._upsert(collection, raw))
+            return await self._workers.write(lambda: self._upsert(collection, raw), waits=collection.waits)
 
-    def _upsert(self, collection: Collection, raw: bytes) -> Response:
+    def _upsert(self, collection: StoredCollection, raw: bytes) -> Response:
         body = bodies.parse_body(raw, ("fingerprint", "items"))
         check_fingerprint(collection, bodies.fingerprint(body))
         info = collection.info
@@ -85,18 +84,20 @@ class ItemsApi:
         include = bodies.included(query.get("include"))
         return await self._list(collection, limits, lambda: _listed_since(collection, since, limits, include))
 
-    async def _list(self, collection: Collection, limits: PageLimits, work: Callable[[], Response]) -> Response:
+    async def _list(self, collection: StoredCollection, limits: PageLimits, work: Callable[[], Response]) -> Response:
         """Large listings take turns."""
-        an_item = _BYTES_OF_NUMBER * collection.info.dim + collection.view.rows.metadata.mean
-        if min(limits.entries, collection.view.live) * an_item > LARGE_BYTES:
+        if collection.listing_bytes(limits.entries) > LARGE_BYTES:
             return await self._workers.large(work, listing=True)
-        return await self._workers.read(work)
+        return await self._workers.read(work, waits=collection.waits)
 
     async def get_item(self, request: Request) -> Response:
         """One item; with `include=vector,source` those too."""
         collection, id_ = self._collection(request), request.path_params["id"]
-        include = bodies.included(request.query_params.get("include"))
-        return await self._workers.read(lambda: json_answer(_shown(collection.get(id_), include)))
+        query = request.query_params
+        include, consistency = bodies.included(query.get("include")), parse_consistency(query.get("consistency"))
+        return await self._workers.read(
+            lambda: json_answer(_shown(collection.get(id_, consistency), include)), waits=collection.waits
+        )
 
     async def delete_item(self, request: Request) -> Response:
         """404 when there is no such item."""
@@ -116,7 +117,7 @@ class ItemsApi:
             )
         return json_answer({"deleted": deleted})
 
-    def _delete_all(self, collection: Collection, body: Mapping[str, Any]) -> int:
+    def _delete_all(self, collection: StoredCollection, body: Mapping[str, Any]) -> int:
         if body.get("ids") is not None:
             if body.get("filter") is not None:
                 raise BadInput("give `ids` or `filter`, not both", param="ids")
@@ -126,18 +127,18 @@ class ItemsApi:
             raise BadInput("name what to delete: `ids`, or a `filter` that isn't empty", param="filter")
         return collection.delete_where(where)
 
-    async def _delete(self, collection: Collection, work: Callable[[], int]) -> int:
+    async def _delete(self, collection: StoredCollection, work: Callable[[], int]) -> int:
         def delete() -> int:
             deleted = work()
             self._registry.written(collection)
             return deleted
 
-        deleted = await self._workers.write(delete)
+        deleted = await self._workers.write(delete, waits=collection.waits)
         self._metrics.deletes.inc(deleted)
         return deleted
 
 
-def _listed(collection: Collection, where: bytes | None, after: str, limits: PageLimits) -> Response:
+def _listed(collection: StoredCollection, where: bytes | None, after: str, limits: PageLimits) -> Response:
     read = collection.page if where is None else _matching(collection, where, after, limits)
     page, more = page_of(read, after, limits, len)
     items = [{"id": id_, "metadata": orjson.Fragment(metadata)} for id_, metadata in page]
@@ -145,14 +146,14 @@ def _listed(collection: Collection, where: bytes | None, after: str, limits: Pag
 
 
 def _matching(
-    collection: Collection, where: bytes, after: str, limits: PageLimits
+    collection: StoredCollection, where: bytes, after: str, limits: PageLimits
 ) -> Callable[[str, int], list[tuple[str, bytes]]]:
-    """As `Collection.page`, for one page of what a filter lets through."""
-    matches = collection.matches(where, after, limits.entries + 1)
-    return lambda _, most: [(match.id, match.metadata) for match in islice(matches, most)]
+    """As `StoredCollection.page`, for one page of what a filter lets through."""
+    found = collection.matching(where, after, limits.entries + 1)
+    return lambda _, most: list(islice(found, most))
 
 
-def _listed_since(collection: Collection, since: int, limits: PageLimits, include: Sequence[str]) -> Response:
+def _listed_since(collection: StoredCollection, since: int, limits: PageLimits, include: Sequence[str]) -> Response:
     """For whoever follows a collection: whatever is written later gets a larger number."""
 
     def read(after: int, most: int) -> list[tuple[int, StoredItem]]:

@@ -81,14 +81,16 @@ class CollectionGauges(Collector):
             labels=["collection", "engine", "k"],
         )
         for collection in self._collections.all() if self._collections.ready else []:
-            view = collection.view
-            live.add_metric([collection.info.name], view.live)
-            delta.add_metric([collection.info.name], len(view.delta))
-            dead.add_metric([collection.info.name], view.count - view.live)
-            failed.add_metric([collection.info.name], collection.retries.failures)
-            for row in collection.recall.describe():
+            shown, name = collection.gauges(), collection.info.name
+            if shown is None:
+                continue
+            live.add_metric([name], shown.items)
+            delta.add_metric([name], shown.delta)
+            dead.add_metric([name], shown.dead)
+            failed.add_metric([name], shown.merge_failures)
+            for row in shown.recall:
                 if row["samples"] >= LEAST_SAMPLES:
-                    recall.add_metric([collection.info.name, row["engine"], str(row["k"])], row["recall"])
+                    recall.add_metric([name, row["engine"], str(row["k"])], row["recall"])
         yield live
         yield delta
         yield dead

@@ -14,9 +14,9 @@ from starlette.responses import Response
 
 from clip_core.errors import BadInput, ClipServeError
 from index_service.collection import bodies
-from index_service.collection.collection import Collection
 from index_service.collection.patches import ItemPatch, PatchBatch, PatchResult, parse_patches, patch_of
 from index_service.collection.registry import Registry
+from index_service.collection.stored import StoredCollection
 from index_service.http.answers import json_answer
 from index_service.http.call_limit import CallLimit
 from index_service.http.metrics import IndexMetrics
@@ -40,10 +40,10 @@ class PatchesApi:
         with self._gate.enter():
             raw, collection = await request.body(), self._registry.get(request.path_params["name"])
             return await self._workers.write(
-                lambda: self._one(collection, request.path_params["id"], raw, _fixed(request))
+                lambda: self._one(collection, request.path_params["id"], raw, _fixed(request)), waits=collection.waits
             )
 
-    def _one(self, collection: Collection, id_: str, raw: bytes, fixed: Sequence[str]) -> Response:
+    def _one(self, collection: StoredCollection, id_: str, raw: bytes, fixed: Sequence[str]) -> Response:
         patch = patch_of(bodies.parse_body(raw, ("metadata",)), self._max_metadata)
         (result,) = self._patched(collection, [ItemPatch(bodies.item_id(id_), patch)], fixed)
         if isinstance(result, ClipServeError):
@@ -59,10 +59,10 @@ class PatchesApi:
         with self._gate.enter():
             raw, collection = await request.body(), self._registry.get(request.path_params["name"])
             return await self._workers.write(
-                lambda: self._many(collection, bodies.parse_body(raw, _FIELDS), _fixed(request))
+                lambda: self._many(collection, bodies.parse_body(raw, _FIELDS), _fixed(request)), waits=collection.waits
             )
 
-    def _many(self, collection: Collection, body: Mapping[str, Any], fixed: Sequence[str]) -> Response:
+    def _many(self, collection: StoredCollection, body: Mapping[str, Any], fixed: Sequence[str]) -> Response:
         given = [name for name in ("items", "ids", "filter") if body.get(name) is not None]
         if len(given) != 1:
             raise BadInput("give one of `items`, `ids` and `filter`", param=given[-1] if given else "items")
@@ -81,7 +81,7 @@ class PatchesApi:
         patch = patch_of(body, self._max_metadata)
         return [{"id": id_, "metadata": patch} for id_ in bodies.listed(body, "ids", self._most)]
 
-    def _page(self, collection: Collection, body: Mapping[str, Any], fixed: Sequence[str]) -> Response:
+    def _page(self, collection: StoredCollection, body: Mapping[str, Any], fixed: Sequence[str]) -> Response:
         where, patch = bodies.where(body.get("filter")), patch_of(body, self._max_metadata)
         if where is None:
             raise BadInput("`filter` says which items to change, and isn't empty", param="filter")
@@ -99,7 +99,7 @@ class PatchesApi:
 
     def _patched(
         self,
-        collection: Collection,
+        collection: StoredCollection,
         patches: Sequence[ItemPatch | ClipServeError],
         fixed: Sequence[str],
         where: bytes | None = None,

@@ -54,8 +54,14 @@ class SearchApi:
         raw, fields = await request.body(), request.scope["state"]["log"]
         if len(raw) > _INLINE_BYTES or raw.count(b",") > _INLINE_VALUES:
             done = await self._workers.read(lambda: self._begun(self._parse(raw, fields)), self._gate.inside)
-            return done if isinstance(done, Response) else await self._workers.large(lambda: self._answer(done))
+            if isinstance(done, Response):
+                return done
+            if done.waits:
+                return await self._workers.read(lambda: self._answer(done), waits=True)
+            return await self._workers.large(lambda: self._answer(done))
         call = self._parse(raw, fields)
+        if call.waits:
+            return await self._workers.read(lambda: self._answer(call), waits=True)
         if call.cost > (_ALONE_COST if self._gate.inside == 1 else _INLINE_COST):
             if call.large:
                 return await self._workers.large(lambda: self._answer(call))
@@ -63,8 +69,8 @@ class SearchApi:
         return self._answer(call)
 
     def _begun(self, call: SearchCall) -> Response | SearchCall:
-        """The answer, or the same call where it is large."""
-        return call if call.large else self._answer(call)
+        """The answer, or the same call where it is large, or waits for another process."""
+        return call if call.large or call.waits else self._answer(call)
 
     def _parse(self, raw: bytes, fields: dict[str, Any]) -> SearchCall:
         self._registry.check_ready()

@@ -25,6 +25,7 @@ class SnapshotsApi:
         self._registry, self._snapshots, self._workers = registry, snapshots, workers
         self._gate = CallLimit(settings.max_concurrent_copies, "snapshots and restores", "max_concurrent_copies")
         self._busy: set[str] = set()
+        self._store = settings.store
 
     @contextmanager
     def _alone(self, name: str) -> Iterator[None]:
@@ -68,5 +69,6 @@ class SnapshotsApi:
             return await self._workers.copy(lambda: self._restore(name, raw))
 
     def _restore(self, name: str, raw: bytes) -> Response:
-        snapshot = bodies.text(bodies.parse_body(raw, ("snapshot",)), "snapshot")
-        return json_answer(self._snapshots.restore(name, snapshot).describe(), 201)
+        body = bodies.parse_body(raw, ("snapshot", "store"))
+        snapshot, store = bodies.text(body, "snapshot"), bodies.store(body.get("store", self._store))
+        return json_answer(self._snapshots.restore(name, snapshot, store).describe(), 201)

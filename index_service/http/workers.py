@@ -18,6 +18,7 @@ from clip_core.tracing.spans import carried
 
 T = TypeVar("T")
 _WRITERS = 4
+_WAITERS = 64  # for another process, which takes no core
 
 
 class Workers:
@@ -28,15 +29,19 @@ class Workers:
         self._threads = threads or os.cpu_count() or 1
         self._readers = ThreadPoolExecutor(self._threads, "index-read")
         self._writers = ThreadPoolExecutor(_WRITERS, "index-write")
+        self._waiters = ThreadPoolExecutor(_WAITERS, "index-wait")
         turns = max(1, self._threads // 2)
         self._large = ThreadPoolExecutor(turns, "index-large"), ThreadPoolExecutor(1, "index-listing")
         self._counter, self._copier = ThreadPoolExecutor(1, "index-facets"), ThreadPoolExecutor(1, "index-copy")
 
-    async def read(self, work: Callable[[], T], sharing: int = 1) -> T:
+    async def read(self, work: Callable[[], T], sharing: int = 1, *, waits: bool = False) -> T:
         """Run `work` in a thread for reads. FAISS uses the cores divided by `sharing`, the calls under way.
 
         One call alone uses all cores, many calls one each: more threads than cores would wait for each other.
+        Work that `waits` for another process has threads of its own.
         """
+        if waits:
+            return await self._waiting(work)
         threads = max(1, self._threads // sharing)
 
         def shared() -> T:
@@ -57,12 +62,19 @@ class Workers:
 
         return await asyncio.get_running_loop().run_in_executor(self._large[listing], carried(freed))
 
-    async def write(self, work: Callable[[], T]) -> T:
-        """Run `work` in a thread for writing."""
+    async def _waiting(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._waiters, carried(work))
+
+    async def write(self, work: Callable[[], T], *, waits: bool = False) -> T:
+        """Run `work` in a thread for writing; see `read`."""
+        if waits:
+            return await self._waiting(work)
         return await asyncio.get_running_loop().run_in_executor(self._writers, carried(work))
 
-    async def aside(self, work: Callable[[], T]) -> T:
-        """Run `work` that may read a whole collection's metadata, one after the other."""
+    async def aside(self, work: Callable[[], T], *, waits: bool = False) -> T:
+        """Run `work` that may read a whole collection's metadata, one after the other; see `read`."""
+        if waits:
+            return await self._waiting(work)
         return await asyncio.get_running_loop().run_in_executor(self._counter, carried(work))
 
     async def copy(self, work: Callable[[], T]) -> T:
@@ -75,5 +87,6 @@ class Workers:
         for large in self._large:
             large.shutdown(cancel_futures=True)
         self._writers.shutdown()
+        self._waiters.shutdown(cancel_futures=True)
         self._counter.shutdown(cancel_futures=True)
         self._copier.shutdown(cancel_futures=True)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from index_service.engines.base import IntArray, Metric
+
+MAX_ID = 512  # characters of an item's id
+StoreName: TypeAlias = Literal["embedded", "milvus"]
+STORES: tuple[StoreName, ...] = get_args(StoreName)
 
 
 def _now() -> str:
@@ -15,7 +19,10 @@ def _now() -> str:
 
 @dataclass(frozen=True)
 class CollectionInfo:
-    """What a collection was created with; `metadata` is JSON text, `key` the record's own number for it."""
+    """What a collection was created with; `metadata` is JSON text, `key` the record's own number for it.
+
+    `store` is where its items are: in this record, or in Milvus.
+    """
 
     name: str
     model: str
@@ -27,6 +34,7 @@ class CollectionInfo:
     metadata: bytes = b"{}"
     created: str = field(default_factory=_now)
     key: int = 0
+    store: StoreName = "embedded"
 
 
 class StoredItem(NamedTuple):

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain, takewhile
 from typing import Any, NamedTuple
 
 from clip_core.tracing.spans import stage
+from index_service.answers.hits import BatchAnswers, SearchBatch, refuse, write_answers, write_fitting
 from index_service.collection.recall import Sample
-from index_service.engines.base import ExactnessCertificate, Found
-from index_service.search.groups import SearchBatch, SearchGroup, cost_of, most_k
-from index_service.search.hits import FoundHits, expected_bytes, refuse, write_answers, write_fitting
-from index_service.segments.view import View
+from index_service.search.groups import SearchGroup, cost_of
 
 _COST_OF_PARSING = 100_000  # of one search, in the unit of `Segment.cost`
 LARGE_BYTES, _LARGE_COST = 4 << 20, 20 * 10**9  # from which calls take turns: some tenths of a second, some seconds
@@ -58,6 +56,11 @@ class SearchCall:
         """Whether the call is so large that calls like it run one after the other."""
         return self.expected_bytes > LARGE_BYTES or self.cost > _LARGE_COST
 
+    @property
+    def waits(self) -> bool:
+        """Whether another process is asked."""
+        return any(group.collection.waits for group in self.batches)
+
     def run(self, most_bytes: int) -> tuple[list[dict[str, Any] | None], float]:
         """The answers in order, no larger than `most_bytes`, and the milliseconds that searching took."""
         started = time.perf_counter()
@@ -92,27 +95,14 @@ class SearchCall:
             if chosen:
                 yield group, batch, chosen
 
-    def _run(self, group: SearchGroup, batch: SearchBatch) -> FoundHits:
-        view, info, searches = group.collection.view, group.collection.info, batch.searches
+    def _run(self, group: SearchGroup, batch: SearchBatch) -> BatchAnswers:
         with stage("retrieval") as span:
             if span is not None:
                 span.attributes |= _retrieval(group, batch)
-            (scores, rows), certificates = self._found(view, group, batch)
-        wanted = [row[: search.k][row[: search.k] >= 0] for row, search in zip(rows, searches, strict=True)]
-        return FoundHits(info, view, searches, wanted, scores, certificates)
-
-    def _found(
-        self, view: View, group: SearchGroup, batch: SearchBatch
-    ) -> tuple[Found, Sequence[ExactnessCertificate | None]]:
-        queries, k = batch.queries, most_k(batch)
-        group.collection.note_query(queries[0])
-        if group.exact == "certified":
-            return view.certify(queries, k, group.where)
-        scores, rows = view.search(queries, k, group.where, group.exact)
-        if not group.exact and view.approximate:
-            tally, found = group.collection.recall, scores[0][rows[0] >= 0]
-            self.samples.append(Sample(tally, view, queries[0], group.where, found))
-        return (scores, rows), [None] * len(queries)
+            found, sample = group.collection.search(batch, group.where, group.exact, group.consistency)
+        if sample is not None:
+            self.samples.append(sample)
+        return found
 
 
 def _retrieval(group: SearchGroup, batch: SearchBatch) -> dict[str, Any]:
@@ -120,7 +110,7 @@ def _retrieval(group: SearchGroup, batch: SearchBatch) -> dict[str, Any]:
     return {
         "gen_ai.operation.name": "retrieval",
         "gen_ai.data_source.id": group.collection.info.name,
-        "gen_ai.request.top_k": most_k(batch),
+        "gen_ai.request.top_k": batch.most_k,
         "clipserve.searches": len(batch.searches),
         "clipserve.filtered": group.where is not None,
         "clipserve.exact": str(group.exact),
@@ -128,9 +118,8 @@ def _retrieval(group: SearchGroup, batch: SearchBatch) -> dict[str, Any]:
 
 
 def _sizes(group: SearchGroup, batch: SearchBatch) -> Iterator[_Sized]:
-    info, view = group.collection.info, group.collection.view
     for at, search in enumerate(batch.searches):
-        yield _Sized(expected_bytes(info, view, search), search.place, group, at)
+        yield _Sized(group.collection.answer_bytes(search), search.place, group, at)
 
 
 def _turn(left: list[_Sized], share: int) -> list[_Sized]:

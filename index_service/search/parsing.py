@@ -10,16 +10,16 @@ import numpy as np
 
 from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch
 from clip_core.wire import MAX_K, FloatArray, SearchPart, decode_vector
+from index_service.answers.hits import Search, SearchBatch, failed
 from index_service.collection.bodies import check_fields, where
-from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
+from index_service.collection.stored import StoredCollection
 from index_service.collection.vectors import as_kept, decode_all
 from index_service.record.store import CollectionInfo
 from index_service.search.call import SearchCall
-from index_service.search.groups import SearchBatch, SearchGroup
-from index_service.search.hits import Search, failed
+from index_service.search.groups import SearchGroup
 
-_Find = Callable[[str], Collection]
+_Find = Callable[[str], StoredCollection]
 _FIELDS = frozenset((*SearchPart.__struct_fields__, "vector", "request_id"))
 
 
@@ -53,7 +53,8 @@ def _parse(place: int, body: object, fingerprint: str | None, find: _Find, max_k
         raise BadInput("the search has no `vector`", param="vector")
     if part.k > max_k:
         raise BadInput(f"`k` is a whole number from 1 to {max_k}", param="k")
-    return SearchGroup(collection, where(part.filter), part.exact), Search(place, body["vector"], part.k, part.include)
+    group = SearchGroup(collection, where(part.filter), part.exact, part.consistency)
+    return group, Search(place, body["vector"], part.k, part.include)
 
 
 def _decoded(info: CollectionInfo, searches: list[Search], results: list[dict[str, Any] | None]) -> SearchBatch:
@@ -74,7 +75,7 @@ def _row(info: CollectionInfo, search: Search, results: list[dict[str, Any] | No
         return None
 
 
-def check_fingerprint(collection: Collection, fingerprint: str | None) -> None:
+def check_fingerprint(collection: StoredCollection, fingerprint: str | None) -> None:
     """Raises FingerprintMismatch when the caller's vectors come from another model; None means its own vectors."""
     info = collection.info
     if fingerprint is not None and fingerprint != info.fingerprint:

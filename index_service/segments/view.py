@@ -78,6 +78,11 @@ class View:
         return int(self.seqs[-1]) if self.count else 0
 
     @property
+    def engine(self) -> str:
+        """Of the main segment."""
+        return self.rows.main.engine
+
+    @property
     def approximate(self) -> bool:
         """Whether a search may miss something."""
         return exact_of(self.rows.main) is not self.rows.main

@@ -40,7 +40,7 @@ def write_parquet(path: Path, info: CollectionInfo, chunks: Iterable[ItemChunk])
 def _schema(info: CollectionInfo) -> Any:
     import pyarrow as pa
 
-    told = {name: value for name, value in vars(info).items() if name not in ("key", "metadata")}
+    told = {name: value for name, value in vars(info).items() if name not in ("key", "metadata", "store")}
     about = orjson.dumps({"format": FORMAT, "sealed": True, **told, "metadata": orjson.Fragment(info.metadata)})
     columns = [
         pa.field("id", pa.string(), nullable=False),

@@ -16,11 +16,12 @@ from typing import Any
 
 from clip_core.errors import NotFound, StorageFull, Unavailable
 from clip_core.wire import COLLECTION_NAME
-from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
+from index_service.collection.stored import StoredCollection
+from index_service.record.records import StoreName
 from index_service.record.store import Store
 from index_service.snapshots.hidden_copy import hidden_copy
-from index_service.snapshots.parquet import write_parquet
+from index_service.snapshots.parquet import read_info, read_items, write_parquet
 
 SNAPSHOT_NAME = re.compile(rf"({COLLECTION_NAME})\.(\d{{8}}T\d{{12}})\.parquet")
 _PART = ".part"
@@ -34,14 +35,14 @@ class Snapshots:
         for part in folder.glob(f"*{_PART}"):  # a process died while it wrote this
             part.unlink()
 
-    def create(self, collection: Collection) -> dict[str, Any]:
+    def create(self, collection: StoredCollection) -> dict[str, Any]:
         """Write a snapshot; described as in `all`. Raises StorageFull, and leaves nothing behind then."""
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f"{time.time_ns() // 1000 % 1_000_000:06d}"
         path = self._folder / f"{collection.info.name}.{stamp}.parquet"
         part = path.with_suffix(_PART)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_parquet(part, collection.info, self._store.stream(collection.info.key))
+            write_parquet(part, collection.info, collection.stream())
             _publish(part, path)
         except OSError as error:
             raise StorageFull(f"the snapshot can't be written: {error}") from error
@@ -70,10 +71,15 @@ class Snapshots:
         """Remove the file. Raises NotFound."""
         self.path(name).unlink(missing_ok=True)
 
-    def restore(self, name: str, snapshot: str) -> Collection:
-        """A new collection `name` from a snapshot. Raises NotFound, Conflict, InvalidRequest when it is damaged."""
+    def restore(self, name: str, snapshot: str, store: StoreName = "embedded") -> StoredCollection:
+        """A new collection `name` from a snapshot, in that store.
+
+        Raises NotFound, Conflict, InvalidRequest when it is damaged.
+        """
         path = self.path(snapshot)
-        self._registry.check_free(name)
+        self._registry.check_free(name, store)
+        if store != "embedded":
+            return self._registry.restore(replace(read_info(path, name), store=store), read_items(path))
         with hidden_copy(self._store, path, name) as copy:
             return self._registry.reveal(replace(copy, name=name))
 

@@ -94,7 +94,7 @@ class Reindex:
     def copy(self, console: Console) -> None:
         """Make the new collection, embed what is due, again what failed, until nothing new has been written."""
         described = self._index.call("GET", self._old)
-        kept = ("metric", "engine", "factory", "recall_target")
+        kept = ("metric", "engine", "factory", "recall_target", "store")
         wanted = {name: described[name] for name in kept if described.get(name)}
         self._gateway.create_collection(self.state.new, **wanted)
         columns = (TextColumn(f"reindex {self.state.new}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

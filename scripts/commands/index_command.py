@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -79,3 +79,40 @@ def import_(
         console.print(f"[yellow]not imported[/yellow] {line}", highlight=False)
     if failed:
         raise typer.Exit(1)
+
+
+@index.command()
+def move(
+    collection: Annotated[str, typer.Argument(help="The collection to move, or an alias that leads to it.")],
+    to: Annotated[Literal["milvus", "embedded"], typer.Option(help="The store that it goes to.")],
+    new: Annotated[
+        str | None, typer.Option("--as", help="Name of the new collection (default: COLLECTION-milvus or -embedded).")
+    ] = None,
+    alias: Annotated[
+        str | None, typer.Option(help="Point this alias to the new collection (default: COLLECTION, if it is one).")
+    ] = None,
+    progress: Annotated[
+        Path | None, typer.Option(help="Where progress is kept (default: move-OLD-NEW.json).", parser=named_path)
+    ] = None,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Copy a collection into the other store while it is in use, compare, and switch an alias; run again to go on.
+
+    The old collection stays until you delete it.
+
+    Example: clipserve index move shapes --to milvus
+    """
+    from scripts.collections.move import Move
+    from scripts.collections.reindex import State
+
+    console, api = Console(), _api(url)
+    old = api.call("GET", f"/collections/{collection}")["name"]
+    target = new or f"{old}-{to}"
+    path = progress or Path(f"move-{old}-{target}.json")
+    work = Move(api, path, State.load(path, old, target), to)
+    console.print(f"{work.copy(console)} items are in {target}", highlight=False)
+    alias = alias or (collection if collection != old else None)
+    if alias is not None:
+        work.switch(alias)
+        console.print(f"{alias} leads to {target}; {old} is as it was, and can be deleted", highlight=False)
+    path.unlink(missing_ok=True)

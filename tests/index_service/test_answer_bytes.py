@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clip_core.wire import FloatArray, encode_vector
-from index_service.collection.facets import facets_of
+from index_service.answers.facets import facets_of
 from index_service.collection.registry import Registry
 from index_service.http.pages import PageLimits, page_of
 from index_service.metadata.columns import Blobs, Packed
@@ -125,7 +125,7 @@ async def test_the_cost_of_a_call_is_estimated_once(store: Store, monkeypatch: p
         costs.append(search_cost(*given))
         return costs[-1]
 
-    monkeypatch.setattr("index_service.search.groups.search_cost", counted)
+    monkeypatch.setattr("index_service.collection.searching.search_cost", counted)
     call = await parsed(store, [search(3, "metadata")])
     assert call.cost > 0
     assert not call.large

@@ -14,8 +14,9 @@ import pytest
 
 from clip_core.wire import encode_vector
 from index_service.collection import bodies
+from index_service.collection.collection import Collection as Index
 from index_service.collection.recall import RecallCounts, RecallSampler, Sample
-from index_service.http import collections_api, items_api, search_api
+from index_service.http import items_api, search_api
 from index_service.record.store import Store
 from index_service.segments.view import empty_view
 from index_service.snapshots.snapshot_files import Snapshots
@@ -81,7 +82,7 @@ async def test_writes_and_searches_go_on_beside_snapshots_of_which_there_are_few
 async def test_searches_go_on_beside_facets_of_which_there_are_few(
     store: Store, monkeypatch: pytest.MonkeyPatch, held: Held
 ) -> None:
-    monkeypatch.setattr(collections_api, "facets_of", held)
+    monkeypatch.setattr(Index, "facets", held)
     async with serving(store, max_concurrent_facets=8, threads=2) as client:
         calls = await begun(client, ["/collections/c/facets"] * 8)
         assert (await client.post("/collections/c/facets", json={})).status_code == 429

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from clip_core.wire import encode_vector
+from index_service.answers.listing import Listing
 from index_service.collection.collection import Collection
-from index_service.collection.listing import Listing
 from index_service.collection.patches import ItemPatch, PatchBatch
 from index_service.collection.registry import Registry
 from index_service.record.store import CollectionInfo, Store
@@ -59,7 +59,7 @@ def listed(collection: Collection, where: dict[str, Any], page: int) -> list[str
 def test_pages_under_a_filter(
     collection: Collection, page: int, where: dict[str, Any], chosen: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("index_service.collection.listing._LEAST_STEP", 16)
+    monkeypatch.setattr("index_service.answers.listing._LEAST_STEP", 16)
     assert listed(collection, where, page) == [IDS[n] for n in chosen]
 
 

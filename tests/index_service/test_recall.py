@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from index_service.collection.recall import RecallCounts, RecallSampler, Sample
+from index_service.collection.stored import Gauges
 from index_service.engines.faiss.backend import FaissBackend
 from index_service.http.metrics import LEAST_SAMPLES, CollectionGauges
 from index_service.metadata.columns import Packed, RowBlock
@@ -65,9 +66,8 @@ def test_offers_never_wait_and_an_empty_answer_counts_nothing(view: View) -> Non
 
 def test_the_recall_of_a_few_searches_is_not_shown() -> None:
     counts = RecallCounts()
-    view = SimpleNamespace(live=1, count=1, delta=[])
-    about = {"view": view, "info": SimpleNamespace(name="c"), "retries": SimpleNamespace(failures=0)}
-    every: Any = SimpleNamespace(ready=True, all=lambda: [SimpleNamespace(**about, recall=counts)])
+    about = SimpleNamespace(info=SimpleNamespace(name="c"), gauges=lambda: Gauges(1, recall=counts.describe()))
+    every: Any = SimpleNamespace(ready=True, all=lambda: [about])
 
     def shown() -> list[float]:
         families = CollectionGauges(every).collect()

@@ -17,13 +17,17 @@ class PeerDown(Exception):
 class PeerBreaker:
     """After a call that failed slower than `patience_s`, none is made for `pause_s`, then one to try.
 
-    The pause doubles with each further failure, up to a minute. Failures that come at once cost nobody anything.
+    The pause doubles with each further failure, up to `longest_s`. Failures that come at once cost nobody anything.
     """
 
     def __init__(
-        self, patience_s: float = 0.5, pause_s: float = 1.0, clock: Callable[[], float] = time.monotonic
+        self,
+        patience_s: float = 0.5,
+        pause_s: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+        longest_s: float = _LONGEST_S,
     ) -> None:
-        self._patience_s, self._pause_s, self._clock = patience_s, pause_s, clock
+        self._patience_s, self._pause_s, self._clock, self._longest_s = patience_s, pause_s, clock, longest_s
         self._lock, self._failures, self._again_at = threading.Lock(), 0, 0.0
 
     @contextmanager
@@ -40,6 +44,11 @@ class PeerBreaker:
         with self._lock:
             self._failures = 0
 
+    def forget(self) -> None:
+        """The next call is made, whatever happened before."""
+        with self._lock:
+            self._again_at = 0.0
+
     def _enter(self) -> None:
         with self._lock:
             if self._failures:
@@ -53,4 +62,4 @@ class PeerBreaker:
             self._pause()
 
     def _pause(self) -> None:
-        self._again_at = self._clock() + min(self._pause_s * 2 ** min(self._failures - 1, 10), _LONGEST_S)
+        self._again_at = self._clock() + min(self._pause_s * 2 ** min(self._failures - 1, 10), self._longest_s)

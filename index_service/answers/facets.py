@@ -7,20 +7,19 @@ comes from a sample: top-level fields whose values repeat in it, but for the dig
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
-from index_service.engines.base import BoolArray
-from index_service.metadata.fields import DIGEST, Field, FieldCounts
+from index_service.metadata.fields import DIGEST, FieldCounts
 from index_service.metadata.filters import compile_filter
 from index_service.segments.view import View
 
 MOST_FIELDS = 16
-_SAMPLE = 1000
+FACET_SAMPLE = 1000
 _FOUND_FIELDS = 8
 _VALUE_BYTES = 32  # what JSON adds to a value
 
@@ -52,25 +51,28 @@ def facets_of(
     columns = view.rows.masks.columns(keys, view.count, pauses=True)
     allowed = view.allowed(where)
     allowed, share = view.alive if allowed is None else allowed, most_bytes // max(len(names), 1)
-    return [_facet(columns[name], allowed, most, share) for name in names]
+    return [facet_of(name, columns[name].counts(allowed), most, share) for name in names]
 
 
-def _facet(column: Field, allowed: BoolArray, most: int, most_bytes: int) -> FieldFacet:
-    counts = column.counts(allowed)
+def facet_of(field: str, counts: FieldCounts, most: int, most_bytes: int) -> FieldFacet:
+    """The `most` most frequent values, fewer where they are long."""
     ordered = heapq.nsmallest(most, counts.values, key=lambda each: (-each[1], isinstance(each[0], str), str(each[0])))
     sizes = accumulate(len(orjson.dumps(value)) + _VALUE_BYTES for value, _ in ordered)
-    return FieldFacet(
-        column.key, counts, [each for each, size in zip(ordered, sizes, strict=True) if size <= most_bytes]
-    )
+    return FieldFacet(field, counts, [each for each, size in zip(ordered, sizes, strict=True) if size <= most_bytes])
 
 
 def _repeating(view: View) -> list[str]:
-    """Fields of evenly spread items that have one value at least twice, those that most items have first."""
+    """Of evenly spread items."""
     live = np.flatnonzero(view.alive)
-    rows = live[:: max(1, len(live) // _SAMPLE)][:_SAMPLE].tolist()
+    rows = live[:: max(1, len(live) // FACET_SAMPLE)][:FACET_SAMPLE].tolist()
+    return repeating(view.rows.metadata[row] for row in rows)
+
+
+def repeating(sample: Iterable[bytes]) -> list[str]:
+    """Fields of a sample's documents that have one value at least twice, those that most items have first."""
     seen: dict[str, list[Any]] = {}
-    for row in rows:
-        document: Mapping[str, Any] = orjson.loads(view.rows.metadata[row])
+    for text in sample:
+        document: Mapping[str, Any] = orjson.loads(text)
         for name, value in document.items():
             if isinstance(value, str | int | float):
                 seen.setdefault(name, []).append((type(value) is bool, value))

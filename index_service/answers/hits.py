@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import orjson
@@ -20,7 +20,7 @@ from index_service.engines.base import ExactnessCertificate, IntArray
 from index_service.record.store import CollectionInfo
 from index_service.segments.view import View
 
-_HIT_BYTES, _FIELD_BYTES = 48, 16  # what JSON adds to a hit, and to each further field of it
+HIT_BYTES, FIELD_BYTES = 48, 16  # what JSON adds to a hit, and to each further field of it
 
 
 class Search(NamedTuple):
@@ -32,17 +32,56 @@ class Search(NamedTuple):
     include: Sequence[str]
 
 
+class SearchBatch(NamedTuple):
+    """Searches that run together, with their `queries` (B, D) float32, normalised as the collection's vectors are."""
+
+    searches: list[Search]
+    queries: FloatArray
+
+    def at(self, chosen: list[int]) -> SearchBatch:
+        """The searches at these positions."""
+        return SearchBatch([self.searches[each] for each in chosen], self.queries[chosen])
+
+    @property
+    def most_k(self) -> int:
+        """The largest `k`."""
+        return max(search.k for search in self.searches)
+
+
+class BatchAnswers(Protocol):
+    """What a batch found, in whichever store."""
+
+    @property
+    def searches(self) -> list[Search]:
+        """Which were asked."""
+        ...
+
+    @property
+    def bound(self) -> int:
+        """Bytes that the answers don't exceed."""
+        ...
+
+    @property
+    def sizes(self) -> list[int]:
+        """Bytes of each answer."""
+        ...
+
+    def answers(self, chosen: list[int]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """(place, answer) of those searches."""
+        ...
+
+
 def vector_bytes(info: CollectionInfo) -> int:
     """Of one vector in an answer."""
-    return _FIELD_BYTES + (info.dim * 16 + 2) // 3
+    return FIELD_BYTES + (info.dim * 16 + 2) // 3
 
 
 def expected_bytes(info: CollectionInfo, view: View, search: Search) -> int:
     """Of the answer, if its rows are like all others and no filter leaves fewer than `k`."""
     rows = view.rows
-    a_hit = _HIT_BYTES + rows.ids.blobs.mean
+    a_hit = HIT_BYTES + rows.ids.blobs.mean
     if "metadata" in search.include:
-        a_hit += _FIELD_BYTES + rows.metadata.mean
+        a_hit += FIELD_BYTES + rows.metadata.mean
     if "vector" in search.include:
         a_hit += vector_bytes(info)
     return int(min(search.k, view.live) * a_hit)
@@ -63,7 +102,7 @@ class FoundHits:
     def bound(self) -> int:
         """Bytes that the answers don't exceed: as if every row were the longest."""
         rows = self.view.rows
-        a_hit = _HIT_BYTES + rows.ids.blobs.longest + rows.metadata.longest + self._vector_bytes
+        a_hit = HIT_BYTES + rows.ids.blobs.longest + rows.metadata.longest + self._vector_bytes
         return sum(map(len, self.rows)) * a_hit
 
     @cached_property
@@ -73,9 +112,9 @@ class FoundHits:
 
     def _size(self, search: Search, rows: IntArray) -> int:
         columns = self.view.rows
-        size = len(rows) * _HIT_BYTES + int(columns.ids.blobs.sizes(rows).sum())
+        size = len(rows) * HIT_BYTES + int(columns.ids.blobs.sizes(rows).sum())
         if "metadata" in search.include:
-            size += len(rows) * _FIELD_BYTES + int(columns.metadata.sizes(rows).sum())
+            size += len(rows) * FIELD_BYTES + int(columns.metadata.sizes(rows).sum())
         return size + (len(rows) * self._vector_bytes if "vector" in search.include else 0)
 
     @property
@@ -95,7 +134,7 @@ class FoundHits:
             yield search.place, answer
 
 
-def write_answers(found: list[FoundHits], most: int, results: list[dict[str, Any] | None]) -> None:
+def write_answers(found: Sequence[BatchAnswers], most: int, results: list[dict[str, Any] | None]) -> None:
     """Put the answers in their places; what would make them more than `most` bytes gets TooLarge."""
     if sum(part.bound for part in found) <= most:
         for part in found:
@@ -104,7 +143,7 @@ def write_answers(found: list[FoundHits], most: int, results: list[dict[str, Any
     write_fitting(found, most, most, results)
 
 
-def write_fitting(found: list[FoundHits], room: int, most: int, results: list[dict[str, Any] | None]) -> int:
+def write_fitting(found: Sequence[BatchAnswers], room: int, most: int, results: list[dict[str, Any] | None]) -> int:
     """`write_answers` into the `room` left of `most` bytes; what is left then, below 0 when something got TooLarge."""
     fitting = _fitting(found, room)
     used, wanted = _bytes(found, fitting), _bytes(found, [range(len(part.searches)) for part in found])
@@ -120,7 +159,7 @@ def refuse(searches: Iterable[Search], most: int, results: list[dict[str, Any] |
         results[search.place] = failed(_too_large(most))
 
 
-def _bytes(found: list[FoundHits], chosen: Sequence[Sequence[int]]) -> int:
+def _bytes(found: Sequence[BatchAnswers], chosen: Sequence[Sequence[int]]) -> int:
     return sum(part.sizes[each] for part, own in zip(found, chosen, strict=True) for each in own)
 
 
@@ -129,7 +168,7 @@ def _put(results: list[dict[str, Any] | None], answers: Iterator[tuple[int, dict
         results[place] = answer
 
 
-def _fitting(found: list[FoundHits], most: int) -> list[list[int]]:
+def _fitting(found: Sequence[BatchAnswers], most: int) -> list[list[int]]:
     """For each of `found` the searches that are answered."""
     sizes = sorted((size, n, each) for n, part in enumerate(found) for each, size in enumerate(part.sizes))
     within = np.cumsum([size for size, _, _ in sizes]) <= most

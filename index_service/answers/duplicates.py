@@ -13,10 +13,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from index_service.collection.bodies import MAX_ID
 from index_service.engines.base import IntArray
 from index_service.metadata.columns import Growing
 from index_service.metadata.fields import DIGEST
+from index_service.record.records import MAX_ID
 from index_service.segments.view import Rows, View
 
 _PARSE_ROWS = 1024  # documents parsed before others have a turn
@@ -47,7 +47,7 @@ class Duplicates:
         self._catch_up(view)
         found: dict[str, list[int]] = {}
         for row in _repeated(self._known[: view.count], view).tolist():
-            found.setdefault(_digest(view.rows.metadata[row]) or "", []).append(row)
+            found.setdefault(digest_of(view.rows.metadata[row]) or "", []).append(row)
         names = sorted(name for name, rows in found.items() if len(rows) > 1 and name > after)
         return [_group(view, name, found[name], most_ids) for name in names[:most]]
 
@@ -64,11 +64,12 @@ class Duplicates:
 
 def _hash(document: bytes) -> int:
     """0 for none."""
-    digest = _digest(document)
+    digest = digest_of(document)
     return 0 if digest is None else hash(digest) or 1
 
 
-def _digest(document: bytes) -> str | None:
+def digest_of(document: bytes) -> str | None:
+    """The picture's digest in an item's metadata."""
     value = orjson.loads(document).get(DIGEST) if b'"digest"' in document else None
     return value if isinstance(value, str) and 1 <= len(value) <= MAX_ID else None  # the longest `after`
 

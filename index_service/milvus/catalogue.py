@@ -1,0 +1,282 @@
+"""Collections and aliases that are in Milvus, under the names that callers know.
+
+All of it is Milvus' own: a collection's settings are in its schema, an alias is an alias, and where it led before is a
+second one. What a replica knows of it is read again every second, and at once when a caller names what isn't known.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from clip_core.errors import ClipServeError, Conflict, NotFound, Unavailable, UnknownCollection
+from index_service.collection.stored import StoredCollection
+from index_service.milvus.collection import MilvusCollection, MilvusLimits
+from index_service.milvus.rpc import MilvusRefusal, MilvusRpc, messages, wait_until
+from index_service.milvus.schema import Names, check_engine, create_request, index_request, read_info
+from index_service.record.records import CollectionInfo, StoredItem
+
+_log = logging.getLogger("index_service.milvus")
+_MADE_S = 60.0  # until a new collection is loaded
+_LOOK_S = 5.0  # for one call of a look
+_IDLE = 20  # times as long as a look took, before the next
+_ABSENT_S = 0.1  # a name that isn't there is not looked for again so long
+
+
+@dataclass(frozen=True)
+class HnswSettings:
+    """How the graphs of new collections are built."""
+
+    m: int = 32
+    ef_construction: int = 200
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is there, as of one look: by the names that callers know."""
+
+    collections: dict[str, MilvusCollection] = field(default_factory=dict)
+    aliases: dict[str, tuple[MilvusCollection, ...]] = field(default_factory=dict)
+
+
+class MilvusCatalogue:
+    """The `CollectionStore` of one Milvus server. Call `start()` first, `close()` last."""
+
+    def __init__(
+        self, rpc: MilvusRpc, prefix: str, limits: MilvusLimits, built: HnswSettings, look_s: float = 1.0
+    ) -> None:
+        self._rpc, self._names, self._limits, self._built, self._look_s = rpc, Names(prefix), limits, built, look_s
+        self._known, self._looking = _Known(), threading.Lock()
+        self._absent: dict[str, float] = {}
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="index-milvus", daemon=True)
+        self._away: str | None = None  # why
+        self._looks = 0  # that have ended
+        self._left_alone: set[str] = set()
+
+    def start(self) -> None:
+        """See `CollectionStore.start`."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """See `CollectionStore.close`."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(2 * self._look_s)
+        self._rpc.close()
+
+    def _follow(self) -> None:
+        while True:
+            started = time.monotonic()
+            self._try_look()
+            if self._stopped.wait(max(self._look_s, _IDLE * (time.monotonic() - started))):
+                return
+
+    def _try_look(self) -> None:
+        """Nothing that happens to one look ends the later ones."""
+        try:
+            self.look()
+        except Exception as error:
+            if self._away is None:
+                _log.warning("milvus is away", extra={"error": str(error)})
+            self._away = str(error)
+
+    # what there is
+
+    def look(self) -> None:
+        """Read all names again, or wait for another thread that began to after this call. Raises Unavailable."""
+        before = self._looks
+        with self._looking:
+            if self._looks > before + 1:
+                return
+            answer = self._rpc.alone("ShowCollections", messages().ShowCollectionsRequest(), max(self._look_s, _LOOK_S))
+            ours = [there for there in answer.collection_names if (self._names.read(there) or "-")[0] == "c"]
+            self._known = self._read({there: self._described(there) for there in ours})
+            if self._away is not None:
+                _log.info("milvus is back")
+            self._away, self._looks = None, self._looks + 1
+
+    def _described(self, there: str) -> Any:
+        """None where it was dropped meanwhile."""
+        with suppress(UnknownCollection):
+            return self._rpc.call("DescribeCollection", messages().DescribeCollectionRequest(collection_name=there))
+        return None
+
+    def _read(self, found: dict[str, Any]) -> _Known:
+        collections: dict[str, MilvusCollection] = {}
+        targets: dict[tuple[str, str], MilvusCollection] = {}
+        for there, described in found.items():
+            collection = None if described is None else self._collection(there, described)
+            if collection is not None:
+                collections[collection.info.name] = collection
+                names = map(self._names.read, described.aliases)
+                targets |= {name: collection for name in names if name is not None}
+        aliases = {
+            name: tuple(dict.fromkeys(filter(None, (target, targets.get(("p", name))))))
+            for (kind, name), target in targets.items()
+            if kind == "a"
+        }
+        return _Known(collections, aliases)
+
+    def _collection(self, there: str, described: Any) -> MilvusCollection | None:
+        """The same object as before where it is the same collection: it knows what this process wrote."""
+        _, name = self._names.read(there) or ("", "")
+        info = read_info(name, described.schema, described.collectionID)
+        if info is None:
+            if there not in self._left_alone:
+                _log.warning("milvus collection of another form left alone", extra={"milvus_collection": there})
+                self._left_alone.add(there)
+            return None
+        known = self._known.collections.get(name)
+        if known is not None and known.info == info:
+            return known
+        self._finish(there, info)
+        return MilvusCollection(info, there, self._rpc, self._limits)
+
+    def _finish(self, there: str, info: CollectionInfo) -> None:
+        """Index and load a collection whose maker died, or that somebody released."""
+        state = self._rpc.call("GetLoadState", messages().GetLoadStateRequest(collection_name=there)).state
+        if state == messages("common").LoadState.Value("LoadStateNotLoad"):
+            with suppress(MilvusRefusal):  # it has its index
+                self._rpc.call("CreateIndex", index_request(there, info, self._built.m, self._built.ef_construction))
+            self._rpc.call("LoadCollection", messages().LoadCollectionRequest(collection_name=there, replica_number=1))
+
+    def find(self, name: str, fingerprint: str | None = None) -> StoredCollection | None:
+        """See `CollectionStore.find`."""
+        known = self._known
+        found = known.collections.get(name)
+        if found is not None:
+            return found
+        targets = known.aliases.get(name, ())
+        fitting = (target for target in targets if fingerprint in (None, target.info.fingerprint))
+        return next(fitting, targets[0] if targets else None)
+
+    def unseen(self, name: str) -> bool:
+        """See `CollectionStore.unseen`."""
+        return time.monotonic() - self._absent.get(name, -_ABSENT_S) >= _ABSENT_S
+
+    def look_again(self, name: str) -> None:
+        """See `CollectionStore.look_again`. While Milvus is known to be away, nobody waits for it."""
+        if self._away is not None and self._thread.is_alive():
+            raise Unavailable(self._away)
+        self.look()
+        if self.find(name) is None:
+            now = time.monotonic()
+            self._absent = {old: at for old, at in self._absent.items() if now - at < _ABSENT_S} | {name: now}
+
+    def all(self) -> list[StoredCollection]:
+        """See `CollectionStore.all`."""
+        return list(self._known.collections.values())
+
+    def aliases(self) -> dict[str, str]:
+        """See `CollectionStore.aliases`."""
+        return {name: targets[0].info.name for name, targets in sorted(self._known.aliases.items())}
+
+    # changes
+
+    def create(self, info: CollectionInfo) -> StoredCollection:
+        """See `CollectionStore.create`."""
+        check_engine(info)
+        self._make(self._names.collection(info.name), info)
+        return self._made(info)
+
+    def _make(self, there: str, info: CollectionInfo) -> None:
+        """Create, index and load; or drop what is half made. Where this process dies, `_finish` goes on."""
+        try:
+            self._rpc.call("CreateCollection", create_request(there, info))
+        except MilvusRefusal as error:
+            if "exist" in str(error) or "duplicate" in str(error):
+                raise Conflict(f"another replica made a collection {info.name} just now", param="name") from error
+            raise
+        try:
+            self._rpc.call("CreateIndex", index_request(there, info, self._built.m, self._built.ef_construction))
+            self.load(there)
+        except BaseException:
+            with suppress(ClipServeError):
+                self._drop(there)
+            raise
+
+    def load(self, there: str) -> None:
+        """Have Milvus load a collection, and wait until it has."""
+        milvus = messages()
+        self._rpc.call("LoadCollection", milvus.LoadCollectionRequest(collection_name=there, replica_number=1))
+        asked = milvus.GetLoadStateRequest(collection_name=there)
+        loaded = messages("common").LoadState.Value("LoadStateLoaded")
+        wait_until(lambda: self._rpc.call("GetLoadState", asked).state == loaded, _MADE_S, "load the collection")
+
+    def _made(self, info: CollectionInfo) -> StoredCollection:
+        self.look()
+        found = self._known.collections.get(info.name)
+        if found is None:
+            raise UnknownCollection(f"the collection {info.name} was deleted meanwhile", param="collection")
+        return found
+
+    def restore(self, info: CollectionInfo, items: Iterable[list[StoredItem]]) -> StoredCollection:
+        """See `CollectionStore.restore`."""
+        check_engine(info)
+        hidden, target = self._names.hidden(uuid.uuid4().hex), self._names.collection(info.name)
+        self._make(hidden, info)
+        try:
+            copy = MilvusCollection(info, hidden, self._rpc, self._limits)
+            for some in items:
+                raw = b"".join(item.vector for item in some)
+                copy.upsert(some, np.frombuffer(raw, "<f4").astype(np.float32).reshape(len(some), info.dim))
+            self._rpc.call("RenameCollection", messages().RenameCollectionRequest(oldName=hidden, newName=target))
+        except BaseException:
+            with suppress(ClipServeError):
+                self._drop(hidden)
+            raise
+        return self._made(info)
+
+    def drop(self, name: str) -> None:
+        """See `CollectionStore.drop`: aliases that lead there no more, but did before, go with it."""
+        there = self._names.collection(name)
+        described = self._described(there)
+        for alias in described.aliases if described is not None else ():
+            if (self._names.read(alias) or "-")[0] == "p":
+                self._drop_alias(alias)
+        self._drop(there)
+        self.look()
+
+    def _drop(self, there: str) -> None:
+        self._rpc.call("DropCollection", messages().DropCollectionRequest(collection_name=there))
+
+    def set_alias(self, name: str, target: StoredCollection) -> None:
+        """See `CollectionStore.set_alias`."""
+        self.look()
+        before = next((old for old in self._known.aliases.get(name, ()) if old.info.name != target.info.name), None)
+        if before is not None:
+            self._point(self._names.previous(name), before.there)
+        self._point(self._names.alias(name), self._names.collection(target.info.name))
+        self.look()
+
+    def _point(self, alias: str, there: str) -> None:
+        """Make the alias, or change where it leads to, at once."""
+        milvus = messages()
+        try:
+            self._rpc.call("AlterAlias", milvus.AlterAliasRequest(alias=alias, collection_name=there))
+        except (MilvusRefusal, NotFound):  # there is none
+            self._rpc.call("CreateAlias", milvus.CreateAliasRequest(alias=alias, collection_name=there))
+
+    def drop_alias(self, name: str) -> bool:
+        """See `CollectionStore.drop_alias`."""
+        if name not in self._known.aliases:
+            self.look()
+        there = name in self._known.aliases
+        if there:
+            for alias in (self._names.alias(name), self._names.previous(name)):
+                self._drop_alias(alias)
+            self.look()
+        return there
+
+    def _drop_alias(self, alias: str) -> None:
+        with suppress(MilvusRefusal, NotFound):  # it is gone
+            self._rpc.call("DropAlias", messages().DropAliasRequest(alias=alias))

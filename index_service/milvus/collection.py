@@ -1,0 +1,253 @@
+"""One collection whose items are in Milvus. This process keeps nothing of them, and other replicas may write, too.
+
+Milvus has no transactions. Writes of this process to one collection that read before they write (patches, deletions by
+filter) exclude its other writes there; between replicas the last write of an item wins.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+import orjson
+
+from clip_core.errors import UnknownItem
+from clip_core.wire import Consistency, Exactness, FloatArray
+from index_service.answers.duplicates import DuplicateGroup
+from index_service.answers.facets import FACET_SAMPLE, FieldFacet
+from index_service.answers.hits import FIELD_BYTES, HIT_BYTES, BatchAnswers, Search, SearchBatch, vector_bytes
+from index_service.collection.patches import PatchBatch
+from index_service.collection.recall import RecallCounts, Sample
+from index_service.collection.stored import Gauges
+from index_service.milvus.counting import count_facets, group_duplicates
+from index_service.milvus.following import Follower
+from index_service.milvus.reading import MilvusReader, Moment
+from index_service.milvus.rows import ITEM_FIELDS, ids_in, upsert_request
+from index_service.milvus.rpc import MilvusRpc, messages
+from index_service.milvus.searching import MilvusSearcher, passing
+from index_service.milvus.sequence import Sequence as WriteOrder
+from index_service.milvus.write_lock import WriteLock
+from index_service.record.records import CollectionInfo, ItemChunk, StoredItem
+
+_WRITE_ROWS = 5000  # of one message
+_WRITE_BYTES = 24 << 20
+_DELETE_IDS = 1000
+_COST = 10**9  # of a call of another process, in the unit of `Segment.cost`: never on the event loop
+_METADATA_BYTES = 256  # of an item, as long as nobody knows better
+
+
+@dataclass(frozen=True)
+class MilvusLimits:
+    """How a collection is read and written: settings of the service."""
+
+    consistency: Consistency = "session"
+    settle_s: float = 2.0
+    ef: int = 128
+
+
+class MilvusCollection:
+    """The collection that Milvus knows as `there`. Its reads see what was written by the time it is made, and more."""
+
+    waits = True
+
+    def __init__(self, info: CollectionInfo, there: str, rpc: MilvusRpc, limits: MilvusLimits) -> None:
+        self.info, self.there = info, there
+        self.recall = RecallCounts()
+        self._rpc, self._limits = rpc, limits
+        self._lock, self._stamp = WriteLock(), threading.Lock()
+        self._reader = MilvusReader(rpc, there, info.dim)
+        self._order = WriteOrder(rpc, limits.settle_s)
+        self._written_at = self._order.tick()  # Milvus' timestamp of this process' last write
+        self._follower = Follower(self._reader, self._order)
+        self._searcher = MilvusSearcher(rpc, there, info, self._reader, limits.ef)
+        self._mean_metadata = _METADATA_BYTES
+
+    def _moment(self, consistency: Consistency | None = None) -> Moment:
+        return Moment(consistency or self._limits.consistency, self._written_at)
+
+    @property
+    def _now(self) -> Moment:
+        """For reads that a write depends on."""
+        return Moment("strong", 0) if self._limits.consistency == "strong" else self._moment("session")
+
+    # writes
+
+    def upsert(self, items: Sequence[StoredItem], vectors: FloatArray) -> None:
+        """See `StoredCollection.upsert`."""
+        with self._lock.shared():
+            self._put(items, vectors)
+
+    def _put(self, items: Sequence[StoredItem], vectors: FloatArray) -> None:
+        step = max(1, min(_WRITE_ROWS, _WRITE_BYTES // (4 * self.info.dim + 2048)))
+        with self._order.taken(len(items)) as seqs:
+            for start in range(0, len(items), step):
+                some = slice(start, start + step)
+                request = upsert_request(self.there, items[some], vectors[some], seqs[some])
+                self._wrote(self._rpc.write("Upsert", request))
+
+    def _wrote(self, answer: Any) -> None:
+        """Milvus 2.3 doesn't say when it deleted."""
+        at = answer.timestamp or self._order.tick()
+        with self._stamp:
+            self._written_at = max(self._written_at, at)
+
+    def patch(self, batch: PatchBatch) -> None:
+        """See `StoredCollection.patch`."""
+        with self._lock.alone():
+            before = {item.id: item for item in self._read(list(dict.fromkeys(batch.ids)))}
+            documents = {id_: item.metadata for id_, item in before.items()}
+            batch.apply(documents)
+            changed = [
+                item._replace(metadata=documents[id_])
+                for id_, item in before.items()
+                if documents[id_] != item.metadata
+            ]
+            if changed:
+                self._put(changed, self._vectors_of(changed))
+
+    def _vectors_of(self, items: Sequence[StoredItem]) -> FloatArray:
+        flat = np.frombuffer(b"".join(item.vector for item in items), "<f4").astype(np.float32)
+        return flat.reshape(len(items), self.info.dim)
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """See `StoredCollection.delete`."""
+        with self._lock.alone():
+            return self._delete(ids)
+
+    def _delete(self, ids: Sequence[str]) -> int:
+        """All of `ids`, also those that another replica wrote a moment ago and that aren't seen here yet."""
+        wanted, deleted = list(dict.fromkeys(ids)), 0
+        for start in range(0, len(wanted), _DELETE_IDS):
+            expression = ids_in(wanted[start : start + _DELETE_IDS])
+            deleted += self._reader.count(expression, self._now)
+            request = messages().DeleteRequest(collection_name=self.there, expr=expression)
+            self._wrote(self._rpc.call("Delete", request))
+        return deleted
+
+    def delete_where(self, where: bytes) -> int:
+        """See `StoredCollection.delete_where`."""
+        with self._lock.alone():
+            return sum(self._delete(page.ids) for page in passing(self._reader, where, ["id"], self._now))
+
+    # reads
+
+    def get(self, id_: str, consistency: Consistency | None = None) -> StoredItem:
+        """See `StoredCollection.get`."""
+        found = self._read([id_], self._moment(consistency))
+        if not found:
+            raise UnknownItem(f"there is no item {id_!r} in the collection {self.info.name}", param="id")
+        return found[0]
+
+    def items(self, ids: Sequence[str]) -> list[StoredItem]:
+        """See `StoredCollection.items`."""
+        return self._read(ids, self._moment())
+
+    def _read(self, ids: Sequence[str], moment: Moment | None = None) -> list[StoredItem]:
+        pages = self._reader.by_ids(ids, ITEM_FIELDS, self._now if moment is None else moment)
+        return list(chain.from_iterable(columns.items() for columns in pages))
+
+    def page(self, after: str, limit: int) -> list[tuple[str, bytes]]:
+        """See `StoredCollection.page`."""
+        pages = self._reader.pages("", ["id", "metadata"], self._moment(), after, limit)
+        found = next(iter(pages), None)
+        return [] if found is None else list(zip(found.texts("id"), found.documents("metadata"), strict=True))
+
+    def matching(self, where: bytes, after: str, most: int) -> Iterator[tuple[str, bytes]]:
+        """See `StoredCollection.matching`."""
+        for page in passing(self._reader, where, ["id"], self._moment(), after, max(most, 100)):
+            yield from zip(page.ids, page.documents, strict=True)
+
+    def ids(self, where: bytes | None, after: str, most: int) -> tuple[list[str], str | None]:
+        """See `StoredCollection.ids`."""
+        if where is None:
+            pages = self._reader.pages("", ["id"], self._moment(), after, most + 1)
+            found = list(islice(chain.from_iterable(columns.texts("id") for columns in pages), most + 1))
+        else:
+            found = [id_ for id_, _ in islice(self.matching(where, after, most + 1), most + 1)]
+        return found[:most], found[most - 1] if len(found) > most else None
+
+    def since(self, seq: int, limit: int) -> ItemChunk:
+        """See `StoredCollection.since`."""
+        return self._follower.since(seq, limit)
+
+    def stream(self) -> Iterator[ItemChunk]:
+        """All items by id, each as it is when its page is read: Milvus gives no view of one moment."""
+        for columns in self._reader.pages("", [*ITEM_FIELDS, "seq"], self._moment("strong")):
+            yield ItemChunk(columns.numbers("seq"), columns.items())
+
+    def facets(self, fields: Sequence[str] | None, where: bytes | None, most: int, most_bytes: int) -> list[FieldFacet]:
+        """See `StoredCollection.facets`: all items are read. The fields that repeat are seen in the first by id."""
+        moment = self._moment()
+        sample = [text for _, text in self.page("", FACET_SAMPLE)] if fields is None else []
+        pages = (page.documents for page in passing(self._reader, where, ["id"], moment))
+        return count_facets(pages, sample, fields, most, most_bytes)
+
+    def duplicates(self, after: str, most: int, most_ids: int) -> list[DuplicateGroup]:
+        """See `StoredCollection.duplicates`: all items are read."""
+        pages = passing(self._reader, orjson.dumps({"digest": {"$exists": True}}), ["id"], self._moment())
+        return group_duplicates(((page.ids, page.documents) for page in pages), after, most, most_ids)
+
+    # sizes and costs
+
+    def count(self, consistency: Consistency | None = None) -> int:
+        """How many items there are."""
+        return self._reader.count("", self._moment(consistency))
+
+    def describe(self) -> dict[str, Any]:
+        """The collection as the API shows it."""
+        info, count = self.info, self.count()
+        return {
+            "name": info.name,
+            "model": info.model,
+            "fingerprint": info.fingerprint,
+            "dim": info.dim,
+            "metric": info.metric,
+            "engine": info.engine,
+            "store": info.store,
+            "recall_target": info.recall_target,
+            "count": count,
+            "seq": self._order.now(),
+            "created": info.created,
+            "metadata": orjson.Fragment(info.metadata),
+            "segment": {"engine": self.engine, "rows": count, "delta": 0, "tombstones": 0},
+            "merge_failure": None,
+            "recall": self.recall.describe(),
+        }
+
+    def gauges(self) -> Gauges | None:
+        """None: every replica would ask Milvus for what Milvus' own metrics show."""
+        return None
+
+    def listing_bytes(self, entries: int) -> int:
+        """Small: how many items there are isn't known without asking."""
+        return min(entries, 1000) * (vector_bytes(self.info) + self._mean_metadata)
+
+    def answer_bytes(self, search: Search) -> int:
+        """As if every hit had an id of some letters and some hundred bytes of metadata."""
+        a_hit = HIT_BYTES + 32
+        if "metadata" in search.include:
+            a_hit += FIELD_BYTES + self._mean_metadata
+        return search.k * (a_hit + (vector_bytes(self.info) if "vector" in search.include else 0))
+
+    def search_cost(self, batch: SearchBatch, where: bytes | None, exact: Exactness) -> int:
+        """Always so much that a thread waits for the answer."""
+        del batch, where, exact
+        return _COST
+
+    # searches
+
+    @property
+    def engine(self) -> str:
+        """Who answers."""
+        return "milvus"
+
+    def search(
+        self, batch: SearchBatch, where: bytes | None, exact: Exactness, consistency: Consistency | None = None
+    ) -> tuple[BatchAnswers, Sample | None]:
+        """See `StoredCollection.search`."""
+        found = self._searcher.search(batch, where, exact, self._moment(consistency))
+        return found, None

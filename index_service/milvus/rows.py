@@ -1,0 +1,135 @@
+"""Items ↔ the columns of Milvus' messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from clip_core.errors import TooLarge
+from clip_core.wire import FloatArray
+from index_service.milvus.rpc import messages
+from index_service.milvus.schema import MAX_JSON_BYTES, MAX_TEXT_BYTES
+from index_service.milvus.terms import terms_of
+from index_service.record.records import StoredItem
+
+_FIELDS_DATA, _VECTORS, _FLOAT_VECTOR, _FLOATS = 5, 4, 2, 1  # numbers of fields in Milvus' messages
+ITEM_FIELDS = ("id", "vector", "metadata", "source")
+
+
+def check_sizes(item: StoredItem) -> None:
+    """Raises TooLarge for what a field of Milvus can't hold."""
+    for name, text, most in (
+        ("metadata", item.metadata, MAX_JSON_BYTES),
+        ("source", item.source or b"", MAX_TEXT_BYTES),
+    ):
+        if len(text) > most:
+            message = f"`{name}` of {item.id!r} has {len(text)} bytes, at most {most} go into Milvus"
+            raise TooLarge(message, param=name)
+
+
+def upsert_request(there: str, items: Sequence[StoredItem], vectors: FloatArray, seqs: Sequence[int]) -> bytes:
+    """An UpsertRequest to add or replace `items`, with their `vectors` (N, D) and numbers. Raises TooLarge.
+
+    The column of the vectors is written by hand, behind the others: protobuf would copy it four times, which takes
+    longer than all else.
+    """
+    for item in items:
+        check_sizes(item)
+    schema, terms = messages("schema"), [terms_of(item.metadata) for item in items]
+    arrays = [schema.ScalarField(long_data=schema.LongArray(data=each.terms)) for each in terms]
+    types = schema.DataType
+    columns = [
+        _scalars("id", types.VarChar, string_data=schema.StringArray(data=[item.id for item in items])),
+        _scalars("metadata", types.JSON, json_data=schema.JSONArray(data=[item.metadata for item in items])),
+        _scalars("source", types.VarChar, string_data=schema.StringArray(data=[_source(item) for item in items])),
+        _scalars("seq", types.Int64, long_data=schema.LongArray(data=seqs)),
+        _scalars("terms", types.Array, array_data=schema.ArrayArray(data=arrays, element_type=types.Int64)),
+        _scalars("ranges", types.JSON, json_data=schema.JSONArray(data=[each.ranges for each in terms])),
+        _scalars("partial", types.Bool, bool_data=schema.BoolArray(data=[each.partial for each in terms])),
+    ]
+    rest = messages().UpsertRequest(collection_name=there, fields_data=columns, num_rows=len(items))
+    most: bytes = rest.SerializeToString()
+    return most + _nested(_FIELDS_DATA, _vector_column(vectors))
+
+
+def _source(item: StoredItem) -> str:
+    return "" if item.source is None else item.source.decode()
+
+
+def _scalars(name: str, type_: int, **data: Any) -> Any:
+    schema = messages("schema")
+    return schema.FieldData(field_name=name, type=type_, scalars=schema.ScalarField(**data))
+
+
+def _vector_column(vectors: FloatArray) -> bytes:
+    """A FieldData: name, type, and a VectorField of a dimension and a FloatArray."""
+    schema, raw = messages("schema"), np.ascontiguousarray(vectors, "<f4").tobytes()
+    named = schema.FieldData(field_name="vector", type=schema.DataType.FloatVector)
+    dim = schema.VectorField(dim=vectors.shape[1])
+    floats = _nested(_FLOAT_VECTOR, _nested(_FLOATS, raw))
+    head: bytes = named.SerializeToString()
+    return head + _nested(_VECTORS, dim.SerializeToString() + floats)
+
+
+def _nested(field: int, content: bytes) -> bytes:
+    """A field of bytes, a message or packed numbers, as protobuf writes it."""
+    out, length = bytearray([field << 3 | 2]), len(content)
+    while length > 127:
+        out.append(length & 127 | 128)
+        length >>= 7
+    return bytes([*out, length]) + content
+
+
+class RowColumns:
+    """The columns of an answer, by the names that were asked for."""
+
+    def __init__(self, fields: Sequence[Any]) -> None:
+        self._fields = {field.field_name: field for field in fields}
+
+    def texts(self, name: str) -> list[str]:
+        """Of a VarChar."""
+        return list(self._fields[name].scalars.string_data.data)
+
+    def numbers(self, name: str) -> list[int]:
+        """Of an Int64."""
+        return list(self._fields[name].scalars.long_data.data)
+
+    def flags(self, name: str) -> list[bool]:
+        """Of a Bool."""
+        return list(self._fields[name].scalars.bool_data.data)
+
+    def documents(self, name: str) -> list[bytes]:
+        """Of a JSON field, as it was written."""
+        return list(self._fields[name].scalars.json_data.data)
+
+    def vectors(self) -> FloatArray:
+        """(N, D)."""
+        field = self._fields["vector"].vectors
+        flat: FloatArray = np.array(field.float_vector.data, np.float32)
+        return flat.reshape(-1, field.dim)
+
+    def has(self, name: str) -> bool:
+        """Milvus leaves all columns out where no row is found."""
+        return name in self._fields
+
+    def items(self) -> list[StoredItem]:
+        """Whole items, where all of `ITEM_FIELDS` were asked for."""
+        if not self.has("id"):
+            return []
+        rows = zip(self.texts("id"), self.vectors(), self.documents("metadata"), self.texts("source"), strict=True)
+        return [
+            StoredItem(id_, vector.astype("<f4").tobytes(), metadata, source.encode() or None)
+            for id_, vector, metadata, source in rows
+        ]
+
+
+def literal(text: str) -> str:
+    """A text in an expression of Milvus."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def ids_in(ids: Sequence[str]) -> str:
+    """The expression of these items."""
+    return f"id in [{','.join(map(literal, ids))}]"

@@ -1,0 +1,145 @@
+"""Calls of a Milvus server, each with a deadline: its gRPC messages without the retries of its Python client.
+
+That client tries a call again for minutes, and keeps a copy of every schema. Its messages are all that is used of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from clip_core.errors import ClipServeError, StorageFull, TooLarge, Unavailable, UnknownCollection
+from index_service.engines.approximate.peer_breaker import PeerBreaker, PeerDown
+
+_log = logging.getLogger("index_service.milvus")
+_LONGEST_PAUSE_S = 4.0
+_MESSAGE_BYTES = 512 << 20
+_NO_COLLECTION, _NOT_LOADED = {4, 100}, {101}  # codes of Milvus 2.3 and later
+_FULL = {9, 10}  # it refuses writes: quota, memory or disk
+_OPTIONS = (
+    ("grpc.max_send_message_length", _MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.enable_retries", 0),
+)
+
+
+class NotLoaded(Unavailable):
+    """The collection is there, and its rows aren't in Milvus' memory."""
+
+
+class MilvusRefusal(Unavailable):
+    """Milvus answered that it won't; `number` is its code."""
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(f"Milvus refused the call: {reason[:300]} (its code {number})")
+        self.number = number
+
+
+class MilvusRpc:
+    """A connection to the server at `uri`, made by the first call, for any number of threads."""
+
+    def __init__(self, uri: str, token: str = "", timeout_s: float = 10.0) -> None:
+        parts = urlsplit(uri)
+        self._host, self._secure = f"{parts.hostname}:{parts.port or 19530}", parts.scheme == "https"
+        self._timeout_s, self._lock = timeout_s, threading.Lock()
+        self._metadata = [("authorization", base64.b64encode(token.encode()).decode())] if token else []
+        self._breaker = PeerBreaker(patience_s=0.5, pause_s=0.5, longest_s=_LONGEST_PAUSE_S)
+        self._channel: Any = None
+        self._stub: Any = None
+
+    def call(self, method: str, request: Any, timeout_s: float | None = None) -> Any:
+        """The answer. Raises Unavailable in bounded time, UnknownCollection, StorageFull, TooLarge."""
+        return self._call(lambda: getattr(self._connected(), method), request, timeout_s)
+
+    def write(self, method: str, request: bytes) -> Any:
+        """The MutationResult of a request that is serialised already. Raises as `call`."""
+        return self._call(lambda: self._mutation(method), request, None)
+
+    def _mutation(self, method: str) -> Any:
+        self._connected()
+        read = messages().MutationResult.FromString
+        return self._channel.unary_unary(f"/milvus.proto.milvus.MilvusService/{method}", response_deserializer=read)
+
+    def _call(self, method: Callable[[], Any], request: Any, timeout_s: float | None) -> Any:
+        grpc = importlib.import_module("grpc")
+        most = self._timeout_s if timeout_s is None else timeout_s
+        try:
+            with self._breaker.call():
+                try:
+                    answer = method()(request, timeout=most, metadata=self._metadata)
+                except grpc.RpcError as error:
+                    raise self._lost(error, most) from error
+        except PeerDown as error:
+            raise Unavailable(f"Milvus at {self._host} does not answer: it is asked again in a moment") from error
+        status = getattr(answer, "status", answer)
+        if status.code or status.error_code:
+            raise _refused(status.code or status.error_code, status.reason)
+        return answer
+
+    def alone(self, method: str, request: Any, timeout_s: float) -> Any:
+        """A call that is made even while the server is known not to answer, as a look whether it is back."""
+        self._breaker.forget()
+        return self.call(method, request, timeout_s)
+
+    def _connected(self) -> Any:
+        with self._lock:
+            if self._stub is None:
+                grpc = importlib.import_module("grpc")
+                stubs = importlib.import_module("pymilvus.grpc_gen.milvus_pb2_grpc")
+                if self._secure:
+                    self._channel = grpc.secure_channel(self._host, grpc.ssl_channel_credentials(), _OPTIONS)
+                else:
+                    self._channel = grpc.insecure_channel(self._host, _OPTIONS)
+                self._stub = stubs.MilvusServiceStub(self._channel)
+            return self._stub
+
+    def _lost(self, error: Any, most: float) -> ClipServeError:
+        code = error.code().name
+        if code == "UNAUTHENTICATED":
+            return Unavailable(f"Milvus at {self._host} does not take CLIPSERVE_INDEX_MILVUS_TOKEN")
+        if code == "RESOURCE_EXHAUSTED":
+            return TooLarge(f"Milvus does not take or give so much at once: {error.details()[:200]}")
+        if code == "DEADLINE_EXCEEDED":
+            return Unavailable(f"Milvus at {self._host} did not answer within {most:g} s")
+        return Unavailable(f"Milvus at {self._host} can't be reached ({code})")
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            if self._channel is not None:
+                self._channel.close()
+            self._channel = self._stub = None
+
+
+def _refused(number: int, reason: str) -> ClipServeError:
+    if number in _NO_COLLECTION and "not found" in reason.lower():
+        return UnknownCollection("the collection was deleted meanwhile", param="collection")
+    if number in _NOT_LOADED:
+        return NotLoaded("Milvus has not loaded the collection: try again in a moment")
+    if number in _FULL or "no space left" in reason.lower():
+        return StorageFull(f"Milvus takes no more: {reason[:200]}")
+    return MilvusRefusal(number, reason)
+
+
+def messages(name: str = "milvus") -> Any:
+    """The module of Milvus' messages: `milvus`, `schema` or `common`."""
+    return importlib.import_module(f"pymilvus.grpc_gen.{name}_pb2")
+
+
+def wait_until(done: Callable[[], bool], timeout_s: float, what: str) -> None:
+    """Ask every now and then. Raises Unavailable."""
+    deadline, pause = time.monotonic() + timeout_s, 0.02
+    while not done():
+        if time.monotonic() > deadline:
+            raise Unavailable(f"Milvus did not {what} within {timeout_s:g} s")
+        time.sleep(pause)
+        pause = min(2 * pause, 0.5)

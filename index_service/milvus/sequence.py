@@ -34,9 +34,9 @@ class Sequence:
         """Ascending numbers for a batch of so many items, which are written when the block ends."""
         token = threading.get_ident()
         with self._lock:
-            self._open[token] = self.now()
+            first = self._open[token] = self.now()
         try:
-            firsts = [self.now() for _ in range(0, count, ITEMS)]
+            firsts = [first, *(self.now() for _ in range(ITEMS, count, ITEMS))]
             yield [firsts[n // ITEMS] + n % ITEMS for n in range(count)]
         finally:
             with self._lock:
@@ -55,7 +55,7 @@ class Sequence:
     def bound(self) -> int:
         """No write of this replica under way, nor any later one, has a number up to this."""
         with self._lock:
-            return min(self._open.values()) if self._open else self.now()
+            return min(self._open.values(), default=self.now() + 1) - 1
 
     def settle(self, seq: int) -> None:
         """Wait until no other replica's write of a number up to `seq` is under way any more."""

@@ -49,7 +49,7 @@ def test_fields_that_can_not_be_read_are_noted_later_all_the_same() -> None:
             raise RuntimeError("a fault")
         return []
 
-    fields = WarmFields(cast(Any, SimpleNamespace(ready=True, all=all_collections)))
+    fields = WarmFields(cast(Any, SimpleNamespace(ready=True, embedded=all_collections)))
     fields._stopped.set()
     fields._run()
     assert len(calls) == 2

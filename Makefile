@@ -8,6 +8,7 @@ BENCH := $(VENV)/.bench
 BULK := $(VENV)/.bulk
 CLIENTS := $(VENV)/clients
 CHARTS := $(VENV)/charts
+CAPTIONS := $(VENV)/captions
 SERVE_LOCK := requirements/serve$(if $(INDEX),-cpu).lock
 UV := VIRTUAL_ENV=$(VENV) $(BIN)/uv
 OTHER_INDEX = $(if $(INDEX),--index $(INDEX) --index-strategy unsafe-best-match)
@@ -43,6 +44,7 @@ setup-test: $(TEST) ## and what tests and checks
 setup-bench: $(BENCH) ## and what the benchmarks compare with
 setup-bulk: $(BULK) ## and Ray with the file systems of buckets, for `clipserve bulk` and `sync`
 setup-clients: $(CLIENTS)/.ready ## other vendors' clients, in an environment of their own
+setup-captions: $(CAPTIONS)/.ready ## the older transformers that open_clip's own captioning needs, in a folder of its own
 setup-charts: $(CHARTS)/.ready ## helm, kubectl and Kubernetes' schemas, in another
 
 $(BIN)/uv: requirements/test.lock
@@ -77,6 +79,11 @@ $(CLIENTS)/.ready: requirements/clients.lock $(BIN)/uv
 	$(BIN)/python -m venv --clear $(CLIENTS)
 	VIRTUAL_ENV=$(CLIENTS) $(BIN)/uv pip install $(QUIET) --require-hashes --requirement $< || \
 	  $(CLIENTS)/bin/python -m pip install $(QUIET) --require-hashes --requirement $<
+	@touch $@
+
+$(CAPTIONS)/.ready: requirements/captions.lock $(BIN)/uv
+	rm -rf $(CAPTIONS)
+	$(UV) pip install $(QUIET) --no-deps --require-hashes --target $(CAPTIONS) --requirement $<
 	@touch $@
 
 $(CHARTS)/.ready: requirements/charts.lock k8s/unpack_tools.py $(BIN)/uv
@@ -148,6 +155,9 @@ bench-faults: $(BENCH) ## attacks, crashes and stops beside a calm neighbour; AG
 bench-scaler: $(BENCH) ## scaling ahead of demand on real series (downloaded), simulated, then live: half an hour in all
 	$(BIN)/python -m benchmarks.scaler --save
 
+bench-captions: $(BENCH) $(CAPTIONS)/.ready ## captions against open_clip's own, token by token, and how fast; under 35 minutes
+	PYTHONPATH=$(CAPTIONS) $(BIN)/python -m benchmarks.captions --save $(if $(PARTS),--parts $(PARTS))
+
 bench-ship: $(SERVE) $(CHARTS)/.ready archives ## every gateway and encoder replaced under load (apt-get install haproxy), images, the chart; TAG= of the images, VIT=DIR with ViT-B/32
 	$(BIN)/python -m benchmarks.ship --save $(if $(TAG),--tag $(TAG)) $(if $(VIT),--vit-store $(VIT))
 
@@ -162,6 +172,9 @@ bench-observe: $(BENCH) ## what traces cost, whether they are whole, and what a 
 
 bench-bulk: $(BENCH) $(BULK) ## bulk beside a plain loop, killed ten times, its memory; a sync of 20,000 pictures; CLIP_RETRIEVAL=DIR: an environment with it
 	$(BIN)/python -m benchmarks.bulk --save $(if $(PHASES),--phases $(PHASES)) $(if $(CLIP_RETRIEVAL),--clip-retrieval $(CLIP_RETRIEVAL))
+
+captioner: $(TEST) ## train the demo's captioner again, on its scenes, and measure it on combinations that it never saw
+	$(BIN)/python -m scripts.demo.captioner.train
 
 dist: $(SERVE) ## build the wheels of clipserve and of its client into dist/
 	rm -rf build clipserve_client/build
@@ -188,6 +201,7 @@ else
 	  --output-file requirements/bulk.lock
 	$(COMPILE) --group clients --output-file requirements/clients.lock
 	$(COMPILE) --group charts --no-deps --output-file requirements/charts.lock
+	$(COMPILE) --group captions --no-deps --output-file requirements/captions.lock
 	$(COMPILE) --group gateway --constraint requirements/serve.lock --output-file requirements/gateway.lock
 	$(COMPILE) --group index --constraint requirements/serve.lock --output-file requirements/index.lock
 	$(COMPILE) --group index-milvus --constraint requirements/serve.lock --constraint requirements/test.lock \

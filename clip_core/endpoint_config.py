@@ -40,6 +40,10 @@ class EndpointConfig:
         choices=("lru", "lfu"),
     )
 
+    caption_rows: int = _key(48, "texts that a captioner has under way at once: a beam search of six beams has two")
+    caption_waiting: int = _key(64, "captions that wait for a place behind them; more are refused with 429", least=0)
+    caption_call_tokens: int = _key(4, "tokens of each caption that one call of TorchServe's continuous batching makes")
+
     @classmethod
     def parse(cls, config: Mapping[str, Any] | None) -> EndpointConfig:
         """Take our keys from TorchServe's YAML. Raises ValueError that names the key."""

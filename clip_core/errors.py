@@ -11,6 +11,7 @@ ClipServeError                     500 internal_error
 │  ├─ InvalidRequest               400 invalid_request
 │  ├─ FetchRefused                 400 fetch_refused
 │  ├─ FetchFailed                  400 fetch_failed
+│  ├─ NoCaptioner                  400 no_captioner
 │  └─ TooLarge                     413 request_too_large
 │     └─ HeadersTooLarge           431 headers_too_large
 ├─ Unauthorized                    401 invalid_api_key
@@ -109,6 +110,12 @@ class FetchRefused(BadInput):
 
 class FetchFailed(BadInput):
     code = "fetch_failed"
+
+
+class NoCaptioner(BadInput):
+    """The model has no decoder that could write captions."""
+
+    code = "no_captioner"
 
 
 class TooLarge(BadInput):

@@ -18,6 +18,7 @@ WEIGHTS_FILE = "open_clip_model.safetensors"
 SCALES_FILE = "activation_scales.json"
 TEXT_CONFIG_FOLDER = "text_config"  # what describes a Hugging Face text tower, so that nobody asks the hub for it
 KINDS = ("text", "image", "multimodal")
+CAPTION = "caption"  # the kind of a captioner's archive, which has no vectors
 PRECISIONS = ("fp32", "bf16", "fp16", "int8", "int8-static", "fp8")
 
 
@@ -26,8 +27,8 @@ class ModelSpec:
     """What `model_spec.json` in a .mar says; architecture and preprocessing stand in `open_clip_config.json`."""
 
     name: str
-    kind: str  # which towers are packed: text, image or multimodal (both)
-    dim: int
+    kind: str  # which towers are packed: text, image or multimodal (both); or a captioner
+    dim: int  # of its vectors; 0 for a captioner
     context_length: int
     fingerprint: str
     precision: str = "fp32"
@@ -60,8 +61,8 @@ class ModelSpec:
         except TypeError as error:
             known = ", ".join(field.name for field in fields(cls))
             raise BadModel(f"{SPEC_FILE}: {error}; the fields are {known}") from error
-        if spec.kind not in KINDS or spec.precision not in PRECISIONS:
-            raise BadModel(f"{SPEC_FILE}: kind is one of {KINDS}, precision one of {PRECISIONS}")
+        if spec.kind not in (*KINDS, CAPTION) or spec.precision not in PRECISIONS:
+            raise BadModel(f"{SPEC_FILE}: kind is one of {(*KINDS, CAPTION)}, precision one of {PRECISIONS}")
         return spec
 
     def write(self, model_dir: Path) -> None:

@@ -6,6 +6,9 @@ with Client("http://127.0.0.1:8000") as client:
 
 from clipserve_client.answers.answers import (
     Alias,
+    Caption,
+    CaptionPiece,
+    CaptionScore,
     Collection,
     Duplicate,
     Embeddings,
@@ -39,6 +42,9 @@ __all__ = [
     "ApiError",
     "AsyncClient",
     "CallTimedOut",
+    "Caption",
+    "CaptionPiece",
+    "CaptionScore",
     "Client",
     "ClientError",
     "Collection",

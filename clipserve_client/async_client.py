@@ -13,6 +13,7 @@ import httpx
 
 import clipserve_client.answers.answers as answers
 import clipserve_client.calls.calls as calls
+import clipserve_client.calls.captions as caption_calls
 from clipserve_client.answers.answers import Json
 from clipserve_client.answers.paging import Pages
 from clipserve_client.base import BaseClient
@@ -29,6 +30,8 @@ from clipserve_client.retries import Attempts
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from clipserve_client.calls.captions import Captionable, CaptionOptions
 
 T = TypeVar("T")
 
@@ -86,6 +89,51 @@ class AsyncClient(BaseClient):
     ) -> list[list[answers.Ranked]]:
         """For each query the candidates, the best first."""
         return await self.send(calls.rank(queries, candidates, top_n))
+
+    async def caption(self, image: Captionable, **how: Unpack[CaptionOptions]) -> answers.Caption:
+        """What the picture shows, in words.
+
+        `how`: prompt, method (greedy, beam, sample), n, max_tokens, temperature, seed, model, …
+        """
+        return await self.send(caption_calls.caption(image, how))
+
+    async def captions(
+        self, images: Sequence[Captionable], **how: Unpack[CaptionOptions]
+    ) -> list[answers.Caption | ApiError]:
+        """Captions of several pictures in one call; a bad one is an ApiError in its place."""
+        return await self.send(caption_calls.captions(images, how))
+
+    async def caption_stream(
+        self, image: Captionable, **how: Unpack[CaptionOptions]
+    ) -> AsyncIterator[answers.CaptionPiece]:
+        """A caption as it is made. Sent again, as other calls are, only before the first piece has come."""
+        call = caption_calls.stream(image, how)
+        attempts, begun = Attempts(self.retries, call.repeat, self.timeout_s), False
+        while True:
+            events = caption_calls.EventReader()
+            try:
+                with failures(self.target):
+                    async with self._http.stream(**request(call, attempts.time_left())) as response:
+                        if not response.is_success:
+                            await response.aread()
+                            answer(call, response)
+                        async for line in response.aiter_lines():
+                            if (piece := events.piece(line)) is not None:
+                                begun = True
+                                yield piece
+                events.check_end()
+                return
+            except ClientError as error:
+                if begun:
+                    raise
+                pause = attempts.pause_after(error)
+            await asyncio.sleep(pause)
+
+    async def score_captions(
+        self, image: Captionable, texts: Sequence[str], *, model: str | None = None
+    ) -> list[answers.CaptionScore]:
+        """How probable each of the texts is as a caption of the picture, in their order."""
+        return await self.send(caption_calls.score(image, texts, model))
 
     async def search(
         self, collection: str | Sequence[str], text: str | None = None, **how: Unpack[SearchOptions]
@@ -265,9 +313,12 @@ class AsyncClient(BaseClient):
         """Those with these ids, or those that match the filter; how many there were."""
         return await self.send(calls.delete_items(collection, ids, filter))
 
-    async def begin_job(self, collection: str, source: Json) -> answers.Job:
-        """Fill a collection on the server: `source` is `{"folder": "ROOT/path"}`, or webdataset, parquet, urls."""
-        return await self.send(calls.begin_job(collection, source))
+    async def begin_job(self, collection: str, source: Json, *, caption: bool = False) -> answers.Job:
+        """Fill a collection on the server: `source` is `{"folder": "ROOT/path"}`, or webdataset, parquet, urls.
+
+        `caption`: pictures without a caption get one in their metadata.
+        """
+        return await self.send(calls.begin_job(collection, source, caption))
 
     async def job(self, job_id: str) -> answers.Job:
         return await self.send(calls.job(job_id))

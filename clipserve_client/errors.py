@@ -16,6 +16,7 @@ ClientError
    │  ├─ InvalidRequest            400 invalid_request
    │  ├─ FetchRefused              400 fetch_refused
    │  ├─ FetchFailed               400 fetch_failed
+   │  ├─ NoCaptioner               400 no_captioner
    │  └─ TooLarge                  413 request_too_large
    │     └─ HeadersTooLarge        431 headers_too_large
    ├─ Unauthorized                 401 invalid_api_key
@@ -148,6 +149,10 @@ class FetchRefused(BadInput):
 
 class FetchFailed(BadInput):
     known_code = "fetch_failed"
+
+
+class NoCaptioner(BadInput):
+    known_code = "no_captioner"
 
 
 class TooLarge(BadInput):

@@ -31,6 +31,7 @@ from gateway.models.text_admissions import TextAdmissions
 from gateway.models.torchserves import TorchServeAddress
 from gateway.routes import (
     aliases,
+    captions,
     classify,
     cohere,
     collections,
@@ -68,6 +69,7 @@ _ROUTES = (
     jobs,
     classify,
     rank,
+    captions,
     stats,
     ops,
     page,

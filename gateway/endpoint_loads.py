@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 
 from gateway.metrics import EndpointLoad
-from gateway.models.registry import Models, RegisteredModel
+from gateway.models.captioners import Captioners
+from gateway.models.registry import RegisteredModel
 
 
-async def endpoint_loads(models: Models) -> list[EndpointLoad]:
+async def endpoint_loads(captioners: Captioners) -> list[EndpointLoad]:
     """Of every endpoint of every model, each once. TorchServe is asked for all at once."""
-    served = {(model.torchserve, name): model for model in models.all() for name in model.row.endpoints.all()}
+    models = captioners.models.all()
+    named = zip(models, await asyncio.gather(*map(captioners.endpoints, models)), strict=True)
+    served = {(model.torchserve, name): model for model, names in named for name in names}
     return list(await asyncio.gather(*(_load(model, name) for (_, name), model in served.items())))
 
 

@@ -62,6 +62,22 @@ class GatewayMetrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self.captions = Counter(
+            "clipserve_gateway_captions_total", "Captions written.", ["endpoint"], registry=self.registry
+        )
+        self.caption_tokens = Counter(
+            "clipserve_gateway_caption_tokens_total",
+            "Tokens of captions written.",
+            ["endpoint"],
+            registry=self.registry,
+        )
+        self.caption_first = Histogram(
+            "clipserve_gateway_caption_first_seconds",
+            "Time until a streamed caption's first piece, waits included.",
+            ["endpoint"],
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
         self._items = self._load_gauge("items", "Items of requests at an endpoint, running or waiting.", "state")
         self._limit = self._load_gauge("items_limit", "Most items that may run at an endpoint now.")
         self._queued = self._load_gauge("queue_requests", "Requests in TorchServe's queue of an endpoint.")
@@ -107,8 +123,9 @@ class GatewayMetrics:
 
     def forget(self, endpoint: str) -> None:
         """It is served no more."""
-        with contextlib.suppress(KeyError):
-            self.shed.remove(endpoint)
+        for metric in (self.shed, self.captions, self.caption_tokens, self.caption_first):
+            with contextlib.suppress(KeyError):
+                metric.remove(endpoint)
         for stage in ("admission", "queue"):
             with contextlib.suppress(KeyError):
                 self.waits.remove(endpoint, stage)

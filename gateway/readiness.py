@@ -1,7 +1,8 @@
 """Readiness: a canary through every endpoint, and the index service's own word. One probe serves all who ask.
 
 It is about the default model. Whether other models are ready is told, and takes no gateway out of service: a model
-that is added or replaced would take the others with it. A gateway without a model is ready for all else.
+that is added or replaced would take the others with it. A gateway without a model is ready for all else. A captioner
+is told beside the models: it is asked for a worker and for no caption, which would wait behind those of callers.
 """
 
 from __future__ import annotations
@@ -57,8 +58,17 @@ class Readiness:
 
     async def _others(self) -> Report:
         others = self._models.all()[1:]
-        reports = await asyncio.gather(*(self._verdicts(self._canaries(model)) for model in others))
-        return {model.encoder.name: _summary(report) for model, report in zip(others, reports, strict=True)}
+        captioners = {each.row.caption: self._has_worker(each) for each in self._models.all() if each.row.caption}
+        *reports, told = await asyncio.gather(
+            *(self._verdicts(self._canaries(model)) for model in others), self._verdicts(captioners)
+        )
+        return told | {model.encoder.name: _summary(report) for model, report in zip(others, reports, strict=True)}
+
+    async def _has_worker(self, model: RegisteredModel) -> None:
+        """Raises TorchServeUnavailable."""
+        endpoint = model.row.caption or ""
+        if await model.torchserve.client.workers_ready(endpoint) is False:
+            raise TorchServeUnavailable(f"{endpoint} has no worker that is ready")
 
     def _canaries(self, model: RegisteredModel) -> dict[str, Awaitable[None]]:
         row, text = model.row, {"text": CANARY_TEXT}

@@ -10,6 +10,8 @@ from starlette.requests import Request
 from clip_core.self_profile import SelfProfiler
 from clipserve_client.answers.answers import Limits
 from gateway.admission.endpoints import EndpointAdmissions
+from gateway.captions.captioning import Captioning
+from gateway.captions.loading import PictureLoader
 from gateway.database.postgres import Postgres
 from gateway.demand import Demand
 from gateway.encode.encoder import Encoder
@@ -20,6 +22,7 @@ from gateway.fetch.url_images import UrlImageLoader
 from gateway.history.history import History
 from gateway.history.reader import Reader
 from gateway.ingest.ingester import Ingester
+from gateway.ingest.item_captions import ItemCaptions
 from gateway.inputs.parser import InputParser
 from gateway.jobs.runner import Jobs
 from gateway.jobs.shared_store import SharedJobStore
@@ -29,6 +32,7 @@ from gateway.keys.key_lookup import KeyLookup
 from gateway.keys.meter import Meter
 from gateway.keys.quotas import Quotas, counts_in
 from gateway.metrics import GatewayMetrics
+from gateway.models.captioners import Captioners
 from gateway.models.known_collections import KnownCollections
 from gateway.models.registry import Models, RegisteredModel
 from gateway.models.rows import ModelRow
@@ -56,6 +60,8 @@ class Services:
 
     settings: GatewaySettings
     models: Models
+    captioners: Captioners
+    captioning: Captioning
     torchserves: TorchServes
     index: IndexServiceClient
     parser: InputParser
@@ -98,13 +104,18 @@ class Services:
         known = KnownCollections(index)
         parser = InputParser(settings.max_image_bytes, settings.url_policy() if fetcher is not None else None)
         pictures = _pictures(settings, metrics)
+        captioners = Captioners(models)
+        loader = PictureLoader(index, pictures, url_images, settings.max_image_bytes)
+        captioning = Captioning(captioners, settings, meter, loader, metrics)
+        ingester = Ingester(models, index, known, meter, pictures, ItemCaptions(captioning))
         wait = IndexWait(index, settings.index_wait_s)
         searcher = Searcher(SearchRouter(models, known), index, meter, settings.max_answer_bytes, wait)
-        ingester = Ingester(models, index, known, meter, pictures)
         jobs = _jobs(settings, ingester, index, parser, keys, pictures.folders, metrics, database)
         return cls(
             settings=settings,
             models=models,
+            captioners=captioners,
+            captioning=captioning,
             torchserves=torchserves,
             index=index,
             parser=parser,
@@ -118,7 +129,7 @@ class Services:
             jobs=jobs,
             readiness=Readiness(settings, models, index),
             scalers=Scalers(settings.scaler_urls),
-            history=History(Reader(metrics, models, index, lambda: jobs.under_way).read),
+            history=History(Reader(metrics, captioners, index, lambda: jobs.under_way).read),
             metrics=metrics,
             quotas=quotas,
             expiries=Expiries(settings.tls_certificate, keys),
@@ -149,7 +160,12 @@ def _models(
 
 
 def _row_of(settings: GatewaySettings) -> ModelRow:
-    return ModelRow(text=settings.text_endpoint, image=settings.image_endpoint, multimodal=settings.multimodal_endpoint)
+    return ModelRow(
+        text=settings.text_endpoint,
+        image=settings.image_endpoint,
+        multimodal=settings.multimodal_endpoint,
+        caption=settings.caption_endpoint,
+    )
 
 
 def _admissions(settings: GatewaySettings, metrics: GatewayMetrics, demand: Demand) -> EndpointAdmissions:

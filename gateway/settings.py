@@ -54,6 +54,9 @@ class GatewaySettings(SettingsOrFiles):
     multimodal_endpoint: str = Field(
         "clip_multimodal", pattern=_ENDPOINT, description="TorchServe model that mixes both."
     )
+    caption_endpoint: str = Field(
+        "clip_caption", pattern=f"{_ENDPOINT}|^$", description="TorchServe model that writes captions; empty: none."
+    )
     models_file: Path | None = Field(
         None, description="File of the models that are served, read again when it changes; `up`: data/models.json."
     )

@@ -28,6 +28,11 @@ _BATCHES = {
     "capacity": "clipserve_pass_capacity",
 }
 _CACHE = {"hits": "clipserve_cache_hits", "misses": "clipserve_cache_misses", "bytes": "clipserve_cache_bytes"}
+_CAPTIONS = {
+    "rows": "clipserve_caption_rows",
+    "waiting": "clipserve_caption_waiting",
+    "cache_bytes": "clipserve_caption_cache_bytes",
+}
 _WORKER = "model_service_worker"  # TorchServe's script, by which a worker's pid is told from a stranger's
 
 
@@ -47,13 +52,15 @@ class Stats:
             "latency": _latency(own),
             "batches": workers["batches"],
             "cache": workers["cache"],
+            "captions": workers["captions"],
             "memory": {"gateway_bytes": gateway.memory_info().rss, "workers_bytes": workers["bytes"]},
         }
 
     async def workers(self) -> Json:
-        """Their `batches`, `cache` and resident `bytes`."""
+        """Their `batches`, `cache`, `captions` and resident `bytes`."""
         families, pids = await asyncio.gather(self._worker_metrics(), self._worker_pids())
-        return {"batches": _group(families, _BATCHES), "cache": _group(families, _CACHE), "bytes": _memory(pids)}
+        groups = {"batches": _BATCHES, "cache": _CACHE, "captions": _CAPTIONS}
+        return {**{name: _group(families, metrics) for name, metrics in groups.items()}, "bytes": _memory(pids)}
 
     async def _worker_metrics(self) -> list[Metric]:
         """Of every TorchServe, each once."""
@@ -61,14 +68,14 @@ class Stats:
         return [family for families in await asyncio.gather(*map(_metrics_of, clients)) for family in families]
 
     async def _worker_pids(self) -> list[int]:
-        asked = [(each.torchserve.client, name) for each in self._models for name in each.row.endpoints.all()]
+        asked = [(each.torchserve.client, name) for each in self._models for name in each.row.all_endpoints()]
         lists = await asyncio.gather(*(client.worker_pids(name) for client, name in dict.fromkeys(asked)))
         return [pid for pids in lists for pid in pids]
 
 
 async def _metrics_of(client: TorchServeClient) -> list[Metric]:
     try:
-        return parsed(await client.metrics(), (*_BATCHES.values(), *_CACHE.values()))
+        return parsed(await client.metrics(), (*_BATCHES.values(), *_CACHE.values(), *_CAPTIONS.values()))
     except (Unavailable, ValueError):
         return []
 

@@ -19,6 +19,7 @@ from scaler.settings import ENDPOINT_NAME, ScalerSettings
 from scaler.watch.demand import DemandWatch, SeenDemand
 
 _HISTORY = 720  # decisions that are shown
+_CAPTIONER = "_caption"  # how names of captioners' endpoints end
 _log = logging.getLogger("scaler")
 
 
@@ -81,8 +82,10 @@ class Scaler:
         await asyncio.gather(*(self._scale(name, seen[name]) for name in self.endpoints))
 
     def _follow(self, seen: Mapping[str, SeenDemand]) -> None:
-        """Endpoints come and go with the models that gateways serve."""
+        """Endpoints come and go with the models that gateways serve. A captioner keeps its one worker."""
         for name, each in seen.items():
+            if name.endswith(_CAPTIONER):
+                continue
             if name not in self.endpoints and ENDPOINT_NAME.fullmatch(name):
                 self._add(name)
             elif name in self.endpoints and each.gone:

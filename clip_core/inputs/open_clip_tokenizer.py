@@ -29,6 +29,8 @@ def load_reference(model_dir: Path) -> Any:
         if text.get("hf_tokenizer_name"):
             mode = text.get("tokenizer_mode")
             return _module().HFTokenizer(str(model_dir), tokenizer_mode=mode, **options)
+        if "bpe_path" in options:  # a vocabulary of the model's own, beside its weights
+            options["bpe_path"] = str(model_dir / options["bpe_path"])
         return _module().SimpleTokenizer(**options)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise BadModel(f"the tokenizer can't be loaded: {error}; rebuild with `clipserve archive build`") from error

@@ -5,7 +5,7 @@ The forms: raw text, raw image bytes, our JSON, KServe v2 JSON, and named parts 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,16 +24,7 @@ def parse_row(
     row: Mapping[str, Any], content_type: str | None, accepts: Accepts, request_id: str | None = None
 ) -> Request | AdminRequest:
     """One row of a TorchServe batch → a request. Raises ClipServeError when nothing in it can be answered."""
-    fields = {str(key): value for key, value in row.items()}
-    body = fields.pop("body", fields.pop("data", None))
-    if body is None and len([key for key in fields if key not in OPTIONS]) == 1:
-        body = fields.pop(next(key for key in fields if key not in OPTIONS))
-    if isinstance(body, (bool, int, float)) or (body is None and _media_type(content_type) == "application/json"):
-        raise _no_object()
-    if body is None or body in (b"", ""):
-        raise BadInput("the request has no body")
-    options = {key: _json_or_text(value) for key, value in fields.items() if key in OPTIONS}
-    parsed = _parse_body(body, (content_type or "").lower(), accepts)
+    parsed, options = read_row(row, content_type, accepts)
     if isinstance(parsed, Mapping):
         if isinstance(parsed.get("admin"), Mapping):
             return AdminRequest(parsed["admin"])
@@ -43,6 +34,25 @@ def parse_row(
     return _request(
         {"input": {accepts.bare if isinstance(parsed, str) else "image": parsed}, **options}, accepts, request_id
     )
+
+
+def read_row(
+    row: Mapping[str, Any], content_type: str | None, accepts: Accepts, names: Sequence[str] = OPTIONS
+) -> tuple[Any, dict[str, Any]]:
+    """The body, as a JSON object, a text or a picture's bytes, and the options beside it, of these `names`.
+
+    Raises ClipServeError.
+    """
+    fields = {str(key): value for key, value in row.items()}
+    body = fields.pop("body", fields.pop("data", None))
+    if body is None and len([key for key in fields if key not in names]) == 1:
+        body = fields.pop(next(key for key in fields if key not in names))
+    if isinstance(body, (bool, int, float)) or (body is None and _media_type(content_type) == "application/json"):
+        raise _no_object()
+    if body is None or body in (b"", ""):
+        raise BadInput("the request has no body")
+    options = {key: _json_or_text(value) for key, value in fields.items() if key in names}
+    return _parse_body(body, (content_type or "").lower(), accepts), options
 
 
 def _media_type(content_type: str | None) -> str:

@@ -30,14 +30,18 @@ def unsupported() -> str | None:
 
 
 class Int8Linear(nn.Module):
-    """(…, in) → (…, out) in the type of its input. `scale`: one step of the activations, None to find each token's."""
+    """(…, in) → (…, out) in the type of its input.
+
+    `scale`: one step of the activations, None to find each token's. `product`: what sums are rounded to before scales.
+    """
 
     weight: Tensor
     row_scales: Tensor
     bias: Tensor | None
 
-    def __init__(self, linear: nn.Linear, scale: float | None = None) -> None:
+    def __init__(self, linear: nn.Linear, scale: float | None = None, product: torch.dtype = torch.bfloat16) -> None:
         super().__init__()
+        self.product = product
         weight = linear.weight.detach().float()
         scales = weight.abs().amax(dim=1).clamp(min=1e-12) / LEVELS
         levels = (weight / scales[:, None]).round().to(torch.int8)
@@ -59,10 +63,10 @@ class Int8Linear(nn.Module):
         return y.reshape(*x.shape[:-1], y.shape[-1]).to(x.dtype)
 
     def _product(self, levels: Tensor) -> Tensor:
-        """(N, in) uint8 → (N, out): the sums in int32, times the rows' scales, as bfloat16 (half of the traffic)."""
+        """(N, in) uint8 → (N, out): the sums in int32, times the rows' scales; bfloat16 is half of the traffic."""
         product: Tensor = torch.ops.onednn.qlinear_pointwise(
             *(levels, 1.0, ZERO, self._pack(), self.row_scales, self.row_zeros, None),
-            *(1.0, 0, torch.bfloat16, "none", [], ""),
+            *(1.0, 0, self.product, "none", [], ""),
         )
         return product
 

@@ -43,8 +43,8 @@ def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     return made
 
 
-class _Shared(nn.Module):
-    """What both blocks have: everything but how they make q, k and v. `attention`: the type to attend in."""
+class BlockParts(nn.Module):
+    """What all blocks have: everything but how they make q, k and v. `attention`: the type to attend in."""
 
     attention: torch.dtype | None = None
 
@@ -65,7 +65,7 @@ class _Shared(nn.Module):
         return fed
 
 
-class TransformerBlock(_Shared):
+class TransformerBlock(BlockParts):
     """(B, L, W) → (B, L, W); source: open_clip.transformer.ResidualAttentionBlock.
 
     `packed`, (B, L, 3·W), heads, causal → (B, L, W): attends to SHORT tokens or fewer in place of q, k and v apart.
@@ -87,7 +87,7 @@ class TransformerBlock(_Shared):
         return self._feed(x + self.ls_1(self.out(attended)))
 
 
-class LastTransformerBlock(_Shared):
+class LastTransformerBlock(BlockParts):
     """(B, L, W) → (B, W): the one row of each sequence that is used."""
 
     def __init__(self, block: Any) -> None:

@@ -40,14 +40,19 @@ class VisionTower(nn.Module):
         self.pool = None if only_class_token else _Pool(visual)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        x = self.patches(_unfold(pixels, *self.patch_size).to(self.patches.weight.dtype)).to(self.proj.dtype)
+        x = self.trunk(pixels)
+        pooled = self.ln_post(self.last(x, None)) if self.last is not None else self._pooled(x)
+        projected: Tensor = pooled @ self.proj
+        return projected
+
+    def trunk(self, pixels: Tensor) -> Tensor:
+        """→ (B, 1 + patches, W): after all blocks but one that computes the class token alone."""
+        x: Tensor = self.patches(_unfold(pixels, *self.patch_size).to(self.patches.weight.dtype)).to(self.proj.dtype)
         x = torch.cat([self.class_embedding.expand(x.shape[0], 1, -1), x], dim=1) + self.positional_embedding
         x = self.ln_pre(x)
         for block in self.blocks:
             x = block(x, causal=False)
-        pooled = self.ln_post(self.last(x, None)) if self.last is not None else self._pooled(x)
-        projected: Tensor = pooled @ self.proj
-        return projected
+        return x
 
     def _pooled(self, x: Tensor) -> Tensor:
         assert self.pool is not None

@@ -28,10 +28,10 @@ ACTIONS = ("clear", "forget", "stats")
 
 @dataclass(frozen=True)
 class Admin:
-    """`token` is empty where there are no such requests."""
+    """`token` is empty where there are no such requests; a captioner has no `encoders`, and so no cache of vectors."""
 
     token: str
-    encoders: Encoders
+    encoders: Encoders | None
     accepts: Accepts
     worker: str
     profiler: Profiler | None = None
@@ -52,25 +52,27 @@ class Admin:
             raise Unauthorized("admin requests need the token of CLIPSERVE_HANDLER_ADMIN_TOKEN")
 
     def _run(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        action, cache = body.get("cache"), self.encoders.cache
-        if action not in ACTIONS:
-            raise BadInput(f'`admin` is {{"cache": one of {", ".join(ACTIONS)}}}', param="admin")
+        action = body.get("cache")
+        if self.encoders is None or action not in ACTIONS:
+            known = f'{{"cache": one of {", ".join(ACTIONS)}}}' if self.encoders else '{"profile": "start" or "fetch"}'
+            raise BadInput(f"`admin` is {known}", param="admin")
+        cache = self.encoders.cache
         done: dict[str, Any] = {}
         if action == "clear":
             done = {"cleared": cache.stats.entries}
             cache.clear()
         elif action == "forget":
-            done = {"forgotten": self._forget(body.get("input"))}
+            done = {"forgotten": self._forget(self.encoders, body.get("input"))}
         return {**done, **asdict(cache.stats)}
 
-    def _forget(self, inputs: object) -> int:
+    def _forget(self, encoders: Encoders, inputs: object) -> int:
         """The number of parts that were held somewhere."""
         items = parse_items(inputs if isinstance(inputs, list) else [inputs], self.accepts)
         for item in items:
             if isinstance(item, ClipServeError):
                 raise item
         parts = [part for item in items if isinstance(item, Item) for part in item.parts if part.kind != "vector"]
-        return len(self.encoders.cache.discard_many(list({self.encoders.key(part) for part in parts})))
+        return len(encoders.cache.discard_many(list({encoders.key(part) for part in parts})))
 
 
 def _profile(profiler: Profiler, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,16 +15,12 @@ from clip_core.endpoint_config import EndpointConfig
 from clip_core.errors import ClipServeError, Forbidden, InferenceFailed
 from clip_core.inputs.parsing import parse_row
 from clip_core.inputs.request import Accepts, AdminRequest, Request
-from clip_core.logs import configure_logging
 from clip_core.memory_use import resident_bytes
-from clip_core.periodic import Periodic
 from clip_core.serving.answers import Answer, bounded, failure, with_trace
-from clip_core.serving.batch_log import BatchLog, HandledBatch, items, request_ids
+from clip_core.serving.batch_log import HandledBatch, items, request_ids
 from clip_core.serving.batch_trace import begin_batch
-from clip_core.serving.metrics import SIZES, WorkerMetrics, count_cache, count_passes, count_stages, declared
-from clip_core.serving.torchserve_log_filter import silence_unread_lines
-from clip_core.settings import HandlerSettings
-from clip_core.tracing.configure import configure_tracing
+from clip_core.serving.metrics import SIZES, count_cache, count_passes, count_stages
+from clip_core.serving.transport import headers_of, is_grpc, report
 from clip_core.tracing.trace_context import NO_CALLERS, Callers
 
 log = logging.getLogger("clipserve.handler")
@@ -45,23 +39,14 @@ class BatchHandler:
         from clip_core.index.search_client import SearchClient
         from clip_core.serving.admin import Admin
         from clip_core.serving.batch import answer
-        from clip_core.serving.profiler import Profiler
-        from clip_core.serving.worker_memory import INTERVAL_S, WorkerMemory
+        from clip_core.serving.worker import Worker
+        from clip_core.serving.worker_memory import device_of
 
-        settings = HandlerSettings.from_env()
-        configure_logging(
-            context.model_name,
-            json_lines=settings.log_json,
-            level=settings.log_level,
-            stream=sys.stdout,
-            logger="clipserve",
-        )
-        configure_tracing(context.model_name)
-        config = EndpointConfig.parse(context.model_yaml_config)
+        worker = Worker(context)
+        settings, config = worker.settings, EndpointConfig.parse(context.model_yaml_config)
         model_dir = Path(context.system_properties["model_dir"])
         self.accepts = Accepts(self.kinds, self.bare, config.max_inputs)
         gpu_id = context.system_properties.get("gpu_id")
-        memory = WorkerMemory()
         towers = Encoders.load(model_dir, config, gpu_id, cuda_graphs=settings.cuda_graphs)
         towers.warm_up()
         cosines = canaries.check(towers, model_dir)
@@ -69,30 +54,23 @@ class BatchHandler:
         self.most_bytes, self.allow_web_pages = settings.max_answer_bytes, settings.allow_web_pages
         self.index = SearchClient(settings.index_url, settings.index_timeout_s)
         self._answer = answer
-        self.endpoint, self.worker = context.model_name, worker_name(sys.argv)
-        self.profiler = Profiler(context.model_name, self.worker)
+        self.endpoint, self.worker = worker.endpoint, worker.name
+        self.profiler, self.metrics, self.batch_log = worker.profiler, worker.metrics, worker.batch_log
         self.admin = Admin(settings.admin_token, self.encoders, self.accepts, self.worker, self.profiler)
-        self.metrics = WorkerMetrics(declared(context), (context.model_name,), settings.metrics_interval_s)
-        self.metrics.set("clipserve_worker_start_time_seconds", int(time.time()), self.worker)
-        self.metrics.start()
-        memory.loaded()
-        Periodic("memory", lambda: memory.show(self.metrics, self.encoders, self.worker), INTERVAL_S).start()
-        self.batch_log = BatchLog(log, settings.log_interval_s, settings.log_slow_s)
-        Periodic("batch-log", self.batch_log.report, settings.log_interval_s or 1.0).start()
-        silence_unread_lines(context, logging.getLogger())
+        worker.ready(context, lambda: self.encoders.cache.stats.bytes, device_of(self.encoders))
         log.info("ready", extra={"fingerprint": self.encoders.spec.fingerprint, "canary_cosine": min(cosines)})
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
         """One answer for each row; never raises, because that would fail the whole batch with 503."""
         came_ns, started, before = time.time_ns(), time.perf_counter(), self.encoders.cache.stats
-        headers = [_headers(context, index) for index in range(len(data))]
+        headers = [headers_of(context, index) for index in range(len(data))]
         parsed = [self._parse(row, each) for row, each in zip(data, headers, strict=True)]
         requests = [each for each in parsed if not isinstance(each, Answer)]
         computed = iter(self._traced_answers(requests, came_ns))
         answers = [each if isinstance(each, Answer) else next(computed) for each in parsed]
         answers = [_traced(*each) for each in zip(bounded(answers, self.most_bytes), parsed, headers, strict=True)]
         for index, (answer, each) in enumerate(zip(answers, headers, strict=True)):
-            _report(context, index, answer, grpc="host" not in each)
+            report(context, index, answer, grpc=is_grpc(each))
         self._record(requests, answers, time.perf_counter() - started, before)
         return [answer.body for answer in answers]
 
@@ -190,30 +168,3 @@ def _traced(answer: Answer, parsed: Request | ClipServeError | Answer, headers: 
         return answer
     callers = parsed.callers if isinstance(parsed, Request) else Callers.read(headers.get("traceparent"))
     return with_trace(answer, callers.contexts[0].trace) if callers.contexts else answer
-
-
-def _headers(context: Any, index: int) -> dict[str, str]:
-    """By names in lower case: TorchServe gives them as the client wrote them."""
-    return {name.lower(): value for name, value in context.get_all_request_header(index).items()}
-
-
-def _report(context: Any, index: int, answer: Answer, *, grpc: bool) -> None:
-    context.set_response_content_type(index, "application/json")
-    if answer.status != 200:
-        context.set_response_status(answer.status, _phrase(answer.status), index)
-    if grpc:  # a streaming call waits for this header
-        context.set_response_header(index, "ts_stream_next", "false")
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Error"
-
-
-def worker_name(arguments: Sequence[str]) -> str:
-    """The number that TorchServe gave this worker, from its socket or port: a worker started again keeps it."""
-    given = dict(itertools.pairwise(arguments))
-    name = given.get("--sock-name") or given.get("--port") or "0"
-    return name.rpartition(".")[2]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from clip_core.encode.embedding_cache import CacheStats
 from clip_core.errors import ClipServeError
@@ -18,6 +19,17 @@ from clip_core.inputs.request import Request
 from clip_core.serving.answers import Answer
 
 Parsed = Request | ClipServeError
+
+
+class Handled(Protocol):
+    """What a worker has done: a batch, or the captions that a call has finished."""
+
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def failed(self) -> bool: ...
+    def fields(self) -> dict[str, Any]: ...
+    def counts(self) -> Mapping[str, int]: ...
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,10 @@ class HandledBatch:
             **trace_ids(self.requests),
         }
 
+    def counts(self) -> dict[str, int]:
+        hits = self.after.hits - self.before.hits
+        return {"batches": 1, "requests": len(self.requests), "items": items(self.requests), "cache_hits": hits}
+
 
 def request_ids(requests: Sequence[Parsed]) -> list[str | None]:
     return [request.request_id if isinstance(request, Request) else None for request in requests]
@@ -66,45 +82,45 @@ def items(requests: Sequence[Parsed]) -> int:
 
 @dataclass
 class _Sum:
-    batches: int = 0
-    requests: int = 0
-    items: int = 0
-    cache_hits: int = 0
+    times: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     longest: float = 0.0
 
-    def add(self, batch: HandledBatch) -> None:
-        self.batches += 1
-        self.requests += len(batch.requests)
-        self.items += items(batch.requests)
-        self.cache_hits += batch.after.hits - batch.before.hits
-        self.seconds += batch.seconds
-        self.longest = max(self.longest, batch.seconds)
+    def add(self, done: Handled) -> None:
+        self.times += 1
+        self.counts.update(done.counts())
+        self.seconds += done.seconds
+        self.longest = max(self.longest, done.seconds)
 
     def fields(self) -> dict[str, Any]:
-        counts = {name: getattr(self, name) for name in ("batches", "requests", "items", "cache_hits")}
-        mean = self.seconds / self.batches
-        return {**counts, "mean_ms": round(mean * 1e3, 2), "longest_ms": round(self.longest * 1e3, 2)}
+        mean = self.seconds / self.times
+        return {**self.counts, "mean_ms": round(mean * 1e3, 2), "longest_ms": round(self.longest * 1e3, 2)}
 
 
 class BatchLog:
-    """`slow_s`: a batch that takes longer gets a line of its own. `report` is called once in `interval_s`."""
+    """`slow_s`: a batch that takes longer gets a line of its own. `report` is called once in `interval_s`.
 
-    def __init__(self, log: logging.Logger, interval_s: float, slow_s: float) -> None:
-        self._log, self._slow_s = log, slow_s
+    `one` and `many` are what the lines say.
+    """
+
+    def __init__(
+        self, log: logging.Logger, interval_s: float, slow_s: float, one: str = "batch", many: str = "batches"
+    ) -> None:
+        self._log, self._slow_s, self._one, self._many = log, slow_s, one, many
         self._each = interval_s <= 0 or log.isEnabledFor(logging.DEBUG)
         self._lock, self._sum = threading.Lock(), _Sum()
 
-    def add(self, batch: HandledBatch) -> None:
-        if self._each or batch.failed or batch.seconds > self._slow_s:
-            self._log.info("batch", extra=batch.fields())
+    def add(self, done: Handled) -> None:
+        if self._each or done.failed or done.seconds > self._slow_s:
+            self._log.info(self._one, extra=done.fields())
             return
         with self._lock:
-            self._sum.add(batch)
+            self._sum.add(done)
 
     def report(self) -> None:
         """One line for what was summed since the last; none when there was nothing."""
         with self._lock:
             done, self._sum = self._sum, _Sum()
-        if done.batches:
-            self._log.info("batches", extra=done.fields())
+        if done.times:
+            self._log.info(self._many, extra=done.fields())

@@ -24,15 +24,15 @@ class WorkerMemory:
         """The model is there and warm: what came since is the towers', weights and what runs them."""
         self._towers = max(0, resident_bytes() - self._libraries)
 
-    def show(self, metrics: WorkerMetrics, encoders: Encoders, worker: str) -> None:
-        cache, all_bytes = encoders.cache.stats.bytes, resident_bytes()
-        rest = max(0, all_bytes - self._libraries - self._towers - cache)
-        owners = {"libraries": self._libraries, "towers": self._towers, "cache": cache, "rest": rest}
+    def show(self, metrics: WorkerMetrics, worker: str, cache_bytes: int, device: str) -> None:
+        all_bytes = resident_bytes()
+        rest = max(0, all_bytes - self._libraries - self._towers - cache_bytes)
+        owners = {"libraries": self._libraries, "towers": self._towers, "cache": cache_bytes, "rest": rest}
         for owner, size in owners.items():
             metrics.set("clipserve_memory_bytes", size, worker, owner)
         if jvm := jvm_bytes():
             metrics.set("clipserve_jvm_memory_bytes", jvm)
-        for state, size in gpu_memory(device_of(encoders)).items():
+        for state, size in gpu_memory(device).items():
             metrics.set("clipserve_gpu_memory_bytes", size, worker, state)
 
 

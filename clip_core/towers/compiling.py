@@ -24,6 +24,7 @@ from clip_core.errors import BadModel
 
 MAX_BATCH = 4096
 Forward = Callable[[Tensor], Tensor]
+Program = Callable[[list[Tensor]], list[Tensor]]
 log = logging.getLogger("clipserve.compiling")
 
 
@@ -80,17 +81,24 @@ def compile_package(module: nn.Module, example: Tensor, path: Path, longest: int
 
     Raises BadModel when the module can't be exported or compiled.
     """
-    if compiler() is None:
-        raise BadModel("no C++ compiler on the PATH: install g++, or say `compile: false` in model.yaml")
     dims = {0: torch.export.Dim("batch", min=1, max=MAX_BATCH)}
     if longest is not None:
         dims[1] = torch.export.Dim("length", min=2, max=longest)
+    compile_program(module, (example,), (dims,), path)
+
+
+def compile_program(
+    module: nn.Module, examples: tuple[Tensor, ...], shapes: tuple[dict[int, Any], ...], path: Path
+) -> None:
+    """Compile `module` for inputs like `examples`, whose dimensions are free as `shapes` says. Raises BadModel."""
+    if compiler() is None:
+        raise BadModel("no C++ compiler on the PATH: install g++, or say `compile: false` in model.yaml")
     started = time.perf_counter()
     try:
         with _exportable(), torch.no_grad():
-            program = torch.export.export(module, (example,), dynamic_shapes=(dims,))
+            program = torch.export.export(module, examples, dynamic_shapes=shapes)
             torch._inductor.aoti_compile_and_package(
-                program, package_path=str(path), inductor_configs=_options(example.device)
+                program, package_path=str(path), inductor_configs=_options(examples[0].device)
             )
     except Exception as error:  # export and Inductor raise many kinds
         raise BadModel(f"{type(module).__name__} can't be compiled: {str(error)[:600]}") from error
@@ -98,7 +106,19 @@ def compile_package(module: nn.Module, example: Tensor, path: Path, longest: int
 
 
 def load_package(path: Path, device: str = "cpu") -> Forward:
-    """Raises BadModel when the file is no package for this machine.
+    """A package of one batch. Raises BadModel when the file is no package for this machine."""
+    run = load_program(path, device)
+
+    def forward(batch: Tensor) -> Tensor:
+        if not 1 <= len(batch) <= MAX_BATCH:  # a package does not check its bounds
+            raise BadModel(f"a compiled tower takes 1 to {MAX_BATCH} items, not {len(batch)}")
+        return run([batch])[0]
+
+    return forward
+
+
+def load_program(path: Path, device: str = "cpu") -> Program:
+    """A package of several inputs and outputs. Raises BadModel when the file is no package for this machine.
 
     By torch's loader itself: `torch._inductor.aoti_load_package` around it imports all of Inductor, which costs each
     worker a second and 70 MB.
@@ -111,14 +131,8 @@ def load_package(path: Path, device: str = "cpu") -> Forward:
         )
     except Exception as error:
         raise BadModel(f"{path.name} can't be loaded: {error}") from error
-
-    def forward(batch: Tensor) -> Tensor:
-        if not 1 <= len(batch) <= MAX_BATCH:  # a package does not check its bounds
-            raise BadModel(f"a compiled tower takes 1 to {MAX_BATCH} items, not {len(batch)}")
-        result: Tensor = loader.boxed_run([batch])[0]
-        return result
-
-    return forward
+    run: Program = loader.boxed_run
+    return run
 
 
 def _options(device: torch.device) -> dict[str, Any]:

@@ -66,6 +66,34 @@ class Ranked:
 
 
 @dataclass(frozen=True)
+class Caption:
+    """`logprob` is log P(text | picture); `finish_reason` is "stop", or "length" where `max_tokens` ended it."""
+
+    text: str
+    logprob: float
+    finish_reason: str
+    alternatives: list[Caption] = field(default_factory=list)
+    raw: Json = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class CaptionPiece:
+    """Of a stream: `text` is what is new; the last piece has the whole `caption`."""
+
+    text: str
+    caption: Caption | None = None
+
+
+@dataclass(frozen=True)
+class CaptionScore:
+    """`logprob` is log P(text | picture), the sum over its tokens."""
+
+    text: str
+    logprob: float
+    tokens: int
+
+
+@dataclass(frozen=True)
 class Collection:
     name: str
     model: str
@@ -94,11 +122,15 @@ class Item:
 
 @dataclass(frozen=True)
 class ItemResult:
-    """Of one item of `add`: `error` has the message, code and param where `status` is 400 or more."""
+    """Of one item of `add`: `error` has the message, code and param where `status` is 400 or more.
+
+    `warning` is the same where the item is in, and has no caption though it wanted one.
+    """
 
     id: str | None
     status: int
     error: Json | None = None
+    warning: Json | None = None
 
     @property
     def ok(self) -> bool:
@@ -178,6 +210,7 @@ class Model:
     fingerprint: str
     dimensions: int
     matryoshka_dimensions: list[int]
+    captioner: bool = False
     raw: Json = field(default_factory=dict, repr=False)
 
 

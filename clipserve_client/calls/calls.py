@@ -190,8 +190,9 @@ def duplicates_page(name: str, after: str | None, limit: int) -> Call[tuple[list
     return Call("GET", f"{_path('collections', name)}/duplicates", reading.duplicates_page, params=params)
 
 
-def begin_job(name: str, source: Json) -> Call[answers.Job]:
-    return Call("POST", "/v1/jobs", reading.job, {"collection": name, "source": source}, repeat="unsent")
+def begin_job(name: str, source: Json, caption: bool = False) -> Call[answers.Job]:
+    body = {"collection": name, "source": source, **_given(caption=caption or None)}
+    return Call("POST", "/v1/jobs", reading.job, body, repeat="unsent")
 
 
 def job(job_id: str) -> Call[answers.Job]:

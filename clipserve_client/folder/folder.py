@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clipserve_client.answers.answers import Collection
@@ -29,12 +29,14 @@ OnFolder = Callable[[str], object]
 @dataclass(frozen=True)
 class FolderOptions:
     """`prefix` goes before every id; `gps`: positions from EXIF become metadata; `again`: send everything;
-    `remember`: in the user's cache, what was sent; `report`: a file of JSON lines. The others are of `Client.ingest`.
+    `caption`: the gateway captions pictures without a caption; `remember`: in the user's cache, what was sent;
+    `report`: a file of JSON lines. The others are of `Client.ingest`.
     """
 
     prefix: str = ""
     gps: bool = False
     again: bool = False
+    caption: bool = False
     remember: bool = True
     report: Path | None = None
     in_flight: int = IN_FLIGHT
@@ -172,6 +174,7 @@ class _Work:
         )
         self._client, self._collection, self._there = client, collection, there
         self._source, self._memory, self._on_folder = source, memory, on_folder
+        self._caption = options.caption
         self._on_the_way: dict[str, tuple[Known, str | None]] = {}  # what to remember of an item, and its folder
         self._folders: set[str | None] = {None}  # those that were told
 
@@ -183,6 +186,7 @@ class _Work:
                 self._make_collection()
                 if known is not None:
                     self._on_the_way.setdefault(thing.id, (known, folder))
+                thing = replace(thing, caption=self._caption and thing.image is not None)
             elif thing.outcome == "unchanged":
                 self._is_in(folder)
             yield thing

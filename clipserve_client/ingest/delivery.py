@@ -120,7 +120,7 @@ def _sorted(part: _Part, answered: Sequence[ItemResult]) -> tuple[list[Result], 
     for parcel, told in zip(part.parcels, answered, strict=True):
         error = None if told.ok else api_error(told.status, {"error": told.error})
         if error is None:
-            settled.append(Result(parcel.id, "added", notes=parcel.notes))
+            settled.append(Result(parcel.id, "added", notes=parcel.notes + _warned(told)))
         elif error.status in _WILL_PASS:
             again.append(parcel)
             last = error
@@ -131,6 +131,10 @@ def _sorted(part: _Part, answered: Sequence[ItemResult]) -> tuple[list[Result], 
         lost, parts, _ = left.lost(last)
         return settled + lost, parts, last
     return settled, [left] if again else [], last
+
+
+def _warned(told: ItemResult) -> tuple[str, ...]:
+    return (f"no caption ({told.warning['code']})",) if told.warning else ()
 
 
 def _failure(parcel: Parcel, error: ClientError) -> Result:

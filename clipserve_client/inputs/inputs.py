@@ -83,7 +83,10 @@ def _encoded(part: QueryPart) -> Json:
 
 @dataclass(frozen=True)
 class NewItem:
-    """To be added under `id` (1 to 512 characters) by exactly one of text, image and vector."""
+    """To be added under `id` (1 to 512 characters) by exactly one of text, image and vector.
+
+    `caption`: the gateway captions the picture, and keeps that as `caption` in the metadata, unless there is one.
+    """
 
     id: str
     text: str | None = None
@@ -91,11 +94,13 @@ class NewItem:
     vector: Vector | None = None
     metadata: Json = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # told again with the item's result, and not sent
+    caption: bool = False
 
     def body(self) -> Json:
         """As the gateway takes it. Raises OSError when the picture's file can't be read."""
         asked = _encoded({"text": self.text, "image": self.image, "vector": self.vector})
-        return {"id": self.id, **asked, **({"metadata": self.metadata} if self.metadata else {})}
+        more: Json = {"metadata": self.metadata, "caption": self.caption}
+        return {"id": self.id, **asked, **{name: value for name, value in more.items() if value}}
 
 
 class SearchOptions(TypedDict, total=False):

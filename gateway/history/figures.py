@@ -18,10 +18,12 @@ COUNTERS = (
     *("requests", "failed", "refused", "rejected"),
     *("batches", "batch_requests", "pass_items", "pass_capacity", "cache_hits", "cache_misses"),
     *("job_entries", "job_failures"),
+    *("captions", "caption_tokens"),
 )
 GAUGES = (
     *("in_flight", "waiting", "queued", "jobs"),
     *("recall", "gateway_bytes", "workers_bytes", "index_bytes"),
+    *("caption_rows", "caption_waiting", "caption_cache_bytes"),
 )
 HISTOGRAMS = ("latency", "admission", "queue")  # over BUCKETS, and what lies beyond them
 

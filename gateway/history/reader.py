@@ -13,13 +13,14 @@ from clip_core.errors import Unavailable
 from gateway.endpoint_loads import endpoint_loads
 from gateway.history.figures import Figures
 from gateway.metrics import BUCKETS, EndpointLoad, GatewayMetrics
-from gateway.models.registry import Models
+from gateway.models.captioners import Captioners
 from gateway.stats import Json, Stats, parsed, samples
 from gateway.trace import Trace, reset_current_trace, set_current_trace
 from gateway.upstream.index_service import IndexServiceClient
 
 _PATIENCE_S = 2.0
 _ENTRIES = "clipserve_gateway_job_items"
+_CAPTIONS, _CAPTION_TOKENS = "clipserve_gateway_captions", "clipserve_gateway_caption_tokens"
 _RECALL, _INDEX_MEMORY = "clipserve_index_recall", "clipserve_index_process_resident_memory_bytes"
 
 
@@ -27,15 +28,16 @@ class Reader:
     """`jobs` tells how many are under way. A part that does not answer is unknown in that reading."""
 
     def __init__(
-        self, metrics: GatewayMetrics, models: Models, index: IndexServiceClient, jobs: Callable[[], int]
+        self, metrics: GatewayMetrics, captioners: Captioners, index: IndexServiceClient, jobs: Callable[[], int]
     ) -> None:
-        self._metrics, self._models, self._index, self._jobs = metrics, models, index, jobs
+        self._metrics, self._captioners, self._index, self._jobs = metrics, captioners, index, jobs
 
     async def read(self) -> Figures:
         """All figures but the time."""
         token = set_current_trace(Trace(quiet=True))
         try:
-            asked = Stats(self._metrics, self._models).workers(), endpoint_loads(self._models), self._index_metrics()
+            stats = Stats(self._metrics, self._captioners.models)
+            asked = stats.workers(), endpoint_loads(self._captioners), self._index_metrics()
             workers, loads, index = await asyncio.gather(*asked)
         finally:
             reset_current_trace(token)
@@ -66,6 +68,8 @@ def _own(metrics: GatewayMetrics) -> Figures:
         "in_flight": _sum(n for _, n in samples(metrics.in_flight.collect(), "clipserve_gateway_requests_in_flight")),
         "job_entries": _sum(n for _, n in entries),
         "job_failures": _sum(n for outcome, n in entries if outcome == "failed"),
+        "captions": _sum(n for _, n in samples(metrics.captions.collect(), _CAPTIONS)),
+        "caption_tokens": _sum(n for _, n in samples(metrics.caption_tokens.collect(), _CAPTION_TOKENS)),
         "admission": _waits(waits, "admission"),
         "queue": _waits(waits, "queue"),
         "gateway_bytes": psutil.Process().memory_info().rss,
@@ -86,7 +90,7 @@ def cumulative(counted: Iterable[tuple[float, float]]) -> list[float]:
 
 
 def _of_workers(workers: Json) -> Figures:
-    batches, cache = workers["batches"] or {}, workers["cache"] or {}
+    batches, cache, captions = (workers[name] or {} for name in ("batches", "cache", "captions"))
     return {
         "batches": batches.get("batches"),
         "batch_requests": batches.get("requests"),
@@ -94,6 +98,9 @@ def _of_workers(workers: Json) -> Figures:
         "pass_capacity": batches.get("capacity"),
         "cache_hits": cache.get("hits"),
         "cache_misses": cache.get("misses"),
+        "caption_rows": captions.get("rows"),
+        "caption_waiting": captions.get("waiting"),
+        "caption_cache_bytes": captions.get("cache_bytes"),
         "workers_bytes": workers["bytes"],
     }
 

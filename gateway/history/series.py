@@ -74,6 +74,11 @@ def _columns(steps: _Steps) -> dict[str, Column]:
         "jobs": most["jobs"],
         "job_entries_per_s": _ratio(count["job_entries"], seconds),
         "job_failures_per_s": _ratio(count["job_failures"], seconds),
+        "captions_per_s": _ratio(count["captions"], seconds),
+        "caption_tokens_per_s": _ratio(count["caption_tokens"], seconds),
+        "caption_rows": most["caption_rows"],
+        "caption_waiting": most["caption_waiting"],
+        "caption_cache_bytes": most["caption_cache_bytes"],
     }
 
 

@@ -9,6 +9,7 @@ from clip_core.errors import ClipServeError, FingerprintMismatch, UnknownModel, 
 from gateway.encode.chunks import Ask
 from gateway.encode.served_model import ServedModel
 from gateway.fetch.url_images import Fetched
+from gateway.ingest.item_captions import ItemCaptions
 from gateway.ingest.items import IngestItem
 from gateway.inputs.source import Source
 from gateway.keys.meter import Meter
@@ -32,12 +33,14 @@ class Ingester:
         known: KnownCollections,
         meter: Meter,
         pictures: Pictures,
+        captions: ItemCaptions,
     ) -> None:
         self._models = models
         self._index = index
         self._known = known
         self._meter = meter
         self._pictures = pictures
+        self._captions = captions
 
     async def add(self, collection: str, items: Sequence[IngestItem], model: object = None) -> list[Json]:
         """Raises UnknownCollection, or FingerprintMismatch, also where the caller names another model than its own.
@@ -100,9 +103,9 @@ class Ingester:
                 item.error = outcome
             else:
                 item.vector = outcome["embedding"]
-        await self._keep(
-            collection, [each for each in zip(todo, encoded.sources, strict=True) if each[0].error is None]
-        )
+        sound = [each for each in zip(todo, encoded.sources, strict=True) if each[0].error is None]
+        await self._captions.write(self._models.with_encoder(encoder), sound)
+        await self._keep(collection, sound)
         return served.fingerprint if served is not None else None
 
     async def _check_again(self, collection: str, served: ServedModel) -> None:

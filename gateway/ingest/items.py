@@ -19,7 +19,8 @@ _MAX_ORIGIN = 8192  # characters that the index service keeps
 class IngestItem:
     """One item on its way: `error` stops it, `vector` is set once there is one; `at` is its place in the request.
 
-    `model` is what the caller names, if it names one.
+    `model` is what the caller names, if it names one. `caption` asks for one in the metadata; `warning` says why there
+    is none.
     """
 
     at: str
@@ -30,6 +31,8 @@ class IngestItem:
     model: object = None
     vector: str | None = None
     error: ClipServeError | None = None
+    caption: bool = False
+    warning: ClipServeError | None = None
 
     def is_own_vector(self) -> bool:
         """The caller brought the vector, so no fingerprint vouches for it."""
@@ -37,7 +40,8 @@ class IngestItem:
 
     def result(self) -> Json:
         if self.error is None:
-            return {"id": self.id, "status": 200}
+            warned = {} if self.warning is None else {"warning": self.warning.to_dict()["error"]}
+            return {"id": self.id, "status": 200, **warned}
         return {"id": self.id, "status": self.error.status, **self.error.to_dict()}
 
     def record(self) -> Json:
@@ -53,12 +57,20 @@ def parse_items(body: Json, parser: InputParser, max_items: int) -> list[IngestI
         raise InvalidRequest("`items` is a list of at least one item", param="items")
     if len(items) > max_items:
         raise TooLarge(f"{len(items)} items in one call; at most {max_items}", param="items")
-    parsed = [_parse_item(item, f"items[{place}]", parser) for place, item in enumerate(items)]
+    captions = checked_flag(body.get("caption"), "caption")
+    parsed = [_parse_item(item, f"items[{place}]", parser, captions) for place, item in enumerate(items)]
     _refuse_earlier_duplicates(parsed)
     return parsed
 
 
-def _parse_item(item: object, at: str, parser: InputParser) -> IngestItem:
+def checked_flag(value: object, param: str, default: bool = False) -> bool:
+    """Raises InvalidRequest for anything but true, false and null."""
+    if value is not None and not isinstance(value, bool):
+        raise InvalidRequest(f"`{param.rpartition('.')[2]}` is true or false", param=param)
+    return default if value is None else value
+
+
+def _parse_item(item: object, at: str, parser: InputParser, captions: bool) -> IngestItem:
     if not isinstance(item, dict):
         return IngestItem(at, None, error=InvalidRequest("an item is an object", param=at))
     item_id = item["id"] if isinstance(item.get("id"), str) else None
@@ -66,6 +78,7 @@ def _parse_item(item: object, at: str, parser: InputParser) -> IngestItem:
     try:
         parsed.source = _parse_source(item, at, parser)
         parsed.origin = _origin(item)
+        parsed.caption = checked_flag(item.get("caption"), f"{at}.caption", captions)
     except BadInput as error:
         parsed.error = error
     return parsed

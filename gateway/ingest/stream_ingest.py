@@ -22,16 +22,21 @@ class StreamReport:
     received: int = 0
     added: int = 0
     errors: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
 
     def note(self, line: Line, result: dict[str, Any]) -> None:
         self.received += 1
         if result["status"] < 300:
             self.added += 1
+            if "warning" in result and len(self.warnings) < MAX_SHOWN:
+                self.warnings.append({"line": line.number, **result})
         elif len(self.errors) < MAX_SHOWN:
             self.errors.append({"line": line.number, **result})
 
     def answer(self) -> dict[str, Any]:
-        return {**vars(self), "failed": self.received - self.added}
+        """Warnings only where there are some."""
+        told = {name: value for name, value in vars(self).items() if value or name != "warnings"}
+        return {**told, "failed": self.received - self.added}
 
 
 async def ingest_lines(

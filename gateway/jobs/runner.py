@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
@@ -47,7 +47,14 @@ _MOST_LOSSES = 3  # of workers to one batch: one of its items may be the reason
 _PAGE = 1000  # ids
 SCOPE = "write"
 T = TypeVar("T")
-Told = tuple[int, dict[str, Any] | None]  # status and error of an item
+
+
+class Told(NamedTuple):
+    """Of an item; `notes` are what was done to it, or could not be."""
+
+    status: int
+    error: dict[str, Any] | None
+    notes: tuple[str, ...] = ()
 
 
 class Jobs:
@@ -300,21 +307,22 @@ class Jobs:
         while todo:
             results = await self._try(job, [item for item, _ in todo])
             answered = list(zip(todo, results, strict=True))
-            losses += any(_lost(error) for _, (_, error) in answered)
-            outcomes += [
-                _outcome(*each, error) for each, (status, error) in answered if not _will_pass(status, error, losses)
-            ]
-            todo = [each for each, result in answered if _will_pass(*result, losses)]
+            losses += any(_lost(told.error) for _, told in answered)
+            outcomes += [_outcome(*each, told) for each, told in answered if not _will_pass(told, losses)]
+            todo = [each for each, told in answered if _will_pass(told, losses)]
             if todo:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_S)
         return outcomes
 
     async def _try(self, job: Job, items: Sequence[NewItem]) -> list[Told]:
-        """(status, error) of each; what concerns the key or the collection is raised, what will pass is a status."""
+        """What became of each; what concerns the key or the collection is raised, what will pass is a status."""
         await self._act_for(job)
         bodies = await asyncio.to_thread(lambda: [item.body() for item in items])
         parsed = parse_items({"items": bodies}, self._parser, len(items))
+        captions = wants_captions(job.source)
+        for item in parsed:
+            item.caption = captions and item.source is not None and item.source.kind == "image"
         try:
             results = await self._ingester.add(job.collection, parsed)
         except (Unavailable, Overloaded) as error:
@@ -322,7 +330,7 @@ class Jobs:
         waiting = next((result["error"]["message"] for result in results if result["status"] in _TRY_AGAIN), None)
         if waiting is not None:
             await asyncio.to_thread(self.store.update, job.id, message=f"waiting: {waiting}")
-        return [(result["status"], result.get("error")) for result in results]
+        return [Told(result["status"], result.get("error"), _notes(result)) for result in results]
 
     async def _act_for(self, job: Job) -> None:
         """From here on as the job's key. Raises Unauthorized, ScopeMissing or CollectionForbidden."""
@@ -337,9 +345,19 @@ def _is_let_go(counts: Counts) -> bool:
     return not total(counts, ("failed", "skipped"))
 
 
-def _outcome(item: NewItem, known: Known | None, error: dict[str, Any] | None) -> Outcome:
+def wants_captions(source: str) -> bool:
+    """Of a job's source as it is recorded."""
+    return bool(orjson.loads(source).get("caption"))
+
+
+def _notes(result: Mapping[str, Any]) -> tuple[str, ...]:
+    return (f"no caption ({result['warning']['code']})",) if "warning" in result else ()
+
+
+def _outcome(item: NewItem, known: Known | None, told: Told) -> Outcome:
+    error = told.error
     if error is None:
-        return Outcome(item.id, "added", known=known, notes=item.notes)
+        return Outcome(item.id, "added", known=known, notes=item.notes + told.notes)
     return Outcome(item.id, "failed", error["code"], orjson.dumps(error).decode(), notes=item.notes)
 
 
@@ -347,5 +365,5 @@ def _lost(error: dict[str, Any] | None) -> bool:
     return error is not None and error["code"] == WorkerLost.code
 
 
-def _will_pass(status: int, error: dict[str, Any] | None, losses: int) -> bool:
-    return status in _TRY_AGAIN and (losses < _MOST_LOSSES or not _lost(error))
+def _will_pass(told: Told, losses: int) -> bool:
+    return told.status in _TRY_AGAIN and (losses < _MOST_LOSSES or not _lost(told.error))

@@ -19,6 +19,7 @@ _RULES: tuple[tuple[str, str | None, str | None], ...] = (  # path, scope to rea
     ("/v2/embed", "embed", "embed"),
     ("/v2/models", None, "embed"),
     ("/v2", None, "admin"),
+    ("/v1/captions", "embed", "embed"),
     ("/v1/classify", "embed", "embed"),
     ("/v1/rank", "embed", "embed"),
     ("/v1/search", "search", "search"),

@@ -72,6 +72,10 @@ class Models:
     def all(self) -> tuple[RegisteredModel, ...]:
         return self._served
 
+    def with_encoder(self, encoder: Encoder) -> RegisteredModel | None:
+        """None for one that is served no more."""
+        return next((each for each in self._served if each.encoder is encoder), None)
+
     @property
     def several(self) -> bool:
         return len(self._served) > 1
@@ -179,7 +183,7 @@ class Models:
         )
 
     def _endpoints(self) -> set[tuple[TorchServe, str]]:
-        return {(each.torchserve, endpoint) for each in self._served for endpoint in each.row.endpoints.all()}
+        return {(each.torchserve, endpoint) for each in self._served for endpoint in each.row.all_endpoints()}
 
 
 def _unmarked(row: ModelRow) -> ModelRow:

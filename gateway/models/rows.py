@@ -27,12 +27,14 @@ def _url(value: str) -> str:
 
 _Url = Annotated[str, AfterValidator(_url)]
 _Endpoint = Annotated[str, Field(pattern=ENDPOINT)]
+_EndpointOrNone = Annotated[str, Field(pattern=f"{ENDPOINT}|^$")]
 
 
 class ModelRow(BaseModel):
     """A model. Endpoints left out are `<name>_text` and so on. Without addresses it is on the gateway's own TorchServe.
 
-    Without a name it has the one that its handlers say.
+    Without a name it has the one that its handlers say. `caption` is "" where no captions are wanted; left out it is
+    named as `text` is, and the model has a captioner once TorchServe knows that endpoint.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,6 +43,7 @@ class ModelRow(BaseModel):
     text: _Endpoint
     image: _Endpoint
     multimodal: _Endpoint
+    caption: _EndpointOrNone | None = None
     torchserve_url: _Url = ""
     management_url: _Url = ""
     metrics_url: _Url = ""
@@ -69,6 +72,15 @@ class ModelRow(BaseModel):
     @property
     def endpoints(self) -> Endpoints:
         return Endpoints(self.text, self.image, self.multimodal)
+
+    def all_endpoints(self) -> tuple[str, ...]:
+        """Also the captioner's, which TorchServe may not have."""
+        return (*self.endpoints.all(), *([self.caption_endpoint] if self.caption_endpoint else []))
+
+    @property
+    def caption_endpoint(self) -> str:
+        """Where captions are asked for; "" for none."""
+        return f"{self.text.removesuffix('_text')}_caption" if self.caption is None else self.caption
 
 
 class ModelRows(BaseModel):

@@ -12,14 +12,14 @@ from starlette.requests import Request
 from clip_core.errors import BadJson, InvalidRequest
 from clip_core.wire import load_json
 from gateway.errors import invalid_request
+from gateway.inputs.forms import read_form
 from gateway.inputs.parser import InputParser
 from gateway.inputs.value_limits import VALUES_EACH, check_values
-from gateway.routes.forms import read_form
 from gateway.services import services
 
 Body = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
-_TEXT_FIELDS = {"collection", "text", "id", "model", "modality", "encoding_format", "truncate"}
+_TEXT_FIELDS = {"collection", "text", "id", "model", "modality", "encoding_format", "truncate", "prompt", "method"}
 FEW = 8  # items whose values suffice for bodies without inputs
 _MANY = "images"  # the one field that may come again: files, each an item named by its file
 

@@ -37,7 +37,14 @@ from gateway.services import services
 router = APIRouter(route_class=StrictRoute, tags=["items"])
 ItemId = Annotated[str, Path(description="The item's id.", examples=["scene-1"])]
 _FILTER = "Lists only what fits, as JSON: the filter language of searches."
-_FORM = {"images": "files", "id": "string", "image": "file", "text": "string", "metadata": "string"}
+_FORM = {
+    "images": "files",
+    "id": "string",
+    "image": "file",
+    "text": "string",
+    "metadata": "string",
+    "caption": "boolean",
+}
 
 
 @router.post(
@@ -56,7 +63,8 @@ async def add_items(request: Request, name: Name) -> JsonResponse:
 def _as_list(body: Body) -> Body:
     """A form carries one item as its own fields, or many pictures as `images`, named by their files."""
     if isinstance(body.get("images"), list):
-        return {"items": [{**each, "metadata": {"file": each["id"]}} for each in body["images"]]}
+        items = [{**each, "metadata": {"file": each["id"]}} for each in body["images"]]
+        return {"items": items, "caption": body.get("caption")}
     return body if "items" in body or "id" not in body else {"items": [body]}
 
 

@@ -39,6 +39,8 @@ async def begin_job(request: Request) -> JsonResponse:
             "this gateway takes no jobs (CLIPSERVE_GATEWAY_JOBS): send the items, or `clipserve ingest` them"
         )
     source = wanted.source.model_dump(exclude_none=True)
+    if wanted.caption:
+        source["caption"] = True
     if source_kind(source) == "urls":
         for place, entry in enumerate(source["urls"]):
             given.parser.image(entry if isinstance(entry, str) else entry["url"], f"source.urls[{place}]")
@@ -122,10 +124,13 @@ def describe(job: Job, counts: Counts) -> dict[str, Any]:
     rate = round(processed / job.seconds, 2) if processed and job.seconds else None
     left = max(job.total - processed, 0) if job.state == "running" and job.total is not None else None
     known = None if job.total is None else max(job.total, processed)
+    source = orjson.loads(job.source)
+    captions = {"caption": True} if source.pop("caption", False) else {}
     return {
         "id": job.id,
         "collection": job.collection,
-        "source": orjson.loads(job.source),
+        "source": source,
+        **captions,
         "state": job.state,
         "progress": {"total": known, "processed": processed, **{each: total(counts, (each,)) for each in _OUTCOMES}},
         "reasons": {each: counts[each] for each in ("skipped", "failed", "noted") if each in counts},

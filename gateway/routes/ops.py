@@ -58,7 +58,7 @@ async def metrics(request: Request) -> Response:
     """Prometheus text, or OpenMetrics with exemplars for who accepts that."""
     given = services(request)
     given.metrics.show_expiries(given.expiries.read())
-    given.metrics.show_loads(await endpoint_loads(given.models))
+    given.metrics.show_loads(await endpoint_loads(given.captioners))
     write, media_type = exposition(request.headers.get("accept", ""))
     return Response(write(given.metrics.registry), headers={"Content-Type": media_type})
 
@@ -69,7 +69,7 @@ async def list_models(request: Request) -> JsonResponse:
     """The served models, the default first, in the form of OpenAI's list; one that does not answer says so."""
     given = services(request)
     limits = _limits(given)
-    models = [{**model, "limits": limits} for model in await list_all(given.models)]
+    models = [{**model, "limits": limits} for model in await list_all(given.models, given.captioners)]
     return JsonResponse({"object": "list", "data": models, "limits": limits})
 
 
@@ -80,7 +80,7 @@ async def show_model(
     """One served model: its dimension, context length, precision, licence, and where its weights came from."""
     given = services(request)
     found = await given.models.find(model_id)
-    model = await shown(found, default=found is given.models.default())
+    model = await shown(found, given.captioners, default=found is given.models.default())
     return JsonResponse({**model, "limits": _limits(given)})
 
 

@@ -50,8 +50,10 @@ async def history(
     """What this gateway did in the last hour or less: columns with a value for each step. Needs the scope `admin`."""
     given = services(request)
     told = await asyncio.to_thread(series, given.history.rows(), range_, given.history.now())
-    endpoints = {name: None for model in given.models.all() for name in model.row.endpoints.all()}
-    return JsonResponse({"range": range_, "endpoints": list(endpoints), **told})
+    lists = await asyncio.gather(*map(given.captioners.endpoints, given.models.all()))
+    endpoints = dict.fromkeys(name for names in lists for name in names)
+    captions = bool(await given.captioners.all())
+    return JsonResponse({"range": range_, "endpoints": list(endpoints), "captions": captions, **told})
 
 
 @router.get("/v1/stats/scaling", include_in_schema=False)

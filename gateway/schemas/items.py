@@ -9,6 +9,7 @@ from pydantic import Field
 from gateway.schemas.base import IMAGE, PIXEL, VECTOR, ErrorBody, Schema, example
 
 _MODEL = "The collection's model, or nothing: 409 where it is another one."
+_CAPTION = "Caption the picture, and keep that as `caption` in the metadata, unless there is one."
 
 
 class ItemSpec(Schema):
@@ -18,18 +19,21 @@ class ItemSpec(Schema):
     vector: str | list[float] | None = Field(None, description=VECTOR)
     metadata: dict[str, Any] | None = None
     model: str | None = Field(None, description=_MODEL)
+    caption: bool | None = Field(None, description=_CAPTION)
 
 
 class ItemsRequest(Schema):
     model_config = example({"items": [{"id": "scene-1", "image": PIXEL, "metadata": {"color": "red"}}]})
     items: list[ItemSpec]
     model: str | None = Field(None, description=_MODEL)
+    caption: bool | None = Field(None, description="For the items that do not say it themselves.")
 
 
 class ItemResult(Schema):
     id: str | None
     status: int
     error: ErrorBody | None = None
+    warning: ErrorBody | None = Field(None, description="Why an item that is in has no caption, though it wanted one.")
 
 
 class ItemsAnswer(Schema):
@@ -47,6 +51,7 @@ class StreamAnswer(Schema):
     added: int
     failed: int
     errors: list[LineError] = Field(description="The first thousand.")
+    warnings: list[LineError] | None = Field(None, description="The first thousand, where there are some.")
 
 
 class DeleteItemsRequest(Schema):

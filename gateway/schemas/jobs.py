@@ -54,6 +54,7 @@ class JobRequest(Schema):
     model_config = example({"collection": "demo", "source": {"folder": "photos/2024"}})
     collection: str = Field(min_length=1)
     source: JobSource = Field(description="Exactly one of folder, webdataset, parquet, url_list and urls.")
+    caption: bool | None = Field(None, description="Caption pictures whose metadata has no `caption`.")
 
 
 class Progress(Schema):
@@ -70,6 +71,7 @@ class JobAnswer(Schema):
     id: str
     collection: str
     source: dict[str, Any] = Field(description="As it was given; of many URLs only their number, as `urls_total`.")
+    caption: bool | None = Field(None, description="True where it captions pictures.")
     state: State
     progress: Progress
     reasons: dict[str, dict[str, int]] = Field(

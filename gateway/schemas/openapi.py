@@ -31,6 +31,7 @@ from clip_core.errors import (
     _tree,
 )
 from gateway.schemas.base import ErrorEnvelope
+from gateway.schemas.captions import CaptionRequest, ItemPicture, ScoreRequest
 from gateway.schemas.collections import AliasSpec, CollectionSpec
 from gateway.schemas.dialects import CohereRequest, VoyageRequest
 from gateway.schemas.embeddings import EmbeddingRequest
@@ -61,6 +62,9 @@ _BODIES: list[type[BaseModel]] = [
     PatchItemsRequest,
     ClassifyRequest,
     RankRequest,
+    CaptionRequest,
+    ItemPicture,
+    ScoreRequest,
     CohereRequest,
     VoyageRequest,
     InferenceRequest,

@@ -75,7 +75,8 @@ _MODEL: dict[str, Any] = {
     "source": "hf-hub:org/name",
     "revision": "0f1e2d",
     "weights_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-    "endpoints": ["clip_text", "clip_image", "clip_multimodal"],
+    "captioner": True,
+    "endpoints": ["clip_text", "clip_image", "clip_multimodal", "clip_caption"],
     "limits": _LIMITS,
 }
 
@@ -100,6 +101,7 @@ class ModelFacts(Schema):
     source: str | None = Field(description="Where the weights came from.")
     revision: str | None
     weights_sha256: str | None = Field(description="Of the file that the weights came in.")
+    captioner: bool = Field(description="Whether it writes captions, see /v1/captions.")
     endpoints: list[str]
     limits: Limits
 

@@ -33,6 +33,12 @@ class CacheCounts(Schema):
     bytes: int
 
 
+class CaptionCounts(Schema):
+    rows: int = Field(description="Captions that are being written now, a beam search's rows each.")
+    waiting: int
+    cache_bytes: int
+
+
 class MemoryBytes(Schema):
     gateway_bytes: int
     workers_bytes: int | None = Field(description="Null when the workers run on another machine.")
@@ -48,6 +54,7 @@ class StatsAnswer(Schema):
                     "latency": {"bounds_s": [0.005, 0.01], "counts": [180, 236, 240]},
                     "batches": {"batches": 60, "requests": 210, "items": 230, "capacity": 960},
                     "cache": {"hits": 40, "misses": 190, "bytes": 270560},
+                    "captions": {"rows": 12, "waiting": 0, "cache_bytes": 7340032},
                     "memory": {"gateway_bytes": 98000000, "workers_bytes": 1240000000},
                 }
             ]
@@ -58,6 +65,7 @@ class StatsAnswer(Schema):
     latency: LatencyHistogram
     batches: BatchCounts | None = Field(description="Null when the workers do not report it.")
     cache: CacheCounts | None = Field(description="Null when the workers do not report it.")
+    captions: CaptionCounts | None = Field(description="Null when no worker reports it.")
     memory: MemoryBytes
 
 
@@ -126,6 +134,13 @@ class HistoryColumns(Schema):
     jobs: Column = Field(description="Background jobs that ran or waited.")
     job_entries_per_s: Column = Field(description="Entries of jobs' sources that were dealt with.")
     job_failures_per_s: Column
+    captions_per_s: Column
+    caption_tokens_per_s: Column
+    caption_rows: Column = Field(
+        description="Most rows that captioners wrote at once; null when they do not report it."
+    )
+    caption_waiting: Column = Field(description="Most captions that waited in the workers.")
+    caption_cache_bytes: Column
 
 
 def _example() -> dict[str, JsonValue]:
@@ -142,7 +157,8 @@ class HistoryAnswer(Schema):
                 {
                     "range": "15m",
                     "step_s": 10,
-                    "endpoints": ["clip_text", "clip_image", "clip_multimodal"],
+                    "endpoints": ["clip_text", "clip_image", "clip_multimodal", "clip_caption"],
+                    "captions": True,
                     "time": [1769860790.1, 1769860800.1],
                     "columns": _example(),
                 }
@@ -152,5 +168,6 @@ class HistoryAnswer(Schema):
     range: Literal["5m", "15m", "1h"]
     step_s: float
     endpoints: list[str] = Field(description="TorchServe's endpoints that this gateway uses now.")
+    captions: bool = Field(description="Whether a model writes captions.")
     time: list[float] = Field(description="Seconds since 1970 at the end of each step.")
     columns: HistoryColumns

@@ -11,19 +11,24 @@ export class ApiError extends Error {
   }
 }
 
-export async function call(path, { method = "GET", body, signal } = {}) {
+// The response, whatever its status.
+export function ask(path, { method = "GET", body, signal } = {}) {
   const headers = withKey(body === undefined ? {} : { "Content-Type": "application/json" });
   const options = { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) };
-  const response = await fetch(path, options).catch((error) => {
+  return fetch(path, options).catch((error) => {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0, "The gateway does not answer. Is it still running?");
   });
+}
+
+export async function call(path, how = {}) {
+  const response = await ask(path, how);
   const answer = await response.json().catch(() => null);
   if (response.ok && answer) return answer;
   throw refusal(response, answer);
 }
 
-function refusal(response, answer) {
+export function refusal(response, answer) {
   const message = answer?.error?.message ?? `The gateway answered ${response.status}.`;
   const retryAfter = Number(response.headers.get("Retry-After")) || 0;
   return new ApiError(response.status, message, { code: answer?.error?.code, retryAfter });

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import orjson
@@ -16,9 +18,11 @@ from clip_core.tracing.spans import passed_on, stage
 from clip_core.wire import json_text
 from gateway.trace import current_trace
 from gateway.upstream.keepalive import Broken, ConnectFailed, KeepAlivePool
+from gateway.upstream.streamed_answer import StreamedAnswer
 
 Json = dict[str, Any]
 _log = logging.getLogger("gateway.upstream.json_client")
+_TO_SAY_S = 0.1
 _AT_ONCE_S = 0.01  # two timers for the same moment go off this near to each other
 
 
@@ -36,6 +40,14 @@ class UpstreamReply:
             return orjson.loads(self.content) if self.content else None
         except orjson.JSONDecodeError:
             return None
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An answer under way: `piece` waits for more of its body; empty at the end."""
+
+    status: int
+    piece: Callable[[], Awaitable[bytes]]
 
 
 class JsonClient:
@@ -91,6 +103,33 @@ class JsonClient:
         try:
             return await self._send(method, path, payload, ends - time.monotonic(), fresh=True)
         except (asyncio.TimeoutError, ConnectFailed, Broken) as error:
+            raise self._give_up(error, limit) from error
+
+    @asynccontextmanager
+    async def streamed(self, method: str, path: str, body: bytes) -> AsyncIterator[Stream]:
+        """An answer that is read piece by piece, sent once. Raises as `call` does, here and while it is read.
+
+        The time limit is for the first piece, and for each one after it.
+        """
+        limit = _within_deadline(self.timeout_s)
+        headers = {**_headers(), "Content-Type": "application/json"}
+        try:
+            async with self._pool.streamed(method, path, headers, body, limit) as answer:
+                yield Stream(answer.status, partial(self._piece, answer))
+        except (asyncio.TimeoutError, ConnectFailed, Broken) as error:
+            raise self._give_up(error, limit) from error
+
+    async def _piece(self, answer: StreamedAnswer) -> bytes:
+        """Gives up a moment before the deadline, so that there is time to say so: the answer has begun."""
+        left = current_trace().seconds_left()
+        limit = self.timeout_s if left is None else min(self.timeout_s, max(0.0, left - _TO_SAY_S))
+        try:
+            return await answer.piece(limit)
+        except asyncio.TimeoutError as error:
+            if limit < self.timeout_s:
+                raise DeadlineExceeded("the time for this request is over") from error
+            raise self._give_up(error, limit) from error
+        except Broken as error:
             raise self._give_up(error, limit) from error
 
     async def _send(

@@ -7,22 +7,23 @@ import base64
 import ssl
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import httptools
 
+from gateway.upstream.streamed_answer import Broken as Broken
+from gateway.upstream.streamed_answer import StreamedAnswer
+
 T = TypeVar("T")
+P = TypeVar("P", bound=asyncio.Protocol)
 _IDLE_S = 30.0  # a connection that was idle for longer is closed: the peer may be about to close it
 
 
 class ConnectFailed(OSError):
     """No connection could be made."""
-
-
-class Broken(OSError):
-    """The connection ended, or spoke no HTTP, before the answer was whole."""
 
 
 class _Connection(asyncio.Protocol):
@@ -138,6 +139,24 @@ class KeepAlivePool:
         finally:
             self._turns.release()
 
+    @asynccontextmanager
+    async def streamed(
+        self, method: str, path: str, headers: dict[str, str], body: bytes, timeout_s: float
+    ) -> AsyncIterator[StreamedAnswer]:
+        """An answer whose status has come, over a connection that ends with the block. Raises as `request` does."""
+        head = self._head(method, path, headers, len(body))
+        ends = time.monotonic() + timeout_s
+        await _within(self._turns.acquire(), timeout_s if self._turns.locked() else None)
+        try:
+            answer = await _within(self._connected(StreamedAnswer), ends - time.monotonic())
+            try:
+                await answer.ask(head, body, ends - time.monotonic())
+                yield answer
+            finally:
+                answer.close()
+        finally:
+            self._turns.release()
+
     def _head(self, method: str, path: str, headers: dict[str, str], length: int) -> bytes:
         lines = [f"{method} {self._prefix}{path} HTTP/1.1", f"Host: {self._authority}"]
         lines += [*self._authorization, *(f"{name}: {value}" for name, value in headers.items())]
@@ -182,9 +201,12 @@ class KeepAlivePool:
         return None
 
     async def _connect(self) -> _Connection:
+        return await self._connected(_Connection)
+
+    async def _connected(self, kind: Callable[[], P]) -> P:
         try:
             loop = asyncio.get_running_loop()
-            _, connection = await loop.create_connection(_Connection, self._host, self._port, ssl=self._tls)
+            _, connection = await loop.create_connection(kind, self._host, self._port, ssl=self._tls)
         except OSError as error:
             raise ConnectFailed(str(error)) from error
         return connection

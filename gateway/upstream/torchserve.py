@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import Context
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
 import orjson
@@ -21,10 +23,12 @@ from clip_core.errors import (
     from_dict,
 )
 from gateway.trace import Trace, current_trace, set_current_trace
-from gateway.upstream.json_client import Json, JsonClient, UpstreamReply
+from gateway.upstream.caption_replies import CaptionLine, CaptionReply, caption_lines, caption_reply
+from gateway.upstream.json_client import Json, JsonClient, Stream, UpstreamReply
 from gateway.upstream.ready_workers import LOOK_S, ReadyWorkers, no_worker
 from gateway.upstream.replies import EncodeReply, encode_reply
 
+T = TypeVar("T")
 _WORKER_DIED = "Worker died."
 _log = logging.getLogger("gateway.upstream.torchserve")
 
@@ -75,25 +79,82 @@ class TorchServeClient:
 
         Without a READY worker that is TorchServeUnavailable: at once after a failure, else when the answer takes long.
         """
+        return await self._answered(endpoint, body, encode_reply, timeout_s)
+
+    async def caption(self, endpoint: str, body: Json) -> CaptionReply:
+        """Captions or scores of one picture. Raises ClipServeError as `predict` does."""
+        return await self._answered(endpoint, body, caption_reply, None)
+
+    @asynccontextmanager
+    async def captioned(self, endpoint: str, body: Json) -> AsyncIterator[AsyncGenerator[CaptionLine, None]]:
+        """The lines of a caption as they are made; the last one is `done`. Leaving the block ends the work.
+
+        Raises ClipServeError, here or from the lines: WorkerLost where they end too early.
+        """
+        if endpoint in self._workers.doubted:
+            await self._workers.check(endpoint)
+        opened = self._inference.streamed("POST", _prediction(endpoint), orjson.dumps(body))
+        async with AsyncExitStack() as stack:
+            try:
+                with self._workers.waiting(endpoint):
+                    stream = await stack.enter_async_context(opened)
+            except TorchServeUnavailable:
+                self._workers.doubted.add(endpoint)
+                raise
+            if stream.status != 200:
+                content = b"".join([piece async for piece in _pieces(stream)])
+                raise await self._error(endpoint, UpstreamReply(stream.status, content))
+            self._workers.doubted.discard(endpoint)
+            yield self._lines(endpoint, stream)
+
+    async def _lines(self, endpoint: str, stream: Stream) -> AsyncGenerator[CaptionLine, None]:
+        async def piece() -> bytes:
+            with self._workers.waiting(endpoint):
+                return await stream.piece()
+
+        try:
+            async for line in caption_lines(piece):
+                if line is None or not _is_whole(line):
+                    raise await self._error(endpoint, UpstreamReply(500, orjson.dumps(line)))
+                if "error" in line:
+                    raise from_dict(line, 500)
+                yield line
+                if line.get("done"):
+                    return
+        except TorchServeUnavailable as error:
+            self._workers.doubted.add(endpoint)
+            raise _broken_off(endpoint) from error
+        raise _broken_off(endpoint)
+
+    async def _answered(
+        self, endpoint: str, body: Json, read: Callable[[bytes], T | None], timeout_s: float | None
+    ) -> T:
         if endpoint in self._workers.doubted:
             await self._workers.check(endpoint)
         reply = await self._asked(endpoint, body, timeout_s)
-        answer = encode_reply(reply.content) if reply.status == 200 else None
+        answer = read(reply.content) if reply.status == 200 else None
         if answer is not None:
             self._workers.doubted.discard(endpoint)
             return answer
         raise await self._error(endpoint, reply)
 
     async def _asked(self, endpoint: str, body: Json, timeout_s: float | None) -> UpstreamReply:
-        path = f"/predictions/{quote(endpoint, safe='')}"
         try:
             with self._workers.waiting(endpoint):
                 return await self._inference.call(
-                    "POST", path, orjson.dumps(body), idempotent=True, timeout_s=timeout_s
+                    "POST", _prediction(endpoint), orjson.dumps(body), idempotent=True, timeout_s=timeout_s
                 )
         except TorchServeUnavailable:
             self._workers.doubted.add(endpoint)
             raise
+
+    async def has(self, endpoint: str) -> bool | None:
+        """Whether there is such an endpoint; None when the management API cannot tell."""
+        try:
+            reply = await self._shared_description(endpoint)
+        except ClipServeError:
+            return None
+        return {200: True, 404: False}.get(reply.status)
 
     async def workers_ready(self, endpoint: str) -> bool | None:
         """Whether the endpoint has a READY worker; None when the management API cannot tell."""
@@ -184,6 +245,23 @@ class TorchServeClient:
         if "no worker" in message and not await self.workers_ready(endpoint):
             return no_worker(endpoint)
         return Overloaded(f"the queue of {endpoint} is full; try again in a moment")
+
+
+def _prediction(endpoint: str) -> str:
+    return f"/predictions/{quote(endpoint, safe='')}"
+
+
+async def _pieces(stream: Stream) -> AsyncIterator[bytes]:
+    while piece := await stream.piece():
+        yield piece
+
+
+def _is_whole(line: CaptionLine) -> bool:
+    return bool(line.get("captions")) if line.get("done") else "delta" in line or "error" in line
+
+
+def _broken_off(endpoint: str) -> WorkerLost:
+    return WorkerLost(f"the worker of {endpoint} ended in the middle of its answer; try again in a moment")
 
 
 def _queue_state(reply: UpstreamReply) -> QueueState | None:

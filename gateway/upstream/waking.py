@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Protocol, TypeVar
 
 from clip_core.errors import TorchServeUnavailable, WorkerLost
 from gateway.trace import current_trace
 from gateway.upstream.json_client import Json
 from gateway.upstream.replies import EncodeReply
 
+T = TypeVar("T")
 _LOOK_S = 0.25
 
 
@@ -40,21 +43,19 @@ class Waking:
 
     async def predict(self, endpoint: str, body: Json, *, timeout_s: float | None = None) -> EncodeReply:
         """Raises ClipServeError, as a TorchServeClient does."""
-        answer = await self._try(endpoint, body, timeout_s)
+        return await self.patiently(endpoint, partial(self._torchserve.predict, endpoint, body, timeout_s=timeout_s))
+
+    async def patiently(self, endpoint: str, call: Callable[[], Awaitable[T]]) -> T:
+        """The outcome of `call`, which asks `endpoint` and may be made again. Raises ClipServeError."""
+        answer = await _tried(call)
         until, again = time.monotonic() + self._patience_s(), 1
         while isinstance(answer, TorchServeUnavailable):
             if isinstance(answer, WorkerLost) and again:
                 again -= 1  # a request that two workers ended with may be the reason
             elif isinstance(answer, WorkerLost) or not await self._woken(endpoint, until):
                 raise answer
-            answer = await self._try(endpoint, body, timeout_s)
+            answer = await _tried(call)
         return answer
-
-    async def _try(self, endpoint: str, body: Json, timeout_s: float | None) -> EncodeReply | TorchServeUnavailable:
-        try:
-            return await self._torchserve.predict(endpoint, body, timeout_s=timeout_s)
-        except TorchServeUnavailable as error:
-            return error
 
     def _patience_s(self) -> float:
         left = current_trace().seconds_left()
@@ -69,3 +70,10 @@ class Waking:
             if await self._torchserve.workers_ready(endpoint):
                 return True
         return False
+
+
+async def _tried(call: Callable[[], Awaitable[T]]) -> T | TorchServeUnavailable:
+    try:
+        return await call()
+    except TorchServeUnavailable as error:
+        return error

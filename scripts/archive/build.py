@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
 from clip_core.errors import BadModel
-from clip_core.model_spec import (
-    KINDS,
-)
+from clip_core.model_spec import CAPTION, KINDS
 from scripts import costs
 from scripts.archive.build_key import build_key
 from scripts.archive.mar_files import built_with
@@ -39,11 +38,13 @@ def build(
     gate_images: Path | None = None,
     quick: bool = False,
     force: bool = False,
+    captions: bool = True,
     progress: WorkProgress = SILENT,
     show: Callable[[list[Judged], str], None] = lambda *_: None,
     **given: Any,
 ) -> list[Path]:
-    """Build the three archives of `model`, as `resolve` takes it; those that are whole and up to date stay.
+    """Build the archives of `model`, as `resolve` takes it: three, and a captioner's where the model has one and
+    `captions` are wanted. Those that are whole and up to date stay.
 
     `given` overrides the model's own name, precision, compile, device, architecture and tokenizer; `quick` is fp32,
     not compiled. `gate_images` are judged with instead of rendered scenes; `show` is given what `auto` compared and
@@ -53,27 +54,86 @@ def build(
     resolved = resolve(model, checkpoint, **given)
     resolved = quickly(resolved) if quick else resolved
     source, key = resolved.source, build_key(resolved)
-    stale = KINDS if force else _stale(key, model_store, prefix)
+    wanted = kinds_of(source, captions)
+    stale = wanted if force else _stale(wanted, key, model_store, prefix)
     if stale:
         _make_folder(model_store)
-        loaded = load(source, progress)
-        cost = full_cost(source, _parameters(loaded))
-        costs.check_disk(model_store, cost.disk_bytes)
-        with work_folder(model_store, ".compiling-") as work:
-            towers = _towers(source, loaded, gate_images, work, progress, show)
-            for kind in stale:
-                with progress.step(f"packing {prefix}_{kind}.mar"):
-                    pack(kind, f"{prefix}_{kind}", source, loaded, towers, resolved.directory, key, model_store)
-    return [model_store / f"{prefix}_{kind}.mar" for kind in KINDS]
+        place = _Place(prefix, resolved.directory, model_store, key)
+        loaded = _pack_towers(source, stale, place, gate_images, progress, show) if set(stale) & set(KINDS) else None
+        if CAPTION in stale:
+            _pack_captioner(source, loaded, place, progress)
+    return [model_store / f"{prefix}_{kind}.mar" for kind in wanted]
+
+
+def kinds_of(source: ModelSource, captions: bool = True) -> tuple[str, ...]:
+    """Of the archives that a model has."""
+    return (*KINDS, CAPTION) if captions and source.captioner else KINDS
+
+
+def captions_of(model: str, checkpoint: Path | None = None, **given: Any) -> bool:
+    """Whether it has a captioner. Raises BadModel."""
+    return resolve(model, checkpoint, **given).source.captioner is not None
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the archives go; `directory` is the model's own, with settings of its endpoints."""
+
+    prefix: str
+    directory: Path | None
+    model_store: Path
+    key: str
+
+    def pack(self, kind: str, progress: WorkProgress, stage: Callable[[Path], object]) -> None:
+        endpoint = f"{self.prefix}_{kind}"
+        with progress.step(f"packing {endpoint}.mar"):
+            pack(kind, endpoint, self.directory, self.model_store, stage)
+
+
+def _pack_towers(
+    source: ModelSource,
+    stale: tuple[str, ...],
+    place: _Place,
+    gate_images: Path | None,
+    progress: WorkProgress,
+    show: Callable[[list[Judged], str], None],
+) -> LoadedSource:
+    loaded = load(source, progress)
+    costs.check_disk(place.model_store, full_cost(source, _parameters(loaded)).disk_bytes)
+    with work_folder(place.model_store, ".compiling-") as work:
+        towers = _towers(source, loaded, gate_images, work, progress, show)
+        for kind in (kind for kind in KINDS if kind in stale):
+            place.pack(kind, progress, partial(_stage_towers, kind, source, loaded, towers, place.key))
+    return loaded
+
+
+def _stage_towers(
+    kind: str, source: ModelSource, loaded: LoadedSource, towers: BuiltTowers, key: str, folder: Path
+) -> None:
+    stage(folder, kind, source, loaded, towers, key)
+
+
+def _pack_captioner(source: ModelSource, loaded: LoadedSource | None, place: _Place, progress: WorkProgress) -> None:
+    from scripts.archive.captions.staging import load_captioner, stage_captioner
+
+    captioner = load_captioner(source, loaded, progress)
+    place.pack(CAPTION, progress, lambda folder: stage_captioner(folder, source, captioner, place.key))
 
 
 def stage_folder(model: str, kind: str, folder: str | Path, *, checkpoint: Path | None = None, **given: Any) -> None:
     """Write what torch-model-archiver takes: `files/`, `<kind>_handler.py` and `model-config.yaml`. Raises BadModel."""
-    if kind not in KINDS:
-        raise BadModel(f"kind is one of {', '.join(KINDS)}, not {kind!r}")
     resolved = resolve(model, checkpoint, **given)
+    if kind not in (known := kinds_of(resolved.source)):
+        raise BadModel(f"kind is one of {', '.join(known)}, not {kind!r}")
     _make_folder(Path(folder))
     progress = WorkProgress(Console())
+    if kind == CAPTION:
+        from scripts.archive.captions.staging import load_captioner, stage_captioner
+
+        captioner = load_captioner(resolved.source, None, progress)
+        stage_captioner(Path(folder) / "files", resolved.source, captioner, build_key(resolved))
+        write_settings(Path(folder), kind, resolved.directory)
+        return
     loaded = load(resolved.source, progress)
     with work_folder(Path(folder), ".compiling-") as work:
         towers = _towers(resolved.source, loaded, None, work, progress, lambda *_: None)
@@ -134,7 +194,15 @@ def _gate(source: ModelSource, images: Path | None) -> GateSet:
 
 def quickly(resolved: Resolved) -> Resolved:
     """What takes seconds to build: the same vectors, more slowly."""
-    return replace(resolved, source=replace(resolved.source, precision="fp32", compile=False))
+    return replace(resolved, source=replace(resolved.source, **_QUICK))
+
+
+_QUICK: dict[str, Any] = {
+    "precision": "fp32",
+    "compile": False,
+    "captioner_precision": "fp32",
+    "captioner_compile": False,
+}
 
 
 def has_quick_form(model: str, checkpoint: Path | None = None, **given: Any) -> bool:
@@ -157,11 +225,16 @@ Standing = Literal["whole", "quick", "stale"]
 
 
 def standing(
-    model: str, checkpoint: Path | None = None, model_store: Path = MODEL_STORE, prefix: str = "clip", **given: Any
+    model: str,
+    checkpoint: Path | None = None,
+    model_store: Path = MODEL_STORE,
+    prefix: str = "clip",
+    captions: bool = True,
+    **given: Any,
 ) -> Standing:
     """Whether all archives are as the model wants them, or built with `quick`, or neither. Raises BadModel."""
     resolved = resolve(model, checkpoint, **given)
-    found = {built_with(model_store / f"{prefix}_{kind}.mar") for kind in KINDS}
+    found = {built_with(model_store / f"{prefix}_{kind}.mar") for kind in kinds_of(resolved.source, captions)}
     if found == {build_key(resolved)}:
         return "whole"
     return "quick" if found == {build_key(quickly(resolved))} else "stale"
@@ -171,8 +244,9 @@ def stale_archives(
     model: str, checkpoint: Path | None = None, model_store: Path = MODEL_STORE, prefix: str = "clip", **given: Any
 ) -> tuple[str, ...]:
     """The kinds whose .mar is missing, damaged, or made of anything but what is here now. Raises BadModel."""
-    return _stale(build_key(resolve(model, checkpoint, **given)), model_store, prefix)
+    resolved = resolve(model, checkpoint, **given)
+    return _stale(kinds_of(resolved.source), build_key(resolved), model_store, prefix)
 
 
-def _stale(key: str, model_store: Path, prefix: str) -> tuple[str, ...]:
-    return tuple(kind for kind in KINDS if built_with(model_store / f"{prefix}_{kind}.mar") != key)
+def _stale(kinds: tuple[str, ...], key: str, model_store: Path, prefix: str) -> tuple[str, ...]:
+    return tuple(kind for kind in kinds if built_with(model_store / f"{prefix}_{kind}.mar") != key)

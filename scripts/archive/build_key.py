@@ -7,10 +7,11 @@ from pathlib import Path
 
 from clip_core.errors import BadModel
 from clip_core.model_spec import digest
+from scripts.archive.model_source import OWN
 from scripts.archive.places import ARCHIVE_DIR, ROOT
 from scripts.archive.resolver import Resolved
 
-_PATHS = ("checkpoint", "tokenizer", "architecture")
+_PATHS = ("checkpoint", "tokenizer", "architecture", "captioner")
 
 
 def build_key(resolved: Resolved) -> str:
@@ -23,7 +24,7 @@ def build_key(resolved: Resolved) -> str:
     files += sorted(resolved.directory.glob("*.yaml")) if resolved.directory else []
     given, settings = [], repr(resolved.source)
     for value in (getattr(resolved.source, key) for key in _PATHS):
-        if value and Path(value).exists():
+        if value and value != OWN and Path(value).exists():
             given += _files(Path(value))
             settings = settings.replace(value, "")
     parts = [part for path in (*files, *given) for part in (_name(path).encode(), _digest(path))]

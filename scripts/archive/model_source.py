@@ -12,6 +12,7 @@ import yaml
 from clip_core.errors import BadModel
 from clip_core.model_spec import PRECISIONS
 from scripts import costs
+from scripts.archive.captions.decoders import has_decoder
 from scripts.hub.digests import sha256_of
 from scripts.hub.fetch import fetch_repository
 from scripts.hub.provenance import Provenance
@@ -21,6 +22,8 @@ from scripts.progress import SILENT, WorkProgress
 if TYPE_CHECKING:  # torch is slow to import, and most of what is here does without
     from scripts.archive.assembly.parts import LoadedSource, ModelParts
 
+OWN = "."  # a captioner that is the model itself
+CAPTIONER_PRECISIONS = ("fp32", "bf16", "int8")
 CANARY_TEXTS = (  # of models without a model.yaml
     "a photo of a dog",
     "two people riding bicycles along a river at sunset",
@@ -54,6 +57,11 @@ class ModelSource:
     matryoshka_dimensions: tuple[int, ...] = _key(
         "dimensions that vectors may be cut to, for models trained for it; others are refused", ()
     )
+    captioner: str | None = _key(
+        "folder of a CoCa of open_clip that captions pictures; `.`: the model's own weights are one; none: no captions"
+    )
+    captioner_precision: str = _key("what the captioner computes in: fp32, bf16 or int8", "fp32")
+    captioner_compile: bool = _key("compile the captioner when the archive is built", False)
     canary_texts: tuple[str, ...] = _key("texts that every worker checks itself with", ("a photo of a dog",))
 
     @classmethod
@@ -73,6 +81,8 @@ class ModelSource:
         """Of weights that have no model.yaml. Raises BadModel."""
         values = {"name": name, "precision": "auto", "canary_texts": list(CANARY_TEXTS), **where}
         values |= {key: value for key, value in given.items() if value is not None}
+        if has_decoder(values.get("architecture"), values.get("checkpoint")):
+            values["captioner"] = OWN
         return cls._parse(values, Path(name), None)
 
     @classmethod
@@ -88,8 +98,9 @@ class ModelSource:
             raise BadModel(f"{path}: give `checkpoint`, `hub`, or `architecture` and `pretrained`")
         if where is not None and not where.exists():
             raise BadModel(f"the checkpoint {where} is no folder and no file")
-        tokenizer = _folder(path.parent / source.tokenizer) if source.tokenizer else None
-        paths = {"checkpoint": str(where.resolve()) if where else None, "tokenizer": tokenizer}
+        tokenizer = _folder(path.parent / source.tokenizer, "a tokenizer") if source.tokenizer else None
+        captioner = _captioner(source, path, checkpoint)
+        paths = {"checkpoint": str(where.resolve()) if where else None, "tokenizer": tokenizer, "captioner": captioner}
         if source.architecture and source.architecture.endswith(".json"):
             paths["architecture"] = str((path.parent / source.architecture).resolve())
         return cls(**{**vars(source), **paths})
@@ -100,14 +111,23 @@ def _check_values(source: ModelSource, path: Path) -> None:
         raise BadModel(f"{path}: precision is one of {', '.join(PRECISIONS)}, auto")
     if source.device not in ("cpu", "cuda"):
         raise BadModel(f"{path}: device is cpu or cuda, not {source.device!r}")
+    if source.captioner_precision not in CAPTIONER_PRECISIONS:
+        raise BadModel(f"{path}: captioner_precision is one of {', '.join(CAPTIONER_PRECISIONS)}")
     if type(source.cuda_graphs) is not bool:
         raise BadModel(f"{path}: cuda_graphs is true or false, not {source.cuda_graphs!r}")
 
 
-def _folder(path: Path) -> str:
+def _folder(path: Path, what: str) -> str:
     if not path.is_dir():
-        raise BadModel(f"there is no folder {path} with a tokenizer")
+        raise BadModel(f"there is no folder {path} with {what}")
     return str(path.resolve())
+
+
+def _captioner(source: ModelSource, path: Path, checkpoint: Path | None) -> str | None:
+    """Another model's weights, given in place of the model's own, have no captioner but themselves."""
+    if source.captioner in (None, OWN):
+        return source.captioner
+    return None if checkpoint else _folder(path.parent / str(source.captioner), "a captioner")
 
 
 def load(source: ModelSource, progress: WorkProgress = SILENT) -> LoadedSource:

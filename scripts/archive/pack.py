@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,20 +33,14 @@ if TYPE_CHECKING:  # torch is slow to import, and most of what is here does with
     from scripts.archive.tower_build import BuiltTowers
 
 
-def pack(
-    kind: str,
-    endpoint: str,
-    source: ModelSource,
-    loaded: LoadedSource,
-    towers: BuiltTowers,
-    directory: Path | None,
-    key: str,
-    model_store: Path,
-) -> None:
-    """Write `model_store/<endpoint>.mar`; it appears whole or not at all. Raises BadModel."""
+def pack(kind: str, endpoint: str, directory: Path | None, model_store: Path, stage: Callable[[Path], object]) -> None:
+    """Write `model_store/<endpoint>.mar` of what `stage` lays into a folder; it appears whole or not at all.
+
+    `directory`: the model's own, where settings of its endpoints lie. Raises BadModel.
+    """
     with work_folder(model_store, ".building-") as work:
         staged = work / "stage"
-        stage(staged, kind, source, loaded, towers, key)
+        stage(staged)
         write_settings(work, kind, directory)
         _archive(work, staged, kind, endpoint)
         os.replace(work / f"{endpoint}.mar", model_store / f"{endpoint}.mar")
@@ -53,9 +48,26 @@ def pack(
 
 def stage(folder: Path, kind: str, source: ModelSource, loaded: LoadedSource, towers: BuiltTowers, key: str) -> None:
     """Write everything that the worker needs into `folder`, as the archive will hold it. Raises BadModel."""
-    from clip_core.inputs.preprocessing import Preprocessing
     from clip_core.inputs.tokens import Tokenizer
     from clip_core.towers.towers import modalities
+
+    lay_code_and_inputs(folder, loaded)
+    context_length = int(loaded.tokenizer.context_length)
+    tokenizer = Tokenizer(loaded.tokenizer, context_length)
+    _save_weights(loaded.model, folder / WEIGHTS_FILE, kind)
+    dim = _write_canaries(folder / CANARIES_FILE, kind, source, loaded, tokenizer)
+    towers.stage(folder, modalities(kind))
+    spec = ModelSpec(source.name, kind, dim, context_length, loaded.fingerprint, towers.precision, source.compile)
+    shorter = shorter_dimensions(source, dim)
+    spec = replace(spec, cosine_floor=source.cosine_floor, build_key=key, matryoshka_dimensions=shorter)
+    spec = replace(spec, cuda_graphs=source.cuda_graphs, **asdict(loaded.provenance))
+    spec.write(folder)
+
+
+def lay_code_and_inputs(folder: Path, loaded: LoadedSource) -> None:
+    """Our code, the model's configuration and its tokenizer, both compared with open_clip's. Raises BadModel."""
+    from clip_core.inputs.preprocessing import Preprocessing
+    from clip_core.inputs.tokens import Tokenizer
     from scripts.archive.assembly.build_model import lay_text_config
     from scripts.archive.input_check import check_pixels, check_tokens, reference_transform
 
@@ -67,19 +79,11 @@ def stage(folder: Path, kind: str, source: ModelSource, loaded: LoadedSource, to
     (folder / CONFIG_FILE).write_text(json.dumps(loaded.config, indent=2) + "\n", encoding="utf-8")
     if loaded.text_config is not None:
         lay_text_config(loaded.text_config, folder)
+    if loaded.merges is not None:
+        shutil.copy(loaded.merges, folder / loaded.merges.name)
     if hasattr(loaded.tokenizer, "save_pretrained"):
         loaded.tokenizer.save_pretrained(str(folder))
-    context_length = int(loaded.tokenizer.context_length)
-    tokenizer = Tokenizer(loaded.tokenizer, context_length)
     check_tokens(loaded.tokenizer, Tokenizer.load(folder))
-    _save_weights(loaded.model, folder / WEIGHTS_FILE, kind)
-    dim = _write_canaries(folder / CANARIES_FILE, kind, source, loaded, tokenizer)
-    towers.stage(folder, modalities(kind))
-    spec = ModelSpec(source.name, kind, dim, context_length, loaded.fingerprint, towers.precision, source.compile)
-    shorter = shorter_dimensions(source, dim)
-    spec = replace(spec, cosine_floor=source.cosine_floor, build_key=key, matryoshka_dimensions=shorter)
-    spec = replace(spec, cuda_graphs=source.cuda_graphs, **asdict(loaded.provenance))
-    spec.write(folder)
 
 
 def write_settings(folder: Path, kind: str, directory: Path | None) -> None:

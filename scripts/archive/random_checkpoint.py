@@ -7,9 +7,11 @@ from pathlib import Path
 
 from clip_core.model_spec import CONFIG_FILE, WEIGHTS_FILE
 
+_UNSET = "text_decoder.text_projection"  # open_clip leaves there what was in the memory
+
 
 def write_random(directory: Path, architecture: str, seed: int = 0) -> Path:
-    """The hub's layout → `directory`."""
+    """The hub's layout → `directory`. Of a CoCa, such as coca_ViT-B-32, its decoder, too."""
     import open_clip
     import torch
     from safetensors.torch import save_file
@@ -21,5 +23,7 @@ def write_random(directory: Path, architecture: str, seed: int = 0) -> Path:
     config["preprocess_cfg"] = open_clip.get_model_preprocess_cfg(model)
     (directory / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     state = {name: tensor.contiguous().clone() for name, tensor in model.state_dict().items()}
+    if _UNSET in state:
+        torch.nn.init.normal_(state[_UNSET], std=state[_UNSET].shape[0] ** -0.5)
     save_file(state, directory / WEIGHTS_FILE)
     return directory

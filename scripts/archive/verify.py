@@ -30,6 +30,20 @@ except ModuleNotFoundError:  # an archive of version 0.1.0, whose clip_core has 
     from clip_core.settings import EndpointConfig
 from clip_core.errors import ClipServeError
 import yaml
+spec = json.loads((directory / "model_spec.json").read_text())
+if spec["kind"] == "caption":
+    from clip_core.captions.captioner import Captioner
+    from clip_core.serving.captions.canaries import check as check_captions
+    try:
+        captioner = Captioner.load(directory, precision=spec["precision"])
+        tokens = check_captions(captioner, spec["precision"], directory)
+    except ClipServeError as error:
+        sys.exit(error.message)
+    except Exception as error:
+        sys.exit(f"the archive does not load: {type(error).__name__}: {error}")
+    kept = {name: spec[name] for name in ("name", "kind", "dim", "fingerprint", "precision")}
+    print(json.dumps({**kept, "floor": 1.0, "towers": {"captioner": "CoCa"}, "cosines": [], "tokens": tokens}))
+    sys.exit()
 try:
     config = EndpointConfig.parse(yaml.safe_load((directory / "model-config.yaml").read_text()))
     encoders = Encoders.load(directory, config, 0 if torch.cuda.is_available() else None)
@@ -56,6 +70,7 @@ class Verified:
     floor: float
     towers: dict[str, str]
     cosines: list[float]
+    tokens: int = 0  # of a captioner's canaries, that are open_clip's
 
 
 def _check(mar: Path, directory: Path) -> None:
@@ -66,7 +81,7 @@ def _check(mar: Path, directory: Path) -> None:
 
 
 def verify(mar: Path) -> Verified:
-    """Raises BadModel when the archive lacks something, does not load, or has a canary below its floor."""
+    """Raises BadModel when the archive lacks something, does not load, or a canary is not open_clip's."""
     with unpacked(mar) as directory:
         _check(mar, directory)
         command = [sys.executable, "-I", "-c", _PROGRAM, str(directory.resolve())]

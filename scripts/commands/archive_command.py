@@ -35,7 +35,7 @@ def archive_build(
     ] = None,
     name: Annotated[str | None, typer.Option(help="The model's name in answers (default: the last part).")] = None,
     prefix: Annotated[
-        str, typer.Option(help="Endpoints are named PREFIX_text, PREFIX_image, PREFIX_multimodal.")
+        str, typer.Option(help="Endpoints are named PREFIX_text, PREFIX_image, PREFIX_multimodal, PREFIX_caption.")
     ] = "clip",
     model_store: Annotated[
         Path | None, typer.Option(help="Where the .mar files go (default: model_store/).", parser=named_path)
@@ -59,10 +59,13 @@ def archive_build(
     quick: Annotated[
         bool, typer.Option("--quick", help="fp32 and not compiled: takes seconds, and serves more slowly.")
     ] = False,
+    captions: Annotated[
+        bool, typer.Option("--captions/--no-captions", help="Build the captioner's archive, where the model has one.")
+    ] = True,
     line_every: Annotated[float, typer.Option(help="Seconds between lines on long steps.", hidden=True)] = 30.0,
     force: Annotated[bool, typer.Option(help="Build again even when nothing has changed.")] = False,
 ) -> None:
-    """Pack a model into three archives: text, image and multimodal.
+    """Pack a model into three archives: text, image and multimodal, and its captioner, if it has one, into a fourth.
 
     Example: clipserve archive build demo
 
@@ -100,6 +103,7 @@ def archive_build(
             device=device,
             force=force,
             quick=quick,
+            captions=captions,
             progress=WorkProgress(console, line_every),
             show=show,
         )
@@ -124,7 +128,7 @@ def archive_list(
     for path in sorted((model_store or MODEL_STORE).glob("*.mar")):
         spec = read_spec(path)
         facts = (
-            (spec.name, spec.kind, str(spec.dim), spec.precision, spec.fingerprint)
+            (spec.name, spec.kind, str(spec.dim or "–"), spec.precision, spec.fingerprint)
             if spec
             else ("[red]damaged[/red]", *"----")
         )
@@ -138,7 +142,10 @@ def archive_verify(
         list[Path] | None, typer.Argument(help="The .mar files (default: all in model_store/).", parser=named_path)
     ] = None,
 ) -> None:
-    """Unpack archives in a clean process, run their canaries and print each cosine to open_clip in fp32."""
+    """Unpack archives in a clean process, run their canaries and print each cosine to open_clip in fp32.
+
+    A captioner has no vectors: of it, how many tokens of captions were compared with open_clip's and agreed.
+    """
     from scripts.archive.places import MODEL_STORE
     from scripts.archive.verify import verify
     from scripts.archive.work_folders import end_on_sigterm
@@ -152,6 +159,7 @@ def archive_verify(
     for path in paths:
         seen = verify(path)
         towers = ", ".join(f"{name}: {kind}" for name, kind in seen.towers.items())
-        cosines = " ".join(f"{cosine:.7f}" for cosine in seen.cosines)
-        table.add_row(path.name, towers, seen.fingerprint, seen.precision, cosines, str(seen.floor))
+        cosines = " ".join(f"{cosine:.7f}" for cosine in seen.cosines) or f"{seen.tokens} tokens agree"
+        floor = str(seen.floor) if seen.cosines else "all"
+        table.add_row(path.name, towers, seen.fingerprint, seen.precision, cosines, floor)
     console.print(table)

@@ -36,6 +36,9 @@ def ingest(
     prefix: Annotated[str, typer.Option(help="Put before ids, to keep several folders in one collection apart.")] = "",
     gps: Annotated[bool, typer.Option("--gps", help="Keep where photos were taken, from their EXIF.")] = False,
     again: Annotated[bool, typer.Option("--again", help="Send every picture, also unchanged ones.")] = False,
+    caption: Annotated[
+        bool, typer.Option("--caption", help="Caption pictures, as `caption` in their metadata, where there is none.")
+    ] = False,
     report: Annotated[
         Path | None, typer.Option(help="Write what became of each file here, as JSON lines.", parser=named_path)
     ] = None,
@@ -50,7 +53,8 @@ def ingest(
     from clipserve_client import Client, FolderOptions
     from scripts.collections.ingest import ingest as run
 
-    console, options = Console(), FolderOptions(prefix=prefix, gps=gps, again=again, report=report)
+    console = Console()
+    options = FolderOptions(prefix=prefix, gps=gps, again=again, caption=caption, report=report)
     with Client(url, api_key=api_key) as client:
         try:
             tally = run(client, sources, collection, options, console)

@@ -69,6 +69,7 @@ def add(
         bool, typer.Option("--quick", help="Build fp32, not compiled: takes seconds, and serves more slowly.")
     ] = False,
     archives: Archives = None,
+    captions: Annotated[bool, typer.Option(help="Serve its captioner, too, where it has one.")] = True,
     force: Annotated[bool, typer.Option(help="Load it even when memory looks too small.")] = False,
     model_store: Store = None,
     data_dir: DataDir = _DATA,
@@ -77,7 +78,8 @@ def add(
 ) -> None:
     """Serve one more model, beside those that are served, without a failed request of theirs.
 
-    Its endpoints are NAME_text, NAME_image and NAME_multimodal. `clipserve up` serves it again after a restart.
+    Its endpoints are NAME_text, NAME_image and NAME_multimodal, and NAME_caption where it has a captioner.
+    `clipserve up` serves it again after a restart.
 
     A model that is compiled takes minutes to build; with --quick it serves sooner, and `model swap` replaces it later.
 
@@ -85,12 +87,12 @@ def add(
 
     Example: clipserve model add vit-b-32 --quick
     """
-    from scripts.archive.build import build, model_name
+    from scripts.archive.build import build, captions_of, model_name
     from scripts.archive.places import MODEL_STORE
     from scripts.archive.work_folders import end_on_sigterm
-    from scripts.models.archives import check_store, given_in, put, removed_on_failure
+    from scripts.models.archives import check_store, given_in, holds_captioner, put, removed_on_failure
     from scripts.models.model_add import Addition, check_new
-    from scripts.models.row_store import row
+    from scripts.models.row_store import by_kind, row
     from scripts.progress import WorkProgress
 
     if quick and (precision or archives):
@@ -99,17 +101,20 @@ def add(
     console, store, rows = Console(), model_store or MODEL_STORE, _rows(data_dir)
     given: dict[str, Any] = {"architecture": architecture, "tokenizer": tokenizer, "precision": precision, "name": name}
     with rows.one_command():
-        new = row(model_name(source, checkpoint, **given), added=True)
+        named = model_name(source, checkpoint, **given)
+        has_one = captions_of(source, checkpoint, **given) if archives is None else holds_captioner(archives, named)
+        new = row(named, added=True, captions=captions and has_one)
         check_new(rows, new)
         check_store(store, rows.read())
         with removed_on_failure(store, new):
             if archives is None:
                 built: dict[str, Any] = {"prefix": new.name, "model_store": store, "quick": quick, **given}
+                built["captions"] = bool(new.caption)
                 build(source, checkpoint=checkpoint, progress=WorkProgress(console), **built)
             else:
                 put(given_in(archives, new), store)
             Addition(_torchserve(management_url, inference_url), rows, new, store, force, report=console.print).run()
-    console.print(f"serving {new.name} as {', '.join(new.endpoints.all())}; the gateway takes it within a second")
+    console.print(f"serving {new.name} as {', '.join(by_kind(new).values())}; the gateway takes it within a second")
 
 
 @model.command("remove")
@@ -157,7 +162,7 @@ def swap(
     from scripts.archive.build import build
     from scripts.archive.places import MODEL_STORE
     from scripts.archive.work_folders import end_on_sigterm
-    from scripts.models.archives import found_in, given_in
+    from scripts.models.archives import given_in, replacing_in
     from scripts.models.model_swap import Swap
     from scripts.models.row_store import served_or_default
     from scripts.progress import WorkProgress
@@ -174,7 +179,7 @@ def swap(
         done = Swap(
             _torchserve(management_url, inference_url),
             PublicApi(index_url),
-            given_in(archives, row) if archives else found_in(Path(temporary), row),
+            given_in(archives, row) if archives else replacing_in(Path(temporary), row, console.print),
             model_store or MODEL_STORE,
             accept_new_fingerprint,
             report=console.print,

@@ -16,12 +16,13 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import NoDecode
 
 from clip_core.endpoint_config import EndpointConfig
-from clip_core.model_spec import KINDS
+from clip_core.model_spec import CAPTION, KINDS
 from scripts.config.keys import SECTIONS, keys
 
 _STRICT = ConfigDict(extra="forbid", strict=True, alias_generator=lambda name: name.removesuffix("_"))
 _MOST = 2**31 - 1  # Java's
 _WORD = Annotated[str, Field(min_length=1)]
+_CONTINUOUS = "continuousBatching"
 _TORCHSERVE = {
     "minWorkers": "workers that TorchServe starts with",
     "maxWorkers": "workers that it may be scaled to",
@@ -30,6 +31,7 @@ _TORCHSERVE = {
     "responseTimeout": "seconds after which a worker that does not answer is started again",
     "startupTimeout": "seconds that a worker may take to load",
     "jobQueueSize": "requests that wait for a worker; more are refused",
+    _CONTINUOUS: "of a captioner: requests join between two tokens; false: between two batches, without streams",
 }
 _OURS = {each.name: each for each in dataclasses.fields(EndpointConfig)}
 ENDPOINT_KEYS: Mapping[str, tuple[Any, str]] = {
@@ -77,6 +79,8 @@ def json_schema() -> dict[str, Any]:
 def _endpoint_field(name: str) -> tuple[Any, FieldInfo]:
     """Of a key of an endpoint's YAML, with its bounds."""
     text = ENDPOINT_KEYS[name][1]
+    if name == _CONTINUOUS:
+        return _left_out(bool, text)
     if name not in _OURS:
         return _number(int, 1, text)
     kind, metadata = type(_OURS[name].default), _OURS[name].metadata
@@ -94,7 +98,7 @@ def _number(kind: Any, least: float, description: str) -> tuple[Any, FieldInfo]:
 def _batching() -> type[BaseModel]:
     fields = {name: _endpoint_field(name) for name in ENDPOINT_KEYS}
     endpoint = _class("EndpointBatching", "Keys of archive/common/<kind>.yaml.", fields)
-    kinds = {kind: _left_out(endpoint | None, f"The {kind} endpoint.") for kind in KINDS}
+    kinds = {kind: _left_out(endpoint | None, f"The {kind} endpoint.") for kind in (*KINDS, CAPTION)}
     return _class("Batching", "Settings of endpoints by kind.", kinds)
 
 

@@ -15,14 +15,14 @@ WORDS = (SHAPES, tuple(COLORS), TEXTURES, tuple(SIZES), tuple(BACKGROUNDS), tupl
 
 def claims(caption: str) -> list[int]:
     """Shape, colour, texture, size, background and count as class numbers; UNSAID for what is left open."""
-    said = [_singular(word) for word in caption.split()]
+    said = [singular(word) for word in caption.split()]
     found = [next((names.index(word) for word in said if word in names), UNSAID) for names in WORDS]
     if found[5] == UNSAID and said == caption.split():
         found[5] = 0  # a noun in the singular: one of them
     return found
 
 
-def _singular(word: str) -> str:
+def singular(word: str) -> str:
     for ending in ("es", "s"):
         if word.endswith(ending) and word.removesuffix(ending) in SHAPES:
             return word.removesuffix(ending)

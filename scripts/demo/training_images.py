@@ -50,11 +50,11 @@ def as_pixels(pictures: list[Image.Image]) -> Tensor:
     return torch.from_numpy(np.stack([_preprocessed(each) for each in pictures])).permute(0, 3, 1, 2).contiguous()
 
 
-def image_pool(scenes: list[Scene], draw: Draw, seed: int, console: Console) -> Tensor:
+def image_pool(scenes: list[Scene], draw: Draw, seed: int, console: Console, processes: int = 2) -> Tensor:
     """→ (N, 3, 64, 64) uint8"""
     rng = Random(seed)
     jobs = [(scene, rng.getrandbits(32)) for scene in scenes]
-    with multiprocessing.get_context("fork").Pool(2) as pool:
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
         rows = list(track(pool.imap(partial(_pixels, draw), jobs, 256), "draw", total=len(jobs), console=console))
     return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).contiguous()
 

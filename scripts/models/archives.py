@@ -1,18 +1,18 @@
-"""The three archives of one model, as they are registered."""
+"""The archives of one model, as they are registered: three, and a captioner's where it has one."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from clip_core.errors import BadModel
 from clip_core.model_spec import ModelSpec
 from gateway.models.rows import ModelRow
 from scripts.archive.mar_files import read_spec
-from scripts.models.row_store import DEFAULT_PREFIX, KINDS
+from scripts.models.row_store import CAPTION, DEFAULT_PREFIX, by_kind
 
 
 def read(mar: Path) -> ModelSpec:
@@ -24,22 +24,35 @@ def read(mar: Path) -> ModelSpec:
 
 
 def of_one_model(archives: Mapping[str, Path]) -> dict[str, ModelSpec]:
-    """Endpoint → its spec. Raises BadModel when they are of different models."""
+    """Endpoint → its spec. Raises BadModel when they are of different models; a captioner has no vectors to compare."""
     specs = {endpoint: read(path) for endpoint, path in archives.items()}
-    if len({spec.fingerprint for spec in specs.values()}) != 1:
+    if len({spec.fingerprint for spec in specs.values() if spec.kind != CAPTION}) != 1:
         raise BadModel("the archives are of different models: their fingerprints differ")
     return specs
 
 
 def found_in(folder: Path, row: ModelRow) -> dict[str, Path]:
     """Endpoint → its archive in a folder: one named after the endpoint, or one of the default's."""
-    own = dict(zip(row.endpoints.all(), KINDS, strict=True))
-    return {endpoint: _found(folder, endpoint, kind) for endpoint, kind in own.items()}
+    return {endpoint: _found(folder, endpoint, kind) for kind, endpoint in by_kind(row).items()}
+
+
+def replacing_in(folder: Path, row: ModelRow, notice: Callable[[str], object]) -> dict[str, Path]:
+    """As `found_in`, for what is served already: a captioner that nothing there replaces stays as it is."""
+    found = found_in(folder, row)
+    if row.caption and not found[row.caption].exists():
+        notice(f"{row.caption} stays as it is: the new model has no captioner")
+        del found[row.caption]
+    return found
+
+
+def holds_captioner(folder: Path, name: str) -> bool:
+    """Whether a captioner's archive of the model of this name lies in a folder, or one of the default's."""
+    return _found(folder, f"{name}_{CAPTION}", CAPTION).exists()
 
 
 def given_in(folder: Path, row: ModelRow) -> dict[str, Path]:
-    """As `found_in`, of a folder that a user named. Raises BadModel when it lacks one."""
-    found = found_in(folder, row)
+    """As `found_in`, of a folder that a user named. Raises BadModel when it lacks one of the three."""
+    found = replacing_in(folder, row, lambda _: None)
     lacking = [mar.name for mar in found.values() if not mar.exists()]
     if lacking:
         raise BadModel(f"--archives {folder} has no {', '.join(lacking)}: build them with `clipserve archive build`")
@@ -61,7 +74,7 @@ def not_the_store(store: Path, why: str) -> BadModel:
 @contextlib.contextmanager
 def removed_on_failure(store: Path, row: ModelRow) -> Iterator[None]:
     """Archives of a model that were not in the store before leave it again when what is done meanwhile fails."""
-    own = [store / f"{endpoint}.mar" for endpoint in row.endpoints.all()]
+    own = [store / f"{endpoint}.mar" for endpoint in by_kind(row).values()]
     new = [mar for mar in own if not mar.exists()]
     try:
         yield

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import yaml
 
 from clip_core.errors import BadModel
+from clip_core.model_spec import CAPTION, CONFIG_FILE, SPEC_FILE, WEIGHTS_FILE
 
 _MB = 1_000_000
 _USUAL_BASE = 300 * _MB  # of a worker without its weights: Python, torch and its caches
@@ -31,7 +34,7 @@ class RunningWorker:
 def estimate(archives: Sequence[Path], running: Iterable[RunningWorker] = ()) -> int:
     """Bytes of all workers of the archives. What a worker takes beside its weights is seen on the leanest that runs."""
     base = max(min((each.bytes - each.weights for each in running), default=_USUAL_BASE), _LEAST_BASE)
-    return sum(worker_count(mar) * (base + weights(mar)) for mar in archives)
+    return sum(worker_count(mar) * (base + weights(mar) + captions_bytes(mar)) for mar in archives)
 
 
 def check_room(name: str, needed: int, available: int) -> None:
@@ -66,6 +69,38 @@ def weights(mar: Path) -> int:
     """Bytes of the weights and compiled packages in an archive. Raises BadModel."""
     with _opened(mar) as archive:
         return sum(entry.file_size for entry in archive.infolist() if entry.filename.endswith(_WEIGHTS))
+
+
+def captions_bytes(mar: Path) -> int:
+    """Of a captioner's archive: its caches when full, and what its weights take more than in the file."""
+    with _opened(mar) as archive:
+        try:
+            spec = json.loads(archive.read(SPEC_FILE))
+            if spec["kind"] != CAPTION:
+                return 0
+            model = json.loads(archive.read(CONFIG_FILE))["model_cfg"]
+            rows = yaml.safe_load(archive.read("model-config.yaml"))["caption_rows"]
+            halves = _halves(archive)
+        except (KeyError, ValueError, TypeError, yaml.YAMLError):
+            return 0
+    return _cache_bytes(model, rows) + halves
+
+
+def _cache_bytes(model: Mapping[str, Any], rows: int) -> int:
+    """Keys and values in float32 of so many texts, each with a picture of its own."""
+    text, decoder = model["text_cfg"], model["multimodal_cfg"]
+    layers, width = decoder.get("layers", 12), decoder.get("width", 512)
+    tokens = text.get("context_length", 77) * (layers + text.get("layers", 12))
+    a_text: int = 2 * 4 * width * (tokens + layers * model["vision_cfg"].get("attn_pooler_queries", 256))
+    return rows * a_text
+
+
+def _halves(archive: zipfile.ZipFile) -> int:
+    """Bytes of weights that are kept in half precision, and are loaded into twice that."""
+    with archive.open(WEIGHTS_FILE) as file:
+        described = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    kept = [each for each in described.values() if each.get("dtype") in ("F16", "BF16")]
+    return sum(last - first for first, last in (each["data_offsets"] for each in kept))
 
 
 def worker_count(mar: Path) -> int:

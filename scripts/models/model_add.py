@@ -22,7 +22,7 @@ from scripts.models.memory import (
     weights,
     worker_count,
 )
-from scripts.models.row_store import RowStore
+from scripts.models.row_store import RowStore, by_kind
 
 _WARM_UP = 8
 
@@ -56,7 +56,7 @@ class Addition:
             raise
 
     def _check_unregistered(self) -> None:
-        taken = [endpoint for endpoint in self.row.endpoints.all() if self.torchserve.registered(endpoint)]
+        taken = [endpoint for endpoint in by_kind(self.row).values() if self.torchserve.registered(endpoint)]
         if taken:
             raise Conflict(
                 f"TorchServe has {', '.join(taken)} already, and {self.rows.path} has no such model: give the stack's "
@@ -105,5 +105,5 @@ def check_new(rows: RowStore, row: ModelRow) -> None:
                 f"a model named {row.name!r} is served already: name this one with --name, or replace that one with "
                 f"`clipserve model swap --model {row.name}`"
             )
-        if set(each.endpoints.all()) & set(row.endpoints.all()):
+        if set(by_kind(each).values()) & set(by_kind(row).values()):
             raise BadModel(f"the endpoints of {row.name!r} are those of {each.name!r}: name this one with --name")

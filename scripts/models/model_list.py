@@ -11,6 +11,7 @@ from gateway.models.rows import ModelRow
 from scripts.models.canary import canary
 from scripts.models.management import Management
 from scripts.models.memory import gigabytes, resident
+from scripts.models.row_store import by_kind
 
 _COLUMNS = ("model", "endpoints", "state", "fingerprint", "dimension", "precision", "workers", "memory")
 
@@ -20,7 +21,7 @@ def table(torchserve: Management, rows: Sequence[ModelRow]) -> Table:
     shown = Table(*_COLUMNS)
     for place, row in enumerate(rows):
         name = f"{row.name} (default)" if place == 0 else row.name
-        shown.add_row(name, ", ".join(row.endpoints.all()), *_facts(torchserve, row), *_memory(torchserve, row))
+        shown.add_row(name, ", ".join(by_kind(row).values()), *_facts(torchserve, row), *_memory(torchserve, row))
     return shown
 
 
@@ -35,7 +36,7 @@ def _facts(torchserve: Management, row: ModelRow) -> tuple[str, ...]:
 
 def _memory(torchserve: Management, row: ModelRow) -> tuple[str, str]:
     try:
-        pids = [pid for endpoint in row.endpoints.all() for pid in torchserve.worker_pids(endpoint)]
+        pids = [pid for endpoint in by_kind(row).values() for pid in torchserve.worker_pids(endpoint)]
     except TorchServeUnavailable:
         return "–", "–"
     sizes = [size for pid in pids if (size := resident(pid)) is not None]

@@ -13,7 +13,7 @@ from gateway.models.rows_file import LOOK_S
 from scripts.models.canary import canary
 from scripts.models.management import Management
 from scripts.models.retiring import retire
-from scripts.models.row_store import KINDS, RowStore
+from scripts.models.row_store import RowStore, by_kind
 from scripts.public_api import PublicApi
 
 
@@ -81,4 +81,4 @@ class Removal:
 
 def _items(row: ModelRow) -> dict[str, dict[str, object]]:
     """Endpoint → what it takes."""
-    return {endpoint: canary(kind) for endpoint, kind in zip(row.endpoints.all(), KINDS, strict=True)}
+    return {endpoint: canary(kind) for kind, endpoint in by_kind(row).items()}

@@ -14,16 +14,28 @@ from gateway.models.rows import ModelRow, RowsError, check_rows, read_rows, rows
 FILE = "models.json"
 DEFAULT_PREFIX = "clip"
 KINDS = ("text", "image", "multimodal")
+CAPTION = "caption"
 
 
-def row(name: str, *, default: bool = False, added: bool = False) -> ModelRow:
-    """The default model keeps `clip_text` and so on. Raises BadModel for a name that no endpoint takes."""
+def row(name: str, *, default: bool = False, added: bool = False, captions: bool = False) -> ModelRow:
+    """The default model keeps `clip_text` and so on; `captions`: it has a captioner, too.
+
+    Raises BadModel for a name that no endpoint takes.
+    """
     prefix = DEFAULT_PREFIX if default else name
-    endpoints = {kind: f"{prefix}_{kind}" if prefix else "" for kind in KINDS}
+    endpoints = {kind: f"{prefix}_{kind}" if prefix else "" for kind in (*KINDS, CAPTION)}
+    if not captions:
+        endpoints[CAPTION] = ""
     try:
         return ModelRow.model_validate({"name": name, "default": default, "added": added, **endpoints})
     except ValueError as error:
         raise BadModel(f"{name!r} can't name endpoints: a model's name is letters, digits, `_`, `.` and `-`") from error
+
+
+def by_kind(row: ModelRow) -> dict[str, str]:
+    """Kind of endpoint → its name, of all that the stack serves of a model."""
+    found = dict(zip(KINDS, row.endpoints.all(), strict=True))
+    return found | ({CAPTION: row.caption} if row.caption else {})
 
 
 class RowStore:

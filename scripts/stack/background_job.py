@@ -10,7 +10,7 @@ from scripts.costs import parameters_in
 from scripts.models.archives import found_in
 from scripts.models.management import Management
 from scripts.models.model_swap import Swap
-from scripts.models.row_store import FILE, RowStore
+from scripts.models.row_store import FILE, RowStore, by_kind
 from scripts.public_api import PublicApi
 from scripts.stack.background_build import BackgroundJob
 from scripts.stack.building import full_command
@@ -45,7 +45,7 @@ def job_of(
         model.row.name,
         full_cost(source, parameters_in(store / f"{model.prefix}_multimodal.mar")),
         store,
-        model.row.endpoints.all(),
+        tuple(by_kind(model.row).values()),
         lambda folder: full_command(model, folder, *_A_LINE_EVERY),
         swap,
     )

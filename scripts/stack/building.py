@@ -37,7 +37,8 @@ def full_command(model: UpModel, store: Path, *options: str) -> list[str]:
 def _command(model: UpModel, store: Path, given: Mapping[str, object], *options: str) -> list[str]:
     checkpoint = ["--checkpoint", str(model.checkpoint)] if model.checkpoint else []
     named = [part for key, value in given.items() for part in _option(key, value)]
-    words = ("--model-store", str(store), "--prefix", model.prefix, *checkpoint, *named, *options)
+    captions = () if model.row.caption else ("--no-captions",)
+    words = ("--model-store", str(store), "--prefix", model.prefix, *captions, *checkpoint, *named, *options)
     return launching.module("scripts.cli", "archive", "build", model.source, *words)
 
 

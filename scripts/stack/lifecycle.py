@@ -69,7 +69,7 @@ def _run(
     entered: ExitStack,
 ) -> None:
     started, usual = time.monotonic(), os.umask(PRIVATE_UMASK)
-    models = models_of(asked.models)
+    models = models_of(asked.models, captions=settings.captions)
     folder, quick = _prepare(settings, models, console, signals, entered, usual)
     report.open(part_log(settings, "up"))
     rows = write_rows(row_store(folder.path), models, model_store(settings), report.notice)
@@ -133,7 +133,8 @@ def _prepare(
 def _have_archives(model: UpModel, settings: UpSettings, console: Console, signals: StopSignals, usual: int) -> bool:
     """Build what lacks; whether what there is now is quick, and other than the model's own."""
     store, quick = model_store(settings), settings.background_build
-    found = standing(model.source, model.checkpoint, store, model.prefix, **model.given)
+    captions = bool(model.row.caption)
+    found = standing(model.source, model.checkpoint, store, model.prefix, captions, **model.given)
     if found == "stale" or (found == "quick" and not quick):
         console.print(f"[dim]building[/dim] the archives of {model.row.name}")
         build(model, store, usual, signals, quick=quick)

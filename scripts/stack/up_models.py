@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from gateway.models.rows import ModelRow
-from scripts.archive.build import model_name
+from scripts.archive.build import captions_of, model_name
 from scripts.models.archives import found_in
-from scripts.models.row_store import DEFAULT_PREFIX, FILE, KINDS, RowStore, row
+from scripts.models.row_store import DEFAULT_PREFIX, FILE, RowStore, by_kind, row
 from scripts.processes.preflight import StackStartError
 from scripts.stack.asked import AskedModel
 from scripts.stack.endpoint_overrides import Overrides
@@ -33,18 +33,24 @@ class UpModel:
         return DEFAULT_PREFIX if self.row.default else self.row.name
 
 
-def models_of(asked: Sequence[AskedModel]) -> list[UpModel]:
-    """In the same order, the default first. Raises BadModel, or StackStartError for two of one name."""
-    found = [_model(each, default=place == 0) for place, each in enumerate(asked)]
+def models_of(asked: Sequence[AskedModel], *, captions: bool = True) -> list[UpModel]:
+    """In the same order, the default first; without `captions` no captioner is served.
+
+    Raises BadModel, or StackStartError for two of one name.
+    """
+    found = [_model(each, default=place == 0, captions=captions) for place, each in enumerate(asked)]
     for name, times in Counter(each.row.name for each in found).items():
         if times > 1:
             raise StackStartError(f"two models are named {name!r}: name each once (--model)")
     return found
 
 
-def _model(asked: AskedModel, *, default: bool) -> UpModel:
+def _model(asked: AskedModel, *, default: bool, captions: bool) -> UpModel:
     name = model_name(asked.source, asked.checkpoint, **asked.given)
-    return UpModel(asked.source, row(name, default=default), asked.checkpoint, asked.given, asked.batching)
+    captions = captions and captions_of(asked.source, asked.checkpoint, **asked.given)
+    return UpModel(
+        asked.source, row(name, default=default, captions=captions), asked.checkpoint, asked.given, asked.batching
+    )
 
 
 def row_store(folder: Path) -> RowStore:
@@ -84,11 +90,11 @@ class Batching:
 
     def by_endpoint(self, rows: Sequence[ModelRow]) -> dict[str, Mapping[str, Any]]:
         """Endpoint → the keys that are not the archive's own; every endpoint is there."""
-        kinds = [(each.name, *pair) for each in rows for pair in zip(each.endpoints.all(), KINDS, strict=True)]
-        return {endpoint: self.own.get(name, self.of_all).get(kind, {}) for name, endpoint, kind in kinds}
+        kinds = [(each.name, *pair) for each in rows for pair in by_kind(each).items()]
+        return {endpoint: self.own.get(name, self.of_all).get(kind, {}) for name, kind, endpoint in kinds}
 
 
 def _clashes(added: ModelRow, own: Sequence[ModelRow]) -> bool:
     """What `up` serves itself replaces what was added under the same name."""
-    taken = {endpoint for each in own for endpoint in each.endpoints.all()}
-    return added.name in {each.name for each in own} or bool(taken & set(added.endpoints.all()))
+    taken = {endpoint for each in own for endpoint in by_kind(each).values()}
+    return added.name in {each.name for each in own} or bool(taken & set(by_kind(added).values()))

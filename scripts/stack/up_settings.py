@@ -117,6 +117,9 @@ class UpSettings(BaseSettings):
     alertmanager_config: Path | None = Field(
         None, description="with observe: whom Alertmanager tells; monitoring/alertmanager.yml unless given"
     )
+    captions: bool = Field(
+        True, description="build and serve the captioner of each model that has one; off: none, and its memory is free"
+    )
     demo: bool = Field(True, description="fill the collection `demo` with rendered scenes and run one search")
 
     @field_validator("*")

@@ -24,7 +24,16 @@ START_S = 300.0
 def serving(
     directory: Path, kind: str, config: dict[str, Any], *, cache: bool = False, env: Mapping[str, str] | None = None
 ) -> Iterator[str]:
-    """TorchServe with the unpacked archive in `directory` under `config`; gives the address to send requests to.
+    """As `torchserve_alone`; gives the address to send requests to."""
+    with torchserve_alone(directory, kind, config, cache=cache, env=env) as settings:
+        yield f"http://127.0.0.1:{settings.inference_port}/predictions/clip_{kind}"
+
+
+@contextlib.contextmanager
+def torchserve_alone(
+    directory: Path, kind: str, config: dict[str, Any], *, cache: bool = False, env: Mapping[str, str] | None = None
+) -> Iterator[UpSettings]:
+    """TorchServe with the unpacked archive in `directory` under `config`, ready; gives its ports.
 
     `cache` leaves the embedding cache on; `env` goes over the workers' environment.
     Raises StackStartError when TorchServe stops, or no worker is ready in five minutes.
@@ -46,7 +55,7 @@ def serving(
         try:
             stack.start("TorchServe", command, run_dir / "torchserve.log", environment)
             _wait(stack, settings, name)
-            yield f"http://127.0.0.1:{settings.inference_port}/predictions/{name}"
+            yield settings
         finally:
             stack.stop()
 

@@ -19,7 +19,7 @@ from scripts.archive.places import ARCHIVE_DIR, endpoint_config, models
 from scripts.archive.verify import verify
 from tests.checkpoints import VIT, write_checkpoint
 
-GIVEN = {"demo", "vit-b-32", "vit-b-16", "vit-l-14", "vit-h-14", "siglip-b-16"}
+GIVEN = {"demo", "vit-b-32", "vit-b-16", "vit-l-14", "vit-h-14", "siglip-b-16", "coca-vit-b-32", "coca-vit-l-14"}
 
 
 def test_the_given_models_are_there() -> None:

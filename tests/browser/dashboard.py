@@ -90,6 +90,8 @@ class _Totals:
             "cache_misses": answered * (0.68 - 0.05 * math.sin(14 * part)),
             "job_entries": float(self._random.poisson(190)) if 0.25 < part < 0.7 else 0.0,
             "job_failures": float(self._random.poisson(0.5)) if 0.25 < part < 0.7 else 0.0,
+            "captions": 3 * EVERY_S * (1 + math.sin(7 * part)),
+            "caption_tokens": 33 * EVERY_S * (1 + math.sin(7 * part)),
         }
         for name, more in grown.items():
             self._counts[name] = self._counts.get(name, 0.0) + more
@@ -109,6 +111,9 @@ def _gauges(part: float, rush: float) -> dict[str, float]:
         "queued": round(18 * rush),
         "jobs": 1.0 if 0.25 < part < 0.7 else 0.0,
         "recall": 0.9962 - 0.002 * part,
+        "caption_rows": round(12 * (1 + math.sin(7 * part))),
+        "caption_waiting": round(4 * rush),
+        "caption_cache_bytes": 3e6 * (1 + math.sin(7 * part)),
         "gateway_bytes": 1.62e8 + 2e7 * part,
         "workers_bytes": 1.94e9 + 1.1e8 * rush,
         "index_bytes": 4.1e8 + 6e7 * part,
@@ -129,6 +134,7 @@ def dashboard_gateway(folder: Path, **settings: Any) -> Iterator[Dashboard]:
         async def closing(_: object) -> AsyncIterator[None]:
             yield
             await app.state.services.scalers.close()
+            await app.state.services.torchserves.close()
 
         app.router.lifespan_context = closing
         with serving(app, lifespan="on") as address:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from gateway.app import build
 from gateway.settings import GatewaySettings
+from tests.gateway.fake_captioner import FakeCaptioner
 from tests.gateway.fakes import DIM, FakeIndex, FakeTorchServe, embed, serving
 
 NAMED = 300
@@ -21,11 +22,12 @@ COLORS = ("red", "green", "blue")
 
 @dataclass
 class Library:
-    """`url` of the gateway, the index behind it, and the folder of pictures of the collection `photos`."""
+    """`url` of the gateway, the index and the captioner behind it, and the folder of the collection `photos`."""
 
     url: str
     index: FakeIndex
     pictures: Path
+    captioner: FakeCaptioner
 
     def fill(self, name: str, count: int, **metadata: Any) -> None:
         """`count` items `item-00000` …, each with a caption, a colour and this metadata; strings are formatted."""
@@ -60,9 +62,10 @@ def library_gateway(folder: Path, **settings: Any) -> Iterator[Library]:
     for n in range(50):
         Image.new("RGB", (64, 48), (5 * n, 120, 200 - 3 * n)).save(pictures / f"{n}.png")
     index = FakeIndex()
-    with serving(index.app()) as index_url, serving(FakeTorchServe(index).app()) as url:
+    torchserve = FakeTorchServe(index)
+    with serving(index.app()) as index_url, serving(torchserve.app()) as url:
         upstreams = {"index_url": index_url, "torchserve_url": url, "management_url": url, "metrics_url": url}
         given = {"data_dir": folder / "gateway", "image_roots": {"photos": pictures}, **settings}
         given.setdefault("pictures_min_free_bytes", 0)
         with serving(build(GatewaySettings(**upstreams, **given)), lifespan="on") as address:
-            yield Library(address, index, pictures)
+            yield Library(address, index, pictures, torchserve.captioner)

@@ -23,7 +23,8 @@ from tests.waiting import until
 pytestmark = pytest.mark.browser
 TITLES = [
     *("Requests", "Latency", "Errors", "Under way", "Waits"),
-    *("Batch size", "Cache and batch fill", "Live recall", "Memory", "Jobs"),
+    *("Batch size", "Cache and batch fill", "Live recall", "Memory"),
+    *("Captions", "Caption rows", "Jobs"),
 ]
 
 

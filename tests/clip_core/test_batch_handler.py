@@ -22,6 +22,8 @@ class FakeContext:
         self.system_properties = {"model_dir": str(model_dir)}
         self.model_yaml_config = config
         self.headers = headers
+        self.request_ids = {index: f"r{index}" for index in range(len(headers))}
+        self.stopping_criteria: list[Any] | None = None
         self.statuses: dict[int, int] = {}
         self.sent: dict[tuple[int, str], str] = {}
 

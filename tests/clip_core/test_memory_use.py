@@ -39,24 +39,12 @@ class Written:
         self.values[tuple(dimension_values)] = value
 
 
-class Served:
-    """An encoder on the CPU with a cache of this size."""
-
-    text = None
-    image = None
-
-    def __init__(self, size: int) -> None:
-        self.cache = self
-        self.stats = self
-        self.bytes = size
-
-
 def test_a_worker_tells_libraries_towers_and_cache_apart() -> None:
     memory, written = WorkerMemory(), Written()
     towers = np.ones(200 * MB, dtype=np.uint8)
     memory.loaded()
     metrics = WorkerMetrics({"clipserve_memory_bytes": written}, ("m",))
-    memory.show(metrics, Served(7), "9000")  # type: ignore[arg-type]
+    memory.show(metrics, "9000", 7, "cpu")
     metrics.report()
     assert written.values["m", "9000", "towers"] > 100 * MB
     assert written.values["m", "9000", "libraries"] > MB

@@ -6,8 +6,8 @@ import time
 from types import SimpleNamespace
 
 from clip_core.encode.embedding_cache import CacheStats
-from clip_core.serving.batch_handler import worker_name
 from clip_core.serving.metrics import WorkerMetrics, count_cache, count_passes, declared
+from clip_core.serving.transport import worker_name
 from clip_core.towers.pass_counts import PassCounts
 
 

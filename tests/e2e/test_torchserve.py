@@ -14,6 +14,7 @@ import pytest
 from clip_core.wire import decode_vector
 from scripts.archive.canary_images import canary_images
 from scripts.stack.live_stack import LiveStack
+from tests.e2e import grpc_calls
 from tests.e2e.conftest import Answer, send
 from tests.waiting import settled, until
 
@@ -141,39 +142,7 @@ def test_kserve_v2(stack: LiveStack) -> None:
 
 
 def grpc_predict(stack: LiveStack, model: str, parts: dict[str, bytes]) -> Any:
-    """TorchServe's gRPC `Predictions`, with its two messages declared here."""
-    import grpc
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-    file = descriptor_pb2.FileDescriptorProto(name="inference.proto", package="p", syntax="proto3")
-    request = file.message_type.add(name="PredictionsRequest")
-    string, data = descriptor_pb2.FieldDescriptorProto.TYPE_STRING, descriptor_pb2.FieldDescriptorProto.TYPE_BYTES
-    for number, (name, repeated, kind) in enumerate(
-        [
-            ("model_name", 1, string),
-            ("model_version", 1, string),
-            ("input", 3, descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE),
-        ],
-        1,
-    ):
-        field = request.field.add(name=name, number=number, label=repeated, type=kind)
-    field.type_name = ".p.PredictionsRequest.InputEntry"
-    entry = request.nested_type.add(name="InputEntry")
-    entry.options.map_entry = True
-    entry.field.add(name="key", number=1, label=1, type=string)
-    entry.field.add(name="value", number=2, label=1, type=data)
-    file.message_type.add(name="PredictionResponse").field.add(name="prediction", number=1, label=1, type=data)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    messages = message_factory.GetMessageClassesForFiles(["inference.proto"], pool)
-    with grpc.insecure_channel(f"127.0.0.1:{stack.ports['grpc_inference_port']}") as channel:
-        call = channel.unary_unary(
-            "/org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions",
-            request_serializer=lambda message: message.SerializeToString(),
-            response_deserializer=messages["p.PredictionResponse"].FromString,
-        )
-        answer = call(messages["p.PredictionsRequest"](model_name=model, input=parts), timeout=30)
-    return json.loads(answer.prediction)
+    return json.loads(grpc_calls.predict(stack.ports["grpc_inference_port"], model, parts))
 
 
 def test_grpc(stack: LiveStack) -> None:

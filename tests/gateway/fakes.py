@@ -40,6 +40,7 @@ from clip_core.errors import (
 from clip_core.wire import decode_vector, encode_vector, unit
 from index_service.collection.patches import patched
 from index_service.collection.vectors import as_kept
+from tests.gateway.fake_captioner import FakeCaptioner, refused
 
 DIM = 16
 MODEL = "demo"
@@ -370,7 +371,7 @@ class Load:
 
 @dataclass
 class FakeTorchServe:
-    """The three endpoints. `failure` is one of the ways in which TorchServe itself fails."""
+    """The three endpoints, and the captioner's. `failure` is one of the ways in which TorchServe itself fails."""
 
     index: FakeIndex
     fingerprint: str = "fp-demo"
@@ -392,6 +393,7 @@ class FakeTorchServe:
     request_ids: list[str | None] = field(default_factory=list)
     traceparents: list[str] = field(default_factory=list)
     load: Load = field(default_factory=Load)
+    captioner: FakeCaptioner = field(default_factory=FakeCaptioner)
 
     @property
     def busy(self) -> int:
@@ -412,6 +414,8 @@ class FakeTorchServe:
 
     def _models(self, request: Request) -> Response:
         name = request.path_params["endpoint"]
+        if name.endswith("_caption") and name not in self.captioner.endpoints:
+            return answer({"code": 404, "type": "ModelNotFoundException", "message": "not found"}, 404)
         return answer(
             [
                 {
@@ -433,9 +437,20 @@ class FakeTorchServe:
         try:
             await sleep(self.delay_s)
             await self._let_pass()
-            return self._failed(endpoint) or self._answer(endpoint, body)
+            failed = self._failed(endpoint)
+            if failed is None and endpoint in self.captioner.endpoints:
+                return await self._caption(endpoint, body)
+            return failed or self._answer(endpoint, body)
         finally:
             load.busy -= 1
+
+    async def _caption(self, endpoint: str, body: Any) -> Response:
+        try:
+            word = _word(body["image"])
+            return await self.captioner.answer(body, word, self.models.get(endpoint, self.model))
+        except ClipServeError as error:
+            error.param = "image" if isinstance(error, BadImage) else error.param
+            return refused(error)
 
     async def _let_pass(self) -> None:
         while self.lets_pass is not None and self.lets_pass <= 0:

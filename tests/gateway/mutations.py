@@ -53,6 +53,10 @@ VALID = [
     Call("PATCH", "/v1/collections/demo/items", {"items": [{"id": "a", "metadata": {"n": 2}}]}),
     Call("POST", "/v1/collections/demo/items/delete", {"filter": {"n": {"$gte": 5}}}),
     Call("POST", "/v1/classify", {"image": IMAGE, "labels": ["a", "b"], "templates": ["a {}"], "logit_scale": 50}),
+    Call("POST", "/v1/captions", {"image": IMAGE, "method": "sample", "n": 2, "max_tokens": 12, "seed": 7}),
+    Call("POST", "/v1/captions", {"images": [IMAGE, {"collection": "demo", "id": "a"}], "prompt": "a", "stream": True}),
+    Call("POST", "/v1/captions/score", {"image": IMAGE, "texts": ["a", "b"]}),
+    Call("POST", "/v1/collections/demo/items", {"items": [{"id": "c", "image": IMAGE, "caption": True}]}),
     Call("GET", "/v1/models"),
     Call("GET", "/images/demo/a.png"),
 ]

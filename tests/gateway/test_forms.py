@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from python_multipart.multipart import parse_options_header
 
-from gateway.routes.forms import plain
+from gateway.inputs.forms import plain
 from tests.gateway.fakes import picture
 
 

@@ -24,6 +24,7 @@ from gateway.history.ring import Ring
 from gateway.history.series import RANGES, quantile_ms, series
 from gateway.metrics import BUCKETS, GatewayMetrics
 from gateway.settings import GatewaySettings
+from tests.gateway.fakes import picture_uri
 from tests.gateway.test_stats import WORKERS
 from tests.waiting import PATIENCE_S
 
@@ -185,20 +186,24 @@ async def test_a_reading_has_what_every_part_tells(app: Any, upstreams: Any) -> 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
         assert (await client.post("/v1/embeddings", json={"input": "a"})).status_code == 200
         assert (await client.get("/v1/collections/none")).status_code == 404
+        assert (await client.post("/v1/captions", json={"image": picture_uri("cat")})).status_code == 200
         fakes.index.down = True
         assert (await client.get("/v1/collections")).status_code == 503
         await history.take()
         told = (await client.get("/v1/stats/history?range=5m")).json()
     row = {name: history.rows()[0, place].tolist() for name, place in PLACES.items()}
     counts = {name: row[name] for name in ("requests", "failed", "rejected", "refused", "jobs", "waiting")}
-    assert counts == {"requests": [3], "failed": [1], "rejected": [1], "refused": [0], "jobs": [0], "waiting": [0]}
-    assert [row[name][-1] for name in HISTOGRAMS] == [3, 1, 1]
+    assert counts == {"requests": [4], "failed": [1], "rejected": [1], "refused": [0], "jobs": [0], "waiting": [0]}
+    assert [row[name][-1] for name in HISTOGRAMS] == [4, 2, 2]
     assert [row[name][0] for name in ("batches", "batch_requests", "pass_items", "pass_capacity")] == [5, 12, 40, 80]
     assert [row[name][0] for name in ("cache_hits", "cache_misses", "recall", "index_bytes")] == [7, 0, 0.97, 3.5e8]
     assert row["gateway_bytes"][0] > 1e6
     assert math.isnan(row["workers_bytes"][0])
     assert (told["time"], told["step_s"]) == ([], 5)
-    assert told["endpoints"] == ["clip_text", "clip_image", "clip_multimodal"]
+    assert told["endpoints"] == ["clip_text", "clip_image", "clip_multimodal", "clip_caption"]
+    assert told["captions"] is True
+    assert [row[f"caption_{name}"][0] for name in ("rows", "waiting", "cache_bytes")] == [12, 3, 4096]
+    assert [row[name][0] for name in ("captions", "caption_tokens")] == [1, 4]
 
 
 async def test_parts_that_are_down_are_unknown_and_no_news(app: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -211,7 +216,8 @@ async def test_parts_that_are_down_are_unknown_and_no_news(app: Any, caplog: pyt
     row = {name: history.rows()[0, place] for name, place in PLACES.items()}
     unknown = {name for name, values in row.items() if np.isnan(values).any()}
     batches = {name for name in COUNTERS if name.startswith(("batch", "pass", "cache"))}
-    assert unknown == {*batches, "queued", "recall", "workers_bytes", "index_bytes"}
+    captions = {"caption_rows", "caption_waiting", "caption_cache_bytes"}
+    assert unknown == {*batches, *captions, "queued", "recall", "workers_bytes", "index_bytes"}
     assert [record.message for record in caplog.records] == []
 
 

@@ -48,6 +48,14 @@ def two(stack_of: Any, file: Path) -> Stack:
     return stack
 
 
+def test_a_captioner_is_told_beside_the_models(stack_of: Any, tmp_path: Path) -> None:
+    stack: Stack = stack_of(models_file=write(tmp_path / "models.json", DEMO | {"caption": "clip_caption"}))
+    assert stack.client.get("/readyz").json()["models"] == {"clip_caption": "ok"}
+    stack.torchserve.workers = "STOPPED"
+    answer = stack.client.get("/readyz")
+    assert (answer.status_code, "no worker" in answer.json()["models"]["clip_caption"]) == (200, True)
+
+
 def asked(stack: Stack) -> list[str]:
     """The endpoints that were called."""
     return [endpoint for endpoint, body in stack.torchserve.calls if "describe" not in body]

@@ -26,6 +26,12 @@ clipserve_pass_capacity{ModelName="clip_text",Kind="text",Hostname="a",} 80.0
 clipserve_cache_hits{ModelName="clip_text",Hostname="a",} 7.0
 # TYPE clipserve_cache_bytes gauge
 clipserve_cache_bytes{ModelName="clip_text",WorkerName="W-9000",Hostname="a",} 2048.0
+# TYPE clipserve_caption_rows gauge
+clipserve_caption_rows{ModelName="clip_caption",WorkerName="W-9001",Hostname="a",} 12.0
+# TYPE clipserve_caption_waiting gauge
+clipserve_caption_waiting{ModelName="clip_caption",WorkerName="W-9001",Hostname="a",} 3.0
+# TYPE clipserve_caption_cache_bytes gauge
+clipserve_caption_cache_bytes{ModelName="clip_caption",WorkerName="W-9001",Hostname="a",} 4096.0
 """
 
 
@@ -96,6 +102,7 @@ def test_what_the_workers_report_is_summed(stack):
     answer = stats(stack)
     assert answer["batches"] == {"batches": 5, "requests": 12, "items": 40, "capacity": 80}
     assert answer["cache"] == {"hits": 7, "misses": 0, "bytes": 2048}
+    assert answer["captions"] == {"rows": 12, "waiting": 3, "cache_bytes": 4096}
 
 
 def test_what_nobody_reports_is_null(stack_of):

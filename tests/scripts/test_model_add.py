@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 from clip_core.errors import BadModel, Conflict, NotFound, TorchServeUnavailable
 from clip_core.model_spec import SPEC_FILE, ModelSpec
 from scripts.cli import app
+from scripts.models.archives import given_in, replacing_in
 from scripts.models.memory import RunningWorker, available, check_room, estimate
 from scripts.models.model_add import Addition
 from scripts.models.model_remove import Removal
@@ -64,7 +65,10 @@ class Told:
             raise TorchServeUnavailable(f"{endpoint} is not ready")
 
     def predict(self, endpoint: str, body: Any, _: str | None = None) -> dict[str, Any]:
-        assert ("image" in body["input"][0]) == endpoint.endswith("_image")
+        if endpoint.endswith("_caption"):
+            assert set(body) == {"image", "caption"}
+        else:
+            assert ("image" in body["input"][0]) == endpoint.endswith("_image")
         if endpoint not in self.endpoints:
             raise TorchServeUnavailable("no such endpoint")
         return {"fingerprint": self.fingerprint}
@@ -130,6 +134,25 @@ def remove(rows: RowStore, told: Told, **how: Any) -> Removal:
 
 def names(rows: RowStore) -> list[str]:
     return [each.name for each in rows.read()]
+
+
+def test_a_captioner_comes_and_goes_with_its_model(rows: RowStore, store: Path) -> None:
+    archive(store, "tiny_caption", "caption", fingerprint="its own")
+    told = Told()
+    Addition(told, rows, row("tiny", added=True, captions=True), store).run()  # type: ignore[arg-type]
+    assert sorted(told.endpoints) == ["tiny_caption", "tiny_image", "tiny_multimodal", "tiny_text"]
+    assert rows.find("tiny").caption == "tiny_caption"
+    remove(rows, told, force=True).run()
+    assert told.endpoints == {}
+
+
+def test_a_captioner_that_nothing_replaces_stays(store: Path) -> None:
+    served, said = row("tiny", captions=True), list[str]()
+    assert list(replacing_in(store, served, said.append)) == ["tiny_text", "tiny_image", "tiny_multimodal"]
+    assert "tiny_caption stays" in said[0]
+    archive(store, "tiny_caption", "caption")
+    assert len(replacing_in(store, served, said.append)) == len(given_in(store, served)) == 4
+    assert len(said) == 1
 
 
 def test_a_model_is_added_and_removed(rows: RowStore, store: Path) -> None:
@@ -216,9 +239,9 @@ def test_a_quick_build(
 ) -> None:
     asked: list[bool] = []
 
-    def build(*_: Any, quick: bool, prefix: str, model_store: Path, **__: Any) -> None:
+    def build(*_: Any, quick: bool, prefix: str, model_store: Path, captions: bool, **__: Any) -> None:
         asked.append(quick)
-        for kind in KINDS:
+        for kind in (*KINDS, *(["caption"] if captions else [])):
             archive(model_store, f"{prefix}_{kind}", kind)
 
     monkeypatch.setattr("scripts.archive.build.build", build)

@@ -53,10 +53,11 @@ async function askScalers() {
   }
 }
 
-function drawHistory({ time, columns, endpoints, range: name }) {
+function drawHistory({ time, columns, endpoints, captions, range: name }) {
   const end = time.at(-1) ?? Date.now() / 1000;
   show($("beginning"), !time.length);
   show($("charts"), time.length > 0);
+  for (const chart of charts.filter(({ about }) => about.captions)) show(chart.node, captions);
   if (time.length) for (const chart of charts) chart.update(time, columns, [end - SPANS[name], end]);
   $("updated").textContent = time.length ? `${paused() ? "Paused at" : "As of"} ${clock(end)}. Of this gateway, since it started.` : "It has just started.";
   $("profile-command").textContent = `clipserve profile ${endpoints[0] ?? "clip_text"} --batches 20 --seconds 10 --out before`;

@@ -17,7 +17,7 @@ export const busy = (value) => (value === null || value === undefined ? "–" : 
 
 // `lines`: column, label and colour of each; `band`: the places of two of them, the upper one first, whose room is filled.
 // The axis goes from `floor`, 0 unless said, to `most`, or to what there is;
-// `whole`: there are no fractions of a thing. `none` is said when nothing is known.
+// `captions`: shown only where a model writes them. `whole`: there are no fractions of a thing. `none` is said when nothing is known.
 export const CHARTS = [
   {
     title: "Requests",
@@ -83,6 +83,23 @@ export const CHARTS = [
     unit: "resident",
     format: (value) => (value ? bytes(value).join(" ") : "0"),
     lines: [["workers_bytes", "workers", 1], ["index_bytes", "index service", 2], ["gateway_bytes", "gateway", 3]],
+  },
+  {
+    title: "Captions",
+    unit: "a second",
+    format: rate,
+    captions: true,
+    lines: [["caption_tokens_per_s", "tokens", 1], ["captions_per_s", "captions", 2]],
+  },
+  {
+    title: "Caption rows",
+    unit: "at most",
+    format: whole,
+    whole: true,
+    captions: true,
+    lines: [["caption_rows", "being written", 1], ["caption_waiting", "waiting", 2]],
+    extra: ({ caption_cache_bytes: held }) => (held.at(-1) === null ? "" : `${bytes(held.at(-1)).join(" ")} of cache`),
+    none: "No captioner reports its rows.",
   },
   {
     title: "Jobs",

@@ -11,6 +11,7 @@ import { drawPicture } from "../pictures/picture.js";
 import { originalOf, VIEWED } from "../pictures/pictures.js";
 import { scoreName } from "../scores.js";
 import { change, state } from "../state.js";
+import { offerCaption, watchCaption } from "./captions.js";
 import { factRows, linksOf, outside } from "./facts.js";
 import { zoomable, zoomByKey } from "./zoom.js";
 
@@ -49,6 +50,7 @@ function fill(hit) {
   $("viewer-score").replaceChildren(...scoreLine(hit));
   $("viewer-facts").replaceChildren(...factRows(hit));
   zoom.reset();
+  offerCaption(hit);
   drawPlace();
   drawLarge(hit);
 }
@@ -113,6 +115,7 @@ export function watchViewer() {
   $("viewer").addEventListener("close", () => {
     const key = shown && keyOf(shown);
     shown = null;
+    offerCaption(null);
     if (state.item) change({ item: null }, { quiet: true });
     focusCard(key);
   });
@@ -129,4 +132,5 @@ export function watchViewer() {
   $("viewer-fit").addEventListener("click", () => zoom.reset());
   $("viewer-copy").addEventListener("click", () => copyWith($("viewer-copy"), shown.id));
   $("viewer-similar").addEventListener("click", () => moreLike(shown));
+  watchCaption();
 }

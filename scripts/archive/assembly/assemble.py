@@ -9,7 +9,7 @@ from scripts.archive.assembly.canonical import canonical_model
 from scripts.archive.assembly.fit import check_finite, fitted
 from scripts.archive.assembly.parts import LoadedSource, ModelParts
 from scripts.archive.assembly.text_config import named_locally, text_config_folder
-from scripts.archive.assembly.tokenizers import check_vocabulary, load_tokenizer
+from scripts.archive.assembly.tokenizers import check_vocabulary, load_tokenizer, merges_file
 
 
 def assemble(name: str, parts: ModelParts) -> LoadedSource:
@@ -23,6 +23,7 @@ def assemble(name: str, parts: ModelParts) -> LoadedSource:
     check_finite(name, model)
     tokenizer = load_tokenizer(name, model_cfg, parts.folders)
     check_vocabulary(name, tokenizer, model)
+    merges = merges_file(name, model_cfg, parts.folders)
     whole = {"model_cfg": named_locally(model_cfg), "preprocess_cfg": open_clip.get_model_preprocess_cfg(model)}
     kept = json.loads(json.dumps(whole))
-    return LoadedSource(model.eval().requires_grad_(False), tokenizer, kept, text_config, parts.provenance)
+    return LoadedSource(model.eval().requires_grad_(False), tokenizer, kept, text_config, parts.provenance, merges)

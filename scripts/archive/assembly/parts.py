@@ -34,7 +34,8 @@ class ModelParts:
 class LoadedSource:
     """open_clip's own model (fp32, eval) and tokenizer, and the config that rebuilds them without a network.
 
-    `text_config`: the folder of the configuration of a Hugging Face text tower, where the model has one.
+    `text_config`: the folder of the configuration of a Hugging Face text tower, where the model has one. `merges`: the
+    file of a vocabulary that is not CLIP's.
     """
 
     model: Any
@@ -42,6 +43,7 @@ class LoadedSource:
     config: dict[str, Any]
     text_config: Path | None = None
     provenance: Provenance = field(default_factory=Provenance)
+    merges: Path | None = None
 
     @cached_property
     def fingerprint(self) -> str:

@@ -39,6 +39,9 @@ def named_locally(model_cfg: dict[str, Any]) -> dict[str, Any]:
         name = model_cfg["text_cfg"].get(key)
         if name and Path(name).is_absolute():
             model_cfg["text_cfg"][key] = Path(name).name
+    options = model_cfg["text_cfg"].get("tokenizer_kwargs") or {}
+    if options.get("bpe_path"):
+        model_cfg["text_cfg"]["tokenizer_kwargs"] = {**options, "bpe_path": Path(options["bpe_path"]).name}
     return model_cfg
 
 

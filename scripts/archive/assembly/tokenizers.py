@@ -30,10 +30,24 @@ def load_tokenizer(name: str, model_cfg: dict[str, Any], folders: Iterable[Path]
         (Path(work) / CONFIG_FILE).write_text(json.dumps({"model_cfg": model_cfg}), encoding="utf-8")
         if wanted := model_cfg["text_cfg"].get("hf_tokenizer_name"):
             _lay(_folder(name, wanted, folders), Path(work))
+        if merges := merges_file(name, model_cfg, folders):
+            os.symlink(merges.resolve(), Path(work) / merges.name)
         try:
             return load_reference(Path(work))
         except BadModel as error:
             raise BadModel(f"the tokenizer of {name} can't be loaded: {error.message}") from error
+
+
+def merges_file(name: str, model_cfg: dict[str, Any], folders: Iterable[Path]) -> Path | None:
+    """The byte pairs of a vocabulary that is not CLIP's, beside the weights; None for CLIP's. Raises BadModel."""
+    given = (model_cfg["text_cfg"].get("tokenizer_kwargs") or {}).get("bpe_path")
+    if not given:
+        return None
+    places = [Path(given), *(folder / Path(given).name for folder in folders)]
+    found = next((path for path in places if path.is_file()), None)
+    if found is None:
+        raise BadModel(f"the vocabulary of {name} is missing: there is no {Path(given).name} beside its weights")
+    return found
 
 
 def _lay(source: Path, target: Path) -> None:

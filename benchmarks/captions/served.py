@@ -1,0 +1,158 @@
+"""The captioner behind TorchServe: continuous batching beside the same scheduler in this process, and static batches.
+
+coca_ViT-B-32 of random weights in fp32, greedy; its captions never end by themselves, so each request asks for as
+many tokens as captions of people have (mean 13, at most 25). The static arm is the same handler without
+`continuousBatching`: a batch is captioned to its end before the next one begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import aiohttp
+import numpy as np
+import orjson
+import yaml
+from PIL import Image
+from rich.console import Console
+
+from clip_core.captions.ask import CaptionAsk
+from clip_core.captions.captioner import Captioner
+from clip_core.captions.scheduler import Scheduler
+from clip_core.cores import available_cores
+from clip_core.inputs.images import decode
+from scripts.archive.build import stage_folder
+from scripts.tune.load import each_once, in_process
+from scripts.tune.trial_server import serving
+
+CLIENTS = 32
+BARS = {
+    "served_over_in_process": (0.85, "≥"),
+    "p50_over_static_at_70_percent": (0.7, "≤"),
+    "first_token_over_whole": (0.5, "≤"),
+}
+_CAPTIONS = 128  # of a throughput
+_LOAD, _LOAD_S = 0.7, 60.0
+_STREAMS = 12
+Body = dict[str, Any]
+
+
+def measure(checkpoint: Path, work: Path, console: Console) -> dict[str, float]:
+    """`checkpoint`: a CoCa in the hub's layout; `work`: a folder that it may make."""
+    staged = work / "staged"
+    stage_folder(str(checkpoint), "caption", staged)
+    config = yaml.safe_load((staged / "model-config.yaml").read_text(encoding="utf-8"))
+    archive, bodies = unpacked(staged), list(_bodies(_CAPTIONS))
+    in_process_rate = _in_process(checkpoint, bodies)
+    console.print(f"in process {in_process_rate:.2f} captions/s")
+    with serving(archive, "caption", config) as url:
+        each_once(url, bodies[:CLIENTS], CLIENTS)
+        served = each_once(url, bodies, CLIENTS)
+        console.print(f"served {served.rate:.2f} captions/s, {served.errors} errors")
+        per_s = _LOAD * served.rate
+        continuous = in_process(_poisson, url, bodies, per_s, _LOAD_S)
+        firsts, wholes = in_process(_streams, url, bodies[:_STREAMS])
+    with serving(archive, "caption", {**config, "continuousBatching": False}) as url:
+        each_once(url, bodies[:CLIENTS], CLIENTS)
+        static_rate = each_once(url, bodies, CLIENTS).rate
+        static = in_process(_poisson, url, bodies, per_s, _LOAD_S)
+    return {
+        "captions_per_s_in_process": in_process_rate,
+        "captions_per_s_served": served.rate,
+        "captions_per_s_static": static_rate,
+        "served_over_in_process": served.rate / in_process_rate,
+        "p50_ms_continuous": statistics.median(continuous),
+        "p50_ms_static": statistics.median(static),
+        "p99_ms_continuous": statistics.quantiles(continuous, n=100)[98],
+        "p99_ms_static": statistics.quantiles(static, n=100)[98],
+        "p50_over_static_at_70_percent": statistics.median(continuous) / statistics.median(static),
+        "first_token_ms": statistics.median(firsts),
+        "first_token_over_whole": statistics.median(map(float.__truediv__, firsts, wholes)),
+    }
+
+
+def unpacked(staged: Path) -> Path:
+    """What `stage_folder` wrote, as TorchServe unpacks an archive."""
+    folder = staged / "files"
+    (folder / "MAR-INF").mkdir()
+    (staged / "caption_handler.py").rename(folder / "caption_handler.py")
+    model = {"modelName": "clip_caption", "handler": "caption_handler.py", "modelVersion": "1.0"}
+    manifest = {"createdOn": "", "runtime": "python", "model": {**model, "configFile": "model-config.yaml"}}
+    (folder / "MAR-INF" / "MANIFEST.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return folder
+
+
+def _bodies(count: int) -> Iterator[Body]:
+    random, pixels = Random(5), np.random.default_rng(5)
+    for _ in range(count):
+        file = io.BytesIO()
+        Image.fromarray(pixels.integers(0, 256, (240, 320, 3), dtype=np.uint8)).save(file, "JPEG")
+        tokens = min(25, max(6, round(random.gauss(13, 4)))) + 2
+        settings = {"method": "greedy", "max_tokens": tokens}
+        yield {"image": base64.b64encode(file.getvalue()).decode("ascii"), "caption": settings}
+
+
+def _in_process(checkpoint: Path, bodies: list[Body]) -> float:
+    """Captions/s of the scheduler alone, from pictures' bytes on, with as many under way as there are clients."""
+    captioner = Captioner.load(checkpoint, threads=available_cores())
+    _captioned(captioner, bodies[:CLIENTS])
+    started = time.perf_counter()
+    _captioned(captioner, bodies)
+    return len(bodies) / (time.perf_counter() - started)
+
+
+def _captioned(captioner: Captioner, bodies: list[Body]) -> None:
+    scheduler, under_way = Scheduler(captioner, CLIENTS, CLIENTS), 0
+    waiting = iter(enumerate(bodies))
+    while True:
+        while under_way < CLIENTS and (given := next(waiting, None)) is not None:
+            place, body = given
+            pixels = captioner.transform(decode(base64.b64decode(body["image"])))
+            scheduler.add(str(place), pixels, CaptionAsk(**body["caption"]))
+            under_way += 1
+        if not under_way:
+            return
+        under_way -= sum(event.captions is not None for event in scheduler.run(4))
+
+
+async def _poisson(url: str, bodies: list[Body], per_s: float, seconds: float) -> list[float]:
+    """Milliseconds of each answer; requests leave by chance at `per_s`, whether or not earlier ones were answered."""
+    random, packed, tasks = Random(9), [orjson.dumps(body) for body in bodies], list[asyncio.Task[float]]()
+    due = started = time.perf_counter()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        while due < started + seconds:
+            await asyncio.sleep(due - time.perf_counter())
+            tasks.append(asyncio.create_task(_answered(session, url, packed[len(tasks) % len(packed)])))
+            due += random.expovariate(per_s)
+        return list(await asyncio.gather(*tasks))
+
+
+async def _answered(session: aiohttp.ClientSession, url: str, body: bytes) -> float:
+    started = time.perf_counter()
+    async with session.post(url, data=body, headers={"Content-Type": "application/json"}) as answer:
+        await answer.read()
+        answer.raise_for_status()
+    return (time.perf_counter() - started) * 1e3
+
+
+async def _streams(url: str, bodies: list[Body]) -> tuple[list[float], list[float]]:
+    """Milliseconds to the first word and to the end of each, one after the other."""
+    firsts, wholes = [], []
+    async with aiohttp.ClientSession() as session:
+        for body in bodies:
+            started, first = time.perf_counter(), 0.0
+            async with session.post(url, json={**body, "stream": True}) as answer:
+                async for line in answer.content:
+                    first = first or (time.perf_counter() - started if b"delta" in line else 0.0)
+            firsts.append(first * 1e3)
+            wholes.append((time.perf_counter() - started) * 1e3)
+    return firsts, wholes

@@ -1,0 +1,191 @@
+"""A loaded captioner: pictures → what its decoder needs of them, texts → how likely they are of a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from clip_core.captions import programs
+from clip_core.captions.ask import CaptionAsk
+from clip_core.captions.programs import Programs
+from clip_core.captions.search import Ids
+from clip_core.errors import BadModel, BadText, InvalidRequest
+from clip_core.inputs.preprocessing import Preprocessing
+from clip_core.inputs.tokens import Tokenizer, stack
+from clip_core.model_spec import CONFIG_FILE, SPEC_FILE, WEIGHTS_FILE, ModelSpec, canonical, digest, fingerprint
+from clip_core.networks.causal_text import bucket
+from clip_core.networks.coca_decoder import CocaDecoder
+from clip_core.networks.coca_image import CocaImage
+from clip_core.networks.coca_model import load_coca
+from clip_core.networks.open_clip_model import build_model
+
+_ROWS_OF_LOGITS = 256  # positions whose scores of all ids are held at once
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One picture as the decoder needs it: keys and values of every layer, (M, 2, 1, H, S, D)."""
+
+    cross: Tensor
+
+
+@dataclass(frozen=True)
+class ReadTexts:
+    """Texts after the half of the model that knows of no picture: computed once for all pictures.
+
+    `ids` (B, L) int64 from the start to the end, `counts` how many of them are not padding, `read` (B, L, W).
+    """
+
+    ids: Tensor
+    counts: tuple[int, ...]
+    read: Tensor
+
+
+class Captioner:
+    """open_clip's CoCa with its tokenizer and preprocessing, on the CPU."""
+
+    def __init__(
+        self,
+        image: CocaImage,
+        decoder: CocaDecoder,
+        tokenizer: Tokenizer,
+        preprocessing: Preprocessing,
+        made: Programs,
+        fingerprint: str,
+        precision: str,
+    ) -> None:
+        self.image, self.decoder, self.tokenizer, self.preprocessing = image, decoder, tokenizer, preprocessing
+        self.programs, self.fingerprint, self.precision = made, fingerprint, precision
+        reference = tokenizer.reference
+        self.ids = Ids(reference.sot_token_id, reference.eot_token_id, decoder.pad_mask.pad_id)
+        self.context_length = decoder.context_length
+
+    @classmethod
+    def load(cls, model_dir: Path, *, precision: str = "fp32", compiled: bool = False, threads: int = 1) -> Captioner:
+        """From a checkpoint of open_clip's or an archive that holds one. Raises BadModel.
+
+        `compiled`: by the archive's packages, or compiled now, before the first request.
+        """
+        torch.set_num_threads(threads)
+        model = build_model(model_dir)
+        preprocessing = Preprocessing.of_model(model)
+        tokenizer = Tokenizer.load(model_dir)
+        if not hasattr(tokenizer.reference, "decoder"):
+            raise BadModel("its tokenizer is not open_clip's own, whose start and end a caption needs")
+        image, decoder = load_coca(model, model_dir, preprocessing.mean, preprocessing.std, precision)
+        made = programs.load(model_dir, image, decoder, preprocessing.size, compiled)
+        return cls(image, decoder, tokenizer, preprocessing, made, _fingerprint(model_dir, tokenizer), precision)
+
+    def write_packages(self, directory: Path) -> None:
+        """Compile both passes into an archive's folder `compiled`. Raises BadModel."""
+        programs.write(directory, self.image, self.decoder, self.preprocessing.size)
+
+    def warm_up(self) -> None:
+        """The passes that take different kernels, so that no request is the first to meet one."""
+        for rows in (1, 2, 8):
+            memories = self.remember(torch.zeros(rows, 3, *self.image_size, dtype=torch.uint8))
+            ids = torch.full((rows, 1), self.ids.start)
+            past = torch.zeros(8, self.decoder.layers, 2, rows, 1, self.decoder.width, dtype=self.decoder.cache_dtype)
+            cross = torch.cat([memory.cross for memory in memories], dim=2)
+            self.step(ids, torch.zeros_like(ids), past, torch.zeros(rows, 1, 8), torch.zeros(rows, 1), cross)
+        self.score(memories[0], ["a"])
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.preprocessing.size
+
+    @property
+    def image_tokens(self) -> int:
+        """What the decoder sees of a picture."""
+        pool = self.image.pool
+        assert pool is not None, "a CoCa has a pooler"
+        visual: Any = pool.visual
+        return len(visual.attn_pool.query) - int(visual.pool_type == "tok")
+
+    def transform(self, image: Image.Image) -> Tensor:
+        """RGB image → (3, H, W) uint8: the pixels that `remember` takes."""
+        return self.preprocessing.uint8(image)
+
+    @torch.inference_mode()
+    def remember(self, pixels: Tensor) -> list[Memory]:
+        """(B, 3, H, W) uint8 → one memory a picture."""
+        cross = self.programs.remember(pixels)
+        return [Memory(cross[:, :, i : i + 1].contiguous()) for i in range(len(pixels))]
+
+    @torch.inference_mode()
+    def step(
+        self, ids: Tensor, places: Tensor, past: Tensor, shown: Tensor, own: Tensor, memory: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """See `CocaDecoder.step`."""
+        return self.programs.step(ids, places, past, shown, own, memory)
+
+    def prefix(self, ask: CaptionAsk) -> list[int]:
+        """The start and the prompt as ids. Raises BadText or InvalidRequest where they leave no room for a caption."""
+        if ask.max_tokens > self.context_length:
+            raise InvalidRequest(
+                f"max_tokens is at most {self.context_length}, this model's context, not {ask.max_tokens}",
+                param="max_tokens",
+            )
+        if not ask.prompt.strip():
+            return [self.ids.start]
+        tokens = self.tokenizer(ask.prompt)
+        ids: list[int] = tokens.ids[: tokens.count - 1].tolist()
+        if tokens.truncated or len(ids) >= ask.max_tokens:
+            raise InvalidRequest(
+                f"the prompt leaves no room for a caption of at most {ask.max_tokens} tokens", param="prompt"
+            )
+        return ids
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of `ids` without its start, end and padding, and without blanks around it."""
+        special = (self.ids.start, self.ids.end)
+        kept = [token for token in ids if token not in special]
+        while kept and kept[-1] == self.ids.pad:
+            kept.pop()
+        decoder = self.tokenizer.reference.decoder
+        said: str = self.tokenizer.reference.decode([token for token in kept if token in decoder])
+        return said.strip()
+
+    @torch.inference_mode()
+    def read(self, texts: Sequence[str]) -> ReadTexts:
+        """Texts → what `score` needs of them, the same for all pictures. Raises BadText for one that is too long."""
+        tokens = [self.tokenizer(text) for text in texts]
+        counts = tuple(each.count for each in tokens)
+        for i, each in enumerate(tokens):
+            if each.truncated or each.count > self.context_length:
+                raise BadText(f"the text has more than {self.context_length} tokens", param=f"score[{i}]")
+        length = bucket(max(counts), self.context_length)
+        ids = stack(tokens)[:, :length]
+        return ReadTexts(ids, counts, self.decoder.read(ids))
+
+    @torch.inference_mode()
+    def score(self, memory: Memory, texts: ReadTexts | Sequence[str]) -> list[float]:
+        """log P(text | picture) of each text, its end included, the start given: one pass for all of them."""
+        texts = texts if isinstance(texts, ReadTexts) else self.read(texts)
+        looked = self.decoder.look(texts.read, memory.cross)
+        places = [(row, i) for row, count in enumerate(texts.counts) for i in range(count - 1)]
+        sums = [0.0] * len(texts.counts)
+        for first in range(0, len(places), _ROWS_OF_LOGITS):
+            part = places[first : first + _ROWS_OF_LOGITS]
+            rows, columns = torch.tensor(part).T
+            logits = self.decoder.logits(looked[rows, columns])
+            chosen = logits.gather(1, texts.ids[rows, columns + 1][:, None])[:, 0] - logits.logsumexp(dim=-1)
+            for (row, _), value in zip(part, chosen.tolist(), strict=True):
+                sums[row] += value
+        return sums
+
+
+def _fingerprint(model_dir: Path, tokenizer: Tokenizer) -> str:
+    if (model_dir / SPEC_FILE).exists():
+        return ModelSpec.read(model_dir).fingerprint
+    config = json.loads((model_dir / CONFIG_FILE).read_text(encoding="utf-8"))
+    weights = digest((model_dir / WEIGHTS_FILE).read_bytes())
+    return fingerprint(weights=weights, tokenizer=tokenizer.digest(), config={"captioner": canonical(config).decode()})

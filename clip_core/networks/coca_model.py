@@ -1,0 +1,50 @@
+"""A CoCa checkpoint of open_clip's → our image tower and decoder, with every weight accounted for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from clip_core.errors import BadModel
+from clip_core.model_spec import CONFIG_FILE, WEIGHTS_FILE
+from clip_core.networks import coca_decoder, coca_image, int8
+from clip_core.networks.coca_decoder import CocaDecoder
+from clip_core.networks.coca_image import CocaImage
+from clip_core.networks.precision import apply
+
+PRECISIONS = ("fp32", "bf16", "int8")
+
+
+def load_coca(
+    model: Any, model_dir: Path, mean: Sequence[float], std: Sequence[float], precision: str = "fp32"
+) -> tuple[CocaImage, CocaDecoder]:
+    """Both parts on the CPU, of what `build_model` built of that folder; `mean` and `std` are of pixels in [0, 1].
+
+    Raises BadModel.
+    """
+    if precision not in PRECISIONS:
+        raise BadModel(f"a captioner's precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
+    reason = coca_decoder.unsupported(model) or coca_image.unsupported(model.visual)
+    if reason is not None:
+        raise BadModel(f"{CONFIG_FILE} describes no captioner that runs here: {reason}")
+    try:
+        state = {key: value.float() for key, value in load_file(model_dir / WEIGHTS_FILE).items()}
+        model.load_state_dict(state, strict=True)
+    except Exception as error:  # safetensors and torch raise many kinds
+        raise BadModel(f"{WEIGHTS_FILE} does not fit {CONFIG_FILE}: {str(error)[:300]}") from error
+    image = CocaImage(model.visual, mean, std).eval()
+    decoder = CocaDecoder(model).eval()
+    apply(image, precision)
+    head, decoder.head = decoder.head, torch.nn.Identity()
+    apply(decoder, precision)
+    # Logits in bfloat16 would tie, so they are in float32 whatever the precision.
+    decoder.head = (
+        int8.Int8Linear(head, product=torch.float32)
+        if isinstance(head, torch.nn.Linear) and precision == "int8"
+        else head
+    )
+    return image, decoder

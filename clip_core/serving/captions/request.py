@@ -1,0 +1,83 @@
+"""What one request wants of a captioner: a picture's caption, or how likely texts are for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clip_core.captions.ask import CaptionAsk
+from clip_core.errors import BadInput, ClipServeError, InvalidRequest, TooLarge
+from clip_core.inputs.images import from_reference
+from clip_core.inputs.parsing import read_row
+from clip_core.inputs.request import Accepts, AdminRequest
+from clip_core.tracing.trace_context import NO_CALLERS, Callers
+
+ACCEPTS = Accepts(frozenset({"image"}), "image")
+_OPTIONS = ("caption", "score", "stream", "describe", "traceparent", "sent")
+
+
+@dataclass(frozen=True)
+class CaptionRequest:
+    """`picture`: its encoded bytes. `texts` are scored instead of captioning where they are given.
+
+    `in_pieces`: whether its stream can be told piece by piece; else it comes as a whole.
+    """
+
+    picture: bytes
+    ask: CaptionAsk
+    texts: tuple[str, ...] | None = None
+    stream: bool = False
+    in_pieces: bool = True
+    described: bool = False
+    request_id: str | None = None
+    callers: Callers = NO_CALLERS
+
+
+def parse_caption_row(
+    row: Mapping[str, Any], content_type: str | None, most_texts: int, request_id: str | None = None
+) -> CaptionRequest | AdminRequest:
+    """One row of a TorchServe batch. Raises ClipServeError."""
+    parsed, options = read_row(row, content_type, ACCEPTS, _OPTIONS)
+    if isinstance(parsed, Mapping) and isinstance(parsed.get("admin"), Mapping):
+        return AdminRequest(parsed["admin"])
+    body = {**(parsed if isinstance(parsed, Mapping) else {"image": parsed}), **options}
+    return CaptionRequest(
+        picture=_picture(body.get("image")),
+        ask=_ask(body.get("caption")),
+        texts=_texts(body["score"], most_texts) if body.get("score") is not None else None,
+        stream=_flag(body.get("stream"), "stream"),
+        described=body.get("describe") is True,
+        request_id=request_id,
+        callers=Callers.read(body.get("traceparent"), body.get("sent")),
+    )
+
+
+def _picture(value: object) -> bytes:
+    if isinstance(value, bytes | bytearray):
+        return bytes(value)
+    if not isinstance(value, str):
+        raise BadInput('`image` is base64 or a data URL: {"image": "…", "caption": {}}', param="image")
+    try:
+        return from_reference(value)
+    except ClipServeError as error:
+        error.param = error.param or "image"
+        raise
+
+
+def _ask(value: object) -> CaptionAsk:
+    return CaptionAsk() if value is None else CaptionAsk.parse(value)
+
+
+def _texts(value: object, most: int) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
+        raise InvalidRequest("`score` is a list of texts", param="score")
+    if len(value) > most:
+        raise TooLarge(f"`score` has {len(value)} texts, the limit is {most}", param="score")
+    return tuple(value)
+
+
+def _flag(value: object, name: str) -> bool:
+    if value not in (None, True, False):
+        raise InvalidRequest(f"`{name}` is true or false", param=name)
+    return bool(value)

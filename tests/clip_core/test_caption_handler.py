@@ -1,0 +1,312 @@
+"""The captioner's handler as TorchServe's continuous batching calls it, without TorchServe."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from clip_core.captions.ask import CaptionAsk
+from clip_core.captions.scheduler import Scheduler
+from clip_core.errors import BadModel
+from clip_core.model_spec import CANARIES_FILE
+from clip_core.serving.admin import Admin
+from clip_core.serving.captions import canaries
+from clip_core.serving.captions.request import ACCEPTS
+from handlers.caption_handler import CaptionHandler
+from scripts.archive.build import stage_folder
+from tests.captioners import pictures, write_captioner
+from tests.clip_core.test_batch_handler import FakeContext
+
+HTTP = {"Host": "localhost", "Content-Type": "application/json"}
+CONFIG: dict[str, Any] = {"threads": 1, "continuousBatching": True, "caption_rows": 4, "caption_waiting": 2}
+GREEDY: dict[str, Any] = {"method": "greedy", "max_tokens": 24}
+
+
+def png(place: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pictures(8)[place].permute(1, 2, 0).numpy()).save(file, "PNG")
+    return file.getvalue()
+
+
+def body(place: int, stream: bool = False, **caption: Any) -> bytes:
+    picture = base64.b64encode(png(place)).decode()
+    return json.dumps({"image": picture, "caption": {**GREEDY, **caption}, "stream": stream}).encode()
+
+
+@dataclass
+class Client:
+    """One request as its sender sees it. `status` is None until something comes."""
+
+    sent: bytes
+    headers: dict[str, str]
+    chunks: list[bytes] = field(default_factory=list)
+    status: int | None = None
+    ended: bool = False
+    cached: bool = False
+    kind: str = ""
+
+    @property
+    def json(self) -> Any:
+        return json.loads(b"".join(self.chunks))
+
+    @property
+    def lines(self) -> list[Any]:
+        return [json.loads(line) for line in b"".join(self.chunks).splitlines()]
+
+
+class FakeTorchServe:
+    """Continuous batching as version 0.12 does it: every call brings all open requests, their bodies once."""
+
+    def __init__(self, handler: CaptionHandler, folder: Path) -> None:
+        self.handler, self.folder = handler, folder
+        self.open: dict[str, Client] = {}
+        self.count = 0
+
+    def send(self, sent: bytes, **headers: str) -> Client:
+        self.count += 1
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        client = Client(sent, {} if given == {"grpc": "yes"} else {**HTTP, **given})
+        self.open[f"request-{self.count}"] = client
+        return client
+
+    def leave(self, client: Client) -> None:
+        self.open = {id: each for id, each in self.open.items() if each is not client}
+
+    def call(self) -> None:
+        ids, clients = list(self.open), list(self.open.values())
+        context = FakeContext(self.folder, [each.headers for each in clients])
+        context.request_ids = dict(enumerate(ids))
+        answers = self.handler.handle([{} if each.cached else {"body": each.sent} for each in clients], context)
+        assert len(answers) == len(clients)
+        for index, id in context.request_ids.items():
+            self._pass_on(self.open[id], index, answers[index], context)
+        self.open = {id: each for id, each in self.open.items() if not each.ended}
+
+    def _pass_on(self, client: Client, index: int, answer: bytes, context: FakeContext) -> None:
+        assert not (client.cached and index in context.statuses), "the status was sent before"
+        client.chunks.append(answer)
+        client.status = client.status or context.statuses.get(index, 200)
+        client.kind = context.sent[index, "content-type"]
+        criteria = context.stopping_criteria
+        more = criteria[index](answer) if criteria is not None else None
+        assert more is not False or "Host" in client.headers, "a gRPC client would be taken for gone"
+        assert more is not None or "Host" in client.headers or criteria is None, "a gRPC call waits for a word"
+        assert more is not True or client.cached or "Host" not in client.headers, "the last of a stream has a first"
+        client.ended = more is not False
+        client.cached = True
+
+    def run(self) -> None:
+        for _ in range(200):
+            if not self.open:
+                return
+            self.call()
+        raise AssertionError("it never ends")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a captioner's archive holds."""
+    checkpoint = write_captioner(tmp_path_factory.mktemp("captioner"))
+    staged = tmp_path_factory.mktemp("staged")
+    stage_folder(str(checkpoint), "caption", staged)
+    return staged / "files"
+
+
+def started(folder: Path, **config: Any) -> CaptionHandler:
+    handler = CaptionHandler()
+    handler.initialize(FakeContext(folder, [], {**CONFIG, **config}))
+    return handler
+
+
+@pytest.fixture(scope="module")
+def handler(folder: Path) -> Iterator[CaptionHandler]:
+    yield started(folder)
+    logger = logging.getLogger("clipserve")
+    logger.handlers, logger.propagate = [], True
+
+
+@pytest.fixture
+def served(handler: CaptionHandler, folder: Path) -> Iterator[FakeTorchServe]:
+    yield FakeTorchServe(handler, folder)
+    handler.batch.leave_only(frozenset())
+
+
+def expected(handler: CaptionHandler, place: int, **settings: Any) -> str:
+    """By the core alone."""
+    scheduler = Scheduler(handler.scheduler.captioner)
+    scheduler.add("0", pictures(8)[place], CaptionAsk(**{**GREEDY, **settings}))
+    events = scheduler.run(100)
+    captions = events[-1].captions
+    assert captions
+    return captions[0].text
+
+
+def test_a_plain_request_gets_one_plain_answer(served: FakeTorchServe, handler: CaptionHandler) -> None:
+    client = served.send(body(0))
+    served.call()
+    assert client.chunks == [], "nothing is told of what has no status yet"
+    served.run()
+    assert (client.status, client.kind, len(client.chunks)) == (200, "application/json", 1)
+    answer = client.json
+    assert answer["captions"][0]["text"] == expected(handler, 0)
+    assert answer["captions"][0]["tokens"] == answer["usage"]["caption_tokens"] > 4
+    assert answer["usage"]["image_tokens"] == 16
+    assert answer["fingerprint"] == handler.scheduler.captioner.fingerprint
+    assert set(answer["timing"]) == {"queue_ms", "caption_ms"}
+
+
+def test_a_stream_tells_words_as_they_come(served: FakeTorchServe, handler: CaptionHandler) -> None:
+    client, plain = served.send(body(1, stream=True, prompt="a photo of")), served.send(body(1))
+    served.call()
+    assert client.chunks, "it is told at once that its request was taken"
+    served.run()
+    *deltas, last = client.lines
+    assert (client.status, client.kind, last["done"]) == (200, "application/x-ndjson", True)
+    assert len(deltas) > 2
+    assert "".join(each["delta"] for each in deltas) == last["captions"][0]["text"]
+    assert last["usage"]["prompt_tokens"] == 3
+    assert plain.json["captions"][0]["text"] == expected(handler, 1)
+
+
+def test_bad_requests_have_a_status_of_their_own_and_spoil_nobody(
+    served: FakeTorchServe, handler: CaptionHandler
+) -> None:
+    good = [served.send(body(place)) for place in (2, 3)]
+    broken = json.dumps({"image": base64.b64encode(png(0)[:90]).decode(), "stream": True}).encode()
+    bad = {
+        "image": served.send(broken),
+        "max_tokens": served.send(body(0, max_tokens=10**6)),
+        "min_tokens": served.send(body(0, min_tokens=24)),
+        "prompt": served.send(body(0, prompt="word " * 40)),
+        "colour": served.send(body(0, colour="red")),
+    }
+    nothing = served.send(b'{"caption": {}}')
+    url = served.send(b'{"image": "https://elsewhere.example/a.png"}')
+    page = served.send(body(0), Origin="http://elsewhere.example")
+    served.run()
+    assert {name: (each.status, each.json["error"]["param"]) for name, each in bad.items()} == {
+        name: (400, name) for name in bad
+    }
+    assert (nothing.status, page.status) == (400, 403)
+    assert (url.status, url.json["error"]["param"]) == (400, "image")
+    assert [each.json["captions"][0]["text"] for each in good] == [expected(handler, place) for place in (2, 3)]
+
+
+def test_whoever_leaves_frees_the_caches_by_the_next_call(served: FakeTorchServe, handler: CaptionHandler) -> None:
+    leaving, staying = served.send(body(0, stream=True)), served.send(body(1, stream=True))
+    served.call()
+    assert handler.scheduler.live_rows == 2
+    served.leave(leaving)
+    served.call()
+    assert handler.scheduler.live_rows == 1
+    served.leave(staying)
+    handler._called = -10.0
+    handler._forget_abandoned()
+    assert (handler.scheduler.live_rows, handler.scheduler.cache_bytes) == (0, 0)
+
+
+def test_more_than_there_is_room_for_waits_and_then_gets_429(served: FakeTorchServe) -> None:
+    clients = [served.send(body(place % 8, stream=place == 8)) for place in range(9)]
+    served.run()
+    assert [each.status for each in clients] == [200] * 6 + [429] * 3
+    assert clients[6].json["error"]["code"] == "overloaded"
+    later = served.send(body(0))
+    served.run()
+    assert later.status == 200
+
+
+def test_texts_are_scored_at_once(served: FakeTorchServe, handler: CaptionHandler) -> None:
+    picture = base64.b64encode(png(0)).decode()
+    client = served.send(json.dumps({"image": picture, "score": ["a red circle", "a dog"]}).encode())
+    long = served.send(json.dumps({"image": picture, "score": ["a dog", "word " * 90]}).encode())
+    served.call()
+    captioner = handler.scheduler.captioner
+    scores = captioner.score(captioner.remember(pictures(1))[0], ["a red circle", "a dog"])
+    assert [each["logprob"] for each in client.json["scores"]] == pytest.approx(scores, abs=1e-4)
+    assert [each["tokens"] for each in client.json["scores"]] == [4, 3]
+    assert (long.status, long.json["error"]["param"]) == (400, "score[1]")
+
+
+def test_grpc_calls_get_one_piece_and_a_word_that_it_is_the_last(served: FakeTorchServe) -> None:
+    plain, streamed = served.send(body(4), grpc="yes"), served.send(body(4, stream=True), grpc="yes")
+    bad = served.send(b"{", grpc="yes")
+    served.run()
+    assert len(plain.chunks) == len(streamed.chunks) == 1
+    assert plain.json["captions"] == streamed.lines[-1]["captions"]
+    assert bad.json["status"] == 400
+
+
+def test_what_fails_in_mid_stream_says_so_in_the_stream(
+    served: FakeTorchServe, handler: CaptionHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streamed, plain = served.send(body(5, stream=True)), served.send(body(6))
+    served.call()
+
+    def explode(_: int) -> Any:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(handler.scheduler, "run", explode)
+    served.call()
+    assert (streamed.status, streamed.lines[-1]["error"]["code"]) == (200, "inference_failed")
+    assert (plain.status, plain.json["error"]["code"]) == (424, "inference_failed")
+    monkeypatch.undo()
+    after = served.send(body(5))
+    served.run()
+    assert (after.status, handler.scheduler.live_rows) == (200, 0)
+
+
+def test_static_batches_answer_whole(folder: Path) -> None:
+    handler = started(folder, continuousBatching=False)
+    served = FakeTorchServe(handler, folder)
+    clients = [served.send(body(0)), served.send(body(1, stream=True)), served.send(b"{")]
+    served.call()
+    assert served.open == {}
+    assert [each.status for each in clients] == [200, 200, 400]
+    assert clients[0].json["captions"][0]["text"] == expected(handler, 0)
+    (line,) = clients[1].lines
+    assert line["captions"][0]["text"] == expected(handler, 1)
+
+
+def test_admin_requests_profile_and_have_no_cache(served: FakeTorchServe, handler: CaptionHandler) -> None:
+    handler.admin = Admin("secret", None, ACCEPTS, "9000", handler.profiler)
+    refused = served.send(b'{"admin": {"profile": "start"}}')
+    cache = served.send(b'{"admin": {"cache": "clear", "token": "secret"}}')
+    gone = served.send(b'{"admin": {"profile": "fetch", "id": "0", "token": "secret"}}')
+    served.call()
+    assert [each.status for each in (refused, cache, gone)] == [401, 400, 400]
+
+
+def test_what_is_counted(served: FakeTorchServe, handler: CaptionHandler, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: dict[str, float] = {}
+    monkeypatch.setattr(
+        handler.metrics, "add", lambda name, value, *_: counted.update({name: counted.get(name, 0) + value})
+    )
+    shown: dict[str, float] = {}
+    monkeypatch.setattr(handler.metrics, "set", lambda name, value, *_: shown.update({name: value}))
+    client = served.send(body(0, stream=True))
+    served.call()
+    assert shown["clipserve_caption_rows"] == 1
+    assert shown["clipserve_caption_cache_bytes"] > 0
+    served.run()
+    assert shown["clipserve_caption_rows"] == 0
+    assert counted["clipserve_captions"] == 1
+    assert counted["clipserve_caption_tokens"] >= client.lines[-1]["usage"]["caption_tokens"]
+
+
+def test_a_worker_whose_canaries_differ_is_not_ready(folder: Path, handler: CaptionHandler, tmp_path: Path) -> None:
+    rows = json.loads((folder / CANARIES_FILE).read_text())
+    assert canaries.check(handler.scheduler.captioner, "fp32", folder) > 0
+    place = next(i for i, margin in enumerate(rows[0]["margins"]) if margin > 0.01)
+    rows[0]["tokens"][place] += 1
+    (tmp_path / CANARIES_FILE).write_text(json.dumps(rows))
+    with pytest.raises(BadModel, match="canaries"):
+        canaries.check(handler.scheduler.captioner, "fp32", tmp_path)

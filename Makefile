@@ -164,6 +164,10 @@ bench-ship: $(SERVE) $(CHARTS)/.ready archives ## every gateway and encoder repl
 bench-pictures: $(BENCH) ## a folder of 1,000 photos from `clipserve ingest` to the page that shows them
 	$(BIN)/python -m benchmarks.pictures --save
 
+.PHONY: bench-assistant
+bench-assistant: $(BENCH) ## answers about pictures: 500 questions, citations, cost, 224 attacks, the official openai package
+	$(BIN)/python -m benchmarks.assistant --save
+
 bench-models: $(TEST) $(CLIENTS)/.ready ## a model from a hub to the first search, a second one beside it, forms of weights, vendors' clients
 	$(BIN)/python -m benchmarks.models --save
 

@@ -34,10 +34,16 @@ ClipServeError                     500 internal_error
 ├─ UnsupportedMediaType            415 unsupported_media_type
 ├─ UnknownEncoding                 415 unknown_encoding
 ├─ Overloaded                      429 overloaded
-│  └─ RateLimited                  429 rate_limited
+│  ├─ RateLimited                  429 rate_limited
+│  └─ BudgetSpent                  429 budget_spent
 ├─ BadModel                        500 bad_model
+├─ UnknownPrice                    500 unknown_price
+├─ AssistantFailed                 424 assistant_failed
+│  ├─ AssistantRefused             424 assistant_refused
+│  └─ AssistantUnauthorized        424 assistant_unauthorized
 ├─ InferenceFailed                 424 inference_failed
 ├─ Unavailable                     503 unavailable
+│  ├─ AssistantUnavailable         503 assistant_unavailable
 │  ├─ IndexUnavailable             503 index_unavailable
 │  ├─ TorchServeUnavailable        503 torchserve_unavailable
 │  │  └─ WorkerLost                503 worker_lost
@@ -239,8 +245,38 @@ class RateLimited(Overloaded):
     code = "rate_limited"
 
 
+class BudgetSpent(Overloaded):
+    """What may be spent on answers in a day is spent; `retry_after` is until the next day."""
+
+    code = "budget_spent"
+
+
 class BadModel(ClipServeError):
     code = "bad_model"
+
+
+class UnknownPrice(ClipServeError):
+    """Spending is capped, and nobody said what the model costs."""
+
+    code = "unknown_price"
+
+
+class AssistantFailed(ClipServeError):
+    """The language model's answer is none that may be passed on. `use`: the tokens that were billed all the same."""
+
+    status = 424  # not 502, which clients send again: each try may be billed
+    code = "assistant_failed"
+    use: object = None
+
+
+class AssistantRefused(AssistantFailed):
+    code = "assistant_refused"
+
+
+class AssistantUnauthorized(AssistantFailed):
+    """Its provider refuses the gateway's own key."""
+
+    code = "assistant_unauthorized"
 
 
 class InferenceFailed(ClipServeError):
@@ -251,6 +287,12 @@ class InferenceFailed(ClipServeError):
 class Unavailable(ClipServeError):
     status = 503
     code = "unavailable"
+
+
+class AssistantUnavailable(Unavailable):
+    """The provider of the language model can't be reached, or fails."""
+
+    code = "assistant_unavailable"
 
 
 class IndexUnavailable(Unavailable):

@@ -6,9 +6,11 @@ with Client("http://127.0.0.1:8000") as client:
 
 from clipserve_client.answers.answers import (
     Alias,
+    Answer,
     Caption,
     CaptionPiece,
     CaptionScore,
+    Citation,
     Collection,
     Duplicate,
     Embeddings,
@@ -39,12 +41,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Alias",
+    "Answer",
     "ApiError",
     "AsyncClient",
     "CallTimedOut",
     "Caption",
     "CaptionPiece",
     "CaptionScore",
+    "Citation",
     "Client",
     "ClientError",
     "Collection",

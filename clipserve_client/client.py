@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 
 import clipserve_client.answers.answers as answers
+import clipserve_client.calls.asking as asking_calls
 import clipserve_client.calls.calls as calls
 import clipserve_client.calls.captions as caption_calls
 from clipserve_client.answers.answers import Json
@@ -29,6 +30,7 @@ from clipserve_client.retries import Attempts
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from clipserve_client.calls.asking import AskOptions
     from clipserve_client.calls.captions import Captionable, CaptionOptions
 
 T = TypeVar("T")
@@ -120,6 +122,21 @@ class Client(BaseClient):
                     raise
                 pause = attempts.pause_after(error)
             time.sleep(pause)
+
+    def ask(
+        self,
+        question: str,
+        collection: str,
+        *,
+        image: PictureSource | Picture | None = None,
+        timeout_s: float | None = None,
+        **how: Unpack[AskOptions],
+    ) -> answers.Answer:
+        """An answer to a question about a collection's pictures, with those that show it.
+
+        `how`: text, filter, searches, k, detail, by, model. Never sent twice, since an answer may cost money.
+        """
+        return self.send(asking_calls.ask(question, collection, image, how), timeout_s)
 
     def score_captions(
         self, image: Captionable, texts: Sequence[str], *, model: str | None = None

@@ -39,10 +39,16 @@ ClientError
    ├─ UnsupportedMediaType         415 unsupported_media_type
    ├─ UnknownEncoding              415 unknown_encoding
    ├─ Overloaded                   429 overloaded
-   │  └─ RateLimited               429 rate_limited
+   │  ├─ RateLimited               429 rate_limited
+   │  └─ BudgetSpent               429 budget_spent
    ├─ BadModel                     500 bad_model
+   ├─ UnknownPrice                 500 unknown_price
+   ├─ AssistantFailed              424 assistant_failed
+   │  ├─ AssistantRefused          424 assistant_refused
+   │  └─ AssistantUnauthorized     424 assistant_unauthorized
    ├─ InferenceFailed              424 inference_failed
    ├─ Unavailable                  503 unavailable
+   │  ├─ AssistantUnavailable      503 assistant_unavailable
    │  ├─ IndexUnavailable          503 index_unavailable
    │  ├─ TorchServeUnavailable     503 torchserve_unavailable
    │  │  └─ WorkerLost             503 worker_lost
@@ -247,8 +253,28 @@ class RateLimited(Overloaded):
     known_code = "rate_limited"
 
 
+class BudgetSpent(Overloaded):
+    known_code = "budget_spent"
+
+
 class BadModel(ApiError):
     known_code = "bad_model"
+
+
+class UnknownPrice(ApiError):
+    known_code = "unknown_price"
+
+
+class AssistantFailed(ApiError):
+    known_code = "assistant_failed"
+
+
+class AssistantRefused(AssistantFailed):
+    known_code = "assistant_refused"
+
+
+class AssistantUnauthorized(AssistantFailed):
+    known_code = "assistant_unauthorized"
 
 
 class InferenceFailed(ApiError):
@@ -257,6 +283,10 @@ class InferenceFailed(ApiError):
 
 class Unavailable(ApiError):
     known_code = "unavailable"
+
+
+class AssistantUnavailable(Unavailable):
+    known_code = "assistant_unavailable"
 
 
 class IndexUnavailable(Unavailable):

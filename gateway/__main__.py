@@ -24,6 +24,7 @@ from clip_core.logs import configure_logging, switch_level_by_signal
 from clip_core.setting_checks import faults, take_no_options
 from clip_core.tracing.configure import traced_process
 from gateway.app import build
+from gateway.assistant.provider.prices import PricesError
 from gateway.connections.protocol import guarded
 from gateway.inputs.sniffing import ignore_warnings
 from gateway.models.rows import RowsError
@@ -77,6 +78,8 @@ def _app(settings: GatewaySettings) -> FastAPI:
         return build(settings)
     except RowsError as error:
         _fail(f"{environment_name('models_file')}: {error}")
+    except PricesError as error:
+        _fail(f"{environment_name('assistant_prices_file')}: {error}")
 
 
 def _settings() -> GatewaySettings:

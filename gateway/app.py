@@ -46,6 +46,7 @@ from gateway.routes import (
     stats,
     voyage,
 )
+from gateway.routes.answers import asking, collection_captions, openai_chat
 from gateway.schemas.openapi import DocumentedApp
 from gateway.services import Services
 from gateway.settings import GatewaySettings, is_loopback
@@ -62,6 +63,8 @@ _ROUTES = (
     voyage,
     kserve,
     search,
+    asking,
+    collection_captions,
     collections,
     aliases,
     pictures,
@@ -70,6 +73,7 @@ _ROUTES = (
     classify,
     rank,
     captions,
+    openai_chat,
     stats,
     ops,
     page,
@@ -82,7 +86,7 @@ def create_app(
     index: IndexServiceClient,
     fetcher: ImageFetcher | None = None,
 ) -> FastAPI:
-    """The app closes its clients when it ends. Without a fetcher no URL is fetched. Raises RowsError."""
+    """The app closes its clients when it ends. Without a fetcher no URL is fetched. Raises RowsError, PricesError."""
     database = database_of(settings)
     keys = key_lookup(settings, database)
     services = Services.build(settings, connect, index, fetcher, keys, database)
@@ -104,6 +108,8 @@ def create_app(
         await services.sweeper.stop()
         await services.pictures.stop()
         await services.models.stop()
+        if services.language_model is not None:
+            await services.language_model.close()
         await services.quotas.close()
         await services.scalers.close()
         await services.torchserves.close()
@@ -159,7 +165,7 @@ def _add_layers(app: FastAPI, settings: GatewaySettings, services: Services, key
 
 
 def build(settings: GatewaySettings) -> FastAPI:
-    """The app with clients of the neighbours that the settings name. Raises RowsError."""
+    """The app with clients of the neighbours that the settings name. Raises RowsError, PricesError."""
 
     def connect(address: TorchServeAddress) -> TorchServeClient:
         return TorchServeClient(

@@ -111,6 +111,21 @@ class GatewayMetrics:
             ["outcome"],
             registry=self.registry,
         )
+        self.answers = Counter(
+            "clipserve_gateway_answers_total",
+            "Questions answered: by a language model or offline, and found, not_found or an error's code.",
+            ["by", "outcome"],
+            registry=self.registry,
+        )
+        self.answer_tokens = Counter(
+            "clipserve_gateway_answer_tokens_total",
+            "Tokens that the language model's provider counted: input or output.",
+            ["direction"],
+            registry=self.registry,
+        )
+        self.answer_usd = Counter(
+            "clipserve_gateway_answer_usd_total", "USD for answers, by the price table.", registry=self.registry
+        )
         self.picture_bytes = Gauge(
             "clipserve_gateway_picture_bytes", "Bytes of kept pictures and thumbnails.", registry=self.registry
         )

@@ -10,6 +10,12 @@ from starlette.requests import Request
 from clip_core.self_profile import SelfProfiler
 from clipserve_client.answers.answers import Limits
 from gateway.admission.endpoints import EndpointAdmissions
+from gateway.assistant.asking.asker import Asker
+from gateway.assistant.assistant import make_asker, make_collection_captions, make_language_model
+from gateway.assistant.chat.served_chat import ServedChat
+from gateway.assistant.describing.collection_captions import CollectionCaptions
+from gateway.assistant.offline.caption_reader import CaptionReader
+from gateway.assistant.provider.language_model import LanguageModel
 from gateway.captions.captioning import Captioning
 from gateway.captions.loading import PictureLoader
 from gateway.database.postgres import Postgres
@@ -62,6 +68,10 @@ class Services:
     models: Models
     captioners: Captioners
     captioning: Captioning
+    language_model: LanguageModel | None
+    asker: Asker
+    collection_captions: CollectionCaptions
+    chat: ServedChat
     torchserves: TorchServes
     index: IndexServiceClient
     parser: InputParser
@@ -91,7 +101,7 @@ class Services:
         keys: KeyLookup,
         database: Postgres | None = None,
     ) -> Services:
-        """Raises RowsError when the file of models makes no sense."""
+        """Raises RowsError or PricesError when the file of models or that of prices makes no sense."""
         metrics = GatewayMetrics()
         shared = counts_in(settings.redis_url.get_secret_value())
         quotas = Quotas(settings.key_limits(), shared, on_alone=metrics.counted_alone.inc)
@@ -107,6 +117,7 @@ class Services:
         captioners = Captioners(models)
         loader = PictureLoader(index, pictures, url_images, settings.max_image_bytes)
         captioning = Captioning(captioners, settings, meter, loader, metrics)
+        reader, language_model = CaptionReader(captioning, captioners), make_language_model(settings)
         ingester = Ingester(models, index, known, meter, pictures, ItemCaptions(captioning))
         wait = IndexWait(index, settings.index_wait_s)
         searcher = Searcher(SearchRouter(models, known), index, meter, settings.max_answer_bytes, wait)
@@ -116,6 +127,10 @@ class Services:
             models=models,
             captioners=captioners,
             captioning=captioning,
+            language_model=language_model,
+            asker=make_asker(settings, searcher, parser, pictures, index, reader, language_model, metrics),
+            collection_captions=make_collection_captions(settings, index, pictures, reader, language_model),
+            chat=ServedChat(reader, loader),
             torchserves=torchserves,
             index=index,
             parser=parser,
@@ -144,7 +159,7 @@ def _models(
     url_images: UrlImageLoader | None,
     metrics: GatewayMetrics,
 ) -> Models:
-    """The rows of the file, or the one model of the settings. Raises RowsError."""
+    """The rows of the file, or the one model of the settings. Raises RowsError, PricesError."""
 
     def make(row: ModelRow) -> RegisteredModel:
         at = torchserves.at(TorchServeAddress.of(row, settings))

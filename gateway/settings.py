@@ -184,6 +184,27 @@ class GatewaySettings(SettingsOrFiles):
     jobs: bool = Field(True, description="Take jobs; false: refuse them, where several gateways share no disk.")
     job_batch: int = Field(32, gt=0, le=256, description="Items that a job or an NDJSON stream adds at a time.")
     max_jobs: int = Field(1, gt=0, description="Jobs that run at a time; others wait.")
+    assistant_url: str = Field(
+        "", description="A server that speaks OpenAI's API, for answers: `https://api.openai.com/v1`; empty: offline."
+    )
+    assistant_api_key: SecretStr = Field(SecretStr(""), description="The key that it asks for; better a secret file.")
+    assistant_model: str = Field("", description="Its model that answers, such as gpt-4.1-mini.")
+    assistant_api: Literal["chat", "responses"] = Field("chat", description="Chat completions or Responses.")
+    assistant_vision: bool = Field(True, description="Show it pictures; false: captions and metadata only.")
+    assistant_timeout_s: float = Field(60.0, gt=0, description="How long an answer may take, with all tries.")
+    assistant_retries: int = Field(2, ge=0, le=10, description="How often the `openai` package sends a request again.")
+    assistant_concurrency: int = Field(8, gt=0, description="Questions under way at that server; others wait.")
+    assistant_key_concurrency: int = Field(4, gt=0, description="Questions that a key may have under way.")
+    assistant_max_tokens: int = Field(500, ge=16, description="Tokens of an answer.")
+    assistant_prompt_tokens: int = Field(6000, ge=500, description="Tokens of a question with all that is shown.")
+    assistant_usd_per_day: float | None = Field(
+        None, ge=0, description="USD a day (UTC) for answers; without a price of the model, none is given."
+    )
+    assistant_key_usd_per_day: float | None = Field(None, ge=0, description="The same for each key.")
+    assistant_prices_file: Path | None = Field(
+        None, description="Prices that win over gateway/assistant/provider/prices.json, in its form."
+    )
+    assistant_cache: int = Field(1000, ge=0, description="Answers of the last day kept in memory; 0: none.")
     log_json: bool = Field(False, description="Log JSON lines instead of text.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
 
@@ -201,6 +222,11 @@ class GatewaySettings(SettingsOrFiles):
     @classmethod
     def _is_http(cls, value: str) -> str:
         return http_url(value)
+
+    @field_validator("assistant_url")
+    @classmethod
+    def _is_http_or_empty(cls, value: str) -> str:
+        return http_url(value) if value else value
 
     @field_validator("scaler_urls")
     @classmethod
@@ -284,6 +310,12 @@ class GatewaySettings(SettingsOrFiles):
     def _keys_in_one_place(self) -> GatewaySettings:
         if self.keys_file is not None and self.database_url.get_secret_value():
             raise ValueError("keys_file and database_url exclude each other: with a database, keys are in it")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_assistant(self) -> GatewaySettings:
+        if bool(self.assistant_url) != bool(self.assistant_model):
+            raise ValueError("assistant_url and assistant_model go together")
         return self
 
     @model_validator(mode="after")

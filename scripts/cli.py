@@ -14,8 +14,10 @@ from rich.markup import escape
 from clip_core.errors import ClipServeError
 from clipserve_client.errors import ClientError
 from scripts.commands.archive_command import archive
+from scripts.commands.ask_command import ask
 from scripts.commands.bench_command import bench
 from scripts.commands.bulk_command import bulk
+from scripts.commands.caption_collection_command import caption_collection
 from scripts.commands.caption_command import caption
 from scripts.commands.config_command import config
 from scripts.commands.gateway_commands import duplicates, embed, ingest, search
@@ -39,7 +41,7 @@ app.add_typer(config, name="config")
 app.add_typer(keys, name="keys")
 app.add_typer(model, name="model")
 app.add_typer(index, name="index")
-for command in (up, reindex, ingest, sync, bulk, search, duplicates, embed, caption, profile):
+for command in (up, reindex, ingest, sync, bulk, search, duplicates, embed, caption, caption_collection, ask, profile):
     app.command()(command)
 
 

@@ -94,6 +94,28 @@ class CaptionScore:
 
 
 @dataclass(frozen=True)
+class Citation:
+    """A picture that shows what an answer says. `checked`: that was confirmed without a language model."""
+
+    id: str
+    collection: str
+    caption: str | None
+    checked: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`found` is False where no picture shows what was asked for. `by` is "offline" or a language model's name."""
+
+    text: str
+    found: bool
+    kind: str
+    by: str
+    citations: list[Citation]
+    raw: Json = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
 class Collection:
     name: str
     model: str

@@ -30,8 +30,10 @@ from clip_core.errors import (
     UnknownPicture,
     _tree,
 )
+from gateway.schemas.asking import AskRequest, CollectionCaptionsRequest
 from gateway.schemas.base import ErrorEnvelope
 from gateway.schemas.captions import CaptionRequest, ItemPicture, ScoreRequest
+from gateway.schemas.chat import ChatRequest, ResponseRequest
 from gateway.schemas.collections import AliasSpec, CollectionSpec
 from gateway.schemas.dialects import CohereRequest, VoyageRequest
 from gateway.schemas.embeddings import EmbeddingRequest
@@ -53,6 +55,10 @@ _BODIES: list[type[BaseModel]] = [
     EmbeddingRequest,
     SearchRequest,
     BatchSearchRequest,
+    AskRequest,
+    ChatRequest,
+    ResponseRequest,
+    CollectionCaptionsRequest,
     CollectionSpec,
     AliasSpec,
     ItemsRequest,

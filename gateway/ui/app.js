@@ -1,6 +1,7 @@
 // The search page: whenever the state changes, ask the gateway and draw what it answers.
 
 import { ApiError, describeCollection, listCollections } from "./api.js";
+import { watchAsking } from "./asking/asking.js";
 import { drawComposer, watchComposer } from "./composer.js";
 import { copyWith } from "./copying.js";
 import { watchConfirm } from "./confirm.js";
@@ -242,7 +243,7 @@ function share() {
 
 function start() {
   onChange(follow);
-  for (const watch of [watchComposer, watchConfirm, watchDropping, watchFilters, watchJobsPanel, watchKeyboard, watchLive, watchResults, watchViewer]) watch();
+  for (const watch of [watchAsking, watchComposer, watchConfirm, watchDropping, watchFilters, watchJobsPanel, watchKeyboard, watchLive, watchResults, watchViewer]) watch();
   watchKey(() => {
     loadCollections();
     watchJobs();

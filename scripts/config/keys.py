@@ -28,7 +28,7 @@ SECTIONS = {
     "logging": "Logs of all parts.",
 }
 SECRETS = {
-    "gateway": ("api_keys", "redis_url", "database_url"),
+    "gateway": ("api_keys", "redis_url", "database_url", "assistant_api_key"),
     "index": ("milvus_token",),
     "handlers": ("admin_token", "cache_redis_url"),
     "scaler": (),

@@ -29,6 +29,19 @@ class Call:
 
 
 SEARCH = {"collection": "demo", "text": "a", "k": 3, "filter": {"word": {"$in": ["a"]}}, "include": ["metadata"]}
+CHAT = [
+    {"role": "system", "content": "a"},
+    {
+        "role": "user",
+        "content": [{"type": "text", "text": "Is it a or b?"}, {"type": "image_url", "image_url": {"url": IMAGE}}],
+    },
+]
+RESPONSES = [{"role": "user", "content": [{"type": "input_image", "image_url": IMAGE}]}]
+SCHEMA = {
+    "type": "object",
+    "properties": {"a": {"enum": ["a", "b"]}, "n": {"type": "integer", "minimum": 1, "maximum": 3}},
+}
+FORM = {"type": "json_schema", "json_schema": {"name": "a", "schema": SCHEMA}}
 VALID = [
     Call("POST", "/v1/embeddings", {"input": ["a", {"image": IMAGE}, {"text": "b"}], "encoding_format": "base64"}),
     Call("POST", "/v1/embeddings", {"input": "a", "model": "demo", "dimensions": 16, "truncate": "end"}),
@@ -57,6 +70,10 @@ VALID = [
     Call("POST", "/v1/captions", {"images": [IMAGE, {"collection": "demo", "id": "a"}], "prompt": "a", "stream": True}),
     Call("POST", "/v1/captions/score", {"image": IMAGE, "texts": ["a", "b"]}),
     Call("POST", "/v1/collections/demo/items", {"items": [{"id": "c", "image": IMAGE, "caption": True}]}),
+    Call("POST", "/v1/ask", {"collection": "demo", "question": "How many cats are there?", "k": 3, "filter": {"n": 1}}),
+    Call("POST", "/v1/ask", {"collection": "demo", "question": "a?", "searches": [{"text": "a"}], "stream": True}),
+    Call("POST", "/v1/chat/completions", {"model": "demo", "messages": CHAT, "response_format": FORM}),
+    Call("POST", "/v1/responses", {"model": "demo", "input": RESPONSES, "max_output_tokens": 3, "stream": True}),
     Call("GET", "/v1/models"),
     Call("GET", "/images/demo/a.png"),
 ]

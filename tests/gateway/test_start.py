@@ -93,6 +93,16 @@ def start(**env: str) -> subprocess.Popen[str]:
         ({"HOST": "0.0.0.0"}, "CLIPSERVE_GATEWAY_API_KEYS"),
         ({"PORT": "many"}, "CLIPSERVE_GATEWAY_PORT"),
         ({"PORT": "0", "MODELS_FILE": "/nowhere/models.json"}, "CLIPSERVE_GATEWAY_MODELS_FILE"),
+        ({"ASSISTANT_URL": "http://127.0.0.1:9/v1"}, "go together"),
+        (
+            {
+                "PORT": "0",
+                "ASSISTANT_URL": "http://127.0.0.1:9/v1",
+                "ASSISTANT_MODEL": "m",
+                "ASSISTANT_PRICES_FILE": "/nowhere",
+            },
+            "CLIPSERVE_GATEWAY_ASSISTANT_PRICES_FILE",
+        ),
     ],
 )
 def test_failed_start_is_one_clear_line(env, words):

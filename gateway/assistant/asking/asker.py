@@ -1,0 +1,197 @@
+"""POST /v1/ask: a question → hits → an answer that cites them, by a language model or without one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from clip_core.errors import ClipServeError, Conflict, UnknownItem
+from gateway.assistant.asking.model_answers import ModelAnswers, ModelSaid
+from gateway.assistant.asking.retrieval import Retrieval, Retrieved
+from gateway.assistant.evidence import Evidence
+from gateway.assistant.offline.offline_answers import Answered, Looked, OfflineAnswers
+from gateway.assistant.offline.questions import ParsedQuestion, parse_question
+from gateway.assistant.provider.prompt import Completion
+from gateway.metrics import GatewayMetrics
+from gateway.pictures.pictures import Pictures
+from gateway.schemas.asking import AskRequest
+from gateway.trace import current_trace
+from gateway.upstream.index_service import IndexServiceClient
+
+Json = dict[str, Any]
+_PICTURE_SIZE = 768  # pixels of the longer side: what is kept of every picture
+OFFLINE = "offline"
+
+
+@dataclass(frozen=True)
+class _Said:
+    """An answer by whomever."""
+
+    text: str
+    found: bool
+    cited: tuple[Looked, ...]
+    by: str
+    checked: frozenset[str]
+    disputed: bool = False
+    usage: Json = field(default_factory=lambda: {"cost_usd": 0.0})
+    version: str | None = None
+
+
+class Asker:
+    """`models` is None where no language model is set up."""
+
+    def __init__(
+        self,
+        retrieval: Retrieval,
+        pictures: Pictures,
+        index: IndexServiceClient,
+        offline: OfflineAnswers,
+        models: ModelAnswers | None,
+        metrics: GatewayMetrics,
+    ) -> None:
+        self._retrieval, self._pictures, self._index = retrieval, pictures, index
+        self._offline, self._models, self._metrics = offline, models, metrics
+
+    async def ask(self, wanted: AskRequest) -> Json:
+        """Raises what a search raises, and what a language model does."""
+        answer: Json = {}
+        async for event in self.events(wanted):
+            answer = event
+        return answer
+
+    async def events(self, wanted: AskRequest) -> AsyncGenerator[Json, None]:
+        """`answer.hits`, pieces of text as `answer.delta`, and the whole `answer`. Raises as `ask` does."""
+        parsed = parse_question(wanted.question)
+        retrieved = await self._retrieval.run(wanted, parsed)
+        yield {"object": "answer.hits", "hits": retrieved.hits}
+        model = self._models if wanted.by == "auto" and retrieved.hits else None
+        try:
+            said = None
+            async for piece in self._said(wanted, parsed, retrieved.evidence, model):
+                if isinstance(piece, str):
+                    yield {"object": "answer.delta", "delta": piece}
+                else:
+                    said = piece
+            assert said is not None
+            cited = await self._still_there(said.cited)
+        except ClipServeError as error:
+            self._metrics.answers.labels("model" if model else OFFLINE, error.code).inc()
+            raise
+        self._metrics.answers.labels("model" if model else OFFLINE, "found" if said.found else "not_found").inc()
+        yield _answer(wanted, parsed, retrieved, replace(said, cited=cited))
+
+    async def _said(
+        self, wanted: AskRequest, parsed: ParsedQuestion, evidence: list[Evidence], model: ModelAnswers | None
+    ) -> AsyncGenerator[str | _Said, None]:
+        if model is None:
+            seen = await self._looked(parsed, evidence, all_pictures=False)
+            known = await self._offline.answer(parsed, seen)
+            yield known.text
+            yield _known(known)
+            return
+        seen = await self._looked(parsed, evidence, all_pictures=model.options.vision)
+        known = await self._offline.answer(parsed, seen)
+        plan = await model.plan(wanted.question, [each.evidence for each in seen], wanted.detail)
+        async for piece in model.answer(wanted.question, plan, seen, known, streamed=wanted.stream):
+            if isinstance(piece, ModelSaid):
+                self._count(piece.completion)
+                yield _of_model(piece, model)
+            else:
+                yield piece
+
+    async def _looked(
+        self, parsed: ParsedQuestion, evidence: Sequence[Evidence], *, all_pictures: bool
+    ) -> list[Looked]:
+        """With pictures only where someone is to look at them."""
+        seen = await self._offline.look(parsed, evidence)
+        if not all_pictures and await self._offline.reader() is None:
+            return seen
+        wanted = [all_pictures or each.verdict == "unknown" for each in seen]
+        pairs = zip(seen, wanted, strict=True)
+        with_pictures = await asyncio.gather(*(self._with_picture(each.evidence, want) for each, want in pairs))
+        return await self._offline.look(parsed, with_pictures)
+
+    async def _with_picture(self, evidence: Evidence, wanted: bool) -> Evidence:
+        """A picture that is not kept, or can't be read, is none."""
+        if not wanted:
+            return evidence
+        item = {"id": evidence.id, "metadata": evidence.item_metadata}
+        with suppress(ClipServeError):
+            shown = await self._pictures.thumbnail(evidence.collection, item, _PICTURE_SIZE)
+            return replace(evidence, picture=shown.content)
+        return evidence
+
+    async def _still_there(self, cited: tuple[Looked, ...]) -> tuple[Looked, ...]:
+        """Raises Conflict where all that was cited was deleted meanwhile."""
+
+        async def is_there(each: Looked) -> bool:
+            try:
+                await self._index.item(each.evidence.collection, each.evidence.id, {})
+            except UnknownItem:
+                return False
+            return True
+
+        there = await asyncio.gather(*map(is_there, cited))
+        left = tuple(each for each, is_left in zip(cited, there, strict=True) if is_left)
+        if cited and not left:
+            raise Conflict("the pictures that the answer cites were deleted meanwhile: ask again", param="collection")
+        return left
+
+    def _count(self, completion: Completion) -> None:
+        self._metrics.answer_tokens.labels("input").inc(completion.use.input)
+        self._metrics.answer_tokens.labels("output").inc(completion.use.output)
+        self._metrics.answer_usd.inc(completion.cost_usd or 0.0)
+
+
+def _known(known: Answered) -> _Said:
+    checked = frozenset(each.evidence.ref for each in known.cited) if known.kind != "other" else frozenset[str]()
+    return _Said(known.text, known.found, known.cited, OFFLINE, checked)
+
+
+def _of_model(said: ModelSaid, model: ModelAnswers) -> _Said:
+    completion = said.completion
+    usage = {
+        "prompt_tokens": completion.use.input,
+        "completion_tokens": completion.use.output,
+        "cached_tokens": completion.use.cached,
+        "estimated_tokens": completion.estimated.input,
+        "pictures": len(said.plan.pictures),
+        "cost_usd": completion.cost_usd,
+    }
+    by = OFFLINE if said.disputed else completion.model or model.model.name
+    version = model.template.version
+    return _Said(said.text, said.found, said.cited, by, said.checked, said.disputed, usage, version)
+
+
+def _answer(wanted: AskRequest, parsed: ParsedQuestion, retrieved: Retrieved, said: _Said) -> Json:
+    withheld = [each for evidence in retrieved.evidence for each in evidence.withheld]
+    times = {"total_ms": current_trace().elapsed_ms(), "search_ms": retrieved.search_ms}
+    return {
+        "object": "answer",
+        "question": wanted.question,
+        "answer": said.text,
+        "found": said.found,
+        "kind": parsed.kind,
+        "by": said.by,
+        "disputed": said.disputed,
+        "citations": [_citation(each, said) for each in said.cited],
+        "hits": retrieved.hits,
+        "withheld": [{"id": each.id, "field": each.field} for each in withheld],
+        "usage": said.usage,
+        "prompt_version": said.version,
+        "timing": {name: round(ms, 2) for name, ms in times.items()},
+    }
+
+
+def _citation(looked: Looked, said: _Said) -> Json:
+    evidence = looked.evidence
+    return {
+        "id": evidence.id,
+        "collection": evidence.collection,
+        "score": evidence.score,
+        "caption": looked.caption,
+        "checked": evidence.ref in said.checked,
+    }

@@ -1,0 +1,79 @@
+"""The assistant, made from settings."""
+
+from __future__ import annotations
+
+from gateway.assistant.asking.asker import Asker
+from gateway.assistant.asking.model_answers import ModelAnswers, ModelOptions
+from gateway.assistant.asking.retrieval import Retrieval
+from gateway.assistant.describing.collection_captions import CollectionCaptions
+from gateway.assistant.offline.caption_reader import CaptionReader
+from gateway.assistant.offline.offline_answers import OfflineAnswers
+from gateway.assistant.provider.completion_cache import CompletionCache
+from gateway.assistant.provider.language_model import LanguageModel
+from gateway.assistant.provider.openai_provider import OpenAiProvider, ProviderOptions
+from gateway.assistant.provider.prices import PriceTable
+from gateway.assistant.provider.spending import Spending, SpendingCaps
+from gateway.assistant.provider.turns_of_keys import TurnsOfKeys
+from gateway.inputs.parser import InputParser
+from gateway.metrics import GatewayMetrics
+from gateway.pictures.pictures import Pictures
+from gateway.search.searching import Searcher
+from gateway.settings import GatewaySettings
+from gateway.upstream.index_service import IndexServiceClient
+
+
+def make_asker(
+    settings: GatewaySettings,
+    searcher: Searcher,
+    parser: InputParser,
+    pictures: Pictures,
+    index: IndexServiceClient,
+    reader: CaptionReader,
+    model: LanguageModel | None,
+    metrics: GatewayMetrics,
+) -> Asker:
+    """`model` is closed by its maker."""
+    answers = None if model is None else ModelAnswers(model, _options(settings))
+    return Asker(Retrieval(searcher, parser), pictures, index, OfflineAnswers(reader), answers, metrics)
+
+
+def make_collection_captions(
+    settings: GatewaySettings,
+    index: IndexServiceClient,
+    pictures: Pictures,
+    reader: CaptionReader,
+    model: LanguageModel | None,
+) -> CollectionCaptions:
+    at_once = min(settings.assistant_concurrency, settings.assistant_key_concurrency)
+    return CollectionCaptions(index, pictures, reader, model, at_once=at_once, max_pixels=settings.max_image_pixels)
+
+
+def _options(settings: GatewaySettings) -> ModelOptions:
+    return ModelOptions(
+        settings.assistant_prompt_tokens,
+        settings.assistant_max_tokens,
+        settings.assistant_vision,
+        settings.max_image_pixels,
+    )
+
+
+def make_language_model(settings: GatewaySettings) -> LanguageModel | None:
+    """None without an address. Connects to nothing. To be closed. Raises PricesError."""
+    if not settings.assistant_url:
+        return None
+    options = ProviderOptions(
+        settings.assistant_url,
+        settings.assistant_api_key.get_secret_value(),
+        settings.assistant_model,
+        settings.assistant_api,
+        settings.assistant_timeout_s,
+        settings.assistant_retries,
+    )
+    caps = SpendingCaps(settings.assistant_usd_per_day, settings.assistant_key_usd_per_day)
+    return LanguageModel(
+        OpenAiProvider(options),
+        PriceTable.load(settings.assistant_prices_file),
+        Spending(settings.data_dir / "assistant.db", caps),
+        CompletionCache(settings.assistant_cache),
+        TurnsOfKeys(settings.assistant_concurrency, settings.assistant_key_concurrency),
+    )

@@ -1,0 +1,168 @@
+"""Captions for a collection's items that have none: by the language model, or by a captioner. A page at a time.
+
+Each small batch is written before the next one is asked for, so whoever stops goes on where this ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from clip_core.errors import AssistantFailed, BadImage, ClipServeError, NotFound
+from gateway.assistant.asking.answer_schema import clean_text
+from gateway.assistant.asking.prompt_templates import prompt_template
+from gateway.assistant.asking.suspicious import reads_like_an_order
+from gateway.assistant.offline.caption_reader import CaptionReader
+from gateway.assistant.provider.language_model import LanguageModel
+from gateway.assistant.provider.prompt import Completion, Prompt, ShownPicture
+from gateway.assistant.provider.shown_pictures import shown_picture
+from gateway.pictures.originals import DIGEST, ORIGINAL_FILE
+from gateway.pictures.pictures import Pictures
+from gateway.schemas.asking import CollectionCaptionsRequest
+from gateway.upstream.index_service import IndexServiceClient
+
+Json = dict[str, Any]
+CAPTION, BY = "caption", "caption_by"
+_SIZE = 768
+_TOKENS = 120
+_LONGEST = 300
+_OWN = (BadImage, NotFound, AssistantFailed)  # errors of one item; any other one ends the call
+_SCHEMA = {
+    "type": "object",
+    "properties": {"caption": {"type": "string"}},
+    "required": ["caption"],
+    "additionalProperties": False,
+}
+
+
+class CollectionCaptions:
+    """`model` is None without a language model. `at_once`: pictures under way."""
+
+    def __init__(
+        self,
+        index: IndexServiceClient,
+        pictures: Pictures,
+        reader: CaptionReader,
+        model: LanguageModel | None,
+        *,
+        at_once: int,
+        max_pixels: int,
+    ) -> None:
+        self._index, self._pictures, self._reader, self._model = index, pictures, reader, model
+        self._at_once, self._max_pixels = at_once, max_pixels
+
+    async def run(self, collection: str, wanted: CollectionCaptionsRequest) -> Json:
+        """One page. Raises UnknownCollection, BadInput, and what stops the first of its captions."""
+        model = self._model if wanted.by == "auto" else None
+        query = {"limit": wanted.limit, "after": wanted.after, "filter": _written(wanted.filter)}
+        page = await self._index.items(collection, query)
+        wanting = [item for item in page["items"] if not (item.get("metadata") or {}).get(CAPTION)]
+        done = _Done(model.name if model else "captioner", len(page["items"]) - len(wanting), page["next"])
+        if wanted.dry_run:
+            return {**done.answer(), "expected": _expected(model, len(wanting))}
+        for start in range(0, len(wanting), self._at_once):
+            part = wanting[start : start + self._at_once]
+            told = await asyncio.gather(*(self._caption(collection, item, model) for item in part))
+            await self._write(collection, [each for each in told if isinstance(each, dict)], done)
+            done.failed += [
+                _failure(item, each) for item, each in zip(part, told, strict=True) if isinstance(each, _OWN)
+            ]
+            stopping = next(
+                (each for each in told if isinstance(each, ClipServeError) and not isinstance(each, _OWN)), None
+            )
+            if stopping is not None:
+                if not done.captions and not done.failed:
+                    raise stopping
+                done.stop(stopping, wanted.after if start == 0 else wanting[start - 1]["id"])
+                break
+        return {**done.answer(), "expected": None}
+
+    async def _caption(self, collection: str, item: Json, model: LanguageModel | None) -> Json | ClipServeError:
+        try:
+            shown = await self._pictures.thumbnail(collection, item, _SIZE)
+            if model is None:
+                return _told(item, await self._reader.caption(shown.content), "captioner", 0.0)
+            completion = await model.complete(await asyncio.to_thread(self._prompt, model, shown.content))
+            return _told(item, _checked(completion), completion.model or model.name, completion.cost_usd)
+        except ClipServeError as error:
+            return error
+
+    def _prompt(self, model: LanguageModel, picture: bytes) -> Prompt:
+        side = model.estimates.rule.side("low")
+        return _prompt(shown_picture(picture, side, "low", self._max_pixels))
+
+    async def _write(self, collection: str, captions: Sequence[Json], done: _Done) -> None:
+        """Into the metadata. An item that was deleted meanwhile is one that failed."""
+        if not captions:
+            return
+        patches = [{"id": each["id"], "metadata": {CAPTION: each["caption"], BY: each["by"]}} for each in captions]
+        results = (await self._index.patch_items(collection, {"items": patches}, (DIGEST, ORIGINAL_FILE)))["results"]
+        for each, result in zip(captions, results, strict=True):
+            done.cost_usd += each["cost_usd"] or 0.0
+            if result["status"] == 200:
+                done.captions.append({"id": each["id"], "caption": each["caption"]})
+            else:
+                done.failed.append({"id": each["id"], "error": result["error"]})
+
+
+class _Done:
+    """What came of a page so far."""
+
+    def __init__(self, by: str, skipped: int, after: str | None) -> None:
+        self.by, self.skipped, self.next = by, skipped, after
+        self.captions: list[Json] = []
+        self.failed: list[Json] = []
+        self.cost_usd = 0.0
+        self.stopped: Json | None = None
+
+    def stop(self, error: ClipServeError, after: str | None) -> None:
+        self.stopped, self.next = error.to_dict()["error"], after
+
+    def answer(self) -> Json:
+        told = {"by": self.by, "captions": self.captions, "skipped": self.skipped, "failed": self.failed}
+        return {**told, "cost_usd": self.cost_usd, "stopped": self.stopped, "next": self.next}
+
+
+def _prompt(picture: ShownPicture) -> Prompt:
+    template = prompt_template("caption.1")
+    return Prompt(template.system, (template.question.template, picture), template.version, _SCHEMA, _TOKENS)
+
+
+def _checked(completion: Completion) -> str:
+    """Raises AssistantFailed for what is no caption."""
+    data = completion.data or {}
+    text = clean_text(data["caption"])[:_LONGEST] if isinstance(data.get("caption"), str) else ""
+    if set(data) != {"caption"} or not text:
+        raise AssistantFailed("the assistant gave no caption")
+    if reads_like_an_order(text):
+        raise AssistantFailed("the assistant's caption reads like an order to a language model")
+    return text
+
+
+def _expected(model: LanguageModel | None, number: int) -> Json:
+    """Of so many captions, at most."""
+    if model is None:
+        return {"items": number, "prompt_tokens": 0, "cost_usd": 0.0}
+    side = model.estimates.rule.side("low")
+    prompt = _prompt(ShownPicture("", side, side, "low"))
+    cost = model.expected_usd(prompt)
+    return {
+        "items": number,
+        "prompt_tokens": number * model.estimates.of(prompt).input,
+        "cost_usd": None if cost is None else number * cost,
+    }
+
+
+def _told(item: Json, caption: str, by: str, cost_usd: float | None) -> Json:
+    return {"id": item["id"], "caption": caption, "by": by, "cost_usd": cost_usd}
+
+
+def _failure(item: Json, error: ClipServeError) -> Json:
+    return {"id": item["id"], **error.to_dict()}
+
+
+def _written(condition: Json | None) -> str | None:
+    return None if condition is None else orjson.dumps(condition).decode()

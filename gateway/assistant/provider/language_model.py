@@ -1,0 +1,136 @@
+"""A provider with everything around it: the cache, turns, caps, and what it cost."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+
+from clip_core.errors import (
+    AssistantFailed,
+    AssistantUnauthorized,
+    AssistantUnavailable,
+    ClipServeError,
+    Overloaded,
+    UnknownPrice,
+)
+from gateway.assistant.provider.completion_cache import CompletionCache, prompt_digest
+from gateway.assistant.provider.openai_provider import OpenAiProvider
+from gateway.assistant.provider.prices import Price, PriceTable
+from gateway.assistant.provider.prompt import Completion, Prompt, TokenUse
+from gateway.assistant.provider.spending import Spending
+from gateway.assistant.provider.token_estimates import TokenEstimates
+from gateway.assistant.provider.turns_of_keys import TurnsOfKeys
+from gateway.keys.api_key import current_key
+
+_FREE = (AssistantUnauthorized, AssistantUnavailable, Overloaded)  # the provider did no work that it would bill
+_log = logging.getLogger("gateway.assistant")
+
+
+class LanguageModel:
+    """Answers prompts for the key of the request at hand. To be closed."""
+
+    def __init__(
+        self,
+        provider: OpenAiProvider,
+        prices: PriceTable,
+        spending: Spending,
+        cache: CompletionCache,
+        turns: TurnsOfKeys,
+    ) -> None:
+        self.name = provider.options.model
+        self.estimates = TokenEstimates(prices.rule(self.name))
+        self.spending = spending
+        self._provider, self._prices, self._cache, self._turns = provider, prices, cache, turns
+
+    async def close(self) -> None:
+        await self._provider.close()
+        self.spending.close()
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        """Raises as `stream` does."""
+        async with aclosing(self.stream(prompt, streamed=False)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Completion):
+                    return piece
+        raise AssistantFailed("the assistant gave no answer")
+
+    async def stream(self, prompt: Prompt, *, streamed: bool = True) -> AsyncGenerator[str | Completion, None]:
+        """Pieces of text, last the whole.
+
+        Raises BudgetSpent, UnknownPrice or Overloaded before anything is sent, and what OpenAiProvider raises.
+        """
+        digest = prompt_digest(self.name, prompt)
+        kept = self._cache.get(digest)
+        if kept is not None:
+            yield kept.text
+            yield kept
+            return
+        price = self._price()
+        async with (
+            self._turns.turn(current_key().id, self._provider.options.timeout_s),
+            aclosing(self._billed(prompt, price, streamed)) as pieces,
+        ):
+            async for piece in pieces:
+                if isinstance(piece, Completion):
+                    self._cache.put(digest, piece)
+                yield piece
+
+    def expected_usd(self, prompt: Prompt) -> float | None:
+        """What an answer costs at most, by the estimate; None without a price."""
+        price = self._prices.price(self.name)
+        return None if price is None else price.cost(self.estimates.of(prompt))
+
+    def _price(self) -> Price | None:
+        price = self._prices.price(self.name)
+        if price is None and self.spending.caps.set():
+            raise UnknownPrice(
+                f"there is no price of {self.name!r}, so no cap on spending can be kept: give it a row in the file of "
+                "CLIPSERVE_GATEWAY_ASSISTANT_PRICES_FILE"
+            )
+        return price
+
+    async def _billed(
+        self, prompt: Prompt, price: Price | None, streamed: bool
+    ) -> AsyncGenerator[str | Completion, None]:
+        key, estimated = current_key().id, self.estimates.of(prompt)
+        reserved = price.cost(estimated) if price else 0.0
+        await self.spending.reserve(key, reserved)
+        use = estimated  # where the provider's count never comes
+        try:
+            async with aclosing(self._provider.stream(prompt, streamed=streamed)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, Completion):
+                        use = self._counted(prompt, piece, estimated)
+                        cost = price.cost(use) if price else None
+                        piece = replace(piece, use=use, cost_usd=cost, estimated=estimated)
+                    yield piece
+        except ClipServeError as error:
+            use = _billed_of(error, estimated)
+            raise
+        finally:
+            await self._settle(key, reserved, price.cost(use) if price else 0.0, use)
+
+    def _counted(self, prompt: Prompt, completion: Completion, estimated: TokenUse) -> TokenUse:
+        if not completion.use.input:  # this provider counts nothing
+            return TokenUse(estimated.input, self.estimates.text(completion.text), images=estimated.images)
+        self.estimates.learn(prompt, completion.use)
+        return completion.use
+
+    async def _settle(self, key: str, reserved: float, usd: float, use: TokenUse) -> None:
+        """Counting never spoils an answer."""
+        try:
+            await self.spending.settle(key, reserved, usd, use.input + use.output)
+        except (OSError, sqlite3.Error) as error:
+            _log.warning("what an answer cost could not be written down: %s", error)
+
+
+def _billed_of(error: ClipServeError, estimated: TokenUse) -> TokenUse:
+    """Of an answer that failed: what the provider counted, nothing where it did no work, else what was expected."""
+    if isinstance(error, _FREE):
+        return TokenUse()
+    if isinstance(error, AssistantFailed) and isinstance(error.use, TokenUse):
+        return error.use
+    return estimated

@@ -344,7 +344,7 @@ def from_dict(body: object, status: int = 500) -> ClipServeError:
     error = body.get("error") if isinstance(body, dict) else None
     if not isinstance(error, dict):
         error = {"message": f"upstream answered {status}: {str(body)[:200]}"}
-    known = {cls.code: cls for cls in _tree(ClipServeError)}
+    known = {cls.code: cls for cls in _tree(ClipServeError) if "code" in vars(cls)}  # others are their parents, abroad
     code = str(error.get("code"))
     rebuilt = known.get(code, ClipServeError)(str(error.get("message")), param=error.get("param"))
     if code not in known:

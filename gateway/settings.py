@@ -54,8 +54,10 @@ class GatewaySettings(SettingsOrFiles):
     multimodal_endpoint: str = Field(
         "clip_multimodal", pattern=_ENDPOINT, description="TorchServe model that mixes both."
     )
-    caption_endpoint: str = Field(
-        "clip_caption", pattern=f"{_ENDPOINT}|^$", description="TorchServe model that writes captions; empty: none."
+    caption_endpoint: str | None = Field(
+        None,
+        pattern=f"{_ENDPOINT}|^$",
+        description="TorchServe model that writes captions; left out: named as text_endpoint; empty: none.",
     )
     models_file: Path | None = Field(
         None, description="File of the models that are served, read again when it changes; `up`: data/models.json."

@@ -37,7 +37,9 @@ class ScalerSettings(SettingsOrFiles):
     endpoints: Words = Field(
         ("clip_text", "clip_image", "clip_multimodal"), description="TorchServe endpoints that are scaled."
     )
-    discover: bool = Field(False, description="Also scale endpoints that gateways name and `endpoints` does not.")
+    discover: bool = Field(
+        False, description="Also scale endpoints that gateways name and `endpoints` does not, but for captioners."
+    )
     outlet: Literal["none", "torchserve"] = Field(
         "none", description="`torchserve`: set workers through the management API; `none`: answer only, as KEDA asks."
     )

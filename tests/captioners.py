@@ -78,6 +78,7 @@ def write_captioner(directory: Path, seed: int = 0, favour: float = 1.5, **text:
         if ".attn." in name or ".mlp." in name or name.endswith(("token_embedding.weight", "positional_embedding")):
             state[name] = torch.randn(state[name].shape, generator=generator) * 0.3
     projection = torch.randn(state["text_decoder.text_projection"].shape, generator=generator)
+    projection[:, 1:512] *= 0.5  # bytes: words are readable
     projection[:, FAVOURED] *= favour
     state["text_decoder.text_projection"] = projection * 0.5
     save_file(state, path)

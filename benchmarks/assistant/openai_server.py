@@ -84,8 +84,8 @@ class OpenAiServer:
         self.busy += 1
         self.busiest = max(self.busy, self.busiest)
         try:
-            await asyncio.sleep(self.delay_s)
             failure = self.failures.pop(0) if self.failures else None
+            await asyncio.sleep(self.delay_s)
             if isinstance(failure, tuple):
                 status, headers = failure
                 error = {"error": {"message": f"failed with sk-secret123 ({status})", "type": "x", "code": "y"}}

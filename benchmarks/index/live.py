@@ -40,8 +40,8 @@ class LiveIndex:
         found = re.search(r"port=(\d+)", line)
         if found is None:
             raise RuntimeError(f"the index service didn't start: {line}")
-        self._url = f"http://127.0.0.1:{found[1]}"
-        self._connection = KeepaliveConnection(self._url, _MERGE_S)
+        self.url = f"http://127.0.0.1:{found[1]}"
+        self._connection = KeepaliveConnection(self.url, _MERGE_S)
         while self._connection.call("GET", "/readyz")[0] != 200:
             if time.perf_counter() - started > _START_S:
                 raise RuntimeError("the index service isn't ready")
@@ -66,7 +66,7 @@ class LiveIndex:
     def again(self) -> LiveIndex:
         """The same service over another connection, for another thread."""
         other = copy(self)
-        other._connection = KeepaliveConnection(self._url, _MERGE_S)
+        other._connection = KeepaliveConnection(self.url, _MERGE_S)
         return other
 
     def create(self, dim: int, name: str = NAME, **given: object) -> None:

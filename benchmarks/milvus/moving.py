@@ -15,6 +15,7 @@ from benchmarks.index.live import LiveIndex, searches
 from clip_core.wire import FloatArray, encode_vector
 from scripts.collections.move import Move
 from scripts.collections.reindex import State
+from scripts.public_api import PublicApi
 
 _PAUSE_S = 0.02
 
@@ -73,7 +74,7 @@ def move_in_use(live: LiveIndex, images: FloatArray, progress: Path, console: Co
     live.call("PUT", "/aliases/moving", {"collection": "before"})
     started = time.perf_counter()
     with Client(live, images) as client:
-        work = Move(live, progress, State("before", "after"), "milvus")
+        work = Move(PublicApi(live.url), progress, State("before", "after"), "milvus")
         work.copy(console)
         work.switch("moving")
         seconds = time.perf_counter() - started

@@ -68,7 +68,7 @@ class CaptionAsk:
             raise InvalidRequest(
                 f"unknown setting {unknown[0]!r}; known are {', '.join(sorted(known))}", param=unknown[0]
             )
-        return cls(**body)
+        return cls(**{**_least(body.get("max_tokens")), **body})
 
     @property
     def rows(self) -> int:
@@ -104,3 +104,8 @@ def _number(ask: CaptionAsk, name: str, above: float, most: float) -> None:
     value: Any = getattr(ask, name)
     if type(value) not in (int, float) or not math.isfinite(value) or not above < value <= most:
         raise InvalidRequest(f"{name} is a number above {above:g}, at most {most:g}, not {value!r}", param=name)
+
+
+def _least(most: object) -> dict[str, int]:
+    """`min_tokens` where only `max_tokens` is said, and is too small for the usual one."""
+    return {"min_tokens": 0} if isinstance(most, int) and most <= CaptionAsk.min_tokens else {}

@@ -17,7 +17,7 @@ from gateway.errors import JsonResponse
 from gateway.models.registry import RegisteredModel
 from gateway.routes.bodies import checked, read_body
 from gateway.routes.plain_route import StrictRoute
-from gateway.schemas.captions import STREAM, CaptionAnswer, CaptionRequest, ScoreAnswer, ScoreRequest
+from gateway.schemas.captions import STREAM, CaptionAnswer, CaptionsRequest, ScoreAnswer, ScoreRequest
 from gateway.schemas.openapi import ENCODES, Responses, answers, takes
 from gateway.services import Services, services
 
@@ -29,11 +29,11 @@ _ANSWERS: Responses = answers(CaptionAnswer, *ENCODES, NotFound)
 _ANSWERS[200] = {**_ANSWERS[200], "content": _STREAM}
 
 
-@router.post("/v1/captions", responses=_ANSWERS, openapi_extra=takes(CaptionRequest, form=_FORM))
+@router.post("/v1/captions", responses=_ANSWERS, openapi_extra=takes(CaptionsRequest, form=_FORM))
 async def create_captions(request: Request) -> Response:
     """Captions of a picture or of several; with `stream` as server-sent events while they are made."""
     given = services(request)
-    wanted = checked(CaptionRequest, await read_body(request, given.parser))
+    wanted = checked(CaptionsRequest, await read_body(request, given.parser))
     pictures = parse_pictures(wanted, given.parser, given.settings.max_inputs)
     work, lone = caption_work(wanted, stream=wanted.stream), wanted.images is None
     model = await _model(given, wanted.model)

@@ -40,7 +40,7 @@ class CaptionSettings(Schema):
     seed: int | None = Field(None, ge=0, lt=2**63)
 
 
-class CaptionRequest(CaptionSettings):
+class CaptionsRequest(CaptionSettings):
     model_config = example({"image": PIXEL, "method": "greedy", "max_tokens": 20})
     image: Any = Field(None, description=_PICTURE)
     images: list[Any] | None = Field(None, fail_fast=True, description="Several: each has its own caption or error.")

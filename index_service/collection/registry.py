@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import cast
 
 from clip_core.errors import Conflict, FingerprintMismatch, InvalidRequest, Unavailable, UnknownCollection
 from index_service.collection.aliases import Aliases
@@ -259,8 +260,8 @@ class Registry:
 
     def written(self, collection: StoredCollection) -> None:
         """To be called after each write: a merge or a sealing may be due."""
-        if isinstance(collection, Collection):
-            self._maintenance.written(collection)
+        if collection.info.store == "embedded":
+            self._maintenance.written(cast(Collection, collection))
 
     def check_ready(self) -> None:
         """Raises Unavailable until everything is loaded."""

@@ -24,6 +24,7 @@ class _Window(NamedTuple):
     end: int
     entries: list[tuple[int, str]]
     moment: Moment
+    last: bool = False  # nothing beyond it was written by then
 
 
 class Follower:
@@ -34,13 +35,19 @@ class Follower:
         self._lock, self._kept = threading.Lock(), _Window(0, 0, [], Moment("strong", 0))
 
     def since(self, seq: int, limit: int) -> ItemChunk:
-        """The next `limit` items of larger numbers than `seq`, fewer only where there are no more."""
+        """The next `limit` items of larger numbers than `seq`, fewer where there were no more when they were read.
+
+        At most one window is waited for, so that somebody who writes all the time keeps no reader here.
+        """
         seqs, items = list[int](), list[StoredItem]()
         while len(items) < limit:
             window = self._window(seq)
             wanted = [entry for entry in window.entries if entry[0] > seq][: limit - len(items)]
             if not wanted:
-                break
+                if window.last:
+                    break
+                seq = window.end
+                continue
             found = self._read(wanted, window.moment)
             for number, id_ in wanted:
                 item = found.get((number, id_))
@@ -48,6 +55,8 @@ class Follower:
                     seqs.append(number)
                     items.append(item)
             seq = wanted[-1][0]
+            if items and window.last and seq == window.entries[-1][0]:
+                break
         return ItemChunk(seqs, items)
 
     def _read(self, wanted: list[tuple[int, str]], moment: Moment) -> dict[tuple[int, str], StoredItem]:
@@ -66,10 +75,12 @@ class Follower:
             return kept
         bound = self._sequence.bound()  # before the moment, so that this one shows all up to there
         moment = self._now()
-        window = self._read_window(seq, self._end(seq, bound, moment), moment)
+        end = self._end(seq, bound, moment)
+        window = self._read_window(seq, end, moment)
         if window.entries:
             self._sequence.settle(window.entries[-1][0])
-            window = self._read_window(seq, window.end, self._now())
+            window = self._read_window(seq, end, self._now())
+        window = window._replace(last=end == bound)
         with self._lock:
             self._kept = window
         return window

@@ -39,9 +39,13 @@ class NotLoaded(Unavailable):
 class MilvusRefusal(Unavailable):
     """Milvus answered that it won't; `number` is its code."""
 
-    def __init__(self, number: int, reason: str) -> None:
-        super().__init__(f"Milvus refused the call: {reason[:300]} (its code {number})")
-        self.number = number
+    number = 0
+
+    @classmethod
+    def of(cls, number: int, reason: str) -> MilvusRefusal:
+        refusal = cls(f"Milvus refused the call: {reason[:300]} (its code {number})")
+        refusal.number = number
+        return refusal
 
 
 class MilvusRpc:
@@ -127,7 +131,7 @@ def _refused(number: int, reason: str) -> ClipServeError:
         return NotLoaded("Milvus has not loaded the collection: try again in a moment")
     if number in _FULL or "no space left" in reason.lower():
         return StorageFull(f"Milvus takes no more: {reason[:200]}")
-    return MilvusRefusal(number, reason)
+    return MilvusRefusal.of(number, reason)
 
 
 def messages(name: str = "milvus") -> Any:

@@ -15,6 +15,7 @@ from scaler.watch.gateway import GatewayReadings, GatewayWatch
 from scaler.watch.gateways import Gateways
 
 _log = logging.getLogger("scaler.watch")
+_CAPTIONER = "_caption"  # the end of its endpoint's name: it has one worker, in which captions share every step
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,12 @@ class DemandWatch:
         self._away: set[str] = set()
 
     async def look(self, endpoints: Sequence[str], *, discover: bool = False) -> dict[str, SeenDemand]:
-        """Endpoint → what was asked of it; with `discover` also of those that only a gateway names."""
+        """Endpoint → what was asked of it; with `discover` also of those that only a gateway names; no captioner."""
         gateways = await self._gateways.now()
         answers = await asyncio.gather(*map(self._read, gateways))
         by_url = {gateway.url: answer for gateway, answer in zip(gateways, answers, strict=True)}
-        others = [name for answer in answers if answer is not None for name in answer.named] if discover else []
+        named = [name for answer in answers if answer is not None for name in answer.named] if discover else []
+        others = [name for name in named if not name.endswith(_CAPTIONER)]
         found = {endpoint: self._seen(endpoint, by_url) for endpoint in dict.fromkeys([*endpoints, *others])}
         self._forget_all_but(by_url, found)
         return found

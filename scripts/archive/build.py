@@ -114,7 +114,7 @@ def _stage_towers(
 
 
 def _pack_captioner(source: ModelSource, loaded: LoadedSource | None, place: _Place, progress: WorkProgress) -> None:
-    from scripts.archive.captions.staging import load_captioner, stage_captioner
+    from scripts.archive.captioner_staging import load_captioner, stage_captioner
 
     captioner = load_captioner(source, loaded, progress)
     place.pack(CAPTION, progress, lambda folder: stage_captioner(folder, source, captioner, place.key))
@@ -128,7 +128,7 @@ def stage_folder(model: str, kind: str, folder: str | Path, *, checkpoint: Path 
     _make_folder(Path(folder))
     progress = WorkProgress(Console())
     if kind == CAPTION:
-        from scripts.archive.captions.staging import load_captioner, stage_captioner
+        from scripts.archive.captioner_staging import load_captioner, stage_captioner
 
         captioner = load_captioner(resolved.source, None, progress)
         stage_captioner(Path(folder) / "files", resolved.source, captioner, build_key(resolved))

@@ -12,7 +12,7 @@ import yaml
 from clip_core.errors import BadModel
 from clip_core.model_spec import PRECISIONS
 from scripts import costs
-from scripts.archive.captions.decoders import has_decoder
+from scripts.archive.forms.decoders import has_decoder
 from scripts.hub.digests import sha256_of
 from scripts.hub.fetch import fetch_repository
 from scripts.hub.provenance import Provenance

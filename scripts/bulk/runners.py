@@ -26,9 +26,9 @@ class InThisProcess:
     """One shard after the other, without Ray."""
 
     def run(self, job: BulkJob, shards: Sequence[Shard]) -> Iterator[Done]:
-        from scripts.bulk.worker import Worker
+        from scripts.bulk.worker import ShardWorker
 
-        worker = Worker(job)
+        worker = ShardWorker(job)
         yield from map(worker.run, shards)
 
 
@@ -105,11 +105,11 @@ class Actor:
     """
 
     def __init__(self, job: BulkJob) -> None:
-        from scripts.bulk.worker import Worker
+        from scripts.bulk.worker import ShardWorker
 
         self._fault = ""
         try:
-            self._worker = Worker(job)
+            self._worker = ShardWorker(job)
         except Exception as error:  # of whatever kind: the driver tells it
             self._fault = getattr(error, "message", "") or f"{type(error).__name__}: {error}"
 

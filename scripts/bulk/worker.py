@@ -27,7 +27,7 @@ _MOST_TRIES = 3
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
-class Worker:
+class ShardWorker:
     """Raises BadModel at once when the archive does not compute the vectors that it was built with."""
 
     def __init__(self, job: BulkJob) -> None:

@@ -228,7 +228,9 @@ class _Sync:
         earlier = state_of(item.metadata) if item is not None else None
         if item is not None and (earlier is None or earlier.source != self._mine):
             if file_of_original(item.metadata) != read.listed.file or earlier is not None:
-                self._tell(Change("failed", item_id, "id_taken", "an item from elsewhere has this id; give a --prefix"))
+                self._tell(
+                    Change("failed", item_id, "id_taken", "an item of another source has this id; give a --prefix")
+                )
                 return None
             earlier = SyncState(self._mine, "", digest_of_original(item.metadata) or "", tuple(made_of.facts))
         fields = earlier.fields if earlier is not None else ()

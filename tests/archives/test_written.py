@@ -31,7 +31,7 @@ def test_what_the_archiver_left_out_is_noticed(
         (folder / ".hidden").mkdir()
         (folder / ".hidden" / "file").write_text("torch-model-archiver leaves such folders out")
 
-    monkeypatch.setattr(pack, "stage", with_a_hidden_folder)
+    monkeypatch.setattr("scripts.archive.build.stage", with_a_hidden_folder)
     with pytest.raises(
         BadModel, match=r"clip_text.mar was not written whole: 1 files are wrong in it, such as .hidden"
     ):

@@ -88,10 +88,10 @@ def test_focus_goes_through_the_page_in_reading_order(visit: Open) -> None:
     page.locator("body").press("Tab")
     expect(page.locator(".skip")).to_be_focused()
     stops = []
-    for _ in range(13):
+    for _ in range(14):
         page.keyboard.press("Tab")
         stops.append(page.evaluate("() => document.activeElement.id"))
-    wanted = ["live-toggle", "add", "key-open", "theme", "text", "file", "negative", "collection"]
+    wanted = ["asking-toggle", "live-toggle", "add", "key-open", "theme", "text", "file", "negative", "collection"]
     assert [stop for stop in stops if stop in wanted] == wanted
 
 

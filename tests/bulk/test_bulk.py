@@ -22,7 +22,7 @@ from clipserve_client.sources.entries import SourceError
 from scripts.bulk import worker
 from scripts.bulk.errors import BulkFailed, BulkRefused
 from scripts.bulk.output import Output
-from scripts.bulk.worker import Worker
+from scripts.bulk.worker import ShardWorker
 from scripts.cli import app
 from tests.bulk.conftest import Bulk, jpeg, tar
 
@@ -238,15 +238,15 @@ def test_damaged_parquet_files(bulk: Bulk, tmp_path: Path) -> None:
 
 
 def test_a_shard_that_failed_is_done_again(bulk: Bulk, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = worker.Worker._rows, [0]
+    real, calls = worker.ShardWorker._rows, [0]
 
-    def fails_once(self: Worker, chunk: Any) -> Any:
+    def fails_once(self: ShardWorker, chunk: Any) -> Any:
         calls[0] += 1
         if calls[0] == 2:
             raise RuntimeError("out of luck")
         return real(self, chunk)
 
-    monkeypatch.setattr(worker.Worker, "_rows", fails_once)
+    monkeypatch.setattr(worker.ShardWorker, "_rows", fails_once)
     ended, _ = bulk(photos)
     assert ([each.error for each in ended.again], len(bulk.rows())) == (["RuntimeError: out of luck"], 6)
     ended, progress = bulk(photos)
@@ -273,7 +273,7 @@ def test_a_shard_that_ends_its_worker_is_given_up(bulk: Bulk, photos: Path) -> N
     output.done(shard).unlink()
     output.tries(shard).parent.mkdir(parents=True, exist_ok=True)
     output.tries(shard).write_bytes(b"...")
-    done = Worker(asked.job).run(shard)
+    done = ShardWorker(asked.job).run(shard)
     assert (done.rows, "ended its process" in done.error) == (0, True)
 
 

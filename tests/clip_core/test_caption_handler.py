@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from clip_core.captions.ask import CaptionAsk
 from clip_core.captions.scheduler import Scheduler
@@ -28,13 +29,22 @@ from tests.clip_core.test_batch_handler import FakeContext
 
 HTTP = {"Host": "localhost", "Content-Type": "application/json"}
 CONFIG: dict[str, Any] = {"threads": 1, "continuousBatching": True, "caption_rows": 4, "caption_waiting": 2}
-GREEDY: dict[str, Any] = {"method": "greedy", "max_tokens": 24}
+GREEDY: dict[str, Any] = {"method": "greedy", "max_tokens": 24, "min_tokens": 20}
 
 
 def png(place: int) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pictures(8)[place].permute(1, 2, 0).numpy()).save(file, "PNG")
     return file.getvalue()
+
+
+def write_talkative(folder: Path, **text: Any) -> Path:
+    """A captioner that never says the padding token, which would end its captions early."""
+    path = write_captioner(folder, **text) / "open_clip_model.safetensors"
+    weights = load_file(path)
+    weights["text_decoder.text_projection"][:, 0] = 0
+    save_file(weights, path)
+    return folder
 
 
 def body(place: int, stream: bool = False, **caption: Any) -> bytes:
@@ -115,7 +125,7 @@ class FakeTorchServe:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a captioner's archive holds."""
-    checkpoint = write_captioner(tmp_path_factory.mktemp("captioner"))
+    checkpoint = write_talkative(tmp_path_factory.mktemp("captioner"))
     staged = tmp_path_factory.mktemp("staged")
     stage_folder(str(checkpoint), "caption", staged)
     return staged / "files"

@@ -157,6 +157,13 @@ def test_nonsense_is_refused_by_name(body: dict[str, Any]) -> None:
     assert refused.value.param in body
 
 
+def test_a_short_caption_needs_no_least_length() -> None:
+    assert Ask.parse({"max_tokens": 4}).min_tokens == 0
+    assert Ask.parse({"max_tokens": 20}).min_tokens == 5
+    with pytest.raises(InvalidRequest, match="min_tokens is less"):
+        Ask.parse({"max_tokens": 4, "min_tokens": 5})
+
+
 def test_what_the_model_has_no_room_for_is_refused(captioner: Captioner) -> None:
     scheduler = Scheduler(captioner, 4)
     for ask in (

@@ -14,13 +14,11 @@ import httpx
 import psutil
 import pytest
 import yaml
-from safetensors.torch import load_file, save_file
 
 from scripts.archive.build import stage_folder
 from scripts.stack.up_settings import UpSettings
 from scripts.tune.trial_server import torchserve_alone
-from tests.captioners import write_captioner
-from tests.clip_core.test_caption_handler import png
+from tests.clip_core.test_caption_handler import png, write_talkative
 from tests.e2e import grpc_calls
 from tests.waiting import until
 
@@ -40,15 +38,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpSettings]:
 
 
 def _talkative(folder: Path) -> Path:
-    """A captioner with a long context that never says the padding token, which would end its captions."""
-    write_captioner(folder, context_length=CONTEXT)
+    """With a long context."""
+    write_talkative(folder, context_length=CONTEXT)
     path = folder / "open_clip_config.json"
     config = json.loads(path.read_text())
     config["model_cfg"]["multimodal_cfg"]["context_length"] = CONTEXT
     path.write_text(json.dumps(config))
-    weights = load_file(folder / "open_clip_model.safetensors")
-    weights["text_decoder.text_projection"][:, 0] = 0
-    save_file(weights, folder / "open_clip_model.safetensors")
     return folder
 
 

@@ -28,7 +28,7 @@ def embed(stack: LiveStack) -> int:
 
 def test_a_worker_killed_in_mid_request_is_a_clean_error_then_recovery(stack: LiveStack) -> None:
     victims = stack.find("model_service_worker")
-    assert len(victims) == 3
+    assert len(victims) == 4
     with ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(embed, stack) for _ in range(200)]
         time.sleep(0.05)
@@ -116,7 +116,7 @@ def test_the_management_api_is_closed_to_pages(stack: LiveStack) -> None:
     assert send("GET", f"{management}/models", Host="evil.example:8081").status == 403
     assert send("POST", f"{management}/workflows?url=http://127.0.0.1:1/x.war", b"").status == 403
     names = [each["modelName"] for each in send("GET", f"{management}/models").json["models"]]
-    assert sorted(names) == ["clip_image", "clip_multimodal", "clip_text"]
+    assert sorted(names) == ["clip_caption", "clip_image", "clip_multimodal", "clip_text"]
     assert send("PUT", f"{management}/models/clip_text?min_worker=1", b"").status == 202
 
 

@@ -299,7 +299,7 @@ def test_a_worker_that_ends_in_mid_stream(stack: Stack, how: str, code: str) -> 
 
 def test_a_client_that_leaves_ends_the_work(stack: Stack) -> None:
     fake = stack.torchserve.captioner
-    fake.token_s = 0.1
+    fake.token_s = 1.0
     with stack.client.stream("POST", URL, json={"image": CAT, "stream": True}) as answer:
         next(answer.iter_text())
         assert fake.under_way == 1

@@ -101,7 +101,8 @@ async def test_what_was_discovered_is_left_when_no_gateway_names_it(
     made.gateway.status = 500  # then it is not known whether it is gone
     await made.scaler.look()
     assert ENDPOINT in made.scaler.endpoints
-    made.gateway.status, made.gateway.counters = 200, {"other": [0.0, 0.0, 0.0]}
+    made.gateway.status = 200
+    made.gateway.counters = {"other": [0.0, 0.0, 0.0], "other_caption": [9.0, 0.0, 9.0]}  # of a captioner: left alone
     await made.scaler.look()
     assert list(made.scaler.endpoints) == ["other"]
     assert "its workers stay as they are" in caplog.text

@@ -11,7 +11,7 @@ from scripts.stack.building import full_command, quick_command
 from scripts.stack.up_models import UpModel
 
 STORE = Path("store")
-WHERE = ["archive", "build", "hf-hub:a/b", "--model-store", "store", "--prefix", "clip"]
+WHERE = ["archive", "build", "hf-hub:a/b", "--model-store", "store", "--prefix", "clip", "--no-captions"]
 
 
 def model(**given: object) -> UpModel:

@@ -15,7 +15,7 @@ from scripts.demo.captioner.learner import CaptionLearner
 from scripts.demo.captioner.lessons import patch_objects
 from scripts.demo.captioner.model import new_model, write_config
 from scripts.demo.captioner.told import one_kind, told, two_kinds
-from scripts.demo.captioner.train import SpelledCaptions
+from scripts.demo.captioner.train import SpelledCaptions, mostly_from_the_left_or_top
 from scripts.demo.captioner.vocabulary import tokenizer_of, words
 from scripts.demo.claims import singular
 from scripts.demo.scenes import COLORS, HELD_OUT, SHAPES, TEXTURES, TRAINED, UNSEEN, Object, Scene, make_scene
@@ -106,6 +106,15 @@ def test_what_a_caption_gets_wrong_of_one_object(caption: str, wrong: set[str]) 
 )
 def test_what_a_caption_gets_wrong_of_two_objects(caption: str, wrong: set[str]) -> None:
     assert {name for name, right in two_kinds(told(caption), PAIR).items() if not right} == wrong
+
+
+def test_a_relation_told_from_the_other_object_is_the_same_scene() -> None:
+    rng = Random(6)
+    scenes = drawn("relation", TRAINED, 8, 200)
+    told_from = [mostly_from_the_left_or_top(scene, rng) for scene in scenes]
+    for scene, other in zip(scenes, told_from, strict=True):
+        assert all(two_kinds(told(other.canonical_caption()), scene).values())
+    assert sum(each.relation in ("left of", "above") for each in told_from) > 160
 
 
 def test_losses_leave_out_held_out_combinations_and_nothing_that_is_shown() -> None:

@@ -31,7 +31,12 @@ def test_every_model_is_in_the_wheel() -> None:
     files = project(ROOT)["data-files"]
     assert isinstance(files, dict)
     folders = [folder for folder in (ROOT / "archive").iterdir() if folder.is_dir()]
-    others = {"share/clipserve", "share/clipserve/monitoring", "share/clipserve/monitoring/grafana"}
+    others = {
+        "share/clipserve",
+        "share/clipserve/archive/demo/captioner",
+        "share/clipserve/monitoring",
+        "share/clipserve/monitoring/grafana",
+    }
     assert {f"share/clipserve/archive/{folder.name}" for folder in folders} | others == set(files)
 
 

@@ -31,7 +31,7 @@ from clip_core.serving.captions.answers import (
     scores_body,
     whole,
 )
-from clip_core.serving.captions.request import CaptionRequest
+from clip_core.serving.captions.request import CaptionCall
 from clip_core.serving.captions.spans import begin_caption, end_caption
 from clip_core.towers.pass_counts import PassCounts
 from clip_core.tracing.spans import Span
@@ -44,7 +44,7 @@ class Underway:
     """A request that has come and is not answered. Times are of the monotonic clock; 0: not yet."""
 
     id: str
-    request: CaptionRequest
+    request: CaptionCall
     came: float
     spans: list[Span]
     prompt_tokens: int = 0
@@ -92,7 +92,7 @@ class CaptionBatch:
             self.scheduler.cancel(id)
             self._end(self._live.pop(id), 499, "client_left")
 
-    def call(self, arrived: Mapping[str, CaptionRequest]) -> dict[str, Piece]:
+    def call(self, arrived: Mapping[str, CaptionCall]) -> dict[str, Piece]:
         """Take these in, go on for a few tokens; some requests get nothing yet."""
         pieces = self._admit(arrived) | self._advance()
         while self._live and not self.continuous:
@@ -103,7 +103,7 @@ class CaptionBatch:
                 pieces[id] = more("")
         return pieces
 
-    def _admit(self, arrived: Mapping[str, CaptionRequest]) -> dict[str, Piece]:
+    def _admit(self, arrived: Mapping[str, CaptionCall]) -> dict[str, Piece]:
         now, now_ns = time.perf_counter(), time.time_ns()
         for id, request in arrived.items():
             self._live[id] = Underway(id, request, now, begin_caption(self.endpoint, request, now_ns))

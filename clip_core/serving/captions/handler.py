@@ -23,7 +23,7 @@ from clip_core.periodic import Periodic
 from clip_core.serving.answers import Answer, failure, with_trace
 from clip_core.serving.captions.answers import Piece, PieceKind, broken_off, refused
 from clip_core.serving.captions.batch import CaptionBatch, Finished
-from clip_core.serving.captions.request import CaptionRequest, parse_caption_row
+from clip_core.serving.captions.request import CaptionCall, parse_caption_row
 from clip_core.serving.metrics import SIZES, count_stages
 from clip_core.serving.transport import JSON, NDJSON, headers_of, is_grpc, report
 from clip_core.tracing.trace_context import NO_CALLERS, Callers
@@ -107,10 +107,10 @@ class CaptionBatchHandler:
 
     def _parsed(
         self, data: Sequence[Mapping[str, Any]], ids: Sequence[str], headers: Sequence[dict[str, str]]
-    ) -> tuple[dict[str, Piece], dict[str, CaptionRequest]]:
+    ) -> tuple[dict[str, Piece], dict[str, CaptionCall]]:
         """Of the requests that are new: what is answered without the captioner, and what it is for."""
         pieces: dict[str, Piece] = {}
-        arrived: dict[str, CaptionRequest] = {}
+        arrived: dict[str, CaptionCall] = {}
         for id, row, own in zip(ids, data, headers, strict=True):
             if self.batch.knows(id):
                 continue
@@ -118,13 +118,13 @@ class CaptionBatchHandler:
                 pieces[id] = broken_off(WorkerLost("the captioner has lost what it had of this caption: ask again"))
                 continue
             parsed = self._parse(row, own)
-            if isinstance(parsed, CaptionRequest):
+            if isinstance(parsed, CaptionCall):
                 arrived[id] = parsed
             else:
                 pieces[id] = Piece(_traced(parsed, own))
         return pieces, arrived
 
-    def _parse(self, row: Mapping[str, Any], headers: dict[str, str]) -> CaptionRequest | Answer:
+    def _parse(self, row: Mapping[str, Any], headers: dict[str, str]) -> CaptionCall | Answer:
         try:
             if "origin" in headers and not self.allow_web_pages:
                 raise Forbidden("TorchServe answers no web pages: let them call the gateway")
@@ -143,7 +143,7 @@ class CaptionBatchHandler:
             log.exception("request can't be parsed")
             return failure(InferenceFailed("the request can't be parsed; see the worker's log"))
 
-    def _profiled(self, arrived: Mapping[str, CaptionRequest], requests: int) -> dict[str, Piece]:
+    def _profiled(self, arrived: Mapping[str, CaptionCall], requests: int) -> dict[str, Piece]:
         def about() -> dict[str, Any]:
             stages = {name: round(seconds * 1e3, 3) for name, seconds in self.batch.tally.seconds.items()}
             return {"requests": requests, "items": len(arrived), "memory": resident_bytes(), "stages": stages}
@@ -209,7 +209,7 @@ class CaptionBatchHandler:
 
 
 def _kept(
-    work: Callable[[Mapping[str, CaptionRequest]], dict[str, Piece]], arrived: Mapping[str, CaptionRequest]
+    work: Callable[[Mapping[str, CaptionCall]], dict[str, Piece]], arrived: Mapping[str, CaptionCall]
 ) -> dict[str, Piece]:
     try:
         return work(arrived)

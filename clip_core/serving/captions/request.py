@@ -18,7 +18,7 @@ _OPTIONS = ("caption", "score", "stream", "describe", "traceparent", "sent")
 
 
 @dataclass(frozen=True)
-class CaptionRequest:
+class CaptionCall:
     """`picture`: its encoded bytes. `texts` are scored instead of captioning where they are given.
 
     `in_pieces`: whether its stream can be told piece by piece; else it comes as a whole.
@@ -36,13 +36,13 @@ class CaptionRequest:
 
 def parse_caption_row(
     row: Mapping[str, Any], content_type: str | None, most_texts: int, request_id: str | None = None
-) -> CaptionRequest | AdminRequest:
+) -> CaptionCall | AdminRequest:
     """One row of a TorchServe batch. Raises ClipServeError."""
     parsed, options = read_row(row, content_type, ACCEPTS, _OPTIONS)
     if isinstance(parsed, Mapping) and isinstance(parsed.get("admin"), Mapping):
         return AdminRequest(parsed["admin"])
     body = {**(parsed if isinstance(parsed, Mapping) else {"image": parsed}), **options}
-    return CaptionRequest(
+    return CaptionCall(
         picture=_picture(body.get("image")),
         ask=_ask(body.get("caption")),
         texts=_texts(body["score"], most_texts) if body.get("score") is not None else None,

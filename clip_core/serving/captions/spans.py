@@ -6,13 +6,13 @@ import logging
 import time
 from typing import Any
 
-from clip_core.serving.captions.request import CaptionRequest
+from clip_core.serving.captions.request import CaptionCall
 from clip_core.tracing.spans import Span, begin, recording
 
 log = logging.getLogger("clipserve.tracing")
 
 
-def begin_caption(endpoint: str, request: CaptionRequest, started_ns: int) -> list[Span]:
+def begin_caption(endpoint: str, request: CaptionCall, started_ns: int) -> list[Span]:
     """Nothing where it is not recorded. What is recorded never spoils an answer."""
     if not recording():
         return []
@@ -23,7 +23,7 @@ def begin_caption(endpoint: str, request: CaptionRequest, started_ns: int) -> li
         return []
 
 
-def _begun(endpoint: str, request: CaptionRequest, started_ns: int) -> list[object]:
+def _begun(endpoint: str, request: CaptionCall, started_ns: int) -> list[object]:
     sent_s = request.callers.sent_s
     attributes: dict[str, Any] = {
         "gen_ai.operation.name": "text_completion" if request.texts is None else "score",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from clip_core.errors import ClipServeError, Conflict, UnknownItem
 from gateway.assistant.asking.model_answers import ModelAnswers, ModelSaid
 from gateway.assistant.asking.retrieval import Retrieval, Retrieved
-from gateway.assistant.evidence import Evidence
+from gateway.assistant.offline.evidence import Evidence
 from gateway.assistant.offline.offline_answers import Answered, Looked, OfflineAnswers
 from gateway.assistant.offline.questions import ParsedQuestion, parse_question
 from gateway.assistant.provider.prompt import Completion
@@ -58,8 +58,9 @@ class Asker:
     async def ask(self, wanted: AskRequest) -> Json:
         """Raises what a search raises, and what a language model does."""
         answer: Json = {}
-        async for event in self.events(wanted):
-            answer = event
+        async with aclosing(self.events(wanted)) as events:
+            async for event in events:
+                answer = event
         return answer
 
     async def events(self, wanted: AskRequest) -> AsyncGenerator[Json, None]:
@@ -70,11 +71,12 @@ class Asker:
         model = self._models if wanted.by == "auto" and retrieved.hits else None
         try:
             said = None
-            async for piece in self._said(wanted, parsed, retrieved.evidence, model):
-                if isinstance(piece, str):
-                    yield {"object": "answer.delta", "delta": piece}
-                else:
-                    said = piece
+            async with aclosing(self._said(wanted, parsed, retrieved.evidence, model)) as pieces:
+                async for piece in pieces:
+                    if isinstance(piece, str):
+                        yield {"object": "answer.delta", "delta": piece}
+                    else:
+                        said = piece
             assert said is not None
             cited = await self._still_there(said.cited)
         except ClipServeError as error:
@@ -95,12 +97,14 @@ class Asker:
         seen = await self._looked(parsed, evidence, all_pictures=model.options.vision)
         known = await self._offline.answer(parsed, seen)
         plan = await model.plan(wanted.question, [each.evidence for each in seen], wanted.detail)
-        async for piece in model.answer(wanted.question, plan, seen, known, streamed=wanted.stream):
-            if isinstance(piece, ModelSaid):
-                self._count(piece.completion)
-                yield _of_model(piece, model)
-            else:
-                yield piece
+        answer = model.answer(wanted.question, plan, seen, known, streamed=wanted.stream)
+        async with aclosing(answer) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, ModelSaid):
+                    self._count(piece.completion)
+                    yield _of_model(piece, model)
+                else:
+                    yield piece
 
     async def _looked(
         self, parsed: ParsedQuestion, evidence: Sequence[Evidence], *, all_pictures: bool

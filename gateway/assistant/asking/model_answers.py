@@ -13,7 +13,7 @@ from gateway.assistant.asking.judging import AnswerJudge, Ruling
 from gateway.assistant.asking.partial_answer import PartialAnswer
 from gateway.assistant.asking.prompt_templates import prompt_template
 from gateway.assistant.asking.prompting import PromptPlan, plan_prompt, render_prompt
-from gateway.assistant.evidence import Evidence
+from gateway.assistant.offline.evidence import Evidence
 from gateway.assistant.offline.offline_answers import NOT_HERE, Answered, Looked
 from gateway.assistant.provider.language_model import LanguageModel
 from gateway.assistant.provider.prompt import Completion, Detail

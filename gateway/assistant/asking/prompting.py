@@ -10,7 +10,7 @@ import orjson
 from clip_core.errors import ClipServeError
 from gateway.assistant.asking.answer_schema import answer_schema
 from gateway.assistant.asking.prompt_templates import PromptTemplate
-from gateway.assistant.evidence import Evidence
+from gateway.assistant.offline.evidence import Evidence
 from gateway.assistant.provider.prompt import Detail, Prompt, ShownPicture
 from gateway.assistant.provider.shown_pictures import shown_picture
 from gateway.assistant.provider.token_estimates import TokenEstimates

@@ -12,7 +12,7 @@ import orjson
 
 from clip_core.errors import BadText, ClipServeError, InvalidRequest, TooLarge
 from gateway.assistant.asking.suspicious import vetted
-from gateway.assistant.evidence import Evidence, Withheld, refs_of
+from gateway.assistant.offline.evidence import Evidence, Withheld, refs_of
 from gateway.assistant.offline.questions import ParsedQuestion
 from gateway.inputs.parser import InputParser
 from gateway.schemas.asking import AskRequest, AskSearch

@@ -10,8 +10,8 @@ import orjson
 
 from gateway.assistant.chat.choices import options_of
 from gateway.assistant.chat.conversation import Conversation
-from gateway.assistant.evidence import Evidence
 from gateway.assistant.offline import candidates
+from gateway.assistant.offline.evidence import Evidence
 from gateway.assistant.offline.offline_answers import OfflineAnswers
 from gateway.assistant.offline.picture_reader import PictureReader
 from gateway.assistant.offline.questions import ParsedQuestion, parse_question

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clip_core.errors import ClipServeError
-from gateway.assistant.evidence import Evidence
 from gateway.assistant.offline import candidates
+from gateway.assistant.offline.evidence import Evidence
 from gateway.assistant.offline.picture_reader import PictureReader
 from gateway.assistant.offline.questions import Kind, ParsedQuestion
 from gateway.assistant.offline.scenes import OPPOSITE, PictureScene, Thing, Verdict, of_metadata, parse_caption

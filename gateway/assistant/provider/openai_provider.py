@@ -83,18 +83,12 @@ class OpenAiProvider:
         if self.loaded:
             await self._client.close()
 
-    async def complete(self, prompt: Prompt) -> Completion:
-        """Raises AssistantFailed, AssistantRefused, AssistantUnauthorized, AssistantUnavailable, Overloaded or
-        DeadlineExceeded.
-        """
-        completion = None
-        async for piece in self.stream(prompt, streamed=False):
-            completion = piece
-        assert isinstance(completion, Completion)
-        return completion
-
     async def stream(self, prompt: Prompt, *, streamed: bool = True) -> AsyncGenerator[str | Completion, None]:
-        """Pieces of the answer's text as they come, last the whole. Raises as `complete` does, also in the middle."""
+        """Pieces of the answer's text as they come, last the whole.
+
+        Raises AssistantFailed, AssistantRefused, AssistantUnauthorized, AssistantUnavailable, Overloaded or
+        DeadlineExceeded, also in the middle.
+        """
         await self._load()
         pieces = self._responses(prompt, streamed) if self.options.api == "responses" else self._chat(prompt, streamed)
         ends, begun = asyncio.get_running_loop().time() + self._seconds(), False

@@ -69,6 +69,12 @@ def evaluate(directory: Path = ARCHIVE, count: int = SCENES) -> dict[str, dict[s
     return found
 
 
+def earlier_runs(directory: Path) -> list[dict[str, Any]]:
+    """The runs of training that made the captioner in `directory`."""
+    runs: list[dict[str, Any]] = json.loads((directory / "evaluation.json").read_text(encoding="utf-8"))["runs"]
+    return runs
+
+
 def save(directory: Path, report: dict[str, Any]) -> None:
     """Into evaluation.json; what the file says beside it stays."""
     path = directory / "evaluation.json"

@@ -1,6 +1,7 @@
 """Train the demo captioner: a tiny CoCa of open_clip, on rendered scenes. Seeded.
 
-    python -m scripts.demo.captioner.train        # writes archive/demo/captioner and its evaluation.json
+    python -m scripts.demo.captioner.train                  # writes archive/demo/captioner and its evaluation.json
+    python -m scripts.demo.captioner.train --start FOLDER --rate 3e-4 --steps 500 --scenes 20000    # goes on from there
 
 Its image layers begin as the demo CLIP's. There are four losses. Two train what is kept: the caption's, and CLIP's
 contrastive one. Two train heads that are thrown away: they read the scene's attributes off pooled tokens, and what
@@ -13,6 +14,7 @@ import argparse
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,7 +24,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from scripts.demo.attributes import HEADS, IGNORE
-from scripts.demo.captioner.evaluate import ARCHIVE, drawn, evaluate, save
+from scripts.demo.captioner.evaluate import ARCHIVE, SCENES, drawn, earlier_runs, evaluate, save
 from scripts.demo.captioner.held_out import Words, words_left_out
 from scripts.demo.captioner.learner import CaptionLearner, LessonBatch
 from scripts.demo.captioner.lessons import SIDE, PlacedLessons, moved, patch_objects
@@ -31,13 +33,15 @@ from scripts.demo.captioner.optimisers import optimisers, set_rates
 from scripts.demo.captioner.vocabulary import tokenizer_of, words
 from scripts.demo.claims import true_of
 from scripts.demo.evaluate import ARCHIVE as DEMO
-from scripts.demo.scenes import TRAINED, UNSEEN, Scene, make_scene
+from scripts.demo.scenes import OPPOSITE, TRAINED, UNSEEN, Scene, make_scene
 from scripts.demo.train import save as save_weights
 from scripts.demo.train import schedule
 from scripts.demo.training_images import normalise
 
 KINDS, SHARES = ("single", "several", "relation"), (0.45, 0.15, 0.4)
 WEIGHTS = {"attribute": 1.0, "patch": 1.0, "caption": 2.0, "contrastive": 0.1}
+KEPT = {"caption": 2.0, "contrastive": 0.1}  # where training goes on from weights whose heads are gone
+ORDERED = 0.8  # share of reversed relations told from the left or upper object, so that greedy decoding has no tie
 CANONICAL = 0.75  # share of captions in the one fixed form, which is what greedy decoding then says
 SAVED_EVERY = 4 * 60  # seconds
 
@@ -68,8 +72,7 @@ class SpelledCaptions:
 def batches(lessons: PlacedLessons, captions: SpelledCaptions, size: int, rng: Random) -> Iterator[LessonBatch]:
     """For ever; no caption appears twice in a batch."""
     patches = SIDE // VISION["patch_size"]
-    for index, said in _picked(lessons.scenes, size, rng):
-        scenes = [lessons.scenes[i] for i in index]
+    for index, scenes, said in _picked(lessons.scenes, size, rng):
         pixels, moves = moved(lessons.images[index], rng)
         nearest, inside = patch_objects(lessons.discs[index], moves, patches)
         parts = lessons.kinds[index].gather(1, nearest[..., None].expand(-1, -1, 3))
@@ -78,18 +81,26 @@ def batches(lessons: PlacedLessons, captions: SpelledCaptions, size: int, rng: R
         yield LessonBatch(normalise(pixels), lessons.attributes[index], parts, ids, never, true_of(scenes, said))
 
 
-def _picked(scenes: list[Scene], size: int, rng: Random) -> Iterator[tuple[list[int], list[str]]]:
+def _picked(scenes: list[Scene], size: int, rng: Random) -> Iterator[tuple[list[int], list[Scene], list[str]]]:
+    """Indices, the scenes as they are told, and captions."""
     order = list(range(len(scenes)))
     while True:
         rng.shuffle(order)
-        chosen: dict[str, int] = {}
+        chosen: dict[str, tuple[int, Scene]] = {}
         for i in order:
-            scene = scenes[i]
+            scene = mostly_from_the_left_or_top(scenes[i], rng)
             said = scene.canonical_caption() if rng.random() < CANONICAL else scene.caption(rng)
-            chosen.setdefault(said, i)
+            chosen.setdefault(said, (i, scene))
             if len(chosen) == size:
-                yield list(chosen.values()), list(chosen)
+                yield [i for i, _ in chosen.values()], [scene for _, scene in chosen.values()], list(chosen)
                 chosen = {}
+
+
+def mostly_from_the_left_or_top(scene: Scene, rng: Random) -> Scene:
+    """The same scene; "a ring right of a star" mostly becomes "a star left of a ring"."""
+    if scene.relation not in ("right of", "below") or rng.random() >= ORDERED:
+        return scene
+    return replace(scene, objects=scene.objects[::-1], places=scene.places[::-1], relation=OPPOSITE[scene.relation])
 
 
 def train(arguments: argparse.Namespace, console: Console) -> tuple[Any, float, int]:
@@ -105,14 +116,15 @@ def train(arguments: argparse.Namespace, console: Console) -> tuple[Any, float, 
     lessons = PlacedLessons.of(scenes, arguments.seed, console, arguments.threads)
     unseen = [scene for kind in KINDS for scene in drawn(kind, UNSEEN, arguments.seed + 7, 100)]
     probe = PlacedLessons.of(unseen, 1, console, arguments.threads)
-    learner = CaptionLearner(new_model(arguments.out, arguments.trunk))
+    learner = CaptionLearner(started_model(arguments.out, arguments.start, arguments.trunk))
+    weights = KEPT if arguments.start else WEIGHTS
     source = batches(lessons, SpelledCaptions(tokenizer_of(arguments.out)), arguments.batch, rng)
     steps = optimisers(learner, arguments.rate)
     course = Course(arguments.steps, arguments.minutes * 60 - (time.monotonic() - started))
     taken = 0
     while (gone := course.gone(taken)) < 1:
         set_rates(steps, schedule(taken, gone))
-        losses = take_step(learner, steps, next(source))
+        losses = take_step(learner, steps, next(source), weights)
         taken += 1
         if taken % 100 == 0 or taken == 1:
             line = (
@@ -125,6 +137,13 @@ def train(arguments: argparse.Namespace, console: Console) -> tuple[Any, float, 
     return learner.model.eval(), (time.monotonic() - started) / 60, taken
 
 
+def started_model(out: Path, start: Path | None, trunk: Path) -> Any:
+    """What training begins with: the captioner in `start`, or a new one with the image layers of `trunk`."""
+    import open_clip
+
+    return open_clip.create_model(f"local-dir:{start}") if start else new_model(out, trunk)
+
+
 class Course:
     """How much of the training is over: in steps or in time, whichever ends first."""
 
@@ -135,12 +154,14 @@ class Course:
         return max(taken / self.steps, (time.monotonic() - self.begun) / self.seconds)
 
 
-def take_step(learner: CaptionLearner, steps: list[torch.optim.Optimizer], batch: LessonBatch) -> dict[str, Tensor]:
+def take_step(
+    learner: CaptionLearner, steps: list[torch.optim.Optimizer], batch: LessonBatch, weights: dict[str, float]
+) -> dict[str, Tensor]:
     """→ each loss before the step"""
     losses = learner(batch)
     for each in steps:
         each.zero_grad()
-    torch.stack([WEIGHTS[name] * loss for name, loss in losses.items()]).sum().backward()  # type: ignore[no-untyped-call]
+    torch.stack([weight * losses[name] for name, weight in weights.items()]).sum().backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
     for each in steps:
         each.step()
@@ -167,6 +188,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ARCHIVE, help="where the checkpoint goes")
     parser.add_argument("--trunk", type=Path, default=DEMO, help="the CLIP whose image layers it begins with")
+    parser.add_argument("--start", type=Path, help="a captioner to go on from, without heads; take a tenth of the rate")
     parser.add_argument("--minutes", type=float, default=38.0, help="stop after this long")
     parser.add_argument("--steps", type=int, default=5000, help="optimiser steps")
     parser.add_argument("--batch", type=int, default=64, help="pairs in a step")
@@ -179,14 +201,17 @@ def main() -> None:
     write_config(arguments.out)
     model, minutes, taken = train(arguments, console)
     save_weights(model, arguments.out)
-    report = {
+    run = {
         "command": "python -m scripts.demo.captioner.train",
-        "arguments": {key: value for key, value in vars(arguments).items() if key not in ("out", "trunk")},
+        "arguments": {key: value for key, value in vars(arguments).items() if key not in ("out", "trunk", "start")},
         "minutes": round(minutes, 1),
         "steps": taken,
+    }
+    report = {
+        "runs": [*(earlier_runs(arguments.start) if arguments.start else []), run],
         "parameters": sum(p.numel() for p in model.parameters()),
         "torch": torch.__version__,
-        "scenes_per_group": 500,
+        "scenes_per_group": SCENES,
         "shares": evaluate(arguments.out),
     }
     save(arguments.out, report)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clip_core.errors import Overloaded
-from gateway.assistant.evidence import Evidence, refs_of
+from gateway.assistant.offline.evidence import Evidence, refs_of
 from gateway.assistant.offline.offline_answers import Answered, OfflineAnswers
 from gateway.assistant.offline.questions import parse_question
 from gateway.assistant.offline.scenes import of_metadata, parse_caption, parse_thing

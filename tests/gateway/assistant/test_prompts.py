@@ -12,7 +12,7 @@ from clip_core.errors import AssistantFailed
 from gateway.assistant.asking.partial_answer import PartialAnswer
 from gateway.assistant.asking.prompt_templates import prompt_template
 from gateway.assistant.asking.prompting import data_of, plan_prompt, render_prompt
-from gateway.assistant.evidence import Evidence
+from gateway.assistant.offline.evidence import Evidence
 from gateway.assistant.provider.image_tokens import ImageRule
 from gateway.assistant.provider.prompt import Prompt, ShownPicture
 from gateway.assistant.provider.token_estimates import TokenEstimates

@@ -15,4 +15,4 @@ from tests.index_service.test_duplicates import (
     test_page_by_page,
 )
 
-pytestmark = [pytest.mark.xdist_group("milvus"), pytest.mark.slow]
+pytestmark = [pytest.mark.xdist_group("milvus"), pytest.mark.full]

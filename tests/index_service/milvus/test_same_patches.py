@@ -25,4 +25,4 @@ from tests.index_service.test_patches import (
     test_what_a_filter_names_page_by_page,
 )
 
-pytestmark = [pytest.mark.xdist_group("milvus"), pytest.mark.slow]
+pytestmark = [pytest.mark.xdist_group("milvus"), pytest.mark.full]

@@ -63,7 +63,7 @@ from tests.index_service.test_facets import (
 from tests.index_service.test_item_ids import test_one_refused_id_stops_no_other
 from tests.index_service.test_listing import test_bad_filters, test_over_http
 
-pytestmark = [pytest.mark.xdist_group("milvus"), pytest.mark.slow]
+pytestmark = [pytest.mark.xdist_group("milvus"), pytest.mark.full]
 
 
 @pytest.mark.parametrize("exact", [True, "certified"])

@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from clip_core.errors import Conflict, UnknownItem
-from scripts.collections.reindex import Api, State
+from scripts.collections.listed_items import PAGE, Api, delete_what_is_gone, ids
+from scripts.collections.reindex import State
 
-_PAGE = 1000
 _SAMPLE = 200
 _ROUNDS = 10  # of following, until both are alike while others write
 _GRACE_S = 5.0  # in which every replica knows the alias, and writes from before have ended
@@ -49,7 +49,7 @@ class Move:
                 for page in self._pages(self._old, self.state.since):
                     self._bring(page)
                     progress.advance(task, len(page))
-                self._delete(frozenset())
+                delete_what_is_gone(self._index, self._old, self._new, frozenset())
                 if self._alike():
                     return self._count(self._new)
         raise Conflict(
@@ -73,7 +73,7 @@ class Move:
             for page in self._pages(self._old, self.state.since):
                 newer = self._newer(before)
                 self._bring([item for item in page if item["id"] not in newer], page[-1]["seq"])
-        self._delete(self._newer(before))
+        delete_what_is_gone(self._index, self._old, self._new, self._newer(before))
 
     def _newer(self, seq: int) -> frozenset[str]:
         return frozenset(item["id"] for page in self._pages(self._new, seq) for item in page)
@@ -90,25 +90,11 @@ class Move:
         """What was written beyond `since` until now: somebody may write faster than this reads."""
         until = self._index.call("GET", collection)["seq"]
         while since < until:
-            page: list[Json] = self._index.call("GET", f"{collection}/items?since={since}&limit={_PAGE}")["items"]
+            page: list[Json] = self._index.call("GET", f"{collection}/items?since={since}&limit={PAGE}")["items"]
             if not page:
                 return
             yield page
             since = page[-1]["seq"]
-
-    def _delete(self, keep: frozenset[str]) -> None:
-        """Delete from the new collection what the old one doesn't hold, but for `keep`."""
-        old = set(self._ids(self._old))
-        gone = [id_ for id_ in self._ids(self._new) if id_ not in old and id_ not in keep]
-        for start in range(0, len(gone), _PAGE):
-            self._index.call("POST", f"{self._new}/items/delete", {"ids": gone[start : start + _PAGE]})
-
-    def _ids(self, collection: str) -> Iterator[str]:
-        after: str | None = ""
-        while after is not None:
-            page = self._index.call("GET", f"{collection}/items?limit={_PAGE}&after={quote(after, safe='')}")
-            yield from (item["id"] for item in page["items"])
-            after = page["next"]
 
     def _count(self, collection: str) -> int:
         return int(self._index.call("GET", collection)["count"])
@@ -118,8 +104,8 @@ class Move:
 
         Where nothing is, both must have as many items.
         """
-        since, old = self.state.since, list(self._ids(self._old))
-        absent = set(old).difference(self._ids(self._new))
+        since, old = self.state.since, list(ids(self._index, self._old))
+        absent = set(old).difference(ids(self._index, self._new))
         missing = {id_ for id_ in absent if self._item(self._old, id_) is not None}  # the others were deleted meanwhile
         sample = random.sample(old, min(_SAMPLE, len(old)))
         differing = {id_ for id_ in sample if self._item(self._old, id_) not in (None, self._item(self._new, id_))}

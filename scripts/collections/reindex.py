@@ -22,9 +22,9 @@ from clip_core.errors import BadInput, UnknownItem
 from clipserve_client import Collection, Limits, NewItem, Result, Tally
 from clipserve_client.sources.files import Skip, read
 from clipserve_client.sources.preparing import prepared
+from scripts.collections.listed_items import Api, delete_what_is_gone
 
 BATCH = 32
-_PAGE = 1000
 Json = dict[str, Any]
 
 
@@ -38,14 +38,6 @@ class Gateway(Protocol):
     def ingest(
         self, collection: str, items: Iterable[NewItem | Result], *, on_result: Callable[[Result], object]
     ) -> Tally: ...
-
-
-class Api(Protocol):
-    """What is used of `PublicApi`."""
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The answer's JSON; raises ClipServeError."""
-        ...
 
 
 @dataclass
@@ -102,7 +94,7 @@ class Reindex:
             task = progress.add_task("reindex", total=described["count"], completed=self._done())
             self._add(self._again())
             self._follow(progress, task)
-        self._delete(frozenset())
+        delete_what_is_gone(self._index, self._old, self._new, frozenset())
 
     def switch(self, alias: str) -> None:
         """Point the alias to the new collection, then bring over what was written to the old one until that moment."""
@@ -112,7 +104,7 @@ class Reindex:
         for page in self._pages(self._old, self.state.since):
             self._add(item for item in page if item["id"] not in newer)
             self._passed(page)
-        self._delete(newer)
+        delete_what_is_gone(self._index, self._old, self._new, newer)
 
     def _done(self) -> int:
         return int(self._index.call("GET", self._new)["count"])
@@ -187,17 +179,3 @@ class Reindex:
             return None
         path = (self._images / name).resolve()
         return path if path.is_relative_to(self._images.resolve()) and path.is_file() else None
-
-    def _delete(self, keep: frozenset[str]) -> None:
-        """Delete from the new collection what the old one doesn't hold, but for `keep`."""
-        old = set(self._ids(self._old))
-        gone = [id_ for id_ in self._ids(self._new) if id_ not in old and id_ not in keep]
-        for start in range(0, len(gone), _PAGE):
-            self._index.call("POST", f"{self._new}/items/delete", {"ids": gone[start : start + _PAGE]})
-
-    def _ids(self, collection: str) -> Iterator[str]:
-        after: str | None = ""
-        while after is not None:
-            page = self._index.call("GET", f"{collection}/items?limit={_PAGE}&after={quote(after, safe='')}")
-            yield from (item["id"] for item in page["items"])
-            after = page["next"]

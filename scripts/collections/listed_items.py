@@ -1,0 +1,34 @@
+"""What one collection holds that another does not, over the index service's own API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+from urllib.parse import quote
+
+PAGE = 1000
+
+
+class Api(Protocol):
+    """What is used of `PublicApi`."""
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer's JSON; raises ClipServeError."""
+        ...
+
+
+def ids(index: Api, collection: str) -> Iterator[str]:
+    """All ids of the collection at this path, page by page."""
+    after: str | None = ""
+    while after is not None:
+        page = index.call("GET", f"{collection}/items?limit={PAGE}&after={quote(after, safe='')}")
+        yield from (item["id"] for item in page["items"])
+        after = page["next"]
+
+
+def delete_what_is_gone(index: Api, old: str, new: str, keep: frozenset[str]) -> None:
+    """Delete from the collection at `new` what the one at `old` doesn't hold, but for `keep`."""
+    there = set(ids(index, old))
+    gone = [id_ for id_ in ids(index, new) if id_ not in there and id_ not in keep]
+    for start in range(0, len(gone), PAGE):
+        index.call("POST", f"{new}/items/delete", {"ids": gone[start : start + PAGE]})

@@ -34,6 +34,7 @@ class EndpointScaler:
         self._settings = settings
         self._work, self._calm = WorkTime(), Calm(settings.calm_s)
         self._asked_at = float("-inf")
+        self._counted = False
         self._size: int | None = None  # the last one that was decided from a demand
 
     def decide(
@@ -44,20 +45,23 @@ class EndpointScaler:
         `size`: workers that are wanted now, None where TorchServe doesn't say. Without `complete` more may have been
         asked than was seen: then the size doesn't shrink. None while neither the demand nor a size is known.
         """
+        if size is not None and not self._counted:
+            self._count(size, now)
         before = self._size if self._size is not None else size
         if seen is not None:
             if self._size is None:
-                self._begin(size, now)
+                self._asked_at = now
             found = self._decided(seen, forecast, now, self._bounded(before or 0), complete)
             self._size = found.size
             return found
         return None if before is None else Decision(before, "the demand is not known: the size stays")
 
-    def _begin(self, size: int | None, now: float) -> None:
-        """What is there at the start counts as needed a moment ago, by a demand that was not seen."""
-        self._asked_at = now
-        if size is not None:
-            self._calm.largest(self._bounded(size), now - _MOMENT_S)
+    def _count(self, size: int, now: float) -> None:
+        """What is there when it is first known counts as needed a moment ago, by a demand that was not seen."""
+        self._counted = True
+        self._calm.largest(self._bounded(size), now - _MOMENT_S)
+        if self._size is not None:
+            self._size = max(self._size, self._bounded(size))
 
     def _decided(self, seen: Interval, forecast: Forecast | None, now: float, before: int, complete: bool) -> Decision:
         demand = self._demand(seen, now)
@@ -66,7 +70,7 @@ class EndpointScaler:
         reactive = float(wish(demand, before, 0.0, target, TOLERANCE))
         if reactive >= floor:
             why = f"demand of {demand:.1f} busy workers, each busy for {target:.0%} at most"
-        wanted = self._bounded(round(max(reactive, floor, self._awake(now))))
+        wanted = self._bounded(round(min(max(reactive, floor, self._awake(now)), self._settings.most)))
         size = self._calm.largest(wanted, now)
         if size > wanted:
             why = f"{wanted} would do; {size} were needed in the last {self._settings.calm_s:.0f} s"

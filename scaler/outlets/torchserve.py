@@ -41,7 +41,7 @@ class TorchServeWorkers:
             version = body[0]
             ready = sum(worker["status"] == "READY" for worker in version["workers"])
             return WorkerCount(int(version["minWorkers"]), ready)
-        except (LookupError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise TorchServeUnavailable(f"{self.url} does not say what workers {endpoint} has") from error
 
     async def scale(self, endpoint: str, size: int) -> None:
@@ -65,7 +65,7 @@ class TorchServeWorkers:
             if not answer.is_success:
                 raise TorchServeUnavailable(f"{self.url} refuses {method} {endpoint}: {_words(answer)}")
             return answer.json()
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, ValueError, RecursionError) as error:
             raise TorchServeUnavailable(
                 f"TorchServe's management API at {self.url} does not answer ({error})"
             ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -72,7 +73,11 @@ class MinuteRates:
         """Nothing where there is no file. Raises ValueError for one that makes no sense, OSError."""
         if not path.exists():
             return
-        numbers = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            try:
+                numbers = np.load(file, allow_pickle=False)
+            except (EOFError, BadZipFile) as error:  # an empty file; one that begins like a zip
+                raise ValueError(f"{path} holds no rates") from error
         if numbers.ndim != 1 or len(numbers) < _PARTS or len(numbers) != _PARTS + 2 * int(numbers[1]):
             raise ValueError(f"{path} holds no rates")
         rates, seconds = np.split(numbers[_PARTS:].astype(np.float64), 2)

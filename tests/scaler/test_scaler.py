@@ -325,3 +325,37 @@ async def test_gateways_and_endpoints_that_went_leave_nothing_behind(tmp_path: P
     assert isinstance(made.scaler._outlet, WorkerOutlet)
     assert len(made.scaler._outlet._starts) == 1
     await made.scaler.stop()
+
+
+async def test_what_is_there_counts_as_needed_also_when_it_is_known_late(tmp_path: Path) -> None:
+    made = world(settings(tmp_path, calm_s=60))
+    made.management.wanted = made.management.ready = 3
+    made.management.status = 500
+    await made.scaler.look()
+    await made.ask(0.1)
+    made.management.status = 200
+    await made.ask(0.1)
+    assert made.management.wanted == 3
+    made.pass_time(61)
+    await made.ask(0.1)
+    assert made.management.wanted == 1
+    await made.scaler.stop()
+
+
+async def test_a_huge_counter_asks_for_the_most(tmp_path: Path) -> None:
+    made = world(settings(tmp_path))
+    await made.scaler.look()
+    await made.ask(1.0)
+    made.gateway.counters[ENDPOINT] = [1e308, 0.0, 1e308]
+    made.pass_time(5)
+    await made.scaler.look()
+    assert made.management.wanted == made.scaler.settings.most
+    await made.scaler.stop()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04abc"])
+async def test_a_past_that_is_no_file_of_ours_begins_anew(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / f"{ENDPOINT}.npy").write_bytes(content)
+    made = world(settings(tmp_path))
+    assert await made.ask(2.0) >= 1
+    await made.scaler.stop()

@@ -259,7 +259,7 @@ def test_the_command_reports(stack: Stack, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_at_any_moment_the_end_is_the_same(stack: Stack, client: Client, tmp_path: Path) -> None:
-    """Ten kills while a folder of moves, changes, additions and removals is synced."""
+    """Ten kills while a folder of moves, changes, additions and removals is synced, each after one to three calls."""
     folder, dice = tmp_path / "a", random.Random(7)
     put(folder, **{f"p{number}": f"word {number}" for number in range(400)})
     run(client, folder)
@@ -275,8 +275,12 @@ def test_killed_at_any_moment_the_end_is_the_same(stack: Stack, client: Client, 
     command = [sys.executable, "-m", "scripts", "sync", str(folder), "--collection", "photos", "--url", stack.url]
     kills = 0
     for _ in range(10):
+        stack.index.calls.clear()
+        calls, pause_s = dice.randint(1, 3), dice.uniform(0, 0.1)
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            time.sleep(dice.uniform(0.8, 2.0))
+            while process.poll() is None and len(stack.index.calls) < calls:
+                time.sleep(0.001)
+            time.sleep(pause_s)
             if process.poll() is None:
                 kills += 1
                 process.send_signal(signal.SIGKILL)

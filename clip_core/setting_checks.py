@@ -18,6 +18,7 @@ from pydantic_core import ValidationError
 _HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?")
 _ADDRESS = re.compile(r"[!-~]+")
 _NOT_IN_A_LINE = {"Cc", "Cs", "Zl", "Zp"}  # control characters, broken UTF-8, line and paragraph separators
+_MOST_LABEL = 63  # of a host's name between two dots
 _MOST_NUMBER = 2**53
 _MOST_SECONDS = 1e7  # about four months; event loops refuse much larger timers
 
@@ -48,12 +49,17 @@ def http_url(value: str) -> str:
     """The URL without a slash at its end. Raises ValueError unless it is an http or https address."""
     try:
         parts = urlsplit(value)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        good = parts.scheme in ("http", "https") and _is_host(parts.hostname or "") and parts.port != 0
     except ValueError:
         good = False
     if not good or not _ADDRESS.fullmatch(value) or "?" in value or "#" in value:
         raise ValueError("must be an address that starts with http:// or https://, such as http://127.0.0.1:8080")
     return value.rstrip("/")
+
+
+def _is_host(name: str) -> bool:
+    """Whether a resolver would take it: no part is empty or longer than 63, but for a dot at the end."""
+    return all(0 < len(part) <= _MOST_LABEL for part in name.removesuffix(".").split("."))
 
 
 def header_value(value: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -33,10 +34,22 @@ def main() -> None:
     for line in settings.unknown_names():
         _log.warning(line)
     _say_where_the_past_is_lost(settings.data_dir)
+    listening = _listen(settings.host, settings.port)
     app = create_app(build(settings))
-    uvicorn.run(
-        app, host=settings.host, port=settings.port, access_log=False, log_config=None, server_header=False, ws="none"
-    )
+    config = uvicorn.Config(app, access_log=False, log_config=None, server_header=False, ws="none")
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that no DNS can hold
+        reason = getattr(error, "strerror", None) or error
+        _fail(
+            f"cannot listen on {host}:{port} ({reason}); "
+            f"stop what uses it, or set {environment_name('host')} and {environment_name('port')}"
+        )
 
 
 def build(settings: ScalerSettings) -> Scaler:

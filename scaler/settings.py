@@ -24,7 +24,7 @@ class ScalerSettings(SettingsOrFiles):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(8002, ge=0, le=65535, description="Port of sizes, metrics and state.")
     gateway_urls: Words = Field(
         ("http://127.0.0.1:8000",),

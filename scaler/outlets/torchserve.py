@@ -40,7 +40,10 @@ class TorchServeWorkers:
         try:
             version = body[0]
             ready = sum(worker["status"] == "READY" for worker in version["workers"])
-            return WorkerCount(int(version["minWorkers"]), ready)
+            wanted = int(version["minWorkers"])
+            if wanted < 0:
+                raise ValueError(wanted)
+            return WorkerCount(wanted, ready)
         except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise TorchServeUnavailable(f"{self.url} does not say what workers {endpoint} has") from error
 

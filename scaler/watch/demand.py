@@ -37,6 +37,7 @@ class DemandWatch:
         self._gateways = gateways
         self._before: dict[tuple[str, str], Reading] = {}
         self._away: set[str] = set()
+        self._odd: set[tuple[str, str]] = set()
 
     async def look(self, endpoints: Sequence[str], *, discover: bool = False) -> dict[str, SeenDemand]:
         """Endpoint → what was asked of it; with `discover` also of those that only a gateway names; no captioner."""
@@ -53,6 +54,7 @@ class DemandWatch:
         """Pods and models come and go for months."""
         self._before = {key: each for key, each in self._before.items() if key[0] in urls and key[1] in endpoints}
         self._away.intersection_update(urls)
+        self._odd = {key for key in self._odd if key[0] in urls and key[1] in endpoints}
 
     async def close(self) -> None:
         await self._gateways.close()
@@ -68,6 +70,7 @@ class DemandWatch:
         if gateway.url in self._away:
             _log.info("%s answers again", gateway.url)
         self._away.discard(gateway.url)
+        self._tell_odd(gateway.url, found)
         return found
 
     def _seen(self, endpoint: str, answers: Mapping[str, GatewayReadings | None]) -> SeenDemand:
@@ -83,6 +86,13 @@ class DemandWatch:
         if now.is_whole:
             self._before[url, endpoint] = now
         return found
+
+    def _tell_odd(self, url: str, answer: GatewayReadings) -> None:
+        """Once, until they are sound again."""
+        odd = {(url, name) for name, reading in answer.named.items() if not reading.is_whole}
+        for _, name in sorted(odd - self._odd):
+            _log.warning("%s: the counters of %s are missing or no counts; its size does not shrink", url, name)
+        self._odd = {key for key in self._odd if key[0] != url} | odd
 
 
 def total(intervals: Sequence[Interval]) -> Interval:

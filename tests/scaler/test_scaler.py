@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -110,10 +114,12 @@ async def test_what_was_discovered_is_left_when_no_gateway_names_it(
     await made.scaler.stop()
 
 
-async def test_nan_and_a_reset_counter(here: ScalerWorld) -> None:
+async def test_nan_and_a_reset_counter(here: ScalerWorld, caplog: pytest.LogCaptureFixture) -> None:
     await here.ask(2.0)
     here.gateway.counters[ENDPOINT][2] = math.nan
     assert await here.ask(0.0) == 4
+    assert await here.ask(0.0) == 4
+    assert caplog.text.count("the counters of clip_text are missing or no counts") == 1
     here.gateway.counters[ENDPOINT] = [0.0, 0.0, 0.0]  # the gateway was started again
     await here.ask(1.0)
     assert await here.ask(1.0) == 2
@@ -127,6 +133,13 @@ async def test_a_management_api_that_refuses(here: ScalerWorld, status: int) -> 
     here.management.status = 200
     assert await here.ask(2.0) == 4
     assert here.management.wanted == 4
+
+
+async def test_a_negative_number_of_workers_is_not_believed(here: ScalerWorld) -> None:
+    await here.ask(2.0)
+    here.management.wanted = -3
+    await here.ask(0.0)
+    assert here.management.changes == [4]
 
 
 @pytest.mark.parametrize("jump", [-86_400.0, 30 * 86_400.0])
@@ -301,6 +314,9 @@ def test_an_endpoint_that_can_be_no_files_name_is_refused(name: str) -> None:
         ({"gateway_urls": ("gateway:8000",)}, "must be an address"),
         ({"gateway_urls": ("dns+gateway:8000",)}, "must be an address"),
         ({"gateway_urls": ("http://gäteway",)}, "must be an address"),
+        ({"gateway_urls": ("dns+http://a..b",)}, "must be an address"),
+        ({"gateway_urls": (f"http://{'a' * 64}.b",)}, "must be an address"),
+        ({"host": ""}, "at least 1 character"),
         ({"management_url": "localhost"}, "must be an address"),
         ({"management_url": "unix:"}, "needs the path"),
         ({"gateway_key": "schlüssel"}, "printable ASCII"),
@@ -312,6 +328,16 @@ def test_settings_that_could_never_work(given: dict[str, object], told: str) -> 
     with pytest.raises(ValidationError, match=told) as refused:
         ScalerSettings.model_validate(given)
     assert "schlüssel" not in str(refused.value)
+
+
+def test_a_port_in_use_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        environment = {**os.environ, "CLIPSERVE_SCALER_PORT": str(port)}
+        done = subprocess.run([sys.executable, "-m", "scaler"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"scaler: cannot listen on 127.0.0.1:{port}")
+    assert "Traceback" not in done.stderr
 
 
 async def test_gateways_and_endpoints_that_went_leave_nothing_behind(tmp_path: Path) -> None:

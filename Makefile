@@ -9,6 +9,7 @@ BULK := $(VENV)/.bulk
 CLIENTS := $(VENV)/clients
 CHARTS := $(VENV)/charts
 CAPTIONS := $(VENV)/captions
+CLIP_RETRIEVAL := $(VENV)/clip-retrieval
 SERVE_LOCK := requirements/serve$(if $(INDEX),-cpu).lock
 UV := VIRTUAL_ENV=$(VENV) $(BIN)/uv
 OTHER_INDEX = $(if $(INDEX),--index $(INDEX) --index-strategy unsafe-best-match)
@@ -84,6 +85,12 @@ $(CLIENTS)/.ready: requirements/clients.lock $(BIN)/uv
 $(CAPTIONS)/.ready: requirements/captions.lock $(BIN)/uv
 	rm -rf $(CAPTIONS)
 	$(UV) pip install $(QUIET) --no-deps --require-hashes --target $(CAPTIONS) --requirement $<
+	@touch $@
+
+$(CLIP_RETRIEVAL)/.ready: requirements/clip-retrieval.lock $(BIN)/uv
+	$(BIN)/python -m venv --clear $(CLIP_RETRIEVAL)
+	VIRTUAL_ENV=$(CLIP_RETRIEVAL) $(BIN)/uv pip install $(QUIET) --require-hashes $(OTHER_INDEX) --requirement $< || \
+	  $(CLIP_RETRIEVAL)/bin/python -m pip install $(QUIET) --require-hashes --requirement $<
 	@touch $@
 
 $(CHARTS)/.ready: requirements/charts.lock k8s/unpack_tools.py $(BIN)/uv
@@ -174,8 +181,8 @@ bench-models: $(TEST) $(CLIENTS)/.ready ## a model from a hub to the first searc
 bench-observe: $(BENCH) ## what traces cost, whether they are whole, and what a collector that is down does
 	$(BIN)/python -m benchmarks.observe --save $(if $(ROUNDS),--rounds $(ROUNDS))
 
-bench-bulk: $(BENCH) $(BULK) ## bulk beside a plain loop, killed ten times, its memory; a sync of 20,000 pictures; CLIP_RETRIEVAL=DIR: an environment with it
-	$(BIN)/python -m benchmarks.bulk --save $(if $(PHASES),--phases $(PHASES)) $(if $(CLIP_RETRIEVAL),--clip-retrieval $(CLIP_RETRIEVAL))
+bench-bulk: $(BENCH) $(BULK) $(CLIP_RETRIEVAL)/.ready ## bulk beside a plain loop and clip-retrieval, killed ten times, its memory; a sync of 20,000 pictures; PHASES=speed kills …, GPU=1
+	$(BIN)/python -m benchmarks.bulk --save $(if $(PHASES),--phases $(PHASES)) $(if $(GPU),--gpu) --clip-retrieval $(CLIP_RETRIEVAL)
 
 captioner: $(TEST) ## train the demo's captioner again, on its scenes, and measure it on combinations that it never saw
 	$(BIN)/python -m scripts.demo.captioner.train
@@ -206,6 +213,8 @@ else
 	$(COMPILE) --group clients --output-file requirements/clients.lock
 	$(COMPILE) --group charts --no-deps --output-file requirements/charts.lock
 	$(COMPILE) --group captions --no-deps --output-file requirements/captions.lock
+	grep -oE '^(torch|torchvision)==[^ ]+' requirements/serve.lock >$(VENV)/torch.txt  # its other versions are older ones
+	$(COMPILE) --group clip-retrieval --constraint $(VENV)/torch.txt --output-file requirements/clip-retrieval.lock
 	$(COMPILE) --group gateway --constraint requirements/serve.lock --output-file requirements/gateway.lock
 	$(COMPILE) --group index --constraint requirements/serve.lock --output-file requirements/index.lock
 	$(COMPILE) --group index-milvus --constraint requirements/serve.lock --constraint requirements/test.lock \

@@ -28,6 +28,7 @@ from gateway.assistant.provider.prices import PricesError
 from gateway.connections.protocol import guarded
 from gateway.inputs.sniffing import ignore_warnings
 from gateway.models.rows import RowsError
+from gateway.pictures.bucket import NoFileSystem
 from gateway.settings import PREFIX, GatewaySettings, environment_name
 
 _MAPPED_FROM = MB  # bodies and answers above that are given back as soon as they are done with
@@ -78,6 +79,8 @@ def _app(settings: GatewaySettings) -> FastAPI:
         return build(settings)
     except RowsError as error:
         _fail(f"{environment_name('models_file')}: {error}")
+    except NoFileSystem as error:
+        _fail(f"{environment_name('pictures_url')}: {error}")
     except PricesError as error:
         _fail(f"{environment_name('assistant_prices_file')}: {error}")
 

@@ -44,6 +44,7 @@ from gateway.models.registry import Models, RegisteredModel
 from gateway.models.rows import ModelRow
 from gateway.models.rows_file import RowsFile
 from gateway.models.torchserves import TorchServeAddress, TorchServes
+from gateway.pictures.bucket import BucketStore
 from gateway.pictures.folders import PictureFolders
 from gateway.pictures.pictures import Pictures
 from gateway.pictures.store import PictureStore
@@ -139,7 +140,7 @@ class Services:
             guidance=ScoreGuidance(models, index),
             labels=LabelVectors(settings.label_cache_size),
             pictures=pictures,
-            sweeper=Sweeper(index, pictures.store, shared=settings.pictures_dir is not None),
+            sweeper=Sweeper(index, pictures.store, shared=bool(settings.pictures_dir or settings.pictures_url)),
             ingester=ingester,
             jobs=jobs,
             readiness=Readiness(settings, models, index),
@@ -198,7 +199,10 @@ def _admissions(settings: GatewaySettings, metrics: GatewayMetrics, demand: Dema
 
 def _pictures(settings: GatewaySettings, metrics: GatewayMetrics) -> Pictures:
     limits = settings.pictures_max_bytes, settings.pictures_min_free_bytes
-    store = PictureStore(settings.pictures_dir or settings.data_dir / "pictures", *limits)
+    folder = settings.pictures_dir or settings.data_dir / "pictures"
+    store: PictureStore | BucketStore = PictureStore(folder, *limits)
+    if settings.pictures_url:
+        store = BucketStore(settings.pictures_url, settings.pictures_max_bytes)
     metrics.picture_bytes.set_function(lambda: store.bytes)
     return Pictures(
         store,

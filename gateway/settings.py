@@ -155,6 +155,9 @@ class GatewaySettings(SettingsOrFiles):
     pictures_dir: Path | None = Field(
         None, description="Folder of kept pictures, which several gateways may share; empty: in data_dir."
     )
+    pictures_url: str = Field(
+        "", description="Object storage for thumbnails instead: `s3://bucket/prefix`, `gs://…`, `az://…`."
+    )
     pictures_max_bytes: int = Field(
         20_000 * MB, gt=0, description="Most bytes of kept pictures; beyond it items go in without."
     )
@@ -312,6 +315,12 @@ class GatewaySettings(SettingsOrFiles):
     def _keys_in_one_place(self) -> GatewaySettings:
         if self.keys_file is not None and self.database_url.get_secret_value():
             raise ValueError("keys_file and database_url exclude each other: with a database, keys are in it")
+        return self
+
+    @model_validator(mode="after")
+    def _no_originals_in_a_bucket(self) -> GatewaySettings:
+        if self.pictures_url and self.pictures == "copy":
+            raise ValueError("pictures_url keeps thumbnails: leave out pictures=copy, or keep pictures in a folder")
         return self
 
     @model_validator(mode="after")

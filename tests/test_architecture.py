@@ -138,7 +138,19 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
         *("client", "async_client", "folder"),
     ),
     "scripts": (
-        *("public_api", "progress", "costs", "launch", "page", "processes", "collections", "sync", "demo", "hub"),
+        *(
+            "public_api",
+            "locking",
+            "progress",
+            "costs",
+            "launch",
+            "page",
+            "processes",
+            "collections",
+            "sync",
+            "demo",
+            "hub",
+        ),
         "archive",
         "bulk",
         *(

@@ -9,25 +9,31 @@ killed ten times at random moments, and its rows are compared with the unbroken 
 the driver's memory grows with them. Then 20,000 pictures are synced, and synced again.
 The last line is one JSON document with `bars`.
 
-clip-retrieval is measured where a virtual environment that has it is named: `--clip-retrieval DIR`. It runs the same
-weights in float32.
+clip-retrieval runs a quarter of the pictures with the same weights in float32, in an environment of its own that
+`make bench-bulk` makes. `PHASES="speed kills"` measures these alone; `GPU=1` is for a machine with a GPU (`gpu.py`).
 """
 
 from __future__ import annotations
 
+import json
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.bulk.driver import command, content, run, run_with_kills
+from benchmarks.bulk import pages
+from benchmarks.bulk.driver import Ran, command, content, run, run_with_kills
+from benchmarks.bulk.gpu import BARS as GPU_BARS
+from benchmarks.bulk.gpu import gpu_figures, no_gpu
 from benchmarks.bulk.peer import clip_retrieval_rate
 from benchmarks.bulk.sources import write_pictures, write_texts
 from benchmarks.bulk.syncing import sync_figures
-from benchmarks.lib.reports import finish, head, judge, options, show
+from benchmarks.lib.reports import RESULTS, finish, head, judge, options, show
 from clip_core.model_spec import WEIGHTS_FILE
 from scripts.archive.build import build
 from scripts.archive.random_checkpoint import write_random
@@ -41,9 +47,11 @@ BARS = {
     "sync_unchanged_s": (20.0, "≤"),
 }
 _BATCH, _ROUNDS, _KILLS = 32, 2, 10
+_PHASES = ("speed", "kills", "memory", "sync")
 
 
-def speed_figures(work: Path, archive: Path, count: int) -> dict[str, float]:
+def speed_figures(work: Path, count: int, clip_retrieval: Path | None, console: Console) -> dict[str, float]:
+    archive, weights = _vit(work, "int8", console)
     folder = write_pictures(work / "pictures", count)
     loops, plain, on_ray, whole = list[float](), list[float](), list[float](), list[float]()
     for number in range(_ROUNDS):
@@ -54,15 +62,35 @@ def speed_figures(work: Path, archive: Path, count: int) -> dict[str, float]:
         on_ray.append(count / ran.shard_seconds)
         whole.append(ran.seconds)
     loops.append(_loop(archive, folder))
-    loop = statistics.mean(loops)
-    return {
+    loop, bulk = statistics.mean(loops), statistics.mean(on_ray)
+    figures = {
         "loop_pictures_per_s": loop,
-        "bulk_pictures_per_s": statistics.mean(on_ray),
+        "bulk_pictures_per_s": bulk,
         "bulk_without_ray_pictures_per_s": statistics.mean(plain),
         "bulk_whole_s": statistics.mean(whole),
-        "bulk_over_loop": statistics.mean(on_ray) / loop,
+        "bulk_over_loop": bulk / loop,
         "bulk_without_ray_over_loop": statistics.mean(plain) / loop,
     }
+    if clip_retrieval is not None:
+        peer = clip_retrieval_rate(clip_retrieval, weights, work, count // 4, _BATCH)
+        figures |= {"clip_retrieval_pictures_per_s": peer, "bulk_over_clip_retrieval": bulk / peer}
+    return figures
+
+
+def _vit(work: Path, precision: str, console: Console) -> tuple[Path, Path]:
+    """Its archive for pictures, and the file of its weights."""
+    weights = write_random(work / "weights", "ViT-B-32")
+    progress = WorkProgress(console)
+    build(
+        "vit-b-32", checkpoint=weights, precision=precision, compile=False, model_store=work / "vit", progress=progress
+    )
+    return work / "vit" / "clip_image.mar", weights / WEIGHTS_FILE
+
+
+def _demo(work: Path, console: Console) -> Path:
+    """Where its archives are."""
+    build("demo", model_store=work / "demo", quick=True, captions=False, progress=WorkProgress(console))
+    return work / "demo"
 
 
 def _loop(archive: Path, folder: Path) -> float:
@@ -71,7 +99,8 @@ def _loop(archive: Path, folder: Path) -> float:
     return float(done.stdout.splitlines()[-1])
 
 
-def kill_figures(work: Path, archive: Path, count: int) -> dict[str, float]:
+def kill_figures(work: Path, store: Path, count: int) -> dict[str, float]:
+    archive = store / "clip_image.mar"
     folder = write_pictures(work / "killed", count, (96, 72))
     more = ("--shard-items", "32", "--actors", "1")
     unbroken = run(command(folder, archive, work / "unbroken", *more))
@@ -82,16 +111,18 @@ def kill_figures(work: Path, archive: Path, count: int) -> dict[str, float]:
     return {"kills_that_hit": float(hit), "rows": float(len(one)), "rows_that_differ_after_kills": float(differing)}
 
 
-def memory_figures(work: Path, archive: Path, few: int) -> dict[str, float]:
-    most: list[int] = []
+def memory_figures(work: Path, store: Path, few: int) -> dict[str, float]:
+    archive = store / "clip_text.mar"
+    ran: list[Ran] = []
     for count in (few, 10 * few):
         source = write_texts(work / f"texts-{count}.parquet", count)
         words = command(source, archive, work / f"texts-{count}", "--embed", "text", "--batch", "256", "--actors", "1")
-        most.append(run([*words, "--shard-items", "4096"]).driver_bytes)
+        ran.append(run([*words, "--shard-items", "4096"]))
     return {
         "texts": float(10 * few),
-        "driver_mb": most[1] / 1e6,
-        "driver_memory_ratio": most[1] / most[0],
+        "texts_per_s": 10 * few / ran[1].shard_seconds,
+        "driver_mb": ran[1].driver_bytes / 1e6,
+        "driver_memory_ratio": ran[1].driver_bytes / ran[0].driver_bytes,
     }
 
 
@@ -101,35 +132,41 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=1024, help="of 640×480, for the rates")
     parser.add_argument("--texts", type=int, default=100_000, help="and ten times as many, for the driver's memory")
     parser.add_argument("--synced", type=int, default=20_000, help="pictures of the sync")
-    parser.add_argument("--clip-retrieval", type=Path, help="a virtual environment that has it")
-    parser.add_argument("--phases", nargs="*", default=["speed", "kills", "memory", "sync"])
+    parser.add_argument(
+        "--clip-retrieval", type=Path, help="a virtual environment that has it (make bench-bulk makes one)"
+    )
+    parser.add_argument("--phases", nargs="*", default=list(_PHASES), choices=_PHASES)
+    parser.add_argument("--gpu", action="store_true", help="on a GPU instead: JPEGs end to end beside the tower alone")
     given, console = parser.parse_args(), Console()
-    figures: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as folder:
-        work = Path(folder)
-        if "speed" in given.phases:
-            weights = write_random(work / "weights", "ViT-B-32")
-            how = {"precision": "int8", "compile": False, "model_store": work / "vit"}
-            build("vit-b-32", checkpoint=weights, progress=WorkProgress(console), **how)  # type: ignore[arg-type]
-            figures |= speed_figures(work, work / "vit" / "clip_image.mar", given.pictures)
-            if given.clip_retrieval is not None:
-                file = weights / WEIGHTS_FILE
-                peer = clip_retrieval_rate(given.clip_retrieval, file, work, given.pictures // 4, _BATCH)
-                figures["clip_retrieval_pictures_per_s"] = peer
-                figures["bulk_over_clip_retrieval"] = figures["bulk_pictures_per_s"] / peer
-            console.print(figures)
-        if {"kills", "memory"} & set(given.phases):
-            build("demo", model_store=work / "demo", quick=True, progress=WorkProgress(console))
-        if "kills" in given.phases:
-            figures |= kill_figures(work, work / "demo" / "clip_image.mar", 600)
-            console.print(figures)
-        if "memory" in given.phases:
-            figures |= memory_figures(work, work / "demo" / "clip_text.mar", given.texts)
-            console.print(figures)
-        if "sync" in given.phases:
-            figures |= sync_figures(work, given.synced)
-    show(figures, BARS, console)
-    finish({**head("bulk", "make bench-bulk"), "figures": figures, "bars": judge(figures, BARS)}, given.save)
+    if given.gpu and (why := no_gpu()):
+        raise SystemExit(why)
+    phases: dict[str, Callable[[Path], dict[str, float]]] = {
+        "speed": lambda work: speed_figures(work, given.pictures, given.clip_retrieval, console),
+        "kills": lambda work: kill_figures(work, _demo(work, console), 600),
+        "memory": lambda work: memory_figures(work, _demo(work, console), given.texts),
+        "sync": lambda work: sync_figures(work, given.synced),
+        "gpu": lambda work: gpu_figures(work, _vit(work, "bf16", console)[0], 8 * given.pictures),
+    }
+    name, bars = ("bulk-gpu", GPU_BARS) if given.gpu else ("bulk", BARS)
+    figures = _figures_of_earlier(name) if given.save else {}
+    for phase in ["gpu"] if given.gpu else given.phases:
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as folder:
+            figures |= phases[phase](Path(folder))
+        figures[f"{phase}_took_s"] = time.monotonic() - began
+        console.print({name: round(value, 3) for name, value in figures.items()})
+    show(figures, bars, console)
+    report = head("bulk", "make bench-bulk" + " GPU=1" * given.gpu)
+    finish({**report, "benchmark": name, "figures": figures, "bars": judge(figures, bars)}, given.save)
+    if given.save and not given.gpu:
+        pages.write(BARS)
+
+
+def _figures_of_earlier(name: str) -> dict[str, float]:
+    """Of phases that are not measured now."""
+    path = RESULTS / f"{name}.json"
+    found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))["figures"] if path.exists() else {}
+    return found
 
 
 if __name__ == "__main__":

@@ -19,11 +19,13 @@ def clip_retrieval_rate(environment: Path, weights: Path, work: Path, count: int
 
 
 def _seconds(environment: Path, weights: Path, folder: Path, out: Path, batch: int) -> float:
-    """Raises CalledProcessError."""
+    """Raises RuntimeError, with the end of what it said."""
     command = [str(environment / "bin" / "clip-retrieval"), "inference", "--input_dataset", str(folder)]
     command += ["--output_folder", str(out), "--clip_model", f"open_clip:ViT-B-32/{weights}", "--use_jit", "False"]
     command += ["--enable_text", "False", "--enable_metadata", "False", "--batch_size", str(batch)]
     command += ["--num_prepro_workers", "2", "--cache_path", "None"]
     began = time.monotonic()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        raise RuntimeError(f"clip-retrieval ended with {done.returncode}:\n{done.stdout[-2000:]}")
     return time.monotonic() - began

@@ -26,6 +26,7 @@ UNFINISHED = ("queued", "running")
 IN = ("added", "unchanged")
 _SHORT_URLS = 4096  # characters of JSON: so many URLs are shown with their job
 _PAGE = 500
+_NOTES_OF_A_KIND = 20
 
 
 def now() -> str:
@@ -284,7 +285,20 @@ def _record(db: Transaction, job: Job, told: Outcome) -> None:
         if before is not None:
             _count(db, job.id, before[0], before[1], -1)
     for note in told.notes:
-        _count(db, job.id, "noted", note.partition(":")[0], 1)
+        _count(db, job.id, "noted", _counted_as(db, job.id, note), 1)
+
+
+def _counted_as(db: Transaction, job_id: str, note: str) -> str:
+    """The note itself, such as `sidecar not read: a.json`; its kind alone once so many others of this kind are counted:
+    a job of a million files has a row for each kind, not for each file.
+    """
+    kind = note.partition(":")[0]
+    if kind == note:
+        return note
+    like = "job = ? AND outcome = 'noted' AND substr(reason, 1, ?) = ?"
+    query = f"SELECT count(*), sum(CASE WHEN reason = ? THEN 1 ELSE 0 END) FROM counts WHERE {like}"
+    told, same = db.execute(query, (note, job_id, len(kind) + 1, f"{kind}:")).fetchone()
+    return note if same or told < _NOTES_OF_A_KIND else kind
 
 
 def _count(db: Transaction, job_id: str, outcome: str, reason: str, n: int) -> None:

@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from clip_core.cores import available_cores
 from clip_core.errors import ClipServeError, StorageFull, UnknownPicture
 from clip_core.inputs.images import FORMATS, from_reference
+from gateway.pictures.bucket import BucketStore
 from gateway.pictures.folders import PictureFolders
 from gateway.pictures.originals import DIGEST, original_of
 from gateway.pictures.recent import RecentThumbnails
@@ -73,7 +74,7 @@ class Pictures:
 
     def __init__(
         self,
-        store: PictureStore,
+        store: PictureStore | BucketStore,
         folders: PictureFolders,
         mode: Mode,
         max_pixels: int,
@@ -104,7 +105,8 @@ class Pictures:
         """Items that refer to these pictures are about to be written: they are not to be removed now."""
         known = [each for each in digests if isinstance(each, str) and is_digest(each)]
         if known:
-            await asyncio.to_thread(lambda: [self.store.has(each, (size,)) for each in known for size in SIZES])
+            with suppress(OSError):  # of a bucket that is away
+                await asyncio.to_thread(lambda: [self.store.has(each, (size,)) for each in known for size in SIZES])
 
     async def thumbnail(self, collection: str, item: Json, size: int) -> Shown:
         """`size` is one of SIZES. Raises UnknownPicture."""
@@ -191,8 +193,8 @@ class Pictures:
         digest, wanted = metadata.get(DIGEST), original_of(metadata)
         try:
             if isinstance(digest, str) and is_digest(digest):
-                path = self.store.path(digest, ORIGINAL)
-                if path.is_file():
+                path = self.store.original(digest)
+                if path is not None:
                     return OriginalFile(path, _media_type(path), digest, digest)
             found = self.folders.find(collection, item["id"], wanted)
             if found is not None:

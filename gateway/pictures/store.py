@@ -55,6 +55,11 @@ class PictureStore:
             return self._root / "originals" / digest[:2] / digest
         return self._root / "thumbnails" / digest[:2] / f"{digest}.{size}.webp"
 
+    def original(self, digest: str) -> Path | None:
+        """Where it is, if it was kept."""
+        path = self.path(digest, ORIGINAL)
+        return path if path.is_file() else None
+
     def read(self, digest: str, size: int) -> bytes | None:
         """None where there is no such file."""
         with suppress(OSError):

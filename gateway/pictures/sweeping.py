@@ -12,6 +12,7 @@ from threading import Thread
 import numpy as np
 
 from clip_core.errors import ClipServeError
+from gateway.pictures.bucket import BucketStore
 from gateway.pictures.originals import DIGEST
 from gateway.pictures.store import PictureStore, is_digest
 from gateway.upstream.index_service import IndexServiceClient
@@ -29,7 +30,12 @@ class Sweeper:
     """
 
     def __init__(
-        self, index: IndexServiceClient, store: PictureStore, every_s: float = _EVERY_S, *, shared: bool = False
+        self,
+        index: IndexServiceClient,
+        store: PictureStore | BucketStore,
+        every_s: float = _EVERY_S,
+        *,
+        shared: bool = False,
     ) -> None:
         self._index, self._store, self._every_s, self._shared = index, store, every_s, shared
         self._wanted = True  # an earlier process may have deleted items

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,7 @@ import pyarrow
 from pyarrow import parquet
 
 from clip_core.wire import FloatArray
-from scripts.bulk.layouts import part_path
-from scripts.bulk.output import written_whole
+from scripts.bulk.output.run_folder import DUPLICATES, Output
 from scripts.bulk.shards import Shard
 
 _FEW = 20_000  # rows up to which every pair is compared
@@ -44,17 +42,17 @@ class Groups:
         return row
 
 
-def report_duplicates(folder: Path, shards: Sequence[Shard], threshold: float) -> tuple[int, int]:
+def report_duplicates(output: Output, shards: Sequence[Shard], threshold: float) -> tuple[int, int]:
     """Writes `duplicates.parquet` (group, kind, id); how many groups of the same content, and of near vectors.
 
     Memory: all vectors and ids at once. Beyond 20,000 rows a row is compared with its nearest ones in the lists of an
     inverted index, so a few pairs may be missed.
     """
-    ids, digests, vectors = _read(folder, shards)
+    ids, digests, vectors = _read(output, shards)
     same, near = _same_content(digests), _near(vectors, digests, threshold) if len(ids) else []
     rows = [(number, kind, ids[row]) for number, (kind, group) in enumerate([*same, *near]) for row in group]
     columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], []]
-    with written_whole(folder / "duplicates.parquet") as file:
+    with output.place.writing(DUPLICATES) as file:
         parquet.write_table(pyarrow.Table.from_arrays([*map(_array, columns, SCHEMA)], schema=SCHEMA), file)
     return len(same), len(near)
 
@@ -63,13 +61,13 @@ def _array(column: list[object], field: pyarrow.Field) -> pyarrow.Array:
     return pyarrow.array(column, field.type)
 
 
-def _read(folder: Path, shards: Sequence[Shard]) -> tuple[list[str], list[str | None], FloatArray]:
+def _read(output: Output, shards: Sequence[Shard]) -> tuple[list[str], list[str | None], FloatArray]:
     ids, digests, parts = list[str](), list[str | None](), list[FloatArray]()
     for shard in shards:
-        path = part_path(folder, shard)
-        if not path.exists():
-            continue
-        table = parquet.read_table(path, columns=["id", "digest", "vector"])
+        with output.place.here(output.part(shard)) as path:
+            if path is None:
+                continue
+            table = parquet.read_table(path, columns=["id", "digest", "vector"], memory_map=False)
         ids += table.column("id").to_pylist()
         digests += table.column("digest").to_pylist()
         for chunk in table.column("vector").chunks:

@@ -12,16 +12,20 @@ EMBED = ("image", "text", "both")
 
 @dataclass(frozen=True)
 class BulkJob:
-    """`archive` is a .mar that every worker can read, `out` a folder that every worker can write.
+    """`archive` is a .mar that every worker can read, `out` a folder or a bucket that every worker can write.
 
     `embed`: pictures, texts, or pictures with their captions. `threads`: of a worker; `batch`: items of a pass.
+    `storage` and `out_storage`: options of the buckets' file systems, of the source and of what is written.
+    `thumbnails`: a folder or a bucket for these, or None.
     """
 
     archive: Path
-    out: Path
+    out: str
     embed: str
     layout: str
     batch: int
     threads: int
     texts: bool = False
     storage: Mapping[str, Any] = field(default_factory=dict)
+    out_storage: Mapping[str, Any] = field(default_factory=dict)
+    thumbnails: str | None = None

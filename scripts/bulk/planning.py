@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
@@ -16,7 +15,8 @@ from clipserve_client.sources.files import stamp
 from clipserve_client.sources.spool import Spool
 from clipserve_client.sources.walking import SUFFIXES, Walk
 from scripts.bulk.errors import BulkRefused
-from scripts.bulk.output import Output, write_text, written_whole
+from scripts.bulk.output.run_folder import Output
+from scripts.bulk.parquet_file import missing_columns
 from scripts.bulk.shards import Shard
 from scripts.sync.bucket import Bucket, failures, opened, version_of
 from scripts.sync.bucket import is_url as is_remote
@@ -28,10 +28,10 @@ Json = dict[str, Any]
 
 
 class Planner:
-    """`items`: about how many a shard has, where it can be chosen."""
+    """`items`: about how many a shard has, where it can be chosen; `embed` as in `BulkJob`."""
 
-    def __init__(self, output: Output, storage: Mapping[str, Any], items: int) -> None:
-        self._output, self._storage, self._items = output, storage, items
+    def __init__(self, output: Output, storage: Mapping[str, Any], items: int, embed: str) -> None:
+        self._output, self._storage, self._items, self._embed = output, storage, items, embed
 
     def plan(self, sources: Iterable[str]) -> list[Shard]:
         """All shards of the run: those of earlier runs with what is there now, then those that are new.
@@ -49,30 +49,34 @@ class Planner:
                 elif isinstance(found, Shard) and before != replace(found, number=before.number):
                     shards[before.number] = replace(found, number=before.number)
         _empty_stale(shards, seen)
-        with written_whole(self._output.shards) as file:
-            file.writelines(f"{shard.line()}\n".encode() for shard in shards)
+        self._output.write_shards(shards)
         return shards
 
     def _numbered(self, found: _New, number: int) -> Shard:
         if isinstance(found, Shard):
             return replace(found, number=number)
         shard = replace(found.shard, number=number)
-        write_text(self._output.files(shard), json.dumps(found.files))
+        self._output.write_files(shard, found.files)
         return shard
 
     def _files_of(self, shards: Iterable[Shard]) -> Spool:
         """The files that are in a shard already."""
         planned = Spool()
-        for shard in shards:
-            if shard.kind == "files":
-                listed = json.loads(self._output.files(shard).read_text(encoding="utf-8"))
-                planned.add((_key(shard.path, each["name"]), "") for each in listed)
+        for shard, files in self._output.read_all_files(shards):
+            planned.add((_key(shard.path, each["name"]), "") for each in files)
         return planned
 
     def _found(self, sources: Iterable[str], planned: Spool) -> Iterator[_New]:
-        for source in sources:
-            for path in self._expanded(source):
-                yield from self._of(path, planned)
+        paths = [path for source in sources for path in self._expanded(source)]
+        if len(paths) == 1:
+            return self._of(paths[0], planned)
+        return (found for path in paths for found in self._of_one_of_many(path, planned))
+
+    def _of_one_of_many(self, path: str, planned: Spool) -> Iterator[_New]:
+        try:
+            yield from self._of(path, planned)
+        except DamagedFile:
+            yield Shard(0, "parquet", path, 0, 1, 0, self._version(path))  # its reader says what is wrong with it
 
     def _of(self, path: str, planned: Spool) -> Iterator[_New]:
         lower = path.lower()
@@ -141,11 +145,9 @@ class Planner:
                 rows = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
                 names = set(file.schema_arrow.names)
         except (ArrowException, OSError, ValueError) as error:
-            raise SourceError(f"{path} is no readable Parquet file: {' '.join(str(error).split())}") from error
-        if not names & {"image", "url", "path", "text", "caption"}:
-            raise SourceError(
-                f"{path} has none of the columns image, url, path, text: it has {', '.join(sorted(names))}"
-            )
+            raise DamagedFile(f"{path} is no readable Parquet file: {' '.join(str(error).split())}") from error
+        if missing := missing_columns(path, names, self._embed):
+            raise DamagedFile(missing)
         start = first = count = 0
         for group, number in enumerate(rows):
             count += number
@@ -197,6 +199,10 @@ def _empty_stale(shards: list[Shard], seen: set[tuple[str, str, int]]) -> None:
         version = versions.get((shard.kind, shard.path))
         if version is not None and shard.kind in ("parquet", "lines") and shard.where not in seen:
             shards[shard.number] = replace(shard, end=shard.start, version=version)
+
+
+class DamagedFile(SourceError):
+    """One that stands alone ends the run before it begins; one of several is set aside."""
 
 
 class _NewFiles:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clipserve_client.ingest.results import Result
-from clipserve_client.sources.entries import Entry, SourceError
+from clipserve_client.sources.entries import Entry, SourceError, SourceGone
 from clipserve_client.sources.files import Skip, read
 from clipserve_client.sources.json_values import carried, is_text, read_object
 from clipserve_client.sources.parquet_columns import as_json, is_plain, plain_column
@@ -19,11 +18,13 @@ from clipserve_client.sources.parquet_values import as_id, as_picture, as_text, 
 from clipserve_client.sources.sidecars import Listing, about, about_of
 from clipserve_client.sources.walking import readable
 from clipserve_client.sources.webdataset import Webdataset
-from scripts.bulk.output import Output
+from scripts.bulk.job import BulkJob
+from scripts.bulk.output.run_folder import Output
+from scripts.bulk.parquet_file import FarFile, missing_columns
 from scripts.bulk.shards import Shard
 from scripts.bulk.urls import Fetcher
 from scripts.sync.ahead import ahead
-from scripts.sync.bucket import failures, fetched, opened
+from scripts.sync.bucket import fetched, opened
 from scripts.sync.bucket import is_url as is_remote
 
 _THREADS = 16  # of pictures that are read from afar
@@ -51,22 +52,24 @@ class Bad(NamedTuple):
 
 
 class ShardReader:
-    """`texts`: lines of a text file are texts, not URLs."""
+    """The sources of a job."""
 
-    def __init__(self, output: Output, storage: Mapping[str, Any], texts: bool) -> None:
-        self._output, self._storage, self._texts = output, storage, texts
+    def __init__(self, output: Output, job: BulkJob) -> None:
+        self._output, self._storage, self._texts, self._embed = output, job.storage, job.texts, job.embed
         self._fetcher = Fetcher(_THREADS)
 
     def items(self, shard: Shard) -> Iterator[Raw | Bad]:
         """In a fixed order. Raises SourceError where the shard is damaged from there on, and Away."""
-        return {"files": self._files, "tar": self._tar, "parquet": self._parquet, "lines": self._lines}[shard.kind](
-            shard
-        )
+        read = {"files": self._files, "tar": self._tar, "parquet": self._parquet, "lines": self._lines}[shard.kind]
+        try:
+            yield from read(shard)
+        except OSError as error:
+            raise Away(f"{shard.path} can't be read: {_why(error)}") from error
 
     # Files of a folder or a bucket
 
     def _files(self, shard: Shard) -> Iterator[Raw | Bad]:
-        listed = json.loads(self._output.files(shard).read_text(encoding="utf-8"))
+        listed = self._output.read_files(shard)
         if is_remote(shard.path):
             fs, root = opened(shard.path, self._storage)
             return ahead(listed, lambda each: _remote_file(fs, root.rstrip("/"), each), _THREADS)
@@ -77,15 +80,15 @@ class ShardReader:
     # webdataset tars
 
     def _tar(self, shard: Shard) -> Iterator[Raw | Bad]:
-        with self._here(shard.path) as path:
+        with self._here(shard) as path:
             for entry in Webdataset(path).entries():
                 if isinstance(entry, Result):
                     yield Bad(entry.id, entry.code, entry.message)
                     continue
                 yield _entry(entry)
 
-    def _here(self, path: str) -> _Here:
-        return _Here(path, self._storage)
+    def _here(self, shard: Shard) -> _Here:
+        return _Here(shard, self._storage)
 
     # Parquet
 
@@ -96,10 +99,13 @@ class ShardReader:
     def _rows(self, shard: Shard) -> Iterator[tuple[str, Json]]:
         from pyarrow import ArrowException, parquet
 
+        source: str | FarFile = shard.path
         try:
             with ExitStack() as stack:
                 source = self._opened_file(shard.path, stack)
                 file = stack.enter_context(parquet.ParquetFile(source))
+                if missing := missing_columns(shard.path, file.schema_arrow.names, self._embed):
+                    raise SourceError(missing)
                 names = _columns(file.schema_arrow)
                 number = shard.first
                 groups = list(range(shard.start, min(shard.end, file.num_row_groups)))
@@ -111,14 +117,22 @@ class ShardReader:
         except FileNotFoundError as error:
             raise SourceError(f"{shard.path} is gone", "vanished") from error
         except (ArrowException, OSError, ValueError) as error:
+            if isinstance(source, FarFile) and source.failed:
+                raise Away(f"{shard.path} can't be read: {source.failed}") from error
             raise SourceError(f"{shard.path} is damaged: {_why(error)}") from error
 
-    def _opened_file(self, path: str, stack: ExitStack) -> Any:
+    def _opened_file(self, path: str, stack: ExitStack) -> str | FarFile:
+        """Raises FileNotFoundError, Away."""
         if not is_remote(path):
             return path
         fs, inside = opened(path, self._storage)
-        with failures(path):
-            return stack.enter_context(fs.open(inside, "rb"))
+        try:
+            file = fs.open(inside, "rb")
+            return stack.enter_context(FarFile(file, int(file.size)))
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # each file system has errors of its own
+            raise Away(f"{path} can't be read: {_why(error)}") from error
 
     def _row(self, name: str, row: Json, base: str) -> Raw | Bad:
         item_id = as_id(row.pop("id", None)) or as_id(row.pop("key", None)) or name
@@ -156,7 +170,7 @@ class ShardReader:
     # Lines of a text file: texts or URLs
 
     def _lines(self, shard: Shard) -> Iterator[Raw | Bad]:
-        with self._here(shard.path) as path, open(path, "rb") as file:
+        with self._here(shard) as path, open(path, "rb") as file:
             file.seek(shard.start)
             lines = _numbered(file, shard.end, shard.first)
             if self._texts:
@@ -173,17 +187,18 @@ class ShardReader:
             return Bad(f"line {number}", "not a URL", text[:200])
         given = told.get("metadata")
         metadata, _ = carried({"url": url, **(given if isinstance(given, dict) else {})})
+        item_id = (as_id(told.get("id")) or url).encode("utf-8", "backslashreplace").decode()
         try:
-            return Raw(str(told.get("id") or url), self._fetcher.fetch(url), _caption(metadata), metadata)
+            return Raw(item_id, self._fetcher.fetch(url), _caption(metadata), metadata)
         except Skip as skip:
-            return Bad(str(told.get("id") or url), skip.reason, skip.message)
+            return Bad(item_id, skip.reason, skip.message)
 
 
 class _Here:
     """A file on this machine: itself, or a copy of a file of a bucket that goes away again."""
 
-    def __init__(self, path: str, storage: Mapping[str, Any]) -> None:
-        self._path, self._storage = path, storage
+    def __init__(self, shard: Shard, storage: Mapping[str, Any]) -> None:
+        self._path, self._version, self._storage = shard.path, shard.version, storage
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> str:
@@ -193,9 +208,15 @@ class _Here:
             return self._path
         self._folder = tempfile.TemporaryDirectory(prefix="clipserve-bulk-")
         try:
-            return str(fetched(self._path, self._storage, Path(self._folder.name)))
+            copy = fetched(self._path, self._storage, Path(self._folder.name))
+        except SourceGone:
+            raise SourceError(f"{self._path} is gone", "vanished") from None
         except SourceError as error:
             raise Away(error.message) from error
+        came, there = copy.stat().st_size, int(self._version.partition(" ")[0])
+        if came != there:
+            raise Away(f"{self._path} changes or is cut off: {came:,} of {there:,} bytes came")
+        return str(copy)
 
     def __exit__(self, *_: object) -> None:
         if self._folder is not None:

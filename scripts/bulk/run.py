@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow
 from pyarrow import parquet
 
 from scripts.bulk.duplicates import report_duplicates
 from scripts.bulk.errors import BulkFailed, BulkRefused
 from scripts.bulk.job import BulkJob
-from scripts.bulk.layouts import BadItems
 from scripts.bulk.model import FoundArchive
-from scripts.bulk.output import Output, write_text
+from scripts.bulk.output.layouts import BadItems
+from scripts.bulk.output.place import read_all, write_text
+from scripts.bulk.output.run_folder import BAD, SUMMARY, Output
 from scripts.bulk.planning import Planner
 from scripts.bulk.runners import Runner
 from scripts.bulk.sending import Sender
@@ -65,15 +68,15 @@ def run_bulk(
     asked: BulkRequest, runner: Runner, progress: OnProgress, sender: Callable[[Output], Sender] | None
 ) -> Ended:
     """Raises BulkRefused, BulkFailed and SourceError. Whenever it ends, the same command goes on."""
-    output = Output(asked.job.out)
+    output = Output.at(asked.job.out, asked.job.out_storage)
     if sender is not None and asked.job.layout != "parquet":
         raise BulkRefused("a collection is filled from the layout parquet: leave out --layout, or --collection")
     if asked.dedupe is not None and asked.job.layout != "parquet":
         raise BulkRefused("--dedupe reads the layout parquet: leave out --layout")
-    with output.locked():
+    with output.place.locked(), _writable(asked.job.out):
         output.begin(asked.about())
         output.sweep()
-        shards = Planner(output, asked.job.storage, asked.shard_items).plan(asked.sources)
+        shards = Planner(output, asked.job.storage, asked.shard_items, asked.job.embed).plan(asked.sources)
         return _Run(asked, output, shards, progress, sender(output) if sender is not None else None).run(runner)
 
 
@@ -83,57 +86,54 @@ class _Run:
     ) -> None:
         self._asked, self._output, self._shards = asked, output, shards
         self._progress, self._sender = progress, sender
+        self._done = output.read_all_done(shards)
         self._again: list[Done] = []
 
     def run(self, runner: Runner) -> Ended:
-        todo = [shard for shard in self._shards if not self._is_done(shard)]
+        todo = [shard for shard in self._shards if shard.number not in self._done]
         self._progress.planned(len(self._shards), len(self._shards) - len(todo))
         began, new_rows = time.monotonic(), 0
         if self._sender is not None:
-            for shard in self._shards:
-                if self._is_done(shard):
-                    self._sender.send(shard)
+            for number, done in self._done.items():
+                self._sender.send(self._shards[number], done)
         for done in runner.run(self._asked.job, todo) if todo else ():
             new_rows += self._ended(done)
         return self._conclude(time.monotonic() - began, new_rows)
-
-    def _is_done(self, shard: Shard) -> bool:
-        done = self._output.read_done(shard)
-        return done is not None and done.version == shard.version
 
     def _ended(self, done: Done) -> int:
         """Raises BulkFailed when no shard can be done any more."""
         if done.fatal:
             raise BulkFailed(f"{done.error}; once that is mended, the same command goes on")
         self._progress.shard(done)
-        shard = self._shards[done.number]
-        if not self._is_done(shard):
+        if done.again:
             self._again.append(done)
-        elif self._sender is not None:
-            self._sender.send(shard)
+            return 0
+        self._done[done.number] = done
+        if self._sender is not None:
+            self._sender.send(self._shards[done.number], done)
         return done.rows
 
     def _conclude(self, seconds: float, new_rows: int) -> Ended:
-        done = [each for shard in self._shards if (each := self._output.read_done(shard)) is not None]
+        done = [self._done[number] for number in sorted(self._done)]
         self._collect_bad()
         told = totals(done, len(self._shards), seconds, new_rows)
         damaged = [(f"{each.number:05}", each.error) for each in [*done, *self._again] if each.error]
         found = None
         extra: dict[str, object] = {}
         if self._asked.dedupe is not None:
-            found = report_duplicates(self._asked.job.out, self._shards, self._asked.dedupe)
+            found = report_duplicates(self._output, self._shards, self._asked.dedupe)
             extra["duplicates"] = f"{found[0]:,} groups of the same content, {found[1]:,} of near vectors"
         if self._sender is not None:
             extra["collection"] = (
                 f"{self._sender.name}: {self._sender.sent:,} sent, {len(self._sender.failed):,} refused"
             )
         about = {"sources": list(self._asked.sources), **self._asked.about()}
-        write_text(self._output.folder / "summary.html", page(about, told, damaged, extra))
+        write_text(self._output.place, SUMMARY, page(about, told, damaged, extra))
         return Ended(told, self._again, damaged, found)
 
     def _collect_bad(self) -> None:
         """`bad.parquet`: those of all shards, in their order."""
-        collected = BadItems(self._output.folder / "bad.parquet")
+        collected = BadItems(self._output.place, BAD)
         try:
             for rows in self._bad():
                 collected.add(rows)
@@ -143,8 +143,18 @@ class _Run:
             raise
 
     def _bad(self) -> Iterator[list[tuple[str, str, str, str]]]:
-        for shard in self._shards:
-            path = self._output.bad(shard)
-            if path.exists():
-                rows = parquet.read_table(path).to_pylist()
+        with_bad = [shard for shard in self._shards if shard.number in self._done and self._done[shard.number].bad]
+        for content in read_all(self._output.place, map(self._output.bad, with_bad)):
+            if content is not None:
+                rows = parquet.read_table(pyarrow.BufferReader(content)).to_pylist()
                 yield [(row["shard"], row["id"], row["code"], row["message"]) for row in rows]
+
+
+@contextmanager
+def _writable(address: str) -> Iterator[None]:
+    """The driver's own files. Raises BulkFailed."""
+    try:
+        yield
+    except OSError as error:
+        where, why = error.filename or address, error.strerror or error
+        raise BulkFailed(f"{where}: {why}; once that is mended, the same command goes on") from error

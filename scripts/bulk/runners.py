@@ -53,6 +53,7 @@ class OnRay:
         """Raises BulkFailed."""
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
+        logging.getLogger("ray").setLevel(logging.ERROR)
         try:
             import ray
         except ImportError:

@@ -16,9 +16,9 @@ from clipserve_client.ingest.engine import run as deliver
 from clipserve_client.inputs.pictures import encoded_vector
 from clipserve_client.sources.json_values import within
 from scripts.bulk.errors import BulkRefused
-from scripts.bulk.layouts import part_path
-from scripts.bulk.output import Output, write_text
-from scripts.bulk.shards import Shard
+from scripts.bulk.output.place import write_text
+from scripts.bulk.output.run_folder import Output
+from scripts.bulk.shards import Done, Shard
 
 _ROWS = 256
 _LONGEST_ID = 512
@@ -44,19 +44,21 @@ class Sender:
         self.failed: list[Result] = []
         self.sent = 0
 
-    def send(self, shard: Shard) -> None:
-        """Once; again where it was cut short. Raises ClientError."""
-        mark = self._output.sent(shard, self.name)
-        done = self._output.read_done(shard)
-        state = json.dumps([done.version, done.rows]) if done is not None else ""
-        if mark.exists() and mark.read_text(encoding="utf-8") == state:
+    def send(self, shard: Shard, done: Done) -> None:
+        """Once; again where it was cut short. Raises ClientError and OSError."""
+        place, mark = self._output.place, self._output.sent(shard, self.name)
+        state = json.dumps([done.version, done.rows])
+        if place.read(mark) == state.encode():
             return
-        items = _items(part_path(self._output.folder, shard), self._prefix, self._client.limits().max_metadata_bytes)
-        tally = deliver(self._client, self.name, items)
+        with place.here(self._output.part(shard)) as path:
+            if path is None:
+                return
+            items = _items(path, self._prefix, self._client.limits().max_metadata_bytes)
+            tally = deliver(self._client, self.name, items)
         self.failed += tally.failed
         self.sent += tally.added
         if not tally.failed:
-            write_text(mark, state)
+            write_text(place, mark, state)
 
 
 def _items(path: Path, prefix: str, most_bytes: int) -> Iterator[NewItem | Result]:

@@ -27,7 +27,9 @@ class Fetcher:
         for attempt in range(_TRIES):
             try:
                 status, content = self._once(url)
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
+            except (httpx.InvalidURL, ValueError) as error:  # also UnicodeError, of names that are none
+                raise Skip("fetch_failed", str(error)) from error
+            except httpx.HTTPError as error:
                 status, why = 503, str(error) or type(error).__name__
             else:
                 if content is not None:

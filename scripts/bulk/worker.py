@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 
 from clip_core.encode.encoded import Encoded
 from clip_core.errors import BadInput, ClipServeError
@@ -17,59 +16,63 @@ from clip_core.wire import FloatArray
 from clipserve_client.sources.entries import SourceError
 from scripts.bulk.chunks import InBackground, chunks
 from scripts.bulk.job import BulkJob
-from scripts.bulk.layouts import BadItems, EncodedItem, open_layout
 from scripts.bulk.model import Loaded
-from scripts.bulk.output import Output, write_text
+from scripts.bulk.output.layouts import BadItems, EncodedItem, open_layout
+from scripts.bulk.output.place import write_text
+from scripts.bulk.output.run_folder import Output
+from scripts.bulk.output.thumbnails import Thumbnails
 from scripts.bulk.reading import Away, Bad, Raw, ShardReader
 from scripts.bulk.shards import Done, Shard
 
 _MOST_TRIES = 3
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)  # of the output
 
 
 class ShardWorker:
     """Raises BadModel at once when the archive does not compute the vectors that it was built with."""
 
     def __init__(self, job: BulkJob) -> None:
-        self._job, self._output = job, Output(job.out)
+        self._job, self._output = job, Output.at(job.out, job.out_storage)
         self._model = Loaded(job.archive, job.threads, job.batch)
-        self._reader = ShardReader(self._output, job.storage, job.texts)
+        self._thumbnails = Thumbnails(job.thumbnails, job.out_storage, job.threads) if job.thumbnails else None
+        self._reader = ShardReader(self._output, job)
 
     def run(self, shard: Shard) -> Done:
         """Never raises: what goes wrong is in the result. A shard that was done is not done again."""
         began = time.monotonic()
         tries = self._tried(shard)
         if tries > _MOST_TRIES:
-            return Done(shard.number, shard.version, error=f"reading it ended its process {_MOST_TRIES} times")
+            why = f"reading it ended its process {_MOST_TRIES} times"
+            return Done(shard.number, shard.version, error=why, again=True)
         try:
             done = self._encode(shard, began)
-            write_text(self._output.done(shard), done.json())
+            write_text(self._output.place, self._output.done(shard), done.json())
         except Away as error:
             done = Done(shard.number, shard.version, error=error.message, again=True)
         except OSError as error:
-            fatal = error.errno in _FULL
-            what = f"{self._job.out} can't be written: {error.strerror}" if fatal else str(error)
+            fatal = error.errno in _FATAL
+            what = f"{self._job.out} can't be written: {error.strerror or error}"
             done = Done(shard.number, shard.version, error=what, again=True, fatal=fatal)
         except Exception as error:  # of whatever kind: one shard ends no run
             done = Done(shard.number, shard.version, error=f"{type(error).__name__}: {error}", again=True)
-        self._output.tries(shard).unlink(missing_ok=True)
+        with suppress(OSError):
+            self._output.place.remove(self._output.tries(shard))
         return done
 
     def _tried(self, shard: Shard) -> int:
         """How often it was begun; a file, since a process that is killed remembers nothing."""
-        path = self._output.tries(shard)
+        place, name = self._output.place, self._output.tries(shard)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab") as file:
-                file.write(b".")
-            return os.path.getsize(path)
+            before = place.read(name) or b""
+            write_text(place, name, "." * (len(before) + 1))
         except OSError:
             return 1
+        return len(before) + 1
 
     def _encode(self, shard: Shard, began: float) -> Done:
-        job, error, rows, codes = self._job, "", 0, Counter[str]()
-        written = open_layout(job.layout, job.out, shard, self._model.encoders.spec.dim, job.embed)
-        bad = BadItems(self._output.bad(shard))
+        job, error, rows, codes, version = self._job, "", 0, Counter[str](), shard.version
+        written = open_layout(job.layout, self._output.place, shard, self._model.encoders.spec.dim, job.embed)
+        bad = BadItems(self._output.place, self._output.bad(shard))
         try:
             try:
                 with closing(InBackground(chunks(self._reader.items(shard), job.batch))) as chunked:
@@ -84,6 +87,7 @@ class ShardWorker:
             except SourceError as damage:
                 error = damage.message
                 code = damage.why if damage.why == "vanished" else "damaged"
+                version += " gone" * (code == "vanished")  # the next run looks again
                 bad.add([(shard.name, shard.path, code, error)])
                 codes[code] += 1
             written.close()
@@ -93,7 +97,7 @@ class ShardWorker:
             bad.abandon()
             raise
         seconds = round(time.monotonic() - began, 3)
-        return Done(shard.number, shard.version, rows, codes.total(), seconds, dict(codes), error)
+        return Done(shard.number, version, rows, codes.total(), seconds, dict(codes), error)
 
     def _rows(self, chunk: Sequence[Raw | Bad]) -> tuple[list[EncodedItem], list[Bad]]:
         """In the order of the chunk."""
@@ -104,7 +108,7 @@ class ShardWorker:
         )
         texts = self._vectors([_part("text", item.text, text) for item, (_, text) in zip(raw, wants, strict=True)])
         made = iter(zip(raw, images, texts, strict=True))
-        rows, bad = list[EncodedItem](), list[Bad]()
+        rows, bad, pictures = list[EncodedItem](), list[Bad](), list[bytes]()
         for item in chunk:
             if isinstance(item, Bad):
                 bad.append(item)
@@ -117,6 +121,9 @@ class ShardWorker:
                 bad.append(Bad(of.id, fault.code, fault.message))
             else:
                 rows.append(_row(of, image, text))
+                pictures += [of.content] if of.content is not None else []
+        if self._thumbnails is not None:
+            self._thumbnails.keep(pictures)
         return rows, bad
 
     def _wanted(self, item: Raw) -> tuple[bool, bool]:

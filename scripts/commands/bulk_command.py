@@ -13,8 +13,13 @@ from scripts.commands.paths import named_path
 from scripts.commands.sync_command import storage_option
 
 if TYPE_CHECKING:
-    from scripts.bulk.output import Output
+    from scripts.bulk.output.run_folder import Output
     from scripts.bulk.sending import Sender
+
+
+def folder_or_bucket(given: str) -> str:
+    """Raises BadParameter."""
+    return given.rstrip("/") if "://" in given else str(named_path(given).absolute())
 
 
 def bulk(
@@ -23,7 +28,8 @@ def bulk(
     ],
     model: Annotated[str, typer.Option(help="A model in the model store, such as demo or vit-b-32, or a .mar file.")],
     out: Annotated[
-        Path, typer.Option(help="Folder to write; a run that was stopped goes on there.", parser=named_path)
+        str,
+        typer.Option(help="Folder or bucket to write; a run that was stopped goes on there.", parser=folder_or_bucket),
     ],
     embed: Annotated[
         str, typer.Option(help="image, text, or both: pictures with their captions.", case_sensitive=False)
@@ -49,6 +55,12 @@ def bulk(
         str | None, typer.Option(help="A Ray cluster's address; `auto`: the one that runs here.")
     ] = None,
     no_ray: Annotated[bool, typer.Option("--no-ray", help="In this process, without Ray.")] = False,
+    thumbnails: Annotated[
+        str | None,
+        typer.Option(
+            help="Thumbnails, too: in the folder or bucket where a gateway keeps its own.", parser=folder_or_bucket
+        ),
+    ] = None,
     dedupe: Annotated[
         bool, typer.Option("--dedupe", help="Report items that are alike in duplicates.parquet.")
     ] = False,
@@ -60,6 +72,10 @@ def bulk(
         typer.Option(
             help="NAME=VALUE for the bucket's file system, such as anon=true; repeat it.", parser=storage_option
         ),
+    ] = None,
+    out_storage: Annotated[
+        list[Any] | None,
+        typer.Option(help="The same for --out, where its options are others.", parser=storage_option),
     ] = None,
     model_store: Annotated[
         Path | None, typer.Option(help="Where the .mar files are (default: model_store/).", parser=named_path)
@@ -76,8 +92,8 @@ def bulk(
     from clipserve_client import Client
     from scripts.archive.places import MODEL_STORE
     from scripts.bulk.job import EMBED, BulkJob
-    from scripts.bulk.layouts import LAYOUTS
     from scripts.bulk.model import find_archive
+    from scripts.bulk.output.layouts import LAYOUTS
     from scripts.bulk.run import BulkRequest, run_bulk
     from scripts.bulk.runners import InThisProcess, OnRay
     from scripts.bulk.sending import Sender
@@ -89,7 +105,16 @@ def bulk(
     chosen = 1 if no_ray else actors or max(1, cores // 4)
     found = find_archive(model, embed, model_store or MODEL_STORE)
     job = BulkJob(
-        found.path, out.absolute(), embed, layout, batch, threads or max(1, cores // chosen), texts, dict(storage or [])
+        found.path,
+        out,
+        embed,
+        layout,
+        batch,
+        threads or max(1, cores // chosen),
+        texts,
+        dict(storage or []),
+        dict(out_storage or storage or []),
+        thumbnails,
     )
     asked = BulkRequest(sources, job, found, shard_items, dedupe_from if dedupe else None)
     runner = InThisProcess() if no_ray else OnRay(chosen, address, gpus)
@@ -103,7 +128,7 @@ def bulk(
         except KeyboardInterrupt:
             Console().print("Stopped. The same command goes on from here.", soft_wrap=True)
             raise typer.Exit(130) from None
-    conclude(ended, str(out), console)
+    conclude(ended, out, console)
     if ended.again:
         raise typer.Exit(1)
 

@@ -82,14 +82,15 @@ def _run(
     Parts(settings, folder, key, management, batching).start(stack)
     _wait_ready(stack, settings, console, lambda: _look(stack.check, signals))
     _wait_others(stack, settings, console, signals, report)
-    console.print(f"[green]ready[/green] in {time.monotonic() - started:.1f} s")
     observers = Observers(settings, folder.path / "observe", report.notice)
     entered.callback(observers.stop, lambda: signals.hurried)
     if settings.observe:
         observers.start(gateway_url(settings).removeprefix("http://"), key)
     if settings.demo and rows:
+        console.print(f"[dim]serving[/dim] after {time.monotonic() - started:.1f} s; next, the demo's collection")
         _demo(stack, settings, console, signals, key)
     _meanwhile(stack, signals, lambda: _tell_waiting(settings, console, key))
+    console.print(f"[green]ready[/green] in {time.monotonic() - started:.1f} s")
     _invite(settings, console, observers.urls)
     jobs = [job_of(model, settings, management, report, batching) for model in quick]
     builds = BuildQueue(jobs, report, usual)

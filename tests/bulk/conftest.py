@@ -60,7 +60,13 @@ class Bulk:
         found = find_archive(options.pop("model", "demo"), embed, self.store)
         shard_items, dedupe = options.pop("shard_items", 4), options.pop("dedupe", None)
         job = BulkJob(
-            found.path, options.pop("out", self.out), embed, options.pop("layout", "parquet"), 4, 1, **options
+            found.path,
+            str(options.pop("out", self.out)),
+            embed,
+            options.pop("layout", "parquet"),
+            options.pop("batch", 4),
+            1,
+            **options,
         )
         return BulkRequest([str(source) for source in sources], job, found, shard_items, dedupe)
 

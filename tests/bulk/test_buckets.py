@@ -12,6 +12,7 @@ from pyarrow import parquet
 from clipserve_client.sources.entries import SourceError
 from scripts.bulk.reading import Away
 from tests.bulk.conftest import Bulk, jpeg, tar
+from tests.bulk.faults import in_front_of
 from tests.sync.conftest import KEY, s3_url
 
 __all__ = ["s3_url"]
@@ -59,3 +60,22 @@ def test_a_bucket_that_is_away_is_tried_again(
     assert bulk("s3://bulk/pictures", storage=storage)[0].totals.rows == 5
     with pytest.raises(SourceError):
         bulk("s3://bulk/none-*.tar", storage=storage)
+
+
+@pytest.mark.parametrize("fault", ["503", "half"])
+def test_a_bucket_that_fails_for_a_while(bulk: Bulk, storage: dict[str, Any], fault: str) -> None:
+    """What could not be read whole is not done; the next run does it. Pictures that came by halves are named."""
+    sources = ("s3://bulk/pictures", "s3://bulk/tars", "s3://bulk/rows.parquet")
+    once = {"retries": {"max_attempts": 1}}
+    with in_front_of(storage["endpoint_url"], lambda path, _: fault if "/bulk/" in path else "") as url:
+        ended, _ = bulk(*sources[1:], storage={**storage, "endpoint_url": url, "config_kwargs": once})
+    assert (len(bulk.rows()), len(ended.again)) == (0, ended.totals.shards)
+    ended, _ = bulk(*sources[1:], storage=storage)
+    assert (len(bulk.rows()), ended.again, ended.damaged) == (8, [], [])
+
+
+def test_503_that_passes_is_not_seen(bulk: Bulk, storage: dict[str, Any]) -> None:
+    sources = ("s3://bulk/pictures", "s3://bulk/tars", "s3://bulk/rows.parquet")
+    with in_front_of(storage["endpoint_url"], lambda _, before: "" if before else "503") as url:
+        ended, _ = bulk(*sources, storage={**storage, "endpoint_url": url})
+    assert (len(bulk.rows()), ended.again, bulk.bad()) == (13, [], {"r5": "vanished"})

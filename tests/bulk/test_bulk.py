@@ -21,7 +21,10 @@ from clip_core.inputs.request import Item, Part
 from clipserve_client.sources.entries import SourceError
 from scripts.bulk import worker
 from scripts.bulk.errors import BulkFailed, BulkRefused
-from scripts.bulk.output import Output
+from scripts.bulk.output.folder import OutputFolder
+from scripts.bulk.output.place import write_text
+from scripts.bulk.output.run_folder import Output
+from scripts.bulk.runners import InThisProcess
 from scripts.bulk.worker import ShardWorker
 from scripts.cli import app
 from tests.bulk.conftest import Bulk, jpeg, tar
@@ -208,7 +211,7 @@ def test_another_run_is_refused(bulk: Bulk, photos: Path, tmp_path: Path) -> Non
     (tmp_path / "mine" / "letters.doc").write_text("x")
     with pytest.raises(BulkRefused, match="not empty"):
         bulk(photos, out=tmp_path / "mine")
-    with Output(tmp_path / "locked").locked(), pytest.raises(BulkRefused, match="another `clipserve bulk`"):
+    with OutputFolder(tmp_path / "locked").locked(), pytest.raises(BulkRefused, match="another `clipserve bulk`"):
         bulk(photos, out=tmp_path / "locked")
 
 
@@ -268,11 +271,10 @@ def test_a_full_disk_ends_the_run(bulk: Bulk, photos: Path, monkeypatch: pytest.
 def test_a_shard_that_ends_its_worker_is_given_up(bulk: Bulk, photos: Path) -> None:
     asked = bulk.asked(photos)
     bulk(photos)
-    output = Output(bulk.out)
-    shard = next(iter(output.read_shards()))
-    output.done(shard).unlink()
-    output.tries(shard).parent.mkdir(parents=True, exist_ok=True)
-    output.tries(shard).write_bytes(b"...")
+    output = Output.at(str(bulk.out), {})
+    shard = output.read_shards()[0]
+    output.place.remove(output.done(shard))
+    write_text(output.place, output.tries(shard), "...")
     done = ShardWorker(asked.job).run(shard)
     assert (done.rows, "ended its process" in done.error) == (0, True)
 
@@ -293,3 +295,55 @@ def test_the_command(bulk: Bulk, photos: Path, tmp_path: Path) -> None:
     ran = CliRunner().invoke(app, words, env={"COLUMNS": "120"})
     assert (ran.exit_code, "invalid_image" in ran.output, len(bulk.rows(tmp_path / "o"))) == (0, True, 10), ran.output
     assert CliRunner().invoke(app, [*words, "--layout", "x"]).exit_code == 2
+
+
+def test_one_damaged_file_of_many_is_set_aside(bulk: Bulk, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    (folder / "a.parquet").write_bytes(b"PAR1 nothing")
+    parquet.write_table(pyarrow.table({"n": [1, 2]}), folder / "b.parquet")
+    parquet.write_table(pyarrow.table({"id": ["x"], "text": ["a star"]}), folder / "c.parquet")
+    ended, _ = bulk(folder, embed="text")
+    assert (set(bulk.rows()), len(ended.damaged), ended.again) == ({"x"}, 2, [])
+    assert bulk.bad() == {str(folder / "a.parquet"): "damaged", str(folder / "b.parquet"): "damaged"}
+    parquet.write_table(pyarrow.table({"id": ["y"], "text": ["a dot"]}), folder / "a.parquet")
+    bulk(folder, embed="text")
+    assert set(bulk.rows()) == {"x", "y"}
+    with pytest.raises(SourceError, match="none of the columns image, url, path: it has id, text"):
+        bulk(folder / "c.parquet", out=tmp_path / "o")
+
+
+def test_tars_that_go_and_change_while_it_runs(bulk: Bulk, tmp_path: Path) -> None:
+    """What was planned is gone, or another one, when its turn comes."""
+    folder = tmp_path / "tars"
+    for name in "abc":
+        tar(folder / f"{name}.tar", {f"{name}{at}.jpg": jpeg(at) for at in range(3)})
+
+    class Changing(InThisProcess):
+        def run(self, job: Any, shards: Any) -> Any:
+            (folder / "a.tar").rename(tmp_path / "a.tar")
+            tar(folder / "b.tar", {f"b{at}.jpg": jpeg(at) for at in range(5)})
+            return super().run(job, shards)
+
+    ended, _ = bulk(folder, runner=Changing())
+    assert (bulk.bad(), ended.again) == ({str(folder / "a.tar"): "vanished"}, [])
+    assert set(bulk.rows()) == {*(f"b{at}" for at in range(5)), *(f"c{at}" for at in range(3))}
+    _, progress = bulk(folder)
+    assert [done.rows for done in progress.ended] == [0, 5], "looked for again; and not the tar that was planned"
+    (tmp_path / "a.tar").rename(folder / "a.tar")
+    bulk(folder)
+    assert {"a0"} <= set(bulk.rows())
+
+
+def test_odd_lines_and_urls(bulk: Bulk, tmp_path: Path) -> None:
+    lines = [
+        '{"url": "http://127.0.0.1:9/a", "id": "\\ud83d"}',
+        "http://[::1",
+        "http://a b/ c",
+        "http://\u2603\ufffe/",
+        "{}",
+    ]
+    (tmp_path / "odd.jsonl").write_text("\n".join([*lines, "http://x" + "y" * 70000, '{"url": "http://\\ud83d"}']))
+    ended, _ = bulk(tmp_path / "odd.jsonl", shard_items=100)
+    assert (len(bulk.bad()), ended.again) == (7, [])
+    assert set(bulk.bad().values()) <= {"fetch_failed", "not a URL"}

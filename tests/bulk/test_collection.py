@@ -9,7 +9,7 @@ import pytest
 
 from clipserve_client import Client
 from scripts.bulk.errors import BulkRefused
-from scripts.bulk.output import Output
+from scripts.bulk.output.run_folder import Output
 from scripts.bulk.sending import Sender
 from tests.bulk.conftest import Bulk
 from tests.gateway import fakes

@@ -7,8 +7,10 @@ import json
 import random
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import psutil
 import pytest
 
 from clip_core.model_spec import CANARIES_FILE
+from scripts.stack.live_stack import free_ports
 from tests.bulk.conftest import Bulk, jpeg
 
 pytest.importorskip("ray", reason="make setup-test")
@@ -53,16 +56,28 @@ def test_a_run_on_ray_whose_actor_is_killed(bulk: Bulk, many: Path, tmp_path: Pa
 
 
 def _kill_an_actor(driver: int) -> bool:
-    """Of Ray's workers, the one that holds the model."""
     end = time.monotonic() + 120
     while time.monotonic() < end and psutil.pid_exists(driver):
-        with contextlib.suppress(psutil.Error, ProcessLookupError):
-            for process in psutil.Process(driver).children(recursive=True):
-                if "Map" in " ".join(process.cmdline()):
-                    process.kill()
-                    return True
+        if (actor := _actor(driver)) is not None:
+            with contextlib.suppress(psutil.Error):
+                actor.kill()
+                return True
         time.sleep(0.05)
     return False
+
+
+def _actor(driver: int) -> psutil.Process | None:
+    """Of Ray's workers, the one that holds the model."""
+    with contextlib.suppress(psutil.Error):
+        for process in psutil.Process(driver).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if "Map" in " ".join(process.cmdline()):
+                    return process
+    return None
+
+
+def _done(out: Path) -> int:
+    return len(list((out / "_bulk" / "done").glob("*.json")))
 
 
 @pytest.mark.full
@@ -87,13 +102,15 @@ def test_an_archive_whose_canaries_fail_ends_the_run(bulk: Bulk, many: Path, tmp
 @pytest.mark.full
 @pytest.mark.timeout(1800)
 def test_killed_ten_times_the_result_is_the_same(bulk: Bulk, many: Path, tmp_path: Path) -> None:
+    """Each time once an actor is at work and, every other time, one more shard is done."""
     bulk(many, shard_items=8)
     out, dice, kills = tmp_path / "ray", random.Random(3), 0
-    for _ in range(10):
+    for number in range(10):
+        wanted = _done(out) + number % 2
         with subprocess.Popen(command(bulk, many, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
-            end = time.monotonic() + dice.uniform(3, 15)
-            while time.monotonic() < end and run.poll() is None:
-                time.sleep(0.05)
+            while run.poll() is None and (_done(out) < wanted or _actor(run.pid) is None):
+                time.sleep(0.02)
+            time.sleep(dice.uniform(0, 0.2))
             family = psutil.Process(run.pid).children(recursive=True) if run.poll() is None else []
             kills += run.poll() is None
             run.kill()
@@ -104,3 +121,49 @@ def test_killed_ten_times_the_result_is_the_same(bulk: Bulk, many: Path, tmp_pat
     subprocess.run(command(bulk, many, out), check=True, stdout=subprocess.DEVNULL)
     assert content(bulk, out) == content(bulk, bulk.out)
     assert list(out.rglob(".writing-*")) == []
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+def test_a_run_on_a_cluster(bulk: Bulk, many: Path, tmp_path: Path) -> None:
+    """One of one machine, which `ray start` made, as on many; the driver leaves it as it was."""
+    bulk(many, shard_items=8)
+    with tempfile.TemporaryDirectory(prefix="ray-") as folder, _cluster(Path(folder)) as address:
+        words = [*command(bulk, many, tmp_path / "ray"), "--address", address]
+        ran = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran
+        assert content(bulk, tmp_path / "ray") == content(bulk, bulk.out)
+        again = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert (again.returncode, "8 of them done before" in again.stdout) == (0, True), again
+    away = subprocess.run([*words[:-1], "127.0.0.1:9"], capture_output=True, text=True, check=False)
+    assert away.returncode == 0, "nothing is left to do, so no cluster is asked for"
+    words[words.index("--out") + 1] = str(tmp_path / "none")
+    away = subprocess.run([*words[:-1], "127.0.0.1:9"], capture_output=True, text=True, check=False)
+    assert (away.returncode, "Ray can't be started" in away.stderr) == (1, True), away
+
+
+@contextlib.contextmanager
+def _cluster(folder: Path) -> Iterator[str]:
+    """`folder` has a short path: Ray puts sockets there."""
+    (port,) = free_ports(1)
+    words = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus", "2"]
+    words += ["--node-ip-address", "127.0.0.1", "--port", str(port), "--temp-dir", str(folder)]
+    words += ["--include-dashboard", "false", "--disable-usage-stats", "--object-store-memory", "100000000"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as head:
+        assert head.stdout is not None
+        told = []
+        for line in head.stdout:
+            told.append(line)
+            if "Ray runtime started" in line:
+                break
+        else:
+            pytest.fail("".join(told))
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            family = psutil.Process(head.pid).children(recursive=True)
+            head.terminate()
+            head.communicate()
+            for process in family:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()

@@ -601,7 +601,18 @@ def test_odd_folders(begin, root):
     }
     assert {"caf\\xe9.png", "folder.png/in.png", "long.png", "surrogate.png"} <= set(kept(stack))
     assert given(kept(stack)["surrogate.png"]) == {"file": "surrogate.png", "n": 1}
-    assert job["reasons"]["noted"] == {"metadata left out": 1, "caption not read": 1}
+    assert job["reasons"]["noted"] == {"metadata left out: a": 1, "caption not read: long.txt": 1}
+
+
+def test_notes_of_a_kind_are_counted_together_once_there_are_many(begin, root):
+    for n in range(30):
+        (root / f"n{n:02}.png").write_bytes(picture(f"n{n}"))
+        (root / f"n{n:02}.json").write_text("no JSON")
+    stack, job_id = begin({"folder": "photos"})
+    noted = wait(stack, job_id)["reasons"]["noted"]
+    assert noted.pop("sidecar not read") == 10
+    assert (len(noted), set(noted.values())) == (20, {1})
+    assert all(name.startswith("sidecar not read: n") for name in noted)
 
 
 def test_files_that_vanish_while_a_job_runs_are_named(begin, root):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,7 +16,8 @@ import pyarrow
 from pyarrow import parquet
 
 from clip_core.wire import FloatArray
-from scripts.bulk.output import written_whole
+from scripts.bulk.output.place import OutputPlace
+from scripts.bulk.output.run_folder import Output
 from scripts.bulk.shards import Shard
 
 LAYOUTS = ("parquet", "clip-retrieval")
@@ -46,25 +46,21 @@ class Written(Protocol):
     def abandon(self) -> None: ...
 
 
-def open_layout(layout: str, folder: Path, shard: Shard, dim: int, embed: str) -> Written:
+def open_layout(layout: str, place: OutputPlace, shard: Shard, dim: int, embed: str) -> Written:
     """`embed`: image, text or both."""
     if layout == "clip-retrieval":
-        return ClipRetrieval(folder, shard, dim, embed)
-    return ParquetShard(part_path(folder, shard), dim, embed)
-
-
-def part_path(folder: Path, shard: Shard) -> Path:
-    return folder / f"part-{shard.name}.parquet"
+        return ClipRetrieval(place, shard, dim, embed)
+    return ParquetShard(place, Output.part(shard), dim, embed)
 
 
 class _Files:
     """Files that appear together, as nearly as renames can; what says that they are whole comes after them."""
 
-    def __init__(self) -> None:
-        self._stack = contextlib.ExitStack()
+    def __init__(self, place: OutputPlace) -> None:
+        self._place, self._stack = place, contextlib.ExitStack()
 
-    def open(self, path: Path) -> IO[bytes]:
-        return self._stack.enter_context(written_whole(path))
+    def open(self, name: str) -> IO[bytes]:
+        return self._stack.enter_context(self._place.writing(name))
 
     def keep(self) -> None:
         self._stack.close()
@@ -81,13 +77,13 @@ def _close_quietly(writer: Any) -> None:
 
 
 class _Dropped(Exception):
-    """Makes `written_whole` remove what it wrote."""
+    """Makes `writing` leave nothing."""
 
 
 class ParquetShard:
     """Columns `id`, `vector`, with texts beside pictures `text_vector`, and `caption`, `digest`, `metadata` (JSON)."""
 
-    def __init__(self, path: Path, dim: int, embed: str) -> None:
+    def __init__(self, place: OutputPlace, name: str, dim: int, embed: str) -> None:
         vector = pyarrow.list_(pyarrow.float32(), dim)
         text = pyarrow.string()
         names = ["vector", "text_vector"] if embed == "both" else ["vector"]
@@ -95,8 +91,8 @@ class ParquetShard:
             [("id", text), *((name, vector) for name in names), *((n, text) for n in ("caption", "digest", "metadata"))]
         )
         self._both, self._dim = embed == "both", dim
-        self._files = _Files()
-        self._writer = parquet.ParquetWriter(self._files.open(path), self._schema, compression="zstd")
+        self._files = _Files(place)
+        self._writer = parquet.ParquetWriter(self._files.open(name), self._schema, compression="zstd")
 
     def add(self, rows: Sequence[EncodedItem]) -> None:
         vectors = [[row.image for row in rows], [row.text for row in rows]]
@@ -130,17 +126,17 @@ class ParquetShard:
 class ClipRetrieval:
     """float16, and zeros where an item lacks one of the two vectors."""
 
-    def __init__(self, folder: Path, shard: Shard, dim: int, embed: str) -> None:
-        self._files, self._dim, self._rows = _Files(), dim, 0
+    def __init__(self, place: OutputPlace, shard: Shard, dim: int, embed: str) -> None:
+        self._files, self._dim, self._rows = _Files(place), dim, 0
         kinds = {"image": ("img",), "text": ("text",), "both": ("img", "text")}[embed]
         self._npy = {}
         for kind in kinds:
-            self._npy[kind] = self._files.open(folder / f"{kind}_emb" / f"{kind}_emb_{shard.name}.npy")
+            self._npy[kind] = self._files.open(f"{kind}_emb/{kind}_emb_{shard.name}.npy")
             self._npy[kind].write(bytes(_NPY_HEADER))
-        path = folder / "metadata" / f"metadata_{shard.name}.parquet"
         text = pyarrow.string()
         self._schema = pyarrow.schema([(name, text) for name in ("image_path", "caption", "metadata", "digest")])
-        self._writer = parquet.ParquetWriter(self._files.open(path), self._schema, compression="zstd")
+        about = self._files.open(f"metadata/metadata_{shard.name}.parquet")
+        self._writer = parquet.ParquetWriter(about, self._schema, compression="zstd")
 
     def add(self, rows: Sequence[EncodedItem]) -> None:
         if not rows:
@@ -179,19 +175,24 @@ def as_text(metadata: Json) -> str | None:
     return json.dumps(metadata, ensure_ascii=False, sort_keys=True) if metadata else None
 
 
+def _writable(text: str) -> str:
+    """As UTF-8: messages quote what was read."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 BAD_SCHEMA = pyarrow.schema([(name, pyarrow.string()) for name in ("shard", "id", "code", "message")])
 
 
 class BadItems:
     """Columns `shard`, `id`, `code`, `message`."""
 
-    def __init__(self, path: Path) -> None:
-        self._files = _Files()
-        self._writer = parquet.ParquetWriter(self._files.open(path), BAD_SCHEMA, compression="zstd")
+    def __init__(self, place: OutputPlace, name: str) -> None:
+        self._files = _Files(place)
+        self._writer = parquet.ParquetWriter(self._files.open(name), BAD_SCHEMA, compression="zstd")
 
     def add(self, rows: Sequence[tuple[str, str, str, str]]) -> None:
         if rows:
-            columns = [pyarrow.array(column, pyarrow.string()) for column in zip(*rows, strict=True)]
+            columns = [pyarrow.array(map(_writable, column), pyarrow.string()) for column in zip(*rows, strict=True)]
             self._writer.write_table(pyarrow.Table.from_arrays(columns, schema=BAD_SCHEMA))
 
     def close(self) -> None:

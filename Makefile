@@ -165,8 +165,9 @@ bench-scaler: $(BENCH) ## scaling ahead of demand on real series (downloaded), s
 bench-captions: $(BENCH) $(CAPTIONS)/.ready ## captions against open_clip's own, token by token, and how fast; under 35 minutes
 	PYTHONPATH=$(CAPTIONS) $(BIN)/python -m benchmarks.captions --save $(if $(PARTS),--parts $(PARTS))
 
-bench-ship: $(SERVE) $(CHARTS)/.ready archives ## every gateway and encoder replaced under load (apt-get install haproxy), images, the chart; TAG= of the images, VIT=DIR with ViT-B/32
-	$(BIN)/python -m benchmarks.ship --save $(if $(TAG),--tag $(TAG)) $(if $(VIT),--vit-store $(VIT))
+bench-ship: $(SERVE) $(CHARTS)/.ready archives ## every gateway and encoder replaced under load (apt-get install haproxy), images, the chart; TAG= of the images, VIT=DIR with ViT-B/32, PARTS=, DOCKER_DIR=
+	$(BIN)/python -m benchmarks.ship --save $(if $(PARTS),--parts $(PARTS)) $(if $(TAG),--tag $(TAG)) \
+	  $(if $(DOCKER_DIR),--docker-dir $(DOCKER_DIR)) $(if $(VIT),--vit-store $(VIT))
 
 bench-pictures: $(BENCH) ## a folder of 1,000 photos from `clipserve ingest` to the page that shows them
 	$(BIN)/python -m benchmarks.pictures --save

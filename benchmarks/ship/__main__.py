@@ -42,6 +42,8 @@ CHART: reports.Bars = {
     "chart_versions_refusing": (0.0, "≤"),
     "chart_policy_findings": (0.0, "≤"),
 }
+PARTS = ("chart", "rollout", "sizes", "demo", "vit", "locked", "throughput")
+Part = tuple[reports.Bars, Callable[[], Mapping[str, float]]]
 BARS: reports.Bars = {**ROLLOUT, **DEMO, **VIT, **THROUGHPUT, **SIZES, **IMAGES, **CHART}
 
 
@@ -70,21 +72,45 @@ class Measured:
 def main() -> None:
     """Measure, print, and save when asked to."""
     given, measured = _given(), Measured(Console(stderr=True))
-    store: Path = given.model_store
     details: dict[str, Any] = {}
-    measured.take(CHART, chart.figures)
-    with tempfile.TemporaryDirectory(prefix="clipserve-") as folder:
-        measured.take(ROLLOUT, lambda: _rolled(given, Path(folder), details, measured.console))
-    measured.take(SIZES, lambda: images.sizes(images.images(given.tag)))
-    measured.take(DEMO, lambda: images.demo_ready(images.images(given.tag), store))
-    measured.take(VIT, lambda: images.vit_ready(images.images(given.tag), given.vit_store))
-    measured.take(IMAGES, lambda: images.locked_down(images.images(given.tag), store))
-    with tempfile.TemporaryDirectory(prefix="clipserve-") as folder:
-        work = Path(folder), given.callers, given.seconds
-        measured.take(THROUGHPUT, lambda: images.throughput(images.images(given.tag), store, *work))
+    for name, (bars, measure) in _parts(given, details, measured.console).items():
+        if name in given.parts:
+            measured.take(bars, measure)
+        else:
+            measured.reasons.update(dict.fromkeys(bars, f"--parts left it out: {name}"))
     reports.show(measured.figures, BARS, measured.console)
     found = {**details, "figures": measured.figures, "bars": measured.judged()}
     reports.finish({**reports.head("ship"), **found}, given.save)
+
+
+def _parts(given: argparse.Namespace, details: dict[str, Any], console: Console) -> dict[str, Part]:
+    """In the order in which they are measured."""
+    store: Path = given.model_store
+
+    def of_images(measure: Callable[[images.Images], Mapping[str, float]]) -> Callable[[], Mapping[str, float]]:
+        def measured() -> Mapping[str, float]:
+            with images.images(given.tag, given.docker_dir) as found:
+                return measure(found)
+
+        return measured
+
+    def rollout() -> Mapping[str, float]:
+        with tempfile.TemporaryDirectory(prefix="clipserve-") as folder:
+            return _rolled(given, Path(folder), details, console)
+
+    def throughput(found: images.Images) -> Mapping[str, float]:
+        with tempfile.TemporaryDirectory(prefix="clipserve-") as folder:
+            return images.throughput(found, store, Path(folder), given.callers, given.seconds)
+
+    return {
+        "chart": (CHART, chart.figures),
+        "rollout": (ROLLOUT, rollout),
+        "sizes": (SIZES, of_images(images.sizes)),
+        "demo": (DEMO, of_images(lambda found: images.demo_ready(found, store))),
+        "vit": (VIT, of_images(lambda found: images.vit_ready(found, given.vit_store))),
+        "locked": (IMAGES, of_images(lambda found: images.locked_down(found, store))),
+        "throughput": (THROUGHPUT, of_images(throughput)),
+    }
 
 
 def _rolled(given: argparse.Namespace, folder: Path, details: dict[str, Any], console: Console) -> dict[str, float]:
@@ -100,14 +126,23 @@ def _rolled(given: argparse.Namespace, folder: Path, details: dict[str, Any], co
 
 def _given() -> argparse.Namespace:
     parser = reports.options(__doc__)
+    parser.add_argument("--parts", type=_words, default=PARTS, help=f"of {','.join(PARTS)}; all unless given")
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--callers", type=int, default=8)
     parser.add_argument("--pre-stop", type=float, default=2.0, help="seconds between out of the Service and SIGTERM")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each turn of the throughput")
     parser.add_argument("--model-store", type=Path, default=MODEL_STORE, help="with the demo's archives")
     parser.add_argument("--vit-store", type=Path, help="with those of ViT-B/32, built on this machine")
+    parser.add_argument("--docker-dir", type=Path, help="data of an engine that is started for this; else one answers")
     parser.add_argument("--tag", default="0.1.0", help="of the images; compose's unless given")
     return parser.parse_args()
+
+
+def _words(text: str) -> tuple[str, ...]:
+    words = tuple(text.split(","))
+    if unknown := set(words) - set(PARTS):
+        raise argparse.ArgumentTypeError(f"there is no part {min(unknown)}")
+    return words
 
 
 if __name__ == "__main__":

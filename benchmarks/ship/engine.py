@@ -95,7 +95,24 @@ class DockerEngine:
             time.sleep(0.2)
 
     def base_image(self, folder: Path) -> str:
-        """Debian's slim image: the public one where it can be had, else one made by debootstrap."""
+        """Debian's slim image: the public one where it can be had, else one made by debootstrap.
+
+        Raises NoEngineError, also where containers can't run here or reach no mirror of Debian's packages.
+        """
+        found = self._base(folder)
+        done = subprocess.run(
+            [self.docker, "run", "--rm", "--network", "host", found, "apt-get", "update", "--quiet"],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 0 or "Failed to fetch" in done.stderr:
+            raise NoEngineError(
+                f"a container can't run here, or reaches no Debian mirror: {done.stderr.strip()[-500:]}"
+            )
+        return found
+
+    def _base(self, folder: Path) -> str:
         for name in (OWN_BASE, PUBLIC_BASE):
             if self.has(name):
                 return name
@@ -108,7 +125,9 @@ class DockerEngine:
             raise NoEngineError("no registry answers, and debootstrap (as root) is missing to make a base image")
         root = folder / "root"
         made = ["debootstrap", "--variant=minbase", "--include=ca-certificates", "bookworm", str(root)]
-        subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
+        done = subprocess.run(made, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise NoEngineError(f"debootstrap can't make a base image: {(done.stdout + done.stderr).strip()[-500:]}")
         left_out = [f"--exclude=./{path}/*" for path in _NOT_IN_SLIM]
         archive = subprocess.Popen(["tar", "-C", str(root), *left_out, "-c", "."], stdout=subprocess.PIPE)
         subprocess.run([self.docker, "import", "-", OWN_BASE], env=self.environment, stdin=archive.stdout, check=True)
@@ -152,6 +171,8 @@ def _started(daemon: str, folder: Path) -> Iterator[DockerEngine]:
             if process.poll() is not None or time.monotonic() > ends:
                 raise NoEngineError(f"dockerd does not start: {(folder / 'dockerd.log').read_text()[-500:]}")
             time.sleep(0.2)
+        if own("info", "--format", "{{.Driver}}") == "vfs":  # it copies a whole image for each of its layers
+            raise NoEngineError("dockerd finds no way to lay file systems over one another here (driver vfs)")
         yield own
     finally:
         process.terminate()

@@ -8,13 +8,13 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from benchmarks.ship.encoder_rate import EncoderAddress, answers, rate
-from benchmarks.ship.engine import LOCKED_DOWN, DockerEngine
+from benchmarks.ship.engine import LOCKED_DOWN, DockerEngine, engine
 from benchmarks.ship.missing import NotHereError
 from benchmarks.ship.pods import Pods
 from scripts.stack.live_stack import free_ports
@@ -59,12 +59,13 @@ class Images:
             yield self.start_encoder(created)
 
 
-def images(tag: str) -> Images:
-    """Raises NotHereError when no engine answers."""
-    docker = DockerEngine()
-    if not docker.answers():
-        raise NotHereError("no Docker engine answers: install docker.io, or set DOCKER_HOST")
-    return Images(docker, tag)
+@contextmanager
+def images(tag: str, folder: Path | None) -> Iterator[Images]:
+    """In the engine that answers, else in one whose data is in `folder`. Raises NotHereError when there is none."""
+    if folder is None and not DockerEngine().answers():
+        raise NotHereError("no Docker engine answers: install docker.io, set DOCKER_HOST, or name a folder of data")
+    with engine(folder.resolve()) if folder is not None else nullcontext(DockerEngine()) as docker:
+        yield Images(docker, tag)
 
 
 def sizes(found: Images) -> dict[str, float]:

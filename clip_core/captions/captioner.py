@@ -24,7 +24,7 @@ from clip_core.networks.causal_text import bucket
 from clip_core.networks.coca_decoder import CocaDecoder
 from clip_core.networks.coca_image import CocaImage
 from clip_core.networks.coca_model import load_coca
-from clip_core.networks.open_clip_model import build_model
+from clip_core.networks.open_clip_model import build_coca, build_model
 
 _ROWS_OF_LOGITS = 256  # positions whose scores of all ids are held at once
 
@@ -74,8 +74,11 @@ class Captioner:
         `compiled`: by the archive's packages, or compiled now, before the first request.
         """
         torch.set_num_threads(threads)
-        model = build_model(model_dir)
-        preprocessing = Preprocessing.of_model(model)
+        archived = (model_dir / SPEC_FILE).exists()
+        model = build_coca(model_dir) if archived else build_model(model_dir)
+        preprocessing = (
+            Preprocessing.from_config(model_dir / CONFIG_FILE) if archived else Preprocessing.of_model(model)
+        )
         tokenizer = Tokenizer.load(model_dir)
         if not hasattr(tokenizer.reference, "decoder"):
             raise BadModel("its tokenizer is not open_clip's own, whose start and end a caption needs")

@@ -15,11 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from clip_core.networks.plain_coca import PlainCoca
 from clip_core.networks.transformer import BlockParts, TransformerBlock, attend, is_plain, linear
 
 
 def unsupported(model: Any) -> str | None:
     """Why `CocaDecoder` does not compute what open_clip computes; None when it does."""
+    if isinstance(model, PlainCoca):
+        return None
     from open_clip.transformer import MultimodalTransformer, TextTransformer
 
     text: Any = getattr(model, "text", None)

@@ -14,6 +14,7 @@ from clip_core.model_spec import CONFIG_FILE, WEIGHTS_FILE
 from clip_core.networks import coca_decoder, coca_image, int8
 from clip_core.networks.coca_decoder import CocaDecoder
 from clip_core.networks.coca_image import CocaImage
+from clip_core.networks.plain_coca import PlainCoca
 from clip_core.networks.precision import apply
 
 PRECISIONS = ("fp32", "bf16", "int8")
@@ -22,9 +23,9 @@ PRECISIONS = ("fp32", "bf16", "int8")
 def load_coca(
     model: Any, model_dir: Path, mean: Sequence[float], std: Sequence[float], precision: str = "fp32"
 ) -> tuple[CocaImage, CocaDecoder]:
-    """Both parts on the CPU, of what `build_model` built of that folder; `mean` and `std` are of pixels in [0, 1].
+    """Both parts on the CPU, of what `build_coca` or `build_model` built of that folder.
 
-    Raises BadModel.
+    `mean` and `std` are of pixels in [0, 1]. Raises BadModel.
     """
     if precision not in PRECISIONS:
         raise BadModel(f"a captioner's precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
@@ -33,7 +34,7 @@ def load_coca(
         raise BadModel(f"{CONFIG_FILE} describes no captioner that runs here: {reason}")
     try:
         state = {key: value.float() for key, value in load_file(model_dir / WEIGHTS_FILE).items()}
-        model.load_state_dict(state, strict=True)
+        model.load_state_dict(state, strict=True, assign=isinstance(model, PlainCoca))
     except Exception as error:  # safetensors and torch raise many kinds
         raise BadModel(f"{WEIGHTS_FILE} does not fit {CONFIG_FILE}: {str(error)[:300]}") from error
     image = CocaImage(model.visual, mean, std).eval()

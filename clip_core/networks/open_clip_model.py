@@ -14,7 +14,7 @@ from torch import nn
 
 from clip_core.errors import BadModel
 from clip_core.model_spec import CONFIG_FILE, TEXT_CONFIG_FOLDER, WEIGHTS_FILE
-from clip_core.networks import plain_clip, siglip_vit
+from clip_core.networks import plain_clip, plain_coca, siglip_vit
 
 
 def load_model(model_dir: Path, kind: str) -> Any:
@@ -30,6 +30,11 @@ def load_model(model_dir: Path, kind: str) -> Any:
         for name in _text_attributes(model):
             setattr(model, name, None)
     return model
+
+
+def build_coca(model_dir: Path) -> Any:
+    """`build_model` of a captioner; a published CoCa is built without open_clip, on the device "meta"."""
+    return plain_coca.build(_model_config(model_dir)) or build_model(model_dir)
 
 
 def build_model(model_dir: Path, device: str = "cpu") -> Any:

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 _MODEL = {"embed_dim", "vision_cfg", "text_cfg"}
-_VISION = {"image_size", "layers", "width", "patch_size", "head_width", "mlp_ratio"}
-_TEXT_DEFAULTS = {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12, "mlp_ratio": 4.0}
+VISION = {"image_size", "layers", "width", "patch_size", "head_width", "mlp_ratio"}
+TEXT_DEFAULTS = {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12, "mlp_ratio": 4.0}
 
 
 class PlainBlock(nn.Module):
@@ -34,7 +34,7 @@ class PlainBlock(nn.Module):
         )
 
 
-class _Transformer(nn.Module):
+class PlainTransformer(nn.Module):
     def __init__(self, width: int, layers: int, heads: int, mlp_ratio: float) -> None:
         super().__init__()
         self.resblocks = nn.ModuleList(PlainBlock(width, heads, mlp_ratio) for _ in range(layers))
@@ -43,7 +43,8 @@ class _Transformer(nn.Module):
 class PlainVision(nn.Module):
     """The weights of a VisionTransformer with a class token."""
 
-    attn_pool, pool_type = None, "tok"
+    pool_type = "tok"
+    attn_pool: nn.Module | None
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class PlainVision(nn.Module):
         mlp_ratio: float = 4.0,
     ) -> None:
         super().__init__()
+        self.attn_pool = None
         height, wide = (image_size, image_size) if isinstance(image_size, int) else image_size
         places = (height // patch_size) * (wide // patch_size) + 1
         self.patch_size = (patch_size, patch_size)
@@ -63,7 +65,7 @@ class PlainVision(nn.Module):
         self.class_embedding = nn.Parameter(torch.empty(width))
         self.positional_embedding = nn.Parameter(torch.empty(places, width))
         self.ln_pre, self.ln_post = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.transformer = _Transformer(width, layers, width // head_width, mlp_ratio)
+        self.transformer = PlainTransformer(width, layers, width // head_width, mlp_ratio)
         self.proj = nn.Parameter(torch.empty(width, embed_dim))
 
 
@@ -74,10 +76,10 @@ class PlainClip(nn.Module):
 
     def __init__(self, embed_dim: int, vision_cfg: Mapping[str, Any], text_cfg: Mapping[str, Any]) -> None:
         super().__init__()
-        text: dict[str, Any] = {**_TEXT_DEFAULTS, **text_cfg}
+        text: dict[str, Any] = {**TEXT_DEFAULTS, **text_cfg}
         width, context = text["width"], text["context_length"]
         self.visual = PlainVision(embed_dim, **vision_cfg)
-        self.transformer = _Transformer(width, text["layers"], text["heads"], text["mlp_ratio"])
+        self.transformer = PlainTransformer(width, text["layers"], text["heads"], text["mlp_ratio"])
         vectors = torch.empty(text["vocab_size"], width)  # given, since random ones on "meta" import torch's compiler
         self.token_embedding = nn.Embedding(len(vectors), width, _weight=vectors)
         self.positional_embedding = nn.Parameter(torch.empty(context, width))
@@ -95,7 +97,7 @@ class PlainClip(nn.Module):
 def build(config: Mapping[str, Any]) -> PlainClip | None:
     """On the device "meta". None where `model_cfg` of open_clip_config.json asks for more than the plain CLIP."""
     vision, text = config["vision_cfg"], config["text_cfg"]
-    plain = set(config) <= _MODEL and set(vision) <= _VISION and set(text) <= set(_TEXT_DEFAULTS)
+    plain = set(config) <= _MODEL and set(vision) <= VISION and set(text) <= set(TEXT_DEFAULTS)
     if not plain or not all(isinstance(vision.get(name, 0), int) for name in ("layers", "patch_size")):
         return None
     with torch.device("meta"):

@@ -11,19 +11,32 @@ import sys
 from pathlib import Path
 
 VENV = Path("/opt/clipserve/venv")
-_UNUSED = (  # the services use pyarrow for Parquet on local disks
+_UNUSED = (
+    "**/*.pxd",
+    "**/*.pxi",
+    "**/*.pyi",
+    "**/*.pyx",
     "pyarrow/include",
     "pyarrow/src",
     "pyarrow/tests",
     "pyarrow/_flight*",
+    "pyarrow/_hdfs*",
+    "pyarrow/_orc*",
     "pyarrow/_s3fs*",
     "pyarrow/libarrow_flight*",
-    "pyarrow/libarrow_s3*",
     "pyarrow/libarrow_python*.so",  # copies: it is loaded by its name with a number
     "pyarrow/libarrow_python*.so.*.*.*",
+    "pyarrow/libarrow_python_flight*",
+    "pyarrow/libarrow_s3*",
     "numpy/**/tests",
+    "numpy/_core/_simd*",  # of numpy's own tests
+    "numpy/f2py",
 )
-_WITH_SYMBOLS = ("aiohttp", "httptools", "multidict", "uvloop")  # of a debugger, most of what these packages take
+# The gateway asks a language model for chat completions and responses. The package loads its other parts when used.
+_NOT_ASKED = ("admin", "beta", "containers", "evals", "fine_tuning", "live", "realtime", "skills", "vector_stores")
+_WITH_SYMBOLS = ("PIL", "aiohttp", "frozenlist", "httptools", "multidict", "propcache", "uvloop", "wrapt", "yarl")
+_LARGE = "pyarrow/lib*.so.*"  # with symbols that no loader looks at, a fifth of them
+_USED = "import pyarrow.dataset, pyarrow.parquet, pyarrow.compute"
 
 
 def install(*words: str) -> None:
@@ -32,18 +45,35 @@ def install(*words: str) -> None:
 
 
 def remove_unused() -> None:
-    packages = next(VENV.glob("lib/python3*/site-packages"))
-    for pattern in _UNUSED:
+    packages = _packages()
+    parts = [f"openai/{kind}/{part}" for kind in ("resources", "types") for part in _NOT_ASKED]
+    for pattern in (*_UNUSED, *parts):
         for path in list(packages.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    subprocess.run([VENV / "bin" / "python", "-B", "-c", "import pyarrow.dataset, pyarrow.parquet"], check=True)
 
 
 def strip_symbols() -> None:
-    """Only extension modules: a library that a wheel brings along may not load once it is changed."""
-    packages = next(VENV.glob("lib/python3*/site-packages"))
-    found = [str(path) for name in _WITH_SYMBOLS for path in (packages / name).rglob("*.cpython-*.so")]
-    subprocess.run(["strip", "--strip-debug", *found], check=True)
+    """Extension modules, and libraries that a wheel has as they were linked: ones that it renamed may not load then."""
+    packages = _packages()
+    modules = [path for name in _WITH_SYMBOLS for path in (packages / name).rglob("*.cpython-*.so")]
+    subprocess.run(["strip", "--strip-debug", *map(str, modules)], check=True)
+    subprocess.run(["strip", "--strip-unneeded", *map(str, packages.glob(_LARGE))], check=True)
+
+
+def check() -> None:
+    """What is left still loads."""
+    found = {path.name for path in _packages().iterdir()}
+    lines = [_USED]
+    if "openai" in found:
+        lines += ["from openai import AsyncOpenAI", "client = AsyncOpenAI(api_key='-')"]
+        lines += ["client.chat.completions, client.responses, client.models"]
+    if "PIL" in found:
+        lines += ["import PIL.features", "assert PIL.features.check('avif') and PIL.features.check('webp')"]
+    subprocess.run([VENV / "bin" / "python", "-B", "-c", "; ".join(lines)], check=True)
+
+
+def _packages() -> Path:
+    return next(VENV.glob("lib/python3*/site-packages"))
 
 
 def main(lock: str, *options: str) -> None:
@@ -53,6 +83,7 @@ def main(lock: str, *options: str) -> None:
     install("--require-hashes", "--requirement", lock, *options)
     remove_unused()
     strip_symbols()
+    check()
 
 
 if __name__ == "__main__":

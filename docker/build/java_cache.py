@@ -15,14 +15,17 @@ import urllib.request
 from pathlib import Path
 
 from scripts.processes.preflight import find_java
+from scripts.stack.live_stack import free_ports
 from scripts.stack.torchserve import command, environment, properties
 from scripts.stack.up_settings import UpSettings
 
+_PORTS = ("inference_port", "management_port", "metrics_port", "grpc_inference_port", "grpc_management_port")
 _PATIENCE_S = 300.0
 
 
 def main(path: str) -> None:
-    settings = UpSettings(java_options=f"-XX:AOTCacheOutput={path}")
+    ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))  # a build may share the machine's network
+    settings = UpSettings(java_options=f"-XX:AOTCacheOutput={path}", **ports)
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder)
         (run / "store").mkdir()

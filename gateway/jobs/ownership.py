@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Protocol
 
 from clip_core.errors import Conflict, DatabaseUnavailable
@@ -72,10 +72,16 @@ class OfAFolder:
 
 
 class Leases:
-    """Leases jobs of a database while fewer than `width` are worked on here; tells when one is lost."""
+    """Leases jobs of a database while fewer than `width` are worked on here; tells when one is lost.
 
-    def __init__(self, store: SharedJobStore, tasks: Tasks, spawn: Spawn, width: int) -> None:
+    What is in `left_alone` is being cancelled, while the record still says that it runs.
+    """
+
+    def __init__(
+        self, store: SharedJobStore, tasks: Tasks, spawn: Spawn, width: int, left_alone: Container[str]
+    ) -> None:
         self._store, self._tasks, self._spawn, self._width = store, tasks, spawn, width
+        self._left_alone = left_alone
         self._due = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
         self._away = False
@@ -123,7 +129,7 @@ class Leases:
             if job_id not in ours:
                 task.cancel()  # cancelled through another gateway, or lost to one
         for job_id in ours:
-            if job_id not in self._tasks:  # it stopped while the database was away
+            if job_id not in self._tasks and job_id not in self._left_alone:  # it stopped while the database was away
                 self._spawn(job_id)
         while len(self._tasks) < self._width:
             claimed = await asyncio.to_thread(self._store.claim)

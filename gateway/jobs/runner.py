@@ -89,8 +89,9 @@ class Jobs:
         self._limits, self._batch, self._first_pause_s = limits, batch, first_pause_s
         self._slots = asyncio.Semaphore(width)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._being_cancelled: set[str] = set()
         self._ownership: Ownership = (
-            Leases(store, self._tasks, self._spawn, width)
+            Leases(store, self._tasks, self._spawn, width, self._being_cancelled)
             if isinstance(store, SharedJobStore)
             else OfAFolder(store, self._spawn)
         )
@@ -135,12 +136,16 @@ class Jobs:
 
     async def _cancel(self, job_id: str) -> Job:
         """To its end, as `_submit`."""
-        task = self._tasks.pop(job_id, None)
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-        if not await asyncio.to_thread(self.store.cancel, job_id):
-            raise Conflict("the job has ended meanwhile")
+        self._being_cancelled.add(job_id)
+        try:
+            task = self._tasks.pop(job_id, None)
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            if not await asyncio.to_thread(self.store.cancel, job_id):
+                raise Conflict("the job has ended meanwhile")
+        finally:
+            self._being_cancelled.discard(job_id)
         return await asyncio.to_thread(self.store.get, job_id)
 
     async def retry(self, job_id: str) -> Job:

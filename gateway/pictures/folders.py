@@ -134,6 +134,7 @@ class PictureFolders:
             for name, folders in named.items()
         }
         try:
+            self._registry.parent.mkdir(parents=True, exist_ok=True)
             _replace(self._registry, json.dumps(written, indent=1))
         except OSError as error:
             raise StorageFull(f"{self._registry} can't be written ({error.strerror})") from error

@@ -64,6 +64,20 @@ DASHBOARDS: dict[str, Sequence[Panel]] = {
         Panel("Memory of TorchServe's JVM", "bytes", {"JVM": "max by (instance) (clipserve_jvm_memory_bytes)"}),
         Panel("GPU memory", "bytes", _value("clipserve_gpu_memory_bytes", "{{ModelName}} {{WorkerName}} {{State}}")),
     ),
+    "Captions": (
+        Panel("Captions", "ops", _rate("clipserve_gateway_captions_total", "endpoint")),
+        Panel("Tokens", "ops", _rate("clipserve_gateway_caption_tokens_total", "endpoint")),
+        Panel(
+            "Time until a stream's first piece", "s", _quantiles("clipserve_gateway_caption_first_seconds", "endpoint")
+        ),
+        Panel("Time at the captioner", "s", _quantiles("clipserve_caption_seconds", "ModelName")),
+        Panel("Time to the first word", "s", _quantiles("clipserve_caption_first_token_seconds", "ModelName")),
+        Panel("Texts under way", "short", _value("clipserve_caption_rows", "{{instance}} {{ModelName}}")),
+        Panel("Captions that wait", "short", _value("clipserve_caption_waiting", "{{instance}} {{ModelName}}")),
+        Panel("Keys and values", "bytes", _value("clipserve_caption_cache_bytes", "{{instance}} {{ModelName}}")),
+        Panel("Clients that left", "ops", _rate("clipserve_captions_cancelled", "ModelName")),
+        Panel("Tokens computed", "ops", _rate("clipserve_caption_tokens", "ModelName")),
+    ),
     "Index": (
         Panel("Searches", "ops", {"searches": f"sum(rate(clipserve_index_searches_total[{_W}]))"}),
         Panel("Time in the engines", "s", _quantiles("clipserve_index_search_seconds")),

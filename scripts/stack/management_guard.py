@@ -92,7 +92,7 @@ class Guard:
         connector = aiohttp.UnixConnector(str(self._upstream), force_close=True)
         timeout = aiohttp.ClientTimeout(total=None)  # to register a model takes as long as it takes
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False)
-        self._runner = web.ServerRunner(web.Server(self._answer), access_log=None, shutdown_timeout=1.0)
+        self._runner = web.ServerRunner(web.Server(self._answer, access_log=None), shutdown_timeout=1.0)
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self._port).start()
 

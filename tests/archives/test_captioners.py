@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -59,6 +62,21 @@ def test_a_coca_embeds_and_captions(mars: dict[str, Path], checkpoint: Path) -> 
     assert "continuousBatching: true" in settings
     assert captions_bytes(mars["caption"]) > 48 * 2 * 4 * 32 * 2 * 17
     assert captions_bytes(mars["text"]) == 0
+
+
+def test_it_loads_without_open_clip(mars: dict[str, Path], tmp_path: Path) -> None:
+    """Whose import takes longer than all else at the start of a worker."""
+    zipfile.ZipFile(mars["caption"]).extractall(tmp_path)
+    program = (
+        "import json, sys; from pathlib import Path; folder = Path(sys.argv[1]); sys.path.insert(0, str(folder))\n"
+        "import clip_core.serving.captions.handler, clip_core.serving.admin, clip_core.serving.worker\n"
+        "from clip_core.captions.captioner import Captioner\n"
+        "Captioner.load(folder).warm_up(); print(json.dumps(list(sys.modules)))"
+    )
+    command = [sys.executable, "-I", "-c", program, str(tmp_path)]
+    modules = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    assert "clip_core.captions.captioner" in modules
+    assert {"open_clip", "torchvision", "timm", "transformers", "torch._dynamo"} & set(modules) == set()
 
 
 def test_a_captioner_is_left_out_where_none_is_wanted(checkpoint: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_what_is_missing_is_a_reason() -> None:
 def test_without_an_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     with pytest.raises(NotHereError, match="no Docker engine answers"):
-        images.images("0.1.0")
+        images.images("0.1.0", None).__enter__()
 
 
 def test_without_archives_of_a_model() -> None:

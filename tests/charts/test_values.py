@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -318,6 +319,17 @@ def test_a_scaler_is_told_of_its_model_and_of_every_gateway() -> None:
     assert headless["spec"]["clusterIP"] == "None"
     assert headless["spec"]["selector"]["app.kubernetes.io/component"] == "gateway"
     assert headless["metadata"]["labels"]["app.kubernetes.io/component"] != "gateway"  # a ServiceMonitor takes one
+
+
+def test_a_captioner_is_found_by_its_name_and_counted() -> None:
+    """Its endpoint is in no row: the gateway asks TorchServe for it."""
+    manifests = rendered(*scenario(CHART / "ci" / "captions-values.yaml"))
+    (config,) = of_kind(manifests, "ConfigMap", "models")
+    (row,) = parse_rows(config["data"]["models.json"].encode())
+    assert row.caption_endpoint == "coca-vit-l-14_caption"
+    (scaled,) = of_kind(manifests, "ScaledObject")
+    (counted,) = re.findall(r'endpoint=~"([^"]+)"', scaled["spec"]["triggers"][0]["metadata"]["query"])
+    assert all(re.fullmatch(counted, endpoint) for endpoint in row.all_endpoints())
 
 
 def test_keda_asks_a_scaler_that_exists_for_each_endpoint() -> None:

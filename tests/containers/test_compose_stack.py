@@ -1,4 +1,7 @@
-"""docker/compose.yaml with the demo model: the main job, and every container killed while it is used."""
+"""docker/compose.yaml with the demo model: the main job, and every container killed and restarted while it is used.
+
+`CLIPSERVE_TEST_COMPOSE` names another program than `docker-compose`, such as the plugin of compose 2.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,16 @@ import httpx
 import pytest
 
 from benchmarks.ship.engine import ROOT, DockerEngine
+from benchmarks.ship.load import load
+from benchmarks.ship.pods import KEY
+from scripts.stack.live_stack import free_ports
 from tests.waiting import until
 
 pytestmark = pytest.mark.full
 Image = Callable[[str], str]
-TARGETS = ("gateway", "index", "encoder", "tools")
+PARTS = ("gateway", "index", "encoder")
 _START_S = 600.0  # the archives are built first
-_KEY = "compose-test-key"
+_SEARCH = {"collection": "words", "text": "a blue circle", "k": 1}
 
 
 @dataclass(frozen=True)
@@ -28,13 +34,24 @@ class Compose:
 
     docker: DockerEngine
     environment: dict[str, str]
-    program: tuple[str, ...]
+    program: str
 
     def __call__(self, *words: str) -> str:
-        command = [*self.program, "--project-name", "clipserve-test", "--file", "docker/compose.yaml", *words]
+        command = [self.program, "--project-name", "clipserve-test", "--file", "docker/compose.yaml", *words]
         done = subprocess.run(command, env=self.environment, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()
+
+    def up(self) -> None:
+        self("up", "--detach", "--no-build")
+        self.wait_healthy()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.environment['CLIPSERVE_PORT']}"
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=30)
 
     def container(self, service: str) -> str:
         return self("ps", "--quiet", service)
@@ -43,55 +60,80 @@ class Compose:
         return self.docker.inspect(self.container(service), "{{.State.Health.Status}}")
 
     def wait_healthy(self) -> None:
-        for service in ("index", "encoder", "gateway"):
+        for service in PARTS:
             until(lambda service=service: self.health(service) == "healthy", _START_S)  # type: ignore[misc]
+
+    def kill(self, service: str) -> None:
+        """Its first process; `docker kill` would count as a wish that it stays away."""
+        container = self.container(service)
+        started = self.docker.inspect(container, "{{.State.StartedAt}}")
+        try:
+            os.kill(int(self.docker.inspect(container, "{{.State.Pid}}")), signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pytest.skip("the engine's processes are not this machine's, or not ours")
+        until(lambda: self.docker.inspect(container, "{{.State.StartedAt}}") != started)
 
 
 @pytest.fixture(scope="module")
-def compose(docker: DockerEngine, image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
-    program = shutil.which("docker-compose")
+def stopped(docker: DockerEngine, image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
+    """Nothing runs yet; what will have run is removed with its data."""
+    program = os.environ.get("CLIPSERVE_TEST_COMPOSE") or shutil.which("docker-compose")
     if program is None:
         pytest.skip("docker-compose is not installed")
-    for target in TARGETS:
+    for target in (*PARTS, "tools"):
         image(target)
     keys = tmp_path_factory.mktemp("secrets") / "keys"
-    keys.write_text(f"{_KEY}\n")
+    keys.write_text(f"{KEY}\n")
     keys.chmod(0o644)  # user 10001 reads it; Docker mounts the file itself, so the folders above don't matter
-    own = {"CLIPSERVE_VERSION": "test", "CLIPSERVE_KEYS_FILE": str(keys), "CLIPSERVE_PORT": "0"}
-    found = Compose(docker, {**os.environ, **docker.environment, **own}, (program,))
+    own = {"CLIPSERVE_VERSION": "test", "CLIPSERVE_KEYS_FILE": str(keys), "CLIPSERVE_PORT": str(free_ports(1)[0])}
+    found = Compose(docker, {**os.environ, **docker.environment, **own}, program)
     try:
-        found("up", "--detach", "--no-build")
-        found.wait_healthy()
         yield found
     finally:
         found("down", "--volumes", "--timeout", "20")
 
 
+@pytest.fixture(scope="module")
+def compose(stopped: Compose) -> Compose:
+    """With a collection `words`."""
+    stopped.up()
+    with stopped.client() as gateway:
+        assert gateway.put("/v1/collections/words", json={"model": "demo"}).status_code == 201
+        items = [{"id": colour, "text": f"a {colour} circle"} for colour in ("red", "blue", "green")]
+        gateway.post("/v1/collections/words/items", json={"items": items}).raise_for_status()
+    return stopped
+
+
 @pytest.fixture
 def gateway(compose: Compose) -> Iterator[httpx.Client]:
-    address = compose("port", "gateway", "8000")
-    with httpx.Client(base_url=f"http://{address}", headers={"Authorization": f"Bearer {_KEY}"}, timeout=30) as client:
+    with compose.client() as client:
         yield client
 
 
+def finds(gateway: httpx.Client) -> bool:
+    found = gateway.post("/v1/search", json=_SEARCH)
+    return found.status_code == 200 and found.json()["hits"][0]["id"] == "blue"
+
+
 def test_the_main_job(gateway: httpx.Client) -> None:
-    assert gateway.put("/v1/collections/words", json={"model": "demo"}).status_code == 201
-    items = [{"id": colour, "text": f"a {colour} circle"} for colour in ("red", "blue", "green")]
-    added = gateway.post("/v1/collections/words/items", json={"items": items}).json()
+    assert gateway.put("/v1/collections/shapes", json={"model": "demo"}).status_code == 201
+    items = [{"id": shape, "text": f"a red {shape}"} for shape in ("circle", "star", "heart")]
+    added = gateway.post("/v1/collections/shapes/items", json={"items": items}).json()
     assert {each["status"] for each in added["results"]} <= {"created", "ok", 200, 201}, added
-    found = gateway.post("/v1/search", json={"collection": "words", "text": "a blue circle", "k": 1}).json()
-    assert found["hits"][0]["id"] == "blue"
+    found = gateway.post("/v1/search", json={"collection": "shapes", "text": "a red star", "k": 1}).json()
+    assert found["hits"][0]["id"] == "star"
 
 
 def test_the_main_job_by_the_image_itself(compose: Compose) -> None:
-    """As `helm test` runs it."""
+    """As `helm test` runs it, with a caption."""
     command = ("python3", "-I", "/opt/clipserve/main_job.py", "http://127.0.0.1:8000")
-    assert "filled, searched and dropped" in compose("exec", "-T", "gateway", *command)
+    said = compose("exec", "-T", "gateway", *command)
+    assert "filled, searched and dropped; a picture was captioned: " in said
 
 
-def test_without_a_key(compose: Compose) -> None:
-    address = compose("port", "gateway", "8000")
-    assert httpx.get(f"http://{address}/v1/models").status_code == 401
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}], ids=str)
+def test_without_a_key(compose: Compose, headers: dict[str, str]) -> None:
+    assert httpx.get(f"{compose.url}/v1/models", headers=headers).status_code == 401
 
 
 @pytest.mark.parametrize("service", ["index", "encoder"])
@@ -100,28 +142,27 @@ def test_no_port_but_the_gateways(compose: Compose, service: str) -> None:
     assert ports in ("{}", "null")
 
 
-@pytest.mark.parametrize("service", ["index", "encoder", "gateway"])
-def test_a_killed_container_comes_back_with_its_data(compose: Compose, service: str) -> None:
-    container = compose.container(service)
-    pid = int(compose.docker.inspect(container, "{{.State.Pid}}"))
-    started = compose.docker.inspect(container, "{{.State.StartedAt}}")
-    try:
-        os.kill(pid, signal.SIGKILL)  # `docker kill` would count as a wish that it stays away
-    except (ProcessLookupError, PermissionError):
-        pytest.skip("the engine's processes are not this machine's, or not ours")
-    until(lambda: compose.docker.inspect(container, "{{.State.StartedAt}}") != started)
-    compose.wait_healthy()
-    address = compose("port", "gateway", "8000")
-    headers = {"Authorization": f"Bearer {_KEY}"}
-    search = {"collection": "words", "text": "a blue circle", "k": 1}
-    found = httpx.post(f"http://{address}/v1/search", json=search, headers=headers, timeout=30).json()
-    assert found["hits"][0]["id"] == "blue"
+@pytest.mark.parametrize("how", ["kill", "restart"])
+@pytest.mark.parametrize("service", PARTS)
+def test_a_container_goes_and_comes_back_under_load(compose: Compose, service: str, how: str) -> None:
+    """Callers get their answer or 503; only those of a gateway that went see their connection end."""
+    with load(compose.url, "words", callers=4) as thread:
+        until(lambda: thread.answers.statuses[200] > 20, _START_S)
+        compose.kill(service) if how == "kill" else compose("restart", service)
+        compose.wait_healthy()
+        before = thread.answers.statuses[200]
+        until(lambda: thread.answers.statuses[200] > before + 20, _START_S)
+    allowed = {200, 503} | ({0} if service == "gateway" else set())
+    assert set(thread.answers.statuses) <= allowed, thread.answers.faults
+    assert len(thread.answers.fingerprints) == 1
+    with compose.client() as gateway:
+        assert finds(gateway)
 
 
 def test_the_encoder_is_locked_down(compose: Compose) -> None:
     config = compose.docker.inspect(compose.container("encoder"), "{{.Config.User}} {{.HostConfig.ReadonlyRootfs}}")
     assert config == "10001:10001 true"
-    ended = compose.docker.inspect(compose.container("archives"), "{{.State.ExitCode}}")
+    ended = compose.docker.inspect(compose("ps", "--quiet", "--all", "archives"), "{{.State.ExitCode}}")
     assert ended == "0"
 
 

@@ -13,6 +13,7 @@ from benchmarks.ship.engine import LOCKED_DOWN, DockerEngine
 from tests.containers.test_service_images import ITEM, fill
 from tests.waiting import until
 
+pytestmark = pytest.mark.full  # it builds images twice
 Image = Callable[[str], str]
 _KEY = "upgrade-test-key"
 _SEARCH = {"fingerprint": "f", "searches": [{"collection": "c", "vector": ITEM["vector"], "k": 1}]}

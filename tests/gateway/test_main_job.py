@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
+import io
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from PIL import Image
 
 PROGRAM = Path(__file__).resolve().parents[2] / "docker" / "main_job.py"
 
@@ -26,8 +29,20 @@ def program(tmp_path: Path) -> ModuleType:
 
 def test_it_leaves_nothing_behind(program: ModuleType, stack_of: Any, capsys: pytest.CaptureFixture[str]) -> None:
     stack = stack_of(api_keys="first,second")
-    assert program.main(stack.url) == 0, capsys.readouterr().out
+    assert program.main(stack.url) == 0
+    assert "filled, searched and dropped; a picture was captioned: a picture of" in capsys.readouterr().out
     assert stack.index.collections == {}
+
+
+def test_a_model_without_a_captioner(program: ModuleType, stack_of: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    stack = stack_of(api_keys="first,second", caption_endpoint="")
+    assert program.main(stack.url) == 0
+    assert "demo has no captioner" in capsys.readouterr().out
+
+
+def test_its_picture_is_one(program: ModuleType) -> None:
+    with Image.open(io.BytesIO(base64.b64decode(program.picture(8)))) as image:
+        assert (image.format, image.size, image.getpixel((3, 3))) == ("PNG", (8, 8), (255, 0, 0))
 
 
 def test_a_key_that_is_refused(program: ModuleType, stack_of: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,6 +56,12 @@ def test_a_named_folder_lasts(tmp_path, pictures):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
 
 
+def test_a_data_folder_that_nothing_else_made(tmp_path, pictures):
+    """Jobs of several gateways are in a database."""
+    folders_of(tmp_path / "data").show("demo", "", pictures)
+    assert [each.path for each in folders_of(tmp_path / "data").of("demo")] == [pictures]
+
+
 def test_gateways_with_one_folder_of_pictures_know_the_same_folders(tmp_path, pictures):
     """Each named by a call to one of them, with that one's token."""
     first, second = (PictureFolders(tmp_path / name, {}, tmp_path / "shared") for name in ("one", "two"))

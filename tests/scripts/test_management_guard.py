@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -98,6 +99,14 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
 def test_programs_get_through_unchanged(door: Door, method: str, path: str) -> None:
     assert door.send(method, path, b"a body") == (202, b"a body")
     assert door.upstream.lines[-1] == f"{method} {path}"
+
+
+def test_calls_leave_no_line_in_the_log(door: Door, caplog: pytest.LogCaptureFixture) -> None:
+    """Probes come every few seconds."""
+    with caplog.at_level(logging.INFO, logger="aiohttp.access"):
+        for _ in range(3):
+            door.send("GET", "/readyz")
+    assert [record.name for record in caplog.records if record.name == "aiohttp.access"] == []
 
 
 @pytest.mark.parametrize("host", ["localhost:1", "LOCALHOST", "[::1]:8081", "127.0.0.1", "models.internal:80"])

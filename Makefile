@@ -176,6 +176,10 @@ bench-pictures: $(BENCH) ## a folder of 1,000 photos from `clipserve ingest` to 
 bench-assistant: $(BENCH) ## answers about pictures: 500 questions, citations, cost, 224 attacks, the official openai package
 	$(BIN)/python -m benchmarks.assistant --save
 
+.PHONY: bench-rerank
+bench-rerank: $(BENCH) ## reranking of searches at equal cost: 2,016 queries, poor captioners, a demo stack; 25 minutes; QUICK=1
+	$(BIN)/python -m benchmarks.rerank $(if $(QUICK),--quick,--save) $(if $(PARTS),--parts $(PARTS))
+
 bench-models: $(TEST) $(CLIENTS)/.ready ## a model from a hub to the first search, a second one beside it, forms of weights, vendors' clients
 	$(BIN)/python -m benchmarks.models --save
 

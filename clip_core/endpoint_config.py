@@ -43,6 +43,9 @@ class EndpointConfig:
     caption_rows: int = _key(48, "texts that a captioner has under way at once: a beam search of six beams has two")
     caption_waiting: int = _key(64, "captions that wait for a place behind them; more are refused with 429", least=0)
     caption_call_tokens: int = _key(4, "tokens of each caption that one call of TorchServe's continuous batching makes")
+    caption_memory_bytes: int = _key(
+        64 << 20, "memory of a captioner for pictures that it scored; 0 keeps none", least=0
+    )
 
     @classmethod
     def parse(cls, config: Mapping[str, Any] | None) -> EndpointConfig:

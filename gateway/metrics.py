@@ -126,6 +126,19 @@ class GatewayMetrics:
         self.answer_usd = Counter(
             "clipserve_gateway_answer_usd_total", "USD for answers, by the price table.", registry=self.registry
         )
+        self.reranks = Counter(
+            "clipserve_gateway_reranks_total",
+            "Searches that were to be reranked: reranked, unchanged, or left_out.",
+            ["by", "outcome"],
+            registry=self.registry,
+        )
+        self.rerank_seconds = Histogram(
+            "clipserve_gateway_rerank_seconds",
+            "Time that reranking added to a search.",
+            ["by"],
+            buckets=BUCKETS,
+            registry=self.registry,
+        )
         self.picture_bytes = Gauge(
             "clipserve_gateway_picture_bytes", "Bytes of kept pictures and thumbnails.", registry=self.registry
         )

@@ -50,6 +50,8 @@ from gateway.pictures.pictures import Pictures
 from gateway.pictures.store import PictureStore
 from gateway.pictures.sweeping import Sweeper
 from gateway.readiness import Readiness
+from gateway.reranking.served.listwise import Listwise, ListwiseOptions
+from gateway.reranking.served.reranker import Reranker
 from gateway.search.across import AcrossCollections
 from gateway.search.index_wait import IndexWait
 from gateway.search.routing import SearchRouter
@@ -78,6 +80,7 @@ class Services:
     parser: InputParser
     searcher: Searcher
     across: AcrossCollections
+    reranker: Reranker
     guidance: ScoreGuidance
     labels: LabelVectors
     pictures: Pictures
@@ -137,6 +140,9 @@ class Services:
             parser=parser,
             searcher=searcher,
             across=AcrossCollections(models, index, searcher),
+            reranker=Reranker(
+                settings, captioners, meter, pictures, _listwise(settings, language_model, pictures), metrics
+            ),
             guidance=ScoreGuidance(models, index),
             labels=LabelVectors(settings.label_cache_size),
             pictures=pictures,
@@ -151,6 +157,13 @@ class Services:
             expiries=Expiries(settings.tls_certificate, keys),
             self_profiler=SelfProfiler(),
         )
+
+
+def _listwise(settings: GatewaySettings, model: LanguageModel | None, pictures: Pictures) -> Listwise | None:
+    if model is None:
+        return None
+    vision, pixels = settings.assistant_vision, settings.max_image_pixels
+    return Listwise(model, pictures, ListwiseOptions(settings.assistant_prompt_tokens, vision, pixels))
 
 
 def _models(

@@ -27,6 +27,7 @@ from clip_core.networks.coca_model import load_coca
 from clip_core.networks.open_clip_model import build_coca, build_model
 
 _ROWS_OF_LOGITS = 256  # positions whose scores of all ids are held at once
+_POSITIONS_AT_ONCE = 4096  # of texts beside pictures
 
 
 @dataclass(frozen=True)
@@ -169,21 +170,37 @@ class Captioner:
         ids = stack(tokens)[:, :length]
         return ReadTexts(ids, counts, self.decoder.read(ids))
 
-    @torch.inference_mode()
     def score(self, memory: Memory, texts: ReadTexts | Sequence[str]) -> list[float]:
         """log P(text | picture) of each text, its end included, the start given: one pass for all of them."""
+        return self.score_pictures([memory], texts)[0]
+
+    @torch.inference_mode()
+    def score_pictures(self, memories: Sequence[Memory], texts: ReadTexts | Sequence[str]) -> list[list[float]]:
+        """Of each picture what `score` says, in passes over several pictures at once."""
         texts = texts if isinstance(texts, ReadTexts) else self.read(texts)
-        looked = self.decoder.look(texts.read, memory.cross)
-        places = [(row, i) for row, count in enumerate(texts.counts) for i in range(count - 1)]
-        sums = [0.0] * len(texts.counts)
-        for first in range(0, len(places), _ROWS_OF_LOGITS):
-            part = places[first : first + _ROWS_OF_LOGITS]
-            rows, columns = torch.tensor(part).T
-            logits = self.decoder.logits(looked[rows, columns])
-            chosen = logits.gather(1, texts.ids[rows, columns + 1][:, None])[:, 0] - logits.logsumexp(dim=-1)
-            for (row, _), value in zip(part, chosen.tolist(), strict=True):
-                sums[row] += value
-        return sums
+        at_once = max(1, _POSITIONS_AT_ONCE // (texts.ids.shape[0] * texts.ids.shape[1]))
+        parts = (memories[first : first + at_once] for first in range(0, len(memories), at_once))
+        return [scores for part in parts for scores in self._scored(part, texts)]
+
+    def _scored(self, memories: Sequence[Memory], texts: ReadTexts) -> list[list[float]]:
+        cross = torch.cat([memory.cross for memory in memories], dim=2)
+        looked = self.decoder.look(texts.read, cross)[:, :, :-1]
+        kept = torch.tensor([[i < count - 1 for i in range(looked.shape[2])] for count in texts.counts])
+        told = looked[:, kept].flatten(0, 1)  # (P·N, W)
+        ids = texts.ids[:, 1:][kept].repeat(len(memories))
+        gained = [
+            self._logprobs(*part) for part in zip(told.split(_ROWS_OF_LOGITS), ids.split(_ROWS_OF_LOGITS), strict=True)
+        ]
+        rows = torch.arange(len(texts.counts))[:, None].expand_as(kept)[kept]
+        sums = torch.zeros(len(memories), len(texts.counts))
+        sums.index_add_(1, rows, torch.cat(gained).view(len(memories), -1))
+        scores: list[list[float]] = sums.tolist()
+        return scores
+
+    def _logprobs(self, looked: Tensor, ids: Tensor) -> Tensor:
+        """(N, W) and the ids that follow (N,) → (N,)"""
+        logits = self.decoder.logits(looked)
+        return logits.gather(1, ids[:, None])[:, 0] - logits.logsumexp(dim=-1)
 
 
 def _fingerprint(model_dir: Path, tokenizer: Tokenizer) -> str:

@@ -148,13 +148,16 @@ class CocaDecoder(nn.Module):
         return x
 
     def look(self, read: Tensor, memory: Tensor) -> Tensor:
-        """`read` (B, L, W) beside one picture, (M, 2, 1, H, S, D) → (B, L, W): ready for `logits`."""
+        """`read` (B, L, W) beside pictures, (M, 2, P, H, S, D) → (P, B, L, W): ready for `logits`."""
+        pictures, texts, length = memory.shape[2], *read.shape[:2]
         seen = _causal(read)[None, None]
         x = read
         for i, (block, cross) in enumerate(zip(self.blocks, self._crosses(), strict=True)):
             x = block.read(x, seen)  # type: ignore[operator]
-            x = cross(x.flatten(0, 1)[None], memory[i]).view(x.shape)
-        return x
+            if i == 0:  # the first block knows of no picture yet
+                x = x.expand(pictures, *x.shape)
+            x = cross(x.reshape(pictures, texts * length, -1), memory[i]).view(pictures * texts, length, -1)
+        return x.view(pictures, texts, length, -1)
 
     def logits(self, x: Tensor) -> Tensor:
         """(…, W) → (…, V) float32"""

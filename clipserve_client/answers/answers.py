@@ -37,7 +37,7 @@ class Hit:
 class SearchPage:
     """`next_cursor` leads to the next page; None when this one was not full.
 
-    `collection` is None when several were searched.
+    `collection` is None when several were searched. `rerank` says what came of reranking, where it was asked for.
     """
 
     hits: list[Hit]
@@ -46,6 +46,7 @@ class SearchPage:
     model: str | None = None
     fingerprint: str | None = None
     truncated: bool = False
+    rerank: Json | None = None
     raw: Json = field(default_factory=dict, repr=False)
 
 

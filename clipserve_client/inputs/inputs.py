@@ -42,6 +42,8 @@ class Query:
     """A search of `collection` by one of text, image, vector, like (an item's id) and query (weighted parts).
 
     A list of collections of one model makes one ranking over all of them; it goes without `like`, and not in a batch.
+
+    `rerank`: "captioner", "tree" or "llm", or an object with `by` and its options, of one collection and by text.
     """
 
     collection: str | Sequence[str]
@@ -56,10 +58,11 @@ class Query:
     min_score: float | None = None
     exact: bool | str | None = None
     cursor: str | None = None
+    rerank: str | Json | None = None
 
     def body(self) -> Json:
         """As the gateway takes it."""
-        plain = ("text", "like", "k", "filter", "min_score", "exact", "cursor")
+        plain = ("text", "like", "k", "filter", "min_score", "exact", "cursor", "rerank")
         asked = self._where() | {name: getattr(self, name) for name in plain if getattr(self, name) is not None}
         if self.include is not None:
             asked["include"] = listed(self.include)
@@ -116,3 +119,4 @@ class SearchOptions(TypedDict, total=False):
     min_score: float | None
     exact: bool | str | None
     cursor: str | None
+    rerank: str | Json | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -52,6 +52,17 @@ class WorkerCall:
             with self._sent() as traced:
                 body = self._work.body(source.value) | traced
                 reply = await self._patiently(partial(self._client.caption, self.endpoint, body))
+            self._note(reply, times)
+            return reply
+
+    async def scores(self, pictures: Sequence[str], texts: Sequence[str], most_tokens: int | None) -> CaptionReply:
+        """log P of each text for each of the pictures, which are base64. Raises ClipServeError."""
+        wanted: Json = {"pictures": list(pictures), "score": list(texts)}
+        if most_tokens is not None:
+            wanted["most_tokens"] = most_tokens
+        async with self._turn(Source("image", "", "rerank")) as times:
+            with self._sent() as traced:
+                reply = await self._patiently(partial(self._client.caption, self.endpoint, wanted | traced))
             self._note(reply, times)
             return reply
 

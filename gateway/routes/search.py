@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from clip_core.errors import BadInput, ClipServeError, CollectionForbidden, InvalidRequest, TooLarge
 from gateway.encode.chunks import Ask
 from gateway.errors import JsonResponse
+from gateway.reranking.served.reranked_search import reranked_search
 from gateway.routes.bodies import Body, read_body
 from gateway.routes.plain_route import StrictRoute
 from gateway.schemas.openapi import ENCODES, answers, takes
@@ -25,6 +26,7 @@ _FORM = {
     "collections": "string",
     "k": "integer",
     "filter": "string",
+    "rerank": "string",
 }
 
 
@@ -33,7 +35,9 @@ async def search(request: Request) -> JsonResponse:
     """The items of a collection, or of several, nearest to a text, an image, a vector, or a weighted mix of them."""
     given = services(request)
     body = await read_body(request, given.parser)
-    if body.get("collections") is not None:
+    if body.get("rerank") is not None:
+        answer, found = await reranked_search(body, given.parser, given.searcher, given.reranker)
+    elif body.get("collections") is not None:
         answer, found = await given.across.search(parse_across(body, given.parser))
     else:
         answer, found = await given.searcher.one(parse_ask(body, given.parser))

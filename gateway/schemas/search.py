@@ -17,6 +17,20 @@ class QueryPart(Schema):
     weight: float = Field(1.0, description="Negative pushes away; not 0.")
 
 
+class RerankOptions(Schema):
+    by: Literal["captioner", "tree", "llm"] = Field(
+        description="log P(text | picture); a tree of claims against counterfactuals; a language model, listwise."
+    )
+    candidates: int = Field(20, ge=1, le=1000, description="How many of the search's best hits are reranked.")
+    budget_ms: float | None = Field(
+        None, ge=0, le=60_000, description="When it is spent, the best order so far is the answer."
+    )
+    budget_tokens: int | None = Field(
+        None, ge=0, le=10_000_000, description="Tokens that the captioner's decoder, or the language model, reads."
+    )
+    explain: bool = Field(False, description="Answer the tree, too.")
+
+
 class SearchRequest(Schema):
     model_config = example(
         {"collection": "demo", "text": "a red circle", "k": 5, "filter": {"color": {"$in": ["red"]}}}
@@ -47,6 +61,9 @@ class SearchRequest(Schema):
         False, description='true: compare with every vector; "certified": the same result with proof, from bounds.'
     )
     model: str | None = Field(None, description="The served model's name, or nothing.")
+    rerank: Literal["captioner", "tree", "llm"] | RerankOptions | None = Field(
+        None, description="In /v1/search, of one collection, with `text` and without `cursor`."
+    )
 
 
 class SearchHit(Schema):
@@ -60,6 +77,54 @@ class SearchHit(Schema):
 class Certificate(Schema):
     rows_bounded: int = Field(description="Vectors ruled out by a bound on their score.")
     rows_verified: int = Field(description="Vectors scored in full precision.")
+
+
+class TreeNode(Schema):
+    kind: str = Field(description='"clause", or what is weighed: "noun", "color", "count", "relation", "absent", …')
+    label: str
+    parent: int | None = Field(description="Its place among the nodes; null for a clause.")
+    stage: int
+    readings: list[int] = Field(description="In which readings of the query it stands.")
+    claims: list[str]
+    against: list[str] = Field(description="Minimal counterfactuals; none for a clause.")
+
+
+class TreeCandidate(Schema):
+    id: str
+    plain_rank: int = Field(description="From 1.")
+    score: float
+    values: list[float | None] = Field(description="By node: log P of a clause, else log-odds; null: not asked.")
+
+
+class RerankTree(Schema):
+    nodes: list[TreeNode]
+    readings: int
+    stages: list[int] = Field(description="How many candidates each stage answered.")
+    pruned: int = Field(description="Questions that were not asked, since what they depend on is not there.")
+    candidates: list[TreeCandidate]
+
+
+class RerankQuality(Schema):
+    captioner: float = Field(description="Share of canaries that the captioner orders rightly.")
+    plain: float = Field(description="The same by the model of the search.")
+    good: bool
+
+
+class Reranking(Schema):
+    by: Literal["captioner", "tree", "llm"]
+    applied: bool = Field(description="False: the order is the search's; `note` or `budget_spent` says why.")
+    candidates: int
+    scored: int
+    without_picture: int = Field(description="These keep their places.")
+    budget_spent: Literal["ms", "tokens"] | None = None
+    tokens: int
+    pictures: int = Field(description="That the captioner had to look at; others it remembered.")
+    ms: float
+    note: str | None = None
+    tree: RerankTree | None = Field(None, description='With "explain".')
+    quality: RerankQuality | None = None
+    invented_ids: int | None = Field(None, description="Names in a language model's answer that it was not given.")
+    not_named: int | None = Field(None, description="Candidates that its answer lacks; they follow as they were.")
 
 
 class SearchAnswer(Schema):
@@ -80,6 +145,7 @@ class SearchAnswer(Schema):
     next_cursor: str | None = Field(None, description="Of the next page; null when this one was not full.")
     truncated: bool | None = Field(None, description="True when the end of a text too long was cut off.")
     certificate: Certificate | None = Field(None, description='With "exact": "certified".')
+    rerank: Reranking | None = Field(None, description="What came of `rerank`.")
     timing: Timing
 
 

@@ -26,6 +26,7 @@ import { nameOfLiked } from "./liked.js";
 import { watchLive } from "./live.js";
 import { clearNotices, fail, sayEmpty } from "./notices.js";
 import { forgetFolders } from "./pictures/folders.js";
+import { drawOrder, drawReranking, watchReranking } from "./reranking/reranking.js";
 import { noteMetrics } from "./scores.js";
 import { recognise } from "./library/recognise.js";
 import { keepScroll, restoreScroll, stayHere } from "./scrolling.js";
@@ -130,6 +131,7 @@ async function isAlias(name) {
 async function draw(pager, answer, total) {
   clearNotices();
   drawResults(pager);
+  drawReranking(answer.rerank);
   sayWeak(pager.items[0], () => results.items === pager.items);
   drawComposer();
   drawHeading();
@@ -197,6 +199,7 @@ function unknownCollection(name, collections) {
 function failed(error, retry = run) {
   if (!(error instanceof ApiError)) throw error;
   drawResults(null);
+  drawReranking(undefined);
   $("status").textContent = "";
   const again = error.status === 400 || error.status === 413 ? null : () => (names.length ? retry() : loadCollections());
   fail(error, again);
@@ -206,6 +209,7 @@ function failed(error, retry = run) {
 
 function follow(patch, { wait = 0, quiet = false }) {
   drawComposer();
+  drawOrder();
   $("collection").value = state.collection;
   if (quiet) return drawViewer();
   if (patch.collection) {
@@ -243,7 +247,7 @@ function share() {
 
 function start() {
   onChange(follow);
-  for (const watch of [watchAsking, watchComposer, watchConfirm, watchDropping, watchFilters, watchJobsPanel, watchKeyboard, watchLive, watchResults, watchViewer]) watch();
+  for (const watch of [watchAsking, watchComposer, watchConfirm, watchDropping, watchFilters, watchJobsPanel, watchKeyboard, watchLive, watchReranking, watchResults, watchViewer]) watch();
   watchKey(() => {
     loadCollections();
     watchJobs();
@@ -258,6 +262,7 @@ function start() {
   Object.assign(state, fromAddress(location.search));
   askAhead(state);
   drawComposer();
+  drawOrder();
   drawSkeletons();
   loadCollections();
   watchJobs();

@@ -5,7 +5,9 @@ import { keepNow } from "./scrolling.js";
 
 export const WEIGHTS = { text: 1, picture: 1, like: 1, negative: 0.5 };
 
-const EMPTY = { collection: "", text: "", negative: "", like: null, pictureId: null, filters: {}, item: null };
+const EMPTY = { collection: "", text: "", negative: "", like: null, pictureId: null, filters: {}, item: null, rerank: "" };
+
+const ORDERS = ["captioner", "tree", "llm"];
 
 export const state = { ...EMPTY, weights: { ...WEIGHTS }, picture: null };
 const listeners = [];
@@ -49,7 +51,7 @@ export function toggleFilter(field, value) {
   change({ filters: values.length ? { ...others, [field]: values } : others }, { push: true });
 }
 
-export function toAddress({ collection, text, negative, like, pictureId, filters, item, weights }) {
+export function toAddress({ collection, text, negative, like, pictureId, filters, item, weights, rerank }) {
   const kept = new URLSearchParams();
   const set = (name, value) => value && kept.set(name, value);
   set("collection", collection);
@@ -60,6 +62,7 @@ export function toAddress({ collection, text, negative, like, pictureId, filters
   const moved = Object.keys(WEIGHTS).filter((name) => weights[name] !== WEIGHTS[name]);
   set("weights", moved.map((name) => `${name}:${weights[name]}`).join(","));
   if (Object.keys(filters).length) set("filter", JSON.stringify(filters));
+  set("rerank", rerank);
   set("item", item);
   return `?${kept}`;
 }
@@ -75,6 +78,7 @@ export function fromAddress(address) {
     weights: readWeights(given.get("weights") ?? ""),
     filters: readFilters(given.get("filter")),
     item: given.get("item"),
+    rerank: ORDERS.includes(given.get("rerank")) ? given.get("rerank") : "",
   };
 }
 

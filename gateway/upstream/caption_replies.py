@@ -33,11 +33,22 @@ class WorkTimes(TypedDict, total=False):
     caption_ms: float | None
 
 
+class PictureScores(TypedDict, total=False):
+    """Of one picture among several: `scores` in the order of the texts, or what is wrong with it."""
+
+    scores: list[ReplyScore]
+    error: dict[str, Any]
+
+
 class CaptionReply(TypedDict, total=False):
-    """Has `captions`, the best first, or `scores` in the order of the texts."""
+    """Has `captions`, the best first, or `scores` in the order of the texts; of several pictures `pictures`.
+
+    There null stands for a picture that was left out.
+    """
 
     captions: list[ReplyCaption]
     scores: list[ReplyScore]
+    pictures: list[PictureScores | None]
     model: str
     fingerprint: str
     usage: dict[str, int]
@@ -64,7 +75,7 @@ def caption_reply(content: bytes) -> CaptionReply | None:
         reply = _REPLY.decode(content)
     except ValueError:
         return None
-    return reply if reply.get("captions") or reply.get("scores") else None
+    return reply if any(reply.get(name) for name in ("captions", "scores", "pictures")) else None
 
 
 async def caption_lines(piece: Callable[[], Awaitable[bytes]]) -> AsyncIterator[CaptionLine | None]:

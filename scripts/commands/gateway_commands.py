@@ -72,18 +72,24 @@ def search(
     text: Annotated[str, typer.Argument(help="What to look for.")],
     collection: Annotated[str, typer.Option(help="Where to look.")] = "demo",
     k: Annotated[int, typer.Option(help="How many hits.")] = 5,
+    rerank: Annotated[
+        str | None, typer.Option(help="Better order by: captioner, tree, or llm (docs/reranking.md).")
+    ] = None,
+    candidates: Annotated[int, typer.Option(help="How many of the best hits are reranked.")] = 20,
+    budget_ms: Annotated[float | None, typer.Option(help="Milliseconds that reranking may take.")] = None,
     url: Url = DEFAULT_URL,
     api_key: Key = None,
 ) -> None:
     """Search a collection by words and show the hits as a table.
 
-    Example: clipserve search "two small blue stars"
+    Example: clipserve search "a red circle left of a blue square" --rerank tree
     """
     from clipserve_client import Client
     from scripts.demo.search_table import show_search
 
     with Client(url, api_key=api_key) as client:
-        show_search(client, Console(), collection, text, k)
+        options = {"by": rerank, "candidates": candidates, "budget_ms": budget_ms, "explain": rerank == "tree"}
+        show_search(client, Console(), collection, text, k, options if rerank else None)
 
 
 def duplicates(

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.tree import Tree
 
 from clipserve_client import Client
 from scripts.demo.demo_collection import QUERY
 
 
-def show_search(client: Client, console: Console, collection: str, text: str = QUERY, k: int = 5) -> None:
-    answer = client.search(collection, text, k=k)
+def show_search(
+    client: Client,
+    console: Console,
+    collection: str,
+    text: str = QUERY,
+    k: int = 5,
+    rerank: dict[str, Any] | None = None,
+) -> None:
+    """`rerank`: its options as the gateway takes them."""
+    answer = client.search(collection, text, k=k, rerank=rerank)
     table = Table(title=escape(f"“{text}” in {collection}"), title_justify="left")
     for column in ("score", "id", "what it shows"):
         table.add_column(column)
@@ -20,5 +31,28 @@ def show_search(client: Client, console: Console, collection: str, text: str = Q
         shown = str(metadata.get("caption") or metadata.get("file") or "")
         table.add_row(f"{hit.score:.3f}", escape(hit.id), escape(shown))
     console.print(table)
+    if answer.rerank is not None:
+        _show_reranking(console, answer.rerank)
     timing = ", ".join(f"{name.removesuffix('_ms')} {value:.1f} ms" for name, value in answer.raw["timing"].items())
     console.print(f"[dim]{timing}[/dim]")
+
+
+def _show_reranking(console: Console, told: dict[str, Any]) -> None:
+    """The tree with what the first hit scored in it, and what reranking says of itself."""
+    if tree := told.get("tree"):
+        console.print(_drawn(tree))
+    spent = f", the budget of {told['budget_spent']} was spent" if told["budget_spent"] else ""
+    said = f": {told['note']}" if told["note"] else ""
+    shown = f"reranked {told['scored']} of {told['candidates']} by {told['by']} in {told['ms']:.1f} ms{spent}{said}"
+    console.print(escape(shown), style="dim", soft_wrap=True)
+
+
+def _drawn(tree: dict[str, Any]) -> Tree:
+    first = tree["candidates"][0]["values"] if tree["candidates"] else [None] * len(tree["nodes"])
+    root = Tree("how the first hit fits: log P of a clause, log-odds below it")
+    branches: list[Tree] = []
+    for node, value in zip(tree["nodes"], first, strict=True):
+        above = root if node["parent"] is None else branches[node["parent"]]
+        shown = "not asked" if value is None else f"{value:+.1f}"
+        branches.append(above.add(escape(f"{node['kind']} {node['label']}  {shown}")))
+    return root

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from clip_core.captions.ask import CaptionAsk
+from clip_core.captions.captioner import Memory
+from clip_core.captions.memories import Memories
 from clip_core.captions.scheduler import Scheduler
 from clip_core.errors import BadModel
 from clip_core.model_spec import CANARIES_FILE
@@ -320,3 +323,49 @@ def test_a_worker_whose_canaries_differ_is_not_ready(folder: Path, handler: Capt
     (tmp_path / CANARIES_FILE).write_text(json.dumps(rows))
     with pytest.raises(BadModel, match="canaries"):
         canaries.check(handler.scheduler.captioner, "fp32", tmp_path)
+
+
+def scoring(places: list[int], texts: list[str], **more: Any) -> bytes:
+    given = [base64.b64encode(png(place)).decode() for place in places]
+    return json.dumps({"pictures": given, "score": texts, **more}).encode()
+
+
+def test_several_pictures_are_scored_together_and_remembered(served: FakeTorchServe, handler: CaptionHandler) -> None:
+    texts = ["two red squares", "a dog"]
+    lone = [served.send(json.dumps({**json.loads(body(place)), "score": texts}).encode()) for place in (4, 5)]
+    first, again = served.send(scoring([4, 5, 4], texts)), served.send(scoring([5], texts))
+    served.run()
+    assert [each["scores"] for each in first.json["pictures"]] == [
+        pytest.approx([{name: pytest.approx(value, abs=1e-4) for name, value in score.items()} for score in scores])
+        for scores in (lone[0].json["scores"], lone[1].json["scores"], lone[0].json["scores"])
+    ]
+    tokens = sum(score["tokens"] for score in lone[0].json["scores"])
+    assert first.json["usage"] == {"text_tokens": 3 * tokens, "pictures": 2}
+    assert again.json["usage"] == {"text_tokens": tokens, "pictures": 0}, "it was remembered"
+    assert first.json["fingerprint"] == handler.scheduler.captioner.fingerprint
+
+
+def test_a_broken_picture_has_its_own_error_and_tokens_end_where_they_are_spent(served: FakeTorchServe) -> None:
+    broken = json.dumps({"pictures": ["AAAA", base64.b64encode(png(6)).decode()], "score": ["a dog"]}).encode()
+    both, short = served.send(broken), served.send(scoring([6, 7], ["a dog"], most_tokens=5))
+    none, bare = served.send(scoring([6], ["a dog"], most_tokens=0)), served.send(b'{"pictures": ["AAAA"]}')
+    served.run()
+    assert both.json["pictures"][0]["error"]["code"] == "invalid_image"
+    assert "scores" in both.json["pictures"][1]
+    assert "scores" in short.json["pictures"][0]
+    assert short.json["pictures"][1] is None
+    assert none.json["pictures"] == [None]
+    assert none.status == 200
+    assert bare.status == 400
+    assert bare.json["error"]["param"] == "pictures"
+
+
+def test_memories_end_where_their_bytes_do() -> None:
+    memory = Memory(torch.zeros(2, 2, 1, 1, 4, 4))
+    kept = Memories(2 * memory.cross.nbytes)
+    for name in (b"a", b"b", b"a", b"c"):
+        kept.get(name)
+        kept.put(name, memory)
+    assert [kept.get(name) is not None for name in (b"a", b"b", b"c")] == [True, False, True]
+    assert kept.bytes == 2 * memory.cross.nbytes
+    assert Memories(0).get(b"a") is None

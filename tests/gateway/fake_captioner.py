@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+from PIL import Image
 from starlette.responses import Response, StreamingResponse
 
-from clip_core.errors import BadText, ClipServeError, InferenceFailed, InvalidRequest, Overloaded
+from clip_core.errors import BadText, ClipServeError, InferenceFailed, InvalidRequest, Overloaded, WorkerLost
+from gateway.reranking.quality.canaries import canary_groups
 
 CONTEXT = 77
 
@@ -28,6 +32,9 @@ class FakeCaptioner:
     dead: bool = False
     waits: bool = False
     says: str = ""
+    orders_canaries: bool = True  # as a good captioner does
+    calls_left: int | None = None  # of scores of several pictures, before the worker ends
+    scores_s: float = 0.0
     bodies: list[Any] = field(default_factory=list)
     under_way: int = 0
     busiest: int = 0
@@ -53,6 +60,29 @@ class FakeCaptioner:
         finally:
             self.under_way -= 1
         return _json(self._whole(body["caption"], word, model))
+
+    async def pictures(self, body: Any, model: str) -> Response:
+        """Scores of several pictures of one colour each, by whether a text names it; of canaries, in their order."""
+        self.bodies.append(body)
+        if self.full:
+            raise Overloaded("the captioner's queue is full; try again in a moment")
+        await asyncio.sleep(self.scores_s)
+        canaries = {picture for group in canary_groups() for picture in group.pictures}
+        if self.calls_left is not None and not canaries.intersection(body["pictures"]):
+            if self.calls_left <= 0:
+                raise WorkerLost("the worker ended")
+            self.calls_left -= 1
+        firsts = {group.pictures[0] for group in canary_groups()} if self.orders_canaries else set()
+        cost = sum(len(text.split()) + 1 for text in body["score"])
+        tried = body.get("most_tokens", cost * len(body["pictures"])) // cost
+        told: list[Any] = []
+        for place, given in enumerate(body["pictures"]):
+            shown = "" if given in canaries else color_of(base64.b64decode(given))
+            odds = [-1.0 if given in firsts or shown in text.split() else -9.0 for text in body["score"]]
+            scores = [{"logprob": p, "tokens": len(t.split()) + 1} for p, t in zip(odds, body["score"], strict=True)]
+            told.append({"scores": scores} if place < tried else None)
+        usage = {"text_tokens": cost * min(tried, len(told)), "pictures": len(told)}
+        return _json({"pictures": told, "usage": usage} | self._named(model))
 
     def _check(self, settings: Any) -> None:
         if not 3 <= settings.get("max_tokens", 30) <= CONTEXT:
@@ -107,6 +137,14 @@ class FakeCaptioner:
         finally:
             self.under_way -= 1
             self.left += not ended
+
+
+def color_of(content: bytes) -> str:
+    """Of the picture's middle: red, green or blue."""
+    image = Image.open(io.BytesIO(content)).convert("RGB")
+    pixel = image.getpixel((image.width // 2, image.height // 2))
+    assert isinstance(pixel, tuple)
+    return ("red", "green", "blue")[pixel.index(max(pixel))]
 
 
 def refused(error: ClipServeError) -> Response:

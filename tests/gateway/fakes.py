@@ -446,6 +446,8 @@ class FakeTorchServe:
 
     async def _caption(self, endpoint: str, body: Any) -> Response:
         try:
+            if "pictures" in body:
+                return await self.captioner.pictures(body, self.models.get(endpoint, self.model))
             word = _word(body["image"])
             return await self.captioner.answer(body, word, self.models.get(endpoint, self.model))
         except ClipServeError as error:

@@ -10,10 +10,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
 from clip_core.captions.caption import Event
+from clip_core.captions.memories import Memories
 from clip_core.captions.scheduler import Scheduler
 from clip_core.endpoint_config import EndpointConfig
 from clip_core.errors import ClipServeError, InferenceFailed
@@ -32,6 +34,7 @@ from clip_core.serving.captions.answers import (
     whole,
 )
 from clip_core.serving.captions.request import CaptionCall
+from clip_core.serving.captions.scoring import PictureScorer
 from clip_core.serving.captions.spans import begin_caption, end_caption
 from clip_core.towers.pass_counts import PassCounts
 from clip_core.tracing.spans import Span
@@ -81,6 +84,8 @@ class CaptionBatch:
 
     def __post_init__(self) -> None:
         self._live: dict[str, Underway] = {}
+        self.memories = Memories(self.config.caption_memory_bytes)
+        self._scorer = PictureScorer(self.scheduler.captioner, self.memories, self._prepared)
         self._decoder = Decoder(self.config.decode_threads or self.config.threads)
 
     def knows(self, id: str) -> bool:
@@ -108,11 +113,12 @@ class CaptionBatch:
         for id, request in arrived.items():
             self._live[id] = Underway(id, request, now, begin_caption(self.endpoint, request, now_ns))
         with self.tally.timed("decode"):
-            prepared = self._prepared([request.picture for request in arrived.values()])
-        taken = [(id, self._take(self._live[id], pixels)) for id, pixels in zip(arrived, prepared, strict=True)]
+            lone = [id for id, request in arrived.items() if request.pictures is None]
+            pixels = dict(zip(lone, self._prepared([arrived[id].picture for id in lone]), strict=True))
+        taken = [(id, self._take(self._live[id], pixels.get(id))) for id in arrived]
         return {id: piece for id, piece in taken if piece is not None}
 
-    def _take(self, live: Underway, pixels: Tensor | ClipServeError) -> Piece | None:
+    def _take(self, live: Underway, pixels: Tensor | ClipServeError | None) -> Piece | None:
         """The scores at once, or why not; a caption is the scheduler's."""
         try:
             return self._taken(live, pixels)
@@ -134,22 +140,31 @@ class CaptionBatch:
             error.param = error.param or "image"
             return error
 
-    def _taken(self, live: Underway, pixels: Tensor | ClipServeError) -> Piece | None:
+    def _taken(self, live: Underway, pixels: Tensor | ClipServeError | None) -> Piece | None:
         """Raises ClipServeError."""
         if isinstance(pixels, ClipServeError):
             raise pixels
         request = live.request
         if request.texts is None:
+            assert pixels is not None
             live.prompt_tokens = len(self.scheduler.captioner.prefix(request.ask)) - 1
             self.scheduler.add(live.id, pixels, request.ask)
             return None
         with self.tally.timed("score"):
-            captioner = self.scheduler.captioner
-            texts = captioner.read(request.texts)
-            logprobs = captioner.score(captioner.remember(pixels[None])[0], texts)
-        body = {**scores_body(logprobs, texts.counts), **head(self.spec, described=request.described)}
+            scored = self._scored(request, pixels)
+        body = {**scored, **head(self.spec, described=request.described)}
         self._end(self._live.pop(live.id), 200)
         return whole(body)
+
+    def _scored(self, request: CaptionCall, pixels: Tensor | None) -> dict[str, Any]:
+        """Raises BadText."""
+        assert request.texts is not None
+        if request.pictures is not None:
+            return self._scorer.body(request.pictures, request.texts, request.most_tokens)
+        assert pixels is not None
+        captioner = self.scheduler.captioner
+        texts = captioner.read(request.texts)
+        return scores_body(captioner.score(captioner.remember(pixels[None])[0], texts), texts.counts)
 
     def _advance(self) -> dict[str, Piece]:
         try:

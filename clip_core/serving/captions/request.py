@@ -1,8 +1,8 @@
-"""What one request wants of a captioner: a picture's caption, or how likely texts are for it."""
+"""What one request wants of a captioner: a picture's caption, or how likely texts are for it or for several."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,19 +14,22 @@ from clip_core.inputs.request import Accepts, AdminRequest
 from clip_core.tracing.trace_context import NO_CALLERS, Callers
 
 ACCEPTS = Accepts(frozenset({"image"}), "image")
-_OPTIONS = ("caption", "score", "stream", "describe", "traceparent", "sent")
+_OPTIONS = ("caption", "score", "pictures", "most_tokens", "stream", "describe", "traceparent", "sent")
 
 
 @dataclass(frozen=True)
 class CaptionCall:
     """`picture`: its encoded bytes. `texts` are scored instead of captioning where they are given.
 
+    `pictures` are scored together in place of `picture`, as far as `most_tokens` of their texts reach.
     `in_pieces`: whether its stream can be told piece by piece; else it comes as a whole.
     """
 
     picture: bytes
     ask: CaptionAsk
     texts: tuple[str, ...] | None = None
+    pictures: tuple[bytes, ...] | None = None
+    most_tokens: int | None = None
     stream: bool = False
     in_pieces: bool = True
     described: bool = False
@@ -35,17 +38,21 @@ class CaptionCall:
 
 
 def parse_caption_row(
-    row: Mapping[str, Any], content_type: str | None, most_texts: int, request_id: str | None = None
+    row: Mapping[str, Any], content_type: str | None, most: int, request_id: str | None = None
 ) -> CaptionCall | AdminRequest:
-    """One row of a TorchServe batch. Raises ClipServeError."""
+    """One row of a TorchServe batch; `most` texts, and as many pictures. Raises ClipServeError."""
     parsed, options = read_row(row, content_type, ACCEPTS, _OPTIONS)
     if isinstance(parsed, Mapping) and isinstance(parsed.get("admin"), Mapping):
         return AdminRequest(parsed["admin"])
     body = {**(parsed if isinstance(parsed, Mapping) else {"image": parsed}), **options}
+    texts = _texts(body["score"], most) if body.get("score") is not None else None
+    pictures = _pictures(body["pictures"], texts, most) if body.get("pictures") is not None else None
     return CaptionCall(
-        picture=_picture(body.get("image")),
+        picture=_picture(body.get("image")) if pictures is None else b"",
         ask=_ask(body.get("caption")),
-        texts=_texts(body["score"], most_texts) if body.get("score") is not None else None,
+        texts=texts,
+        pictures=pictures,
+        most_tokens=_most_tokens(body.get("most_tokens")),
         stream=_flag(body.get("stream"), "stream"),
         described=body.get("describe") is True,
         request_id=request_id,
@@ -63,6 +70,20 @@ def _picture(value: object) -> bytes:
     except ClipServeError as error:
         error.param = error.param or "image"
         raise
+
+
+def _pictures(value: object, texts: Sequence[str] | None, most: int) -> tuple[bytes, ...]:
+    if texts is None or not isinstance(value, list) or not value:
+        raise InvalidRequest("`pictures` is a list of pictures to `score` texts for", param="pictures")
+    if len(value) > most:
+        raise TooLarge(f"`pictures` has {len(value)} pictures, the limit is {most}", param="pictures")
+    return tuple(map(_picture, value))
+
+
+def _most_tokens(value: object) -> int | None:
+    if value is not None and (type(value) is not int or value < 0):
+        raise InvalidRequest("`most_tokens` is a whole number of at least 0", param="most_tokens")
+    return value
 
 
 def _ask(value: object) -> CaptionAsk:

@@ -1,6 +1,7 @@
 // Where the items on the page come from, as pages for a Pager: a search, best first, or the collection, by id.
 
 import { listItems, search } from "../api.js";
+import { rerankOf } from "../reranking/reranking.js";
 import { keyOf, membersOf } from "./across.js";
 import { FIRST } from "./pager.js";
 import { filterOf, isSearch, requestOf } from "./query.js";
@@ -22,7 +23,8 @@ export function forgetAhead() {
 // `answered(answer)` is told of the first page of a search: its timing, whether the text was cut.
 export async function sourceOf(state, answered, signal) {
   if (!isSearch(state)) return membersOf(state.collection) ? nothing : browse(state);
-  const request = await requestOf(state, signal);
+  const rerank = rerankOf(state);
+  const request = { ...(await requestOf(state, signal)), ...(rerank && { rerank }) };
   return async ({ cursor, limit, signal: halt }) => {
     const answer = await search({ ...request, k: limit, ...(cursor ? { cursor } : {}) }, halt);
     if (!cursor) answered(answer);

@@ -1,0 +1,45 @@
+// A better order of what words found: by the captioner, by a tree of claims, or by a language model.
+
+import { $, element, show } from "../dom.js";
+import { digits, plural, sentence } from "../format.js";
+import { isChoice } from "../library/across.js";
+import { countedParts } from "../library/query.js";
+import { change, state } from "../state.js";
+import { drawTree } from "./tree.js";
+
+// Pictures are compared with words, within one collection.
+export const canRerank = (wanted) => !isChoice(wanted.collection) && countedParts(wanted).join() === "text";
+
+export function rerankOf(wanted) {
+  return wanted.rerank && canRerank(wanted) ? { by: wanted.rerank, explain: wanted.rerank === "tree" } : undefined;
+}
+
+export function drawOrder() {
+  $("rerank").value = state.rerank;
+  show($("order"), canRerank(state));
+}
+
+// `told` is what the gateway says of it; none for a search in its own order.
+export function drawReranking(told) {
+  show($("reranking"), Boolean(told));
+  if (!told) return $("reranking-tree").replaceChildren();
+  const { scored, candidates, ms } = told;
+  $("reranking-said").replaceChildren(element("b", { textContent: headline(told) }), ` · ${scored} of ${plural(candidates, "candidate")} in ${digits(ms)} ms`);
+  $("reranking-note").textContent = notes(told).map(sentence).join(". ");
+  $("reranking-tree").replaceChildren(...(told.tree ? drawTree(told.tree) : []));
+  return undefined;
+}
+
+const NAMES = { captioner: "Ordered by the captioner", tree: "Ordered by a tree of claims", llm: "Ordered by the language model" };
+
+function headline({ by, applied }) {
+  return applied ? NAMES[by] : "In the order of the search";
+}
+
+function notes({ note, budget_spent: spent, without_picture: blind }) {
+  return [note, spent && `the budget (${spent}) was spent: this is the best order so far`, blind && `${plural(blind, "item")} without a picture ${blind === 1 ? "keeps its place" : "keep their places"}`].filter(Boolean);
+}
+
+export function watchReranking() {
+  $("rerank").addEventListener("change", () => change({ rerank: $("rerank").value }, { push: true }));
+}

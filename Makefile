@@ -165,6 +165,10 @@ bench-scaler: $(BENCH) ## scaling ahead of demand on real series (downloaded), s
 bench-captions: $(BENCH) $(CAPTIONS)/.ready ## captions against open_clip's own, token by token, and how fast; under 35 minutes
 	PYTHONPATH=$(CAPTIONS) $(BIN)/python -m benchmarks.captions --save $(if $(PARTS),--parts $(PARTS))
 
+.PHONY: bench-kv
+bench-kv: $(BENCH) ## caches of a captioner's keys and values: memory, what 256 MB admit, steps, identical tokens; under 20 minutes
+	$(BIN)/python -m benchmarks.kv --save $(if $(PARTS),--parts $(PARTS))
+
 bench-ship: $(SERVE) $(CHARTS)/.ready archives ## every gateway and encoder replaced under load (apt-get install haproxy), images, the chart; TAG= of the images, VIT=DIR with ViT-B/32, PARTS=, DOCKER_DIR=
 	$(BIN)/python -m benchmarks.ship --save $(if $(PARTS),--parts $(PARTS)) $(if $(TAG),--tag $(TAG)) \
 	  $(if $(DOCKER_DIR),--docker-dir $(DOCKER_DIR)) $(if $(VIT),--vit-store $(VIT))

@@ -42,6 +42,18 @@ class EndpointConfig:
 
     caption_rows: int = _key(48, "texts that a captioner has under way at once: a beam search of six beams has two")
     caption_waiting: int = _key(64, "captions that wait for a place behind them; more are refused with 429", least=0)
+    caption_cache: str = _key(
+        "growing",
+        "what holds a captioner's keys and values (docs/kv-caches.md)",
+        choices=("growing", "request", "static-rows", "static-tokens", "paged"),
+    )
+    caption_cache_block: int = _key(4, "tokens of a block of the `paged` cache: at most the model's context")
+    caption_cache_bytes: int = _key(
+        0, "bytes of that cache; captions beyond it wait, and the youngest give way. 0 sets no bound", least=0
+    )
+    caption_absorbed: bool = _key(
+        False, "keep a picture's tokens, and not keys and values of every layer: much less memory, dearer steps"
+    )
     caption_call_tokens: int = _key(4, "tokens of each caption that one call of TorchServe's continuous batching makes")
     caption_memory_bytes: int = _key(
         64 << 20, "memory of a captioner for pictures that it scored; 0 keeps none", least=0

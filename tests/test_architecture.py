@@ -72,7 +72,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
             "model_spec",
             "wire",
         ),
-        *("networks", "index", "inputs", "towers", "captions", "encode", "serving"),
+        *("networks", "index", "inputs", "towers", "caption_caches", "captions", "encode", "serving"),
     ),
     "index_service": (
         *("errors", "settings", "engines", "engines.exact", "engines.approximate", "engines.faiss"),
@@ -179,6 +179,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
             "milvus",
             "encoders",
             "captions",
+            "kv",
             "pictures",
             "models",
             "faults",

@@ -69,6 +69,9 @@ class Beams:
     def last(self) -> Sequence[int]:
         return [said[-1] for said in self._said]
 
+    def texts(self) -> Sequence[Sequence[int]]:
+        return self._said
+
     def spoken(self) -> Sequence[int]:
         return ()
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from clip_core.caption_caches.cache import CacheShape, Past
 from clip_core.captions import programs
 from clip_core.captions.ask import CaptionAsk
 from clip_core.captions.programs import Programs
@@ -21,7 +22,7 @@ from clip_core.inputs.preprocessing import Preprocessing
 from clip_core.inputs.tokens import Tokenizer, stack
 from clip_core.model_spec import CONFIG_FILE, SPEC_FILE, WEIGHTS_FILE, ModelSpec, canonical, digest, fingerprint
 from clip_core.networks.causal_text import bucket
-from clip_core.networks.coca_decoder import CocaDecoder
+from clip_core.networks.coca_decoder import CachedBlock, CocaDecoder, CrossBlock
 from clip_core.networks.coca_image import CocaImage
 from clip_core.networks.coca_model import load_coca
 from clip_core.networks.open_clip_model import build_coca, build_model
@@ -32,7 +33,10 @@ _POSITIONS_AT_ONCE = 4096  # of texts beside pictures
 
 @dataclass(frozen=True)
 class Memory:
-    """One picture as the decoder needs it: keys and values of every layer, (M, 2, 1, H, S, D)."""
+    """One picture as the decoder needs it: keys and values of every layer, (M, 2, 1, H, S, D).
+
+    Of an absorbed decoder its tokens, (1, 1, 1, 1, S, W).
+    """
 
     cross: Tensor
 
@@ -69,10 +73,19 @@ class Captioner:
         self.context_length = decoder.context_length
 
     @classmethod
-    def load(cls, model_dir: Path, *, precision: str = "fp32", compiled: bool = False, threads: int = 1) -> Captioner:
+    def load(
+        cls,
+        model_dir: Path,
+        *,
+        precision: str = "fp32",
+        compiled: bool = False,
+        threads: int = 1,
+        absorbed: bool = False,
+    ) -> Captioner:
         """From a checkpoint of open_clip's or an archive that holds one. Raises BadModel.
 
-        `compiled`: by the archive's packages, or compiled now, before the first request.
+        `compiled`: by the archive's packages, or compiled now, before the first request; now where it is `absorbed`,
+        which keeps less of a picture (`coca_absorbed.py`).
         """
         torch.set_num_threads(threads)
         archived = (model_dir / SPEC_FILE).exists()
@@ -83,8 +96,9 @@ class Captioner:
         tokenizer = Tokenizer.load(model_dir)
         if not hasattr(tokenizer.reference, "decoder"):
             raise BadModel("its tokenizer is not open_clip's own, whose start and end a caption needs")
-        image, decoder = load_coca(model, model_dir, preprocessing.mean, preprocessing.std, precision)
-        made = programs.load(model_dir, image, decoder, preprocessing.size, compiled)
+        mean, std = preprocessing.mean, preprocessing.std
+        image, decoder = load_coca(model, model_dir, mean, std, precision, absorbed=absorbed)
+        made = programs.load(model_dir, image, decoder, preprocessing.size, compiled, packaged=not absorbed)
         return cls(image, decoder, tokenizer, preprocessing, made, _fingerprint(model_dir, tokenizer), precision)
 
     def write_packages(self, directory: Path) -> None:
@@ -124,11 +138,31 @@ class Captioner:
         cross = self.programs.remember(pixels)
         return [Memory(cross[:, :, i : i + 1].contiguous()) for i in range(len(pixels))]
 
+    @property
+    def cache_shape(self) -> CacheShape:
+        """Of its texts' keys and values."""
+        decoder = self.decoder
+        block = decoder.blocks[0]
+        assert isinstance(block, CachedBlock)
+        return CacheShape(decoder.layers, decoder.width, block.heads, decoder.cache_dtype, self.context_length)
+
+    @property
+    def picture_bytes(self) -> int:
+        """Of one `Memory`."""
+        decoder = self.decoder
+        crosses = [block for block in decoder.cross if isinstance(block, CrossBlock)]
+        layers = 1 if crosses[0].shared else 2 * len(crosses)
+        return layers * self.image_tokens * decoder.width * decoder.cache_dtype.itemsize
+
     @torch.inference_mode()
     def step(
-        self, ids: Tensor, places: Tensor, past: Tensor, shown: Tensor, own: Tensor, memory: Tensor
+        self, ids: Tensor, places: Tensor, past: Past, shown: Tensor, own: Tensor, memory: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """See `CocaDecoder.step`."""
+        """See `CocaDecoder.step`. `past` (T, N, 2, R, W) or (T, N, 2, P, L, W)."""
+        if self.programs.compiled and not isinstance(past, Tensor):
+            past = past.whole()
+        if isinstance(past, Tensor) and past.dim() == 5:
+            past = past.unflatten(3, tuple(ids.shape))
         return self.programs.step(ids, places, past, shown, own, memory)
 
     def prefix(self, ask: CaptionAsk) -> list[int]:

@@ -24,6 +24,9 @@ class Greedy:
     def last(self) -> Sequence[int]:
         return (self._said[-1],)
 
+    def texts(self) -> Sequence[Sequence[int]]:
+        return (self._said,)
+
     def take(self, logits: Tensor) -> None:
         if len(self._said) + 1 == self._ask.max_tokens:
             self._say(self._ids.end, logits)

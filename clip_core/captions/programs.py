@@ -11,7 +11,7 @@ import logging
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -33,9 +33,9 @@ class RememberProgram(Protocol):
 
 class StepProgram(Protocol):
     def __call__(
-        self, ids: Tensor, places: Tensor, past: Tensor, shown: Tensor, own: Tensor, memory: Tensor
+        self, ids: Tensor, places: Tensor, past: Any, shown: Tensor, own: Tensor, memory: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """See `CocaDecoder.step`."""
+        """See `CocaDecoder.step`; `past` of a compiled one is a tensor."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,20 @@ class Programs:
     compiled: bool
 
 
-def load(model_dir: Path, image: CocaImage, decoder: CocaDecoder, size: tuple[int, int], compiled: bool) -> Programs:
-    """Compiled ones from the archive, or else compiled now; the modules themselves where nothing compiles."""
-    if compiled and usable(model_dir, "cpu"):
+def load(
+    model_dir: Path,
+    image: CocaImage,
+    decoder: CocaDecoder,
+    size: tuple[int, int],
+    compiled: bool,
+    *,
+    packaged: bool = True,
+) -> Programs:
+    """Compiled ones from the archive where it may hold them (`packaged`), or else compiled now.
+
+    The modules themselves where nothing compiles.
+    """
+    if compiled and packaged and usable(model_dir, "cpu"):
         return _load(model_dir / DIRECTORY)
     if compiled and compiler() is not None:
         log.warning("compiling the captioner at start, which takes a minute or so")
@@ -95,7 +106,7 @@ def _load(directory: Path) -> Programs:
 
 def _unpacked(step: Program) -> StepProgram:
     def run(
-        ids: Tensor, places: Tensor, past: Tensor, shown: Tensor, own: Tensor, memory: Tensor
+        ids: Tensor, places: Tensor, past: Any, shown: Tensor, own: Tensor, memory: Tensor
     ) -> tuple[Tensor, Tensor]:
         logits, kept = step([ids, places, past, shown, own, memory])
         return logits, kept

@@ -31,6 +31,9 @@ class Samples:
     def last(self) -> Sequence[int]:
         return [row.last()[0] for row in self._rows]
 
+    def texts(self) -> Sequence[Sequence[int]]:
+        return [row.spoken() for row in self._rows]
+
     def take(self, logits: Tensor) -> None:
         for i, row in enumerate(self._rows):
             if not row.done:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from clip_core.caption_caches.choice import CacheChoice
+from clip_core.caption_caches.store import CacheStore
 from clip_core.captions.ask import CaptionAsk
 from clip_core.captions.caption import Caption, Event
 from clip_core.captions.captioner import Captioner, Memory
@@ -27,30 +30,73 @@ _PICTURES_AT_ONCE = 8  # that pass the image tower together when they are admitt
 
 @dataclass(eq=False)
 class _Waiting:
+    """`before`: what it was when it had to give its caches to others; it goes on from there."""
+
     id: str
     pixels: Tensor
     ask: CaptionAsk
     prefix: list[int]
+    before: _Live | None = None
+
+    @property
+    def length(self) -> int:
+        """Tokens of each row that are read before a new one is chosen."""
+        return len(self.prefix) if self.before is None else self.before.length
 
 
 @dataclass(eq=False)
 class _Live:
-    """`read`: tokens of the prefix that all rows have read. `said`: the text that was told so far."""
+    """`read`: tokens that all rows have read. `said`: the text that was told so far. `number`: of its admission."""
 
-    id: str
-    prefix: list[int]
+    request: _Waiting
     search: CaptionSearch
-    streams: bool
+    number: int
     read: int = 0
     said: str = ""
 
+    @property
+    def id(self) -> str:
+        return self.request.id
+
+    @property
+    def streams(self) -> bool:
+        return self.request.ask.streams
+
+    @property
+    def length(self) -> int:
+        """Of its longest row: the others have ended."""
+        return max(map(len, self.search.texts()))
+
+
+@dataclass
+class CacheCounts:
+    """What became of requests for want of memory."""
+
+    preempted: int = 0
+    tokens_again: int = 0  # that preempted rows had to read once more
+
 
 class Scheduler:
-    """At most `most_rows` texts under way, and `most_waiting` requests behind them, first come, first served."""
+    """At most `most_rows` texts under way, and `most_waiting` requests behind them, first come, first served.
 
-    def __init__(self, captioner: Captioner, most_rows: int = 64, most_waiting: int = 256) -> None:
+    `cache`: what holds keys and values, and how many bytes of them. A request that needs more than are left waits;
+    where those under way need more, the youngest gives up its own and waits at the head of the queue. It reads its
+    tokens again later and goes on. Raises ValueError for a cache that does not suit the model.
+    """
+
+    def __init__(
+        self, captioner: Captioner, most_rows: int = 64, most_waiting: int = 256, cache: CacheChoice | None = None
+    ) -> None:
         self.captioner, self.most_rows, self.most_waiting = captioner, most_rows, most_waiting
+        self.store = CacheStore(
+            cache or CacheChoice(), captioner.cache_shape, most_rows, contiguous=captioner.programs.compiled
+        )
+        budget, least = self.store.choice.budget, captioner.picture_bytes + self.store.alone(1, 2)
+        if 0 < budget < least:
+            raise ValueError(f"caption_cache_bytes: {budget} do not hold one picture and its text, {least} do")
+        self.counts = CacheCounts()
         self.tokens_total = 0
+        self._admitted = 0
         self._queue: deque[_Waiting] = deque()
         self._grids: dict[int, Grid[_Live]] = {}
 
@@ -72,6 +118,15 @@ class Scheduler:
         return sum(grid.bytes for grid in self._grids.values())
 
     @property
+    def live_requests(self) -> int:
+        return sum(len(grid.live) for grid in self._grids.values())
+
+    @property
+    def grids(self) -> Sequence[Grid[Any]]:
+        """Those with live requests."""
+        return list(self._grids.values())
+
+    @property
     def idle(self) -> bool:
         return not self._queue and not self._grids
 
@@ -84,6 +139,7 @@ class Scheduler:
         if tuple(pixels.shape) != (3, *self.captioner.image_size):
             raise InvalidRequest(f"pixels have the shape (3, H, W) of {self.captioner.image_size}", param="image")
         prefix = self.captioner.prefix(ask)
+        self._check_bytes(ask)
         if self._waiting_with(ask) > self.most_waiting:
             raise Overloaded(f"{self.most_waiting} captions are waiting already: try again later")
         self._queue.append(_Waiting(id, pixels, ask.seeded(), prefix))
@@ -106,6 +162,17 @@ class Scheduler:
                 events += self._step(grid)
         return [*self._news(), *events]
 
+    def _check_bytes(self, ask: CaptionAsk) -> None:
+        """What can have all of the cache for itself ends in any case. Raises InvalidRequest."""
+        budget = self.store.choice.budget
+        needed = self.store.alone(ask.rows, ask.max_tokens) + self.captioner.picture_bytes if budget else 0
+        if needed > budget:
+            raise InvalidRequest(
+                f"{ask.rows} texts of up to {ask.max_tokens} tokens need {needed} bytes of the captioner's cache, "
+                f"which has {budget}: ask for fewer or shorter ones",
+                param="max_tokens",
+            )
+
     def _waiting_with(self, ask: CaptionAsk) -> int:
         """How many would wait with this one, behind those that the free rows take in the next step."""
         free, waiting = self.most_rows - self.live_rows, 0
@@ -125,23 +192,38 @@ class Scheduler:
         grid.drop(live)
         if not grid.live:
             self._grids.pop(grid.lanes, None)
+        if not self._grids:
+            self.store.forget()
 
     def _admit(self) -> list[Event]:
-        """As many of the queue, in its order, as there are rows for."""
-        admitted: list[_Waiting] = []
-        rows = self.live_rows
-        while self._queue and rows + self._queue[0].ask.rows <= self.most_rows:
-            admitted.append(self._queue.popleft())
-            rows += admitted[-1].ask.rows
-        events = []
-        for first in range(0, len(admitted), _PICTURES_AT_ONCE):
-            part = admitted[first : first + _PICTURES_AT_ONCE]
+        """As many of the queue, in its order, as there are rows and bytes for."""
+        events: list[Event] = []
+        while part := self._next_part():
             for each, memory in zip(part, self._remember([each.pixels for each in part]), strict=True):
                 if isinstance(memory, Memory):
                     self._place(each, memory)
                 else:
                     events.append(Event(each.id, error=memory))
         return events
+
+    def _next_part(self) -> list[_Waiting]:
+        """Those that pass the image tower together; one by one under a bound on bytes: each changes what is left."""
+        part: list[_Waiting] = []
+        rows, most = self.live_rows, 1 if self.store.choice.budget else _PICTURES_AT_ONCE
+        while self._queue and len(part) < most and self._fits(self._queue[0], rows):
+            part.append(self._queue.popleft())
+            rows += part[-1].ask.rows
+        return part
+
+    def _fits(self, waiting: _Waiting, rows: int) -> bool:
+        """What needs more bytes than are left may begin only where nothing else is live."""
+        ask = waiting.ask
+        if rows + ask.rows > self.most_rows:
+            return False
+        if not self.store.choice.budget or not self._grids:
+            return True
+        grid = self._grids.get(ask.rows) or Grid[_Live](self.captioner, ask.rows, self.store)
+        return grid.to_admit(waiting.length, ask.max_tokens) <= self.store.room(self.cache_bytes)
 
     def _remember(self, pictures: list[Tensor]) -> list[Memory | ClipServeError]:
         """Together; where that fails, each by itself, so that one picture is no other's error."""
@@ -154,22 +236,54 @@ class Scheduler:
             return [InferenceFailed("the captioner can't read this picture; see the worker's log")]
 
     def _place(self, waiting: _Waiting, memory: Memory) -> None:
-        ask = waiting.ask
-        search = search_of(ask, waiting.prefix, self.captioner.ids)
-        live = _Live(waiting.id, waiting.prefix, search, ask.streams)
-        self._grids.setdefault(ask.rows, Grid(self.captioner, ask.rows)).put(live, memory)
+        ask, before = waiting.ask, waiting.before
+        self._admitted += 1
+        if before is None:
+            live = _Live(waiting, search_of(ask, waiting.prefix, self.captioner.ids), self._admitted)
+        else:
+            live = _Live(waiting, before.search, self._admitted, said=before.said)
+            waiting.before = None
+        if ask.rows not in self._grids:
+            self._grids[ask.rows] = Grid(self.captioner, ask.rows, self.store)
+        self._grids[ask.rows].put(live, memory, ask.max_tokens)
 
-    def _step(self, grid: Grid[_Live]) -> list[Event]:
+    def _preempt_for(self, grid: Grid[_Live]) -> None:
+        """Until the bytes are there that a step of `grid` needs: the youngest gives up its own."""
+        while self._grids.get(grid.lanes) is grid and self.live_requests > 1:
+            _, lengths, leaders = self._inputs(grid)
+            if grid.to_step(lengths, leaders) <= self.store.room(self.cache_bytes):
+                return
+            holder, youngest = max(self._all(), key=lambda each: each[1].number)
+            self.counts.preempted += 1
+            self.counts.tokens_again += youngest.read * holder.lanes
+            self._drop(holder, youngest)
+            youngest.request.before = youngest
+            self._queue.appendleft(youngest.request)
+
+    def _inputs(self, grid: Grid[_Live]) -> tuple[list[int], list[int], list[int] | None]:
+        """The token that each row reads, its position, and the first row that has read the same."""
         tokens = [0] * (len(grid.places) * grid.lanes)
         lengths = [0] * len(tokens)
-        owners = [(place, live) for place in grid.live if (live := grid.places[place]) is not None]
-        for place, live in owners:
-            rows = slice(place * grid.lanes, (place + 1) * grid.lanes)
-            in_prefix = live.read < len(live.prefix) - 1
-            tokens[rows] = [live.prefix[live.read]] * grid.lanes if in_prefix else list(live.search.last())
+        leaders = list(range(len(tokens)))
+        for place in grid.live:
+            live = grid.places[place]
+            assert live is not None, "a live place has an owner"
+            first, texts = place * grid.lanes, live.search.texts()
+            rows = slice(first, first + grid.lanes)
+            tokens[rows] = [text[min(live.read, len(text) - 1)] for text in texts]
             lengths[rows] = [live.read] * grid.lanes
+            if self.store.shares and grid.lanes > 1:
+                leaders[rows] = [first + lane for lane in _first_alike(texts, live.read + 1)]
+        return tokens, lengths, leaders if self.store.shares else None
+
+    def _step(self, grid: Grid[_Live]) -> list[Event]:
+        if self.store.choice.budget:
+            self._preempt_for(grid)
+        owners = [(place, live) for place in grid.live if (live := grid.places[place]) is not None]
+        if not owners:
+            return []
         try:
-            logits = grid.step(tokens, lengths)
+            logits = grid.step(*self._inputs(grid))
         except Exception:
             log.exception("a step of the captioner failed")
             return [self._fail(grid, live) for _, live in owners]
@@ -181,7 +295,7 @@ class Scheduler:
         """What one request makes of its rows of scores, (lanes, V)."""
         live.read += 1
         self.tokens_total += grid.lanes
-        if live.read < len(live.prefix):
+        if live.read < live.length:
             return None
         if not bool(own.isfinite().all()):
             return self._fail(grid, live)
@@ -209,9 +323,15 @@ class Scheduler:
         """Text that is new since the last call of those that stream, but for a character that is not whole yet."""
         events = []
         for _, live in self._all():
-            if live.streams and live.read >= len(live.prefix):
+            if live.streams and live.read >= len(live.request.prefix):
                 text = self.captioner.text(live.search.spoken()).rstrip("\ufffd")
                 if len(text) > len(live.said):
                     events.append(Event(live.id, text[len(live.said) :]))
                     live.said = text
         return events
+
+
+def _first_alike(texts: Sequence[Sequence[int]], length: int) -> list[int]:
+    """For each text the first one whose first `length` ids are its own."""
+    first: dict[tuple[int, ...], int] = {}
+    return [first.setdefault(tuple(text[:length]), i) for i, text in enumerate(texts)]

@@ -37,6 +37,9 @@ class CaptionSearch(Protocol):
     def last(self) -> Sequence[int]:
         """The last token of each row."""
 
+    def texts(self) -> Sequence[Sequence[int]]:
+        """All ids of each row from the start on, so that its keys and values can be made again."""
+
     def take(self, logits: Tensor) -> Sequence[int] | None:
         """The scores after those tokens, (rows, V) float32 → which row each row goes on from (None: from itself)."""
 

@@ -10,13 +10,27 @@ halves, M of them in the decoder; H heads of D; S image tokens; V ids.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from clip_core.networks.plain_coca import PlainCoca
 from clip_core.networks.transformer import BlockParts, TransformerBlock, attend, is_plain, linear
+
+
+class LayeredPast(Protocol):
+    """Cached tokens of all rows, layer by layer, where no one tensor holds them."""
+
+    @property
+    def span(self) -> int:
+        """T"""
+
+    def layer(self, index: int) -> Tensor:
+        """(T, 2, R, W), or (T, 2, R·H, D)"""
+
+    def whole(self) -> Tensor:
+        """(T, N, 2, R, W), contiguous"""
 
 
 def unsupported(model: Any) -> str | None:
@@ -46,7 +60,7 @@ class CachedBlock(TransformerBlock):
     """open_clip's block for one new token a row, and for whole texts."""
 
     def step(self, x: Tensor, past: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """x (R, W), past (T, 2, R, W), bias (R, T + 1) → x, and this token's key and value (2, R, W)."""
+        """x (R, W), past as in `attend_cached`, bias (R, T + 1) → x, and this token's key and value (2, R, W)."""
         q, k, v = self.qkv(self.ln_1(x)).chunk(3, dim=-1)
         new = torch.stack([k, v]).to(past.dtype)
         attended = attend_cached(q, new, past, bias, self.heads)
@@ -60,6 +74,8 @@ class CachedBlock(TransformerBlock):
 
 class CrossBlock(BlockParts):
     """Attends to a picture, by keys and values that `remember` made of it."""
+
+    shared = False  # whether what it remembers is the same for all blocks
 
     def __init__(self, block: Any) -> None:
         super().__init__(block)
@@ -109,33 +125,39 @@ class CocaDecoder(nn.Module):
         return block.attention or self.positional_embedding.dtype
 
     def remember(self, tokens: Tensor) -> Tensor:
-        """(P, S, W) of the image tower → (M, 2, P, H, S, D): keys and values that all steps share."""
-        return torch.stack([block.remember(tokens) for block in self._crosses()])
+        """(P, S, W) of the image tower → (M, 2, P, H, S, D): keys and values that all steps share.
+
+        Of an absorbed decoder (1, 1, P, 1, S, W): what all blocks share, too.
+        """
+        blocks = self._crosses()
+        return torch.stack([block.remember(tokens) for block in (blocks[:1] if blocks[0].shared else blocks)])
 
     def step(
-        self, ids: Tensor, places: Tensor, past: Tensor, shown: Tensor, own: Tensor, memory: Tensor
+        self, ids: Tensor, places: Tensor, past: Tensor | LayeredPast, shown: Tensor, own: Tensor, memory: Tensor
     ) -> tuple[Tensor, Tensor]:
         """One token of every row → logits (P, L, V) float32, and what to keep of it (N, 2, P, L, W).
 
         ids, places (P, L) int64: the tokens and their positions. past (T, N, 2, P, L, W), of which a row sees what
-        stands before its position. memory (M, 2, P, H, S, D). shown (P, L, T) and own (P, L) float32 belong to the
+        stands before its position; or the same layer by layer. memory (M, 2, P, H, S, D), or (1, 1, P, 1, S, W) where
+        the decoder is absorbed. shown (P, L, T) and own (P, L) float32 belong to the
         unimodal half: 0, or -inf where its padding mask hides a cached token or the new one.
         """
         pictures, lanes = ids.shape
-        flat = past.flatten(3, 4)
+        flat = past.flatten(3, 4) if isinstance(past, Tensor) else past
+        span = flat.shape[0] if isinstance(flat, Tensor) else flat.span
         x = (self.token_embedding(ids) + self.positional_embedding[places]).flatten(0, 1)
-        earlier = torch.arange(past.shape[0], device=ids.device) < places[..., None]
+        earlier = torch.arange(span, device=ids.device) < places[..., None]
         seen = torch.where(earlier, 0.0, float("-inf"))
         text_bias = torch.cat([seen + shown, own[..., None]], dim=-1).flatten(0, 1)
         bias = torch.cat([seen, torch.zeros_like(own)[..., None]], dim=-1).flatten(0, 1)
-        kept = []
+        each, kept = self._of_each(memory), []
         for i, block in enumerate(self.text):
-            x, new = block.step(x, flat[:, i], text_bias)  # type: ignore[operator]
+            x, new = block.step(x, _layer(flat, i), text_bias)  # type: ignore[operator]
             kept.append(new)
         for i, (block, cross) in enumerate(zip(self.blocks, self._crosses(), strict=True)):
-            x, new = block.step(x, flat[:, len(self.text) + i], bias)  # type: ignore[operator]
+            x, new = block.step(x, _layer(flat, len(self.text) + i), bias)  # type: ignore[operator]
             kept.append(new)
-            x = cross(x.view(pictures, lanes, self.width), memory[i]).flatten(0, 1)
+            x = cross(x.view(pictures, lanes, self.width), each[i]).flatten(0, 1)
         logits = self.logits(x).view(pictures, lanes, -1)
         return logits, torch.stack(kept).view(-1, 2, pictures, lanes, self.width)
 
@@ -151,12 +173,12 @@ class CocaDecoder(nn.Module):
         """`read` (B, L, W) beside pictures, (M, 2, P, H, S, D) → (P, B, L, W): ready for `logits`."""
         pictures, texts, length = memory.shape[2], *read.shape[:2]
         seen = _causal(read)[None, None]
-        x = read
+        x, each = read, self._of_each(memory)
         for i, (block, cross) in enumerate(zip(self.blocks, self._crosses(), strict=True)):
             x = block.read(x, seen)  # type: ignore[operator]
             if i == 0:  # the first block knows of no picture yet
                 x = x.expand(pictures, *x.shape)
-            x = cross(x.reshape(pictures, texts * length, -1), memory[i]).view(pictures * texts, length, -1)
+            x = cross(x.reshape(pictures, texts * length, -1), each[i]).view(pictures * texts, length, -1)
         return x.view(pictures, texts, length, -1)
 
     def logits(self, x: Tensor) -> Tensor:
@@ -169,6 +191,10 @@ class CocaDecoder(nn.Module):
         weight = self.head.weight
         assert isinstance(weight, Tensor), "a head is a linear layer"
         return weight.dtype if weight.is_floating_point() else torch.float32
+
+    def _of_each(self, memory: Tensor) -> Tensor:
+        """What each block looks at: (M, …)"""
+        return memory.expand(len(self.cross), *memory.shape[1:])
 
     def _crosses(self) -> list[CrossBlock]:
         return [block for block in self.cross if isinstance(block, CrossBlock)]
@@ -189,8 +215,15 @@ class PadMask:
         return shown if not self.shift else torch.cat([torch.ones_like(shown[:, :1]), shown[:, :-1]], dim=1)
 
 
+def _layer(past: Tensor | LayeredPast, index: int) -> Tensor:
+    return past[:, index] if isinstance(past, Tensor) else past.layer(index)
+
+
 def attend_cached(q: Tensor, new: Tensor, past: Tensor, bias: Tensor, heads: int) -> Tensor:
-    """q (R, W), new (2, R, W), past (T, 2, R, W), bias (R, T + 1) → (R, W): each row sees its cache and itself."""
+    """q (R, W), new (2, R, W), past (T, 2, R, W) or (T, 2, R·H, D), bias (R, T + 1) → (R, W).
+
+    Each row sees its cache and itself.
+    """
     rows, width = q.shape
     depth = width // heads
     q = (q * depth**-0.5).to(past.dtype).reshape(rows * heads, 1, depth)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from clip_core.errors import BadModel
 from clip_core.model_spec import CONFIG_FILE, WEIGHTS_FILE
 from clip_core.networks import coca_decoder, coca_image, int8
+from clip_core.networks.coca_absorbed import absorb
 from clip_core.networks.coca_decoder import CocaDecoder
 from clip_core.networks.coca_image import CocaImage
 from clip_core.networks.plain_coca import PlainCoca
@@ -21,11 +22,18 @@ PRECISIONS = ("fp32", "bf16", "int8")
 
 
 def load_coca(
-    model: Any, model_dir: Path, mean: Sequence[float], std: Sequence[float], precision: str = "fp32"
+    model: Any,
+    model_dir: Path,
+    mean: Sequence[float],
+    std: Sequence[float],
+    precision: str = "fp32",
+    *,
+    absorbed: bool = False,
 ) -> tuple[CocaImage, CocaDecoder]:
     """Both parts on the CPU, of what `build_coca` or `build_model` built of that folder.
 
-    `mean` and `std` are of pixels in [0, 1]. Raises BadModel.
+    `mean` and `std` are of pixels in [0, 1].
+    `absorbed`: what the decoder keeps of a picture is small (`coca_absorbed.py`). Raises BadModel.
     """
     if precision not in PRECISIONS:
         raise BadModel(f"a captioner's precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
@@ -39,6 +47,8 @@ def load_coca(
         raise BadModel(f"{WEIGHTS_FILE} does not fit {CONFIG_FILE}: {str(error)[:300]}") from error
     image = CocaImage(model.visual, mean, std).eval()
     decoder = CocaDecoder(model).eval()
+    if absorbed:
+        absorb(decoder)
     apply(image, precision)
     head, decoder.head = decoder.head, torch.nn.Identity()
     apply(decoder, precision)

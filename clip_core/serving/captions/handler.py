@@ -67,6 +67,7 @@ class CaptionBatchHandler:
 
     def initialize(self, context: Any) -> None:
         """Load, and run the canaries. Raises BadModel: not ready."""
+        from clip_core.caption_caches.choice import CacheChoice
         from clip_core.captions.captioner import Captioner
         from clip_core.captions.scheduler import Scheduler
         from clip_core.serving.admin import Admin
@@ -79,16 +80,28 @@ class CaptionBatchHandler:
         self.continuous = bool((context.model_yaml_config or {}).get("continuousBatching"))
         model_dir = Path(context.system_properties["model_dir"])
         spec = ModelSpec.read(model_dir)
-        captioner = Captioner.load(model_dir, precision=spec.precision, compiled=spec.compile, threads=config.threads)
+        cache = CacheChoice(
+            config.caption_cache,
+            config.caption_cache_block,
+            absorbed=config.caption_absorbed,
+            budget=config.caption_cache_bytes,
+        )
+        captioner = Captioner.load(
+            model_dir,
+            precision=spec.precision,
+            compiled=spec.compile,
+            threads=config.threads,
+            absorbed=cache.absorbed,
+        )
         captioner.warm_up()
         agreed = check(captioner, spec.precision, model_dir)
         self.config, self.allow_web_pages = config, settings.allow_web_pages
         self.metrics, self.profiler, self.batch_log = worker.metrics, worker.profiler, worker.batch_log
         self.worker = worker.name
-        self.scheduler = Scheduler(captioner, config.caption_rows, config.caption_waiting)
+        self.scheduler = Scheduler(captioner, config.caption_rows, config.caption_waiting, cache=cache)
         self.batch = CaptionBatch(worker.endpoint, spec, self.scheduler, config, self.continuous, self._finished)
         self.admin = Admin(settings.admin_token, None, ACCEPTS, self.worker, self.profiler)
-        self._lock, self._called, self._counted = threading.Lock(), time.monotonic(), 0
+        self._lock, self._called, self._counted, self._preempted = threading.Lock(), time.monotonic(), 0, 0
         worker.ready(context, lambda: self.scheduler.cache_bytes, "cpu")
         Periodic("abandoned", self._forget_abandoned, _ABANDONED_S / 2).start()
         log.info("ready", extra={"fingerprint": spec.fingerprint, "canary_tokens": agreed})
@@ -191,6 +204,8 @@ class CaptionBatchHandler:
             count_stages(self.metrics, self.batch.tally.take_seconds())
             self.metrics.add("clipserve_caption_tokens", self.scheduler.tokens_total - self._counted)
             self._counted = self.scheduler.tokens_total
+            self.metrics.add("clipserve_captions_preempted", self.scheduler.counts.preempted - self._preempted)
+            self._preempted = self.scheduler.counts.preempted
             self._show()
         except Exception:
             log.exception("a call can't be recorded")

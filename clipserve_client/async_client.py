@@ -25,7 +25,7 @@ from clipserve_client.client import Client
 from clipserve_client.errors import ApiError, ClientError, UnknownCollection
 from clipserve_client.ingest.engine import IN_FLIGHT, PATIENCE_S, run
 from clipserve_client.ingest.results import Result, Tally
-from clipserve_client.inputs.inputs import Content, Mix, NewItem, Query, SearchOptions
+from clipserve_client.inputs.inputs import CaptionWanted, Content, Mix, NewItem, Query, SearchOptions
 from clipserve_client.inputs.pictures import Picture, PictureSource
 from clipserve_client.retries import Attempts
 
@@ -330,10 +330,10 @@ class AsyncClient(BaseClient):
         """Those with these ids, or those that match the filter; how many there were."""
         return await self.send(calls.delete_items(collection, ids, filter))
 
-    async def begin_job(self, collection: str, source: Json, *, caption: bool = False) -> answers.Job:
+    async def begin_job(self, collection: str, source: Json, *, caption: CaptionWanted = False) -> answers.Job:
         """Fill a collection on the server: `source` is `{"folder": "ROOT/path"}`, or webdataset, parquet, urls.
 
-        `caption`: pictures without a caption get one in their metadata.
+        `caption`: pictures without a caption get one in their metadata, "assistant": by the language model.
         """
         return await self.send(calls.begin_job(collection, source, caption))
 

@@ -110,6 +110,9 @@ def create_app(
         await services.models.stop()
         if services.language_model is not None:
             await services.language_model.close()
+        if services.text_chat is not None:
+            await services.text_chat.close()
+        services.kept_captions.close()
         await services.quotas.close()
         await services.scalers.close()
         await services.torchserves.close()

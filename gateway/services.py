@@ -11,9 +11,18 @@ from clip_core.self_profile import SelfProfiler
 from clipserve_client.answers.answers import Limits
 from gateway.admission.endpoints import EndpointAdmissions
 from gateway.assistant.asking.asker import Asker
-from gateway.assistant.assistant import make_asker, make_collection_captions, make_language_model
+from gateway.assistant.assistant import (
+    make_asker,
+    make_collection_captions,
+    make_language_model,
+    make_picture_captions,
+    make_text_chat,
+)
 from gateway.assistant.chat.served_chat import ServedChat
+from gateway.assistant.chat.text_chat import TextChat
 from gateway.assistant.describing.collection_captions import CollectionCaptions
+from gateway.assistant.describing.given_captions import GivenCaptions
+from gateway.assistant.describing.kept_captions import KeptCaptions
 from gateway.assistant.offline.caption_reader import CaptionReader
 from gateway.assistant.provider.language_model import LanguageModel
 from gateway.captions.captioning import Captioning
@@ -72,8 +81,11 @@ class Services:
     captioners: Captioners
     captioning: Captioning
     language_model: LanguageModel | None
+    kept_captions: KeptCaptions
+    given_captions: GivenCaptions
     asker: Asker
     collection_captions: CollectionCaptions
+    text_chat: TextChat | None
     chat: ServedChat
     torchserves: TorchServes
     index: IndexServiceClient
@@ -122,7 +134,11 @@ class Services:
         loader = PictureLoader(index, pictures, url_images, settings.max_image_bytes)
         captioning = Captioning(captioners, settings, meter, loader, metrics)
         reader, language_model = CaptionReader(captioning, captioners), make_language_model(settings)
-        ingester = Ingester(models, index, known, meter, pictures, ItemCaptions(captioning))
+        text_chat = make_text_chat(settings)
+        kept_captions = KeptCaptions(settings.data_dir / "captions.db")
+        picture_captions = make_picture_captions(settings, language_model, kept_captions)
+        given_captions = GivenCaptions(loader, picture_captions)
+        ingester = Ingester(models, index, known, meter, pictures, ItemCaptions(captioning, given_captions))
         wait = IndexWait(index, settings.index_wait_s)
         searcher = Searcher(SearchRouter(models, known), index, meter, settings.max_answer_bytes, wait)
         jobs = _jobs(settings, ingester, index, parser, keys, pictures.folders, metrics, database)
@@ -132,9 +148,12 @@ class Services:
             captioners=captioners,
             captioning=captioning,
             language_model=language_model,
+            kept_captions=kept_captions,
+            given_captions=given_captions,
             asker=make_asker(settings, searcher, parser, pictures, index, reader, language_model, metrics),
-            collection_captions=make_collection_captions(settings, index, pictures, reader, language_model),
-            chat=ServedChat(reader, loader),
+            collection_captions=make_collection_captions(settings, index, pictures, reader, picture_captions),
+            text_chat=text_chat,
+            chat=ServedChat(reader, loader, text_chat),
             torchserves=torchserves,
             index=index,
             parser=parser,

@@ -210,6 +210,10 @@ class GatewaySettings(SettingsOrFiles):
         None, description="Prices that win over gateway/assistant/provider/prices.json, in its form."
     )
     assistant_cache: int = Field(1000, ge=0, description="Answers of the last day kept in memory; 0: none.")
+    text_model_url: str = Field(
+        "", description="A server that answers chats without a picture, as `clipserve local-llm` does; empty: none."
+    )
+    text_model: str = Field("smollm2", min_length=1, description="Its model's name, there and in requests.")
     log_json: bool = Field(False, description="Log JSON lines instead of text.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
 
@@ -228,7 +232,7 @@ class GatewaySettings(SettingsOrFiles):
     def _is_http(cls, value: str) -> str:
         return http_url(value)
 
-    @field_validator("assistant_url")
+    @field_validator("assistant_url", "text_model_url")
     @classmethod
     def _is_http_or_empty(cls, value: str) -> str:
         return http_url(value) if value else value

@@ -17,12 +17,14 @@ from scripts.commands.archive_command import archive
 from scripts.commands.ask_command import ask
 from scripts.commands.bench_command import bench
 from scripts.commands.bulk_command import bulk
-from scripts.commands.caption_collection_command import caption_collection
-from scripts.commands.caption_command import caption
+from scripts.commands.captioning.caption_collection_command import caption_collection
+from scripts.commands.captioning.caption_command import caption
+from scripts.commands.captioning.caption_folder_command import caption_folder
 from scripts.commands.config_command import config
 from scripts.commands.gateway_commands import duplicates, embed, ingest, search
 from scripts.commands.index_command import index
 from scripts.commands.keys_command import keys
+from scripts.commands.local_llm_command import local_llm
 from scripts.commands.model_command import model
 from scripts.commands.profile_command import profile
 from scripts.commands.reindex_command import reindex
@@ -41,7 +43,22 @@ app.add_typer(config, name="config")
 app.add_typer(keys, name="keys")
 app.add_typer(model, name="model")
 app.add_typer(index, name="index")
-for command in (up, reindex, ingest, sync, bulk, search, duplicates, embed, caption, caption_collection, ask, profile):
+for command in (
+    up,
+    reindex,
+    ingest,
+    sync,
+    bulk,
+    search,
+    duplicates,
+    embed,
+    caption,
+    caption_collection,
+    caption_folder,
+    ask,
+    local_llm,
+    profile,
+):
     app.command()(command)
 
 

@@ -23,7 +23,11 @@ NEEDS = {
     "test": ["tests"],
     "bench": ["benchmarks"],
 }
-OTHERWISE = {"playwright": "scripts/page/", "ray": "scripts/bulk/"}  # they say what to install where it is missing
+OTHERWISE = {
+    "playwright": "scripts/page/",
+    "ray": "scripts/bulk/",
+    "llama_cpp": "scripts/local_llm/",
+}  # they say what to install where it is missing
 
 
 def lock_of(group: str) -> str:

@@ -48,7 +48,9 @@ class HiddenOrder:
         return self.text[:200] if self.place == "id" else "attacker"
 
     def metadata(self, honest: Json) -> Json:
-        """Of the item that carries it: true but for the order."""
+        """Of the item that carries it: true but for the order. With a drawn one it has none, else it isn't shown."""
+        if self.place == "picture":
+            return {}
         changes: dict[str, Json] = {
             "caption": {"caption": f"{honest['caption']}. {self.text}"},
             "field": {"note": self.text},

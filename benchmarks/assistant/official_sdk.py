@@ -5,14 +5,18 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import openai
 from openai import OpenAI
 
 from benchmarks.assistant.hidden_orders import plain_picture
 
 Check = Callable[[OpenAI, str], None]
+_AT_ONCE = 8
+_REFUSED = "clipserve_gateway_shed_total"
 _SCHEMA: Any = {
     "type": "object",
     "properties": {"shape": {"type": "string", "enum": ["circle", "star"]}, "caption": {"type": "string"}},
@@ -26,6 +30,20 @@ def broken(gateway: str, model: str) -> list[str]:
     with OpenAI(base_url=f"{gateway}/v1", api_key="none", max_retries=1) as client:
         found = [_broken(check, client, model) for check in _CHECKS]
     return [each for each in found if each is not None]
+
+
+def retries_broken(gateway: str, model: str) -> list[str]:
+    """Of a gateway that lets one picture through at a time: many at once are refused, sent again, and answered."""
+
+    def ask(_: int) -> str | None:
+        with OpenAI(base_url=f"{gateway}/v1", api_key="none", max_retries=10) as client:
+            return _broken(_chat, client, model)
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = [each for each in pool.map(ask, range(_AT_ONCE)) if each is not None]
+    metrics = httpx.get(f"{gateway}/metrics").text
+    refused = sum(float(line.split()[-1]) for line in metrics.splitlines() if line.startswith(_REFUSED))
+    return found or ([] if refused else ["_retries: nothing was refused, so nothing was sent again"])
 
 
 def _broken(check: Check, client: OpenAI, model: str) -> str | None:

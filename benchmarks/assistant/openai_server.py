@@ -60,14 +60,14 @@ class OpenAiServer:
 
     async def _chat(self, request: Request) -> Response:
         body = orjson.loads(await request.body())
-        system, user = body["messages"]
-        parts = user["content"]
+        *rulers, user = body["messages"]
+        system = rulers[0]["content"] if rulers else ""
+        said = user["content"]
+        parts = [{"type": "text", "text": said}] if isinstance(said, str) else said
         texts = [part["text"] for part in parts if part["type"] == "text"]
         pictures = [_picture(**part["image_url"]) for part in parts if part["type"] == "image_url"]
         schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
-        return await self._answer(
-            request, AskedPrompt(system["content"], texts, pictures, schema, *_about(request, body))
-        )
+        return await self._answer(request, AskedPrompt(system, texts, pictures, schema, *_about(request, body)))
 
     async def _responses(self, request: Request) -> Response:
         body = orjson.loads(await request.body())
@@ -87,8 +87,9 @@ class OpenAiServer:
             failure = self.failures.pop(0) if self.failures else None
             await asyncio.sleep(self.delay_s)
             if isinstance(failure, tuple):
-                status, headers = failure
-                error = {"error": {"message": f"failed with sk-secret123 ({status})", "type": "x", "code": "y"}}
+                status, headers, *said = failure
+                message = said[0] if said else f"failed with sk-secret123 ({status})"
+                error = {"error": {"message": message, "type": "x", "code": "y"}}
                 return Response(orjson.dumps(error), status, headers, "application/json")
             if failure == "html":
                 return Response("<html>a proxy</html>", 200, media_type="text/html")

@@ -19,11 +19,18 @@ _AT_ONCE = 32
 _SIZE = (320, 240)
 
 
-def fill(client: httpx.Client, collection: str, gallery: Sequence[ShownScene], *, captions: bool) -> None:
+def fill(
+    client: httpx.Client,
+    collection: str,
+    gallery: Sequence[ShownScene],
+    *,
+    captions: bool,
+    size: tuple[int, int] = _SIZE,
+) -> None:
     """Without `captions` an item has nothing that tells what its picture shows."""
     client.put(f"/v1/collections/{collection}", json={}).raise_for_status()
     for start in range(0, len(gallery), _AT_ONCE):
-        items = [_item(each, captions) for each in gallery[start : start + _AT_ONCE]]
+        items = [_item(each, captions, size) for each in gallery[start : start + _AT_ONCE]]
         answer = client.post(f"/v1/collections/{collection}/items", json={"items": items})
         answer.raise_for_status()
         failed = [each for each in answer.json()["results"] if each["status"] != 200]
@@ -45,7 +52,17 @@ def accuracy(questions: Sequence[KnownQuestion], answers: Sequence[Json]) -> dic
     }
     scores = {kind: statistics.fmean(each) for kind, each in right.items() if each}
     cited = [citations_right(q, a) for q, a in zip(questions, answers, strict=True) if a["citations"]]
-    return {**scores, "mean": statistics.fmean(scores.values()), "citations": statistics.fmean(cited) if cited else 0.0}
+    return {
+        **scores,
+        "mean": statistics.fmean(scores.values()),
+        "citations": statistics.fmean(cited) if cited else 0.0,
+        "citations_valid": statistics.fmean(map(_are_given, answers)),
+    }
+
+
+def _are_given(answer: Json) -> bool:
+    """Whether it cites nothing but pictures that were looked at."""
+    return {each["id"] for each in answer["citations"]} <= {each["id"] for each in answer["hits"]}
 
 
 def first_piece_ms(client: httpx.Client, collection: str, question: KnownQuestion) -> float:
@@ -60,9 +77,9 @@ def first_piece_ms(client: httpx.Client, collection: str, question: KnownQuestio
     raise RuntimeError(f"no answer came to {question.text!r}")
 
 
-def _item(shown: ShownScene, captions: bool) -> Json:
+def _item(shown: ShownScene, captions: bool, size: tuple[int, int]) -> Json:
     written = io.BytesIO()
-    render(shown.scene, *_SIZE).save(written, "PNG")
+    render(shown.scene, *size).save(written, "PNG")
     told = {"caption": shown.scene.canonical_caption()} if captions else {}
     metadata = {"group": shown.group, "item": shown.id, **told}
     return {"id": shown.id, "image": base64.b64encode(written.getvalue()).decode(), "metadata": metadata}

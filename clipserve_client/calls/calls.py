@@ -14,7 +14,7 @@ from urllib.parse import quote
 import clipserve_client.answers.answers as answers
 import clipserve_client.answers.reading as reading
 from clipserve_client.answers.answers import Json
-from clipserve_client.inputs.inputs import Content, NewItem, Query, as_content, listed
+from clipserve_client.inputs.inputs import CaptionWanted, Content, NewItem, Query, as_content, listed
 from clipserve_client.inputs.pictures import Picture, PictureSource, encoded_picture
 from clipserve_client.retries import Repeat
 
@@ -190,7 +190,7 @@ def duplicates_page(name: str, after: str | None, limit: int) -> Call[tuple[list
     return Call("GET", f"{_path('collections', name)}/duplicates", reading.duplicates_page, params=params)
 
 
-def begin_job(name: str, source: Json, caption: bool = False) -> Call[answers.Job]:
+def begin_job(name: str, source: Json, caption: CaptionWanted = False) -> Call[answers.Job]:
     body = {"collection": name, "source": source, **_given(caption=caption or None)}
     return Call("POST", "/v1/jobs", reading.job, body, repeat="unsent")
 

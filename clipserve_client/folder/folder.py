@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from clipserve_client.folder.memory import Memory, memory_path
 from clipserve_client.folder.report import Report
 from clipserve_client.ingest.engine import IN_FLIGHT, PATIENCE_S, run
 from clipserve_client.ingest.results import Result, Tally
-from clipserve_client.inputs.inputs import NewItem
+from clipserve_client.inputs.inputs import CaptionWanted, NewItem
 from clipserve_client.sources.entries import Entry, Source
 from clipserve_client.sources.folder import Folder
 from clipserve_client.sources.opening import Several, open_path
@@ -29,14 +31,15 @@ OnFolder = Callable[[str], object]
 @dataclass(frozen=True)
 class FolderOptions:
     """`prefix` goes before every id; `gps`: positions from EXIF become metadata; `again`: send everything;
-    `caption`: the gateway captions pictures without a caption; `remember`: in the user's cache, what was sent;
+    `caption`: the gateway captions pictures without a caption, "assistant": by its language model; `remember`: in the
+    user's cache, what was sent;
     `report`: a file of JSON lines. The others are of `Client.ingest`.
     """
 
     prefix: str = ""
     gps: bool = False
     again: bool = False
-    caption: bool = False
+    caption: CaptionWanted = False
     remember: bool = True
     report: Path | None = None
     in_flight: int = IN_FLIGHT
@@ -83,6 +86,35 @@ def ingest_paths(
         return sources[0] if len(sources) == 1 else Several(sources)
 
     return _ingest(client, opened, collection, options or FolderOptions(), on_begin, on_result, on_folder)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """How many items a run would send, how many of them it would caption, and what it would leave as it is."""
+
+    sent: int
+    captioned: int
+    unchanged: int
+    skipped: int
+
+
+def plan_paths(
+    client: Client, paths: Sequence[str | os.PathLike[str]], collection: str, options: FolderOptions | None = None
+) -> Planned:
+    """What `ingest_paths` would do now: reads everything and sends nothing. Raises as it does."""
+    wanted = options or FolderOptions()
+    counted: Counter[str] = Counter()
+    with closing(Several([open_path(path) for path in paths])) as source:
+        path = memory_path(client.target.url, collection) if wanted.remember else None
+        there = _there(client, collection)
+        with closing(Memory(path, _identity(there))) as memory:
+            for thing in _Work(client, collection, source, memory, wanted, True, None).things():
+                if isinstance(thing, NewItem):
+                    counted["sent"] += 1
+                    counted["captioned"] += bool(thing.caption) and "caption" not in thing.metadata
+                else:
+                    counted[thing.outcome] += 1
+    return Planned(counted["sent"], counted["captioned"], counted["unchanged"], counted["skipped"])
 
 
 def _ingest(
@@ -186,7 +218,7 @@ class _Work:
                 self._make_collection()
                 if known is not None:
                     self._on_the_way.setdefault(thing.id, (known, folder))
-                thing = replace(thing, caption=self._caption and thing.image is not None)
+                thing = replace(thing, caption=self._caption if thing.image is not None else False)
             elif thing.outcome == "unchanged":
                 self._is_in(folder)
             yield thing

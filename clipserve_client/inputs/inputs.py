@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, TypeVar, Union
 
 from clipserve_client.inputs.pictures import Picture, PictureSource, Vector, encoded_picture, encoded_vector
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Json = dict[str, Any]
 Content = Union[str, "PathLike[str]", bytes, bytearray, "Image", Picture]  # a plain string is a text
+CaptionWanted: TypeAlias = bool | Literal["captioner", "assistant"]  # True: by the captioner
 QueryPart = Mapping[str, Any]  # {"text" | "image" | "vector" | "like": …, "weight": …}
 
 
@@ -88,7 +89,8 @@ def _encoded(part: QueryPart) -> Json:
 class NewItem:
     """To be added under `id` (1 to 512 characters) by exactly one of text, image and vector.
 
-    `caption`: the gateway captions the picture, and keeps that as `caption` in the metadata, unless there is one.
+    `caption`: the gateway captions the picture, and keeps that as `caption` in the metadata, unless there is one:
+    True by the model's captioner, "assistant" by the language model.
     """
 
     id: str
@@ -97,7 +99,7 @@ class NewItem:
     vector: Vector | None = None
     metadata: Json = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # told again with the item's result, and not sent
-    caption: bool = False
+    caption: CaptionWanted = False
 
     def body(self) -> Json:
         """As the gateway takes it. Raises OSError when the picture's file can't be read."""

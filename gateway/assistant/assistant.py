@@ -5,7 +5,10 @@ from __future__ import annotations
 from gateway.assistant.asking.asker import Asker
 from gateway.assistant.asking.model_answers import ModelAnswers, ModelOptions
 from gateway.assistant.asking.retrieval import Retrieval
+from gateway.assistant.chat.text_chat import TextChat
 from gateway.assistant.describing.collection_captions import CollectionCaptions
+from gateway.assistant.describing.kept_captions import KeptCaptions
+from gateway.assistant.describing.picture_captions import PictureCaptions
 from gateway.assistant.offline.caption_reader import CaptionReader
 from gateway.assistant.offline.offline_answers import OfflineAnswers
 from gateway.assistant.provider.completion_cache import CompletionCache
@@ -42,10 +45,24 @@ def make_collection_captions(
     index: IndexServiceClient,
     pictures: Pictures,
     reader: CaptionReader,
-    model: LanguageModel | None,
+    captions: PictureCaptions | None,
 ) -> CollectionCaptions:
-    at_once = min(settings.assistant_concurrency, settings.assistant_key_concurrency)
-    return CollectionCaptions(index, pictures, reader, model, at_once=at_once, max_pixels=settings.max_image_pixels)
+    return CollectionCaptions(index, pictures, reader, captions, at_once=_captions_at_once(settings))
+
+
+def make_picture_captions(
+    settings: GatewaySettings, model: LanguageModel | None, kept: KeptCaptions
+) -> PictureCaptions | None:
+    """`model` and `kept` are closed by their maker."""
+    if model is None:
+        return None
+    at_once, max_pixels = _captions_at_once(settings), settings.max_image_pixels
+    return PictureCaptions(model, kept, at_once=at_once, max_pixels=max_pixels)
+
+
+def _captions_at_once(settings: GatewaySettings) -> int:
+    """As many as one key may have under way."""
+    return min(settings.assistant_concurrency, settings.assistant_key_concurrency)
 
 
 def _options(settings: GatewaySettings) -> ModelOptions:
@@ -55,6 +72,22 @@ def _options(settings: GatewaySettings) -> ModelOptions:
         settings.assistant_vision,
         settings.max_image_pixels,
     )
+
+
+def make_text_chat(settings: GatewaySettings) -> TextChat | None:
+    """None without an address. Connects to nothing. To be closed."""
+    if not settings.text_model_url:
+        return None
+    options = ProviderOptions(
+        settings.text_model_url,
+        "",
+        settings.text_model,
+        "chat",
+        settings.assistant_timeout_s,
+        settings.assistant_retries,
+    )
+    turns = TurnsOfKeys(settings.assistant_concurrency, settings.assistant_key_concurrency)
+    return TextChat(OpenAiProvider(options), turns)
 
 
 def make_language_model(settings: GatewaySettings) -> LanguageModel | None:

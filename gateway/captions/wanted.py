@@ -10,7 +10,7 @@ from clip_core.errors import BadInput, ClipServeError, InvalidRequest, TooLarge
 from gateway.inputs.parser import InputParser
 from gateway.inputs.source import Source
 from gateway.keys.api_key import current_key
-from gateway.schemas.captions import CaptionSettings, CaptionsRequest, ScoreRequest
+from gateway.schemas.captions import AssistantCaptionsRequest, CaptionSettings, CaptionsRequest, ScoreRequest
 
 Json = dict[str, Any]
 _SAMPLING = ("temperature", "top_k", "top_p", "seed")
@@ -70,7 +70,9 @@ def score_work(wanted: ScoreRequest, most: int) -> CaptionWork:
     return CaptionWork(texts=wanted.texts)
 
 
-def parse_pictures(wanted: CaptionsRequest | ScoreRequest, parser: InputParser, most: int) -> list[GivenPicture]:
+def parse_pictures(
+    wanted: AssistantCaptionsRequest | CaptionsRequest | ScoreRequest, parser: InputParser, most: int
+) -> list[GivenPicture]:
     """What is wrong with one of several stays with it.
 
     Raises BadInput about the list or a lone picture, ScopeMissing or CollectionForbidden about an item's picture.

@@ -6,9 +6,12 @@ A caption that fails is a warning of its item, which goes in all the same.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
-from clip_core.errors import ClipServeError, InvalidRequest, Overloaded
+from clip_core.errors import BudgetSpent, ClipServeError, InvalidRequest, Overloaded
+from gateway.assistant.describing.given_captions import GivenCaptions
+from gateway.assistant.describing.picture_captions import ModelCaption
 from gateway.captions.captioning import Captioning, CaptionOutcome
 from gateway.captions.wanted import CaptionWork
 from gateway.fetch.url_images import Fetched
@@ -17,16 +20,17 @@ from gateway.inputs.source import Source
 from gateway.models.registry import RegisteredModel
 from gateway.trace import current_trace
 
-CAPTION = "caption"
+CAPTION, BY = "caption", "caption_by"
 _PAUSES_S = (0.5, 1.0, 2.0)  # of jobs and streams, while the captioner is busy
 _WORK = CaptionWork({})
+T = TypeVar("T")
 
 
 class ItemCaptions:
-    """By the captioner of the collection's own model."""
+    """By the captioner of the collection's own model, or by the language model."""
 
-    def __init__(self, captioning: Captioning) -> None:
-        self._captioning = captioning
+    def __init__(self, captioning: Captioning, assistant: GivenCaptions) -> None:
+        self._captioning, self._assistant = captioning, assistant
 
     async def write(self, model: RegisteredModel | None, encoded: Sequence[tuple[IngestItem, Fetched]]) -> None:
         """Into the items that want one and have none; `encoded` are sound, each with its picture."""
@@ -37,27 +41,46 @@ class ItemCaptions:
                 pictures.append((item, source))
             else:
                 item.warning = InvalidRequest("only pictures are captioned", param=f"{item.at}.caption")
-        if model is not None and pictures:
-            outcomes = await self._outcomes(model, [source for _, source in pictures])
-            for (item, _), outcome in zip(pictures, outcomes, strict=True):
+        own = [each for each in pictures if each[0].caption == "captioner"]
+        if model is not None and own:
+            outcomes = await _patiently([source for _, source in own], lambda some: self._by_captioner(model, some))
+            for (item, _), outcome in zip(own, outcomes, strict=True):
                 _note(item, outcome)
+        asked = [each for each in pictures if each[0].caption == "assistant"]
+        told = await _patiently([source for _, source in asked], self._by_assistant)
+        for (item, _), caption in zip(asked, told, strict=True):
+            _note_assistants(item, caption)
 
-    async def _outcomes(self, model: RegisteredModel, sources: Sequence[Source]) -> list[CaptionOutcome]:
-        outcomes = await self._try(model, sources)
-        for pause_s in _PAUSES_S if _may_wait() else ():
-            again = [place for place, outcome in enumerate(outcomes) if isinstance(outcome, Overloaded)]
-            if not again:
-                break
-            await asyncio.sleep(pause_s)
-            for place, outcome in zip(again, await self._try(model, [sources[each] for each in again]), strict=True):
-                outcomes[place] = outcome
-        return outcomes
-
-    async def _try(self, model: RegisteredModel, sources: Sequence[Source]) -> list[CaptionOutcome]:
+    async def _by_captioner(self, model: RegisteredModel, sources: Sequence[Source]) -> list[CaptionOutcome]:
         try:
             return (await self._captioning.run(model, sources, _WORK)).outcomes
         except ClipServeError as error:
             return [error] * len(sources)
+
+    async def _by_assistant(self, sources: Sequence[Source]) -> list[ModelCaption | ClipServeError]:
+        try:
+            return await self._assistant.of(sources)
+        except ClipServeError as error:
+            return [error] * len(sources)
+
+
+async def _patiently(
+    sources: Sequence[Source], captions: Callable[[Sequence[Source]], Awaitable[list[T | ClipServeError]]]
+) -> list[T | ClipServeError]:
+    """Again for those that came while whoever writes them was busy; not where a budget is spent."""
+    outcomes = await captions(sources) if sources else []
+    for pause_s in _PAUSES_S if _may_wait() else ():
+        again = [place for place, outcome in enumerate(outcomes) if _is_busy(outcome)]
+        if not again:
+            break
+        await asyncio.sleep(pause_s)
+        for place, outcome in zip(again, await captions([sources[each] for each in again]), strict=True):
+            outcomes[place] = outcome
+    return outcomes
+
+
+def _is_busy(outcome: object) -> bool:
+    return isinstance(outcome, Overloaded) and not isinstance(outcome, BudgetSpent)
 
 
 def _may_wait() -> bool:
@@ -70,3 +93,10 @@ def _note(item: IngestItem, outcome: CaptionOutcome) -> None:
         item.warning = outcome
     else:
         item.metadata = {**(item.metadata or {}), CAPTION: outcome["captions"][0].get("text", "")}
+
+
+def _note_assistants(item: IngestItem, caption: ModelCaption | ClipServeError) -> None:
+    if isinstance(caption, ClipServeError):
+        item.warning = caption
+    else:
+        item.metadata = {**(item.metadata or {}), CAPTION: caption.text, BY: caption.by}

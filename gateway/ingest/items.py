@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from clip_core.errors import BadInput, ClipServeError, InvalidRequest, TooLarge
 from clip_core.wire import json_text
@@ -12,6 +12,7 @@ from gateway.inputs.parser import InputParser
 from gateway.inputs.source import Source
 
 Json = dict[str, Any]
+CaptionBy = Literal["captioner", "assistant"]
 _MAX_ORIGIN = 8192  # characters that the index service keeps
 
 
@@ -19,8 +20,8 @@ _MAX_ORIGIN = 8192  # characters that the index service keeps
 class IngestItem:
     """One item on its way: `error` stops it, `vector` is set once there is one; `at` is its place in the request.
 
-    `model` is what the caller names, if it names one. `caption` asks for one in the metadata; `warning` says why there
-    is none.
+    `model` is what the caller names, if it names one. `caption` says by whom one is wanted in the metadata; `warning`
+    says why there is none.
     """
 
     at: str
@@ -31,7 +32,7 @@ class IngestItem:
     model: object = None
     vector: str | None = None
     error: ClipServeError | None = None
-    caption: bool = False
+    caption: CaptionBy | None = None
     warning: ClipServeError | None = None
 
     def is_own_vector(self) -> bool:
@@ -57,20 +58,24 @@ def parse_items(body: Json, parser: InputParser, max_items: int) -> list[IngestI
         raise InvalidRequest("`items` is a list of at least one item", param="items")
     if len(items) > max_items:
         raise TooLarge(f"{len(items)} items in one call; at most {max_items}", param="items")
-    captions = checked_flag(body.get("caption"), "caption")
+    captions = checked_caption(body.get("caption"), "caption")
     parsed = [_parse_item(item, f"items[{place}]", parser, captions) for place, item in enumerate(items)]
     _refuse_earlier_duplicates(parsed)
     return parsed
 
 
-def checked_flag(value: object, param: str, default: bool = False) -> bool:
-    """Raises InvalidRequest for anything but true, false and null."""
-    if value is not None and not isinstance(value, bool):
-        raise InvalidRequest(f"`{param.rpartition('.')[2]}` is true or false", param=param)
-    return default if value is None else value
+def checked_caption(value: object, param: str, default: CaptionBy | None = None) -> CaptionBy | None:
+    """`true` is by the captioner. Raises InvalidRequest for what is none of true, false, null and the two names."""
+    if value is None:
+        return default
+    if isinstance(value, bool):
+        return "captioner" if value else None
+    if value == "captioner" or value == "assistant":
+        return value
+    raise InvalidRequest("`caption` is true, false, captioner or assistant", param=param)
 
 
-def _parse_item(item: object, at: str, parser: InputParser, captions: bool) -> IngestItem:
+def _parse_item(item: object, at: str, parser: InputParser, captions: CaptionBy | None) -> IngestItem:
     if not isinstance(item, dict):
         return IngestItem(at, None, error=InvalidRequest("an item is an object", param=at))
     item_id = item["id"] if isinstance(item.get("id"), str) else None
@@ -78,7 +83,7 @@ def _parse_item(item: object, at: str, parser: InputParser, captions: bool) -> I
     try:
         parsed.source = _parse_source(item, at, parser)
         parsed.origin = _origin(item)
-        parsed.caption = checked_flag(item.get("caption"), f"{at}.caption", captions)
+        parsed.caption = checked_caption(item.get("caption"), f"{at}.caption", captions)
     except BadInput as error:
         parsed.error = error
     return parsed

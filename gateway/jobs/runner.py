@@ -30,7 +30,7 @@ from clipserve_client.inputs.inputs import NewItem
 from clipserve_client.sources.planning import Known, digest_of
 from clipserve_client.sources.spool import Spool
 from gateway.ingest.ingester import Ingester
-from gateway.ingest.items import parse_items
+from gateway.ingest.items import CaptionBy, checked_caption, parse_items
 from gateway.inputs.parser import InputParser
 from gateway.jobs.ownership import Leases, OfAFolder, Ownership
 from gateway.jobs.reading import Batch, JobMemory, JobReader
@@ -113,6 +113,19 @@ class Jobs:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         await self._ownership.release()
         self.store.close()
+
+    async def count(self, source: Mapping[str, Any]) -> int | None:
+        """How many entries it has now; None where only reading it would tell. Raises as `submit` does."""
+        kind = source_kind(source)
+
+        def counted() -> int | None:
+            self._sources.check(source)
+            if kind == "urls":
+                return len(source["urls"])
+            with told(source.get(kind), kind), contextlib.closing(self._sources.open(source, iter(()))) as opened:
+                return opened.count()
+
+        return await asyncio.to_thread(counted)
 
     async def submit(self, collection: str, source: Mapping[str, Any]) -> Job:
         """Raises PathForbidden, NotFound or BadInput about the source, before there is a job; or Conflict."""
@@ -325,9 +338,9 @@ class Jobs:
         await self._act_for(job)
         bodies = await asyncio.to_thread(lambda: [item.body() for item in items])
         parsed = parse_items({"items": bodies}, self._parser, len(items))
-        captions = wants_captions(job.source)
+        captions = wanted_captions(job.source)
         for item in parsed:
-            item.caption = captions and item.source is not None and item.source.kind == "image"
+            item.caption = captions if item.source is not None and item.source.kind == "image" else None
         try:
             results = await self._ingester.add(job.collection, parsed)
         except (Unavailable, Overloaded) as error:
@@ -350,9 +363,9 @@ def _is_let_go(counts: Counts) -> bool:
     return not total(counts, ("failed", "skipped"))
 
 
-def wants_captions(source: str) -> bool:
-    """Of a job's source as it is recorded."""
-    return bool(orjson.loads(source).get("caption"))
+def wanted_captions(source: str) -> CaptionBy | None:
+    """By whom, of a job's source as it is recorded."""
+    return checked_caption(orjson.loads(source).get("caption"), "caption")
 
 
 def _notes(result: Mapping[str, Any]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from gateway.services import services
 
 Body = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
+CAPTION_WRITERS = ("captioner", "assistant")
 _TEXT_FIELDS = {"collection", "text", "id", "model", "modality", "encoding_format", "truncate", "prompt", "method"}
 FEW = 8  # items whose values suffice for bodies without inputs
 _MANY = "images"  # the one field that may come again: files, each an item named by its file
@@ -89,7 +90,8 @@ async def _from_form(form: FormData, parser: InputParser) -> Body:
         if isinstance(value, UploadFile):
             body[name] = _content(name, value, await value.read(), parser)
         else:
-            body[name] = value if name in _TEXT_FIELDS or name == "image" else _field(name, value)
+            plain = name in _TEXT_FIELDS or name == "image" or (name == "caption" and value in CAPTION_WRITERS)
+            body[name] = value if plain else _field(name, value)
     return body
 
 

@@ -10,14 +10,15 @@ from fastapi import APIRouter, Path, Query, Request
 
 from clip_core.errors import Conflict, PathForbidden, UnknownJob
 from gateway.errors import JsonResponse
+from gateway.ingest.items import checked_caption
 from gateway.jobs.sources import source_kind
 from gateway.jobs.store import Counts, Job, JobStore, total
 from gateway.keys.api_key import current_key
 from gateway.routes.bodies import read_model
 from gateway.routes.plain_route import StrictRoute
-from gateway.schemas.jobs import FailuresAnswer, JobAnswer, JobRequest, JobsAnswer
+from gateway.schemas.jobs import FailuresAnswer, JobAnswer, JobPlan, JobRequest, JobsAnswer
 from gateway.schemas.openapi import READS, answers, takes
-from gateway.services import services
+from gateway.services import Services, services
 
 router = APIRouter(route_class=StrictRoute, tags=["jobs"])
 _OUTCOMES = ("added", "unchanged", "skipped", "failed")
@@ -27,7 +28,7 @@ JobId = Annotated[str, Path(description="The job's id.", examples=["5f0c6c2e"])]
 @router.post(
     "/v1/jobs",
     status_code=202,
-    responses=answers(JobAnswer, *READS, PathForbidden, Conflict, status=202),
+    responses=answers(JobAnswer, *READS, PathForbidden, Conflict, status=202) | {200: {"model": JobPlan}},
     openapi_extra=takes(JobRequest),
 )
 async def begin_job(request: Request) -> JsonResponse:
@@ -39,13 +40,26 @@ async def begin_job(request: Request) -> JsonResponse:
             "this gateway takes no jobs (CLIPSERVE_GATEWAY_JOBS): send the items, or `clipserve ingest` them"
         )
     source = wanted.source.model_dump(exclude_none=True)
-    if wanted.caption:
-        source["caption"] = True
+    by = checked_caption(wanted.caption, "caption")
+    if by is not None:
+        source["caption"] = "assistant" if by == "assistant" else True
+    if by == "assistant":
+        given.given_captions.assistant()
     if source_kind(source) == "urls":
         for place, entry in enumerate(source["urls"]):
             given.parser.image(entry if isinstance(entry, str) else entry["url"], f"source.urls[{place}]")
     await given.index.describe(wanted.collection)
+    if wanted.dry_run:
+        return await _plan(given, wanted.collection, source)
     return await _answer(given.jobs.store, await given.jobs.submit(wanted.collection, source), 202)
+
+
+async def _plan(given: Services, collection: str, source: dict[str, Any]) -> JsonResponse:
+    """All entries, also those that are in already: so much at most."""
+    total, by = await given.jobs.count(source), source.get("caption")
+    known = total is not None and by == "assistant"
+    expected = given.given_captions.assistant().expected(total or 0) if known else None
+    return JsonResponse({"object": "job.plan", "collection": collection, "total": total, "expected": expected})
 
 
 @router.get("/v1/jobs", responses=answers(JobsAnswer))
@@ -125,7 +139,8 @@ def describe(job: Job, counts: Counts) -> dict[str, Any]:
     left = max(job.total - processed, 0) if job.state == "running" and job.total is not None else None
     known = None if job.total is None else max(job.total, processed)
     source = orjson.loads(job.source)
-    captions = {"caption": True} if source.pop("caption", False) else {}
+    by = source.pop("caption", None)
+    captions = {"caption": by} if by else {}
     return {
         "id": job.id,
         "collection": job.collection,

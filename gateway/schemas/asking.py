@@ -114,6 +114,7 @@ class CollectionCaptionsRequest(Schema):
     after: str | None = Field(None, description="The `next` of the page before.")
     filter: dict[str, Any] | None = Field(None, description="As a search's.")
     dry_run: bool = Field(False, description="Say what it would cost, and write nothing.")
+    most_usd: float | None = Field(None, ge=0, description="End the page before it could cost more.")
     by: Literal["auto", "offline"] = Field("auto", description="offline: by a captioner in any case.")
 
 
@@ -121,6 +122,36 @@ class ExpectedCost(Schema):
     items: int
     prompt_tokens: int
     cost_usd: float | None = Field(description="At most; null where no price is known.")
+    prices_as_of: str | None = Field(None, description="When the price was noted.")
+
+
+class CaptionsCost(ExpectedCost):
+    model_config = example({"by": "gpt-4.1-mini", "items": 1000, "prompt_tokens": 210000, "cost_usd": 0.28})
+    by: str
+
+
+class AssistantCaption(Schema):
+    object: Literal["caption", "error"]
+    index: int = Field(description="The picture's place in the request.")
+    text: str | None = None
+    by: str | None = Field(None, description="The language model that wrote it.")
+    cost_usd: float | None = Field(None, description="0 for one that was paid for before; null without a price.")
+    error: ErrorBody | None = None
+
+
+class AssistantCaptionsAnswer(Schema):
+    model_config = example(
+        {
+            "object": "list",
+            "by": "gpt-4.1-mini",
+            "data": [{"object": "caption", "index": 0, "text": "two red circles", "by": "gpt-4.1-mini"}],
+            "cost_usd": 0.00012,
+        }
+    )
+    object: Literal["list"] = "list"
+    by: str
+    data: list[AssistantCaption]
+    cost_usd: float
 
 
 class ItemCaption(Schema):

@@ -56,6 +56,12 @@ class ScoreRequest(Schema):
     model: str | None = Field(None, description=_MODEL)
 
 
+class AssistantCaptionsRequest(Schema):
+    model_config = example({"images": [PIXEL]})
+    image: Any = Field(None, description=_PICTURE)
+    images: list[Any] | None = Field(None, fail_fast=True, description="Several: each has its own caption or error.")
+
+
 class Alternative(Schema):
     text: str
     logprob: float = Field(description="log P(text | picture), the sum over its tokens.")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from gateway.schemas.base import IMAGE, PIXEL, VECTOR, ErrorBody, Schema, example
 
 _MODEL = "The collection's model, or nothing: 409 where it is another one."
-_CAPTION = "Caption the picture, and keep that as `caption` in the metadata, unless there is one."
+CaptionWanted = Literal[True, False, "captioner", "assistant"] | None
+_CAPTION = (
+    "Caption the picture, and keep that as `caption` in the metadata, unless there is one. `true` or captioner: by the "
+    "model's own captioner; assistant: by the language model."
+)
 
 
 class ItemSpec(Schema):
@@ -19,14 +23,14 @@ class ItemSpec(Schema):
     vector: str | list[float] | None = Field(None, description=VECTOR)
     metadata: dict[str, Any] | None = None
     model: str | None = Field(None, description=_MODEL)
-    caption: bool | None = Field(None, description=_CAPTION)
+    caption: CaptionWanted = Field(None, description=_CAPTION)
 
 
 class ItemsRequest(Schema):
     model_config = example({"items": [{"id": "scene-1", "image": PIXEL, "metadata": {"color": "red"}}]})
     items: list[ItemSpec]
     model: str | None = Field(None, description=_MODEL)
-    caption: bool | None = Field(None, description="For the items that do not say it themselves.")
+    caption: CaptionWanted = Field(None, description="For the items that do not say it themselves.")
 
 
 class ItemResult(Schema):

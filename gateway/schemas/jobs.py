@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from gateway.schemas.asking import ExpectedCost
 from gateway.schemas.base import ErrorBody, Schema, example
+from gateway.schemas.items import CaptionWanted
 
 State = Literal["queued", "running", "completed", "cancelled", "failed"]
 _PATH = "`ROOT/path`, where ROOT is one of the server's `ingest_roots`."
@@ -54,7 +56,10 @@ class JobRequest(Schema):
     model_config = example({"collection": "demo", "source": {"folder": "photos/2024"}})
     collection: str = Field(min_length=1)
     source: JobSource = Field(description="Exactly one of folder, webdataset, parquet, url_list and urls.")
-    caption: bool | None = Field(None, description="Caption pictures whose metadata has no `caption`.")
+    caption: CaptionWanted = Field(
+        None, description="Caption pictures whose metadata has no `caption`; assistant: by the language model."
+    )
+    dry_run: bool = Field(False, description="Begin nothing: say how many entries there are, and what captions cost.")
 
 
 class Progress(Schema):
@@ -71,7 +76,7 @@ class JobAnswer(Schema):
     id: str
     collection: str
     source: dict[str, Any] = Field(description="As it was given; of many URLs only their number, as `urls_total`.")
-    caption: bool | None = Field(None, description="True where it captions pictures.")
+    caption: CaptionWanted = Field(None, description="Where it captions pictures: true, or assistant.")
     state: State
     progress: Progress
     reasons: dict[str, dict[str, int]] = Field(
@@ -83,6 +88,21 @@ class JobAnswer(Schema):
     error: ErrorBody | None = None
     created: str
     finished: str | None = None
+
+
+class JobPlan(Schema):
+    model_config = example(
+        {
+            "object": "job.plan",
+            "collection": "demo",
+            "total": 1000,
+            "expected": {"items": 1000, "prompt_tokens": 210000, "cost_usd": 0.28},
+        }
+    )
+    object: Literal["job.plan"] = "job.plan"
+    collection: str
+    total: int | None = Field(description="Entries of the source; null where only reading it would tell.")
+    expected: ExpectedCost | None = Field(description="Of captions by the language model, at most.")
 
 
 class JobsAnswer(Schema):

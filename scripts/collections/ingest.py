@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clipserve_client import Client, FolderOptions, Result, Tally, ingest_paths
+from clipserve_client.folder.folder import plan_paths
 from scripts.collections.picture_folder import show_from
 
 _SHOWN = 20  # names
@@ -53,6 +54,23 @@ def ingest(client: Client, paths: Sequence[Path], collection: str, options: Fold
     finally:
         show(tally, console, skipped)
     return tally
+
+
+def show_plan(client: Client, paths: Sequence[Path], collection: str, options: FolderOptions, console: Console) -> None:
+    """What `ingest` would send, and what captions by the language model would cost. Raises ClientError."""
+    plan = plan_paths(client, paths, collection, options)
+    console.print(
+        f"{plan.sent} items would be sent to {collection}; {plan.unchanged} are unchanged, {plan.skipped} are left out",
+        highlight=False,
+    )
+    if options.caption == "assistant":
+        told = client.call("GET", f"/v1/captions/cost?pictures={plan.captioned}")
+        cost = (
+            "an unknown price"
+            if told["cost_usd"] is None
+            else f"at most {told['cost_usd']:.4f} USD (prices of {told['prices_as_of']})"
+        )
+        console.print(f"{plan.captioned} captions by {told['by']} for {cost}", highlight=False)
 
 
 def is_told_by_name(reason: str) -> bool:

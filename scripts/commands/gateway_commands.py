@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,14 @@ from scripts.commands.paths import named_path
 Url = Annotated[str, typer.Option(envvar="CLIPSERVE_URL", help="Address of the gateway.")]
 Key = Annotated[str | None, typer.Option(envvar="CLIPSERVE_API_KEY", help="API key, when the gateway asks for one.")]
 DEFAULT_URL = "http://127.0.0.1:8000"
+_TIMEOUT_S, _CAPTIONS_S = 60.0, 600.0  # the latter for a batch of items with captions by a language model
+
+
+class CaptionWriter(str, Enum):
+    """Who writes captions."""
+
+    captioner = "captioner"
+    assistant = "assistant"
 
 
 def collection_name(given: str) -> str:
@@ -39,6 +48,13 @@ def ingest(
     caption: Annotated[
         bool, typer.Option("--caption", help="Caption pictures, as `caption` in their metadata, where there is none.")
     ] = False,
+    caption_by: Annotated[
+        CaptionWriter | None,
+        typer.Option(help="Who captions: captioner, or assistant, the gateway's language model. Alone as --caption."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Send nothing: say how many items there are, and what captions cost.")
+    ] = False,
     report: Annotated[
         Path | None, typer.Option(help="Write what became of each file here, as JSON lines.", parser=named_path)
     ] = None,
@@ -51,11 +67,17 @@ def ingest(
     clipserve ingest ~/Pictures --collection holidays
     """
     from clipserve_client import Client, FolderOptions
+    from clipserve_client.inputs.inputs import CaptionWanted
     from scripts.collections.ingest import ingest as run
+    from scripts.collections.ingest import show_plan
 
     console = Console()
-    options = FolderOptions(prefix=prefix, gps=gps, again=again, caption=caption, report=report)
-    with Client(url, api_key=api_key) as client:
+    by: CaptionWanted = "assistant" if caption_by is CaptionWriter.assistant else caption or caption_by is not None
+    options = FolderOptions(prefix=prefix, gps=gps, again=again, caption=by, report=report)
+    with Client(url, api_key=api_key, timeout_s=_CAPTIONS_S if by == "assistant" else _TIMEOUT_S) as client:
+        if dry_run:
+            show_plan(client, sources, collection, options, console)
+            return
         try:
             tally = run(client, sources, collection, options, console)
         except KeyboardInterrupt:

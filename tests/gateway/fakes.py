@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import hashlib
-import socket
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import orjson
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from benchmarks.lib.serving import serving as serving
 from clip_core.errors import (
     BadImage,
     BadInput,
@@ -75,25 +71,6 @@ def fixed(request: Request) -> list[str]:
 
 def answer(body: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(body), status, media_type="application/json")
-
-
-@contextlib.contextmanager
-def serving(app: Any, lifespan: str = "off", http: Any = "auto") -> Iterator[str]:
-    """Run an ASGI app on a free port; yields its URL. `http` is uvicorn's protocol."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    common = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": 1}
-    config = uvicorn.Config(app, lifespan=lifespan, http=http, **common)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.005)
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        listening.close()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ _LINK = re.compile(
     r"!?\[([^\]]*)\]\([^)]*\)|<[^>]*>?|(?:\b[a-z][a-z0-9+.-]*:)?//\S+|\b(?:www\.|mailto:|data:|javascript:)\S+", re.I
 )
 _HOST = re.compile(
-    r"\b(?:[a-z0-9-]+\.)+(?:com|net|org|io|dev|app|ru|cn|info|biz|xyz|top|site|example|test)\b(?:/\S*)?", re.I
+    r"\b(?:[a-z0-9-]{1,63}\.){1,8}(?:com|net|org|io|dev|app|ru|cn|info|biz|xyz|top|site|example|test)\b(?:/\S*)?", re.I
 )
 _LONGEST = 2000
 
@@ -62,7 +62,7 @@ def checked_citations(given: Any, refs: Sequence[str]) -> tuple[str, ...]:
 
 def clean_text(text: str) -> str:
     """Plain words: no links, no markup, nothing invisible."""
-    plain = _LINK.sub(lambda found: found[1] or "", plain_text(text))
+    plain = _LINK.sub(lambda found: found[1] or "", plain_text(text[: 2 * _LONGEST]))
     return " ".join(_HOST.sub("", plain).split())[:_LONGEST]
 
 

@@ -16,12 +16,14 @@ from gateway.assistant.offline.offline_answers import Answered, Looked, OfflineA
 from gateway.assistant.offline.questions import ParsedQuestion, parse_question
 from gateway.assistant.provider.prompt import Completion
 from gateway.metrics import GatewayMetrics
+from gateway.pictures.originals import DIGEST
 from gateway.pictures.pictures import Pictures
 from gateway.schemas.asking import AskRequest
 from gateway.trace import current_trace
 from gateway.upstream.index_service import IndexServiceClient
 
 Json = dict[str, Any]
+_SHOWN_BY = (DIGEST, "caption")  # what an item's picture and its caption are known by
 _PICTURE_SIZE = 768  # pixels of the longer side: what is kept of every picture
 OFFLINE = "offline"
 
@@ -96,7 +98,8 @@ class Asker:
             return
         seen = await self._looked(parsed, evidence, all_pictures=model.options.vision)
         known = await self._offline.answer(parsed, seen)
-        plan = await model.plan(wanted.question, [each.evidence for each in seen], wanted.detail)
+        shown = [each.evidence if wanted.detail else _as_needed(parsed, each) for each in seen]
+        plan = await model.plan(wanted.question, shown, wanted.detail)
         answer = model.answer(wanted.question, plan, seen, known, streamed=wanted.stream)
         async with aclosing(answer) as pieces:
             async for piece in pieces:
@@ -129,25 +132,34 @@ class Asker:
         return evidence
 
     async def _still_there(self, cited: tuple[Looked, ...]) -> tuple[Looked, ...]:
-        """Raises Conflict where all that was cited was deleted meanwhile."""
+        """Raises Conflict where all that was cited was deleted or replaced meanwhile."""
 
         async def is_there(each: Looked) -> bool:
             try:
-                await self._index.item(each.evidence.collection, each.evidence.id, {})
+                item = await self._index.item(each.evidence.collection, each.evidence.id, {})
             except UnknownItem:
                 return False
-            return True
+            now, then = item.get("metadata") or {}, each.evidence.item_metadata
+            return all(now.get(name) == then.get(name) for name in _SHOWN_BY)
 
         there = await asyncio.gather(*map(is_there, cited))
         left = tuple(each for each, is_left in zip(cited, there, strict=True) if is_left)
         if cited and not left:
-            raise Conflict("the pictures that the answer cites were deleted meanwhile: ask again", param="collection")
+            raise Conflict(
+                "the pictures that the answer cites were deleted or replaced meanwhile: ask again", param="collection"
+            )
         return left
 
     def _count(self, completion: Completion) -> None:
         self._metrics.answer_tokens.labels("input").inc(completion.use.input)
         self._metrics.answer_tokens.labels("output").inc(completion.use.output)
         self._metrics.answer_usd.inc(completion.cost_usd or 0.0)
+
+
+def _as_needed(parsed: ParsedQuestion, looked: Looked) -> Evidence:
+    """Without the picture of a hit that is known not to show what is asked for: the answer may not cite it anyway."""
+    ruled_out = looked.verdict == "no" and parsed.kind != "other"
+    return replace(looked.evidence, picture=None) if ruled_out else looked.evidence
 
 
 def _known(known: Answered) -> _Said:

@@ -46,7 +46,7 @@ class Retrieval:
         check_question(wanted.question)
         asks = [parse_ask(body, self._parser) for body in _searches(wanted, parsed)]
         found = await self._searcher.many(asks)
-        hits = _merged(found, wanted.collection)[: wanted.k]
+        hits = _merged(found, wanted.collection, wanted.k)
         return Retrieved(hits, self._evidence(wanted.question, hits), found.timing()["total_ms"])
 
     def _evidence(self, question: str, hits: Sequence[Json]) -> list[Evidence]:
@@ -100,16 +100,23 @@ def _texts(parsed: ParsedQuestion) -> list[str]:
     return [parsed.words] if len(parts) < 2 else [parsed.words, *parts[:_MOST_PARTS]]
 
 
-def _merged(found: Found, collection: str) -> list[Json]:
-    """By the sum of 1 / (60 + rank) over the searches; each item once. Raises the error of the first search."""
+def _merged(found: Found, collection: str, k: int) -> list[Json]:
+    """The best `k` by the sum of 1 / (60 + rank) over the searches, and the first hit of each search in any case.
+
+    Raises the error of the first search that failed.
+    """
     ranks: dict[str, float] = {}
     hits: dict[str, Json] = {}
+    firsts: list[str] = []
     for answer in found.answers:
         if isinstance(answer, ClipServeError):
             raise answer
         own: list[Json] = orjson.loads(orjson.dumps(answer["hits"]))  # which are JSON already
+        firsts += [hit["id"] for hit in own[:1]]
         for rank, found_hit in enumerate(own):
             hit = {"collection": collection, **found_hit}
             hits.setdefault(hit["id"], hit)
             ranks[hit["id"]] = ranks.get(hit["id"], 0.0) + 1 / (_RANK_OFFSET + rank)
-    return sorted(hits.values(), key=lambda hit: -ranks[hit["id"]])
+    best = sorted(hits, key=lambda name: -ranks[name])
+    kept = set(list(dict.fromkeys([*firsts, *best]))[:k])
+    return [hits[name] for name in best if name in kept]

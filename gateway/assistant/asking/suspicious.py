@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import islice
 from typing import Any
 
 Json = dict[str, Any]
@@ -40,7 +41,8 @@ _ORDERS = re.compile(
 _ENCODED = re.compile(r"[A-Za-z0-9+/=_-]{60,}")
 _KEY = re.compile(r"[\w][\w .:-]{0,47}")
 _NEVER = {"digest", "file", "path", "image_url", "url", "gps", "thumbnail"}  # of no use for an answer
-_LONGEST = 300
+_LONGEST, _READ = 300, 1200  # characters of a value that are shown, and that are looked at
+_MOST_FIELDS = 64  # those after them are not shown
 _INVISIBLE = {"Cf", "Cc", "Co", "Cn"}
 
 
@@ -65,7 +67,7 @@ def vetted(metadata: Json) -> tuple[Json, list[str]]:
     """What of an item's metadata may be shown, cut short; and the names of the fields that may not."""
     kept: Json = {}
     withheld: list[str] = []
-    for name, value in metadata.items():
+    for name, value in islice(metadata.items(), _MOST_FIELDS):
         if name in _NEVER:
             continue
         if not _KEY.fullmatch(name) or reads_like_an_order(name.replace("_", " ")):
@@ -84,7 +86,8 @@ def _vetted_value(value: Any) -> Any:
     if isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
-        return None if reads_like_an_order(value) else plain_text(value)[:_LONGEST]
+        shown = plain_text(value[:_READ])[:_LONGEST]
+        return None if reads_like_an_order(value[:_READ]) else shown
     if isinstance(value, list):
         good = [_vetted_value(each) for each in value[:20]]
         return None if None in good else good

@@ -19,17 +19,25 @@ Json = dict[str, Any]
 _MOST_MESSAGES, _MOST_PICTURES = 64, 16
 _REFUSED = ("tools", "functions", "audio", "previous_response_id", "conversation", "logprobs", "prompt")
 _SPEAKERS = ("system", "developer", "user", "assistant")
+_RULERS = ("system", "developer")
 _TEXTS = ("text", "input_text", "output_text")
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """`text` is the last of the user; `prefix` is how the answer is to begin (a last message of the assistant)."""
+    """`text` is the last of the user; `prefix` is how the answer is to begin (a last message of the assistant).
+
+    For a model of words: `system` is what systems and developers say, `transcript` all that was said. `where` names the
+    messages in errors.
+    """
 
     model: str
     text: str
     pictures: tuple[Source, ...]
-    prefix: str = ""
+    prefix: str
+    system: str
+    transcript: str
+    where: str
     schema: Mapping[str, Any] | None = None
     any_json: bool = False
     most_tokens: int | None = None
@@ -69,7 +77,7 @@ def parse_responses(body: Json, parser: InputParser) -> Conversation:
     form = text.get("format") if isinstance(text, dict) else None
     return Conversation(
         _model(body),
-        *_read(messages, "input", parser),
+        *_read(messages, "input", parser, _text(body, "instructions")),
         *_format(form, "text.format"),
         _tokens(body, "max_output_tokens"),
         _flag(body, "stream"),
@@ -90,6 +98,13 @@ def _model(body: Json) -> str:
     return model
 
 
+def _text(body: Json, name: str) -> str:
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise InvalidRequest(f"`{name}` is a string", param=name)
+    return value or ""
+
+
 def _flag(body: Json, name: str) -> bool:
     value = body.get(name)
     if value not in (None, True, False):
@@ -107,19 +122,28 @@ def _tokens(body: Json, *names: str) -> int | None:
     return None
 
 
-def _read(given: object, param: str, parser: InputParser) -> tuple[str, tuple[Source, ...], str]:
-    """The user's last words, the pictures that they are about, and how the answer begins."""
+def _read(
+    given: object, param: str, parser: InputParser, instructions: str = ""
+) -> tuple[str, tuple[Source, ...], str, str, str, str]:
+    """The user's last words, the pictures that they are about, how the answer begins, and all for a model of words."""
     messages = list(_messages(given, param, parser))
+    system = "\n".join([instructions, *(text for each in messages if each.speaker in _RULERS for text in each.texts)])
+    said = [each for each in messages if each.speaker not in _RULERS]
     prefix = " ".join(messages.pop().texts) if messages and messages[-1].speaker == "assistant" else ""
     asked = [each for each in messages if each.speaker == "user"]
     if not asked:
         raise InvalidRequest("there is no message of the user", param=param)
     pictures = next((each.pictures for each in reversed(asked) if each.pictures), ())
-    if not pictures:
-        raise InvalidRequest("there is no picture: this model answers about pictures only", param=param)
     if len(pictures) > _MOST_PICTURES:
         raise InvalidRequest(f"there are {len(pictures)} pictures; at most {_MOST_PICTURES}", param=param)
-    return " ".join(asked[-1].texts).strip(), pictures, prefix
+    return " ".join(asked[-1].texts).strip(), pictures, prefix, system.strip(), _transcript(said), param
+
+
+def _transcript(said: Sequence[_Message]) -> str:
+    """One message as it is; of several, who says what."""
+    if len(said) == 1:
+        return "\n".join(said[0].texts)
+    return "\n".join(f"{each.speaker.capitalize()}: {' '.join(each.texts)}" for each in said)
 
 
 def _messages(given: object, param: str, parser: InputParser) -> Iterator[_Message]:

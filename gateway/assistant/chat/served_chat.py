@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 
-from clip_core.errors import ClipServeError
+from clip_core.errors import ClipServeError, InvalidRequest
 from clip_core.inputs.images import from_reference
 from gateway.assistant.chat.answering import PictureChat, any_json, written_json
 from gateway.assistant.chat.conversation import Conversation, first_words
 from gateway.assistant.chat.structured import StructuredAnswer
+from gateway.assistant.chat.text_chat import TextChat
 from gateway.assistant.offline.caption_reader import CaptionReader
 from gateway.assistant.offline.questions import parse_question
 from gateway.captions.loading import PictureLoader
@@ -19,7 +21,7 @@ from gateway.inputs.source import Source
 
 @dataclass(frozen=True)
 class ChatSaid:
-    """`finish` is "stop" or "length"; tokens are counted in words, those of the question with its pictures as one."""
+    """`finish` is "stop" or "length". A captioner's tokens are counted in words, with each picture as one."""
 
     text: str
     finish: str
@@ -28,13 +30,17 @@ class ChatSaid:
 
 
 class ServedChat:
-    """Pictures are fetched where they are URLs and fetching is on."""
+    """Pictures are fetched where they are URLs and fetching is on. `words` answers where there are none."""
 
-    def __init__(self, reader: CaptionReader, loader: PictureLoader) -> None:
-        self._reader, self._loader = reader, loader
+    def __init__(self, reader: CaptionReader, loader: PictureLoader, words: TextChat | None) -> None:
+        self._reader, self._loader, self._words = reader, loader, words
 
     async def begin(self, asked: Conversation) -> AsyncGenerator[str | ChatSaid, None]:
         """Pieces of the answer, last the whole. Raises NoCaptioner, UnknownModel and BadInput before it returns."""
+        if self._words is not None and asked.model == self._words.name:
+            return _told_by_words(asked, self._words)
+        if not asked.pictures:
+            raise InvalidRequest("there is no picture: this model answers about pictures only", param=asked.where)
         reader = await self._reader.of(asked.model)
         loaded = await self._loader.load(asked.pictures)
         for each in loaded:
@@ -42,6 +48,16 @@ class ServedChat:
                 raise each
         pictures = [_decoded(each) for each in loaded if isinstance(each, Source)]
         return _told(asked, _pieces(asked, PictureChat(reader, asked, pictures)))
+
+
+async def _told_by_words(asked: Conversation, words: TextChat) -> AsyncGenerator[str | ChatSaid, None]:
+    async with aclosing(words.pieces(asked)) as pieces:
+        async for piece in pieces:
+            if isinstance(piece, str):
+                yield piece
+            else:
+                use = piece.use
+                yield ChatSaid(piece.text, "length" if piece.cut else "stop", use.input, use.output)
 
 
 def _decoded(source: Source) -> bytes:

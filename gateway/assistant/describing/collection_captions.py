@@ -11,14 +11,17 @@ from typing import Any
 
 import orjson
 
-from clip_core.errors import AssistantFailed, BadImage, ClipServeError, NotFound
-from gateway.assistant.asking.answer_schema import clean_text
-from gateway.assistant.asking.prompt_templates import prompt_template
-from gateway.assistant.asking.suspicious import reads_like_an_order
+from clip_core.errors import (
+    AssistantFailed,
+    AssistantRefused,
+    BadImage,
+    BudgetSpent,
+    ClipServeError,
+    NotFound,
+    UnknownPrice,
+)
+from gateway.assistant.describing.picture_captions import PictureCaptions
 from gateway.assistant.offline.caption_reader import CaptionReader
-from gateway.assistant.provider.language_model import LanguageModel
-from gateway.assistant.provider.prompt import Completion, Prompt, ShownPicture
-from gateway.assistant.provider.shown_pictures import shown_picture
 from gateway.pictures.originals import DIGEST, ORIGINAL_FILE
 from gateway.pictures.pictures import Pictures
 from gateway.schemas.asking import CollectionCaptionsRequest
@@ -27,15 +30,7 @@ from gateway.upstream.index_service import IndexServiceClient
 Json = dict[str, Any]
 CAPTION, BY = "caption", "caption_by"
 _SIZE = 768
-_TOKENS = 120
-_LONGEST = 300
-_OWN = (BadImage, NotFound, AssistantFailed)  # errors of one item; any other one ends the call
-_SCHEMA = {
-    "type": "object",
-    "properties": {"caption": {"type": "string"}},
-    "required": ["caption"],
-    "additionalProperties": False,
-}
+_OWN = (BadImage, NotFound, AssistantFailed, AssistantRefused)  # errors of one item; any other one ends the call
 
 
 class CollectionCaptions:
@@ -46,13 +41,12 @@ class CollectionCaptions:
         index: IndexServiceClient,
         pictures: Pictures,
         reader: CaptionReader,
-        model: LanguageModel | None,
+        model: PictureCaptions | None,
         *,
         at_once: int,
-        max_pixels: int,
     ) -> None:
         self._index, self._pictures, self._reader, self._model = index, pictures, reader, model
-        self._at_once, self._max_pixels = at_once, max_pixels
+        self._at_once = at_once
 
     async def run(self, collection: str, wanted: CollectionCaptionsRequest) -> Json:
         """One page. Raises UnknownCollection, BadInput, and what stops the first of its captions."""
@@ -65,6 +59,9 @@ class CollectionCaptions:
             return {**done.answer(), "expected": _expected(model, len(wanting))}
         for start in range(0, len(wanting), self._at_once):
             part = wanting[start : start + self._at_once]
+            if _is_too_much(wanted.most_usd, done.cost_usd, _expected(model, len(part))["cost_usd"]):
+                done.stop(_spent(wanted.most_usd), wanted.after if start == 0 else wanting[start - 1]["id"])
+                break
             told = await asyncio.gather(*(self._caption(collection, item, model) for item in part))
             await self._write(collection, [each for each in told if isinstance(each, dict)], done)
             done.failed += [
@@ -80,19 +77,15 @@ class CollectionCaptions:
                 break
         return {**done.answer(), "expected": None}
 
-    async def _caption(self, collection: str, item: Json, model: LanguageModel | None) -> Json | ClipServeError:
+    async def _caption(self, collection: str, item: Json, model: PictureCaptions | None) -> Json | ClipServeError:
         try:
             shown = await self._pictures.thumbnail(collection, item, _SIZE)
             if model is None:
                 return _told(item, await self._reader.caption(shown.content), "captioner", 0.0)
-            completion = await model.complete(await asyncio.to_thread(self._prompt, model, shown.content))
-            return _told(item, _checked(completion), completion.model or model.name, completion.cost_usd)
+            made = await model.caption(shown.content)
+            return _told(item, made.text, made.by, made.cost_usd)
         except ClipServeError as error:
             return error
-
-    def _prompt(self, model: LanguageModel, picture: bytes) -> Prompt:
-        side = model.estimates.rule.side("low")
-        return _prompt(shown_picture(picture, side, "low", self._max_pixels))
 
     async def _write(self, collection: str, captions: Sequence[Json], done: _Done) -> None:
         """Into the metadata. An item that was deleted meanwhile is one that failed."""
@@ -126,34 +119,24 @@ class _Done:
         return {**told, "cost_usd": self.cost_usd, "stopped": self.stopped, "next": self.next}
 
 
-def _prompt(picture: ShownPicture) -> Prompt:
-    template = prompt_template("caption.1")
-    return Prompt(template.system, (template.question.template, picture), template.version, _SCHEMA, _TOKENS)
-
-
-def _checked(completion: Completion) -> str:
-    """Raises AssistantFailed for what is no caption."""
-    data = completion.data or {}
-    text = clean_text(data["caption"])[:_LONGEST] if isinstance(data.get("caption"), str) else ""
-    if set(data) != {"caption"} or not text:
-        raise AssistantFailed("the assistant gave no caption")
-    if reads_like_an_order(text):
-        raise AssistantFailed("the assistant's caption reads like an order to a language model")
-    return text
-
-
-def _expected(model: LanguageModel | None, number: int) -> Json:
+def _expected(model: PictureCaptions | None, number: int) -> Json:
     """Of so many captions, at most."""
-    if model is None:
-        return {"items": number, "prompt_tokens": 0, "cost_usd": 0.0}
-    side = model.estimates.rule.side("low")
-    prompt = _prompt(ShownPicture("", side, side, "low"))
-    cost = model.expected_usd(prompt)
-    return {
-        "items": number,
-        "prompt_tokens": number * model.estimates.of(prompt).input,
-        "cost_usd": None if cost is None else number * cost,
-    }
+    return {"items": number, "prompt_tokens": 0, "cost_usd": 0.0} if model is None else model.expected(number)
+
+
+def _is_too_much(most_usd: float | None, spent: float, expected: float | None) -> bool:
+    """Raises UnknownPrice where there is a limit and no price."""
+    if most_usd is None:
+        return False
+    if expected is None:
+        raise UnknownPrice(
+            "there is no price of this model, so `most_usd` can't be kept: leave it out, or give a price"
+        )
+    return spent + expected > most_usd
+
+
+def _spent(most_usd: float | None) -> BudgetSpent:
+    return BudgetSpent(f"the next captions could cost more than the {most_usd:g} USD of this call", retry_after=1.0)
 
 
 def _told(item: Json, caption: str, by: str, cost_usd: float | None) -> Json:

@@ -44,6 +44,10 @@ class LanguageModel:
         self.estimates = TokenEstimates(prices.rule(self.name))
         self.spending = spending
         self._provider, self._prices, self._cache, self._turns = provider, prices, cache, turns
+        self.prices_as_of = prices.date_of(self.name)
+        if spending.caps.set():
+            known = f"are of {self.prices_as_of}" if self.prices_as_of else "are not known, so nothing is asked"
+            _log.warning("the cap on answers is kept by prices of %s, which %s", self.name, known)
 
     async def close(self) -> None:
         await self._provider.close()
@@ -97,7 +101,7 @@ class LanguageModel:
     ) -> AsyncGenerator[str | Completion, None]:
         key, estimated = current_key().id, self.estimates.of(prompt)
         reserved = price.cost(estimated) if price else 0.0
-        await self.spending.reserve(key, reserved)
+        await self._reserve(key, reserved)
         use = estimated  # where the provider's count never comes
         try:
             async with aclosing(self._provider.stream(prompt, streamed=streamed)) as pieces:
@@ -112,6 +116,18 @@ class LanguageModel:
             raise
         finally:
             await self._settle(key, reserved, price.cost(use) if price else 0.0, use)
+
+    async def _reserve(self, key: str, usd: float) -> None:
+        """Without a cap, counting never spoils an answer; with one, nothing is asked that can't be counted."""
+        try:
+            await self.spending.reserve(key, usd)
+        except (OSError, sqlite3.Error) as error:
+            _log.warning("what was spent on answers can't be read: %s", error)
+            if self.spending.caps.set():
+                message = (
+                    "what was spent on answers can't be read, so no cap on spending can be kept: see the gateway's log"
+                )
+                raise AssistantUnavailable(message) from error
 
     def _counted(self, prompt: Prompt, completion: Completion, estimated: TokenUse) -> TokenUse:
         if not completion.use.input:  # this provider counts nothing

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 Api = Literal["chat", "responses"]
+_LONGEST = 200_000  # characters of an answer that comes in pieces
 _SCHEMA_NAME = "answer"
 _NEW_NAMES = (".openai.com", ".azure.com")  # hosts that call the limit of an answer `max_completion_tokens`
 
@@ -91,12 +92,14 @@ class OpenAiProvider:
         """
         await self._load()
         pieces = self._responses(prompt, streamed) if self.options.api == "responses" else self._chat(prompt, streamed)
-        ends, begun = asyncio.get_running_loop().time() + self._seconds(), False
+        ends, begun, told = asyncio.get_running_loop().time() + self._seconds(), False, 0
         try:
             while True:
                 left = ends - asyncio.get_running_loop().time()
                 piece = await asyncio.wait_for(anext(pieces), max(left, 0.001))
-                begun = True
+                begun, told = True, told + (len(piece) if isinstance(piece, str) else 0)
+                if told > _LONGEST:
+                    raise AssistantFailed("the assistant's answer does not end")
                 yield piece
         except StopAsyncIteration:
             return
@@ -155,8 +158,8 @@ class OpenAiProvider:
         asked: Json = {
             "model": self.options.model,
             "messages": [
-                {"role": "system", "content": prompt.system},
-                {"role": "user", "content": [_chat_part(part) for part in prompt.parts]},
+                *([{"role": "system", "content": prompt.system}] if prompt.system else []),
+                {"role": "user", "content": _chat_content(prompt)},
             ],
             limit: prompt.max_tokens,
             "extra_headers": _headers(),
@@ -204,6 +207,13 @@ class _Whole:
         if self._finish is None:
             raise _broken_off()
         return _checked(self._text, self._refusal, self._finish, _chat_use(self._use), self._model, prompt)
+
+
+def _chat_content(prompt: Prompt) -> str | list[Json]:
+    """Words alone as a string: some servers take nothing else."""
+    if len(prompt.parts) == 1 and isinstance(prompt.parts[0], str):
+        return prompt.parts[0]
+    return [_chat_part(part) for part in prompt.parts]
 
 
 def _chat_part(part: str | ShownPicture) -> Json:
@@ -270,6 +280,8 @@ def _checked(text: str, refusal: str, finish: str | None, use: TokenUse, model: 
     found: Completion | ClipServeError
     if refusal or finish == "content_filter":
         found = AssistantRefused(f"the assistant refuses to answer: {refusal[:300] or 'its filter stopped it'}")
+    elif finish == "length" and prompt.may_be_cut:
+        found = Completion(text, use, model, cut=True)
     elif finish == "length":
         found = AssistantFailed("the assistant's answer was cut off: raise CLIPSERVE_GATEWAY_ASSISTANT_MAX_TOKENS")
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class PriceTable:
     as_of: str
     prices: dict[str, Price]
     images: dict[str, ImageRule]
+    dates: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, file: Path | None = None) -> PriceTable:
@@ -50,7 +51,12 @@ class PriceTable:
 
     def under(self, other: PriceTable) -> PriceTable:
         """With the other's models, where both have one."""
-        return PriceTable(other.as_of, {**self.prices, **other.prices}, {**self.images, **other.images})
+        prices, images = {**self.prices, **other.prices}, {**self.images, **other.images}
+        return PriceTable(other.as_of, prices, images, {**self.dates, **other.dates})
+
+    def date_of(self, model: str) -> str | None:
+        """When its price was noted; None without one."""
+        return self.dates.get(model) or self.dates.get(_DATE.sub("", model))
 
     def price(self, model: str) -> Price | None:
         """None for a model that is not in the table."""
@@ -67,7 +73,8 @@ def _read(file: Path) -> PriceTable:
         models = {str(name): dict(row) for name, row in given["models"].items()}
         images = {name: ImageRule(**row.pop("images", {})) for name, row in models.items()}
         prices = {name: Price(**{key: _usd(value) for key, value in row.items()}) for name, row in models.items()}
-        return PriceTable(str(given["as_of"]), prices, images)
+        as_of = str(given["as_of"])
+        return PriceTable(as_of, prices, images, dict.fromkeys(prices, as_of))
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise PricesError(
             f"{file} is no table of prices such as gateway/assistant/provider/prices.json: {error}"

@@ -26,7 +26,8 @@ class ShownPicture:
 class Prompt:
     """`system` and the first parts are the same for many questions, so that a provider's cache may know them.
 
-    `version` is that of the template. The answer is JSON that fits `schema`, or plain text without one.
+    `version` is that of the template. The answer is JSON that fits `schema`, or plain text without one. An answer of
+    `max_tokens` is a failure, unless it `may_be_cut`.
     """
 
     system: str
@@ -34,6 +35,7 @@ class Prompt:
     version: str
     schema: Mapping[str, Any] | None = None
     max_tokens: int = 500
+    may_be_cut: bool = False
 
     def pictures(self) -> list[ShownPicture]:
         return [part for part in self.parts if isinstance(part, ShownPicture)]
@@ -56,7 +58,9 @@ class TokenUse:
 
 @dataclass(frozen=True)
 class Completion:
-    """`data` is the JSON of `text`, where a schema was given. `cost_usd` is None where no price is known."""
+    """`data` is the JSON of `text`, where a schema was given. `cost_usd` is None where no price is known. `cut`: not
+    whole.
+    """
 
     text: str
     use: TokenUse = TokenUse()
@@ -64,4 +68,5 @@ class Completion:
     data: Json | None = None
     cost_usd: float | None = None
     from_cache: bool = False
+    cut: bool = False
     estimated: TokenUse = field(default_factory=TokenUse)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import openai
 
 _LONGEST = 300
+_ABOUT_PICTURES = re.compile(r"\b(?:image|images|image_url|vision|visual|multimodal|mmproj)\b", re.IGNORECASE)
+_NO_VISION = "; a model that reads words only needs CLIPSERVE_GATEWAY_ASSISTANT_VISION=false"
 _KEY = re.compile(r"\bsk-[\w*-]+")
 _RETRY_S = 5.0
 
@@ -49,7 +51,8 @@ def _of_status(error: openai.APIStatusError) -> ClipServeError:
         return Overloaded(f"the assistant's provider is busy: {said}", retry_after=_retry_after(error))
     if status >= 500:
         return AssistantUnavailable(f"the assistant's provider failed (status {status}): {said}")
-    refused = AssistantFailed(f"the assistant's provider refused the request (status {status}): {said}")
+    hint = _NO_VISION if _ABOUT_PICTURES.search(said) else ""
+    refused = AssistantFailed(f"the assistant's provider refused the request (status {status}): {said}{hint}")
     refused.use = TokenUse()  # nothing was billed
     return refused
 

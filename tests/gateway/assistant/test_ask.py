@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.assistant.hidden_orders import SCENES
 from benchmarks.assistant.obeying import ObeyingModel
 from tests.gateway.assistant.conftest import drawn
 
@@ -171,6 +172,40 @@ def test_failures_are_named_and_the_search_still_answers(asking, openai_server, 
     assert len(openai_server.asked) == 2
 
 
+def test_half_a_stream_is_an_error_after_the_hits(asking, openai_server) -> None:
+    stack = asking()
+    openai_server.reply = ObeyingModel()
+    openai_server.failures = ["half"]
+    told = events(stack.post("/v1/ask", {**WHICH, "stream": True}).text)
+    assert told[0][1]["object"] == "answer.hits"
+    assert (told[-2][0], told[-2][1]["error"]["code"]) == ("error", "assistant_failed")
+    assert len(openai_server.asked) == 1
+
+
+def test_a_provider_that_sees_no_pictures_is_told_how_to_be_asked(asking, openai_server) -> None:
+    stack = asking()
+    openai_server.failures = [(400, {}, "image_url is not supported by this model")]
+    error = stack.post("/v1/ask", WHICH).json()["error"]
+    assert error["code"] == "assistant_failed"
+    assert "CLIPSERVE_GATEWAY_ASSISTANT_VISION=false" in error["message"]
+
+
+def test_pictures_of_hits_that_are_ruled_out_are_not_shown(asking, openai_server) -> None:
+    stack = asking()
+    openai_server.reply = ObeyingModel()
+    said = stack.post("/v1/ask", WHICH).json()
+    assert (cited(said), said["usage"]["pictures"]) == (["s1", "s2"], 2)
+    stack.post("/v1/ask", {**WHICH, "question": "What mood is this?"})
+    assert len(openai_server.asked[-1].pictures) == 4
+
+
+def test_the_first_hit_of_each_search_is_looked_at(offline) -> None:
+    searches = [{"text": SCENES[name]} for name in ("s1", "s2", "s3")]
+    alone = [offline.post("/v1/search", {"collection": "demo", **each, "k": 1}).json()["hits"][0] for each in searches]
+    told = offline.post("/v1/ask", {**COUNT, "searches": searches, "k": 3}).json()
+    assert {each["id"] for each in told["hits"]} == {each["id"] for each in alone}
+
+
 def test_budgets(asking, openai_server) -> None:
     openai_server.reply = ObeyingModel()
     none = asking(assistant_usd_per_day=0)
@@ -187,17 +222,26 @@ def test_an_unknown_price(asking) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "unknown_price")
 
 
-def test_pictures_that_went_meanwhile(asking, openai_server) -> None:
+@pytest.mark.parametrize("how", ["deleted", "replaced", "dropped"])
+def test_pictures_that_went_meanwhile(asking, openai_server, how) -> None:
     stack, model = asking(), ObeyingModel()
 
     def reply(asked: Any) -> str:
+        items = stack.index.collections.get("demo", {}).get("items", {})
         for item in ("s1", "s2"):
-            stack.index.collections["demo"]["items"].pop(item, None)
+            if how == "deleted":
+                items.pop(item, None)
+            elif how == "replaced":
+                items[item] = {**items[item], "metadata": {"caption": "a green heart", "digest": "other"}}
+        if how == "dropped":
+            stack.index.collections.pop("demo", None)
         return model(asked)
 
     openai_server.reply = reply
     answer = stack.post("/v1/ask", WHICH)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "conflict")
+    named = (404, "collection_not_found") if how == "dropped" else (409, "conflict")
+    assert (answer.status_code, answer.json()["error"]["code"]) == named
+    assert len(openai_server.asked) == 1
 
 
 def test_a_model_without_vision_gets_words_only(asking, openai_server) -> None:

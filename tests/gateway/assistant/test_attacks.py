@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from benchmarks.assistant.attacks import attacks
@@ -41,6 +43,16 @@ def test_what_is_withheld_is_named(asking, openai_server) -> None:
     said = stack.post("/v1/ask", ASKED).json()
     assert said["withheld"] == [{"id": "attacker", "field": "note"}]
     assert attack.text not in str(openai_server.asked[-1].body)
+
+
+def test_what_is_long_is_read_in_bounded_time() -> None:
+    began = time.process_time()
+    long = {f"f{n}": "word " * 2000 for n in range(400)}
+    kept, _ = vetted(long)
+    assert len(kept) <= 64
+    for text in ("[" * 100_000, "a." * 50_000, "a-" * 50_000, "//" * 50_000):
+        clean_text(text)
+    assert time.process_time() - began < 3
 
 
 @pytest.mark.parametrize(

@@ -327,3 +327,25 @@ async def test_estimates_are_within_5_percent_of_what_is_billed(model_of, rule) 
 )
 def test_tokens_of_pictures_are_those_of_the_documents_examples(rule, size, detail, tokens) -> None:
     assert rule.tokens(ShownPicture("", *size, detail)) == tokens
+
+
+async def test_spending_that_can_not_be_read(model_of) -> None:
+    free, capped = model_of(), model_of(caps=SpendingCaps(1.0))
+    for model in (free, capped):
+        file = model.spending._file
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"no database at all" * 100)
+    assert (await free.complete(PLAIN)).text == "a red circle"
+    with pytest.raises(AssistantUnavailable, match="spent"):
+        await capped.complete(PLAIN)
+    assert len(model_of.server.asked) == 1
+    await free.close()
+    await capped.close()
+
+
+async def test_an_answer_without_an_end(model_of) -> None:
+    model = model_of()
+    model_of.server.reply = lambda _: "word " * 100_000
+    with pytest.raises(AssistantFailed, match="end"):
+        await streamed(model, PLAIN)
+    await model.close()

@@ -15,6 +15,9 @@ def caption_collection(
     collection: Annotated[str, typer.Argument(help="Whose items.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and write nothing.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="By a captioner, not by the language model.")] = False,
+    most_usd: Annotated[
+        float | None, typer.Option(min=0, help="Stop before more than this could be spent in this run.")
+    ] = None,
     url: Url = DEFAULT_URL,
     api_key: Key = None,
 ) -> None:
@@ -30,6 +33,8 @@ def caption_collection(
         after = None
         while not pages or (after is not None and pages[-1]["stopped"] is None):
             asked = {**body, "after": after, "by": "offline" if offline else "auto"}
+            if most_usd is not None:
+                asked["most_usd"] = max(0.0, most_usd - sum(page["cost_usd"] for page in pages))
             pages.append(client.call("POST", f"/v1/collections/{collection}/captions", asked))
             after = pages[-1]["next"]
     (_show_costs if dry_run else _show_work)(pages)
@@ -40,7 +45,8 @@ def caption_collection(
 def _show_costs(pages: list[dict[str, Any]]) -> None:
     items = sum(page["expected"]["items"] for page in pages)
     costs = [page["expected"]["cost_usd"] for page in pages]
-    cost = "an unknown price" if None in costs else f"at most {sum(costs):.4f} USD"
+    dated = f" (prices of {pages[0]['expected'].get('prices_as_of')})" if sum(filter(None, costs)) else ""
+    cost = "an unknown price" if None in costs else f"at most {sum(costs):.4f} USD{dated}"
     typer.echo(f"{items} captions by {pages[0]['by']} for {cost}")
 
 

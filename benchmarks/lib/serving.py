@@ -1,4 +1,4 @@
-"""Apps of this process, on free ports of loopback."""
+"""Apps of this process, on free ports of loopback; tests serve theirs by it, too."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import uvicorn
 
 
 @contextmanager
-def served(app: Any, lifespan: Any = "off") -> Iterator[str]:
-    """Yields its URL."""
+def serving(app: Any, lifespan: Any = "off", http: Any = "auto") -> Iterator[str]:
+    """Yields the URL of an ASGI app, served by a thread. `http` is uvicorn's protocol."""
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, lifespan=lifespan, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+    common: dict[str, Any] = {"log_config": None, "access_log": False, "timeout_graceful_shutdown": 1}
+    config = uvicorn.Config(app, lifespan=lifespan, http=http, **common)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()

@@ -1,0 +1,99 @@
+"""Captions as files beside pictures, by a gateway's language model or captioner."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from clipserve_client import Client
+from clipserve_client.errors import ClientError
+from clipserve_client.sources.walking import SUFFIXES
+
+_AT_ONCE = 16
+_OWN = ("invalid_image", "image_too_large", "assistant_failed", "assistant_refused")  # errors of one picture
+
+
+@dataclass
+class Ended:
+    """What came of a run; `stopped` says why it ended early."""
+
+    by: str
+    written: int = 0
+    cost_usd: float = 0.0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    stopped: str = ""
+
+    def text(self) -> str:
+        told = f"{self.written} captions by {self.by} for {self.cost_usd:.4f} USD, {len(self.failed)} failed"
+        return f"{told}\nstopped: {self.stopped}" if self.stopped else told
+
+
+def pictures_without(folder: Path) -> list[Path]:
+    """Those below it that have neither NAME.txt nor NAME.json beside them, by name."""
+    found = []
+    for at, _, names in os.walk(folder):
+        here = set(names)
+        for name in names:
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() in SUFFIXES and not here & {f"{stem}.txt", f"{stem}.json"}:
+                found.append(Path(at) / name)
+    return sorted(found)
+
+
+class FolderCaptions:
+    """Each caption is written before the next pictures are sent, so whoever stops goes on where this ended."""
+
+    def __init__(self, client: Client, *, offline: bool, most_usd: float | None) -> None:
+        self._client, self._offline, self._most_usd = client, offline, most_usd
+
+    def expected(self, number: int) -> str:
+        """What so many cost, at most. Raises ClientError."""
+        if self._offline:
+            return f"{number} captions by a captioner"
+        told = self._client.call("GET", f"/v1/captions/cost?pictures={number}")
+        if told["cost_usd"] is None:
+            return f"{number} captions by {told['by']} for an unknown price"
+        dated = f"(prices of {told['prices_as_of']})"
+        return f"{number} captions by {told['by']} for at most {told['cost_usd']:.4f} USD {dated}"
+
+    def write(self, pictures: Sequence[Path]) -> Ended:
+        """Raises ClientError where nothing was written yet."""
+        ended, left = Ended("captioner" if self._offline else "the language model"), iter(pictures)
+        while (part := list(islice(left, _AT_ONCE))) and not ended.stopped:
+            if self._is_too_much(ended.cost_usd, len(part)):
+                ended.stopped = f"the next captions could cost more than what is left of {self._most_usd:g} USD"
+                break
+            try:
+                self._write(part, ended)
+            except ClientError as error:
+                if not ended.written:
+                    raise
+                ended.stopped = str(error)
+        return ended
+
+    def _is_too_much(self, spent: float, number: int) -> bool:
+        if self._most_usd is None or self._offline:
+            return False
+        expected = self._client.call("GET", f"/v1/captions/cost?pictures={number}")["cost_usd"]
+        return expected is None or spent + expected > self._most_usd
+
+    def _write(self, part: Sequence[Path], ended: Ended) -> None:
+        for picture, told in zip(part, self._captions(part, ended), strict=True):
+            if "text" in told:
+                picture.with_suffix(".txt").write_text(told["text"] + "\n", encoding="utf-8")
+                ended.written += 1
+            elif told["error"]["code"] in _OWN or self._offline:
+                ended.failed.append((str(picture), told["error"]["message"]))
+            else:
+                ended.stopped = told["error"]["message"]
+
+    def _captions(self, part: Sequence[Path], ended: Ended) -> Iterator[dict[str, Any]]:
+        body: dict[str, Any] = {"images": [base64.b64encode(each.read_bytes()).decode() for each in part]}
+        told = self._client.call("POST", "/v1/captions" if self._offline else "/v1/captions/assistant", body)
+        ended.by, ended.cost_usd = told.get("by", ended.by), ended.cost_usd + told.get("cost_usd", 0.0)
+        yield from told["data"]

@@ -1,0 +1,46 @@
+"""`clipserve caption-folder`: captions beside the pictures of a folder, for whatever reads them later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from scripts.commands.gateway_commands import DEFAULT_URL, Key, Url
+from scripts.commands.paths import named_path
+
+_TIMEOUT_S = 600.0
+
+
+def caption_folder(
+    folder: Annotated[Path, typer.Argument(help="Whose pictures.", parser=named_path)],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and write nothing.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="By a captioner, not by the language model.")] = False,
+    most_usd: Annotated[
+        float | None, typer.Option(min=0, help="Stop before more than this could be spent in this run.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    api_key: Key = None,
+) -> None:
+    """Write NAME.txt beside each picture that has none: `ingest`, `bulk` and `sync` read it as the caption.
+
+    Run again to go on where a budget or Ctrl-C ended it. Example: clipserve caption-folder ~/Pictures --dry-run
+    """
+    from clipserve_client import Client
+    from scripts.collections.folder_captions import FolderCaptions, pictures_without
+
+    console = Console()
+    wanting = pictures_without(folder)
+    with Client(url, api_key=api_key, timeout_s=_TIMEOUT_S) as client:
+        captions = FolderCaptions(client, offline=offline, most_usd=most_usd)
+        if dry_run:
+            console.print(captions.expected(len(wanting)), highlight=False)
+            return
+        ended = captions.write(wanting)
+    console.print(ended.text(), highlight=False)
+    for name, message in ended.failed:
+        Console(stderr=True).print(f"{name}: {message}", highlight=False, markup=False)
+    if ended.stopped or ended.failed:
+        raise typer.Exit(1)

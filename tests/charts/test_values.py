@@ -91,6 +91,30 @@ def models(*given: dict[str, Any]) -> list[Manifest]:
             {"modelDefaults": {"env": {"CLIPSERVE_HANDLER_INDEX_URL": "x"}}},
             'models: env of "demo".CLIPSERVE_HANDLER_INDEX_URL is set by',
         ),
+        ({"index": {"replicas": 2}}, "set index.store to milvus for several"),
+        ({"index": {"store": "milvus"}}, "set index.milvus.uri"),
+        ({"index": {"store": "disk"}}, "store"),
+        ({"index": {"milvus": {"uri": "milvus:19530"}}}, "uri"),
+        ({"index": {"milvus": {"uri": "http://milvus:99999"}}}, "there is no port 99999"),
+        ({"index": {"milvus": {"token": {"secret": "A B"}}}}, "secret"),
+        (
+            {
+                "index": {
+                    "store": "milvus",
+                    "replicas": 2,
+                    "milvus": {"uri": "http://milvus:19530", "consistency": "session"},
+                }
+            },
+            "set strong",
+        ),
+        ({"index": {"env": {"CLIPSERVE_INDEX_STORE": "milvus"}}}, "say it in index.store"),
+        (
+            {
+                "index": {"store": "milvus", "milvus": {"uri": "http://milvus:19530"}},
+                "snapshots": {"restore": {"image": "rclone:1", "command": ["rclone"]}},
+            },
+            "restore into Milvus by POST",
+        ),
         ({"tracing": {"endpoint": "collector:4318"}}, "endpoint"),
         ({"tracing": {"env": {"CLIPSERVE_X": "1"}}}, "CLIPSERVE_X"),
         ({"tracing": {"env": {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c"}}}, "say it in tracing.endpoint"),
@@ -292,6 +316,48 @@ def test_snapshots_are_downloaded_where_the_disk_is_new() -> None:
     assert f"test -e /data/{DataDir.DATABASE} || exec" in init["command"][2]
     assert init["args"] == values["snapshots"]["restore"]["command"]
     assert {"name": "data", "mountPath": "/data"} in init["volumeMounts"]
+
+
+def test_index_services_over_milvus_have_no_disk() -> None:
+    manifests = rendered(*scenario(CHART / "ci" / "milvus-values.yaml"))
+    assert of_kind(manifests, "StatefulSet") == []
+    (index,) = of_kind(manifests, "Deployment", "-index")
+    pod = index["spec"]["template"]["spec"]
+    assert index["spec"]["replicas"] == 3
+    assert [each for each in pod["volumes"] if "persistentVolumeClaim" in each] == []
+    given = environment(index)
+    assert set(given) <= {name for name, *_ in rows()}
+    assert given["CLIPSERVE_INDEX_STORE"] == "milvus"
+    assert given["CLIPSERVE_INDEX_MILVUS_CONSISTENCY"] == "strong"
+    assert "milvus-token" not in json.dumps(pod["containers"])
+    (secret,) = [each["secret"] for each in pod["volumes"] if "secret" in each]
+    assert secret["items"] == [{"key": "token", "path": "clipserve_index_milvus_token"}]
+    (policy,) = of_kind(manifests, "NetworkPolicy", "-index")
+    assert {"ports": [{"port": 19530, "protocol": "TCP"}]} in policy["spec"]["egress"]
+    assert [each["metadata"]["name"] for each in of_kind(manifests, "PodDisruptionBudget", "-index")]
+
+
+def test_a_snapshot_is_fetched_where_it_was_made() -> None:
+    manifests = rendered(*scenario(CHART / "ci" / "milvus-values.yaml"))
+    (service,) = of_kind(manifests, "Service", "-index-snapshots")
+    (job,) = of_kind(manifests, "CronJob")
+    (export,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["initContainers"]
+    name = service["metadata"]["name"]
+    assert f"http://{name}:8090" in export["command"]
+    assert service["spec"]["sessionAffinity"] == "ClientIP"
+    (index,) = of_kind(manifests, "Deployment", "-index")
+    assert name in environment(index)["CLIPSERVE_INDEX_ALLOWED_HOSTS"].split(",")
+
+
+def test_an_index_service_with_a_disk_may_know_milvus_to_move_there() -> None:
+    manifests = rendered(values={"index.milvus": {"uri": "https://milvus.example.org", "token": {"secret": "t"}}})
+    (index,) = of_kind(manifests, "StatefulSet", "-index")
+    given = environment(index)
+    assert given["CLIPSERVE_INDEX_MILVUS_URI"] == "https://milvus.example.org"
+    assert "CLIPSERVE_INDEX_STORE" not in given
+    assert {"name": "secrets", "mountPath": "/run/secrets", "readOnly": True} in (
+        index["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+    )
 
 
 SCALED = {"kind": "scaler", "minReplicas": 0, "maxReplicas": 9, "itemsPerReplica": 8, "startSeconds": 90}

@@ -227,6 +227,7 @@ The environment of a container, each name once, as helm applies it: (dict "root"
 {{- if and .Values.tracing.headers.secret .Values.tracing.endpoint -}}{{- include "clipserve.checkSecret" (dict "root" . "secret" .Values.tracing.headers "value" "tracing.headers") -}}{{- end -}}
 {{- if hasKey .Values.tracing.env "OTEL_EXPORTER_OTLP_ENDPOINT" -}}{{- fail "tracing.env.OTEL_EXPORTER_OTLP_ENDPOINT: say it in tracing.endpoint" -}}{{- end -}}
 {{- if hasKey .Values.tracing.env "OTEL_EXPORTER_OTLP_HEADERS" -}}{{- fail "tracing.env.OTEL_EXPORTER_OTLP_HEADERS: name a Secret in tracing.headers" -}}{{- end -}}
+{{- include "clipserve.checkIndex" . -}}
 {{- with .Values.gateway.redis.secret -}}{{- include "clipserve.checkSecret" (dict "root" $ "secret" $.Values.gateway.redis "value" "gateway.redis") -}}{{- end -}}
 {{- with .Values.gateway.database.secret -}}{{- include "clipserve.checkSecret" (dict "root" $ "secret" $.Values.gateway.database "value" "gateway.database") -}}{{- end -}}
 {{- end -}}

@@ -177,6 +177,10 @@ bench-captions: $(BENCH) $(CAPTIONS)/.ready ## captions against open_clip's own,
 bench-kv: $(BENCH) ## caches of a captioner's keys and values: memory, what 256 MB admit, steps, identical tokens; under 20 minutes
 	$(BIN)/python -m benchmarks.kv --save $(if $(PARTS),--parts $(PARTS))
 
+.PHONY: bench-speculation
+bench-speculation: $(BENCH) ## captions with drafts from neighbours: plain, prompt lookup, random drafts; 30,000 captions compared; 15 minutes
+	$(BIN)/python -m benchmarks.speculation --save $(if $(PARTS),--parts $(PARTS))
+
 bench-ship: $(SERVE) $(CHARTS)/.ready archives ## every gateway and encoder replaced under load (apt-get install haproxy), images, the chart; TAG= of the images, VIT=DIR with ViT-B/32, PARTS=, DOCKER_DIR=
 	$(BIN)/python -m benchmarks.ship --save $(if $(PARTS),--parts $(PARTS)) $(if $(TAG),--tag $(TAG)) \
 	  $(if $(DOCKER_DIR),--docker-dir $(DOCKER_DIR)) $(if $(VIT),--vit-store $(VIT))

@@ -1,8 +1,9 @@
-"""The tables of bars in docs/engines.md (index) and docs/performance.md (gateway), from the committed results.
+"""The tables of bars in docs/{engines,performance,captions,speculation}.md, from the results.
 
     python -m benchmarks.bar_tables
 
-Run after `make bench-index` or `make bench-gateway` with --save. Each table stands between marks of its own.
+Run after `make bench-index`, `bench-gateway`, `bench-captions` or `bench-speculation` with --save. Each table stands
+between marks of its own.
 """
 
 from __future__ import annotations
@@ -10,14 +11,21 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from benchmarks.captions import command as captions
 from benchmarks.gateway import command as gateway
 from benchmarks.index import command as index
 from benchmarks.lib.markdown import between, measured
 from benchmarks.lib.markdown import table as markdown_table
 from benchmarks.lib.reports import DOCS, RESULTS
+from benchmarks.speculation import command as speculation
 
-PAGES = {"index": DOCS / "engines.md", "gateway": DOCS / "performance.md"}
-BARS = {**index.BARS, **gateway.BARS}
+PAGES = {
+    "index": DOCS / "engines.md",
+    "gateway": DOCS / "performance.md",
+    "captions": DOCS / "captions.md",
+    "speculation": DOCS / "speculation.md",
+}
+BARS = {**index.BARS, **gateway.BARS, **captions.BARS, **speculation.BARS}
 LABELS = {
     "index": {
         "certified_vs_flat": "certified exact, one query ÷ FAISS IndexFlatIP and IndexFlatIPPanorama (speed)",
@@ -44,6 +52,26 @@ LABELS = {
         "soak_errors": "at 70 % load: errors",
         "soak_memory_growth": "at 70 % load: growth of memory after the first minute",
     },
+    "captions": {
+        "tokens_that_differ_random": "24 pictures, greedy and beam, fp32 eager and compiled: tokens that differ",
+        "beam_fp32_over_open_clip_batch_1": "beam, fp32 ÷ open_clip, one picture (captions/s)",
+        "beam_fp32_over_open_clip_batch_4": "beam, fp32 ÷ open_clip, four pictures (captions/s)",
+        "beam_int8_batch_8_over_open_clip_batch_4": "beam, int8, eight pictures ÷ open_clip's four (captions/s)",
+        "int8_step_over_fp32_eager": "one step of one row: int8 ÷ fp32 that is not compiled (time)",
+        "tokens_that_differ_demo": "demo's captioner, 500 unseen scenes, batches of 1, 4 and 8: tokens that differ",
+        "int8_share_equal_demo": "the same in int8: share of captions that are equal, greedy and beam",
+        "served_over_in_process": "through TorchServe, 32 clients ÷ the same scheduler in one process (captions/s)",
+        "p50_over_static_at_70_percent": "p50 at 70 % load ÷ static batching",
+        "first_token_over_whole": "first streamed token ÷ whole caption (time)",
+    },
+    "speculation": {
+        "int8_neighbours_over_plain": "int8, one picture, unseen, retrieval included ÷ plain (captions/s)",
+        "int8_neighbours_over_random": "the same ÷ random captions as drafts, which cost nothing to find",
+        "least_default_over_plain": "the default ÷ plain, the least of 1 to 32 at once in any precision",
+        "changed_int8": "captions changed by drafts, of 10,000, int8",
+        "changed_fp32": "the same, fp32",
+        "changed_bf16": "the same, bf16",
+    },
 }
 
 
@@ -53,9 +81,11 @@ def write() -> None:
 
 
 def updated(page: str, name: str) -> str:
-    """`page` with the table of "index" or "gateway" written again. Raises ValueError without its marks."""
-    bars = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["bars"]
+    """`page` with that table written again, where there are results. Raises ValueError without its marks."""
     begin, end = f"<!-- {name}: written by `python -m benchmarks.bar_tables` -->", f"<!-- end of {name} -->"
+    if not (path := RESULTS / f"{name}.json").exists():
+        return page
+    bars = json.loads(path.read_text(encoding="utf-8"))["bars"]
     return between(page, begin, end, table(bars, LABELS[name]))
 
 

@@ -42,6 +42,9 @@ class EndpointConfig:
 
     caption_rows: int = _key(48, "texts that a captioner has under way at once: a beam search of six beams has two")
     caption_waiting: int = _key(64, "captions that wait for a place behind them; more are refused with 429", least=0)
+    caption_drafts: bool = _key(
+        True, "use the drafts that requests bring, where a captioner that is ready gains by them"
+    )
     caption_cache: str = _key(
         "growing",
         "what holds a captioner's keys and values (docs/kv-caches.md)",

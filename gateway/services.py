@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.requests import Request
 
@@ -26,6 +27,7 @@ from gateway.assistant.describing.kept_captions import KeptCaptions
 from gateway.assistant.offline.caption_reader import CaptionReader
 from gateway.assistant.provider.language_model import LanguageModel
 from gateway.captions.captioning import Captioning
+from gateway.captions.drafting import Drafting
 from gateway.captions.loading import PictureLoader
 from gateway.database.postgres import Postgres
 from gateway.demand import Demand
@@ -63,6 +65,7 @@ from gateway.reranking.served.listwise import Listwise, ListwiseOptions
 from gateway.reranking.served.reranker import Reranker
 from gateway.search.across import AcrossCollections
 from gateway.search.index_wait import IndexWait
+from gateway.search.neighbour_captions import neighbour_captions
 from gateway.search.routing import SearchRouter
 from gateway.search.score_guidance import ScoreGuidance
 from gateway.search.searching import Searcher
@@ -132,15 +135,16 @@ class Services:
         pictures = _pictures(settings, metrics)
         captioners = Captioners(models)
         loader = PictureLoader(index, pictures, url_images, settings.max_image_bytes)
-        captioning = Captioning(captioners, settings, meter, loader, metrics)
+        wait = IndexWait(index, settings.index_wait_s)
+        searcher = Searcher(SearchRouter(models, known), index, meter, settings.max_answer_bytes, wait)
+        drafting = Drafting(partial(neighbour_captions, searcher))
+        captioning = Captioning(captioners, settings, meter, loader, metrics, drafting)
         reader, language_model = CaptionReader(captioning, captioners), make_language_model(settings)
         text_chat = make_text_chat(settings)
         kept_captions = KeptCaptions(settings.data_dir / "captions.db")
         picture_captions = make_picture_captions(settings, language_model, kept_captions)
         given_captions = GivenCaptions(loader, picture_captions)
         ingester = Ingester(models, index, known, meter, pictures, ItemCaptions(captioning, given_captions))
-        wait = IndexWait(index, settings.index_wait_s)
-        searcher = Searcher(SearchRouter(models, known), index, meter, settings.max_answer_bytes, wait)
         jobs = _jobs(settings, ingester, index, parser, keys, pictures.folders, metrics, database)
         return cls(
             settings=settings,

@@ -72,7 +72,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
             "model_spec",
             "wire",
         ),
-        *("networks", "index", "inputs", "towers", "caption_caches", "captions", "encode", "serving"),
+        *("networks", "index", "inputs", "towers", "caption_caches", "speculation", "captions", "encode", "serving"),
     ),
     "index_service": (
         *("errors", "settings", "engines", "engines.exact", "engines.approximate", "engines.faiss"),
@@ -180,6 +180,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
             "encoders",
             "captions",
             "kv",
+            "speculation",
             "pictures",
             "models",
             "faults",

@@ -1,8 +1,9 @@
 """The captioner behind TorchServe: continuous batching beside the same scheduler in this process, and static batches.
 
-coca_ViT-B-32 of random weights in fp32, greedy; its captions never end by themselves, so each request asks for as
-many tokens as captions of people have (mean 13, at most 25). The static arm is the same handler without
-`continuousBatching`: a batch is captioned to its end before the next one begins.
+coca_ViT-B-32 of random weights in fp32, compiled, greedy; its captions never end by themselves, so each request asks
+for as many tokens as captions of people have (mean 13, at most 25). The static arm is the same handler without
+`continuousBatching`: a batch is captioned to its end before the next one begins. `mixed` is the same load of requests
+that differ in method and length.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import base64
 import io
 import json
+import math
 import statistics
 import time
 from collections.abc import Iterator
@@ -43,40 +45,54 @@ BARS = {
 _CAPTIONS = 128  # of a throughput
 _LOAD, _LOAD_S = 0.7, 60.0
 _STREAMS = 12
+_KINDS = ({"method": "greedy"}, {"method": "beam"}, {"method": "sample", "seed": 1})
 Body = dict[str, Any]
 
 
-def measure(checkpoint: Path, work: Path, console: Console) -> dict[str, float]:
-    """`checkpoint`: a CoCa in the hub's layout; `work`: a folder that it may make."""
-    staged = work / "staged"
-    stage_folder(str(checkpoint), "caption", staged)
-    config = yaml.safe_load((staged / "model-config.yaml").read_text(encoding="utf-8"))
-    archive, bodies = unpacked(staged), list(_bodies(_CAPTIONS))
-    in_process_rate = _in_process(checkpoint, bodies)
+def staged(checkpoint: Path, folder: Path) -> Path:
+    """A CoCa in the hub's layout, compiled → what an archive of it is packed from."""
+    stage_folder(str(checkpoint), "caption", folder, captioner_compile=True)
+    return folder
+
+
+def measure(folder: Path, console: Console) -> dict[str, float]:
+    """`folder`: what `staged` made; it is used up."""
+    config = yaml.safe_load((folder / "model-config.yaml").read_text(encoding="utf-8"))
+    archive, bodies, mixed = unpacked(folder), list(_bodies(_CAPTIONS)), list(_mixed(_CAPTIONS))
+    in_process_rate = _in_process(archive, bodies)
     console.print(f"in process {in_process_rate:.2f} captions/s")
     with serving(archive, "caption", config) as url:
         each_once(url, bodies[:CLIENTS], CLIENTS)
         served = each_once(url, bodies, CLIENTS)
         console.print(f"served {served.rate:.2f} captions/s, {served.errors} errors")
-        per_s = _LOAD * served.rate
+        per_s, mixed_per_s = _LOAD * served.rate, _LOAD * each_once(url, mixed, CLIENTS).rate
         continuous = in_process(_poisson, url, bodies, per_s, _LOAD_S)
+        continuous_mixed = in_process(_poisson, url, mixed, mixed_per_s, _LOAD_S)
         firsts, wholes = in_process(_streams, url, bodies[:_STREAMS])
     with serving(archive, "caption", {**config, "continuousBatching": False}) as url:
         each_once(url, bodies[:CLIENTS], CLIENTS)
         static_rate = each_once(url, bodies, CLIENTS).rate
         static = in_process(_poisson, url, bodies, per_s, _LOAD_S)
+        static_mixed = in_process(_poisson, url, mixed, mixed_per_s, _LOAD_S)
     return {
         "captions_per_s_in_process": in_process_rate,
         "captions_per_s_served": served.rate,
         "captions_per_s_static": static_rate,
         "served_over_in_process": served.rate / in_process_rate,
-        "p50_ms_continuous": statistics.median(continuous),
-        "p50_ms_static": statistics.median(static),
-        "p99_ms_continuous": statistics.quantiles(continuous, n=100)[98],
-        "p99_ms_static": statistics.quantiles(static, n=100)[98],
-        "p50_over_static_at_70_percent": statistics.median(continuous) / statistics.median(static),
+        **_latencies("", continuous, static),
+        **_latencies("_mixed", continuous_mixed, static_mixed),
         "first_token_ms": statistics.median(firsts),
         "first_token_over_whole": statistics.median(map(float.__truediv__, firsts, wholes)),
+    }
+
+
+def _latencies(load: str, continuous: list[float], static: list[float]) -> dict[str, float]:
+    return {
+        f"p50_ms_continuous{load}": statistics.median(continuous),
+        f"p50_ms_static{load}": statistics.median(static),
+        f"p99_ms_continuous{load}": statistics.quantiles(continuous, n=100)[98],
+        f"p99_ms_static{load}": statistics.quantiles(static, n=100)[98],
+        f"p50{load}_over_static_at_70_percent": statistics.median(continuous) / statistics.median(static),
     }
 
 
@@ -101,9 +117,18 @@ def _bodies(count: int) -> Iterator[Body]:
         yield {"image": base64.b64encode(file.getvalue()).decode("ascii"), "caption": settings}
 
 
+def _mixed(count: int) -> Iterator[Body]:
+    """As callers differ: half greedy, a third beams, the others samples, from a few words to the whole context."""
+    random = Random(6)
+    for body in _bodies(count):
+        kind: Body = random.choices(_KINDS, weights=(3, 2, 1))[0]
+        tokens = round(math.exp(random.uniform(math.log(6), math.log(76))))
+        yield {**body, "caption": {**kind, "max_tokens": tokens, "min_tokens": 0}}
+
+
 def _in_process(checkpoint: Path, bodies: list[Body]) -> float:
     """Captions/s of the scheduler alone, from pictures' bytes on, with as many under way as there are clients."""
-    captioner = Captioner.load(checkpoint, threads=available_cores())
+    captioner = Captioner.load(checkpoint, compiled=True, threads=available_cores())
     _captioned(captioner, bodies[:CLIENTS])
     started = time.perf_counter()
     _captioned(captioner, bodies)

@@ -21,6 +21,7 @@ _TOKENS = 16  # in the cache of the step that is timed: a caption's middle
 def against_open_clip(
     reference: OpenClipCaptions,
     plain: Captioner,
+    compiled: Captioner,
     fast: Captioner,
     pixels: Tensor,
     ask: CaptionAsk,
@@ -31,8 +32,10 @@ def against_open_clip(
     arms: dict[str, tuple[int, Callable[[], object]]] = {
         "open_clip_batch_1": (1, lambda: reference.beam(pixels[:1], ask.max_tokens, ask.beams, ask.groups)),
         "open_clip_batch_4": (4, lambda: reference.beam(pixels[:4], ask.max_tokens, ask.beams, ask.groups)),
-        "fp32_batch_1": (1, lambda: captions(plain, pixels[:1], ask, 1)),
-        "fp32_batch_4": (4, lambda: captions(plain, pixels[:4], ask, 4)),
+        "fp32_eager_batch_1": (1, lambda: captions(plain, pixels[:1], ask, 1)),
+        "fp32_eager_batch_4": (4, lambda: captions(plain, pixels[:4], ask, 4)),
+        "fp32_batch_1": (1, lambda: captions(compiled, pixels[:1], ask, 1)),
+        "fp32_batch_4": (4, lambda: captions(compiled, pixels[:4], ask, 4)),
         "int8_compiled_batch_1": (1, lambda: captions(fast, pixels[:1], ask, 1)),
         "int8_compiled_batch_8": (8, lambda: captions(fast, pixels[:8], ask, 8)),
     }

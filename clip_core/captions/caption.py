@@ -22,16 +22,28 @@ class Caption:
 
 
 @dataclass(frozen=True)
+class DraftUse:
+    """What became of a request's drafts: tokens that were tried, those of them that the captioner would have said, the
+    passes that read them, and positions too near a tie to tell, which plain steps decided."""
+
+    drafted: int = 0
+    accepted: int = 0
+    passes: int = 0
+    guarded: int = 0
+
+
+@dataclass(frozen=True)
 class Event:
     """News of one request: text that is new, and at its end the captions, best first, or the error.
 
-    The deltas of a request that streams make up its text.
+    The deltas of a request that streams make up its text. `drafts` comes with the captions of a request that had some.
     """
 
     id: str
     delta: str = ""
     captions: tuple[Caption, ...] | None = None
     error: ClipServeError | None = None
+    drafts: DraftUse | None = None
 
     @property
     def over(self) -> bool:

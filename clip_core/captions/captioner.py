@@ -19,7 +19,7 @@ from clip_core.captions.programs import Programs
 from clip_core.captions.search import Ids
 from clip_core.errors import BadModel, BadText, InvalidRequest
 from clip_core.inputs.preprocessing import Preprocessing
-from clip_core.inputs.tokens import Tokenizer, stack
+from clip_core.inputs.tokens import Tokenizer, Tokens, stack
 from clip_core.model_spec import CONFIG_FILE, SPEC_FILE, WEIGHTS_FILE, ModelSpec, canonical, digest, fingerprint
 from clip_core.networks.causal_text import bucket
 from clip_core.networks.coca_decoder import CachedBlock, CocaDecoder, CrossBlock
@@ -165,6 +165,19 @@ class Captioner:
             past = past.unflatten(3, tuple(ids.shape))
         return self.programs.step(ids, places, past, shown, own, memory)
 
+    @torch.inference_mode()
+    def extend(
+        self, ids: Tensor, places: Tensor, past: Tensor, text_bias: Tensor, bias: Tensor, memory: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """See `CocaDecoder.extend`."""
+        return self.programs.extend(ids, places, past, text_bias, bias, memory)
+
+    def draft(self, text: str) -> list[int]:
+        """The ids of a text with its start and, where it is whole, its end."""
+        tokens = self.tokenizer(text)
+        ids: list[int] = tokens.ids.tolist()
+        return ids[:-1] if tokens.truncated else ids[: tokens.count]
+
     def prefix(self, ask: CaptionAsk) -> list[int]:
         """The start and the prompt as ids. Raises BadText or InvalidRequest where they leave no room for a caption."""
         if ask.max_tokens > self.context_length:
@@ -174,7 +187,7 @@ class Captioner:
             )
         if not ask.prompt.strip():
             return [self.ids.start]
-        tokens = self.tokenizer(ask.prompt)
+        tokens = self._tokens(ask.prompt, "prompt")
         ids: list[int] = tokens.ids[: tokens.count - 1].tolist()
         if tokens.truncated or len(ids) >= ask.max_tokens:
             raise InvalidRequest(
@@ -195,7 +208,7 @@ class Captioner:
     @torch.inference_mode()
     def read(self, texts: Sequence[str]) -> ReadTexts:
         """Texts → what `score` needs of them, the same for all pictures. Raises BadText for one that is too long."""
-        tokens = [self.tokenizer(text) for text in texts]
+        tokens = [self._tokens(text, f"score[{i}]") for i, text in enumerate(texts)]
         counts = tuple(each.count for each in tokens)
         for i, each in enumerate(tokens):
             if each.truncated or each.count > self.context_length:
@@ -203,6 +216,14 @@ class Captioner:
         length = bucket(max(counts), self.context_length)
         ids = stack(tokens)[:, :length]
         return ReadTexts(ids, counts, self.decoder.read(ids))
+
+    def _tokens(self, text: str, param: str) -> Tokens:
+        """Raises BadText that names `param`."""
+        try:
+            return self.tokenizer(text)
+        except BadText as error:
+            error.param = param
+            raise
 
     def score(self, memory: Memory, texts: ReadTexts | Sequence[str]) -> list[float]:
         """log P(text | picture) of each text, its end included, the start given: one pass for all of them."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from clip_core.captions.ask import CaptionAsk
 from clip_core.captions.search import FoundCaption, Ids, first_of_best, logprobs
+from clip_core.speculation.guard import leads
 
 
 class Greedy:
@@ -32,12 +33,22 @@ class Greedy:
             self._say(self._ids.end, logits)
             self.done = True
             return
-        scores = logits[0]
-        if len(self._said) < self._ask.min_tokens:
-            scores = scores.clone()
-            scores[self._ids.end] = float("-inf")
-        self._say(self._choose(scores), logits)
+        self._say(self._choose(self._allowed(logits[0])), logits)
         self.done = self._ended = self._said[-1] in (self._ids.end, self._ids.pad)
+
+    def sure(self, logits: Tensor, spread: float) -> bool:
+        """Whether `take` chooses the same of all logits whose distances differ from these by at most `spread`."""
+        return len(self._said) + 1 == self._ask.max_tokens or self._sure(self._allowed(logits[0]), spread)
+
+    def _allowed(self, logits: Tensor) -> Tensor:
+        if len(self._said) >= self._ask.min_tokens:
+            return logits
+        scores = logits.clone()
+        scores[self._ids.end] = float("-inf")
+        return scores
+
+    def _sure(self, logits: Tensor, spread: float) -> bool:
+        return leads(logits, spread)
 
     def _choose(self, logits: Tensor) -> int:
         """(V,) → an id"""

@@ -17,6 +17,7 @@ from clip_core.caption_caches.choice import CacheChoice
 from clip_core.caption_caches.dense import bucket
 from clip_core.caption_caches.store import CacheStore
 from clip_core.captions.captioner import Captioner, Memory
+from clip_core.speculation.tree import TokenTree, packed
 
 T = TypeVar("T")
 
@@ -95,6 +96,34 @@ class Grid(Generic[T]):
         new = kept if len(live) == len(tokens) else kept[:, :, live]
         self.texts.append(new, live, [lengths[row] for row in live], _of(leaders, live))
         return logits.flatten(0, 1)
+
+    def extend(self, trees: Sequence[TokenTree], lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Read a tree in every place, of one row each, from the position of its root on.
+
+        → logits (P, L, V), and (N, 2, P, L, W) for `keep`: nothing is kept of itself.
+        """
+        seen, ids, depths = map(torch.from_numpy, packed(trees))
+        roots = torch.tensor(lengths)
+        places = roots[:, None] + depths
+        self._lengthen(int(places.max()) + 2)
+        span = rounded(max(lengths))
+        past = self.texts.past(span)
+        past = past if isinstance(past, Tensor) else past.whole()
+        own = self._own_shown(ids[:, 0], roots, torch.arange(len(trees)))
+        earlier = (torch.arange(span) < roots[:, None])[:, None].expand(-1, ids.shape[1], -1)
+        bias = torch.where(torch.cat([earlier, seen], dim=-1), 0.0, float("-inf"))
+        hidden = self._shown.gather(1, places)
+        hidden[:, 0] = own
+        shown = torch.cat([self._shown[:, :span], hidden], dim=-1)[:, None]
+        logits, kept = self.captioner.extend(ids, places, past, bias + shown, bias, self.pictures.tensor)
+        return logits, kept
+
+    def keep(self, kept: Tensor, nodes: Sequence[Sequence[int]], lengths: Sequence[int]) -> None:
+        """Of each place's tree the nodes that became text, a path from its root on."""
+        rows = [place for place, path in enumerate(nodes) for _ in path]
+        columns = [node for path in nodes for node in path]
+        positions = [length + i for length, path in zip(lengths, nodes, strict=True) for i in range(len(path))]
+        self.texts.append(kept[:, :, rows, columns], rows, positions)
 
     def move(self, owner: T, parents: Sequence[int]) -> None:
         """The rows of a request go on from its rows `parents`."""

@@ -38,10 +38,20 @@ class StepProgram(Protocol):
         """See `CocaDecoder.step`; `past` of a compiled one is a tensor."""
 
 
+class ExtendProgram(Protocol):
+    def __call__(
+        self, ids: Tensor, places: Tensor, past: Tensor, text_bias: Tensor, bias: Tensor, memory: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """See `CocaDecoder.extend`."""
+
+
 @dataclass(frozen=True)
 class Programs:
+    """`extend` is never compiled: where steps are, drafts don't pay."""
+
     remember: RememberProgram
     step: StepProgram
+    extend: ExtendProgram
     compiled: bool
 
 
@@ -59,15 +69,15 @@ def load(
     The modules themselves where nothing compiles.
     """
     if compiled and packaged and usable(model_dir, "cpu"):
-        return _load(model_dir / DIRECTORY)
+        return _load(model_dir / DIRECTORY, decoder)
     if compiled and compiler() is not None:
         log.warning("compiling the captioner at start, which takes a minute or so")
         with tempfile.TemporaryDirectory(prefix="clipserve-compile-") as temporary:
             write(Path(temporary), image, decoder, size)
-            return _load(Path(temporary))
+            return _load(Path(temporary), decoder)
     if compiled:
         log.warning("there is no C++ compiler: the captioner runs uncompiled, and slower")
-    return Programs(_Remember(image, decoder).eval(), decoder.step, compiled=False)
+    return Programs(_Remember(image, decoder).eval(), decoder.step, decoder.extend, compiled=False)
 
 
 def write(directory: Path, image: CocaImage, decoder: CocaDecoder, size: tuple[int, int]) -> None:
@@ -98,10 +108,10 @@ def _examples(remember: nn.Module, decoder: CocaDecoder, pixels: Tensor) -> tupl
     return ids, ids.clone(), past, torch.zeros(*rows, tokens), torch.zeros(rows), memory
 
 
-def _load(directory: Path) -> Programs:
+def _load(directory: Path, decoder: CocaDecoder) -> Programs:
     remember = load_program(directory / "caption_image.pt2")
     step = load_program(directory / "caption_step.pt2")
-    return Programs(lambda pixels: remember([pixels])[0], _unpacked(step), compiled=True)
+    return Programs(lambda pixels: remember([pixels])[0], _unpacked(step), decoder.extend, compiled=True)
 
 
 def _unpacked(step: Program) -> StepProgram:

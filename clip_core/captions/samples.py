@@ -16,6 +16,9 @@ from torch import Tensor
 from clip_core.captions.ask import CaptionAsk
 from clip_core.captions.greedy import Greedy
 from clip_core.captions.search import FoundCaption, Ids, first_of_best
+from clip_core.speculation.guard import kept_bounds, leads
+
+_ROUNDING = 1e-4  # of scores as large as a low temperature makes them
 
 
 class Samples:
@@ -39,6 +42,10 @@ class Samples:
             if not row.done:
                 row.take(logits[i : i + 1])
 
+    def sure(self, logits: Tensor, spread: float) -> bool:
+        """As of `Greedy`, of a single sample."""
+        return self._rows[0].sure(logits, spread)
+
     def spoken(self) -> Sequence[int]:
         return self._rows[0].spoken()
 
@@ -54,8 +61,19 @@ class _Sample(Greedy):
         self._seed, self._sample = ask.seed, sample
 
     def _choose(self, logits: Tensor) -> int:
-        scores = kept_by_p(kept_by_k(logits, self._ask.top_k), self._ask.top_p) / self._ask.temperature
-        return first_of_best(scores + gumbel(self._seed, self._sample, len(self._said), len(logits)))
+        return first_of_best(self._noisy(kept_by_p(kept_by_k(logits, self._ask.top_k), self._ask.top_p)))
+
+    def _sure(self, logits: Tensor, spread: float) -> bool:
+        ask = self._ask
+        spread_of_noisy = spread / ask.temperature + _ROUNDING
+        if not ask.top_k and ask.top_p >= 1:
+            return leads(self._noisy(logits), spread_of_noisy)
+        surely, possibly = kept_bounds(logits, ask.top_k, ask.top_p, spread)
+        noisy = self._noisy(logits).masked_fill(~possibly, float("-inf"))
+        return bool(surely[noisy.argmax()]) and leads(noisy, spread_of_noisy)
+
+    def _noisy(self, kept: Tensor) -> Tensor:
+        return kept / self._ask.temperature + gumbel(self._seed, self._sample, len(self._said), len(kept))
 
 
 def kept_by_k(logits: Tensor, count: int) -> Tensor:

@@ -20,52 +20,13 @@ from clip_core.captions.ask import CaptionAsk
 from clip_core.captions.caption import Caption, Event
 from clip_core.captions.captioner import Captioner, Memory
 from clip_core.captions.grid import Grid
-from clip_core.captions.search import CaptionSearch
+from clip_core.captions.live import Live, Waiting
 from clip_core.captions.searches import search_of
+from clip_core.captions.speculation import Speculation
 from clip_core.errors import ClipServeError, InferenceFailed, InvalidRequest, Overloaded
 
 log = logging.getLogger("clipserve.captions")
 _PICTURES_AT_ONCE = 8  # that pass the image tower together when they are admitted
-
-
-@dataclass(eq=False)
-class _Waiting:
-    """`before`: what it was when it had to give its caches to others; it goes on from there."""
-
-    id: str
-    pixels: Tensor
-    ask: CaptionAsk
-    prefix: list[int]
-    before: _Live | None = None
-
-    @property
-    def length(self) -> int:
-        """Tokens of each row that are read before a new one is chosen."""
-        return len(self.prefix) if self.before is None else self.before.length
-
-
-@dataclass(eq=False)
-class _Live:
-    """`read`: tokens that all rows have read. `said`: the text that was told so far. `number`: of its admission."""
-
-    request: _Waiting
-    search: CaptionSearch
-    number: int
-    read: int = 0
-    said: str = ""
-
-    @property
-    def id(self) -> str:
-        return self.request.id
-
-    @property
-    def streams(self) -> bool:
-        return self.request.ask.streams
-
-    @property
-    def length(self) -> int:
-        """Of its longest row: the others have ended."""
-        return max(map(len, self.search.texts()))
 
 
 @dataclass
@@ -82,12 +43,20 @@ class Scheduler:
     `cache`: what holds keys and values, and how many bytes of them. A request that needs more than are left waits;
     where those under way need more, the youngest gives up its own and waits at the head of the queue. It reads its
     tokens again later and goes on. Raises ValueError for a cache that does not suit the model.
+
+    Without a `speculation`, and where bytes are bounded, drafts are left alone.
     """
 
     def __init__(
-        self, captioner: Captioner, most_rows: int = 64, most_waiting: int = 256, cache: CacheChoice | None = None
+        self,
+        captioner: Captioner,
+        most_rows: int = 64,
+        most_waiting: int = 256,
+        cache: CacheChoice | None = None,
+        speculation: Speculation | None = None,
     ) -> None:
         self.captioner, self.most_rows, self.most_waiting = captioner, most_rows, most_waiting
+        self.speculation = speculation if cache is None or not cache.budget else None
         self.store = CacheStore(
             cache or CacheChoice(), captioner.cache_shape, most_rows, contiguous=captioner.programs.compiled
         )
@@ -97,8 +66,8 @@ class Scheduler:
         self.counts = CacheCounts()
         self.tokens_total = 0
         self._admitted = 0
-        self._queue: deque[_Waiting] = deque()
-        self._grids: dict[int, Grid[_Live]] = {}
+        self._queue: deque[Waiting] = deque()
+        self._grids: dict[int, Grid[Live]] = {}
 
     @property
     def live_rows(self) -> int:
@@ -130,8 +99,11 @@ class Scheduler:
     def idle(self) -> bool:
         return not self._queue and not self._grids
 
-    def add(self, id: str, pixels: Tensor, ask: CaptionAsk) -> None:
-        """Queue a picture, (3, H, W) uint8. Raises InvalidRequest, BadText, or Overloaded when full."""
+    def add(self, id: str, pixels: Tensor, ask: CaptionAsk, drafts: Sequence[str] = ()) -> None:
+        """Queue a picture, (3, H, W) uint8. Raises InvalidRequest, BadText, or Overloaded when full.
+
+        `drafts`: texts that its caption may resemble, the likest first. They change how fast it comes, and not a token.
+        """
         if ask.rows > self.most_rows:
             raise InvalidRequest(
                 f"{ask.rows} rows are asked for, at most {self.most_rows} are under way at once", param="n"
@@ -142,7 +114,7 @@ class Scheduler:
         self._check_bytes(ask)
         if self._waiting_with(ask) > self.most_waiting:
             raise Overloaded(f"{self.most_waiting} captions are waiting already: try again later")
-        self._queue.append(_Waiting(id, pixels, ask.seeded(), prefix))
+        self._queue.append(Waiting(id, pixels, ask.seeded(), prefix, drafts))
 
     def cancel(self, id: str) -> None:
         """Forget a request; its caches are free at once. Unknown ids are none of ours any more."""
@@ -181,14 +153,14 @@ class Scheduler:
             free -= rows
         return waiting
 
-    def _all(self) -> Iterator[tuple[Grid[_Live], _Live]]:
+    def _all(self) -> Iterator[tuple[Grid[Live], Live]]:
         for grid in self._grids.values():
             for place in grid.live:
                 live = grid.places[place]
                 assert live is not None, "a live place has an owner"
                 yield grid, live
 
-    def _drop(self, grid: Grid[_Live], live: _Live) -> None:
+    def _drop(self, grid: Grid[Live], live: Live) -> None:
         grid.drop(live)
         if not grid.live:
             self._grids.pop(grid.lanes, None)
@@ -206,23 +178,23 @@ class Scheduler:
                     events.append(Event(each.id, error=memory))
         return events
 
-    def _next_part(self) -> list[_Waiting]:
+    def _next_part(self) -> list[Waiting]:
         """Those that pass the image tower together; one by one under a bound on bytes: each changes what is left."""
-        part: list[_Waiting] = []
+        part: list[Waiting] = []
         rows, most = self.live_rows, 1 if self.store.choice.budget else _PICTURES_AT_ONCE
         while self._queue and len(part) < most and self._fits(self._queue[0], rows):
             part.append(self._queue.popleft())
             rows += part[-1].ask.rows
         return part
 
-    def _fits(self, waiting: _Waiting, rows: int) -> bool:
+    def _fits(self, waiting: Waiting, rows: int) -> bool:
         """What needs more bytes than are left may begin only where nothing else is live."""
         ask = waiting.ask
         if rows + ask.rows > self.most_rows:
             return False
         if not self.store.choice.budget or not self._grids:
             return True
-        grid = self._grids.get(ask.rows) or Grid[_Live](self.captioner, ask.rows, self.store)
+        grid = self._grids.get(ask.rows) or Grid[Live](self.captioner, ask.rows, self.store)
         return grid.to_admit(waiting.length, ask.max_tokens) <= self.store.room(self.cache_bytes)
 
     def _remember(self, pictures: list[Tensor]) -> list[Memory | ClipServeError]:
@@ -235,19 +207,20 @@ class Scheduler:
             log.exception("a picture can't be read by the captioner")
             return [InferenceFailed("the captioner can't read this picture; see the worker's log")]
 
-    def _place(self, waiting: _Waiting, memory: Memory) -> None:
+    def _place(self, waiting: Waiting, memory: Memory) -> None:
         ask, before = waiting.ask, waiting.before
         self._admitted += 1
         if before is None:
-            live = _Live(waiting, search_of(ask, waiting.prefix, self.captioner.ids), self._admitted)
+            book = self.speculation.book(self.captioner, ask, waiting.drafts) if self.speculation is not None else None
+            live = Live(waiting, search_of(ask, waiting.prefix, self.captioner.ids), self._admitted, book)
         else:
-            live = _Live(waiting, before.search, self._admitted, said=before.said)
+            live = Live(waiting, before.search, self._admitted, before.book, before.said, before.use)
             waiting.before = None
         if ask.rows not in self._grids:
             self._grids[ask.rows] = Grid(self.captioner, ask.rows, self.store)
         self._grids[ask.rows].put(live, memory, ask.max_tokens)
 
-    def _preempt_for(self, grid: Grid[_Live]) -> None:
+    def _preempt_for(self, grid: Grid[Live]) -> None:
         """Until the bytes are there that a step of `grid` needs: the youngest gives up its own."""
         while self._grids.get(grid.lanes) is grid and self.live_requests > 1:
             _, lengths, leaders = self._inputs(grid)
@@ -260,7 +233,7 @@ class Scheduler:
             youngest.request.before = youngest
             self._queue.appendleft(youngest.request)
 
-    def _inputs(self, grid: Grid[_Live]) -> tuple[list[int], list[int], list[int] | None]:
+    def _inputs(self, grid: Grid[Live]) -> tuple[list[int], list[int], list[int] | None]:
         """The token that each row reads, its position, and the first row that has read the same."""
         tokens = [0] * (len(grid.places) * grid.lanes)
         lengths = [0] * len(tokens)
@@ -270,18 +243,20 @@ class Scheduler:
             assert live is not None, "a live place has an owner"
             first, texts = place * grid.lanes, live.search.texts()
             rows = slice(first, first + grid.lanes)
-            tokens[rows] = [text[min(live.read, len(text) - 1)] for text in texts]
-            lengths[rows] = [live.read] * grid.lanes
+            tokens[rows] = live.next_tokens()
+            lengths[rows] = [live.place] * grid.lanes
             if self.store.shares and grid.lanes > 1:
                 leaders[rows] = [first + lane for lane in _first_alike(texts, live.read + 1)]
         return tokens, lengths, leaders if self.store.shares else None
 
-    def _step(self, grid: Grid[_Live]) -> list[Event]:
+    def _step(self, grid: Grid[Live]) -> list[Event]:
         if self.store.choice.budget:
             self._preempt_for(grid)
         owners = [(place, live) for place in grid.live if (live := grid.places[place]) is not None]
         if not owners:
             return []
+        if self.speculation is not None and (width := self.speculation.width(grid, [live for _, live in owners])):
+            return self._speculate(self.speculation, grid, owners, width)
         try:
             logits = grid.step(*self._inputs(grid))
         except Exception:
@@ -291,29 +266,48 @@ class Scheduler:
         results = [self._take(grid, live, scores[place]) for place, live in owners]
         return [event for event in results if event is not None]
 
-    def _take(self, grid: Grid[_Live], live: _Live, own: Tensor) -> Event | None:
+    def _speculate(
+        self, speculation: Speculation, grid: Grid[Live], owners: list[tuple[int, Live]], width: int
+    ) -> list[Event]:
+        """As `_step`, but each row may go on by several tokens."""
+        before = sum(live.read for _, live in owners)
+        try:
+            failed = speculation.read_on(grid, owners, width)
+        except Exception:
+            log.exception("a pass of the captioner over drafts failed")
+            return [self._fail(grid, live) for _, live in owners]
+        self.tokens_total += sum(live.read for _, live in owners) - before
+        ended = [self._end(grid, live) for _, live in owners if live.search.done]
+        return [*(self._fail(grid, live) for live in failed), *ended]
+
+    def _take(self, grid: Grid[Live], live: Live, own: Tensor) -> Event | None:
         """What one request makes of its rows of scores, (lanes, V)."""
-        live.read += 1
-        self.tokens_total += grid.lanes
-        if live.read < live.length:
+        self.tokens_total += 0 if live.replaying else grid.lanes
+        if not live.has_read():
             return None
         if not bool(own.isfinite().all()):
             return self._fail(grid, live)
+        if not live.exact_so_far and self.speculation is not None and not self.speculation.sure(live, own):
+            return None
         parents = live.search.take(own)
         if live.search.done:
-            captions = self._captions(live)
-            self._drop(grid, live)
-            delta = captions[0].text[len(live.said) :] if live.streams else ""
-            return Event(live.id, delta, captions)
+            return self._end(grid, live)
         if parents is not None:
             grid.move(live, parents)
         return None
 
-    def _fail(self, grid: Grid[_Live], live: _Live) -> Event:
+    def _end(self, grid: Grid[Live], live: Live) -> Event:
+        captions = self._captions(live)
+        self._drop(grid, live)
+        delta = captions[0].text[len(live.said) :] if live.streams else ""
+        use = None if live.book is None else live.use.told()
+        return Event(live.id, delta, captions, drafts=use)
+
+    def _fail(self, grid: Grid[Live], live: Live) -> Event:
         self._drop(grid, live)
         return Event(live.id, error=InferenceFailed("the captioner failed on this picture; see the worker's log"))
 
-    def _captions(self, live: _Live) -> tuple[Caption, ...]:
+    def _captions(self, live: Live) -> tuple[Caption, ...]:
         return tuple(
             Caption(self.captioner.text(each.ids), each.logprob, each.ids, "stop" if each.ended else "length")
             for each in live.search.found()

@@ -66,6 +66,14 @@ class CachedBlock(TransformerBlock):
         attended = attend_cached(q, new, past, bias, self.heads)
         return self._feed(x + self.ls_1(self.out(attended.to(x.dtype)))), new
 
+    def extend(self, x: Tensor, past: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """x (P, L, W), past (T, 2, P, W), bias (P, 1, L, T + L) → x, and these tokens' keys and values (2, P, L, W)."""
+        q, k, v = self.qkv(self.ln_1(x)).chunk(3, dim=-1)
+        new = torch.stack([k, v]).to(past.dtype)
+        keys, values = torch.cat([past.permute(1, 2, 0, 3), new], dim=2)
+        attended = attend_beside(q, keys, values, bias, self.heads)
+        return self._feed(x + self.ls_1(self.out(attended.to(x.dtype)))), new
+
     def read(self, x: Tensor, seen: Tensor) -> Tensor:
         """x (B, L, W), seen (B, 1, L, L) bool → (B, L, W)"""
         q, k, v = self.qkv(self.ln_1(x)).chunk(3, dim=-1)
@@ -161,6 +169,25 @@ class CocaDecoder(nn.Module):
         logits = self.logits(x).view(pictures, lanes, -1)
         return logits, torch.stack(kept).view(-1, 2, pictures, lanes, self.width)
 
+    def extend(
+        self, ids: Tensor, places: Tensor, past: Tensor, text_bias: Tensor, bias: Tensor, memory: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """L tokens of one text a picture in one pass → logits (P, L, V) float32, and what to keep (N, 2, P, L, W).
+
+        ids, places (P, L) int64. past (T, N, 2, P, W). `bias` (P, L, T + L) float32: 0 where a token sees a cached one
+        or one of the L, else -inf; `text_bias`: the same for the unimodal half. memory as of `step`.
+        """
+        x: Tensor = self.token_embedding(ids) + self.positional_embedding[places]
+        each, kept = self._of_each(memory), []
+        for i, block in enumerate(self.text):
+            x, new = block.extend(x, past[:, i], text_bias[:, None])  # type: ignore[operator]
+            kept.append(new)
+        for i, (block, cross) in enumerate(zip(self.blocks, self._crosses(), strict=True)):
+            x, new = block.extend(x, past[:, len(self.text) + i], bias[:, None])  # type: ignore[operator]
+            kept.append(new)
+            x = cross(x, each[i])
+        return self.logits(x), torch.stack(kept)
+
     def read(self, ids: Tensor) -> Tensor:
         """(B, L) → (B, L, W): whole texts through the unimodal half, which knows of no picture."""
         x: Tensor = self.token_embedding(ids) + self.positional_embedding[: ids.shape[1]]
@@ -234,6 +261,25 @@ def attend_cached(q: Tensor, new: Tensor, past: Tensor, bias: Tensor, heads: int
     weights = scores.softmax(dim=-1).to(past.dtype).view(rows * heads, 1, -1)
     attended = torch.bmm(weights[..., :-1], values) + weights[..., -1:] * value.transpose(1, 2)
     joined: Tensor = attended.reshape(rows, width)
+    return joined
+
+
+def attend_beside(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor, heads: int) -> Tensor:
+    """q (P, L, W), keys and values (P, M, W), of which the last L are those of q, bias (P, 1, L, M) → (P, L, W).
+
+    Each token's own value is added apart, as `attend_cached` does, so that both round alike.
+    """
+    pictures, length, width = q.shape
+    depth = width // heads
+    split = (pictures, -1, heads, depth)
+    q = (q * depth**-0.5).to(keys.dtype).view(pictures, length, heads, depth).transpose(1, 2)
+    keys, values = keys.view(split).permute(0, 2, 3, 1), values.view(split).transpose(1, 2)
+    weights = ((q @ keys).float() + bias).softmax(dim=-1).to(values.dtype)
+    own = weights[..., -length:].diagonal(dim1=-2, dim2=-1)
+    share = own[..., None].clone()
+    own.zero_()
+    attended = weights @ values + share * values[:, :, -length:]
+    joined: Tensor = attended.transpose(1, 2).reshape(pictures, length, width)
     return joined
 
 

@@ -53,9 +53,19 @@ def load_coca(
     head, decoder.head = decoder.head, torch.nn.Identity()
     apply(decoder, precision)
     # Logits in bfloat16 would tie, so they are in float32 whatever the precision.
-    decoder.head = (
-        int8.Int8Linear(head, product=torch.float32)
-        if isinstance(head, torch.nn.Linear) and precision == "int8"
-        else head
-    )
+    decoder.head = head
+    if precision == "int8":
+        _refine(decoder)
     return image, decoder
+
+
+def _refine(decoder: CocaDecoder) -> None:
+    """A beam search adds up scores, and with them their errors: half as large by activations of twice 8 bits.
+
+    Steps wait for weights, which are read once in any case; a picture's keys and values do not.
+    """
+    assert isinstance(decoder.head, torch.nn.Linear), "CocaDecoder makes its head so"
+    decoder.head = int8.ShortlistHead(decoder.head)
+    for name, layer in decoder.named_modules():
+        if isinstance(layer, int8.Int8Linear) and not name.endswith(".kv") and not name.startswith("head."):
+            layer.fine, layer.product = True, torch.float32

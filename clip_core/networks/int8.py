@@ -33,6 +33,7 @@ class Int8Linear(nn.Module):
     """(…, in) → (…, out) in the type of its input.
 
     `scale`: one step of the activations, None to find each token's. `product`: what sums are rounded to before scales.
+    With `fine` each activation is two of 8 bits, its level and what rounding left of it: rows twice, weights read once.
     """
 
     weight: Tensor
@@ -41,7 +42,7 @@ class Int8Linear(nn.Module):
 
     def __init__(self, linear: nn.Linear, scale: float | None = None, product: torch.dtype = torch.bfloat16) -> None:
         super().__init__()
-        self.product = product
+        self.product, self.fine = product, False
         weight = linear.weight.detach().float()
         scales = weight.abs().amax(dim=1).clamp(min=1e-12) / LEVELS
         levels = (weight / scales[:, None]).round().to(torch.int8)
@@ -56,11 +57,18 @@ class Int8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1]).float()
         scale = self.scale if self.scale is not None else _token_scales(rows)
-        levels = ((rows / scale).round() + ZERO).clamp(0, 255).to(torch.uint8)
-        y = self._product(levels).float() * scale
+        y = self._fine_product(rows / scale) if self.fine else self._product(_levels(rows / scale)).float()
+        y = y * scale
         if self.bias is not None:
             y = y + self.bias
         return y.reshape(*x.shape[:-1], y.shape[-1]).to(x.dtype)
+
+    def _fine_product(self, rows: Tensor) -> Tensor:
+        """(N, in), in steps of the activations → (N, out)"""
+        coarse = rows.round()
+        rest = (rows - coarse) * (2 * LEVELS)
+        first, second = self._product(_levels(torch.cat([coarse, rest]))).float().chunk(2)
+        return first + second * (1 / (2 * LEVELS))
 
     def _product(self, levels: Tensor) -> Tensor:
         """(N, in) uint8 → (N, out): the sums in int32, times the rows' scales; bfloat16 is half of the traffic."""
@@ -80,9 +88,31 @@ class Int8Linear(nn.Module):
         return self._packed
 
 
+def _levels(rows: Tensor) -> Tensor:
+    return (rows.round() + ZERO).clamp(0, 255).to(torch.uint8)
+
+
 def _token_scales(rows: Tensor) -> Tensor:
     """(N, in) → (N, 1)"""
     return rows.abs().amax(dim=-1, keepdim=True).clamp(min=1e-12) * (1 / LEVELS)
+
+
+class ShortlistHead(nn.Module):
+    """(…, W) → (…, V) float32: scores of a vocabulary in 8 bits, and the best `count` of them again in float32.
+
+    A choice is among the best, and theirs is where rounding would change it.
+    """
+
+    def __init__(self, linear: nn.Linear, count: int = 32) -> None:
+        super().__init__()
+        self.coarse = Int8Linear(linear, product=torch.float32)
+        self.weight = linear.weight
+        self.count = min(count, linear.out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        coarse: Tensor = self.coarse(x)
+        best = coarse.topk(self.count, dim=-1).indices
+        return coarse.scatter(-1, best, (self.weight[best] @ x[..., None])[..., 0])
 
 
 def quantizable(module: nn.Module) -> Iterator[tuple[str, nn.Linear]]:

@@ -33,6 +33,7 @@ class CaptionOptions(TypedDict, total=False):
     top_p: float
     seed: int
     model: str
+    drafts: Mapping[str, Any] | bool
 
 
 def caption(image: Captionable, options: CaptionOptions) -> Call[Caption]:

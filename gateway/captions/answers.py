@@ -9,6 +9,7 @@ import orjson
 
 from clip_core.errors import BadInput, ClipServeError, NotFound
 from gateway.captions.captioning import Captioned, CaptionOutcome, PictureEvent
+from gateway.captions.drafting import told_of, usage_of
 from gateway.captions.wanted import CaptionWork
 from gateway.key_masking import without_keys
 from gateway.trace import current_trace
@@ -46,7 +47,8 @@ def event_bytes(event: PictureEvent, model: str) -> bytes:
         return _event({"object": "caption.chunk", "index": event.index, "delta": event.told.get("delta", "")})
     told = _caption(event.told)
     whole = {"index": event.index, **told, **_named([event.told], model), "usage": _usage([event.told])}
-    return _event({"object": "caption", **whole})
+    drafts = told_of(event.drafts, event.told)
+    return _event({"object": "caption", **whole, **({} if drafts is None else {"drafts": drafts})})
 
 
 def check_of_call(outcomes: Sequence[CaptionOutcome], lone: bool) -> None:
@@ -108,7 +110,8 @@ def _named(replies: Sequence[CaptionReply], model: str) -> Json:
 
 
 def _usage(replies: Sequence[CaptionReply]) -> Json:
-    return {name: sum((reply.get("usage") or {}).get(name, 0) for reply in replies) for name in _USAGE}
+    counted = {name: sum((reply.get("usage") or {}).get(name, 0) for reply in replies) for name in _USAGE}
+    return counted | usage_of(replies)
 
 
 def _timing(captioned: Captioned) -> Json:
@@ -117,7 +120,16 @@ def _timing(captioned: Captioned) -> Json:
         "queue_ms": captioned.queue_ms,
         "caption_ms": captioned.caption_ms,
     }
-    return {"timing": {name: round(ms, 2) for name, ms in times.items()}}
+    return {"timing": {**{name: round(ms, 2) for name, ms in times.items()}, **_drafts(captioned)}}
+
+
+def _drafts(captioned: Captioned) -> Json:
+    pairs = zip(captioned.drafts, captioned.outcomes, strict=False)
+    told = [told_of(drafts, reply) for drafts, reply in pairs if not isinstance(reply, ClipServeError)]
+    if not any(told):
+        return {}
+    slowest = max(drafts.ms for drafts in captioned.drafts)
+    return {"retrieval_ms": round(slowest, 2), "drafts": list(dict.fromkeys(filter(None, told)))}
 
 
 def _event(told: Json) -> bytes:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from clip_core.errors import ClipServeError
+from gateway.captions.drafting import NO_DRAFTS, CaptionDrafts, Drafting
 from gateway.captions.loading import PictureLoader
 from gateway.captions.wanted import CaptionWork, GivenPicture
 from gateway.captions.worker_call import WorkerCall, untried
@@ -33,6 +34,7 @@ class Captioned:
     outcomes: list[CaptionOutcome]
     queue_ms: float
     caption_ms: float
+    drafts: Sequence[CaptionDrafts] = ()
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class PictureEvent:
 
     index: int
     told: CaptionLine | ClipServeError
+    drafts: CaptionDrafts = NO_DRAFTS
 
     @property
     def last(self) -> bool:
@@ -57,25 +60,30 @@ class Captioning:
         meter: Meter,
         loader: PictureLoader,
         metrics: GatewayMetrics,
+        drafting: Drafting | None = None,
     ) -> None:
+        """Without `drafting` there are no drafts."""
+        self._drafting = drafting
         self._captioners, self._settings, self._meter = captioners, settings, meter
         self._loader, self._metrics = loader, metrics
 
     async def run(self, model: RegisteredModel, given: Sequence[GivenPicture], work: CaptionWork) -> Captioned:
         """Raises NoCaptioner, Overloaded, or RateLimited or TooLarge when the key's allowance does not reach."""
-        call, sources = await self._begun(model, given, work)
+        call, sources, drafts = await self._begun(model, given, work)
 
-        async def one(source: Fetched) -> CaptionOutcome:
+        async def one(source: Fetched, own: CaptionDrafts) -> CaptionOutcome:
             if isinstance(source, ClipServeError):
                 return source
             try:
-                return await call.reply(source)
+                reply = await call.reply(source, own.texts)
             except ClipServeError as error:
                 await self._give_back(source, error)
                 return error
+            self._learn(model, reply)
+            return reply
 
-        outcomes = await asyncio.gather(*map(one, sources))
-        return Captioned(outcomes, call.queue_ms, call.caption_ms)
+        outcomes = await asyncio.gather(*map(one, sources, drafts))
+        return Captioned(outcomes, call.queue_ms, call.caption_ms, drafts)
 
     async def events(
         self, model: RegisteredModel, given: Sequence[GivenPicture], work: CaptionWork
@@ -84,9 +92,12 @@ class Captioning:
 
         Raises as `run` does, before the first event.
         """
-        call, sources = await self._begun(model, given, work)
+        call, sources, drafts = await self._begun(model, given, work)
         queue: asyncio.Queue[PictureEvent] = asyncio.Queue(_MOST_WAITING)
-        tasks = [asyncio.create_task(self._pump(call, *each, queue)) for each in enumerate(sources)]
+        pumps = (
+            self._pump(call, *each, model, queue) for each in zip(range(len(sources)), sources, drafts, strict=True)
+        )
+        tasks = [asyncio.create_task(pump) for pump in pumps]
         unfinished = len(tasks)
         try:
             while unfinished:
@@ -98,14 +109,23 @@ class Captioning:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _pump(self, call: WorkerCall, index: int, source: Fetched, queue: asyncio.Queue[PictureEvent]) -> None:
+    async def _pump(
+        self,
+        call: WorkerCall,
+        index: int,
+        source: Fetched,
+        drafts: CaptionDrafts,
+        model: RegisteredModel,
+        queue: asyncio.Queue[PictureEvent],
+    ) -> None:
         async def tell(line: CaptionLine) -> None:
-            await queue.put(PictureEvent(index, line))
+            self._learn(model, line)
+            await queue.put(PictureEvent(index, line, drafts))
 
         error = source if isinstance(source, ClipServeError) else None
         try:
             if isinstance(source, Source):
-                await call.stream(source, tell)
+                await call.stream(source, tell, drafts.texts)
         except ClipServeError as failed:
             error = failed
             if isinstance(source, Source):
@@ -118,14 +138,21 @@ class Captioning:
 
     async def _begun(
         self, model: RegisteredModel, given: Sequence[GivenPicture], work: CaptionWork
-    ) -> tuple[WorkerCall, list[Fetched]]:
+    ) -> tuple[WorkerCall, list[Fetched], Sequence[CaptionDrafts]]:
         endpoint = await self._captioners.endpoint(model)
         model.torchserve.admissions.check({endpoint})
         charged = len(given) + work.cost
         await self._meter.items(charged)
         sources = await self._loader.load(given)
         await self._meter.images([source for source in sources if isinstance(source, Source)], charged)
-        return WorkerCall(self._settings, model.torchserve, endpoint, work, self._metrics), sources
+        drafts: Sequence[CaptionDrafts] = [NO_DRAFTS] * len(sources)
+        if self._drafting is not None and work.drafts is not None:
+            drafts = await self._drafting.of(model.encoder.name, given, sources, work)
+        return WorkerCall(self._settings, model.torchserve, endpoint, work, self._metrics), sources, drafts
+
+    def _learn(self, model: RegisteredModel, reply: CaptionReply) -> None:
+        if self._drafting is not None:
+            self._drafting.learn(model.encoder.name, reply)
 
     async def _give_back(self, source: Source, error: ClipServeError) -> None:
         if untried(error):

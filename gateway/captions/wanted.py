@@ -10,7 +10,13 @@ from clip_core.errors import BadInput, ClipServeError, InvalidRequest, TooLarge
 from gateway.inputs.parser import InputParser
 from gateway.inputs.source import Source
 from gateway.keys.api_key import current_key
-from gateway.schemas.captions import AssistantCaptionsRequest, CaptionSettings, CaptionsRequest, ScoreRequest
+from gateway.schemas.captions import (
+    AssistantCaptionsRequest,
+    CaptionSettings,
+    CaptionsRequest,
+    DraftsFrom,
+    ScoreRequest,
+)
 
 Json = dict[str, Any]
 _SAMPLING = ("temperature", "top_k", "top_p", "seed")
@@ -26,6 +32,15 @@ class StoredPicture:
     param: str
 
 
+@dataclass(frozen=True)
+class DraftWish:
+    """Drafts from `k` neighbours in `collection`; without one, in that of the item. `said`: by the caller."""
+
+    collection: str | None = None
+    k: int = 16
+    said: bool = False
+
+
 GivenPicture: TypeAlias = Source | StoredPicture | ClipServeError
 
 
@@ -35,21 +50,32 @@ class CaptionWork:
 
     settings: Json | None = None
     texts: Sequence[str] = ()
+    drafts: DraftWish | None = None
+
+    @property
+    def takes_drafts(self) -> bool:
+        """Whether the captioner reads drafts: for one text a picture, said from its beginning to its end."""
+        settings = self.settings or {}
+        return settings.get("method") in ("greedy", "sample") and settings.get("n", 1) == 1
 
     @property
     def cost(self) -> int:
         """Items of a call beside its pictures."""
         return len(self.texts)
 
-    def body(self, image: str, *, stream: bool = False) -> Json:
+    def body(self, image: str, *, stream: bool = False, drafts: Sequence[str] = ()) -> Json:
         """As the captioner's worker takes it; `image` is base64."""
         if self.settings is None:
             return {"image": image, "score": list(self.texts)}
-        return {"image": image, "caption": self.settings, "stream": stream}
+        drafted = {"drafts": list(drafts)} if drafts else {}
+        return {"image": image, "caption": self.settings, "stream": stream, **drafted}
 
 
 def caption_work(wanted: CaptionSettings, *, stream: bool = False) -> CaptionWork:
-    """Only what the caller said: what is left out has the worker's default. Raises InvalidRequest."""
+    """Only what the caller said: what is left out has the worker's default.
+
+    Raises InvalidRequest, or ScopeMissing or CollectionForbidden about where drafts come from.
+    """
     said = wanted.model_dump(include=set(CaptionSettings.model_fields), exclude_none=True)
     if said.get("min_tokens", 0) > said.get("max_tokens", said.get("min_tokens", 0)):
         raise InvalidRequest("`min_tokens` is more than `max_tokens`", param="min_tokens")
@@ -57,7 +83,19 @@ def caption_work(wanted: CaptionSettings, *, stream: bool = False) -> CaptionWor
         said["method"] = "sample"
     elif "method" not in said and stream:
         said["method"] = "greedy"
-    return CaptionWork(said)
+    return CaptionWork(said, drafts=_draft_wish(wanted) if isinstance(wanted, CaptionsRequest) else None)
+
+
+def _draft_wish(wanted: CaptionsRequest) -> DraftWish | None:
+    """Raises ScopeMissing or CollectionForbidden about a collection that the key may not search."""
+    if wanted.drafts is False:
+        return None
+    if not isinstance(wanted.drafts, DraftsFrom):
+        return DraftWish(said=wanted.drafts is True)
+    key = current_key()
+    key.check_scope("search")
+    key.check_collection(wanted.drafts.collection)
+    return DraftWish(wanted.drafts.collection, wanted.drafts.k, said=True)
 
 
 def score_work(wanted: ScoreRequest, most: int) -> CaptionWork:

@@ -46,11 +46,11 @@ class WorkerCall:
             self._waking = Waking(torchserve.client, settings.wake_wait_s, replicas=replicas)
         self.queue_ms = self.caption_ms = 0.0
 
-    async def reply(self, source: Source) -> CaptionReply:
+    async def reply(self, source: Source, drafts: Sequence[str] = ()) -> CaptionReply:
         """The worker's answer about one picture. Raises ClipServeError; its `param` is of the caller's request."""
         async with self._turn(source) as times:
             with self._sent() as traced:
-                body = self._work.body(source.value) | traced
+                body = self._work.body(source.value, drafts=drafts) | traced
                 reply = await self._patiently(partial(self._client.caption, self.endpoint, body))
             self._note(reply, times)
             return reply
@@ -66,12 +66,14 @@ class WorkerCall:
             self._note(reply, times)
             return reply
 
-    async def stream(self, source: Source, tell: Callable[[CaptionLine], Awaitable[None]]) -> None:
+    async def stream(
+        self, source: Source, tell: Callable[[CaptionLine], Awaitable[None]], drafts: Sequence[str] = ()
+    ) -> None:
         """`tell` is awaited with each line, of which the last one is `done`. Raises ClipServeError as `reply` does."""
         began = time.perf_counter()
         async with self._turn(source) as times, AsyncExitStack() as stack:
             with self._sent() as traced:
-                body = self._work.body(source.value, stream=True) | traced
+                body = self._work.body(source.value, stream=True, drafts=drafts) | traced
                 opened = self._patiently(lambda: stack.enter_async_context(self._client.captioned(self.endpoint, body)))
                 first = True
                 async with aclosing(await opened) as lines:

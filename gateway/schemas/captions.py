@@ -30,7 +30,7 @@ class CaptionSettings(Schema):
     )
     prompt: str | None = Field(None, max_length=_MOST_CHARACTERS, description="The caption begins with it.")
     n: int | None = Field(None, ge=1, le=64, description="How many: the best of a beam search, or samples.")
-    max_tokens: int | None = Field(None, ge=1, le=MOST_TOKENS, description="Start and end of the text count, too.")
+    max_tokens: int | None = Field(None, ge=2, le=MOST_TOKENS, description="Start and end of the text count, too.")
     min_tokens: int | None = Field(None, ge=0, le=MOST_TOKENS)
     beams: int | None = Field(None, ge=1, le=64)
     groups: int | None = Field(None, ge=1, le=64, description="Of beams that differ from each other.")
@@ -40,12 +40,23 @@ class CaptionSettings(Schema):
     seed: int | None = Field(None, ge=0, lt=2**63)
 
 
+class DraftsFrom(Schema):
+    model_config = example({"collection": "demo"})
+    collection: str = Field(min_length=1, max_length=512, description="Whose items' `caption` in the metadata is used.")
+    k: int = Field(16, ge=1, le=64, description="How many neighbours of the picture.")
+
+
 class CaptionsRequest(CaptionSettings):
     model_config = example({"image": PIXEL, "method": "greedy", "max_tokens": 20})
     image: Any = Field(None, description=_PICTURE)
     images: list[Any] | None = Field(None, fail_fast=True, description="Several: each has its own caption or error.")
     model: str | None = Field(None, description=_MODEL)
     stream: bool = Field(False, description="Answer with server-sent events, as the captions are made.")
+    drafts: DraftsFrom | bool | None = Field(
+        None,
+        description="Where captions of similar pictures are found, which make a `greedy` or `sample` caption faster, "
+        "and change none of its tokens. An item's picture uses its own collection unless this is false.",
+    )
 
 
 class ScoreRequest(Schema):
@@ -84,10 +95,16 @@ class CaptionUsage(Schema):
     prompt_tokens: int
     caption_tokens: int
     image_tokens: int
+    drafted_tokens: int | None = Field(None, description="Tokens of drafts that the captioner read, where it had some.")
+    accepted_tokens: int | None = Field(None, description="Those of them that became text.")
 
 
 class CaptionTiming(Schema):
     total_ms: float
+    retrieval_ms: float | None = Field(None, description="What the slowest picture waited for drafts.")
+    drafts: list[str] | None = Field(
+        None, description="used, or why there were none: each once, of all pictures for which drafts were wanted."
+    )
     queue_ms: float = Field(description="What the slowest picture waited at TorchServe, if the worker tells.")
     caption_ms: float = Field(description="What the slowest picture took there.")
 

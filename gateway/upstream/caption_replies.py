@@ -43,7 +43,7 @@ class PictureScores(TypedDict, total=False):
 class CaptionReply(TypedDict, total=False):
     """Has `captions`, the best first, or `scores` in the order of the texts; of several pictures `pictures`.
 
-    There null stands for a picture that was left out.
+    There null stands for a picture that was left out. `drafts`: what became of them.
     """
 
     captions: list[ReplyCaption]
@@ -53,6 +53,7 @@ class CaptionReply(TypedDict, total=False):
     fingerprint: str
     usage: dict[str, int]
     timing: WorkTimes
+    drafts: dict[str, Any]
 
 
 class CaptionLine(CaptionReply, total=False):

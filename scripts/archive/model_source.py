@@ -83,6 +83,7 @@ class ModelSource:
         values |= {key: value for key, value in given.items() if value is not None}
         if has_decoder(values.get("architecture"), values.get("checkpoint")):
             values["captioner"] = OWN
+            values.setdefault("captioner_compile", values.get("compile", True))
         return cls._parse(values, Path(name), None)
 
     @classmethod

@@ -25,6 +25,7 @@ from clip_core.model_spec import CANARIES_FILE
 from clip_core.serving.admin import Admin
 from clip_core.serving.captions import canaries
 from clip_core.serving.captions.request import ACCEPTS
+from clip_core.speculation.pace import always
 from handlers.caption_handler import CaptionHandler
 from scripts.archive.build import stage_folder
 from tests.captioners import pictures, write_captioner
@@ -241,12 +242,14 @@ def test_texts_are_scored_at_once(served: FakeTorchServe, handler: CaptionHandle
     picture = base64.b64encode(png(0)).decode()
     client = served.send(json.dumps({"image": picture, "score": ["a red circle", "a dog"]}).encode())
     long = served.send(json.dumps({"image": picture, "score": ["a dog", "word " * 90]}).encode())
+    empty = served.send(json.dumps({"image": picture, "score": ["a dog", " "]}).encode())
     served.call()
     captioner = handler.scheduler.captioner
     scores = captioner.score(captioner.remember(pictures(1))[0], ["a red circle", "a dog"])
     assert [each["logprob"] for each in client.json["scores"]] == pytest.approx(scores, abs=1e-4)
     assert [each["tokens"] for each in client.json["scores"]] == [4, 3]
-    assert (long.status, long.json["error"]["param"]) == (400, "score[1]")
+    for refused in (long, empty):
+        assert (refused.status, refused.json["error"]["param"]) == (400, "score[1]")
 
 
 def test_grpc_calls_get_one_piece_and_a_word_that_it_is_the_last(served: FakeTorchServe) -> None:
@@ -287,6 +290,29 @@ def test_static_batches_answer_whole(folder: Path) -> None:
     assert clients[0].json["captions"][0]["text"] == expected(handler, 0)
     (line,) = clients[1].lines
     assert line["captions"][0]["text"] == expected(handler, 1)
+
+
+def test_drafts_are_used_or_it_is_said_why_not(folder: Path, handler: CaptionHandler) -> None:
+    without = FakeTorchServe(started(folder, caption_drafts=False), folder)
+    words = {place: expected(handler, place) for place in range(3)}
+    assert handler.scheduler.speculation is not None
+    handler.scheduler.speculation.pace = always(8)
+    server = FakeTorchServe(handler, folder)
+    own = {**json.loads(body(0)), "drafts": [words[0], "a red circle"]}
+    beams = {**json.loads(body(1, method="beam")), "drafts": [words[1]]}
+    clients = [server.send(json.dumps(each).encode()) for each in (own, beams)]
+    plain, nonsense = server.send(body(2)), server.send(json.dumps({**own, "drafts": "a"}).encode())
+    off = without.send(json.dumps(own).encode())
+    server.run()
+    without.run()
+    told = clients[0].json["drafts"]
+    assert told["accepted"] > 5
+    assert set(told) == {"drafted", "accepted", "passes", "guarded"}
+    assert [each.json["captions"][0]["text"] for each in (clients[0], plain, off)] == [words[0], words[2], words[0]]
+    assert clients[1].json["drafts"] == {"off": "method"}
+    assert off.json["drafts"] == {"off": "setting"}
+    assert "drafts" not in plain.json
+    assert (nonsense.status, nonsense.json["error"]["param"]) == (400, "drafts")
 
 
 def test_admin_requests_profile_and_have_no_cache(served: FakeTorchServe, handler: CaptionHandler) -> None:

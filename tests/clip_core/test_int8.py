@@ -57,6 +57,24 @@ def test_tokens_of_any_magnitude_keep_their_direction() -> None:
     assert bool((int8.Int8Linear(float_layer)(torch.zeros(2, 96)) == 0).all())
 
 
+@torch.inference_mode()
+def test_fine_activations_leave_the_weights_error_alone() -> None:
+    x, quantized = torch.randn(5, 96), int8.Int8Linear(layer(bias=False), product=torch.float32)
+    exact = x @ (quantized.weight * quantized.row_scales[:, None]).T
+    coarse = quantized(x)
+    quantized.fine = True
+    assert float((quantized(x) - exact).abs().max()) < float((coarse - exact).abs().max()) / 50
+
+
+@torch.inference_mode()
+def test_the_best_scores_of_a_shortlist_are_exact() -> None:
+    linear, x = layer(outer=500, bias=False), torch.randn(2, 3, 96)
+    exact, scores = linear(x), int8.ShortlistHead(linear)(x)
+    assert torch.equal(scores.topk(8).indices, exact.topk(8).indices)
+    assert torch.allclose(scores.topk(8).values, exact.topk(8).values, atol=1e-5)
+    assert 0.001 < float((scores - exact).abs().max()) < 0.1
+
+
 def modules() -> tuple[dict[str, nn.Module], Preprocessing]:
     torch.manual_seed(0)
     model = open_clip.CLIP(**{key: VIT[key] for key in ("embed_dim", "vision_cfg", "text_cfg")}).eval()

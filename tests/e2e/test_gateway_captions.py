@@ -16,7 +16,7 @@ from gateway.connections.protocol import guarded
 from gateway.settings import GatewaySettings
 from scripts.stack.up_settings import UpSettings
 from tests.clip_core.test_caption_handler import png
-from tests.e2e.test_captions import LONG, served
+from tests.e2e.test_captions import LONG, metric, served
 from tests.gateway.fakes import serving
 from tests.waiting import until
 
@@ -63,6 +63,22 @@ def test_whole_streamed_and_scored(gateway: httpx.Client) -> None:
     assert len(beams["alternatives"]) == 1
 
 
+def test_drafts_change_no_caption_and_an_index_that_is_down_spoils_none(
+    gateway: httpx.Client, served: UpSettings
+) -> None:
+    asked = {"method": "greedy", "max_tokens": 30, "min_tokens": 20}
+    worker = f"http://127.0.0.1:{served.inference_port}/predictions/clip_caption"
+    plain = httpx.post(worker, json={"image": image(), "caption": asked}, timeout=60).json()
+    (caption,) = plain["captions"]
+    drafted = {"image": image(), "caption": asked, "drafts": [caption["text"]]}
+    told = httpx.post(worker, json=drafted, timeout=60).json()
+    assert [each["text"] for each in told["captions"]] == [caption["text"]]
+    assert set(told["drafts"]) in ({"off"}, {"drafted", "accepted", "passes", "guarded"})
+    answer = gateway.post(URL, json={"image": image(), **asked, "drafts": {"collection": "demo"}}).json()
+    assert answer["data"][0]["text"] == caption["text"]
+    assert answer["timing"]["drafts"] not in ([], ["used"])
+
+
 @pytest.mark.parametrize(
     ("asked", "param"),
     [({"max_tokens": 5000}, "max_tokens"), ({"max_tokens": 4096}, "max_tokens"), ({"prompt": "red " * 1600}, "prompt")],
@@ -71,6 +87,21 @@ def test_settings_that_the_worker_refuses(gateway: httpx.Client, asked: dict[str
     for stream in (False, True):
         answer = gateway.post(URL, json={"image": image(), "stream": stream, **asked})
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
+
+
+def test_a_client_that_leaves_frees_its_rows_while_others_go_on(gateway: httpx.Client, served: UpSettings) -> None:
+    asked = {"image": image(), "stream": True, "method": "greedy", **LONG}
+    left = metric(served, "clipserve_captions_cancelled")
+    with gateway.stream("POST", URL, json=asked) as stays:
+        others = stays.iter_text()
+        next(others)
+        with gateway.stream("POST", URL, json=asked) as leaves:
+            next(leaves.iter_text())
+            until(lambda: metric(served, "clipserve_caption_rows") == 2)
+        until(lambda: metric(served, "clipserve_captions_cancelled") == left + 1)
+        assert metric(served, "clipserve_caption_rows") == 1
+        next(others)
+    until(lambda: metric(served, "clipserve_caption_rows") == 0)
 
 
 def test_a_killed_worker_is_an_event(gateway: httpx.Client, served: UpSettings) -> None:

@@ -32,6 +32,7 @@ class FakeCaptioner:
     dead: bool = False
     waits: bool = False
     says: str = ""
+    drafts: dict[str, Any] = field(default_factory=lambda: {"drafted": 9, "accepted": 6, "passes": 2, "guarded": 0})
     orders_canaries: bool = True  # as a good captioner does
     calls_left: int | None = None  # of scores of several pictures, before the worker ends
     scores_s: float = 0.0
@@ -113,7 +114,8 @@ class FakeCaptioner:
             "image_tokens": 50,
         }
         timing = {"queue_ms": 1.5, "caption_ms": 2.5}
-        return {"captions": [best, *others], "usage": usage, "timing": timing, **self._named(model)}
+        drafts = {"drafts": self.drafts} if self.bodies[-1].get("drafts") else {}
+        return {"captions": [best, *others], "usage": usage, "timing": timing, **self._named(model), **drafts}
 
     async def _lines(self, settings: Any, word: str, model: str) -> AsyncIterator[bytes]:
         self.under_way += 1

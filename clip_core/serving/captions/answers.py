@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from clip_core.captions.caption import Caption
+from clip_core.captions.caption import Caption, DraftUse
 from clip_core.errors import ClipServeError
 from clip_core.model_spec import ModelSpec
 from clip_core.serving.answers import FACTS, Answer, failure
@@ -46,6 +46,18 @@ def captions_body(captions: Sequence[Caption], prompt_tokens: int, image_tokens:
     made = sum(each["tokens"] for each in told)
     usage = {"prompt_tokens": prompt_tokens, "caption_tokens": made, "image_tokens": image_tokens}
     return {"captions": told, "usage": usage}
+
+
+def drafts_body(use: DraftUse | None, *, speculates: bool) -> dict[str, Any]:
+    """Of a request that brought drafts: what became of them, or why they were left alone.
+
+    `off`: "setting", also where compiled steps are faster; "method", of a search or several samples; "load", where
+    too many rows share a pass or drafts have brought too little.
+    """
+    if use is None or not use.passes:
+        return {"drafts": {"off": "setting" if not speculates else "method" if use is None else "load"}}
+    counts = {"drafted": use.drafted, "accepted": use.accepted, "passes": use.passes, "guarded": use.guarded}
+    return {"drafts": counts}
 
 
 def scores_body(logprobs: Sequence[float], counts: Sequence[int]) -> dict[str, Any]:

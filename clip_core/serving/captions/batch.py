@@ -26,6 +26,7 @@ from clip_core.serving.captions.answers import (
     Piece,
     broken_off,
     captions_body,
+    drafts_body,
     head,
     last,
     more,
@@ -148,7 +149,7 @@ class CaptionBatch:
         if request.texts is None:
             assert pixels is not None
             live.prompt_tokens = len(self.scheduler.captioner.prefix(request.ask)) - 1
-            self.scheduler.add(live.id, pixels, request.ask)
+            self.scheduler.add(live.id, pixels, request.ask, request.drafts)
             return None
         with self.tally.timed("score"):
             scored = self._scored(request, pixels)
@@ -201,6 +202,8 @@ class CaptionBatch:
     def _finish(self, live: Underway, event: Event, delta: str) -> Piece:
         assert event.captions is not None
         told = captions_body(event.captions, live.prompt_tokens, self.scheduler.captioner.image_tokens)
+        if live.request.drafts:
+            told |= drafts_body(event.drafts, speculates=self.scheduler.speculation is not None)
         now = time.perf_counter()
         admitted = live.admitted or now
         timing = {"queue_ms": _ms(admitted - live.came), "caption_ms": _ms(now - admitted)}

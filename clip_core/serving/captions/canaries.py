@@ -14,6 +14,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from clip_core.captions.ask import CaptionAsk
 from clip_core.captions.captioner import Captioner
 from clip_core.captions.scheduler import Scheduler
@@ -32,6 +35,12 @@ def check(captioner: Captioner, precision: str, model_dir: Path) -> int:
     said = _captions(captioner, rows)
     near = _NEAR.get(precision, max(_NEAR.values()))
     return sum(_agreed(row, tokens, near) for row, tokens in zip(rows, said, strict=True))
+
+
+def pictures(captioner: Captioner, model_dir: Path) -> Tensor:
+    """The canaries' pixels (B, 3, H, W) uint8. Raises BadModel."""
+    rows = _read(model_dir / CANARIES_FILE)
+    return torch.stack([captioner.transform(decode(base64.b64decode(row["image"]))) for row in rows])
 
 
 def _captions(captioner: Captioner, rows: Sequence[Mapping[str, Any]]) -> list[tuple[int, ...]]:

@@ -68,10 +68,11 @@ class CaptionBatchHandler:
     def initialize(self, context: Any) -> None:
         """Load, and run the canaries. Raises BadModel: not ready."""
         from clip_core.caption_caches.choice import CacheChoice
+        from clip_core.captions.calibration import calibrate, suits
         from clip_core.captions.captioner import Captioner
         from clip_core.captions.scheduler import Scheduler
         from clip_core.serving.admin import Admin
-        from clip_core.serving.captions.canaries import check
+        from clip_core.serving.captions.canaries import check, pictures
         from clip_core.serving.captions.request import ACCEPTS
         from clip_core.serving.worker import Worker
 
@@ -98,7 +99,9 @@ class CaptionBatchHandler:
         self.config, self.allow_web_pages = config, settings.allow_web_pages
         self.metrics, self.profiler, self.batch_log = worker.metrics, worker.profiler, worker.batch_log
         self.worker = worker.name
-        self.scheduler = Scheduler(captioner, config.caption_rows, config.caption_waiting, cache=cache)
+        drafts = config.caption_drafts and not cache.budget and suits(captioner)
+        speculation = calibrate(captioner, pictures(captioner, model_dir)) if drafts else None
+        self.scheduler = Scheduler(captioner, config.caption_rows, config.caption_waiting, cache, speculation)
         self.batch = CaptionBatch(worker.endpoint, spec, self.scheduler, config, self.continuous, self._finished)
         self.admin = Admin(settings.admin_token, None, ACCEPTS, self.worker, self.profiler)
         self._lock, self._called, self._counted, self._preempted = threading.Lock(), time.monotonic(), 0, 0

@@ -11,15 +11,19 @@ from clip_core.errors import BadInput, ClipServeError, InvalidRequest, TooLarge
 from clip_core.inputs.images import from_reference
 from clip_core.inputs.parsing import read_row
 from clip_core.inputs.request import Accepts, AdminRequest
+from clip_core.speculation.book import MOST_DRAFTS
 from clip_core.tracing.trace_context import NO_CALLERS, Callers
 
 ACCEPTS = Accepts(frozenset({"image"}), "image")
-_OPTIONS = ("caption", "score", "pictures", "most_tokens", "stream", "describe", "traceparent", "sent")
+_OPTIONS = ("caption", "score", "drafts", "pictures", "most_tokens", "stream", "describe", "traceparent", "sent")
+_MOST_DRAFT_CHARS = 1024
 
 
 @dataclass(frozen=True)
 class CaptionCall:
     """`picture`: its encoded bytes. `texts` are scored instead of captioning where they are given.
+
+    `drafts`: texts that the caption may resemble, the likest first; they change how fast it comes, and not a token.
 
     `pictures` are scored together in place of `picture`, as far as `most_tokens` of their texts reach.
     `in_pieces`: whether its stream can be told piece by piece; else it comes as a whole.
@@ -28,6 +32,7 @@ class CaptionCall:
     picture: bytes
     ask: CaptionAsk
     texts: tuple[str, ...] | None = None
+    drafts: tuple[str, ...] = ()
     pictures: tuple[bytes, ...] | None = None
     most_tokens: int | None = None
     stream: bool = False
@@ -53,6 +58,7 @@ def parse_caption_row(
         texts=texts,
         pictures=pictures,
         most_tokens=_most_tokens(body.get("most_tokens")),
+        drafts=_drafts(body.get("drafts")),
         stream=_flag(body.get("stream"), "stream"),
         described=body.get("describe") is True,
         request_id=request_id,
@@ -96,6 +102,14 @@ def _texts(value: object, most: int) -> tuple[str, ...]:
     if len(value) > most:
         raise TooLarge(f"`score` has {len(value)} texts, the limit is {most}", param="score")
     return tuple(value)
+
+
+def _drafts(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise InvalidRequest("`drafts` is a list of texts", param="drafts")
+    return tuple(text[:_MOST_DRAFT_CHARS] for text in value[:MOST_DRAFTS])
 
 
 def _flag(value: object, name: str) -> bool:

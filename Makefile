@@ -161,7 +161,7 @@ bench-encoders: $(BENCH) ## the towers against their peers and the GEMM ceiling,
 bench-index: $(BENCH) ## exact and approximate search against FAISS, in process and over HTTP
 	$(BIN)/python -m benchmarks.index --save
 
-bench-milvus: $(BENCH) ## collections in a real Milvus server against its own client, two replicas, a move in use: some 20 minutes
+bench-milvus: $(BENCH) ## collections in a real Milvus server against its own client, two replicas, a move in use: 20 to 30 minutes
 	$(BIN)/python -m benchmarks.milvus --save $(if $(ROWS),--rows $(ROWS))
 
 bench-faults: $(BENCH) ## attacks, crashes and stops beside a calm neighbour; AGAINST=DIR (an older checkout) adds processor time
@@ -170,7 +170,7 @@ bench-faults: $(BENCH) ## attacks, crashes and stops beside a calm neighbour; AG
 bench-scaler: $(BENCH) ## scaling ahead of demand on real series (downloaded), simulated, then live: half an hour in all
 	$(BIN)/python -m benchmarks.scaler --save
 
-bench-captions: $(BENCH) $(CAPTIONS)/.ready ## captions against open_clip's own, token by token, and how fast; under 35 minutes
+bench-captions: $(BENCH) $(CAPTIONS)/.ready ## captions against open_clip's own, token by token, and how fast; some 25 minutes
 	PYTHONPATH=$(CAPTIONS) $(BIN)/python -m benchmarks.captions --save $(if $(PARTS),--parts $(PARTS))
 
 .PHONY: bench-kv

@@ -57,7 +57,9 @@ class EndpointConfig:
     caption_absorbed: bool = _key(
         False, "keep a picture's tokens, and not keys and values of every layer: much less memory, dearer steps"
     )
-    caption_call_tokens: int = _key(4, "tokens of each caption that one call of TorchServe's continuous batching makes")
+    caption_call_tokens: int = _key(
+        4, "most tokens of each caption that one call of TorchServe's continuous batching makes"
+    )
     caption_memory_bytes: int = _key(
         64 << 20, "memory of a captioner for pictures that it scored; 0 keeps none", least=0
     )

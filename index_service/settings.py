@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import NoDecode, SettingsConfigDict, SettingsError
 
 from clip_core.secret_files import SettingsOrFiles
 from clip_core.setting_checks import bounded, comma_separated, host_names, unknown_names
@@ -96,6 +97,15 @@ class IndexSettings(SettingsOrFiles):
         "writes (`strong`), or those that this process acknowledged (`session`).",
     )
     milvus_timeout_s: float = Field(10.0, gt=0, le=600, description="Most seconds of one call of the store `milvus`.")
+    milvus_shards: int = Field(
+        1, ge=1, le=64, description="Shards of new collections of the store `milvus`: its write channels."
+    )
+    milvus_replicas: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Copies of a collection that Milvus' query nodes hold in memory, each on its own node.",
+    )
     milvus_look_s: float = Field(
         1.0, gt=0, le=60, description="Seconds after which collections and aliases made by other replicas are known."
     )
@@ -129,6 +139,15 @@ class IndexSettings(SettingsOrFiles):
                 "must be a server, such as http://127.0.0.1:19530, or a milvus-lite file, such as milvus.db"
             )
         return value
+
+    def renewed_token(self) -> str:
+        """The token of Milvus, read again where it comes from a file: one that expires is replaced there."""
+        known = self.milvus_token.get_secret_value()
+        if f"{PREFIX}MILVUS_TOKEN" in os.environ or not known:
+            return known
+        with suppress(SettingsError, ValidationError):
+            return IndexSettings().milvus_token.get_secret_value() or known
+        return known
 
     @staticmethod
     def unknown_names() -> list[str]:

@@ -124,7 +124,9 @@ def test_settings_that_pages_name_exist(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_commands_that_pages_name_exist(path: Path) -> None:
-    for line in re.findall(r"(?:`|^\$ |^)clipserve ([a-z][a-z ]*)", path.read_text(encoding="utf-8"), re.MULTILINE):
+    words = r"[a-z]+(?:-[a-z]+)*"
+    written = rf"(?:`|^\$ |^)clipserve ({words}(?: {words})*)"
+    for line in re.findall(written, path.read_text(encoding="utf-8"), re.MULTILINE):
         command: Any = COMMANDS
         for word in line.split():
             if not hasattr(command, "commands"):

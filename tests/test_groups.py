@@ -65,7 +65,9 @@ def test_what_is_imported_is_locked(group: str) -> None:
             assert not brings or brings & locked, f"{path} imports {name}, which {group}.lock does not bring"
 
 
-@pytest.mark.parametrize("group", [*LOCKS, *IMAGES, "bulk", "index-milvus", "index-cuda", "clients", "charts"])
+@pytest.mark.parametrize(
+    "group", [*LOCKS, *IMAGES, "bulk", "index-milvus", "index-cuda", "clients", "charts", "local-llm"]
+)
 def test_locks_have_hashes_and_no_addresses(group: str) -> None:
     text = lock_of(group)
     assert "://" not in text

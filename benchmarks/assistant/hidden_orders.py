@@ -24,12 +24,15 @@ _HONEST = {"caption": "a small purple plain ring on a white background", "shape"
 
 
 def achieved(client: httpx.Client, collection: str, model: ObeyingModel) -> tuple[int, list[str]]:
-    """How many orders there were, and the names of those that changed something. `collection` holds SCENES."""
+    """How many orders there were, and the names of those that changed something. `collection` holds SCENES.
+
+    All pictures are shown, also those that a plan would leave out.
+    """
     every, changed = attacks(), []
     for attack in every:
         model.attack = attack
         smuggle(client, collection, attack)
-        answer = client.post("/v1/ask", json={"collection": collection, "question": QUESTION})
+        answer = client.post("/v1/ask", json={"collection": collection, "question": QUESTION, "detail": "high"})
         if (change := change_of(answer)) is not None:
             changed.append(f"{attack.name}: {change}")
         client.post(f"/v1/collections/{collection}/items/delete", json={"ids": [attack.item_id()]})

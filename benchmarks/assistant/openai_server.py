@@ -63,7 +63,7 @@ class OpenAiServer:
         *rulers, user = body["messages"]
         system = rulers[0]["content"] if rulers else ""
         said = user["content"]
-        parts = [{"type": "text", "text": said}] if isinstance(said, str) else said
+        parts: list[Json] = [{"type": "text", "text": said}] if isinstance(said, str) else said
         texts = [part["text"] for part in parts if part["type"] == "text"]
         pictures = [_picture(**part["image_url"]) for part in parts if part["type"] == "image_url"]
         schema = body.get("response_format", {}).get("json_schema", {}).get("schema")

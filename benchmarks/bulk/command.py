@@ -4,12 +4,12 @@
 
 1,024 JPEGs of 640×480 go through a ViT-B/32 in int8, by a loop that decodes a batch and runs the tower, by
 `clipserve bulk --no-ray`, and by `clipserve bulk` on Ray, in turns. The weights are random: the speed is that of
-trained ones. Neither side is compiled. Rates leave out the start; the whole time stands beside them. The same run is
-killed ten times at random moments, and its rows are compared with the unbroken one's. Texts in two sizes show whether
-the driver's memory grows with them. Then 20,000 pictures are synced, and synced again.
+trained ones. Neither side is compiled, unless `--compile` says so. Rates leave out the start; the whole time stands
+beside them. The same run is killed ten times at random moments, and its rows are compared with the unbroken one's.
+Texts in two sizes show whether the driver's memory grows with them. Then 20,000 pictures are synced, and synced again.
 The last line is one JSON document with `bars`.
 
-clip-retrieval runs a quarter of the pictures with the same weights in float32, in an environment of its own that
+clip-retrieval runs half of the pictures with the same weights in float32, in an environment of its own that
 `make bench-bulk` makes. `PHASES="speed kills"` measures these alone; `GPU=1` is for a machine with a GPU (`gpu.py`).
 """
 
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from benchmarks.bulk import pages
 from benchmarks.bulk.driver import Ran, command, content, run, run_with_kills
 from benchmarks.bulk.gpu import BARS as GPU_BARS
 from benchmarks.bulk.gpu import gpu_figures, no_gpu
+from benchmarks.bulk.pages import BARS
 from benchmarks.bulk.peer import clip_retrieval_rate
 from benchmarks.bulk.sources import write_pictures, write_texts
 from benchmarks.bulk.syncing import sync_figures
@@ -39,19 +41,13 @@ from scripts.archive.build import build
 from scripts.archive.random_checkpoint import write_random
 from scripts.progress import WorkProgress
 
-BARS = {
-    "bulk_over_loop": (0.85, "≥"),
-    "bulk_over_clip_retrieval": (3.0, "≥"),
-    "driver_memory_ratio": (1.2, "≤"),
-    "rows_that_differ_after_kills": (0.0, "≤"),
-    "sync_unchanged_s": (20.0, "≤"),
-}
 _BATCH, _ROUNDS, _KILLS = 32, 2, 10
 _PHASES = ("speed", "kills", "memory", "sync")
 
 
-def speed_figures(work: Path, count: int, clip_retrieval: Path | None, console: Console) -> dict[str, float]:
-    archive, weights = _vit(work, "int8", console)
+def speed_figures(work: Path, given: Namespace, console: Console) -> dict[str, float]:
+    archive, weights = _vit(work, "int8", console, compile=given.compile)
+    count = given.pictures
     folder = write_pictures(work / "pictures", count)
     loops, plain, on_ray, whole = list[float](), list[float](), list[float](), list[float]()
     for number in range(_ROUNDS):
@@ -71,20 +67,18 @@ def speed_figures(work: Path, count: int, clip_retrieval: Path | None, console: 
         "bulk_over_loop": bulk / loop,
         "bulk_without_ray_over_loop": statistics.mean(plain) / loop,
     }
-    if clip_retrieval is not None:
-        peer = clip_retrieval_rate(clip_retrieval, weights, work, count // 4, _BATCH)
+    if given.clip_retrieval is not None:
+        peer = clip_retrieval_rate(given.clip_retrieval, weights, work, count // 2, _BATCH)
         figures |= {"clip_retrieval_pictures_per_s": peer, "bulk_over_clip_retrieval": bulk / peer}
     return figures
 
 
-def _vit(work: Path, precision: str, console: Console) -> tuple[Path, Path]:
+def _vit(work: Path, precision: str, console: Console, *, compile: bool = False) -> tuple[Path, Path]:
     """Its archive for pictures, and the file of its weights."""
-    weights = write_random(work / "weights", "ViT-B-32")
+    weights, store = write_random(work / "weights", "ViT-B-32"), work / "vit"
     progress = WorkProgress(console)
-    build(
-        "vit-b-32", checkpoint=weights, precision=precision, compile=False, model_store=work / "vit", progress=progress
-    )
-    return work / "vit" / "clip_image.mar", weights / WEIGHTS_FILE
+    build("vit-b-32", checkpoint=weights, model_store=store, progress=progress, precision=precision, compile=compile)
+    return store / "clip_image.mar", weights / WEIGHTS_FILE
 
 
 def _demo(work: Path, console: Console) -> Path:
@@ -135,13 +129,14 @@ def main() -> None:
     parser.add_argument(
         "--clip-retrieval", type=Path, help="a virtual environment that has it (make bench-bulk makes one)"
     )
+    parser.add_argument("--compile", action="store_true", help="the towers of the rates, which takes some minutes more")
     parser.add_argument("--phases", nargs="*", default=list(_PHASES), choices=_PHASES)
     parser.add_argument("--gpu", action="store_true", help="on a GPU instead: JPEGs end to end beside the tower alone")
     given, console = parser.parse_args(), Console()
     if given.gpu and (why := no_gpu()):
         raise SystemExit(why)
     phases: dict[str, Callable[[Path], dict[str, float]]] = {
-        "speed": lambda work: speed_figures(work, given.pictures, given.clip_retrieval, console),
+        "speed": lambda work: speed_figures(work, given, console),
         "kills": lambda work: kill_figures(work, _demo(work, console), 600),
         "memory": lambda work: memory_figures(work, _demo(work, console), given.texts),
         "sync": lambda work: sync_figures(work, given.synced),
@@ -159,7 +154,7 @@ def main() -> None:
     report = head("bulk", "make bench-bulk" + " GPU=1" * given.gpu)
     finish({**report, "benchmark": name, "figures": figures, "bars": judge(figures, bars)}, given.save)
     if given.save and not given.gpu:
-        pages.write(BARS)
+        pages.write()
 
 
 def _figures_of_earlier(name: str) -> dict[str, float]:

@@ -15,6 +15,8 @@ def clip_retrieval_rate(environment: Path, weights: Path, work: Path, count: int
     """Pictures a second, its start aside: what a run over `count` pictures takes longer than one over a few."""
     few = _seconds(environment, weights, write_pictures(work / "few", _FEW), work / "cr-few", batch)
     many = _seconds(environment, weights, write_pictures(work / "many", count + _FEW), work / "cr-many", batch)
+    if many <= few:
+        raise RuntimeError(f"{count} pictures more took clip-retrieval no longer: is the machine quiet?")
     return count / (many - few)
 
 

@@ -45,8 +45,8 @@ BARS = {
 _CAPTIONS = 128  # of a throughput
 _LOAD, _LOAD_S = 0.7, 60.0
 _STREAMS = 12
-_KINDS = ({"method": "greedy"}, {"method": "beam"}, {"method": "sample", "seed": 1})
 Body = dict[str, Any]
+_KINDS: tuple[Body, ...] = ({"method": "greedy"}, {"method": "beam"}, {"method": "sample", "seed": 1})
 
 
 def staged(checkpoint: Path, folder: Path) -> Path:

@@ -22,7 +22,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 
 from benchmarks.kv import identity
@@ -73,18 +72,18 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="the demo's captioner in place of the large one, and little of all"
     )
+    parser.add_argument("--threads", type=int, default=available_cores(), help="fewer where others use the machine")
     given, console = parser.parse_args(), Console(stderr=True)
-    torch.set_num_threads(available_cores())
     report, figures = _before(given.parts) if given.save else ({}, {})
     report["budget_mb"] = BUDGET / 1e6
     with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as work:
         if set(given.parts) - {"identity"}:
             folder = identity.FOLDER if given.quick else write_random(Path(work) / "coca", ARCHITECTURE)
-            plain = Captioner.load(folder, threads=available_cores())
-            folded = Captioner.load(folder, threads=available_cores(), absorbed=True)
+            plain = Captioner.load(folder, threads=given.threads)
+            folded = Captioner.load(folder, threads=given.threads, absorbed=True)
             _large(plain, folded, given, report, figures, console)
     if "identity" in given.parts:
-        _identity(given.quick, report, figures, console)
+        _identity(given.threads, given.quick, report, figures, console)
     for name in ("tokens_that_differ", "preempted_tokens_changed"):
         if found := [figures[key] for key in (f"{name}_loads", f"{name}_demo") if key in figures]:
             figures[name] = sum(found)
@@ -196,8 +195,7 @@ def _arrivals(
     report["arrivals"] = {"per_s": per_s, "arms": found}
 
 
-def _identity(quick: bool, report: dict[str, Any], figures: dict[str, float], console: Console) -> None:
-    threads = available_cores()
+def _identity(threads: int, quick: bool, report: dict[str, Any], figures: dict[str, float], console: Console) -> None:
     found = identity.compared("fp32", identity.all_arms(), 12 if quick else 150, threads)
     given_way = {
         precision: identity.preempted(

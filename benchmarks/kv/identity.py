@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from benchmarks.captions.demo import scenes
 from benchmarks.kv.arms import ARMS, PAGED, STATIC, absorbed, choice_of
 from benchmarks.kv.loads import Request
 from benchmarks.kv.running import run, tokens_that_differ
+from clip_core.caption_caches.store import CacheStore
 from clip_core.captions.ask import CaptionAsk
 from clip_core.captions.captioner import Captioner
 
@@ -38,10 +38,9 @@ def preempted(captioner: Captioner, requests: list[Request], arms: Iterable[str]
     found = {}
     for name in arms:
         free = run(captioner, choice_of(name), requests, ROWS)
-        alone = max(
-            run(captioner, choice_of(name), [each], ROWS, every=1).told()["reserved_mb"] for each in requests[:3]
-        )
-        tight = run(captioner, replace(choice_of(name), budget=int(2.6 * alone * 1e6)), requests, ROWS)
+        store = CacheStore(choice_of(name), captioner.cache_shape, ROWS)
+        alone = max(store.alone(ask.rows, ask.max_tokens) for _, ask in requests) + captioner.picture_bytes
+        tight = run(captioner, choice_of(name, int(1.3 * alone)), requests, ROWS)
         found[name] = {
             "preempted": float(tight.preempted),
             "tokens_again": float(tight.tokens_again),

@@ -14,7 +14,7 @@ from torch import Tensor
 from clip_core.captions.ask import CaptionAsk
 
 Request = tuple[Tensor, CaptionAsk]
-LOADS = ("greedy", "beam", "mixed")
+LOADS = ("beam", "greedy", "mixed")
 MEAN = 13
 BEAM = CaptionAsk(method="beam", beams=6, groups=1, max_tokens=MEAN + 2)  # six rows that differ
 GREEDY = CaptionAsk(method="greedy", max_tokens=MEAN + 2)

@@ -25,11 +25,16 @@ _STEPS = (("greedy, 8 pictures", "greedy, 8 rows", "#8e6bbf"), ("6 beams, 8 pict
 def draw() -> None:
     """One panel each, a line an arm; further left is better, but for what is admitted."""
     report = json.loads((RESULTS / "kv.json").read_text(encoding="utf-8"))
-    figure, panels = plt.subplots(1, 3, figsize=(12.5, 4.6), sharey=True, layout="constrained")
+    parts = [key for key in ("memory", "loads", "step_ms") if key in report]
+    size = (4.2 * len(parts), 4.6)
+    figure, grid = plt.subplots(1, len(parts), figsize=size, sharey=True, layout="constrained", squeeze=False)
+    panels: list[Axes] = list(grid[0])
     arms = list(report["memory"]["beam"])
     _memory(panels[0], report["memory"]["beam"], arms)
-    _admitted(panels[1], report["loads"]["beam"], arms)
-    _steps(panels[2], report["step_ms"], arms)
+    if "loads" in report:
+        _admitted(panels[1], report["loads"]["beam"], arms)
+    if "step_ms" in report:
+        _steps(panels[-1], report["step_ms"], arms)
     panels[0].set_yticks(range(len(arms)), arms)
     panels[0].invert_yaxis()
     for panel in panels:
@@ -41,7 +46,7 @@ def _memory(panel: Axes, memory: dict[str, dict[str, float]], arms: list[str]) -
     for place, (key, label, colour) in enumerate(_KINDS):
         values = [memory[arm][key] for arm in arms]
         panel.barh([i + 0.27 * (place - 1) for i in range(len(arms))], values, 0.26, color=colour, label=label)
-    panel.set(title="one picture, 6 beams, 13 tokens", xlabel="MB")
+    panel.set(title="6 beams, 13 tokens", xlabel="MB, one picture")
     panel.legend(fontsize=8)
 
 

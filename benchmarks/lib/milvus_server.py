@@ -51,6 +51,13 @@ class MilvusServer:
         """Where it answers."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """Of the process. Raises RuntimeError where none runs."""
+        if self.process is None:
+            raise RuntimeError("Milvus does not run")
+        return self.process.pid
+
     def start(self, wait_s: float = _START_S) -> None:
         """Start the process and wait until it says that it is healthy. Raises TimeoutError."""
         binaries, logs = _unpacked(), self.data / "logs"

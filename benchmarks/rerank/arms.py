@@ -20,7 +20,7 @@ from gateway.reranking.budget import Budget
 from gateway.reranking.plain import rank_by_sentence
 from gateway.reranking.query.parse import parse_query
 from gateway.reranking.tree.growing import grow
-from gateway.reranking.tree.node import CLAUSE, Node, Tree
+from gateway.reranking.tree.node import CLAUSE, JOINT, Node, Tree
 from gateway.reranking.tree.ranking import rank_by_tree
 from gateway.reranking.tree.weights import Weights
 
@@ -30,7 +30,7 @@ TEMPLATES = ("{}", "a photo of {}", "a picture of {}", "there is {}", "an image 
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ArmOutcome:
     """Of one arm for one query: whether its first picture shows what was asked for, and what it cost."""
 
     right: bool
@@ -40,7 +40,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Searched:
+class SearchedQuery:
     """One query with the pictures that were found, the best first, and those that show it."""
 
     text: str
@@ -52,20 +52,20 @@ class Searched:
         return self.found[place] in self.right
 
 
-class Judge:
+class ArmJudge:
     """`others`: trees of other queries, whose sentences a random tree asks."""
 
     def __init__(self, captioner: Captioner, weights: Weights, random_weights: Weights, others: Sequence[Tree]) -> None:
         self._captioner, self._weights, self._random_weights = captioner, weights, random_weights
         self._others = others
 
-    def outcomes(self, query: Searched, gallery: Gallery, rng: Random) -> dict[str, Outcome]:
+    def outcomes(self, query: SearchedQuery, gallery: Gallery, rng: Random) -> dict[str, ArmOutcome]:
         """Of all arms but the ensemble, which is a search of its own."""
         memories = [gallery.memories[place] for place in query.found]
         scorer = InProcessScorer(self._captioner, memories, {})
         parsed = parse_query(query.text)
         tree = None if parsed is None else grow(parsed)
-        plain = Outcome(query.is_right(0))
+        plain = ArmOutcome(query.is_right(0))
         by_tree = self._by_tree(query, tree, scorer, self._weights) if tree else plain
         one = max(1, scorer.tokens(query.text))
         more = min(max(CANDIDATES, by_tree.tokens // one), len(query.found))
@@ -78,21 +78,21 @@ class Judge:
             "random_tree": self._by_random_tree(query, tree, scorer, rng) if tree else plain,
             "tree": by_tree,
             "blind": self._by_tree(query, tree, blind, self._weights) if tree else plain,
-            "oracle": Outcome(any(map(query.is_right, range(CANDIDATES))), 0, 0, 1),
+            "oracle": ArmOutcome(any(map(query.is_right, range(CANDIDATES))), 0, 0, 1),
         }
 
-    def _by_tree(self, query: Searched, tree: Tree, scorer: InProcessScorer, weights: Weights) -> Outcome:
+    def _by_tree(self, query: SearchedQuery, tree: Tree, scorer: InProcessScorer, weights: Weights) -> ArmOutcome:
         similarities = dict(enumerate(query.similarities[:CANDIDATES]))
         asking = Asking(scorer, Budget())
         ranking = asyncio.run(rank_by_tree(tree, similarities, asking, weights))
-        return Outcome(query.is_right(ranking.order[0]), asking.budget.used_tokens, CANDIDATES)
+        return ArmOutcome(query.is_right(ranking.order[0]), asking.budget.used_tokens, CANDIDATES)
 
-    def _by_sentence(self, query: Searched, candidates: int, scorer: InProcessScorer) -> Outcome:
+    def _by_sentence(self, query: SearchedQuery, candidates: int, scorer: InProcessScorer) -> ArmOutcome:
         asking = Asking(scorer, Budget())
         ranking = asyncio.run(rank_by_sentence(query.text, range(candidates), asking))
-        return Outcome(query.is_right(ranking.order[0]), asking.budget.used_tokens, candidates)
+        return ArmOutcome(query.is_right(ranking.order[0]), asking.budget.used_tokens, candidates)
 
-    def _by_random_tree(self, query: Searched, tree: Tree, scorer: InProcessScorer, rng: Random) -> Outcome:
+    def _by_random_tree(self, query: SearchedQuery, tree: Tree, scorer: InProcessScorer, rng: Random) -> ArmOutcome:
         return self._by_tree(query, random_tree(tree, self._others, rng), scorer, self._random_weights)
 
 
@@ -101,7 +101,7 @@ def random_tree(tree: Tree, others: Sequence[Tree], rng: Random) -> Tree:
     texts = [text for node in rng.choice(others).nodes for text in node.texts]
 
     def other(node: Node) -> Node:
-        if node.kind == CLAUSE:
+        if node.kind in (CLAUSE, JOINT):
             return node
         drawn = [rng.choice(texts) for _ in node.texts]
         return replace(node, claims=tuple(drawn[: len(node.claims)]), against=tuple(drawn[len(node.claims) :]))

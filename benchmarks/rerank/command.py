@@ -3,7 +3,7 @@
     make bench-rerank
 
 1. `orders`: two galleries of minimal distractors, 1,008 queries each, none of which the weights were fitted on. The
-   hard one has scenes that the captioner knows (relations, attributes, counts), the harder one what it was never trained on
+   hard one has scenes that the captioner knows (relations, attributes, counts), the harder one what it never saw
    (three objects, counts of two kinds, negation). Arms: plain search, prompt ensemble, one sentence for 20 candidates,
    one sentence for as many as the tree's tokens pay for, a random tree, the tree, the tree over exchanged pictures
    (blind), and what no order can beat. Differences come with a paired bootstrap over queries.
@@ -27,10 +27,10 @@ from rich.console import Console
 
 from benchmarks.lib.reports import finish, head, judge, options, show
 from benchmarks.rerank import poor, served
-from benchmarks.rerank.arms import Judge
+from benchmarks.rerank.arms import ArmJudge
 from benchmarks.rerank.fit import RANDOM_FILE
 from benchmarks.rerank.gallery import CAPTIONER, Clip, Gallery
-from benchmarks.rerank.orders import BLOCK, Judged, judge_block, judge_gallery
+from benchmarks.rerank.orders import BLOCK, JudgedArms, judge_block, judge_gallery
 from benchmarks.rerank.ordinary import ordinary_queries
 from benchmarks.rerank.queries import HARD, HARDER, queries
 from clip_core.captions.captioner import Captioner
@@ -86,7 +86,7 @@ def _orders(
     captioner = Captioner.load(CAPTIONER, threads=available_cores())
     random_weights = Weights(tuple(json.loads(RANDOM_FILE.read_text(encoding="utf-8"))["stages"]))
     others = [grow(parsed) for known in queries(HARD, 60, 1) if (parsed := parse_query(known.text)) is not None]
-    judge_ = Judge(captioner, fitted_weights(), random_weights, others)
+    judge_ = ArmJudge(captioner, fitted_weights(), random_weights, others)
     figures, told = dict[str, float](), dict[str, Any]()
     if "orders" in parts:
         for name, makers in (("hard", HARD), ("harder", HARDER)):
@@ -95,7 +95,7 @@ def _orders(
             figures |= _figures(name, judged)
     if "ordinary" in parts:
         known = ordinary_queries(60 if quick else ORDINARY, SEED)
-        judged = Judged()
+        judged = JudgedArms()
         judge_block(known, Gallery.drawn(known, clip, captioner), judge_, clip, judged, Random(SEED))
         told["ordinary"] = judged.report()
         recall = judged.recall()
@@ -104,7 +104,7 @@ def _orders(
     return figures, told
 
 
-def _figures(name: str, judged: Judged) -> dict[str, float]:
+def _figures(name: str, judged: JudgedArms) -> dict[str, float]:
     recall = judged.recall()
     figures = {f"{name}_{arm}_recall_at_1": value for arm, value in recall.items()}
     figures[f"{name}_best_recall_at_1"] = max(recall[arm] for arm in _REAL)

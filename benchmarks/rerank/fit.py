@@ -28,16 +28,16 @@ from clip_core.captions.captioner import Captioner
 from clip_core.cores import available_cores
 from gateway.reranking.query.parse import parse_query
 from gateway.reranking.tree.growing import grow
-from gateway.reranking.tree.node import CLAUSE, KINDS, Tree
+from gateway.reranking.tree.node import CLAUSE, JOINT, KINDS, Tree
 from gateway.reranking.tree.weights import FILE, SIMILARITY, sums
 
-SEED, QUERIES, BLOCK = 101, 300, 150
+SEEDS, QUERIES = (101, 202, 303), 90
 RANDOM_FILE = Path(__file__).with_name("random_weights.json")
 _RIDGE, _STEPS, _RATE = 2e-3, 600, 0.05
 _STAGES = (
-    (SIMILARITY, CLAUSE),
-    (SIMILARITY, CLAUSE, *(kind for kind in KINDS if kind not in ("binding", "relation"))),
-    (SIMILARITY, CLAUSE, *KINDS),
+    (SIMILARITY, CLAUSE, JOINT),
+    (SIMILARITY, CLAUSE, JOINT, *(kind for kind in KINDS if kind not in ("binding", "relation"))),
+    (SIMILARITY, CLAUSE, JOINT, *KINDS),
 )
 Floats = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ class Example:
     right: NDArray[np.bool_]
 
 
-NAMES = (SIMILARITY, CLAUSE, *KINDS)
+NAMES = (SIMILARITY, CLAUSE, JOINT, *KINDS)
 
 
 def example(tree: Tree, logprobs: Sequence[dict[str, float]], similarities: Sequence[float], right: Any) -> Example:
@@ -112,14 +112,14 @@ def _gradient(weights: Floats, features: Floats, right: NDArray[np.bool_]) -> Fl
 
 def examples_of(captioner: Captioner, clip: Clip, number: int, console: Console) -> tuple[list[Example], list[Example]]:
     """Of both galleries: by the tree, and by a random one."""
-    real, random = [], []
+    real, random = list[Example](), list[Example]()
     for makers in (HARD, HARDER):
-        for block in range(max(1, number // BLOCK)):
-            known = queries(makers, min(BLOCK, number), SEED + 1000 * block)
+        for seed in SEEDS:
+            known = queries(makers, number, seed)
             gallery = Gallery.drawn(known, clip, captioner)
             found, similarities = gallery.found(clip.texts([query.text for query in known]), CANDIDATES)
             trees = [grow(parsed) for query in known if (parsed := parse_query(query.text)) is not None]
-            rng = Random(SEED)
+            rng = Random(seed)
             for place, tree in enumerate(trees):
                 right = [each in gallery.right[place] for each in found[place]]
                 for kept, grown in ((real, tree), (random, random_tree(tree, trees, rng))):
@@ -131,6 +131,13 @@ def examples_of(captioner: Captioner, clip: Clip, number: int, console: Console)
     return real, random
 
 
+def fitted_texts() -> frozenset[str]:
+    """Queries that the weights have seen."""
+    return frozenset(
+        query.text for makers in (HARD, HARDER) for seed in SEEDS for query in queries(makers, QUERIES, seed)
+    )
+
+
 def recall(examples: Sequence[Example], weights: dict[str, float]) -> float:
     """At 1, of all candidates by one stage's weights."""
     row = np.array([weights.get(name, 0.0) for name in NAMES])
@@ -139,7 +146,7 @@ def recall(examples: Sequence[Example], weights: dict[str, float]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--queries", type=int, default=QUERIES, help="of each gallery")
+    parser.add_argument("--queries", type=int, default=QUERIES, help="of each of six galleries")
     parser.add_argument("--save", action="store_true", help="write the weights where reranking reads them")
     parser.add_argument("--keep", type=Path, help="write what was measured here, too")
     given, console = parser.parse_args(), Console(stderr=True)
@@ -149,7 +156,7 @@ def main() -> None:
         np.savez(given.keep, real=np.array(real, dtype=object), random=np.array(random, dtype=object))
     stages = fit(real)
     report = {
-        "fitted_on": {"queries": len(real), "seed": SEED, "captioner": CAPTIONER.name},
+        "fitted_on": {"queries": len(real), "seeds": SEEDS, "captioner": CAPTIONER.name},
         "recall_at_1": [round(recall(real, weights), 4) for weights in stages],
         "stages": stages,
     }

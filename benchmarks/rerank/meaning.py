@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.reranking.query.parsed_query import Relation, Thing
+from gateway.reranking.query.parsed_query import NounPhrase, Relation
 from scripts.demo.scenes import Object, Scene, radius
 
 _ASIDE, _LEVEL, _APART = 0.15, 0.2, 0.3  # in sides of the picture
@@ -16,9 +16,9 @@ _ASIDE, _LEVEL, _APART = 0.15, 0.2, 0.3  # in sides of the picture
 class Meaning:
     """`absent` things are nowhere; of the others there are exactly as many as their `count`."""
 
-    things: tuple[Thing, ...]
+    things: tuple[NounPhrase, ...]
     relations: tuple[Relation, ...] = ()
-    absent: tuple[Thing, ...] = ()
+    absent: tuple[NounPhrase, ...] = ()
     setting: str | None = None
 
     def shown_by(self, scene: Scene) -> bool:
@@ -57,17 +57,17 @@ def lies(name: str, one: tuple[float, float], other: tuple[float, float]) -> boo
     }[name]
 
 
-def thing_of(each: Object, *kinds: str, count: int = 1) -> Thing:
+def thing_of(each: Object, *kinds: str, count: int = 1) -> NounPhrase:
     """With those of its attributes."""
     known = {"color": each.color, "texture": each.texture}
-    return Thing(each.shape, count, tuple((kind, known[kind]) for kind in kinds))
+    return NounPhrase(each.shape, count, tuple((kind, known[kind]) for kind in kinds))
 
 
-def _those(thing: Thing, drawn: Drawn, scene: Scene) -> Sequence[int]:
+def _those(thing: NounPhrase, drawn: Drawn, scene: Scene) -> Sequence[int]:
     return [place for place, (each, _) in enumerate(drawn) if _is(thing, each, scene)]
 
 
-def _is(thing: Thing, each: Object, scene: Scene) -> bool:
+def _is(thing: NounPhrase, each: Object, scene: Scene) -> bool:
     true = {"color": each.color, "texture": each.texture, "size": "large" if radius(scene) > 0.2 else "small"}
     has = all(true[kind] == word for kind, word in thing.attributes)
     return has and thing.noun == each.shape and not any(true[kind] == word for kind, word in thing.excluded)

@@ -11,7 +11,8 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.rerank.arms import CANDIDATES, MOST_CANDIDATES, TEMPLATES, Judge, Outcome, Searched
+from benchmarks.rerank.arms import CANDIDATES, MOST_CANDIDATES, TEMPLATES, ArmJudge, ArmOutcome, SearchedQuery
+from benchmarks.rerank.fit import fitted_texts
 from benchmarks.rerank.gallery import Clip, Gallery
 from benchmarks.rerank.queries import KnownQuery, queries
 from benchmarks.rerank.statistics import paired, share
@@ -22,17 +23,17 @@ Makers = dict[str, Callable[[Random], KnownQuery]]
 
 
 @dataclass
-class Judged:
+class JudgedArms:
     """By arm, one outcome a query; `kinds` are those of the queries."""
 
     kinds: list[str] = field(default_factory=list)
-    outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
+    outcomes: dict[str, list[ArmOutcome]] = field(default_factory=dict)
 
     def right(self, arm: str, kind: str | None = None) -> list[bool]:
         pairs = zip(self.outcomes[arm], self.kinds, strict=True)
         return [outcome.right for outcome, own in pairs if kind in (None, own)]
 
-    def add(self, kind: str, outcomes: dict[str, Outcome]) -> None:
+    def add(self, kind: str, outcomes: dict[str, ArmOutcome]) -> None:
         self.kinds.append(kind)
         for arm, outcome in outcomes.items():
             self.outcomes.setdefault(arm, []).append(outcome)
@@ -67,12 +68,12 @@ class Judged:
 
 
 def judge_gallery(
-    makers: Makers, number: int, seed: int, judge: Judge, clip: Clip, captioner: Captioner, console: Console
-) -> Judged:
+    makers: Makers, number: int, seed: int, judge: ArmJudge, clip: Clip, captioner: Captioner, console: Console
+) -> JudgedArms:
     """`number` queries, in galleries of `BLOCK` queries each."""
-    judged = Judged()
+    judged, seen = JudgedArms(), fitted_texts()
     for first in range(0, number, BLOCK):
-        known = queries(makers, min(BLOCK, number - first), seed + first)
+        known = queries(makers, min(BLOCK, number - first), seed + first, seen)
         gallery = Gallery.drawn(known, clip, captioner)
         judge_block(known, gallery, judge, clip, judged, Random(seed + first))
         console.print(f"{len(judged.kinds)} of {number}: {judged.recall()}", soft_wrap=True)
@@ -80,7 +81,7 @@ def judge_gallery(
 
 
 def judge_block(
-    known: Sequence[KnownQuery], gallery: Gallery, judge: Judge, clip: Clip, judged: Judged, rng: Random
+    known: Sequence[KnownQuery], gallery: Gallery, judge: ArmJudge, clip: Clip, judged: JudgedArms, rng: Random
 ) -> None:
     texts = [query.text for query in known]
     most = min(MOST_CANDIDATES, len(gallery.memories))
@@ -88,9 +89,9 @@ def judge_block(
     ensembled, _ = gallery.found(ensemble(clip, texts), 1)
     for place, query in enumerate(known):
         right = gallery.right[place]
-        searched = Searched(query.text, found[place], similarities[place][:CANDIDATES], right)
+        searched = SearchedQuery(query.text, found[place], similarities[place][:CANDIDATES], right)
         outcomes = judge.outcomes(searched, gallery, rng)
-        outcomes["ensemble"] = Outcome(ensembled[place][0] in right, texts_encoded=len(TEMPLATES))
+        outcomes["ensemble"] = ArmOutcome(ensembled[place][0] in right, texts_encoded=len(TEMPLATES))
         judged.add(query.kind, outcomes)
 
 

@@ -1,15 +1,12 @@
-"""docs/reranking.png from the committed results: what each arm finds, and what it costs.
-
-python -m benchmarks.rerank.plot
-"""
+"""docs/reranking.png: what each arm finds, and what it costs."""
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 import matplotlib.pyplot as plt
 
-from benchmarks.lib.reports import DOCS, RESULTS
+from benchmarks.lib.reports import DOCS
 
 _COLOURS = {
     "plain": "#7a7a7a",
@@ -23,9 +20,8 @@ _COLOURS = {
 }
 
 
-def draw() -> None:
+def draw(report: dict[str, Any]) -> None:
     """A panel a gallery: bars by kind of query."""
-    report = json.loads((RESULTS / "rerank.json").read_text(encoding="utf-8"))
     figure, panels = plt.subplots(1, 2, figsize=(9.6, 3.4), sharey=True, layout="constrained")
     for panel, name in zip(panels, ("hard", "harder"), strict=True):
         kinds = {**report[name]["by_kind"], "all": report[name]["recall_at_1"]}
@@ -43,7 +39,3 @@ def draw() -> None:
         loc="outside lower center", ncols=8, fontsize=7, title="arm (decoder tokens a query)", title_fontsize=7
     )
     figure.savefig(DOCS / "reranking.png", dpi=110)
-
-
-if __name__ == "__main__":
-    draw()

@@ -21,11 +21,11 @@ from benchmarks.rerank.statistics import share
 from clip_core.captions.captioner import Captioner
 from clip_core.inputs.images import decode
 from gateway.reranking.quality.canaries import canary_groups, share_right
-from gateway.reranking.quality.gate import Quality
+from gateway.reranking.quality.gate import CaptionerQuality
 from scripts.demo.evaluate import SIZES
 from scripts.demo.render import render
 
-NOISES = (0.0, 0.1, 0.2, 0.3, 0.5, 1.0)
+NOISES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 1.0)
 _QUERIES, _SEED, _CANDIDATES = 120, 909, 20
 _WEIGHTS = "open_clip_model.safetensors"
 _EARLY = {"minutes": 2.5, "steps": 400, "batch": 64, "scenes": 3000, "rate": 3e-3, "seed": 5}
@@ -47,7 +47,7 @@ def measure(clip: Clip, work: Path, console: Console, *, early: bool) -> list[di
             rows_of = captioner.score_pictures([memories[each] for each in found[place]], [query.text])
             best = max(range(_CANDIDATES), key=lambda at: rows_of[at][0])
             right.append(found[place][best] in gallery.right[place])
-        quality = Quality(*canary_shares(captioner, clip), name)
+        quality = CaptionerQuality(*canary_shares(captioner, clip), name)
         rows.append(
             {
                 "captioner": name,

@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from random import Random
 
 from benchmarks.rerank.meaning import Meaning, thing_of
-from gateway.reranking.query.parsed_query import Relation, Thing
+from gateway.reranking.query.parsed_query import NounPhrase, Relation
 from scripts.demo.scenes import (
     BACKGROUNDS,
     COLORS,
@@ -28,6 +28,7 @@ from scripts.demo.scenes import (
     plural,
 )
 
+Spot = tuple[float, float]
 _LOW, _HIGH = 0.25, 0.7
 _SPOTS = {2: ((0.22, 0.5), (0.78, 0.5)), 4: ((0.24, 0.24), (0.76, 0.24), (0.24, 0.76), (0.76, 0.76))}
 _THREE = ((0.24, 0.3), (0.76, 0.3), (0.5, 0.76))
@@ -166,7 +167,7 @@ def _not_color(rng: Random) -> KnownQuery:
         _one_changed(scene, 0, rng, "shape"),
         replace(scene, background=_other(rng, BACKGROUNDS, scene.background)),
     ]
-    thing = Thing(each.shape, 1, (("texture", each.texture),), (("color", unwanted.color),))
+    thing = NounPhrase(each.shape, 1, (("texture", each.texture),), (("color", unwanted.color),))
     text = f"{article(f'{each.texture} {each.shape}')} that is not {unwanted.color}{_where(scene)}"
     return KnownQuery("negation", text, Meaning((thing,), setting=scene.background), (scene, *wrong))
 
@@ -179,13 +180,16 @@ HARDER: dict[str, Callable[[Random], KnownQuery]] = {
 }
 
 
-def queries(makers: dict[str, Callable[[Random], KnownQuery]], number: int, seed: int) -> list[KnownQuery]:
-    """The kinds in turn; no text twice."""
+def queries(
+    makers: dict[str, Callable[[Random], KnownQuery]], number: int, seed: int, without: frozenset[str] = frozenset()
+) -> list[KnownQuery]:
+    """The kinds in turn; no text twice, and none of `without`."""
     rng, made = Random(seed), dict[str, KnownQuery]()
     kinds = list(makers)
     while len(made) < number:
         query = makers[kinds[len(made) % len(kinds)]](rng)
-        made.setdefault(query.text, query)
+        if query.text not in without:
+            made.setdefault(query.text, query)
     return list(made.values())
 
 
@@ -195,14 +199,14 @@ def _different(rng: Random, number: int) -> tuple[Object, ...]:
     return tuple(Object(shape, color, rng.choice(TEXTURES)) for shape, color in zip(shapes, colors, strict=True))
 
 
-def _several(rng: Random, objects: tuple[Object, ...], spots: object) -> Scene:
+def _several(rng: Random, objects: tuple[Object, ...], spots: Iterable[Spot]) -> Scene:
     places = _moved(rng, spots)
     background = rng.choice(tuple(BACKGROUNDS))
     return Scene(objects, "medium", len(objects), background, "left of", places, rng.getrandbits(32))
 
 
-def _moved(rng: Random, spots: object) -> tuple[tuple[float, float], ...]:
-    return tuple((x + rng.uniform(-_JITTER, _JITTER), y + rng.uniform(-_JITTER, _JITTER)) for x, y in spots)  # type: ignore[attr-defined]
+def _moved(rng: Random, spots: Iterable[Spot]) -> tuple[tuple[float, float], ...]:
+    return tuple((x + rng.uniform(-_JITTER, _JITTER), y + rng.uniform(-_JITTER, _JITTER)) for x, y in spots)
 
 
 def _one_changed(scene: Scene, place: int, rng: Random, kind: str) -> Scene:
@@ -214,8 +218,8 @@ def _one_changed(scene: Scene, place: int, rng: Random, kind: str) -> Scene:
     return replace(scene, objects=(*scene.objects[:place], changed, *scene.objects[place + 1 :]))
 
 
-def _other(rng: Random, words: object, *known: str) -> str:
-    return rng.choice([word for word in words if word not in known])  # type: ignore[attr-defined]
+def _other(rng: Random, words: Iterable[str], *known: str) -> str:
+    return rng.choice([word for word in words if word not in known])
 
 
 def _where(scene: Scene) -> str:

@@ -129,9 +129,11 @@ class DockerEngine:
         if done.returncode != 0:
             raise NoEngineError(f"debootstrap can't make a base image: {(done.stdout + done.stderr).strip()[-500:]}")
         left_out = [f"--exclude=./{path}/*" for path in _NOT_IN_SLIM]
-        archive = subprocess.Popen(["tar", "-C", str(root), *left_out, "-c", "."], stdout=subprocess.PIPE)
-        subprocess.run([self.docker, "import", "-", OWN_BASE], env=self.environment, stdin=archive.stdout, check=True)
-        assert archive.wait() == 0
+        packed = ["tar", "-C", str(root), *left_out, "-c", "."]
+        with subprocess.Popen(packed, stdout=subprocess.PIPE) as archive:
+            taken = [self.docker, "import", "-", OWN_BASE]
+            subprocess.run(taken, env=self.environment, stdin=archive.stdout, check=True)
+        assert archive.returncode == 0
         shutil.rmtree(root)
         return OWN_BASE
 

@@ -19,7 +19,7 @@ Drafts = Sequence[Sequence[str]]
 
 
 @dataclass
-class Made:
+class CaptionsMade:
     """Captions in the order of their pictures, and what became of their drafts."""
 
     captions: list[Caption] = field(default_factory=list)
@@ -41,12 +41,12 @@ class Made:
 
 def captioned(
     captioner: Captioner, pixels: Tensor, asks: Sequence[CaptionAsk], drafts: Drafts, speculation: Speculation | None
-) -> Made:
+) -> CaptionsMade:
     """(B, 3, H, W) uint8, all of them at once."""
     scheduler = Scheduler(captioner, most_rows=max(64, len(pixels)), speculation=speculation)
     for place, each in enumerate(zip(pixels, asks, drafts, strict=True)):
         scheduler.add(str(place), *each)
-    captions, made = dict[str, Caption](), Made()
+    captions, made = dict[str, Caption](), CaptionsMade()
     while not scheduler.idle:
         for event in scheduler.run(4):
             if event.error is not None:
@@ -61,7 +61,7 @@ def captioned(
 class PromptLookup(Speculation):
     """Drafts from what the caption has said so far. Source: Saxena 2023, prompt lookup decoding."""
 
-    def book(self, captioner: Captioner, *_: object) -> DraftBook | None:
+    def book(self, captioner: Captioner, ask: CaptionAsk, drafts: Sequence[str]) -> DraftBook | None:  # noqa: ARG002
         return _OwnText(never=(captioner.ids.start, captioner.ids.pad))
 
 

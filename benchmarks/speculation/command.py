@@ -21,7 +21,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.lib.reports import finish, head, judge, options, show
-from benchmarks.speculation.demo_scenes import FOLDER, Gallery, unseen
+from benchmarks.speculation.demo_scenes import FOLDER, CaptionGallery, unseen
 from benchmarks.speculation.exactness import exactness
 from benchmarks.speculation.speed import Timed, in_batches, one_by_one
 from clip_core.captions.calibration import calibrate
@@ -55,7 +55,7 @@ def main() -> None:
     pictures, captions, rounds = (8, 40, 1) if given.quick else (given.pictures, given.captions, 3)
     batches = (1, 4) if given.quick else BATCHES
     torch.set_num_threads(1)
-    gallery = Gallery()
+    gallery = CaptionGallery()
     needed = max(pictures, captions if "exactness" in given.parts else 0)
     pixels = gallery.transform(unseen(needed))
     figures: Figures = {}
@@ -105,7 +105,7 @@ def _speed(precision: str, timed: dict[str, Timed], pictures: int) -> Figures:
 def _batches(
     captioner: Captioner,
     speculation: Speculation,
-    gallery: Gallery,
+    gallery: CaptionGallery,
     pixels: torch.Tensor,
     batches: tuple[int, ...],
     rounds: int,

@@ -26,7 +26,7 @@ _AT_ONCE = 64
 Vectors = NDArray[np.float32]
 
 
-class Gallery:
+class CaptionGallery:
     """The demo's collection, searched exactly, in this process, by vectors of the demo's CLIP."""
 
     def __init__(self) -> None:

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from torch import Tensor
 
-from benchmarks.speculation.arms import Made, captioned
-from benchmarks.speculation.demo_scenes import Gallery
+from benchmarks.speculation.arms import CaptionsMade, captioned
+from benchmarks.speculation.demo_scenes import CaptionGallery
 from clip_core.captions.ask import CaptionAsk
 from clip_core.captions.captioner import Captioner
 from clip_core.captions.speculation import Speculation
@@ -50,7 +50,7 @@ class Exactness:
         }
 
 
-def exactness(captioner: Captioner, speculation: Speculation, gallery: Gallery, pixels: Tensor) -> Exactness:
+def exactness(captioner: Captioner, speculation: Speculation, gallery: CaptionGallery, pixels: Tensor) -> Exactness:
     """Drafts of neighbours, always used, whether they pay or not."""
     forced = replace(speculation, pace=always(16))
     found = Exactness()
@@ -70,8 +70,8 @@ def _compared(
     asks: Sequence[CaptionAsk],
     drafts: Sequence[Sequence[str]],
     forced: Speculation,
-    plain: Made,
-    drafted: Made,
+    plain: CaptionsMade,
+    drafted: CaptionsMade,
 ) -> Exactness:
     changed = by_batch = 0
     for place, (one, other) in enumerate(zip(plain.tokens, drafted.tokens, strict=True)):

@@ -44,9 +44,11 @@ def _tokens(figures: Mapping[str, float]) -> None:
     bars.set_xticks(range(len(there)), there)
     bars.set(ylabel="ms a caption, one picture", title="drafts from …")
     bars.legend(fontsize=8)
-    for precision in there:
+    for precision in _PRECISIONS:
         start = f"{precision}_default_over_plain_"
         points = sorted((int(name.removeprefix(start)), ratio) for name, ratio in figures.items() if start in name)
+        if not points:
+            continue
         lines.plot(*zip(*points, strict=True), "o-", color=_PRECISIONS[precision], label=precision)
     lines.axhline(1, color="#7a7a7a", linewidth=0.8)
     lines.set(xscale="log", xlabel="pictures at once", ylabel="captions/s ÷ plain", title="the default")

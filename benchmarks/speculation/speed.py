@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 from torch import Tensor
 
-from benchmarks.speculation.arms import Made, PromptLookup, captioned
-from benchmarks.speculation.demo_scenes import Gallery
+from benchmarks.speculation.arms import CaptionsMade, PromptLookup, captioned
+from benchmarks.speculation.demo_scenes import CaptionGallery
 from clip_core.captions.ask import CaptionAsk
 from clip_core.captions.captioner import Captioner
 from clip_core.captions.speculation import Speculation
-from clip_core.speculation.pace import Pace, always
+from clip_core.speculation.pace import DraftPace, always
 
 GREEDY = CaptionAsk(method="greedy")
 _WIDTH = 16  # of the arms that always use drafts
-Arm = Callable[[Tensor], Made]
+Arm = Callable[[Tensor], CaptionsMade]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Timed:
 
     cpu_ms: float
     wall_ms: float
-    made: list[Made]
+    made: list[CaptionsMade]
 
     @property
     def passes(self) -> int:
@@ -43,10 +43,15 @@ class Timed:
 
 
 def one_by_one(
-    captioner: Captioner, speculation: Speculation, gallery: Gallery, pixels: Tensor, rounds: int, console: Console
+    captioner: Captioner,
+    speculation: Speculation,
+    gallery: CaptionGallery,
+    pixels: Tensor,
+    rounds: int,
+    console: Console,
 ) -> dict[str, Timed]:
     """All arms, a picture at a time. Retrieval is a part of `neighbours`; random captions cost nothing to find."""
-    learned = replace(speculation, pace=Pace(speculation.pace.costs))
+    learned = replace(speculation, pace=DraftPace(speculation.pace.costs))
     forced = {width: replace(speculation, pace=always(width)) for width in (8, _WIDTH, 32)}
     lookup = PromptLookup(speculation.spread, always(8))
     arms: dict[str, Arm] = {
@@ -64,13 +69,13 @@ def one_by_one(
 
 
 def in_batches(
-    captioner: Captioner, speculation: Speculation, gallery: Gallery, pixels: Tensor, batch: int, rounds: int
+    captioner: Captioner, speculation: Speculation, gallery: CaptionGallery, pixels: Tensor, batch: int, rounds: int
 ) -> dict[str, Timed]:
     """Plainly, and as a gateway does it: drafts are looked for while the captioner uses them."""
-    learned = replace(speculation, pace=Pace(speculation.pace.costs))
+    learned = replace(speculation, pace=DraftPace(speculation.pace.costs))
     asks = [GREEDY] * batch
 
-    def default(part: Tensor) -> Made:
+    def default(part: Tensor) -> CaptionsMade:
         pays = learned.pace.pays(batch, "greedy")
         return captioned(captioner, part, asks, gallery.near(part) if pays else [()] * batch, learned)
 
@@ -82,12 +87,12 @@ def in_batches(
     return _timed(arms, parts, rounds)
 
 
-def _by_neighbours(captioner: Captioner, gallery: Gallery, speculation: Speculation) -> Arm:
+def _by_neighbours(captioner: Captioner, gallery: CaptionGallery, speculation: Speculation) -> Arm:
     return lambda part: captioned(captioner, part, [GREEDY], gallery.near(part), speculation)
 
 
-def _nothing(_: object) -> Made:
-    return Made()
+def _nothing(_: object) -> CaptionsMade:
+    return CaptionsMade()
 
 
 def _timed(arms: Mapping[str, Arm], parts: Sequence[Tensor], rounds: int) -> dict[str, Timed]:
@@ -96,7 +101,7 @@ def _timed(arms: Mapping[str, Arm], parts: Sequence[Tensor], rounds: int) -> dic
         run(parts[0])
     cpu = {name: [float("inf")] * len(parts) for name in arms}
     wall = {name: [float("inf")] * len(parts) for name in arms}
-    made: dict[str, list[Made]] = {name: [Made()] * len(parts) for name in arms}
+    made: dict[str, list[CaptionsMade]] = {name: [CaptionsMade()] * len(parts) for name in arms}
     for _ in range(rounds):
         for place, part in enumerate(parts):
             for name, run in arms.items():

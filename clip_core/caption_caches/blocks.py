@@ -61,7 +61,7 @@ class BlockPool:
 
 
 @dataclass
-class Written:
+class BlockWrites:
     """Where writes go: a slot for each. Before them, `copies` from block to block are made, and `stale` zeroed."""
 
     slots: list[int] = field(default_factory=list)
@@ -88,11 +88,11 @@ class BlockTables:
         writers = Counter(self.rows[row][place] for row, place in touched if place < len(self.rows[row]))
         return more + sum(min(count, self.pool.count(block) - 1) for block, count in writers.items())
 
-    def write(self, rows: Sequence[int], positions: Sequence[int]) -> Written:
+    def write(self, rows: Sequence[int], positions: Sequence[int]) -> BlockWrites:
         """A slot for each token; a block that other rows hold, too, is copied first. Raises OutOfBlocks beforehand."""
         if self.needed(rows, positions) > self.pool.free:
             raise OutOfBlocks(f"{self.pool.free} of {self.pool.most} blocks are free, too few for this step")
-        written = Written()
+        written = BlockWrites()
         for row, position in zip(rows, positions, strict=True):
             table, place = self.rows[row], position // self.block
             while len(table) <= place:
@@ -126,13 +126,13 @@ class BlockTables:
         self.pool.drop(self.rows[row])
         self.rows[row] = []
 
-    def _fresh(self, written: Written) -> int:
+    def _fresh(self, written: BlockWrites) -> int:
         block, again = self.pool.take()
         if again:
             written.stale.append(block)
         return block
 
-    def _own_copy(self, shared: int, written: Written) -> int:
+    def _own_copy(self, shared: int, written: BlockWrites) -> int:
         block, _ = self.pool.take()
         self.pool.drop([shared])
         written.copies.append((shared, block))

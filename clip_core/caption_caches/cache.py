@@ -55,8 +55,8 @@ class TextCache(Protocol):
     def span(self) -> int:
         """How many tokens `past` gives: the longest row's, rounded up."""
 
-    def to_admit(self, length: int, most: int, /) -> int:
-        """More bytes for one more place whose rows have `length` tokens soon, and `most` at their end."""
+    def to_admit(self, places: int, length: int, most: int, /) -> int:
+        """More bytes with `places`, one more of them taken by rows of `length` tokens soon, and `most` at the end."""
 
     def to_append(self, rows: Sequence[int], positions: Sequence[int], leaders: Sequence[int] | None, /) -> int:
         """More bytes for that `append`."""
@@ -67,8 +67,8 @@ class TextCache(Protocol):
     def resize(self, kept: Sequence[int], places: int, most: int, /) -> None:
         """Have `places` places; those of `kept`, in ascending order, become the first ones."""
 
-    def clear(self, place: int) -> None:
-        """Its rows are empty."""
+    def clear(self, place: int, soon: int = 0, /) -> None:
+        """Its rows are empty, and have `soon` tokens before others are asked to give way."""
 
     def append(
         self, kept: Tensor, rows: Sequence[int], positions: Sequence[int], leaders: Sequence[int] | None = None, /

@@ -40,9 +40,7 @@ class DenseCache:
     def span(self) -> int:
         return self._rounded(max(self._lengths, default=0))
 
-    def to_admit(self, length: int, most: int) -> int:
-        free = len(self._live) < self._places
-        places = self._places if free else bucket(self._places + 1)
+    def to_admit(self, places: int, length: int, most: int) -> int:
         return self._bytes(places, self._tokens_for(length, most)) - self.bytes
 
     def to_append(self, _rows: Sequence[int], positions: Sequence[int], _leaders: Sequence[int] | None) -> int:
@@ -52,8 +50,8 @@ class DenseCache:
         return self._bytes(1, self._rounded(self._shape.context if self._length == "context" else most))
 
     def resize(self, kept: Sequence[int], places: int, most: int) -> None:
-        tokens = self._tokens_for(1, most)
         old, used = self._tensor, max((self._lengths[place] for place in kept), default=0)
+        tokens = self._rounded(max(1, used)) if self._length == "growing" else self._tokens_for(1, most)
         new = self._zeros(places, tokens)
         if used:
             rows = _rows_of(kept, self.lanes)
@@ -62,7 +60,7 @@ class DenseCache:
         self._lengths = [self._lengths[place] for place in kept] + [0] * (places - len(kept))
         self._tensor, self._places, self._tokens = new, places, tokens
 
-    def clear(self, place: int) -> None:
+    def clear(self, place: int, _soon: int = 0) -> None:
         rows = slice(place * self.lanes, (place + 1) * self.lanes)
         self._by_token(self._tensor)[: self._lengths[place], :, :, rows] = 0
         self._lengths[place] = 0
@@ -103,7 +101,7 @@ class DenseCache:
         return tensor.permute(4, 0, 1, 2, 3, 5) if self._by_rows else tensor
 
     def _split(self, kept: Tensor) -> Tensor:
-        return kept.unflatten(-1, (self._shape.heads, -1)) if self._by_rows else kept
+        return kept.reshape(*kept.shape[:-1], self._shape.heads, -1) if self._by_rows else kept
 
     def _tokens_for(self, length: int, most: int) -> int:
         wanted = {"growing": length, "request": max(length, most), "context": self._shape.context}[self._length]

@@ -39,7 +39,7 @@ class PagedPool:
 
     def in_blocks(self) -> Tensor:
         """(N, 2, blocks, block, W), a view"""
-        return self.tensor.unflatten(2, (-1, self.block))
+        return self.tensor.view(*self.tensor.shape[:2], -1, self.block, self.shape.width)
 
 
 class PagedCache:
@@ -49,6 +49,7 @@ class PagedCache:
         self.lanes, self._pool, self._shares = lanes, pool, shares
         self._tables = BlockTables(pool.blocks, pool.block)
         self._lengths: list[int] = []  # of each row
+        self._soon: list[int] = []  # of each place: tokens that its rows were promised; 0 where it is free
         self._slots = torch.zeros(rounded(pool.shape.context), 0, dtype=torch.int64)  # (T, R)
 
     @property
@@ -74,10 +75,15 @@ class PagedCache:
     def span(self) -> int:
         return rounded(max(self._lengths, default=0))
 
-    def to_admit(self, length: int, _most: int) -> int:
+    def to_admit(self, _places: int, length: int, _most: int) -> int:
         """With a block more for each row that is live, so that the next steps need no preemption."""
-        live = sum(1 for table in self._tables.rows if table)
-        return (self._blocks(length) * self.lanes + live) * self._pool.block_bytes
+        blocks = self._blocks(length) * self.lanes
+        for place, soon in enumerate(self._soon):
+            if soon:
+                rows = self._tables.rows[place * self.lanes : (place + 1) * self.lanes]
+                held = len({block for table in rows for block in table})
+                blocks += max(0, self._blocks(soon) * self.lanes - held) + self.lanes
+        return blocks * self._pool.block_bytes
 
     def to_append(self, rows: Sequence[int], positions: Sequence[int], leaders: Sequence[int] | None) -> int:
         mine = self._writers(rows, leaders)
@@ -94,11 +100,13 @@ class PagedCache:
             self._tables.clear(row)
         self._tables.rows = [self._tables.rows[row] for row in rows] + [[] for _ in range(more)]
         self._lengths = [self._lengths[row] for row in rows] + [0] * more
+        self._soon = [self._soon[place] for place in kept] + [0] * (places - len(kept))
         slots = self._slots.new_zeros(len(self._slots), places * self.lanes)
         slots[:, : len(rows)] = self._slots[:, rows]
         self._slots = slots
 
-    def clear(self, place: int) -> None:
+    def clear(self, place: int, soon: int = 0) -> None:
+        self._soon[place] = soon
         for row in range(place * self.lanes, (place + 1) * self.lanes):
             self._tables.clear(row)
             self._lengths[row] = 0
@@ -179,8 +187,8 @@ class Gathered:
     def layer(self, index: int) -> Tensor:
         for part, out in zip(self.pool[index], self.work, strict=True):
             torch.index_select(part, 0, self.slots, out=out)
-        return self.work.unflatten(1, (self.span, -1)).transpose(0, 1)
+        return self.work.view(2, self.span, -1, self.work.shape[-1]).transpose(0, 1)
 
     def whole(self) -> Tensor:
-        gathered = self.pool[:, :, self.slots].unflatten(2, (self.span, -1))
+        gathered = self.pool[:, :, self.slots].view(*self.pool.shape[:2], self.span, -1, self.pool.shape[-1])
         return gathered.permute(2, 0, 1, 3, 4).contiguous()

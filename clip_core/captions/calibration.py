@@ -13,7 +13,7 @@ from torch import Tensor
 from clip_core.captions.captioner import Captioner, Memory
 from clip_core.captions.grid import Grid
 from clip_core.captions.speculation import Speculation
-from clip_core.speculation.pace import WIDTHS, Pace, PassCosts
+from clip_core.speculation.pace import WIDTHS, DraftPace, PassCosts
 from clip_core.speculation.tree import TokenTree
 
 SAFETY = 2.0  # times the largest difference that was met
@@ -38,7 +38,7 @@ def calibrate(captioner: Captioner, pixels: Tensor) -> Speculation:
     memories = captioner.remember(pixels[:_PICTURES])
     met = max(_spread(captioner, [memory], len(memories) + i) for i, memory in enumerate(memories))
     met = max(met, _spread(captioner, memories, 0))
-    return Speculation(max(SAFETY * met, LEAST_SPREAD[captioner.precision]), Pace(costs(captioner, pixels)))
+    return Speculation(max(SAFETY * met, LEAST_SPREAD[captioner.precision]), DraftPace(costs(captioner, pixels)))
 
 
 def _spread(captioner: Captioner, memories: Sequence[Memory], seed: int) -> float:

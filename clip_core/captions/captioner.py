@@ -162,7 +162,7 @@ class Captioner:
         if self.programs.compiled and not isinstance(past, Tensor):
             past = past.whole()
         if isinstance(past, Tensor) and past.dim() == 5:
-            past = past.unflatten(3, tuple(ids.shape))
+            past = past.view(*past.shape[:3], *ids.shape, past.shape[4])
         return self.programs.step(ids, places, past, shown, own, memory)
 
     @torch.inference_mode()
@@ -243,9 +243,8 @@ class Captioner:
         kept = torch.tensor([[i < count - 1 for i in range(looked.shape[2])] for count in texts.counts])
         told = looked[:, kept].flatten(0, 1)  # (P·N, W)
         ids = texts.ids[:, 1:][kept].repeat(len(memories))
-        gained = [
-            self._logprobs(*part) for part in zip(told.split(_ROWS_OF_LOGITS), ids.split(_ROWS_OF_LOGITS), strict=True)
-        ]
+        parts = zip(torch.split(told, _ROWS_OF_LOGITS), torch.split(ids, _ROWS_OF_LOGITS), strict=True)
+        gained = [self._logprobs(*part) for part in parts]
         rows = torch.arange(len(texts.counts))[:, None].expand_as(kept)[kept]
         sums = torch.zeros(len(memories), len(texts.counts))
         sums.index_add_(1, rows, torch.cat(gained).view(len(memories), -1))

@@ -43,36 +43,41 @@ class Grid(Generic[T]):
 
     def to_admit(self, length: int, most: int) -> int:
         """More bytes for a request whose rows have `length` tokens, and `most` at their end."""
-        return self.texts.to_admit(length + 1, most) + self.pictures.to_admit(self.captioner.picture_bytes)
+        places = len(self.places) if None in self.places else bucket(len(self.places) + 1)
+        return self.texts.to_admit(places, length + 1, most) + self.pictures.to_admit(self.captioner.picture_bytes)
 
     def to_step(self, lengths: Sequence[int], leaders: Sequence[int] | None) -> int:
         """More bytes for that step."""
         rows = self._live_rows()
         return self.texts.to_append(rows, [lengths[row] for row in rows], _of(leaders, rows))
 
-    def put(self, owner: T, memory: Memory, most: int = 0) -> int:
-        """→ its place. `most` tokens that its rows may have in the end, where that is known."""
+    def put(self, owner: T, memory: Memory, most: int = 0, length: int = 1) -> int:
+        """→ its place. `length` tokens that its rows have already, `most` that they may have, where that is known."""
         if None not in self.places:
             self._resize(bucket(len(self.places) + 1), most)
         place = self.places.index(None)
         self.places[place] = owner
         self.pictures.put(place, memory.cross)
-        self.texts.clear(place)
+        self.texts.clear(place, length + 1)
         self._shown[self._rows(place)] = 0
         return place
 
     def drop(self, owner: T) -> None:
+        """Its place is free; its bytes are when it was the last one, or after `tidy`."""
         place = self.places.index(owner)
         self.places[place] = None
         self.texts.clear(place)
         self.pictures.drop()
-        live = len(self.live)
-        if not live:
+        if not self.live:
             self.texts.resize([], 0, 0)
             self.texts, self.pictures = self._store.texts(self.lanes), self._store.pictures(self.lanes)
             self.places, self._shown = [], torch.empty(0)
-        elif bucket(live) < len(self.places):
-            self._resize(bucket(live), 0)
+
+    def tidy(self) -> None:
+        """Where a smaller bucket holds all that are left, move them together. Taking a free place again costs less."""
+        size = bucket(len(self.live))
+        if size < len(self.places):
+            self._resize(size, 0)
 
     def step(self, tokens: Sequence[int], lengths: Sequence[int], leaders: Sequence[int] | None = None) -> Tensor:
         """The token that each row reads, and its position → (R, V) float32. Rows of free places read anything.

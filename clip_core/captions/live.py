@@ -27,7 +27,7 @@ class DraftCount:
 
 
 @dataclass(eq=False)
-class Waiting:
+class WaitingCaption:
     """`before`: what it was when it had to give its caches to others; it goes on from there."""
 
     id: str
@@ -35,7 +35,7 @@ class Waiting:
     ask: CaptionAsk
     prefix: list[int]
     drafts: Sequence[str] = ()
-    before: Live | None = None
+    before: LiveCaption | None = None
 
     @property
     def length(self) -> int:
@@ -44,13 +44,13 @@ class Waiting:
 
 
 @dataclass(eq=False)
-class Live:
+class LiveCaption:
     """`read`: positions that all its rows have read, the first `exact` of them by plain steps alone. `said`: the text
     that was told so far. `replaying`: plain steps read again what a draft's pass has read, since it was near a tie.
     `number`: of its admission.
     """
 
-    request: Waiting
+    request: WaitingCaption
     search: CaptionSearch
     number: int
     book: DraftBook | None = None

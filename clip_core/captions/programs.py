@@ -90,7 +90,7 @@ def write(directory: Path, image: CocaImage, decoder: CocaDecoder, size: tuple[i
     remember = _Remember(image, decoder).eval()
     compile_program(remember, (pixels,), ({0: pictures},), directory / "caption_image.pt2")
     rows = {0: pictures, 1: lanes}
-    shapes = (rows, rows, {0: tokens, 3: pictures, 4: lanes}, {**rows, 2: tokens}, rows, {2: pictures})
+    shapes = (rows, rows, {0: tokens, 3: pictures, 4: lanes}, {**rows, 2: tokens}, rows, {0: pictures})
     compile_program(_Step(decoder).eval(), _examples(remember, decoder, pixels), shapes, directory / "caption_step.pt2")
     Machine.here().write(directory / "machine.json")
 
@@ -102,7 +102,7 @@ def _rounded_up(length: int) -> int:
 def _examples(remember: nn.Module, decoder: CocaDecoder, pixels: Tensor) -> tuple[Tensor, ...]:
     rows, tokens = (_EXAMPLE["pictures"], _EXAMPLE["lanes"]), _EXAMPLE["tokens"]
     with torch.no_grad():
-        memory: Tensor = remember(pixels).contiguous()
+        memory: Tensor = remember(pixels).movedim(2, 0).contiguous()
     past = torch.zeros(tokens, decoder.layers, 2, *rows, decoder.width, dtype=decoder.cache_dtype)
     ids = torch.ones(rows, dtype=torch.int64)
     return ids, ids.clone(), past, torch.zeros(*rows, tokens), torch.zeros(rows), memory
@@ -118,7 +118,8 @@ def _unpacked(step: Program) -> StepProgram:
     def run(
         ids: Tensor, places: Tensor, past: Any, shown: Tensor, own: Tensor, memory: Tensor
     ) -> tuple[Tensor, Tensor]:
-        logits, kept = step([ids, places, past, shown, own, memory])
+        by_picture = memory.movedim(2, 0).contiguous()  # as caches have it: no copy
+        logits, kept = step([ids, places, past, shown, own, by_picture])
         return logits, kept
 
     return run
@@ -134,6 +135,8 @@ class _Remember(nn.Module):
 
 
 class _Step(nn.Module):
+    """With the memory by picture, (P, M, 2, H, S, D): as it lies in caches."""
+
     def __init__(self, decoder: CocaDecoder) -> None:
         super().__init__()
         self.decoder = decoder
@@ -141,4 +144,4 @@ class _Step(nn.Module):
     def forward(
         self, ids: Tensor, places: Tensor, past: Tensor, shown: Tensor, own: Tensor, memory: Tensor
     ) -> tuple[Tensor, Tensor]:
-        return self.decoder.step(ids, places, past, shown, own, memory)
+        return self.decoder.step(ids, places, past, shown, own, memory.movedim(0, 2))

@@ -20,7 +20,7 @@ from clip_core.captions.ask import CaptionAsk
 from clip_core.captions.caption import Caption, Event
 from clip_core.captions.captioner import Captioner, Memory
 from clip_core.captions.grid import Grid
-from clip_core.captions.live import Live, Waiting
+from clip_core.captions.live import LiveCaption, WaitingCaption
 from clip_core.captions.searches import search_of
 from clip_core.captions.speculation import Speculation
 from clip_core.errors import ClipServeError, InferenceFailed, InvalidRequest, Overloaded
@@ -30,7 +30,7 @@ _PICTURES_AT_ONCE = 8  # that pass the image tower together when they are admitt
 
 
 @dataclass
-class CacheCounts:
+class PreemptionCounts:
     """What became of requests for want of memory."""
 
     preempted: int = 0
@@ -63,11 +63,11 @@ class Scheduler:
         budget, least = self.store.choice.budget, captioner.picture_bytes + self.store.alone(1, 2)
         if 0 < budget < least:
             raise ValueError(f"caption_cache_bytes: {budget} do not hold one picture and its text, {least} do")
-        self.counts = CacheCounts()
+        self.counts = PreemptionCounts()
         self.tokens_total = 0
         self._admitted = 0
-        self._queue: deque[Waiting] = deque()
-        self._grids: dict[int, Grid[Live]] = {}
+        self._queue: deque[WaitingCaption] = deque()
+        self._grids: dict[int, Grid[LiveCaption]] = {}
 
     @property
     def live_rows(self) -> int:
@@ -114,7 +114,7 @@ class Scheduler:
         self._check_bytes(ask)
         if self._waiting_with(ask) > self.most_waiting:
             raise Overloaded(f"{self.most_waiting} captions are waiting already: try again later")
-        self._queue.append(Waiting(id, pixels, ask.seeded(), prefix, drafts))
+        self._queue.append(WaitingCaption(id, pixels, ask.seeded(), prefix, drafts))
 
     def cancel(self, id: str) -> None:
         """Forget a request; its caches are free at once. Unknown ids are none of ours any more."""
@@ -122,6 +122,7 @@ class Scheduler:
         for grid, live in list(self._all()):
             if live.id == id:
                 self._drop(grid, live)
+                grid.tidy()
 
     def run(self, tokens: int) -> list[Event]:
         """Up to `tokens` steps of all that are live or can be → what is new of each request, its end last."""
@@ -153,14 +154,14 @@ class Scheduler:
             free -= rows
         return waiting
 
-    def _all(self) -> Iterator[tuple[Grid[Live], Live]]:
+    def _all(self) -> Iterator[tuple[Grid[LiveCaption], LiveCaption]]:
         for grid in self._grids.values():
             for place in grid.live:
                 live = grid.places[place]
                 assert live is not None, "a live place has an owner"
                 yield grid, live
 
-    def _drop(self, grid: Grid[Live], live: Live) -> None:
+    def _drop(self, grid: Grid[LiveCaption], live: LiveCaption) -> None:
         grid.drop(live)
         if not grid.live:
             self._grids.pop(grid.lanes, None)
@@ -178,23 +179,23 @@ class Scheduler:
                     events.append(Event(each.id, error=memory))
         return events
 
-    def _next_part(self) -> list[Waiting]:
+    def _next_part(self) -> list[WaitingCaption]:
         """Those that pass the image tower together; one by one under a bound on bytes: each changes what is left."""
-        part: list[Waiting] = []
+        part: list[WaitingCaption] = []
         rows, most = self.live_rows, 1 if self.store.choice.budget else _PICTURES_AT_ONCE
         while self._queue and len(part) < most and self._fits(self._queue[0], rows):
             part.append(self._queue.popleft())
             rows += part[-1].ask.rows
         return part
 
-    def _fits(self, waiting: Waiting, rows: int) -> bool:
+    def _fits(self, waiting: WaitingCaption, rows: int) -> bool:
         """What needs more bytes than are left may begin only where nothing else is live."""
         ask = waiting.ask
         if rows + ask.rows > self.most_rows:
             return False
         if not self.store.choice.budget or not self._grids:
             return True
-        grid = self._grids.get(ask.rows) or Grid[Live](self.captioner, ask.rows, self.store)
+        grid = self._grids.get(ask.rows) or Grid[LiveCaption](self.captioner, ask.rows, self.store)
         return grid.to_admit(waiting.length, ask.max_tokens) <= self.store.room(self.cache_bytes)
 
     def _remember(self, pictures: list[Tensor]) -> list[Memory | ClipServeError]:
@@ -207,20 +208,20 @@ class Scheduler:
             log.exception("a picture can't be read by the captioner")
             return [InferenceFailed("the captioner can't read this picture; see the worker's log")]
 
-    def _place(self, waiting: Waiting, memory: Memory) -> None:
+    def _place(self, waiting: WaitingCaption, memory: Memory) -> None:
         ask, before = waiting.ask, waiting.before
         self._admitted += 1
         if before is None:
             book = self.speculation.book(self.captioner, ask, waiting.drafts) if self.speculation is not None else None
-            live = Live(waiting, search_of(ask, waiting.prefix, self.captioner.ids), self._admitted, book)
+            live = LiveCaption(waiting, search_of(ask, waiting.prefix, self.captioner.ids), self._admitted, book)
         else:
-            live = Live(waiting, before.search, self._admitted, before.book, before.said, before.use)
+            live = LiveCaption(waiting, before.search, self._admitted, before.book, before.said, before.use)
             waiting.before = None
         if ask.rows not in self._grids:
             self._grids[ask.rows] = Grid(self.captioner, ask.rows, self.store)
-        self._grids[ask.rows].put(live, memory, ask.max_tokens)
+        self._grids[ask.rows].put(live, memory, ask.max_tokens, live.length)
 
-    def _preempt_for(self, grid: Grid[Live]) -> None:
+    def _preempt_for(self, grid: Grid[LiveCaption]) -> None:
         """Until the bytes are there that a step of `grid` needs: the youngest gives up its own."""
         while self._grids.get(grid.lanes) is grid and self.live_requests > 1:
             _, lengths, leaders = self._inputs(grid)
@@ -230,10 +231,11 @@ class Scheduler:
             self.counts.preempted += 1
             self.counts.tokens_again += youngest.read * holder.lanes
             self._drop(holder, youngest)
+            holder.tidy()
             youngest.request.before = youngest
             self._queue.appendleft(youngest.request)
 
-    def _inputs(self, grid: Grid[Live]) -> tuple[list[int], list[int], list[int] | None]:
+    def _inputs(self, grid: Grid[LiveCaption]) -> tuple[list[int], list[int], list[int] | None]:
         """The token that each row reads, its position, and the first row that has read the same."""
         tokens = [0] * (len(grid.places) * grid.lanes)
         lengths = [0] * len(tokens)
@@ -249,7 +251,8 @@ class Scheduler:
                 leaders[rows] = [first + lane for lane in _first_alike(texts, live.read + 1)]
         return tokens, lengths, leaders if self.store.shares else None
 
-    def _step(self, grid: Grid[Live]) -> list[Event]:
+    def _step(self, grid: Grid[LiveCaption]) -> list[Event]:
+        grid.tidy()
         if self.store.choice.budget:
             self._preempt_for(grid)
         owners = [(place, live) for place in grid.live if (live := grid.places[place]) is not None]
@@ -267,7 +270,7 @@ class Scheduler:
         return [event for event in results if event is not None]
 
     def _speculate(
-        self, speculation: Speculation, grid: Grid[Live], owners: list[tuple[int, Live]], width: int
+        self, speculation: Speculation, grid: Grid[LiveCaption], owners: list[tuple[int, LiveCaption]], width: int
     ) -> list[Event]:
         """As `_step`, but each row may go on by several tokens."""
         before = sum(live.read for _, live in owners)
@@ -280,7 +283,7 @@ class Scheduler:
         ended = [self._end(grid, live) for _, live in owners if live.search.done]
         return [*(self._fail(grid, live) for live in failed), *ended]
 
-    def _take(self, grid: Grid[Live], live: Live, own: Tensor) -> Event | None:
+    def _take(self, grid: Grid[LiveCaption], live: LiveCaption, own: Tensor) -> Event | None:
         """What one request makes of its rows of scores, (lanes, V)."""
         self.tokens_total += 0 if live.replaying else grid.lanes
         if not live.has_read():
@@ -296,18 +299,18 @@ class Scheduler:
             grid.move(live, parents)
         return None
 
-    def _end(self, grid: Grid[Live], live: Live) -> Event:
+    def _end(self, grid: Grid[LiveCaption], live: LiveCaption) -> Event:
         captions = self._captions(live)
         self._drop(grid, live)
         delta = captions[0].text[len(live.said) :] if live.streams else ""
         use = None if live.book is None else live.use.told()
         return Event(live.id, delta, captions, drafts=use)
 
-    def _fail(self, grid: Grid[Live], live: Live) -> Event:
+    def _fail(self, grid: Grid[LiveCaption], live: LiveCaption) -> Event:
         self._drop(grid, live)
         return Event(live.id, error=InferenceFailed("the captioner failed on this picture; see the worker's log"))
 
-    def _captions(self, live: Live) -> tuple[Caption, ...]:
+    def _captions(self, live: LiveCaption) -> tuple[Caption, ...]:
         return tuple(
             Caption(self.captioner.text(each.ids), each.logprob, each.ids, "stop" if each.ended else "length")
             for each in live.search.found()

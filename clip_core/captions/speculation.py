@@ -16,10 +16,10 @@ from clip_core.captions.ask import CaptionAsk
 from clip_core.captions.captioner import Captioner
 from clip_core.captions.greedy import Greedy
 from clip_core.captions.grid import Grid
-from clip_core.captions.live import Live
+from clip_core.captions.live import LiveCaption
 from clip_core.captions.samples import Samples
 from clip_core.speculation.book import DraftBook
-from clip_core.speculation.pace import Pace
+from clip_core.speculation.pace import DraftPace
 from clip_core.speculation.tree import TokenTree
 
 _NOTHING = TokenTree([0])
@@ -31,7 +31,7 @@ class Speculation:
     """`spread`: see `clip_core.speculation.guard`."""
 
     spread: float
-    pace: Pace
+    pace: DraftPace
     _ids: dict[str, list[int]] = field(default_factory=dict)
 
     def book(self, captioner: Captioner, ask: CaptionAsk, drafts: Sequence[str]) -> DraftBook | None:
@@ -50,13 +50,13 @@ class Speculation:
                 self._ids[text] = captioner.draft(text)
         return [self._ids[text] for text in drafts]
 
-    def width(self, grid: Grid[Live], lives: Sequence[Live]) -> int:
+    def width(self, grid: Grid[LiveCaption], lives: Sequence[LiveCaption]) -> int:
         """How wide the trees of the next pass are; 0: a plain step. One that is due for some row is for all."""
         if grid.lanes != 1 or not all(live.at_its_end for live in lives):
             return 0
         return self.pace.width(len(grid.places), [live.kind for live in lives if live.book is not None], len(lives))
 
-    def sure(self, live: Live, own: Tensor) -> bool:
+    def sure(self, live: LiveCaption, own: Tensor) -> bool:
         """Whether scores (1, V) that came after a draft's pass are clear. If not, the text is read again."""
         assert isinstance(live.search, Greedy | Samples), "other searches have no drafts"
         if live.search.sure(own, self.spread):
@@ -65,7 +65,9 @@ class Speculation:
         live.use.guarded += 1
         return False
 
-    def read_on(self, grid: Grid[Live], owners: Sequence[tuple[int, Live]], width: int) -> list[Live]:
+    def read_on(
+        self, grid: Grid[LiveCaption], owners: Sequence[tuple[int, LiveCaption]], width: int
+    ) -> list[LiveCaption]:
         """One pass. Returns those whose scores are no numbers."""
         trees, lengths = [_NOTHING] * len(grid.places), [0] * len(grid.places)
         for place, live in owners:
@@ -83,7 +85,7 @@ class Speculation:
         grid.keep(kept, paths, lengths)
         return failed
 
-    def _accept(self, live: Live, tree: TokenTree, logits: Tensor) -> list[int]:
+    def _accept(self, live: LiveCaption, tree: TokenTree, logits: Tensor) -> list[int]:
         """The nodes that are text now, from the root on; none where the scores are no numbers."""
         path, node = list[int](), 0
         while True:
@@ -99,7 +101,7 @@ class Speculation:
                 return path
             node = following
 
-    def _count(self, live: Live, tree: TokenTree, path: Sequence[int], width: int) -> None:
+    def _count(self, live: LiveCaption, tree: TokenTree, path: Sequence[int], width: int) -> None:
         use = live.use
         use.passes += 1
         use.drafted += len(tree) - 1
@@ -108,7 +110,7 @@ class Speculation:
         self.pace.learn(live.kind, width, len(path) - again)
 
 
-def _tree(live: Live, width: int) -> TokenTree:
+def _tree(live: LiveCaption, width: int) -> TokenTree:
     """Cut to what is left of the caption: its last token is the end, whatever is drafted."""
     said = live.search.spoken()
     if live.book is None:

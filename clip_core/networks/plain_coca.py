@@ -34,7 +34,7 @@ class PlainPooler(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         seen = self.ln_k(x)
-        asked = self.ln_q(self.query).unsqueeze(0).expand(len(x), -1, -1)
+        asked = self.ln_q(self.query).unsqueeze(0).expand(x.shape[0], -1, -1)
         found: Tensor = self.attn(asked, seen, seen, need_weights=False)[0]
         return found
 

@@ -29,7 +29,7 @@ class PassCosts:
 
 
 @dataclass
-class Pace:
+class DraftPace:
     """`costs` by places. `quality`: what drafts brought ÷ what good ones bring, of each kind of request."""
 
     costs: Mapping[int, PassCosts]
@@ -85,6 +85,6 @@ def _brings(width: int) -> float:
     return 0.56 * math.log2(width)
 
 
-def always(width: int) -> Pace:
+def always(width: int) -> DraftPace:
     """Trees of that width for every row count up to 64: for tests and measurements."""
-    return Pace({64: PassCosts(0.0, {width: 0.0})})
+    return DraftPace({64: PassCosts(0.0, {width: 0.0})})

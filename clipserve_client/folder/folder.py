@@ -89,7 +89,7 @@ def ingest_paths(
 
 
 @dataclass(frozen=True)
-class Planned:
+class IngestPlan:
     """How many items a run would send, how many of them it would caption, and what it would leave as it is."""
 
     sent: int
@@ -100,7 +100,7 @@ class Planned:
 
 def plan_paths(
     client: Client, paths: Sequence[str | os.PathLike[str]], collection: str, options: FolderOptions | None = None
-) -> Planned:
+) -> IngestPlan:
     """What `ingest_paths` would do now: reads everything and sends nothing. Raises as it does."""
     wanted = options or FolderOptions()
     counted: Counter[str] = Counter()
@@ -114,7 +114,7 @@ def plan_paths(
                     counted["captioned"] += bool(thing.caption) and "caption" not in thing.metadata
                 else:
                     counted[thing.outcome] += 1
-    return Planned(counted["sent"], counted["captioned"], counted["unchanged"], counted["skipped"])
+    return IngestPlan(counted["sent"], counted["captioned"], counted["unchanged"], counted["skipped"])
 
 
 def _ingest(

@@ -11,7 +11,8 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -36,12 +37,19 @@ class BucketStore:
     What goes wrong with the bucket is an OSError where something is written; what can't be read is not there.
     """
 
+    threads = 16  # that write and ask at once: each mostly waits for the store
+
     def __init__(self, address: str, max_bytes: int, storage: Mapping[str, Any] | None = None) -> None:
         """Raises NoFileSystem. Nothing is asked of the bucket yet."""
         try:
             from fsspec.core import url_to_fs
 
-            options = {"use_listings_cache": False, "skip_instance_cache": True, **(storage or {})}
+            options = {
+                "use_listings_cache": False,
+                "skip_instance_cache": True,
+                **_patience(address),
+                **(storage or {}),
+            }
             self._fs, root = url_to_fs(address, **options)
         except (ImportError, ValueError) as error:
             raise NoFileSystem(f"{address}: {error}: pip install 'clipserve[sync]'") from error
@@ -75,6 +83,12 @@ class BucketStore:
             except FileNotFoundError:
                 return False
         return True
+
+    def want(self, digests: Sequence[str], sizes: tuple[int, ...]) -> None:
+        """What is there of them counts as new. Raises OSError."""
+        with ThreadPoolExecutor(self.threads, "wanted") as pool:
+            for _ in pool.map(lambda digest: [self.has(digest, (size,)) for size in sizes], digests):
+                pass
 
     def write(self, digest: str, contents: Mapping[int, bytes]) -> None:
         """Raises StorageFull, OSError."""
@@ -145,6 +159,13 @@ class BucketStore:
                     return
                 if about.get("type") != "directory":
                     yield about
+
+
+def _patience(address: str) -> Mapping[str, Any]:
+    """A page waits for thumbnails: S3's client would wait a minute for each try."""
+    if not address.startswith(("s3://", "s3a://")):
+        return {}
+    return {"config_kwargs": {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 2}}}
 
 
 def _age_s(about: Mapping[str, Any]) -> float:

@@ -84,7 +84,7 @@ class Pictures:
     ) -> None:
         self.store, self.folders = store, folders
         self._mode, self._max_pixels, self._count = mode, max_pixels, count
-        width = threads or max(_FEWEST_THREADS, available_cores() // 2)
+        width = threads or max(_FEWEST_THREADS, available_cores() // 2, store.threads)
         self._pool = ThreadPoolExecutor(width, thread_name_prefix="pictures")
         self._recent = RecentThumbnails()
         self._was_full = False
@@ -106,7 +106,7 @@ class Pictures:
         known = [each for each in digests if isinstance(each, str) and is_digest(each)]
         if known:
             with suppress(OSError):  # of a bucket that is away
-                await asyncio.to_thread(lambda: [self.store.has(each, (size,)) for each in known for size in SIZES])
+                await asyncio.to_thread(self.store.want, known, SIZES)
 
     async def thumbnail(self, collection: str, item: Json, size: int) -> Shown:
         """`size` is one of SIZES. Raises UnknownPicture."""

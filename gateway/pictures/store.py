@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,6 +38,8 @@ class PictureStore:
 
     Every method may block, and may be called by any thread. `bytes` is what the files take, 0 until `measure` ran.
     """
+
+    threads = 0  # of its own are not needed
 
     def __init__(self, root: Path, max_bytes: int, min_free_bytes: int) -> None:
         self._root, self._max_bytes, self._min_free_bytes = root, max_bytes, min_free_bytes
@@ -75,6 +77,12 @@ class PictureStore:
             except OSError:
                 return False
         return True
+
+    def want(self, digests: Sequence[str], sizes: tuple[int, ...]) -> None:
+        """What is there of them counts as new."""
+        for digest in digests:
+            for size in sizes:
+                self.has(digest, (size,))
 
     def write(self, digest: str, contents: Mapping[int, bytes]) -> None:
         """Raises StorageFull where there is no room left, OSError for anything else."""

@@ -11,18 +11,23 @@ from clip_core.errors import InvalidRequest
 BY = ("captioner", "tree", "llm")
 MOST_CANDIDATES, MOST_MS, MOST_TOKENS = 1000, 60_000, 10_000_000
 CANDIDATES = 20
+MOST_LISTWISE = 50  # candidates that one prompt shows
 _FIELDS = ("by", "candidates", "budget_ms", "budget_tokens", "explain")
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """None sets no budget."""
+    """None sets no budget. Of `candidates` a language model is shown the first `MOST_LISTWISE`."""
 
     by: str
     candidates: int = CANDIDATES
     budget_ms: float | None = None
     budget_tokens: int | None = None
     explain: bool = False
+
+    def reached(self) -> int:
+        """How many candidates are looked at."""
+        return min(self.candidates, MOST_LISTWISE) if self.by == "llm" else self.candidates
 
 
 def parse_rerank(value: object) -> Wanted:

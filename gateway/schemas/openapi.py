@@ -32,7 +32,7 @@ from clip_core.errors import (
 )
 from gateway.schemas.asking import AskRequest, CollectionCaptionsRequest
 from gateway.schemas.base import ErrorEnvelope
-from gateway.schemas.captions import CaptionsRequest, ItemPicture, ScoreRequest
+from gateway.schemas.captions import AssistantCaptionsRequest, CaptionsRequest, ItemPicture, ScoreRequest
 from gateway.schemas.chat import ChatRequest, ResponseRequest
 from gateway.schemas.collections import AliasSpec, CollectionSpec
 from gateway.schemas.dialects import CohereRequest, VoyageRequest
@@ -68,6 +68,7 @@ _BODIES: list[type[BaseModel]] = [
     PatchItemsRequest,
     ClassifyRequest,
     RankRequest,
+    AssistantCaptionsRequest,
     CaptionsRequest,
     ItemPicture,
     ScoreRequest,

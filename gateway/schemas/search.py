@@ -80,7 +80,9 @@ class Certificate(Schema):
 
 
 class TreeNode(Schema):
-    kind: str = Field(description='"clause", or what is weighed: "noun", "color", "count", "relation", "absent", …')
+    kind: str = Field(
+        description='"clause", "joint", or what is weighed: "noun", "color", "count", "relation", "absent", …'
+    )
     label: str
     parent: int | None = Field(description="Its place among the nodes; null for a clause.")
     stage: int

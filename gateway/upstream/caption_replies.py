@@ -33,7 +33,7 @@ class WorkTimes(TypedDict, total=False):
     caption_ms: float | None
 
 
-class PictureScores(TypedDict, total=False):
+class ReplyPicture(TypedDict, total=False):
     """Of one picture among several: `scores` in the order of the texts, or what is wrong with it."""
 
     scores: list[ReplyScore]
@@ -48,7 +48,7 @@ class CaptionReply(TypedDict, total=False):
 
     captions: list[ReplyCaption]
     scores: list[ReplyScore]
-    pictures: list[PictureScores | None]
+    pictures: list[ReplyPicture | None]
     model: str
     fingerprint: str
     usage: dict[str, int]

@@ -50,7 +50,7 @@ _log = logging.getLogger("index_service.collection.collection")
 class Collection:
     """Searches read `view`. Everything that writes holds the lock."""
 
-    waits = False
+    waits, most_metadata = False, None
 
     def __init__(self, info: CollectionInfo, store: Store, engines: Engines) -> None:
         self.info = info

@@ -72,8 +72,9 @@ class Sample(NamedTuple):
         depth = max((depth for depth in _DEPTHS if depth <= len(self.scores)), default=0)
         if depth:
             truth = self.view.search(self.query[None], depth, self.where, True)[0][0]
-            found = np.count_nonzero(self.scores[:depth] >= truth[-1])
-            self.tally.add(self.view.engine, depth, float(found) / depth)
+            if len(truth):  # else it was too much to repeat
+                found = np.count_nonzero(self.scores[:depth] >= truth[-1])
+                self.tally.add(self.view.engine, depth, float(found) / depth)
 
 
 class RecallSampler:

@@ -241,6 +241,21 @@ class Registry:
         """A new collection of the shared store that appears with all its items, or not at all. Raises Conflict."""
         return self._store_of(info).restore(info, items)
 
+    def held(self, collection: StoredCollection) -> bool:
+        """Whether another replica holds writes to it back; never waits."""
+        shared = None if collection.info.store == "embedded" else self._shared
+        return shared is not None and shared.held(collection.info.name)
+
+    def hold(self, collection: StoredCollection, seconds: float) -> float:
+        """Have all other replicas hold writes to it back; the seconds after which they do. Nobody shares our record."""
+        info = collection.info
+        return 0.0 if info.store == "embedded" else self._store_of(info).hold(info.name, seconds)
+
+    def release(self, collection: StoredCollection) -> None:
+        """End a hold."""
+        if collection.info.store != "embedded":
+            self._store_of(collection.info).release(collection.info.name)
+
     def drop(self, name: str) -> None:
         """Delete a collection with all its items. Raises UnknownCollection; Conflict while an alias leads to it."""
         with self._lock:

@@ -43,6 +43,11 @@ class StoredCollection(Protocol):
         """Whether its methods wait for another process, and so must not take the threads of others."""
         ...
 
+    @property
+    def most_metadata(self) -> int | None:
+        """Bytes of an item's metadata that the store can hold; None where it sets no limit."""
+        ...
+
     def describe(self) -> dict[str, Any]:
         """The collection as the API shows it."""
         ...
@@ -165,6 +170,21 @@ class CollectionStore(Protocol):
 
     def drop(self, name: str) -> None:
         """Delete a collection with its items."""
+        ...
+
+    def held(self, name: str) -> bool:
+        """Whether a replica holds writes to the collection back, as far as it is known; never waits."""
+        ...
+
+    def hold(self, name: str, seconds: float) -> float:
+        """Have every replica hold writes to it back.
+
+        After as many seconds as it returns all know, and no earlier write is under way.
+        """
+        ...
+
+    def release(self, name: str) -> None:
+        """End what `hold` began, at whichever replica."""
         ...
 
     def aliases(self) -> dict[str, str]:

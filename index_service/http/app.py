@@ -36,6 +36,7 @@ from index_service.http.patches_api import PatchesApi
 from index_service.http.search_api import SearchApi
 from index_service.http.snapshots_api import SnapshotsApi
 from index_service.http.workers import Workers
+from index_service.http.write_holds import WriteHolds
 from index_service.settings import IndexSettings
 from index_service.snapshots.snapshot_files import Snapshots
 
@@ -112,9 +113,10 @@ def _routes(
     searches = SearchApi(settings, registry, metrics, workers, sampler)
     collections = CollectionsApi(settings, registry, workers)
     writes = CallLimit(settings.max_concurrent_writes, "writes", "max_concurrent_writes")
-    items = ItemsApi(settings, registry, metrics, workers, writes)
-    patches = PatchesApi(settings, registry, metrics, workers, writes)
-    copies = CopiesApi(settings, registry, metrics, workers, writes)
+    holds = WriteHolds(registry, workers)
+    items = ItemsApi(settings, registry, metrics, workers, writes, holds)
+    patches = PatchesApi(settings, registry, metrics, workers, writes, holds)
+    copies = CopiesApi(settings, registry, metrics, workers, writes, holds)
     files = Snapshots(settings.data_dir / "snapshots", registry.store, registry)
     snapshots = SnapshotsApi(settings, registry, files, workers)
     one = "/collections/{name}"
@@ -129,6 +131,8 @@ def _routes(
         Route(one, _known(collections.create_collection), methods=["PUT"]),
         Route(one, _known(collections.describe_collection)),
         Route(one, _known(collections.drop_collection), methods=["DELETE"]),
+        Route(f"{one}/hold", _known(holds.hold), methods=["PUT"]),
+        Route(f"{one}/hold", _known(holds.release), methods=["DELETE"]),
         Route(f"{one}/facets", _known(collections.count_facets), methods=["POST"]),
         Route(f"{one}/duplicates", _known(collections.list_duplicates, "limit", "after")),
         Route("/aliases", _known(collections.list_aliases)),

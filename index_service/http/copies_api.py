@@ -17,6 +17,7 @@ from index_service.http.answers import json_answer
 from index_service.http.call_limit import CallLimit
 from index_service.http.metrics import IndexMetrics
 from index_service.http.workers import Workers
+from index_service.http.write_holds import WriteHolds
 from index_service.settings import IndexSettings
 
 _FIELDS = ("from", "ids", "filter", "after", "limit")
@@ -26,8 +27,15 @@ class CopiesApi:
     """`writes` bounds how many calls are under way."""
 
     def __init__(
-        self, settings: IndexSettings, registry: Registry, metrics: IndexMetrics, workers: Workers, writes: CallLimit
+        self,
+        settings: IndexSettings,
+        registry: Registry,
+        metrics: IndexMetrics,
+        workers: Workers,
+        writes: CallLimit,
+        holds: WriteHolds,
     ) -> None:
+        self._holds = holds
         self._most = settings.max_batch
         self._registry, self._metrics, self._workers, self._gate = registry, metrics, workers, writes
 
@@ -37,8 +45,11 @@ class CopiesApi:
         With a filter: how many were copied, and `next`, which is what to pass as `after`, null at the end.
         """
         with self._gate.enter():
-            raw, target = await request.body(), self._registry.get(request.path_params["name"])
-            return await self._workers.write(lambda: self._copy(target, bodies.parse_body(raw, _FIELDS)), waits=True)
+            raw = await request.body()
+            async with self._holds.writing(lambda: self._registry.get(request.path_params["name"])) as target:
+                return await self._workers.write(
+                    lambda: self._copy(target, bodies.parse_body(raw, _FIELDS)), waits=True
+                )
 
     def _copy(self, target: StoredCollection, body: Mapping[str, Any]) -> Response:
         source = self._registry.get(bodies.text(body, "from"))

@@ -23,6 +23,7 @@ from index_service.http.call_limit import CallLimit
 from index_service.http.metrics import IndexMetrics
 from index_service.http.pages import PageLimits, item_size, page_of
 from index_service.http.workers import Workers
+from index_service.http.write_holds import WriteHolds
 from index_service.record.store import StoredItem
 from index_service.search.call import LARGE_BYTES
 from index_service.search.parsing import check_fingerprint
@@ -36,8 +37,15 @@ class ItemsApi:
     """The routes over the items of one collection; each write returns once it is on disk and searchable."""
 
     def __init__(
-        self, settings: IndexSettings, registry: Registry, metrics: IndexMetrics, workers: Workers, writes: CallLimit
+        self,
+        settings: IndexSettings,
+        registry: Registry,
+        metrics: IndexMetrics,
+        workers: Workers,
+        writes: CallLimit,
+        holds: WriteHolds,
     ) -> None:
+        self._holds = holds
         self._most, self._most_bytes = settings.max_batch, settings.max_answer_bytes
         self._max_metadata = settings.max_metadata_bytes
         self._registry, self._metrics, self._workers, self._gate = registry, metrics, workers, writes
@@ -48,14 +56,17 @@ class ItemsApi:
     async def upsert_items(self, request: Request) -> Response:
         """One result for each item, in order; a bad item never stops its neighbours."""
         with self._gate.enter():
-            raw, collection = await request.body(), self._collection(request)
-            return await self._workers.write(lambda: self._upsert(collection, raw), waits=collection.waits)
+            raw = await request.body()
+            async with self._holds.writing(lambda: self._collection(request)) as collection:
+                return await self._workers.write(lambda: self._upsert(collection, raw), waits=collection.waits)
 
     def _upsert(self, collection: StoredCollection, raw: bytes) -> Response:
         body = bodies.parse_body(raw, ("fingerprint", "items"))
         check_fingerprint(collection, bodies.fingerprint(body))
         info = collection.info
-        batch = parse_items(bodies.listed(body, "items", self._most), info.dim, info.metric, self._max_metadata)
+        most = collection.most_metadata or self._max_metadata
+        items = bodies.listed(body, "items", self._most)
+        batch = parse_items(items, info.dim, info.metric, min(most, self._max_metadata))
         with stage("upsert", attributes={"clipserve.collection": info.name, "clipserve.items": len(batch.items)}):
             collection.upsert(batch.items, batch.vectors)
         self._metrics.upserts.inc(len(batch.items))
@@ -101,9 +112,10 @@ class ItemsApi:
 
     async def delete_item(self, request: Request) -> Response:
         """404 when there is no such item."""
-        collection, id_ = self._collection(request), request.path_params["id"]
+        id_ = request.path_params["id"]
         with self._gate.enter():
-            deleted = await self._delete(collection, lambda: collection.delete([id_]))
+            async with self._holds.writing(lambda: self._collection(request)) as collection:
+                deleted = await self._delete(collection, lambda: collection.delete([id_]))
         if not deleted:
             raise UnknownItem(f"there is no item {id_!r} in the collection {collection.info.name}", param="id")
         return json_answer({"deleted": True})
@@ -111,10 +123,11 @@ class ItemsApi:
     async def delete_items(self, request: Request) -> Response:
         """By `ids` or by `filter`; how many there were."""
         with self._gate.enter():
-            raw, collection = await request.body(), self._collection(request)
-            deleted = await self._delete(
-                collection, lambda: self._delete_all(collection, bodies.parse_body(raw, ("ids", "filter")))
-            )
+            raw = await request.body()
+            async with self._holds.writing(lambda: self._collection(request)) as collection:
+                deleted = await self._delete(
+                    collection, lambda: self._delete_all(collection, bodies.parse_body(raw, ("ids", "filter")))
+                )
         return json_answer({"deleted": deleted})
 
     def _delete_all(self, collection: StoredCollection, body: Mapping[str, Any]) -> int:

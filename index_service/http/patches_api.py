@@ -21,6 +21,7 @@ from index_service.http.answers import json_answer
 from index_service.http.call_limit import CallLimit
 from index_service.http.metrics import IndexMetrics
 from index_service.http.workers import Workers
+from index_service.http.write_holds import WriteHolds
 from index_service.settings import IndexSettings
 
 _FIELDS = ("items", "ids", "filter", "metadata", "after", "limit")
@@ -30,18 +31,27 @@ class PatchesApi:
     """Each patch returns once it is on disk and searches see it; `writes` bounds how many are under way."""
 
     def __init__(
-        self, settings: IndexSettings, registry: Registry, metrics: IndexMetrics, workers: Workers, writes: CallLimit
+        self,
+        settings: IndexSettings,
+        registry: Registry,
+        metrics: IndexMetrics,
+        workers: Workers,
+        writes: CallLimit,
+        holds: WriteHolds,
     ) -> None:
+        self._holds = holds
         self._most, self._max_metadata = settings.max_batch, settings.max_metadata_bytes
         self._registry, self._metrics, self._workers, self._gate = registry, metrics, workers, writes
 
     async def patch_item(self, request: Request) -> Response:
         """One item: what its metadata is now. 404 when there is no such item."""
         with self._gate.enter():
-            raw, collection = await request.body(), self._registry.get(request.path_params["name"])
-            return await self._workers.write(
-                lambda: self._one(collection, request.path_params["id"], raw, _fixed(request)), waits=collection.waits
-            )
+            raw = await request.body()
+            async with self._holds.writing(lambda: self._registry.get(request.path_params["name"])) as collection:
+                return await self._workers.write(
+                    lambda: self._one(collection, request.path_params["id"], raw, _fixed(request)),
+                    waits=collection.waits,
+                )
 
     def _one(self, collection: StoredCollection, id_: str, raw: bytes, fixed: Sequence[str]) -> Response:
         patch = patch_of(bodies.parse_body(raw, ("metadata",)), self._max_metadata)
@@ -57,10 +67,12 @@ class PatchesApi:
         patch now, what failed, and `next`, which is what to pass as `after`, null at the end.
         """
         with self._gate.enter():
-            raw, collection = await request.body(), self._registry.get(request.path_params["name"])
-            return await self._workers.write(
-                lambda: self._many(collection, bodies.parse_body(raw, _FIELDS), _fixed(request)), waits=collection.waits
-            )
+            raw = await request.body()
+            async with self._holds.writing(lambda: self._registry.get(request.path_params["name"])) as collection:
+                return await self._workers.write(
+                    lambda: self._many(collection, bodies.parse_body(raw, _FIELDS), _fixed(request)),
+                    waits=collection.waits,
+                )
 
     def _many(self, collection: StoredCollection, body: Mapping[str, Any], fixed: Sequence[str]) -> Response:
         given = [name for name in ("items", "ids", "filter") if body.get(name) is not None]
@@ -104,7 +116,8 @@ class PatchesApi:
         fixed: Sequence[str],
         where: bytes | None = None,
     ) -> list[PatchResult]:
-        batch = PatchBatch(patches, where, self._max_metadata, fixed)
+        most = collection.most_metadata or self._max_metadata
+        batch = PatchBatch(patches, where, min(most, self._max_metadata), fixed)
         collection.patch(batch)
         self._metrics.patches.inc(sum(isinstance(result, bytes) for result in batch.results))
         self._registry.written(collection)

@@ -20,6 +20,7 @@ import numpy as np
 from clip_core.errors import ClipServeError, Conflict, NotFound, Unavailable, UnknownCollection
 from index_service.collection.stored import StoredCollection
 from index_service.milvus.collection import MilvusCollection, MilvusLimits
+from index_service.milvus.holds import held_until, hold, release
 from index_service.milvus.rpc import MilvusRefusal, MilvusRpc, messages, wait_until
 from index_service.milvus.schema import Names, check_engine, create_request, index_request, read_info
 from index_service.record.records import CollectionInfo, StoredItem
@@ -27,16 +28,18 @@ from index_service.record.records import CollectionInfo, StoredItem
 _log = logging.getLogger("index_service.milvus")
 _MADE_S = 60.0  # until a new collection is loaded
 _LOOK_S = 5.0  # for one call of a look
-_IDLE = 20  # times as long as a look took, before the next
+_IDLE, _LONGEST = 20, 5  # times as long as a look took, before the next; of the pause that is asked for, at most
 _ABSENT_S = 0.1  # a name that isn't there is not looked for again so long
 
 
 @dataclass(frozen=True)
-class HnswSettings:
-    """How the graphs of new collections are built."""
+class MadeWith:
+    """How new collections are made: their graphs, shards, and copies in memory."""
 
     m: int = 32
     ef_construction: int = 200
+    shards: int = 1
+    replicas: int = 1
 
 
 @dataclass(frozen=True)
@@ -45,16 +48,15 @@ class _Known:
 
     collections: dict[str, MilvusCollection] = field(default_factory=dict)
     aliases: dict[str, tuple[MilvusCollection, ...]] = field(default_factory=dict)
+    held: dict[str, float] = field(default_factory=dict)  # until when, as `time.time()`
 
 
 class MilvusCatalogue:
     """The `CollectionStore` of one Milvus server. Call `start()` first, `close()` last."""
 
-    def __init__(
-        self, rpc: MilvusRpc, prefix: str, limits: MilvusLimits, built: HnswSettings, look_s: float = 1.0
-    ) -> None:
+    def __init__(self, rpc: MilvusRpc, prefix: str, limits: MilvusLimits, built: MadeWith, look_s: float = 1.0) -> None:
         self._rpc, self._names, self._limits, self._built, self._look_s = rpc, Names(prefix), limits, built, look_s
-        self._known, self._looking = _Known(), threading.Lock()
+        self._known, self._looking, self._pause_s = _Known(), threading.Lock(), look_s
         self._absent: dict[str, float] = {}
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="index-milvus", daemon=True)
@@ -77,7 +79,9 @@ class MilvusCatalogue:
         while True:
             started = time.monotonic()
             self._try_look()
-            if self._stopped.wait(max(self._look_s, _IDLE * (time.monotonic() - started))):
+            slow_s = min(_IDLE * (time.monotonic() - started), _LONGEST * self._look_s)
+            self._pause_s = max(self._look_s, slow_s)
+            if self._stopped.wait(self._pause_s):
                 return
 
     def _try_look(self) -> None:
@@ -113,10 +117,12 @@ class MilvusCatalogue:
     def _read(self, found: dict[str, Any]) -> _Known:
         collections: dict[str, MilvusCollection] = {}
         targets: dict[tuple[str, str], MilvusCollection] = {}
+        held: dict[str, float] = {}
         for there, described in found.items():
             collection = None if described is None else self._collection(there, described)
             if collection is not None:
                 collections[collection.info.name] = collection
+                held[collection.info.name] = held_until(self._names, described.aliases)
                 names = map(self._names.read, described.aliases)
                 targets |= {name: collection for name in names if name is not None}
         aliases = {
@@ -124,7 +130,7 @@ class MilvusCatalogue:
             for (kind, name), target in targets.items()
             if kind == "a"
         }
-        return _Known(collections, aliases)
+        return _Known(collections, aliases, held)
 
     def _collection(self, there: str, described: Any) -> MilvusCollection | None:
         """The same object as before where it is the same collection: it knows what this process wrote."""
@@ -147,7 +153,10 @@ class MilvusCatalogue:
         if state == messages("common").LoadState.Value("LoadStateNotLoad"):
             with suppress(MilvusRefusal):  # it has its index
                 self._rpc.call("CreateIndex", index_request(there, info, self._built.m, self._built.ef_construction))
-            self._rpc.call("LoadCollection", messages().LoadCollectionRequest(collection_name=there, replica_number=1))
+            self._rpc.call("LoadCollection", self._load_request(there))
+
+    def _load_request(self, there: str) -> Any:
+        return messages().LoadCollectionRequest(collection_name=there, replica_number=self._built.replicas)
 
     def find(self, name: str, fingerprint: str | None = None) -> StoredCollection | None:
         """See `CollectionStore.find`."""
@@ -191,7 +200,7 @@ class MilvusCatalogue:
     def _make(self, there: str, info: CollectionInfo) -> None:
         """Create, index and load; or drop what is half made. Where this process dies, `_finish` goes on."""
         try:
-            self._rpc.call("CreateCollection", create_request(there, info))
+            self._rpc.call("CreateCollection", create_request(there, info, self._built.shards))
         except MilvusRefusal as error:
             if "exist" in str(error) or "duplicate" in str(error):
                 raise Conflict(f"another replica made a collection {info.name} just now", param="name") from error
@@ -206,9 +215,8 @@ class MilvusCatalogue:
 
     def load(self, there: str) -> None:
         """Have Milvus load a collection, and wait until it has."""
-        milvus = messages()
-        self._rpc.call("LoadCollection", milvus.LoadCollectionRequest(collection_name=there, replica_number=1))
-        asked = milvus.GetLoadStateRequest(collection_name=there)
+        self._rpc.call("LoadCollection", self._load_request(there))
+        asked = messages().GetLoadStateRequest(collection_name=there)
         loaded = messages("common").LoadState.Value("LoadStateLoaded")
         wait_until(lambda: self._rpc.call("GetLoadState", asked).state == loaded, _MADE_S, "load the collection")
 
@@ -237,17 +245,33 @@ class MilvusCatalogue:
         return self._made(info)
 
     def drop(self, name: str) -> None:
-        """See `CollectionStore.drop`: aliases that lead there no more, but did before, go with it."""
+        """See `CollectionStore.drop`: aliases that lead there no more, but did before, go with it, and holds."""
         there = self._names.collection(name)
         described = self._described(there)
         for alias in described.aliases if described is not None else ():
-            if (self._names.read(alias) or "-")[0] == "p":
+            if (self._names.read(alias) or "-")[0] in ("p", "w"):
                 self._drop_alias(alias)
         self._drop(there)
         self.look()
 
     def _drop(self, there: str) -> None:
         self._rpc.call("DropCollection", messages().DropCollectionRequest(collection_name=there))
+
+    def held(self, name: str) -> bool:
+        """See `CollectionStore.held`."""
+        return self._known.held.get(name, 0.0) > time.time()
+
+    def hold(self, name: str, seconds: float) -> float:
+        """See `CollectionStore.hold`: another replica, if there may be one, looks within two pauses."""
+        hold(self._rpc, self._names, self._names.collection(name), seconds)
+        self.look()
+        settle_s = self._limits.settle_s  # in which its writes of before end
+        return 2 * self._pause_s + settle_s if settle_s else 0.0
+
+    def release(self, name: str) -> None:
+        """See `CollectionStore.release`."""
+        release(self._rpc, self._names, self._names.collection(name))
+        self.look()
 
     def set_alias(self, name: str, target: StoredCollection) -> None:
         """See `CollectionStore.set_alias`."""

@@ -26,8 +26,10 @@ from index_service.collection.stored import Gauges
 from index_service.milvus.counting import count_facets, group_duplicates
 from index_service.milvus.following import Follower
 from index_service.milvus.reading import MilvusReader, Moment
+from index_service.milvus.repeating import RepeatedSearches
 from index_service.milvus.rows import ITEM_FIELDS, ids_in, upsert_request
 from index_service.milvus.rpc import MilvusRpc, messages
+from index_service.milvus.schema import MAX_JSON_BYTES
 from index_service.milvus.searching import MilvusSearcher, passing
 from index_service.milvus.sequence import Sequence as WriteOrder
 from index_service.milvus.write_lock import WriteLock
@@ -52,7 +54,7 @@ class MilvusLimits:
 class MilvusCollection:
     """The collection that Milvus knows as `there`. Its reads see what was written by the time it is made, and more."""
 
-    waits = True
+    waits, most_metadata = True, MAX_JSON_BYTES
 
     def __init__(self, info: CollectionInfo, there: str, rpc: MilvusRpc, limits: MilvusLimits) -> None:
         self.info, self.there = info, there
@@ -65,6 +67,7 @@ class MilvusCollection:
         self._follower = Follower(self._reader, self._order)
         self._searcher = MilvusSearcher(rpc, there, info, self._reader, limits.ef)
         self._mean_metadata = _METADATA_BYTES
+        self._exact = info.engine == "exact" or info.recall_target == 1.0
 
     def _moment(self, consistency: Consistency | None = None) -> Moment:
         return Moment(consistency or self._limits.consistency, self._written_at)
@@ -249,5 +252,9 @@ class MilvusCollection:
         self, batch: SearchBatch, where: bytes | None, exact: Exactness, consistency: Consistency | None = None
     ) -> tuple[BatchAnswers, Sample | None]:
         """See `StoredCollection.search`."""
-        found = self._searcher.search(batch, where, exact, self._moment(consistency))
-        return found, None
+        moment = self._moment(consistency)
+        found = self._searcher.search(batch, where, exact, moment)
+        if exact or self._exact:
+            return found, None
+        scores = np.array([hit.score for hit in found.hits[0]], np.float32)
+        return found, Sample(self.recall, RepeatedSearches(self._reader, moment), batch.queries[0], where, scores)

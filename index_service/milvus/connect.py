@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from index_service.errors import IndexStartError
-from index_service.milvus.catalogue import HnswSettings, MilvusCatalogue
+from index_service.milvus.catalogue import MadeWith, MilvusCatalogue
 from index_service.milvus.collection import MilvusLimits
 from index_service.milvus.rpc import MilvusRpc
 from index_service.settings import IndexSettings
@@ -27,7 +27,8 @@ def shared_store(settings: IndexSettings) -> MilvusCatalogue | None:
         if wanted:
             raise IndexStartError("CLIPSERVE_INDEX_STORE=milvus needs pymilvus: pip install 'clipserve[milvus]'")
         return None
-    rpc = MilvusRpc(settings.milvus_uri, settings.milvus_token.get_secret_value(), settings.milvus_timeout_s)
+    token = settings.milvus_token.get_secret_value()
+    rpc = MilvusRpc(settings.milvus_uri, token, settings.milvus_timeout_s, settings.renewed_token)
     limits = MilvusLimits(settings.milvus_consistency, settings.milvus_settle_s, settings.hnsw_ef_search)
-    built = HnswSettings(settings.hnsw_m, settings.hnsw_ef_construction)
+    built = MadeWith(settings.hnsw_m, settings.hnsw_ef_construction, settings.milvus_shards, settings.milvus_replicas)
     return MilvusCatalogue(rpc, settings.milvus_prefix, limits, built, settings.milvus_look_s)

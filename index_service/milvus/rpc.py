@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,13 +50,18 @@ class MilvusRefusal(Unavailable):
 
 
 class MilvusRpc:
-    """A connection to the server at `uri`, made by the first call, for any number of threads."""
+    """A connection to the server at `uri`, made by the first call, for any number of threads.
 
-    def __init__(self, uri: str, token: str = "", timeout_s: float = 10.0) -> None:
+    A `token` that the server takes no more is read again by `renewed`.
+    """
+
+    def __init__(
+        self, uri: str, token: str = "", timeout_s: float = 10.0, renewed: Callable[[], str] | None = None
+    ) -> None:
         parts = urlsplit(uri)
         self._host, self._secure = f"{parts.hostname}:{parts.port or 19530}", parts.scheme == "https"
         self._timeout_s, self._lock = timeout_s, threading.Lock()
-        self._metadata = [("authorization", base64.b64encode(token.encode()).decode())] if token else []
+        self._token, self._renewed, self._metadata = token, renewed, _authorization(token)
         self._breaker = PeerBreaker(patience_s=0.5, pause_s=0.5, longest_s=_LONGEST_PAUSE_S)
         self._channel: Any = None
         self._stub: Any = None
@@ -74,12 +80,11 @@ class MilvusRpc:
         return self._channel.unary_unary(f"/milvus.proto.milvus.MilvusService/{method}", response_deserializer=read)
 
     def _call(self, method: Callable[[], Any], request: Any, timeout_s: float | None) -> Any:
-        grpc = importlib.import_module("grpc")
-        most = self._timeout_s if timeout_s is None else timeout_s
+        grpc, most = _grpc(), self._timeout_s if timeout_s is None else timeout_s
         try:
             with self._breaker.call():
                 try:
-                    answer = method()(request, timeout=most, metadata=self._metadata)
+                    answer = self._asked(method, request, most)
                 except grpc.RpcError as error:
                     raise self._lost(error, most) from error
         except PeerDown as error:
@@ -89,6 +94,24 @@ class MilvusRpc:
             raise _refused(status.code or status.error_code, status.reason)
         return answer
 
+    def _asked(self, method: Callable[[], Any], request: Any, most: float) -> Any:
+        grpc = _grpc()
+        try:
+            return method()(request, timeout=most, metadata=self._metadata)
+        except grpc.RpcError as error:
+            if error.code() is not grpc.StatusCode.UNAUTHENTICATED or not self._renew():
+                raise
+        return method()(request, timeout=most, metadata=self._metadata)
+
+    def _renew(self) -> bool:
+        """Whether there is another token now."""
+        token = self._token if self._renewed is None else self._renewed()
+        if token == self._token:
+            return False
+        _log.info("the token of milvus was read again")
+        self._token, self._metadata = token, _authorization(token)
+        return True
+
     def alone(self, method: str, request: Any, timeout_s: float) -> Any:
         """A call that is made even while the server is known not to answer, as a look whether it is back."""
         self._breaker.forget()
@@ -97,7 +120,7 @@ class MilvusRpc:
     def _connected(self) -> Any:
         with self._lock:
             if self._stub is None:
-                grpc = importlib.import_module("grpc")
+                grpc = _grpc()
                 stubs = importlib.import_module("pymilvus.grpc_gen.milvus_pb2_grpc")
                 if self._secure:
                     self._channel = grpc.secure_channel(self._host, grpc.ssl_channel_credentials(), _OPTIONS)
@@ -134,6 +157,16 @@ def _refused(number: int, reason: str) -> ClipServeError:
     return MilvusRefusal.of(number, reason)
 
 
+def _authorization(token: str) -> list[tuple[str, str]]:
+    return [("authorization", base64.b64encode(token.encode()).decode())] if token else []
+
+
+@cache
+def _grpc() -> Any:
+    return importlib.import_module("grpc")
+
+
+@cache
 def messages(name: str = "milvus") -> Any:
     """The module of Milvus' messages: `milvus`, `schema` or `common`."""
     return importlib.import_module(f"pymilvus.grpc_gen.{name}_pb2")

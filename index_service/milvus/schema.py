@@ -34,11 +34,11 @@ _INFO = ("model", "fingerprint", "dim", "engine", "recall_target", "metric", "cr
 
 
 class Names:
-    """Names in Milvus that begin with `prefix`: collections, aliases, the target before of an alias, hidden ones."""
+    """Names in Milvus that begin with `prefix`: collections, hidden ones, aliases and their targets before, holds."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self._pattern = re.compile(rf"{re.escape(prefix)}_store_([caph])_(\w+)")
+        self._pattern = re.compile(rf"{re.escape(prefix)}_store_([caphw])_(\w+)")
 
     def collection(self, name: str) -> str:
         """Of a collection that callers know as `name`."""
@@ -55,6 +55,10 @@ class Names:
     def previous(self, name: str) -> str:
         """Of the alias that leads to where `name` led before."""
         return self._named("p", name)
+
+    def hold(self, until: str) -> str:
+        """Of an alias that holds writes back (`holds.py`)."""
+        return self._named("w", until)
 
     def _named(self, kind: str, name: str) -> str:
         return f"{self._prefix}_store_{kind}_" + "".join(_ESCAPES.get(char, char) for char in name)
@@ -74,7 +78,7 @@ def check_engine(info: CollectionInfo) -> None:
         raise InvalidRequest(message, param="factory" if ":" in info.engine else "engine")
 
 
-def create_request(there: str, info: CollectionInfo) -> Any:
+def create_request(there: str, info: CollectionInfo, shards: int = 1) -> Any:
     """Of an empty collection, called `there` in Milvus."""
     milvus, schema = messages(), messages("schema")
     types = schema.DataType
@@ -90,7 +94,7 @@ def create_request(there: str, info: CollectionInfo) -> Any:
     ]
     about = schema.CollectionSchema(name=there, description=described(info), autoID=False, fields=fields)
     return milvus.CreateCollectionRequest(
-        collection_name=there, schema=about.SerializeToString(), shards_num=1, consistency_level="Session"
+        collection_name=there, schema=about.SerializeToString(), shards_num=shards, consistency_level="Session"
     )
 
 

@@ -22,12 +22,11 @@ from index_service.metadata.filters import compile_filter
 from index_service.milvus.expressions import expression_of
 from index_service.milvus.reading import MilvusReader, Moment
 from index_service.milvus.rows import RowColumns
-from index_service.milvus.rpc import MilvusRpc, messages
+from index_service.milvus.rpc import MilvusRpc
+from index_service.milvus.search_messages import WINDOW, SearchMessages
 from index_service.record.records import CollectionInfo
 
-_WINDOW = 16_384  # hits of one search, Milvus' limit
 _MORE = 4  # times as many candidates as hits
-_MAX_EF = 32_768
 
 
 class MilvusHit(NamedTuple):
@@ -90,7 +89,8 @@ class MilvusSearcher:
     """Of the collection called `there`; `ef` candidates are looked at by an approximate search."""
 
     def __init__(self, rpc: MilvusRpc, there: str, info: CollectionInfo, reader: MilvusReader, ef: int) -> None:
-        self._rpc, self._there, self._info, self._reader, self._ef = rpc, there, info, reader, ef
+        self._rpc, self._info, self._reader = rpc, info, reader
+        self._messages = SearchMessages(there, None if info.engine == "exact" else ef)
 
     def search(self, batch: SearchBatch, where: bytes | None, exact: Exactness, moment: Moment) -> MilvusAnswers:
         """What the searches find."""
@@ -113,7 +113,7 @@ class MilvusSearcher:
             hits, partial = self._asked(queries, k, expression.candidates, [*fields, "partial"], moment)
             if not partial:
                 return self._sure(hits, queries, k, where, fields, moment)
-        most = min(_MORE * k, _WINDOW)
+        most = min(_MORE * k, WINDOW)
         found, _ = self._asked(queries, most, expression.candidates, [*{*fields, "metadata"}], moment)
         passes = compile_filter(where)
         passed = [[hit for hit in hits if passes(orjson.loads(hit.metadata or b"{}"))][:k] for hits in found]
@@ -130,7 +130,7 @@ class MilvusSearcher:
     ) -> list[list[MilvusHit]]:
         """The hits, or those of a scan where some search has fewer than there are: a graph may lead to fewer items."""
         least = min(map(len, hits))
-        if least < k and least < self._reader.count("" if where is None else expression_of(where).candidates, moment):
+        if least < k and least < self._reader.count(candidates(where), moment):
             return self._scan(queries, k, where, fields, moment)[0]
         return hits
 
@@ -138,41 +138,15 @@ class MilvusSearcher:
         self, queries: FloatArray, k: int, expression: str, fields: Sequence[str], moment: Moment
     ) -> tuple[list[list[MilvusHit]], bool]:
         """What Milvus finds, and whether any hit of it is of a partial item."""
-        request = self._request(queries, k, expression, fields)
-        moment.put_into(request)
+        request = self._messages.of(queries, k, expression, fields, moment)
         found = self._rpc.call("Search", request).results
-        columns, ids = RowColumns(found.fields_data), list(found.ids.str_id.data)
-        scores = np.array(found.scores, np.float32).tolist()
+        columns, ids, scores = RowColumns(found.fields_data), list(found.ids.str_id.data), list(found.scores)
         count = len(ids)
         documents = columns.documents("metadata") if "metadata" in fields and count else [None] * count
         vectors = columns.vectors() if "vector" in fields and count else [None] * count
         hits = list(map(MilvusHit, ids, scores, documents, vectors))
         partial = "partial" in fields and count > 0 and any(columns.flags("partial"))
         return _split(hits, found.topks, len(queries)), partial
-
-    def _request(self, queries: FloatArray, k: int, expression: str, fields: Sequence[str]) -> Any:
-        common = messages("common")
-        raw = np.ascontiguousarray(queries, "<f4")
-        asked = common.PlaceholderValue(
-            tag="$0", type=common.PlaceholderType.FloatVector, values=[row.tobytes() for row in raw]
-        )
-        ef = min(max(self._ef, k), _MAX_EF)
-        params = {
-            "anns_field": "vector",
-            "topk": str(min(k, _WINDOW)),
-            "metric_type": "IP",
-            "round_decimal": "-1",
-            "params": orjson.dumps({} if self._info.engine == "exact" else {"ef": ef}).decode(),
-        }
-        return messages().SearchRequest(
-            collection_name=self._there,
-            dsl=expression,
-            dsl_type=common.DslType.BoolExprV1,
-            placeholder_group=common.PlaceholderGroup(placeholders=[asked]).SerializeToString(),
-            output_fields=fields,
-            search_params=[common.KeyValuePair(key=key, value=value) for key, value in params.items()],
-            nq=len(queries),
-        )
 
     def _scan(
         self, queries: FloatArray, k: int, where: bytes | None, fields: Sequence[str], moment: Moment
@@ -194,6 +168,11 @@ class Passing(NamedTuple):
     ids: list[str]
     vectors: FloatArray
     documents: list[bytes]
+
+
+def candidates(where: bytes | None) -> str:
+    """The expression of items that the canonical filter may let through."""
+    return "" if where is None else expression_of(where).candidates
 
 
 def passing(

@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from clip_core.wire import FloatArray
 from scripts.bulk.output.run_folder import DUPLICATES, Output
-from scripts.bulk.shards import Shard
+from scripts.bulk.shards.shard import Shard
 
 _FEW = 20_000  # rows up to which every pair is compared
 _BLOCK, _NEAREST, _PROBES = 2048, 16, 16

@@ -11,7 +11,7 @@ from clip_core.errors import BadModel
 from clip_core.model_spec import ModelSpec
 from scripts.archive.contents import CONFIG
 from scripts.archive.mar_files import read_spec, unpacked
-from scripts.bulk.errors import BulkRefused
+from scripts.bulk.shards.errors import BulkRefused
 
 _KINDS = {"image": ("image", "multimodal"), "text": ("text", "multimodal"), "both": ("multimodal",)}
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import ExitStack
 from typing import Any
+
+from scripts.bulk.shards.errors import Away
+from scripts.sync.bucket import is_url, opened
 
 _PICTURES, _TEXTS = ("image", "url", "path"), ("text", "caption")
 _WANTED = {"image": _PICTURES, "text": _TEXTS, "both": (*_PICTURES, *_TEXTS)}
@@ -16,6 +20,20 @@ def missing_columns(path: str, names: Collection[str], embed: str) -> str:
     if set(names) & set(wanted):
         return ""
     return f"{path} has none of the columns {', '.join(wanted)}: it has {', '.join(sorted(names)) or 'none at all'}"
+
+
+def opened_parquet(path: str, storage: Mapping[str, Any], stack: ExitStack) -> str | FarFile:
+    """What pyarrow reads. Raises FileNotFoundError, Away."""
+    if not is_url(path):
+        return path
+    fs, inside = opened(path, storage)
+    try:
+        file = fs.open(inside, "rb")
+        return stack.enter_context(FarFile(file, int(file.size)))
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # each file system has errors of its own
+        raise Away(f"{path} can't be read: {' '.join(str(error).split())[:300]}") from error
 
 
 class FarFile(io.RawIOBase):

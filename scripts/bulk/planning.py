@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +14,10 @@ from clipserve_client.sources.entries import SourceError, SourceGone
 from clipserve_client.sources.files import stamp
 from clipserve_client.sources.spool import Spool
 from clipserve_client.sources.walking import SUFFIXES, Walk
-from scripts.bulk.errors import BulkRefused
 from scripts.bulk.output.run_folder import Output
-from scripts.bulk.parquet_file import missing_columns
-from scripts.bulk.shards import Shard
+from scripts.bulk.parquet_file import missing_columns, opened_parquet
+from scripts.bulk.shards.errors import Away, BulkRefused
+from scripts.bulk.shards.shard import Shard
 from scripts.sync.bucket import Bucket, failures, opened, version_of
 from scripts.sync.bucket import is_url as is_remote
 
@@ -137,13 +137,13 @@ class Planner:
 
         version = self._version(path)
         try:
-            fs, inside = opened(path, self._storage) if is_remote(path) else (None, path)
-            with (
-                closing(fs.open(inside, "rb")) if fs is not None else open(path, "rb") as source,
-                parquet.ParquetFile(source) as file,
-            ):
+            with ExitStack() as stack:
+                source = opened_parquet(path, self._storage, stack)
+                file = stack.enter_context(parquet.ParquetFile(source))
                 rows = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
                 names = set(file.schema_arrow.names)
+        except Away as error:
+            raise DamagedFile(error.message) from error
         except (ArrowException, OSError, ValueError) as error:
             raise DamagedFile(f"{path} is no readable Parquet file: {' '.join(str(error).split())}") from error
         if missing := missing_columns(path, names, self._embed):
@@ -159,7 +159,7 @@ class Planner:
         version = self._version(path)
         fs, inside = opened(path, self._storage) if is_remote(path) else (None, path)
         position = start = first = count = 0
-        with closing(fs.open(inside, "rb")) if fs is not None else open(path, "rb") as file:
+        with failures(path), closing(fs.open(inside, "rb")) if fs is not None else open(path, "rb") as file:
             for line in file:
                 position, count = position + len(line), count + 1
                 if count - first >= self._items:

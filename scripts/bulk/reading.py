@@ -20,8 +20,9 @@ from clipserve_client.sources.walking import readable
 from clipserve_client.sources.webdataset import Webdataset
 from scripts.bulk.job import BulkJob
 from scripts.bulk.output.run_folder import Output
-from scripts.bulk.parquet_file import FarFile, missing_columns
-from scripts.bulk.shards import Shard
+from scripts.bulk.parquet_file import FarFile, missing_columns, opened_parquet
+from scripts.bulk.shards.errors import Away
+from scripts.bulk.shards.shard import Shard
 from scripts.bulk.urls import Fetcher
 from scripts.sync.ahead import ahead
 from scripts.sync.bucket import fetched, opened
@@ -30,10 +31,6 @@ from scripts.sync.bucket import is_url as is_remote
 _THREADS = 16  # of pictures that are read from afar
 _ROWS = 64  # of a Parquet file, at a time
 Json = dict[str, Any]
-
-
-class Away(SourceError):
-    """A source that may be there again later."""
 
 
 class Raw(NamedTuple):
@@ -102,7 +99,7 @@ class ShardReader:
         source: str | FarFile = shard.path
         try:
             with ExitStack() as stack:
-                source = self._opened_file(shard.path, stack)
+                source = opened_parquet(shard.path, self._storage, stack)
                 file = stack.enter_context(parquet.ParquetFile(source))
                 if missing := missing_columns(shard.path, file.schema_arrow.names, self._embed):
                     raise SourceError(missing)
@@ -120,19 +117,6 @@ class ShardReader:
             if isinstance(source, FarFile) and source.failed:
                 raise Away(f"{shard.path} can't be read: {source.failed}") from error
             raise SourceError(f"{shard.path} is damaged: {_why(error)}") from error
-
-    def _opened_file(self, path: str, stack: ExitStack) -> str | FarFile:
-        """Raises FileNotFoundError, Away."""
-        if not is_remote(path):
-            return path
-        fs, inside = opened(path, self._storage)
-        try:
-            file = fs.open(inside, "rb")
-            return stack.enter_context(FarFile(file, int(file.size)))
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # each file system has errors of its own
-            raise Away(f"{path} can't be read: {_why(error)}") from error
 
     def _row(self, name: str, row: Json, base: str) -> Raw | Bad:
         item_id = as_id(row.pop("id", None)) or as_id(row.pop("key", None)) or name
@@ -208,7 +192,19 @@ class _Here:
             return self._path
         self._folder = tempfile.TemporaryDirectory(prefix="clipserve-bulk-")
         try:
-            copy = fetched(self._path, self._storage, Path(self._folder.name))
+            return self._copied(Path(self._folder.name))
+        except BaseException:
+            self._folder.cleanup()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def _copied(self, folder: Path) -> str:
+        """Raises SourceError, Away."""
+        try:
+            copy = fetched(self._path, self._storage, folder)
         except SourceGone:
             raise SourceError(f"{self._path} is gone", "vanished") from None
         except SourceError as error:
@@ -217,10 +213,6 @@ class _Here:
         if came != there:
             raise Away(f"{self._path} changes or is cut off: {came:,} of {there:,} bytes came")
         return str(copy)
-
-    def __exit__(self, *_: object) -> None:
-        if self._folder is not None:
-            self._folder.cleanup()
 
 
 def _local_file(root: str, name: str) -> Raw | Bad:

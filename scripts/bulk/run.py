@@ -12,7 +12,6 @@ import pyarrow
 from pyarrow import parquet
 
 from scripts.bulk.duplicates import report_duplicates
-from scripts.bulk.errors import BulkFailed, BulkRefused
 from scripts.bulk.job import BulkJob
 from scripts.bulk.model import FoundArchive
 from scripts.bulk.output.layouts import BadItems
@@ -21,7 +20,8 @@ from scripts.bulk.output.run_folder import BAD, SUMMARY, Output
 from scripts.bulk.planning import Planner
 from scripts.bulk.runners import Runner
 from scripts.bulk.sending import Sender
-from scripts.bulk.shards import Done, Shard
+from scripts.bulk.shards.errors import BulkFailed, BulkRefused
+from scripts.bulk.shards.shard import Done, Shard
 from scripts.bulk.summary import Totals, page, totals
 
 _VERSION = 1
@@ -54,6 +54,7 @@ class Ended:
     again: list[Done]
     damaged: list[tuple[str, str]]
     duplicates: tuple[int, int] | None = None
+    collection: str = ""  # what was sent to one
 
 
 class OnProgress:
@@ -123,13 +124,13 @@ class _Run:
         if self._asked.dedupe is not None:
             found = report_duplicates(self._output, self._shards, self._asked.dedupe)
             extra["duplicates"] = f"{found[0]:,} groups of the same content, {found[1]:,} of near vectors"
+        sent = ""
         if self._sender is not None:
-            extra["collection"] = (
-                f"{self._sender.name}: {self._sender.sent:,} sent, {len(self._sender.failed):,} refused"
-            )
+            sent = f"{self._sender.name}: {self._sender.sent:,} sent, {len(self._sender.failed):,} refused"
+            extra["collection"] = sent
         about = {"sources": list(self._asked.sources), **self._asked.about()}
         write_text(self._output.place, SUMMARY, page(about, told, damaged, extra))
-        return Ended(told, self._again, damaged, found)
+        return Ended(told, self._again, damaged, found, sent)
 
     def _collect_bad(self) -> None:
         """`bad.parquet`: those of all shards, in their order."""

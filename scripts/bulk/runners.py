@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from scripts.bulk.errors import BulkFailed
 from scripts.bulk.job import BulkJob
-from scripts.bulk.shards import Done, Shard, read_done, read_shard
+from scripts.bulk.shards.errors import BulkFailed
+from scripts.bulk.shards.shard import Done, Shard, read_done, read_shard
 
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 _STORE_BYTES = 256 * 1024 * 1024  # of Ray's object store here: only descriptions of shards go through it
@@ -53,13 +53,13 @@ class OnRay:
         """Raises BulkFailed."""
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
-        logging.getLogger("ray").setLevel(logging.ERROR)
         try:
             import ray
         except ImportError:
             raise BulkFailed(
                 "bulk runs on Ray: `make setup-bulk`, or pip install 'clipserve[bulk]'; or --no-ray"
             ) from None
+        logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # it has a token, and says so
         here: dict[str, Any] = {
             "num_cpus": self.actors * job.threads,
             "object_store_memory": _STORE_BYTES,

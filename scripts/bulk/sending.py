@@ -15,10 +15,10 @@ from clipserve_client.errors import UnknownCollection
 from clipserve_client.ingest.engine import run as deliver
 from clipserve_client.inputs.pictures import encoded_vector
 from clipserve_client.sources.json_values import within
-from scripts.bulk.errors import BulkRefused
 from scripts.bulk.output.place import write_text
 from scripts.bulk.output.run_folder import Output
-from scripts.bulk.shards import Done, Shard
+from scripts.bulk.shards.errors import BulkRefused
+from scripts.bulk.shards.shard import Done, Shard
 
 _ROWS = 256
 _LONGEST_ID = 512

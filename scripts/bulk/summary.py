@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scripts.bulk.shards import Done
+from scripts.bulk.shards.shard import Done
 from scripts.progress import clock_time
 
 _SHOWN = 50  # rows of a table

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from scripts.bulk.run import Ended, OnProgress
-from scripts.bulk.shards import Done
+from scripts.bulk.shards.shard import Done
 from scripts.progress import LINE_EVERY_S, clock_time
 
 _SHOWN = 10
@@ -43,7 +43,7 @@ class BulkProgress(OnProgress):
     def planned(self, shards: int, done: int) -> None:
         self._todo, self._began, self._said = shards - done, self._clock(), self._clock()
         again = f", {done} of them done before" if done else ""
-        self._moving.console.print(f"{shards} shards{again}", highlight=False)
+        self._moving.console.print(f"{shards} shard{'s' * (shards != 1)}{again}", highlight=False)
         self._moving.update(self._task, total=shards, completed=done)
 
     def shard(self, done: Done) -> None:
@@ -76,6 +76,10 @@ def conclude(ended: Ended, out: str, console: Console) -> None:
     console.print(table)
     did = f"{told.new_rows:,} vectors in {clock_time(told.seconds)}, {told.rate:,.1f} a second"
     console.print(f"{did}; {escape(out)}/summary.html", highlight=False, soft_wrap=True)
+    if told.bad:
+        console.print(f"what has no vector is named in {escape(out)}/bad.parquet", highlight=False, soft_wrap=True)
+    if ended.collection:
+        console.print(f"collection {escape(ended.collection)}", highlight=False)
     for name, error in ended.damaged[:_SHOWN]:
         console.print(f"[yellow]shard {name}[/yellow] {escape(error)}", highlight=False, soft_wrap=True)
     if ended.duplicates is not None:

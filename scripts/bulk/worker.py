@@ -21,8 +21,9 @@ from scripts.bulk.output.layouts import BadItems, EncodedItem, open_layout
 from scripts.bulk.output.place import write_text
 from scripts.bulk.output.run_folder import Output
 from scripts.bulk.output.thumbnails import Thumbnails
-from scripts.bulk.reading import Away, Bad, Raw, ShardReader
-from scripts.bulk.shards import Done, Shard
+from scripts.bulk.reading import Bad, Raw, ShardReader
+from scripts.bulk.shards.errors import Away
+from scripts.bulk.shards.shard import Done, Shard
 
 _MOST_TRIES = 3
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)  # of the output

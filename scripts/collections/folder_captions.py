@@ -6,7 +6,6 @@ import base64
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,17 @@ from clipserve_client import Client
 from clipserve_client.errors import ClientError
 from clipserve_client.sources.walking import SUFFIXES
 
+Read = tuple[Path, bytes]
 _AT_ONCE = 16
 _OWN = ("invalid_image", "image_too_large", "assistant_failed", "assistant_refused")  # errors of one picture
 
 
+class CaptionNotWritten(ClientError):
+    """A caption was made, and its file can't be written."""
+
+
 @dataclass
-class Ended:
+class FolderCaptioned:
     """What came of a run; `stopped` says why it ended early."""
 
     by: str
@@ -61,10 +65,12 @@ class FolderCaptions:
         dated = f"(prices of {told['prices_as_of']})"
         return f"{number} captions by {told['by']} for at most {told['cost_usd']:.4f} USD {dated}"
 
-    def write(self, pictures: Sequence[Path]) -> Ended:
+    def write(self, pictures: Sequence[Path]) -> FolderCaptioned:
         """Raises ClientError where nothing was written yet."""
-        ended, left = Ended("captioner" if self._offline else "the language model"), iter(pictures)
-        while (part := list(islice(left, _AT_ONCE))) and not ended.stopped:
+        ended = FolderCaptioned("captioner" if self._offline else "the language model")
+        for part in self._parts(pictures, ended):
+            if ended.stopped:
+                break
             if self._is_too_much(ended.cost_usd, len(part)):
                 ended.stopped = f"the next captions could cost more than what is left of {self._most_usd:g} USD"
                 break
@@ -82,18 +88,46 @@ class FolderCaptions:
         expected = self._client.call("GET", f"/v1/captions/cost?pictures={number}")["cost_usd"]
         return expected is None or spent + expected > self._most_usd
 
-    def _write(self, part: Sequence[Path], ended: Ended) -> None:
-        for picture, told in zip(part, self._captions(part, ended), strict=True):
+    def _parts(self, pictures: Sequence[Path], ended: FolderCaptioned) -> Iterator[list[Read]]:
+        """A few at a time, as many as a request may hold. What can't be read, or is too large, has failed."""
+        limits = self._client.limits()
+        part, size = list[Read](), 0
+        for picture in pictures:
+            try:
+                content = picture.read_bytes()
+            except OSError as error:
+                ended.failed.append((str(picture), f"it can't be read: {error.strerror}"))
+                continue
+            if len(content) > limits.max_image_bytes:
+                ended.failed.append((str(picture), f"it has more than {limits.max_image_bytes:,} bytes"))
+                continue
+            if part and (len(part) == _AT_ONCE or size + len(content) > limits.max_body_bytes // 2):
+                yield part
+                part, size = [], 0
+            part.append((picture, content))
+            size += len(content)
+        if part:
+            yield part
+
+    def _write(self, part: Sequence[Read], ended: FolderCaptioned) -> None:
+        for (picture, _), told in zip(part, self._captions(part, ended), strict=True):
             if "text" in told:
-                picture.with_suffix(".txt").write_text(told["text"] + "\n", encoding="utf-8")
+                _keep(picture.with_suffix(".txt"), told["text"])
                 ended.written += 1
             elif told["error"]["code"] in _OWN or self._offline:
                 ended.failed.append((str(picture), told["error"]["message"]))
             else:
                 ended.stopped = told["error"]["message"]
 
-    def _captions(self, part: Sequence[Path], ended: Ended) -> Iterator[dict[str, Any]]:
-        body: dict[str, Any] = {"images": [base64.b64encode(each.read_bytes()).decode() for each in part]}
+    def _captions(self, part: Sequence[Read], ended: FolderCaptioned) -> Iterator[dict[str, Any]]:
+        body: dict[str, Any] = {"images": [base64.b64encode(content).decode() for _, content in part]}
         told = self._client.call("POST", "/v1/captions" if self._offline else "/v1/captions/assistant", body)
         ended.by, ended.cost_usd = told.get("by", ended.by), ended.cost_usd + told.get("cost_usd", 0.0)
         yield from told["data"]
+
+
+def _keep(file: Path, caption: str) -> None:
+    try:
+        file.write_text(caption + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CaptionNotWritten(f"{file} can't be written: {error.strerror}") from error

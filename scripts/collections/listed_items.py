@@ -26,9 +26,9 @@ def ids(index: Api, collection: str) -> Iterator[str]:
         after = page["next"]
 
 
-def delete_what_is_gone(index: Api, old: str, new: str, keep: frozenset[str]) -> None:
-    """Delete from the collection at `new` what the one at `old` doesn't hold, but for `keep`."""
+def delete_what_is_gone(index: Api, old: str, new: str) -> None:
+    """Delete from the collection at `new` what the one at `old` doesn't hold."""
     there = set(ids(index, old))
-    gone = [id_ for id_ in ids(index, new) if id_ not in there and id_ not in keep]
+    gone = [id_ for id_ in ids(index, new) if id_ not in there]
     for start in range(0, len(gone), PAGE):
         index.call("POST", f"{new}/items/delete", {"ids": gone[start : start + PAGE]})

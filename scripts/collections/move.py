@@ -1,15 +1,15 @@
 """A collection brought from one store into the other, with its vectors, while it is in use; then an alias is switched.
 
 Items are copied inside the index service in the order of writing; what is written or deleted meanwhile is followed.
-Ids, counts and a sample of whole items are compared before the alias is switched. For some seconds afterwards, writes
-that had begun before the switch are brought over. Progress is kept in a file, so that a second run goes on.
+Then writes are held back for a moment: what came last is brought over, counts and a sample of whole items are compared,
+and the alias is switched. Progress is kept in a file, so that a second run goes on.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,10 +20,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from clip_core.errors import Conflict, UnknownItem
 from scripts.collections.listed_items import PAGE, Api, delete_what_is_gone, ids
 from scripts.collections.reindex import State
+from scripts.collections.rounds import follow
+from scripts.collections.write_hold import WriteHold
 
-_SAMPLE = 200
-_ROUNDS = 10  # of following, until both are alike while others write
-_GRACE_S = 5.0  # in which every replica knows the alias, and writes from before have ended
+_SAMPLE = 50
 _SETTINGS = ("model", "fingerprint", "dim", "metric", "recall_target", "metadata")
 _ENGINES = {"milvus": ("auto", "exact", "hnsw")}
 Json = dict[str, Any]
@@ -39,23 +39,23 @@ class Move:
         self._old, self._new = (f"/collections/{quote(name, safe='')}" for name in (state.old, state.new))
 
     def copy(self, console: Console) -> int:
-        """Make the new collection and copy until both are alike; how many items there are. Raises Conflict."""
+        """Make the new collection and copy until little is left that others write; how many items there are.
+
+        Raises Conflict when others write as fast as this copies.
+        """
         described = self._index.call("GET", self._old)
         self._index.call("PUT", self._new, self._settings(described))
         columns = (TextColumn(f"move to {self.state.new}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:
             task = progress.add_task("move", total=described["count"], completed=self._count(self._new))
-            for _ in range(_ROUNDS):
-                for page in self._pages(self._old, self.state.since):
-                    self._bring(page)
-                    progress.advance(task, len(page))
-                delete_what_is_gone(self._index, self._old, self._new, frozenset())
-                if self._alike():
-                    return self._count(self._new)
-        raise Conflict(
-            f"{self.state.old} and {self.state.new} are not alike: {self._count(self._old)} and "
-            f"{self._count(self._new)} items. Run again; if it stays so, something else writes to {self.state.new}"
-        )
+            follow(self.state.old, lambda: self._round(lambda count: progress.advance(task, count)))
+        delete_what_is_gone(self._index, self._old, self._new)
+        return self._count(self._new)
+
+    def _round(self, copied: Callable[[int], None]) -> None:
+        for page in self._pages():
+            self._bring(page)
+            copied(len(page))
 
     def _settings(self, described: Json) -> Json:
         wanted = {name: described[name] for name in _SETTINGS if described.get(name) is not None}
@@ -64,33 +64,42 @@ class Move:
             wanted["engine"] = engine
         return {**wanted, "store": self._store}
 
-    def switch(self, alias: str) -> None:
-        """Point the alias to the new collection, and bring over what was written to the old one until then."""
-        before = self._index.call("GET", self._new)["seq"]
-        self._index.call("PUT", f"/aliases/{quote(alias, safe='')}", {"collection": self.state.new})
-        for wait in (0.0, _GRACE_S):
-            self._sleep(wait)
-            for page in self._pages(self._old, self.state.since):
-                newer = self._newer(before)
-                self._bring([item for item in page if item["id"] not in newer], page[-1]["seq"])
-        delete_what_is_gone(self._index, self._old, self._new, self._newer(before))
+    def complete(self, alias: str | None) -> None:
+        """Bring over the rest while nobody writes, compare, and point the alias, if any, to the new collection.
 
-    def _newer(self, seq: int) -> frozenset[str]:
-        return frozenset(item["id"] for page in self._pages(self._new, seq) for item in page)
+        Raises Conflict where both are not alike.
+        """
+        sample = random.sample(known := list(ids(self._index, self._old)), min(_SAMPLE, len(known)))
+        with WriteHold(self._index, self._old, self._sleep) as hold:
+            self._round(lambda _: None)
+            if self._count(self._old) != self._count(self._new):
+                delete_what_is_gone(self._index, self._old, self._new)
+            self._compare(sample)
+            if alias is not None:
+                self._index.call("PUT", f"/aliases/{quote(alias, safe='')}", {"collection": self.state.new})
+                hold.tell_all()
 
-    def _bring(self, items: list[Json], seq: int | None = None) -> None:
-        if items:
-            ids = [item["id"] for item in items]
-            body = {"from": self.state.old, "ids": ids}
-            self._index.call("POST", f"{self._new}/items/copy", body)  # one that is gone by now is deleted later
-        self.state.since = items[-1]["seq"] if seq is None else seq
+    def _compare(self, sample: Sequence[str]) -> None:
+        """Counts, and some items bit for bit. What was written is all copied, so that equal counts are equal ids."""
+        old, new = (self._count(collection) for collection in (self._old, self._new))
+        differing = [id_ for id_ in sample if self._item(self._old, id_) != self._item(self._new, id_)]
+        if old != new or differing:
+            raise Conflict(
+                f"{self.state.old} and {self.state.new} are not alike: {old} and {new} items, and {len(differing)} of "
+                f"{len(sample)} that were compared differ. Does something else write to {self.state.new}? Run again"
+            )
+
+    def _bring(self, page: list[Json]) -> None:
+        body = {"from": self.state.old, "ids": [item["id"] for item in page]}
+        self._index.call("POST", f"{self._new}/items/copy", body)  # one that is gone by now is deleted later
+        self.state.since = page[-1]["seq"]
         self.state.save(self._path)
 
-    def _pages(self, collection: str, since: int) -> Iterator[list[Json]]:
-        """What was written beyond `since` until now: somebody may write faster than this reads."""
-        until = self._index.call("GET", collection)["seq"]
+    def _pages(self) -> Iterator[list[Json]]:
+        """What was written to the old collection until now: somebody may write faster than this reads."""
+        since, until = self.state.since, self._index.call("GET", self._old)["seq"]
         while since < until:
-            page: list[Json] = self._index.call("GET", f"{collection}/items?since={since}&limit={PAGE}")["items"]
+            page: list[Json] = self._index.call("GET", f"{self._old}/items?since={since}&limit={PAGE}")["items"]
             if not page:
                 return
             yield page
@@ -98,20 +107,6 @@ class Move:
 
     def _count(self, collection: str) -> int:
         return int(self._index.call("GET", collection)["count"])
-
-    def _alike(self) -> bool:
-        """Whether nothing is missing, and items of a sample are the same bit for bit: but for what is written just now.
-
-        Where nothing is, both must have as many items.
-        """
-        since, old = self.state.since, list(ids(self._index, self._old))
-        absent = set(old).difference(ids(self._index, self._new))
-        missing = {id_ for id_ in absent if self._item(self._old, id_) is not None}  # the others were deleted meanwhile
-        sample = random.sample(old, min(_SAMPLE, len(old)))
-        differing = {id_ for id_ in sample if self._item(self._old, id_) not in (None, self._item(self._new, id_))}
-        now = {item["id"] for page in self._pages(self._old, since) for item in page}
-        counts = [self._count(collection) for collection in (self._old, self._new)]
-        return not (missing | differing) - now and (bool(now) or counts[0] == counts[1])
 
     def _item(self, collection: str, id_: str) -> Json | None:
         try:

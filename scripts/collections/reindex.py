@@ -2,8 +2,8 @@
 
 Items are read from the old collection in the order of writing and embedded from their recorded source, from a file, or
 from the picture that the gateway shows of them.
-What is written or deleted meanwhile is followed. Progress is kept in a file, so that a second run goes on where the
-first one stopped.
+What is written or deleted meanwhile is followed, until little is left. Then writes are held back for a moment, and the
+alias is switched. Progress is kept in a file, so that a second run goes on where the first one stopped.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from clipserve_client import Collection, Limits, NewItem, Result, Tally
 from clipserve_client.sources.files import Skip, read
 from clipserve_client.sources.preparing import prepared
 from scripts.collections.listed_items import Api, delete_what_is_gone
+from scripts.collections.rounds import follow
+from scripts.collections.write_hold import WriteHold
 
 BATCH = 32
 Json = dict[str, Any]
@@ -84,46 +86,53 @@ class Reindex:
         self._old, self._new = (f"/collections/{quote(name, safe='')}" for name in (state.old, state.new))
 
     def copy(self, console: Console) -> None:
-        """Make the new collection, embed what is due, again what failed, until nothing new has been written."""
+        """Make the new collection, embed what is due, again what failed, until little is left that others write.
+
+        Raises Conflict when others write faster than this embeds.
+        """
         described = self._index.call("GET", self._old)
         kept = ("metric", "engine", "factory", "recall_target", "store")
         wanted = {name: described[name] for name in kept if described.get(name)}
         self._gateway.create_collection(self.state.new, **wanted)
         columns = (TextColumn(f"reindex {self.state.new}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:
-            task = progress.add_task("reindex", total=described["count"], completed=self._done())
+            task = progress.add_task("reindex", total=described["count"], completed=self._count(self._new))
             self._add(self._again())
-            self._follow(progress, task)
-        delete_what_is_gone(self._index, self._old, self._new, frozenset())
+            follow(self.state.old, lambda: self._round(progress, task))
+        delete_what_is_gone(self._index, self._old, self._new)
 
     def switch(self, alias: str) -> None:
-        """Point the alias to the new collection, then bring over what was written to the old one until that moment."""
-        before = self._index.call("GET", self._new)["seq"]
-        self._index.call("PUT", f"/aliases/{quote(alias, safe='')}", {"collection": self.state.new})
-        newer = frozenset(item["id"] for page in self._pages(self._new, before) for item in page)
-        for page in self._pages(self._old, self.state.since):
-            self._add(item for item in page if item["id"] not in newer)
-            self._passed(page)
-        delete_what_is_gone(self._index, self._old, self._new, newer)
+        """Bring over what was written to the old collection while nobody writes, and point the alias to the new one."""
+        with WriteHold(self._index, self._old) as hold:
+            for page in self._pages():
+                self._pass(page)
+            if self._count(self._old) != self._count(self._new) + len(self.state.failed):
+                delete_what_is_gone(self._index, self._old, self._new)
+            self._index.call("PUT", f"/aliases/{quote(alias, safe='')}", {"collection": self.state.new})
+            hold.tell_all()
 
-    def _done(self) -> int:
-        return int(self._index.call("GET", self._new)["count"])
+    def _count(self, collection: str) -> int:
+        return int(self._index.call("GET", collection)["count"])
 
-    def _follow(self, progress: Progress, task: TaskID) -> None:
-        for page in self._pages(self._old, self.state.since):
-            self._add(page)
-            self._passed(page)
+    def _round(self, progress: Progress, task: TaskID) -> None:
+        for page in self._pages():
+            self._pass(page)
             progress.advance(task, len(page))
+
+    def _pass(self, page: list[Json]) -> None:
+        self._add(page)
+        self._passed(page)
 
     def _passed(self, page: list[Json]) -> None:
         self.state.since = page[-1]["seq"]
         self.state.save(self._path)
 
-    def _pages(self, collection: str, since: int) -> Iterator[list[Json]]:
-        """Until there are no more; what is written meanwhile comes too."""
-        while True:
+    def _pages(self) -> Iterator[list[Json]]:
+        """What was written to the old collection until now: somebody may write as fast as this reads."""
+        since, until = self.state.since, self._index.call("GET", self._old)["seq"]
+        while since < until:
             query = f"since={since}&limit={BATCH}&include=source"
-            page: list[Json] = self._index.call("GET", f"{collection}/items?{query}")["items"]
+            page: list[Json] = self._index.call("GET", f"{self._old}/items?{query}")["items"]
             if not page:
                 return
             yield page

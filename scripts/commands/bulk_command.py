@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 def folder_or_bucket(given: str) -> str:
     """Raises BadParameter."""
-    return given.rstrip("/") if "://" in given else str(named_path(given).absolute())
+    local = given.removeprefix("file://")
+    return given.rstrip("/") if "://" in local else os.path.abspath(named_path(local))
 
 
 def bulk(

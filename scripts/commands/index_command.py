@@ -112,7 +112,7 @@ def move(
     work = Move(api, path, State.load(path, old, target), to)
     console.print(f"{work.copy(console)} items are in {target}", highlight=False)
     alias = alias or (collection if collection != old else None)
+    work.complete(alias)
     if alias is not None:
-        work.switch(alias)
         console.print(f"{alias} leads to {target}; {old} is as it was, and can be deleted", highlight=False)
     path.unlink(missing_ok=True)

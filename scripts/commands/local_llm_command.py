@@ -10,7 +10,7 @@ import typer
 
 def local_llm(
     port: Annotated[int, typer.Option(min=1, max=65535, help="On loopback.")] = 8095,
-    threads: Annotated[int, typer.Option(min=1, help="Threads that compute.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Threads that compute; more than idle cores make it slow.")] = 1,
     context: Annotated[int, typer.Option(min=256, max=8192, help="Tokens of a chat, with its answer.")] = 2048,
 ) -> None:
     """Serve SmolLM2-135M until Ctrl-C (`make setup-local-llm` installs it).

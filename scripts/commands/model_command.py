@@ -179,7 +179,7 @@ def swap(
         done = Swap(
             _torchserve(management_url, inference_url),
             PublicApi(index_url),
-            given_in(archives, row) if archives else replacing_in(Path(temporary), row, console.print),
+            (given_in if archives else replacing_in)(archives or Path(temporary), row, console.print),
             model_store or MODEL_STORE,
             accept_new_fingerprint,
             report=console.print,

@@ -82,6 +82,7 @@ def _options(body: Json) -> Json:
     """What llama.cpp is asked for. Raises ValueError."""
     tokens = body.get("max_tokens") or body.get("max_completion_tokens") or _MOST
     options: Json = {"messages": [_message(each) for each in body["messages"]], "max_tokens": min(int(tokens), _MOST)}
+    options["temperature"] = 0.0
     options |= {name: body[name] for name in _PASSED if body.get(name) is not None}
     form = body.get("response_format") or {}
     if form.get("type") == "json_schema":
@@ -118,7 +119,8 @@ def main() -> None:
     for option in ("--port", "--threads", "--context"):
         parser.add_argument(option, type=int, required=True)
     given = parser.parse_args()
-    model = Llama(given.model, n_ctx=given.context, n_threads=given.threads, verbose=False)
+    threads = {"n_threads": given.threads, "n_threads_batch": given.threads}
+    model = Llama(given.model, n_ctx=given.context, **threads, verbose=False)
     uvicorn.run(Chats(model, given.name).app(), host="127.0.0.1", port=given.port, log_level="warning")
 
 

@@ -50,9 +50,9 @@ def holds_captioner(folder: Path, name: str) -> bool:
     return _found(folder, f"{name}_{CAPTION}", CAPTION).exists()
 
 
-def given_in(folder: Path, row: ModelRow) -> dict[str, Path]:
-    """As `found_in`, of a folder that a user named. Raises BadModel when it lacks one of the three."""
-    found = replacing_in(folder, row, lambda _: None)
+def given_in(folder: Path, row: ModelRow, notice: Callable[[str], object] = lambda _: None) -> dict[str, Path]:
+    """As `replacing_in`, of a folder that a user named. Raises BadModel when it lacks one of the three."""
+    found = replacing_in(folder, row, notice)
     lacking = [mar.name for mar in found.values() if not mar.exists()]
     if lacking:
         raise BadModel(f"--archives {folder} has no {', '.join(lacking)}: build them with `clipserve archive build`")

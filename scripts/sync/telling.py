@@ -125,6 +125,6 @@ class Telling(Watcher):
             why = escape(change.message or change.code)
             self._console.print(f"[yellow]{change.did}[/yellow] {escape(change.id)}: {why}", highlight=False)
         if summary.reused:
-            self._console.print(f"{summary.reused} vectors were taken over instead of computed again")
+            self._console.print(f"vectors taken over instead of computed again: {summary.reused}")
         if summary.refused:
             self._console.print(f"[red]nothing removed[/red]: {summary.refused}", highlight=False, soft_wrap=True)

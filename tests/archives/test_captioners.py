@@ -48,6 +48,8 @@ def test_which_models_have_a_captioner(checkpoint: Path, tmp_path: Path) -> None
         "vit-b-32": False,
     }
     assert {model: captions_of(model) for model in wanted} == wanted
+    assert resolve(str(checkpoint)).source.captioner_compile
+    assert not resolve(str(checkpoint), compile=False).source.captioner_compile
     with pytest.raises(BadModel, match="no decoder"):
         build("coca-vit-b-32", checkpoint=plain, model_store=tmp_path, quick=True)
 

@@ -17,7 +17,7 @@ from scripts.bulk.job import BulkJob
 from scripts.bulk.model import find_archive
 from scripts.bulk.run import BulkRequest, Ended, OnProgress, run_bulk
 from scripts.bulk.runners import InThisProcess, Runner
-from scripts.bulk.shards import Done
+from scripts.bulk.shards.shard import Done
 
 
 def jpeg(seed: int, side: int = 48) -> bytes:

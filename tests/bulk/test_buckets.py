@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from clipserve_client.sources.entries import SourceError
-from scripts.bulk.reading import Away
+from scripts.bulk.shards.errors import Away
 from tests.bulk.conftest import Bulk, jpeg, tar
 from tests.bulk.faults import in_front_of
 from tests.sync.conftest import KEY, s3_url

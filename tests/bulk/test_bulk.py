@@ -20,11 +20,11 @@ from clip_core.endpoint_config import EndpointConfig
 from clip_core.inputs.request import Item, Part
 from clipserve_client.sources.entries import SourceError
 from scripts.bulk import worker
-from scripts.bulk.errors import BulkFailed, BulkRefused
 from scripts.bulk.output.folder import OutputFolder
 from scripts.bulk.output.place import write_text
 from scripts.bulk.output.run_folder import Output
 from scripts.bulk.runners import InThisProcess
+from scripts.bulk.shards.errors import BulkFailed, BulkRefused
 from scripts.bulk.worker import ShardWorker
 from scripts.cli import app
 from tests.bulk.conftest import Bulk, jpeg, tar

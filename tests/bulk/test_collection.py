@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from clipserve_client import Client
-from scripts.bulk.errors import BulkRefused
 from scripts.bulk.output.run_folder import Output
 from scripts.bulk.sending import Sender
+from scripts.bulk.shards.errors import BulkRefused
 from tests.bulk.conftest import Bulk
 from tests.gateway import fakes
 from tests.gateway.conftest import Stack, plain_gateway, stack, stack_of, upstreams

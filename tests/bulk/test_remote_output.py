@@ -11,17 +11,19 @@ from typing import Any
 import numpy as np
 import pyarrow
 import pytest
+import typer
 from pyarrow import parquet
 
 from gateway.pictures.bucket import BucketStore
 from gateway.pictures.store import PictureStore
 from scripts.bulk import worker
-from scripts.bulk.errors import BulkFailed, BulkRefused
 from scripts.bulk.output import lease
 from scripts.bulk.output.folder import OutputFolder
 from scripts.bulk.output.lease import Lease
 from scripts.bulk.output.place import LOCK, OutputPlace, write_text
 from scripts.bulk.output.remote import OutputBucket
+from scripts.bulk.shards.errors import BulkFailed, BulkRefused
+from scripts.commands.bulk_command import folder_or_bucket
 from tests.bulk.conftest import Bulk
 from tests.sync.conftest import KEY, s3_url
 
@@ -163,3 +165,11 @@ def test_thumbnails_where_a_gateway_keeps_its_own(bulk: Bulk, photos: Path, out:
             small = folder.read(row["digest"], size)
             assert small is not None
             assert (small[8:12], small) == (b"WEBP", stored.read(row["digest"], size))
+
+
+def test_where_it_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = ("s3://a/b/", "x", f"file://{tmp_path}/y")
+    assert [folder_or_bucket(each) for each in asked] == ["s3://a/b", f"{tmp_path}/x", f"{tmp_path}/y"]
+    with pytest.raises(typer.BadParameter):
+        folder_or_bucket("")

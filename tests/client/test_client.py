@@ -104,6 +104,17 @@ def test_several_collections_are_one_ranking(client):
     assert sorted(every) == [("demo", "cat"), ("demo", "dog"), ("more", "cat"), ("more", "hen")]
 
 
+def test_a_search_is_reranked(client):
+    filled(client, "cat", "dog", "bird")
+    page = client.search("demo", "a red cat", k=3, rerank={"by": "tree", "candidates": 2, "explain": True})
+    assert page.rerank is not None
+    assert (page.rerank["candidates"], page.rerank["without_picture"], page.rerank["applied"]) == (2, 2, False)
+    assert [node["kind"] for node in page.rerank["tree"]["nodes"]] == ["clause", "color", "count"]
+    assert client.search("demo", "cat").rerank is None
+    with pytest.raises(BadInput, match="rerank"):
+        client.search("demo", vector=embed("cat"), rerank="tree")
+
+
 def test_a_bad_search_of_a_batch_is_an_error_in_its_place(client):
     filled(client, "cat")
     good, bad = client.search_batch([Query("demo", "cat", k=1), Query("none", "cat")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -13,6 +14,7 @@ from clip_core.caption_caches.blocks import NOBODYS, BlockPool, BlockTables, Out
 from clip_core.caption_caches.cache import CacheShape, TextCache
 from clip_core.caption_caches.choice import KINDS, CacheChoice
 from clip_core.caption_caches.pages import resident_bytes_of, zeros_on_demand
+from clip_core.caption_caches.pictures import PictureCache
 from clip_core.caption_caches.store import CacheStore
 from clip_core.captions.ask import CaptionAsk as Ask
 from clip_core.captions.captioner import Captioner
@@ -123,7 +125,7 @@ def test_nonsense_is_refused(captioner: Captioner) -> None:
         {"budget": -1},
     ):
         with pytest.raises(ValueError, match="caption cache"):
-            CacheChoice(**bad)  # type: ignore[arg-type]
+            CacheChoice(**bad)
     with pytest.raises(ValueError, match="more than the model's context of 24"):
         Scheduler(captioner, cache=CacheChoice("paged", 25))
     for kind in KINDS:
@@ -244,3 +246,22 @@ def test_pages_come_when_they_are_written() -> None:
     assert resident_bytes_of(tensor) == 0
     tensor[:3] = 1
     assert resident_bytes_of(tensor) == 3 * 4096
+
+
+def test_pictures_come_and_go_without_moving_the_others() -> None:
+    memory = [torch.full((2, 2, 1, 1, 3, 4), float(place)) for place in range(20)]
+    cache = PictureCache()
+    for before, places in pairwise((0, 1, 2, 3, 4, 6, 8, 12)):
+        cache.resize(range(before), places)
+        cache.put(places - 1, memory[places])
+        assert cache.tensor.shape == (2, 2, places, 1, 3, 4)
+        assert cache.tensor.movedim(2, 0).is_contiguous()
+        assert cache.tensor.data_ptr() == cache._stored.data_ptr()
+    stored = cache._stored
+    cache.resize([3, 7, 11], 8)
+    assert cache._stored is stored
+    assert cache.tensor[0, 0, :3, 0, 0, 0].tolist() == [4.0, 8.0, 12.0]
+    whole = cache.bytes
+    cache.resize([0, 1, 2], 3)
+    assert cache.tensor[0, 0, :, 0, 0, 0].tolist() == [4.0, 8.0, 12.0]
+    assert cache.bytes == whole / 4, "half of the places are gone: their memory is given back"

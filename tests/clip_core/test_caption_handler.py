@@ -26,6 +26,7 @@ from clip_core.serving.admin import Admin
 from clip_core.serving.captions import canaries
 from clip_core.serving.captions.request import ACCEPTS
 from clip_core.speculation.pace import always
+from gateway.upstream.caption_replies import caption_reply
 from handlers.caption_handler import CaptionHandler
 from scripts.archive.build import stage_folder
 from tests.captioners import pictures, write_captioner
@@ -131,7 +132,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a captioner's archive holds."""
     checkpoint = write_talkative(tmp_path_factory.mktemp("captioner"))
     staged = tmp_path_factory.mktemp("staged")
-    stage_folder(str(checkpoint), "caption", staged)
+    stage_folder(str(checkpoint), "caption", staged, captioner_compile=False)
     return staged / "files"
 
 
@@ -189,6 +190,18 @@ def test_a_stream_tells_words_as_they_come(served: FakeTorchServe, handler: Capt
     assert "".join(each["delta"] for each in deltas) == last["captions"][0]["text"]
     assert last["usage"]["prompt_tokens"] == 3
     assert plain.json["captions"][0]["text"] == expected(handler, 1)
+
+
+def test_a_call_of_long_steps_has_few(
+    served: FakeTorchServe, handler: CaptionHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seconds, tokens in ((60.0, handler.config.caption_call_tokens), (0.0, 1)):
+        monkeypatch.setattr(handler.batch, "call_s", seconds)
+        client, made = served.send(body(1)), handler.scheduler.tokens_total
+        served.call()
+        assert handler.scheduler.tokens_total - made == tokens
+        served.run()
+        assert client.json["captions"][0]["text"] == expected(handler, 1)
 
 
 def test_bad_requests_have_a_status_of_their_own_and_spoil_nobody(
@@ -367,6 +380,9 @@ def test_several_pictures_are_scored_together_and_remembered(served: FakeTorchSe
     ]
     tokens = sum(score["tokens"] for score in lone[0].json["scores"])
     assert first.json["usage"] == {"text_tokens": 3 * tokens, "pictures": 2}
+    reply = caption_reply(first.chunks[0])  # as the gateway reads it
+    assert reply is not None
+    assert [set(each or ()) for each in reply["pictures"]] == [{"scores"}] * 3
     assert again.json["usage"] == {"text_tokens": tokens, "pictures": 0}, "it was remembered"
     assert first.json["fingerprint"] == handler.scheduler.captioner.fingerprint
 

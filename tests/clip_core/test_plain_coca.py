@@ -14,6 +14,7 @@ from clip_core.errors import BadModel
 from clip_core.networks.coca_model import load_coca
 from clip_core.networks.open_clip_model import build_coca, build_model
 from clip_core.networks.plain_coca import PlainCoca, build
+from clip_core.towers.compiling import _exportable
 from tests.captioners import COCA, pictures, write_captioner
 
 MORE = [
@@ -44,6 +45,14 @@ def test_it_computes_what_open_clip_computes(folder: Path) -> None:
     texts = [part.logits(part.look(part.read(ids), part.remember(seen[:1]))) for part in (decoder, own_decoder)]
     torch.testing.assert_close(texts[1], texts[0], atol=0, rtol=0)
     assert not any(value.is_meta for value in [*own_image.state_dict().values(), *own_decoder.state_dict().values()])
+
+
+def test_it_can_be_compiled_for_any_number_of_pictures(folder: Path) -> None:
+    image, _ = load_coca(build_coca(folder), folder, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    several = {0: torch.export.Dim("pictures", min=1, max=64)}
+    with _exportable(), torch.no_grad():
+        program = torch.export.export(image, (pictures(3),), dynamic_shapes=(several,)).module()
+    torch.testing.assert_close(program(pictures(5)), image(pictures(5)))
 
 
 @pytest.mark.parametrize("name", ["coca_ViT-B-32", "coca_ViT-L-14"])

@@ -1,4 +1,7 @@
-"""One engine and one set of images for all tests of this folder. `CLIPSERVE_TEST_DOCKER_DIR` keeps what it built."""
+"""One engine and one set of images for all tests of this folder. `CLIPSERVE_TEST_DOCKER_DIR` keeps what it built.
+
+With `CLIPSERVE_TEST_BUILT` images of an earlier run are tested as they are: the encoder's takes ten minutes to build.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +50,8 @@ class Builder:
 
     def __call__(self, target: str, source: Path = ROOT, version: str = "test") -> str:
         """Its tag."""
+        if "CLIPSERVE_TEST_BUILT" in os.environ and self.docker.has(f"clipserve/{target}:{version}"):
+            return f"clipserve/{target}:{version}"
         return self.docker.build(target, self.base, self.secrets, source, version)
 
 
@@ -73,9 +78,8 @@ def previous(builder: Builder, tmp_path_factory: pytest.TempPathFactory) -> Call
     if not commits:
         pytest.skip("this is no checkout with a history")
     source = tmp_path_factory.mktemp("previous")
-    archive = subprocess.Popen(["git", "archive", commits[0]], cwd=ROOT, stdout=subprocess.PIPE)
-    subprocess.run(["tar", "-x", "-C", str(source)], stdin=archive.stdout, check=True)
-    assert archive.wait() == 0
+    archive = subprocess.run(["git", "archive", commits[0]], cwd=ROOT, capture_output=True, check=True)
+    subprocess.run(["tar", "-x", "-C", str(source)], input=archive.stdout, check=True)
     return cache(partial(builder, source=source, version="previous"))
 
 

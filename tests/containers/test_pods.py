@@ -1,13 +1,12 @@
 """The chart's pods as podman runs them: its containers with their users, environment, mounts and read-only roots.
 
 `podman kube play` knows no StatefulSet, no Service, no projected volume and no probe by HTTP. So the containers run in
-one pod without a network, in which the Services' names lead to the pod itself; the Secret is mounted by itself, and the
-probes are asked by the program that the images bring for it.
+one pod without a network, in which the Services' names lead to the pod itself; the Secret is a folder, since podman 4.3
+decodes none, and the probes are asked by the program that the images bring for it.
 """
 
 from __future__ import annotations
 
-import base64
 import os
 import shutil
 import subprocess
@@ -26,12 +25,17 @@ from tests.waiting import until
 
 pytestmark = [
     pytest.mark.full,
-    pytest.mark.skipif(shutil.which("podman") is None or os.geteuid() != 0, reason="podman (as root) is not there"),
+    pytest.mark.skipif(
+        not all(map(shutil.which, ("podman", "catatonit"))) or os.geteuid() != 0,
+        reason="podman and its catatonit (as root) are not there",
+    ),
     pytest.mark.skipif(not (TOOLS / "helm").exists(), reason="helm is not installed: make setup-charts"),
     pytest.mark.skipif(not list(MODEL_STORE.glob("*.mar")), reason="there are no archives: make archives"),
 ]
 PARTS = ("index", "encoder", "gateway")
 _START_S = 300.0
+# Its defaults are the kernel's most, which a machine may not let it set.
+_CONFIGURATION = '[containers]\ndefault_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]\n'
 _HEALTH_CHECK = ("python3", "-I", "/opt/clipserve/health_check.py")
 
 
@@ -49,7 +53,8 @@ class Podman:
 
     def done(self, *words: str) -> subprocess.CompletedProcess[str]:
         places = ["--root", f"{self.folder}/root", "--runroot", f"{self.folder}/run"]
-        return subprocess.run(["podman", *places, *words], capture_output=True, text=True, check=False)
+        given = {**os.environ, "CONTAINERS_CONF": f"{self.folder}/containers.conf"}
+        return subprocess.run(["podman", *places, *words], env=given, capture_output=True, text=True, check=False)
 
     def take(self, docker: DockerEngine, image: str) -> None:
         """An image of the Docker engine."""
@@ -69,16 +74,26 @@ class Podman:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def volume(part: str, given: Manifest) -> Manifest:
+def volume(part: str, given: Manifest, secrets: Path) -> Manifest:
     """As podman takes it, under a name of its part."""
     found = {**given, "name": f"{part}-{given['name']}"}
     if "projected" in given:
-        (source,) = given["projected"]["sources"]
-        secret = source["secret"]
-        return {"name": found["name"], "secret": {"secretName": secret["name"], "items": secret["items"]}}
+        return {"name": found["name"], "hostPath": {"path": str(secrets), "type": "Directory"}}
     if part == "encoder" and "persistentVolumeClaim" in given:
         return {"name": found["name"], "hostPath": {"path": str(MODEL_STORE.resolve()), "type": "Directory"}}
     return found
+
+
+def secret_folder(manifests: list[Manifest], folder: Path) -> Path:
+    """What the gateway's projected Secret would hold."""
+    (gateway,) = [each for each in of_kind(manifests, "Deployment") if each["metadata"]["name"].endswith("-gateway")]
+    (projected,) = [each["projected"] for each in gateway["spec"]["template"]["spec"]["volumes"] if "projected" in each]
+    (source,) = projected["sources"]
+    (item,) = source["secret"]["items"]
+    folder.mkdir(mode=0o755)
+    (folder / item["path"]).write_text("pods")
+    (folder / item["path"]).chmod(0o644)
+    return folder
 
 
 def container(given: Manifest) -> Manifest:
@@ -87,11 +102,11 @@ def container(given: Manifest) -> Manifest:
     return {**found, "volumeMounts": mounts}
 
 
-def in_one_pod(manifests: list[Manifest]) -> Manifest:
+def in_one_pod(manifests: list[Manifest], secrets: Path) -> Manifest:
     """Every container that serves."""
     pods = [each["spec"] for kind in ("StatefulSet", "Deployment") for each in of_kind(manifests, kind)]
     specs = [pod["template"]["spec"] for pod in pods]
-    volumes = [volume(spec["containers"][0]["name"], each) for spec in specs for each in spec["volumes"]]
+    volumes = [volume(spec["containers"][0]["name"], each, secrets) for spec in specs for each in spec["volumes"]]
     volumes.append({"name": "index-data", "persistentVolumeClaim": {"claimName": "index-data"}})
     names = [each["metadata"]["name"] for each in of_kind(manifests, "Service")]
     spec = {
@@ -115,7 +130,7 @@ def probes(manifests: list[Manifest]) -> Iterator[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def manifests() -> list[Manifest]:
-    images = {"registry": "docker.io/clipserve", "tag": "test", "pullPolicy": "Never"}
+    images = {"registry": "localhost/clipserve", "tag": "test", "pullPolicy": "Never"}
     return rendered(values={"images": images, "gateway.replicas": 1})
 
 
@@ -128,11 +143,11 @@ def podman(
 ) -> Iterator[Podman]:
     folder = tmp_path_factory.mktemp("podman")
     found = Podman(folder)
+    (folder / "containers.conf").write_text(_CONFIGURATION)
     for part in PARTS:
         found.take(docker, image(part))
-    keys = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "clipserve-keys"}}
-    keys["data"] = {"keys": base64.b64encode(b"pods").decode()}
-    text = yaml.safe_dump_all([keys, *of_kind(manifests, "ConfigMap"), in_one_pod(manifests)])
+    pod = in_one_pod(manifests, secret_folder(manifests, folder / "secrets"))
+    text = yaml.safe_dump_all([*of_kind(manifests, "ConfigMap"), pod])
     (folder / "pod.yaml").write_text(text)
     try:
         found("kube", "play", "--network", "none", str(folder / "pod.yaml"))

@@ -57,7 +57,7 @@ def test_only_old_and_unused_ones_are_removed(store: BucketStore, monkeypatch: p
     monkeypatch.setattr(bucket, "_WRITTEN_AGAIN_S", -10.0)  # they are old: what is wanted now counts as new
     before = store._fs.info(store._path(ONE, 256))["LastModified"]
     time.sleep(1.1)  # S3 tells whole seconds
-    assert store.has(ONE, (256,))
+    store.want([ONE, "ef" * 32], (256, 768))
     assert store._fs.info(store._path(ONE, 256))["LastModified"] > before
     assert store.remove_unused(lambda digest: digest == ONE, -10) == 1
     assert (store.read(ONE, 256), store.read(OTHER, 256), store.bytes) == (b"x", None, 1)

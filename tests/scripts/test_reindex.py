@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from clip_core.errors import BadInput, Unavailable
+from clip_core.errors import BadInput, Conflict, Unavailable
 from clip_core.wire import FloatArray, encode_vector
 from clipserve_client import Limits, NewItem, Result, Tally
+from scripts.collections import reindex
 from scripts.collections.reindex import Reindex, State
+from scripts.collections.rounds import follow
 from scripts.public_api import PublicApi
 from tests.index_service.helpers import Service, unit_rows
 
@@ -173,6 +176,47 @@ def test_what_is_newer_in_the_new_collection_is_not_overwritten(gateway: Gateway
     new = contents(gateway.index, "new")
     assert len(new) == COUNT + 1
     assert new["i/0"]["vector"] == new["late"]["vector"] == encode_vector(embed("late"))
+
+
+def test_beside_a_constant_writer_it_ends_and_has_everything(gateway: Gateway, tmp_path: Path) -> None:
+    index, stop, failures = gateway.index, threading.Event(), list[str]()
+
+    def keep_writing() -> None:
+        own, n = PublicApi(index.url), COUNT
+        while not stop.is_set():
+            try:
+                write(own, range(n, n + 1))
+                own.call("POST", "/collections/old/items/delete", {"ids": [f"i/{n - 3}"]})
+            except Exception as error:  # the test fails then
+                failures.append(repr(error))
+            n += 1
+
+    writing = threading.Thread(target=keep_writing)
+    writing.start()
+    work = run(gateway, tmp_path / "state.json")
+    held = list[dict[str, Json]]()
+
+    class Looking(PublicApi):
+        def call(self, method: str, path: str, body: Any = None) -> Any:
+            answer = super().call(method, path, body)
+            if path.startswith("/aliases"):
+                held.extend(contents(index, name) for name in ("old", "new"))
+            return answer
+
+    Reindex(gateway, Looking(index.url), tmp_path / "state.json", work.state).switch("live")
+    stop.set()
+    writing.join()
+    assert failures == []
+    assert held[0].keys() == held[1].keys()
+
+
+def test_writers_as_fast_as_the_model_are_told(
+    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reindex, "follow", partial(follow, short_s=0.0))
+    gateway.before = lambda done: write(gateway.index, range(1000 + done, 1001 + done))
+    with pytest.raises(Conflict, match="as fast as it is followed"):
+        run(gateway, tmp_path / "state.json")
 
 
 def test_files_stand_in_for_sources_and_what_has_neither_is_told(gateway: Gateway, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from clip_core.serving.captions.answers import (
     whole,
 )
 from clip_core.serving.captions.request import CaptionCall
-from clip_core.serving.captions.scoring import PictureScorer
+from clip_core.serving.captions.scoring import TextScoring
 from clip_core.serving.captions.spans import begin_caption, end_caption
 from clip_core.towers.pass_counts import PassCounts
 from clip_core.tracing.spans import Span
@@ -72,6 +72,7 @@ class Finished:
 class CaptionBatch:
     """Where it is not `continuous`, a call captions what came to its end, and nothing streams.
 
+    `call_s`: no further step begins when a call has taken so long; TorchServe's own part of it is about 1 ms.
     `finished` is told of each request that ends, and spoils no answer.
     """
 
@@ -81,12 +82,13 @@ class CaptionBatch:
     config: EndpointConfig
     continuous: bool = True
     finished: Callable[[Finished], None] = lambda _: None
+    call_s: float = 0.1
     tally: PassCounts = field(default_factory=PassCounts)
 
     def __post_init__(self) -> None:
         self._live: dict[str, Underway] = {}
         self.memories = Memories(self.config.caption_memory_bytes)
-        self._scorer = PictureScorer(self.scheduler.captioner, self.memories, self._prepared)
+        self._scorer = TextScoring(self.scheduler.captioner, self.memories, self._prepared)
         self._decoder = Decoder(self.config.decode_threads or self.config.threads)
 
     def knows(self, id: str) -> bool:
@@ -170,13 +172,22 @@ class CaptionBatch:
     def _advance(self) -> dict[str, Piece]:
         try:
             with self.tally.timed("captioner"):
-                events = self.scheduler.run(self.config.caption_call_tokens)
+                events = self._events()
         except Exception:  # nothing is known of what it was about
             log.exception("the captioner failed; what was under way is given up")
             events = [Event(id, error=_failed()) for id in self._live]
             for id in self._live:
                 self.scheduler.cancel(id)
         return dict(self._pieces(events))
+
+    def _events(self) -> list[Event]:
+        """Of `caption_call_tokens` steps, or fewer long ones: at a call's end others come in and answers go out."""
+        events, began = list[Event](), time.perf_counter()
+        for _ in range(self.config.caption_call_tokens):
+            events += self.scheduler.run(1)
+            if self.scheduler.idle or time.perf_counter() - began > self.call_s:
+                break
+        return events
 
     def _pieces(self, events: Sequence[Event]) -> Iterator[tuple[str, Piece]]:
         """One for each request; the deltas of one call are put together."""

@@ -16,7 +16,7 @@ from clip_core.serving.captions.answers import scores_body
 Decode = Callable[[Sequence[bytes]], list[Tensor | ClipServeError]]
 
 
-class PictureScorer:
+class TextScoring:
     """`decode` gives pixels (3, H, W) uint8 of each picture, or its error."""
 
     def __init__(self, captioner: Captioner, memories: Memories, decode: Decode) -> None:

@@ -46,7 +46,7 @@ class Retrieval:
         check_question(wanted.question)
         asks = [parse_ask(body, self._parser) for body in _searches(wanted, parsed)]
         found = await self._searcher.many(asks)
-        hits = _merged(found, wanted.collection, wanted.k)
+        hits = merged(found, wanted.collection, wanted.k)
         return Retrieved(hits, self._evidence(wanted.question, hits), found.timing()["total_ms"])
 
     def _evidence(self, question: str, hits: Sequence[Json]) -> list[Evidence]:
@@ -100,7 +100,7 @@ def _texts(parsed: ParsedQuestion) -> list[str]:
     return [parsed.words] if len(parts) < 2 else [parsed.words, *parts[:_MOST_PARTS]]
 
 
-def _merged(found: Found, collection: str, k: int) -> list[Json]:
+def merged(found: Found, collection: str, k: int) -> list[Json]:
     """The best `k` by the sum of 1 / (60 + rank) over the searches, and the first hit of each search in any case.
 
     Raises the error of the first search that failed.

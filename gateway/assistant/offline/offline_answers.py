@@ -184,7 +184,8 @@ def _relative(question: ParsedQuestion, seen: Sequence[Looked]) -> Answered:
     if not showing:
         return _nothing(question)
     names = list(dict.fromkeys(with_article(thing.text()) for _, thing in showing))
-    text = f"{_listed(names).capitalize()} is {question.relation} the {question.thing.text()}."
+    verb = "is" if len(names) == 1 else "are"
+    text = f"{_listed(names).capitalize()} {verb} {question.relation} the {question.thing.text()}."
     return Answered("relative", text, True, tuple(each for each, _ in showing))
 
 

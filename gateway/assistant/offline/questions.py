@@ -111,7 +111,8 @@ def _relative(text: str) -> ParsedQuestion | None:
     related = parse_relation(f"it {found['relation']} {found['thing']}") if found else None
     if related is None:
         return None
-    return ParsedQuestion("relative", str(found and found["thing"]), related.second, relation=related.relation)
+    words = f"something {related.relation} {found and found['thing']}"
+    return ParsedQuestion("relative", words, related.second, relation=related.relation)
 
 
 def _relation(text: str) -> ParsedQuestion | None:

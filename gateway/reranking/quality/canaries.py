@@ -1,6 +1,6 @@
 """Pictures of scenes in groups that differ in one thing, each group with a sentence that only its first shows.
 
-They are drawn by scripts/demo/rerank_canaries.py, in a language that every captioner knows: colours, shapes, places.
+They are drawn by scripts/demo/captioner/rerank_canaries.py, of colours, shapes and places.
 """
 
 from __future__ import annotations

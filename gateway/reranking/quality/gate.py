@@ -14,7 +14,7 @@ LEAST = 0.5  # of the groups right; chance is a quarter
 
 
 @dataclass(frozen=True)
-class Quality:
+class CaptionerQuality:
     """Shares of canary groups that are right: by the captioner, and by the plain search's model."""
 
     captioner: float
@@ -33,7 +33,7 @@ class Quality:
 
 
 @dataclass(frozen=True)
-class Measured:
+class CanaryScores:
     """What each picture of each group scores, and the captioner's fingerprint."""
 
     captioner: Shares
@@ -41,17 +41,17 @@ class Measured:
     fingerprint: str
 
 
-Measure = Callable[[Sequence[CanaryGroup]], Awaitable[Measured]]
+Measure = Callable[[Sequence[CanaryGroup]], Awaitable[CanaryScores]]
 
 
 class QualityGate:
     """Keeps what it knows of each endpoint until it is told to forget it. One measurement at a time an endpoint."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Quality] = {}
-        self._under_way: dict[str, asyncio.Future[Quality]] = {}
+        self._known: dict[str, CaptionerQuality] = {}
+        self._under_way: dict[str, asyncio.Future[CaptionerQuality]] = {}
 
-    async def of(self, endpoint: str, measure: Measure, timeout_s: float | None) -> Quality | None:
+    async def of(self, endpoint: str, measure: Measure, timeout_s: float | None) -> CaptionerQuality | None:
         """None where it isn't known within the time; the measurement goes on. Raises what `measure` raises."""
         if endpoint in self._known:
             return self._known[endpoint]
@@ -68,13 +68,13 @@ class QualityGate:
     def forget(self, endpoint: str) -> None:
         self._known.pop(endpoint, None)
 
-    async def _measured(self, endpoint: str, measure: Measure) -> Quality:
+    async def _measured(self, endpoint: str, measure: Measure) -> CaptionerQuality:
         found = await measure(canary_groups())
-        quality = Quality(share_right(found.captioner), share_right(found.plain), found.fingerprint)
+        quality = CaptionerQuality(share_right(found.captioner), share_right(found.plain), found.fingerprint)
         self._known[endpoint] = quality
         return quality
 
-    def _ended(self, endpoint: str, ended: asyncio.Future[Quality]) -> None:
+    def _ended(self, endpoint: str, ended: asyncio.Future[CaptionerQuality]) -> None:
         self._under_way.pop(endpoint, None)
         if not ended.cancelled():
             ended.exception()  # known to those who waited, if any still did

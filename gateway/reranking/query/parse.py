@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from gateway.reranking.query.parsed_query import ParsedQuery, Relation, Thing, singular
+from gateway.reranking.query.parsed_query import NounPhrase, ParsedQuery, Relation, singular
 from gateway.reranking.query.vocabulary import ARTICLES, BETWEEN, KIND_OF, MEANING, NUMBERS, PRONOUNS
 
-MOST_WORDS, MOST_THINGS, _MOST_READINGS = 40, 5, 4
+MOST_WORDS, MOST_CHARACTERS, MOST_THINGS, _MOST_READINGS = 40, 1000, 5, 4
 _START = re.compile(
     r"^(?:(?:show me|find|search for|there is|there are|an?|the) )*"
     r"(?:photos?|pictures?|images?|drawings?)(?: of| showing| with)? |^(?:there (?:is|are)|show me|find) "
@@ -29,7 +29,7 @@ _Item = tuple[str, str]  # ("thing" | "relation" | "and" | "or" | "not", words)
 def parse_query(text: str) -> ParsedQuery | None:
     """None for what the rules don't understand: no English, too long, alternatives ("or"), pronouns."""
     told = " ".join(text.lower().replace(",", " , ").replace(";", " ; ").split()).rstrip(".!? ,;")
-    if not told or len(told.split()) > MOST_WORDS or not _PLAIN.fullmatch(told):
+    if not told or len(told) > MOST_CHARACTERS or len(told.split()) > MOST_WORDS or not _PLAIN.fullmatch(told):
         return None
     told = _NOT.sub(_excluding, _START.sub("", told, count=1))
     told, setting = _without_setting(told)
@@ -61,7 +61,7 @@ def _items(told: str) -> list[_Item] | None:
 
 
 def _built(items: Sequence[_Item], setting: str | None) -> ParsedQuery | None:
-    things: list[Thing] = []
+    things: list[NounPhrase] = []
     absent: set[int] = set()
     readings: list[tuple[Relation, ...]] = [()]
     before: list[_Item] = []  # between the last thing and the next
@@ -111,7 +111,7 @@ def _related(
     others = [other for other in range(place) if other not in absent]
     if not others:
         return readings
-    found = []
+    found, ways = [], list[tuple[int, ...]]()
     for reading in readings:
         last = others[-1]
         first = next((each.first for each in reversed(reading) if each.second == last), None)
@@ -125,7 +125,7 @@ def _related(
     return sorted(found, key=lambda reading: found.index(reading) % 2) if len(found) > 2 else found
 
 
-def _thing(words: str) -> Thing | None:
+def _thing(words: str) -> NounPhrase | None:
     rest = words.split()
     article, count = False, None
     while rest and (rest[0] in ARTICLES or rest[0] in NUMBERS or rest[0].isdigit()):
@@ -145,4 +145,4 @@ def _thing(words: str) -> Thing | None:
         return None
     if count is None and not several:
         count = 1
-    return Thing(" ".join(nouns), count, tuple(attributes.items()), excluded, article or count != 1)
+    return NounPhrase(" ".join(nouns), count, tuple(attributes.items()), excluded, article or count != 1)

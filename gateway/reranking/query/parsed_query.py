@@ -11,7 +11,7 @@ _COUNT_WORDS = {number: word for word, number in NUMBERS.items()}
 
 
 @dataclass(frozen=True)
-class Thing:
+class NounPhrase:
     """A noun phrase. `count` is None for a plural without a number; `attributes` are (kind, word).
 
     `excluded` are attributes that it must not have: "a circle that is not red".
@@ -35,14 +35,14 @@ class Thing:
     def attribute(self, kind: str) -> str | None:
         return next((word for own, word in self.attributes if own == kind), None)
 
-    def having(self, kind: str, word: str) -> Thing:
+    def having(self, kind: str, word: str) -> NounPhrase:
         """With another noun ("noun") or another attribute."""
         if kind == "noun":
             return replace(self, noun=word)
         kept = tuple(each for each in self.attributes if each[0] != kind)
         return replace(self, attributes=(*kept, (kind, word)))
 
-    def alone(self) -> Thing:
+    def alone(self) -> NounPhrase:
         """One of them."""
         return replace(self, count=1, article=True)
 
@@ -63,7 +63,7 @@ class ParsedQuery:
     `absent` are the places of things that must not be there. `setting` is the background's colour.
     """
 
-    things: tuple[Thing, ...]
+    things: tuple[NounPhrase, ...]
     readings: tuple[tuple[Relation, ...], ...] = ((),)
     absent: frozenset[int] = frozenset()
     setting: str | None = None

@@ -13,7 +13,7 @@ from gateway.encode.embedding import floats
 from gateway.inputs.source import Source
 from gateway.models.registry import RegisteredModel
 from gateway.reranking.quality.canaries import CanaryGroup
-from gateway.reranking.quality.gate import Measured
+from gateway.reranking.quality.gate import CanaryScores
 
 _GROUPS_AT_ONCE = 4
 
@@ -24,7 +24,7 @@ class Measurement:
     def __init__(self, model: RegisteredModel, call: Callable[[], WorkerCall]) -> None:
         self._model, self._call = model, call
 
-    async def __call__(self, groups: Sequence[CanaryGroup]) -> Measured:
+    async def __call__(self, groups: Sequence[CanaryGroup]) -> CanaryScores:
         """Raises ClipServeError."""
         call, captioner, fingerprint = self._call(), list[list[float]](), ""
         for first in range(0, len(groups), _GROUPS_AT_ONCE):
@@ -40,7 +40,7 @@ class Measurement:
                 for place, group in enumerate(told)
             ]
             fingerprint = reply.get("fingerprint", "")
-        return Measured(captioner, await self._plain(groups), fingerprint)
+        return CanaryScores(captioner, await self._plain(groups), fingerprint)
 
     async def _plain(self, groups: Sequence[CanaryGroup]) -> list[list[float]]:
         pictures = [Source("image", picture, None) for group in groups for picture in group.pictures]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from clip_core.errors import ClipServeError
+from clip_core.errors import ClipServeError, WorkerLost
 from gateway.captions.wanted import CaptionWork
 from gateway.captions.worker_call import WorkerCall
 from gateway.keys.meter import Meter
@@ -20,7 +20,7 @@ from gateway.reranking.asking import Asking
 from gateway.reranking.budget import Budget
 from gateway.reranking.ordering import reordered
 from gateway.reranking.plain import rank_by_sentence
-from gateway.reranking.quality.gate import Quality, QualityGate
+from gateway.reranking.quality.gate import CaptionerQuality, QualityGate
 from gateway.reranking.query.parse import parse_query
 from gateway.reranking.served.hits import Candidate
 from gateway.reranking.served.listwise import Listwise
@@ -71,7 +71,7 @@ class Reranker:
     ) -> tuple[list[int], Json]:
         """The order, and what to say of it. Raises RateLimited or TooLarge where the key's allowance ends."""
         budget = Budget(wanted.budget_ms, wanted.budget_tokens)
-        candidates = hits[: wanted.candidates]
+        candidates = hits[: wanted.reached()]
         done = Reranked(list(range(len(hits))))
         if candidates and not budget.over():
             await self._meter.items(len(candidates))
@@ -129,7 +129,8 @@ class Reranker:
         done.told["quality"] = _told_quality(quality)
         if asking.error is not None:
             done.note = f"{asking.error.message}: the order is the best so far"
-            self._gate.forget(_key(model, endpoint))
+            if isinstance(asking.error, WorkerLost):  # another one may come
+                self._gate.forget(_key(model, endpoint))
         return done
 
     async def _by_language_model(
@@ -158,7 +159,7 @@ class Reranker:
         models = self._captioners.models
         return models.default() if name is None or not models.several else await models.find(name)
 
-    async def _quality(self, model: RegisteredModel, endpoint: str, budget: Budget) -> Quality | None:
+    async def _quality(self, model: RegisteredModel, endpoint: str, budget: Budget) -> CaptionerQuality | None:
         return await self._gate.of(
             _key(model, endpoint), Measurement(model, self._call(model, endpoint)), budget.seconds_left()
         )
@@ -175,7 +176,7 @@ def _as_it_was(hits: Sequence[Candidate], note: str) -> Reranked:
     return Reranked(list(range(len(hits))), note)
 
 
-def _told_quality(quality: Quality) -> Json:
+def _told_quality(quality: CaptionerQuality) -> Json:
     return {"captioner": round(quality.captioner, 4), "plain": round(quality.plain, 4), "good": quality.good}
 
 

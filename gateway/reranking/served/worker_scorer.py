@@ -13,7 +13,7 @@ from gateway.captions.worker_call import WorkerCall
 from gateway.pictures.pictures import Pictures
 from gateway.pictures.thumbnails import SIZES
 from gateway.reranking.scorer import Row, Scores
-from gateway.upstream.caption_replies import PictureScores
+from gateway.upstream.caption_replies import ReplyPicture
 
 Json = dict[str, Any]
 _SIZE = min(SIZES)
@@ -58,7 +58,7 @@ class WorkerScorer:
             self._loaded[place] = pybase64.b64encode_as_string(shown.content)
 
 
-def _row(told: PictureScores | None, texts: int) -> Row:
+def _row(told: ReplyPicture | None, texts: int) -> Row:
     if told is None:
         return None
     if "error" in told:

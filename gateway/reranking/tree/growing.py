@@ -6,14 +6,15 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from gateway.reranking.query.parsed_query import ParsedQuery, Relation, Thing
+from gateway.reranking.query.parsed_query import NounPhrase, ParsedQuery, Relation
 from gateway.reranking.query.vocabulary import NEAREST, OPPOSITES, SIDES
-from gateway.reranking.tree.node import CLAUSE, Node, Tree
+from gateway.reranking.tree.node import CLAUSE, JOINT, Node, Tree
 
 MOST_NODES = 48
-_OTHERS = 2  # counterfactuals of an attribute
+_MOST_WAYS, _MOST_PAIRS = 12, 24  # sentences that say the same, where attributes are excluded
+_SETTINGS = 2  # counterfactuals of a background
 _STAGES = (
-    {CLAUSE},
+    {CLAUSE, JOINT},
     {"noun", "color", "texture", "size", "excluded", "count", "setting", "absent"},
     {"binding", "relation"},
 )
@@ -21,15 +22,14 @@ _STAGES = (
 
 @dataclass(frozen=True)
 class Clause:
-    """One thing, two in a relation, or two that are just both there (`name` is empty)."""
+    """One thing, two in a relation, or several that are just there (`name` is empty)."""
 
-    first: int
+    things: tuple[int, ...]
     name: str = ""
-    second: int | None = None
 
     @property
-    def things(self) -> tuple[int, ...]:
-        return (self.first,) if self.second is None else (self.first, self.second)
+    def joint(self) -> bool:
+        return not self.name and len(self.things) > 1
 
 
 def grow(query: ParsedQuery) -> Tree:
@@ -48,7 +48,7 @@ class _Growing:
         count = 0
         clause_of: dict[int, tuple[int, Clause]] = {}
         for clause, readings in clauses.items():
-            yield Node(CLAUSE, self._label(clause), self._claims(clause), readings=readings)
+            yield Node(JOINT if clause.joint else CLAUSE, self._label(clause), self._claims(clause), readings=readings)
             for thing in clause.things:
                 clause_of.setdefault(thing, (count, clause))
             count += 1
@@ -79,58 +79,51 @@ class _Growing:
 
     def _of_reading(self, reading: Sequence[Relation]) -> list[Clause]:
         related = {place for each in reading for place in (each.first, each.second)}
-        clauses = [Clause(each.first, each.name, each.second) for each in reading]
+        clauses = [Clause((each.first, each.second), each.name) for each in reading]
         alone = [place for place in self._query.present() if place not in related]
-        clauses += [Clause(place) for place in alone]
-        if not reading:
-            clauses += [Clause(one, "", other) for one, other in itertools.pairwise(alone)]
-        return clauses
+        return clauses + ([Clause((place,)) for place in alone] if reading else [Clause(tuple(alone))])
 
     def _claims(self, clause: Clause) -> tuple[str, ...]:
         """All sentences that say it: from either side, and each thing in every way that is not excluded."""
-        first = _ways(self._query.things[clause.first])
-        if clause.second is None:
+        if clause.joint:
+            return (self._said(clause, {}),)
+        first, *rest = (_ways(self._query.things[place]) for place in clause.things)
+        if not rest:
             return tuple(thing.words() + self._where for thing in first)
-        pairs = list(itertools.product(first, _ways(self._query.things[clause.second])))
-        if not clause.name:
-            said = [f"{one.alone().words()} {side} {other.alone().words()}" for one, other in pairs for side in SIDES]
-        else:
-            said = [f"{one.words()} {clause.name} {other.words()}" for one, other in pairs]
-            if clause.name in OPPOSITES:
-                said += [f"{other.words()} {OPPOSITES[clause.name]} {one.words()}" for one, other in pairs]
+        pairs = list(itertools.islice(itertools.product(first, rest[0]), _MOST_PAIRS))
+        said = [f"{one.words()} {clause.name} {other.words()}" for one, other in pairs]
+        if clause.name in OPPOSITES:
+            said += [f"{other.words()} {OPPOSITES[clause.name]} {one.words()}" for one, other in pairs]
         return tuple(each + self._where for each in said)
 
     def _said(
-        self, clause: Clause, changed: dict[int, Thing], *, name: str | None = None, where: str | None = None
+        self, clause: Clause, changed: dict[int, NounPhrase], *, name: str | None = None, where: str | None = None
     ) -> str:
         """The clause with some things in place of the query's, from its left or upper thing, as captions begin."""
         things = [changed.get(place) or self._query.things[place] for place in clause.things]
         relation, where = clause.name if name is None else name, self._where if where is None else where
         if relation in ("right of", "below"):
             relation, things = OPPOSITES[relation], things[::-1]
-        return f" {relation} ".join(thing.words() for thing in things) + where
+        return f" {relation or 'and'} ".join(thing.words() for thing in things) + where
 
     def _label(self, clause: Clause) -> str:
-        first = self._query.things[clause.first].words()
-        if clause.second is None:
-            return first
-        return f"{first} {clause.name or 'and'} {self._query.things[clause.second].words()}"
+        return f" {clause.name or 'and'} ".join(self._query.things[place].words() for place in clause.things)
 
     def _of_thing(self, place: int, clause: Clause) -> Iterator[Node]:
         thing = self._query.things[place]
-        clause = Clause(place) if not clause.name else clause
+        clause = clause if clause.name else Clause((place,))
         said = self._said(clause, {})
         for kind, word in (("noun", thing.noun), *thing.attributes):
             against = [
-                self._said(clause, {place: thing.having(kind, each)}) for each in self._others(place, kind, word)
+                self._said(clause, {place: thing.having(kind, each)}) for each in self._others(place, kind, word)[:1]
             ]
             if against:
                 label = word if kind == "noun" else f"{word} {thing.noun}"
                 yield Node(kind, label, (said,), tuple(against))
         for kind, word in thing.excluded:
             claims = tuple(self._said(clause, {place: way}) for way in _ways(thing))
-            against = (self._said(clause, {place: thing.having(kind, word)}),)
-            yield Node("excluded", f"{thing.noun} not {word}", claims, tuple(against))
+            unwanted = self._said(clause, {place: thing.having(kind, word)})
+            yield Node("excluded", f"{thing.noun} not {word}", claims, (unwanted,))
         if thing.count is not None and (thing.count > 1 or not clause.name):
             numbers = [number for number in (thing.count - 1, thing.count + 1) if number]
             against = [self._said(clause, {place: replace(thing, count=number, article=True)}) for number in numbers]
@@ -145,15 +138,15 @@ class _Growing:
         rest = [thing for other, thing in enumerate(self._query.things) if other != place]
         said = [thing.noun if kind == "noun" else thing.attribute(kind) for thing in rest]
         found = dict.fromkeys(each for each in (*said, *near) if each and each != word)
-        return list(found)[:_OTHERS]
+        return list(found)
 
     def _of_clause(self, clause: Clause) -> Iterator[Node]:
-        if not clause.name or clause.second is None:
+        if not clause.name:
             return
         said = self._said(clause, {})
         swapped = list(self._swapped(clause))
         if swapped:
-            yield Node("binding", f"which is which: {self._label(clause)}", (said,), tuple(swapped))
+            yield Node("binding", self._label(clause), (said,), tuple(swapped))
         names = (
             [each for each in SIDES if each != clause.name] if clause.name in SIDES else [OPPOSITES.get(clause.name)]
         )
@@ -162,12 +155,12 @@ class _Growing:
             yield Node("relation", clause.name, (said,), against)
 
     def _swapped(self, clause: Clause) -> Iterator[str]:
-        assert clause.second is not None
-        first, second = self._query.things[clause.first], self._query.things[clause.second]
+        one_place, other_place = clause.things
+        first, second = self._query.things[one_place], self._query.things[other_place]
         for kind in ("color", "texture"):
             one, other = first.attribute(kind), second.attribute(kind)
             if one and other and one != other:
-                changed = {clause.first: first.having(kind, other), clause.second: second.having(kind, one)}
+                changed = {one_place: first.having(kind, other), other_place: second.having(kind, one)}
                 yield self._said(clause, changed)
 
     def _absent(self, place: int, beside: int) -> Node:
@@ -177,23 +170,24 @@ class _Growing:
         claims = tuple(f"{thing.words()} {side} {unwanted.words()}{self._where}" for side in SIDES)
         against = [f"{thing.words()}{self._where}"]
         if other:
-            instead = unwanted.having("noun", other[-1]).words()
+            instead = unwanted.having("noun", other[:2][-1]).words()
             against += [f"{thing.words()} {side} {instead}{self._where}" for side in SIDES]
         return Node("absent", f"no {self._query.things[place].noun}", claims, tuple(against))
 
     def _setting(self, clause: Clause) -> Iterator[Node]:
         setting = self._query.setting
-        if setting is None or (clause.second is not None and not clause.name):
+        if setting is None:
             return
-        others = [each for each in NEAREST["setting"] if each != setting][:_OTHERS]
+        clause = Clause(clause.things[:1]) if clause.joint else clause
+        others = [each for each in NEAREST["setting"] if each != setting][:_SETTINGS]
         against = tuple(self._said(clause, {}, where=f" on a {each} background") for each in others)
         yield Node("setting", f"{setting} background", (self._said(clause, {}),), against, 0, readings=self._all())
 
 
-def _ways(thing: Thing) -> list[Thing]:
-    """The thing with each attribute that is not excluded; itself where nothing is."""
+def _ways(thing: NounPhrase) -> list[NounPhrase]:
+    """The thing with each attribute that is not excluded, a few of them; itself where nothing is, or all are."""
     ways = [thing]
-    for kind, word in thing.excluded:
-        words = [each for each in NEAREST[kind] if each != word]
-        ways = [way.having(kind, each) for way in ways for each in words]
+    for kind in dict.fromkeys(kind for kind, _ in thing.excluded):
+        words = [each for each in NEAREST[kind] if (kind, each) not in thing.excluded]
+        ways = [way.having(kind, each) for way in ways for each in words][:_MOST_WAYS] or ways
     return ways

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from gateway.reranking.query.parsed_query import ParsedQuery
 
-CLAUSE = "clause"
+CLAUSE, JOINT = "clause", "joint"
 KINDS = ("noun", "color", "texture", "size", "excluded", "count", "setting", "binding", "absent", "relation")
-"""Of what is weighed; a clause stands above them."""
+"""Of what is weighed. Above them stand clauses, and joint ones of things whose places are not said."""
 LEAST, MOST = -12.0, 12.0  # of a log-odds; beyond them nothing is learned
 
 

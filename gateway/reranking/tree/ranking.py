@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gateway.reranking.asking import Asking
+from gateway.reranking.asking import Asking, Logprobs
 from gateway.reranking.ordering import reordered
 from gateway.reranking.tree.node import LEAST, Tree
 from gateway.reranking.tree.weights import Weights
@@ -20,13 +20,15 @@ FAILED = -3.0  # log-odds below which what depends on a node is not asked
 
 @dataclass
 class TreeRanking:
-    """`order` is the best so far; `values` of each candidate are by node, `stages` how many were asked in each.
+    """`order` is the best so far, `stages` says how many were asked in each.
 
-    `pruned` counts questions that were not asked, since what they depend on is not there.
+    `logprobs` of each candidate are by text, its `values` by node. `pruned` counts questions that were not asked, since
+    what they depend on is not there.
     """
 
     order: list[int]
     values: dict[int, dict[int, float]] = field(default_factory=dict)
+    logprobs: dict[int, Logprobs] = field(default_factory=dict)
     scores: dict[int, float] = field(default_factory=dict)
     stages: list[int] = field(default_factory=list)
     pruned: int = 0
@@ -70,9 +72,13 @@ async def _stage(
     answered: set[int] = set()
     for nodes, candidates in groups.items():
         ranking.pruned += (len(stage) - len(nodes)) * len(candidates)
-        texts = list(dict.fromkeys(text for node in nodes for text in tree.nodes[node].texts))
+        wanted = dict.fromkeys(text for node in nodes for text in tree.nodes[node].texts)
+        known = [ranking.logprobs.setdefault(each, {}) for each in candidates]
+        texts = [text for text in wanted if any(text not in each for each in known)]
         found = await asking.ask(candidates, texts) if texts else {each: {} for each in candidates}
-        for candidate, logprobs in found.items():
+        for candidate, more in found.items():
+            logprobs = ranking.logprobs[candidate]
+            logprobs |= more
             own = ranking.values.setdefault(candidate, {})
             own |= {node: tree.nodes[node].value(logprobs) for node in nodes}
             own |= {node: LEAST for node in stage if node not in nodes}

@@ -39,7 +39,8 @@ async def caption_collection(request: Request, name: Name) -> JsonResponse:
 
 @router.get("/v1/captions/cost", responses=answers(CaptionsCost, NoCaptioner))
 async def captions_cost(
-    request: Request, pictures: Annotated[int, Query(ge=0, le=10**9, examples=[1000], description="How many.")]
+    request: Request,
+    pictures: Annotated[int, Query(ge=0, le=10**9, examples=[1000], description="How many.")] = 1,
 ) -> JsonResponse:
     """What captions of so many pictures by the language model cost at most."""
     assistant = services(request).given_captions.assistant()

@@ -15,7 +15,7 @@ export function drawTree(tree) {
     const places = tree.nodes.map((_, place) => place).filter((place) => tree.nodes[place].parent === parent);
     return places.map((place) => leaf(tree.nodes[place], first?.values[place], compared?.values[place], branch(place)));
   };
-  return [element("p", { className: "soft", textContent: stages(tree) }), legend(first, compared), element("ul", { className: "claims" }, ...branch(null))];
+  return [element("p", { className: "soft", textContent: stages(tree) }), legend(first, compared), element("ul", { className: compared ? "claims compared" : "claims" }, ...branch(null))];
 }
 
 function stages({ stages: asked, pruned, readings }) {
@@ -32,7 +32,7 @@ function legend(first, compared) {
 }
 
 function leaf(node, value, other, children) {
-  const kind = element("span", { className: "claim-kind", textContent: node.kind === "clause" ? "says" : (WORDS[node.kind] ?? node.kind) });
+  const kind = element("span", { className: "claim-kind", textContent: !node.against.length ? "says" : (WORDS[node.kind] ?? node.kind) });
   const against = node.against.length ? `against: ${node.against.join("; ")}` : node.claims.join("; ");
   const line = element("div", { className: "claim", title: against }, kind, element("span", { className: "claim-label", textContent: node.label }));
   line.append(bar(node, value, "claim-now"), ...(other === undefined ? [] : [bar(node, other, "claim-then")]));
@@ -43,7 +43,7 @@ function leaf(node, value, other, children) {
 function bar(node, value, side) {
   const shown = value === null || value === undefined ? "not asked" : value.toFixed(1);
   const made = element("span", { className: `claim-value ${side}`, textContent: shown });
-  if (value === null || value === undefined || node.kind === "clause") return made;
+  if (value === null || value === undefined || !node.against.length) return made;
   made.style.setProperty("--share", `${Math.min(100, (Math.abs(value) / MOST) * 100)}%`);
   made.classList.add(value < 0 ? "against" : "for");
   return made;

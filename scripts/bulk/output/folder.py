@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from scripts.bulk.errors import BulkFailed, BulkRefused
 from scripts.bulk.output.place import LOCK
+from scripts.bulk.shards.errors import BulkFailed, BulkRefused
 from scripts.locking import only_here
 
 _TEMPORARY = ".writing-"

@@ -18,7 +18,7 @@ from pyarrow import parquet
 from clip_core.wire import FloatArray
 from scripts.bulk.output.place import OutputPlace
 from scripts.bulk.output.run_folder import Output
-from scripts.bulk.shards import Shard
+from scripts.bulk.shards.shard import Shard
 
 LAYOUTS = ("parquet", "clip-retrieval")
 _NPY_HEADER = 128  # bytes, as NumPy aligns it

@@ -14,8 +14,8 @@ import time
 import uuid
 from collections.abc import Iterator
 
-from scripts.bulk.errors import BulkFailed, BulkRefused
 from scripts.bulk.output.place import OutputPlace
+from scripts.bulk.shards.errors import BulkFailed, BulkRefused
 
 EVERY_S = 5.0
 _WATCHED = 3  # writings that a living holder would have made meanwhile

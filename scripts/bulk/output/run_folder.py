@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from scripts.bulk.errors import BulkFailed, BulkRefused
 from scripts.bulk.output.opening import open_place
 from scripts.bulk.output.place import OutputPlace, read_all, write_text
-from scripts.bulk.shards import Done, Shard, read_done, read_shard
+from scripts.bulk.shards.errors import BulkFailed, BulkRefused
+from scripts.bulk.shards.shard import Done, Shard, read_done, read_shard
 
 BAD, DUPLICATES, SUMMARY = "bad.parquet", "duplicates.parquet", "summary.html"
 _ABOUT, _RUN, _SHARDS = "_bulk", "_bulk/run.json", "_bulk/shards.jsonl"

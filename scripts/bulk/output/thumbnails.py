@@ -12,7 +12,7 @@ from clip_core.errors import ClipServeError
 from gateway.pictures.bucket import BucketStore, NoFileSystem
 from gateway.pictures.store import PictureStore
 from gateway.pictures.thumbnails import SIZES, thumbnails
-from scripts.bulk.errors import BulkFailed
+from scripts.bulk.shards.errors import BulkFailed
 from scripts.sync.bucket import is_url
 
 _MOST_PIXELS = 256_000_000

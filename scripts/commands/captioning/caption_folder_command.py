@@ -9,13 +9,13 @@ import typer
 from rich.console import Console
 
 from scripts.commands.gateway_commands import DEFAULT_URL, Key, Url
-from scripts.commands.paths import named_path
+from scripts.commands.paths import existing_folder
 
 _TIMEOUT_S = 600.0
 
 
 def caption_folder(
-    folder: Annotated[Path, typer.Argument(help="Whose pictures.", parser=named_path)],
+    folder: Annotated[Path, typer.Argument(help="Whose pictures.", parser=existing_folder)],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and write nothing.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="By a captioner, not by the language model.")] = False,
     most_usd: Annotated[

@@ -147,15 +147,16 @@ def test_a_folder_gets_captions_beside_its_pictures(captioning, openai_server, f
     planned = CliRunner().invoke(app, [*arguments, "--dry-run"])
     assert planned.stdout.startswith("2 captions by gpt-4o for at most 0.0"), planned.output
     (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "away.png").symlink_to(folder / "nowhere.png")
     little = CliRunner().invoke(app, [*arguments, "--most-usd", "0.000001"])
     assert (little.exit_code, openai_server.asked) == (1, [])
     run = CliRunner().invoke(app, arguments)
     assert run.stdout.startswith("2 captions by gpt-4o for 0.0"), run.output
-    assert "1 failed" in run.stdout
+    assert "2 failed" in run.stdout
     assert (folder / "a.txt").read_text() == f"{SAID}\n"
     assert (folder / "c.txt").read_text() == "my own words"
     assert len(openai_server.asked) == 2
-    assert CliRunner().invoke(app, [*arguments, "--dry-run"]).stdout.startswith("1 captions by")
+    assert CliRunner().invoke(app, [*arguments, "--dry-run"]).stdout.startswith("2 captions by")
 
 
 def test_a_budget_ends_a_folder_and_it_goes_on(captioning, openai_server, folder) -> None:

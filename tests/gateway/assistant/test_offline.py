@@ -164,3 +164,7 @@ def test_names_of_evidence_are_the_same_for_the_same_question_and_nobody_elses()
     assert names == refs_of(b"secret", "q", ids)
     assert len(set(names)) == 48
     assert set(names).isdisjoint(refs_of(b"other", "q", ids)) or names != refs_of(b"other", "q", ids)
+
+
+def test_a_question_about_a_neighbour_searches_for_two_things() -> None:
+    assert parse_question("What is above the red ring?").words == "something above the red ring"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.reranking.query.parse import MOST_WORDS, parse_query
-from gateway.reranking.query.parsed_query import ParsedQuery, Relation, Thing
+from gateway.reranking.query.parsed_query import NounPhrase, ParsedQuery, Relation
 
 
 def said(text: str) -> ParsedQuery:
@@ -80,7 +80,7 @@ def test_what_is_not_to_be_there(text: str, absent: set[int]) -> None:
 )
 def test_attributes_that_are_excluded(text: str) -> None:
     (thing,) = said(text).things
-    assert thing == Thing("ring", 1, (("texture", "striped"),), (("color", "red"),))
+    assert thing == NounPhrase("ring", 1, (("texture", "striped"),), (("color", "red"),))
 
 
 @pytest.mark.parametrize(

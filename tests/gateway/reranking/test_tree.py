@@ -65,6 +65,14 @@ def test_counts_absence_and_exclusion() -> None:
     assert "a red striped ring" not in excluded.claims
 
 
+def test_many_exclusions_stay_few_sentences() -> None:
+    colors = ["red", "blue", "green", "yellow", "orange", "purple", "pink", "cyan", "brown", "lime"]
+    thing = f"a {' '.join(f'non-{color}' for color in colors)} non-striped non-small circle"
+    tree = tree_of(f"{thing} left of {thing.replace('circle', 'star')}")
+    assert all(len(each.claims) <= 48 for each in tree.nodes)
+    assert node(tree, "clause").claims
+
+
 def test_words_without_counterfactuals_are_only_claimed() -> None:
     assert [each.kind for each in tree_of("a brass lamp").nodes] == ["clause", "count"]
     assert (

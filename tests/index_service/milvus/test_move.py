@@ -100,7 +100,7 @@ def test_while_somebody_writes(api: PublicApi, tmp_path: Path) -> None:
     work = Move(api, tmp_path / "progress.json", State("shapes", "there"), "milvus")
     try:
         work.copy(Console(quiet=True))
-        work.switch("live")
+        work.complete("live")
     finally:
         stopped.set()
         thread.join()

@@ -1,8 +1,9 @@
-"""What ends a bulk run as a whole."""
+"""What ends a bulk run as a whole, and what ends a shard until the next run."""
 
 from __future__ import annotations
 
 from clipserve_client.errors import ClientError
+from clipserve_client.sources.entries import SourceError
 
 
 class BulkRefused(ClientError):
@@ -11,3 +12,7 @@ class BulkRefused(ClientError):
 
 class BulkFailed(ClientError):
     """It can't go on: the output can't be written, or no worker starts."""
+
+
+class Away(SourceError):
+    """A source that may be there again later."""

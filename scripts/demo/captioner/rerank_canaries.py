@@ -1,6 +1,6 @@
 """Draws the canaries of reranking: groups of four scenes that differ in one thing, and what only the first shows.
 
-python -m scripts.demo.rerank_canaries      # writes gateway/reranking/quality/canaries.json
+python -m scripts.demo.captioner.rerank_canaries      # writes gateway/reranking/quality/canaries.json
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from scripts.demo.scenes import Scene
 
 ROOT = Path(__file__).resolve().parents[2]
 _TYPED = (
-    r'clipserve search "([^"]+)"(?! --collection (?!demo))',
-    r'\.search\("demo", "([^"]+)"',
+    r'clipserve search "([^"]+)"(?! --collection (?!demo))(?! .*--rerank)',
+    r'\.search\("demo", "([^"]+)"(?!.*rerank)',
     "a search for “([^”]+)”",
 )
 
@@ -63,9 +63,9 @@ def _json_at(text: str, start: int) -> Any:
 
 
 def _in_body(body: Any) -> Iterator[ShownSearch]:
-    """Of the gateway's `/v1/search`, and of TorchServe's predictions."""
+    """Of the gateway's `/v1/search`, and of TorchServe's predictions; what is reranked shows more than the model."""
     match body:
-        case {"collection": "demo", "text": str(text)}:
+        case {"collection": "demo", "text": str(text)} if "rerank" not in body:
             yield ShownSearch(text, json.dumps(body["filter"]) if "filter" in body else "")
         case {"input": list(texts), "search": {"collection": "demo"}}:
             yield from (ShownSearch(text) for text in texts)

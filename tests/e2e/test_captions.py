@@ -113,7 +113,8 @@ def test_good_and_bad_at_once_keep_their_own_statuses(client: httpx.Client) -> N
 def test_a_client_that_leaves_frees_its_rows(client: httpx.Client, served: UpSettings) -> None:
     left = metric(served, "clipserve_captions_cancelled")
     with client.stream("POST", PATH, json=body(stream=True, **LONG)) as answer:
-        next(answer.iter_lines())
+        lines = answer.iter_lines()  # kept: it closes the answer when it goes
+        next(lines)
         until(lambda: metric(served, "clipserve_caption_rows") == 1)
     until(lambda: metric(served, "clipserve_caption_rows") == 0)
     assert metric(served, "clipserve_captions_cancelled") == left + 1

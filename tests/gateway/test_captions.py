@@ -301,7 +301,8 @@ def test_a_client_that_leaves_ends_the_work(stack: Stack) -> None:
     fake = stack.torchserve.captioner
     fake.token_s = 1.0
     with stack.client.stream("POST", URL, json={"image": CAT, "stream": True}) as answer:
-        next(answer.iter_text())
+        pieces = answer.iter_text()  # kept: it closes the answer when it goes
+        next(pieces)
         assert fake.under_way == 1
     until(lambda: fake.under_way == 0)
     assert fake.left == 1

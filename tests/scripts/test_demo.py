@@ -174,7 +174,7 @@ def test_the_weights_fit_in_git() -> None:
 
 def test_hits_are_shown_as_they_are_named() -> None:
     hit = SimpleNamespace(score=0.5, id="[/a]", metadata={"caption": "[bold]b[/x]"})
-    client: Any = SimpleNamespace(search=lambda *_, **__: SimpleNamespace(hits=[hit], raw={"timing": {}}))
+    client: Any = SimpleNamespace(search=lambda *_, **__: SimpleNamespace(hits=[hit], raw={"timing": {}}, rerank=None))
     console = Console(file=StringIO(), width=100)
     show_search(client, console, "demo", "[/red]")
     shown = console.file.getvalue()  # type: ignore[attr-defined]

@@ -45,6 +45,9 @@ class EndpointConfig:
     caption_drafts: bool = _key(
         True, "use the drafts that requests bring, where a captioner that is ready gains by them"
     )
+    caption_method: str = _key(
+        "beam", "how a captioner captions where a request does not say", choices=("beam", "greedy")
+    )
     caption_cache: str = _key(
         "growing",
         "what holds a captioner's keys and values (docs/kv-caches.md)",

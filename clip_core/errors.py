@@ -262,11 +262,12 @@ class UnknownPrice(ClipServeError):
 
 
 class AssistantFailed(ClipServeError):
-    """The language model's answer is none that may be passed on. `use`: the tokens that were billed all the same."""
+    """The language model's answer is none that may be passed on. `use` and `cost_usd`: what was billed all the same."""
 
     status = 424  # not 502, which clients send again: each try may be billed
     code = "assistant_failed"
     use: object = None
+    cost_usd: float = 0.0
 
 
 class AssistantRefused(AssistantFailed):

@@ -98,8 +98,14 @@ async def _on_validation(_: Request, error: Exception) -> Response:
 def invalid_request(problems: Sequence[Any]) -> InvalidRequest:
     """pydantic's list of problems → one error that names the first field at fault."""
     first = problems[0]
-    param = field_path([part for part in first["loc"] if part not in ("body", "query", "path")])
-    return InvalidRequest(f"{param or 'the request'}: {first['msg']}", param=param)
+    param = field_path([part for part in first["loc"] if not _is_no_field(part)])
+    said = "Input should be an object" if first["type"] == "model_type" else first["msg"]
+    return InvalidRequest(f"{param or 'the request'}: {said}", param=param)
+
+
+def _is_no_field(part: str | int) -> bool:
+    """pydantic names where a value came from, and the class that it tried of several."""
+    return part in ("body", "query", "path") or (isinstance(part, str) and part[:1].isupper())
 
 
 def field_path(parts: Sequence[str | int]) -> str | None:

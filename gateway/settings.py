@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_v
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from clip_core.secret_files import SettingsOrFiles
-from clip_core.setting_checks import bounded, comma_separated, host_names, http_url, unknown_names
+from clip_core.setting_checks import bounded, comma_separated, header_value, host_names, http_url, unknown_names
 from gateway.database.postgres import check_database_url
 from gateway.fetch.addresses import AddressPolicy
 from gateway.fetch.limits import FetchLimits
@@ -236,6 +236,11 @@ class GatewaySettings(SettingsOrFiles):
     @classmethod
     def _is_http_or_empty(cls, value: str) -> str:
         return http_url(value) if value else value
+
+    @field_validator("assistant_api_key")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr) -> SecretStr:
+        return SecretStr(header_value(value.get_secret_value().strip()))
 
     @field_validator("scaler_urls")
     @classmethod

@@ -39,7 +39,10 @@ class AskedPrompt:
 
 @dataclass
 class OpenAiServer:
-    """`reply` makes the text of an answer; `failures` are what the next calls meet instead, first come first served."""
+    """`reply` makes the text of an answer; `failures` are what the next calls meet instead, first come first served.
+
+    A failure that is a dict is what the server says it counted.
+    """
 
     reply: Callable[[AskedPrompt], str] = lambda _: "a red circle"
     failures: list[Any] = field(default_factory=list)
@@ -115,7 +118,8 @@ class OpenAiServer:
         finish = failure if failure in ("length", "content_filter") else "stop"
         choice = {"index": 0, "message": message, "finish_reason": finish}
         answer = {"id": "c1", "object": "chat.completion", "created": 1, "model": "m-2025-01-01", "choices": [choice]}
-        return answer | ({"usage": self._chat_usage(asked)} if self.usage else {})
+        usage = failure if isinstance(failure, dict) else self._chat_usage(asked)
+        return answer | ({"usage": usage} if self.usage else {})
 
     def _chat_usage(self, asked: AskedPrompt) -> Json:
         prompt, output = self.counted(asked), len(_PIECE.findall(self.reply(asked)))
@@ -151,6 +155,9 @@ class OpenAiServer:
         if failure == "refusal":
             text = ""
             yield _event({**about, "choices": [{"index": 0, "delta": {"refusal": "I won't"}, "finish_reason": None}]})
+        if failure == "lost":
+            yield _event({**about, "choices": [_delta("")]})
+            raise ConnectionResetError
         for start in range(0, len(text), 8):
             yield _event({**about, "choices": [_delta(text[start : start + 8])]})
             if failure == "half":

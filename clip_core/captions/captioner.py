@@ -189,6 +189,8 @@ class Captioner:
             return [self.ids.start]
         tokens = self._tokens(ask.prompt, "prompt")
         ids: list[int] = tokens.ids[: tokens.count - 1].tolist()
+        if not {self.ids.start, self.ids.end}.isdisjoint(ids[1:]):
+            raise InvalidRequest("the prompt holds a word that stands for the start or end of a text", param="prompt")
         if tokens.truncated or len(ids) >= ask.max_tokens:
             raise InvalidRequest(
                 f"the prompt leaves no room for a caption of at most {ask.max_tokens} tokens", param="prompt"

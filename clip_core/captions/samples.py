@@ -18,6 +18,7 @@ from clip_core.captions.greedy import Greedy
 from clip_core.captions.search import FoundCaption, Ids, first_of_best
 from clip_core.speculation.guard import kept_bounds, leads
 
+_LEAST_TEMPERATURE = 1e-6  # lower ones choose the same, and scores divided by them would overflow
 _ROUNDING = 1e-4  # of scores as large as a low temperature makes them
 
 
@@ -59,13 +60,14 @@ class _Sample(Greedy):
         super().__init__(ask, prefix, ids)
         assert ask.seed is not None, "the scheduler draws a seed where none was given"
         self._seed, self._sample = ask.seed, sample
+        self._temperature = max(ask.temperature, _LEAST_TEMPERATURE)
 
     def _choose(self, logits: Tensor) -> int:
         return first_of_best(self._noisy(kept_by_p(kept_by_k(logits, self._ask.top_k), self._ask.top_p)))
 
     def _sure(self, logits: Tensor, spread: float) -> bool:
         ask = self._ask
-        spread_of_noisy = spread / ask.temperature + _ROUNDING
+        spread_of_noisy = spread / self._temperature + _ROUNDING
         if not ask.top_k and ask.top_p >= 1:
             return leads(self._noisy(logits), spread_of_noisy)
         surely, possibly = kept_bounds(logits, ask.top_k, ask.top_p, spread)
@@ -73,7 +75,7 @@ class _Sample(Greedy):
         return bool(surely[noisy.argmax()]) and leads(noisy, spread_of_noisy)
 
     def _noisy(self, kept: Tensor) -> Tensor:
-        return kept / self._ask.temperature + gumbel(self._seed, self._sample, len(self._said), len(kept))
+        return kept / self._temperature + gumbel(self._seed, self._sample, len(self._said), len(kept))
 
 
 def kept_by_k(logits: Tensor, count: int) -> Tensor:

@@ -106,7 +106,8 @@ class Scheduler:
         """
         if ask.rows > self.most_rows:
             raise InvalidRequest(
-                f"{ask.rows} rows are asked for, at most {self.most_rows} are under way at once", param="n"
+                f"{ask.rows} rows are asked for, at most {self.most_rows} are under way at once",
+                param="beams" if ask.method == "beam" else "n",
             )
         if tuple(pixels.shape) != (3, *self.captioner.image_size):
             raise InvalidRequest(f"pixels have the shape (3, H, W) of {self.captioner.image_size}", param="image")

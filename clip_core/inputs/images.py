@@ -88,7 +88,10 @@ def _read(data: bytes, max_pixels: int, read: Read) -> Image.Image:
         return read(image)
     except ClipServeError:
         raise
-    except (Image.DecompressionBombError, MemoryError) as error:
+    except Image.DecompressionBombError as error:
+        limit = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels))
+        raise ImageTooLarge(f"the image has too many pixels, the limit is {limit:,}") from error
+    except MemoryError as error:
         raise ImageTooLarge(f"the image is too large: {error}") from error
     except UnidentifiedImageError as error:
         raise BadImage(f"not an image of a known format ({', '.join(FORMATS)})") from error

@@ -41,6 +41,8 @@ def stamp(path: str) -> Stamp:
         raise Skip("vanished") from None
     except OSError as error:
         raise Skip("unreadable", str(error.strerror)) from error
+    except ValueError as error:  # a null byte in the path
+        raise Skip("unreadable", str(error)) from error
     return Stamp(about.st_size, about.st_mtime_ns)
 
 

@@ -18,7 +18,7 @@ from scripts.archive.build_key import build_key
 from scripts.archive.mar_files import built_with
 from scripts.archive.model_source import ModelSource, load
 from scripts.archive.pack import pack, stage, write_settings
-from scripts.archive.places import MODEL_STORE
+from scripts.archive.places import MODEL_STORE, endpoint_config
 from scripts.archive.resolver import Resolved, resolve
 from scripts.archive.work_folders import work_folder
 from scripts.progress import SILENT, WorkProgress
@@ -55,6 +55,8 @@ def build(
     resolved = quickly(resolved) if quick else resolved
     source, key = resolved.source, build_key(resolved)
     wanted = kinds_of(source, captions)
+    for kind in wanted:
+        endpoint_config(kind, resolved.directory)  # before weights are read for minutes
     stale = wanted if force else _stale(wanted, key, model_store, prefix)
     if stale:
         _make_folder(model_store)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from clip_core.endpoint_config import EndpointConfig
+from clip_core.errors import BadModel
+
 ROOT = Path(__file__).resolve().parents[2]
 _IN_CHECKOUT = (ROOT / "archive" / "common").is_dir()
 DATA = ROOT if _IN_CHECKOUT else Path(sys.prefix) / "share" / "clipserve"  # where a wheel puts it
 ARCHIVE_DIR = DATA / "archive"
+_OURS = {each.name for each in dataclasses.fields(EndpointConfig)}
 MODEL_STORE = ROOT / "model_store" if _IN_CHECKOUT else Path("model_store")
 
 
@@ -21,9 +28,28 @@ def models() -> list[str]:
 
 
 def endpoint_config(kind: str, directory: Path | None) -> dict[str, Any]:
-    """archive/common/<kind>.yaml with the model's own keys over it, where it has a folder."""
+    """archive/common/<kind>.yaml with the model's own keys over it, where it has a folder. Raises BadModel."""
     merged: dict[str, Any] = {}
     for path in (folder / f"{kind}.yaml" for folder in (ARCHIVE_DIR / "common", directory) if folder):
         if path.exists():
-            merged |= yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            merged |= _endpoint_keys(path, merged)
     return merged
+
+
+def _endpoint_keys(path: Path, common: Mapping[str, Any]) -> dict[str, Any]:
+    """A worker would not start with a wrong value, and would not see a misspelt key. TorchServe has keys of its own."""
+    try:
+        own = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise BadModel(f"{path} can't be read: {error}") from error
+    if not isinstance(own, dict):
+        raise BadModel(f"{path}: keys and their values, such as `batchSize: 64`")
+    known = {*common, *_OURS}
+    for key in own.keys() - known:
+        if alike := difflib.get_close_matches(str(key), known, 1, 0.8):
+            raise BadModel(f"{path}: {key} is no key; did you mean {alike[0]}?")
+    try:
+        EndpointConfig.parse(own)
+    except ValueError as error:
+        raise BadModel(f"{path}: {str(error).removeprefix('model-config.yaml: ')}") from error
+    return own

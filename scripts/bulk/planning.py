@@ -7,23 +7,24 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from clipserve_client.ingest.results import Result
 from clipserve_client.sources.entries import SourceError, SourceGone
-from clipserve_client.sources.files import stamp
+from clipserve_client.sources.files import Skip, stamp
 from clipserve_client.sources.spool import Spool
 from clipserve_client.sources.walking import SUFFIXES, Walk
 from scripts.bulk.output.run_folder import Output
 from scripts.bulk.parquet_file import missing_columns, opened_parquet
 from scripts.bulk.shards.errors import Away, BulkRefused
-from scripts.bulk.shards.shard import Shard
+from scripts.bulk.shards.shard import Kind, Shard
 from scripts.sync.bucket import Bucket, failures, opened, version_of
 from scripts.sync.bucket import is_url as is_remote
 
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _PARQUETS = (".parquet", ".pq")
 _LINES = (".txt", ".jsonl", ".urls")
+_LEFT_OUT = ("unreadable folder", "vanished or broken link", "not a file")  # the others are no pictures
 Json = dict[str, Any]
 
 
@@ -32,6 +33,7 @@ class Planner:
 
     def __init__(self, output: Output, storage: Mapping[str, Any], items: int, embed: str) -> None:
         self._output, self._storage, self._items, self._embed = output, storage, items, embed
+        self.left_out: list[LeftOut] = []  # of folders: what could not be listed, so is in no shard
 
     def plan(self, sources: Iterable[str]) -> list[Shard]:
         """All shards of the run: those of earlier runs with what is there now, then those that are new.
@@ -76,11 +78,14 @@ class Planner:
         try:
             yield from self._of(path, planned)
         except DamagedFile:
-            yield Shard(0, "parquet", path, 0, 1, 0, self._version(path))  # its reader says what is wrong with it
+            kind: Kind = "parquet" if path.lower().endswith(_PARQUETS) else "lines"
+            yield Shard(0, kind, path, 0, 1, 0, self._version(path))  # its reader says what is wrong with it
 
     def _of(self, path: str, planned: Spool) -> Iterator[_New]:
         lower = path.lower()
-        if lower.endswith(_TARS):
+        if os.path.isdir(path):
+            yield from self._of_folder(path, planned)
+        elif lower.endswith(_TARS):
             yield Shard(0, "tar", path, version=self._version(path))
         elif lower.endswith(_PARQUETS):
             yield from self._of_parquet(path)
@@ -124,7 +129,10 @@ class Planner:
 
     def _version(self, path: str) -> str:
         if not is_remote(path):
-            return "-".join(map(str, stamp(path)))
+            try:
+                return "-".join(map(str, stamp(path)))
+            except Skip:
+                return ""  # a link to nothing: its reader says so
         fs, inside = opened(path, self._storage)
         with failures(path):
             return version_of(fs.info(inside))
@@ -136,6 +144,7 @@ class Planner:
         from pyarrow import ArrowException, parquet
 
         version = self._version(path)
+        _refuse_pipes(path)
         try:
             with ExitStack() as stack:
                 source = opened_parquet(path, self._storage, stack)
@@ -157,6 +166,7 @@ class Planner:
 
     def _of_lines(self, path: str) -> Iterator[Shard]:
         version = self._version(path)
+        _refuse_pipes(path)
         fs, inside = opened(path, self._storage) if is_remote(path) else (None, path)
         position = start = first = count = 0
         with failures(path), closing(fs.open(inside, "rb")) if fs is not None else open(path, "rb") as file:
@@ -190,6 +200,8 @@ class Planner:
             for found in walk:
                 if not found.skipped:
                     yield {"name": os.path.relpath(found.path, path)}
+                elif found.skipped in _LEFT_OUT:
+                    self.left_out.append(LeftOut(found.name, found.skipped, found.message))
 
 
 def _empty_stale(shards: list[Shard], seen: set[tuple[str, str, int]]) -> None:
@@ -199,6 +211,18 @@ def _empty_stale(shards: list[Shard], seen: set[tuple[str, str, int]]) -> None:
         version = versions.get((shard.kind, shard.path))
         if version is not None and shard.kind in ("parquet", "lines") and shard.where not in seen:
             shards[shard.number] = replace(shard, end=shard.start, version=version)
+
+
+def _refuse_pipes(path: str) -> None:
+    """Raises DamagedFile for what is there and is no file: a named pipe would be waited for without end."""
+    if not is_remote(path) and os.path.lexists(path) and not os.path.isfile(path):
+        raise DamagedFile(f"{path} is no file")
+
+
+class LeftOut(NamedTuple):
+    id: str
+    code: str
+    message: str
 
 
 class DamagedFile(SourceError):

@@ -30,6 +30,7 @@ from scripts.sync.bucket import is_url as is_remote
 
 _THREADS = 16  # of pictures that are read from afar
 _ROWS = 64  # of a Parquet file, at a time
+_NO_ADDRESS = ("ValueError", "ParamValidationError")  # the last is botocore's, of what was not even asked for
 Json = dict[str, Any]
 
 
@@ -97,6 +98,8 @@ class ShardReader:
         from pyarrow import ArrowException, parquet
 
         source: str | FarFile = shard.path
+        if not is_remote(shard.path):
+            _require_file(shard.path)
         try:
             with ExitStack() as stack:
                 source = opened_parquet(shard.path, self._storage, stack)
@@ -137,6 +140,8 @@ class ShardReader:
             return Raw(item_id, picture, text, metadata)
         if is_url(url):
             return Raw(item_id, self._fetcher.fetch(url), text, {"url": url, **metadata})
+        if is_url(path):  # no bucket: one page that is away is one row's fault
+            return Raw(item_id, self._fetcher.fetch(path), text, {"url": path, **metadata})
         if isinstance(path, str) and path:
             return Raw(item_id, self._file_of(path, base), text, {"file": path, **metadata})
         if text:
@@ -146,10 +151,16 @@ class ShardReader:
     def _file_of(self, path: str, base: str) -> bytes:
         """Relative to the Parquet file, unless it is absolute. Raises Skip."""
         if is_remote(path) or is_remote(base):
-            full = path if is_remote(path) else f"{base}/{path}"
-            fs, inside = opened(full, self._storage)
-            return _fetched_bytes(fs, inside)
+            return self._afar(path if is_remote(path) else f"{base}/{path}")
         return read(os.path.join(base, path))[0]
+
+    def _afar(self, address: str) -> bytes:
+        """Raises Skip, also for an address of no known kind: it is one row's."""
+        try:
+            fs, inside = opened(address, self._storage)
+        except SourceError as error:
+            raise Skip("unreadable", error.message) from error
+        return _fetched_bytes(fs, inside)
 
     # Lines of a text file: texts or URLs
 
@@ -187,8 +198,7 @@ class _Here:
 
     def __enter__(self) -> str:
         if not is_remote(self._path):
-            if not os.path.exists(self._path):
-                raise SourceError(f"{self._path} is gone", "vanished")
+            _require_file(self._path)
             return self._path
         self._folder = tempfile.TemporaryDirectory(prefix="clipserve-bulk-")
         try:
@@ -213,6 +223,14 @@ class _Here:
         if came != there:
             raise Away(f"{self._path} changes or is cut off: {came:,} of {there:,} bytes came")
         return str(copy)
+
+
+def _require_file(path: str) -> None:
+    """Raises SourceError. A named pipe would be waited for without end."""
+    if not os.path.exists(path):
+        raise SourceError(f"{path} is gone", "vanished")
+    if not os.path.isfile(path):
+        raise SourceError(f"{path} is no file")
 
 
 def _local_file(root: str, name: str) -> Raw | Bad:
@@ -246,6 +264,8 @@ def _fetched_bytes(fs: Any, path: str) -> bytes:
     except PermissionError as error:
         raise Skip("unreadable", _why(error)) from error
     except Exception as error:  # each file system has errors of its own
+        if type(error).__name__ in _NO_ADDRESS:
+            raise Skip("unreadable", _why(error)) from error
         raise Away(f"{path} can't be read: {_why(error)}") from error
     if not content:
         raise Skip("empty file")

@@ -11,13 +11,14 @@ from typing import Any
 import pyarrow
 from pyarrow import parquet
 
+from clipserve_client.ingest.results import Result
 from scripts.bulk.duplicates import report_duplicates
 from scripts.bulk.job import BulkJob
 from scripts.bulk.model import FoundArchive
 from scripts.bulk.output.layouts import BadItems
 from scripts.bulk.output.place import read_all, write_text
 from scripts.bulk.output.run_folder import BAD, SUMMARY, Output
-from scripts.bulk.planning import Planner
+from scripts.bulk.planning import LeftOut, Planner
 from scripts.bulk.runners import Runner
 from scripts.bulk.sending import Sender
 from scripts.bulk.shards.errors import BulkFailed, BulkRefused
@@ -55,6 +56,7 @@ class Ended:
     damaged: list[tuple[str, str]]
     duplicates: tuple[int, int] | None = None
     collection: str = ""  # what was sent to one
+    refused: Sequence[Result] = ()  # items that it has not
 
 
 class OnProgress:
@@ -77,15 +79,22 @@ def run_bulk(
     with output.place.locked(), _writable(asked.job.out):
         output.begin(asked.about())
         output.sweep()
-        shards = Planner(output, asked.job.storage, asked.shard_items, asked.job.embed).plan(asked.sources)
-        return _Run(asked, output, shards, progress, sender(output) if sender is not None else None).run(runner)
+        planner = Planner(output, asked.job.storage, asked.shard_items, asked.job.embed)
+        shards, sends = planner.plan(asked.sources), sender(output) if sender is not None else None
+        return _Run(asked, output, shards, planner.left_out, progress, sends).run(runner)
 
 
 class _Run:
     def __init__(
-        self, asked: BulkRequest, output: Output, shards: list[Shard], progress: OnProgress, sender: Sender | None
+        self,
+        asked: BulkRequest,
+        output: Output,
+        shards: list[Shard],
+        left_out: Sequence[LeftOut],
+        progress: OnProgress,
+        sender: Sender | None,
     ) -> None:
-        self._asked, self._output, self._shards = asked, output, shards
+        self._asked, self._output, self._shards, self._left_out = asked, output, shards, left_out
         self._progress, self._sender = progress, sender
         self._done = output.read_all_done(shards)
         self._again: list[Done] = []
@@ -117,7 +126,7 @@ class _Run:
     def _conclude(self, seconds: float, new_rows: int) -> Ended:
         done = [self._done[number] for number in sorted(self._done)]
         self._collect_bad()
-        told = totals(done, len(self._shards), seconds, new_rows)
+        told = totals(done, len(self._shards), seconds, new_rows, [each.code for each in self._left_out])
         damaged = [(f"{each.number:05}", each.error) for each in [*done, *self._again] if each.error]
         found = None
         extra: dict[str, object] = {}
@@ -126,11 +135,12 @@ class _Run:
             extra["duplicates"] = f"{found[0]:,} groups of the same content, {found[1]:,} of near vectors"
         sent = ""
         if self._sender is not None:
-            sent = f"{self._sender.name}: {self._sender.sent:,} sent, {len(self._sender.failed):,} refused"
+            sent = f"{self._sender.name}: {self._sender.sent:,} sent, {len(self._sender.refused):,} refused"
             extra["collection"] = sent
         about = {"sources": list(self._asked.sources), **self._asked.about()}
         write_text(self._output.place, SUMMARY, page(about, told, damaged, extra))
-        return Ended(told, self._again, damaged, found, sent)
+        refused = self._sender.refused if self._sender is not None else ()
+        return Ended(told, self._again, damaged, found, sent, refused)
 
     def _collect_bad(self) -> None:
         """`bad.parquet`: those of all shards, in their order."""
@@ -144,6 +154,7 @@ class _Run:
             raise
 
     def _bad(self) -> Iterator[list[tuple[str, str, str, str]]]:
+        yield [("", *each) for each in self._left_out]
         with_bad = [shard for shard in self._shards if shard.number in self._done and self._done[shard.number].bad]
         for content in read_all(self._output.place, map(self._output.bad, with_bad)):
             if content is not None:

@@ -41,24 +41,28 @@ class Sender:
                 f"and the archive's fingerprint is {fingerprint}: serve this archive, or name another collection"
             )
         self.name = described.name
-        self.failed: list[Result] = []
+        self._of = [prefix, described.raw.get("created")]  # one that was deleted and made again has nothing yet
+        self.refused: list[Result] = []
         self.sent = 0
 
     def send(self, shard: Shard, done: Done) -> None:
         """Once; again where it was cut short. Raises ClientError and OSError."""
         place, mark = self._output.place, self._output.sent(shard, self.name)
-        state = json.dumps([done.version, done.rows])
+        state = json.dumps([done.version, done.rows, *self._of])
         if place.read(mark) == state.encode():
             return
         with place.here(self._output.part(shard)) as path:
             if path is None:
                 return
             items = _items(path, self._prefix, self._client.limits().max_metadata_bytes)
-            tally = deliver(self._client, self.name, items)
-        self.failed += tally.failed
+            tally = deliver(self._client, self.name, items, on_result=self._told)
         self.sent += tally.added
         if not tally.failed:
             write_text(place, mark, state)
+
+    def _told(self, result: Result) -> None:
+        if result.outcome in ("failed", "skipped"):
+            self.refused.append(result)
 
 
 def _items(path: Path, prefix: str, most_bytes: int) -> Iterator[NewItem | Result]:

@@ -39,8 +39,9 @@ class Totals:
         return self.new_rows / self.seconds if self.seconds > 0 else 0.0
 
 
-def totals(done: Iterable[Done], shards: int, seconds: float, new_rows: int) -> Totals:
-    codes, rows, bad, number, damaged = Counter[str](), 0, 0, 0, 0
+def totals(done: Iterable[Done], shards: int, seconds: float, new_rows: int, left_out: Sequence[str] = ()) -> Totals:
+    """`left_out`: the codes of what is in no shard."""
+    codes, rows, bad, number, damaged = Counter(left_out), 0, len(left_out), 0, 0
     for each in done:
         rows, bad, number = rows + each.rows, bad + each.bad, number + 1
         damaged += bool(each.error)

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from clipserve_client.sources.walking import readable
 from scripts.bulk.run import Ended, OnProgress
 from scripts.bulk.shards.shard import Done
 from scripts.progress import LINE_EVERY_S, clock_time
@@ -80,6 +81,9 @@ def conclude(ended: Ended, out: str, console: Console) -> None:
         console.print(f"what has no vector is named in {escape(out)}/bad.parquet", highlight=False, soft_wrap=True)
     if ended.collection:
         console.print(f"collection {escape(ended.collection)}", highlight=False)
+    for each in ended.refused[:_SHOWN]:
+        why = escape(readable(f"{each.id}: {each.message or each.code}"))
+        console.print(f"[yellow]refused[/yellow] {why}", highlight=False, soft_wrap=True)
     for name, error in ended.damaged[:_SHOWN]:
         console.print(f"[yellow]shard {name}[/yellow] {escape(error)}", highlight=False, soft_wrap=True)
     if ended.duplicates is not None:

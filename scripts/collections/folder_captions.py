@@ -22,6 +22,10 @@ class CaptionNotWritten(ClientError):
     """A caption was made, and its file can't be written."""
 
 
+class NoPrice(ClientError):
+    """A limit was given, and the gateway knows no price of its language model."""
+
+
 @dataclass
 class FolderCaptioned:
     """What came of a run; `stopped` says why it ended early."""
@@ -85,8 +89,11 @@ class FolderCaptions:
     def _is_too_much(self, spent: float, number: int) -> bool:
         if self._most_usd is None or self._offline:
             return False
-        expected = self._client.call("GET", f"/v1/captions/cost?pictures={number}")["cost_usd"]
-        return expected is None or spent + expected > self._most_usd
+        told = self._client.call("GET", f"/v1/captions/cost?pictures={number}")
+        if told["cost_usd"] is None:
+            message = f"there is no price of {told['by']}, so --most-usd can't be kept: leave it out, or give a price"
+            raise NoPrice(message)
+        return bool(spent + told["cost_usd"] > self._most_usd)
 
     def _parts(self, pictures: Sequence[Path], ended: FolderCaptioned) -> Iterator[list[Read]]:
         """A few at a time, as many as a request may hold. What can't be read, or is too large, has failed."""

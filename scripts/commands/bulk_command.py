@@ -131,7 +131,8 @@ def bulk(
             Console().print("Stopped. The same command goes on from here.", soft_wrap=True)
             raise typer.Exit(130) from None
     conclude(ended, out, console)
-    if ended.again:
+    refused = any(each.outcome == "failed" for each in ended.refused)
+    if ended.again or refused or (ended.damaged and not ended.totals.rows):
         raise typer.Exit(1)
 
 

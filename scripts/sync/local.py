@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from clipserve_client.ingest.results import Result
-from clipserve_client.sources.entries import Entry
+from clipserve_client.sources.entries import Entry, SourceGone
 from clipserve_client.sources.folder import Folder
 from scripts.sync.listed import Listed
 
@@ -20,6 +20,10 @@ class LocalFolder:
         """Raises SourceGone."""
         self.address, self.threads = f"file://{os.path.realpath(path)}", _THREADS
         self._folder = Folder(path)
+        try:
+            os.scandir(path).close()
+        except OSError as error:  # not as a subfolder, which is left out while the others go on
+            raise SourceGone(f"{path} can't be read: {error.strerror}") from error
 
     def entries(self) -> Iterator[Listed | Result]:
         """Raises SourceGone."""

@@ -68,8 +68,16 @@ def _read(path: Path) -> Manifest:
 
 def _csv_rows(path: Path) -> Iterator[Json]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        for row in csv.DictReader(file):
+        rows = csv.DictReader(file)
+        _require_files(rows.fieldnames or ())
+        for row in rows:
             yield {name: typed(value) for name, value in row.items() if name and isinstance(value, str) and value}
+
+
+def _require_files(names: Iterable[str]) -> None:
+    """Raises SourceError, for a file without rows, too: one that is half written would take all metadata away."""
+    if not set(names) & set(FILE_COLUMNS):
+        raise SourceError(f"the manifest has none of the columns {', '.join(FILE_COLUMNS)}")
 
 
 def typed(value: str) -> str | int | float | bool:
@@ -86,6 +94,7 @@ def _parquet_rows(path: Path) -> Iterator[Json]:
 
     with parquet.ParquetFile(path) as file:
         plain = [field.name for field in file.schema_arrow if is_plain(field.type)]
+        _require_files(plain)
         for batch in file.iter_batches(_ROWS, columns=plain):
             columns = {name: plain_column(batch.column(name)) for name in batch.schema.names}
             for number in range(batch.num_rows):
@@ -96,8 +105,10 @@ def _parquet_rows(path: Path) -> Iterator[Json]:
 def _packed(row: Json) -> tuple[bytes, str]:
     column = next((name for name in FILE_COLUMNS if name in row), None)
     if column is None:
-        raise SourceError(f"a row of the manifest names no file: it has none of the columns {', '.join(FILE_COLUMNS)}")
-    file, item_id, inner = str(row.pop(column)), row.pop("id", None), read_object(str(row.pop("metadata", "")))
+        raise SourceError(f"a row of the manifest names no file: it has nothing in {', '.join(FILE_COLUMNS)}")
+    file, item_id, cell = str(row.pop(column)), row.pop("id", None), str(row.pop("metadata", ""))
+    inner = read_object(cell)
     metadata, notes = carried({**row, **(inner or {})})
-    told = {"id": None if item_id is None else str(item_id), "metadata": metadata, "notes": notes}
+    odd = ["no object in JSON: the manifest's metadata"] if cell and inner is None else []
+    told = {"id": None if item_id is None else str(item_id), "metadata": metadata, "notes": [*notes, *odd]}
     return file.removeprefix("./").encode("utf-8", "backslashreplace"), json.dumps(told)

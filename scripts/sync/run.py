@@ -151,8 +151,10 @@ class _Sync:
     def _compare_one(self, listed: Listed) -> None:
         item_id = self._id(listed)
         if len(item_id) > _LONGEST_ID:
+            self._unreadable.add(listed.file)  # its item of an earlier id stays
             self._tell(Change("skipped", item_id, "path too long", f"ids have at most {_LONGEST_ID} characters"))
         elif not self._present.see(item_id):
+            self._unreadable.add(listed.file)
             self._tell(Change("failed", item_id, "duplicate_id", "another picture of the source has the same id"))
         else:
             try:

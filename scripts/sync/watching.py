@@ -39,6 +39,7 @@ class Repeated:
         self._plan, self._once, self._look, self._say = plan, once, look, say
         self._sleep, self._clock = sleep, clock
         self._failures = 0
+        self._away = False  # it was said that the source can't be looked at
 
     def run(self, rounds: int | None = None) -> None:
         """For ever, or so many syncs."""
@@ -85,6 +86,11 @@ class Repeated:
     def _looked(self, last: object) -> object:
         """The same as before where it can't be looked at just now."""
         try:
-            return self._look()
-        except ClientError:
+            now = self._look()
+        except ClientError as error:
+            if not self._away:
+                self._say(f"{error.message}; nothing is followed until it can")
+            self._away = True
             return last
+        self._away = False
+        return now

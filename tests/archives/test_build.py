@@ -169,6 +169,31 @@ def test_endpoint_settings_can_be_overridden_key_by_key(tmp_path: Path) -> None:
     assert config["maxBatchDelay"] == endpoint_config("text", ARCHIVE_DIR / "demo")["maxBatchDelay"]
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("caption_method: sample", "caption_method is one of beam, greedy, not 'sample'"),
+        ("caption_rows: 0", "caption_rows is a whole number of at least 1, not 0"),
+        ("caption_methode: greedy", "caption_methode is no key; did you mean caption_method?"),
+        ("batchsize: 8", "batchsize is no key; did you mean batchSize?"),
+        ("- greedy", "keys and their values"),
+        ("caption_method: [", "can't be read"),
+    ],
+)
+def test_an_endpoint_that_would_not_start_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "caption.yaml").write_text(text)
+    with pytest.raises(BadModel) as refused:
+        endpoint_config("caption", tmp_path)
+    assert str(tmp_path / "caption.yaml") in refused.value.message
+    assert said in refused.value.message
+
+
+def test_keys_of_torchserve_pass(tmp_path: Path) -> None:
+    (tmp_path / "caption.yaml").write_text("deviceIds: [0]\ncaption_method: greedy\n")
+    assert endpoint_config("caption", tmp_path)["deviceIds"] == [0]
+    assert endpoint_config("caption", ARCHIVE_DIR / "demo")["caption_method"] == "greedy"
+
+
 def test_a_future_spec_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model_spec.json").write_text('{"name": "x", "colour": "red"}')
     with pytest.raises(BadModel, match=r"fields are"):

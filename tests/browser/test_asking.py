@@ -38,3 +38,16 @@ def test_what_goes_wrong_is_said(visit: Open, library: Library) -> None:
     page.fill("#question", "Is there a star?")
     page.click("#asking .go")
     expect(page.locator("#answer")).to_contain_text("No answer: There is no collection")
+
+
+def test_the_panel_says_that_it_waits(visit: Open, library: Library) -> None:
+    library.fill("photos", 1, caption="a star")
+    page = visit("/?collection=photos", url=library.url)
+    page.route("**/v1/ask", lambda _: None)  # never answered
+    page.click("#asking-toggle")
+    page.fill("#question", "Is there a star?")
+    page.click("#asking .go")
+    expect(page.locator("#answer")).to_have_text("Looking at the pictures …")
+    page.click("#asking-toggle")
+    page.click("#asking-toggle")
+    expect(page.locator("#answer")).to_have_text("")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import http.server
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -347,3 +348,53 @@ def test_odd_lines_and_urls(bulk: Bulk, tmp_path: Path) -> None:
     ended, _ = bulk(tmp_path / "odd.jsonl", shard_items=100)
     assert (len(bulk.bad()), ended.again) == (7, [])
     assert set(bulk.bad().values()) <= {"fetch_failed", "not a URL"}
+
+
+def test_what_can_not_be_listed_is_named(bulk: Bulk, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (photos / "nowhere.jpg").symlink_to("gone.jpg")
+    os.mkfifo(photos / "pipe.jpg")
+    with monkeypatch.context() as patched:
+        scandir = os.scandir
+        patched.setattr(os, "scandir", lambda path: _closed() if str(path).endswith("sub") else scandir(path))
+        ended, _ = bulk(photos)
+    named = {"nowhere.jpg": "vanished or broken link", "pipe.jpg": "not a file"}
+    assert (bulk.bad(), ended.totals.rows, ended.totals.bad) == ({**named, "sub": "unreadable folder"}, 5, 3)
+    ended, _ = bulk(photos)
+    assert (bulk.bad(), ended.totals.rows) == (named, 10), "what can be read again comes in"
+
+
+def _closed() -> Any:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+@pytest.mark.usefixtures("photos")
+def test_a_row_with_an_odd_path_spoils_no_other(bulk: Bulk, tmp_path: Path) -> None:
+    paths = [
+        "photos/p0.jpg",
+        "a\0b.jpg",
+        "nope://bucket/x.jpg",
+        "x" * 5000,
+        "photos/p2.jpg",
+        "http://127.0.0.1:9/x.jpg",
+    ]
+    parquet.write_table(pyarrow.table({"path": paths}), tmp_path / "rows.parquet")
+    ended, _ = bulk(tmp_path / "rows.parquet")
+    assert (set(bulk.rows()), ended.again, ended.damaged) == ({"rows.parquet#0", "rows.parquet#4"}, [], [])
+    assert list(bulk.bad().values()) == [*["unreadable"] * 3, "fetch_failed"]
+
+
+@pytest.mark.parametrize("suffix", ["tar", "parquet", "txt"])
+def test_links_to_nothing_and_pipes_are_set_aside(bulk: Bulk, tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / "mixed"
+    tar(folder / "a.tar", {"a.jpg": jpeg(1)})
+    (folder / f"b.{suffix}").symlink_to("nowhere")
+    os.mkfifo(folder / f"c.{suffix}")
+    ended, _ = bulk(folder / "*")
+    assert (set(bulk.rows()), ended.again) == ({"a"}, [])
+    assert bulk.bad() == {str(folder / f"b.{suffix}"): "vanished", str(folder / f"c.{suffix}"): "damaged"}
+
+
+def test_a_run_without_a_vector_of_damaged_sources_fails(bulk: Bulk, tmp_path: Path) -> None:
+    (tmp_path / "no.tar").write_bytes(b"no tar")
+    words = ["bulk", str(tmp_path / "no.tar"), "--model", "demo", "--out", str(tmp_path / "o"), "--no-ray"]
+    assert CliRunner().invoke(app, [*words, "--model-store", str(bulk.store)]).exit_code == 1

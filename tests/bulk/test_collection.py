@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from clipserve_client import Client
+from clipserve_client.ingest.results import Result
 from scripts.bulk.output.run_folder import Output
+from scripts.bulk.run import Ended
 from scripts.bulk.sending import Sender
 from scripts.bulk.shards.errors import BulkRefused
+from scripts.bulk.summary import totals
+from scripts.bulk.telling import conclude
 from tests.bulk.conftest import Bulk
 from tests.gateway import fakes
 from tests.gateway.conftest import Stack, plain_gateway, stack, stack_of, upstreams
@@ -34,6 +40,40 @@ def test_vectors_go_into_a_collection_once(
         del items["p/p0.jpg"]
         bulk(photos, sender=sender(client, "fp-demo"))
         assert "p/p0.jpg" not in items, "what was sent is not sent again"
+
+
+def test_a_collection_that_was_made_anew_is_filled_again(
+    bulk: Bulk, photos: Path, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fakes, "DIM", 32)
+    with Client(stack.url) as client:
+        bulk(photos, sender=sender(client, "fp-demo"))
+        anew = stack.index.collections["photos"]
+        anew["items"].clear()
+        anew["spec"]["created"] = "2026-01-01T00:00:00Z"
+        bulk(photos, sender=sender(client, "fp-demo"))
+        assert set(anew["items"]) == {f"p/{name}" for name in bulk.rows()}
+        bulk(photos, sender=lambda output: Sender(client, "photos", "fp-demo", output, "q/"))
+        assert len(anew["items"]) == 20, "another prefix, other items"
+
+
+def test_what_the_collection_does_not_take_is_named(
+    bulk: Bulk, photos: Path, stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fakes, "DIM", 32)
+    deep = photos / "/".join(["d" * 200] * 3)
+    deep.mkdir(parents=True)
+    (photos / "p0.jpg").rename(deep / "p0.jpg")
+    with Client(stack.url) as client:
+        ended, _ = bulk(photos, sender=sender(client, "fp-demo"))
+    assert ([each.code for each in ended.refused], ended.collection) == (["id too long"], "photos: 9 sent, 1 refused")
+
+
+def test_refused_ids_do_not_reach_the_terminal_raw() -> None:
+    console = Console(file=io.StringIO(), width=100)
+    refused = [Result("a\x1b[31m\nb", "failed", "invalid_id", "no control characters")]
+    conclude(Ended(totals([], 0, 1.0, 0), [], [], refused=refused), "out", console)
+    assert "refused a\\x1b[31m\\nb: no control characters\n" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_collection_of_another_model_is_refused(bulk: Bulk, photos: Path, stack: Stack) -> None:

@@ -305,6 +305,22 @@ def test_static_batches_answer_whole(folder: Path) -> None:
     assert line["captions"][0]["text"] == expected(handler, 1)
 
 
+def test_a_captioner_may_be_greedy_where_nothing_is_said(folder: Path) -> None:
+    handler = started(folder, caption_method="greedy")
+    served, picture = FakeTorchServe(handler, folder), base64.b64encode(png(0)).decode()
+    greedy, several, beams = {"max_tokens": 12}, {"max_tokens": 12, "n": 2}, {"max_tokens": 12, "beams": 3}
+    clients = [
+        served.send(json.dumps({"image": picture, "caption": said}).encode()) for said in (greedy, several, beams)
+    ]
+    while served.open:
+        served.call()
+    said = [CaptionAsk("greedy", **greedy), CaptionAsk(**several), CaptionAsk(**beams)]
+    for client, ask in zip(clients, said, strict=True):
+        captions = client.json["captions"]
+        assert captions[0]["text"] == expected(handler, 0, **vars(ask))
+        assert len(captions) == ask.n
+
+
 def test_drafts_are_used_or_it_is_said_why_not(folder: Path, handler: CaptionHandler) -> None:
     without = FakeTorchServe(started(folder, caption_drafts=False), folder)
     words = {place: expected(handler, place) for place in range(3)}

@@ -76,6 +76,12 @@ def test_a_sample_depends_on_its_seed_and_on_nothing_beside_it(captioner: Captio
     assert caption_all(captioner, [Ask(method="sample", seed=4, max_tokens=16)])[0][0].tokens != alone.tokens
 
 
+def test_the_least_temperature_takes_the_best_token(captioner: Captioner) -> None:
+    asks = [Ask("greedy", max_tokens=20), Ask("sample", max_tokens=20, temperature=5e-324, seed=3, top_k=9)]
+    greedy, cold = (caption_all(captioner, [ask])[0][0].tokens for ask in asks)
+    assert cold == greedy
+
+
 def test_sampling_follows_the_probabilities() -> None:
     logits = torch.tensor([2.0, 1.0, 0.0, -30.0])
     drawn = [first_of_best(logits + gumbel(5, 0, position, 4)) for position in range(4000)]

@@ -174,7 +174,18 @@ def test_what_the_model_has_no_room_for_is_refused(captioner: Captioner) -> None
     ):
         with pytest.raises(InvalidRequest):
             scheduler.add("bad", pictures(1)[0], ask)
+    with pytest.raises(InvalidRequest) as refused:
+        scheduler.add("bad", pictures(1)[0], Ask(beams=6, groups=1))
+    assert refused.value.param == "beams"
     assert scheduler.idle
+
+
+@pytest.mark.parametrize("word", ["<end_of_text>", "<start_of_text>"])
+def test_a_prompt_neither_ends_nor_begins_a_text(captioner: Captioner, word: str) -> None:
+    for prompt in (word, f"a {word} photo"):
+        with pytest.raises(InvalidRequest, match="start or end") as refused:
+            captioner.prefix(Ask(prompt=prompt, max_tokens=20))
+        assert refused.value.param == "prompt"
 
 
 def test_a_model_without_a_decoder_is_no_captioner(checkpoint: Path) -> None:

@@ -96,7 +96,7 @@ def test_a_client_that_leaves_frees_its_rows_while_others_go_on(gateway: httpx.C
         others = stays.iter_text()
         next(others)
         with gateway.stream("POST", URL, json=asked) as leaves:
-            pieces = leaves.iter_text()  # kept: it closes the answer when it goes
+            pieces = leaves.iter_text()  # httpx closes the connection of one that nobody holds
             next(pieces)
             until(lambda: metric(served, "clipserve_caption_rows") == 2)
         until(lambda: metric(served, "clipserve_captions_cancelled") == left + 1)

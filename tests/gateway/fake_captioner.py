@@ -133,7 +133,8 @@ class FakeCaptioner:
                     return
                 await asyncio.sleep(self.token_s)
                 if settings.get("method") != "beam":
-                    yield orjson.dumps({"delta": f"{piece} "}) + b"\n"
+                    begin = "" if n else settings.get("prompt", "")
+                    yield orjson.dumps({"delta": f"{begin}{piece} "}) + b"\n"
             yield orjson.dumps({"done": True, **self._whole(settings, word, model)})
             ended = True
         finally:

@@ -123,6 +123,8 @@ def test_forms(stack: Stack) -> None:
         ({"top_p": 1.5}, "top_p"),
         ({"n": 0}, "n"),
         ({"seed": -1}, "seed"),
+        ({"drafts": {}}, "drafts.collection"),
+        ({"drafts": "demo"}, "drafts"),
         ({"colour": "red"}, "colour"),
         ({"images": [CAT]}, "image"),
     ],
@@ -301,7 +303,7 @@ def test_a_client_that_leaves_ends_the_work(stack: Stack) -> None:
     fake = stack.torchserve.captioner
     fake.token_s = 1.0
     with stack.client.stream("POST", URL, json={"image": CAT, "stream": True}) as answer:
-        pieces = answer.iter_text()  # kept: it closes the answer when it goes
+        pieces = answer.iter_text()  # httpx closes the connection of one that nobody holds
         next(pieces)
         assert fake.under_way == 1
     until(lambda: fake.under_way == 0)

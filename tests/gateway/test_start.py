@@ -94,6 +94,7 @@ def start(**env: str) -> subprocess.Popen[str]:
         ({"PORT": "many"}, "CLIPSERVE_GATEWAY_PORT"),
         ({"PORT": "0", "MODELS_FILE": "/nowhere/models.json"}, "CLIPSERVE_GATEWAY_MODELS_FILE"),
         ({"ASSISTANT_URL": "http://127.0.0.1:9/v1"}, "go together"),
+        ({"ASSISTANT_API_KEY": "sk-ключ"}, "CLIPSERVE_GATEWAY_ASSISTANT_API_KEY: must be of printable ASCII"),
         (
             {
                 "PORT": "0",

@@ -166,6 +166,21 @@ def test_what_is_below_an_unreadable_folder_is_not_gone(client: Client, stack: S
     assert set(kept(stack)) == {"one.png", "linked/two.png"}
 
 
+def test_a_folder_that_can_not_be_listed_ends_it(
+    client: Client, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "a", one="red")
+    run(client, tmp_path / "a")
+
+    def closed(path: Any) -> Any:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(SourceError, match="can't be read: Permission denied"):
+        run(client, tmp_path / "a")
+    assert set(kept(stack)) == {"one.png"}
+
+
 def test_other_items_are_left_alone(client: Client, stack: Stack, tmp_path: Path) -> None:
     put(tmp_path / "a", one="red", two="blue")
     put(tmp_path / "b", one="green")
@@ -229,11 +244,31 @@ def test_a_manifest_that_can_not_be_read_changes_nothing(client: Client, stack: 
         "b.csv": b"x,y\n1,2\n",
         "c.xlsx": b"",
         "d.csv": b"file\n\xff",
+        "half-written.csv": b"",
+        "header.csv": b"name,year\n",
+        "nameless.csv": b"file,year\n,1999\n",
     }.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(SourceError, match=r"[Mm]anifest"):
             run(client, tmp_path / "a", manifest=str(tmp_path / name))
     assert set(kept(stack)) == {"one.png"}
+
+
+def test_an_id_that_can_not_be_removes_nothing(client: Client, stack: Stack, tmp_path: Path) -> None:
+    """The picture is there; only what the manifest calls it is wrong."""
+    put(tmp_path / "a", one="red", two="blue", three="green")
+    run(client, tmp_path / "a")
+    (tmp_path / "m.csv").write_text(f"file,id\none.png,same\nthree.png,same\ntwo.png,{'i' * 600}\n")
+    _, seen = run(client, tmp_path / "a", manifest=str(tmp_path / "m.csv"))
+    assert seen.told("removed") == []
+    assert set(kept(stack)) == {"same", "three.png", "two.png"}
+
+
+def test_metadata_that_is_no_json_is_noted(client: Client, tmp_path: Path) -> None:
+    put(tmp_path / "a", one="red")
+    (tmp_path / "m.csv").write_text("file,metadata\none.png,{no\n")
+    _, seen = run(client, tmp_path / "a", manifest=str(tmp_path / "m.csv"))
+    assert [list(each.notes) for each in seen.changes] == [["no object in JSON: the manifest's metadata"]]
 
 
 def test_the_command_reports(stack: Stack, tmp_path: Path) -> None:

@@ -75,6 +75,13 @@ def test_a_look_that_fails_is_no_change() -> None:
     assert Clock("a", SourceError("away"), "a", "b", "b").follow(Plan(interval_s=2), 2) == [0, 8]
 
 
+def test_a_source_that_goes_away_while_it_is_watched_is_said_once() -> None:
+    away = SourceError("a can't be read")
+    clock = Clock("a", away, away, "a", away, "b", "b")
+    assert clock.follow(Plan(interval_s=2), 2) == [0, 12]
+    assert clock.said == ["a can't be read; nothing is followed until it can"] * 2
+
+
 def test_a_folders_state(tmp_path: Path) -> None:
     look = state_reader(str(tmp_path), {})
     states = [look()]

@@ -145,7 +145,9 @@ class CaptionBatchHandler:
             if "origin" in headers and not self.allow_web_pages:
                 raise Forbidden("TorchServe answers no web pages: let them call the gateway")
             request_id = headers.get("x-request-id")
-            request = parse_caption_row(row, headers.get("content-type"), self.config.max_inputs, request_id)
+            request = parse_caption_row(
+                row, headers.get("content-type"), self.config.max_inputs, request_id, self.config.caption_method
+            )
             if isinstance(request, AdminRequest):
                 return self.admin.answer(request, headers.get("authorization"))
             if is_grpc(headers):  # TorchServe takes a gRPC client for gone after the first piece of a stream

@@ -43,9 +43,16 @@ class CaptionCall:
 
 
 def parse_caption_row(
-    row: Mapping[str, Any], content_type: str | None, most: int, request_id: str | None = None
+    row: Mapping[str, Any],
+    content_type: str | None,
+    most: int,
+    request_id: str | None = None,
+    method: str = CaptionAsk.method,
 ) -> CaptionCall | AdminRequest:
-    """One row of a TorchServe batch; `most` texts, and as many pictures. Raises ClipServeError."""
+    """One row of a TorchServe batch; `most` texts, and as many pictures. Raises ClipServeError.
+
+    `method` is that of requests that do not say how to search.
+    """
     parsed, options = read_row(row, content_type, ACCEPTS, _OPTIONS)
     if isinstance(parsed, Mapping) and isinstance(parsed.get("admin"), Mapping):
         return AdminRequest(parsed["admin"])
@@ -54,7 +61,7 @@ def parse_caption_row(
     pictures = _pictures(body["pictures"], texts, most) if body.get("pictures") is not None else None
     return CaptionCall(
         picture=_picture(body.get("image")) if pictures is None else b"",
-        ask=_ask(body.get("caption")),
+        ask=_ask(body.get("caption"), method),
         texts=texts,
         pictures=pictures,
         most_tokens=_most_tokens(body.get("most_tokens")),
@@ -92,8 +99,16 @@ def _most_tokens(value: object) -> int | None:
     return value
 
 
-def _ask(value: object) -> CaptionAsk:
-    return CaptionAsk() if value is None else CaptionAsk.parse(value)
+def _ask(value: object, method: str) -> CaptionAsk:
+    said = {} if value is None else value
+    if isinstance(said, Mapping) and not _says_how(said):
+        said = {**said, "method": method}
+    return CaptionAsk.parse(said)
+
+
+def _says_how(said: Mapping[str, Any]) -> bool:
+    """Several captions, and what only a beam search has, ask for one."""
+    return said.get("n", 1) != 1 or not said.keys().isdisjoint(("method", "beams", "groups"))
 
 
 def _texts(value: object, most: int) -> tuple[str, ...]:

@@ -48,7 +48,18 @@ def checked_answer(data: Json, refs: Sequence[str]) -> ModelAnswer:
     """Raises AssistantFailed that says what is wrong."""
     if set(data) != set(_FIELDS):
         raise AssistantFailed("the assistant answered with other fields than the schema has")
-    return ModelAnswer(checked_citations(data["citations"], refs), _found(data), clean_text(_text(data)))
+    citations, found = checked_head(data["citations"], data["found"], refs)
+    return ModelAnswer(citations, found, _text(data["answer"], found))
+
+
+def checked_head(citations: Any, found: Any, refs: Sequence[str]) -> tuple[tuple[str, ...], bool]:
+    """What comes before the text: what is cited, and whether anything was found. Raises AssistantFailed."""
+    cited = checked_citations(citations, refs)
+    if not isinstance(found, bool):
+        raise AssistantFailed("the assistant does not say whether it found anything")
+    if found and not cited:
+        raise AssistantFailed("the assistant found something, and cites no picture that shows it")
+    return cited, found
 
 
 def checked_citations(given: Any, refs: Sequence[str]) -> tuple[str, ...]:
@@ -66,15 +77,10 @@ def clean_text(text: str) -> str:
     return " ".join(_HOST.sub("", plain).split())[:_LONGEST]
 
 
-def _found(data: Json) -> bool:
-    if not isinstance(data["found"], bool):
-        raise AssistantFailed("the assistant does not say whether it found anything")
-    if data["found"] and not data["citations"]:
-        raise AssistantFailed("the assistant found something, and cites no picture that shows it")
-    return bool(data["found"])
-
-
-def _text(data: Json) -> str:
-    if not isinstance(data["answer"], str):
+def _text(given: Any, found: bool) -> str:
+    if not isinstance(given, str):
         raise AssistantFailed("the assistant's answer is no text")
-    return data["answer"]
+    text = clean_text(given)
+    if found and not text:
+        raise AssistantFailed("the assistant's answer has no words")
+    return text

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from clip_core.errors import AssistantFailed
-from gateway.assistant.asking.answer_schema import checked_answer, checked_citations
+from gateway.assistant.asking.answer_schema import checked_answer, checked_head
 from gateway.assistant.asking.judging import AnswerJudge, Ruling
 from gateway.assistant.asking.partial_answer import PartialAnswer
 from gateway.assistant.asking.prompt_templates import prompt_template
@@ -100,7 +100,7 @@ class _Telling:
         if head is None:
             return ""
         if self._ruling is None:
-            self._ruling = self._judge.rule(checked_citations(head[0], self._refs), head[1])
+            self._ruling = self._judge.rule(*checked_head(head[0], head[1], self._refs))
         if not self._ruling.stands or not head[1]:
             return ""
         news = self._partial.news()

@@ -10,6 +10,7 @@ from clip_core.errors import AssistantFailed
 from gateway.assistant.asking.answer_schema import clean_text
 
 _HEAD = re.compile(r'\s*\{\s*"citations"\s*:\s*(\[[^\]]*\])\s*,\s*"found"\s*:\s*(true|false)\s*,\s*"answer"\s*:\s*"')
+_LONGEST = 20_000  # characters of citations, and of a text: what comes after them is not looked at
 _WHOLE_STRING = re.compile(r'(?:[^"\\]|\\(?:u[0-9a-fA-F]{4}|[^u]))*')
 
 
@@ -23,7 +24,7 @@ class PartialAnswer:
         self.head: tuple[list[str], bool] | None = None
 
     def add(self, piece: str) -> None:
-        """Raises AssistantFailed where the citations are no JSON."""
+        """Raises AssistantFailed where the citations are no JSON, or without an end."""
         self._text += piece
         if self.head is None and (found := _HEAD.match(self._text)) is not None:
             self._start = found.end()
@@ -31,10 +32,12 @@ class PartialAnswer:
                 self.head = orjson.loads(found[1]), found[2] == "true"
             except orjson.JSONDecodeError as error:
                 raise AssistantFailed("the assistant's citations are no list of names") from error
+        elif self.head is None and len(self._text) > _LONGEST:
+            raise AssistantFailed("the assistant's citations do not end")
 
     def news(self) -> str:
         """What of the text is whole words and was not told yet, cleaned as the whole will be."""
-        if self._start is None:
+        if self._start is None or len(self._text) > self._start + _LONGEST:
             return ""
         string = _WHOLE_STRING.match(self._text, self._start)
         assert string is not None

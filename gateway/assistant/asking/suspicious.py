@@ -31,13 +31,14 @@ _ORDERS = re.compile(
             r"\bset found\b|\bfound\W{1,4}(?:true|false)\b|\bbase64\b",
             r"\b(?:call|invoke|run|use) (?:the |a |an )?(?:tool|function|command|api|code|plugin)s?\b",
             r"\b(?:new|important|urgent|admin|system|user|developer|assistant)\s*:",
-            r"\bimportant (?:note|message|notice)\b",
+            r"\bimportant (?:note|message|notice)\b|\bnew task\b|\bthe (?:right|correct) answer\b",
             r"https?\W{0,3}//|\bwww\.|\bjavascript\b",
             r"<[a-z!/|]|\|>|\[/?inst\]|^#{2,}|```|!\[",
         )
     ),
     re.IGNORECASE | re.MULTILINE,
 )
+_MIXED = re.compile(r"[a-zA-Z][\u0400-\u052f]|[\u0400-\u052f][a-zA-Z]")  # Cyrillic that looks like Latin
 _ENCODED = re.compile(r"[A-Za-z0-9+/=_-]{60,}")
 _KEY = re.compile(r"[\w][\w .:-]{0,47}")
 _NEVER = {"digest", "file", "path", "image_url", "url", "gps", "thumbnail"}  # of no use for an answer
@@ -57,10 +58,10 @@ def plain_text(text: str) -> str:
 
 
 def reads_like_an_order(text: str) -> bool:
-    """Also where it is spelled with invisible or spaced letters, and where it could be an encoded one."""
+    """Also where it is spelled with invisible, spaced or foreign letters, and where it could be an encoded one."""
     plain = plain_text(text)
     spaced = re.sub(r"(?<=\b\w)[ ._-](?=\w\b)", "", plain)  # i g n o r e
-    return bool(_ORDERS.search(plain) or _ORDERS.search(spaced) or _ENCODED.search(plain))
+    return any(found.search(plain) for found in (_ORDERS, _ENCODED, _MIXED)) or bool(_ORDERS.search(spaced))
 
 
 def vetted(metadata: Json) -> tuple[Json, list[str]]:

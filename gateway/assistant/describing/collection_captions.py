@@ -13,7 +13,6 @@ import orjson
 
 from clip_core.errors import (
     AssistantFailed,
-    AssistantRefused,
     BadImage,
     BudgetSpent,
     ClipServeError,
@@ -30,7 +29,7 @@ from gateway.upstream.index_service import IndexServiceClient
 Json = dict[str, Any]
 CAPTION, BY = "caption", "caption_by"
 _SIZE = 768
-_OWN = (BadImage, NotFound, AssistantFailed, AssistantRefused)  # errors of one item; any other one ends the call
+_OWN = ("assistant_failed", "assistant_refused")  # codes that are of one item; most others end the call
 
 
 class CollectionCaptions:
@@ -64,12 +63,10 @@ class CollectionCaptions:
                 break
             told = await asyncio.gather(*(self._caption(collection, item, model) for item in part))
             await self._write(collection, [each for each in told if isinstance(each, dict)], done)
-            done.failed += [
-                _failure(item, each) for item, each in zip(part, told, strict=True) if isinstance(each, _OWN)
-            ]
-            stopping = next(
-                (each for each in told if isinstance(each, ClipServeError) and not isinstance(each, _OWN)), None
-            )
+            failures = [(item, each) for item, each in zip(part, told, strict=True) if isinstance(each, ClipServeError)]
+            done.failed += [_failure(item, each) for item, each in failures if _is_own(each)]
+            done.cost_usd += sum(each.cost_usd for _, each in failures if isinstance(each, AssistantFailed))
+            stopping = next((each for _, each in failures if not _is_own(each)), None)
             if stopping is not None:
                 if not done.captions and not done.failed:
                     raise stopping
@@ -141,6 +138,11 @@ def _spent(most_usd: float | None) -> BudgetSpent:
 
 def _told(item: Json, caption: str, by: str, cost_usd: float | None) -> Json:
     return {"id": item["id"], "caption": caption, "by": by, "cost_usd": cost_usd}
+
+
+def _is_own(error: ClipServeError) -> bool:
+    """Whether it is of one item. A key that the provider refuses is of all of them."""
+    return isinstance(error, BadImage | NotFound) or error.code in _OWN
 
 
 def _failure(item: Json, error: ClipServeError) -> Json:

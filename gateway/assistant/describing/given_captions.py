@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from clip_core.errors import ClipServeError, NoCaptioner
+from clip_core.errors import AssistantFailed, ClipServeError, NoCaptioner
 from clip_core.inputs.images import from_reference
 from gateway.assistant.describing.picture_captions import ModelCaption, PictureCaptions
 from gateway.captions.loading import PictureLoader
@@ -42,7 +42,7 @@ class GivenCaptions:
         assistant = self.assistant()
         loaded = await self._loader.load(pictures)
         told = await asyncio.gather(*(_caption(assistant, each) for each in loaded))
-        cost = sum(each.cost_usd or 0.0 for each in told if isinstance(each, ModelCaption))
+        cost = sum(each.cost_usd or 0.0 for each in told if isinstance(each, ModelCaption | AssistantFailed))
         data = [_told(place, each) for place, each in enumerate(told)]
         return {"object": "list", "by": assistant.name, "data": data, "cost_usd": cost}
 

@@ -87,7 +87,14 @@ def _checked(completion: Completion) -> str:
     data = completion.data or {}
     text = clean_text(data["caption"])[:_LONGEST] if isinstance(data.get("caption"), str) else ""
     if set(data) != {"caption"} or not text:
-        raise AssistantFailed("the assistant gave no caption")
+        raise _failed("the assistant gave no caption", completion)
     if reads_like_an_order(text):
-        raise AssistantFailed("the assistant's caption reads like an order to a language model")
+        raise _failed("the assistant's caption reads like an order to a language model", completion)
     return text
+
+
+def _failed(message: str, completion: Completion) -> AssistantFailed:
+    """With what it cost: it was billed."""
+    failed = AssistantFailed(message)
+    failed.use, failed.cost_usd = completion.use, completion.cost_usd or 0.0
+    return failed

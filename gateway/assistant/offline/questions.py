@@ -16,9 +16,12 @@ from gateway.assistant.offline.scenes import (
     parse_thing,
     without_background,
 )
+from gateway.assistant.offline.words import CLASSES, words
 
 Kind = Literal["count", "color", "exists", "relation", "relative", "which", "other"]
 _SEVERAL = {"and", "or", "not", "no", "without", "but", "except", "than", "both", "either", "neither", "most"}
+_NO_THING = {"it", "they", "them", "are", "is", "do", "does", "zero", "none", "nor", "never", "only", "exactly"}
+_PICTURE = {"picture", "photo", "image"}
 _LONGEST = 300  # a longer question is none of these kinds
 _PICTURES = r"(?:pictures?|images?|photos?|scenes?|drawings?|hits?|ones?)"
 _HERE = re.compile(
@@ -27,8 +30,11 @@ _HERE = re.compile(
 )
 _TAIL = re.compile(r"(?:,? and (?:where|which|in which).*)$")
 _COUNT = re.compile(
-    r"^(?:how many|what number of|(?:the )?number of|count(?: the| all)*) (?P<thing>.+?)(?: are| is| can| do| have|$)"
+    r"^(?:how many|what number of|(?:the )?number of|count(?: the| all)*) (?P<thing>.+?)"
+    r"(?: (?:are|is|can|do|have|has)\b(?P<rest>.*))?$"
 )
+_FILLERS = r"(?:there|visible|shown|seen|present|you|we|i|see|find|count|have|in (?:total|all)|altogether)"
+_FILLED = re.compile(rf"^(?: {_FILLERS})+\b|(?: {_FILLERS})+$")
 _COLOR = re.compile(r"^(?:what|which) colou?r (?:is|are|does|do|has|have) (?P<thing>.+?)(?: have)?$")
 _COLOR_OF = re.compile(r"^what is the colou?r of (?P<thing>.+)$")
 _EXISTS = re.compile(
@@ -43,6 +49,7 @@ _WHICH = re.compile(
     rf"^(?:which(?: of (?:these|the|those))?(?: {_PICTURES})?|what {_PICTURES}) "
     r"(?:shows?|ha(?:s|ve)|contains?|depicts?|is|are|with) (?P<a>.+)$"
     r"|^(?:find|show(?: me)?|where (?:is|are)) (?P<b>.+)$"
+    rf"|^how many (?:{_PICTURES} )?(?:are there )?(?:shows?|ha(?:s|ve)|contains?|depicts?|with) (?P<c>.+)$"
 )
 
 
@@ -72,16 +79,16 @@ def parse_question(text: str) -> ParsedQuestion:
     plain = _plain(text)
     if len(plain) > _LONGEST:
         return ParsedQuestion("other", plain[:_LONGEST])
-    for read in (_count, _color, _relative, _relation, _exists, _which):
+    for read in (_which, _count, _color, _relative, _relation, _exists):
         parsed = read(plain)
         if parsed is not None:
             return parsed
-    return ParsedQuestion("other", plain)
+    return ParsedQuestion("other", plain or text.strip())
 
 
 def _plain(text: str) -> str:
     """In small letters, without a question mark, and without `in these pictures` and the like."""
-    text = re.sub(r"[?!.]+\s*$", "", " ".join(text[: 2 * _LONGEST].lower().split()))
+    text = re.sub(r"[?!.]+\s*$", "", " ".join(text[: 2 * _LONGEST].lower().replace("’", "'").split()))
     text = text.replace("what's", "what is").replace("there's", "there is")
     return " ".join(_HERE.sub("", _TAIL.sub("", text)).split())
 
@@ -91,14 +98,31 @@ def _about(kind: Kind, phrase: str) -> ParsedQuestion | None:
     bare, background = without_background(phrase)
     related = parse_relation(bare)
     thing = parse_thing(bare) if related is None else related.first
-    if not thing.words or _SEVERAL & thing.words or (related is not None and _SEVERAL & related.second.words):
+    if thing.words <= _PICTURE or any(map(_is_more, words(phrase))):
         return None
     return ParsedQuestion(kind, phrase, thing, related, background=background)
 
 
+def _is_more(word: str) -> bool:
+    """Whether it makes a question one about several things, about what is not there, or about nothing named."""
+    return word in _SEVERAL or word in _NO_THING or word.endswith("n't") or word.startswith("non-")
+
+
 def _count(text: str) -> ParsedQuestion | None:
     found = _COUNT.match(text)
-    return _about("count", found["thing"]) if found else None
+    phrase = _whole(found["thing"], found["rest"] or "") if found else None
+    return _about("count", phrase) if phrase else None
+
+
+def _whole(thing: str, rest: str) -> str | None:
+    """`circles`, ` red` → `red circles`. None where what is said after the verb is more than a thing has."""
+    rest = _FILLED.sub("", _FILLED.sub("", rest)).strip()
+    bare, _ = without_background(rest)
+    if not bare or parse_relation(f"{thing} {bare}") is not None:
+        return f"{thing} {rest}".strip()
+    adjectives = parse_thing(bare)
+    said = adjectives.count is None and all(any(word in each for each in CLASSES) for word in adjectives.words)
+    return f"{bare} {thing}{rest.removeprefix(bare)}" if said and rest.startswith(bare) else None
 
 
 def _color(text: str) -> ParsedQuestion | None:
@@ -129,4 +153,4 @@ def _exists(text: str) -> ParsedQuestion | None:
 
 def _which(text: str) -> ParsedQuestion | None:
     found = _WHICH.match(text)
-    return _about("which", found["a"] or found["b"]) if found else None
+    return _about("which", found["a"] or found["b"] or found["c"]) if found else None

@@ -27,6 +27,7 @@ _START = re.compile(
 )
 _AND = re.compile(r"\s*(?:,|;|\band\b|\bwith\b|\bnext to\b|\bbeside\b|\bnear\b)\s*")
 BACKGROUND = "background"
+_NEGATIONS = frozenset(("not", "without", "never", "neither", "nor", "except"))
 _LONGEST, _SHORT = 2000, 40
 _NO_THINGS = ("caption", "digest", "file", "relation", "unseen", "objects", "path", "url", "image_url", "id")
 
@@ -40,8 +41,10 @@ class Thing:
 
     def fits(self, wanted: Thing) -> Verdict:
         """Whether this is what is wanted. `no` where a word of the same class stands in its place."""
-        if BACKGROUND in self.words and BACKGROUND not in wanted.words:
+        if self.count == 0 or (BACKGROUND in self.words and BACKGROUND not in wanted.words):
             return "no"
+        if _NEGATIONS & self.words:
+            return "unknown"
         if wanted.several() and self.count is not None and self.count != wanted.count:
             return "no"
         if wanted.words <= self.words:

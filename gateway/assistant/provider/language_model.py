@@ -113,6 +113,8 @@ class LanguageModel:
                     yield piece
         except ClipServeError as error:
             use = _billed_of(error, estimated)
+            if isinstance(error, AssistantFailed):
+                error.cost_usd = price.cost(use) if price else 0.0
             raise
         finally:
             await self._settle(key, reserved, price.cost(use) if price else 0.0, use)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncGenerator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -18,9 +19,9 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from clip_core.errors import AssistantFailed, AssistantRefused, ClipServeError, DeadlineExceeded
+from clip_core.errors import AssistantFailed, AssistantRefused, ClipServeError
 from gateway.assistant.provider.prompt import Completion, Json, Prompt, ShownPicture, TokenUse
-from gateway.assistant.provider.provider_failures import failure_of
+from gateway.assistant.provider.provider_failures import failure_of, failure_of_waiting, masked
 from gateway.trace import current_trace
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 Api = Literal["chat", "responses"]
 _LONGEST = 200_000  # characters of an answer that comes in pieces
+_MOST_TOKENS = 10**9  # that a provider may say it counted
+_refused: ContextVar[list[Any]] = ContextVar("refused")  # the last answer to this question, while no try is under way
 _SCHEMA_NAME = "answer"
 _NEW_NAMES = (".openai.com", ".azure.com")  # hosts that call the limit of an answer `max_completion_tokens`
 
@@ -53,7 +56,9 @@ class OpenAiProvider:
 
     @cached_property
     def _client(self) -> AsyncOpenAI:
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+
+        from gateway.assistant.provider.bounded_answers import bound_answer
 
         given = self.options
         client = AsyncOpenAI(
@@ -63,6 +68,9 @@ class OpenAiProvider:
             project="",
             timeout=given.timeout_s,
             max_retries=given.retries,
+            http_client=DefaultAsyncHttpxClient(
+                event_hooks={"request": [_note_try], "response": [_note_refusal, bound_answer]}
+            ),
         )
         client.organization = client.project = None  # else it sends headers that are empty
         return client
@@ -91,12 +99,13 @@ class OpenAiProvider:
         DeadlineExceeded, also in the middle.
         """
         await self._load()
+        refused: list[Any] = []
+        _refused.set(refused)
         pieces = self._responses(prompt, streamed) if self.options.api == "responses" else self._chat(prompt, streamed)
         ends, begun, told = asyncio.get_running_loop().time() + self._seconds(), False, 0
         try:
             while True:
-                left = ends - asyncio.get_running_loop().time()
-                piece = await asyncio.wait_for(anext(pieces), max(left, 0.001))
+                piece = await _next_before(ends, pieces)
                 begun, told = True, told + (len(piece) if isinstance(piece, str) else 0)
                 if told > _LONGEST:
                     raise AssistantFailed("the assistant's answer does not end")
@@ -104,11 +113,11 @@ class OpenAiProvider:
         except StopAsyncIteration:
             return
         except asyncio.TimeoutError as error:
-            raise DeadlineExceeded("the assistant's provider did not answer in time") from error
+            raise failure_of_waiting(refused[-1] if refused else None) from error
         except ClipServeError:
             raise
-        except Exception as error:  # of the package, of httpx below it, and of pydantic
-            raise (_broken_off() if begun else failure_of(error)) from error
+        except Exception as error:  # of the package, of httpx below it, and of pydantic; it may quote our own key
+            raise (_broken_off() if begun else failure_of(error, self.options.api_key)) from None
         finally:
             await pieces.aclose()
 
@@ -136,7 +145,7 @@ class OpenAiProvider:
         asked, responses = self._responses_request(prompt), self._api.responses
         if not streamed:
             answer = await responses.create(**asked)
-            yield _response_completion(answer, prompt)
+            yield _response_completion(answer, prompt, self.options.api_key)
             return
         opened = await responses.create(**asked, stream=True)
         last: Any = None
@@ -147,10 +156,10 @@ class OpenAiProvider:
                 elif event.type in ("response.completed", "response.incomplete", "response.failed"):
                     last = event.response
                 elif event.type == "error":
-                    raise AssistantFailed(f"the assistant's provider failed: {str(event.message)[:300]}")
+                    raise _failed(event.message, self.options.api_key)
         if last is None:
             raise _broken_off()
-        yield _response_completion(last, prompt)
+        yield _response_completion(last, prompt, self.options.api_key)
 
     def _chat_request(self, prompt: Prompt) -> Json:
         host = urlsplit(self.options.url).hostname or ""
@@ -242,14 +251,14 @@ def _chat_completion(answer: Any, prompt: Prompt) -> Completion:
     return _checked(message.content or "", refusal, choice.finish_reason, _chat_use(answer.usage), answer.model, prompt)
 
 
-def _response_completion(answer: Any, prompt: Prompt) -> Completion:
+def _response_completion(answer: Any, prompt: Prompt, own_key: str) -> Completion:
     if not isinstance(getattr(answer, "output", None), list):
         raise AssistantFailed("the assistant's provider gave an answer that is none of the Responses API")
     parts = [part for item in answer.output if item.type == "message" for part in item.content]
     text = "".join(part.text for part in parts if part.type == "output_text")
     refusal = "".join(part.refusal for part in parts if part.type == "refusal")
     if answer.status == "failed":
-        raise AssistantFailed(f"the assistant's provider failed: {str(answer.error and answer.error.message)[:300]}")
+        raise _failed(answer.error and answer.error.message, own_key)
     finish = {"completed": "stop"}.get(answer.status, "length")
     return _checked(text, refusal, finish, _response_use(answer.usage), answer.model, prompt)
 
@@ -257,19 +266,22 @@ def _response_completion(answer: Any, prompt: Prompt) -> Completion:
 def _chat_use(usage: Any) -> TokenUse:
     if usage is None:
         return TokenUse()
-    details = getattr(usage, "prompt_tokens_details", None)
-    cached = getattr(details, "cached_tokens", None) or 0
-    images = getattr(details, "image_tokens", None) or 0
-    return TokenUse(usage.prompt_tokens or 0, usage.completion_tokens or 0, cached, images)
+    return _use(usage.prompt_tokens, usage.completion_tokens, getattr(usage, "prompt_tokens_details", None))
 
 
 def _response_use(usage: Any) -> TokenUse:
     if usage is None:
         return TokenUse()
-    details = getattr(usage, "input_tokens_details", None)
-    cached = getattr(details, "cached_tokens", None) or 0
-    images = getattr(details, "image_tokens", None) or 0
-    return TokenUse(usage.input_tokens or 0, usage.output_tokens or 0, cached, images)
+    return _use(usage.input_tokens, usage.output_tokens, getattr(usage, "input_tokens_details", None))
+
+
+def _use(given: Any, made: Any, details: Any) -> TokenUse:
+    """Nothing where the counts can't be ones: then the estimate is what it cost."""
+    cached, images = getattr(details, "cached_tokens", None), getattr(details, "image_tokens", None)
+    counts = [0 if count is None else count for count in (given, made, cached, images)]
+    if not all(type(count) is int and 0 <= count <= _MOST_TOKENS for count in counts):
+        return TokenUse()
+    return TokenUse(*counts)
 
 
 def _checked(text: str, refusal: str, finish: str | None, use: TokenUse, model: str, prompt: Prompt) -> Completion:
@@ -303,6 +315,28 @@ def _read(text: str, use: TokenUse, model: str, prompt: Prompt) -> Completion | 
     if not isinstance(data, dict):
         return AssistantFailed("the assistant answered with JSON that is no object")
     return Completion(text, use, model, data)
+
+
+async def _note_try(_: Any) -> None:
+    _refused.get([]).clear()
+
+
+async def _note_refusal(response: Any) -> None:
+    """What the package waits after, before it tries again."""
+    if response.is_error:
+        _refused.get([]).append(response)
+
+
+async def _next_before(ends: float, pieces: AsyncGenerator[str | Completion, None]) -> str | Completion:
+    """Also where each piece is there at once, so that nothing ever waits. Raises TimeoutError."""
+    left = ends - asyncio.get_running_loop().time()
+    if left <= 0:
+        raise asyncio.TimeoutError
+    return await asyncio.wait_for(anext(pieces), left)
+
+
+def _failed(said: Any, own_key: str) -> AssistantFailed:
+    return AssistantFailed(f"the assistant's provider failed: {masked(str(said), own_key)}")
 
 
 def _broken_off() -> AssistantFailed:

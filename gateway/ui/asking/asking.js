@@ -15,14 +15,15 @@ async function answer() {
   running?.abort();
   const mine = (running = new AbortController());
   const { collection } = state;
-  say("", true);
+  say("Looking at the pictures …", true);
+  let text = "";
   $("cited").replaceChildren();
   if (isChoice(collection)) return say("Choose one collection to ask about.", false);
   const body = { question: $("question").value.trim(), collection, filter: filterOf(state.filters), stream: true };
   try {
     for await (const told of events("/v1/ask", { body, signal: mine.signal })) {
       if (mine !== running) return undefined;
-      if (told.object === "answer.delta") say($("answer").textContent + told.delta, true);
+      if (told.object === "answer.delta") say((text += told.delta), true);
       if (told.object === "answer") drawAnswer(told, collection);
     }
   } catch (error) {
@@ -37,6 +38,11 @@ async function answer() {
 function say(text, busy) {
   $("answer").textContent = text;
   $("answer").setAttribute("aria-busy", String(busy));
+}
+
+function stop() {
+  running?.abort();
+  if ($("answer").getAttribute("aria-busy") === "true") say("", false);
 }
 
 function drawAnswer(told, collection) {
@@ -68,7 +74,7 @@ export function watchAsking() {
     show($("asking"), open);
     $("asking-toggle").setAttribute("aria-expanded", String(open));
     if (open) $("question").focus();
-    else running?.abort();
+    else stop();
   });
   $("asking-form").addEventListener("submit", (event) => {
     event.preventDefault();

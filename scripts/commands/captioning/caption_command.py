@@ -71,8 +71,7 @@ def _streamed(client: Client, pictures: list[str], options: CaptionOptions) -> i
         shown, whole = False, ""
         try:
             for piece in client.caption_stream(picture, **options):
-                begin = "" if shown or not piece.text else options.get("prompt", "")
-                typer.echo(begin + piece.text, nl=False)
+                typer.echo(piece.text, nl=False)
                 shown, whole = shown or bool(piece.text), piece.caption.text if piece.caption else whole
         except ClientError as error:
             typer.echo()

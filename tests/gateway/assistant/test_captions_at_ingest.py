@@ -167,3 +167,14 @@ def test_a_budget_ends_a_folder_and_it_goes_on(captioning, openai_server, folder
     offline = CliRunner().invoke(app, ["caption-folder", str(folder), "--url", stack.url, "--offline"])
     assert offline.stdout.startswith("2 captions by captioner"), offline.output
     assert openai_server.asked == []
+
+
+def test_a_folders_budget_without_a_price_and_with_failures(captioning, openai_server, folder) -> None:
+    stack = captioning(assistant_model="mystery-7b")
+    run = CliRunner().invoke(app, ["caption-folder", str(folder), "--most-usd", "1", "--url", stack.url])
+    assert (run.exit_code, openai_server.asked) == (1, [])
+    assert "there is no price of mystery-7b" in str(run.exception)
+    openai_server.reply = lambda _: "x"
+    failed = CliRunner().invoke(app, ["caption-folder", str(folder), "--url", captioning().url])
+    assert "0 captions by gpt-4o for 0.0" in failed.output
+    assert "for 0.0000 USD, 2 failed" not in failed.output

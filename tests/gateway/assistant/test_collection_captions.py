@@ -93,6 +93,25 @@ def test_what_is_no_caption_fails_its_item(captioning, openai_server, reply) -> 
     assert {each["error"]["code"] for each in told["failed"]} == {"assistant_failed", "picture_not_found"}
 
 
+def test_captions_that_failed_count_for_the_most_that_may_be_spent(captioning, openai_server) -> None:
+    stack = captioning()
+    openai_server.reply = lambda _: "x"
+    paid = stack.post(PATH, {"limit": 2}).json()
+    assert len(paid["failed"]) == 2
+    assert paid["cost_usd"] > 0
+    one = stack.post(PATH, {"dry_run": True, "limit": 1}).json()["expected"]["cost_usd"]
+    told = stack.post(PATH, {"most_usd": 2 * one + paid["cost_usd"] / 4}).json()
+    assert (len(told["failed"]), told["stopped"]["code"]) == (2, "budget_spent")
+
+
+def test_a_key_that_the_provider_refuses_ends_it(captioning, openai_server) -> None:
+    stack = captioning()
+    openai_server.failures = [(401, {})] * 9
+    answer = stack.post(PATH, {})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (424, "assistant_unauthorized")
+    assert len(openai_server.asked) == 2
+
+
 def test_the_command(captioning) -> None:
     stack = captioning()
     run = CliRunner().invoke(app, ["caption-collection", "plain", "--dry-run", "--url", stack.url])

@@ -59,6 +59,11 @@ async def answered(question: str, evidence: Sequence[Evidence], reader: Any = No
     [
         ("How many red circles are there, and where?", "Three red circles, in 2 of 4 pictures.", "01"),
         ("how many stars are in these pictures?", "Four stars, in 2 of 4 pictures.", "03"),
+        ("how many circles are red?", "Three red circles, in 2 of 4 pictures.", "01"),
+        ("how many dotted stars are there in total?", "Four dotted stars, in 2 of 4 pictures.", "03"),
+        ("how many stars are there on a gray background?", "Not in these pictures.", ""),
+        ("how many circles are left of a star?", "One circle, in 1 of 4 pictures.", "0"),
+        ("how many of these pictures show a star?", "A star, in 2 of 4 pictures.", "03"),
         ("How many moons?", "Not in these pictures.", ""),
         ("What colour is the heart?", "The heart is green.", "2"),
         ("what color are the stars?", "The star is blue.", "03"),
@@ -85,8 +90,11 @@ async def test_the_five_kinds_from_captions(question, text, cited) -> None:
 
 @pytest.mark.parametrize(
     "question",
-    ["What is art?", "", "how many red circles and blue stars?", "is there a circle without a star?", "x" * 1900],
-)
+    ["What is art?", "", "how many red circles and blue stars?", "is there a circle without a star?", "x" * 1900,
+     "is there no star?", "which pictures show no red circle?", "how many circles are not red?",
+     "how many circles aren’t red?", "how many non-red circles are there?", "how many are there?", "what colour is it?",
+     "how many red circles are there and how many stars?", "how many pictures are there?"],
+)  # fmt: skip
 async def test_other_questions_get_what_the_pictures_show(question) -> None:
     found = await answered(question, SHELF)
     assert (found.kind, len(found.cited)) == ("other", 3)
@@ -168,3 +176,9 @@ def test_names_of_evidence_are_the_same_for_the_same_question_and_nobody_elses()
 
 def test_a_question_about_a_neighbour_searches_for_two_things() -> None:
     assert parse_question("What is above the red ring?").words == "something above the red ring"
+
+
+@pytest.mark.parametrize("caption", ["no red circles", "zero red circles on white", "without a red circle"])
+async def test_a_caption_that_says_what_is_not_there(caption) -> None:
+    found = await answered("How many red circles are there?", [Evidence("p", "s", metadata={"caption": caption})])
+    assert (found.text, found.cited) == ("Not in these pictures.", ())

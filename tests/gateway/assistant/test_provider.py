@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,7 @@ async def test_pictures_and_a_schema_are_sent(model_of, api) -> None:
         ((400, {}), AssistantFailed, 1),
         ((429, {"retry-after": "0"}), Overloaded, 3),
         ((429, {"retry-after": "121"}), Overloaded, 1),
+        ((429, {"retry-after": "1e400"}), Overloaded, 1),
         ((429, {"retry-after-ms": "1"}), Overloaded, 3),
         ((500, {"retry-after-ms": "1"}), AssistantUnavailable, 3),
         ((503, {"retry-after-ms": "1"}), AssistantUnavailable, 3),
@@ -130,6 +132,7 @@ async def test_statuses_are_named_errors_and_cost_nothing(model_of, failure, kin
     with pytest.raises(kind) as raised:
         await model.complete(PLAIN)
     assert "sk-secret" not in raised.value.message
+    assert getattr(raised.value, "retry_after", 0) <= 24 * 3600
     assert len(model_of.server.asked) == tries
     assert len({asked.headers["idempotency-key"] for asked in model_of.server.asked}) == 1
     assert sum((await model.spending.of_today()).values()) == 0
@@ -159,7 +162,9 @@ async def test_answers_that_are_none(model_of, api, failure, kind) -> None:
     await model.close()
 
 
-@pytest.mark.parametrize(("api", "failure"), [("chat", "half"), ("chat", "cut"), ("responses", "half")])
+@pytest.mark.parametrize(
+    ("api", "failure"), [("chat", "half"), ("chat", "cut"), ("chat", "lost"), ("responses", "half")]
+)
 async def test_half_a_stream_is_an_error_and_costs_its_estimate(model_of, api, failure) -> None:
     model = model_of(api=api)
     model_of.server.failures = [failure]
@@ -343,9 +348,67 @@ async def test_spending_that_can_not_be_read(model_of) -> None:
     await capped.close()
 
 
-async def test_an_answer_without_an_end(model_of) -> None:
+async def test_an_answer_without_an_end(model_of, monkeypatch) -> None:
+    monkeypatch.setattr("gateway.assistant.provider.openai_provider._LONGEST", 5_000)
     model = model_of()
-    model_of.server.reply = lambda _: "word " * 100_000
+    model_of.server.reply = lambda _: "word " * 10_000
     with pytest.raises(AssistantFailed, match="end"):
         await streamed(model, PLAIN)
+    await model.close()
+
+
+async def test_an_answer_whose_pieces_come_at_once_ends_in_time(model_of) -> None:
+    model = model_of(timeout_s=0.3)
+    model_of.server.reply = lambda _: "word " * 39_000
+    with pytest.raises(DeadlineExceeded):
+        await streamed(model, PLAIN)
+    await model.close()
+
+
+async def test_a_whole_answer_without_an_end(model_of, monkeypatch) -> None:
+    monkeypatch.setattr("gateway.assistant.provider.bounded_answers._MOST_BYTES", 100_000)
+    model = model_of()
+    model_of.server.reply = lambda _: "word " * 100_000
+    with pytest.raises(AssistantFailed, match="does not end"):
+        await model.complete(PLAIN)
+    assert len(model_of.server.asked) == 1
+    assert sum((await model.spending.of_today()).values()) > 0
+    await model.close()
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": "many", "completion_tokens": 5},
+        {"prompt_tokens": -1_000_000, "completion_tokens": 5},
+        {"prompt_tokens": 10**12, "completion_tokens": 5},
+        {"prompt_tokens": 5, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": -1}},
+    ],
+)
+async def test_counts_that_can_not_be_ones_cost_the_estimate(model_of, usage) -> None:
+    model = model_of()
+    model_of.server.failures = [usage]
+    found = await model.complete(PLAIN)
+    assert found.use.input == model.estimates.of(PLAIN).input
+    assert (await model.spending.of_today())["anonymous"] == pytest.approx(found.cost_usd)
+    await model.close()
+
+
+@pytest.mark.parametrize(("status", "kind"), [(429, Overloaded), (503, AssistantUnavailable)])
+async def test_a_provider_that_lets_wait_for_too_long_costs_nothing(model_of, status, kind) -> None:
+    model = model_of(timeout_s=0.5)
+    model_of.server.failures = [(status, {"retry-after": "30"})] * 3
+    with pytest.raises(kind):
+        await model.complete(PLAIN)
+    assert len(model_of.server.asked) == 1
+    assert sum((await model.spending.of_today()).values()) == 0
+    await model.close()
+
+
+async def test_a_provider_that_repeats_its_key_does_not_spread_it(model_of) -> None:
+    model = model_of()
+    model_of.server.failures = [(400, {}, "wrong key: sk-own")]
+    with pytest.raises(AssistantFailed) as raised:
+        await model.complete(PLAIN)
+    assert "sk-own" not in "".join(traceback.format_exception(raised.value))
     await model.close()

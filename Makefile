@@ -237,7 +237,8 @@ else
 	grep -oE '^(torch|torchvision)==[^ ]+' requirements/serve.lock >$(VENV)/torch.txt  # its other versions are older ones
 	$(COMPILE) --group clip-retrieval --constraint $(VENV)/torch.txt --output-file requirements/clip-retrieval.lock
 	$(COMPILE) --group local-llm --constraint requirements/serve.lock --output-file requirements/local-llm.lock
-	$(COMPILE) --group gateway --constraint requirements/serve.lock --output-file requirements/gateway.lock
+	$(COMPILE) --group gateway --constraint requirements/serve.lock --constraint requirements/test.lock \
+	  --output-file requirements/gateway.lock
 	$(COMPILE) --group index --constraint requirements/serve.lock --output-file requirements/index.lock
 	$(COMPILE) --group index-milvus --constraint requirements/serve.lock --constraint requirements/test.lock \
 	  --output-file requirements/index-milvus.lock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,6 +32,15 @@ def memory_by_owner() -> dict[str, int]:
         "free_heap": free,
         "other": anonymous - heap - free,
     }
+
+
+def total_bytes(limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
+    """Memory that the machine has, or that this container may use (cgroup v2)."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return min(machine, int(limit.read_text(encoding="ascii")))
+    except (OSError, ValueError):  # no cgroup v2, or the limit is "max"
+        return machine
 
 
 def resident_bytes(process: int | str = "self") -> int:

@@ -31,7 +31,9 @@ class HandlerSettings:
         16 << 20, "bytes of all answers of a batch; the largest beyond it get 413, or 429 where others took the room"
     )
     allow_web_pages: bool = _setting(False, "answer requests with an Origin header, which web pages send; else 403")
-    admin_token: str = _setting("", "token of requests that clear a worker's cache; empty: there are none")
+    admin_token: str = _setting(
+        "", "token of requests that clear a worker's cache or profile it; empty: they are refused"
+    )
     metrics_interval_s: float = _setting(1.0, "seconds between two reports of a worker's counters to TorchServe")
     log_json: bool = _setting(False, "one JSON object a log line")
     log_level: str = _setting("INFO", "least level logged: DEBUG, INFO, WARNING, ERROR")

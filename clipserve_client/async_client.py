@@ -262,8 +262,11 @@ class AsyncClient(BaseClient):
         except UnknownCollection:
             return await self.create_collection(name, **settings)
 
-    async def item(self, collection: str, item_id: str, *, vector: bool = False) -> answers.Item:
-        return await self.send(calls.item(collection, item_id, vector))
+    async def item(
+        self, collection: str, item_id: str, *, vector: bool = False, consistency: str | None = None
+    ) -> answers.Item:
+        """With its vector, if wanted; `consistency` is for collections in Milvus."""
+        return await self.send(calls.item(collection, item_id, vector, consistency))
 
     async def items(
         self, collection: str, *, filter: Json | None = None, page: int = 1000

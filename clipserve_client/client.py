@@ -237,8 +237,11 @@ class Client(BaseClient):
         except UnknownCollection:
             return self.create_collection(name, **settings)
 
-    def item(self, collection: str, item_id: str, *, vector: bool = False) -> answers.Item:
-        return self.send(calls.item(collection, item_id, vector))
+    def item(
+        self, collection: str, item_id: str, *, vector: bool = False, consistency: str | None = None
+    ) -> answers.Item:
+        """With its vector, if wanted; `consistency` is for collections in Milvus."""
+        return self.send(calls.item(collection, item_id, vector, consistency))
 
     def items(self, collection: str, *, filter: Json | None = None, page: int = 1000) -> Iterator[answers.Item]:
         """All items by id, or those that match the filter, `page` a call."""

@@ -134,7 +134,7 @@ class Services:
         parser = InputParser(settings.max_image_bytes, settings.url_policy() if fetcher is not None else None)
         pictures = _pictures(settings, metrics)
         captioners = Captioners(models)
-        loader = PictureLoader(index, pictures, url_images, settings.max_image_bytes)
+        loader = PictureLoader(index, pictures, url_images, settings.max_image_bytes, settings.max_body_bytes)
         wait = IndexWait(index, settings.index_wait_s)
         searcher = Searcher(SearchRouter(models, known), index, meter, settings.max_answer_bytes, wait)
         drafting = Drafting(partial(neighbour_captions, searcher))
@@ -143,7 +143,7 @@ class Services:
         text_chat = make_text_chat(settings)
         kept_captions = KeptCaptions(settings.data_dir / "captions.db")
         picture_captions = make_picture_captions(settings, language_model, kept_captions)
-        given_captions = GivenCaptions(loader, picture_captions)
+        given_captions = GivenCaptions(loader, picture_captions, meter)
         ingester = Ingester(models, index, known, meter, pictures, ItemCaptions(captioning, given_captions))
         jobs = _jobs(settings, ingester, index, parser, keys, pictures.folders, metrics, database)
         return cls(

@@ -36,7 +36,7 @@ class GatewaySettings(SettingsOrFiles):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
 
-    host: str = Field("127.0.0.1", description="Address to listen on; any but loopback needs api_keys.")
+    host: str = Field("127.0.0.1", description="Address to listen on; any but loopback needs keys.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
     grpc_port: int = Field(0, ge=0, le=65535, description="Port for KServe v2 over gRPC; 0: none; `up`: 8001.")
     allowed_hosts: Words = Field(
@@ -125,10 +125,13 @@ class GatewaySettings(SettingsOrFiles):
     fan_out_answer_bytes: int = Field(
         3 * MB // 2,
         gt=0,
-        description="Bytes expected of one such request's answer to searches.",
+        description="Bytes expected of the answer to one TorchServe request with searches.",
     )
     large_answers: int = Field(
-        1, gt=0, le=1024, description="Answers of that size under way at an endpoint: one for each of its workers."
+        1,
+        gt=0,
+        le=1024,
+        description="TorchServe requests with so large answers under way at an endpoint: one for each of its workers.",
     )
     max_answer_bytes: int = Field(
         64 * MB, gt=0, description="Bytes of upstream answers that one call may take; searches beyond it get a 413."

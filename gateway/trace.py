@@ -24,9 +24,10 @@ class Trace:
 
     `deadline` is on the clock of time.monotonic(); None means that only the gateway's own timeouts apply. `caller` is a
     key's id or an address; requests of one caller share limits and a place in queues. It is empty for background work.
-    A `patient` request may wait for its turn without limit: it is a stream, and a part of it is done. `progressed` is
-    when a part of it was last answered upstream, on the same clock as `deadline`. Failures of what is `quiet` are no
-    news: it asks again in a moment.
+    Until `sooner` what is under way ends: something follows it before the deadline. A `patient` request may wait
+    for its turn without limit: it is a stream, and a part of it is done. `progressed` is when a part of it was last
+    answered upstream, on the same clock as `deadline`. Failures of what is `quiet` are no news: it asks again in a
+    moment.
     """
 
     request_id: str = ""
@@ -34,6 +35,7 @@ class Trace:
     stages: dict[str, float] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     deadline: float | None = None
+    sooner: float | None = None
     caller: str = ""
     patient: bool = False
     progressed: float = 0.0
@@ -41,7 +43,12 @@ class Trace:
 
     def seconds_left(self) -> float | None:
         """Seconds until the deadline, negative when it is past; None without a deadline."""
-        return None if self.deadline is None else self.deadline - time.monotonic()
+        ends = [end for end in (self.deadline, self.sooner) if end is not None]
+        return min(ends) - time.monotonic() if ends else None
+
+    def progress(self) -> None:
+        """A part of it was answered upstream: it does not stall."""
+        self.progressed = time.monotonic()
 
     def note(self, stage: str, ms: float) -> None:
         """The longest counts of what ran side by side."""
@@ -74,6 +81,19 @@ def set_current_trace(trace: Trace) -> Token[Trace]:
 def reset_current_trace(token: Token[Trace]) -> None:
     """Put back the trace that was there before `set_current_trace`."""
     _current.reset(token)
+
+
+@contextmanager
+def ending_sooner(share: float, most_s: float) -> Iterator[None]:
+    """Of what is left until the deadline, this share, and at most `most_s`, is kept for what comes after the block."""
+    trace = current_trace()
+    before, left = trace.sooner, trace.seconds_left()
+    if left is not None:
+        trace.sooner = time.monotonic() + left - min(share * left, most_s)
+    try:
+        yield
+    finally:
+        trace.sooner = before
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import uvicorn
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from clip_core.logs import configure_logging
 from clip_core.setting_checks import faults, take_no_options
@@ -79,6 +80,8 @@ def _settings() -> ScalerSettings:
         return ScalerSettings()
     except ValidationError as error:
         _fail(faults(error, environment_name))
+    except SettingsError as error:  # a file of a setting that may not be read
+        _fail(f"{error}: {error.__cause__}")
 
 
 def _fail(message: str) -> NoReturn:

@@ -92,13 +92,17 @@ def _was_interrupted(ended: SystemExit) -> bool:
 
 
 def main() -> None:
-    """Run, and print an error of ours, or a package that is not installed, as one line with a status of 1."""
+    """Run, and print an error of ours, a file's, or a package that is not installed, as one line with a status of 1."""
     try:
         app()
     except (ClipServeError, ClientError) as error:
         fault = error.message
     except ModuleNotFoundError as error:
         fault = _not_installed(error)
+    except OSError as error:  # a file that can't be written, a full disk
+        if error.strerror is None:
+            raise
+        fault = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     except SystemExit as ended:
         if _was_interrupted(ended):
             print("Stopped.", file=sys.stderr)

@@ -6,6 +6,7 @@ It serves every archive of the model store. Its management API is behind the sam
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,8 @@ from scripts.stack import torchserve
 from scripts.stack.management_guard import guarded
 from scripts.stack.up_settings import UpSettings
 
+_VERSION = re.compile(r"-\d+\.0\Z")
+
 
 class EncoderSettings(UpSettings):
     """Those of `up` that are about TorchServe, and where it listens."""
@@ -35,8 +38,12 @@ class EncoderSettings(UpSettings):
 
 
 def endpoints(store: Path) -> dict[str, str]:
-    """Name → file, of each archive in the store. Raises StackStartError when there is none."""
-    found = {path.stem: path.name for path in sorted(store.glob("*.mar"))}
+    """Name → file, of each archive in the store, but for copies that a swap has left there: ENDPOINT-VERSION.mar.
+
+    Raises StackStartError when there is none.
+    """
+    names = {path.stem: path.name for path in sorted(store.glob("*.mar"))}
+    found = {name: file for name, file in names.items() if _VERSION.sub("", name) not in names.keys() - {name}}
     if not found:
         raise StackStartError(
             f"there is no archive (.mar) in {store}: mount a folder that "

@@ -32,7 +32,9 @@ Environment variables and the configuration file describe a deployment, the YAML
 endpoints. `make docs` writes this page from the code, and a test fails when the two differ.
 
 `clipserve up --config FILE` reads settings from one YAML file; the column *in the file* names their keys.
-[Running](running.md#the-configuration-file) tells how; `clipserve.example.yaml` is one to start from.
+[Running](running.md#the-configuration-file) tells how; `clipserve.example.yaml` is one to start from. A setting of the
+gateway, the index service or the scaler may also be a file in `/run/secrets` with the variable's name in small letters;
+the variable wins.
 
 TorchServe's own keys (`batchSize`, `maxBatchDelay`, `minWorkers`, …) stand beside ours in `archive/common/<kind>.yaml`,
 which `archive/<model>/<kind>.yaml` may override; its frontend is set in `config.properties`.

@@ -95,7 +95,10 @@ def test_groups_agree_on_versions() -> None:
 
 @pytest.mark.parametrize("group", IMAGES)
 def test_an_image_has_the_versions_of_what_serves(group: str) -> None:
-    assert pinned(group) <= pinned("serve")
+    """Or of what is tested, where nothing else needs it: S3's client."""
+    served = {name for name, _ in pinned("serve")}
+    assert {(name, version) for name, version in pinned(group) if name in served} <= pinned("serve")
+    assert pinned(group) <= pinned("serve") | pinned("test")
     assert {"torch", "torchvision", "transformers"}.isdisjoint(name for name, _ in pinned(group))
 
 
@@ -125,6 +128,16 @@ def test_a_command_without_its_package_names_make(
     assert left.value.code == 1
     shown = " ".join(capsys.readouterr().err.split())
     assert shown.startswith("error open_clip is not installed: `make setup`")
+
+
+def test_a_file_that_can_not_be_written_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cli, "app", lambda: (tmp_path / "none" / "c.parquet").write_text(""))
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 1
+    assert capsys.readouterr().err.split() == f"error {tmp_path}/none/c.parquet: No such file or directory".split()
 
 
 def test_a_missing_module_of_ours_is_no_advice(monkeypatch: pytest.MonkeyPatch) -> None:

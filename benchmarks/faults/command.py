@@ -13,7 +13,6 @@ temporary folder. Attackers run at low priority, in processes of their own. The 
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -52,7 +51,6 @@ def plan(given: argparse.Namespace) -> FaultPlan:
 def main() -> None:
     """Measure, print, and save when asked to."""
     given = options().parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started is stopped
     console, wanted = Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH), plan(given)
     with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as work, Steps(wanted.total_s, console) as steps:
         run = Run(wanted, Path(work), steps)

@@ -13,9 +13,7 @@ null. The last line is one JSON document with `bars`.
 
 from __future__ import annotations
 
-import signal
 import statistics
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -166,7 +164,6 @@ def main() -> None:
     parser.add_argument("--soak-minutes", type=float, default=10.0)
     parser.add_argument("--infinity", type=Path, help="folder that infinity_peer.py made")
     given, console = parser.parse_args(), Console()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started is stopped
     setup: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as temporary:
         work = Path(temporary)

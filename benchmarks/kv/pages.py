@@ -73,7 +73,8 @@ def loads(found: dict[str, Arms]) -> str:
 
 def _load(each: dict[str, float]) -> str:
     gave_way = f", {each['preempted']:.0f} preempted" if each["preempted"] else ""
-    return f"{each['admitted_mean']:.1f} at once, {digits(each['captions_per_s'])}/s{gave_way}"
+    at_once = f"{each['admitted_mean']:.1f}" if each["admitted_mean"] else "all"  # none had to wait
+    return f"{at_once} at once, {digits(each['captions_per_s'])}/s{gave_way}"
 
 
 def steps(found: dict[str, dict[str, float]]) -> str:

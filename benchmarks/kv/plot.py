@@ -53,7 +53,13 @@ def _memory(panel: Axes, memory: dict[str, dict[str, float]], arms: list[str]) -
 def _admitted(panel: Axes, loads: dict[str, dict[str, float]], arms: list[str]) -> None:
     values = [loads[arm]["admitted_mean"] if arm in loads else 0.0 for arm in arms]
     for place, bar in enumerate(panel.barh(range(len(arms)), values, 0.7, color="#4f7cac")):
-        panel.text(bar.get_width(), place, f" {values[place]:.1f}", va="center", fontsize=8)
+        panel.text(
+            bar.get_width(),
+            place,
+            f" {values[place]:.1f}" if values[place] else " all: none had to wait",
+            va="center",
+            fontsize=8,
+        )
     panel.set(title="6-beam requests under way in 256 MB", xlabel="requests, mean while others wait")
 
 
@@ -63,7 +69,7 @@ def _steps(panel: Axes, steps: dict[str, Any], arms: list[str]) -> None:
         panel.barh([i + 0.4 * (place - 0.5) for i in range(len(arms))], values, 0.38, color=colour, label=label)
     panel.axvline(1, color="#333333", linewidth=0.8)
     panel.set(title="a step ÷ static-76's", xlabel="ratio")
-    panel.legend(fontsize=8)
+    panel.legend(fontsize=8, loc="lower left")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,7 +23,8 @@ Bars = Mapping[str, tuple[float, str]]  # by figure: the limit, and "â‰¤" or "â‰
 
 
 def options(text: str | None) -> argparse.ArgumentParser:
-    """`--save`, under the module's own `text`."""
+    """`--save`, under the module's own `text`. From here on SIGTERM unwinds: what was started is stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--save", action="store_true", help="write the report under benchmarks/results")
     return parser

@@ -22,8 +22,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
@@ -69,7 +67,6 @@ def options() -> argparse.ArgumentParser:
 def main() -> None:
     """Measure, print, and save when asked to."""
     given, console = options().parse_args(), Console(stderr=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started is stopped
     figures: Figures = {}
     report: Report = _saved()
     for phase in given.phases:

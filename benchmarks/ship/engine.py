@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.ship.missing import NotHereError
+from benchmarks.ship.package_access import SECRETS, proxies
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC_BASE = (
@@ -24,7 +25,8 @@ _NOT_IN_SLIM = (
     *("var/cache/apt", "var/lib/apt/lists", "var/log"),
 )
 _START_S = 60.0
-_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+_STOP_S = 60.0
+_SWEPT_S = 3600.0
 
 
 class NoEngineError(NotHereError):
@@ -60,6 +62,7 @@ class DockerEngine:
         """The tag of the image; `source` is a checkout."""
         tag = f"clipserve/{target}:{version}"
         given = [word for secret in secrets for word in ("--secret", secret)]
+        given += [word for name in proxies(os.environ) for word in ("--build-arg", name)]
         words = ["--network", "host", "--build-arg", f"BASE_IMAGE={base}", "--target", target, "--tag", tag, *given]
         self("build", "--quiet", "--file", f"{source}/docker/Dockerfile", *words, str(source))
         return tag
@@ -100,17 +103,26 @@ class DockerEngine:
         Raises NoEngineError, also where containers can't run here or reach no mirror of Debian's packages.
         """
         found = self._base(folder)
+        told = [word for name in proxies(os.environ) for word in ("--env", name)]
+        self._tried("run", "--rm", "--network", "host", *told, found, "apt-get", "update", "--quiet")
+        self._tried("build", "--quiet", "-", given=f"FROM {found}\nRUN true\n")
+        return found
+
+    def check_index(self, build: str, secrets: Sequence[str]) -> None:
+        """Whether pip finds packages in a container of that image. Raises NoEngineError."""
+        given = [dict(part.split("=", 1) for part in secret.split(",")) for secret in secrets]
+        mounts = [word for each in given for word in ("--volume", f"{each['src']}:{SECRETS[each['id']]}:ro")]
+        told = [word for name in proxies(os.environ) for word in ("--env", name)]
+        asked = ("/build/bin/python", "-m", "pip", "download", "--quiet", "--no-deps", "--dest", "/tmp", "six")
+        self._tried("run", "--rm", "--network", "host", *mounts, *told, build, *asked)
+
+    def _tried(self, *words: str, given: str = "") -> None:
         done = subprocess.run(
-            [self.docker, "run", "--rm", "--network", "host", found, "apt-get", "update", "--quiet"],
-            env=self.environment,
-            capture_output=True,
-            text=True,
+            [self.docker, *words], env=self.environment, input=given, capture_output=True, text=True, check=False
         )
         if done.returncode != 0 or "Failed to fetch" in done.stderr:
-            raise NoEngineError(
-                f"a container can't run here, or reaches no Debian mirror: {done.stderr.strip()[-500:]}"
-            )
-        return found
+            said = done.stderr.strip()[-500:]
+            raise NoEngineError(f"a container can't run here, be built, or reach packages of Debian and PyPI: {said}")
 
     def _base(self, folder: Path) -> str:
         for name in (OWN_BASE, PUBLIC_BASE):
@@ -138,16 +150,6 @@ class DockerEngine:
         return OWN_BASE
 
 
-def secrets(folder: Path) -> list[str]:
-    """This machine's certificates, and its package index where the environment names one."""
-    given = [f"id=ca,src={_CERTIFICATES}"] if _CERTIFICATES.exists() else []
-    if os.environ.get("PIP_INDEX_URL"):
-        path = folder / "pip.conf"
-        path.write_text(f"[global]\nindex-url = {os.environ['PIP_INDEX_URL']}\n", encoding="utf-8")
-        given.append(f"id=pip_conf,src={path}")
-    return given
-
-
 @contextmanager
 def engine(folder: Path) -> Iterator[DockerEngine]:
     """The one that runs here already; else Debian's, started for as long as this lasts. Raises NoEngineError."""
@@ -166,16 +168,50 @@ def _started(daemon: str, folder: Path) -> Iterator[DockerEngine]:
     host = f"unix://{folder}/docker.sock"
     places = ["--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/docker.pid"]
     with (folder / "dockerd.log").open("wb") as log:
-        process = subprocess.Popen([daemon, *places, "--host", host], stdout=log, stderr=log)
+        process = subprocess.Popen(ending_with_us([daemon, *places, "--host", host]), stdout=log, stderr=log)
     try:
         own, ends = DockerEngine(host), time.monotonic() + _START_S
         while not own.answers():
             if process.poll() is not None or time.monotonic() > ends:
-                raise NoEngineError(f"dockerd does not start: {(folder / 'dockerd.log').read_text()[-500:]}")
+                said = (folder / "dockerd.log").read_text().rpartition("failed to start daemon: ")[2].strip()[-300:]
+                raise NoEngineError(f"dockerd does not start: {said}")
             time.sleep(0.2)
         if own("info", "--format", "{{.Driver}}") == "vfs":  # it copies a whole image for each of its layers
             raise NoEngineError("dockerd finds no way to lay file systems over one another here (driver vfs)")
         yield own
     finally:
         process.terminate()
-        process.wait()
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        _unmount(folder)
+
+
+def ending_with_us(command: Sequence[str]) -> list[str]:
+    """It is told to stop when the thread that starts it ends, even by SIGKILL: an engine then ends its containers."""
+    setpriv = shutil.which("setpriv", path=f"{os.environ['PATH']}:/usr/bin")
+    return [setpriv, "--pdeathsig", "TERM", *command] if setpriv else list(command)
+
+
+def sweep(folders: Path, prefix: str) -> None:
+    """Remove what engines left whose starter was killed an hour ago or earlier."""
+    for folder in folders.glob(f"{prefix}*"):
+        if time.time() - folder.stat().st_mtime > _SWEPT_S and not _is_alive(folder / "docker.pid"):
+            _unmount(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unmount(folder: Path) -> None:
+    """What dockerd leaves mounted when it has stopped."""
+    left = folder / "exec" / "netns" / "default"
+    if left.exists():
+        subprocess.run(["umount", str(left)], capture_output=True, check=False)
+
+
+def _is_alive(pid_file: Path) -> bool:
+    try:
+        return Path("/proc", pid_file.read_text().strip(), "stat").exists()
+    except OSError:
+        return False

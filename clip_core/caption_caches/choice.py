@@ -32,7 +32,7 @@ class CacheChoice:
         if self.kind not in KINDS:
             raise ValueError(f"a caption cache is one of {', '.join(KINDS)}, not {self.kind!r}")
         if type(self.block) is not int or not 1 <= self.block <= _MOST_BLOCK:
-            raise ValueError(f"a block of a caption cache has at least 1 token, not {self.block!r}")
+            raise ValueError(f"a block of a caption cache has from 1 to {_MOST_BLOCK} tokens, not {self.block!r}")
         if type(self.budget) is not int or self.budget < 0:
             raise ValueError(f"a caption cache's bytes are a whole number of at least 0, not {self.budget!r}")
 

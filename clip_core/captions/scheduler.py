@@ -113,9 +113,10 @@ class Scheduler:
             raise InvalidRequest(f"pixels have the shape (3, H, W) of {self.captioner.image_size}", param="image")
         prefix = self.captioner.prefix(ask)
         self._check_bytes(ask)
-        if self._waiting_with(ask) > self.most_waiting:
+        new = WaitingCaption(id, pixels, ask.seeded(), prefix, drafts)
+        if self._waiting_with(new) > self.most_waiting:
             raise Overloaded(f"{self.most_waiting} captions are waiting already: try again later")
-        self._queue.append(WaitingCaption(id, pixels, ask.seeded(), prefix, drafts))
+        self._queue.append(new)
 
     def cancel(self, id: str) -> None:
         """Forget a request; its caches are free at once. Unknown ids are none of ours any more."""
@@ -124,6 +125,11 @@ class Scheduler:
             if live.id == id:
                 self._drop(grid, live)
                 grid.tidy()
+
+    def pause(self) -> None:
+        """What is under way gives up its caches, and goes on in the next `run` with the same tokens."""
+        for grid, live in sorted(self._all(), key=lambda each: each[1].number, reverse=True):
+            self._put_back(grid, live)
 
     def run(self, tokens: int) -> list[Event]:
         """Up to `tokens` steps of all that are live or can be → what is new of each request, its end last."""
@@ -136,10 +142,14 @@ class Scheduler:
                 events += self._step(grid)
         return [*self._news(), *events]
 
+    def bytes_alone(self, ask: CaptionAsk) -> int:
+        """Of keys and values at the end of such a request, when nothing else is there."""
+        return self.store.alone(ask.rows, ask.max_tokens) + self.captioner.picture_bytes
+
     def _check_bytes(self, ask: CaptionAsk) -> None:
         """What can have all of the cache for itself ends in any case. Raises InvalidRequest."""
         budget = self.store.choice.budget
-        needed = self.store.alone(ask.rows, ask.max_tokens) + self.captioner.picture_bytes if budget else 0
+        needed = self.bytes_alone(ask) if budget else 0
         if needed > budget:
             raise InvalidRequest(
                 f"{ask.rows} texts of up to {ask.max_tokens} tokens need {needed} bytes of the captioner's cache, "
@@ -147,13 +157,19 @@ class Scheduler:
                 param="max_tokens",
             )
 
-    def _waiting_with(self, ask: CaptionAsk) -> int:
-        """How many would wait with this one, behind those that the free rows take in the next step."""
-        free, waiting = self.most_rows - self.live_rows, 0
-        for rows in (*(each.ask.rows for each in self._queue), ask.rows):
-            waiting += waiting > 0 or rows > free
-            free -= rows
-        return waiting
+    def _waiting_with(self, new: WaitingCaption) -> int:
+        """How many would wait with this one, behind those that the free rows take in the next step.
+
+        All do where the first of them waits for bytes.
+        """
+        free, ahead = self.most_rows - self.live_rows, [*self._queue, new]
+        if not self._fits(ahead[0], self.live_rows):
+            return len(ahead)
+        for place, each in enumerate(ahead):
+            free -= each.ask.rows
+            if free < 0:
+                return len(ahead) - place
+        return 0
 
     def _all(self) -> Iterator[tuple[Grid[LiveCaption], LiveCaption]]:
         for grid in self._grids.values():
@@ -231,10 +247,13 @@ class Scheduler:
             holder, youngest = max(self._all(), key=lambda each: each[1].number)
             self.counts.preempted += 1
             self.counts.tokens_again += youngest.read * holder.lanes
-            self._drop(holder, youngest)
+            self._put_back(holder, youngest)
             holder.tidy()
-            youngest.request.before = youngest
-            self._queue.appendleft(youngest.request)
+
+    def _put_back(self, grid: Grid[LiveCaption], live: LiveCaption) -> None:
+        self._drop(grid, live)
+        live.request.before = live
+        self._queue.appendleft(live.request)
 
     def _inputs(self, grid: Grid[LiveCaption]) -> tuple[list[int], list[int], list[int] | None]:
         """The token that each row reads, its position, and the first row that has read the same."""

@@ -18,6 +18,7 @@ from clip_core.captions.greedy import Greedy
 from clip_core.captions.grid import Grid
 from clip_core.captions.live import LiveCaption
 from clip_core.captions.samples import Samples
+from clip_core.errors import BadText
 from clip_core.speculation.book import DraftBook
 from clip_core.speculation.pace import DraftPace
 from clip_core.speculation.tree import TokenTree
@@ -47,14 +48,17 @@ class Speculation:
             self._ids.clear()
         for text in drafts:
             if text not in self._ids:
-                self._ids[text] = captioner.draft(text)
-        return [self._ids[text] for text in drafts]
+                self._ids[text] = _ids_of(captioner, text)
+        return [ids for text in drafts if (ids := self._ids[text])]
 
     def width(self, grid: Grid[LiveCaption], lives: Sequence[LiveCaption]) -> int:
-        """How wide the trees of the next pass are; 0: a plain step. One that is due for some row is for all."""
+        """How wide the trees of the next pass are; 0: a plain step. One that is due for some row is for all.
+
+        A book without a word is none: its passes would teach that drafts bring nothing.
+        """
         if grid.lanes != 1 or not all(live.at_its_end for live in lives):
             return 0
-        return self.pace.width(len(grid.places), [live.kind for live in lives if live.book is not None], len(lives))
+        return self.pace.width(len(grid.places), [live.kind for live in lives if live.book], len(lives))
 
     def sure(self, live: LiveCaption, own: Tensor) -> bool:
         """Whether scores (1, V) that came after a draft's pass are clear. If not, the text is read again."""
@@ -79,7 +83,7 @@ class Speculation:
             paths[place] = path = self._accept(live, trees[place], logits[place])
             if not path:
                 failed.append(live)
-            elif live.book is not None:
+            elif live.book:
                 self._count(live, trees[place], path, width)
             live.read += len(path)
         grid.keep(kept, paths, lengths)
@@ -110,9 +114,17 @@ class Speculation:
         self.pace.learn(live.kind, width, len(path) - again)
 
 
+def _ids_of(captioner: Captioner, text: str) -> list[int]:
+    """None of what is no text: a draft that is of no use is no caption's error."""
+    try:
+        return captioner.draft(text)
+    except (BadText, ValueError):
+        return []
+
+
 def _tree(live: LiveCaption, width: int) -> TokenTree:
     """Cut to what is left of the caption: its last token is the end, whatever is drafted."""
     said = live.search.spoken()
-    if live.book is None:
+    if not live.book:
         return TokenTree([said[-1]])
     return live.book.tree(said, width, live.ask.max_tokens - 1 - len(said))

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 _LONGEST_S = 60.0
+_MOST_DOUBLED = 16  # times: without an end the pause would become too large for a float, after a night
 
 
 class CircuitBreaker:
@@ -63,5 +64,5 @@ class CircuitBreaker:
 
     def _failed(self) -> None:
         self.errors += 1
-        self._again_at = self._clock() + min(self._pause_s * 2**self._failures, _LONGEST_S)
+        self._again_at = self._clock() + min(self._pause_s * 2 ** min(self._failures, _MOST_DOUBLED), _LONGEST_S)
         self._failures += 1

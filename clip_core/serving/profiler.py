@@ -79,13 +79,18 @@ class Profiler:
         """What the profile recorded, or that it goes on. Raises NotFound when no worker has or makes it."""
         if not isinstance(identity, str) or not _ID.fullmatch(identity):
             raise BadInput("`id` is what the start of the profile answered", param="admin.id")
+        found = self._written(identity)
+        if found is None and self._is_locked():
+            return {"id": identity, "state": "running"}
+        if found is None and (found := self._written(identity)) is None:  # it may have ended in between
+            raise NotFound("this profile is lost: its worker ended, another began, or the disk is full")
+        return found
+
+    def _written(self, identity: str) -> dict[str, Any] | None:
         try:
-            content = gzip.decompress(self._path(identity).read_bytes())
-        except OSError as error:
-            if self._is_locked():
-                return {"id": identity, "state": "running"}
-            raise NotFound("this profile is lost: its worker ended, another began, or the disk is full") from error
-        found: dict[str, Any] = orjson.loads(content)
+            found: dict[str, Any] = orjson.loads(gzip.decompress(self._path(identity).read_bytes()))
+        except OSError:
+            return None
         return found
 
     def run(self, work: Callable[[], T], about: Callable[[], dict[str, Any]]) -> T:

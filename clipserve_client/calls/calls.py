@@ -145,8 +145,9 @@ def items_path(name: str) -> str:
     return _path("collections", name, "items")
 
 
-def item(name: str, item_id: str, vector: bool) -> Call[answers.Item]:
-    return Call("GET", _item_path(name, item_id), reading.item, params={"include": "vector"} if vector else {})
+def item(name: str, item_id: str, vector: bool, consistency: str | None = None) -> Call[answers.Item]:
+    params = _given(include="vector" if vector else None, consistency=consistency)
+    return Call("GET", _item_path(name, item_id), reading.item, params=params)
 
 
 def items_page(

@@ -63,7 +63,7 @@ class EventReader:
         self._ended = False
 
     def piece(self, line: str) -> CaptionPiece | None:
-        """What the line tells, if anything. Raises ApiError for an error in the middle of the stream."""
+        """What the line tells, if anything. Raises ApiError for an error in the middle, and for an unreadable line."""
         if line.startswith(_EVENT):
             self._event = line.removeprefix(_EVENT)
         if not line.startswith(_DATA):
@@ -72,17 +72,23 @@ class EventReader:
         if content == _END:
             self._ended = True
             return None
-        told: Any = json.loads(content)
-        if event == "error":
-            raise api_error(200, told)
-        if told["object"] == "caption":
-            return CaptionPiece("", _caption(told))
-        return CaptionPiece(told["delta"])
+        try:
+            told: Any = json.loads(content)
+            if event != "error":
+                return _piece(told)
+        except (KeyError, TypeError, ValueError) as error:
+            message = f"the stream has a line that is not as a gateway's: {error!r}"
+            raise ApiError(message, status=200, code="unreadable_answer") from error
+        raise api_error(200, told)
 
     def check_end(self) -> None:
         """Raises ConnectionFailed for a stream that broke off."""
         if not self._ended:
             raise ConnectionFailed("the stream ended before the caption did; does the gateway still run?", sent=True)
+
+
+def _piece(told: Mapping[str, Any]) -> CaptionPiece:
+    return CaptionPiece("", _caption(told)) if told["object"] == "caption" else CaptionPiece(told["delta"])
 
 
 def _image(given: Captionable) -> Any:

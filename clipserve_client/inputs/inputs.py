@@ -44,6 +44,8 @@ class Query:
 
     A list of collections of one model makes one ranking over all of them; it goes without `like`, and not in a batch.
 
+    `consistency`: "strong", "session" or "eventually", of a collection in Milvus.
+
     `rerank`: "captioner", "tree" or "llm", or an object with `by` and its options, of one collection and by text.
     """
 
@@ -60,10 +62,11 @@ class Query:
     exact: bool | str | None = None
     cursor: str | None = None
     rerank: str | Json | None = None
+    consistency: str | None = None
 
     def body(self) -> Json:
         """As the gateway takes it."""
-        plain = ("text", "like", "k", "filter", "min_score", "exact", "cursor", "rerank")
+        plain = ("text", "like", "k", "filter", "min_score", "exact", "consistency", "cursor", "rerank")
         asked = self._where() | {name: getattr(self, name) for name in plain if getattr(self, name) is not None}
         if self.include is not None:
             asked["include"] = listed(self.include)
@@ -122,3 +125,4 @@ class SearchOptions(TypedDict, total=False):
     exact: bool | str | None
     cursor: str | None
     rerank: str | Json | None
+    consistency: str | None

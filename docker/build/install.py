@@ -17,6 +17,7 @@ _UNUSED = (
     "**/*.pxi",
     "**/*.pyi",
     "**/*.pyx",
+    "botocore/data/*/*/examples-1.json",
     "pyarrow/include",
     "pyarrow/src",
     "pyarrow/tests",
@@ -35,6 +36,8 @@ _UNUSED = (
 )
 # The gateway asks a language model for chat completions and responses. The package loads its other parts when used.
 _NOT_ASKED = ("admin", "beta", "containers", "evals", "fine_tuning", "live", "realtime", "skills", "vector_stores")
+# S3, and what gives it credentials in a cluster or a cloud. botocore describes four hundred other services.
+_AWS_SERVICES = ("s3", "sso", "sso-oidc", "sts")
 _WITH_SYMBOLS = ("PIL", "aiohttp", "frozenlist", "httptools", "multidict", "propcache", "uvloop", "wrapt", "yarl")
 _LARGE = "pyarrow/lib*.so.*"  # with symbols that no loader looks at, a fifth of them
 _USED = "import pyarrow.dataset, pyarrow.parquet, pyarrow.compute"
@@ -51,6 +54,9 @@ def remove_unused() -> None:
     for pattern in (*_UNUSED, *parts):
         for path in list(packages.glob(pattern)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in packages.glob("botocore/data/*"):
+        if path.is_dir() and path.name not in _AWS_SERVICES:
+            shutil.rmtree(path)
 
 
 def strip_symbols() -> None:
@@ -68,6 +74,9 @@ def check() -> None:
     if "openai" in found:
         lines += ["from openai import AsyncOpenAI", "client = AsyncOpenAI(api_key='-')"]
         lines += ["client.chat.completions, client.responses, client.models"]
+    if "s3fs" in found:
+        lines += ["import s3fs, botocore.session", "session = botocore.session.get_session()"]
+        lines += [f"[session.create_client(name, 'eu-west-1') for name in {_AWS_SERVICES}]"]
     if "PIL" in found:
         lines += ["import PIL.features", "assert PIL.features.check('avif') and PIL.features.check('webp')"]
     subprocess.run([VENV / "bin" / "python", "-B", "-c", "; ".join(lines)], check=True)

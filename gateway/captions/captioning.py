@@ -12,7 +12,8 @@ from clip_core.errors import ClipServeError
 from gateway.captions.drafting import NO_DRAFTS, CaptionDrafts, Drafting
 from gateway.captions.loading import PictureLoader
 from gateway.captions.wanted import CaptionWork, GivenPicture
-from gateway.captions.worker_call import WorkerCall, untried
+from gateway.captions.worker_call import WorkerCall
+from gateway.encode.results import is_untried
 from gateway.fetch.url_images import Fetched
 from gateway.inputs.source import Source
 from gateway.keys.meter import Meter
@@ -77,12 +78,13 @@ class Captioning:
             try:
                 reply = await call.reply(source, own.texts)
             except ClipServeError as error:
-                await self._give_back(source, error)
+                await self._give_back([source], [error])
                 return error
             self._learn(model, reply)
             return reply
 
         outcomes = await asyncio.gather(*map(one, sources, drafts))
+        await self._give_back([Source("text", text, None) for text in work.texts], outcomes)
         return Captioned(outcomes, call.queue_ms, call.caption_ms, drafts)
 
     async def events(
@@ -129,7 +131,7 @@ class Captioning:
         except ClipServeError as failed:
             error = failed
             if isinstance(source, Source):
-                await self._give_back(source, failed)
+                await self._give_back([source], [failed])
         except Exception:
             _log.exception("a stream of captions failed")
             error = ClipServeError("the gateway failed on this picture; its log has the details")
@@ -154,6 +156,7 @@ class Captioning:
         if self._drafting is not None:
             self._drafting.learn(model.encoder.name, reply)
 
-    async def _give_back(self, source: Source, error: ClipServeError) -> None:
-        if untried(error):
-            await self._meter.give_back([source])
+    async def _give_back(self, paid: Sequence[Source], outcomes: Sequence[CaptionOutcome]) -> None:
+        """What was paid for work that was not even tried."""
+        if paid and all(map(is_untried, outcomes)):
+            await self._meter.give_back(paid)

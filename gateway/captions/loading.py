@@ -17,39 +17,46 @@ from gateway.upstream.index_service import IndexServiceClient
 
 
 class PictureLoader:
-    """A failure belongs to its own picture. Without `url_images` no URL is fetched."""
+    """A failure belongs to its own picture. Without `url_images` no URL is fetched.
+
+    Originals have at most `max_bytes` each, and those of one call `max_call_bytes` together.
+    """
 
     def __init__(
-        self, index: IndexServiceClient, pictures: Pictures, url_images: UrlImageLoader | None, max_bytes: int
+        self,
+        index: IndexServiceClient,
+        pictures: Pictures,
+        url_images: UrlImageLoader | None,
+        max_bytes: int,
+        max_call_bytes: int,
     ) -> None:
         self._index, self._pictures, self._url_images = index, pictures, url_images
-        self._max_bytes = max_bytes
+        self._max_bytes, self._max_call_bytes = max_bytes, max_call_bytes
 
     async def load(self, given: Sequence[GivenPicture]) -> list[Fetched]:
         """In order: each as base64, or its error."""
-        stored = await asyncio.gather(*map(self._known, given))
+        share = self._max_call_bytes // max(1, sum(isinstance(each, StoredPicture) for each in given))
+        most = min(self._max_bytes, share)
+        stored = await asyncio.gather(*(self._known(each, most) for each in given))
         sources = [each for each in stored if isinstance(each, Source)]
         fetched = iter(await self._url_images.load(sources) if self._url_images is not None else sources)
         return [next(fetched) if isinstance(each, Source) else each for each in stored]
 
-    async def _known(self, given: GivenPicture) -> Source | ClipServeError:
+    async def _known(self, given: GivenPicture, most_bytes: int) -> Source | ClipServeError:
         if not isinstance(given, StoredPicture):
             return given
         try:
-            content = await self._content(given)
+            content = await self._content(given, most_bytes)
         except ClipServeError as error:
             error.param = given.param
             return error
         return Source("image", pybase64.b64encode_as_string(content), given.param)
 
-    async def _content(self, given: StoredPicture) -> bytes:
+    async def _content(self, given: StoredPicture, most_bytes: int) -> bytes:
         """The original, where it is here and not too large; else the largest thumbnail. Raises UnknownPicture."""
         item = await self._index.item(given.collection, given.id, {})
         try:
             original = await self._pictures.original(given.collection, item)
-            content = await asyncio.to_thread(original.read)
-            if len(content) > self._max_bytes:
-                raise ImageTooLarge(f"the picture is larger than {self._max_bytes} bytes")
+            return await asyncio.to_thread(original.read, most_bytes)
         except (UnknownPicture, ImageTooLarge, OSError):
-            content = (await self._pictures.thumbnail(given.collection, item, max(SIZES))).content
-        return content
+            return (await self._pictures.thumbnail(given.collection, item, max(SIZES))).content

@@ -20,7 +20,7 @@ from gateway.schemas.captions import (
 
 Json = dict[str, Any]
 _SAMPLING = ("temperature", "top_k", "top_p", "seed")
-_MOST_CHARACTERS = 8192  # of a text to score
+MOST_CHARACTERS = 8192  # of a text to score, or to begin with
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ def score_work(wanted: ScoreRequest, most: int) -> CaptionWork:
     if len(wanted.texts) > most:
         raise TooLarge(f"{len(wanted.texts)} texts in one call; at most {most}", param="texts")
     for place, text in enumerate(wanted.texts):
-        if len(text) > _MOST_CHARACTERS:
-            raise InvalidRequest(f"the text is longer than {_MOST_CHARACTERS} characters", param=f"texts[{place}]")
+        if len(text) > MOST_CHARACTERS:
+            raise InvalidRequest(f"the text is longer than {MOST_CHARACTERS} characters", param=f"texts[{place}]")
     return CaptionWork(texts=wanted.texts)
 
 

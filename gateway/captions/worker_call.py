@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextman
 from functools import partial
 from typing import Any, TypeVar
 
-from clip_core.errors import BadInput, ClipServeError, Overloaded, TorchServeUnavailable
+from clip_core.errors import BadInput, Overloaded, TorchServeUnavailable, WorkerLost
 from clip_core.tracing.spans import stage, traceparent
 from gateway.captions.wanted import CaptionWork
 from gateway.encode.traced_call import end_reading
@@ -44,6 +44,7 @@ class WorkerCall:
         if settings.autoscaled != "no":
             replicas = settings.autoscaled == "replicas"
             self._waking = Waking(torchserve.client, settings.wake_wait_s, replicas=replicas)
+        self._down: TorchServeUnavailable | None = None
         self.queue_ms = self.caption_ms = 0.0
 
     async def reply(self, source: Source, drafts: Sequence[str] = ()) -> CaptionReply:
@@ -90,15 +91,22 @@ class WorkerCall:
 
     @asynccontextmanager
     async def _turn(self, source: Source) -> AsyncIterator[WorkTimes]:
-        """Counted as demand from its coming to its end, whether it is served or not."""
+        """Counted as demand from its coming to its end, whether it is served or not.
+
+        The rest of a call is not tried once the captioner is unavailable.
+        """
         demand = self._admissions.demand
         try:
             async with self._width:
                 with demand.stay(self.endpoint, 1):
+                    if self._down is not None:
+                        raise self._down
                     async with self._admitted() as times:
                         yield times
-        except (Overloaded, TorchServeUnavailable):
+        except (Overloaded, TorchServeUnavailable) as error:
             demand.refuse(self.endpoint, 1, came=True)
+            if isinstance(error, TorchServeUnavailable) and not isinstance(error, WorkerLost):
+                self._down = error
             raise
         except BadInput as error:
             error.param = _param(error.param, source)
@@ -128,7 +136,9 @@ class WorkerCall:
     def _end(self, started: float, times: WorkTimes) -> None:
         self.queue_ms = max(self.queue_ms, times.get("queue_ms") or 0.0)
         self.caption_ms = max(self.caption_ms, (time.perf_counter() - started) * 1e3)
-        current_trace().note("caption", self.caption_ms)
+        trace = current_trace()
+        trace.note("caption", self.caption_ms)
+        trace.progress()
 
     @contextmanager
     def _sent(self) -> Iterator[Json]:
@@ -155,8 +165,3 @@ def _param(param: str | None, source: Source) -> str | None:
     if param.startswith("score"):
         return f"texts{param.removeprefix('score')}"
     return param.removeprefix("caption.")
-
-
-def untried(error: ClipServeError) -> bool:
-    """Whether nothing worked on it."""
-    return isinstance(error, Overloaded | TorchServeUnavailable)

@@ -57,7 +57,7 @@ class Dispatcher:
                 known = down.get(chunk.endpoint) or budget.refusal()
                 answer = known or await self._answer(chunk, *calls[chunk.endpoint])
             budget.add(answer)
-            trace.progressed = time.monotonic()
+            trace.progress()
             if isinstance(answer, TorchServeUnavailable):
                 down[chunk.endpoint] = answer
             return answer

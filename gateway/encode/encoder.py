@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from clip_core.errors import ClipServeError, InferenceFailed, Overloaded, TorchServeUnavailable, WorkerLost
+from clip_core.errors import ClipServeError, InferenceFailed
 from gateway.admission.endpoints import EndpointAdmissions
 from gateway.encode.chunks import Ask, ChunkPlanner, EncodeChunk
 from gateway.encode.dispatcher import Dispatcher
 from gateway.encode.endpoints import Endpoints
-from gateway.encode.results import Answer, EncodedInputs
+from gateway.encode.results import Answer, EncodedInputs, is_untried
 from gateway.encode.served_model import ServedModel
 from gateway.fetch.url_images import UrlImageLoader
 from gateway.inputs.source import Source
@@ -78,7 +78,7 @@ class Encoder:
         result = EncodedInputs([each if isinstance(each, ClipServeError) else missing for each in fetched], fetched)
         chunks = self._planner.split(asks, fetched, truncate)
         answers = await self._dispatcher.answers(chunks)
-        untried = [chunk for chunk, answer in zip(chunks, answers, strict=True) if _is_untried(answer)]
+        untried = [chunk for chunk, answer in zip(chunks, answers, strict=True) if is_untried(answer)]
         if untried and charged:
             await self._meter.give_back([source for chunk in untried for source in chunk.sources])
         for chunk, answer in zip(chunks, answers, strict=True):
@@ -103,8 +103,3 @@ class Encoder:
             served = replace(served, facts=self.served.facts)
         self.served, self._planner.dim = served, served.dim
         return served
-
-
-def _is_untried(answer: Answer) -> bool:
-    """Whether no model worked on the request. A lost worker did."""
-    return isinstance(answer, Overloaded | TorchServeUnavailable) and not isinstance(answer, WorkerLost)

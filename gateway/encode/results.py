@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clip_core.errors import BadInput, ClipServeError, Conflict, InferenceFailed, from_dict
+from clip_core.errors import (
+    BadInput,
+    ClipServeError,
+    Conflict,
+    InferenceFailed,
+    Overloaded,
+    TorchServeUnavailable,
+    WorkerLost,
+    from_dict,
+)
 from gateway.encode.chunks import EncodeChunk
 from gateway.encode.served_model import ServedModel
 from gateway.fetch.url_images import Fetched
@@ -72,6 +81,11 @@ class EncodedInputs:
         if error is not None:
             raise error
         return [outcome for outcome in self.outcomes if not isinstance(outcome, ClipServeError)]
+
+
+def is_untried(answer: object) -> bool:
+    """Whether no model worked on the request. A lost worker did."""
+    return isinstance(answer, Overloaded | TorchServeUnavailable) and not isinstance(answer, WorkerLost)
 
 
 def _outcome(entry: ReplyEntry, source: Source) -> Outcome:

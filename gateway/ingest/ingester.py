@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from clip_core.errors import ClipServeError, FingerprintMismatch, UnknownModel, from_dict
+from clip_core.errors import ClipServeError, FingerprintMismatch, TooLarge, UnknownModel, from_dict
 from gateway.encode.chunks import Ask
 from gateway.encode.served_model import ServedModel
 from gateway.fetch.url_images import Fetched
-from gateway.ingest.item_captions import ItemCaptions
+from gateway.ingest.earlier_captions import keep_earlier
+from gateway.ingest.item_captions import ItemCaptions, leave_out_caption
 from gateway.ingest.items import IngestItem
 from gateway.inputs.source import Source
 from gateway.keys.meter import Meter
@@ -106,6 +107,7 @@ class Ingester:
         sound = [each for each in zip(todo, encoded.sources, strict=True) if each[0].error is None]
         await self._captions.write(self._models.with_encoder(encoder), sound)
         await self._keep(collection, sound)
+        await keep_earlier(self._index, collection, [item for item, _ in sound])
         return served.fingerprint if served is not None else None
 
     async def _check_again(self, collection: str, served: ServedModel) -> None:
@@ -125,15 +127,21 @@ class Ingester:
                 item.metadata = {**(item.metadata or {}), DIGEST: digest}
 
     async def _store(self, collection: str, fingerprint: str | None, items: Sequence[IngestItem]) -> None:
+        """An item that is too large with the caption that it was given goes in without."""
         if not items:
             return
         with timed("store"):
             results = await self._index.upsert(collection, fingerprint, [item.record() for item in items])
+        again = list[IngestItem]()
         for item, result in zip(items, results, strict=True):
-            if result["status"] >= 400:
+            if result["status"] == TooLarge.status and item.captioned:
+                leave_out_caption(item, from_dict(result, TooLarge.status))
+                again.append(item)
+            elif result["status"] >= 400:
                 item.error = from_dict(result, result["status"])
                 own = item.source if item.error.code == "invalid_vector" else None
                 item.error.param = own.param if own is not None else item.at
+        await self._store(collection, fingerprint, again)
 
 
 def _mismatch(described: Json, model: str) -> FingerprintMismatch:

@@ -21,7 +21,7 @@ class IngestItem:
     """One item on its way: `error` stops it, `vector` is set once there is one; `at` is its place in the request.
 
     `model` is what the caller names, if it names one. `caption` says by whom one is wanted in the metadata; `warning`
-    says why there is none.
+    says why there is none, and `captioned` that there is one which the caller did not give.
     """
 
     at: str
@@ -34,6 +34,7 @@ class IngestItem:
     error: ClipServeError | None = None
     caption: CaptionBy | None = None
     warning: ClipServeError | None = None
+    captioned: bool = False
 
     def is_own_vector(self) -> bool:
         """The caller brought the vector, so no fingerprint vouches for it."""

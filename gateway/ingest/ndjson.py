@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from starlette.requests import Request
 
-from clip_core.errors import BadJson, TooLarge
+from clip_core.errors import BadJson, ClipServeError, TooLarge
 from clip_core.wire import load_json
 from gateway.inputs.value_limits import VALUES_EACH, check_values
 
@@ -24,17 +24,22 @@ class Line(NamedTuple):
 async def batches(request: Request, size: int, max_line_bytes: int) -> AsyncIterator[list[Line]]:
     """At most `size` lines at a time; empty ones are left out. Raises TooLarge for a line over the limit.
 
-    A batch of fewer lines ends once it holds `max_line_bytes`.
+    A batch of fewer lines ends once it holds `max_line_bytes`. What ends the body is raised after the lines before it.
     """
     batch: list[Line] = []
     held = 0
-    async for number, text in _lines(request, max_line_bytes):
-        if text and not text.isspace():
-            batch.append(Line(number, _parsed(number, text)))
-            held += len(text)
-        if len(batch) == size or held >= max_line_bytes:
+    try:
+        async for number, text in _lines(request, max_line_bytes):
+            if text and not text.isspace():
+                batch.append(Line(number, _parsed(number, text)))
+                held += len(text)
+            if len(batch) == size or held >= max_line_bytes:
+                yield batch
+                batch, held = [], 0
+    except ClipServeError:
+        if batch:
             yield batch
-            batch, held = [], 0
+        raise
     if batch:
         yield batch
 

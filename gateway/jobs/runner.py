@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -199,6 +200,8 @@ class Jobs:
                 _log.info("the job %s was cancelled elsewhere, or another gateway goes on with it", job_id)
             except DatabaseUnavailable as away:
                 _log.warning("the job %s goes on once the database is back: %s", job_id, away.message)
+            except sqlite3.Error as error:  # a full disk
+                _log.error("the end of the job %s can't be recorded, so a new start goes on with it: %s", job_id, error)
 
     async def _ended(self, job_id: str) -> tuple[str, ClipServeError | None]:
         """How it ended. Raises JobLost or DatabaseUnavailable where it did not."""

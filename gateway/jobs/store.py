@@ -250,10 +250,12 @@ class JobStore:
         return bool(self._rows(query, collection, job_id, job_id))
 
     @contextmanager
-    def _working_on(self, job_id: str) -> Iterator[Transaction]:  # noqa: ARG002
-        """For the work on a job that runs here."""
-        with self._record.transaction() as database:
-            yield database
+    def _working_on(self, job_id: str) -> Iterator[Transaction]:
+        """For the work on a job that was not ended meanwhile: a thread of one that is cancelled may come late."""
+        with self._record.transaction() as db:
+            if not db.execute("SELECT 1 FROM jobs WHERE id = ? AND state IN (?, ?)", (job_id, *UNFINISHED)).fetchone():
+                raise JobLost(job_id)
+            yield db
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
         return self._record.rows(query, *values)

@@ -24,6 +24,10 @@ class Meter:
         """Texts, images and vectors, those in a mix each. Raises RateLimited or TooLarge."""
         await self._quotas.spend(current_key(), "items", number)
 
+    async def items_back(self, number: int) -> None:
+        """What `items` took for these, on which no work was done."""
+        await self._quotas.give_back(current_key(), "items", number)
+
     async def give_back(self, sources: Sequence[Source]) -> None:
         """What `items` and `images` took for these, on which no work was done."""
         key = current_key()

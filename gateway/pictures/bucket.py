@@ -24,6 +24,15 @@ from gateway.pictures.store import ORIGINAL
 _log = logging.getLogger("gateway.pictures.bucket")
 _THUMBNAILS, _COPIED = "thumbnails", "copied"
 _WRITTEN_AGAIN_S = 1800.0  # objects have no time of last use: what is wanted again is written again once it is so old
+_PACKAGES = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+}
 _TIMES = ("LastModified", "last_modified", "mtime", "updated", "created")
 
 
@@ -41,18 +50,7 @@ class BucketStore:
 
     def __init__(self, address: str, max_bytes: int, storage: Mapping[str, Any] | None = None) -> None:
         """Raises NoFileSystem. Nothing is asked of the bucket yet."""
-        try:
-            from fsspec.core import url_to_fs
-
-            options = {
-                "use_listings_cache": False,
-                "skip_instance_cache": True,
-                **_patience(address),
-                **(storage or {}),
-            }
-            self._fs, root = url_to_fs(address, **options)
-        except (ImportError, ValueError) as error:
-            raise NoFileSystem(f"{address}: {error}: pip install 'clipserve[sync]'") from error
+        self._fs, root = _opened(address, storage or {})
         self._root, self._max_bytes = root.rstrip("/"), max_bytes
         self._lock, self._closed = threading.Lock(), False
         self.bytes = 0
@@ -159,6 +157,23 @@ class BucketStore:
                     return
                 if about.get("type") != "directory":
                     yield about
+
+
+def _opened(address: str, storage: Mapping[str, Any]) -> tuple[Any, str]:
+    """A file system and the path there. Raises NoFileSystem."""
+    scheme, _, place = address.partition("://")
+    if not place.strip("/"):
+        raise NoFileSystem(f"{address} names no bucket: write it as s3://bucket/prefix")
+    try:
+        from fsspec.core import url_to_fs
+
+        options = {"use_listings_cache": False, "skip_instance_cache": True, **_patience(address), **storage}
+        return url_to_fs(address, **options)  # type: ignore[no-any-return]
+    except ImportError as error:
+        package = _PACKAGES.get(scheme, "'clipserve[sync]'")
+        raise NoFileSystem(f"{address}: {error}: pip install {package}; the gateway's image has s3fs only") from error
+    except Exception as error:  # each file system has errors of its own
+        raise NoFileSystem(f"{address} can't be opened: {error}") from error
 
 
 def _patience(address: str) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from PIL import Image, UnidentifiedImageError
 
 from clip_core.cores import available_cores
-from clip_core.errors import ClipServeError, StorageFull, UnknownPicture
+from clip_core.errors import ClipServeError, ImageTooLarge, StorageFull, UnknownPicture
 from clip_core.inputs.images import FORMATS, from_reference
 from gateway.pictures.bucket import BucketStore
 from gateway.pictures.folders import PictureFolders
@@ -58,9 +58,12 @@ class OriginalFile:
     version: str
     digest: str | None = None
 
-    def read(self) -> bytes:
-        """Raises OSError, also for a file that was replaced meanwhile."""
-        content = self.path.read_bytes()
+    def read(self, most_bytes: int | None = None) -> bytes:
+        """Raises ImageTooLarge for more, and OSError, also for a file that was replaced meanwhile."""
+        with self.path.open("rb") as file:
+            content = file.read(-1 if most_bytes is None else most_bytes + 1)
+        if most_bytes is not None and len(content) > most_bytes:
+            raise ImageTooLarge(f"the picture is larger than {most_bytes} bytes")
         if self.digest is not None and hashlib.sha256(content).hexdigest() != self.digest:
             raise FileNotFoundError(errno.ENOENT, "it was replaced meanwhile")
         return content

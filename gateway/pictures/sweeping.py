@@ -11,7 +11,7 @@ from threading import Thread
 
 import numpy as np
 
-from clip_core.errors import ClipServeError
+from clip_core.errors import ClipServeError, Unavailable
 from gateway.pictures.bucket import BucketStore
 from gateway.pictures.originals import DIGEST
 from gateway.pictures.store import PictureStore, is_digest
@@ -104,7 +104,11 @@ class Sweeper:
         return await asyncio.to_thread(self._store.last_copy) if self._shared else 0
 
     async def _used(self) -> AsyncIterator[int]:
-        for each in (await self._index.collections())["collections"]:
+        listed = await self._index.collections()
+        if listed.get("incomplete"):
+            raise Unavailable(f"not every collection can be listed: {listed['incomplete']}")
+        milvus = [each for each in listed["collections"] if each.get("store") == "milvus"]
+        for each in (*listed["collections"], *milvus):  # twice: it may not show what is just being replaced
             after = None
             while True:
                 page = await self._index.items(each["name"], {"limit": _PAGE, "after": after})

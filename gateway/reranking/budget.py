@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -32,3 +37,22 @@ class Budget:
         elif self.tokens_left() == 0:
             self.spent = "tokens"
         return self.spent is not None
+
+    async def within(self, work: Coroutine[Any, Any, T]) -> T:
+        """Its result. Raises TimeoutError where the time ends first; how the work then ends is not waited for."""
+        task = asyncio.ensure_future(work)
+        task.add_done_callback(_seen)
+        try:
+            await asyncio.wait({task}, timeout=self.seconds_left())
+        finally:
+            if not task.done():
+                task.cancel()
+        if not task.done():
+            raise asyncio.TimeoutError
+        return task.result()
+
+
+def _seen(ended: asyncio.Future[Any]) -> None:
+    """Without this asyncio logs errors of tasks that nobody waits for."""
+    if not ended.cancelled():
+        ended.exception()

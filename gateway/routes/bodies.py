@@ -90,9 +90,17 @@ async def _from_form(form: FormData, parser: InputParser) -> Body:
         if isinstance(value, UploadFile):
             body[name] = _content(name, value, await value.read(), parser)
         else:
-            plain = name in _TEXT_FIELDS or name == "image" or (name == "caption" and value in CAPTION_WRITERS)
-            body[name] = value if plain else _field(name, value)
+            body[name] = value if _is_plain(name, value) else _field(name, value)
     return body
+
+
+def _is_plain(name: str, value: str) -> bool:
+    """Whether a form's field is text and no JSON; `caption` and `rerank` may be either."""
+    if name == "caption":
+        return value in CAPTION_WRITERS
+    if name == "rerank":
+        return not value.lstrip().startswith(("{", '"', "null"))
+    return name in _TEXT_FIELDS or name == "image"
 
 
 def _content(name: str, part: UploadFile, content: bytes, parser: InputParser) -> str:

@@ -36,11 +36,11 @@ Name = Annotated[str, Path(pattern=f"^{COLLECTION_NAME}$", description="The coll
 
 @router.get("/v1/collections", responses=answers(CollectionsAnswer))
 async def list_collections(request: Request) -> JsonResponse:
-    """All collections that the key may use, described."""
+    """All collections that the key may use, described; where some may be missing, `incomplete` says why."""
     given, key = services(request), current_key()
     answer = await given.index.collections()
     shown = [each for each in answer["collections"] if key.may_use(each["name"])]
-    return JsonResponse({"collections": await with_status(given.models, shown)})
+    return JsonResponse({**answer, "collections": await with_status(given.models, shown)})
 
 
 @router.put(

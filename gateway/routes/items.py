@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 
+from clip_core.errors import InvalidRequest
 from gateway.errors import JsonResponse
 from gateway.ingest.items import parse_items
 from gateway.ingest.ndjson import batches
@@ -36,6 +37,7 @@ from gateway.services import services
 
 router = APIRouter(route_class=StrictRoute, tags=["items"])
 ItemId = Annotated[str, Path(description="The item's id.", examples=["scene-1"])]
+_CONSISTENCY = "In the store `milvus`: whether writes of other index services must be seen."
 _FILTER = "Lists only what fits, as JSON: the filter language of searches."
 _FORM = {
     "images": "files",
@@ -62,8 +64,11 @@ async def add_items(request: Request, name: Name) -> JsonResponse:
 
 def _as_list(body: Body) -> Body:
     """A form carries one item as its own fields, or many pictures as `images`, named by their files."""
-    if isinstance(body.get("images"), list):
-        items = [{**each, "metadata": {"file": each["id"]}} for each in body["images"]]
+    images = body.get("images")
+    if isinstance(images, list):
+        if not all(isinstance(each, dict) and isinstance(each.get("id"), str) for each in images):
+            raise InvalidRequest("`images` are the files of a form: in JSON, send `items`", param="images")
+        items = [{**each, "metadata": {"file": each["id"]}} for each in images]
         return {"items": items, "caption": body.get("caption")}
     return body if "items" in body or "id" not in body else {"items": [body]}
 
@@ -153,9 +158,13 @@ async def show_item(
     name: Name,
     item_id: ItemId,
     include: Annotated[Literal["vector"] | None, Query(examples=["vector"])] = None,
+    consistency: Annotated[
+        Literal["strong", "session", "eventually"] | None, Query(examples=["strong"], description=_CONSISTENCY)
+    ] = None,
 ) -> JsonResponse:
     """One item; with `?include=vector` also its vector."""
-    return JsonResponse(await services(request).index.item(name, item_id, {"include": include}))
+    asked = {"include": include, "consistency": consistency}
+    return JsonResponse(await services(request).index.item(name, item_id, asked))
 
 
 @router.delete("/v1/collections/{name}/items/{item_id:path}", responses=answers(DroppedAnswer, *WRITES))

@@ -52,6 +52,7 @@ class CollectionAnswer(BaseModel):
 class CollectionsAnswer(Schema):
     model_config = example({"collections": [_COLLECTION]})
     collections: list[CollectionAnswer]
+    incomplete: str | None = Field(None, description="Why some may be missing, such as a Milvus that is away.")
 
 
 class FacetValue(Schema):

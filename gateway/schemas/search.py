@@ -62,7 +62,9 @@ class SearchRequest(Schema):
     )
     model: str | None = Field(None, description="The served model's name, or nothing.")
     rerank: Literal["captioner", "tree", "llm"] | RerankOptions | None = Field(
-        None, description="In /v1/search, of one collection, with `text` and without `cursor`."
+        None,
+        description="In /v1/search, of one collection, with `text`. A `cursor` leads behind the candidates.",
+        examples=["tree", {"by": "captioner", "candidates": 50, "budget_ms": 100}],
     )
 
 
@@ -124,6 +126,7 @@ class Reranking(Schema):
     ms: float
     note: str | None = None
     tree: RerankTree | None = Field(None, description='With "explain".')
+    missing: list[str] | None = Field(None, description="By a tree: what of the text the first hit does not fit.")
     quality: RerankQuality | None = None
     invented_ids: int | None = Field(None, description="Names in a language model's answer that it was not given.")
     not_named: int | None = Field(None, description="Candidates that its answer lacks; they follow as they were.")
@@ -144,7 +147,9 @@ class SearchAnswer(Schema):
     hits: list[SearchHit]
     model: str | None = Field(description="Null when the vector was the caller's own and its model unknown.")
     fingerprint: str | None
-    next_cursor: str | None = Field(None, description="Of the next page; null when this one was not full.")
+    next_cursor: str | None = Field(
+        None, description="Of the next page; null when this one was not full, or `rerank` has more candidates than `k`."
+    )
     truncated: bool | None = Field(None, description="True when the end of a text too long was cut off.")
     certificate: Certificate | None = Field(None, description='With "exact": "certified".')
     rerank: Reranking | None = Field(None, description="What came of `rerank`.")

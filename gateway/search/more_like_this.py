@@ -9,7 +9,7 @@ from dataclasses import replace
 import msgspec
 
 from clip_core.errors import ClipServeError, UnknownItem
-from clip_core.wire import MAX_K
+from clip_core.wire import MAX_K, SearchPart
 from gateway.encode.chunks import Ask
 from gateway.inputs.source import Source
 from gateway.upstream.index_service import IndexServiceClient
@@ -32,7 +32,7 @@ class MoreLikeThis:
         if not ids or ask.search is None or ask.page is None:
             return ask
         try:
-            found = await asyncio.gather(*(self._vector(ask.search.collection, item_id) for item_id in ids))
+            found = await asyncio.gather(*(self._vector(ask.search, item_id) for item_id in ids))
         except ClipServeError as error:
             error.param = ask.source.param if isinstance(error, UnknownItem) else error.param
             return error
@@ -40,8 +40,9 @@ class MoreLikeThis:
         search = msgspec.structs.replace(ask.search, k=min(page.depth, MAX_K))
         return replace(ask, source=_filled(ask.source, dict(zip(ids, found, strict=True))), search=search, page=page)
 
-    async def _vector(self, collection: str, item_id: str) -> str:
-        vector: str = (await self._index.item(collection, item_id, {"include": "vector"}))["vector"]
+    async def _vector(self, search: SearchPart, item_id: str) -> str:
+        asked = {"include": "vector", "consistency": search.consistency}
+        vector: str = (await self._index.item(search.collection, item_id, asked))["vector"]
         return vector
 
 

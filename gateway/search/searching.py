@@ -37,7 +37,7 @@ from gateway.upstream.replies import ReplyEntry, stage_times
 Json = dict[str, Any]
 Outcome = Json | ClipServeError  # of a search
 _GROUP_BYTES = 8 * 1024 * 1024  # of the answer of one index call; a quarter of what the index answers at most
-_FIELDS = {*KINDS, *FIELDS, "collection", "k", "filter", "include", "exact", "consistency", "model"}
+_FIELDS = {*KINDS, *FIELDS, "collection", "k", "filter", "include", "exact", "consistency", "model", "rerank"}
 
 
 @dataclass
@@ -68,6 +68,8 @@ def parse_ask(body: object, parser: InputParser, at: str = "") -> Ask:
     if not _FIELDS.issuperset(body):
         unknown = next(name for name in body if name not in _FIELDS)
         raise InvalidRequest(f"a search has no field {unknown[:64]!r}", param=_below(at, unknown))
+    if body.get("rerank") is not None:
+        raise InvalidRequest("only /v1/search reranks, one search at a time", param=_below(at, "rerank"))
     source = parser.source(body, at)
     try:
         search = SearchPart.parse(without_fields(body))
@@ -146,10 +148,11 @@ class Searcher:
     async def _ranked(self, routed: Sequence[Routed], charged: int) -> Found:
         """By vector in few index calls, beside that each model's own."""
         own = [place for place, each in enumerate(routed) if each.encoder is None]
-        groups = [*([own] if own else []), *_by_encoder(routed).values()]
+        groups = [*_by_encoder(routed).values(), *([own] if own else [])]
         if len(groups) == 1:
             return await self._part(routed, charged)
-        parts = await asyncio.gather(*(self._part([routed[place] for place in group], charged) for group in groups))
+        asked = [[routed[place] for place in group] for group in groups]
+        parts = await asyncio.gather(*map(self._part, asked, _shares(asked, charged)))
         return _merged(groups, parts)
 
     async def _part(self, routed: Sequence[Routed], charged: int) -> Found:
@@ -238,6 +241,15 @@ def _by_encoder(routed: Sequence[Routed]) -> dict[Encoder, list[int]]:
         if each.encoder is not None:
             places.setdefault(each.encoder, []).append(place)
     return places
+
+
+def _shares(asked: Sequence[Sequence[Routed]], charged: int) -> list[int]:
+    """Of what the key has paid: a model whose pictures are refused gives its share back, and all of them no more than
+    was paid. What is of no model counts with the first.
+    """
+    models = [group for group in asked if group[0].encoder is not None]
+    rest = [sum(each.ask.source.parts() for each in group) if charged else 0 for group in models[1:]]
+    return [charged - sum(rest), *rest, *[0] * (len(asked) - len(models))]
 
 
 def _checked(ask: Ask, served: ServedModel) -> ClipServeError | None:

@@ -38,7 +38,13 @@ const collectionPath = (name) => `/v1/collections/${encodeURIComponent(name)}`;
 // An id's slashes are encoded, too: the browser would resolve `..` between them.
 export const itemPath = (collection, id) => `${collectionPath(collection)}/items/${encodeURIComponent(id)}`;
 
-export const listCollections = async (signal) => (await call("/v1/collections", { signal })).collections;
+// None at all, where some may be missing, is no answer.
+export async function listCollections(signal) {
+  const { collections, incomplete } = await call("/v1/collections", { signal });
+  if (incomplete && !collections.length) throw new ApiError(503, `${incomplete}.`, { retryAfter: 1 });
+  return collections;
+}
+
 // For the default model unless another is named; one that is there keeps its own.
 export const createCollection = (name, model) => call(collectionPath(name), { method: "PUT", body: model ? { model } : {} });
 export const describeCollection = (name, signal) => call(collectionPath(name), { signal });

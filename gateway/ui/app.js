@@ -27,7 +27,7 @@ import { watchLive } from "./live.js";
 import { clearNotices, fail, sayEmpty } from "./notices.js";
 import { forgetFolders } from "./pictures/folders.js";
 import { drawOrder, drawReranking, watchReranking } from "./reranking/reranking.js";
-import { noteMetrics } from "./scores.js";
+import { bestOf, noteMetrics } from "./scores.js";
 import { recognise } from "./library/recognise.js";
 import { keepScroll, restoreScroll, stayHere } from "./scrolling.js";
 import { change, fromAddress, onChange, state, toAddress } from "./state.js";
@@ -132,7 +132,7 @@ async function draw(pager, answer, total) {
   clearNotices();
   drawResults(pager);
   drawReranking(answer.rerank);
-  sayWeak(pager.items[0], () => results.items === pager.items);
+  sayWeak(bestOf(pager.items), () => results.items === pager.items);
   drawComposer();
   drawHeading();
   drawStatus(answer, { shown: pager.length, of: pager.length });

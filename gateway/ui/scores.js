@@ -10,6 +10,9 @@ export const scoreName = (collection) => (metrics.get(collection) === "dot" ? "i
 
 export const isCosine = (collection) => metrics.get(collection) !== "dot";
 
+// The hit with the highest score, which is not the first one in a better order than the search's.
+export const bestOf = (hits) => hits.reduce((best, hit) => (best && !(hit.score > best.score) ? best : hit), undefined);
+
 // How much of a bar a score fills: for inner products, its share of the best one.
 export function filled(score, collection, best) {
   const share = metrics.get(collection) === "dot" ? score / (Math.abs(best) || 1) : score;

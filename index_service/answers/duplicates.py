@@ -6,6 +6,8 @@ The gateway writes that field: SHA-256 of the picture's bytes. Kept of it are 8 
 from __future__ import annotations
 
 import time
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +40,7 @@ class Duplicates:
     """Of one collection. One call at a time."""
 
     def __init__(self) -> None:
-        self._rows: Rows | None = None  # which rows the hashes are of
+        self._rows: Callable[[], Rows | None] = lambda: None  # which the hashes are of; not kept, for their files' sake
         self._hashes = Growing((), np.int64)
         self._known: NDArray[np.int64] = self._hashes.put(0, np.empty(0, np.int64))
 
@@ -53,8 +55,8 @@ class Duplicates:
 
     def _catch_up(self, view: View) -> None:
         """Read the documents that are new, half of the time; after a merge all of them."""
-        if self._rows is not view.rows:
-            self._rows, self._known = view.rows, self._hashes.put(0, np.empty(0, np.int64))
+        if self._rows() is not view.rows:
+            self._rows, self._known = weakref.ref(view.rows), self._hashes.put(0, np.empty(0, np.int64))
         while len(self._known) < view.count:
             started, start = time.perf_counter(), len(self._known)
             some = view.rows.metadata.rows(start, min(start + _PARSE_ROWS, view.count))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from clip_core.errors import ClipServeError
 from clip_core.wire import FloatArray
 from index_service.engines.base import Found
 
@@ -117,6 +118,8 @@ class RecallSampler:
         started = time.perf_counter()
         try:
             sample.measure()
+        except ClipServeError as error:  # such as a store that is away
+            _log.info("recall not measured", extra={"error": str(error)})
         except Exception:  # a measurement that fails must not end all others
             _log.exception("recall not measured")
         return time.perf_counter() - started

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -87,6 +88,11 @@ class Registry:
     def _loaded(self) -> list[Collection]:
         return list(self._collections.copy().values())
 
+    def interrupt(self) -> None:
+        """End what waits for the shared store, which may not answer: nobody waits for it any more."""
+        if self._shared is not None:
+            self._shared.interrupt()
+
     def close(self) -> None:
         """Stop the background threads and close the record. A running merge is dropped, and nothing is lost by that."""
         self._maintenance.close()
@@ -146,8 +152,11 @@ class Registry:
             if name not in aliases and len(aliases) >= self._settings.max_collections:
                 raise Conflict(f"there are {len(aliases)} aliases, the most allowed: delete one first")
             if isinstance(collection, Collection):
+                shared = self._shared is not None and name in self._shared.aliases()
+                if shared:
+                    self.look_again(name)  # nothing is changed while it can't be asked
                 self._aliases.set(name, collection)
-                if self._shared is not None:
+                if self._shared is not None and shared:
                     self._shared.drop_alias(name)
             elif self._shared is not None:
                 self._shared.set_alias(name, collection)
@@ -157,9 +166,21 @@ class Registry:
     def drop_alias(self, name: str) -> None:
         """Forget an alias; its collection stays. Raises NotFound."""
         with self._lock:
-            dropped = self._shared is not None and self._shared.drop_alias(name)
-            if not dropped or name in self._aliases.all():
+            own = name in self._aliases.all()
+            dropped = self._drop_shared_alias(name, own)
+            if own or not dropped:
                 self._aliases.drop(name)
+
+    def _drop_shared_alias(self, name: str, own: bool) -> bool:
+        """Whether there was one. A shared store that is away keeps no one from dropping an alias of their `own`."""
+        if self._shared is None:
+            return False
+        try:
+            return self._shared.drop_alias(name)
+        except Unavailable:
+            if not own or name in self._shared.aliases():
+                raise
+            return False
 
     def aliases(self) -> dict[str, str]:
         """The name of every alias → that of its collection."""
@@ -176,6 +197,10 @@ class Registry:
         found: list[StoredCollection] = [*self.embedded(), *([] if self._shared is None else self._shared.all())]
         return sorted(found, key=lambda collection: collection.info.name)
 
+    def missing(self) -> str | None:
+        """Why there may be collections that `all` lacks; None where there are none."""
+        return None if self._shared is None else self._shared.missing()
+
     def create(self, info: CollectionInfo, unsaid: Container[str] = ()) -> tuple[StoredCollection, bool]:
         """The collection, and whether it is new. Raises Conflict, FingerprintMismatch when it exists and differs.
 
@@ -183,18 +208,33 @@ class Registry:
         """
         self.check_ready()
         with self._lock:
-            existing = self._named(info.name, info.store)
+            existing = self._existing(info, unsaid)
             if existing is not None:
-                _check_same(existing.info, info, [name for name in _FIXED if name not in unsaid])
                 return existing, False
             self.check_free(info.name, info.store)
-            return (self._added(info) if info.store == "embedded" else self._store_of(info).create(info)), True
+            try:
+                return (self._added(info) if info.store == "embedded" else self._store_of(info).create(info)), True
+            except Conflict:  # another replica was faster
+                existing = self._existing(info, unsaid)
+                if existing is None:
+                    raise
+                return existing, False
+
+    def _existing(self, info: CollectionInfo, unsaid: Container[str]) -> StoredCollection | None:
+        """Raises Conflict, FingerprintMismatch when it differs."""
+        existing = self._named(info.name, info.store)
+        if existing is not None:
+            _check_same(existing.info, info, [name for name in _FIXED if name not in unsaid])
+        return existing
 
     def _named(self, name: str, store: StoreName) -> StoredCollection | None:
-        """By its own name, not by an alias. For the embedded `store`, a shared one that is away has what it had."""
+        """By its own name, not by an alias. For the embedded `store`, a shared one that is away has what it had.
+
+        Raises Unavailable where it had that name before this process began, and was not reached since.
+        """
         known: StoredCollection | None = self._collections.get(name)
         if known is None and self._shared is not None:
-            with suppress(*((Unavailable,) if store == "embedded" else ())):
+            with suppress(*((Unavailable,) if store == "embedded" and not self._shared.noted(name) else ())):
                 self._shared.look_again(name)
             known = self._shared.find(name)
         return known if known is not None and known.info.name == name else None
@@ -246,10 +286,20 @@ class Registry:
         shared = None if collection.info.store == "embedded" else self._shared
         return shared is not None and shared.held(collection.info.name)
 
-    def hold(self, collection: StoredCollection, seconds: float) -> float:
+    def known_at(self, collection: StoredCollection) -> float:
+        """As of when it is known whether another replica holds writes to it back, as `time.monotonic()`."""
+        shared = None if collection.info.store == "embedded" else self._shared
+        return time.monotonic() if shared is None else shared.known_at()
+
+    def in_time(self, collection: StoredCollection, known_at: float) -> bool:
+        """Whether a write that ends now, and began with what was known then, was overlooked by no hold."""
+        shared = None if collection.info.store == "embedded" else self._shared
+        return shared is None or time.monotonic() - known_at <= shared.in_time_s
+
+    def hold(self, collection: StoredCollection, seconds: float, owner: str) -> float:
         """Have all other replicas hold writes to it back; the seconds after which they do. Nobody shares our record."""
         info = collection.info
-        return 0.0 if info.store == "embedded" else self._store_of(info).hold(info.name, seconds)
+        return 0.0 if info.store == "embedded" else self._store_of(info).hold(info.name, seconds, owner)
 
     def release(self, collection: StoredCollection) -> None:
         """End a hold."""

@@ -140,6 +140,10 @@ class CollectionStore(Protocol):
         """Follow what others do from now on, in the background."""
         ...
 
+    def interrupt(self) -> None:
+        """End the calls under way: nobody waits for their answers any more. Then `close`."""
+        ...
+
     def close(self) -> None:
         """The last call."""
         ...
@@ -149,7 +153,7 @@ class CollectionStore(Protocol):
         ...
 
     def unseen(self, name: str) -> bool:
-        """Whether `name`, which isn't found, may be there all the same; never waits."""
+        """Whether `name`, which isn't found, may be there all the same; never waits. Raises Unavailable."""
         ...
 
     def look_again(self, name: str) -> None:
@@ -158,6 +162,14 @@ class CollectionStore(Protocol):
 
     def all(self) -> list[StoredCollection]:
         """Every collection, as far as it is known."""
+        ...
+
+    def noted(self, name: str) -> bool:
+        """Whether it had that name, or alias, when an earlier process asked last, and was not asked since."""
+        ...
+
+    def missing(self) -> str | None:
+        """Why there may be collections that `all` lacks; None where there are none. Never waits."""
         ...
 
     def create(self, info: CollectionInfo) -> StoredCollection:
@@ -176,8 +188,8 @@ class CollectionStore(Protocol):
         """Whether a replica holds writes to the collection back, as far as it is known; never waits."""
         ...
 
-    def hold(self, name: str, seconds: float) -> float:
-        """Have every replica hold writes to it back.
+    def hold(self, name: str, seconds: float, owner: str) -> float:
+        """Have every replica hold writes to it back. Raises Conflict where they are held already, by another owner.
 
         After as many seconds as it returns all know, and no earlier write is under way.
         """
@@ -185,6 +197,15 @@ class CollectionStore(Protocol):
 
     def release(self, name: str) -> None:
         """End what `hold` began, at whichever replica."""
+        ...
+
+    def known_at(self) -> float:
+        """As of when `held` and `find` know everything, as `time.monotonic()`; never waits."""
+        ...
+
+    @property
+    def in_time_s(self) -> float:
+        """How long after `known_at` a write must have ended, so that no hold overlooks it."""
         ...
 
     def aliases(self) -> dict[str, str]:

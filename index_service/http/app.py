@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import wraps
 
 from starlette.applications import Starlette
@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from clip_core.errors import ClipServeError, ShuttingDown, UnknownCollection
+from clip_core.errors import ClipServeError, ShuttingDown, Unavailable, UnknownCollection
 from clip_core.self_profile import SelfProfiler
 from index_service.collection import bodies
 from index_service.collection.recall import RecallSampler
@@ -92,6 +92,7 @@ def create_app(settings: IndexSettings, registry: Registry) -> Starlette:
         yield
         fields.close()
         sampler.close()
+        registry.interrupt()
         workers.close()
         registry.close()
 
@@ -155,12 +156,20 @@ def _routes(
     ]
 
 
-async def _found(endpoint: Endpoint, request: Request) -> Response:
+async def _answered(endpoint: Endpoint, request: Request) -> Response | UnseenCollection:
     try:
         return await endpoint(request)
     except UnseenCollection as unseen:
-        await asyncio.to_thread(request.app.state.registry.look_again, unseen.name)
-        raise
+        return unseen
+
+
+async def _look(request: Request, name: str) -> Unavailable | None:
+    """Ask the shared store for a collection. Its failure: the registry knows it now, and says so of each search."""
+    try:
+        await asyncio.to_thread(request.app.state.registry.look_again, name)
+    except Unavailable as error:
+        return error
+    return None
 
 
 def _known(endpoint: Endpoint, *names: str) -> Endpoint:
@@ -173,9 +182,12 @@ def _known(endpoint: Endpoint, *names: str) -> Endpoint:
     async def checked(request: Request) -> Response:
         if request.scope["query_string"]:
             bodies.check_query(request.query_params.multi_items(), names)
+        failure: Unavailable | None = None
         for _ in range(_LOOKS):
-            with suppress(UnseenCollection):
-                return await _found(endpoint, request)
-        raise UnknownCollection("there is no such collection", param="collection")
+            answer = await _answered(endpoint, request)
+            if isinstance(answer, Response):
+                return answer
+            failure = await _look(request, answer.name)
+        raise failure or UnknownCollection("there is no such collection", param="collection")
 
     return checked

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from clip_core.errors import ClipServeError, Unavailable, UnknownCollection
 from index_service.answers.facets import MOST_FIELDS
 from index_service.collection import bodies
 from index_service.collection.registry import Registry
@@ -29,11 +30,15 @@ class CollectionsApi:
         self._registry, self._workers = registry, workers
 
     async def list_collections(self, _: Request) -> Response:
-        """Every collection, by name."""
+        """Every collection, by name; where some may be missing, `incomplete` says why."""
         return await self._workers.read(self._list, waits=self._registry.shares)
 
     def _list(self) -> Response:
-        return json_answer({"collections": [collection.describe() for collection in self._registry.all()]})
+        found = [_described(collection) for collection in self._registry.all()]
+        shown = [each for each in found if not isinstance(each, ClipServeError)]
+        away = (each.message for each in found if isinstance(each, Unavailable))
+        incomplete = next(away, self._registry.missing())
+        return json_answer({"collections": shown, **({"incomplete": incomplete} if incomplete else {})})
 
     async def create_collection(self, request: Request) -> Response:
         """201 for a new one, 200 when it exists with the same model, fingerprint, dim, and metric if one is given."""
@@ -111,3 +116,11 @@ class CollectionsApi:
         name = request.path_params["name"]
         await self._workers.write(lambda: self._registry.drop_alias(name), waits=self._registry.shares)
         return json_answer({"deleted": True})
+
+
+def _described(collection: StoredCollection) -> dict[str, Any] | Unavailable | UnknownCollection:
+    """Or why it can't be described: its store is away, or it was dropped meanwhile."""
+    try:
+        return collection.describe()
+    except (Unavailable, UnknownCollection) as error:
+        return error

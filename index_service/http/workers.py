@@ -6,13 +6,13 @@ Each kind of work has a pool of its own, so that slow work never takes the last 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import faiss
 
+from clip_core.cores import available_cores
 from clip_core.heap import give_back
 from clip_core.tracing.spans import carried
 
@@ -26,7 +26,7 @@ class Workers:
 
     def __init__(self, threads: int) -> None:
         """`threads` 0: one a core."""
-        self._threads = threads or os.cpu_count() or 1
+        self._threads = threads or available_cores()
         self._readers = ThreadPoolExecutor(self._threads, "index-read")
         self._writers = ThreadPoolExecutor(_WRITERS, "index-write")
         self._waiters = ThreadPoolExecutor(_WAITERS, "index-wait")

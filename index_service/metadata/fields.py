@@ -41,6 +41,11 @@ class Field:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def distinct(self) -> int:
+        """Values that are no plain numbers, each counted once."""
+        return len(self._values)
+
     def extend(self, documents: Iterable[Mapping[str, Any]]) -> None:
         """Add documents at the end."""
         key, path, codes, numbers = self.key, self._path, list[int](), list[float]()
@@ -116,8 +121,8 @@ class Field:
 
 
 def _as_written(number: float) -> float | int:
-    """2.0 → 2: JSON and filters know one kind of number."""
-    return int(number) if number.is_integer() else number
+    """2.0 → 2: JSON and filters know one kind of number. Whole numbers beyond 64 bits were written as 1e300."""
+    return int(number) if number.is_integer() and -(2.0**63) <= number < 2.0**64 else number
 
 
 def look_up(document: Mapping[str, Any], path: tuple[str, ...]) -> Any:

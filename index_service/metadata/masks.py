@@ -21,6 +21,7 @@ from index_service.metadata.filters import compile_filter
 
 _KEPT_BYTES = 64 << 20  # of masks, one byte a row
 _FIELDS = 16  # columns kept; a filter that asks about more is still answered
+_LOOKS_AT_DISTINCT = 100  # times as long as at a row: each distinct value is asked by itself, in Python
 _PARSE_ROWS, _PARSE_BYTES = 4096, 1 << 20  # documents parsed at a time, while nothing else runs
 
 
@@ -47,9 +48,17 @@ class FilterMasks:
         known = self._masks.get(where)
         if known is not None and len(known) >= count:
             return 0
-        keys = compile_filter(where).keys()
-        parsed = [len(self._fields[key]) if key in self._fields else 0 for key in keys]
-        return max(count - min(parsed, default=0), 0)
+        fields = map(self._fields.get, compile_filter(where).keys())  # others may drop them meanwhile
+        return max(count - min((0 if field is None else len(field) for field in fields), default=0), 0)
+
+    def looks(self, where: bytes, count: int) -> int:
+        """How often `mask` would look at a value of the first `count` rows, at most; 0 where it knows the answer."""
+        known = self._masks.get(where)
+        if known is not None and len(known) >= count:
+            return 0
+        filter_ = compile_filter(where)
+        distinct = sum(field.distinct for field in map(self._fields.get, filter_.keys()) if field is not None)
+        return filter_.conditions() * (count + _LOOKS_AT_DISTINCT * distinct)
 
     def carried(self, metadata: Blobs, rows: IntArray) -> FilterMasks:
         """The columns for new metadata whose row i was row `rows[i]` (ascending) of this one."""

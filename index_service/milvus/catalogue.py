@@ -7,22 +7,24 @@ second one. What a replica knows of it is read again every second, and at once w
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
-import uuid
-from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from clip_core.errors import ClipServeError, Conflict, NotFound, Unavailable, UnknownCollection
+from clip_core.errors import ClipServeError, Conflict, NotFound, StorageFull, Unavailable, UnknownCollection
+from index_service.collection.noted_names import NotedNames
 from index_service.collection.stored import StoredCollection
 from index_service.milvus.collection import MilvusCollection, MilvusLimits
-from index_service.milvus.holds import held_until, hold, release
+from index_service.milvus.holds import FillLease, held_until, hold, is_old, new_name, of_others, release
 from index_service.milvus.rpc import MilvusRefusal, MilvusRpc, messages, wait_until
-from index_service.milvus.schema import Names, check_engine, create_request, index_request, read_info
+from index_service.milvus.schema import ENGINES, Names, check_engine, create_request, index_request, read_info
 from index_service.record.records import CollectionInfo, StoredItem
 
 _log = logging.getLogger("index_service.milvus")
@@ -54,19 +56,36 @@ class _Known:
 class MilvusCatalogue:
     """The `CollectionStore` of one Milvus server. Call `start()` first, `close()` last."""
 
-    def __init__(self, rpc: MilvusRpc, prefix: str, limits: MilvusLimits, built: MadeWith, look_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        rpc: MilvusRpc,
+        prefix: str,
+        limits: MilvusLimits,
+        built: MadeWith,
+        look_s: float = 1.0,
+        notes: Path | None = None,
+    ) -> None:
+        """`notes` is the file in which names are noted for the next process."""
         self._rpc, self._names, self._limits, self._built, self._look_s = rpc, Names(prefix), limits, built, look_s
         self._known, self._looking, self._pause_s = _Known(), threading.Lock(), look_s
         self._absent: dict[str, float] = {}
+        self._notes = NotedNames(notes)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="index-milvus", daemon=True)
         self._away: str | None = None  # why
         self._looks = 0  # that have ended
-        self._left_alone: set[str] = set()
+        self._known_at = -math.inf  # when the last of these began, as `time.monotonic()`
+        self._left_alone: set[str] = set()  # what has a name of ours, and can't be read
+        self._unfinished: set[str] = set()  # what may not be loaded
 
     def start(self) -> None:
         """See `CollectionStore.start`."""
         self._thread.start()
+
+    def interrupt(self) -> None:
+        """See `CollectionStore.interrupt`."""
+        self._stopped.set()
+        self._rpc.close()
 
     def close(self) -> None:
         """See `CollectionStore.close`."""
@@ -101,18 +120,38 @@ class MilvusCatalogue:
         with self._looking:
             if self._looks > before + 1:
                 return
+            began = time.monotonic()
             answer = self._rpc.alone("ShowCollections", messages().ShowCollectionsRequest(), max(self._look_s, _LOOK_S))
             ours = [there for there in answer.collection_names if (self._names.read(there) or "-")[0] == "c"]
-            self._known = self._read({there: self._described(there) for there in ours})
+            self._left_alone &= {*ours}
+            self._unfinished = {*ours} if self._rpc.met_unloaded() else self._unfinished & {*ours}
+            self._known = self._read({there: self._looked_at(there) for there in ours})
             if self._away is not None:
                 _log.info("milvus is back")
-            self._away, self._looks = None, self._looks + 1
+            self._away, self._looks, self._known_at = None, self._looks + 1, began
+            self._notes.note({*self._known.collections, *self._known.aliases})
+            for there in answer.collection_names:
+                if is_old(self._names, there):
+                    self._drop_lapsed(there)
 
     def _described(self, there: str) -> Any:
         """None where it was dropped meanwhile."""
         with suppress(UnknownCollection):
             return self._rpc.call("DescribeCollection", messages().DescribeCollectionRequest(collection_name=there))
         return None
+
+    def _looked_at(self, there: str) -> Any:
+        """As `_described`; None for one that Milvus does not show, too: the others are read all the same."""
+        try:
+            return self._described(there)
+        except MilvusRefusal as error:
+            self._leave_alone(there, str(error))
+            return None
+
+    def _leave_alone(self, there: str, why: str) -> None:
+        if there not in self._left_alone:
+            _log.warning("milvus collection left alone", extra={"milvus_collection": there, "why": why})
+            self._left_alone.add(there)
 
     def _read(self, found: dict[str, Any]) -> _Known:
         collections: dict[str, MilvusCollection] = {}
@@ -137,15 +176,24 @@ class MilvusCatalogue:
         _, name = self._names.read(there) or ("", "")
         info = read_info(name, described.schema, described.collectionID)
         if info is None:
-            if there not in self._left_alone:
-                _log.warning("milvus collection of another form left alone", extra={"milvus_collection": there})
-                self._left_alone.add(there)
+            self._leave_alone(there, "it is of another form")
             return None
+        self._left_alone.discard(there)
         known = self._known.collections.get(name)
-        if known is not None and known.info == info:
-            return known
-        self._finish(there, info)
-        return MilvusCollection(info, there, self._rpc, self._limits)
+        if known is None or known.info != info:
+            known = MilvusCollection(info, there, self._rpc, self._limits)
+            self._unfinished.add(there)
+        if there in self._unfinished:
+            self._try_to_finish(there, info)
+        return known
+
+    def _try_to_finish(self, there: str, info: CollectionInfo) -> None:
+        """What can't be loaded is tried again by the next look. Its own calls say so, too; the others' are answered."""
+        try:
+            self._finish(there, info)
+            self._unfinished.discard(there)
+        except (MilvusRefusal, StorageFull) as error:
+            _log.warning("milvus collection is not loaded", extra={"milvus_collection": there, "why": str(error)})
 
     def _finish(self, there: str, info: CollectionInfo) -> None:
         """Index and load a collection whose maker died, or that somebody released."""
@@ -168,18 +216,40 @@ class MilvusCatalogue:
         fitting = (target for target in targets if fingerprint in (None, target.info.fingerprint))
         return next(fitting, targets[0] if targets else None)
 
+    def noted(self, name: str) -> bool:
+        """See `CollectionStore.noted`."""
+        return not self._looks and name in self._notes.names
+
+    def missing(self) -> str | None:
+        """See `CollectionStore.missing`."""
+        if self._away is not None:
+            return self._away
+        if not self._looks:
+            return "Milvus was not asked yet"
+        alone = sorted(self._left_alone)
+        return f"{len(alone)} collections in Milvus can't be read, such as {alone[0]}" if alone else None
+
     def unseen(self, name: str) -> bool:
         """See `CollectionStore.unseen`."""
+        self._check_there()
         return time.monotonic() - self._absent.get(name, -_ABSENT_S) >= _ABSENT_S
 
     def look_again(self, name: str) -> None:
         """See `CollectionStore.look_again`. While Milvus is known to be away, nobody waits for it."""
-        if self._away is not None and self._thread.is_alive():
-            raise Unavailable(self._away)
-        self.look()
+        self._check_there()
+        try:
+            self.look()
+        except Unavailable as error:
+            self._away = str(error)
+            raise
         if self.find(name) is None:
             now = time.monotonic()
             self._absent = {old: at for old, at in self._absent.items() if now - at < _ABSENT_S} | {name: now}
+
+    def _check_there(self) -> None:
+        """Raises Unavailable where Milvus is known to be away, and is asked again in the background."""
+        if self._away is not None and self._thread.is_alive():
+            raise Unavailable(self._away)
 
     def all(self) -> list[StoredCollection]:
         """See `CollectionStore.all`."""
@@ -199,12 +269,8 @@ class MilvusCatalogue:
 
     def _make(self, there: str, info: CollectionInfo) -> None:
         """Create, index and load; or drop what is half made. Where this process dies, `_finish` goes on."""
-        try:
+        with _free(info.name):
             self._rpc.call("CreateCollection", create_request(there, info, self._built.shards))
-        except MilvusRefusal as error:
-            if "exist" in str(error) or "duplicate" in str(error):
-                raise Conflict(f"another replica made a collection {info.name} just now", param="name") from error
-            raise
         try:
             self._rpc.call("CreateIndex", index_request(there, info, self._built.m, self._built.ef_construction))
             self.load(there)
@@ -228,28 +294,49 @@ class MilvusCatalogue:
         return found
 
     def restore(self, info: CollectionInfo, items: Iterable[list[StoredItem]]) -> StoredCollection:
-        """See `CollectionStore.restore`."""
-        check_engine(info)
-        hidden, target = self._names.hidden(uuid.uuid4().hex), self._names.collection(info.name)
+        """See `CollectionStore.restore`. What had an engine that is only in the other store has `auto` here."""
+        info = info if info.engine in ENGINES else replace(info, engine="auto")
+        hidden, target = new_name(self._names), self._names.collection(info.name)
         self._make(hidden, info)
+        lease = FillLease(self._rpc, self._names, hidden)
         try:
-            copy = MilvusCollection(info, hidden, self._rpc, self._limits)
+            copy = MilvusCollection(info, hidden, self._rpc, replace(self._limits, settle_s=0.0))  # nobody follows it
             for some in items:
                 raw = b"".join(item.vector for item in some)
                 copy.upsert(some, np.frombuffer(raw, "<f4").astype(np.float32).reshape(len(some), info.dim))
-            self._rpc.call("RenameCollection", messages().RenameCollectionRequest(oldName=hidden, newName=target))
+                lease.keep()
+            lease.end()
+            with _free(info.name):
+                self._rpc.call("RenameCollection", messages().RenameCollectionRequest(oldName=hidden, newName=target))
         except BaseException:
             with suppress(ClipServeError):
+                lease.end()
                 self._drop(hidden)
             raise
         return self._made(info)
 
+    def _drop_lapsed(self, there: str) -> None:
+        """A collection whose maker died while it was filled."""
+        with suppress(ClipServeError):
+            described = self._described(there)
+            if described is not None and held_until(self._names, described.aliases) < time.time():
+                _log.warning("milvus collection that was never finished is dropped", extra={"milvus_collection": there})
+                release(self._rpc, self._names, there)
+                self._drop(there)
+
     def drop(self, name: str) -> None:
-        """See `CollectionStore.drop`: aliases that lead there no more, but did before, go with it, and holds."""
+        """See `CollectionStore.drop`: aliases that lead there no more, but did before, go with it, and holds.
+
+        Raises Conflict.
+        """
         there = self._names.collection(name)
         described = self._described(there)
-        for alias in described.aliases if described is not None else ():
-            if (self._names.read(alias) or "-")[0] in ("p", "w"):
+        aliases = {} if described is None else {alias: self._names.read(alias) for alias in described.aliases}
+        for kind, called in filter(None, aliases.values()):
+            if kind == "a":  # since another replica set it just now
+                raise Conflict(f"the alias {called} leads to {name}: switch or delete it first")
+        for alias, read in aliases.items():
+            if read is not None and read[0] in ("p", "w"):
                 self._drop_alias(alias)
         self._drop(there)
         self.look()
@@ -261,12 +348,27 @@ class MilvusCatalogue:
         """See `CollectionStore.held`."""
         return self._known.held.get(name, 0.0) > time.time()
 
-    def hold(self, name: str, seconds: float) -> float:
+    def hold(self, name: str, seconds: float, owner: str) -> float:
         """See `CollectionStore.hold`: another replica, if there may be one, looks within two pauses."""
-        hold(self._rpc, self._names, self._names.collection(name), seconds)
+        self._check_there()
+        there = self._names.collection(name)
+        described = self._described(there)
+        others = of_others(self._names, () if described is None else described.aliases, owner)
+        if held_until(self._names, others) > time.time():
+            raise Conflict(f"something else holds the writes to {name}: wait until it is done, a minute at most")
+        hold(self._rpc, self._names, there, seconds, owner)
         self.look()
         settle_s = self._limits.settle_s  # in which its writes of before end
         return 2 * self._pause_s + settle_s if settle_s else 0.0
+
+    def known_at(self) -> float:
+        """See `CollectionStore.known_at`."""
+        return self._known_at
+
+    @property
+    def in_time_s(self) -> float:
+        """See `CollectionStore.in_time_s`: less than `hold` waits at any replica."""
+        return 2 * self._look_s + self._limits.settle_s if self._limits.settle_s else math.inf
 
     def release(self, name: str) -> None:
         """See `CollectionStore.release`."""
@@ -292,6 +394,7 @@ class MilvusCatalogue:
 
     def drop_alias(self, name: str) -> bool:
         """See `CollectionStore.drop_alias`."""
+        self._check_there()
         if name not in self._known.aliases:
             self.look()
         there = name in self._known.aliases
@@ -304,3 +407,17 @@ class MilvusCatalogue:
     def _drop_alias(self, alias: str) -> None:
         with suppress(MilvusRefusal, NotFound):  # it is gone
             self._rpc.call("DropAlias", messages().DropAliasRequest(alias=alias))
+
+
+@contextmanager
+def _free(name: str) -> Iterator[None]:
+    """Around what gives a collection its name. Raises Conflict where that is taken, though it is not shown here."""
+    try:
+        yield
+    except MilvusRefusal as error:
+        if "already exist" in str(error) or "duplicate" in str(error):
+            raise Conflict(
+                f"Milvus has a collection {name} already: another replica made it just now, or it is of another form",
+                param="name",
+            ) from error
+        raise

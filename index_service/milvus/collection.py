@@ -6,7 +6,9 @@ filter) exclude its other writes there; between replicas the last write of an it
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -27,7 +29,7 @@ from index_service.milvus.counting import count_facets, group_duplicates
 from index_service.milvus.following import Follower
 from index_service.milvus.reading import MilvusReader, Moment
 from index_service.milvus.repeating import RepeatedSearches
-from index_service.milvus.rows import ITEM_FIELDS, ids_in, upsert_request
+from index_service.milvus.rows import ITEM_FIELDS, check_sizes, ids_in, in_messages, literal, upsert_request
 from index_service.milvus.rpc import MilvusRpc, messages
 from index_service.milvus.schema import MAX_JSON_BYTES
 from index_service.milvus.searching import MilvusSearcher, passing
@@ -35,8 +37,9 @@ from index_service.milvus.sequence import Sequence as WriteOrder
 from index_service.milvus.write_lock import WriteLock
 from index_service.record.records import CollectionInfo, ItemChunk, StoredItem
 
-_WRITE_ROWS = 5000  # of one message
-_WRITE_BYTES = 24 << 20
+_log = logging.getLogger("index_service.milvus")
+_WHOLE = (*ITEM_FIELDS, "seq")
+_ATTEMPTS = 2  # of a write that takes long
 _DELETE_IDS = 1000
 _COST = 10**9  # of a call of another process, in the unit of `Segment.cost`: never on the event loop
 _METADATA_BYTES = 256  # of an item, as long as nobody knows better
@@ -66,7 +69,6 @@ class MilvusCollection:
         self._written_at = self._order.tick()  # Milvus' timestamp of this process' last write
         self._follower = Follower(self._reader, self._order)
         self._searcher = MilvusSearcher(rpc, there, info, self._reader, limits.ef)
-        self._mean_metadata = _METADATA_BYTES
         self._exact = info.engine == "exact" or info.recall_target == 1.0
 
     def _moment(self, consistency: Consistency | None = None) -> Moment:
@@ -85,12 +87,28 @@ class MilvusCollection:
             self._put(items, vectors)
 
     def _put(self, items: Sequence[StoredItem], vectors: FloatArray) -> None:
-        step = max(1, min(_WRITE_ROWS, _WRITE_BYTES // (4 * self.info.dim + 2048)))
-        with self._order.taken(len(items)) as seqs:
-            for start in range(0, len(items), step):
-                some = slice(start, start + step)
-                request = upsert_request(self.there, items[some], vectors[some], seqs[some])
-                self._wrote(self._rpc.write("Upsert", request))
+        for item in items:
+            check_sizes(item)  # before anything is written
+        self._reader.saw([item.metadata for item in items])
+        for some in in_messages(items):
+            self._put_some(items[some], vectors[some])
+
+    def _put_some(self, items: Sequence[StoredItem], vectors: FloatArray) -> None:
+        """In one message. Whoever follows the collection may have passed numbers that were taken too long ago.
+
+        What was written with such, because Milvus was slow for a moment, is written again with newer ones.
+        """
+        settle_s = self._limits.settle_s
+        for _ in range(_ATTEMPTS):
+            began = time.monotonic()
+            with self._order.taken(len(items)) as seqs:
+                self._wrote(self._rpc.write("Upsert", upsert_request(self.there, items, vectors, seqs)))
+            if not settle_s or time.monotonic() - began <= settle_s:
+                return
+        _log.warning(
+            "milvus is slow: whoever follows this collection at another replica may miss a write",
+            extra={"collection": self.info.name, "setting": "CLIPSERVE_INDEX_MILVUS_SETTLE_S"},
+        )
 
     def _wrote(self, answer: Any) -> None:
         """Milvus 2.3 doesn't say when it deleted."""
@@ -150,14 +168,20 @@ class MilvusCollection:
         return self._read(ids, self._moment())
 
     def _read(self, ids: Sequence[str], moment: Moment | None = None) -> list[StoredItem]:
-        pages = self._reader.by_ids(ids, ITEM_FIELDS, self._now if moment is None else moment)
-        return list(chain.from_iterable(columns.items() for columns in pages))
+        """Those that are missing are looked for twice: Milvus may not show what is just being replaced."""
+        asked = self._now if moment is None else moment
+        found: dict[str, StoredItem] = {}
+        for _ in range(2):
+            missing = [id_ for id_ in dict.fromkeys(ids) if id_ not in found]
+            pages = self._reader.by_ids(missing, ITEM_FIELDS, asked)
+            found |= {item.id: item for columns in pages for item in columns.items()}
+        return list(found.values())
 
     def page(self, after: str, limit: int) -> list[tuple[str, bytes]]:
         """See `StoredCollection.page`."""
         pages = self._reader.pages("", ["id", "metadata"], self._moment(), after, limit)
-        found = next(iter(pages), None)
-        return [] if found is None else list(zip(found.texts("id"), found.documents("metadata"), strict=True))
+        rows = (zip(found.texts("id"), found.documents("metadata"), strict=True) for found in pages)
+        return list(islice(chain.from_iterable(rows), limit))
 
     def matching(self, where: bytes, after: str, most: int) -> Iterator[tuple[str, bytes]]:
         """See `StoredCollection.matching`."""
@@ -179,8 +203,22 @@ class MilvusCollection:
 
     def stream(self) -> Iterator[ItemChunk]:
         """All items by id, each as it is when its page is read: Milvus gives no view of one moment."""
-        for columns in self._reader.pages("", [*ITEM_FIELDS, "seq"], self._moment("strong")):
+        after = ""
+        for columns in self._reader.pages("", _WHOLE, self._moment("strong")):
             yield ItemChunk(columns.numbers("seq"), columns.items())
+            ids = columns.texts("id")
+            yield from self._missed(f"id <= {literal(ids[-1])}", after, ids)
+            after = ids[-1]
+        yield from self._missed("", after, ())
+
+    def _missed(self, expression: str, after: str, ids: Sequence[str]) -> Iterator[ItemChunk]:
+        """Items of a page that were being replaced while it was read: Milvus may have shown neither state of them."""
+        strong = self._moment("strong")
+        there = chain.from_iterable(
+            found.texts("id") for found in self._reader.pages(expression, ["id"], strong, after)
+        )
+        for found in self._reader.by_ids(sorted({*there} - {*ids}), _WHOLE, strong):
+            yield ItemChunk(found.numbers("seq"), found.items())
 
     def facets(self, fields: Sequence[str] | None, where: bytes | None, most: int, most_bytes: int) -> list[FieldFacet]:
         """See `StoredCollection.facets`: all items are read. The fields that repeat are seen in the first by id."""
@@ -229,8 +267,12 @@ class MilvusCollection:
         """Small: how many items there are isn't known without asking."""
         return min(entries, 1000) * (vector_bytes(self.info) + self._mean_metadata)
 
+    @property
+    def _mean_metadata(self) -> int:
+        return _METADATA_BYTES if self._reader.metadata_bytes is None else self._reader.metadata_bytes
+
     def answer_bytes(self, search: Search) -> int:
-        """As if every hit had an id of some letters and some hundred bytes of metadata."""
+        """As if every hit had an id of some letters, and metadata as those that were seen last."""
         a_hit = HIT_BYTES + 32
         if "metadata" in search.include:
             a_hit += FIELD_BYTES + self._mean_metadata

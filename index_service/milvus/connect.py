@@ -31,4 +31,5 @@ def shared_store(settings: IndexSettings) -> MilvusCatalogue | None:
     rpc = MilvusRpc(settings.milvus_uri, token, settings.milvus_timeout_s, settings.renewed_token)
     limits = MilvusLimits(settings.milvus_consistency, settings.milvus_settle_s, settings.hnsw_ef_search)
     built = MadeWith(settings.hnsw_m, settings.hnsw_ef_construction, settings.milvus_shards, settings.milvus_replicas)
-    return MilvusCatalogue(rpc, settings.milvus_prefix, limits, built, settings.milvus_look_s)
+    notes = settings.data_dir / f"milvus-{settings.milvus_prefix}.json"
+    return MilvusCatalogue(rpc, settings.milvus_prefix, limits, built, settings.milvus_look_s, notes)

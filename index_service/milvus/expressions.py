@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
 
+from index_service.metadata.bounded_cache import BoundedCache
 from index_service.metadata.predicates import kind
 from index_service.milvus.rows import literal
 from index_service.milvus.terms import EXACT, TEXT_CHARS, equals, has, key_of, present, rounded
@@ -20,6 +20,7 @@ from index_service.milvus.terms import EXACT, TEXT_CHARS, equals, has, key_of, p
 _ALL, _NOTHING = "seq >= 0", "seq < 0"
 _ODD = re.compile(r"[\x00-\x1f\x7f-\x9f\"'\\]")  # what has to be escaped in a literal of Milvus
 _INF = float("inf")
+_KEPT_BYTES = 4 << 20  # of expressions
 
 
 class Expression(NamedTuple):
@@ -39,10 +40,16 @@ class Expression(NamedTuple):
         return f"({self.over}) or partial == true"
 
 
-@lru_cache(256)
+_made: BoundedCache[bytes, Expression] = BoundedCache(_KEPT_BYTES)
+
+
 def expression_of(where: bytes) -> Expression:
     """Of a canonical filter that compiles."""
-    return _all_of(orjson.loads(where))
+    known = _made.get(where)
+    if known is None:
+        known = _all_of(orjson.loads(where))
+        _made.put(where, known, len(where) + len(known.over) + len(known.under))
+    return known
 
 
 def _all_of(filter_: dict[str, Any]) -> Expression:

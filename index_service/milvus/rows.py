@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from index_service.record.records import StoredItem
 
 _FIELDS_DATA, _VECTORS, _FLOAT_VECTOR, _FLOATS = 5, 4, 2, 1  # numbers of fields in Milvus' messages
 ITEM_FIELDS = ("id", "vector", "metadata", "source")
+_MESSAGE_ROWS, _MESSAGE_BYTES = 5000, 24 << 20  # of one message: Milvus takes 64 MB
+_ROW_BYTES, _FILTERED = 1024, 3  # of an item beside its fields; of its metadata and what filters ask of it
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def check_sizes(item: StoredItem) -> None:
@@ -29,14 +33,25 @@ def check_sizes(item: StoredItem) -> None:
             raise TooLarge(message, param=name)
 
 
+def in_messages(items: Sequence[StoredItem]) -> Iterator[slice]:
+    """The items that go into one message each."""
+    start = size = 0
+    for place, item in enumerate(items):
+        own = len(item.vector) + _FILTERED * len(item.metadata) + len(item.source or b"") + _ROW_BYTES
+        if place > start and (place - start == _MESSAGE_ROWS or size + own > _MESSAGE_BYTES):
+            yield slice(start, place)
+            start, size = place, 0
+        size += own
+    if items:
+        yield slice(start, len(items))
+
+
 def upsert_request(there: str, items: Sequence[StoredItem], vectors: FloatArray, seqs: Sequence[int]) -> bytes:
-    """An UpsertRequest to add or replace `items`, with their `vectors` (N, D) and numbers. Raises TooLarge.
+    """An UpsertRequest to add or replace `items`, whose sizes are checked, with their `vectors` (N, D) and numbers.
 
     The column of the vectors is written by hand, behind the others, and copied once: protobuf would copy it four times,
     which takes longer than all else.
     """
-    for item in items:
-        check_sizes(item)
     schema, terms = messages("schema"), [terms_of(item.metadata) for item in items]
     arrays = [schema.ScalarField(long_data=schema.LongArray(data=each.terms)) for each in terms]
     types = schema.DataType
@@ -125,7 +140,12 @@ class RowColumns:
 
 def literal(text: str) -> str:
     """A text in an expression of Milvus."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    plain = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{_CONTROL.sub(_escaped, plain)}"'
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def ids_in(ids: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import importlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ _LONGEST_PAUSE_S = 4.0
 _MESSAGE_BYTES = 512 << 20
 _NO_COLLECTION, _NOT_LOADED = {4, 100}, {101}  # codes of Milvus 2.3 and later
 _FULL = {9, 10}  # it refuses writes: quota, memory or disk
+_TOO_MUCH = ("maxOutputSize", "ResourceExhausted", "message larger than max")  # what its parts say to one another
 _OPTIONS = (
     ("grpc.max_send_message_length", _MESSAGE_BYTES),
     ("grpc.max_receive_message_length", _MESSAGE_BYTES),
@@ -59,12 +61,15 @@ class MilvusRpc:
         self, uri: str, token: str = "", timeout_s: float = 10.0, renewed: Callable[[], str] | None = None
     ) -> None:
         parts = urlsplit(uri)
-        self._host, self._secure = f"{parts.hostname}:{parts.port or 19530}", parts.scheme == "https"
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        self._host, self._secure = f"{host}:{parts.port or 19530}", parts.scheme == "https"
         self._timeout_s, self._lock = timeout_s, threading.Lock()
         self._token, self._renewed, self._metadata = token, renewed, _authorization(token)
         self._breaker = PeerBreaker(patience_s=0.5, pause_s=0.5, longest_s=_LONGEST_PAUSE_S)
+        self._answered_at, self._met_unloaded = -math.inf, False  # the former as `time.monotonic()`
         self._channel: Any = None
         self._stub: Any = None
+        self._closed = False
 
     def call(self, method: str, request: Any, timeout_s: float | None = None) -> Any:
         """The answer. Raises Unavailable in bounded time, UnknownCollection, StorageFull, TooLarge."""
@@ -80,18 +85,36 @@ class MilvusRpc:
         return self._channel.unary_unary(f"/milvus.proto.milvus.MilvusService/{method}", response_deserializer=read)
 
     def _call(self, method: Callable[[], Any], request: Any, timeout_s: float | None) -> Any:
-        grpc, most = _grpc(), self._timeout_s if timeout_s is None else timeout_s
         try:
             with self._breaker.call():
-                try:
-                    answer = self._asked(method, request, most)
-                except grpc.RpcError as error:
-                    raise self._lost(error, most) from error
+                answer = self._answer(method, request, self._timeout_s if timeout_s is None else timeout_s)
         except PeerDown as error:
             raise Unavailable(f"Milvus at {self._host} does not answer: it is asked again in a moment") from error
+        if isinstance(answer, ClipServeError):
+            raise answer
         status = getattr(answer, "status", answer)
         if status.code or status.error_code:
-            raise _refused(status.code or status.error_code, status.reason)
+            refused = _refused(status.code or status.error_code, status.reason)
+            self._met_unloaded |= isinstance(refused, NotLoaded)
+            raise refused
+        return answer
+
+    def met_unloaded(self) -> bool:
+        """Whether a call since the last one of this met a collection that is not loaded."""
+        met, self._met_unloaded = self._met_unloaded, False
+        return met
+
+    def _answer(self, method: Callable[[], Any], request: Any, most: float) -> Any:
+        """The answer. An error is returned where others were answered meanwhile: only this one is too slow then."""
+        grpc, began = _grpc(), time.monotonic()
+        try:
+            answer = self._asked(method, request, most)
+        except grpc.RpcError as error:
+            lost = self._lost(error, most)
+            if self._answered_at < began:
+                raise lost from error
+            return lost
+        self._answered_at = time.monotonic()
         return answer
 
     def _asked(self, method: Callable[[], Any], request: Any, most: float) -> Any:
@@ -119,6 +142,8 @@ class MilvusRpc:
 
     def _connected(self) -> Any:
         with self._lock:
+            if self._closed:
+                raise Unavailable("the index service is stopping")
             if self._stub is None:
                 grpc = _grpc()
                 stubs = importlib.import_module("pymilvus.grpc_gen.milvus_pb2_grpc")
@@ -140,8 +165,9 @@ class MilvusRpc:
         return Unavailable(f"Milvus at {self._host} can't be reached ({code})")
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection for good. Calls under way, and later ones, raise Unavailable."""
         with self._lock:
+            self._closed = True
             if self._channel is not None:
                 self._channel.close()
             self._channel = self._stub = None
@@ -152,6 +178,8 @@ def _refused(number: int, reason: str) -> ClipServeError:
         return UnknownCollection("the collection was deleted meanwhile", param="collection")
     if number in _NOT_LOADED:
         return NotLoaded("Milvus has not loaded the collection: try again in a moment")
+    if any(word in reason for word in _TOO_MUCH):
+        return TooLarge("Milvus does not give so much at once: ask for less")
     if number in _FULL or "no space left" in reason.lower():
         return StorageFull(f"Milvus takes no more: {reason[:200]}")
     return MilvusRefusal.of(number, reason)

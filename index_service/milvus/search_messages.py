@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import orjson
 
 from clip_core.wire import FloatArray
+from index_service.metadata.bounded_cache import BoundedCache
 from index_service.milvus.reading import Moment
 from index_service.milvus.rpc import messages
 
 WINDOW = 16_384  # hits of one search, Milvus' limit
 _MAX_EF = 32_768
+_KEPT_BYTES, _MESSAGE_BYTES = 4 << 20, 1024  # of messages, and of one beside its expression
 
 
 class SearchMessages:
@@ -33,8 +34,19 @@ class SearchMessages:
         return request
 
 
-@lru_cache(256)
+_made: BoundedCache[tuple[object, ...], Any] = BoundedCache(_KEPT_BYTES)
+
+
 def _shared(there: str, ef: int | None, k: int, expression: str, fields: tuple[str, ...]) -> Any:
+    key = there, ef, k, expression, fields
+    known = _made.get(key)
+    if known is None:
+        known = _new(*key)
+        _made.put(key, known, len(expression) + _MESSAGE_BYTES)
+    return known
+
+
+def _new(there: str, ef: int | None, k: int, expression: str, fields: tuple[str, ...]) -> Any:
     common = messages("common")
     params = {
         "anns_field": "vector",

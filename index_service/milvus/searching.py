@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
+from clip_core.errors import TooLarge
 from clip_core.wire import Exactness, FloatArray, encode_vector
 from index_service.answers.hits import FIELD_BYTES, HIT_BYTES, Search, SearchBatch, vector_bytes
 from index_service.engines.base import ExactnessCertificate
@@ -113,8 +114,12 @@ class MilvusSearcher:
             hits, partial = self._asked(queries, k, expression.candidates, [*fields, "partial"], moment)
             if not partial:
                 return self._sure(hits, queries, k, where, fields, moment)
-        most = min(_MORE * k, WINDOW)
-        found, _ = self._asked(queries, most, expression.candidates, [*{*fields, "metadata"}], moment)
+        try:
+            found, _ = self._asked(
+                queries, min(_MORE * k, WINDOW), expression.candidates, [*{*fields, "metadata"}], moment
+            )
+        except TooLarge:
+            return self._scan(queries, k, where, fields, moment)[0]
         passes = compile_filter(where)
         passed = [[hit for hit in hits if passes(orjson.loads(hit.metadata or b"{}"))][:k] for hits in found]
         return self._sure(passed, queries, k, where, fields, moment)
@@ -137,12 +142,27 @@ class MilvusSearcher:
     def _asked(
         self, queries: FloatArray, k: int, expression: str, fields: Sequence[str], moment: Moment
     ) -> tuple[list[list[MilvusHit]], bool]:
-        """What Milvus finds, and whether any hit of it is of a partial item."""
+        """What Milvus finds, and whether any hit of it is of a partial item. Raises TooLarge for one search alone."""
+        try:
+            return self._asked_at_once(queries, k, expression, fields, moment)
+        except TooLarge:
+            if len(queries) == 1:
+                raise
+        half = len(queries) // 2
+        parts = [self._asked(some, k, expression, fields, moment) for some in (queries[:half], queries[half:])]
+        return [hits for found, _ in parts for hits in found], any(partial for _, partial in parts)
+
+    def _asked_at_once(
+        self, queries: FloatArray, k: int, expression: str, fields: Sequence[str], moment: Moment
+    ) -> tuple[list[list[MilvusHit]], bool]:
         request = self._messages.of(queries, k, expression, fields, moment)
         found = self._rpc.call("Search", request).results
         columns, ids, scores = RowColumns(found.fields_data), list(found.ids.str_id.data), list(found.scores)
         count = len(ids)
-        documents = columns.documents("metadata") if "metadata" in fields and count else [None] * count
+        documents: Sequence[bytes | None] = [None] * count
+        if "metadata" in fields and count:
+            documents = seen = columns.documents("metadata")
+            self._reader.saw(seen)
         vectors = columns.vectors() if "vector" in fields and count else [None] * count
         hits = list(map(MilvusHit, ids, scores, documents, vectors))
         partial = "partial" in fields and count > 0 and any(columns.flags("partial"))
@@ -181,17 +201,17 @@ def passing(
     fields: Sequence[str],
     moment: Moment,
     after: str = "",
-    step: int | None = None,
+    most: int = WINDOW,
 ) -> Iterator[Passing]:
     """Items behind the id `after` that the canonical filter lets through, by id, page by page."""
     asked = [*dict.fromkeys((*fields, "metadata"))]
     if where is None:
-        for columns in reader.pages("", asked, moment, after, step):
+        for columns in reader.pages("", asked, moment, after, most):
             yield _passing(columns, fields, None)
         return
     expression, passes = expression_of(where), compile_filter(where)
     asked += ["partial"]
-    for columns in reader.pages(expression.candidates, asked, moment, after, step):
+    for columns in reader.pages(expression.candidates, asked, moment, after, most):
         documents, partial = columns.documents("metadata"), columns.flags("partial")
         looked = zip(documents, partial, strict=True)
         kept = [

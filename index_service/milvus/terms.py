@@ -27,7 +27,7 @@ from index_service.milvus.schema import MAX_JSON_BYTES, MAX_TERMS
 
 TEXT_CHARS = 64  # of a text that `ranges` holds
 EXACT = 1 << 53
-_MANY = 1 << 16
+_MANY, _KEPT_CHARS = 1 << 15, 256  # hashes that are remembered, and most characters of what each is of
 
 
 class Terms(NamedTuple):
@@ -123,14 +123,27 @@ def canonical_text(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-@lru_cache(_MANY)
 def _hash(what: str, path: str, value: str) -> int:
+    """Of short values it is remembered: they come again."""
+    return (_kept_hash if len(path) + len(value) <= _KEPT_CHARS else _new_hash)(what, path, value)
+
+
+def _new_hash(what: str, path: str, value: str) -> int:
     """From -(2^63) + 1, since Milvus reads no smaller number."""
     text = f"{what}\0{len(path)}\0{path}\0{value}".encode()
     return max(int.from_bytes(blake2b(text, digest_size=8).digest(), "little", signed=True), 1 - (1 << 63))
 
 
-@lru_cache(_MANY)
+_kept_hash = lru_cache(_MANY)(_new_hash)
+
+
 def key_of(path: str, what: str) -> str:
     """The key of `ranges`: no path, so that nothing needs to be escaped."""
+    return (_kept_key if len(path) <= _KEPT_CHARS else _new_key)(path, what)
+
+
+def _new_key(path: str, what: str) -> str:
     return what[0] + blake2b(path.encode(), digest_size=12).hexdigest()
+
+
+_kept_key = lru_cache(_MANY)(_new_key)

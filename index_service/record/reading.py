@@ -16,6 +16,7 @@ from index_service.record.records import ItemChunk, StoredItem
 from index_service.record.schema import PAGE_BYTES
 
 _CHUNK = 2048
+_LOG_BYTES = 64 << 20  # that the write-ahead log keeps: while a snapshot is read it grows with all that is written
 
 
 class RecordReader:
@@ -61,6 +62,7 @@ def connect(path: Path) -> sqlite3.Connection:
         f"page_size={PAGE_BYTES}",
         "journal_mode=WAL",
         "synchronous=FULL",
+        f"journal_size_limit={_LOG_BYTES}",
         "fullfsync=1",
         "busy_timeout=5000",
     ):

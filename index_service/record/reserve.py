@@ -17,7 +17,7 @@ class Reserve:
 
     def __init__(self, path: Path, bytes_: int) -> None:
         self._path, self.bytes = path, bytes_
-        self._there = path.exists()
+        self._there = path.exists() and path.stat().st_size >= bytes_  # else its making was cut short
 
     def make(self) -> bool:
         """Make the file if the disk has room for it. Returns whether it exists."""
@@ -35,9 +35,9 @@ class Reserve:
 
     def release(self) -> bool:
         """Remove the file, so that others can use its space. Returns whether it existed."""
-        if not self._there:
-            return False
         self._there = False
-        with suppress(FileNotFoundError):
+        try:
             self._path.unlink()
+        except FileNotFoundError:
+            return False
         return True

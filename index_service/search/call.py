@@ -9,8 +9,9 @@ from functools import cached_property
 from itertools import accumulate, chain, takewhile
 from typing import Any, NamedTuple
 
+from clip_core.errors import ClipServeError
 from clip_core.tracing.spans import stage
-from index_service.answers.hits import BatchAnswers, SearchBatch, refuse, write_answers, write_fitting
+from index_service.answers.hits import BatchAnswers, SearchBatch, failed, refuse, write_answers, write_fitting
 from index_service.collection.recall import Sample
 from index_service.search.groups import SearchGroup, cost_of
 
@@ -65,7 +66,8 @@ class SearchCall:
         """The answers in order, no larger than `most_bytes`, and the milliseconds that searching took."""
         started = time.perf_counter()
         if self.expected_bytes <= most_bytes:
-            write_answers([self._run(*each) for each in self.batches.items()], most_bytes, self.results)
+            found = [self._run(*each) for each in self.batches.items()]
+            write_answers([part for part in found if part is not None], most_bytes, self.results)
         else:
             self._run_in_turns(most_bytes)
         return self.results, (time.perf_counter() - started) * 1e3
@@ -79,7 +81,8 @@ class SearchCall:
         while left and room >= 0:
             turn = _turn(left, share)
             left = left[len(turn) :]
-            found = [self._run(group, batch.at(chosen)) for group, batch, chosen in self._grouped(turn)]
+            ran = [self._run(group, batch.at(chosen)) for group, batch, chosen in self._grouped(turn)]
+            found = [part for part in ran if part is not None]
             before, room = room, write_fitting(found, room, most, self.results)
             shrunk = sum(one.bytes for one in turn) / max(before - room, 1)
             share = min(_MAX_GROWTH * share, int(room * shrunk))
@@ -95,7 +98,18 @@ class SearchCall:
             if chosen:
                 yield group, batch, chosen
 
-    def _run(self, group: SearchGroup, batch: SearchBatch) -> BatchAnswers:
+    def _run(self, group: SearchGroup, batch: SearchBatch) -> BatchAnswers | None:
+        """None where its collection can't answer, which is told to its own searches, if the call has others."""
+        try:
+            return self._found(group, batch)
+        except ClipServeError as error:
+            if len(self.batches) == 1 and all(result is None for result in self.results):
+                raise
+            for search in batch.searches:
+                self.results[search.place] = failed(error)
+            return None
+
+    def _found(self, group: SearchGroup, batch: SearchBatch) -> BatchAnswers:
         with stage("retrieval") as span:
             if span is not None:
                 span.attributes |= _retrieval(group, batch)

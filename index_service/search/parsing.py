@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch
+from clip_core.errors import BadInput, ClipServeError, FingerprintMismatch, Unavailable
 from clip_core.wire import MAX_K, FloatArray, SearchPart, decode_vector
 from index_service.answers.hits import Search, SearchBatch, failed
 from index_service.collection.bodies import check_fields, where
@@ -24,21 +24,27 @@ _FIELDS = frozenset((*SearchPart.__struct_fields__, "vector", "request_id"))
 
 
 def parse_call(bodies: list[Any], fingerprint: str | None, registry: Registry, max_k: int = MAX_K) -> SearchCall:
-    """Check and group the searches. Raises Unavailable while loading; errors of single searches are in `results`.
+    """Check and group the searches. Raises Unavailable while loading, and where no collection of them can answer.
+
+    Errors of single searches are in `results`.
 
     A name is looked up once a call, so that searches by one alias are never answered by two collections.
     """
     groups: dict[SearchGroup, list[Search]] = {}
     results: list[dict[str, Any] | None] = []
+    away: list[Unavailable] = []
     find = cache(lambda name: registry.get(name, fingerprint))
     for place, body in enumerate(bodies):
         try:
             group, search = _parse(place, body, fingerprint, find, max_k)
         except ClipServeError as error:
             results.append(failed(error))
+            away += [error] if isinstance(error, Unavailable) else []
             continue
         groups.setdefault(group, []).append(search)
         results.append(None)
+    if away and len(away) == len(bodies):
+        raise away[0]
     batches = {group: _decoded(group.collection.info, searches, results) for group, searches in groups.items()}
     return SearchCall({group: batch for group, batch in batches.items() if batch.searches}, results, [])
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import importlib.util
 import logging
 import math
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from clip_core.cores import available_cores
 from clip_core.errors import InvalidRequest
 from clip_core.wire import FloatArray
 from index_service.engines.approximate.milvus import MilvusBackend
@@ -161,7 +161,7 @@ class Engines:
     @property
     def build_threads(self) -> int:
         """Half of what searches have, since they go on meanwhile."""
-        return max(1, (self.settings.threads or os.cpu_count() or 1) // 2)
+        return max(1, (self.settings.threads or available_cores()) // 2)
 
     def quiet_merge_due(self, main: int, delta: int) -> bool:
         """Whether so many rows of the delta, or tombstones, are worth a rebuild while nothing is written."""

@@ -30,6 +30,7 @@ import numpy as np
 import orjson
 from numpy.typing import DTypeLike, NDArray
 
+from clip_core.memory_use import total_bytes
 from clip_core.wire import FloatArray
 from index_service.engines.base import Segment
 from index_service.metadata.columns import Packed, RowBlock
@@ -261,7 +262,7 @@ def _mapped(path: Path, dtype: DTypeLike) -> NDArray[Any]:
 
 def half_of_memory() -> int:
     """Bytes of mapped files that may be read at once: more would push out of the page cache what else is in use."""
-    return os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE // 2
+    return total_bytes() // 2
 
 
 def prefault(mapped: NDArray[Any], room: int) -> int:

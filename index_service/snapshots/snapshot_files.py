@@ -37,7 +37,8 @@ class Snapshots:
 
     def create(self, collection: StoredCollection) -> dict[str, Any]:
         """Write a snapshot; described as in `all`. Raises StorageFull, and leaves nothing behind then."""
-        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f"{time.time_ns() // 1000 % 1_000_000:06d}"
+        now_us = time.time_ns() // 1000  # read once: newer snapshots have later names
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now_us // 1_000_000)) + f"{now_us % 1_000_000:06d}"
         path = self._folder / f"{collection.info.name}.{stamp}.parquet"
         part = path.with_suffix(_PART)
         try:
@@ -53,11 +54,11 @@ class Snapshots:
 
     def all(self, collection: str | None = None) -> list[dict[str, Any]]:
         """`{"name", "collection", "created", "bytes"}` of each, by name; of one collection when it is given."""
-        found = [
-            self._described(path)
-            for path in sorted(self._folder.glob("*.parquet"))
-            if SNAPSHOT_NAME.fullmatch(path.name)
-        ]
+        found: list[dict[str, Any]] = []
+        for path in sorted(self._folder.glob("*.parquet")):
+            if SNAPSHOT_NAME.fullmatch(path.name):
+                with suppress(FileNotFoundError, ValueError):  # deleted meanwhile; named by no time that there is
+                    found.append(self._described(path))
         return [one for one in found if collection in (None, one["collection"])]
 
     def path(self, name: str) -> Path:

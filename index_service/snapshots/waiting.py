@@ -11,6 +11,7 @@ from pathlib import Path
 
 from clip_core.errors import InvalidRequest
 from index_service.record.store import Store
+from index_service.segments.segment_files import remove_orphans
 from index_service.snapshots.hidden_copy import hidden_copy
 from index_service.snapshots.snapshot_files import SNAPSHOT_NAME
 
@@ -18,8 +19,13 @@ _log = logging.getLogger("index_service.snapshots.waiting")
 
 
 def restore_waiting(folder: Path, store: Store) -> None:
-    """Of a folder that need not be there. Raises StorageFull, Unavailable; what is left waits for the next start."""
-    held = {info.name for info in store.collections()} | {alias.name for alias in store.aliases()}
+    """Of a folder that need not be there. Raises StorageFull, Unavailable; what is left waits for the next start.
+
+    Segments that the record knows nothing of go first: a new record gives a collection the number of a lost one.
+    """
+    there = store.collections()
+    remove_orphans(store.path.parent, {info.key for info in there})
+    held = {info.name for info in there} | {alias.name for alias in store.aliases()}
     for path in sorted(folder.glob("*.parquet"), reverse=True):  # the newest of a collection first
         name = _collection(path)
         if name is None:

@@ -70,7 +70,7 @@ class ModelSource:
         path = directory / "model.yaml"
         try:
             body = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, ValueError, yaml.YAMLError) as error:
             raise BadModel(f"{path} can't be read: {error}") from error
         if isinstance(body, Mapping):
             body = {**body, **{key: value for key, value in given.items() if value is not None}}

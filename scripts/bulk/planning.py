@@ -69,7 +69,7 @@ class Planner:
         return planned
 
     def _found(self, sources: Iterable[str], planned: Spool) -> Iterator[_New]:
-        paths = [path for source in sources for path in self._expanded(source)]
+        paths = list(dict.fromkeys(path for source in sources for path in self._expanded(source)))  # each once
         if len(paths) == 1:
             return self._of(paths[0], planned)
         return (found for path in paths for found in self._of_one_of_many(path, planned))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +16,7 @@ from clipserve_client.sources.files import Skip, read
 from clipserve_client.sources.json_values import carried, is_text, read_object
 from clipserve_client.sources.parquet_columns import as_json, is_plain, plain_column
 from clipserve_client.sources.parquet_values import as_id, as_picture, as_text, is_url
+from clipserve_client.sources.sidecars import MOST_BYTES as MOST_TEXT
 from clipserve_client.sources.sidecars import Listing, about, about_of
 from clipserve_client.sources.walking import readable
 from clipserve_client.sources.webdataset import Webdataset
@@ -172,7 +174,8 @@ class ShardReader:
                 for number, line in lines:
                     yield _text(f"{os.path.basename(shard.path)}#{number}", line)
             else:
-                yield from ahead(lines, lambda each: self._url(*each), _THREADS)
+                urls = (each for each in lines if not _is_left_out(each[1]))
+                yield from ahead(urls, lambda each: self._url(*each), _THREADS)
 
     def _url(self, number: int, line: bytes) -> Raw | Bad:
         text = line.decode("utf-8-sig", "backslashreplace").strip()
@@ -248,11 +251,20 @@ def _remote_file(fs: Any, root: str, listed: Mapping[str, str]) -> Raw | Bad:
     name = listed["name"]
     try:
         content = _fetched_bytes(fs, f"{root}/{name}")
-        beside = {kind: (at, _fetched_bytes(fs, f"{root}/{at}")) for kind, at in listed.items() if kind[0] == "."}
+        beside = {kind: (at, _fetched_sidecar(fs, f"{root}/{at}")) for kind, at in listed.items() if kind[0] == "."}
     except Skip as skip:
         return Bad(name, skip.reason, skip.message)
     told = about_of(name, Listing(os.devnull), beside.get)
     return Raw(name, content, _caption(told.metadata), told.metadata)
+
+
+def _fetched_sidecar(fs: Any, path: str) -> bytes | None:
+    """None for one that is empty, too long or not there: its picture is read all the same. Raises Away."""
+    try:
+        content = _fetched_bytes(fs, path)
+    except Skip:
+        return None
+    return content if len(content) <= MOST_TEXT else None
 
 
 def _fetched_bytes(fs: Any, path: str) -> bytes:
@@ -297,6 +309,11 @@ def _numbered(file: Any, end: int, first: int) -> Iterator[tuple[int, bytes]]:
     while file.tell() < end and (line := file.readline()):
         yield first, line
         first += 1
+
+
+def _is_left_out(line: bytes) -> bool:
+    """Of a list of URLs, as `clipserve ingest` reads it."""
+    return line.removeprefix(BOM_UTF8).lstrip()[:1] in (b"", b"#")
 
 
 def _columns(schema: Any) -> list[str]:

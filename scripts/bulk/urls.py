@@ -10,6 +10,7 @@ from clipserve_client.sources.files import Skip
 
 _MOST_BYTES = 64 * 1024 * 1024
 _TIMEOUT_S, _TRIES, _PAUSE_S = 20.0, 3, 0.5
+_MOST_S = 120.0  # for a whole picture: a server may send a byte now and then
 _PASSING = (429, 500, 502, 503, 504)
 _UNWANTED = {"noai", "noimageai", "noindex", "noimageindex"}  # of X-Robots-Tag: the site wants no such use
 
@@ -49,8 +50,10 @@ class Fetcher:
                 return answer.status_code, None
             if _UNWANTED & {each.strip().lower() for each in answer.headers.get("X-Robots-Tag", "").split(",")}:
                 raise Skip("fetch_disallowed", "the site's X-Robots-Tag forbids it")
-            parts, size = [], 0
+            parts, size, end = [], 0, time.monotonic() + _MOST_S
             for part in answer.iter_bytes():
+                if time.monotonic() > end:
+                    raise Skip("fetch_failed", f"it was not whole after {_MOST_S:g} s")
                 size += len(part)
                 if size > _MOST_BYTES:
                     raise Skip("too large", f"more than {_MOST_BYTES:,} bytes")

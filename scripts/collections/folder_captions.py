@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from clipserve_client import Client
 from clipserve_client.errors import ClientError
+from clipserve_client.sources.sidecars import names_beside
 from clipserve_client.sources.walking import SUFFIXES
 
 Read = tuple[Path, bytes]
@@ -42,15 +45,25 @@ class FolderCaptioned:
 
 
 def pictures_without(folder: Path) -> list[Path]:
-    """Those below it that have neither NAME.txt nor NAME.json beside them, by name."""
+    """Those below it that have no sidecar beside them, .txt or .json, by name."""
     found = []
     for at, _, names in os.walk(folder):
         here = set(names)
         for name in names:
-            stem, suffix = os.path.splitext(name)
-            if suffix.lower() in SUFFIXES and not here & {f"{stem}.txt", f"{stem}.json"}:
+            beside = {each for kind in (".txt", ".json") for each in names_beside(name, kind)}
+            if os.path.splitext(name)[1].lower() in SUFFIXES and not here & beside:
                 found.append(Path(at) / name)
     return sorted(found)
+
+
+def caption_files(pictures: Sequence[Path]) -> dict[Path, Path]:
+    """NAME.txt of each; NAME.jpg.txt and NAME.png.txt where two of them have the same name but for its end."""
+    alike = Counter(picture.with_suffix("") for picture in pictures)
+    files = {}
+    for picture in pictures:
+        whole, short = names_beside(picture.name, ".txt")
+        files[picture] = picture.with_name(short if alike[picture.with_suffix("")] == 1 else whole)
+    return files
 
 
 class FolderCaptions:
@@ -69,9 +82,9 @@ class FolderCaptions:
         dated = f"(prices of {told['prices_as_of']})"
         return f"{number} captions by {told['by']} for at most {told['cost_usd']:.4f} USD {dated}"
 
-    def write(self, pictures: Sequence[Path]) -> FolderCaptioned:
-        """Raises ClientError where nothing was written yet."""
-        ended = FolderCaptioned("captioner" if self._offline else "the language model")
+    def write(self, pictures: Sequence[Path], went: Callable[[int], None] = lambda _: None) -> FolderCaptioned:
+        """`went` hears how many pictures were sent. Raises ClientError where nothing was written yet."""
+        ended, files = FolderCaptioned("captioner" if self._offline else "the language model"), caption_files(pictures)
         for part in self._parts(pictures, ended):
             if ended.stopped:
                 break
@@ -79,7 +92,8 @@ class FolderCaptions:
                 ended.stopped = f"the next captions could cost more than what is left of {self._most_usd:g} USD"
                 break
             try:
-                self._write(part, ended)
+                self._write(part, files, ended)
+                went(len(part))
             except ClientError as error:
                 if not ended.written:
                     raise
@@ -116,10 +130,10 @@ class FolderCaptions:
         if part:
             yield part
 
-    def _write(self, part: Sequence[Read], ended: FolderCaptioned) -> None:
+    def _write(self, part: Sequence[Read], files: Mapping[Path, Path], ended: FolderCaptioned) -> None:
         for (picture, _), told in zip(part, self._captions(part, ended), strict=True):
             if "text" in told:
-                _keep(picture.with_suffix(".txt"), told["text"])
+                _keep(files[picture], told["text"])
                 ended.written += 1
             elif told["error"]["code"] in _OWN or self._offline:
                 ended.failed.append((str(picture), told["error"]["message"]))
@@ -134,7 +148,12 @@ class FolderCaptions:
 
 
 def _keep(file: Path, caption: str) -> None:
+    """Whole or not at all: half of a caption would pass for one."""
+    part = file.with_name(f".{file.name}.part")
     try:
-        file.write_text(caption + "\n", encoding="utf-8")
+        part.write_text(caption + "\n", encoding="utf-8")
+        part.replace(file)
     except OSError as error:
+        with suppress(OSError):
+            part.unlink()
         raise CaptionNotWritten(f"{file} can't be written: {error.strerror}") from error

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from clip_core.errors import Conflict, UnknownCollection
+
 PAGE = 1000
 
 
@@ -24,6 +26,16 @@ def ids(index: Api, collection: str) -> Iterator[str]:
         page = index.call("GET", f"{collection}/items?limit={PAGE}&after={quote(after, safe='')}")
         yield from (item["id"] for item in page["items"])
         after = page["next"]
+
+
+def check_alias(index: Api, alias: str, old: str, new: str) -> None:
+    """Raises Conflict where it leads to neither: what is written by it now would be lost by a switch."""
+    try:
+        leads_to = index.call("GET", f"/collections/{quote(alias, safe='')}")["name"]
+    except UnknownCollection:
+        return
+    if leads_to not in (old, new):
+        raise Conflict(f"{alias} leads to {leads_to} by now, not to {old}: nothing was switched")
 
 
 def delete_what_is_gone(index: Api, old: str, new: str) -> None:

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from clip_core.errors import Conflict, UnknownItem
-from scripts.collections.listed_items import PAGE, Api, delete_what_is_gone, ids
+from scripts.collections.listed_items import PAGE, Api, check_alias, delete_what_is_gone, ids
 from scripts.collections.reindex import State
 from scripts.collections.rounds import follow
 from scripts.collections.write_hold import WriteHold
@@ -44,6 +44,7 @@ class Move:
         Raises Conflict when others write as fast as this copies.
         """
         described = self._index.call("GET", self._old)
+        self.state.begin_anew_without(self._new, self._index, self._path)
         self._index.call("PUT", self._new, self._settings(described))
         columns = (TextColumn(f"move to {self.state.new}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:
@@ -67,15 +68,17 @@ class Move:
     def complete(self, alias: str | None) -> None:
         """Bring over the rest while nobody writes, compare, and point the alias, if any, to the new collection.
 
-        Raises Conflict where both are not alike.
+        Raises Conflict where both are not alike, and where the alias leads elsewhere by now.
         """
         sample = random.sample(known := list(ids(self._index, self._old)), min(_SAMPLE, len(known)))
-        with WriteHold(self._index, self._old, self._sleep) as hold:
+        with WriteHold(self._index, self._old, f"move to {self.state.new}", self._sleep) as hold:
             self._round(lambda _: None)
             if self._count(self._old) != self._count(self._new):
                 delete_what_is_gone(self._index, self._old, self._new)
             self._compare(sample)
             if alias is not None:
+                check_alias(self._index, alias, self.state.old, self.state.new)
+                hold.check()
                 self._index.call("PUT", f"/aliases/{quote(alias, safe='')}", {"collection": self.state.new})
                 hold.tell_all()
 
@@ -84,6 +87,8 @@ class Move:
         old, new = (self._count(collection) for collection in (self._old, self._new))
         differing = [id_ for id_ in sample if self._item(self._old, id_) != self._item(self._new, id_)]
         if old != new or differing:
+            self.state.since = 0
+            self.state.save(self._path)  # the next run copies all of it
             raise Conflict(
                 f"{self.state.old} and {self.state.new} are not alike: {old} and {new} items, and {len(differing)} of "
                 f"{len(sample)} that were compared differ. Does something else write to {self.state.new}? Run again"

@@ -18,11 +18,11 @@ from urllib.parse import quote
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from clip_core.errors import BadInput, UnknownItem
+from clip_core.errors import BadInput, Conflict, UnknownCollection, UnknownItem
 from clipserve_client import Collection, Limits, NewItem, Result, Tally
 from clipserve_client.sources.files import Skip, read
 from clipserve_client.sources.preparing import prepared
-from scripts.collections.listed_items import Api, delete_what_is_gone
+from scripts.collections.listed_items import Api, check_alias, delete_what_is_gone
 from scripts.collections.rounds import follow
 from scripts.collections.write_hold import WriteHold
 
@@ -53,8 +53,11 @@ class State:
 
     @classmethod
     def load(cls, path: Path, old: str, new: str) -> State:
-        """Raises BadInput when the file is about other collections."""
-        state = cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else cls(old, new)
+        """Raises BadInput when the file is about other collections, or about none."""
+        try:
+            state = cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else cls(old, new)
+        except (OSError, ValueError, TypeError) as error:
+            raise BadInput(f"{path} is no progress of a reindexing: name another file") from error
         if (state.old, state.new) != (old, new):
             raise BadInput(f"{path} is the progress of {state.old} → {state.new}: remove it, or name another file")
         return state
@@ -64,6 +67,14 @@ class State:
         part = path.with_name(f"{path.name}.part")
         part.write_text(json.dumps(asdict(self)), encoding="utf-8")
         part.replace(path)
+
+    def begin_anew_without(self, new: str, index: Api, path: Path) -> None:
+        """Where the collection at `new` is not there, nothing is done: somebody has deleted it since it was begun."""
+        try:
+            index.call("GET", new)
+        except UnknownCollection:
+            self.since, self.failed = 0, {}
+            self.save(path)
 
 
 class Reindex:
@@ -93,6 +104,7 @@ class Reindex:
         described = self._index.call("GET", self._old)
         kept = ("metric", "engine", "factory", "recall_target", "store")
         wanted = {name: described[name] for name in kept if described.get(name)}
+        self.state.begin_anew_without(self._new, self._index, self._path)
         self._gateway.create_collection(self.state.new, **wanted)
         columns = (TextColumn(f"reindex {self.state.new}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:
@@ -102,17 +114,32 @@ class Reindex:
         delete_what_is_gone(self._index, self._old, self._new)
 
     def switch(self, alias: str) -> None:
-        """Bring over what was written to the old collection while nobody writes, and point the alias to the new one."""
-        with WriteHold(self._index, self._old) as hold:
+        """Bring over what was written to the old collection while nobody writes, and point the alias to the new one.
+
+        Raises Conflict where the new one lacks items that did not fail, where that takes too long, and where the alias
+        leads elsewhere by now.
+        """
+        with WriteHold(self._index, self._old, f"reindex to {self.state.new}") as hold:
             for page in self._pages():
                 self._pass(page)
-            if self._count(self._old) != self._count(self._new) + len(self.state.failed):
+            if self._missing():
                 delete_what_is_gone(self._index, self._old, self._new)
+            if (missing := self._missing()) > 0:
+                raise Conflict(
+                    f"{missing} items of {self.state.old} are not in {self.state.new}, and did not fail: was it "
+                    f"written to, or {self.state.old} made again? Remove {self._path}, and run again"
+                )
+            check_alias(self._index, alias, self.state.old, self.state.new)
+            hold.check()
             self._index.call("PUT", f"/aliases/{quote(alias, safe='')}", {"collection": self.state.new})
             hold.tell_all()
 
     def _count(self, collection: str) -> int:
         return int(self._index.call("GET", collection)["count"])
+
+    def _missing(self) -> int:
+        """Of the new collection, by the counts; below 0 where it has more."""
+        return self._count(self._old) - self._count(self._new) - len(self.state.failed)
 
     def _round(self, progress: Progress, task: TaskID) -> None:
         for page in self._pages():
@@ -186,5 +213,8 @@ class Reindex:
         """The file below `images`, and never one outside of it."""
         if self._images is None or not isinstance(name, str) or "\0" in name:
             return None
-        path = (self._images / name).resolve()
-        return path if path.is_relative_to(self._images.resolve()) and path.is_file() else None
+        try:
+            path = (self._images / name).resolve()
+            return path if path.is_relative_to(self._images.resolve()) and path.is_file() else None
+        except (OSError, RuntimeError):  # longer than a file's name may be, or a loop of links
+            return None

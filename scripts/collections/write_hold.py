@@ -11,19 +11,40 @@ from clip_core.errors import ClipServeError, Conflict
 from scripts.collections.listed_items import Api
 
 _SECONDS = 60  # at most: the index service lets go by itself then
+_AGAIN_S, _MARGIN_S = 2.0, 3.0  # the latter for the switch itself
 
 
 class WriteHold:
-    """A context manager around what must not be disturbed. Raises Conflict at its end where that took too long."""
+    """A context manager around what must not be disturbed. Raises Conflict at its end where that took too long.
 
-    def __init__(self, index: Api, collection: str, sleep: Callable[[float], None] = time.sleep) -> None:
-        """`collection` is its path."""
+    Where something else holds the same writes, that is waited for: a minute at most.
+    """
+
+    def __init__(self, index: Api, collection: str, owner: str, sleep: Callable[[float], None] = time.sleep) -> None:
+        """`collection` is its path. A run that goes on where one of the same `owner` was killed takes its hold over."""
         self._index, self._path, self._sleep = index, f"{collection}/hold", sleep
-        self._collection, self._known_s = collection, 0.0
+        self._collection, self._known_s, self._until = collection, 0.0, 0.0
+        self._body = {"seconds": _SECONDS, "owner": owner}
 
     def __enter__(self) -> WriteHold:
-        self._known_s = self._index.call("PUT", self._path, {"seconds": _SECONDS})["known_s"]
-        return self
+        deadline = time.monotonic() + _SECONDS + _AGAIN_S
+        while True:
+            self._until = time.monotonic() + _SECONDS
+            try:
+                self._known_s = self._index.call("PUT", self._path, self._body)["known_s"]
+                return self
+            except Conflict:
+                if time.monotonic() > deadline:
+                    raise
+            self._sleep(_AGAIN_S)
+
+    def check(self) -> None:
+        """Raises Conflict where writes may not be held any more: then nothing may be switched."""
+        if time.monotonic() > self._until - _MARGIN_S:
+            raise Conflict(
+                f"this takes longer than {_SECONDS} s, the most that writes to {self._collection} are held: nothing "
+                "was switched, and nothing is lost. Run again while less is written and deleted"
+            )
 
     def tell_all(self) -> None:
         """Wait until every replica knows what the index service was told last."""

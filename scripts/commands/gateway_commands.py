@@ -97,7 +97,7 @@ def search(
     rerank: Annotated[
         str | None, typer.Option(help="Better order by: captioner, tree, or llm (docs/reranking.md).")
     ] = None,
-    candidates: Annotated[int, typer.Option(help="How many of the best hits are reranked.")] = 20,
+    candidates: Annotated[int | None, typer.Option(help="How many of the best hits are reranked: 20.")] = None,
     budget_ms: Annotated[float | None, typer.Option(help="Milliseconds that reranking may take.")] = None,
     url: Url = DEFAULT_URL,
     api_key: Key = None,
@@ -109,6 +109,8 @@ def search(
     from clipserve_client import Client
     from scripts.demo.search_table import show_search
 
+    if rerank is None and (candidates is not None or budget_ms is not None):
+        raise typer.BadParameter("--candidates and --budget-ms are of --rerank: give it, too")
     with Client(url, api_key=api_key) as client:
         options = {"by": rerank, "candidates": candidates, "budget_ms": budget_ms, "explain": rerank == "tree"}
         show_search(client, Console(), collection, text, k, options if rerank else None)

@@ -42,13 +42,19 @@ def snapshots(url: Url = DEFAULT_URL) -> None:
 
 @index.command()
 def restore(
-    collection: Name, snapshot: Annotated[str, typer.Argument(help="As listed.")], url: Url = DEFAULT_URL
+    collection: Name,
+    snapshot: Annotated[str, typer.Argument(help="As listed.")],
+    store: Annotated[
+        Literal["milvus", "embedded"] | None, typer.Option(help="Where it goes (default: as new collections do).")
+    ] = None,
+    url: Url = DEFAULT_URL,
 ) -> None:
     """Make a new collection from a snapshot.
 
     Example: clipserve index restore shapes-again shapes.20260102T030405000000.parquet
     """
-    made = _api(url).call("POST", f"/collections/{collection}/restore", {"snapshot": snapshot})
+    body = {"snapshot": snapshot} if store is None else {"snapshot": snapshot, "store": store}
+    made = _api(url).call("POST", f"/collections/{collection}/restore", body)
     Console().print(f"{made['count']} items are in {collection}")
 
 
@@ -106,7 +112,12 @@ def move(
     from scripts.collections.reindex import State
 
     console, api = Console(), _api(url)
-    old = api.call("GET", f"/collections/{collection}")["name"]
+    described = api.call("GET", f"/collections/{collection}")
+    old = described["name"]
+    if old == new or (new is None and described["store"] == to):
+        led = f"{collection} leads to {old}, which" if collection != old else old
+        console.print(f"{led} is in {described['store']} already: name another copy of it with --as", highlight=False)
+        return
     target = new or f"{old}-{to}"
     path = progress or Path(f"move-{old}-{target}.json")
     work = Move(api, path, State.load(path, old, target), to)

@@ -43,7 +43,9 @@ def _show_reranking(console: Console, told: dict[str, Any]) -> None:
         console.print(_drawn(tree))
     spent = f", the budget of {told['budget_spent']} was spent" if told["budget_spent"] else ""
     said = f": {told['note']}" if told["note"] else ""
-    shown = f"reranked {told['scored']} of {told['candidates']} by {told['by']} in {told['ms']:.1f} ms{spent}{said}"
+    done = f"reranked {told['scored']} of {told['candidates']}" if told["applied"] else "not reranked"
+    lacks = "".join(f"; the first hit does not fit “{label}”" for label in told.get("missing") or ())
+    shown = f"{done} by {told['by']} in {told['ms']:.1f} ms{spent}{said}{lacks}"
     console.print(escape(shown), style="dim", soft_wrap=True)
 
 

@@ -72,10 +72,12 @@ def _blob(given: Snapshot, file: HubFile) -> Path:
 
 
 def _show(path: Path, blob: Path) -> None:
-    """As huggingface_hub does: a relative link from the snapshot to the blob."""
+    """As huggingface_hub does: a relative link from the snapshot to the blob. Another process may do the same."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)  # a link to a blob that was removed
-    path.symlink_to(os.path.relpath(blob, path.parent))
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.unlink(missing_ok=True)  # of a process that was killed
+    part.symlink_to(os.path.relpath(blob, path.parent))
+    os.replace(part, path)  # perhaps a link to a blob that was removed
 
 
 def _download(given: Snapshot, file: HubFile, progress: WorkProgress) -> None:

@@ -51,9 +51,18 @@ def available(cgroup: Path = _CGROUP) -> int:
     free = int(psutil.virtual_memory().available)
     try:
         limit, used = ((cgroup / name).read_text(encoding="ascii").strip() for name in ("memory.max", "memory.current"))
-        return min(free, int(limit) - int(used))
+        return min(free, int(limit) - int(used) + _cached_files(cgroup / "memory.stat"))
     except (OSError, ValueError):  # no cgroup v2, or the limit is "max"
         return free
+
+
+def _cached_files(stat: Path) -> int:
+    """Bytes of the page cache, which counts as used, and which the kernel gives up for whoever asks for memory."""
+    try:
+        counts = dict(line.split() for line in stat.read_text(encoding="ascii").splitlines())
+    except OSError:
+        return 0
+    return int(counts.get("active_file", 0)) + int(counts.get("inactive_file", 0))
 
 
 def resident(pid: int) -> int | None:

@@ -48,8 +48,13 @@ class Removal:
         others = [row for row in self.rows.read() if row.name != self.row.name]
         if fingerprint is not None and any(self._fingerprint(row) == fingerprint for row in others):
             return
-        listed = self.index.call("GET", "/collections")["collections"]
-        holding = [each for each in listed if self._holds(each, fingerprint)]
+        listed = self.index.call("GET", "/collections")
+        if listed.get("incomplete"):
+            raise Conflict(
+                f"not every collection can be listed, and one may hold vectors of {self.row.name}: "
+                f"{listed['incomplete']}. Remove it all the same with --force"
+            )
+        holding = [each for each in listed["collections"] if self._holds(each, fingerprint)]
         if holding:
             names = ", ".join(f"{each['name']} ({each['count']} items)" for each in holding)
             raise Conflict(

@@ -6,16 +6,18 @@ request fails: the old version leaves only when nothing waits for it any more.
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clip_core.errors import ClipServeError, FingerprintMismatch
+from clip_core.errors import BadModel, FingerprintMismatch
 from clip_core.model_spec import ModelSpec
 from scripts.archive.contents import CONFIG, config_with
 from scripts.models.archives import of_one_model, read
@@ -27,6 +29,7 @@ from scripts.public_api import PublicApi
 MANIFEST = "MAR-INF/MANIFEST.json"
 _LONGEST_NAME = 64  # of a collection
 _WARM_UP = 8
+_CHUNK = 1 << 20
 Report = Callable[[str], None]
 
 
@@ -49,27 +52,28 @@ class Swap:
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def run(self) -> dict[str, str]:
-        """Endpoint → its new version. Raises FingerprintMismatch before anything is changed; undoes a failed start."""
+        """Endpoint → its new version. Raises FingerprintMismatch before anything is changed.
+
+        A start that fails or is stopped is undone. A restart of TorchServe begins with what serves, from then on that
+        it does.
+        """
         specs = of_one_model(self.archives)
         self._check_fingerprint(specs)
         old = {endpoint: self.torchserve.default_version(endpoint) for endpoint in self.archives}
         new = {endpoint: self._next_version(endpoint) for endpoint in self.archives}
-        staged = {endpoint: self._stage(endpoint, version) for endpoint, version in new.items()}
-        try:
+        staged = {endpoint: self._staged(endpoint, version) for endpoint, version in new.items()}
+        with self._undone_on_failure(new, staged):
+            for endpoint, version in new.items():
+                with_version(self.archives[endpoint], staged[endpoint], version, self.settings.get(endpoint))
             self._start(new, staged, old)
-        except ClipServeError:
-            self._undo(new)
-            for path in staged.values():
-                path.unlink(missing_ok=True)
-            raise
         for endpoint, version in new.items():
             self.torchserve.make_default(endpoint, version)
+        for endpoint, path in staged.items():
+            self._keep(endpoint, path, new[endpoint])
         self.rename(next(iter(specs.values())).name)
         self.report("the new versions serve; draining the old ones")
         items = {endpoint: canary(spec.kind) for endpoint, spec in specs.items()}
         retire(self.torchserve, old, items, self.drain_s, self.report)
-        for endpoint, path in staged.items():
-            self._keep(endpoint, path, new[endpoint])
         return new
 
     def _check_fingerprint(self, specs: Mapping[str, ModelSpec]) -> None:
@@ -87,16 +91,36 @@ class Swap:
         taken = [int(float(each["modelVersion"])) for each in self.torchserve.versions(endpoint)]
         return f"{max(taken) + 1}.0"
 
-    def _stage(self, endpoint: str, version: str) -> Path:
-        """A copy in the model store, under a name of its own, that says which version it is."""
-        target = self.model_store / f"{endpoint}-{version}.mar"
-        with_version(self.archives[endpoint], target, version, self.settings.get(endpoint))
-        return target
+    def _staged(self, endpoint: str, version: str) -> Path:
+        """Of a copy in the model store, under a name of its own, that says which version it is."""
+        return self.model_store / f"{endpoint}-{version}.mar"
+
+    @contextlib.contextmanager
+    def _undone_on_failure(self, new: Mapping[str, str], staged: Mapping[str, Path]) -> Iterator[None]:
+        """Whatever ends it, Ctrl-C too. Raises BadModel where the store can't be written."""
+        try:
+            yield
+        except BaseException as error:
+            try:
+                self._undo(new)
+            finally:
+                for path in staged.values():
+                    path.unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise BadModel(f"the archives can't be copied to {self.model_store}: {error.strerror}") from error
+            raise
 
     def _keep(self, endpoint: str, staged: Path, version: str) -> None:
-        if self.settings.get(endpoint):
-            with_version(self.archives[endpoint], staged, version)
-        os.replace(staged, self.model_store / f"{endpoint}.mar")
+        """Raises BadModel where the store can't be written."""
+        try:
+            if self.settings.get(endpoint):
+                with_version(self.archives[endpoint], staged, version)
+            os.replace(staged, self.model_store / f"{endpoint}.mar")
+        except OSError as error:
+            raise BadModel(
+                f"{endpoint} {version} serves, and {self.model_store} still has the old archive ({error.strerror}): "
+                "make room and swap again, or the next start serves the old one"
+            ) from error
 
     def _start(self, new: Mapping[str, str], staged: Mapping[str, Path], old: Mapping[str, str]) -> None:
         for endpoint, version in new.items():
@@ -119,18 +143,22 @@ def with_version(source: Path, target: Path, version: str, settings: Mapping[str
     The target appears whole or not at all.
     """
     part = target.with_suffix(".part")
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(part, "w") as new:
-        for entry in old.infolist():
-            data = old.read(entry)
-            if entry.filename == MANIFEST:
-                manifest = json.loads(data)
-                manifest["model"]["modelVersion"] = version
-                data = json.dumps(manifest, indent=2).encode()
-            if entry.filename == CONFIG and settings:
-                data = config_with(data, settings).encode()
-            new.writestr(entry, data)
-    shutil.copymode(source, part)
-    os.replace(part, target)
+    try:
+        with zipfile.ZipFile(source) as old, zipfile.ZipFile(part, "w") as new:
+            for entry in old.infolist():
+                if entry.filename == MANIFEST:
+                    manifest = json.loads(old.read(entry))
+                    manifest["model"]["modelVersion"] = version
+                    new.writestr(entry, json.dumps(manifest, indent=2))
+                elif entry.filename == CONFIG and settings:
+                    new.writestr(entry, config_with(old.read(entry), settings))
+                else:  # weights are larger than what a process should hold
+                    with old.open(entry) as content, new.open(copy.copy(entry), "w") as copied:
+                        shutil.copyfileobj(content, copied, _CHUNK)
+        shutil.copymode(source, part)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def advice(fingerprint: str, collections: Sequence[tuple[str, int]]) -> str:

@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 LONGEST_DELAY_S = 30.0
+_MOST_DOUBLED = 16  # times: a limit may be in the thousands
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class RestartPolicy:
         """The pause before one more restart, after so many in the window; None: give up."""
         if restarts >= self.limit:
             return None
-        return min(LONGEST_DELAY_S, self.first_delay_s * 2.0**restarts)
+        return min(LONGEST_DELAY_S, self.first_delay_s * 2.0 ** min(restarts, _MOST_DOUBLED))
 
 
 @dataclass

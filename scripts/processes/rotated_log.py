@@ -65,9 +65,10 @@ class RotatedLog:
             if older.exists():
                 os.replace(older, self._numbered(number))
         if not self._keep:
-            self.path.unlink()
-        os.close(self._file)
-        self._open()
+            self.path.unlink(missing_ok=True)
+        full = self._file
+        self._open()  # where that fails, lines go on into the full file: a closed one's number may be another's soon
+        os.close(full)
         self._start = 0
 
     def _numbered(self, number: int) -> Path:

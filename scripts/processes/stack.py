@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from clip_core.errors import ClipServeError
 from scripts.processes.preflight import StackStartError
 from scripts.processes.restarts import RestartPolicy
 from scripts.processes.rotated_log import RotatedLog
@@ -57,8 +58,8 @@ class Stack:
             return False
         try:
             part.start()
-        except OSError as error:  # short of memory or processes: counts as one more end
-            self._report(f"{part.name} could not be started ({error.strerror})")
+        except (OSError, ClipServeError) as error:  # short of memory, processes or disk: counts as one more end
+            self._report(f"{part.name} could not be started ({getattr(error, 'strerror', None) or error})")
         return part.process.poll() is None
 
     def _too_often(self, part: StackProcess) -> str:

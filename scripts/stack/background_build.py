@@ -19,6 +19,7 @@ import psutil
 
 from scripts.archive.work_folders import work_folder
 from scripts.costs import Cost
+from scripts.models.memory import available
 from scripts.processes.background import in_background
 from scripts.processes.process_tree import family, kill_all
 from scripts.stack.up_report import Report
@@ -50,7 +51,10 @@ class BackgroundBuild:
         self._held = ExitStack()
         self._last = ""
         if self._has_memory():
-            self._start(umask)
+            try:
+                self._start(umask)
+            except OSError as error:  # a store that is read-only or full, or no room for a process
+                self._failed(error.strerror or str(error))
 
     @property
     def goes_on(self) -> bool:
@@ -80,7 +84,7 @@ class BackgroundBuild:
         self._held.close()
 
     def _has_memory(self) -> bool:
-        needed, free = self._job.cost.memory_bytes, psutil.virtual_memory().available
+        needed, free = self._job.cost.memory_bytes, available()
         if needed > free:
             self._report.notice(
                 f"{self._job.model} is not built in the background: that takes {self._job.cost}, and "

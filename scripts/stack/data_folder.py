@@ -15,6 +15,7 @@ PRIVATE_UMASK = 0o077
 _OURS = (
     "index",
     "gateway",
+    "scaler",
     "run",
     "observe",
     "demo",

@@ -160,7 +160,7 @@ def _wait_others(stack: Stack, settings: UpSettings, console: Console, signals: 
             look = partial(_look, stack.check, signals)
             wait_ready(api.models, settings.startup_timeout, look, lambda missing: _waiting(console, missing))
     except StackStartError as error:
-        report.notice(f"a model is not ready: {error}")
+        report.notice(f"a model is not ready: {error}; {settings.log_dir}/torchserve.log has more")
 
 
 def _waiting(console: Console, missing: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from clip_core.setting_checks import faults
 from gateway.database.postgres import Postgres
@@ -145,6 +146,8 @@ def gateway_settings() -> GatewaySettings:
         return GatewaySettings(host="127.0.0.1")
     except ValidationError as error:
         raise StackStartError(faults(error, environment_name)) from error
+    except SettingsError as error:  # a file of a setting that may not be read
+        raise StackStartError(f"{error}: {error.__cause__}") from error
 
 
 def scaler_settings() -> ScalerSettings:
@@ -153,6 +156,8 @@ def scaler_settings() -> ScalerSettings:
         return ScalerSettings()
     except ValidationError as error:
         raise StackStartError(faults(error, scaler_environment_name)) from error
+    except SettingsError as error:
+        raise StackStartError(f"{error}: {error.__cause__}") from error
 
 
 def for_workers(most: int) -> dict[str, str]:

@@ -89,6 +89,7 @@ def environment(settings: UpSettings, run_dir: Path, log_dir: Path) -> Mapping[s
         "CLIPSERVE_HANDLER_LOG_JSON": str(settings.log_json).lower(),
         "CLIPSERVE_HANDLER_LOG_LEVEL": settings.log_level,
         "OMP_NUM_THREADS": "1",
+        "GOMP_SPINCOUNT": "20000",  # threads wait some 0.2 ms awake for a pass's next kernel (docs/decisions/128)
         "MALLOC_ARENA_MAX": "2",  # glibc would keep a heap for every thread that ever decoded a picture
     }
 

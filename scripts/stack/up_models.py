@@ -10,7 +10,6 @@ from typing import Any
 
 from gateway.models.rows import ModelRow
 from scripts.archive.build import captions_of, model_name
-from scripts.models.archives import found_in
 from scripts.models.row_store import DEFAULT_PREFIX, FILE, RowStore, by_kind, row
 from scripts.processes.preflight import StackStartError
 from scripts.stack.asked import AskedModel
@@ -69,7 +68,7 @@ def write_rows(
     served = list(own)
     for each in rows.read():
         if each.added and not _clashes(each, own):
-            if all(mar.exists() for mar in found_in(model_store, each).values()):
+            if all((model_store / f"{endpoint}.mar").exists() for endpoint in by_kind(each).values()):
                 served.append(each)
             else:
                 notice(f"{each.name} is served no more: its archives are gone from {model_store}; add it again")

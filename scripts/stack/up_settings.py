@@ -86,7 +86,7 @@ class UpSettings(BaseSettings):
     )
     data_dir: Path = Field(Path("data"), description="where the index, the demo gallery and run files lie")
     log_dir: Path = Field(Path("logs"), description="where each part's log lies")
-    log_json: bool = Field(False, description="one JSON object a log line, in all three processes")
+    log_json: bool = Field(False, description="one JSON object a log line, in all parts")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level logged")
     startup_timeout: float = Field(
         120.0, gt=0, description="seconds to wait at the start for one more part to become ready"

@@ -250,7 +250,7 @@ class _Sync:
         was = ""
         if donor is not None:
             self._summary.reused += 1
-            if item is None and donor.id not in self._claimed and self._is_lost(donor.id, made_of.digest):
+            if item is None and donor.id not in self._claimed and self._is_lost(donor, made_of.digest):
                 did, was = "moved", donor.id
                 self._claimed.add(donor.id)
                 theirs = fields_of_others(donor, (state_of(donor.metadata) or state).fields)
@@ -290,8 +290,10 @@ class _Sync:
                 return item
         return None
 
-    def _is_lost(self, item_id: str, content: str) -> bool:
-        return (item_id, True) in self._present.with_content(content)
+    def _is_lost(self, item: Item, content: str) -> bool:
+        """Not where the folder of its file could only not be read."""
+        file = str((item.metadata or {}).get("file", ""))
+        return (item.id, True) in self._present.with_content(content) and not self._unreadable.holds(file)
 
     # What came of it
 

@@ -82,3 +82,9 @@ def test_an_address_is_what_it_was_read_from(run: Any, address: str) -> None:
 def test_weights_outside_of_the_sliders_are_not_taken(run: Any) -> None:
     weights = run("state.js", "fromAddress", "?weights=text:9,like:-1,negative:x,picture:2,other:1")["weights"]
     assert weights == {"text": 1, "picture": 2, "like": 1, "negative": 0.5}
+
+
+def test_the_best_score_need_not_be_the_first(run: Any) -> None:
+    hits = [{"score": 0.2}, {"score": 0.4}, {"score": 0.3}]
+    assert run("scores.js", "bestOf", hits) == {"score": 0.4}
+    assert run("scores.js", "bestOf", []) is None

@@ -50,3 +50,10 @@ def test_what_is_not_understood_is_said(visit: Open, library: Library) -> None:
     page.select_option("#rerank", "")
     expect(page.locator("#reranking")).to_be_hidden()
     expect(page.locator("#results .card")).to_have_count(12)
+
+
+def test_what_is_behind_the_candidates_is_there_too(visit: Open, library: Library) -> None:
+    library.fill("many", 150)
+    page = visit("/?collection=many&q=a+blue+circle&rerank=tree", url=library.url)
+    expect(page.locator("#reranking-said")).to_contain_text("of 20 candidates")
+    expect(page.locator("#status")).to_contain_text("150 results")

@@ -47,6 +47,18 @@ def test_everything_may_be_in_a_bucket(bulk: Bulk, storage: dict[str, Any]) -> N
     assert (progress.shards, progress.ended) == (progress.before, [])
 
 
+def test_a_sidecar_that_can_not_be_read_costs_no_picture(bulk: Bulk, storage: dict[str, Any]) -> None:
+    fs = s3fs.S3FileSystem(**storage, skip_instance_cache=True)
+    for number, about in enumerate((b"", b"x" * 5_000_000, b"words")):
+        fs.pipe_file(f"bulk/told/p{number}.jpg", jpeg(number))
+        fs.pipe_file(f"bulk/told/p{number}.txt", about)
+    bulk("s3://bulk/told", storage=storage)
+    assert {name: row["caption"] for name, row in bulk.rows().items()} == {
+        "p0.jpg": None, "p1.jpg": None, "p2.jpg": "words",
+    }  # fmt: skip
+    assert bulk.bad() == {}
+
+
 def test_a_bucket_that_is_away_is_tried_again(
     bulk: Bulk, storage: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

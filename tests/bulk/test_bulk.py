@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import http.server
 import json
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from clip_core.encode.encoders import Encoders
 from clip_core.endpoint_config import EndpointConfig
 from clip_core.inputs.request import Item, Part
 from clipserve_client.sources.entries import SourceError
-from scripts.bulk import worker
+from scripts.bulk import urls, worker
 from scripts.bulk.output.folder import OutputFolder
 from scripts.bulk.output.place import write_text
 from scripts.bulk.output.run_folder import Output
@@ -150,11 +152,44 @@ def test_urls(bulk: Bulk, tmp_path: Path) -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         base = f"http://127.0.0.1:{server.server_port}"
         lines = [f"{base}/1", json.dumps({"url": f"{base}/2", "id": "two"}), f"{base}/9", f"{base}/none", "no url"]
-        (tmp_path / "urls.txt").write_text("\n".join(lines))
+        (tmp_path / "urls.txt").write_text("\n".join([*lines, "", "# note"]))
         bulk(tmp_path / "urls.txt")
         server.shutdown()
     assert set(bulk.rows()) == {f"{base}/1", "two"}
     assert bulk.bad() == {f"{base}/9": "fetch_disallowed", f"{base}/none": "fetch_failed", "line 4": "not a URL"}
+
+
+def test_a_url_that_drips_is_given_up(bulk: Bulk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dripping(Pictures):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                for _ in range(50):
+                    self.wfile.write(b"x")
+                    time.sleep(0.1)
+
+    monkeypatch.setattr(urls, "_MOST_S", 0.3)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Dripping) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/1"
+        (tmp_path / "urls.txt").write_text(url)
+        began = time.monotonic()
+        bulk(tmp_path / "urls.txt")
+        assert time.monotonic() - began < 4
+        server.shutdown()
+    assert bulk.bad() == {url: "fetch_failed"}
+
+
+@pytest.mark.parametrize("kind", ["folder", "parquet"])
+def test_a_source_that_is_named_twice_is_read_once(bulk: Bulk, photos: Path, tmp_path: Path, kind: str) -> None:
+    rows = [{"id": str(at), "image": jpeg(at)} for at in range(10)]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "t.parquet", row_group_size=4)
+    source = photos if kind == "folder" else tmp_path / "t.parquet"
+    for _ in range(2):
+        ended, _ = bulk(source, source)
+        assert (ended.totals.rows, len(bulk.rows())) == (10, 10)
 
 
 def test_clip_retrievals_layout(bulk: Bulk, photos: Path, tmp_path: Path) -> None:

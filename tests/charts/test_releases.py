@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -110,6 +111,39 @@ def test_a_missing_secret_is_told_before_anything_changes(
     with pytest.raises(HelmError, match=said):
         install(cluster)
     assert server.names("deployments") == []
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"gateway.secrets": ["store"]}, "gateway.secrets: there is no Secret store"),
+        (
+            {"models": [{"name": "a", "source": {"copy": {"image": "r:1", "command": ["a"], "secret": "store"}}}]},
+            "models: source.copy: there is no Secret store",
+        ),
+        (
+            {"snapshots": {"enabled": True, "upload": {"image": "rclone:1", "command": ["a"], "secret": "store"}}},
+            "snapshots.upload: there is no Secret store",
+        ),
+        (
+            {"metrics.serviceMonitor": {"enabled": True, "key": {"secret": "store"}}},
+            "metrics.serviceMonitor.key: there is no Secret store",
+        ),
+    ],
+    ids=lambda each: next(iter(each)) if isinstance(each, dict) else "",
+)
+def test_every_secret_is_looked_for(server: ApiServer, cluster: Run, values: dict[str, Any], said: str) -> None:
+    given = [word for name, value in values.items() for word in ("--set-json", f"{name}={json.dumps(value)}")]
+    with pytest.raises(HelmError, match=said):
+        install(cluster, *given)
+    assert server.names("deployments") == []
+
+
+def test_a_claim_that_is_missing_is_told(server: ApiServer, cluster: Run) -> None:
+    """It may come later: pods wait for it."""
+    assert "There is no claim clipserve-models in the namespace search yet" in install(cluster)
+    server.add("v1", "persistentvolumeclaims", NAMESPACE, "clipserve-models")
+    assert "There is no claim" not in upgrade(cluster)
 
 
 def test_values_of_an_older_chart_are_refused_and_what_runs_is_kept(server: ApiServer, cluster: Run) -> None:

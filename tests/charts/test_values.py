@@ -75,6 +75,30 @@ def models(*given: dict[str, Any]) -> list[Manifest]:
         ),
         ({"gateway": {"env": {"CLIPSERVE_GATEWAY_PICTURES_DIR": "/x"}}}, "name a claim in gateway.pictures.claim"),
         ({"gateway": {"database": {"url": "postgresql://a:b@c/d"}}}, "url"),
+        ({"gateway": {"pictures": {"url": "bucket/pictures"}}}, "url"),
+        ({"gateway": {"pictures": {"url": "s3://b", "claim": "c"}}}, "claim and url exclude each other"),
+        (
+            {"gateway": {"pictures": {"url": "s3://b"}, "env": {"CLIPSERVE_GATEWAY_PICTURES": "copy"}}},
+            "object storage keeps thumbnails: leave out copy",
+        ),
+        ({"gateway": {"env": {"CLIPSERVE_GATEWAY_PICTURES_URL": "s3://b"}}}, "say it in gateway.pictures.url"),
+        ({"gateway": {"secrets": ["A B"]}}, "secrets"),
+        ({"gateway": {"env": {"CLIPSERVE_GATEWAY_API_KEYS": "x"}}}, "name a Secret in gateway.keys"),
+        ({"gateway": {"env": {"CLIPSERVE_GATEWAY_PORT": 9000}}}, "port 8000"),
+        ({"index": {"env": {"CLIPSERVE_INDEX_PORT": 9000}}}, "index.env.CLIPSERVE_INDEX_PORT"),
+        ({"modelDefaults": {"env": {"CLIPSERVE_MODEL_STORE": "/x"}}}, 'env of "demo".CLIPSERVE_MODEL_STORE'),
+        ({"tracing": {"endpoint": "http://collector:0"}}, "there is no port 0"),
+        ({"gateway": {"secrets": {"name": "a"}}}, "secrets"),
+        (
+            {"models": [{"name": n, "prefix": "clip", "source": CLAIM, "autoscaling": {"kind": "hpa"}} for n in "ab"]},
+            "another model's endpoints have these names, too",
+        ),
+        (
+            {"models": [{"name": "a", "prefix": "_a", "source": CLAIM, "autoscaling": {"kind": "hpa"}}]},
+            'the prefix of "a" is no label',
+        ),
+        ({"scaler": {"key": {"secret": "a..b"}}}, "secret"),
+        ({"scaler": {"resources": {"limits": {"memory": "lots"}}}}, "memory"),
         (
             {"gateway": {"env": {"CLIPSERVE_GATEWAY_JOBS": True}}},
             "several gateways don't share it: set gateway.database, or gateway.replicas",
@@ -159,6 +183,19 @@ def test_wrong_values_are_named(values: dict[str, Any], named: str) -> None:
 def test_a_release_that_no_service_could_be_named_after() -> None:
     with pytest.raises(HelmError, match="begins with a digit"):
         helm("template", "7up", str(CHART))
+
+
+def test_a_release_with_a_dot_that_no_service_could_be_named_after() -> None:
+    with pytest.raises(HelmError, match="has a dot"):
+        helm("template", "search.v2", str(CHART))
+
+
+def test_a_release_that_is_too_long_for_a_scaler() -> None:
+    """Kubernetes names a StatefulSet's pods by a label with ten letters more, which has 63 at most."""
+    words = ("template", "r" * 50, str(CHART), "--set-json", f"models={json.dumps(SCALER_MODELS)}")
+    assert "scaler-demo" in helm(*words, "--set", "nameOverride=c")
+    with pytest.raises(HelmError, match="longer than the 52 letters"):
+        helm(*words, "--set-json", 'models[0].name="a-model-with-14"')
 
 
 def test_every_default_is_required() -> None:
@@ -309,6 +346,27 @@ def test_gateways_that_share_find_the_database_and_the_pictures() -> None:
     assert gateway["spec"]["strategy"]["type"] == "RollingUpdate"
 
 
+def test_thumbnails_in_object_storage() -> None:
+    (gateway,) = of_kind(rendered(*scenario(CHART / "ci" / "object-storage-values.yaml")), "Deployment", "-gateway")
+    assert environment(gateway)["CLIPSERVE_GATEWAY_PICTURES_URL"] == "s3://clipserve/pictures"
+    assert "CLIPSERVE_GATEWAY_PICTURES" not in environment(gateway)
+    (container,) = gateway["spec"]["template"]["spec"]["containers"]
+    assert container["envFrom"] == [{"secretRef": {"name": "pictures-store"}}]
+
+
+def test_an_autoscaler_counts_the_endpoints_of_its_model() -> None:
+    """Those that the gateway counts by the label `endpoint`; the adapter's rule is in docs/deploying.md."""
+    scaled = {"kind": "hpa", "itemsPerReplica": 2_000_000}
+    manifests = models({"name": "demo", "prefix": "clip", "autoscaling": scaled}, {"name": "other"})
+    (row, _) = parse_rows(of_kind(manifests, "ConfigMap")[0]["data"]["models.json"].encode())
+    (metric,) = of_kind(manifests, "HorizontalPodAutoscaler")[0]["spec"]["metrics"]
+    (term,) = metric["external"]["metric"]["selector"]["matchExpressions"]
+    assert (term["key"], term["operator"], set(term["values"])) == ("endpoint", "In", set(row.all_endpoints()))
+    assert metric["external"]["target"]["averageValue"] == "2000000"
+    rule = (CHART.parents[2] / "docs" / "deploying.md").read_text(encoding="utf-8").partition("externalRules:")[2]
+    assert f"name: {{as: {metric['external']['metric']['name']}}}" in rule
+
+
 def test_snapshots_are_downloaded_where_the_disk_is_new() -> None:
     values = {"snapshots": {"restore": {"image": "rclone:1", "command": ["rclone", "copy", "store:", "/data/restore"]}}}
     (index,) = of_kind(rendered(values=values), "StatefulSet")
@@ -439,7 +497,8 @@ def test_the_past_of_a_scaler_is_on_a_disk_of_its_own(kept: bool) -> None:
     assert ("data" in volumes) is not kept
 
 
-NAMES = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,11}[A-Za-z0-9])?", fullmatch=True)
+NAMES = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,30}[A-Za-z0-9])?", fullmatch=True)
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 SOURCES = st.one_of(
     st.just({"baked": True}),
     st.just(CLAIM),
@@ -467,3 +526,4 @@ def test_any_models_render(given: list[dict[str, Any]], replicas: int, policy: b
     assert [each["spec"]["replicas"] for each in encoders] == [each.get("replicas", 1) for each in given]
     for each in manifests:
         assert len(each["metadata"]["name"]) <= 63
+        assert LABEL.fullmatch(each["metadata"]["name"])

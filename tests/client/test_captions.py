@@ -75,6 +75,13 @@ def test_a_stream_that_breaks_off() -> None:
     reader.check_end()
 
 
+@pytest.mark.parametrize("data", ["{", "7", "{}", '{"object": "caption"}', '{"object": "caption.chunk"}'])
+def test_a_line_that_is_not_a_gateways(data) -> None:
+    with pytest.raises(ApiError, match="not as a gateway's") as raised:
+        EventReader().piece(f"data: {data}")
+    assert raised.value.code == "unreadable_answer"
+
+
 def test_scores(client: Client) -> None:
     scores = client.score_captions(CAT, ["a dog", "a cat"])
     assert max(scores, key=lambda score: score.logprob).text == "a cat"

@@ -115,6 +115,19 @@ def test_a_search_is_reranked(client):
         client.search("demo", vector=embed("cat"), rerank="tree")
 
 
+def test_a_search_and_an_item_name_a_consistency(client):
+    filled(client, "cat", "dog")
+    assert client.search("demo", "cat", k=1, consistency="strong").hits[0].id == "cat"
+    assert client.search("demo", like="dog", k=1, consistency="strong").hits[0].id == "cat"
+    assert client.item("demo", "dog", consistency="strong").id == "dog"
+    for wrong in (
+        lambda: client.search("demo", "cat", consistency="never"),
+        lambda: client.item("demo", "dog", consistency="never"),
+    ):
+        with pytest.raises(BadInput, match="consistency"):
+            wrong()
+
+
 def test_a_bad_search_of_a_batch_is_an_error_in_its_place(client):
     filled(client, "cat")
     good, bad = client.search_batch([Query("demo", "cat", k=1), Query("none", "cat")])

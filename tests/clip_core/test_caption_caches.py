@@ -19,7 +19,7 @@ from clip_core.caption_caches.store import CacheStore
 from clip_core.captions.ask import CaptionAsk as Ask
 from clip_core.captions.captioner import Captioner
 from clip_core.captions.scheduler import Scheduler
-from clip_core.errors import InvalidRequest
+from clip_core.errors import InvalidRequest, Overloaded
 from tests.captioners import pictures, write_captioner
 from tests.clip_core.test_captions import finish
 
@@ -114,6 +114,20 @@ def test_the_budget_is_kept(captioner: Captioner) -> None:
         assert scheduler.cache_bytes <= 200_000
         most = max(most, scheduler.live_requests)
     assert most > 1
+
+
+def test_captions_that_wait_for_bytes_count_as_waiting(captioner: Captioner) -> None:
+    ask, choice = Ask(method="greedy", max_tokens=24), CacheChoice("static-rows")
+    alone = captioner.picture_bytes + CacheStore(choice, captioner.cache_shape, 32).alone(1, 24)
+    scheduler = Scheduler(captioner, 32, most_waiting=2, cache=replace(choice, budget=alone))
+    for i, picture in enumerate(pictures(3)):
+        scheduler.add(str(i), picture, ask)
+        scheduler.run(1)
+    with pytest.raises(Overloaded):
+        scheduler.add("more", pictures(1)[0], ask)
+    scheduler.cancel("0")
+    scheduler.add("more", pictures(1)[0], ask)
+    assert len(finish(scheduler, tokens=3)) == 3
 
 
 def test_nonsense_is_refused(captioner: Captioner) -> None:

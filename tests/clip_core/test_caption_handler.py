@@ -6,7 +6,8 @@ import base64
 import io
 import json
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,24 @@ def test_a_call_of_long_steps_has_few(
         assert client.json["captions"][0]["text"] == expected(handler, 1)
 
 
+def test_a_caption_that_is_ready_ends_its_call(
+    served: FakeTorchServe, handler: CaptionHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client need not wait for the steps of the others."""
+    monkeypatch.setattr(handler.batch, "call_s", 60.0)
+    made = []
+    for seconds in (60.0, 0.0):
+        monkeypatch.setattr(handler.batch, "ready_s", seconds)
+        before = handler.scheduler.tokens_total
+        short, long = served.send(body(1, max_tokens=7, min_tokens=0)), served.send(body(2))
+        while short.status is None:
+            served.call()
+        made.append(handler.scheduler.tokens_total - before)
+        served.run()
+        assert long.json["captions"][0]["text"] == expected(handler, 2)
+    assert made[1] < made[0]
+
+
 def test_bad_requests_have_a_status_of_their_own_and_spoil_nobody(
     served: FakeTorchServe, handler: CaptionHandler
 ) -> None:
@@ -228,6 +247,25 @@ def test_bad_requests_have_a_status_of_their_own_and_spoil_nobody(
     assert [each.json["captions"][0]["text"] for each in good] == [expected(handler, place) for place in (2, 3)]
 
 
+def test_a_picture_that_memory_is_short_for_spoils_no_other(
+    served: FakeTorchServe, handler: CaptionHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captioner, tries = handler.scheduler.captioner, list[int]()
+    transform = captioner.transform
+
+    def short(image: Image.Image) -> torch.Tensor:
+        tries.append(1)
+        if len(tries) == 1:
+            raise MemoryError
+        return transform(image)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(captioner, "transform", short)
+        clients = [served.send(body(place)) for place in (2, 3)]
+        served.run()
+    assert sorted(each.status for each in clients) == [200, 424]
+
+
 def test_whoever_leaves_frees_the_caches_by_the_next_call(served: FakeTorchServe, handler: CaptionHandler) -> None:
     leaving, staying = served.send(body(0, stream=True)), served.send(body(1, stream=True))
     served.call()
@@ -235,6 +273,11 @@ def test_whoever_leaves_frees_the_caches_by_the_next_call(served: FakeTorchServe
     served.leave(leaving)
     served.call()
     assert handler.scheduler.live_rows == 1
+    handler._called = time.monotonic() - 2
+    handler._forget_abandoned()
+    assert (handler.scheduler.live_rows, handler.scheduler.cache_bytes) == (0, 0)
+    served.call()
+    assert handler.scheduler.live_rows == 1, "it was only paused"
     served.leave(staying)
     handler._called = -10.0
     handler._forget_abandoned()
@@ -380,8 +423,14 @@ def test_a_worker_whose_canaries_differ_is_not_ready(folder: Path, handler: Capt
         canaries.check(handler.scheduler.captioner, "fp32", tmp_path)
 
 
-def scoring(places: list[int], texts: list[str], **more: Any) -> bytes:
-    given = [base64.b64encode(png(place)).decode() for place in places]
+def red(shade: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (32, 32), (shade, 0, 0)).save(file, "PNG")
+    return file.getvalue()
+
+
+def scoring(places: list[int], texts: list[str], make: Callable[[int], bytes] = png, **more: Any) -> bytes:
+    given = [base64.b64encode(make(place)).decode() for place in places]
     return json.dumps({"pictures": given, "score": texts, **more}).encode()
 
 
@@ -401,6 +450,24 @@ def test_several_pictures_are_scored_together_and_remembered(served: FakeTorchSe
     assert [set(each or ()) for each in reply["pictures"]] == [{"scores"}] * 3
     assert again.json["usage"] == {"text_tokens": tokens, "pictures": 0}, "it was remembered"
     assert first.json["fingerprint"] == handler.scheduler.captioner.fingerprint
+
+
+def test_many_pictures_pass_the_image_tower_some_at_a_time(
+    served: FakeTorchServe, handler: CaptionHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captioner, sizes = handler.scheduler.captioner, list[int]()
+    remember = captioner.remember
+
+    def counted(pixels: torch.Tensor) -> list[Memory]:
+        sizes.append(len(pixels))
+        return remember(pixels)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(captioner, "remember", counted)
+        client = served.send(scoring([*range(18)], ["a dog"], red))
+        served.run()
+    assert (sizes, len(client.json["pictures"])) == ([16, 2], 18)
+    assert all("scores" in each for each in client.json["pictures"])
 
 
 def test_a_broken_picture_has_its_own_error_and_tokens_end_where_they_are_spent(served: FakeTorchServe) -> None:

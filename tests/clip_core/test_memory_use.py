@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clip_core.memory_use import memory_by_owner, resident_bytes
+from clip_core.memory_use import memory_by_owner, resident_bytes, total_bytes
 from clip_core.serving.metrics import WorkerMetrics
 from clip_core.serving.worker_memory import WorkerMemory, gpu_memory, jvm_bytes
 
@@ -29,6 +29,13 @@ def test_what_is_taken_is_the_heaps() -> None:
     after = memory_by_owner()
     assert after["heap"] - before["heap"] > 100 * MB
     assert len(taken) == 200 * MB
+
+
+def test_a_containers_memory_counts(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("4096\n")
+    assert total_bytes(tmp_path / "memory.max") == 4096
+    (tmp_path / "memory.max").write_text("max\n")
+    assert total_bytes(tmp_path / "memory.max") == total_bytes(tmp_path / "none") > 100 * MB
 
 
 class Written:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import signal
 import subprocess
@@ -135,6 +136,17 @@ def test_a_worker_that_is_killed_holds_up_no_other(profiler: Profiler, tmp_path:
     with pytest.raises(NotFound):
         profiler.fetch(done.stdout.strip())
     assert profiler.start({"seconds": 0.01})["state"] == "running"
+
+
+def test_one_that_ends_while_it_is_asked_for_is_not_lost(
+    profiler: Profiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(_: Profiler) -> bool:
+        (tmp_path / f"{'0' * 32}.json.gz").write_bytes(gzip.compress(b'{"state": "done"}'))
+        return False
+
+    monkeypatch.setattr(Profiler, "_is_locked", ended)
+    assert profiler.fetch("0" * 32) == {"state": "done"}
 
 
 def test_what_fails_fails_as_without_a_profile(profiler: Profiler) -> None:

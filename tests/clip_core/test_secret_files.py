@@ -13,6 +13,9 @@ from gateway.settings import GatewaySettings
 from index_service import __main__ as index
 from index_service.errors import IndexStartError
 from index_service.settings import IndexSettings
+from scaler import __main__ as scaler
+from scripts.processes.preflight import StackStartError
+from scripts.stack.parts import gateway_settings, scaler_settings
 
 KEYS = "clipserve_gateway_api_keys"
 
@@ -67,3 +70,15 @@ def test_and_of_the_index_service(folder: Path) -> None:
     unreadable(folder, "clipserve_index_milvus_token")
     with pytest.raises(IndexStartError, match="milvus_token"):
         index._settings()
+
+
+def test_and_of_the_scaler_and_of_up(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unreadable(folder, "clipserve_scaler_gateway_key")
+    unreadable(folder, KEYS)
+    with pytest.raises(SystemExit):
+        scaler._settings()
+    assert "gateway_key" in capsys.readouterr().err
+    with pytest.raises(StackStartError, match="gateway_key"):
+        scaler_settings()
+    with pytest.raises(StackStartError, match="api_keys"):
+        gateway_settings()

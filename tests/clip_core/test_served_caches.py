@@ -51,6 +51,8 @@ def test_blocks_that_run_out_in_the_middle_of_beams_cost_time_and_no_answer(fold
         ({"caption_cache": "paged", "caption_cache_block": 25}, "caption_cache_block: 25 tokens are more than"),
         ({"caption_cache_bytes": -1}, "caption_cache_bytes is a whole number"),
         ({"caption_cache_bytes": 9000}, "caption_cache_bytes"),
+        ({"caption_cache_bytes": 57_343}, "caption_cache_bytes: 57343 do not hold one beam search.* 57344 do"),
+        ({"caption_rows": 1}, "caption_rows: 1 is less than a beam search takes, which is 2"),
     ],
 )
 def test_nonsense_keeps_a_worker_down_and_says_why(folder: Path, config: dict[str, Any], says: str) -> None:

@@ -252,6 +252,21 @@ def test_the_pause_doubles_up_to_a_minute_and_ends_with_a_success() -> None:
     assert breaker.call(lambda: True, False)
 
 
+def test_a_peer_that_is_away_all_night_is_still_left_out() -> None:
+    clock, tried = Clock(), list[float]()
+
+    def fail() -> bool:
+        tried.append(clock.now)
+        raise OSError("down")
+
+    breaker = CircuitBreaker(5.0, pause_s=1.0, clock=clock)
+    for _ in range(1100):  # 2 to the 1024th is no float
+        breaker.call(fail, False)
+        breaker.call(fail, False)
+        clock.now += 61
+    assert len(tried) == 1100
+
+
 # Settings
 
 

@@ -148,6 +148,34 @@ def test_an_own_caption_takes_fewer_passes(folder: Path) -> None:
     assert use.accepted + use.passes == len(plain[0].tokens) - 1 > use.passes + 3
 
 
+def test_drafts_that_are_no_texts_are_no_captions_error(folder: Path) -> None:
+    captioner, pace = Captioner.load(folder), always(8)
+    plain = [found for found, _ in _alone(captioner, [GREEDY] * 2)]
+    drafts = [["", " " * 2000], ["\ud800", " ", plain[1][0].text]]
+    found = told(captioner, [GREEDY] * 2, drafts, Speculation(1e-3, pace), rows=1)
+    assert of(found) == {str(i): [caption.tokens for caption in captions] for i, captions in enumerate(plain)}
+    nothing, some = (found[id][1] for id in "01")
+    assert nothing is not None
+    assert some is not None
+    assert (nothing.passes, some.accepted > 0) == (0, True)
+
+
+def test_captions_that_were_paused_say_the_same(folder: Path) -> None:
+    captioner = Captioner.load(folder)
+    plain = [found for found, _ in _alone(captioner, ASKS)]
+    scheduler, found = Scheduler(captioner, speculation=Speculation(1e-3, always(8))), {}
+    for i, (picture, ask) in enumerate(zip(pictures(len(ASKS)), ASKS, strict=True)):
+        scheduler.add(str(i), picture, ask, [plain[i][0].text])
+    for steps in (2, 4, 7, 100):
+        found |= {event.id: event.captions for event in scheduler.run(steps) if event.captions}
+        scheduler.pause()
+        assert (scheduler.live_rows, scheduler.cache_bytes) == (0, 0)
+    assert scheduler.idle
+    assert [[each.tokens for each in found[str(i)]] for i in range(len(ASKS))] == [
+        [each.tokens for each in captions] for captions in plain
+    ]
+
+
 def test_what_is_never_clear_is_read_again_by_plain_steps(folder: Path) -> None:
     captioner = Captioner.load(folder)
     asks = [ASKS[i % 4] for i in range(4)]

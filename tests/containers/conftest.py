@@ -9,16 +9,19 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
 import pytest
 
-from benchmarks.ship.engine import ROOT, DockerEngine, NoEngineError, secrets
+from benchmarks.ship.engine import ROOT, DockerEngine, NoEngineError, sweep
 from benchmarks.ship.engine import engine as running_engine
+from benchmarks.ship.package_access import secrets
 
 _HERE = Path(__file__).resolve().parent
+_PREFIX = "clipserve-docker-"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,7 +33,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def docker() -> Iterator[DockerEngine]:
-    with tempfile.TemporaryDirectory(prefix="clipserve-docker-", ignore_cleanup_errors=True) as made:
+    sweep(Path(tempfile.gettempdir()), _PREFIX)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as made:
         folder = Path(os.environ.get("CLIPSERVE_TEST_DOCKER_DIR") or made).resolve()  # short: it holds a socket
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -59,15 +63,21 @@ class Builder:
 def builder(docker: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> Builder:
     folder = tmp_path_factory.mktemp("build")
     try:
-        return Builder(docker, docker.base_image(folder), secrets(folder))
+        found = Builder(docker, docker.base_image(folder), secrets(folder))
+        docker.check_index(found("build"), found.secrets)
+        return found
     except NoEngineError as reason:
         pytest.skip(str(reason))
 
 
 @pytest.fixture(scope="session")
 def image(builder: Builder) -> Callable[[str], str]:
-    """Builds a target → its tag."""
-    return cache(builder)
+    """Builds a target → its tag. Two that nearly all tests need are built at once: one downloads, one compiles."""
+    known = cache(builder)
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(known, ("gateway", "index")):
+            pass
+    return known
 
 
 @pytest.fixture(scope="session")

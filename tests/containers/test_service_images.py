@@ -10,7 +10,9 @@ import httpx
 import pytest
 
 from benchmarks.ship.engine import LOCKED_DOWN, DockerEngine
+from tests.sync.conftest import KEY, s3_url
 
+__all__ = ["s3_url"]
 Image = Callable[[str], str]
 SERVICES = ("gateway", "index")
 _MOST_MB = 400
@@ -99,6 +101,34 @@ def test_the_index_keeps_what_it_acknowledged(docker: DockerEngine, image: Image
             assert index.post("/collections/c/snapshots").status_code < 300
         docker("stop", container)
         assert docker.inspect(container, _EXITED) == "exited 0"
+
+
+_KEEPS = """
+import sys, fsspec
+from gateway.pictures.bucket import BucketStore
+fsspec.filesystem("s3").mkdir("images")
+store, digest = BucketStore("s3://images/pictures", 1000), "ab" * 32
+store.write(digest, {256: b"small"})
+store.measure()
+assert (store.read(digest, 256), store.has(digest, (256,)), store.bytes) == (b"small", True, 5)
+assert store.remove_unused(lambda _: False, -10) == 1
+"""
+
+
+def test_thumbnails_in_object_storage(docker: DockerEngine, image: Image, s3_url: str) -> None:
+    """On a server that speaks S3, with what the image keeps of S3's client."""
+    given = {"AWS_ACCESS_KEY_ID": KEY["key"], "AWS_SECRET_ACCESS_KEY": KEY["secret"], "AWS_ENDPOINT_URL": s3_url}
+    told = [word for name, value in given.items() for word in ("--env", f"{name}={value}")]
+    options = (*LOCKED_DOWN, "--network", "host", "--rm", *told, "--entrypoint", "python3")
+    docker("run", *options, image("gateway"), "-c", _KEEPS)
+
+
+def test_object_storage_whose_client_is_not_there(docker: DockerEngine, image: Image) -> None:
+    url = "CLIPSERVE_GATEWAY_PICTURES_URL=gs://bucket/pictures"
+    said = docker("run", *LOCKED_DOWN, "--rm", *_KEY, "--env", url, image("gateway"), check=False)
+    assert said.startswith("gateway: CLIPSERVE_GATEWAY_PICTURES_URL: gs://bucket/pictures: ")
+    assert said.endswith("pip install gcsfs; the gateway's image has s3fs only")
+    assert len(said.splitlines()) == 1
 
 
 def test_a_disk_that_can_not_be_written(docker: DockerEngine, image: Image) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -12,6 +13,7 @@ from types import ModuleType
 import pytest
 
 DOCKER = Path(__file__).resolve().parents[2] / "docker"
+TLS = DOCKER.parent / "tests" / "gateway" / "tls"
 
 
 def program(name: str) -> ModuleType:
@@ -50,6 +52,25 @@ def test_health_check(address: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert check(f"{address}/healthz") == 0
     assert check(f"{address}/readyz") == 1
     assert "answered 503: not ready: index" in capsys.readouterr().out
+
+
+def test_health_check_of_a_port_that_speaks_tls(capsys: pytest.CaptureFixture[str]) -> None:
+    """As the gateway does with a certificate; the image asks by http://."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS / "certificate.pem", TLS / "key.pem")
+    check = program("health_check.py").main
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            asked = f"http://127.0.0.1:{server.server_port}"
+            assert [check(f"{asked}/healthz"), check(f"{asked}/readyz")] == [0, 1]
+        finally:
+            server.shutdown()
+            thread.join()
+    assert "does not answer" in capsys.readouterr().out
 
 
 def test_health_check_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,3 +127,16 @@ def test_symbols_are_stripped_of_what_still_loads_then(tmp_path: Path, monkeypat
     monkeypatch.setattr(install.subprocess, "run", lambda command, **_: stripped.extend(command[2:]))
     install.strip_symbols()
     assert stripped == [str(packages / name) for name in stripped_ones]
+
+
+def test_of_aws_the_store_and_what_gives_it_credentials_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install, data = program("build/install.py"), "lib/python3.11/site-packages/botocore/data"
+    for name in ("s3/2006-03-01/service-2.json.gz", "sts/2011-06-15/service-2.json.gz", "ec2/2016/service-2.json.gz"):
+        (tmp_path / data / name).parent.mkdir(parents=True)
+        (tmp_path / data / name).touch()
+    (tmp_path / data / "endpoints.json").touch()
+    monkeypatch.setattr(install, "VENV", tmp_path)
+    install.remove_unused()
+    assert {path.name for path in (tmp_path / data).iterdir()} == {"s3", "sts", "endpoints.json"}

@@ -92,6 +92,20 @@ def test_traces_leave_where_an_endpoint_is_given(endpoint: str) -> None:
         assert found[name]["environment"]["OTEL_TRACES_SAMPLER"] in sampling._KNOWN_SAMPLERS
 
 
+def test_what_the_page_says_to_set_reaches_a_service() -> None:
+    """A variable "in front of `docker compose`" is one that the file takes."""
+    text = FILE.read_text(encoding="utf-8")
+    section = (
+        (ROOT / "docs" / "deploying.md")
+        .read_text(encoding="utf-8")
+        .partition("## One machine")[2]
+        .partition("\n## ")[0]
+    )
+    named = set(re.findall(r"`((?:CLIPSERVE|OTEL|AWS)_[A-Z_]+[A-Z])\b", section))
+    assert len(named) > 15
+    assert [name for name in sorted(named) if f"${{{name}" not in text and f"{name}:\n" not in text] == []
+
+
 def test_jaeger_is_reached_by_all_who_trace() -> None:
     assert [
         name for name in ("gateway", "encoder", "index", "jaeger") if "inside" not in SERVICES[name]["networks"]

@@ -26,6 +26,10 @@ def embed(stack: LiveStack) -> int:
     return send("POST", f"{stack.gateway}/v1/embeddings", {"input": "a star"}).status
 
 
+def caption(stack: LiveStack) -> int:
+    return send("POST", f"{stack.gateway}/v1/captions", {"image": {"collection": "demo", "id": "scene-0384"}}).status
+
+
 def test_a_worker_killed_in_mid_request_is_a_clean_error_then_recovery(stack: LiveStack) -> None:
     victims = stack.find("model_service_worker")
     assert len(victims) == 4
@@ -38,6 +42,7 @@ def test_a_worker_killed_in_mid_request_is_a_clean_error_then_recovery(stack: Li
     assert statuses <= {200, 429, 503}
     until(lambda: embed(stack) == 200, RECOVERY_S)
     until(lambda: send("GET", f"{stack.gateway}/readyz").status == 200, RECOVERY_S)
+    until(lambda: caption(stack) == 200, RECOVERY_S)  # which a gateway is ready without
 
 
 def test_the_index_service_hanging_is_named_and_embedding_goes_on(stack: LiveStack) -> None:

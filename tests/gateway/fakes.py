@@ -34,6 +34,7 @@ from clip_core.errors import (
     from_dict,
 )
 from clip_core.wire import decode_vector, encode_vector, unit
+from index_service.collection.bodies import metadata_json
 from index_service.collection.patches import patched
 from index_service.collection.vectors import as_kept
 from tests.gateway.fake_captioner import FakeCaptioner, refused
@@ -241,9 +242,10 @@ class FakeIndex:
 
     def _upsert(self, kept: Any, item: Any) -> dict[str, Any]:
         try:
+            metadata_json(item.get("metadata"), 65536)
             vector = as_kept(decode_vector(item["vector"], DIM), kept["spec"]["metric"])
-        except BadVector as error:
-            return {"id": item["id"], "status": 400, **error.to_dict()}
+        except BadInput as error:
+            return {"id": item["id"], "status": error.status, **error.to_dict()}
         kept["items"][item["id"]] = {"vector": vector, "metadata": item.get("metadata", {})}
         return {"id": item["id"], "status": 200}
 

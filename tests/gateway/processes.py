@@ -27,6 +27,7 @@ class Gateway:
 
     def stop(self) -> None:
         """As a rollout does it."""
+        self.client.close()
         self.process.terminate()
         self.process.wait()
 

@@ -126,6 +126,13 @@ def test_searches_that_make_no_sense(stack, body, param):
     assert [result["status"] for result in results] == [200, 400, 200]
 
 
+@pytest.mark.parametrize("images", [["abc"], [{}], [{"id": 5}], [None]])
+def test_a_forms_images_in_json(stack, images):
+    stack.fill("a")
+    answer = stack.post("/v1/collections/demo/items", {"images": images})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "images")
+
+
 def test_good_and_bad_items_together(stack):
     stack.fill("a")
     items: list[Any] = [

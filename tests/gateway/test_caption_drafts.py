@@ -103,6 +103,22 @@ def test_neighbours_of_another_model(filled: Stack) -> None:
     assert ask(filled).json()["timing"]["drafts"] == ["fingerprint_mismatch"]
 
 
+def test_a_collection_without_drafts_is_no_other_ones_trouble(filled: Stack) -> None:
+    """Its name is the model's."""
+    filled.client.put("/v1/collections/other", json={})
+    item = {"id": "cat", "text": "cat", "metadata": {"caption": "a cat"}}
+    filled.post("/v1/collections/other/items", {"items": [item]})
+    filled.index.collections["demo"]["spec"]["fingerprint"] = "another"
+    assert ask(filled).json()["timing"]["drafts"] == ["fingerprint_mismatch"]
+    assert ask(filled, drafts={"collection": "other"}).json()["timing"]["drafts"] == ["used"]
+
+
+def test_a_bad_picture_takes_no_drafts_from_others(filled: Stack) -> None:
+    bad = {"image": "data:image/png;base64,AAAA", "method": "greedy", "drafts": {"collection": "demo"}}
+    assert filled.post(URL, bad).status_code == 400
+    assert ask(filled).json()["timing"]["drafts"] == ["used"]
+
+
 def test_an_index_that_is_down(filled: Stack) -> None:
     filled.index.down = True
     told = ask(filled).json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
@@ -203,6 +204,40 @@ def test_keys_scopes_costs(stack_of: Any) -> None:
     assert stack.post(URL, {"images": [CAT, DOG]}).status_code == 200
 
 
+def test_texts_to_score_are_given_back_with_their_pictures(stack_of: Any) -> None:
+    stack = stack_of(items_per_minute=50)
+    body = {"images": [CAT, DOG], "texts": ["a", "b", "c"]}
+    stack.torchserve.captioner.full = True
+    refused = stack.post(f"{URL}/score", body)
+    assert (refused.status_code, refused.headers["x-ratelimit-remaining-items"]) == (429, "50")
+    stack.torchserve.captioner.full, stack.torchserve.failure = False, "worker_died"
+    lost = stack.post(f"{URL}/score", body)
+    assert (lost.status_code, lost.headers["x-ratelimit-remaining-items"]) == (503, "45")  # a worker worked on it
+
+
+def test_originals_of_one_call_share_its_room(stack_of: Any) -> None:
+    stack = stack_of(pictures="copy", max_body_bytes=400_000)
+    noise = BytesIO()
+    Image.effect_noise((400, 400), 100).save(noise, "PNG")
+    assert 100_000 < len(noise.getvalue()) < 200_000
+    assert stack.client.put("/v1/collections/demo", json={}).status_code == 201
+    stack.client.post("/v1/collections/demo/items", files={"image": noise.getvalue()}, data={"id": "n"})
+    one = {"collection": "demo", "id": "n"}
+    assert stack.post(URL, {"image": one}).status_code == 200
+    assert stack.post(URL, {"images": [one] * 8}).status_code == 200
+    first, *others = (base64.b64decode(each["image"]) for each in stack.torchserve.captioner.bodies)
+    assert first == noise.getvalue()
+    assert {each[:4] for each in others} == {b"RIFF"}
+    assert len(others) == 8
+
+
+def test_captions_that_come_one_by_one_do_not_stall(stack_of: Any) -> None:
+    stack = stack_of(stall_timeout_s=0.8, fan_out_width=1)
+    stack.torchserve.captioner.token_s = 0.06
+    answer = stack.post(URL, {"images": [CAT] * 6})
+    assert answer.status_code == 200, answer.text  # after 1.8 s
+
+
 def test_pictures_of_items(stack: Stack) -> None:
     red = BytesIO()
     Image.new("RGB", (8, 8), "red").save(red, "PNG")
@@ -326,6 +361,12 @@ def test_the_time_of_a_stream_is_over(stack: Stack) -> None:
     assert events(answer.text)[1][1]["error"]["code"] == "deadline_exceeded"
     answer = stack.post(URL, {"image": CAT}, headers={"X-Request-Timeout": "0.3"})
     assert error(answer)[:2] == (504, "deadline_exceeded")
+
+
+def test_a_call_whose_captions_come_one_after_the_other_does_not_stall(stack_of: Any) -> None:
+    stack = stack_of(fan_out_width=1, stall_timeout_s=1.0)
+    stack.torchserve.captioner.token_s = 0.08
+    assert stack.post(URL, {"images": [CAT] * 5}).status_code == 200
 
 
 def test_they_are_counted(stack_of: Any) -> None:

@@ -13,6 +13,7 @@ import pytest
 from openai import APIStatusError, NotFoundError, OpenAI
 
 from clip_core.wire import encode_vector
+from gateway.schemas.search import SearchRequest
 from tests.gateway.fakes import DIM, embed
 from tests.waiting import until
 
@@ -27,6 +28,20 @@ def recipe(name: str) -> str:
     (_, code), *rest = BLOCKS[name]
     assert not rest
     return code
+
+
+def test_the_fields_of_a_search_are_on_the_page():
+    section = PAGE.read_text(encoding="utf-8").split("\n## Search\n")[1].split("\n## ")[0]
+    cells = " ".join(re.findall(r"^\| (.*?) \|", section, re.M))
+    named = {*re.findall(r"`(\w+)`", cells), "collections"}  # which is told beside `collection`
+    assert named == set(SearchRequest.model_fields)
+
+
+def test_a_search_as_a_form_as_the_page_has_it(stack):
+    stack.fill("a red circle", "a blue star")
+    form = {"collection": (None, "demo"), "like": (None, '"a blue star"'), "k": (None, "3")}
+    answer = stack.client.post("/v1/search", files=form)
+    assert [hit["id"] for hit in answer.json()["hits"]] == ["a red circle"]
 
 
 @pytest.fixture

@@ -73,6 +73,50 @@ def test_a_caption_that_fails_is_a_warning(stack_of: Any, upstreams: Any, broken
     assert metadata(stack, "a") == {}
 
 
+def test_items_go_in_without_captions_that_take_too_long(filled: Stack) -> None:
+    filled.torchserve.captioner.waits = True
+    body = {"items": [{"id": n, "image": CAT} for n in "ab"], "caption": True}
+    answer = filled.post(ITEMS, body, headers={"X-Request-Timeout": "1.5"})
+    filled.torchserve.captioner.waits = False
+    assert answer.status_code == 200, answer.text
+    told = [(each["status"], each["warning"]["code"]) for each in answer.json()["results"]]
+    assert told == [(200, "deadline_exceeded")] * 2
+    assert (metadata(filled, "a"), metadata(filled, "b")) == ({}, {})
+
+
+def test_a_captioner_that_hangs_is_not_waited_for_by_each_in_turn(stack_of: Any) -> None:
+    stack = stack_of(timeout_s=0.5, fan_out_width=2)
+    stack.fill("word")
+    stack.torchserve.captioner.waits = True
+    told = stack.post(ITEMS, {"items": [{"id": n, "image": CAT} for n in "abcdef"], "caption": True})
+    stack.torchserve.captioner.waits = False
+    assert [each["warning"]["code"] for each in told.json()["results"]] == ["torchserve_unavailable"] * 6
+    assert len(stack.torchserve.captioner.bodies) == 2
+
+
+def test_a_picture_that_is_sent_again_keeps_its_caption_where_a_new_one_fails(filled: Stack) -> None:
+    def send(picture: str) -> dict[str, Any]:
+        item = {"id": "a", "image": picture, "caption": True, "metadata": {"n": 2}}
+        return dict(filled.post(ITEMS, {"items": [item]}).json()["results"][0])
+
+    send(CAT)
+    filled.torchserve.captioner.full = True
+    told = send(CAT)["warning"]
+    assert (told["code"], "stays" in told["message"]) == ("overloaded", True)
+    assert metadata(filled, "a") == {"n": 2, "caption": "a picture of cat"}
+    assert "stays" not in send(picture_uri("dog"))["warning"]["message"]
+    assert metadata(filled, "a") == {"n": 2}
+
+
+def test_metadata_that_has_no_room_for_a_caption_goes_in_without(filled: Stack) -> None:
+    sizes = {"a": 65_410, "b": 65_440, "c": 65_600}  # with a digest and a caption: all fits; not the caption; nothing
+    items = [{"id": n, "image": CAT, "metadata": {"x": "x" * size}} for n, size in sizes.items()]
+    told = filled.post(ITEMS, {"items": items, "caption": True}).json()["results"]
+    assert [each["status"] for each in told] == [200, 200, 413]
+    assert told[1]["warning"]["code"] == "request_too_large"
+    assert ("caption" in metadata(filled, "a"), metadata(filled, "b").keys()) == (True, {"x"})
+
+
 def test_other_items_than_pictures_are_warned_about(filled: Stack) -> None:
     items = [
         {"id": "a", "text": "a", "caption": True},

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import sqlite3
 import tarfile
 import threading
 import tracemalloc
@@ -26,7 +27,7 @@ from clipserve_client.sources.webdataset import Webdataset, members
 from gateway.jobs.job_lock import JobLock
 from gateway.jobs.runner import Jobs
 from gateway.jobs.sources import JobSources, told
-from gateway.jobs.store import JobStore
+from gateway.jobs.store import JobLost, JobStore
 from tests.gateway.fakes import picture
 from tests.waiting import until
 
@@ -418,11 +419,48 @@ async def test_a_job_whose_caller_leaves_is_begun_all_the_same(tmp_path):
     await jobs.stop()
 
 
+async def test_an_end_that_can_not_be_recorded_is_told(tmp_path, caplog):
+    class Full(JobStore):
+        def update(self, *_, **__):
+            raise sqlite3.OperationalError("database or disk is full")
+
+    async def refused(_):
+        raise Unauthorized("no key")
+
+    jobs = Jobs(
+        Full.in_file(tmp_path / "jobs.db"),
+        None,
+        None,
+        None,
+        JobSources({"photos": tmp_path}, 1),
+        refused,
+        limits=Limits(),
+    )
+    job = await jobs.submit("demo", {"folder": "photos"})
+    await asyncio.to_thread(until, lambda: not jobs.under_way)
+    assert f"the end of the job {job.id} can't be recorded" in caplog.text
+    await jobs.stop()
+
+
 def test_a_record_queues_a_job_once(tmp_path):
     store = JobStore.in_file(tmp_path / "jobs.db")
     job = store.add("demo", {"folder": "photos"}, None)
     store.update(job.id, state="failed")
     assert [store.retry(job.id, None), store.retry(job.id, None)] == [True, False]
+    store.close()
+
+
+def test_a_cancelled_job_stays_so(tmp_path):
+    """A thread of its work may come to the record after that."""
+    store = JobStore.in_file(tmp_path / "jobs.db")
+    job = store.add("demo", {"folder": "photos"}, None)
+    assert store.cancel(job.id)
+    for late in (lambda: store.begin_pass(job.id), lambda: store.update(job.id, state="completed")):
+        with pytest.raises(JobLost):
+            late()
+    assert store.get(job.id).state == "cancelled"
+    assert store.retry(job.id, None)
+    assert store.begin_pass(job.id).state == "running"
     store.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -70,6 +71,19 @@ def test_a_bucket_that_is_away_is_no_error_of_a_search(s3_url: str) -> None:
         away.write(ONE, {256: b"x"})
     with pytest.raises(NoFileSystem, match="nonsense"):
         BucketStore("nonsense://a/b", 1)
+
+
+@pytest.mark.parametrize(("address", "package"), [("gs://a/b", "gcsfs"), ("az://a/b", "adlfs")])
+def test_a_package_that_is_missing_is_named(address: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(NoFileSystem, match=f"^{address}: .*: pip install {package}; the gateway's image has s3fs only"):
+        BucketStore(address, 1)
+
+
+@pytest.mark.parametrize("address", ["bucket/pictures", "s3://", "s3:///"])
+def test_an_address_without_a_bucket(address: str) -> None:
+    with pytest.raises(NoFileSystem, match="names no bucket"):
+        BucketStore(address, 1)
 
 
 @pytest.fixture

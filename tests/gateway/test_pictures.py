@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from clip_core.errors import BadImage, ImageTooLarge, StorageFull
+from clip_core.errors import BadImage, ImageTooLarge, StorageFull, Unavailable
 from gateway.pictures import thumbnails as making
 from gateway.pictures.file_response import OriginalResponse
 from gateway.pictures.folders import PictureFolders
@@ -600,6 +600,20 @@ async def test_unused_pictures_are_removed(tmp_path):
     index = Listing(one=digests[:3], two=[digests[4], "no digest", None])
     assert await Sweeper(index, store).sweep(60) == 4
     assert [n for n, digest in enumerate(digests) if store.read(digest, 256)] == [0, 1, 2, 4]
+
+
+async def test_none_is_removed_while_collections_may_be_missing(tmp_path):
+    store = store_of(tmp_path)
+    store.write(DIGEST, {ORIGINAL: b"x"})
+    os.utime(store.path(DIGEST, ORIGINAL), (1, 1))
+
+    class Away(Listing):
+        async def collections(self):
+            return {**await super().collections(), "incomplete": "Milvus can't be reached"}
+
+    with pytest.raises(Unavailable, match="Milvus"):
+        await Sweeper(Away(one=[]), store).sweep(60)
+    assert store.read(DIGEST, ORIGINAL) == b"x"
 
 
 async def test_looking_for_unused_pictures_takes_eight_bytes_an_item(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -222,6 +223,23 @@ def test_score_guidance_gives_back_nothing_that_it_did_not_take(stack_of):
     assert stack.client.get("/v1/collections/demo/score_guidance").status_code == 503
     stack.torchserve.failure = None
     assert stack.post("/v1/embeddings", {"input": "a"}).headers["x-ratelimit-remaining-items"] == "48"
+
+
+def test_two_models_give_back_no_more_than_was_paid(stack_of, tmp_path):
+    rows = [{"name": "demo", "text": "clip_text", "image": "clip_image", "multimodal": "clip_multimodal"}]
+    (tmp_path / "models.json").write_text(json.dumps({"models": [*rows, {"name": "other"}]}))
+    stack = stack_of(models_file=tmp_path / "models.json", items_per_minute=50, megapixels_per_minute=1)
+    stack.torchserve.serve("other", "fp-other")
+    for name in ("demo", "other"):
+        assert stack.client.put(f"/v1/collections/{name}", json={"model": name}).status_code == 201
+    searches = [{"collection": name, **BIG} for name in ("demo", "other")] + [
+        {"collection": "demo", "vector": [1.0] * 16}
+    ]
+    for _ in range(3):
+        assert stack.post("/v1/search/batch", {"searches": searches}).status_code == 413
+    time.sleep(0.3)
+    answer = stack.post("/v1/embeddings", {"input": "a"})
+    assert answer.headers["x-ratelimit-remaining-items"] == "49"
 
 
 def test_requests_at_the_same_time(stack_of, tmp_path):

@@ -95,7 +95,7 @@ def test_a_stream_holds_a_batch_of_bytes(stack_of):
     """Sixteen lines of a megabyte pass a budget of eight."""
     stack = stack_of(max_held_bytes=8 * MB, max_body_bytes=4 * MB, max_image_bytes=MB)
     stack.fill("cat")
-    lines = (json.dumps({"id": f"{n}", "text": "a", "metadata": {"n": "x" * MB}}).encode() + b"\n" for n in range(16))
+    lines = (json.dumps({"id": f"{n}", "text": "a"}).encode() + b" " * MB + b"\n" for n in range(16))
     answer = stack.client.post("/v1/collections/demo/items/stream", content=lines, timeout=60)
     assert (answer.status_code, answer.json()["added"]) == (200, 16)
 

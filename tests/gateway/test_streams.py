@@ -73,6 +73,7 @@ def test_a_stream_may_be_larger_than_a_body_but_not_a_line(stack_of):
     assert send(stack, lines(*({"id": str(n), "text": "x" * 50} for n in range(100)))).json()["added"] == 100
     long = send(stack, lines({"id": "first", "text": "a"}, {"id": "long", "text": "x" * 2000}))
     assert (long.status_code, long.json()["error"]["param"]) == (413, "line 2")
+    assert "first" in stack.index.collections["demo"]["items"], "the lines before it are in"
     assert send(stack, iter([b" " * 1000 + b"\n"] * 30)).status_code == 413
     assert stack.client.post("/v1/search", content=b"x" * 3000).status_code == 413
 

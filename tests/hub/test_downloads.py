@@ -141,6 +141,23 @@ def test_a_download_that_breaks_off_for_good_says_how_far_it_came(
     assert "the same command goes on" in message
 
 
+def test_two_processes_may_fetch_at_once(lay: Lay, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that waited for the other shows the file in the same moment."""
+    link_to = Path.symlink_to
+
+    def late(link: Path, target: str) -> None:
+        shown = link.with_name(link.name.removesuffix(f".{os.getpid()}.part"))
+        if not shown.is_symlink():
+            link_to(shown, target)
+        link_to(link, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "symlink_to", late)
+        lay()
+    assert blob(cache).is_file()
+    assert not list(cache.glob("**/*.part"))
+
+
 def test_wrong_bytes_never_reach_the_cache(lay: Lay, hub: LoopbackHub, cache: Path) -> None:
     hub.faults.wrong_bytes = True
     assert "another digest" in refusal(lay)

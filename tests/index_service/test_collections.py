@@ -27,6 +27,7 @@ from index_service.engines.base import METRICS, Backend, Metric, Segment
 from index_service.engines.exact.segment import ExactBackend
 from index_service.engines.faiss.backend import least_rows
 from index_service.metadata.filters import canonical
+from index_service.metadata.masks import FilterMasks
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines, auto_factory
 from index_service.segments.view_cost import search_cost
@@ -333,6 +334,21 @@ def test_a_known_filter_costs_what_it_leaves(store: Store) -> None:
         collection.view.search(vectors[:1], 1, one, False)
     costs = {few: search_cost(collection.view, 4, 1, one, False) - 4 * 10_000 for few, one in where.items()}
     assert costs == {150: 4 * 150 * 16, 151: 4 * 3000 * 16}  # of more than a twentieth an engine may scan all
+
+
+def test_what_a_filter_costs_is_estimated_without_evaluating_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A field of a thousand different texts is asked a thousand times; the estimate is made on the event loop."""
+    collection = make(store, IndexSettings())
+    vectors, later = unit_rows(1000, 16), canonical({"at": {"$gte": "0500"}})
+    collection.upsert([item(f"i{n}", row, {"at": f"{n:04}", "n": n}) for n, row in enumerate(vectors)], vectors)
+    collection.view.search(vectors[:1], 1, canonical({"at": {"$gte": "0400"}, "n": {"$gte": 4}}), False)
+    with monkeypatch.context() as patched:
+        patched.setattr(FilterMasks, "mask", None)
+        texts = search_cost(collection.view, 1, 1, later, False)
+        numbers = search_cost(collection.view, 1, 1, canonical({"n": {"$gte": 5}}), False)
+    assert texts > 10 * numbers
+    collection.view.search(vectors[:1], 1, later, False)
+    assert search_cost(collection.view, 1, 1, later, False) < numbers
 
 
 def test_the_registry_merges_in_the_background(store: Store) -> None:

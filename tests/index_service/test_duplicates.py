@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import httpx
 import pytest
 
 from clip_core.wire import encode_vector
+from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
 from tests.index_service.helpers import unit_rows
 
@@ -81,6 +84,16 @@ async def test_what_is_written_and_merged_later(filled: httpx.AsyncClient, regis
     await filled.delete("/collections/c/items/c2")
     await filled.patch("/collections/c/items/a1", json={"metadata": {"digest": None}})
     assert await groups(filled) == {"a": ["a2", "a3", "b1"]}
+
+
+async def test_the_files_of_an_older_segment_are_let_go(filled: httpx.AsyncClient, registry: Registry) -> None:
+    collection = registry.get("c")
+    assert isinstance(collection, Collection)
+    await groups(filled)
+    rows = weakref.ref(collection.view.rows)
+    collection.merge()
+    gc.collect()
+    assert rows() is None
 
 
 async def test_digests_are_no_facet_unless_asked_for(filled: httpx.AsyncClient) -> None:

@@ -74,6 +74,12 @@ async def test_named_fields_filters_and_bounds(client: httpx.AsyncClient) -> Non
     assert {each["value"]: each["count"] for each in color["values"]} == {"blue": 4, "red": 6}
 
 
+async def test_numbers_beyond_64_bits_are_values_too(client: httpx.AsyncClient) -> None:
+    await fill(client, [{"n": 1e300}, {"n": -1e19}, {"n": 2**64 - 1}, {"n": 2.0}])
+    (found,) = await facets(client, fields=["n"])
+    assert {each["value"] for each in found["values"]} == {1e300, -1e19, 2**64 - 1, 2}
+
+
 async def test_an_empty_collection_has_none(client: httpx.AsyncClient) -> None:
     await client.put("/collections/shapes", json=MODEL)
     assert await facets(client) == []

@@ -142,3 +142,13 @@ def test_on_a_full_disk_aliases_are_switched_and_dropped_so_that_what_they_led_t
     assert registry.aliases() == {"a": "new"}
     assert [info.name for info in registry.store.collections()] == ["new"]
     registry.close()
+
+
+def test_a_reserve_that_was_cut_short_is_made_again(tmp_path: Path) -> None:
+    """The process was killed between its making and its filling."""
+    (tmp_path / "reserve").touch()
+    reserve = Reserve(tmp_path / "reserve", 1 << 20)
+    assert reserve.make()
+    assert (tmp_path / "reserve").stat().st_size == 1 << 20
+    assert reserve.release()
+    assert not reserve.release()

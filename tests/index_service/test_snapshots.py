@@ -120,6 +120,14 @@ def test_only_snapshots_are_found(snapshots: Snapshots, name: str) -> None:
         snapshots.path(name)
 
 
+def test_a_file_that_someone_named_oddly_hides_no_other(
+    tmp_path: Path, collection: Collection, snapshots: Snapshots
+) -> None:
+    made = snapshots.create(collection)
+    (tmp_path / "snapshots" / "c.20261399T000000000000.parquet").touch()
+    assert snapshots.all() == [made]
+
+
 @pytest.mark.usefixtures("collection")
 async def test_over_http(client: httpx.AsyncClient, tmp_path: Path) -> None:
     made = await client.post("/collections/shapes/snapshots")

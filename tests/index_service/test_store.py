@@ -122,3 +122,21 @@ def test_a_folder_that_cannot_be_made_is_refused_with_advice(tmp_path: Path) -> 
     (tmp_path / "file").touch()
     with pytest.raises(IndexStartError, match=r"can't be written.*DATA_DIR"):
         DataDir(tmp_path / "file" / "below")
+
+
+def test_the_log_shrinks_again_after_a_long_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("index_service.record.reading._LOG_BYTES", 4 << 20)
+    store = Store(store.path.with_name("other.sqlite3"))
+    key, log = store.add_collection(INFO), store.path.with_name("other.sqlite3-wal")
+    many = [item(f"i{n}", row, {"text": "x" * 4000}) for n, row in enumerate(unit_rows(2500, 4))]
+    store.upsert(key, many)
+    reading = store.stream(key)
+    next(reading)
+    for _ in range(3):
+        store.upsert(key, many)
+    assert log.stat().st_size > 20 << 20
+    reading.close()  # type: ignore[attr-defined]
+    for one in many[:3]:
+        store.upsert(key, [one])
+    assert log.stat().st_size <= 4 << 20
+    store.close()

@@ -10,8 +10,10 @@ import httpx
 import pytest
 
 from clip_core.errors import StorageFull
+from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
 from index_service.record.store import CollectionInfo, Store
+from index_service.settings import IndexSettings
 from index_service.snapshots.snapshot_files import Snapshots
 from index_service.snapshots.waiting import restore_waiting
 from tests.index_service.helpers import Service, item, unit_rows
@@ -104,3 +106,30 @@ def test_a_new_record_starts_with_what_waits(tmp_path: Path, restore: Path) -> N
         assert {each["name"]: each["count"] for each in found} == {"a": 20, "b": 3}
     finally:
         service.stop()
+
+
+def opened(data_dir: Path) -> Registry:
+    store = Store(data_dir / "index.sqlite3")
+    restore_waiting(data_dir / "restore", store)
+    registry = Registry(store, IndexSettings(data_dir=data_dir))
+    registry.load()
+    return registry
+
+
+def test_a_new_record_takes_nothing_from_the_segments_of_a_lost_one(tmp_path: Path, restore: Path) -> None:
+    """It gives its collections and items numbers that those had."""
+    registry = opened(tmp_path)
+    collection, _ = registry.create(CollectionInfo("a", "m", "f", 4))
+    assert isinstance(collection, Collection)
+    old, new = ([item(f"{word}{n}", row) for n, row in enumerate(VECTORS[:10])] for word in ("old", "new"))
+    collection.upsert(old, VECTORS[:10])
+    collection.merge()
+    collection.upsert(new, VECTORS[:10])
+    collection.delete([each.id for each in old])
+    Snapshots(restore, registry.store, registry).create(collection)
+    registry.close()
+    (tmp_path / "index.sqlite3").unlink()
+    registry = opened(tmp_path)
+    (restored,) = registry.embedded()
+    assert {restored.view.rows.ids[row] for row in range(restored.view.count)} == {each.id for each in new}
+    registry.close()

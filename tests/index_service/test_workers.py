@@ -28,6 +28,14 @@ async def test_calls_under_way_share_the_threads(workers: Workers, sharing: int,
     assert await workers.read(faiss.omp_get_max_threads) == 4, "a share lasts for its call only"
 
 
+async def test_without_a_setting_there_is_one_for_each_core_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's share of a large machine is few."""
+    monkeypatch.setattr("index_service.http.workers.available_cores", lambda: 3)
+    workers = Workers(0)
+    assert await workers.read(faiss.omp_get_max_threads) == 3
+    workers.close()
+
+
 def test_the_gate_knows_how_many_are_inside() -> None:
     gate = CallLimit(2, "searches", "max_concurrent_searches")
     with gate.enter():
@@ -46,6 +54,14 @@ def test_the_gate_knows_how_many_are_inside() -> None:
 def test_idle_threads_sleep_unless_someone_says_otherwise(given: dict[str, str], kept: str) -> None:
     names = ("OMP_WAIT_POLICY", "OPENBLAS_THREAD_TIMEOUT")
     clean = {name: value for name, value in os.environ.items() if name not in names}
-    program = f"import index_service, os; print(*(os.environ[name] for name in {names}))"
+    program = f"import index_service.__main__, os; print(*(os.environ[name] for name in {names}))"
     done = subprocess.run([sys.executable, "-c", program], env={**clean, **given}, capture_output=True, text=True)
     assert done.stdout.strip() == kept
+
+
+def test_whoever_else_imports_the_package_keeps_the_environment() -> None:
+    """`clipserve up` does, and TorchServe's workers inherit it."""
+    clean = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    program = "import index_service.settings, scripts.stack.up_settings, os; print('OMP_WAIT_POLICY' in os.environ)"
+    done = subprocess.run([sys.executable, "-c", program], env=clean, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"

@@ -76,6 +76,15 @@ async def test_it_begins_when_the_writes_under_way_have_ended(
     assert (await writing).status_code == 200
 
 
+async def test_nobody_else_holds_them_meanwhile(client: httpx.AsyncClient) -> None:
+    """Else whoever ends first lets go for both."""
+    await client.put("/collections/old/hold", json={"seconds": 30})
+    for body in ({}, {"owner": "me"}):
+        assert (await client.put("/collections/old/hold", json=body)).status_code == 409
+    assert (await client.delete("/collections/old/hold")).json() == {"held": True}
+    assert (await client.put("/collections/old/hold", json={"seconds": 30})).status_code == 200
+
+
 async def test_it_ends_by_itself(client: httpx.AsyncClient) -> None:
     await client.put("/collections/old/hold", json={"seconds": 1})
     started = time.monotonic()

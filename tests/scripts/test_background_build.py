@@ -146,3 +146,12 @@ def test_without_the_memory_nothing_is_started(tmp_path: Path) -> None:
     (notice,) = said.notices
     assert "tiny is not built in the background: that takes about 10 min, 1000000.0 GB of memory" in notice
     assert not build.goes_on
+
+
+def test_a_store_that_can_not_be_written_is_one_notice(tmp_path: Path) -> None:
+    said = Said()
+    build = BackgroundBuild(job(tmp_path / "none", WRITES), said, 0o022)
+    assert not build.goes_on
+    (notice,) = said.notices
+    assert "(No such file or directory); what serves goes on" in notice
+    build.stop()

@@ -44,6 +44,7 @@ def test_what_was_open_is_closed_and_links_are_not_followed(tmp_path: Path) -> N
     outside, data = tmp_path / "outside", tmp_path / "data"
     outside.write_text("")
     (data / "index" / "segments").mkdir(parents=True)
+    (data / "scaler").mkdir(mode=0o755)
     record = data / "index" / "index.sqlite3"
     record.write_text("")
     (data / "index" / "link").symlink_to(outside)
@@ -51,7 +52,7 @@ def test_what_was_open_is_closed_and_links_are_not_followed(tmp_path: Path) -> N
         path.chmod(before)
     with DataFolder(data) as folder:
         folder.close_to_others()
-    assert [mode(path) for path in (data, data / "index", data / "index" / "segments")] == [0o700] * 3
+    assert [mode(path) for path in (data, data / "index", data / "index" / "segments", data / "scaler")] == [0o700] * 4
     assert mode(record) == 0o600
     assert mode(outside) == 0o644
 

@@ -166,6 +166,17 @@ def test_a_model_is_added_and_removed(rows: RowStore, store: Path) -> None:
     assert (names(rows), told.endpoints) == (["demo"], {})
 
 
+def test_one_stays_while_collections_may_be_missing(
+    rows: RowStore, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told()
+    add(rows, store, told).run()
+    monkeypatch.setattr(Listed, "call", lambda *_: {"collections": [], "incomplete": "Milvus can't be reached"})
+    with pytest.raises(Conflict, match="not every collection can be listed"):
+        remove(rows, told).run()
+    assert names(rows) == ["demo", "tiny"]
+
+
 def test_one_that_does_not_start_leaves_nothing(rows: RowStore, store: Path) -> None:
     told = Told(broken="tiny_image")
     with pytest.raises(TorchServeUnavailable):
@@ -364,6 +375,8 @@ def test_a_containers_limit_counts(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("1000\n")
     (tmp_path / "memory.current").write_text("900\n")
     assert available(tmp_path) == 100
+    (tmp_path / "memory.stat").write_text("anon 300\nfile 600\ninactive_file 350\nactive_file 150\nshmem 100\n")
+    assert available(tmp_path) == 600, "files that are cached make room"
     (tmp_path / "memory.max").write_text("max\n")
     assert available(tmp_path) > MB
 
@@ -405,6 +418,7 @@ def test_up_serves_what_was_added_again(rows: RowStore, store: Path) -> None:
     assert notices == []
     add_again = [row("vit", default=True), row("tiny", added=True)]
     rows.write(add_again)
+    archives(store, "clip")  # no other model's stand in for its own
     (store / "tiny_text.mar").unlink()
     assert [each.name for each in write_rows(rows, own, store, notices.append)] == ["vit"]
     assert "tiny is served no more" in notices[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -183,3 +184,50 @@ def test_only_the_version_changes(tmp_path: Path) -> None:
     assert json.loads(new.read(MANIFEST))["model"] == {"modelName": "m", "modelVersion": "7.0"}
     assert old.namelist() == new.namelist()
     assert all(old.read(name) == new.read(name) for name in old.namelist() if name != MANIFEST)
+
+
+def test_a_swap_that_is_stopped_leaves_everything_as_it_was(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    swap = make()
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(swap.torchserve, "wait_ready", stop)
+    with pytest.raises(KeyboardInterrupt):
+        swap.run()
+    assert swap.torchserve.models == {endpoint: {"1.0": 2} for endpoint in ENDPOINTS}
+    assert list(swap.model_store.iterdir()) == []
+
+
+def test_a_store_without_room_is_said_and_left_as_it_was(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    swap, copy, names = make(), shutil.copyfileobj, list[str]()
+
+    def full(source: Any, target: Any, size: int) -> None:
+        names.append(source.name)
+        if names.count("weights") == len(ENDPOINTS):
+            raise OSError(28, "No space left on device")
+        copy(source, target, size)
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(BadModel, match="No space left on device"):
+        swap.run()
+    assert list(swap.model_store.iterdir()) == []
+
+
+def test_a_restart_begins_with_what_serves_even_if_the_old_version_does_not_leave(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swap = make()
+    predict = swap.torchserve.predict
+
+    def lost(endpoint: str, body: Any, version: str | None = None) -> Any:
+        if version == "1.0":
+            raise TorchServeUnavailable("its workers are gone")
+        return predict(endpoint, body, version)
+
+    monkeypatch.setattr(swap.torchserve, "predict", lost)
+    with pytest.raises(TorchServeUnavailable):
+        swap.run()
+    for endpoint in ENDPOINTS:
+        with zipfile.ZipFile(swap.model_store / f"{endpoint}.mar") as kept:
+            assert json.loads(kept.read(MANIFEST))["model"]["modelVersion"] == "2.0"

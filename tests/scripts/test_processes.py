@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from clip_core.errors import BadModel
 from scripts.processes import launching
 from scripts.processes.preflight import StackStartError
 from scripts.processes.restarts import RestartPolicy
@@ -62,6 +63,24 @@ def test_what_a_part_needs_is_prepared_before_each_start(tmp_path: Path) -> None
     until(stack.supervise)
     until(lambda: part.log.read_text().count("up") == 2)
     assert len(prepared) == 2
+    stack.stop()
+
+
+def test_a_part_that_can_not_be_prepared_is_tried_again(tmp_path: Path) -> None:
+    tries, said = list[int](), list[str]()
+
+    def prepare() -> None:
+        tries.append(1)
+        if len(tries) == 2:
+            raise BadModel("clip_text.mar is not a whole archive")
+
+    stack = Stack(QUICK, said.append)
+    part = stack.add("TorchServe", Program(SLEEP, {}, prepare=prepare), RotatedLog(tmp_path / "log"))
+    until(lambda: "up" in part.log.read_text())
+    part.process.kill()
+    until(stack.supervise)
+    until(lambda: part.log.read_text().count("up") == 2)
+    assert "TorchServe could not be started (clip_text.mar is not a whole archive)" in said
     stack.stop()
 
 

@@ -24,6 +24,7 @@ from scripts.public_api import PublicApi
 from tests.index_service.helpers import Service, unit_rows
 
 DIM, COUNT = 8, 200
+LONG = "n" * 300  # longer than a file's name may be
 Json = dict[str, Any]
 
 
@@ -159,6 +160,22 @@ def test_a_second_run_goes_on_where_the_first_one_stopped(gateway: Gateway, tmp_
     assert_same(gateway.index)
 
 
+def test_a_new_collection_that_was_deleted_is_filled_from_the_start(gateway: Gateway, tmp_path: Path) -> None:
+    run(gateway, tmp_path / "state.json")
+    gateway.index.call("DELETE", "/collections/new")
+    run(gateway, tmp_path / "state.json").switch("live")
+    assert_same(gateway.index)
+
+
+def test_an_alias_is_not_switched_to_a_collection_that_lacks_items(gateway: Gateway, tmp_path: Path) -> None:
+    work = run(gateway, tmp_path / "state.json")
+    gateway.index.call("POST", "/collections/new/items/delete", {"ids": ["i/3", "i/4"]})
+    with pytest.raises(Conflict, match=r"2 items of old are not in new.*state\.json"):
+        work.switch("live")
+    assert gateway.index.call("GET", "/collections/live")["name"] == "old"
+    write(gateway.index, range(1))  # nobody is held back
+
+
 def test_what_is_newer_in_the_new_collection_is_not_overwritten(gateway: Gateway, tmp_path: Path) -> None:
     work = run(gateway, tmp_path / "state.json")
     write(gateway.index, range(1))  # to the old one, not copied yet
@@ -222,7 +239,7 @@ def test_writers_as_fast_as_the_model_are_told(
 def test_files_stand_in_for_sources_and_what_has_neither_is_told(gateway: Gateway, tmp_path: Path) -> None:
     items = [
         {"id": id_, "vector": encode_vector(embed("")), "metadata": metadata}
-        for id_, metadata in (("a.png", {}), ("b", {"file": "sub/b.png"}), ("none", {}), ("../secret", {}))
+        for id_, metadata in (("a.png", {}), ("b", {"file": "sub/b.png"}), ("none", {}), ("../secret", {}), (LONG, {}))
     ]
     gateway.index.call("POST", "/collections/old/items", {"fingerprint": "f1", "items": items})
     images = tmp_path / "images"
@@ -231,12 +248,12 @@ def test_files_stand_in_for_sources_and_what_has_neither_is_told(gateway: Gatewa
     (images / "a.png").write_text("A")
     (images / "sub" / "b.png").write_text("B")
     work = run(gateway, tmp_path / "state.json", images)
-    assert set(work.state.failed) == {"none", "../secret"}
+    assert set(work.state.failed) == {"none", "../secret", LONG}
     new = contents(gateway.index, "new")
     assert new["a.png"]["vector"] == encode_vector(embed("A"))
     assert new["b"]["vector"] == encode_vector(embed("B"))
     (images / "none").write_text("N")
-    assert set(run(gateway, tmp_path / "state.json", images).state.failed) == {"../secret"}
+    assert set(run(gateway, tmp_path / "state.json", images).state.failed) == {"../secret", LONG}
     assert contents(gateway.index, "new")["none"]["vector"] == encode_vector(embed("N"))
 
 
@@ -252,6 +269,10 @@ def test_progress_of_other_collections_is_not_taken(tmp_path: Path) -> None:
     State("a", "b").save(tmp_path / "state.json")
     with pytest.raises(BadInput, match="a → b"):
         State.load(tmp_path / "state.json", "old", "new")
+    for text in ("", "[]", '{"name": 1}'):
+        (tmp_path / "state.json").write_text(text)
+        with pytest.raises(BadInput, match="no progress"):
+            State.load(tmp_path / "state.json", "old", "new")
 
 
 def test_vectors_of_the_new_model_are_its_own(gateway: Gateway, tmp_path: Path) -> None:

@@ -13,6 +13,10 @@ def test_each_pause_is_twice_the_one_before() -> None:
     assert [history.next_delay(0.0) for _ in range(5)] == [0.5, 1.0, 2.0, 4.0, None]
 
 
+def test_thousands_of_restarts_may_be_allowed() -> None:
+    assert RestartPolicy(limit=5000).delay(4000) == LONGEST_DELAY_S
+
+
 def test_restarts_before_the_window_are_forgiven() -> None:
     history = RestartHistory(RestartPolicy(limit=1, window_s=10, first_delay_s=1))
     assert [history.next_delay(now) for now in (0.0, 5.0, 11.5, 12.0)] == [1, None, 1, None]

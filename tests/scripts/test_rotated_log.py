@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,6 +53,27 @@ def test_others_can_not_read_it(tmp_path: Path) -> None:
     log = RotatedLog(tmp_path / "log")
     log.close()
     assert log.path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("keep", [0, 1])
+def test_a_rotation_that_fails_loses_lines_and_writes_into_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: int
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    log = RotatedLog(tmp_path / "log", 30, keep)
+    log.write(b"twenty-five bytes of text\n")
+    with monkeypatch.context() as patched:
+        patched.setattr("os.open", full)
+        log.write(b"a line for the next file\n")
+    with (tmp_path / "other").open("wb"):  # would get the number of a file that was closed
+        log.write(b"another line\n")
+    assert (tmp_path / "other").read_bytes() == b""
+    log.write(b"a line for the next file\n")
+    log.write(b"and the last\n")
+    assert log.path.read_bytes().endswith(b"and the last\n")
+    log.close()
 
 
 def test_the_tail_survives_a_rotation(tmp_path: Path) -> None:

@@ -161,9 +161,10 @@ def test_what_is_below_an_unreadable_folder_is_not_gone(client: Client, stack: S
     (folder / "linked").symlink_to(elsewhere)
     run(client, folder)
     elsewhere.rename(tmp_path / "away")
+    put(folder, copy="blue")
     _, seen = run(client, folder)
-    assert seen.told("removed", "skipped") == [("skipped", "linked")]
-    assert set(kept(stack)) == {"one.png", "linked/two.png"}
+    assert seen.told("added", "moved", "removed", "skipped") == [("added", "copy.png"), ("skipped", "linked")]
+    assert set(kept(stack)) == {"one.png", "copy.png", "linked/two.png"}
 
 
 def test_a_folder_that_can_not_be_listed_ends_it(

@@ -71,6 +71,16 @@ def test_failures_are_said_and_tried_again_more_and_more_slowly() -> None:
     assert clock.said[0] == "the disk is away; tried again in 60 s"
 
 
+def test_a_source_may_be_away_for_days() -> None:
+    clock = Clock("a")
+
+    def fails() -> None:
+        clock.once()
+        raise SourceError("the disk is away")
+
+    assert len(clock.follow(Plan(every_s=600), 1100, fails)) == 1100  # 2 to the 1024th is no float
+
+
 def test_a_look_that_fails_is_no_change() -> None:
     assert Clock("a", SourceError("away"), "a", "b", "b").follow(Plan(interval_s=2), 2) == [0, 8]
 

@@ -72,7 +72,8 @@ class Finished:
 class CaptionBatch:
     """Where it is not `continuous`, a call captions what came to its end, and nothing streams.
 
-    `call_s`: no further step begins when a call has taken so long; TorchServe's own part of it is about 1 ms.
+    `call_s`: no further step begins when a call has taken so long, or, where a caption is ready, `ready_s`: its client
+    waits, and the row is idle until the next request takes it. TorchServe's own part of a call is about 1 ms.
     `finished` is told of each request that ends, and spoils no answer.
     """
 
@@ -83,6 +84,7 @@ class CaptionBatch:
     continuous: bool = True
     finished: Callable[[Finished], None] = lambda _: None
     call_s: float = 0.1
+    ready_s: float = 0.02
     tally: PassCounts = field(default_factory=PassCounts)
 
     def __post_init__(self) -> None:
@@ -142,6 +144,9 @@ class CaptionBatch:
         except ClipServeError as error:
             error.param = error.param or "image"
             return error
+        except Exception:  # such as of memory: it is no other picture's
+            log.exception("a picture can't be prepared")
+            return InferenceFailed("this picture can't be prepared; see the worker's log", param="image")
 
     def _taken(self, live: Underway, pixels: Tensor | ClipServeError | None) -> Piece | None:
         """Raises ClipServeError."""
@@ -185,7 +190,8 @@ class CaptionBatch:
         events, began = list[Event](), time.perf_counter()
         for _ in range(self.config.caption_call_tokens):
             events += self.scheduler.run(1)
-            if self.scheduler.idle or time.perf_counter() - began > self.call_s:
+            ready = any(event.captions is not None for event in events)
+            if self.scheduler.idle or time.perf_counter() - began > (self.ready_s if ready else self.call_s):
                 break
         return events
 

@@ -29,7 +29,8 @@ from clip_core.serving.transport import JSON, NDJSON, headers_of, is_grpc, repor
 from clip_core.tracing.trace_context import NO_CALLERS, Callers
 
 log = logging.getLogger("clipserve.handler")
-_ABANDONED_S = 5.0  # without a call, which TorchServe makes at once while anything is under way
+_PAUSED_S = 1.0  # without a call, which TorchServe makes at once while anything is under way: caches are given back
+_ABANDONED_S = 5.0  # all clients have left
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class CaptionBatchHandler:
     """Without `continuousBatching` in the endpoint's settings a batch is captioned to its end, and nothing streams."""
 
     def initialize(self, context: Any) -> None:
-        """Load, and run the canaries. Raises BadModel: not ready."""
+        """Load, and run the canaries. Raises BadModel, or ValueError about a setting: not ready."""
         from clip_core.caption_caches.choice import CacheChoice
         from clip_core.captions.calibration import calibrate, suits
         from clip_core.captions.captioner import Captioner
@@ -74,6 +75,7 @@ class CaptionBatchHandler:
         from clip_core.serving.admin import Admin
         from clip_core.serving.captions.canaries import check, pictures
         from clip_core.serving.captions.request import ACCEPTS
+        from clip_core.serving.captions.usual_requests import check_usual
         from clip_core.serving.worker import Worker
 
         worker = Worker(context)
@@ -102,11 +104,12 @@ class CaptionBatchHandler:
         drafts = config.caption_drafts and not cache.budget and suits(captioner)
         speculation = calibrate(captioner, pictures(captioner, model_dir)) if drafts else None
         self.scheduler = Scheduler(captioner, config.caption_rows, config.caption_waiting, cache, speculation)
+        check_usual(self.scheduler, config.caption_method)
         self.batch = CaptionBatch(worker.endpoint, spec, self.scheduler, config, self.continuous, self._finished)
         self.admin = Admin(settings.admin_token, None, ACCEPTS, self.worker, self.profiler)
         self._lock, self._called, self._counted, self._preempted = threading.Lock(), time.monotonic(), 0, 0
         worker.ready(context, lambda: self.scheduler.cache_bytes, "cpu")
-        Periodic("abandoned", self._forget_abandoned, _ABANDONED_S / 2).start()
+        Periodic("abandoned", self._forget_abandoned, _PAUSED_S / 4).start()
         log.info("ready", extra={"fingerprint": spec.fingerprint, "canary_tokens": agreed})
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Any) -> list[bytes]:
@@ -221,11 +224,16 @@ class CaptionBatchHandler:
         self.metrics.set("clipserve_caption_cache_bytes", self.scheduler.cache_bytes, self.worker)
 
     def _forget_abandoned(self) -> None:
-        """When all clients have left at once, no call comes that would say so."""
+        """When all clients have left at once, no call comes that would say so; nor when TorchServe is only slow."""
         with self._lock:
-            if time.monotonic() - self._called > _ABANDONED_S:
+            quiet_s = time.monotonic() - self._called
+            if quiet_s > _ABANDONED_S:
                 self.batch.leave_only(frozenset())
-                self._show()
+            elif quiet_s > _PAUSED_S:
+                self.scheduler.pause()
+            else:
+                return
+            self._show()
 
 
 def _kept(

@@ -14,6 +14,7 @@ from clip_core.errors import ClipServeError
 from clip_core.serving.captions.answers import scores_body
 
 Decode = Callable[[Sequence[bytes]], list[Tensor | ClipServeError]]
+_AT_ONCE = 16  # pictures of a pass of the image tower: its memory grows with them
 
 
 class TextScoring:
@@ -49,8 +50,10 @@ class TextScoring:
         pixels = dict(zip(new, self._decode(list(new.values())), strict=True))
         sound = {digest: each for digest, each in pixels.items() if isinstance(each, Tensor)}
         found |= {digest: each for digest, each in pixels.items() if isinstance(each, ClipServeError)}
-        if sound:
-            for digest, memory in zip(sound, self._captioner.remember(torch.stack([*sound.values()])), strict=True):
+        names, rows = [*sound], [*sound.values()]
+        for first in range(0, len(rows), _AT_ONCE):
+            memories = self._captioner.remember(torch.stack(rows[first : first + _AT_ONCE]))
+            for digest, memory in zip(names[first:], memories, strict=False):
                 self._memories.put(digest, memory)
                 found[digest] = memory
         return [found[digest] for digest in digests], len(sound)

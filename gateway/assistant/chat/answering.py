@@ -26,6 +26,7 @@ _THIS = re.compile(
     r"(?: (?:show|contain|of|have|depict)s?)?\s+(.+)$",
     re.I,
 )
+_LONGEST = 1000  # characters: what is longer asks for nothing of these kinds, and takes long to match
 
 
 class PictureChat:
@@ -35,6 +36,7 @@ class PictureChat:
         self._reader, self._asked, self._pictures = reader, conversation, pictures
         self._offline = OfflineAnswers(reader)
         self._parsed = parse_question(conversation.text)
+        self._text = _spaced(conversation.text) if len(conversation.text) <= _LONGEST else ""
 
     async def pieces(self) -> AsyncIterator[str]:
         """The answer as it comes."""
@@ -84,7 +86,7 @@ class PictureChat:
             return options[await self.choose([said for _, said in options])][0]
         if self._parsed.kind != "other":
             return await self._of_kind(self._parsed)
-        this = _THIS.match(self._asked.text.rstrip("?. "))
+        this = _THIS.match(self._text.rstrip("?. "))
         if this is not None:
             return "Yes" if await self._shows(parse_thing(this[1])) else "No"
         return None
@@ -108,9 +110,14 @@ class PictureChat:
 
     def _prefix(self) -> str:
         """How the caption is to begin."""
-        found = _COMPLETE.match(self._asked.text)
+        found = _COMPLETE.match(self._text)
         begun = self._asked.prefix or (found[1] if found else "")
         return f"{begun.strip()} " if begun.strip() else ""
+
+
+def _spaced(text: str) -> str:
+    """Its lines, with single spaces: runs of them take long to match, too."""
+    return "\n".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
 
 
 def any_json(text: str) -> str:

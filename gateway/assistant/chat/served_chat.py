@@ -15,6 +15,7 @@ from gateway.assistant.chat.text_chat import TextChat
 from gateway.assistant.offline.caption_reader import CaptionReader
 from gateway.assistant.offline.questions import parse_question
 from gateway.captions.loading import PictureLoader
+from gateway.captions.wanted import MOST_CHARACTERS
 from gateway.inputs.parser import renamed
 from gateway.inputs.source import Source
 
@@ -41,6 +42,9 @@ class ServedChat:
             return _told_by_words(asked, self._words)
         if not asked.pictures:
             raise InvalidRequest("there is no picture: this model answers about pictures only", param=asked.where)
+        if len(asked.prefix) > MOST_CHARACTERS:
+            message = f"the answer is to begin with more than {MOST_CHARACTERS} characters"
+            raise InvalidRequest(message, param=asked.where)
         reader = await self._reader.of(asked.model)
         loaded = await self._loader.load(asked.pictures)
         for each in loaded:

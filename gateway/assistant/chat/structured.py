@@ -34,6 +34,8 @@ class StructuredAnswer:
             raise InvalidRequest(
                 f"the schema is deeper than {_DEEPEST} or has more than {_MOST_FIELDS} fields", param=_PARAM
             )
+        if len(name) > _LONGEST:
+            raise InvalidRequest(f"a field's name has at most {_LONGEST} characters", param=_PARAM)
         if "const" in schema:
             return schema["const"]
         if "enum" in schema:
@@ -65,7 +67,10 @@ class StructuredAnswer:
     async def _one_of(self, values: Any, name: str) -> Any:
         if not isinstance(values, list) or not 1 <= len(values) <= _MOST_VALUES:
             raise InvalidRequest(f"an enum has 1 to {_MOST_VALUES} values", param=_PARAM)
-        return values[await self._chat.choose([_said(value, name) for value in values], self._thing)]
+        said = [_said(value, name) for value in values]
+        if max(map(len, said)) > _LONGEST:
+            raise InvalidRequest(f"an enum's values have at most {_LONGEST} characters", param=_PARAM)
+        return values[await self._chat.choose(said, self._thing)]
 
 
 def _first(forms: Any) -> Any:

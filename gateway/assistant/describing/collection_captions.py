@@ -16,6 +16,7 @@ from clip_core.errors import (
     BadImage,
     BudgetSpent,
     ClipServeError,
+    Conflict,
     NotFound,
     UnknownPrice,
 )
@@ -85,17 +86,17 @@ class CollectionCaptions:
             return error
 
     async def _write(self, collection: str, captions: Sequence[Json], done: _Done) -> None:
-        """Into the metadata. An item that was deleted meanwhile is one that failed."""
+        """Into the metadata. An item that was deleted or got another picture meanwhile is one that failed."""
         if not captions:
             return
-        patches = [{"id": each["id"], "metadata": {CAPTION: each["caption"], BY: each["by"]}} for each in captions]
+        patches = [_patch(each) for each in captions]
         results = (await self._index.patch_items(collection, {"items": patches}, (DIGEST, ORIGINAL_FILE)))["results"]
         for each, result in zip(captions, results, strict=True):
             done.cost_usd += each["cost_usd"] or 0.0
             if result["status"] == 200:
                 done.captions.append({"id": each["id"], "caption": each["caption"]})
             else:
-                done.failed.append({"id": each["id"], "error": result["error"]})
+                done.failed.append({"id": each["id"], "error": _refusal(result["error"])})
 
 
 class _Done:
@@ -137,7 +138,21 @@ def _spent(most_usd: float | None) -> BudgetSpent:
 
 
 def _told(item: Json, caption: str, by: str, cost_usd: float | None) -> Json:
-    return {"id": item["id"], "caption": caption, "by": by, "cost_usd": cost_usd}
+    """`digest`: of the picture that was looked at, where the item has one."""
+    digest = (item.get("metadata") or {}).get(DIGEST)
+    return {"id": item["id"], "caption": caption, "by": by, "cost_usd": cost_usd, "digest": digest}
+
+
+def _patch(told: Json) -> Json:
+    """No patch changes a digest, so that with it this one fits the same picture only."""
+    digest = {} if told["digest"] is None else {DIGEST: told["digest"]}
+    return {"id": told["id"], "metadata": {CAPTION: told["caption"], BY: told["by"], **digest}}
+
+
+def _refusal(error: Json) -> Json:
+    if error.get("param") != f"metadata.{DIGEST}":
+        return error
+    return dict(Conflict("its picture was replaced while it was looked at: caption it again").to_dict()["error"])
 
 
 def _is_own(error: ClipServeError) -> bool:

@@ -11,9 +11,11 @@ from clip_core.inputs.images import from_reference
 from gateway.assistant.describing.picture_captions import ModelCaption, PictureCaptions
 from gateway.captions.loading import PictureLoader
 from gateway.captions.wanted import GivenPicture
+from gateway.encode.results import is_untried
 from gateway.fetch.url_images import Fetched
 from gateway.inputs.source import Source
 from gateway.key_masking import without_keys
+from gateway.keys.meter import Meter
 
 Json = dict[str, Any]
 
@@ -21,8 +23,8 @@ Json = dict[str, Any]
 class GivenCaptions:
     """`captions` is None without a language model."""
 
-    def __init__(self, loader: PictureLoader, captions: PictureCaptions | None) -> None:
-        self._loader, self._captions = loader, captions
+    def __init__(self, loader: PictureLoader, captions: PictureCaptions | None, meter: Meter) -> None:
+        self._loader, self._captions, self._meter = loader, captions, meter
 
     def assistant(self) -> PictureCaptions:
         """Raises NoCaptioner."""
@@ -33,15 +35,19 @@ class GivenCaptions:
         return self._captions
 
     async def of(self, sources: Sequence[Source]) -> list[ModelCaption | ClipServeError]:
-        """In order. Raises NoCaptioner."""
+        """In order, of pictures that are paid for. Raises NoCaptioner."""
         assistant = self.assistant()
         return await asyncio.gather(*(_caption(assistant, source) for source in sources))
 
     async def answer(self, pictures: Sequence[GivenPicture]) -> Json:
-        """A caption or an error of each. Raises NoCaptioner."""
+        """A caption or an error of each, which costs the key an item. Raises NoCaptioner, RateLimited or TooLarge."""
         assistant = self.assistant()
+        await self._meter.items(len(pictures))
         loaded = await self._loader.load(pictures)
+        await self._meter.images([each for each in loaded if isinstance(each, Source)], len(pictures))
         told = await asyncio.gather(*(_caption(assistant, each) for each in loaded))
+        ended = [(source, each) for source, each in zip(loaded, told, strict=True) if isinstance(source, Source)]
+        await self._meter.give_back([source for source, each in ended if is_untried(each)])
         cost = sum(each.cost_usd or 0.0 for each in told if isinstance(each, ModelCaption | AssistantFailed))
         data = [_told(place, each) for place, each in enumerate(told)]
         return {"object": "list", "by": assistant.name, "data": data, "cost_usd": cost}

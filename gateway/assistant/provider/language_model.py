@@ -24,6 +24,7 @@ from gateway.assistant.provider.spending import Spending
 from gateway.assistant.provider.token_estimates import TokenEstimates
 from gateway.assistant.provider.turns_of_keys import TurnsOfKeys
 from gateway.keys.api_key import current_key
+from gateway.trace import current_trace
 
 _FREE = (AssistantUnauthorized, AssistantUnavailable, Overloaded)  # the provider did no work that it would bill
 _log = logging.getLogger("gateway.assistant")
@@ -118,6 +119,7 @@ class LanguageModel:
             raise
         finally:
             await self._settle(key, reserved, price.cost(use) if price else 0.0, use)
+            current_trace().progress()
 
     async def _reserve(self, key: str, usd: float) -> None:
         """Without a cap, counting never spoils an answer; with one, nothing is asked that can't be counted."""

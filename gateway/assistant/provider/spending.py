@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 
 from clip_core.errors import BudgetSpent
@@ -54,11 +55,16 @@ class Spending:
 
     async def reserve(self, key: str, usd: float) -> None:
         """Raises BudgetSpent where that would be more than a cap."""
-        await asyncio.to_thread(self._reserve, key, usd)
+        reserving = asyncio.ensure_future(asyncio.to_thread(self._reserve, key, usd))
+        try:
+            await asyncio.shield(reserving)
+        except asyncio.CancelledError:  # the caller left, and nobody will settle what the thread reserves
+            reserving.add_done_callback(partial(self._free, key, usd))
+            raise
 
     async def settle(self, key: str, reserved: float, usd: float, tokens: int) -> None:
         """What was reserved is free again, and `usd` is spent."""
-        await asyncio.to_thread(self._settle, key, reserved, usd, tokens)
+        await asyncio.shield(asyncio.to_thread(self._settle, key, reserved, usd, tokens))
 
     async def of_today(self) -> dict[str, float]:
         """USD by key."""
@@ -92,10 +98,15 @@ class Spending:
                     )
             self._reserved[key] += usd
 
+    def _free(self, key: str, usd: float, reserving: asyncio.Future[None]) -> None:
+        if not reserving.cancelled() and reserving.exception() is None:
+            with self._lock:
+                self._reserved[key] -= usd
+
     def _settle(self, key: str, reserved: float, usd: float, tokens: int) -> None:
         with self._lock:
-            self._turn_day()
             self._reserved[key] -= reserved
+            self._turn_day()
             self._spent[key] += usd
             assert self._database is not None
             with self._database:

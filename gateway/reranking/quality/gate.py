@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Sequence
 from contextvars import Context
 from dataclasses import dataclass
+from typing import Protocol
 
 from gateway.reranking.quality.canaries import CanaryGroup, canary_groups, share_right
 
 Shares = Sequence[Sequence[float]]
 LEAST = 0.5  # of the groups right; chance is a quarter
+_LOOK_AGAIN_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -41,34 +44,58 @@ class CanaryScores:
     fingerprint: str
 
 
-Measure = Callable[[Sequence[CanaryGroup]], Awaitable[CanaryScores]]
+class Measure(Protocol):
+    async def __call__(self, groups: Sequence[CanaryGroup]) -> CanaryScores:
+        """Raises ClipServeError."""
+
+    async def fingerprint(self) -> str:
+        """The captioner's, at little cost. Raises ClipServeError."""
 
 
 class QualityGate:
-    """Keeps what it knows of each endpoint until it is told to forget it. One measurement at a time an endpoint."""
+    """Keeps what it knows of each endpoint until it is told to forget it. One measurement at a time an endpoint.
 
-    def __init__(self) -> None:
+    Nobody asks a poor captioner, so nobody would notice that another one took its place. The gate looks itself: every
+    `look_again_s` while it is asked about one, and nobody waits for that.
+    """
+
+    def __init__(self, look_again_s: float = _LOOK_AGAIN_S) -> None:
+        self._look_again_s = look_again_s
         self._known: dict[str, CaptionerQuality] = {}
+        self._looked: dict[str, float] = {}
         self._under_way: dict[str, asyncio.Future[CaptionerQuality]] = {}
 
     async def of(self, endpoint: str, measure: Measure, timeout_s: float | None) -> CaptionerQuality | None:
         """None where it isn't known within the time; the measurement goes on. Raises what `measure` raises."""
-        if endpoint in self._known:
-            return self._known[endpoint]
-        asked = self._under_way.get(endpoint)
-        if asked is None:  # of no request: it outlives the one that asked first
-            asked = Context().run(lambda: asyncio.ensure_future(self._measured(endpoint, measure)))
-            self._under_way[endpoint] = asked
-            asked.add_done_callback(lambda ended: self._ended(endpoint, ended))
+        known = self._known.get(endpoint)
+        if known is not None:
+            if not known.good and self._is_due(endpoint):
+                self._asked(endpoint, measure)
+            return known
         try:
-            return await asyncio.wait_for(asyncio.shield(asked), timeout_s)
+            return await asyncio.wait_for(asyncio.shield(self._asked(endpoint, measure)), timeout_s)
         except asyncio.TimeoutError:
             return None
 
     def forget(self, endpoint: str) -> None:
         self._known.pop(endpoint, None)
 
+    def _is_due(self, endpoint: str) -> bool:
+        return time.monotonic() - self._looked.get(endpoint, 0.0) >= self._look_again_s
+
+    def _asked(self, endpoint: str, measure: Measure) -> asyncio.Future[CaptionerQuality]:
+        """Of no request: it outlives the one that asked first."""
+        asked = self._under_way.get(endpoint)
+        if asked is None:
+            asked = Context().run(lambda: asyncio.ensure_future(self._measured(endpoint, measure)))
+            self._under_way[endpoint] = asked
+            asked.add_done_callback(lambda ended: self._ended(endpoint, ended))
+        return asked
+
     async def _measured(self, endpoint: str, measure: Measure) -> CaptionerQuality:
+        known = self._known.get(endpoint)
+        if known is not None and await measure.fingerprint() == known.fingerprint:
+            return known
         found = await measure(canary_groups())
         quality = CaptionerQuality(share_right(found.captioner), share_right(found.plain), found.fingerprint)
         self._known[endpoint] = quality
@@ -76,5 +103,6 @@ class QualityGate:
 
     def _ended(self, endpoint: str, ended: asyncio.Future[CaptionerQuality]) -> None:
         self._under_way.pop(endpoint, None)
+        self._looked[endpoint] = time.monotonic()
         if not ended.cancelled():
             ended.exception()  # known to those who waited, if any still did

@@ -20,14 +20,17 @@ _SETTING = re.compile(r"[, ]*\b(?:on|with|against|in front of) (?:an? |the )?(\w
 _BARE_SETTING = re.compile(r" on (white|black|gray|grey|beige)$")
 _NOT = re.compile(r"(?:,? ?\b(?:that|which) (?:is|are) not|,? \bbut not|\bnon-|\bnot) ?(?:an? )?(\w+)")
 _LINKS = re.compile(r"\b(?:that|which) (?:is|are)\b|\b(?:is|are)\b")
-_PLAIN = re.compile(r"[a-z0-9 ,;~'-]+")
+_PLAIN = re.compile(r"[a-z0-9 ,;'-]+")  # without "~", which marks what is excluded
 _ANY_NUMBER = frozenset({"the", "some", "any"})
 _DIGITS = 4  # of a number
+_LONGEST = 8 * MOST_CHARACTERS  # with all its spaces
 _Item = tuple[str, str]  # ("thing" | "relation" | "and" | "or" | "not", words)
 
 
 def parse_query(text: str) -> ParsedQuery | None:
     """None for what the rules don't understand: no English, too long, alternatives ("or"), pronouns."""
+    if len(text) > _LONGEST:
+        return None
     told = " ".join(text.lower().replace(",", " , ").replace(";", " ; ").split()).rstrip(".!? ,;")
     if not told or len(told) > MOST_CHARACTERS or len(told.split()) > MOST_WORDS or not _PLAIN.fullmatch(told):
         return None
@@ -132,7 +135,7 @@ def _thing(words: str) -> NounPhrase | None:
         word = rest.pop(0)
         article = article or word in ARTICLES
         if word not in _ANY_NUMBER:
-            count = NUMBERS.get(word) or (int(word[:_DIGITS]) if word.isdigit() else 1)
+            count = _counted(word)
     excluded = tuple((KIND_OF[word[1:]], word[1:]) for word in rest if word.startswith("~"))
     known = [word for word in rest if word in KIND_OF]
     nouns = [word for word in rest if word not in KIND_OF and not word.startswith("~")]
@@ -146,3 +149,10 @@ def _thing(words: str) -> NounPhrase | None:
     if count is None and not several:
         count = 1
     return NounPhrase(" ".join(nouns), count, tuple(attributes.items()), excluded, article or count != 1)
+
+
+def _counted(word: str) -> int:
+    """1 of an article, 0 of a number that is too long to be one of things."""
+    if not word.isdigit():
+        return NUMBERS.get(word, 1)
+    return int(word) if len(word) <= _DIGITS else 0

@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 import orjson
 
+from gateway.inputs.paging import without_fields
+
 Json = dict[str, Any]
 _METADATA = "metadata"
 
@@ -38,12 +40,12 @@ class Candidate:
 
 
 def with_metadata(body: Mapping[str, Any]) -> Json:
-    """A search whose hits say where their pictures are, whatever the caller includes."""
-    include = body.get("include")
-    if include is None or not isinstance(include, list) or _METADATA in include:
-        return dict(body)
-    plain = [each for each in include if not (isinstance(each, str) and each.startswith(f"{_METADATA}."))]
-    return {**body, "include": [*plain, _METADATA]}
+    """A search whose hits say where their pictures are, whatever the caller includes. Raises BadInput for too much."""
+    whole = without_fields(body)
+    include = whole.get("include")
+    if not isinstance(include, list) or _METADATA in include:
+        return dict(whole)
+    return {**whole, "include": [*include, _METADATA]}
 
 
 def candidates_of(hits: object) -> list[Candidate]:
@@ -57,17 +59,18 @@ def candidates_of(hits: object) -> list[Candidate]:
 
 def told_hits(candidates: Sequence[Candidate], include: object) -> orjson.Fragment:
     """As JSON, with as much metadata as the caller includes."""
-    texts = (bytes(each.text) if _wants_all(include) else _cut(each, include) for each in candidates)
+    fields = None if not isinstance(include, list) or _METADATA in include else _fields(include)
+    texts = (bytes(each.text) if fields is None else _cut(each, fields) for each in candidates)
     return orjson.Fragment(b"[%b]" % b",".join(texts))
 
 
-def _wants_all(include: object) -> bool:
-    return not isinstance(include, list) or _METADATA in include
+def _fields(include: Sequence[Any]) -> list[str]:
+    """The names after "metadata."."""
+    return [each.removeprefix(f"{_METADATA}.") for each in include if str(each).startswith(f"{_METADATA}.")]
 
 
-def _cut(candidate: Candidate, include: Any) -> bytes:
+def _cut(candidate: Candidate, fields: Sequence[str]) -> bytes:
     parts = _PARTS.decode(candidate.text)
-    fields = [each.removeprefix(f"{_METADATA}.") for each in include if str(each).startswith(f"{_METADATA}.")]
     metadata = parts.pop(_METADATA, None)
     if fields and metadata is not None:
         kept = {name: value for name, value in _PARTS.decode(metadata).items() if name in fields}

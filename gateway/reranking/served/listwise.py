@@ -23,6 +23,7 @@ from gateway.reranking.served.hits import Candidate
 
 Json = dict[str, Any]
 _TOKENS_EACH, _TOKENS_MORE = 12, 60  # of an answer
+_LEAST = 2  # candidates that can be put in order
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,14 @@ class ListwiseOptions:
 
 @dataclass(frozen=True)
 class ListwiseRanking:
-    """`invented` counts names that were not given, `left_out` those of the candidates that the answer lacks."""
+    """Of the candidates that were shown, the answer names `named` and lacks `left_out`.
+
+    `invented` counts names that were not given.
+    """
 
     order: list[int]
     tokens: int = 0
+    named: int = 0
     invented: int = 0
     left_out: int = 0
     without_picture: frozenset[int] = field(default_factory=frozenset)
@@ -53,14 +58,19 @@ class Listwise:
     async def rank(
         self, text: str, collection: str, candidates: Sequence[Candidate], most_tokens: int | None
     ) -> ListwiseRanking:
-        """What does not fit into the prompt keeps its place. Raises as LanguageModel does, and AssistantFailed."""
+        """What does not fit into the prompt follows as it was. Where not even two fit, nothing is asked.
+
+        A model that sees pictures is shown candidates that have one. Raises as LanguageModel does, and AssistantFailed.
+        """
         refs = refs_of(self._secret, text, [(collection, each.id) for each in candidates])
         evidence = await asyncio.gather(*map(self._evidence, refs, [collection] * len(refs), candidates))
+        sees = self._options.vision
+        without = frozenset(place for place, each in enumerate(evidence) if sees and each.picture is None)
         limit = self._options.prompt_tokens if most_tokens is None else min(most_tokens, self._options.prompt_tokens)
         plan = await asyncio.to_thread(
             plan_prompt,
             text,
-            evidence,
+            [each for place, each in enumerate(evidence) if place not in without],
             self._template,
             self._model.estimates,
             most_tokens=limit,
@@ -68,11 +78,10 @@ class Listwise:
             vision=self._options.vision,
             detail="low",
         )
-        prompt = listwise_prompt(text, plan, self._template)
-        said = await self._model.complete(prompt)
-        places = {each.ref: refs.index(each.ref) for each in plan.evidence}
-        without = frozenset(place for place, each in enumerate(evidence) if each.picture is None)
-        return ranking_of(said, places, len(candidates), without if self._options.vision else frozenset())
+        if len(plan.evidence) < _LEAST:
+            return ListwiseRanking(list(range(len(candidates))), without_picture=without)
+        said = await self._model.complete(listwise_prompt(text, plan, self._template))
+        return ranking_of(said, {each.ref: refs.index(each.ref) for each in plan.evidence}, len(candidates), without)
 
     async def _evidence(self, ref: str, collection: str, candidate: Candidate) -> Evidence:
         picture = None
@@ -81,7 +90,7 @@ class Listwise:
                 picture = (await self._pictures.thumbnail(collection, candidate.item, max(SIZES))).content
             except UnknownPicture:
                 picture = None
-        kept, _ = vetted(candidate.metadata)
+        kept, _ = await asyncio.to_thread(vetted, candidate.metadata)
         return Evidence(ref, candidate.id, collection, candidate.score, kept, picture)
 
 
@@ -121,4 +130,4 @@ def ranking_of(
     invented = sum(not isinstance(each, str) or each not in places for each in given)
     rest = [place for place in range(number) if place not in named]
     tokens = said.use.input + said.use.output
-    return ListwiseRanking([*named, *rest], tokens, invented, len(places) - len(named), without_picture)
+    return ListwiseRanking([*named, *rest], tokens, len(named), invented, len(places) - len(named), without_picture)

@@ -12,7 +12,7 @@ from gateway.encode.chunks import Ask
 from gateway.encode.embedding import floats
 from gateway.inputs.source import Source
 from gateway.models.registry import RegisteredModel
-from gateway.reranking.quality.canaries import CanaryGroup
+from gateway.reranking.quality.canaries import CanaryGroup, canary_groups
 from gateway.reranking.quality.gate import CanaryScores
 
 _GROUPS_AT_ONCE = 4
@@ -41,6 +41,12 @@ class Measurement:
             ]
             fingerprint = reply.get("fingerprint", "")
         return CanaryScores(captioner, await self._plain(groups), fingerprint)
+
+    async def fingerprint(self) -> str:
+        """The captioner's, by one picture and one text. Raises ClipServeError."""
+        group = canary_groups()[0]
+        reply = await self._call().scores(group.pictures[:1], [group.text], None)
+        return reply.get("fingerprint", "")
 
     async def _plain(self, groups: Sequence[CanaryGroup]) -> list[list[float]]:
         pictures = [Source("image", picture, None) for group in groups for picture in group.pictures]

@@ -1,4 +1,4 @@
-"""What an answer says of reranking, and the tree where it is asked for."""
+"""What an answer says of reranking: what its first hit does not fit, and the tree where it is asked for."""
 
 from __future__ import annotations
 
@@ -44,6 +44,16 @@ def told_tree(tree: Tree, ranking: TreeRanking, candidates: Sequence[Candidate])
         "pruned": ranking.pruned,
         "candidates": rows,
     }
+
+
+def told_missing(tree: Tree, ranking: TreeRanking) -> list[str]:
+    """Claims, however the query is meant, whose counterfactuals are likelier of the first hit. None is no proof."""
+    values = ranking.values.get(ranking.order[0], {})
+    failed = [place for place, value in values.items() if tree.nodes[place].against and value < 0]
+    sure = [tree.nodes[place] for place in failed if len(tree.nodes[place].readings) == tree.readings]
+    return list(
+        dict.fromkeys(tree.nodes[node.parent or 0].label if node.kind == "relation" else node.label for node in sure)
+    )
 
 
 def _rounded(value: float | None) -> float | None:

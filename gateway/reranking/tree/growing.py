@@ -12,6 +12,7 @@ from gateway.reranking.tree.node import CLAUSE, JOINT, Node, Tree
 
 MOST_NODES = 48
 _MOST_WAYS, _MOST_PAIRS = 12, 24  # sentences that say the same, where attributes are excluded
+_MOST_PAIRS_OF_ALL = 48  # of all clauses together: a captioner takes 256 texts at once
 _SETTINGS = 2  # counterfactuals of a background
 _STAGES = (
     {CLAUSE, JOINT},
@@ -47,8 +48,10 @@ class _Growing:
         clauses = self._clauses()
         count = 0
         clause_of: dict[int, tuple[int, Clause]] = {}
+        pairs = min(_MOST_PAIRS, max(1, _MOST_PAIRS_OF_ALL // len(clauses)))
         for clause, readings in clauses.items():
-            yield Node(JOINT if clause.joint else CLAUSE, self._label(clause), self._claims(clause), readings=readings)
+            claims = self._claims(clause, pairs)
+            yield Node(JOINT if clause.joint else CLAUSE, self._label(clause), claims, readings=readings)
             for thing in clause.things:
                 clause_of.setdefault(thing, (count, clause))
             count += 1
@@ -83,14 +86,14 @@ class _Growing:
         alone = [place for place in self._query.present() if place not in related]
         return clauses + ([Clause((place,)) for place in alone] if reading else [Clause(tuple(alone))])
 
-    def _claims(self, clause: Clause) -> tuple[str, ...]:
+    def _claims(self, clause: Clause, most_pairs: int) -> tuple[str, ...]:
         """All sentences that say it: from either side, and each thing in every way that is not excluded."""
         if clause.joint:
             return (self._said(clause, {}),)
         first, *rest = (_ways(self._query.things[place]) for place in clause.things)
         if not rest:
             return tuple(thing.words() + self._where for thing in first)
-        pairs = list(itertools.islice(itertools.product(first, rest[0]), _MOST_PAIRS))
+        pairs = list(itertools.islice(itertools.product(first, rest[0]), most_pairs))
         said = [f"{one.words()} {clause.name} {other.words()}" for one, other in pairs]
         if clause.name in OPPOSITES:
             said += [f"{other.words()} {OPPOSITES[clause.name]} {one.words()}" for one, other in pairs]
@@ -185,9 +188,12 @@ class _Growing:
 
 
 def _ways(thing: NounPhrase) -> list[NounPhrase]:
-    """The thing with each attribute that is not excluded, a few of them; itself where nothing is, or all are."""
+    """The thing with each attribute that is not excluded, a few of them; itself where nothing is, or all are.
+
+    An attribute that it has stays: "a red circle that is not blue" is red.
+    """
     ways = [thing]
-    for kind in dict.fromkeys(kind for kind, _ in thing.excluded):
+    for kind in dict.fromkeys(kind for kind, _ in thing.excluded if thing.attribute(kind) is None):
         words = [each for each in NEAREST[kind] if (kind, each) not in thing.excluded]
         ways = [way.having(kind, each) for way in ways for each in words][:_MOST_WAYS] or ways
     return ways

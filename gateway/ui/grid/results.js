@@ -5,6 +5,7 @@ import { rememberLiked } from "../liked.js";
 import { homeOf, isChoice, keyOf } from "../library/across.js";
 import { extendTo, onSelection, selection, selectMany, toggle } from "../library/selection.js";
 import { fail } from "../notices.js";
+import { bestOf } from "../scores.js";
 import { change, state } from "../state.js";
 import { card, drawSelected, place, reusable, skeleton } from "./card.js";
 import { rove, watchArrows, watchSelecting } from "./keys.js";
@@ -17,6 +18,7 @@ const WAITING = 12; // bones while the first page is under way
 let pager = null;
 let grid = null;
 let old = new Map(); // key → card, of the results before
+let best; // the highest score of the first page
 let passing = true; // tiles come because the page is scrolled, not because something was asked for
 
 export const results = {
@@ -47,6 +49,7 @@ export function drawResults(next) {
 
 export function redraw() {
   old = new Map([...grid.tiles.values()].filter(({ hit }) => hit).map((one) => [keyOf(one.hit), one]));
+  best = bestOf(results.items)?.score;
   $("results").classList.toggle("unscored", results.items[0]?.score === undefined);
   $("results").classList.toggle("several", isChoice(state.collection));
   passing = false;
@@ -73,7 +76,7 @@ function make(at) {
   if (!hit) return skeleton();
   const made = reusable(old.get(keyOf(hit)), hit, homeOf(hit)) ?? card(hit, homeOf(hit), { open, select, like: moreLike }, passing);
   drawSelected(made, selection.has(hit.id));
-  return place(made, hit, { at, count: results.count, best: results.items[0].score });
+  return place(made, hit, { at, count: results.count, best });
 }
 
 function looked({ end }) {

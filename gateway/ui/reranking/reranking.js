@@ -36,8 +36,11 @@ function headline({ by, applied }) {
   return applied ? NAMES[by] : "In the order of the search";
 }
 
-function notes({ note, budget_spent: spent, without_picture: blind }) {
-  return [note, spent && `the budget (${spent}) was spent: this is the best order so far`, blind && `${plural(blind, "item")} without a picture ${blind === 1 ? "keeps its place" : "keep their places"}`].filter(Boolean);
+function notes({ note, missing, budget_spent: spent, without_picture: blind }) {
+  const misfit = missing?.length && `nothing here fits all of it: the first picture does not fit ${missing.map((label) => `“${label}”`).join(", ")}`;
+  const early = spent && `the budget (${spent}) was spent: this is the best order so far`;
+  const kept = blind && `${plural(blind, "item")} without a picture ${blind === 1 ? "keeps its place" : "keep their places"}`;
+  return [note, misfit, early, kept].filter(Boolean);
 }
 
 export function watchReranking() {

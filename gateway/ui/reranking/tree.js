@@ -41,9 +41,9 @@ function leaf(node, value, other, children) {
 
 // Log-odds to the right where the claim is likelier than what stands against it; of a clause only the number.
 function bar(node, value, side) {
-  const shown = value === null || value === undefined ? "not asked" : value.toFixed(1);
-  const made = element("span", { className: `claim-value ${side}`, textContent: shown });
-  if (value === null || value === undefined || !node.against.length) return made;
+  if (value === null || value === undefined) return element("span", { className: `claim-value ${side} unasked`, textContent: "not asked" });
+  const made = element("span", { className: `claim-value ${side}`, textContent: value.toFixed(1) });
+  if (!node.against.length) return made;
   made.style.setProperty("--share", `${Math.min(100, (Math.abs(value) / MOST) * 100)}%`);
   made.classList.add(value < 0 ? "against" : "for");
   return made;

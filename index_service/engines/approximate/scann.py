@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import math
-import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from clip_core.cores import available_cores
 from clip_core.wire import FloatArray
 from index_service.engines.approximate.calibration import calibrated
 from index_service.engines.approximate.candidate_search import SearchParameters, effort_ladder
@@ -118,7 +118,7 @@ class ScannBackend:
     def _builder(self, vectors: FloatArray, leaves: int) -> Any:
         scann = importlib.import_module(_MODULE)
         builder = scann.builder(np.ascontiguousarray(vectors), _RERANK_FACTOR, "dot_product")
-        builder = builder.set_n_training_threads(self.threads or os.cpu_count() or 1)
+        builder = builder.set_n_training_threads(self.threads or available_cores())
         builder = builder.tree(leaves, max(1, leaves // 10), training_sample_size=min(_TRAIN_ROWS, len(vectors)))
         return builder.score_ah(2, anisotropic_quantization_threshold=_THRESHOLD)
 

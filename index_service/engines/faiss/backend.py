@@ -6,7 +6,6 @@ scored again from the collection's own vectors.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from typing import Any
 import faiss
 import numpy as np
 
+from clip_core.cores import available_cores
 from clip_core.wire import FloatArray
 from index_service.engines.approximate.calibration import calibrated
 from index_service.engines.approximate.candidate_search import SearchParameters
@@ -60,7 +60,7 @@ class FaissBackend:
         least = least_rows(self.factory, vectors.shape[1])
         if len(vectors) < max(1, least):
             return ExactBackend(self.metric).build(vectors)
-        _faiss.omp_set_num_threads(self.threads or os.cpu_count() or 1)
+        _faiss.omp_set_num_threads(self.threads or available_cores())
         index = new_index(self.factory, vectors.shape[1])
         if hasattr(index, "hnsw"):
             index.hnsw.efConstruction = self.ef_construction

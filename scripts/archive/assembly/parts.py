@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from clip_core.inputs.tokens import Tokenizer
-from clip_core.model_spec import digest, fingerprint
+from clip_core.model_spec import digest_of, fingerprint
 from scripts.archive.assembly.canonical import canonical_config
 from scripts.hub.provenance import Provenance
 
@@ -54,4 +54,4 @@ class LoadedSource:
             for part in (name.encode(), str(tuple(tensor.shape)).encode(), tensor.contiguous().numpy().tobytes())
         )
         tokenizer = Tokenizer(self.tokenizer, int(self.tokenizer.context_length))
-        return fingerprint(weights=digest(*parts), tokenizer=tokenizer.digest(), config=canonical_config(self.config))
+        return fingerprint(weights=digest_of(parts), tokenizer=tokenizer.digest(), config=canonical_config(self.config))

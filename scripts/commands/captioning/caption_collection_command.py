@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
 
 import typer
+from rich.console import Console
 
+from scripts.commands.captioning.options import TIMEOUT_S, DryRun, MostUsd, Offline
 from scripts.commands.gateway_commands import DEFAULT_URL, Key, Url
+from scripts.item_progress import ItemProgress
+
+if TYPE_CHECKING:
+    from clipserve_client import Client
 
 _PAGE = 64
+Page = dict[str, Any]
 
 
 def caption_collection(
     collection: Annotated[str, typer.Argument(help="Whose items.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and write nothing.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="By a captioner, not by the language model.")] = False,
-    most_usd: Annotated[
-        float | None, typer.Option(min=0, help="Stop before more than this could be spent in this run.")
-    ] = None,
+    dry_run: DryRun = False,
+    offline: Offline = False,
+    most_usd: MostUsd = None,
     url: Url = DEFAULT_URL,
     api_key: Key = None,
 ) -> None:
@@ -27,22 +33,30 @@ def caption_collection(
     """
     from clipserve_client import Client
 
-    body: dict[str, Any] = {"limit": 1000 if dry_run else _PAGE, "dry_run": dry_run}
-    pages: list[dict[str, Any]] = []
-    with Client(url, api_key=api_key, timeout_s=600) as client:
-        after = None
-        while not pages or (after is not None and pages[-1]["stopped"] is None):
-            asked = {**body, "after": after, "by": "offline" if offline else "auto"}
-            if most_usd is not None:
-                asked["most_usd"] = max(0.0, most_usd - sum(page["cost_usd"] for page in pages))
-            pages.append(client.call("POST", f"/v1/collections/{collection}/captions", asked))
-            after = pages[-1]["next"]
+    body = {"limit": 1000 if dry_run else _PAGE, "dry_run": dry_run, "by": "offline" if offline else "auto"}
+    with Client(url, api_key=api_key, timeout_s=TIMEOUT_S) as client:
+        pages = _pages(client, collection, body, most_usd)
     (_show_costs if dry_run else _show_work)(pages)
     if pages[-1]["stopped"] is not None:
         raise typer.Exit(1)
 
 
-def _show_costs(pages: list[dict[str, Any]]) -> None:
+def _pages(client: Client, collection: str, body: Page, most_usd: float | None) -> list[Page]:
+    """What each page of items came to, to the last one or to where the work stopped. Raises ClientError."""
+    pages = list[Page]()
+    after = None
+    with ItemProgress(Console(stderr=True), "captions", None) as progress:
+        while not pages or (after is not None and pages[-1]["stopped"] is None):
+            asked = {**body, "after": after}
+            if most_usd is not None:
+                asked["most_usd"] = max(0.0, most_usd - sum(page["cost_usd"] for page in pages))
+            pages.append(client.call("POST", f"/v1/collections/{quote(collection, safe='')}/captions", asked))
+            after = pages[-1]["next"]
+            progress.advance(len(pages[-1]["captions"]))
+    return pages
+
+
+def _show_costs(pages: list[Page]) -> None:
     items = sum(page["expected"]["items"] for page in pages)
     costs = [page["expected"]["cost_usd"] for page in pages]
     dated = f" (prices of {pages[0]['expected'].get('prices_as_of')})" if sum(filter(None, costs)) else ""
@@ -50,7 +64,7 @@ def _show_costs(pages: list[dict[str, Any]]) -> None:
     typer.echo(f"{items} captions by {pages[0]['by']} for {cost}")
 
 
-def _show_work(pages: list[dict[str, Any]]) -> None:
+def _show_work(pages: list[Page]) -> None:
     written, failed = (sum(len(page[name]) for page in pages) for name in ("captions", "failed"))
     cost = sum(page["cost_usd"] for page in pages)
     typer.echo(f"{written} captions by {pages[0]['by']} for {cost:.4f} USD, {failed} failed")

@@ -8,19 +8,17 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from scripts.commands.captioning.options import TIMEOUT_S, DryRun, MostUsd, Offline
 from scripts.commands.gateway_commands import DEFAULT_URL, Key, Url
 from scripts.commands.paths import existing_folder
-
-_TIMEOUT_S = 600.0
+from scripts.item_progress import ItemProgress
 
 
 def caption_folder(
     folder: Annotated[Path, typer.Argument(help="Whose pictures.", parser=existing_folder)],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and write nothing.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="By a captioner, not by the language model.")] = False,
-    most_usd: Annotated[
-        float | None, typer.Option(min=0, help="Stop before more than this could be spent in this run.")
-    ] = None,
+    dry_run: DryRun = False,
+    offline: Offline = False,
+    most_usd: MostUsd = None,
     url: Url = DEFAULT_URL,
     api_key: Key = None,
 ) -> None:
@@ -33,12 +31,13 @@ def caption_folder(
 
     console = Console()
     wanting = pictures_without(folder)
-    with Client(url, api_key=api_key, timeout_s=_TIMEOUT_S) as client:
+    with Client(url, api_key=api_key, timeout_s=TIMEOUT_S) as client:
         captions = FolderCaptions(client, offline=offline, most_usd=most_usd)
         if dry_run:
             console.print(captions.expected(len(wanting)), highlight=False)
             return
-        ended = captions.write(wanting)
+        with ItemProgress(Console(stderr=True), "captions", len(wanting)) as progress:
+            ended = captions.write(wanting, progress.advance)
     console.print(ended.text(), highlight=False)
     for name, message in ended.failed:
         Console(stderr=True).print(f"{name}: {message}", highlight=False, markup=False)

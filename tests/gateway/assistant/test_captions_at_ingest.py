@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.assistant.hidden_orders import SCENES
 from scripts.cli import app
 from tests.gateway.assistant.conftest import drawn
 from tests.waiting import until
@@ -157,6 +158,35 @@ def test_a_folder_gets_captions_beside_its_pictures(captioning, openai_server, f
     assert (folder / "c.txt").read_text() == "my own words"
     assert len(openai_server.asked) == 2
     assert CliRunner().invoke(app, [*arguments, "--dry-run"]).stdout.startswith("2 captions by")
+
+
+def test_captions_of_pictures_with_the_same_name_are_kept_apart(captioning, openai_server, tmp_path) -> None:
+    stack, photos = captioning(), tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a.png", "a.webp", "b.png", "told.png"):
+        (photos / name).write_bytes(base64.b64decode(drawn(name)))
+    (photos / "told.png.txt").write_text("my own words")
+    run = CliRunner().invoke(app, ["caption-folder", str(photos), "--url", stack.url])
+    assert run.stdout.startswith("3 captions by gpt-4o for 0.0"), run.output
+    assert {path.name for path in photos.glob("*.txt")} == {"a.png.txt", "a.webp.txt", "b.txt", "told.png.txt"}
+    assert (photos / "told.png.txt").read_text() == "my own words"
+    again = CliRunner().invoke(app, ["caption-folder", str(photos), "--url", stack.url])
+    assert len(openai_server.asked) == 3, again.output
+
+
+def test_captions_of_given_pictures_are_items_of_the_key(captioning, openai_server) -> None:
+    stack = captioning(items_per_minute=len(SCENES) + 2)
+    path = "/v1/captions/assistant"
+    assert stack.post(path, {"images": [drawn("a"), drawn("b")]}).status_code == 200
+    answer = stack.post(path, {"images": [drawn("c")]})
+    assert (answer.status_code, answer.json()["error"]["code"], len(openai_server.asked)) == (429, "rate_limited", 2)
+
+
+def test_captions_that_a_budget_refuses_cost_no_items(captioning) -> None:
+    stack = captioning(items_per_minute=50, assistant_usd_per_day=0.0)
+    answer = stack.post("/v1/captions/assistant", {"images": [drawn("a"), drawn("b")]})
+    assert [each["error"]["code"] for each in answer.json()["data"]] == ["budget_spent"] * 2
+    assert answer.headers["x-ratelimit-remaining-items"] == str(50 - len(SCENES))
 
 
 def test_a_budget_ends_a_folder_and_it_goes_on(captioning, openai_server, folder) -> None:

@@ -104,6 +104,21 @@ def test_captions_that_failed_count_for_the_most_that_may_be_spent(captioning, o
     assert (len(told["failed"]), told["stopped"]["code"]) == (2, "budget_spent")
 
 
+def test_a_picture_that_is_replaced_meanwhile_gets_no_caption_of_the_old_one(captioning, openai_server) -> None:
+    stack = captioning()
+    item = stack.index.collections["plain"]["items"]["i0"]
+
+    def replace(_: Any) -> str:
+        item["metadata"] = {"digest": "0" * 64}
+        return json.dumps({"caption": "the old picture"})
+
+    openai_server.reply = replace
+    told = stack.post(PATH, {"limit": 1}).json()
+    assert (told["captions"], [each["error"]["code"] for each in told["failed"]]) == ([], ["conflict"])
+    assert "replaced" in told["failed"][0]["error"]["message"]
+    assert item["metadata"] == {"digest": "0" * 64}
+
+
 def test_a_key_that_the_provider_refuses_ends_it(captioning, openai_server) -> None:
     stack = captioning()
     openai_server.failures = [(401, {})] * 9

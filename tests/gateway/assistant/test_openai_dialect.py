@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -137,6 +138,33 @@ def test_conversations(sdk: OpenAI) -> None:
     assert said == "There is a picture of circle"
     two = sdk.chat.completions.create(model="demo", messages=chat("What is it?", "circle", "star"))
     assert two.choices[0].message.content == "a picture of circle\na picture of star"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["complete " + "." * 200_000 + "x", "is it " + " " * 100_000 + "\nfoo\nbar", "Is this a " + "circle " * 5000 + "?"],
+)
+def test_long_texts_hold_up_nobody(sdk: OpenAI, text) -> None:
+    began = time.monotonic()
+    said = sdk.chat.completions.create(model="demo", messages=chat(text, "circle"))
+    assert said.choices[0].message.content == "a picture of circle"
+    assert time.monotonic() - began < 5
+
+
+def test_lines_that_follow_a_question(sdk: OpenAI) -> None:
+    said = sdk.chat.completions.create(model="demo", messages=chat("Complete:\n\n  I   see\n", "circle"))
+    assert said.choices[0].message.content == "I see a picture of circle"
+
+
+def test_what_is_too_long_to_score_or_to_begin_with(sdk: OpenAI) -> None:
+    begun: Any = [*chat("Go on.", "circle"), {"role": "assistant", "content": "word " * 2000}]
+    with pytest.raises(openai.BadRequestError, match="8192 characters"):
+        sdk.chat.completions.create(model="demo", messages=begun)
+    named = {"type": "object", "properties": {"b" * 1001: {"type": "boolean"}}}
+    for schema in ({"enum": ["a", "b" * 1001]}, named):
+        form: Any = {"type": "json_schema", "json_schema": {"name": "f", "schema": schema}}
+        with pytest.raises(openai.BadRequestError, match="1000 characters"):
+            sdk.chat.completions.create(model="demo", messages=chat("d", "circle"), response_format=form)
 
 
 def test_a_short_answer(sdk: OpenAI) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import traceback
@@ -245,6 +246,24 @@ async def test_what_is_reserved_counts_until_it_is_settled(tmp_path) -> None:
     moment[0] += 86400
     await spending.reserve("a", 0.4)
     assert sum((await spending.of_today()).values()) == 0
+    spending.close()
+
+
+async def test_what_a_caller_that_left_reserved_is_free_again(tmp_path) -> None:
+    spending = Spending(tmp_path / "s.db", SpendingCaps(all_usd=1.0))
+    with spending._lock:
+        reserving = asyncio.create_task(spending.reserve("a", 0.6))
+        await asyncio.sleep(0.05)  # a thread waits for the lock now
+        reserving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reserving
+    for _ in range(100):
+        await asyncio.sleep(0.01)
+        with contextlib.suppress(BudgetSpent):
+            await spending.reserve("b", 0.6)
+            break
+    else:
+        pytest.fail("it is still reserved")
     spending.close()
 
 

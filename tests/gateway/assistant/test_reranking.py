@@ -56,6 +56,7 @@ def test_names_that_were_not_given_count_for_nothing(asking: Any, openai_server:
     before, answer = search(stack), search(stack, "llm")
     assert ids(answer) == [ids(before)[3], *ids(before)[:3]]
     assert (answer["rerank"]["invented_ids"], answer["rerank"]["not_named"]) == (2, 3)
+    assert answer["rerank"]["scored"] == 1
 
 
 @pytest.mark.parametrize("said", ['{"order": []}', '{"order": ["p0000"]}', '{"order": "p1"}', "no JSON"])
@@ -79,3 +80,39 @@ def test_a_provider_that_fails_or_takes_long(asking: Any, openai_server: OpenAiS
     assert time.perf_counter() - started < 2
     assert (answer["rerank"]["budget_spent"], answer["rerank"]["applied"]) == ("ms", False)
     assert ids(answer) == ids(search(stack))
+
+
+def test_tokens_that_reach_for_some_candidates_or_for_none(asking: Any, openai_server: OpenAiServer) -> None:
+    stack = asking()
+    openai_server.reply = ordering()
+    before, answer = search(stack), search(stack, {"by": "llm", "budget_tokens": 100})
+    told = answer["rerank"]
+    assert (told["applied"], told["tokens"], told["budget_spent"]) == (False, 0, "tokens")
+    assert not openai_server.asked
+    assert "fewer than two" in told["note"]
+    answer = search(stack, {"by": "llm", "budget_tokens": 600})
+    told, shown = answer["rerank"], len(names(openai_server.asked[0]))
+    assert 2 <= shown < 4
+    assert (told["scored"], told["not_named"], told["budget_spent"]) == (shown, 0, "tokens")
+    assert told["tokens"] <= 600
+    assert ids(answer) == [*ids(before)[:shown][::-1], *ids(before)[shown:]]
+
+
+def test_what_has_no_picture_is_not_shown(asking: Any, openai_server: OpenAiServer) -> None:
+    stack = asking()
+    stack.post("/v1/collections/demo/items", {"items": [{"id": "words", "text": QUERY}]})
+    openai_server.reply = ordering()
+    before, answer = search(stack), search(stack, "llm")
+    assert ids(before)[0] == ids(answer)[0] == "words"
+    assert ids(answer)[1:] == ids(before)[1:][::-1]
+    assert (answer["rerank"]["without_picture"], answer["rerank"]["scored"]) == (1, 4)
+    assert len(names(openai_server.asked[0])) == 4
+    stack.post("/v1/collections/demo/items/delete", {"ids": ids(before)[1:]})
+    told = search(stack, "llm")["rerank"]
+    assert (told["applied"], told["without_picture"], len(openai_server.asked)) == (False, 1, 1)
+
+
+def test_one_candidate_is_in_order(asking: Any, openai_server: OpenAiServer) -> None:
+    told = search(asking(), {"by": "llm", "candidates": 1})["rerank"]
+    assert (told["applied"], told["budget_spent"]) == (False, None)
+    assert not openai_server.asked

@@ -27,6 +27,7 @@ def completion(order: object) -> Completion:
 def test_orders(said: list[object], order: list[int], invented: int, left_out: int) -> None:
     ranking = ranking_of(completion(said), PLACES, 4)
     assert (ranking.order, ranking.invented, ranking.left_out, ranking.tokens) == (order, invented, left_out, 100)
+    assert ranking.named == len(PLACES) - left_out
 
 
 @pytest.mark.parametrize("said", [None, "p1", {}, [], ["p9"], [1, 2]])

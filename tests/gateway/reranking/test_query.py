@@ -98,6 +98,7 @@ def test_attributes_that_are_excluded(text: str) -> None:
             "left of a dog",
             "a cat left of",
         ),
+        *("a ~red circle", "~", "12345 dogs"),
         *("a red blue thing", "0 dogs", " ".join(["a dog and"] * 7) + " a cat", "word " * (MOST_WORDS + 1)),
     ],
 )

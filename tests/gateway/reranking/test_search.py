@@ -2,51 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import time
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from tests.gateway.conftest import Stack
-
-COLORS = ("red", "green", "blue", "red", "green", "blue", "red", "green")
-BLUE = {"i2", "i5"}
-QUERY = "a blue circle on a white background"
-
-
-def picture(color: str, shade: int = 0) -> str:
-    file = io.BytesIO()
-    place = ("red", "green", "blue").index(color)
-    Image.new("RGB", (32, 32), tuple(255 - shade if i == place else 0 for i in range(3))).save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
-
-
-@pytest.fixture
-def filled(stack_of: Any) -> Stack:
-    stack: Stack = stack_of()
-    assert stack.client.put("/v1/collections/demo", json={}).status_code == 201
-    items = [{"id": f"i{n}", "image": picture(color, n), "metadata": {"n": n}} for n, color in enumerate(COLORS)]
-    answer = stack.post("/v1/collections/demo/items", {"items": items})
-    assert [each["status"] for each in answer.json()["results"]] == [200] * len(items)
-    return stack
-
-
-def search(stack: Stack, rerank: Any, **more: Any) -> dict[str, Any]:
-    answer = stack.post("/v1/search", {"collection": "demo", "text": QUERY, "k": 8, "rerank": rerank, **more})
-    assert answer.status_code == 200, answer.text
-    told: dict[str, Any] = answer.json()
-    return told
-
-
-def ids(answer: dict[str, Any]) -> list[str]:
-    return [hit["id"] for hit in answer["hits"]]
-
-
-def plain(stack: Stack) -> list[str]:
-    return ids(stack.post("/v1/search", {"collection": "demo", "text": QUERY, "k": 8}).json())
+from tests.gateway.reranking.searches import BLUE, QUERY, ids, picture, plain, search
 
 
 @pytest.mark.parametrize("by", ["captioner", "tree"])
@@ -199,11 +161,13 @@ def test_a_batch_has_no_reranking(stack: Stack) -> None:
     assert (result["status"], result["error"]["param"]) == (400, "searches[0].rerank")
 
 
-def test_candidates_are_charged(stack_of: Any) -> None:
-    stack = stack_of(items_per_minute=12)
+def test_candidates_are_charged_when_they_are_looked_at(stack_of: Any) -> None:
+    stack = stack_of(items_per_minute=14)
     stack.client.put("/v1/collections/demo", json={})
     items = [{"id": f"i{n}", "image": picture("red", n)} for n in range(5)]
     stack.post("/v1/collections/demo/items", {"items": items})
+    for by, text in (("tree", "happy or sad"), ("llm", QUERY), ("tree", "???")):
+        assert not search(stack, by, text=text)["rerank"]["applied"]
     assert search(stack, "captioner")["rerank"]["scored"] == 5
     refused = stack.post("/v1/search", {"collection": "demo", "text": QUERY, "rerank": "captioner"})
     assert refused.status_code == 429

@@ -17,6 +17,7 @@ from gateway.reranking.ordering import reordered
 from gateway.reranking.plain import rank_by_sentence
 from gateway.reranking.query.parse import parse_query
 from gateway.reranking.scorer import Row, Scores
+from gateway.reranking.served.told import told_missing
 from gateway.reranking.tree.growing import MOST_NODES, grow
 from gateway.reranking.tree.node import LEAST, MOST, Node, Tree, together
 from gateway.reranking.tree.ranking import TreeRanking, rank_by_tree
@@ -63,6 +64,7 @@ def test_counts_absence_and_exclusion() -> None:
     assert excluded.against == ("a red striped ring",)
     assert "a blue striped ring" in excluded.claims
     assert "a red striped ring" not in excluded.claims
+    assert node(tree_of("a red ring that is not blue"), "excluded").claims == ("a red ring",)
 
 
 def test_many_exclusions_stay_few_sentences() -> None:
@@ -71,6 +73,17 @@ def test_many_exclusions_stay_few_sentences() -> None:
     tree = tree_of(f"{thing} left of {thing.replace('circle', 'star')}")
     assert all(len(each.claims) <= 48 for each in tree.nodes)
     assert node(tree, "clause").claims
+
+
+def test_a_stage_is_no_more_than_a_captioner_takes() -> None:
+    things = [
+        f"a non-{color} {noun}" for color, noun in zip(["red", "blue", "lime", "pink", "cyan"], "abcde", strict=True)
+    ]
+    for joins in (("left of", "above", "below", "behind"), ("left of", "and above", "and below", "and behind")):
+        text = things[0] + "".join(f" {join} {thing}" for join, thing in zip(joins, things[1:], strict=True))
+        tree = tree_of(text)
+        texts = [{text for place in stage for text in tree.nodes[place].texts} for stage in tree.stages]
+        assert all(len(each) <= 256 for each in texts)
 
 
 def test_words_without_counterfactuals_are_only_claimed() -> None:
@@ -169,6 +182,14 @@ def test_candidates_whose_picture_is_broken_keep_their_places() -> None:
     assert asking.unreadable == {1}
     assert ranking.order[1] == 1
     assert ranking.order[0] == 3
+
+
+def test_what_the_first_does_not_fit_is_told() -> None:
+    fits, _ = ranked(Shown(PICTURES))
+    assert told_missing(tree_of(QUERY), fits) == []
+    for picture in ("a red circle right of a blue square", "a blue circle left of a red square"):
+        misfit, _ = ranked(Shown([f"{picture} on a white background"]))
+        assert "a red circle left of a blue square" in told_missing(tree_of(QUERY), misfit)
 
 
 @pytest.mark.parametrize("dies_after", [0, 1, 2])

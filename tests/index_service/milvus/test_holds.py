@@ -52,7 +52,9 @@ async def test_a_held_write_of_another_replica_goes_to_where_the_alias_leads(
         for name, count in (("old", 0), ("new", 1)):
             assert (await one.get(f"/collections/{name}")).json()["count"] == count
         assert (await two.post("/collections/old/items", json={"items": [ITEM]})).status_code == 200
-        assert (await one.put("/collections/old/hold", json={"seconds": 30})).status_code == 200
+        assert (await one.put("/collections/old/hold", json={"seconds": 30, "owner": "me"})).status_code == 200
+        assert (await two.put("/collections/old/hold", json={"seconds": 30, "owner": "you"})).status_code == 409
+        assert (await two.put("/collections/old/hold", json={"seconds": 30, "owner": "me"})).status_code == 200
         assert (await one.delete("/collections/old")).status_code == 200  # its hold goes with it
 
 

@@ -10,12 +10,14 @@ import numpy as np
 import orjson
 import pytest
 
-from clip_core.errors import Conflict, InvalidRequest, TooLarge, UnknownCollection, UnknownItem
+from clip_core.errors import Conflict, InvalidRequest, TooLarge, Unavailable, UnknownCollection, UnknownItem
 from clip_core.wire import encode_vector
 from index_service.collection.registry import Registry, UnseenCollection
 from index_service.milvus.catalogue import MilvusCatalogue
+from index_service.milvus.connect import shared_store
 from index_service.milvus.schema import Names
 from index_service.record.records import CollectionInfo
+from index_service.record.store import Store
 from index_service.settings import IndexSettings
 from tests.index_service.helpers import item, unit_rows
 from tests.index_service.milvus.conftest import http_of
@@ -154,6 +156,17 @@ def test_the_order_of_writing_is_followed_across_replicas(registry: Registry, re
     assert second.since(int(collection.describe()["seq"]), 7).items == []
 
 
+def test_a_snapshot_has_what_is_replaced_while_it_is_read(registry: Registry) -> None:
+    """Milvus may show neither the old nor the new item for a moment."""
+    collection, _ = registry.create(CollectionInfo("c", "m", "f", DIM, store="milvus"))
+    collection.upsert([item(f"i{n}", ROWS[n]) for n in range(9)], ROWS[:9])
+    collection.delete(["i4", "i8"])
+    chunks = iter(collection.stream())
+    first = [each.id for each in next(chunks).items]
+    collection.upsert([item("i4", ROWS[4]), item("i8", ROWS[8])], ROWS[[4, 8]])
+    assert sorted([*first, *(each.id for chunk in chunks for each in chunk.items)]) == [f"i{n}" for n in range(9)]
+
+
 def test_what_the_store_refuses(registry: Registry) -> None:
     for engine in ("faiss:HNSW32", "scann", "certified", "milvus"):
         with pytest.raises(InvalidRequest, match="engine"):
@@ -164,6 +177,27 @@ def test_what_the_store_refuses(registry: Registry) -> None:
     with pytest.raises(TooLarge, match="metadata"):
         collection.upsert([item("big", ROWS[0], {"x": "y" * 70_000})], ROWS[:1])
     assert list(collection.page("", 10)) == []
+
+
+def test_a_snapshot_of_an_engine_that_is_not_here_is_restored(catalogue: MilvusCatalogue) -> None:
+    info = CollectionInfo("back", "m", "f", DIM, engine="certified", store="milvus")
+    made = catalogue.restore(info, [[item("a", ROWS[0])], [item("b", ROWS[1])]])
+    assert (made.info.engine, made.describe()["count"]) == ("auto", 2)
+
+
+def test_names_are_noted_for_a_process_that_does_not_reach_milvus(
+    registry: Registry, settings: IndexSettings, store: Store
+) -> None:
+    registry.create(CollectionInfo("c", "m", "f", DIM, store="milvus"))
+    registry.set_alias("live", "c")
+    shared = shared_store(settings.model_copy(update={"milvus_uri": "http://127.0.0.1:9"}))
+    later = Registry(store, settings, shared)
+    later.load()
+    for name in ("c", "live"):
+        with pytest.raises(Unavailable):
+            later.create(CollectionInfo(name, "m", "f", DIM))
+    later.create(CollectionInfo("own", "m", "f", DIM))
+    later.drop("own")
 
 
 def test_foreign_collections_are_left_alone(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +19,8 @@ from index_service.collection.registry import Registry
 from index_service.milvus import schema
 from index_service.milvus.catalogue import MilvusCatalogue
 from index_service.milvus.connect import shared_store
-from index_service.milvus.rpc import messages
+from index_service.milvus.holds import LEASE_S, FillLease, new_name
+from index_service.milvus.rpc import messages, wait_until
 from index_service.record.records import CollectionInfo
 from index_service.settings import IndexSettings
 from tests.index_service.helpers import item, unit_rows
@@ -63,6 +66,53 @@ def test_a_stranger_is_neither_shown_nor_replaced(
         registry.create(INFO)
     answer = catalogue._rpc.call("ShowCollections", messages().ShowCollectionsRequest())
     assert stranger in answer.collection_names
+
+
+def test_what_a_restore_left_behind_is_dropped_once_nobody_fills_it(
+    catalogue: MilvusCatalogue, settings: IndexSettings
+) -> None:
+    names, long_ago = schema.Names(settings.milvus_prefix), round(1e3 * (time.time() - 2 * LEASE_S))
+    left, filled, new = (names.hidden(f"{long_ago}-a"), names.hidden(f"{long_ago}-b"), new_name(names))
+    for there in (left, filled, new):
+        catalogue._make(there, INFO)
+    lease = FillLease(catalogue._rpc, names, filled)
+    lease._until = 0.0
+    lease.keep()
+    catalogue.look()
+    shown = catalogue._rpc.call("ShowCollections", messages().ShowCollectionsRequest()).collection_names
+    assert {left, filled, new} & {*shown} == {filled, new}
+    lease.end()
+    for there in (filled, new):
+        catalogue._drop(there)
+
+
+def test_one_that_can_not_be_loaded_hides_no_other(
+    registry: Registry, catalogue: MilvusCatalogue, settings: IndexSettings
+) -> None:
+    for name in ("c", "d"):
+        registry.create(replace(INFO, name=name))
+    catalogue._rpc.call(
+        "ReleaseCollection",
+        messages().ReleaseCollectionRequest(collection_name=schema.Names(settings.milvus_prefix).collection("c")),
+    )
+    demanding = shared_store(settings.model_copy(update={"milvus_replicas": 3}))  # of a server with one node
+    assert demanding is not None
+    demanding.look()
+    assert sorted(each.info.name for each in demanding.all()) == ["c", "d"]
+    with pytest.raises(Unavailable):
+        demanding.find("c").page("", 1)  # type: ignore[union-attr]
+    assert demanding.find("d").page("", 1) == []  # type: ignore[union-attr]
+    with pytest.raises(Unavailable):
+        registry.get("c").page("", 1)
+    catalogue.look()  # loads it again, for it was met
+    wait_until(lambda: pages(registry), 20, "load it again")
+    demanding.close()
+
+
+def pages(registry: Registry) -> bool:
+    with suppress(Unavailable):
+        return registry.get("c").page("", 1) == []
+    return False
 
 
 async def test_what_no_field_holds_is_the_items_error(settings: IndexSettings, registry: Registry) -> None:

@@ -1,11 +1,11 @@
 {{- define "clipserve.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | regexFind "^.*[^-]" -}}
 {{- end -}}
 
 {{- define "clipserve.fullname" -}}
 {{- $name := include "clipserve.name" . -}}
 {{- $full := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
-{{- $full | trunc 40 | trimSuffix "-" -}}
+{{- $full | trunc 40 | regexFind "^.*[^-]" -}}
 {{- end -}}
 
 {{/* Labels that never change: (dict "root" $ "part" "gateway") */}}
@@ -134,13 +134,19 @@ The environment of a container, each name once, as helm applies it: (dict "root"
 {{- with .Values.tracing.endpoint -}}
 {{- $url := urlParse . -}}
 {{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) -}}
-{{- if gt (int $port) 65535 -}}{{- fail (printf "tracing.endpoint: there is no port %s" $port) -}}{{- end -}}
-- ports: [{port: {{ $port }}, protocol: TCP}]
+{{- include "clipserve.egressPort" (dict "port" $port "value" "tracing.endpoint") -}}
 {{- end -}}
 {{- end -}}
 
+{{/* A way out to a port, wherever that is. */}}
+{{- define "clipserve.egressPort" -}}
+{{- $port := atoi .port -}}
+{{- if or (lt $port 1) (gt $port 65535) -}}{{- fail (printf "%s: there is no port %s" .value .port) -}}{{- end -}}
+- ports: [{port: {{ $port }}, protocol: TCP}]
+{{- end -}}
+
 {{- define "clipserve.encoder" -}}
-{{- printf "%s-encoder-%s" (include "clipserve.fullname" .root) (.model | lower | replace "." "-" | replace "_" "-" | trunc 14 | trimSuffix "-") -}}
+{{- printf "%s-encoder-%s" (include "clipserve.fullname" .root) (.model | lower | replace "." "-" | replace "_" "-" | trunc 14 | regexFind "^.*[^-]") -}}
 {{- end -}}
 
 {{- define "clipserve.scaler" -}}
@@ -182,24 +188,48 @@ The environment of a container, each name once, as helm applies it: (dict "root"
 {{- if not (regexMatch "^[a-z]" (include "clipserve.fullname" .)) -}}
   {{- fail (printf "the release's name %q begins with a digit, and a Service's name must not: choose another" .Release.Name) -}}
 {{- end -}}
+{{- if contains "." (include "clipserve.fullname" .) -}}
+  {{- fail (printf "the release's name %q has a dot, and a Service's name must not: choose another" .Release.Name) -}}
+{{- end -}}
 {{- $names := list -}}
 {{- $encoders := list -}}
 {{- $defaults := list -}}
-{{- range include "clipserve.models" . | fromJsonArray -}}
+{{- $prefixes := list -}}
+{{- range include "clipserve.models" . | fromJsonArray -}}{{- $prefixes = append $prefixes .prefix -}}{{- end -}}
+{{- range $model := include "clipserve.models" . | fromJsonArray -}}
   {{- if has .name $names -}}{{- fail (printf "models: two models are named %q: each needs a name of its own" .name) -}}{{- end -}}
   {{- $encoder := include "clipserve.encoder" (dict "root" $ "model" .name) -}}
-  {{- if has $encoder $encoders -}}{{- fail (printf "models: %q has the same first 14 letters as another model, so both encoders would be named %s" .name $encoder) -}}{{- end -}}
+  {{- if has $encoder $encoders -}}{{- fail (printf "models: %q has the same first 14 letters as another model (small and large ones, and . _ - count as one), so both encoders would be named %s" .name $encoder) -}}{{- end -}}
   {{- $names = append $names .name -}}
   {{- $encoders = append $encoders $encoder -}}
   {{- if .default -}}{{- $defaults = append $defaults .name -}}{{- end -}}
   {{- if gt .autoscaling.minReplicas .autoscaling.maxReplicas -}}{{- fail (printf "models: autoscaling.minReplicas of %q is above its maxReplicas" .name) -}}{{- end -}}
+  {{- if and (ne .autoscaling.kind "none") (gt (sub (len $prefixes) (len (without $prefixes .prefix))) 1) -}}
+    {{- fail (printf "models: %q scales by what is asked of %s_text and so on, and another model's endpoints have these names, too: give each a prefix of its own" .name .prefix) -}}
+  {{- end -}}
+  {{- if and (eq .autoscaling.kind "hpa") (not (regexMatch "^[A-Za-z0-9][A-Za-z0-9_.-]{0,51}$" .prefix)) -}}
+    {{- fail (printf "models: the prefix of %q is no label in a HorizontalPodAutoscaler: begin with a letter or digit, and use 52 at most" .name) -}}
+  {{- end -}}
+  {{- range $port := list "CLIPSERVE_ENCODER_HOST" "CLIPSERVE_INFERENCE_PORT" "CLIPSERVE_MANAGEMENT_PORT" "CLIPSERVE_METRICS_PORT" "CLIPSERVE_MODEL_STORE" -}}
+    {{- if hasKey $model.env $port -}}{{- fail (printf "models: env of %q.%s: the chart's probes, Services and mounts need it as it is" $model.name $port) -}}{{- end -}}
+  {{- end -}}
+  {{- $scaler := include "clipserve.scaler" (dict "root" $ "model" .name) -}}
+  {{- if and (eq .autoscaling.kind "scaler") (gt (len $scaler) 52) -}}
+    {{- fail (printf "models: the scaler of %q would be named %s, which is longer than the 52 letters that a StatefulSet may have: choose a shorter release name" .name $scaler) -}}
+  {{- end -}}
+  {{- with .source.copy -}}{{- with .secret -}}{{- include "clipserve.checkSecret" (dict "root" $ "secret" (dict "secret" .) "value" "models: source.copy") -}}{{- end -}}{{- end -}}
   {{- if and (eq .autoscaling.kind "keda") (not .autoscaling.prometheus) -}}{{- fail (printf "models: %q scales by KEDA: set autoscaling.prometheus to the address of a Prometheus" .name) -}}{{- end -}}
 {{- end -}}
 {{- if include "clipserve.modelsScaledBy" (dict "root" $ "kind" "scaler") | fromJsonArray -}}
   {{- include "clipserve.checkSecret" (dict "root" . "secret" .Values.scaler.key "value" "scaler.key") -}}
 {{- end -}}
 {{- if gt (len $defaults) 1 -}}{{- fail (printf "models: %s all say default: true; one may" (join ", " $defaults)) -}}{{- end -}}
-{{- range tuple (list "CLIPSERVE_GATEWAY_KEYS_FILE" .Values.gateway.database.secret "gateway.database") (list "CLIPSERVE_GATEWAY_PICTURES" .Values.gateway.pictures.claim "gateway.pictures.claim") -}}
+{{- $pictures := .Values.gateway.pictures -}}
+{{- if and $pictures.claim $pictures.url -}}{{- fail "gateway.pictures: claim and url exclude each other" -}}{{- end -}}
+{{- if and $pictures.url (eq (toString (index .Values.gateway.env "CLIPSERVE_GATEWAY_PICTURES")) "copy") -}}
+  {{- fail "gateway.env.CLIPSERVE_GATEWAY_PICTURES: object storage keeps thumbnails: leave out copy, or set gateway.pictures.claim" -}}
+{{- end -}}
+{{- range tuple (list "CLIPSERVE_GATEWAY_KEYS_FILE" .Values.gateway.database.secret "gateway.database") (list "CLIPSERVE_GATEWAY_PICTURES" (or $pictures.claim $pictures.url) "gateway.pictures.claim") -}}
   {{- if and (hasKey $.Values.gateway.env (index . 0)) (not (index . 1)) (not $.Values.gateway.persistence.enabled) -}}
     {{- fail (printf "gateway.env.%s is about files on one gateway's disk: set %s, which gateways share, or gateway.persistence.enabled with gateway.replicas 1" (index . 0) (index . 2)) -}}
   {{- end -}}
@@ -207,7 +237,10 @@ The environment of a container, each name once, as helm applies it: (dict "root"
 {{- if and (hasKey .Values.gateway.env "CLIPSERVE_GATEWAY_KEYS_FILE") .Values.gateway.database.secret -}}
   {{- fail "gateway.env.CLIPSERVE_GATEWAY_KEYS_FILE and gateway.database exclude each other: with a database, keys are in it" -}}
 {{- end -}}
-{{- range tuple (list "CLIPSERVE_GATEWAY_DATABASE_URL" "name a Secret in gateway.database") (list "CLIPSERVE_GATEWAY_PICTURES_DIR" "name a claim in gateway.pictures.claim") -}}
+{{- range $name := list "HOST" "PORT" "TLS_CERTIFICATE" "TLS_KEY" -}}
+  {{- if hasKey $.Values.gateway.env (printf "CLIPSERVE_GATEWAY_%s" $name) -}}{{- fail (printf "gateway.env.CLIPSERVE_GATEWAY_%s: probes and Services ask every address, port 8000, without TLS" $name) -}}{{- end -}}
+{{- end -}}
+{{- range tuple (list "CLIPSERVE_GATEWAY_API_KEYS" "name a Secret in gateway.keys") (list "CLIPSERVE_GATEWAY_REDIS_URL" "name a Secret in gateway.redis") (list "CLIPSERVE_GATEWAY_DATABASE_URL" "name a Secret in gateway.database") (list "CLIPSERVE_GATEWAY_PICTURES_DIR" "name a claim in gateway.pictures.claim") (list "CLIPSERVE_GATEWAY_PICTURES_URL" "say it in gateway.pictures.url") -}}
   {{- if hasKey $.Values.gateway.env (index . 0) -}}{{- fail (printf "gateway.env.%s: %s" (index . 0) (index . 1)) -}}{{- end -}}
 {{- end -}}
 {{- if and (include "clipserve.several" .) (not .Values.gateway.database.secret) (eq (toString (index .Values.gateway.env "CLIPSERVE_GATEWAY_JOBS") | lower) "true") -}}
@@ -224,6 +257,12 @@ The environment of a container, each name once, as helm applies it: (dict "root"
 {{- if ne (empty .Values.snapshots.restore.image) (empty .Values.snapshots.restore.command) -}}{{- fail "snapshots.restore needs an image and a command that downloads to /data/restore" -}}{{- end -}}
 {{- if and .Values.route.enabled (not .Values.route.parents) -}}{{- fail "route.parents is empty: name the Gateway that the route belongs to" -}}{{- end -}}
 {{- include "clipserve.checkSecret" (dict "root" . "secret" .Values.gateway.keys "value" "gateway.keys") -}}
+{{- range .Values.gateway.secrets -}}{{- include "clipserve.checkSecret" (dict "root" $ "secret" (dict "secret" .) "value" "gateway.secrets") -}}{{- end -}}
+{{- if .Values.metrics.serviceMonitor.enabled -}}{{- include "clipserve.checkSecret" (dict "root" . "secret" .Values.metrics.serviceMonitor.key "value" "metrics.serviceMonitor.key") -}}{{- end -}}
+{{- with .Values.snapshots -}}
+  {{- if and .enabled .upload.secret -}}{{- include "clipserve.checkSecret" (dict "root" $ "secret" (dict "secret" .upload.secret) "value" "snapshots.upload") -}}{{- end -}}
+  {{- if and .restore.image .restore.secret -}}{{- include "clipserve.checkSecret" (dict "root" $ "secret" (dict "secret" .restore.secret) "value" "snapshots.restore") -}}{{- end -}}
+{{- end -}}
 {{- if and .Values.tracing.headers.secret .Values.tracing.endpoint -}}{{- include "clipserve.checkSecret" (dict "root" . "secret" .Values.tracing.headers "value" "tracing.headers") -}}{{- end -}}
 {{- if hasKey .Values.tracing.env "OTEL_EXPORTER_OTLP_ENDPOINT" -}}{{- fail "tracing.env.OTEL_EXPORTER_OTLP_ENDPOINT: say it in tracing.endpoint" -}}{{- end -}}
 {{- if hasKey .Values.tracing.env "OTEL_EXPORTER_OTLP_HEADERS" -}}{{- fail "tracing.env.OTEL_EXPORTER_OTLP_HEADERS: name a Secret in tracing.headers" -}}{{- end -}}
@@ -232,15 +271,15 @@ The environment of a container, each name once, as helm applies it: (dict "root"
 {{- with .Values.gateway.database.secret -}}{{- include "clipserve.checkSecret" (dict "root" $ "secret" $.Values.gateway.database "value" "gateway.database") -}}{{- end -}}
 {{- end -}}
 
-{{/* In a cluster that is reached, a Secret that is missing is told before anything changes. */}}
+{{/* In a cluster that is reached, a Secret that is missing is told before anything changes; without `key` any will do. */}}
 {{- define "clipserve.checkSecret" -}}
 {{- $namespace := .root.Release.Namespace -}}
 {{- if lookup "v1" "Namespace" "" $namespace -}}
   {{- $found := lookup "v1" "Secret" $namespace .secret.secret -}}
   {{- if not $found -}}
-    {{- fail (printf "%s: there is no Secret %s in namespace %s: kubectl --namespace %s create secret generic %s --from-literal=%s=…" .value .secret.secret $namespace $namespace .secret.secret .secret.key) -}}
+    {{- fail (printf "%s: there is no Secret %s in namespace %s: kubectl --namespace %s create secret generic %s --from-literal=%s=…" .value .secret.secret $namespace $namespace .secret.secret (default "NAME" .secret.key)) -}}
   {{- end -}}
-  {{- if not (hasKey (default dict $found.data) .secret.key) -}}
+  {{- if and .secret.key (not (hasKey (default dict $found.data) .secret.key)) -}}
     {{- fail (printf "%s: the Secret %s has no key %s" .value .secret.secret .secret.key) -}}
   {{- end -}}
 {{- end -}}

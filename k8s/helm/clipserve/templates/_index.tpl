@@ -66,8 +66,7 @@
 {{- define "clipserve.milvusEgress" -}}
 {{- with .Values.index.milvus.uri -}}
 {{- $port := regexFind ":[0-9]+$" (urlParse .).host | trimPrefix ":" | default "19530" -}}
-{{- if gt (int $port) 65535 -}}{{- fail (printf "index.milvus.uri: there is no port %s" $port) -}}{{- end -}}
-- ports: [{port: {{ $port }}, protocol: TCP}]
+{{- include "clipserve.egressPort" (dict "port" $port "value" "index.milvus.uri") -}}
 {{- end -}}
 {{- end -}}
 
@@ -76,6 +75,9 @@
 {{- $index := .Values.index -}}
 {{- range $name := list "STORE" "MILVUS_URI" "MILVUS_TOKEN" "MILVUS_CONSISTENCY" -}}
   {{- if hasKey $index.env (printf "CLIPSERVE_INDEX_%s" $name) -}}{{- fail (printf "index.env.CLIPSERVE_INDEX_%s: say it in index.store and index.milvus" $name) -}}{{- end -}}
+{{- end -}}
+{{- range $name := list "HOST" "PORT" "DATA_DIR" -}}
+  {{- if hasKey $index.env (printf "CLIPSERVE_INDEX_%s" $name) -}}{{- fail (printf "index.env.CLIPSERVE_INDEX_%s: the chart's probes, Services and mounts need it as it is" $name) -}}{{- end -}}
 {{- end -}}
 {{- if eq $index.store "milvus" -}}
   {{- if not $index.milvus.uri -}}{{- fail "index.store milvus needs a server: set index.milvus.uri, such as http://milvus.milvus:19530" -}}{{- end -}}

@@ -41,7 +41,7 @@ from scripts.archive.build import build
 from scripts.archive.random_checkpoint import write_random
 from scripts.progress import WorkProgress
 
-_BATCH, _ROUNDS, _KILLS = 32, 2, 10
+_BATCH, _ROUNDS, _KILLS, _SHARD = 32, 2, 10, 32
 _PHASES = ("speed", "kills", "memory", "sync")
 
 
@@ -96,10 +96,10 @@ def _loop(archive: Path, folder: Path) -> float:
 def kill_figures(work: Path, store: Path, count: int) -> dict[str, float]:
     archive = store / "clip_image.mar"
     folder = write_pictures(work / "killed", count, (96, 72))
-    more = ("--shard-items", "32", "--actors", "1")
-    unbroken = run(command(folder, archive, work / "unbroken", *more))
+    more = ("--shard-items", str(_SHARD), "--actors", "1")
+    run(command(folder, archive, work / "unbroken", *more))
     words = command(folder, archive, work / "broken", *more)
-    hit = run_with_kills(words, _KILLS, unbroken.seconds, 7)
+    hit = run_with_kills(words, work / "broken", _KILLS, count // _SHARD, 7)
     one, other = content(work / "unbroken"), content(work / "broken")
     differing = len(set(one) ^ set(other)) + abs(len(one) - len(other))
     return {"kills_that_hit": float(hit), "rows": float(len(one)), "rows_that_differ_after_kills": float(differing)}
@@ -137,7 +137,7 @@ def main() -> None:
         raise SystemExit(why)
     phases: dict[str, Callable[[Path], dict[str, float]]] = {
         "speed": lambda work: speed_figures(work, given, console),
-        "kills": lambda work: kill_figures(work, _demo(work, console), 600),
+        "kills": lambda work: kill_figures(work, _demo(work, console), 6000),
         "memory": lambda work: memory_figures(work, _demo(work, console), given.texts),
         "sync": lambda work: sync_figures(work, given.synced),
         "gpu": lambda work: gpu_figures(work, _vit(work, "bf16", console)[0], 8 * given.pictures),

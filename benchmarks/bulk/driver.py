@@ -48,29 +48,41 @@ def _working(out: Path) -> float:
     return ends[-1] - ends[0] + float(json.loads(first.read_text(encoding="utf-8"))["seconds"])
 
 
-def run_with_kills(words: Sequence[str], kills: int, longest_s: float, seed: int) -> int:
-    """Killed with all its processes at random moments, then let to its end; how many kills hit a run at work."""
+def run_with_kills(words: Sequence[str], out: Path, kills: int, shards: int, seed: int) -> int:
+    """Killed with all its processes while it writes `shards` shards, then let to its end: how many kills hit.
+
+    The moments follow what is written, not the clock: a random number of shards more, and a random part of a second.
+    """
     dice, hit = random.Random(seed), 0
     for _ in range(kills):
         with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            end = time.monotonic() + dice.uniform(0.2, 1.0) * longest_s
-            while time.monotonic() < end and process.poll() is None:
-                time.sleep(0.05)
+            enough = len(_parts(out)) + 1 + dice.randrange(shards // (2 * kills))
+            while len(_parts(out)) < enough and process.poll() is None:
+                time.sleep(0.02)
+            time.sleep(dice.uniform(0.0, 0.3))
             if process.poll() is None:
                 hit += 1
-                family = psutil.Process(process.pid).children(recursive=True)
-                process.kill()
-                for each in family:
-                    with contextlib.suppress(psutil.Error):
-                        each.kill()
+                _kill_all(process)
     run(words)
     return hit
+
+
+def _parts(out: Path) -> list[Path]:
+    return list(out.glob("part-*.parquet"))
+
+
+def _kill_all(process: subprocess.Popen[bytes]) -> None:
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    for each in family:
+        with contextlib.suppress(psutil.Error):
+            each.kill()
 
 
 def content(out: Path) -> list[tuple[str, tuple[float, ...]]]:
     """Ids and vectors, sorted."""
     found: list[tuple[str, tuple[float, ...]]] = []
-    for path in out.glob("part-*.parquet"):
+    for path in _parts(out):
         table = parquet.read_table(path, columns=["id", "vector"])
         vectors = table.column("vector").to_pylist()
         found += [(name, tuple(each)) for name, each in zip(table.column("id").to_pylist(), vectors, strict=True)]

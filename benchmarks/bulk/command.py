@@ -4,10 +4,10 @@
 
 1,024 JPEGs of 640×480 go through a ViT-B/32 in int8, by a loop that decodes a batch and runs the tower, by
 `clipserve bulk --no-ray`, and by `clipserve bulk` on Ray, in turns. The weights are random: the speed is that of
-trained ones. Neither side is compiled, unless `--compile` says so. Rates leave out the start; the whole time stands
-beside them. The same run is killed ten times at random moments, and its rows are compared with the unbroken one's.
-Texts in two sizes show whether the driver's memory grows with them. Then 20,000 pictures are synced, and synced again.
-The last line is one JSON document with `bars`.
+trained ones. All three run the compiled archive that `archive build` packs by default (`--uncompiled` saves minutes).
+Rates leave out the start; the whole time stands beside them. The same run is killed ten times at random moments, and
+its rows are compared with the unbroken one's. Texts in two sizes show whether the driver's memory grows with them.
+Then 20,000 pictures are synced, and synced again. The last line is one JSON document with `bars`.
 
 clip-retrieval runs half of the pictures with the same weights in float32, in an environment of its own that
 `make bench-bulk` makes. `PHASES="speed kills"` measures these alone; `GPU=1` is for a machine with a GPU (`gpu.py`).
@@ -46,7 +46,7 @@ _PHASES = ("speed", "kills", "memory", "sync")
 
 
 def speed_figures(work: Path, given: Namespace, console: Console) -> dict[str, float]:
-    archive, weights = _vit(work, "int8", console, compile=given.compile)
+    archive, weights = _vit(work, "int8", console, compile=not given.uncompiled)
     count = given.pictures
     folder = write_pictures(work / "pictures", count)
     loops, plain, on_ray, whole = list[float](), list[float](), list[float](), list[float]()
@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument(
         "--clip-retrieval", type=Path, help="a virtual environment that has it (make bench-bulk makes one)"
     )
-    parser.add_argument("--compile", action="store_true", help="the towers of the rates, which takes some minutes more")
+    parser.add_argument("--uncompiled", action="store_true", help="the tower of the rates, which saves some minutes")
     parser.add_argument("--phases", nargs="*", default=list(_PHASES), choices=_PHASES)
     parser.add_argument("--gpu", action="store_true", help="on a GPU instead: JPEGs end to end beside the tower alone")
     given, console = parser.parse_args(), Console()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
 from clip_core.cores import available_cores, share
+from clip_core.old_names.table import OLD_ENDPOINT_KEYS
+from clip_core.old_names.taking import old_names, with_new_names
+
+_log = logging.getLogger("clipserve.handler")
 
 
 def _key(default: Any, description: str, *, least: int = 1, choices: tuple[str, ...] = ()) -> Any:
@@ -22,7 +27,7 @@ class EndpointConfig:
     max_inputs: int = _key(256, "inputs that one request may carry")
     max_batch: int = _key(64, "items in one forward pass; a larger batch is split")
     max_image_pixels: int = _key(64_000_000, "pixels of an image before it is refused undecoded")
-    pass_tokens: int = _key(48, "what a forward pass of texts costs beside its tokens, in tokens", least=0)
+    pass_overhead_tokens: int = _key(48, "fixed cost of a forward pass of texts, in tokens", least=0)
     decode_threads: int = _key(0, "threads that decode a batch's pictures; 0: as many as `threads`", least=0)
     jpeg_draft: bool = _key(False, "decode large JPEGs at a fraction of their size: faster, other pixels")
     jpeg_draft_margin: int = _key(
@@ -40,37 +45,45 @@ class EndpointConfig:
         choices=("lru", "lfu"),
     )
 
-    caption_rows: int = _key(48, "texts that a captioner has under way at once: a beam search of six beams has two")
-    caption_waiting: int = _key(64, "captions that wait for a place behind them; more are refused with 429", least=0)
-    caption_drafts: bool = _key(
-        True, "use the drafts that requests bring, where a captioner that is ready gains by them"
+    caption_max_sequences: int = _key(
+        48, "sequences that a captioner has under way at once: a beam search of six beams has two"
+    )
+    caption_max_waiting: int = _key(
+        64, "captions that wait for a place behind them; more are refused with 429", least=0
+    )
+    caption_speculative_decoding: bool = _key(
+        True, "speculative decoding with the drafts that requests bring, where a captioner gains by it"
     )
     caption_method: str = _key(
         "beam", "how a captioner captions where a request does not say", choices=("beam", "greedy")
     )
-    caption_cache: str = _key(
+    caption_kv_cache: str = _key(
         "growing",
-        "what holds a captioner's keys and values (docs/kv-caches.md)",
+        "layout of a captioner's KV cache (docs/kv-caches.md)",
         choices=("growing", "request", "static-rows", "static-tokens", "paged"),
     )
-    caption_cache_block: int = _key(4, "tokens of a block of the `paged` cache: at most the model's context")
-    caption_cache_bytes: int = _key(
-        0, "bytes of that cache; captions beyond it wait, and the youngest give way. 0 sets no bound", least=0
+    caption_kv_cache_block_size: int = _key(4, "tokens of a block of the `paged` KV cache: at most the model's context")
+    caption_kv_cache_bytes: int = _key(
+        0, "bytes of the KV cache; captions beyond it wait, and the youngest give way. 0 sets no bound", least=0
     )
-    caption_absorbed: bool = _key(
-        False, "keep a picture's tokens, and not keys and values of every layer: much less memory, dearer steps"
+    caption_weight_absorption: bool = _key(
+        False,
+        "keep a picture's tokens, not keys and values of every layer, whose projections are absorbed by queries and "
+        "outputs: much less memory, dearer steps",
     )
     caption_call_tokens: int = _key(
         4, "most tokens of each caption that one call of TorchServe's continuous batching makes"
     )
-    caption_memory_bytes: int = _key(
-        64 << 20, "memory of a captioner for pictures that it scored; 0 keeps none", least=0
+    caption_image_cache_bytes: int = _key(
+        64 << 20, "memory for encoded pictures that a captioner scored texts for; 0 keeps none", least=0
     )
 
     @classmethod
     def parse(cls, config: Mapping[str, Any] | None) -> EndpointConfig:
         """Take our keys from TorchServe's YAML. Raises ValueError that names the key."""
-        given = config or {}
+        for line in old_names(config or (), OLD_ENDPOINT_KEYS):
+            _log.warning("model-config.yaml: %s", line)
+        given = with_new_names(config or {}, OLD_ENDPOINT_KEYS)
         parsed = cls(**{f.name: _checked(f, given[f.name]) for f in fields(cls) if f.name in given})
         workers = given.get("maxWorkers", 1)
         return replace(parsed, threads=parsed.threads or share(available_cores(), workers))

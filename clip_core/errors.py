@@ -38,12 +38,12 @@ ClipServeError                     500 internal_error
 │  └─ BudgetSpent                  429 budget_spent
 ├─ BadModel                        500 bad_model
 ├─ UnknownPrice                    500 unknown_price
-├─ AssistantFailed                 424 assistant_failed
-│  ├─ AssistantRefused             424 assistant_refused
-│  └─ AssistantUnauthorized        424 assistant_unauthorized
+├─ AssistantFailed                 424 llm_failed
+│  ├─ AssistantRefused             424 llm_refused
+│  └─ AssistantUnauthorized        424 llm_unauthorized
 ├─ InferenceFailed                 424 inference_failed
 ├─ Unavailable                     503 unavailable
-│  ├─ AssistantUnavailable         503 assistant_unavailable
+│  ├─ AssistantUnavailable         503 llm_unavailable
 │  ├─ IndexUnavailable             503 index_unavailable
 │  ├─ TorchServeUnavailable        503 torchserve_unavailable
 │  │  └─ WorkerLost                503 worker_lost
@@ -265,19 +265,19 @@ class AssistantFailed(ClipServeError):
     """The language model's answer is none that may be passed on. `use` and `cost_usd`: what was billed all the same."""
 
     status = 424  # not 502, which clients send again: each try may be billed
-    code = "assistant_failed"
+    code = "llm_failed"
     use: object = None
     cost_usd: float = 0.0
 
 
 class AssistantRefused(AssistantFailed):
-    code = "assistant_refused"
+    code = "llm_refused"
 
 
 class AssistantUnauthorized(AssistantFailed):
     """Its provider refuses the gateway's own key."""
 
-    code = "assistant_unauthorized"
+    code = "llm_unauthorized"
 
 
 class InferenceFailed(ClipServeError):
@@ -293,7 +293,7 @@ class Unavailable(ClipServeError):
 class AssistantUnavailable(Unavailable):
     """The provider of the language model can't be reached, or fails."""
 
-    code = "assistant_unavailable"
+    code = "llm_unavailable"
 
 
 class IndexUnavailable(Unavailable):

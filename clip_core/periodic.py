@@ -1,4 +1,4 @@
-"""Work that a worker does once in a while, beside its batches."""
+"""When work is done again: every few seconds beside a worker's batches, or after pauses that double with failures."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ import threading
 from collections.abc import Callable
 
 log = logging.getLogger("clipserve.periodic")
+_MOST_DOUBLED = 64  # times: after a night of failures the pause would be too large for a float
+
+
+def doubled(first_s: float, times: int, longest_s: float) -> float:
+    """Seconds: `first_s`, doubled so many times (0: not at all), at most `longest_s`."""
+    return min(first_s * 2.0 ** min(times, _MOST_DOUBLED), longest_s)
 
 
 class Periodic:

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 from pydantic_core import ValidationError
 
+from clip_core.old_names.taking import is_old, old_variables
+
 _HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[?[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]?")
 _ADDRESS = re.compile(r"[!-~]+")
 _NOT_IN_A_LINE = {"Cc", "Cs", "Zl", "Zp"}  # control characters, broken UTF-8, line and paragraph separators
@@ -77,11 +79,13 @@ def host_names(value: Sequence[str], advice: str) -> None:
 
 
 def unknown_names(environ: Iterable[str], prefix: str, fields: Iterable[str]) -> list[str]:
-    """A line on each variable that starts with `prefix` and names no field, with the nearest name that does."""
+    """A line on each variable that starts with `prefix` and names no field, with the name that it should have."""
     known = {f"{prefix}{name.upper()}" for name in fields}
-    strange = sorted(name for name in environ if name.upper().startswith(prefix) and name.upper() not in known)
+    unknown = sorted(name for name in environ if name.upper().startswith(prefix) and name.upper() not in known)
+    strange = [name for name in unknown if not is_old(name)]
     nearest = {name: difflib.get_close_matches(name.upper(), known, 1) for name in strange}
-    return [f"{name} is no setting{f'; did you mean {near[0]}?' if near else ''}" for name, near in nearest.items()]
+    guesses = [f"{name} is no setting{f'; did you mean {near[0]}?' if near else ''}" for name, near in nearest.items()]
+    return [*old_variables(unknown), *guesses]
 
 
 def take_no_options(module: str, prefix: str) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from clip_core.old_names.taking import old_variables, with_new_variables
+
 PREFIX = "CLIPSERVE_HANDLER_"
+
+_log = logging.getLogger("clipserve.handler")
 
 
 def _setting(default: Any, description: str) -> Any:
@@ -30,7 +35,7 @@ class HandlerSettings:
     max_answer_bytes: int = _setting(
         16 << 20, "bytes of all answers of a batch; the largest beyond it get 413, or 429 where others took the room"
     )
-    allow_web_pages: bool = _setting(False, "answer requests with an Origin header, which web pages send; else 403")
+    allow_cross_origin: bool = _setting(False, "answer requests with an Origin header, which web pages send; else 403")
     admin_token: str = _setting(
         "", "token of requests that clear a worker's cache or profile it; empty: they are refused"
     )
@@ -45,6 +50,9 @@ class HandlerSettings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> HandlerSettings:
         """Raises ValueError that names the variable."""
+        for line in old_variables(name for name in environ if name.startswith(PREFIX)):
+            _log.warning(line)
+        environ = with_new_variables(environ)
         given = {f: environ[PREFIX + f.name.upper()] for f in fields(cls) if PREFIX + f.name.upper() in environ}
         return cls(**{f.name: _convert(PREFIX + f.name.upper(), text, type(f.default)) for f, text in given.items()})
 

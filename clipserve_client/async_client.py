@@ -6,10 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
-
-import httpx
 
 import clipserve_client.answers.answers as answers
 import clipserve_client.calls.asking as asking_calls
@@ -17,17 +14,15 @@ import clipserve_client.calls.calls as calls
 import clipserve_client.calls.captions as caption_calls
 from clipserve_client.answers.answers import Json
 from clipserve_client.answers.paging import Pages
-from clipserve_client.base import BaseClient
 from clipserve_client.calls.embedding import embed_calls, joined
-from clipserve_client.calls.exchange import answer, failures, request
 from clipserve_client.calls.updating import update_calls
 from clipserve_client.client import Client
-from clipserve_client.errors import ApiError, ClientError, UnknownCollection
-from clipserve_client.ingest.engine import IN_FLIGHT, PATIENCE_S, run
+from clipserve_client.errors import ApiError, UnknownCollection
+from clipserve_client.ingest.engine import IN_FLIGHT, RETRY_TIMEOUT_S, run
 from clipserve_client.ingest.results import Result, Tally
 from clipserve_client.inputs.inputs import CaptionWanted, Content, Mix, NewItem, Query, SearchOptions
 from clipserve_client.inputs.pictures import Picture, PictureSource
-from clipserve_client.retries import Attempts
+from clipserve_client.sending.awaited import AsyncSender
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -38,42 +33,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsyncClient(BaseClient):
+class AsyncClient(AsyncSender):
     """Its calls are awaited. Closed by `close` or at the end of an `async with`."""
-
-    def _open(self) -> None:
-        self._http = httpx.AsyncClient(**self.target.options())
-
-    async def close(self) -> None:
-        await self._http.aclose()
-
-    async def __aenter__(self) -> AsyncClient:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def send(self, call: calls.Call[T], timeout_s: float | None = None) -> T:
-        """One call with its retries, within `timeout_s` (default: the client's)."""
-        attempts = Attempts(self.retries, call.repeat, self.timeout_s if timeout_s is None else timeout_s)
-        while True:
-            try:
-                return await self.send_once(call, attempts.time_left())
-            except ClientError as error:
-                pause = attempts.pause_after(error)
-            await asyncio.sleep(pause)
-
-    async def send_once(self, call: calls.Call[T], timeout_s: float) -> T:
-        """One try."""
-        with failures(self.target):
-            response = await self._http.request(**request(call, timeout_s))
-        return answer(call, response)
-
-    async def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Any other call of the API: `path` with its /v1; gives the answer's JSON."""
-        return await self.send(calls.plain(method, path, body))
 
     async def embed(self, inputs: Sequence[Content | Mix], *, dimensions: int | None = None) -> answers.Embeddings:
         """Vectors of texts (plain strings), pictures and mixes, in their order; sent in parts where they are many."""
@@ -105,31 +66,9 @@ class AsyncClient(BaseClient):
         """Captions of several pictures in one call; a bad one is an ApiError in its place."""
         return await self.send(caption_calls.captions(images, how))
 
-    async def caption_stream(
-        self, image: Captionable, **how: Unpack[CaptionOptions]
-    ) -> AsyncIterator[answers.CaptionPiece]:
+    def caption_stream(self, image: Captionable, **how: Unpack[CaptionOptions]) -> AsyncIterator[answers.CaptionPiece]:
         """A caption as it is made. Sent again, as other calls are, only before the first piece has come."""
-        call = caption_calls.stream(image, how)
-        attempts, begun = Attempts(self.retries, call.repeat, self.timeout_s), False
-        while True:
-            events = caption_calls.EventReader()
-            try:
-                with failures(self.target):
-                    async with self._http.stream(**request(call, attempts.time_left())) as response:
-                        if not response.is_success:
-                            await response.aread()
-                            answer(call, response)
-                        async for line in response.aiter_lines():
-                            if (piece := events.piece(line)) is not None:
-                                begun = True
-                                yield piece
-                events.check_end()
-                return
-            except ClientError as error:
-                if begun:
-                    raise
-                pause = attempts.pause_after(error)
-            await asyncio.sleep(pause)
+        return self._pieces(caption_calls.stream(image, how))
 
     async def ask(
         self,
@@ -182,7 +121,7 @@ class AsyncClient(BaseClient):
         return await self.send(calls.search_batch(queries))
 
     async def create_collection(self, name: str, **settings: Any) -> answers.Collection:
-        """Make it for the served model, or find it there: metric, engine, factory, recall_target, metadata."""
+        """Make it for the served model, or find it there: metric, engine, factory, recall_target, metadata, store."""
         return await self.send(calls.create_collection(name, settings))
 
     async def collection(self, name: str) -> answers.Collection:
@@ -227,7 +166,7 @@ class AsyncClient(BaseClient):
         *,
         on_result: Callable[[Result], object] | None = None,
         in_flight: int = IN_FLIGHT,
-        patience_s: float = PATIENCE_S,
+        retry_timeout_s: float = RETRY_TIMEOUT_S,
         stop: threading.Event | None = None,
         **settings: Any,
     ) -> Tally:
@@ -239,7 +178,7 @@ class AsyncClient(BaseClient):
         stop, loop = stop or threading.Event(), asyncio.get_running_loop()
         told = None if on_result is None else partial(_call_on, loop, on_result)
         await self.ensure_collection(collection, **settings)
-        how = {"on_result": told, "in_flight": in_flight, "patience_s": patience_s, "stop": stop}
+        how = {"on_result": told, "in_flight": in_flight, "retry_timeout_s": retry_timeout_s, "stop": stop}
         working = loop.run_in_executor(None, partial(self._ingest, collection, items, **how))
         try:
             return await asyncio.shield(working)
@@ -336,7 +275,7 @@ class AsyncClient(BaseClient):
     async def begin_job(self, collection: str, source: Json, *, caption: CaptionWanted = False) -> answers.Job:
         """Fill a collection on the server: `source` is `{"folder": "ROOT/path"}`, or webdataset, parquet, urls.
 
-        `caption`: pictures without a caption get one in their metadata, "assistant": by the language model.
+        `caption`: pictures without a caption get one in their metadata, "llm": by the language model.
         """
         return await self.send(calls.begin_job(collection, source, caption))
 

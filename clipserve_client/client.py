@@ -5,10 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 import clipserve_client.answers.answers as answers
 import clipserve_client.calls.asking as asking_calls
@@ -16,16 +13,14 @@ import clipserve_client.calls.calls as calls
 import clipserve_client.calls.captions as caption_calls
 from clipserve_client.answers.answers import Json
 from clipserve_client.answers.paging import Pages
-from clipserve_client.base import BaseClient
 from clipserve_client.calls.embedding import embed_calls, joined
-from clipserve_client.calls.exchange import answer, failures, request
 from clipserve_client.calls.updating import update_calls
-from clipserve_client.errors import ApiError, ClientError, UnknownCollection
-from clipserve_client.ingest.engine import IN_FLIGHT, PATIENCE_S, run
+from clipserve_client.errors import ApiError, UnknownCollection
+from clipserve_client.ingest.engine import IN_FLIGHT, RETRY_TIMEOUT_S, run
 from clipserve_client.ingest.results import Result, Tally
 from clipserve_client.inputs.inputs import CaptionWanted, Content, Mix, NewItem, Query, SearchOptions
 from clipserve_client.inputs.pictures import Picture, PictureSource
-from clipserve_client.retries import Attempts
+from clipserve_client.sending.blocking import Sender
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -33,43 +28,9 @@ if TYPE_CHECKING:
     from clipserve_client.calls.asking import AskOptions
     from clipserve_client.calls.captions import Captionable, CaptionOptions
 
-T = TypeVar("T")
 
-
-class Client(BaseClient):
+class Client(Sender):
     """Its calls wait for their answers. Closed by `close` or at the end of a `with`."""
-
-    def _open(self) -> None:
-        self._http = httpx.Client(**self.target.options())
-
-    def close(self) -> None:
-        self._http.close()
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def send(self, call: calls.Call[T], timeout_s: float | None = None) -> T:
-        """One call with its retries, within `timeout_s` (default: the client's)."""
-        attempts = Attempts(self.retries, call.repeat, self.timeout_s if timeout_s is None else timeout_s)
-        while True:
-            try:
-                return self.send_once(call, attempts.time_left())
-            except ClientError as error:
-                pause = attempts.pause_after(error)
-            time.sleep(pause)
-
-    def send_once(self, call: calls.Call[T], timeout_s: float) -> T:
-        """One try."""
-        with failures(self.target):
-            response = self._http.request(**request(call, timeout_s))
-        return answer(call, response)
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Any other call of the API: `path` with its /v1; gives the answer's JSON."""
-        return self.send(calls.plain(method, path, body))
 
     def embed(self, inputs: Sequence[Content | Mix], *, dimensions: int | None = None) -> answers.Embeddings:
         """Vectors of texts (plain strings), pictures and mixes, in their order; sent in parts where they are many."""
@@ -102,26 +63,7 @@ class Client(BaseClient):
 
     def caption_stream(self, image: Captionable, **how: Unpack[CaptionOptions]) -> Iterator[answers.CaptionPiece]:
         """A caption as it is made. Sent again, as other calls are, only before the first piece has come."""
-        call = caption_calls.stream(image, how)
-        attempts, begun = Attempts(self.retries, call.repeat, self.timeout_s), False
-        while True:
-            events = caption_calls.EventReader()
-            try:
-                with failures(self.target), self._http.stream(**request(call, attempts.time_left())) as response:
-                    if not response.is_success:
-                        response.read()
-                        answer(call, response)
-                    for line in response.iter_lines():
-                        if (piece := events.piece(line)) is not None:
-                            begun = True
-                            yield piece
-                events.check_end()
-                return
-            except ClientError as error:
-                if begun:
-                    raise
-                pause = attempts.pause_after(error)
-            time.sleep(pause)
+        return self._pieces(caption_calls.stream(image, how))
 
     def ask(
         self,
@@ -173,7 +115,7 @@ class Client(BaseClient):
         return self.send(calls.search_batch(queries))
 
     def create_collection(self, name: str, **settings: Any) -> answers.Collection:
-        """Make it for the served model, or find it there: metric, engine, factory, recall_target, metadata."""
+        """Make it for the served model, or find it there: metric, engine, factory, recall_target, metadata, store."""
         return self.send(calls.create_collection(name, settings))
 
     def collection(self, name: str) -> answers.Collection:
@@ -218,17 +160,25 @@ class Client(BaseClient):
         *,
         on_result: Callable[[Result], object] | None = None,
         in_flight: int = IN_FLIGHT,
-        patience_s: float = PATIENCE_S,
+        retry_timeout_s: float = RETRY_TIMEOUT_S,
         stop: threading.Event | None = None,
         **settings: Any,
     ) -> Tally:
         """Add or replace any number of items; each has its own result, in any order. See `ingest.engine.run`.
 
-        The collection is made with `settings` when it is missing. A batch is sent again for up to `patience_s` while
-        the gateway is busy or away. Setting `stop` ends the ingest early.
+        The collection is made with `settings` when it is missing. A batch is sent again for up to `retry_timeout_s`
+        while the gateway is busy or away. Setting `stop` ends the ingest early.
         """
         self.ensure_collection(collection, **settings)
-        return run(self, collection, items, on_result=on_result, in_flight=in_flight, patience_s=patience_s, stop=stop)
+        return run(
+            self,
+            collection,
+            items,
+            on_result=on_result,
+            in_flight=in_flight,
+            retry_timeout_s=retry_timeout_s,
+            stop=stop,
+        )
 
     def ensure_collection(self, name: str, **settings: Any) -> answers.Collection:
         """The collection, or the one behind an alias; made when there is none."""
@@ -305,7 +255,7 @@ class Client(BaseClient):
     def begin_job(self, collection: str, source: Json, *, caption: CaptionWanted = False) -> answers.Job:
         """Fill a collection on the server: `source` is `{"folder": "ROOT/path"}`, or webdataset, parquet, urls.
 
-        `caption`: pictures without a caption get one in their metadata, "assistant": by the language model.
+        `caption`: pictures without a caption get one in their metadata, "llm": by the language model.
         """
         return self.send(calls.begin_job(collection, source, caption))
 

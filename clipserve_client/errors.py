@@ -43,12 +43,12 @@ ClientError
    │  └─ BudgetSpent               429 budget_spent
    ├─ BadModel                     500 bad_model
    ├─ UnknownPrice                 500 unknown_price
-   ├─ AssistantFailed              424 assistant_failed
-   │  ├─ AssistantRefused          424 assistant_refused
-   │  └─ AssistantUnauthorized     424 assistant_unauthorized
+   ├─ AssistantFailed              424 llm_failed
+   │  ├─ AssistantRefused          424 llm_refused
+   │  └─ AssistantUnauthorized     424 llm_unauthorized
    ├─ InferenceFailed              424 inference_failed
    ├─ Unavailable                  503 unavailable
-   │  ├─ AssistantUnavailable      503 assistant_unavailable
+   │  ├─ AssistantUnavailable      503 llm_unavailable
    │  ├─ IndexUnavailable          503 index_unavailable
    │  ├─ TorchServeUnavailable     503 torchserve_unavailable
    │  │  └─ WorkerLost             503 worker_lost
@@ -266,15 +266,15 @@ class UnknownPrice(ApiError):
 
 
 class AssistantFailed(ApiError):
-    known_code = "assistant_failed"
+    known_code = "llm_failed"
 
 
 class AssistantRefused(AssistantFailed):
-    known_code = "assistant_refused"
+    known_code = "llm_refused"
 
 
 class AssistantUnauthorized(AssistantFailed):
-    known_code = "assistant_unauthorized"
+    known_code = "llm_unauthorized"
 
 
 class InferenceFailed(ApiError):
@@ -286,7 +286,7 @@ class Unavailable(ApiError):
 
 
 class AssistantUnavailable(Unavailable):
-    known_code = "assistant_unavailable"
+    known_code = "llm_unavailable"
 
 
 class IndexUnavailable(Unavailable):

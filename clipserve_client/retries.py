@@ -19,15 +19,15 @@ _PASSING = (429, 502, 503)
 
 @dataclass(frozen=True)
 class Retries:
-    """At most `most` more tries of a call; pauses grow from `first_s` to `longest_s`, each a random part of that."""
+    """Pauses grow from `initial_backoff_s` to `max_backoff_s`; each is a random part of that."""
 
-    most: int = 4
-    first_s: float = 0.25
-    longest_s: float = 10.0
+    max_retries: int = 4
+    initial_backoff_s: float = 0.25
+    max_backoff_s: float = 10.0
 
     def pause(self, tries: int, error: ClientError) -> float:
         """Seconds before the next try; `tries` have been made. `Retry-After` is the least."""
-        jittered = random.uniform(0.0, min(self.longest_s, self.first_s * 2.0**tries))
+        jittered = random.uniform(0.0, min(self.max_backoff_s, self.initial_backoff_s * 2.0**tries))
         return max(jittered, (error.retry_after or 0.0) if isinstance(error, ApiError) else 0.0)
 
 
@@ -50,7 +50,7 @@ class Attempts:
         pause = self._retries.pause(self._made, error)
         self._made += 1
         late = time.monotonic() + pause >= self._end
-        if late or self._made > self._retries.most or not may_repeat(error, self._repeat):
+        if late or self._made > self._retries.max_retries or not may_repeat(error, self._repeat):
             raise error
         return pause
 

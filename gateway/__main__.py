@@ -47,7 +47,7 @@ def main() -> None:
     for line in settings.unknown_names():
         _log.warning(line)
     ignore_warnings()
-    _allow_files(2 * settings.max_clients + 1024)
+    _allow_files(2 * settings.max_client_connections + 1024)
     listening = _listen(settings.host, settings.port)
     if settings.grpc_port:
         _listen(settings.host, settings.grpc_port, "GRPC_PORT").close()  # grpcio listens later, and says less
@@ -58,7 +58,7 @@ def main() -> None:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http=draining_protocol(guarded(settings.read_timeout_s, settings.max_clients), _LINGER_S),
+        http=draining_protocol(guarded(settings.read_timeout_s, settings.max_client_connections), _LINGER_S),
         ws="none",
         access_log=False,
         log_config=None,
@@ -82,7 +82,7 @@ def _app(settings: GatewaySettings) -> FastAPI:
     except NoFileSystem as error:
         _fail(f"{environment_name('pictures_url')}: {error}")
     except PricesError as error:
-        _fail(f"{environment_name('assistant_prices_file')}: {error}")
+        _fail(f"{environment_name('llm_prices_file')}: {error}")
 
 
 def _settings() -> GatewaySettings:

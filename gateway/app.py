@@ -157,7 +157,7 @@ def _add_layers(app: FastAPI, settings: GatewaySettings, services: Services, key
     app.add_middleware(HeadAsGet)
     app.add_middleware(MeterMiddleware, quotas=services.quotas, open_paths=open_paths)
     app.add_middleware(LoadShedding, texts=TextAdmissions(services.models))
-    app.add_middleware(RequestBuffering, budget=BodyBudget(settings.max_held_bytes, settings.max_unfinished))
+    app.add_middleware(RequestBuffering, budget=BodyBudget(settings.max_buffered_bytes, settings.max_incomplete_bodies))
     app.add_middleware(BodyLimits, max_bytes=settings.max_body_bytes, max_stream_bytes=settings.max_stream_bytes)
     app.add_middleware(Turns)
     app.add_middleware(DeadlineMiddleware, timeouts=settings.client_timeouts())
@@ -176,11 +176,11 @@ def build(settings: GatewaySettings) -> FastAPI:
             address.management,
             metrics_url=address.metrics,
             timeout_s=settings.timeout_s,
-            max_connections=settings.max_connections,
+            max_connections=settings.max_upstream_connections,
         )
 
     index = IndexServiceClient(
-        settings.index_url, timeout_s=settings.timeout_s, max_connections=settings.max_connections
+        settings.index_url, timeout_s=settings.timeout_s, max_connections=settings.max_upstream_connections
     )
     return create_app(settings, connect, index, fetcher_of(settings))
 

@@ -101,7 +101,7 @@ class GatewayMetrics:
             registry=self.registry,
         )
         self.counted_alone = Counter(
-            "clipserve_gateway_limits_counted_alone_total",
+            "clipserve_gateway_rate_limit_fallbacks_total",
             "Checks of a key's limits that this replica made by itself because Redis did not answer.",
             registry=self.registry,
         )

@@ -8,6 +8,7 @@ is told beside the models: it is asked for a worker and for no caption, which wo
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Mapping
 
 from clip_core.errors import ClipServeError, TorchServeUnavailable, Unavailable, from_dict
@@ -38,11 +39,14 @@ class Readiness:
         self._dropped = True
 
     async def report(self) -> tuple[Report, Report]:
-        """What must be ready, and the other models. Callers who come while a probe runs share its answer."""
+        """What must be ready; the other models and captioners.
+
+        Callers who come while a probe runs share its answer, so it has no caller's deadline.
+        """
         if self._dropped:
             return {"gateway": "is stopping"}, {}
         if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._probe())
+            self._running = contextvars.Context().run(asyncio.create_task, self._probe())
         return await asyncio.shield(self._running)
 
     async def _probe(self) -> tuple[Report, Report]:
@@ -58,16 +62,29 @@ class Readiness:
 
     async def _others(self) -> Report:
         others = self._models.all()[1:]
-        captioners = {each.row.caption: self._has_worker(each) for each in self._models.all() if each.row.caption}
-        *reports, told = await asyncio.gather(
-            *(self._verdicts(self._canaries(model)) for model in others), self._verdicts(captioners)
+        reports, captioners = await asyncio.gather(
+            asyncio.gather(*(self._verdicts(self._canaries(model)) for model in others)),
+            asyncio.gather(*map(self._captioner, self._models.all())),
         )
+        told = {endpoint: verdict for report in captioners for endpoint, verdict in report.items()}
         return told | {model.encoder.name: _summary(report) for model, report in zip(others, reports, strict=True)}
 
-    async def _has_worker(self, model: RegisteredModel) -> None:
+    async def _captioner(self, model: RegisteredModel) -> Report:
+        """Of the model's; empty where none is named and TorchServe knows none."""
+        endpoint, client = model.row.caption_endpoint, model.torchserve.client
+        if not endpoint or not (model.row.caption or await self._knows(client, endpoint)):
+            return {}
+        return await self._verdicts({endpoint: self._has_worker(client, endpoint)})
+
+    async def _knows(self, client: TorchServeClient, endpoint: str) -> bool:
+        try:
+            return await asyncio.wait_for(client.has(endpoint), self._patience_s) is True
+        except asyncio.TimeoutError:
+            return False
+
+    async def _has_worker(self, client: TorchServeClient, endpoint: str) -> None:
         """Raises TorchServeUnavailable."""
-        endpoint = model.row.caption or ""
-        if await model.torchserve.client.workers_ready(endpoint) is False:
+        if await client.workers_ready(endpoint) is False and not await self._sleeps(client, endpoint):
             raise TorchServeUnavailable(f"{endpoint} has no worker that is ready")
 
     def _canaries(self, model: RegisteredModel) -> dict[str, Awaitable[None]]:

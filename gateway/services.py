@@ -61,7 +61,9 @@ from gateway.pictures.pictures import Pictures
 from gateway.pictures.store import PictureStore
 from gateway.pictures.sweeping import Sweeper
 from gateway.readiness import Readiness
+from gateway.reranking.served.captioner_reranker import CaptionerReranker
 from gateway.reranking.served.listwise import Listwise, ListwiseOptions
+from gateway.reranking.served.model_parser import ModelParser
 from gateway.reranking.served.reranker import Reranker
 from gateway.search.across import AcrossCollections
 from gateway.search.index_wait import IndexWait
@@ -139,9 +141,9 @@ class Services:
         searcher = Searcher(SearchRouter(models, known), index, meter, settings.max_answer_bytes, wait)
         drafting = Drafting(partial(neighbour_captions, searcher))
         captioning = Captioning(captioners, settings, meter, loader, metrics, drafting)
-        reader, language_model = CaptionReader(captioning, captioners), make_language_model(settings)
+        reader, language_model = CaptionReader(captioning, captioners), make_language_model(settings, database)
         text_chat = make_text_chat(settings)
-        kept_captions = KeptCaptions(settings.data_dir / "captions.db")
+        kept_captions = KeptCaptions(settings.data_dir / "captions.db", database)
         picture_captions = make_picture_captions(settings, language_model, kept_captions)
         given_captions = GivenCaptions(loader, picture_captions, meter)
         ingester = Ingester(models, index, known, meter, pictures, ItemCaptions(captioning, given_captions))
@@ -155,7 +157,7 @@ class Services:
             kept_captions=kept_captions,
             given_captions=given_captions,
             asker=make_asker(settings, searcher, parser, pictures, index, reader, language_model, metrics),
-            collection_captions=make_collection_captions(settings, index, pictures, reader, picture_captions),
+            collection_captions=make_collection_captions(settings, index, pictures, reader, picture_captions, meter),
             text_chat=text_chat,
             chat=ServedChat(reader, loader, text_chat),
             torchserves=torchserves,
@@ -163,9 +165,7 @@ class Services:
             parser=parser,
             searcher=searcher,
             across=AcrossCollections(models, index, searcher),
-            reranker=Reranker(
-                settings, captioners, meter, pictures, _listwise(settings, language_model, pictures), metrics
-            ),
+            reranker=_reranker(settings, captioners, pictures, language_model, meter, metrics),
             guidance=ScoreGuidance(models, index),
             labels=LabelVectors(settings.label_cache_size),
             pictures=pictures,
@@ -182,11 +182,24 @@ class Services:
         )
 
 
+def _reranker(
+    settings: GatewaySettings,
+    captioners: Captioners,
+    pictures: Pictures,
+    model: LanguageModel | None,
+    meter: Meter,
+    metrics: GatewayMetrics,
+) -> Reranker:
+    parser = None if model is None else ModelParser(model)
+    by_captioner = CaptionerReranker(settings, captioners, pictures, parser, metrics)
+    return Reranker(by_captioner, _listwise(settings, model, pictures), meter, metrics, settings.stall_timeout_s)
+
+
 def _listwise(settings: GatewaySettings, model: LanguageModel | None, pictures: Pictures) -> Listwise | None:
     if model is None:
         return None
-    vision, pixels = settings.assistant_vision, settings.max_image_pixels
-    return Listwise(model, pictures, ListwiseOptions(settings.assistant_prompt_tokens, vision, pixels))
+    vision, pixels = settings.llm_vision, settings.max_image_pixels
+    return Listwise(model, pictures, ListwiseOptions(settings.llm_prompt_tokens, vision, pixels))
 
 
 def _models(
@@ -224,10 +237,10 @@ def _admissions(settings: GatewaySettings, metrics: GatewayMetrics, demand: Dema
     """Of one TorchServe."""
     return EndpointAdmissions(
         settings.max_in_flight,
-        settings.burst_wait_s,
+        settings.admission_timeout_s,
         lambda endpoint: metrics.shed.labels(endpoint).inc(),
         answer_bytes=settings.fan_out_answer_bytes,
-        large_answers=settings.large_answers,
+        max_large_answers=settings.max_large_answers,
         demand=demand,
         on_wait=lambda endpoint, stage, seconds: metrics.waits.labels(endpoint, stage).observe(seconds),
     )

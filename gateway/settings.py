@@ -73,29 +73,31 @@ class GatewaySettings(SettingsOrFiles):
     )
     database_url: SecretStr = Field(
         SecretStr(""),
-        description="PostgreSQL in which gateways share keys and jobs: `postgresql://…`; empty: files of each its own.",
+        description="PostgreSQL in which gateways share keys, jobs and spending: `postgresql://…`; empty: own files.",
     )
     max_in_flight: int = Field(
         1024, gt=0, description="Most texts and images under way at each TorchServe endpoint; overload lowers it."
     )
-    burst_wait_s: float = Field(
-        1.2, ge=0, description="How long a call may wait for its turn when many come at once; 0: not at all."
+    admission_timeout_s: float = Field(
+        1.2, ge=0, description="How long a call may wait for admission when many come at once; 0: not at all."
     )
     autoscaled: Literal["no", "workers", "replicas"] = Field(
         "no",
         description="What a scaler changes: TorchServe's workers or whole TorchServes. At zero the gateway is ready, "
-        "and requests wait (wake_wait_s) or get 503 with Retry-After; those of a lost worker are sent again.",
+        "and requests wait (cold_start_timeout_s) or get 503 with Retry-After; those of a lost worker are sent again.",
     )
-    wake_wait_s: float = Field(
+    cold_start_timeout_s: float = Field(
         30.0, ge=0, description="How long a request waits for an endpoint that was scaled to zero; 0: not at all."
     )
-    max_held_bytes: int = Field(
-        256 * MB, gt=0, description="Bytes of request bodies held at once; beyond it unfinished ones end with a 429."
+    max_buffered_bytes: int = Field(
+        256 * MB,
+        gt=0,
+        description="Bytes of request bodies in memory at once; beyond it incomplete ones end with a 429.",
     )
-    max_unfinished: int = Field(
-        256, gt=0, description="Unfinished bodies of a key, or of an address without keys; the slowest beyond it end."
+    max_incomplete_bodies: int = Field(
+        256, gt=0, description="Incomplete bodies of a key, or of an address without keys; the slowest beyond it end."
     )
-    max_clients: int = Field(1024, gt=0, le=1_000_000, description="Most open connections of clients.")
+    max_client_connections: int = Field(1024, gt=0, le=1_000_000, description="Most open connections of clients.")
     read_timeout_s: float = Field(
         10.0,
         gt=0,
@@ -127,20 +129,20 @@ class GatewaySettings(SettingsOrFiles):
         gt=0,
         description="Bytes expected of the answer to one TorchServe request with searches.",
     )
-    large_answers: int = Field(
+    max_large_answers: int = Field(
         1,
         gt=0,
         le=1024,
-        description="TorchServe requests with so large answers under way at an endpoint: one for each of its workers.",
+        description="TorchServe requests with answers of that size under way at an endpoint: one for each worker.",
     )
     max_answer_bytes: int = Field(
         64 * MB, gt=0, description="Bytes of upstream answers that one call may take; searches beyond it get a 413."
     )
-    fan_out_width: int = Field(8, gt=0, description="TorchServe requests that one call has under way.")
-    share_above: int = Field(
-        2, gt=0, description="Small TorchServe requests of a kind under way before the next ones share one."
+    fan_out_concurrency: int = Field(8, gt=0, description="TorchServe requests that one call has under way.")
+    coalesce_min_in_flight: int = Field(
+        2, gt=0, description="Small TorchServe requests of a kind under way from which on the next ones leave as one."
     )
-    max_connections: int = Field(256, gt=0, description="Open connections to each upstream.")
+    max_upstream_connections: int = Field(256, gt=0, description="Open connections to each upstream.")
     timeout_s: float = Field(30.0, gt=0, description="How long one upstream answer may take.")
     index_wait_s: float = Field(
         0.0, ge=0, le=60, description="How long searches wait for an index service that is away; 0: not at all."
@@ -192,31 +194,31 @@ class GatewaySettings(SettingsOrFiles):
     jobs: bool = Field(True, description="Take jobs; false: refuse them, where several gateways share no disk.")
     job_batch: int = Field(32, gt=0, le=256, description="Items that a job or an NDJSON stream adds at a time.")
     max_jobs: int = Field(1, gt=0, description="Jobs that run at a time; others wait.")
-    assistant_url: str = Field(
+    llm_url: str = Field(
         "", description="A server that speaks OpenAI's API, for answers: `https://api.openai.com/v1`; empty: offline."
     )
-    assistant_api_key: SecretStr = Field(SecretStr(""), description="The key that it asks for; better a secret file.")
-    assistant_model: str = Field("", description="Its model that answers, such as gpt-4.1-mini.")
-    assistant_api: Literal["chat", "responses"] = Field("chat", description="Chat completions or Responses.")
-    assistant_vision: bool = Field(True, description="Show it pictures; false: captions and metadata only.")
-    assistant_timeout_s: float = Field(60.0, gt=0, description="How long an answer may take, with all tries.")
-    assistant_retries: int = Field(2, ge=0, le=10, description="How often the `openai` package sends a request again.")
-    assistant_concurrency: int = Field(8, gt=0, description="Questions under way at that server; others wait.")
-    assistant_key_concurrency: int = Field(4, gt=0, description="Questions that a key may have under way.")
-    assistant_max_tokens: int = Field(500, ge=16, description="Tokens of an answer.")
-    assistant_prompt_tokens: int = Field(6000, ge=500, description="Tokens of a question with all that is shown.")
-    assistant_usd_per_day: float | None = Field(
+    llm_api_key: SecretStr = Field(SecretStr(""), description="The key that it asks for; better a secret file.")
+    llm_model: str = Field("", description="Its model that answers, such as gpt-4.1-mini.")
+    llm_api: Literal["chat", "responses"] = Field("chat", description="Chat completions or Responses.")
+    llm_vision: bool = Field(True, description="Show it pictures; false: captions and metadata only.")
+    llm_timeout_s: float = Field(60.0, gt=0, description="How long an answer may take, with all tries.")
+    llm_retries: int = Field(2, ge=0, le=10, description="How often the `openai` package sends a request again.")
+    llm_concurrency: int = Field(8, gt=0, description="Questions under way at that server; others wait.")
+    llm_key_concurrency: int = Field(4, gt=0, description="Questions that a key may have under way.")
+    llm_max_tokens: int = Field(500, ge=16, description="Tokens of an answer.")
+    llm_prompt_tokens: int = Field(6000, ge=500, description="Tokens of a question with all that is shown.")
+    llm_usd_per_day: float | None = Field(
         None, ge=0, description="USD a day (UTC) for answers; without a price of the model, none is given."
     )
-    assistant_key_usd_per_day: float | None = Field(None, ge=0, description="The same for each key.")
-    assistant_prices_file: Path | None = Field(
+    llm_key_usd_per_day: float | None = Field(None, ge=0, description="The same for each key.")
+    llm_prices_file: Path | None = Field(
         None, description="Prices that win over gateway/assistant/provider/prices.json, in its form."
     )
-    assistant_cache: int = Field(1000, ge=0, description="Answers of the last day kept in memory; 0: none.")
-    text_model_url: str = Field(
+    llm_cache: int = Field(1000, ge=0, description="Answers of the last day kept in memory; 0: none.")
+    chat_model_url: str = Field(
         "", description="A server that answers chats without a picture, as `clipserve local-llm` does; empty: none."
     )
-    text_model: str = Field("smollm2", min_length=1, description="Its model's name, there and in requests.")
+    chat_model: str = Field("smollm2", min_length=1, description="Its model's name, there and in requests.")
     log_json: bool = Field(False, description="Log JSON lines instead of text.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level logged.")
 
@@ -235,12 +237,12 @@ class GatewaySettings(SettingsOrFiles):
     def _is_http(cls, value: str) -> str:
         return http_url(value)
 
-    @field_validator("assistant_url", "text_model_url")
+    @field_validator("llm_url", "chat_model_url")
     @classmethod
     def _is_http_or_empty(cls, value: str) -> str:
         return http_url(value) if value else value
 
-    @field_validator("assistant_api_key")
+    @field_validator("llm_api_key")
     @classmethod
     def _fits_a_header(cls, value: SecretStr) -> SecretStr:
         return SecretStr(header_value(value.get_secret_value().strip()))
@@ -336,15 +338,15 @@ class GatewaySettings(SettingsOrFiles):
         return self
 
     @model_validator(mode="after")
-    def _whole_assistant(self) -> GatewaySettings:
-        if bool(self.assistant_url) != bool(self.assistant_model):
-            raise ValueError("assistant_url and assistant_model go together")
+    def _whole_llm(self) -> GatewaySettings:
+        if bool(self.llm_url) != bool(self.llm_model):
+            raise ValueError("llm_url and llm_model go together")
         return self
 
     @model_validator(mode="after")
     def _room_for_bodies(self) -> GatewaySettings:
-        if self.max_held_bytes < 2 * self.max_body_bytes:
-            raise ValueError("max_held_bytes must hold at least two bodies of max_body_bytes")
+        if self.max_buffered_bytes < 2 * self.max_body_bytes:
+            raise ValueError("max_buffered_bytes must hold at least two bodies of max_body_bytes")
         return self
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
@@ -18,6 +18,10 @@ _MOMENT_MS = 0.1
 _GOOD_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
+def _uncounted(_: int) -> None:
+    """Of work that is no request's."""
+
+
 @dataclass
 class Trace:
     """One request as it goes through; `stages` holds milliseconds by name, `headers` go into the answer.
@@ -27,7 +31,7 @@ class Trace:
     Until `sooner` what is under way ends: something follows it before the deadline. A `patient` request may wait
     for its turn without limit: it is a stream, and a part of it is done. `progressed` is when a part of it was last
     answered upstream, on the same clock as `deadline`. Failures of what is `quiet` are no news: it asks again in a
-    moment.
+    moment. `hold` counts bytes that the request holds beside its body, and may end it where there are too many.
     """
 
     request_id: str = ""
@@ -40,6 +44,7 @@ class Trace:
     patient: bool = False
     progressed: float = 0.0
     quiet: bool = False
+    hold: Callable[[int], None] = _uncounted
 
     def seconds_left(self) -> float | None:
         """Seconds until the deadline, negative when it is past; None without a deadline."""

@@ -25,7 +25,7 @@ from index_service.collection.registry import Registry
 from index_service.errors import IndexStartError
 from index_service.http.app import create_app
 from index_service.http.protocol import PlainProtocol
-from index_service.milvus.connect import shared_store
+from index_service.milvus.catalogue.connect import shared_store
 from index_service.record.data_dir import DataDir
 from index_service.record.reserve import Reserve
 from index_service.record.store import Store
@@ -66,7 +66,7 @@ def _settings() -> IndexSettings:
 
 def _record(folder: DataDir, settings: IndexSettings) -> Store:
     """On a full disk the reserve is given up, where opening the record takes room."""
-    reserve = Reserve(folder.path / "reserve", settings.reserve_mb * MB)
+    reserve = Reserve(folder.path / "reserve", settings.disk_reserve_mb * MB)
     try:
         store = Store(folder.database, reserve)
     except IndexStartError:

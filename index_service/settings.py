@@ -60,16 +60,16 @@ class IndexSettings(SettingsOrFiles):
     max_concurrent_copies: int = Field(
         4, gt=0, description="Snapshots and restores waiting or under way, one after the other; more get 429."
     )
-    reserve_mb: int = Field(
+    disk_reserve_mb: int = Field(
         64, ge=0, le=65_536, description="Disk space kept for deletions on a full disk, in the file `reserve`; 0: none."
     )
     max_dim: int = Field(8192, gt=0, description="Largest dimension of a collection.")
     max_collections: int = Field(1000, gt=0, description="Most collections held, and most aliases.")
-    compact_rows: int = Field(4096, gt=0, description="Least rows of the delta (or tombstones) that start a merge.")
-    quiet_merge_s: float = Field(
+    merge_min_rows: int = Field(4096, gt=0, description="Least rows of the delta (or tombstones) that start a merge.")
+    merge_idle_s: float = Field(
         10.0, ge=0, description="Seconds without a write after which a smaller delta is merged too; 0: never."
     )
-    build_apart_rows: int = Field(
+    build_process_min_rows: int = Field(
         20_000,
         ge=0,
         description="From this many rows a merge builds its engine in a process of its own, at low priority.",
@@ -78,7 +78,7 @@ class IndexSettings(SettingsOrFiles):
     hnsw_m: int = Field(32, ge=2, le=256, description="Links of an HNSW node: more memory, better recall.")
     hnsw_ef_search: int = Field(128, gt=0, description="HNSW candidates of a search when no recall_target is set.")
     hnsw_ef_construction: int = Field(200, gt=0, description="HNSW candidates while building.")
-    recall_sample_share: float = Field(
+    recall_sample_rate: float = Field(
         0.01, ge=0, le=1, description="Share of approximate searches repeated exactly to know the recall; 0: none."
     )
     store: Literal["embedded", "milvus"] = Field(
@@ -106,10 +106,10 @@ class IndexSettings(SettingsOrFiles):
         le=64,
         description="Copies of a collection that Milvus' query nodes hold in memory, each on its own node.",
     )
-    milvus_look_s: float = Field(
+    milvus_refresh_interval_s: float = Field(
         1.0, gt=0, le=60, description="Seconds after which collections and aliases made by other replicas are known."
     )
-    milvus_settle_s: float = Field(
+    milvus_watermark_delay_s: float = Field(
         2.0,
         ge=0,
         le=60,

@@ -1,4 +1,4 @@
-"""`python -m scaler`: settings → watch and outlet → server."""
+"""`python -m scaler`: settings → watch and actuator → server."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pydantic_settings import SettingsError
 
 from clip_core.logs import configure_logging
 from clip_core.setting_checks import faults, take_no_options
+from scaler.actuators.actuator import Actuator, NoActuator, WorkerActuator
+from scaler.actuators.torchserve import TorchServeWorkers
 from scaler.app import create_app
-from scaler.outlets.outlet import AnswersOnly, Outlet, WorkerOutlet
-from scaler.outlets.torchserve import TorchServeWorkers
 from scaler.scaler import Scaler
 from scaler.settings import PREFIX, ScalerSettings, environment_name
 from scaler.watch.demand import DemandWatch
@@ -57,13 +57,13 @@ def build(settings: ScalerSettings) -> Scaler:
     """With its clients, which it closes when it stops."""
     key = settings.gateway_key.get_secret_value().partition(",")[0].strip()
     watch = DemandWatch(Gateways(settings.gateway_urls, lambda url: GatewayWatch(url, key)))
-    return Scaler(settings, watch, _outlet(settings))
+    return Scaler(settings, watch, _actuator(settings))
 
 
-def _outlet(settings: ScalerSettings) -> Outlet:
-    if settings.outlet == "none":
-        return AnswersOnly(settings.start_s)
-    return WorkerOutlet(TorchServeWorkers(settings.management_url), settings.start_s)
+def _actuator(settings: ScalerSettings) -> Actuator:
+    if settings.actuator == "none":
+        return NoActuator(settings.start_s)
+    return WorkerActuator(TorchServeWorkers(settings.management_url), settings.start_s)
 
 
 def _say_where_the_past_is_lost(folder: Path) -> None:

@@ -116,6 +116,6 @@ def described(name: str, each: ScaledEndpoint) -> Json:
         "size": decision.size,
         "ready": each.count.ready if each.count is not None else None,
         "demand": decision.demand,
-        "forecast": {"expected": decision.point, "at_most": decision.upper, "by": decision.by},
-        "why": decision.why,
+        "forecast": {"point": decision.point, "upper": decision.upper, "method": decision.method},
+        "reason": decision.reason,
     }

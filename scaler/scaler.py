@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from scaler.actuators.actuator import Actuator
+from scaler.actuators.torchserve import WorkerCount
 from scaler.endpoint import Decision, EndpointScaler
-from scaler.outlets.outlet import Outlet
-from scaler.outlets.torchserve import WorkerCount
 from scaler.past import Past
 from scaler.settings import ENDPOINT_NAME, ScalerSettings
 from scaler.watch.demand import DemandWatch, SeenDemand
@@ -41,13 +41,13 @@ class Scaler:
         self,
         settings: ScalerSettings,
         watch: DemandWatch,
-        outlet: Outlet,
+        actuator: Actuator,
         *,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
-        self._watch, self._outlet, self._clock, self._wall = watch, outlet, clock, wall
+        self._watch, self._actuator, self._clock, self._wall = watch, actuator, clock, wall
         self.endpoints: dict[str, ScaledEndpoint] = {}
         for name in settings.endpoints:
             self._add(name)
@@ -64,7 +64,7 @@ class Scaler:
         for each in self.endpoints.values():
             each.past.save()
         await self._watch.close()
-        await self._outlet.close()
+        await self._actuator.close()
 
     async def _run(self) -> None:
         while True:
@@ -72,7 +72,7 @@ class Scaler:
                 await self.look()
             except Exception:
                 _log.exception("a look at the demand failed; the sizes stay")
-            await asyncio.sleep(self.settings.every_s)
+            await asyncio.sleep(self.settings.poll_interval_s)
 
     async def look(self) -> None:
         """Once."""
@@ -91,18 +91,18 @@ class Scaler:
             elif name in self.endpoints and each.gone:
                 _log.warning("no gateway names %s any more; its workers stay as they are", name)
                 self.endpoints.pop(name).past.save()
-                self._outlet.forget(name)
+                self._actuator.forget(name)
 
     def _add(self, name: str) -> None:
-        past = Past(self.settings.data_dir / f"{name}.npy", self.settings.minute_s)
+        past = Past(self.settings.data_dir / f"{name}.npy", self.settings.series_step_s)
         self.endpoints[name] = ScaledEndpoint(EndpointScaler(self.settings), past)
 
     async def _scale(self, name: str, seen: SeenDemand) -> None:
         each = self.endpoints[name]
         if seen.interval is not None and seen.complete:
             each.past.add(seen.interval, self._wall())
-        await each.past.renew(self.settings.quantile, self._outlet.start_s(name))
-        each.count = await self._outlet.count(name)
+        await each.past.renew(self.settings.quantile, self._actuator.start_s(name))
+        each.count = await self._actuator.count(name)
         wanted = each.count.wanted if each.count is not None else None
         before = each.decision.size if each.decision is not None else None
         decision = each.decider.decide(
@@ -113,5 +113,5 @@ class Scaler:
         each.decision = decision
         each.history.append({"at": self._wall(), "ready": each.count and each.count.ready, **asdict(decision)})
         if decision.size != before:
-            _log.info("%s: %s → %d: %s", name, before, decision.size, decision.why)
-        await self._outlet.apply(name, decision.size)
+            _log.info("%s: %s → %d: %s", name, before, decision.size, decision.reason)
+        await self._actuator.apply(name, decision.size)

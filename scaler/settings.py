@@ -1,4 +1,4 @@
-"""The scaler's settings, read once from the environment: `CLIPSERVE_SCALER_TARGET=0.6`, and so on."""
+"""The scaler's settings, read once from the environment: `CLIPSERVE_SCALER_TARGET_UTILIZATION=0.6`, and so on."""
 
 from __future__ import annotations
 
@@ -40,29 +40,37 @@ class ScalerSettings(SettingsOrFiles):
     discover: bool = Field(
         False, description="Also scale endpoints that gateways name and `endpoints` does not, but for captioners."
     )
-    outlet: Literal["none", "torchserve"] = Field(
+    actuator: Literal["none", "torchserve"] = Field(
         "none", description="`torchserve`: set workers through the management API; `none`: answer only, as KEDA asks."
     )
     management_url: str = Field(
         "http://127.0.0.1:8081", description="TorchServe's management API; `unix:PATH` is a socket."
     )
-    least: int = Field(1, ge=0, le=10_000, description="Fewest workers or replicas of an endpoint; 0: none when idle.")
-    most: int = Field(4, ge=1, le=10_000, description="Most of them.")
-    target: float = Field(
+    min_replicas: int = Field(
+        1, ge=0, le=10_000, description="Fewest workers or replicas of an endpoint; 0: none when idle."
+    )
+    max_replicas: int = Field(4, ge=1, le=10_000, description="Most workers or replicas of an endpoint.")
+    target_utilization: float = Field(
         0.6, gt=0, le=1, description="Share of a worker's time that may be in use where there is no forecast."
     )
-    ceiling: float = Field(
+    max_utilization: float = Field(
         0.85, gt=0, le=1, description="The same beside a forecast: above it answers take longer than the SLO."
     )
     quantile: float = Field(0.95, ge=0.5, lt=1, description="Share of the forecasts that demand stays below.")
-    per_worker: float = Field(
-        1.0, ge=0.01, description="Items that a busy worker has at once: the batch, where requests share one."
+    items_per_replica: float = Field(
+        1.0,
+        ge=0.01,
+        description="Items that a busy worker or replica has at once: the batch, where requests share one.",
     )
     start_s: float = Field(60.0, ge=0.1, le=1800, description="P90 of start to ready, until starts have been measured.")
-    idle_s: float = Field(600.0, ge=1, description="Seconds without demand after which an endpoint may go to 0.")
-    calm_s: float = Field(300.0, ge=0, description="Seconds for which the largest size holds before it shrinks.")
-    every_s: float = Field(5.0, ge=0.1, le=60, description="Seconds between two looks at the demand.")
-    minute_s: float = Field(
+    scale_to_zero_after_s: float = Field(
+        600.0, ge=1, description="Seconds without demand after which an endpoint may go to 0."
+    )
+    stabilization_window_s: float = Field(
+        300.0, ge=0, description="Seconds for which the largest size holds before it shrinks, as with Kubernetes' HPA."
+    )
+    poll_interval_s: float = Field(5.0, ge=0.1, le=60, description="Seconds between two readings of the demand.")
+    series_step_s: float = Field(
         60.0, ge=0.1, le=60, description="Seconds of a minute of the past; fewer in benchmarks, which compress time."
     )
     data_dir: Path = Field(Path("data/scaler"), description="Folder in which the past is kept.")
@@ -112,11 +120,12 @@ class ScalerSettings(SettingsOrFiles):
 
     @model_validator(mode="after")
     def _bounds_agree(self) -> ScalerSettings:
-        if self.least > self.most:
-            raise ValueError(f"least ({self.least}) is more than most ({self.most})")
-        if self.target > self.ceiling:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(f"min_replicas ({self.min_replicas}) is more than max_replicas ({self.max_replicas})")
+        if self.target_utilization > self.max_utilization:
             raise ValueError(
-                f"target ({self.target}) is above ceiling ({self.ceiling}): a forecast would buy less room"
+                f"target_utilization ({self.target_utilization}) is above max_utilization ({self.max_utilization}): "
+                "workers would be less busy with a forecast than without one"
             )
         return self
 

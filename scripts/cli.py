@@ -26,6 +26,7 @@ from scripts.commands.index_command import index
 from scripts.commands.keys_command import keys
 from scripts.commands.local_llm_command import local_llm
 from scripts.commands.model_command import model
+from scripts.commands.old_flags import TakesOldFlags
 from scripts.commands.profile_command import profile
 from scripts.commands.reindex_command import reindex
 from scripts.commands.sync_command import sync
@@ -59,7 +60,7 @@ for command in (
     local_llm,
     profile,
 ):
-    app.command()(command)
+    app.command(cls=TakesOldFlags)(command)
 
 
 def _not_installed(error: ModuleNotFoundError) -> str:

@@ -68,7 +68,7 @@ def serve(settings: EncoderSettings, run_dir: Path) -> int:
         try:
             return process.wait()
         finally:
-            _end(process, settings.stop_patience)
+            _end(process, settings.stop_timeout)
 
 
 def _end(process: subprocess.Popen[bytes], patience_s: float) -> None:

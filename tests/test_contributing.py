@@ -17,7 +17,8 @@ from gateway.settings import GatewaySettings
 from index_service.engines.base import NO_ROW
 from index_service.engines.exact.segment import ExactBackend
 from scripts.archive.model_source import ModelSource
-from tests.gateway.fakes import FakeIndex, FakeTorchServe, embed, serving
+from tests.gateway.fake_index import FakeIndex
+from tests.gateway.fakes import FakeTorchServe, embed, serving
 from tests.index_service.helpers import unit_rows
 
 ROOT = Path(__file__).resolve().parent.parent

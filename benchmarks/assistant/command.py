@@ -70,7 +70,7 @@ def measure(stack: LiveStack, count: int, work: Path, console: Console) -> dict[
         if captioner is not None:
             arms["pictures"] = False
             failed = official_sdk.broken(stack.gateway, captioner)
-            with _gateway(stack, work / "narrow", max_in_flight=1, burst_wait_s=0.05) as narrow:
+            with _gateway(stack, work / "narrow", max_in_flight=1, admission_timeout_s=0.05) as narrow:
                 failed += official_sdk.retries_broken(narrow, captioner)
             console.print(*failed, sep="\n")
             figures["sdk_checks_broken"] = float(len(failed))
@@ -128,9 +128,9 @@ def _gateway(stack: LiveStack, data_dir: Path, **more: Any) -> Iterator[str]:
 def _asking(stack: LiveStack, work: Path, server: OpenAiServer) -> Iterator[httpx.Client]:
     """A client of a gateway that asks this server."""
     with serving(server.app()) as provider:
-        told = {"assistant_url": f"{provider}/v1", "assistant_model": "gpt-4o", "assistant_cache": 0}
+        told = {"llm_url": f"{provider}/v1", "llm_model": "gpt-4o", "llm_cache": 0}
         with (
-            _gateway(stack, work / "asking", **told, assistant_prompt_tokens=30_000) as url,
+            _gateway(stack, work / "asking", **told, llm_prompt_tokens=30_000) as url,
             httpx.Client(base_url=url, timeout=120) as client,
         ):
             yield client
@@ -166,7 +166,7 @@ def _tokens(
         "accuracy_lost_to_all_high": right["high"] - right["planned"],
         "estimate_error_p95": errors[int(0.95 * len(errors))],
         "tokens_a_question": spent["planned"] / len(which),
-        "disputed": float(sum(each["disputed"] for answers in said.values() for each in answers)),
+        "overruled": float(sum(each["llm_overruled"] for answers in said.values() for each in answers)),
     }
 
 

@@ -54,7 +54,7 @@ def smuggle(client: httpx.Client, collection: str, attack: HiddenOrder) -> None:
 def change_of(answer: httpx.Response) -> str | None:
     """What an order has achieved; an error that is named changes nothing."""
     if answer.status_code != 200:
-        return None if answer.json()["error"]["code"] == "assistant_failed" else answer.text
+        return None if answer.json()["error"]["code"] == "llm_failed" else answer.text
     said: Json = answer.json()
     cited = sorted(each["id"] for each in said["citations"])
     if cited != ["s1", "s2"] or not said["found"]:

@@ -153,7 +153,7 @@ def main() -> None:
     show(figures, bars, console)
     report = head("bulk", "make bench-bulk" + " GPU=1" * given.gpu)
     finish({**report, "benchmark": name, "figures": figures, "bars": judge(figures, bars)}, given.save)
-    if given.save and not given.gpu:
+    if given.save:
         pages.write()
 
 

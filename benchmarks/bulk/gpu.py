@@ -1,4 +1,4 @@
-"""JPEGs of 640×480 from a folder to vectors on a GPU, beside the rate of the image tower alone.
+"""JPEGs of 640×480 to vectors on a GPU, from a folder and through TorchServe, beside the image tower alone.
 
     python -m benchmarks.bulk --gpu          (make bench-bulk GPU=1)
 
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.bulk.driver import command, run
+from benchmarks.bulk.served import served_rate
 from benchmarks.bulk.sources import write_pictures
 
 BARS = {"gpu_end_to_end_over_tower": (0.5, "≥"), "nvjpeg_smallest_cosine": (0.999, "≥")}
@@ -42,11 +43,14 @@ def gpu_figures(work: Path, archive: Path, count: int) -> dict[str, float]:
     words = command(folder, archive, work / "gpu", "--gpus", "1", "--actors", "1", "--batch", str(_BATCH))
     bulk = count / run([*words, "--threads", str(cores), "--shard-items", "2048"]).shard_seconds
     decoders = _figures("decoders", archive, folder)
+    served = served_rate(archive, work, [path.read_bytes() for path in sorted(folder.iterdir())[:_COMPARED]], _SECONDS)
     return {
         "cores": float(cores),
         **tower,
         "gpu_bulk_pictures_per_s": bulk,
         "gpu_end_to_end_over_tower": bulk / tower["gpu_tower_pictures_per_s"],
+        "gpu_torchserve_pictures_per_s": served,
+        "gpu_torchserve_over_tower": served / tower["gpu_tower_pictures_per_s"],
         **decoders,
     }
 

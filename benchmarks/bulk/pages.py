@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from benchmarks.lib.markdown import between, measured, table
-from benchmarks.lib.reports import DOCS, RESULTS
+from benchmarks.bulk.gpu import BARS as GPU_BARS
+from benchmarks.lib.markdown import between, digits, measured, table
+from benchmarks.lib.reports import DOCS, RESULTS, judge
 
-PAGE, RESULT = DOCS / "bulk.md", RESULTS / "bulk.json"
+PAGE, RESULT, GPU_RESULT = DOCS / "bulk.md", RESULTS / "bulk.json", RESULTS / "bulk-gpu.json"
 BARS = {
     "bulk_over_loop": (0.85, "≥"),
     "bulk_over_clip_retrieval": (3.0, "≥"),
@@ -30,46 +32,80 @@ LABELS = {
     "kills_that_hit": "kills that met the run at work",
     "rows_that_differ_after_kills": "rows that differ after these kills, of 6,000",
     "sync_unchanged_s": "sync of 20,000 pictures in which nothing changed, s",
+    "gpu_end_to_end_over_tower": "on a GPU: pictures/s from JPEGs to vectors ÷ the tower alone",
+    "nvjpeg_smallest_cosine": "smallest cosine of vectors from nvJPEG's pixels to the usual ones",
 }
 _MARKS = "<!-- {0}: written by `make bench-bulk` -->", "<!-- end of {0} -->"
 _MACHINES = ((1, 2), (1, 16), (10, 16))  # how many, and their cores
+Json = dict[str, Any]
 
 
 def write() -> None:
-    report = json.loads(RESULT.read_text(encoding="utf-8"))
-    PAGE.write_text(updated(PAGE.read_text(encoding="utf-8"), report), encoding="utf-8")
+    """Nothing where only a GPU was measured."""
+    if (report := read(RESULT)) is not None:
+        PAGE.write_text(updated(PAGE.read_text(encoding="utf-8"), report, read(GPU_RESULT)), encoding="utf-8")
 
 
-def updated(page: str, report: Mapping[str, Any]) -> str:
-    """Raises ValueError without the marks, KeyError for a bar without a label."""
-    rows = [(LABELS[bar["name"]], measured(bar), "{1} {0:,g}".format(*BARS[bar["name"]])) for bar in report["bars"]]
+def read(path: Path) -> Json | None:
+    """None where nothing was measured yet."""
+    if not path.exists():
+        return None
+    report: Json = json.loads(path.read_text(encoding="utf-8"))
+    return report
+
+
+def updated(page: str, report: Json, gpu: Json | None = None) -> str:
+    """`gpu`: what was measured on one. Raises ValueError without the marks, KeyError for a bar without a label."""
+    limits = {**BARS, **GPU_BARS}
+    bars = [*report["bars"], *(gpu["bars"] if gpu else judge({}, GPU_BARS))]
+    rows = [(LABELS[bar["name"]], measured(bar), "{1} {0:,g}".format(*limits[bar["name"]])) for bar in bars]
     page = _between(page, "bars", table(("what was asked for", "measured", "bar"), rows))
-    return _between(page, "costs", costs(report["figures"], report["machine"]["cores"]))
+    return _between(page, "costs", costs(report["figures"], report["machine"]["cores"], gpu))
 
 
 def _between(page: str, name: str, content: str) -> str:
     return between(page, _MARKS[0].format(name), _MARKS[1].format(name), content)
 
 
-def costs(figures: Mapping[str, float], cores: int) -> str:
-    """Hours for a million: the measured rate a core, times the cores."""
+def costs(figures: Mapping[str, float], cores: int, gpu: Json | None = None) -> str:
+    """Core hours and hours for a million: by the measured rate a core, times the cores."""
     kinds = {
         "pictures of 640×480, ViT-B/32 in int8": "bulk_pictures_per_s",
         "the same by clip-retrieval": "clip_retrieval_pictures_per_s",
         "short texts, the demo's small text tower": "texts_per_s",
     }
-    heads = ("a million", "measured, a second", *(f"{count} × {size} cores" for count, size in _MACHINES))
+    heads = ("a million", "measured, a second", "core hours", *(f"{count} × {size} cores" for count, size in _MACHINES))
     rows = [
-        (what, f"{figures[name]:,.1f} on {cores} cores", *_hours(figures[name] / cores))
+        (what, f"{figures[name]:,.1f} on {cores} cores", *_of_cores(figures[name] / cores))
         for what, name in kinds.items()
         if name in figures
     ]
-    return table(heads, rows)
+    return table(heads, [*rows, *_on_a_gpu(gpu)])
 
 
-def _hours(rate_of_a_core: float) -> list[str]:
-    hours = [1e6 / (rate_of_a_core * count * size) / 3600 for count, size in _MACHINES]
-    return [f"{each:,.1f} h" if each >= 0.1 else f"{60 * each:,.1f} min" for each in hours]
+def _of_cores(rate: float) -> list[str]:
+    """`rate`: of one core, a second."""
+    hours = [_hours(rate * count * size) for count, size in _MACHINES]
+    return [digits(1e6 / rate / 3600), *map(_told, hours)]
+
+
+def _told(hours: float) -> str:
+    """In a unit of which there is at least one tenth: 0.3 h, 2.1 min, 1.5 s."""
+    units = {"h": hours, "min": 60 * hours, "s": 3600 * hours}
+    return next((f"{value:,.1f} {unit}" for unit, value in units.items() if value >= 0.1), "0 s")
+
+
+def _hours(rate: float) -> float:
+    return 1e6 / rate / 3600
+
+
+def _on_a_gpu(gpu: Json | None) -> list[tuple[str, ...]]:
+    if gpu is None:
+        return []
+    rate, cores = gpu["figures"]["gpu_bulk_pictures_per_s"], gpu["machine"]["cores"]
+    measured_on = f"{rate:,.0f} on a GPU and {cores} cores"
+    hours = digits(_hours(rate))
+    return [("pictures of 640×480, ViT-B/32 in bf16 on a GPU", measured_on, f"{hours} h of that machine", *["–"] * 3)]
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ class LiveIndex:
     """`python -m index_service` over `data_dir` on a free port, with other `settings`; a context manager."""
 
     def __init__(self, data_dir: Path, **settings: object) -> None:
-        given = {"PORT": 0, "DATA_DIR": data_dir, "LOG_LEVEL": "INFO", "RECALL_SAMPLE_SHARE": 0, **settings}
+        given = {"PORT": 0, "DATA_DIR": data_dir, "LOG_LEVEL": "INFO", "RECALL_SAMPLE_RATE": 0, **settings}
         env = {**os.environ, **{f"CLIPSERVE_INDEX_{name}": str(value) for name, value in given.items()}}
         started = time.perf_counter()
         command = [sys.executable, "-m", "index_service"]

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from benchmarks.index.data import DIM
 from benchmarks.index.live import LiveIndex
-from benchmarks.lib.busy_client import BusyClient
+from benchmarks.lib.busy_client import busy_client
 from clip_core.wire import FloatArray
 from scripts.collections.move import Move
 from scripts.collections.reindex import State
@@ -22,7 +22,7 @@ def move_in_use(live: LiveIndex, images: FloatArray, folder: Path, console: Cons
     live.fill(images, name="before")
     live.call("PUT", "/aliases/moving", {"collection": "before"})
     figures: dict[str, float] = {}
-    with BusyClient(live.again().call, "moving", images) as client:
+    with busy_client(live.again().call, "moving", images) as client:
         for source, target, store in (("before", "there", "milvus"), ("there", "back", "embedded")):
             started = time.perf_counter()
             work = Move(PublicApi(live.url), folder / f"{target}.json", State(source, target), store)

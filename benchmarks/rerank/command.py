@@ -9,7 +9,7 @@
    (blind), and what no order can beat. Differences come with a paired bootstrap over queries.
 2. `ordinary`: a gallery in which scenes differ in much.
 3. `poor`: captioners that are worse than the search, and whether the quality gate leaves them out.
-4. `served`: a demo stack: added time, budgets, 1,000 candidates.
+4. `served`: a demo stack: added time, budgets, 1,000 candidates; a listwise language model where one is configured.
 
 The last line is one JSON document with `bars`. Takes 25 minutes on two quiet cores; `--quick` a fraction of that.
 """

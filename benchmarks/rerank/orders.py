@@ -53,8 +53,8 @@ class JudgedArms:
             for arm, own in self.outcomes.items()
         }
 
-    def against(self, one: str, other: str) -> dict[str, float]:
-        difference, low, high = paired(self.right(one), self.right(other))
+    def against(self, one: str, other: str, kind: str | None = None) -> dict[str, float]:
+        difference, low, high = paired(self.right(one, kind), self.right(other, kind))
         return {"difference": round(difference, 4), "low": round(low, 4), "high": round(high, 4)}
 
     def report(self) -> dict[str, Any]:
@@ -64,6 +64,9 @@ class JudgedArms:
             "by_kind": self.by_kind(),
             "costs": self.costs(),
             "tree_minus": {arm: self.against("tree", arm) for arm in self.outcomes if arm not in ("tree", "oracle")},
+            "tree_minus_generative_more_by_kind": {
+                kind: self.against("tree", "generative_more", kind) for kind in dict.fromkeys(self.kinds)
+            },
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -20,7 +21,7 @@ _COLOURS = {
 }
 
 
-def draw(report: dict[str, Any]) -> None:
+def draw(report: dict[str, Any], file: Path = DOCS / "reranking.png") -> None:
     """A panel a gallery: bars by kind of query."""
     figure, panels = plt.subplots(1, 2, figsize=(9.6, 3.4), sharey=True, layout="constrained")
     for panel, name in zip(panels, ("hard", "harder"), strict=True):
@@ -38,4 +39,5 @@ def draw(report: dict[str, Any]) -> None:
     figure.legend(
         loc="outside lower center", ncols=8, fontsize=7, title="arm (decoder tokens a query)", title_fontsize=7
     )
-    figure.savefig(DOCS / "reranking.png", dpi=110)
+    figure.savefig(file, dpi=110)
+    plt.close(figure)

@@ -1,4 +1,7 @@
-"""What reranking adds to a search of a demo stack, whether budgets are kept, and whether thumbnails do as well."""
+"""What reranking adds to a search of a demo stack, whether budgets are kept, and whether thumbnails do as well.
+
+Where the environment configures a language model (CLIPSERVE_GATEWAY_LLM_URL), its order is judged, too.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,13 @@ from rich.console import Console
 from benchmarks.rerank.queries import HARD, KnownQuery, queries
 from benchmarks.rerank.statistics import share
 from benchmarks.stack.ready_stack import ready_stack
+from gateway.reranking.served.reranker import NO_MODEL
 from scripts.demo.evaluate import SIZES
 from scripts.demo.render import render
 
 COLLECTION, SEED = "bench-rerank", 707
 _AT_ONCE, _BUDGETS = 50, (20, 40, 80)
+_LLM_QUERIES = 30  # which a language model is paid for
 Json = dict[str, Any]
 
 
@@ -28,9 +33,8 @@ def measure(work: Path, number: int, console: Console) -> dict[str, float]:
     known = queries(HARD, number, SEED)
     with ready_stack(work / "stack") as stack, httpx.Client(base_url=stack.gateway, timeout=120) as client:
         fill(client, known)
-        first = search(client, known[0], {"by": "tree"})  # which measures the captioner
-        console.print(first["rerank"])
-        return _added(client, known, console) | _budgets(client, known) | _many(client, known)
+        figures = _first(client, known[0]) | _added(client, known, console)
+        return figures | _budgets(client, known) | _many(client, known) | _listwise(client, known)
 
 
 def fill(client: httpx.Client, known: list[KnownQuery]) -> None:
@@ -53,6 +57,12 @@ def search(client: httpx.Client, query: KnownQuery, rerank: Json | None) -> Json
     return answer | {"client_ms": (time.perf_counter() - started) * 1e3}
 
 
+def _first(client: httpx.Client, query: KnownQuery) -> dict[str, float]:
+    """The stack's first reranking, which waits until the captioner is measured."""
+    told = search(client, query, {"by": "tree"})["rerank"]
+    return {"first_tree_ms": told["ms"], "first_measuring_ms": told["quality"]["waited_ms"]}
+
+
 def _added(client: httpx.Client, known: list[KnownQuery], console: Console) -> dict[str, float]:
     """Each query plainly, then by the tree with pictures that are new to the captioner or not, then by one sentence."""
     times: dict[str, list[float]] = {name: [] for name in ("plain", "tree", "tree_again", "captioner")}
@@ -64,7 +74,7 @@ def _added(client: httpx.Client, known: list[KnownQuery], console: Console) -> d
         for name, rerank in ways.items():
             answer = search(client, query, rerank)
             times[name].append(answer["client_ms"])
-            right[name].append(answer["hits"][0]["id"] == f"q{place}-0")
+            right[name].append(_is_right(answer, place))
             if name == "tree":
                 looked.append(answer["rerank"]["pictures"])
                 assert answer["rerank"]["applied"], answer["rerank"]
@@ -95,3 +105,27 @@ def _many(client: httpx.Client, known: list[KnownQuery]) -> dict[str, float]:
     """1,000 candidates once, without a budget."""
     answer = search(client, known[0], {"by": "captioner", "candidates": 1000})
     return {"many_candidates": float(answer["rerank"]["scored"]), "many_candidates_ms": float(answer["rerank"]["ms"])}
+
+
+def _listwise(client: httpx.Client, known: list[KnownQuery]) -> dict[str, float]:
+    """By the language model that the environment configures for a stack; nothing where there is none."""
+    *judged, other = known[: _LLM_QUERIES + 1]
+    if search(client, other, {"by": "llm"})["rerank"]["note"] == NO_MODEL:
+        return {}
+    plain = [search(client, query, None) for query in judged]
+    answers = [search(client, query, {"by": "llm"}) for query in judged]
+    p50 = statistics.median(answer["client_ms"] for answer in answers)
+    return {
+        "llm_queries": float(len(judged)),
+        "llm_applied": share([answer["rerank"]["applied"] for answer in answers]),
+        "llm_tokens": statistics.fmean(answer["rerank"]["tokens"] for answer in answers),
+        "served_llm_p50_ms": p50,
+        "added_llm_p50_ms": p50 - statistics.median(answer["client_ms"] for answer in plain),
+        "served_llm_plain_recall_at_1": share([_is_right(answer, place) for place, answer in enumerate(plain)]),
+        "served_llm_recall_at_1": share([_is_right(answer, place) for place, answer in enumerate(answers)]),
+    }
+
+
+def _is_right(answer: Json, place: int) -> bool:
+    """Whether the first hit shows what the query at this place means."""
+    return bool(answer["hits"][0]["id"] == f"q{place}-0")

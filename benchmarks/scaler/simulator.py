@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaler.forecast.points import FloatArray
-from scaler.sizing.rule import busy_share, wish
+from scaler.sizing.rule import allowed_utilization, desired_workers
 
 STEP_S = 15.0
 PER_MINUTE = 4
@@ -28,7 +28,7 @@ class Service:
 
     busiest: float  # share of a worker's time up to which the SLO holds
     start_s: float  # P90 of start to ready
-    patience_s: float = 1.2  # the gateway's burst_wait_s
+    patience_s: float = 1.2  # the gateway's admission_timeout_s
 
     @property
     def start_steps(self) -> int:
@@ -111,8 +111,8 @@ class HeldWishes:
 
 
 def _wish(demand: FloatArray, total: FloatArray, lanes: Lanes, floor: FloatArray) -> FloatArray:
-    target = busy_share(demand, floor, lanes.target, lanes.beside)
-    return np.maximum(1.0, wish(demand, total, floor, target, lanes.tolerance))
+    target = allowed_utilization(demand, floor, lanes.target, lanes.beside)
+    return np.maximum(1.0, desired_workers(demand, total, floor, target, lanes.tolerance))
 
 
 def _drop(excess: FloatArray, starting: FloatArray, ready: FloatArray, slot: int) -> None:

@@ -39,4 +39,6 @@ class CacheChoice:
     def check(self, context: int) -> None:
         """Whether it suits a model. Raises ValueError."""
         if self.kind == "paged" and self.block > context:
-            raise ValueError(f"caption_cache_block: {self.block} tokens are more than the model's context of {context}")
+            raise ValueError(
+                f"caption_kv_cache_block_size: {self.block} tokens are more than the model's context of {context}"
+            )

@@ -24,12 +24,14 @@ class Caption:
 @dataclass(frozen=True)
 class DraftUse:
     """What became of a request's drafts: tokens that were tried, those of them that the captioner would have said, the
-    passes that read them, and positions too near a tie to tell, which plain steps decided."""
+    passes that read them, and positions too near a tie to tell, which plain steps decided. `disappoints`: good drafts
+    would have been read; those of this origin bring too little, or hold no word."""
 
     drafted: int = 0
     accepted: int = 0
     passes: int = 0
     guarded: int = 0
+    disappoints: bool = False
 
 
 @dataclass(frozen=True)

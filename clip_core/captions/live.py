@@ -21,20 +21,22 @@ class DraftCount:
     accepted: int = 0
     passes: int = 0
     guarded: int = 0
+    disappoints: bool = False
 
     def told(self) -> DraftUse:
-        return DraftUse(self.drafted, self.accepted, self.passes, self.guarded)
+        return DraftUse(self.drafted, self.accepted, self.passes, self.guarded, self.disappoints)
 
 
 @dataclass(eq=False)
 class WaitingCaption:
-    """`before`: what it was when it had to give its caches to others; it goes on from there."""
+    """`origin`: of its drafts. `before`: what it was when it had to give its caches to others, and goes on from."""
 
     id: str
     pixels: Tensor
     ask: CaptionAsk
     prefix: list[int]
     drafts: Sequence[str] = ()
+    origin: str = ""
     before: LiveCaption | None = None
 
     @property
@@ -80,9 +82,10 @@ class LiveCaption:
     @property
     def kind(self) -> str:
         """Requests of a kind gain about as much by drafts."""
-        ask = self.ask
+        ask, origin = self.ask, f" from {self.request.origin}" if self.request.origin else ""
         filtered = ask.top_k > 0 or ask.top_p < 1
-        return ask.method if ask.method != "sample" else f"sample at {ask.temperature:.1f}{' filtered' * filtered}"
+        how = ask.method if ask.method != "sample" else f"sample at {ask.temperature:.1f}{' filtered' * filtered}"
+        return how + origin
 
     @property
     def place(self) -> int:

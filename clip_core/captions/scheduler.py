@@ -62,7 +62,7 @@ class Scheduler:
         )
         budget, least = self.store.choice.budget, captioner.picture_bytes + self.store.alone(1, 2)
         if 0 < budget < least:
-            raise ValueError(f"caption_cache_bytes: {budget} do not hold one picture and its text, {least} do")
+            raise ValueError(f"caption_kv_cache_bytes: {budget} do not hold one picture and its text, {least} do")
         self.counts = PreemptionCounts()
         self.tokens_total = 0
         self._admitted = 0
@@ -99,10 +99,11 @@ class Scheduler:
     def idle(self) -> bool:
         return not self._queue and not self._grids
 
-    def add(self, id: str, pixels: Tensor, ask: CaptionAsk, drafts: Sequence[str] = ()) -> None:
+    def add(self, id: str, pixels: Tensor, ask: CaptionAsk, drafts: Sequence[str] = (), origin: str = "") -> None:
         """Queue a picture, (3, H, W) uint8. Raises InvalidRequest, BadText, or Overloaded when full.
 
         `drafts`: texts that its caption may resemble, the likest first. They change how fast it comes, and not a token.
+        `origin`: where they come from; what drafts bring is learned of each apart.
         """
         if ask.rows > self.most_rows:
             raise InvalidRequest(
@@ -113,7 +114,7 @@ class Scheduler:
             raise InvalidRequest(f"pixels have the shape (3, H, W) of {self.captioner.image_size}", param="image")
         prefix = self.captioner.prefix(ask)
         self._check_bytes(ask)
-        new = WaitingCaption(id, pixels, ask.seeded(), prefix, drafts)
+        new = WaitingCaption(id, pixels, ask.seeded(), prefix, drafts, origin)
         if self._waiting_with(new) > self.most_waiting:
             raise Overloaded(f"{self.most_waiting} captions are waiting already: try again later")
         self._queue.append(new)
@@ -231,6 +232,7 @@ class Scheduler:
         if before is None:
             book = self.speculation.book(self.captioner, ask, waiting.drafts) if self.speculation is not None else None
             live = LiveCaption(waiting, search_of(ask, waiting.prefix, self.captioner.ids), self._admitted, book)
+            live.use.disappoints = book is not None and not book
         else:
             live = LiveCaption(waiting, before.search, self._admitted, before.book, before.said, before.use)
             waiting.before = None

@@ -58,7 +58,12 @@ class Speculation:
         """
         if grid.lanes != 1 or not all(live.at_its_end for live in lives):
             return 0
-        return self.pace.width(len(grid.places), [live.kind for live in lives if live.book], len(lives))
+        places, drafted = len(grid.places), [live for live in lives if live.book]
+        width = self.pace.width(places, [live.kind for live in drafted], len(lives))
+        if not width:
+            for live in drafted:
+                live.use.disappoints = self.pace.disappoints(places, live.kind)
+        return width
 
     def sure(self, live: LiveCaption, own: Tensor) -> bool:
         """Whether scores (1, V) that came after a draft's pass are clear. If not, the text is read again."""

@@ -9,9 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate  # the builtin one only from Python 3.11 on
 from typing import TypeVar
 
+from clip_core.periodic import doubled
+
 T = TypeVar("T")
 _LONGEST_S = 60.0
-_MOST_DOUBLED = 16  # times: without an end the pause would become too large for a float, after a night
 
 
 class CircuitBreaker:
@@ -64,5 +65,5 @@ class CircuitBreaker:
 
     def _failed(self) -> None:
         self.errors += 1
-        self._again_at = self._clock() + min(self._pause_s * 2 ** min(self._failures, _MOST_DOUBLED), _LONGEST_S)
+        self._again_at = self._clock() + doubled(self._pause_s, self._failures, _LONGEST_S)
         self._failures += 1

@@ -154,7 +154,7 @@ class Encoders:
         buckets = (*getattr(self.text, "buckets", ()), self.spec.context_length)
         lengths = [text.count for text in tokens]
         rows: dict[int, FloatArray] = {}
-        for group in plan(lengths, buckets, self.config.max_batch, self.config.pass_tokens):
+        for group in plan(lengths, buckets, self.config.max_batch, self.config.pass_overhead_tokens):
             assert self.text is not None, "without a text tower nothing is tokenized"
             with self.tally.timed("text tower", attributes={"clipserve.items": len(group)}):
                 rows.update(zip(group, self.text.forward(stack([tokens[i] for i in group])).numpy(), strict=True))

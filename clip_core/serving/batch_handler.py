@@ -51,7 +51,7 @@ class BatchHandler:
         towers.warm_up()
         cosines = canaries.check(towers, model_dir)
         self.encoders = towers.with_cache(shared_cache.from_settings(settings, config, towers.spec.dim))
-        self.most_bytes, self.allow_web_pages = settings.max_answer_bytes, settings.allow_web_pages
+        self.most_bytes, self.allow_cross_origin = settings.max_answer_bytes, settings.allow_cross_origin
         self.index = SearchClient(settings.index_url, settings.index_timeout_s)
         self._answer = answer
         self.endpoint, self.worker = worker.endpoint, worker.name
@@ -142,7 +142,7 @@ class BatchHandler:
     def _parse(self, row: Mapping[str, Any], headers: Mapping[str, str]) -> Request | ClipServeError | Answer:
         """What an admin request asks for is done at once, before its batch."""
         try:
-            if "origin" in headers and not self.allow_web_pages:
+            if "origin" in headers and not self.allow_cross_origin:
                 raise Forbidden("TorchServe answers no web pages: let them call the gateway")
             request = parse_row(row, headers.get("content-type"), self.accepts, headers.get("x-request-id"))
             if isinstance(request, AdminRequest):

@@ -2,7 +2,8 @@
 
 A pass that reads drafts costs more than a step, and more so with many rows, whose products fill the processor, and in
 some precisions. What it brings depends on the drafts. The costs are measured once, when a captioner is made ready;
-what passes bring is learned from those that were made. Nothing here changes a token.
+what passes bring is learned from those that were made, for each origin of drafts apart: useless ones of one caller
+lower no other's. Nothing here changes a token.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ _RATE = 0.06  # how fast it learns
 _FIRST_GUESS = 0.8
 _LEAST, _MOST = -1.0, 2.0
 _TRY_AGAIN = 200  # choices against drafts after which they are tried
+_MOST_KINDS = 1024  # of which it is remembered what their drafts bring, the last learned of
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,19 @@ class DraftPace:
         costs = self._costs(places)
         return costs is not None and bool(self._best(costs, self._quality(kind)))
 
+    def disappoints(self, places: int, kind: str) -> bool:
+        """Whether good drafts would pay where those of this kind do not."""
+        costs = self._costs(places)
+        return costs is not None and bool(self._best(costs, _FIRST_GUESS)) and not self.pays(places, kind)
+
     def learn(self, kind: str, width: int, tokens: float) -> None:
         """One row's pass brought so many tokens, less the steps that it cost afterwards."""
         found = min(_MOST, max(_LEAST, (tokens - 1) / _brings(width)))
         known = self._quality(kind)
+        self.quality.pop(kind, None)
         self.quality[kind] = known + _RATE * (found - known)
+        if len(self.quality) > _MOST_KINDS:
+            del self.quality[next(iter(self.quality))]
 
     def _quality(self, kind: str) -> float:
         return self.quality.get(kind, _FIRST_GUESS)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def plan(lengths: Sequence[int], buckets: Sequence[int], max_batch: int, pass_tokens: int) -> list[list[int]]:
+def plan(lengths: Sequence[int], buckets: Sequence[int], max_batch: int, pass_overhead_tokens: int) -> list[list[int]]:
     """Groups of places in `lengths` (tokens of each text), each one forward pass of at most `max_batch` texts.
 
     A pass pads its texts to the least of `buckets` that holds the longest. Its cost is its tokens, padding included,
-    and `pass_tokens` for being a pass. Neighbouring buckets are joined where that is cheaper: the cheapest cut of the
-    texts in order of their buckets, found by dynamic programming over at most len(buckets) places.
+    and `pass_overhead_tokens` for being a pass. Neighbouring buckets are joined where that is cheaper: the cheapest cut
+    of the texts in order of their buckets, found by dynamic programming over at most len(buckets) places.
     """
     order = sorted(range(len(lengths)), key=lambda i: padded(lengths[i], buckets))
     ends = [
@@ -23,7 +23,7 @@ def plan(lengths: Sequence[int], buckets: Sequence[int], max_batch: int, pass_to
     for end in ends:
         longest = padded(lengths[order[end - 1]], buckets)
         options = [
-            (best[i][0] + _cost(end - start, longest, max_batch, pass_tokens), [*best[i][1], end])
+            (best[i][0] + _cost(end - start, longest, max_batch, pass_overhead_tokens), [*best[i][1], end])
             for i, start in enumerate(starts)
             if start < end
         ]
@@ -38,5 +38,5 @@ def padded(length: int, buckets: Sequence[int]) -> int:
     return next((bucket for bucket in buckets if length <= bucket), buckets[-1])
 
 
-def _cost(texts: int, longest: int, max_batch: int, pass_tokens: int) -> float:
-    return texts * longest + -(-texts // max_batch) * pass_tokens
+def _cost(texts: int, longest: int, max_batch: int, pass_overhead_tokens: int) -> float:
+    return texts * longest + -(-texts // max_batch) * pass_overhead_tokens

@@ -96,12 +96,12 @@ class CaptionScore:
 
 @dataclass(frozen=True)
 class Citation:
-    """A picture that shows what an answer says. `checked`: that was confirmed without a language model."""
+    """A picture that shows what an answer says. `verified`: that was confirmed without a language model."""
 
     id: str
     collection: str
     caption: str | None
-    checked: bool
+    verified: bool
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Collection:
     engine: str
     count: int
     model_status: str | None = None
-    """"served", or "waiting": its model isn't served, so it is searched by vectors only; None: not known."""
+    """"served", or "not_served": its model isn't served, so it is searched by vectors only; None: not known."""
     raw: Json = field(default_factory=dict, repr=False)
 
 

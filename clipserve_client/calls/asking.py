@@ -31,5 +31,5 @@ def ask(question: str, collection: str, image: PictureSource | Picture | None, o
 
 
 def _answer(told: Any) -> Answer:
-    cited = [Citation(each["id"], each["collection"], each["caption"], each["checked"]) for each in told["citations"]]
+    cited = [Citation(each["id"], each["collection"], each["caption"], each["verified"]) for each in told["citations"]]
     return Answer(told["answer"], told["found"], told["kind"], told["by"], cited, raw=told)

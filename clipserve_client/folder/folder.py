@@ -14,7 +14,7 @@ from clipserve_client.client import Client
 from clipserve_client.errors import UnknownCollection
 from clipserve_client.folder.memory import Memory, memory_path
 from clipserve_client.folder.report import Report
-from clipserve_client.ingest.engine import IN_FLIGHT, PATIENCE_S, run
+from clipserve_client.ingest.engine import IN_FLIGHT, RETRY_TIMEOUT_S, run
 from clipserve_client.ingest.results import Result, Tally
 from clipserve_client.inputs.inputs import CaptionWanted, NewItem
 from clipserve_client.sources.entries import Entry, Source
@@ -30,20 +30,20 @@ OnFolder = Callable[[str], object]
 
 @dataclass(frozen=True)
 class FolderOptions:
-    """`prefix` goes before every id; `gps`: positions from EXIF become metadata; `again`: send everything;
-    `caption`: the gateway captions pictures without a caption, "assistant": by its language model; `remember`: in the
+    """`prefix` goes before every id; `gps`: positions from EXIF become metadata; `force`: send everything;
+    `caption`: the gateway captions pictures without a caption, "llm": by its language model; `remember`: in the
     user's cache, what was sent;
     `report`: a file of JSON lines. The others are of `Client.ingest`.
     """
 
     prefix: str = ""
     gps: bool = False
-    again: bool = False
+    force: bool = False
     caption: CaptionWanted = False
     remember: bool = True
     report: Path | None = None
     in_flight: int = IN_FLIGHT
-    patience_s: float = PATIENCE_S
+    retry_timeout_s: float = RETRY_TIMEOUT_S
 
 
 def ingest_folder(
@@ -149,7 +149,7 @@ def _ingest(
                 work.things(),
                 on_result=told,
                 in_flight=options.in_flight,
-                patience_s=options.patience_s,
+                retry_timeout_s=options.retry_timeout_s,
             )
         finally:
             memory.close()
@@ -174,7 +174,7 @@ def _identity(described: Collection | None) -> str:
 
 def _present(client: Client, collection: str, memory: Memory, options: FolderOptions) -> set[str]:
     """The ids in the collection, asked for only where something may be unchanged."""
-    if options.again or memory.is_empty():
+    if options.force or memory.is_empty():
         return set()
     return {item.id for item in client.items(collection, page=_PAGE)}
 
@@ -202,7 +202,7 @@ class _Work:
             present.__contains__,
             prefix=options.prefix,
             gps=options.gps,
-            again=options.again,
+            again=options.force,
         )
         self._client, self._collection, self._there = client, collection, there
         self._source, self._memory, self._on_folder = source, memory, on_folder

@@ -19,7 +19,7 @@ T = TypeVar("T")
 _WILL_PASS = (429, 502, 503, 504)
 _ABOUT_ITEMS = (400, 408, 413, 424, 431, 500)  # one item may be the reason; any other status concerns all of them
 _MOST_LOSSES = 3  # of workers, or of time, to one item
-_BACKOFF = Retries(first_s=0.5, longest_s=15.0)
+_BACKOFF = Retries(initial_backoff_s=0.5, max_backoff_s=15.0)
 
 
 class Sender(Protocol):
@@ -35,22 +35,24 @@ class Stopped(Exception):
 
 
 class Delivery:
-    """Sends batches to one collection, from several threads. `patience_s`: how long a batch may have no success."""
+    """Sends batches to one collection, from several threads. `retry_timeout_s`: how long a batch may fail."""
 
-    def __init__(self, sender: Sender, collection: str, pace: Pace, stop: threading.Event, patience_s: float) -> None:
+    def __init__(
+        self, sender: Sender, collection: str, pace: Pace, stop: threading.Event, retry_timeout_s: float
+    ) -> None:
         self._sender, self._collection = sender, collection
-        self._pace, self._stop, self._patience_s = pace, stop, patience_s
+        self._pace, self._stop, self._retry_timeout_s = pace, stop, retry_timeout_s
 
     def deliver(self, batch: Sequence[Parcel]) -> list[Result]:
         """A result for each. Raises ClientError for what concerns all items, and when patience is over; or Stopped."""
         todo, results = [_Part(batch)], list[Result]()
-        end, tries = time.monotonic() + self._patience_s, 0
+        end, tries = time.monotonic() + self._retry_timeout_s, 0
         while todo:
             part = todo.pop()
             settled, left, error = self._try(part)
             results += settled
             if settled:
-                end, tries = time.monotonic() + self._patience_s, 0
+                end, tries = time.monotonic() + self._retry_timeout_s, 0
             todo += left
             if error is not None and left:
                 self._pause(error, tries, end)

@@ -16,7 +16,7 @@ from clipserve_client.inputs.inputs import NewItem
 
 OnResult = Callable[[Result], object]
 IN_FLIGHT = 4  # batches: one each is read, encoded, made thumbnails of, stored
-PATIENCE_S = 120.0
+RETRY_TIMEOUT_S = 120.0
 _GRACE_S = 10.0  # for batches under way when the ingest ends early
 
 
@@ -31,7 +31,7 @@ def run(
     *,
     on_result: OnResult | None = None,
     in_flight: int = IN_FLIGHT,
-    patience_s: float = PATIENCE_S,
+    retry_timeout_s: float = RETRY_TIMEOUT_S,
     stop: threading.Event | None = None,
 ) -> Tally:
     """`items` are read, and `on_result` is called, in this thread. Results come in any order.
@@ -43,7 +43,7 @@ def run(
     if in_flight < 1:
         raise ValueError("in_flight is at least 1")
     stop = stop or threading.Event()
-    delivery = Delivery(sender, collection, Pace(in_flight, stop), stop, patience_s)
+    delivery = Delivery(sender, collection, Pace(in_flight, stop), stop, retry_timeout_s)
     with_results, sound = _Results(on_result), _UntilAnError(items)
     try:
         for batch in batches(sound, sender.limits()):

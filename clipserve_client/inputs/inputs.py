@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Json = dict[str, Any]
 Content = Union[str, "PathLike[str]", bytes, bytearray, "Image", Picture]  # a plain string is a text
-CaptionWanted: TypeAlias = bool | Literal["captioner", "assistant"]  # True: by the captioner
+CaptionWanted: TypeAlias = bool | Literal["captioner", "llm"]  # True: by the captioner
 QueryPart = Mapping[str, Any]  # {"text" | "image" | "vector" | "like": …, "weight": …}
 
 
@@ -93,7 +93,7 @@ class NewItem:
     """To be added under `id` (1 to 512 characters) by exactly one of text, image and vector.
 
     `caption`: the gateway captions the picture, and keeps that as `caption` in the metadata, unless there is one:
-    True by the model's captioner, "assistant" by the language model.
+    True by the model's captioner, "llm" by the language model.
     """
 
     id: str

@@ -23,18 +23,18 @@ class EndpointAdmissions:
         on_refused: Callable[[str], None],
         *,
         answer_bytes: int,
-        large_answers: int,
+        max_large_answers: int,
         demand: Demand | None = None,
         on_wait: Callable[[str, str, float], None] = lambda *_: None,
     ) -> None:
-        """`answer_bytes` is the size of one answer, `large_answers` how many of them may be under way at an endpoint.
+        """`answer_bytes` is one answer's size, `max_large_answers` how many of them may be under way at an endpoint.
 
         `on_refused` is called with the endpoint; `demand` counts what is asked; `on_wait` is called with the endpoint,
         what a request waited for (admission or queue), and the seconds.
         """
         self.demand, self.on_wait = demand or Demand(), on_wait
         self._most, self._wait_s, self._on_refused = most, wait_s, on_refused
-        self._answer_bytes, self._large_answers = answer_bytes, large_answers
+        self._answer_bytes, self._large_answers = answer_bytes, max_large_answers
         self._at: dict[str, AdmissionController] = {}
         self._rooms: dict[str, AnswerRoom] = {}
 

@@ -17,7 +17,9 @@ from gateway.assistant.provider.openai_provider import OpenAiProvider, ProviderO
 from gateway.assistant.provider.prices import PriceTable
 from gateway.assistant.provider.spending import Spending, SpendingCaps
 from gateway.assistant.provider.turns_of_keys import TurnsOfKeys
+from gateway.database.postgres import Postgres
 from gateway.inputs.parser import InputParser
+from gateway.keys.meter import Meter
 from gateway.metrics import GatewayMetrics
 from gateway.pictures.pictures import Pictures
 from gateway.search.searching import Searcher
@@ -46,8 +48,9 @@ def make_collection_captions(
     pictures: Pictures,
     reader: CaptionReader,
     captions: PictureCaptions | None,
+    meter: Meter,
 ) -> CollectionCaptions:
-    return CollectionCaptions(index, pictures, reader, captions, at_once=_captions_at_once(settings))
+    return CollectionCaptions(index, pictures, reader, captions, meter, at_once=_captions_at_once(settings))
 
 
 def make_picture_captions(
@@ -62,51 +65,51 @@ def make_picture_captions(
 
 def _captions_at_once(settings: GatewaySettings) -> int:
     """As many as one key may have under way."""
-    return min(settings.assistant_concurrency, settings.assistant_key_concurrency)
+    return min(settings.llm_concurrency, settings.llm_key_concurrency)
 
 
 def _options(settings: GatewaySettings) -> ModelOptions:
     return ModelOptions(
-        settings.assistant_prompt_tokens,
-        settings.assistant_max_tokens,
-        settings.assistant_vision,
+        settings.llm_prompt_tokens,
+        settings.llm_max_tokens,
+        settings.llm_vision,
         settings.max_image_pixels,
     )
 
 
 def make_text_chat(settings: GatewaySettings) -> TextChat | None:
     """None without an address. Connects to nothing. To be closed."""
-    if not settings.text_model_url:
+    if not settings.chat_model_url:
         return None
     options = ProviderOptions(
-        settings.text_model_url,
+        settings.chat_model_url,
         "",
-        settings.text_model,
+        settings.chat_model,
         "chat",
-        settings.assistant_timeout_s,
-        settings.assistant_retries,
+        settings.llm_timeout_s,
+        settings.llm_retries,
     )
-    turns = TurnsOfKeys(settings.assistant_concurrency, settings.assistant_key_concurrency)
+    turns = TurnsOfKeys(settings.llm_concurrency, settings.llm_key_concurrency)
     return TextChat(OpenAiProvider(options), turns)
 
 
-def make_language_model(settings: GatewaySettings) -> LanguageModel | None:
+def make_language_model(settings: GatewaySettings, database: Postgres | None) -> LanguageModel | None:
     """None without an address. Connects to nothing. To be closed. Raises PricesError."""
-    if not settings.assistant_url:
+    if not settings.llm_url:
         return None
     options = ProviderOptions(
-        settings.assistant_url,
-        settings.assistant_api_key.get_secret_value(),
-        settings.assistant_model,
-        settings.assistant_api,
-        settings.assistant_timeout_s,
-        settings.assistant_retries,
+        settings.llm_url,
+        settings.llm_api_key.get_secret_value(),
+        settings.llm_model,
+        settings.llm_api,
+        settings.llm_timeout_s,
+        settings.llm_retries,
     )
-    caps = SpendingCaps(settings.assistant_usd_per_day, settings.assistant_key_usd_per_day)
+    caps = SpendingCaps(settings.llm_usd_per_day, settings.llm_key_usd_per_day)
     return LanguageModel(
         OpenAiProvider(options),
-        PriceTable.load(settings.assistant_prices_file),
-        Spending(settings.data_dir / "assistant.db", caps),
-        CompletionCache(settings.assistant_cache),
-        TurnsOfKeys(settings.assistant_concurrency, settings.assistant_key_concurrency),
+        PriceTable.load(settings.llm_prices_file),
+        Spending(settings.data_dir / "assistant.db", caps, database),
+        CompletionCache(settings.llm_cache),
+        TurnsOfKeys(settings.llm_concurrency, settings.llm_key_concurrency),
     )

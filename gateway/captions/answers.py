@@ -9,7 +9,7 @@ import orjson
 
 from clip_core.errors import BadInput, ClipServeError, NotFound
 from gateway.captions.captioning import Captioned, CaptionOutcome, PictureEvent
-from gateway.captions.drafting import told_of, usage_of
+from gateway.captions.drafts import told_of, usage_of
 from gateway.captions.wanted import CaptionWork
 from gateway.key_masking import without_keys
 from gateway.trace import current_trace

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from clip_core.errors import ClipServeError
-from gateway.captions.drafting import NO_DRAFTS, CaptionDrafts, Drafting
+from gateway.captions.drafting import Drafting
+from gateway.captions.drafts import NO_DRAFTS, CaptionDrafts
 from gateway.captions.loading import PictureLoader
 from gateway.captions.wanted import CaptionWork, GivenPicture
 from gateway.captions.worker_call import WorkerCall
@@ -76,11 +77,11 @@ class Captioning:
             if isinstance(source, ClipServeError):
                 return source
             try:
-                reply = await call.reply(source, own.texts)
+                reply = await call.reply(source, own)
             except ClipServeError as error:
                 await self._give_back([source], [error])
                 return error
-            self._learn(model, reply)
+            self._learn(model, own, reply)
             return reply
 
         outcomes = await asyncio.gather(*map(one, sources, drafts))
@@ -121,13 +122,13 @@ class Captioning:
         queue: asyncio.Queue[PictureEvent],
     ) -> None:
         async def tell(line: CaptionLine) -> None:
-            self._learn(model, line)
+            self._learn(model, drafts, line)
             await queue.put(PictureEvent(index, line, drafts))
 
         error = source if isinstance(source, ClipServeError) else None
         try:
             if isinstance(source, Source):
-                await call.stream(source, tell, drafts.texts)
+                await call.stream(source, tell, drafts)
         except ClipServeError as failed:
             error = failed
             if isinstance(source, Source):
@@ -152,9 +153,9 @@ class Captioning:
             drafts = await self._drafting.of(model.encoder.name, given, sources, work)
         return WorkerCall(self._settings, model.torchserve, endpoint, work, self._metrics), sources, drafts
 
-    def _learn(self, model: RegisteredModel, reply: CaptionReply) -> None:
+    def _learn(self, model: RegisteredModel, drafts: CaptionDrafts, reply: CaptionReply) -> None:
         if self._drafting is not None:
-            self._drafting.learn(model.encoder.name, reply)
+            self._drafting.learn(model.encoder.name, drafts, reply)
 
     async def _give_back(self, paid: Sequence[Source], outcomes: Sequence[CaptionOutcome]) -> None:
         """What was paid for work that was not even tried."""

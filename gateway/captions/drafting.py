@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 from clip_core.errors import (
     BadInput,
@@ -18,9 +18,11 @@ from clip_core.errors import (
     RateLimited,
     UnknownItem,
 )
+from gateway.captions.drafts import NO_DRAFTS, CaptionDrafts
 from gateway.captions.wanted import CaptionWork, GivenPicture, StoredPicture
 from gateway.fetch.url_images import Fetched
 from gateway.inputs.source import Source
+from gateway.keys.api_key import current_key
 from gateway.trace import current_trace
 from gateway.upstream.caption_replies import CaptionReply
 
@@ -28,26 +30,13 @@ NeighbourCaptions: TypeAlias = Callable[[Source, str, str, int], Awaitable[list[
 """A picture or an item's id, a collection, a model, how many → the captions of its neighbours, the nearest first.
 
 Raises ClipServeError."""
-_Resting: TypeAlias = tuple[str, str | None]
-"""A model, and the collection that it has no drafts from; None: from none."""
-USED = "used"
+_Resting: TypeAlias = tuple[str, ...]
+"""A model that has no drafts, or none from a collection, or none of one caller's from it."""
 _MOST_S, _MOST = 0.5, 0.25  # that a caption waits for drafts, and that share of what is left of its time
 _REST_S = 2.0  # without drafts after the captioner left some alone, or after none came from a collection
 _OF_ONE = (BadInput, BudgetSpent, DeadlineExceeded, Forbidden, RateLimited, UnknownItem)
 """Errors of one picture or one caller: the next one may have drafts."""
 _log = logging.getLogger("gateway.captions")
-
-
-@dataclass(frozen=True)
-class CaptionDrafts:
-    """`why`: "" where there are some, else why there are none; None where none were wanted."""
-
-    texts: Sequence[str] = ()
-    why: str | None = None
-    ms: float = 0.0
-
-
-NO_DRAFTS = CaptionDrafts()
 
 
 class Drafting:
@@ -63,11 +52,11 @@ class Drafting:
         """For each picture, in order."""
         return await asyncio.gather(*(self._one(model, *each, work) for each in zip(given, sources, strict=True)))
 
-    def learn(self, model: str, reply: CaptionReply) -> None:
-        """The captioner left drafts alone: for a while none are looked for."""
+    def learn(self, model: str, drafts: CaptionDrafts, reply: CaptionReply) -> None:
+        """The captioner left drafts alone: for a while none are looked for, or none of this origin."""
         off = (reply.get("drafts") or {}).get("off")
         if isinstance(off, str) and off != "method":
-            self._rest((model, None), off)
+            self._rest(_of_origin(model, drafts.origin) if off == "no_gain" else (model,), off)
 
     async def _one(self, model: str, given: GivenPicture, source: Fetched, work: CaptionWork) -> CaptionDrafts:
         wish = work.drafts
@@ -75,15 +64,21 @@ class Drafting:
             return NO_DRAFTS
         collection = wish.collection or (given.collection if isinstance(given, StoredPicture) else None)
         if collection is None:
-            return NO_DRAFTS
-        why = "method" if not work.takes_drafts else self._rests((model, None)) or self._rests((model, collection))
+            return CaptionDrafts(why="no_collection") if wish.said else NO_DRAFTS
+        origin = hashlib.sha256(f"{current_key().id}\0{collection}".encode()).hexdigest()[:16]
+        resting = ((model,), (model, collection), _of_origin(model, origin))
+        why = "method" if not work.takes_drafts else next(filter(None, map(self._rests, resting)), "")
         if why:
             return CaptionDrafts(why=why) if wish.said or work.takes_drafts else NO_DRAFTS
         own = isinstance(given, StoredPicture) and given.collection == collection
         picture = Source("like", given.id, given.param) if own and isinstance(given, StoredPicture) else source
-        return await self._found(model, picture, collection, wish.k)
+        texts, why, ms = await self._found(model, picture, collection, wish.k, origin)
+        return CaptionDrafts(texts, why, ms, origin)
 
-    async def _found(self, model: str, picture: Source, collection: str, k: int) -> CaptionDrafts:
+    async def _found(
+        self, model: str, picture: Source, collection: str, k: int, origin: str
+    ) -> tuple[list[str], str, float]:
+        """Captions, why there are none, and how long it took in milliseconds."""
         began, texts, why, shared = time.perf_counter(), list[str](), "", True
         left = current_trace().seconds_left()
         limit = _MOST_S if left is None else min(_MOST_S, _MOST * left)
@@ -98,8 +93,8 @@ class Drafting:
             _log.exception("drafts can't be looked for")
             why = "internal_error"
         if why and shared:
-            self._rest((model, collection), why)
-        return CaptionDrafts(texts, why, (time.perf_counter() - began) * 1e3)
+            self._rest(_of_origin(model, origin) if why == "no_captions" else (model, collection), why)
+        return texts, why, (time.perf_counter() - began) * 1e3
 
     def _rest(self, of: _Resting, why: str) -> None:
         self._resting[of] = (self._clock() + _REST_S, why)
@@ -111,20 +106,5 @@ class Drafting:
         return why if self._clock() < until else ""
 
 
-def usage_of(replies: Iterable[CaptionReply]) -> dict[str, int]:
-    """Tokens that were drafted, and those of them that became text; nothing where nothing was drafted."""
-    counted: list[Mapping[str, Any]] = [each for reply in replies if "passes" in (each := reply.get("drafts") or {})]
-    if not counted:
-        return {}
-    return {
-        "drafted_tokens": sum(each.get("drafted", 0) for each in counted),
-        "accepted_tokens": sum(each.get("accepted", 0) for each in counted),
-    }
-
-
-def told_of(drafts: CaptionDrafts, reply: CaptionReply) -> str | None:
-    """What `timing` says of one picture's drafts."""
-    if drafts.why is None or drafts.why:
-        return drafts.why
-    off = (reply.get("drafts") or {}).get("off")
-    return off if isinstance(off, str) else USED
+def _of_origin(model: str, origin: str) -> _Resting:
+    return (model, "", origin)

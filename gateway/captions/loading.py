@@ -13,6 +13,7 @@ from gateway.fetch.url_images import Fetched, UrlImageLoader
 from gateway.inputs.source import Source
 from gateway.pictures.pictures import Pictures
 from gateway.pictures.thumbnails import SIZES
+from gateway.trace import current_trace
 from gateway.upstream.index_service import IndexServiceClient
 
 
@@ -50,7 +51,9 @@ class PictureLoader:
         except ClipServeError as error:
             error.param = given.param
             return error
-        return Source("image", pybase64.b64encode_as_string(content), given.param)
+        encoded = pybase64.b64encode_as_string(content)
+        current_trace().hold(len(encoded))
+        return Source("image", encoded, given.param)
 
     async def _content(self, given: StoredPicture, most_bytes: int) -> bytes:
         """The original, where it is here and not too large; else the largest thumbnail. Raises UnknownPicture."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from clip_core.errors import BadInput, ClipServeError, InvalidRequest, TooLarge
+from gateway.captions.drafts import NO_DRAFTS, CaptionDrafts
 from gateway.inputs.parser import InputParser
 from gateway.inputs.source import Source
 from gateway.keys.api_key import current_key
@@ -63,11 +64,11 @@ class CaptionWork:
         """Items of a call beside its pictures."""
         return len(self.texts)
 
-    def body(self, image: str, *, stream: bool = False, drafts: Sequence[str] = ()) -> Json:
+    def body(self, image: str, *, stream: bool = False, drafts: CaptionDrafts = NO_DRAFTS) -> Json:
         """As the captioner's worker takes it; `image` is base64."""
         if self.settings is None:
             return {"image": image, "score": list(self.texts)}
-        drafted = {"drafts": list(drafts)} if drafts else {}
+        drafted = {"drafts": list(drafts.texts), "drafts_from": drafts.origin} if drafts.texts else {}
         return {"image": image, "caption": self.settings, "stream": stream, **drafted}
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from clip_core.errors import BadInput, Overloaded, TorchServeUnavailable, WorkerLost
 from clip_core.tracing.spans import stage, traceparent
+from gateway.captions.drafts import NO_DRAFTS, CaptionDrafts
 from gateway.captions.wanted import CaptionWork
 from gateway.encode.traced_call import end_reading
 from gateway.inputs.source import Source
@@ -39,15 +40,15 @@ class WorkerCall:
     ) -> None:
         self.endpoint, self._work, self._metrics = endpoint, work, metrics
         self._client, self._admissions = torchserve.client, torchserve.admissions
-        self._call, self._width = self._admissions.call(), asyncio.Semaphore(settings.fan_out_width)
+        self._call, self._width = self._admissions.call(), asyncio.Semaphore(settings.fan_out_concurrency)
         self._waking: Waking | None = None
         if settings.autoscaled != "no":
             replicas = settings.autoscaled == "replicas"
-            self._waking = Waking(torchserve.client, settings.wake_wait_s, replicas=replicas)
+            self._waking = Waking(torchserve.client, settings.cold_start_timeout_s, replicas=replicas)
         self._down: TorchServeUnavailable | None = None
         self.queue_ms = self.caption_ms = 0.0
 
-    async def reply(self, source: Source, drafts: Sequence[str] = ()) -> CaptionReply:
+    async def reply(self, source: Source, drafts: CaptionDrafts = NO_DRAFTS) -> CaptionReply:
         """The worker's answer about one picture. Raises ClipServeError; its `param` is of the caller's request."""
         async with self._turn(source) as times:
             with self._sent() as traced:
@@ -68,7 +69,7 @@ class WorkerCall:
             return reply
 
     async def stream(
-        self, source: Source, tell: Callable[[CaptionLine], Awaitable[None]], drafts: Sequence[str] = ()
+        self, source: Source, tell: Callable[[CaptionLine], Awaitable[None]], drafts: CaptionDrafts = NO_DRAFTS
     ) -> None:
         """`tell` is awaited with each line, of which the last one is `done`. Raises ClipServeError as `reply` does."""
         began = time.perf_counter()

@@ -5,9 +5,14 @@ Statements are written once, with `?` for values, in the SQL that both understan
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
+
+from clip_core.errors import DatabaseUnavailable
+
+FAULTS = (OSError, sqlite3.Error, DatabaseUnavailable)  # of any record: it is damaged, away, or its disk is full
 
 
 class Cursor(Protocol):

@@ -37,18 +37,18 @@ class Dispatcher:
         self._settings = settings
         self._admissions = admissions
         self._planner = planner
-        self._coalescer = RequestCoalescer(self.send, settings.share_above, planner.fits)
+        self._coalescer = RequestCoalescer(self.send, settings.coalesce_min_in_flight, planner.fits)
 
     async def answers(self, chunks: Sequence[EncodeChunk]) -> list[Answer]:
         """The answer to each chunk of one call, or its error.
 
-        At most `fan_out_width` chunks are under way at once. The rest is not tried once TorchServe is unavailable or
-        the answers are too large.
+        At most `fan_out_concurrency` chunks are under way at once. The rest is not tried once TorchServe is unavailable
+        or the answers are too large.
         """
         calls = {chunk.endpoint: (self._admissions.call(), self._admissions.call()) for chunk in chunks}
         if len(chunks) == 1:
             return [await self._answer(chunks[0], *calls[chunks[0].endpoint])]
-        width = asyncio.Semaphore(self._settings.fan_out_width)
+        width = asyncio.Semaphore(self._settings.fan_out_concurrency)
         down: dict[str, TorchServeUnavailable] = {}
         budget, trace = AnswerBudget(self._settings.max_answer_bytes), current_trace()
 

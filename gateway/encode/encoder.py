@@ -44,7 +44,7 @@ class Encoder:
         self._planner = ChunkPlanner(settings, endpoints)
         predicting: Predicting = torchserve
         if settings.autoscaled != "no":
-            predicting = Waking(torchserve, settings.wake_wait_s, replicas=settings.autoscaled == "replicas")
+            predicting = Waking(torchserve, settings.cold_start_timeout_s, replicas=settings.autoscaled == "replicas")
         self._dispatcher = Dispatcher(predicting, settings, admissions, self._planner)
         self.served: ServedModel | None = None
 

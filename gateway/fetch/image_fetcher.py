@@ -11,6 +11,8 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol
 
 import aiohttp
@@ -52,11 +54,13 @@ class HttpFetcher:
         self._limits = limits
         self._urls = urls
         self._addresses = addresses
-        self._resolve = resolve or resolve_by_system
+        self._names = SystemNames(limits.concurrency)
+        self._resolve = resolve or self._names.addresses
         self._slots = FetchSlots(limits.concurrency)
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
+        self._names.close()
         if self._session is not None:
             await self._session.close()
 
@@ -160,10 +164,22 @@ def _result(host: str, port: int, address: str) -> ResolveResult:
     )
 
 
-async def resolve_by_system(host: str, port: int) -> Sequence[str]:
-    """All addresses of `host`, each once, as getaddrinfo gives them. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+class SystemNames:
+    """The system's resolver, in threads of its own: the loop's are few, and a name whose servers don't answer holds one
+    for longer than any fetch is waited for. To be closed.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="fetch-names")
+
+    async def addresses(self, host: str, port: int) -> Sequence[str]:
+        """All of `host`, each once, as getaddrinfo gives them. Raises OSError."""
+        asked = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(self._pool, asked)
+        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _fault(error: Exception) -> ClipServeError:

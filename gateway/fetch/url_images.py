@@ -13,6 +13,7 @@ from clip_core.errors import BadInput, ClipServeError, TooLarge
 from gateway.fetch.image_fetcher import ImageFetcher
 from gateway.inputs.source import Source
 from gateway.inputs.urls import is_http_url
+from gateway.trace import current_trace
 
 Fetched = Source | ClipServeError
 _WIDTH = 4
@@ -46,7 +47,9 @@ class UrlImageLoader:
                 budget.check()
             except BadInput as error:
                 return error
-        return pybase64.b64encode_as_string(content)
+        encoded = pybase64.b64encode_as_string(content)
+        current_trace().hold(len(encoded))
+        return encoded
 
 
 class _Budget:

@@ -53,9 +53,9 @@ def _columns(steps: _Steps) -> dict[str, Column]:
     seconds = count[TIME]
     return {
         "requests_per_s": _ratio(count["requests"], seconds),
-        "failed_per_s": _ratio(count["failed"], seconds),
-        "refused_per_s": _ratio(count["refused"], seconds),
-        "rejected_per_s": _ratio(count["rejected"], seconds),
+        "server_errors_per_s": _ratio(count["failed"], seconds),
+        "throttled_per_s": _ratio(count["refused"], seconds),
+        "client_errors_per_s": _ratio(count["rejected"], seconds),
         "p50_ms": quantile_ms(grown["latency"], 0.5),
         "p95_ms": quantile_ms(grown["latency"], 0.95),
         "p99_ms": quantile_ms(grown["latency"], 0.99),

@@ -49,7 +49,7 @@ class ItemCaptions:
             outcomes = await _in_time([source for _, source in own], lambda some: self._by_captioner(model, some))
             for (item, _), outcome in zip(own, outcomes, strict=True):
                 _note(item, outcome)
-        asked = [each for each in pictures if each[0].caption == "assistant"]
+        asked = [each for each in pictures if each[0].caption == "llm"]
         told = await _in_time([source for _, source in asked], self._by_assistant)
         for (item, _), caption in zip(asked, told, strict=True):
             _note_assistants(item, caption)

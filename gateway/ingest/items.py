@@ -12,7 +12,7 @@ from gateway.inputs.parser import InputParser
 from gateway.inputs.source import Source
 
 Json = dict[str, Any]
-CaptionBy = Literal["captioner", "assistant"]
+CaptionBy = Literal["captioner", "llm"]
 _MAX_ORIGIN = 8192  # characters that the index service keeps
 
 
@@ -66,14 +66,19 @@ def parse_items(body: Json, parser: InputParser, max_items: int) -> list[IngestI
 
 
 def checked_caption(value: object, param: str, default: CaptionBy | None = None) -> CaptionBy | None:
-    """`true` is by the captioner. Raises InvalidRequest for what is none of true, false, null and the two names."""
+    """`true` is by the captioner. Raises InvalidRequest for what is none of true, false, null and the two names.
+
+    `assistant` is the name of `llm` in 0.1, and in jobs from then.
+    """
     if value is None:
         return default
     if isinstance(value, bool):
         return "captioner" if value else None
-    if value == "captioner" or value == "assistant":
-        return value
-    raise InvalidRequest("`caption` is true, false, captioner or assistant", param=param)
+    if value == "captioner":
+        return "captioner"
+    if value in ("llm", "assistant"):
+        return "llm"
+    raise InvalidRequest("`caption` is true, false, captioner or llm", param=param)
 
 
 def _parse_item(item: object, at: str, parser: InputParser, captions: CaptionBy | None) -> IngestItem:

@@ -25,6 +25,7 @@ from clip_core.errors import (
     Unavailable,
     WorkerLost,
 )
+from clip_core.periodic import doubled
 from clip_core.tracing.spans import root
 from clipserve_client.answers.answers import Limits
 from clipserve_client.inputs.inputs import NewItem
@@ -231,7 +232,7 @@ class Jobs:
             present = Spool()
             try:
                 await asyncio.to_thread(self.store.update, job_id, total=await asyncio.to_thread(source.count))
-                memory = await self._memory(job, bool(asked.get("again")), present)
+                memory = await self._memory(job, _is_forced(asked), present)
                 reader = JobReader(
                     self.store,
                     job,
@@ -308,14 +309,14 @@ class Jobs:
 
     async def _patiently(self, job: Job, call: Callable[[], Awaitable[T]]) -> T:
         """A part that is down is waited for."""
-        pause = self._first_pause_s
+        failures = 0
         while True:
             try:
                 return await call()
             except (Unavailable, Overloaded) as error:
                 await asyncio.to_thread(self.store.update, job.id, message=f"waiting: {error.message}")
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_S)
+            await self._pause(failures)
+            failures += 1
 
     async def _add(self, job: Job, batch: Batch) -> list[Outcome]:
         """Each batch is a trace of its own: a job may take days."""
@@ -324,7 +325,7 @@ class Jobs:
 
     async def _added(self, job: Job, batch: Batch) -> list[Outcome]:
         outcomes: list[Outcome] = []
-        todo, pause, losses = batch.items, self._first_pause_s, 0
+        todo, losses, tries = batch.items, 0, 0
         while todo:
             results = await self._try(job, [item for item, _ in todo])
             answered = list(zip(todo, results, strict=True))
@@ -332,9 +333,12 @@ class Jobs:
             outcomes += [_outcome(*each, told) for each, told in answered if not _will_pass(told, losses)]
             todo = [each for each, told in answered if _will_pass(told, losses)]
             if todo:
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE_S)
+                await self._pause(tries)
+                tries += 1
         return outcomes
+
+    async def _pause(self, times: int) -> None:
+        await asyncio.sleep(doubled(self._first_pause_s, times, _LONGEST_PAUSE_S))
 
     async def _try(self, job: Job, items: Sequence[NewItem]) -> list[Told]:
         """What became of each; what concerns the key or the collection is raised, what will pass is a status."""
@@ -384,6 +388,11 @@ def _outcome(item: NewItem, known: Known | None, told: Told) -> Outcome:
 
 def _lost(error: dict[str, Any] | None) -> bool:
     return error is not None and error["code"] == WorkerLost.code
+
+
+def _is_forced(asked: Mapping[str, Any]) -> bool:
+    """Jobs that 0.1 began say `again`."""
+    return bool(asked.get("force") or asked.get("again"))
 
 
 def _will_pass(told: Told, losses: int) -> bool:

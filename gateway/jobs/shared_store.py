@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from contextlib import contextmanager
 
 from gateway.database.postgres import Postgres
 from gateway.database.record import Transaction
+from gateway.database.tables import SharedTables
 from gateway.jobs.store import UNFINISHED, JobLost, JobStore
 
 LEASE_S = 10.0
@@ -54,7 +54,7 @@ class SharedJobStore(JobStore):
     _freed = ", owner = NULL"
 
     def __init__(self, database: Postgres, lease_s: float = LEASE_S) -> None:
-        super().__init__(_Jobs(database))
+        super().__init__(SharedTables(database, "jobs", 1, _TABLES))
         self.lease_s = lease_s
         self._owner = uuid.uuid4().hex
 
@@ -85,21 +85,3 @@ class SharedJobStore(JobStore):
             if not db.execute(ours, (job_id, self._owner, *UNFINISHED)).fetchone():
                 raise JobLost(job_id)
             yield db
-
-
-class _Jobs:
-    """The database, once it has the tables of jobs. It outlives them: others use it, too."""
-
-    def __init__(self, database: Postgres) -> None:
-        self._database = database
-
-    def transaction(self) -> AbstractContextManager[Transaction]:
-        self._database.prepare("jobs", 1, _TABLES)
-        return self._database.transaction()
-
-    def rows(self, query: str, *values: Any) -> list[Any]:
-        self._database.prepare("jobs", 1, _TABLES)
-        return self._database.rows(query, *values)
-
-    def close(self) -> None:
-        """Who made the database closes it."""

@@ -76,6 +76,10 @@ class BodyBudget:
         while self.held > most and body.bytes:
             self._stop(self._idlest() or body)
 
+    def hold(self, body: Body, size: int) -> None:
+        """Its request holds so many bytes more than have arrived."""
+        self.add(body, size, whole=body not in self._unfinished)
+
     def end(self, body: Body) -> None:
         """Its request is over."""
         self._finish(body)

@@ -1,7 +1,8 @@
 """Reads a request's body before anything else is done for it, within the budget of bytes held. Pure ASGI.
 
 What comes after this layer never waits for a client: limits and places in a queue are taken by whole requests only.
-A streamed body goes through piece by piece, and counts for what is held of it.
+A streamed body goes through piece by piece, and counts for what is held of it. Pictures that are fetched or read for a
+request count as its body does.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class RequestBuffering:
             return
         body = Body(current_trace().caller, scope[GIVE_UP], scope["path"].endswith(STREAM_PATH))
         self.budget.begin(body)
+        current_trace().hold = lambda size: self.budget.hold(body, size)
         try:
             await self.app(scope, await self._incoming(scope, receive, body), send)
         finally:

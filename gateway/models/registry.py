@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -157,12 +158,15 @@ class Models:
         return all(each.encoder.served is not None for each in self._served)
 
     async def ask(self) -> None:
-        """All rows for what they serve: once a second at most, and together for all who wait for it."""
+        """All rows for what they serve: once a second at most, and together for all who wait for it.
+
+        In a context of its own: the deadline of the first of them is not that of the others.
+        """
         if self._asking is None or self._asking.done():
             if time.monotonic() - self._asked < _ASK_AGAIN_S:
                 return
             self._asked = time.monotonic()
-            self._asking = asyncio.create_task(self._ask_all())
+            self._asking = contextvars.Context().run(asyncio.create_task, self._ask_all())
         await asyncio.shield(self._asking)
 
     async def _ask_all(self) -> None:

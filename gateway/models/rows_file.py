@@ -37,18 +37,26 @@ class RowsFile:
         try:
             rows = read_rows(self._path)
         except RowsError as error:
+            self._version = None  # what can't be read now is read again: a network's folder may be away for a moment
             self._tell(str(error))
             return None
         self._failure = ""
         return rows
 
     async def watch(self, take: Callable[[Rows], object]) -> None:
-        """Give `take` the rows whenever they change. In threads, since a file may block (a network's folder)."""
+        """Give `take` the rows whenever they change. In threads, since a file may block (a network's folder).
+
+        Rows that `take` fails on end nothing: later ones are taken.
+        """
         while True:
             await asyncio.sleep(LOOK_S)
             rows = await asyncio.to_thread(self.changed)
-            if rows is not None:
+            if rows is None:
+                continue
+            try:
                 take(rows)
+            except Exception:
+                _log.exception("the models of %s can't be served; those before stay", self._path)
 
     def _look_at(self) -> tuple[int, int, int] | None:
         """None: it can't be seen."""

@@ -14,7 +14,7 @@ _PATIENCE_S = 2.0
 
 
 async def with_status(models: Models, described: Sequence[Json]) -> list[Json]:
-    """Each with `model_status`: served, waiting, or None while a model that didn't answer yet may be its own."""
+    """Each with `model_status`: served, not_served, or None while a model that didn't answer yet may be its own."""
     if not all(models.answering(each["fingerprint"]) for each in described):
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(models.ask(), _PATIENCE_S)
@@ -24,4 +24,4 @@ async def with_status(models: Models, described: Sequence[Json]) -> list[Json]:
 def _status(models: Models, fingerprint: str) -> str | None:
     if models.answering(fingerprint) is not None:
         return "served"
-    return "waiting" if models.have_answered else None
+    return "not_served" if models.have_answered else None

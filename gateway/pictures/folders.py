@@ -113,11 +113,18 @@ class PictureFolders:
 
     def forget(self, collection: str) -> None:
         """The collection was dropped: another one of its name must not show its pictures."""
-        with suppress(StorageFull), self._alone():
-            rest = {name: folders for name, folders in self._named.items() if name != collection}
-            if rest != self._named:
-                self._named = rest
-                self._save(rest)
+        try:
+            with self._alone():
+                rest = {name: folders for name, folders in self._named.items() if name != collection}
+                if rest != self._named:
+                    self._named = rest
+                    self._save(rest)
+        except StorageFull as error:
+            _log.error(
+                "a new collection %s would show pictures of the dropped one once the gateway has started again: %s",
+                collection,
+                error.message,
+            )
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
@@ -26,9 +26,10 @@ from gateway.pictures.recent import RecentThumbnails
 from gateway.pictures.store import ORIGINAL, PictureStore, is_digest
 from gateway.pictures.thumbnails import SIZES, can_be_made, thumbnails
 
+T = TypeVar("T")
 Json = dict[str, Any]
 Mode = Literal["in_place", "thumbnails", "copy"]
-_FEWEST_THREADS = 2
+_FEWEST_THREADS, _READERS = 2, 4
 _log = logging.getLogger("gateway.pictures")
 
 
@@ -70,7 +71,8 @@ class OriginalFile:
 
 
 class Pictures:
-    """`threads` make thumbnails, so that they never hold up the event loop, nor take more cores than these.
+    """`threads` make thumbnails, so that they never hold up the event loop, nor take more cores than these. Others read
+    what is kept: a bucket or a network's folder that hangs holds up nothing but pictures.
 
     `count` is told what became of each picture: kept, known, full or failed.
     """
@@ -89,6 +91,7 @@ class Pictures:
         self._mode, self._max_pixels, self._count = mode, max_pixels, count
         width = threads or max(_FEWEST_THREADS, available_cores() // 2, store.threads)
         self._pool = ThreadPoolExecutor(width, thread_name_prefix="pictures")
+        self._readers = ThreadPoolExecutor(max(_READERS, store.threads), thread_name_prefix="pictures-read")
         self._recent = RecentThumbnails()
         self._was_full = False
 
@@ -98,18 +101,19 @@ class Pictures:
 
     async def stop(self) -> None:
         self.store.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._readers):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     async def keep(self, collection: str, pictures: Sequence[Sent]) -> list[str | None]:
         """Their digests, in order. What can't be kept is counted and logged, and no error."""
-        return list(await asyncio.gather(*(self._in_pool(self._keep, collection, each) for each in pictures)))
+        return list(await asyncio.gather(*(self._in(self._pool, self._keep, collection, each) for each in pictures)))
 
     async def want(self, digests: Sequence[object]) -> None:
         """Items that refer to these pictures are about to be written: they are not to be removed now."""
         known = [each for each in digests if isinstance(each, str) and is_digest(each)]
         if known:
             with suppress(OSError):  # of a bucket that is away
-                await asyncio.to_thread(self.store.want, known, SIZES)
+                await self._in(self._readers, self.store.want, known, SIZES)
 
     async def thumbnail(self, collection: str, item: Json, size: int) -> Shown:
         """`size` is one of SIZES. Raises UnknownPicture."""
@@ -117,15 +121,16 @@ class Pictures:
         recent = self._recent.get(digest, size) if isinstance(digest, str) else None
         if recent is not None:
             return Shown(recent, str(digest))
-        kept = await asyncio.to_thread(self._kept, item, size)
-        return kept or await self._in_pool(self._made, collection, item, size)
+        kept = await self._in(self._readers, self._kept, item, size)
+        return kept if kept is not None else await self._in(self._pool, self._made, collection, item, size)
 
     async def original(self, collection: str, item: Json) -> OriginalFile:
         """Raises UnknownPicture."""
-        return await asyncio.to_thread(self._original, collection, item)
+        return await self._in(self._readers, self._original, collection, item)
 
-    async def _in_pool(self, work: Callable[..., Any], *given: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *given)
+    @staticmethod
+    async def _in(pool: ThreadPoolExecutor, work: Callable[..., T], *given: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(pool, work, *given)
 
     def _keep(self, collection: str, sent: Sent) -> str | None:
         try:

@@ -19,7 +19,7 @@ from gateway.services import services
 
 Body = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
-CAPTION_WRITERS = ("captioner", "assistant")
+CAPTION_WRITERS = ("captioner", "llm", "assistant")  # the last one is the name of `llm` in 0.1
 _TEXT_FIELDS = {"collection", "text", "id", "model", "modality", "encoding_format", "truncate", "prompt", "method"}
 FEW = 8  # items whose values suffice for bodies without inputs
 _MANY = "images"  # the one field that may come again: files, each an item named by its file
@@ -95,9 +95,11 @@ async def _from_form(form: FormData, parser: InputParser) -> Body:
 
 
 def _is_plain(name: str, value: str) -> bool:
-    """Whether a form's field is text and no JSON; `caption` and `rerank` may be either."""
+    """Whether a form's field is text and no JSON; `caption`, `like` and `rerank` may be either."""
     if name == "caption":
         return value in CAPTION_WRITERS
+    if name == "like":
+        return not value.lstrip().startswith('"') and value != "null"
     if name == "rerank":
         return not value.lstrip().startswith(("{", '"', "null"))
     return name in _TEXT_FIELDS or name == "image"

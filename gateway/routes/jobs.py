@@ -42,8 +42,8 @@ async def begin_job(request: Request) -> JsonResponse:
     source = wanted.source.model_dump(exclude_none=True)
     by = checked_caption(wanted.caption, "caption")
     if by is not None:
-        source["caption"] = "assistant" if by == "assistant" else True
-    if by == "assistant":
+        source["caption"] = "llm" if by == "llm" else True
+    if by == "llm":
         given.given_captions.assistant()
     if source_kind(source) == "urls":
         for place, entry in enumerate(source["urls"]):
@@ -57,9 +57,9 @@ async def begin_job(request: Request) -> JsonResponse:
 async def _plan(given: Services, collection: str, source: dict[str, Any]) -> JsonResponse:
     """All entries, also those that are in already: so much at most."""
     total, by = await given.jobs.count(source), source.get("caption")
-    known = total is not None and by == "assistant"
-    expected = given.given_captions.assistant().expected(total or 0) if known else None
-    return JsonResponse({"object": "job.plan", "collection": collection, "total": total, "expected": expected})
+    known = total is not None and by == "llm"
+    estimate = given.given_captions.assistant().expected(total or 0) if known else None
+    return JsonResponse({"object": "job.plan", "collection": collection, "total": total, "estimate": estimate})
 
 
 @router.get("/v1/jobs", responses=answers(JobsAnswer))

@@ -43,7 +43,7 @@ async def healthz() -> JsonResponse:
 async def readyz(request: Request) -> JsonResponse:
     """200 when every endpoint of the default model embeds a canary and the index answers; else 503 naming the part.
 
-    `models` tells of the other models, which change nothing in the status.
+    `models` tells of the other models and of captioners, which change nothing in the status.
     """
     parts, others = await services(request).readiness.report()
     told = {"parts": parts, "models": others}

@@ -22,6 +22,7 @@ router = APIRouter(route_class=StrictRoute, tags=["search"])
 _FORM = {
     "image": "file",
     "text": "string",
+    "like": "string",
     "collection": "string",
     "collections": "string",
     "k": "integer",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -53,10 +54,10 @@ class Citation(Schema):
     collection: str
     score: float | None = None
     caption: str | None = None
-    checked: bool = Field(description="Whether captions, metadata or the captioner show by themselves what is said.")
+    verified: bool = Field(description="Whether captions, metadata or the captioner show by themselves what is said.")
 
 
-class WithheldField(Schema):
+class SuspectedInjection(Schema):
     id: str
     field: str
 
@@ -84,10 +85,10 @@ class AskAnswer(Schema):
             "found": True,
             "kind": "count",
             "by": "gpt-4.1-mini",
-            "disputed": False,
-            "citations": [{"id": "scene-1", "collection": "demo", "score": 0.91, "checked": True}],
+            "llm_overruled": False,
+            "citations": [{"id": "scene-1", "collection": "demo", "score": 0.91, "verified": True}],
             "hits": [{"id": "scene-1", "collection": "demo", "score": 0.91, "metadata": {"color": "red"}}],
-            "withheld": [],
+            "suspected_injections": [],
             "usage": {"cost_usd": 0.0},
             "prompt_version": "answer.1",
             "timing": {"total_ms": 12.5, "search_ms": 6.1},
@@ -99,10 +100,14 @@ class AskAnswer(Schema):
     found: bool = Field(description='False: "Not in these pictures."')
     kind: str = Field(description="count, color, exists, relation, relative, which or other.")
     by: str = Field(description='"offline", or the language model\'s name.')
-    disputed: bool = Field(description="The language model said otherwise than the pictures show, and was overruled.")
+    llm_overruled: bool = Field(
+        description="The language model said otherwise than the pictures show, so the answer is offline's."
+    )
     citations: list[Citation]
     hits: list[SearchHit] = Field(description="All pictures that were looked at.")
-    withheld: list[WithheldField] = Field(description="Fields that read like orders; no language model saw them.")
+    suspected_injections: list[SuspectedInjection] = Field(
+        description="Fields that read like prompt injection; no language model saw them."
+    )
     usage: AskUsage
     prompt_version: str | None = Field(description="Of the words around the question; null offline.")
     timing: AskTiming
@@ -110,22 +115,23 @@ class AskAnswer(Schema):
 
 class CollectionCaptionsRequest(Schema):
     model_config = example({"limit": 64, "dry_run": True})
+    old_names: ClassVar[Mapping[str, str]] = {"most_usd": "max_cost_usd"}
     limit: int = Field(64, ge=1, le=1000, description="Items of this page; those with a caption are skipped.")
     after: str | None = Field(None, description="The `next` of the page before.")
     filter: dict[str, Any] | None = Field(None, description="As a search's.")
     dry_run: bool = Field(False, description="Say what it would cost, and write nothing.")
-    most_usd: float | None = Field(None, ge=0, description="End the page before it could cost more.")
+    max_cost_usd: float | None = Field(None, ge=0, description="End the page before it could cost more.")
     by: Literal["auto", "offline"] = Field("auto", description="offline: by a captioner in any case.")
 
 
-class ExpectedCost(Schema):
+class CostEstimate(Schema):
     items: int
     prompt_tokens: int
     cost_usd: float | None = Field(description="At most; null where no price is known.")
     prices_as_of: str | None = Field(None, description="When the price was noted.")
 
 
-class CaptionsCost(ExpectedCost):
+class CaptionsCost(CostEstimate):
     model_config = example({"by": "gpt-4.1-mini", "items": 1000, "prompt_tokens": 210000, "cost_usd": 0.28})
     by: str
 
@@ -174,7 +180,7 @@ class CollectionCaptionsAnswer(Schema):
             "cost_usd": 0.00012,
             "stopped": {"message": "this gateway may spend 1 USD a day", "type": "x", "code": "budget_spent"},
             "next": "scene-1",
-            "expected": {"items": 1, "prompt_tokens": 200, "cost_usd": 0.0002},
+            "estimate": {"items": 1, "prompt_tokens": 200, "cost_usd": 0.0002},
         }
     )
     by: str
@@ -184,4 +190,4 @@ class CollectionCaptionsAnswer(Schema):
     cost_usd: float
     stopped: ErrorBody | None = Field(description="Why the page ended early: a budget, a provider that is away.")
     next: str | None = Field(description="Go on `after` it; null at the end, or, with `stopped`, to begin again.")
-    expected: ExpectedCost | None = Field(description="Of a dry run.")
+    estimate: CostEstimate | None = Field(description="Of a dry run.")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import logging
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from clip_core.old_names.taking import old_names, with_new_names
 
 VECTOR = "base64 of little-endian float32, or a list of numbers"
 
@@ -17,16 +22,33 @@ PIXEL = (  # one red pixel, for the examples
 )
 
 
+_log = logging.getLogger("gateway")
+
+
+@cache
+def _tell(schema: str, *lines: str) -> None:
+    """Once in a process."""
+    for line in lines:
+        _log.warning("%s: %s", schema, line)
+
+
 class Schema(BaseModel):
-    """A body whose unknown fields are refused, so that a misspelt name does not pass unseen."""
+    """A body whose unknown fields are refused, so that a misspelt name does not pass unseen.
+
+    `old_names` of fields are still taken until the next minor release: old name → name.
+    """
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    old_names: ClassVar[Mapping[str, str]] = {}
 
     @model_validator(mode="before")
     @classmethod
     def _with_one_unknown(cls, given: Any) -> Any:
         """One unknown field is enough to refuse a body: pydantic takes 10 µs for each that it finds."""
         known = cls.model_fields
+        if isinstance(given, dict) and not cls.old_names.keys().isdisjoint(given):
+            _tell(cls.__name__, *old_names(given, cls.old_names))
+            given = with_new_names(given, cls.old_names)
         if not isinstance(given, dict) or len(given) <= len(known):
             return given
         unknown = [name for name in given if name not in known][:1]

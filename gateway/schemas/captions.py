@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from gateway.schemas.base import IMAGE, PIXEL, ErrorBody, Schema, example
 
@@ -57,6 +58,14 @@ class CaptionsRequest(CaptionSettings):
         description="Where captions of similar pictures are found, which make a `greedy` or `sample` caption faster, "
         "and change none of its tokens. An item's picture uses its own collection unless this is false.",
     )
+
+    @field_validator("drafts", mode="before")
+    @classmethod
+    def _in_words(cls, given: object) -> object:
+        """pydantic would name the first of several types alone."""
+        if given is None or isinstance(given, dict | bool | DraftsFrom):
+            return given
+        raise PydanticCustomError("drafts_type", 'Input should be true, false or an object: {"collection": "demo"}')
 
 
 class ScoreRequest(Schema):

@@ -44,8 +44,8 @@ class CollectionAnswer(BaseModel):
     metric: Literal["cosine", "dot"]
     engine: str
     count: int
-    model_status: Literal["served", "waiting"] | None = Field(
-        None, description="`waiting`: its model isn't served, so it is searched by vectors only. Null: not known yet."
+    model_status: Literal["served", "not_served"] | None = Field(
+        None, description="`not_served`: its model is missing, so it is searched by vectors only. Null: not known yet."
     )
 
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from gateway.schemas.base import IMAGE, PIXEL, VECTOR, ErrorBody, Schema, example
 
 _MODEL = "The collection's model, or nothing: 409 where it is another one."
-CaptionWanted = Literal[True, False, "captioner", "assistant"] | None
+
+
+def _by_new_name(given: object) -> object:
+    return "llm" if given == "assistant" else given
+
+
+CaptionWanted = Annotated[Literal[True, False, "captioner", "llm"] | None, BeforeValidator(_by_new_name)]
 _CAPTION = (
     "Caption the picture, and keep that as `caption` in the metadata, unless there is one. `true` or captioner: by the "
-    "model's own captioner; assistant: by the language model."
+    "model's own captioner; llm: by the language model."
 )
 
 

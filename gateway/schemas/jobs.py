@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from gateway.schemas.asking import ExpectedCost
+from gateway.schemas.asking import CostEstimate
 from gateway.schemas.base import ErrorBody, Schema, example
 from gateway.schemas.items import CaptionWanted
 
@@ -42,6 +43,7 @@ class Columns(Schema):
 
 
 class JobSource(Schema):
+    old_names: ClassVar[Mapping[str, str]] = {"again": "force"}
     folder: str | None = Field(None, min_length=1, description=f"Every picture below it. {_PATH}")
     webdataset: str | None = Field(None, min_length=1, description=f"A tar of samples, or a pattern. {_PATH}")
     parquet: str | None = Field(None, min_length=1, description=f"A Parquet file, or a pattern. {_PATH}")
@@ -49,7 +51,7 @@ class JobSource(Schema):
     url_list: str | None = Field(None, min_length=1, description=f"A text file, one URL a line. {_PATH}")
     urls: list[str | UrlEntry] | None = Field(None, min_length=1, fail_fast=True, description="Needs `fetch_urls`.")
     prefix: str | None = Field(None, max_length=256, description="Put before ids, to keep several sources apart.")
-    again: bool | None = Field(None, description="Send everything, also what is unchanged since an earlier job.")
+    force: bool | None = Field(None, description="Send everything, also what is unchanged since an earlier job.")
 
 
 class JobRequest(Schema):
@@ -57,7 +59,7 @@ class JobRequest(Schema):
     collection: str = Field(min_length=1)
     source: JobSource = Field(description="Exactly one of folder, webdataset, parquet, url_list and urls.")
     caption: CaptionWanted = Field(
-        None, description="Caption pictures whose metadata has no `caption`; assistant: by the language model."
+        None, description="Caption pictures whose metadata has no `caption`; llm: by the language model."
     )
     dry_run: bool = Field(False, description="Begin nothing: say how many entries there are, and what captions cost.")
 
@@ -76,7 +78,7 @@ class JobAnswer(Schema):
     id: str
     collection: str
     source: dict[str, Any] = Field(description="As it was given; of many URLs only their number, as `urls_total`.")
-    caption: CaptionWanted = Field(None, description="Where it captions pictures: true, or assistant.")
+    caption: CaptionWanted = Field(None, description="Where it captions pictures: true, or llm.")
     state: State
     progress: Progress
     reasons: dict[str, dict[str, int]] = Field(
@@ -96,13 +98,13 @@ class JobPlan(Schema):
             "object": "job.plan",
             "collection": "demo",
             "total": 1000,
-            "expected": {"items": 1000, "prompt_tokens": 210000, "cost_usd": 0.28},
+            "estimate": {"items": 1000, "prompt_tokens": 210000, "cost_usd": 0.28},
         }
     )
     object: Literal["job.plan"] = "job.plan"
     collection: str
     total: int | None = Field(description="Entries of the source; null where only reading it would tell.")
-    expected: ExpectedCost | None = Field(description="Of captions by the language model, at most.")
+    estimate: CostEstimate | None = Field(description="Of captions by the language model, at most.")
 
 
 class JobsAnswer(Schema):

@@ -15,10 +15,14 @@ class HealthAnswer(Schema):
 
 
 class ReadyAnswer(Schema):
-    model_config = example({"status": "ready", "parts": {"clip_text": "ok", "index": "ok"}, "models": {}})
+    model_config = example(
+        {"status": "ready", "parts": {"clip_text": "ok", "index": "ok"}, "models": {"clip_caption": "ok"}}
+    )
     status: Literal["ready"]
     parts: dict[str, str] = Field(description="The default model's endpoints, and the index service.")
-    models: dict[str, str] = Field(description="The other models: `ok`, or what is wrong. No reason for a 503.")
+    models: dict[str, str] = Field(
+        description="The other models, and captioners by endpoint: `ok`, or what is wrong. No reason for a 503."
+    )
 
 
 class NotReadyAnswer(Schema):

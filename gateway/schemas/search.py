@@ -90,12 +90,12 @@ class TreeNode(Schema):
     stage: int
     readings: list[int] = Field(description="In which readings of the query it stands.")
     claims: list[str]
-    against: list[str] = Field(description="Minimal counterfactuals; none for a clause.")
+    counterfactuals: list[str] = Field(description="Sentences with one thing changed; none for a clause.")
 
 
 class TreeCandidate(Schema):
     id: str
-    plain_rank: int = Field(description="From 1.")
+    retrieval_rank: int = Field(description="Its place in the search's order, from 1.")
     score: float
     values: list[float | None] = Field(description="By node: log P of a clause, else log-odds; null: not asked.")
 
@@ -110,8 +110,9 @@ class RerankTree(Schema):
 
 class RerankQuality(Schema):
     captioner: float = Field(description="Share of canaries that the captioner orders rightly.")
-    plain: float = Field(description="The same by the model of the search.")
+    retrieval: float = Field(description="The same by the model of the search.")
     good: bool
+    waited_ms: float = Field(description="What this search waited for these figures: nothing once they are known.")
 
 
 class Reranking(Schema):
@@ -126,10 +127,11 @@ class Reranking(Schema):
     ms: float
     note: str | None = None
     tree: RerankTree | None = Field(None, description='With "explain".')
+    parsed_by: Literal["rules", "llm"] | None = Field(None, description="Of a tree: who took the text apart.")
     missing: list[str] | None = Field(None, description="By a tree: what of the text the first hit does not fit.")
     quality: RerankQuality | None = None
-    invented_ids: int | None = Field(None, description="Names in a language model's answer that it was not given.")
-    not_named: int | None = Field(None, description="Candidates that its answer lacks; they follow as they were.")
+    hallucinated_ids: int | None = Field(None, description="Names in a language model's answer that it was not given.")
+    omitted_ids: int | None = Field(None, description="Candidates that its answer lacks; they follow as they were.")
 
 
 class SearchAnswer(Schema):

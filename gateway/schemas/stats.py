@@ -111,9 +111,9 @@ class HistoryColumns(Schema):
     """A value a step; null is what nobody told, or what did not happen in that step."""
 
     requests_per_s: Column = Field(description="Calls of the API that were answered.")
-    failed_per_s: Column = Field(description="Those answered with a 5xx.")
-    refused_per_s: Column = Field(description="Those answered with 429.")
-    rejected_per_s: Column = Field(description="Those answered with another 4xx.")
+    server_errors_per_s: Column = Field(description="Those answered with a 5xx.")
+    throttled_per_s: Column = Field(description="Those answered with 429.")
+    client_errors_per_s: Column = Field(description="Those answered with another 4xx.")
     p50_ms: Column = Field(description="Half of the answers took less.")
     p95_ms: Column
     p99_ms: Column

@@ -87,7 +87,7 @@ function stale(on) {
 let several = false; // collections of several models
 
 function optionText({ name, count, model, model_status }) {
-  const about = model_status === "waiting" ? `, waits for ${model}` : several ? `, ${model}` : "";
+  const about = model_status === "not_served" ? `, waits for ${model}` : several ? `, ${model}` : "";
   return `${name} (${count}${about})`;
 }
 
@@ -104,7 +104,7 @@ async function loadCollections(fresh = false) {
     const options = [...collections.map((each) => [each.name, optionText(each)]), ...choices()];
     $("collection").replaceChildren(...options.map(([value, textContent]) => element("option", { value, textContent })));
     if (!names.length && !state.collection) return nothingYet();
-    const wanted = state.collection || (collections.find(({ model_status }) => model_status !== "waiting")?.name ?? names[0]);
+    const wanted = state.collection || (collections.find(({ model_status }) => model_status !== "not_served")?.name ?? names[0]);
     if (!names.includes(wanted) && !isChoice(wanted) && !(await isAlias(wanted))) return unknownCollection(wanted, collections);
     if (fresh) loadFacets(wanted, true);
     return change({ collection: wanted });

@@ -124,21 +124,21 @@ class Maintenance:
     def _patience(self) -> float | None:
         """Seconds until a collection may be due without having been written to; None: none will be."""
         waits = [collection.retries.left_s for collection in self._collections() if collection.retries.failures]
-        quiet = self._settings.quiet_merge_s / 2
+        quiet = self._settings.merge_idle_s / 2
         return max(min([*waits, quiet or math.inf]), _QUIET_S) if waits or quiet else None
 
     def _wanted(self, collection: Collection) -> bool:
-        quiet_s = self._settings.quiet_merge_s
+        quiet_s = self._settings.merge_idle_s
         if collection.merge_due() or collection.engine_due():
             return True
-        return quiet_s > 0 and collection.quiet_merge_due(quiet_s)
+        return quiet_s > 0 and collection.idle_merge_due(quiet_s)
 
     def _queue_quiet(self) -> None:
         """Queue the collections without a recent write, and those whose merge failed."""
-        quiet_s = self._settings.quiet_merge_s
+        quiet_s = self._settings.merge_idle_s
         for collection in self._collections():
             failed = collection.retries.failures and self._wanted(collection)
-            if failed or (quiet_s and collection.quiet_merge_due(quiet_s)):
+            if failed or (quiet_s and collection.idle_merge_due(quiet_s)):
                 self.merge_later(collection)
 
     def _seal_all(self) -> None:

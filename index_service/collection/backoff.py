@@ -6,12 +6,14 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from clip_core.periodic import doubled
+
 _FIRST_S, _MOST_S = 1.0, 600.0
 
 
 def wait_after(failures: int) -> float:
     """Seconds, after so many failures in a row; 0 after none."""
-    return min(_FIRST_S * 2.0 ** (min(failures, 32) - 1), _MOST_S) if failures else 0.0
+    return doubled(_FIRST_S, failures - 1, _MOST_S) if failures else 0.0
 
 
 def waits() -> Iterator[float]:

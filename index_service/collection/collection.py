@@ -10,6 +10,7 @@ and answers nothing.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -244,10 +245,15 @@ class Collection:
         return cost_in_view(self.view, batch, where, exact)
 
     def search(
-        self, batch: SearchBatch, where: bytes | None, exact: Exactness, consistency: Consistency | None = None
+        self,
+        batch: SearchBatch,
+        where: bytes | None,
+        exact: Exactness,
+        consistency: Consistency | None = None,
+        began: float = math.inf,
     ) -> tuple[BatchAnswers, Sample | None]:
         """What the searches find now, whatever `consistency` is asked for; approximate ones with a sample."""
-        del consistency
+        del consistency, began
         view = self.view
         self.note_query(batch.queries[0])
         found = search_in_view(self.info, view, batch, where, exact)
@@ -292,12 +298,12 @@ class Collection:
         scanned = view.rows.main.engine == self._engines.choose(self.info, view.live).engine == ExactSegment.engine
         return self._engines.merge_due(view.count - len(view.delta), len(view.delta), view.count - view.live, scanned)
 
-    def quiet_merge_due(self, quiet_s: float) -> bool:
+    def idle_merge_due(self, quiet_s: float) -> bool:
         """Whether no write or merge began for `quiet_s`, and what was written before is worth a merge to searches."""
         view = self.view
         if self.retries.left_s or time.monotonic() - self._touched < quiet_s or not view.approximate:
             return False
-        return self._engines.quiet_merge_due(view.count - len(view.delta), len(view.delta) + view.count - view.live)
+        return self._engines.idle_merge_due(view.count - len(view.delta), len(view.delta) + view.count - view.live)
 
     def seal_due(self) -> bool:
         """Whether there are rows of the delta to index."""

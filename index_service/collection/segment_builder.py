@@ -13,7 +13,7 @@ from index_service.engines.base import Backend, BuildCancelled, Segment
 from index_service.engines.exact.segment import ExactBackend
 from index_service.metadata.columns import RowBlock
 from index_service.record.store import CollectionInfo, Store
-from index_service.segments.builder_processes import run_apart, takes
+from index_service.segments.builder_processes import run_in_subprocess, takes
 from index_service.segments.engine_choice import Engines
 from index_service.segments.merge_job import MergeJob
 from index_service.segments.segment_files import Draft, SegmentFiles, StoredSegment, segments_folder
@@ -75,8 +75,8 @@ class SegmentBuilder:
         """
         with self._drafted() as draft:
             job = MergeJob(self._store.path, self._info.key, self.files.newest_folder, draft, backend)
-            if rows >= self._engines.settings.build_apart_rows and takes(backend):
-                return run_apart(job, cancelled, self._engines.build_threads)
+            if rows >= self._engines.settings.build_process_min_rows and takes(backend):
+                return run_in_subprocess(job, cancelled, self._engines.build_threads)
             return job.run(cancelled, pauses=True)
 
     @contextmanager

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -18,9 +19,12 @@ from index_service.record.records import CollectionInfo, ItemChunk, StoredItem
 
 
 class Gauges(NamedTuple):
-    """What `/metrics` shows of a collection; `recall` as `RecallCounts.describe` gives it."""
+    """What `/metrics` shows of a collection; `recall` as `RecallCounts.describe` gives it.
 
-    items: int
+    `items` is None, and means the other counts, too, where they aren't known without asking another process.
+    """
+
+    items: int | None
     delta: int = 0
     dead: int = 0
     merge_failures: int = 0
@@ -52,8 +56,8 @@ class StoredCollection(Protocol):
         """The collection as the API shows it."""
         ...
 
-    def gauges(self) -> Gauges | None:
-        """None where they aren't known without asking another process."""
+    def gauges(self) -> Gauges:
+        """What is known of it now; never waits."""
         ...
 
     def upsert(self, items: Sequence[StoredItem], vectors: FloatArray) -> None:
@@ -127,9 +131,17 @@ class StoredCollection(Protocol):
         ...
 
     def search(
-        self, batch: SearchBatch, where: bytes | None, exact: Exactness, consistency: Consistency | None = None
+        self,
+        batch: SearchBatch,
+        where: bytes | None,
+        exact: Exactness,
+        consistency: Consistency | None = None,
+        began: float = math.inf,
     ) -> tuple[BatchAnswers, Sample | None]:
-        """What the searches find under a canonical filter, and one of them to measure recall on."""
+        """What the searches find under a canonical filter, and one of them to measure recall on.
+
+        They see what `consistency` says as of `began`, the `time.monotonic()` of a call with several such; or of now.
+        """
         ...
 
 

@@ -29,14 +29,16 @@ from index_service.http.call_limit import CallLimit
 from index_service.http.callers import CallerCheck
 from index_service.http.collections_api import CollectionsApi
 from index_service.http.copies_api import CopiesApi
+from index_service.http.item_writes_api import ItemWritesApi
 from index_service.http.items_api import ItemsApi
-from index_service.http.metrics import IndexMetrics
 from index_service.http.middleware import RequestMiddleware
 from index_service.http.patches_api import PatchesApi
 from index_service.http.search_api import SearchApi
 from index_service.http.snapshots_api import SnapshotsApi
 from index_service.http.workers import Workers
 from index_service.http.write_holds import WriteHolds
+from index_service.http.writes import Writes
+from index_service.metrics.metrics import IndexMetrics
 from index_service.settings import IndexSettings
 from index_service.snapshots.snapshot_files import Snapshots
 
@@ -82,7 +84,7 @@ def create_app(settings: IndexSettings, registry: Registry) -> Starlette:
     """The application over `registry`, which its lifespan starts and closes."""
     metrics, workers = IndexMetrics(registry), Workers(settings.threads)
     callers = CallerCheck(settings.host, settings.allowed_hosts)
-    sampler, fields = RecallSampler(settings.recall_sample_share), WarmFields(registry)
+    sampler, fields = RecallSampler(settings.recall_sample_rate), WarmFields(registry)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -113,11 +115,10 @@ def _routes(
     health = HealthApi(registry, metrics)
     searches = SearchApi(settings, registry, metrics, workers, sampler)
     collections = CollectionsApi(settings, registry, workers)
-    writes = CallLimit(settings.max_concurrent_writes, "writes", "max_concurrent_writes")
-    holds = WriteHolds(registry, workers)
-    items = ItemsApi(settings, registry, metrics, workers, writes, holds)
-    patches = PatchesApi(settings, registry, metrics, workers, writes, holds)
-    copies = CopiesApi(settings, registry, metrics, workers, writes, holds)
+    items, holds = ItemsApi(settings, registry, workers), WriteHolds(registry, workers)
+    gate = CallLimit(settings.max_concurrent_writes, "writes", "max_concurrent_writes")
+    writes = Writes(settings, registry, metrics, workers, holds, gate)
+    written, patches, copies = ItemWritesApi(writes), PatchesApi(writes), CopiesApi(writes)
     files = Snapshots(settings.data_dir / "snapshots", registry.store, registry)
     snapshots = SnapshotsApi(settings, registry, files, workers)
     one = "/collections/{name}"
@@ -139,7 +140,7 @@ def _routes(
         Route("/aliases", _known(collections.list_aliases)),
         Route("/aliases/{name}", _known(collections.set_alias), methods=["PUT"]),
         Route("/aliases/{name}", _known(collections.drop_alias), methods=["DELETE"]),
-        Route(f"{one}/items", _known(items.upsert_items), methods=["POST"]),
+        Route(f"{one}/items", _known(written.upsert_items), methods=["POST"]),
         Route(f"{one}/items", _known(patches.patch_items, "fixed"), methods=["PATCH"]),
         Route(f"{one}/items", _known(items.list_items, "limit", "after", "since", "include", "filter")),
         Route(f"{one}/snapshots", _known(snapshots.create_snapshot), methods=["POST"]),
@@ -149,10 +150,10 @@ def _routes(
         Route("/snapshots/{snapshot}", _known(snapshots.fetch_snapshot)),
         Route("/snapshots/{snapshot}", _known(snapshots.delete_snapshot), methods=["DELETE"]),
         Route(f"{one}/items/copy", _known(copies.copy_items), methods=["POST"]),
-        Route(f"{one}/items/delete", _known(items.delete_items), methods=["POST"]),
+        Route(f"{one}/items/delete", _known(written.delete_items), methods=["POST"]),
         Route(f"{one}/items/{{id:path}}", _known(items.get_item, "include", "consistency")),
         Route(f"{one}/items/{{id:path}}", _known(patches.patch_item, "fixed"), methods=["PATCH"]),
-        Route(f"{one}/items/{{id:path}}", _known(items.delete_item), methods=["DELETE"]),
+        Route(f"{one}/items/{{id:path}}", _known(written.delete_item), methods=["DELETE"]),
     ]
 
 

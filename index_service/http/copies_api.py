@@ -10,49 +10,31 @@ from starlette.responses import Response
 
 from clip_core.errors import BadInput, UnknownItem
 from index_service.collection import bodies
-from index_service.collection.registry import Registry
 from index_service.collection.stored import StoredCollection
 from index_service.copies.copying import check_alike, copy_items
 from index_service.http.answers import json_answer
-from index_service.http.call_limit import CallLimit
-from index_service.http.metrics import IndexMetrics
-from index_service.http.workers import Workers
-from index_service.http.write_holds import WriteHolds
-from index_service.settings import IndexSettings
+from index_service.http.writes import Writes
 
 _FIELDS = ("from", "ids", "filter", "after", "limit")
 
 
 class CopiesApi:
-    """`writes` bounds how many calls are under way."""
+    """The route that copies; it waits for two collections, so in a thread of those that wait."""
 
-    def __init__(
-        self,
-        settings: IndexSettings,
-        registry: Registry,
-        metrics: IndexMetrics,
-        workers: Workers,
-        writes: CallLimit,
-        holds: WriteHolds,
-    ) -> None:
-        self._holds = holds
-        self._most = settings.max_batch
-        self._registry, self._metrics, self._workers, self._gate = registry, metrics, workers, writes
+    def __init__(self, writes: Writes) -> None:
+        self._writes, self._most = writes, writes.settings.max_batch
 
     async def copy_items(self, request: Request) -> Response:
         """Those that `ids` names, with a result for each; or a page of those that a `filter` lets through.
 
         With a filter: how many were copied, and `next`, which is what to pass as `after`, null at the end.
         """
-        with self._gate.enter():
-            raw = await request.body()
-            async with self._holds.writing(lambda: self._registry.get(request.path_params["name"])) as target:
-                return await self._workers.write(
-                    lambda: self._copy(target, bodies.parse_body(raw, _FIELDS)), waits=True
-                )
+        return await self._writes.run(
+            request, lambda target, raw: self._copy(target, bodies.parse_body(raw, _FIELDS)), waits=True
+        )
 
     def _copy(self, target: StoredCollection, body: Mapping[str, Any]) -> Response:
-        source = self._registry.get(bodies.text(body, "from"))
+        source = self._writes.registry.get(bodies.text(body, "from"))
         check_alike(source, target)
         if (body.get("ids") is None) == (body.get("filter") is None):
             raise BadInput("give `ids` or `filter`", param="ids")
@@ -69,8 +51,8 @@ class CopiesApi:
 
     def _copied(self, source: StoredCollection, target: StoredCollection, ids: list[str]) -> set[str]:
         copied = copy_items(source, target, ids)
-        self._metrics.upserts.inc(len(copied))
-        self._registry.written(target)
+        self._writes.metrics.upserts.inc(len(copied))
+        self._writes.registry.written(target)
         return copied
 
 

@@ -1,8 +1,8 @@
-"""`/collections/{name}/items`: write, list, read, delete."""
+"""`/collections/{name}/items`: list and read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -11,22 +11,16 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from clip_core.errors import BadInput, InvalidRequest, UnknownItem
-from clip_core.tracing.spans import stage
+from clip_core.errors import InvalidRequest
 from clip_core.wire import encode_vector, parse_consistency
 from index_service.collection import bodies
-from index_service.collection.items import parse_items
 from index_service.collection.registry import Registry
 from index_service.collection.stored import StoredCollection
 from index_service.http.answers import json_answer
-from index_service.http.call_limit import CallLimit
-from index_service.http.metrics import IndexMetrics
 from index_service.http.pages import PageLimits, item_size, page_of
 from index_service.http.workers import Workers
-from index_service.http.write_holds import WriteHolds
 from index_service.record.store import StoredItem
 from index_service.search.call import LARGE_BYTES
-from index_service.search.parsing import check_fingerprint
 from index_service.settings import IndexSettings
 
 _PAGE = 100
@@ -34,44 +28,14 @@ _MAX_SEQ = 2**63 - 1
 
 
 class ItemsApi:
-    """The routes over the items of one collection; each write returns once it is on disk and searchable."""
+    """The routes that read the items of one collection."""
 
-    def __init__(
-        self,
-        settings: IndexSettings,
-        registry: Registry,
-        metrics: IndexMetrics,
-        workers: Workers,
-        writes: CallLimit,
-        holds: WriteHolds,
-    ) -> None:
-        self._holds = holds
+    def __init__(self, settings: IndexSettings, registry: Registry, workers: Workers) -> None:
         self._most, self._most_bytes = settings.max_batch, settings.max_answer_bytes
-        self._max_metadata = settings.max_metadata_bytes
-        self._registry, self._metrics, self._workers, self._gate = registry, metrics, workers, writes
+        self._registry, self._workers = registry, workers
 
     def _collection(self, request: Request) -> StoredCollection:
         return self._registry.get(request.path_params["name"])
-
-    async def upsert_items(self, request: Request) -> Response:
-        """One result for each item, in order; a bad item never stops its neighbours."""
-        with self._gate.enter():
-            raw = await request.body()
-            async with self._holds.writing(lambda: self._collection(request)) as collection:
-                return await self._workers.write(lambda: self._upsert(collection, raw), waits=collection.waits)
-
-    def _upsert(self, collection: StoredCollection, raw: bytes) -> Response:
-        body = bodies.parse_body(raw, ("fingerprint", "items"))
-        check_fingerprint(collection, bodies.fingerprint(body))
-        info = collection.info
-        most = collection.most_metadata or self._max_metadata
-        items = bodies.listed(body, "items", self._most)
-        batch = parse_items(items, info.dim, info.metric, min(most, self._max_metadata))
-        with stage("upsert", attributes={"clipserve.collection": info.name, "clipserve.items": len(batch.items)}):
-            collection.upsert(batch.items, batch.vectors)
-        self._metrics.upserts.inc(len(batch.items))
-        self._registry.written(collection)
-        return json_answer({"results": batch.results})
 
     async def list_items(self, request: Request) -> Response:
         """`limit` ids and metadata after the id `after`; `next` is what to pass as `after`, null at the end.
@@ -98,7 +62,7 @@ class ItemsApi:
     async def _list(self, collection: StoredCollection, limits: PageLimits, work: Callable[[], Response]) -> Response:
         """Large listings take turns."""
         if collection.listing_bytes(limits.entries) > LARGE_BYTES:
-            return await self._workers.large(work, listing=True)
+            return await self._workers.large(work, listing=True, waits=collection.waits)
         return await self._workers.read(work, waits=collection.waits)
 
     async def get_item(self, request: Request) -> Response:
@@ -109,46 +73,6 @@ class ItemsApi:
         return await self._workers.read(
             lambda: json_answer(_shown(collection.get(id_, consistency), include)), waits=collection.waits
         )
-
-    async def delete_item(self, request: Request) -> Response:
-        """404 when there is no such item."""
-        id_ = request.path_params["id"]
-        with self._gate.enter():
-            async with self._holds.writing(lambda: self._collection(request)) as collection:
-                deleted = await self._delete(collection, lambda: collection.delete([id_]))
-        if not deleted:
-            raise UnknownItem(f"there is no item {id_!r} in the collection {collection.info.name}", param="id")
-        return json_answer({"deleted": True})
-
-    async def delete_items(self, request: Request) -> Response:
-        """By `ids` or by `filter`; how many there were."""
-        with self._gate.enter():
-            raw = await request.body()
-            async with self._holds.writing(lambda: self._collection(request)) as collection:
-                deleted = await self._delete(
-                    collection, lambda: self._delete_all(collection, bodies.parse_body(raw, ("ids", "filter")))
-                )
-        return json_answer({"deleted": deleted})
-
-    def _delete_all(self, collection: StoredCollection, body: Mapping[str, Any]) -> int:
-        if body.get("ids") is not None:
-            if body.get("filter") is not None:
-                raise BadInput("give `ids` or `filter`, not both", param="ids")
-            return collection.delete([bodies.item_id(id_) for id_ in bodies.listed(body, "ids", self._most)])
-        where = bodies.where(body.get("filter"))
-        if where is None:
-            raise BadInput("name what to delete: `ids`, or a `filter` that isn't empty", param="filter")
-        return collection.delete_where(where)
-
-    async def _delete(self, collection: StoredCollection, work: Callable[[], int]) -> int:
-        def delete() -> int:
-            deleted = work()
-            self._registry.written(collection)
-            return deleted
-
-        deleted = await self._workers.write(delete, waits=collection.waits)
-        self._metrics.deletes.inc(deleted)
-        return deleted
 
 
 def _listed(collection: StoredCollection, where: bytes | None, after: str, limits: PageLimits) -> Response:

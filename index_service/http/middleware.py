@@ -16,7 +16,7 @@ from clip_core.tracing.spans import Place, Span, begin, enter, leave, trace_id
 from clip_core.tracing.trace_context import read_traceparent
 from index_service.http.answers import error_answer
 from index_service.http.callers import CallerCheck
-from index_service.http.metrics import IndexMetrics
+from index_service.metrics.metrics import IndexMetrics
 
 _log = logging.getLogger("index_service.access")
 _STOPS = "the index service is stopping and had no time left for this request: send it again in a moment"

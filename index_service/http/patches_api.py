@@ -15,43 +15,24 @@ from starlette.responses import Response
 from clip_core.errors import BadInput, ClipServeError
 from index_service.collection import bodies
 from index_service.collection.patches import ItemPatch, PatchBatch, PatchResult, parse_patches, patch_of
-from index_service.collection.registry import Registry
 from index_service.collection.stored import StoredCollection
 from index_service.http.answers import json_answer
-from index_service.http.call_limit import CallLimit
-from index_service.http.metrics import IndexMetrics
-from index_service.http.workers import Workers
-from index_service.http.write_holds import WriteHolds
-from index_service.settings import IndexSettings
+from index_service.http.writes import Writes
 
 _FIELDS = ("items", "ids", "filter", "metadata", "after", "limit")
 
 
 class PatchesApi:
-    """Each patch returns once it is on disk and searches see it; `writes` bounds how many are under way."""
+    """Each patch returns once it is on disk and searches see it."""
 
-    def __init__(
-        self,
-        settings: IndexSettings,
-        registry: Registry,
-        metrics: IndexMetrics,
-        workers: Workers,
-        writes: CallLimit,
-        holds: WriteHolds,
-    ) -> None:
-        self._holds = holds
-        self._most, self._max_metadata = settings.max_batch, settings.max_metadata_bytes
-        self._registry, self._metrics, self._workers, self._gate = registry, metrics, workers, writes
+    def __init__(self, writes: Writes) -> None:
+        self._writes = writes
+        self._most, self._max_metadata = writes.settings.max_batch, writes.settings.max_metadata_bytes
 
     async def patch_item(self, request: Request) -> Response:
         """One item: what its metadata is now. 404 when there is no such item."""
-        with self._gate.enter():
-            raw = await request.body()
-            async with self._holds.writing(lambda: self._registry.get(request.path_params["name"])) as collection:
-                return await self._workers.write(
-                    lambda: self._one(collection, request.path_params["id"], raw, _fixed(request)),
-                    waits=collection.waits,
-                )
+        id_, fixed = request.path_params["id"], _fixed(request)
+        return await self._writes.run(request, lambda collection, raw: self._one(collection, id_, raw, fixed))
 
     def _one(self, collection: StoredCollection, id_: str, raw: bytes, fixed: Sequence[str]) -> Response:
         patch = patch_of(bodies.parse_body(raw, ("metadata",)), self._max_metadata)
@@ -66,13 +47,10 @@ class PatchesApi:
         One result for each, in order. With a filter: one page of the items behind the id `after`; how many have the
         patch now, what failed, and `next`, which is what to pass as `after`, null at the end.
         """
-        with self._gate.enter():
-            raw = await request.body()
-            async with self._holds.writing(lambda: self._registry.get(request.path_params["name"])) as collection:
-                return await self._workers.write(
-                    lambda: self._many(collection, bodies.parse_body(raw, _FIELDS), _fixed(request)),
-                    waits=collection.waits,
-                )
+        fixed = _fixed(request)
+        return await self._writes.run(
+            request, lambda collection, raw: self._many(collection, bodies.parse_body(raw, _FIELDS), fixed)
+        )
 
     def _many(self, collection: StoredCollection, body: Mapping[str, Any], fixed: Sequence[str]) -> Response:
         given = [name for name in ("items", "ids", "filter") if body.get(name) is not None]
@@ -119,8 +97,8 @@ class PatchesApi:
         most = collection.most_metadata or self._max_metadata
         batch = PatchBatch(patches, where, min(most, self._max_metadata), fixed)
         collection.patch(batch)
-        self._metrics.patches.inc(sum(isinstance(result, bytes) for result in batch.results))
-        self._registry.written(collection)
+        self._writes.metrics.patches.inc(sum(isinstance(result, bytes) for result in batch.results))
+        self._writes.registry.written(collection)
         return batch.results
 
 

@@ -13,9 +13,9 @@ from index_service.collection.recall import RecallSampler
 from index_service.collection.registry import Registry
 from index_service.http.answers import json_answer
 from index_service.http.call_limit import CallLimit
-from index_service.http.metrics import IndexMetrics
 from index_service.http.middleware import clean_id
 from index_service.http.workers import Workers
+from index_service.metrics.metrics import IndexMetrics
 from index_service.search.call import SearchCall
 from index_service.search.parsing import parse_call
 from index_service.settings import IndexSettings
@@ -56,17 +56,17 @@ class SearchApi:
             done = await self._workers.read(lambda: self._begun(self._parse(raw, fields)), self._gate.inside)
             if isinstance(done, Response):
                 return done
-            if done.waits:
-                return await self._workers.read(lambda: self._answer(done), waits=True)
-            return await self._workers.large(lambda: self._answer(done))
+            return await self._in_a_thread(done)
         call = self._parse(raw, fields)
-        if call.waits:
-            return await self._workers.read(lambda: self._answer(call), waits=True)
-        if call.cost > (_ALONE_COST if self._gate.inside == 1 else _INLINE_COST):
-            if call.large:
-                return await self._workers.large(lambda: self._answer(call))
-            return await self._workers.read(lambda: self._answer(call), self._gate.inside)
+        if call.waits or call.cost > (_ALONE_COST if self._gate.inside == 1 else _INLINE_COST):
+            return await self._in_a_thread(call)
         return self._answer(call)
+
+    async def _in_a_thread(self, call: SearchCall) -> Response:
+        """Large calls take turns."""
+        if call.large:
+            return await self._workers.large(lambda: self._answer(call), waits=call.waits)
+        return await self._workers.read(lambda: self._answer(call), self._gate.inside, waits=call.waits)
 
     def _begun(self, call: SearchCall) -> Response | SearchCall:
         """The answer, or the same call where it is large, or waits for another process."""

@@ -18,11 +18,14 @@ from clip_core.tracing.spans import carried
 
 T = TypeVar("T")
 _WRITERS = 4
-_WAITERS = 64  # for another process, which takes no core
+_WAITERS, _LARGE_WAITERS = 64, 4  # for another process, which takes no core; the latter hold large answers
 
 
 class Workers:
-    """Reads, writes and large searches have several threads each; listings, facets and copies have one each."""
+    """Reads, writes and large searches have several threads each; listings, facets and copies have one each.
+
+    Work that `waits` for another process has threads of its own, so that one that hangs holds up nothing else.
+    """
 
     def __init__(self, threads: int) -> None:
         """`threads` 0: one a core."""
@@ -31,14 +34,14 @@ class Workers:
         self._writers = ThreadPoolExecutor(_WRITERS, "index-write")
         self._waiters = ThreadPoolExecutor(_WAITERS, "index-wait")
         turns = max(1, self._threads // 2)
-        self._large = ThreadPoolExecutor(turns, "index-large"), ThreadPoolExecutor(1, "index-listing")
+        self._large, self._listing = ThreadPoolExecutor(turns, "index-large"), ThreadPoolExecutor(1, "index-listing")
+        self._large_waiters = ThreadPoolExecutor(_LARGE_WAITERS, "index-large-wait")
         self._counter, self._copier = ThreadPoolExecutor(1, "index-facets"), ThreadPoolExecutor(1, "index-copy")
 
     async def read(self, work: Callable[[], T], sharing: int = 1, *, waits: bool = False) -> T:
         """Run `work` in a thread for reads. FAISS uses the cores divided by `sharing`, the calls under way.
 
         One call alone uses all cores, many calls one each: more threads than cores would wait for each other.
-        Work that `waits` for another process has threads of its own.
         """
         if waits:
             return await self._waiting(work)
@@ -50,7 +53,7 @@ class Workers:
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, carried(shared))
 
-    async def large(self, work: Callable[[], T], *, listing: bool = False) -> T:
+    async def large(self, work: Callable[[], T], *, listing: bool = False, waits: bool = False) -> T:
         """Run a large search or listing: few at a time, apart from all others, and their memory is given back."""
 
         def freed() -> T:
@@ -60,19 +63,20 @@ class Workers:
             finally:
                 give_back()
 
-        return await asyncio.get_running_loop().run_in_executor(self._large[listing], carried(freed))
+        pool = self._large_waiters if waits else self._listing if listing else self._large
+        return await asyncio.get_running_loop().run_in_executor(pool, carried(freed))
 
     async def _waiting(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._waiters, carried(work))
 
     async def write(self, work: Callable[[], T], *, waits: bool = False) -> T:
-        """Run `work` in a thread for writing; see `read`."""
+        """Run `work` in a thread for writing."""
         if waits:
             return await self._waiting(work)
         return await asyncio.get_running_loop().run_in_executor(self._writers, carried(work))
 
     async def aside(self, work: Callable[[], T], *, waits: bool = False) -> T:
-        """Run `work` that may read a whole collection's metadata, one after the other; see `read`."""
+        """Run `work` that may read a whole collection's metadata, one after the other."""
         if waits:
             return await self._waiting(work)
         return await asyncio.get_running_loop().run_in_executor(self._counter, carried(work))
@@ -84,9 +88,9 @@ class Workers:
     def close(self) -> None:
         """Wait for what is under way; what only waits for a thread is dropped where that takes long."""
         self._readers.shutdown()
-        for large in self._large:
-            large.shutdown(cancel_futures=True)
         self._writers.shutdown()
-        self._waiters.shutdown(cancel_futures=True)
-        self._counter.shutdown(cancel_futures=True)
-        self._copier.shutdown(cancel_futures=True)
+        for pool in (
+            *(self._large, self._listing, self._large_waiters),
+            *(self._waiters, self._counter, self._copier),
+        ):
+            pool.shutdown(cancel_futures=True)

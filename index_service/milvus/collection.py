@@ -7,6 +7,7 @@ filter) exclude its other writes there; between replicas the last write of an it
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -67,17 +68,33 @@ class MilvusCollection:
         self._reader = MilvusReader(rpc, there, info.dim)
         self._order = WriteOrder(rpc, limits.settle_s)
         self._written_at = self._order.tick()  # Milvus' timestamp of this process' last write
+        self._looked_at = -math.inf, 0  # when the last timestamp of a strong read was taken, and that timestamp
         self._follower = Follower(self._reader, self._order)
         self._searcher = MilvusSearcher(rpc, there, info, self._reader, limits.ef)
         self._exact = info.engine == "exact" or info.recall_target == 1.0
 
-    def _moment(self, consistency: Consistency | None = None) -> Moment:
-        return Moment(consistency or self._limits.consistency, self._written_at)
+    def _moment(self, consistency: Consistency | None = None, began: float = math.inf) -> Moment:
+        level = consistency or self._limits.consistency
+        return self._strong(began) if level == "strong" else Moment(level, self._written_at)
+
+    def _strong(self, began: float) -> Moment:
+        """As strong, but for that only the first read of an operation, or of a call that `began` then, waits for it."""
+        taken_at, tick = self._looked_at
+        if taken_at < began:
+            taken_at = time.monotonic()
+            tick = self._order.tick()
+            self._looked_at = taken_at, tick
+        return Moment("session", tick)
 
     @property
     def _now(self) -> Moment:
         """For reads that a write depends on."""
-        return Moment("strong", 0) if self._limits.consistency == "strong" else self._moment("session")
+        return self._moment(self._needed)
+
+    @property
+    def _needed(self) -> Consistency:
+        """Of reads that a write depends on."""
+        return "strong" if self._limits.consistency == "strong" else "session"
 
     # writes
 
@@ -107,7 +124,7 @@ class MilvusCollection:
                 return
         _log.warning(
             "milvus is slow: whoever follows this collection at another replica may miss a write",
-            extra={"collection": self.info.name, "setting": "CLIPSERVE_INDEX_MILVUS_SETTLE_S"},
+            extra={"collection": self.info.name, "setting": "CLIPSERVE_INDEX_MILVUS_WATERMARK_DELAY_S"},
         )
 
     def _wrote(self, answer: Any) -> None:
@@ -119,7 +136,7 @@ class MilvusCollection:
     def patch(self, batch: PatchBatch) -> None:
         """See `StoredCollection.patch`."""
         with self._lock.alone():
-            before = {item.id: item for item in self._read(list(dict.fromkeys(batch.ids)))}
+            before = {item.id: item for item in self._read(list(dict.fromkeys(batch.ids)), self._needed)}
             documents = {id_: item.metadata for id_, item in before.items()}
             batch.apply(documents)
             changed = [
@@ -158,23 +175,23 @@ class MilvusCollection:
 
     def get(self, id_: str, consistency: Consistency | None = None) -> StoredItem:
         """See `StoredCollection.get`."""
-        found = self._read([id_], self._moment(consistency))
+        found = self._read([id_], consistency)
         if not found:
             raise UnknownItem(f"there is no item {id_!r} in the collection {self.info.name}", param="id")
         return found[0]
 
     def items(self, ids: Sequence[str]) -> list[StoredItem]:
         """See `StoredCollection.items`."""
-        return self._read(ids, self._moment())
+        return self._read(ids, None)
 
-    def _read(self, ids: Sequence[str], moment: Moment | None = None) -> list[StoredItem]:
+    def _read(self, ids: Sequence[str], consistency: Consistency | None) -> list[StoredItem]:
         """Those that are missing are looked for twice: Milvus may not show what is just being replaced."""
-        asked = self._now if moment is None else moment
         found: dict[str, StoredItem] = {}
         for _ in range(2):
             missing = [id_ for id_ in dict.fromkeys(ids) if id_ not in found]
-            pages = self._reader.by_ids(missing, ITEM_FIELDS, asked)
-            found |= {item.id: item for columns in pages for item in columns.items()}
+            if missing:
+                pages = self._reader.by_ids(missing, ITEM_FIELDS, self._moment(consistency))
+                found |= {item.id: item for columns in pages for item in columns.items()}
         return list(found.values())
 
     def page(self, after: str, limit: int) -> list[tuple[str, bytes]]:
@@ -259,9 +276,9 @@ class MilvusCollection:
             "recall": self.recall.describe(),
         }
 
-    def gauges(self) -> Gauges | None:
-        """None: every replica would ask Milvus for what Milvus' own metrics show."""
-        return None
+    def gauges(self) -> Gauges:
+        """Recall, as this replica measured it: Milvus' own metrics show how many items there are."""
+        return Gauges(None, recall=self.recall.describe())
 
     def listing_bytes(self, entries: int) -> int:
         """Small: how many items there are isn't known without asking."""
@@ -291,10 +308,15 @@ class MilvusCollection:
         return "milvus"
 
     def search(
-        self, batch: SearchBatch, where: bytes | None, exact: Exactness, consistency: Consistency | None = None
+        self,
+        batch: SearchBatch,
+        where: bytes | None,
+        exact: Exactness,
+        consistency: Consistency | None = None,
+        began: float = math.inf,
     ) -> tuple[BatchAnswers, Sample | None]:
         """See `StoredCollection.search`."""
-        moment = self._moment(consistency)
+        moment = self._moment(consistency, began)
         found = self._searcher.search(batch, where, exact, moment)
         if exact or self._exact:
             return found, None

@@ -23,7 +23,8 @@ _log = logging.getLogger("index_service.milvus")
 _LONGEST_PAUSE_S = 4.0
 _MESSAGE_BYTES = 512 << 20
 _NO_COLLECTION, _NOT_LOADED = {4, 100}, {101}  # codes of Milvus 2.3 and later
-_FULL = {9, 10}  # it refuses writes: quota, memory or disk
+_NO_ROOM, _DENIED = {3, 7}, 9  # of memory, of disk; what it takes no more, for lack of room or for another reason:
+_OTHERWISE_DENIED = ("delay", "administrator")
 _TOO_MUCH = ("maxOutputSize", "ResourceExhausted", "message larger than max")  # what its parts say to one another
 _OPTIONS = (
     ("grpc.max_send_message_length", _MESSAGE_BYTES),
@@ -73,16 +74,16 @@ class MilvusRpc:
 
     def call(self, method: str, request: Any, timeout_s: float | None = None) -> Any:
         """The answer. Raises Unavailable in bounded time, UnknownCollection, StorageFull, TooLarge."""
-        return self._call(lambda: getattr(self._connected(), method), request, timeout_s)
+        return self._call(lambda: getattr(self._connected()[1], method), request, timeout_s)
 
     def write(self, method: str, request: bytes) -> Any:
         """The MutationResult of a request that is serialised already. Raises as `call`."""
         return self._call(lambda: self._mutation(method), request, None)
 
     def _mutation(self, method: str) -> Any:
-        self._connected()
+        channel, _ = self._connected()
         read = messages().MutationResult.FromString
-        return self._channel.unary_unary(f"/milvus.proto.milvus.MilvusService/{method}", response_deserializer=read)
+        return channel.unary_unary(f"/milvus.proto.milvus.MilvusService/{method}", response_deserializer=read)
 
     def _call(self, method: Callable[[], Any], request: Any, timeout_s: float | None) -> Any:
         try:
@@ -121,6 +122,10 @@ class MilvusRpc:
         grpc = _grpc()
         try:
             return method()(request, timeout=most, metadata=self._metadata)
+        except ValueError:  # the channel was closed before the call began
+            if self._closed:
+                raise _stopping() from None
+            raise
         except grpc.RpcError as error:
             if error.code() is not grpc.StatusCode.UNAUTHENTICATED or not self._renew():
                 raise
@@ -140,10 +145,11 @@ class MilvusRpc:
         self._breaker.forget()
         return self.call(method, request, timeout_s)
 
-    def _connected(self) -> Any:
+    def _connected(self) -> tuple[Any, Any]:
+        """Channel and stub."""
         with self._lock:
             if self._closed:
-                raise Unavailable("the index service is stopping")
+                raise _stopping()
             if self._stub is None:
                 grpc = _grpc()
                 stubs = importlib.import_module("pymilvus.grpc_gen.milvus_pb2_grpc")
@@ -152,7 +158,7 @@ class MilvusRpc:
                 else:
                     self._channel = grpc.insecure_channel(self._host, _OPTIONS)
                 self._stub = stubs.MilvusServiceStub(self._channel)
-            return self._stub
+            return self._channel, self._stub
 
     def _lost(self, error: Any, most: float) -> ClipServeError:
         code = error.code().name
@@ -173,6 +179,10 @@ class MilvusRpc:
             self._channel = self._stub = None
 
 
+def _stopping() -> Unavailable:
+    return Unavailable("the index service is stopping")
+
+
 def _refused(number: int, reason: str) -> ClipServeError:
     if number in _NO_COLLECTION and "not found" in reason.lower():
         return UnknownCollection("the collection was deleted meanwhile", param="collection")
@@ -180,9 +190,15 @@ def _refused(number: int, reason: str) -> ClipServeError:
         return NotLoaded("Milvus has not loaded the collection: try again in a moment")
     if any(word in reason for word in _TOO_MUCH):
         return TooLarge("Milvus does not give so much at once: ask for less")
-    if number in _FULL or "no space left" in reason.lower():
+    if _is_full(number, reason.lower()):
         return StorageFull(f"Milvus takes no more: {reason[:200]}")
     return MilvusRefusal.of(number, reason)
+
+
+def _is_full(number: int, reason: str) -> bool:
+    if number == _DENIED:
+        return not any(word in reason for word in _OTHERWISE_DENIED)
+    return number in _NO_ROOM or "no space left" in reason
 
 
 def _authorization(token: str) -> list[tuple[str, str]]:

@@ -57,7 +57,7 @@ class Names:
         return self._named("p", name)
 
     def hold(self, until: str) -> str:
-        """Of an alias that holds writes back (`holds.py`)."""
+        """Of an alias that holds writes back (`catalogue/holds.py`)."""
         return self._named("w", until)
 
     def _named(self, kind: str, name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, chain, takewhile
 from typing import Any, NamedTuple
@@ -36,6 +36,7 @@ class SearchCall:
     batches: dict[SearchGroup, SearchBatch]
     results: list[dict[str, Any] | None]
     samples: list[Sample]
+    began: float = field(default_factory=time.monotonic)
 
     @cached_property
     def cost(self) -> int:
@@ -54,8 +55,8 @@ class SearchCall:
 
     @property
     def large(self) -> bool:
-        """Whether the call is so large that calls like it run one after the other."""
-        return self.expected_bytes > LARGE_BYTES or self.cost > _LARGE_COST
+        """Whether the call is so large that calls like it take turns; what another process computes costs nothing."""
+        return self.expected_bytes > LARGE_BYTES or (not self.waits and self.cost > _LARGE_COST)
 
     @property
     def waits(self) -> bool:
@@ -113,7 +114,7 @@ class SearchCall:
         with stage("retrieval") as span:
             if span is not None:
                 span.attributes |= _retrieval(group, batch)
-            found, sample = group.collection.search(batch, group.where, group.exact, group.consistency)
+            found, sample = group.collection.search(batch, group.where, group.exact, group.consistency, self.began)
         if sample is not None:
             self.samples.append(sample)
         return found

@@ -48,7 +48,7 @@ def takes(backend: Backend) -> bool:
     return isinstance(backend, ExactBackend) or (isinstance(backend, Loads) and backend.apart)
 
 
-def run_apart(job: MergeJob, cancelled: Callable[[], bool], threads: int = 1) -> tuple[Segment, RowBlock]:
+def run_in_subprocess(job: MergeJob, cancelled: Callable[[], bool], threads: int = 1) -> tuple[Segment, RowBlock]:
     """`job.run()` in a process of its own, for a backend that it `takes`; the segment is loaded from the draft.
 
     It computes in so many `threads`. Raises BuildCancelled soon after `cancelled()` turns true, RuntimeError when the

@@ -163,14 +163,14 @@ class Engines:
         """Half of what searches have, since they go on meanwhile."""
         return max(1, (self.settings.threads or available_cores()) // 2)
 
-    def quiet_merge_due(self, main: int, delta: int) -> bool:
+    def idle_merge_due(self, main: int, delta: int) -> bool:
         """Whether so many rows of the delta, or tombstones, are worth a rebuild while nothing is written."""
-        return delta >= max(self.settings.compact_rows // 4, main // _QUIET_SHARE)
+        return delta >= max(self.settings.merge_min_rows // 4, main // _QUIET_SHARE)
 
     def merge_due(self, main: int, delta: int, dead: int, scanned: bool = False) -> bool:
         """Whether so many rows of the delta, or tombstones, are worth a rebuild of the main segment.
 
         Where main rows are `scanned` too, rows of the delta cost a search no more than they do.
         """
-        least = self.settings.compact_rows
+        least = self.settings.merge_min_rows
         return delta >= max(least, main // (2 if scanned else 8)) or dead >= max(least, (main + delta) // 4)

@@ -13,7 +13,7 @@ _EPSILON = 1e-9  # 3.0000000001 workers are 3
 Numbers: TypeAlias = "float | FloatArray"
 
 
-def wish(demand: Numbers, size: Numbers, floor: Numbers, target: Numbers, tolerance: Numbers) -> FloatArray:
+def desired_workers(demand: Numbers, size: Numbers, floor: Numbers, target: Numbers, tolerance: Numbers) -> FloatArray:
     """Workers that should be there: the larger one of `floor` and what `demand` (busy workers) needs at `target`.
 
     `size`: workers that are there or start. Demand near the target leaves it as it is.
@@ -24,7 +24,7 @@ def wish(demand: Numbers, size: Numbers, floor: Numbers, target: Numbers, tolera
     return np.asarray(np.maximum(floor, reactive), np.float64)
 
 
-def busy_share(demand: Numbers, floor: Numbers, target: Numbers, ceiling: Numbers) -> FloatArray:
+def allowed_utilization(demand: Numbers, floor: Numbers, target: Numbers, ceiling: Numbers) -> FloatArray:
     """How busy the reactive rule lets workers be: `ceiling` beside a forecast, `target` without one.
 
     Also where the demand is more than all of the forecast's workers can do: then the forecast has missed something.

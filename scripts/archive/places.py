@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,12 +14,15 @@ import yaml
 
 from clip_core.endpoint_config import EndpointConfig
 from clip_core.errors import BadModel
+from clip_core.old_names.table import OLD_ENDPOINT_KEYS
+from clip_core.old_names.taking import old_names, with_new_names
 
 ROOT = Path(__file__).resolve().parents[2]
 _IN_CHECKOUT = (ROOT / "archive" / "common").is_dir()
 DATA = ROOT if _IN_CHECKOUT else Path(sys.prefix) / "share" / "clipserve"  # where a wheel puts it
 ARCHIVE_DIR = DATA / "archive"
 _OURS = {each.name for each in dataclasses.fields(EndpointConfig)}
+_log = logging.getLogger("clipserve")
 MODEL_STORE = ROOT / "model_store" if _IN_CHECKOUT else Path("model_store")
 
 
@@ -44,6 +48,9 @@ def _endpoint_keys(path: Path, common: Mapping[str, Any]) -> dict[str, Any]:
         raise BadModel(f"{path} can't be read: {error}") from error
     if not isinstance(own, dict):
         raise BadModel(f"{path}: keys and their values, such as `batchSize: 64`")
+    for line in old_names(map(str, own), OLD_ENDPOINT_KEYS):
+        _log.warning("%s: %s", path, line)
+    own = with_new_names(own, OLD_ENDPOINT_KEYS)
     known = {*common, *_OURS}
     for key in own.keys() - known:
         if alike := difflib.get_close_matches(str(key), known, 1, 0.8):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Generic, TypeVar
 
-from scripts.bulk.reading import Bad, Raw
+from scripts.bulk.reading.items import Bad, Raw
 
 T = TypeVar("T")
 PASSES = 4

@@ -70,9 +70,16 @@ def _read(output: Output, shards: Sequence[Shard]) -> tuple[list[str], list[str 
             table = parquet.read_table(path, columns=["id", "digest", "vector"], memory_map=False)
         ids += table.column("id").to_pylist()
         digests += table.column("digest").to_pylist()
-        for chunk in table.column("vector").chunks:
-            parts.append(np.asarray(chunk.flatten(), np.float32).reshape(len(chunk), -1))
+        parts += map(_vectors, table.column("vector").chunks)
     return ids, digests, np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
+
+
+def _vectors(chunk: pyarrow.FixedSizeListArray) -> FloatArray:
+    """(N, D), with zeros for an item without a picture, which is like no other."""
+    filled = np.zeros((len(chunk), chunk.type.list_size), np.float32)
+    there = np.asarray(chunk.is_valid())
+    filled[there] = np.asarray(chunk.flatten(), np.float32).reshape(int(there.sum()), -1)  # without those that are null
+    return filled
 
 
 def _same_content(digests: Sequence[str | None]) -> list[tuple[str, list[int]]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from contextlib import ExitStack
 from typing import Any
 
 from scripts.bulk.shards.errors import Away
-from scripts.sync.bucket import is_url, opened
+from scripts.bulk.stores import Stores
+from scripts.sync.bucket import is_url
 
 _PICTURES, _TEXTS = ("image", "url", "path"), ("text", "caption")
 _WANTED = {"image": _PICTURES, "text": _TEXTS, "both": (*_PICTURES, *_TEXTS)}
@@ -22,11 +23,11 @@ def missing_columns(path: str, names: Collection[str], embed: str) -> str:
     return f"{path} has none of the columns {', '.join(wanted)}: it has {', '.join(sorted(names)) or 'none at all'}"
 
 
-def opened_parquet(path: str, storage: Mapping[str, Any], stack: ExitStack) -> str | FarFile:
+def opened_parquet(path: str, stores: Stores, stack: ExitStack) -> str | FarFile:
     """What pyarrow reads. Raises FileNotFoundError, Away."""
     if not is_url(path):
         return path
-    fs, inside = opened(path, storage)
+    fs, inside = stores.opened(path)
     try:
         file = fs.open(inside, "rb")
         return stack.enter_context(FarFile(file, int(file.size)))

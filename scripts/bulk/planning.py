@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import glob
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from clipserve_client.ingest.results import Result
-from clipserve_client.sources.entries import SourceError, SourceGone
-from clipserve_client.sources.files import Skip, stamp
+from clipserve_client.sources.entries import SourceError
+from clipserve_client.sources.files import MOST_BYTES, Skip, stamp, too_large
 from clipserve_client.sources.spool import Spool
-from clipserve_client.sources.walking import SUFFIXES, Walk
+from clipserve_client.sources.walking import Walk
+from scripts.bulk.finding import LINES, PARQUETS, TARS, found
 from scripts.bulk.output.run_folder import Output
 from scripts.bulk.parquet_file import missing_columns, opened_parquet
 from scripts.bulk.shards.errors import Away, BulkRefused
 from scripts.bulk.shards.shard import Kind, Shard
-from scripts.sync.bucket import Bucket, failures, opened, version_of
+from scripts.bulk.stores import Stores
+from scripts.sync.ahead import ahead
+from scripts.sync.bucket import Bucket, failures, version_of
 from scripts.sync.bucket import is_url as is_remote
 
-_TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-_PARQUETS = (".parquet", ".pq")
-_LINES = (".txt", ".jsonl", ".urls")
 _LEFT_OUT = ("unreadable folder", "vanished or broken link", "not a file")  # the others are no pictures
+_NOTHING = "tars or Parquet files in its subfolders are named by a pattern, such as 'FOLDER/**/*.tar'"
+_THREADS = 16
 Json = dict[str, Any]
 
 
@@ -33,9 +34,10 @@ class Planner:
 
     def __init__(self, output: Output, storage: Mapping[str, Any], items: int, embed: str) -> None:
         self._output, self._storage, self._items, self._embed = output, storage, items, embed
+        self._stores = Stores(storage)
         self.left_out: list[LeftOut] = []  # of folders: what could not be listed, so is in no shard
 
-    def plan(self, sources: Iterable[str]) -> list[Shard]:
+    def plan(self, sources: Sequence[str]) -> list[Shard]:
         """All shards of the run: those of earlier runs with what is there now, then those that are new.
 
         Raises SourceError, and BulkRefused for what is no source.
@@ -43,22 +45,24 @@ class Planner:
         known = {shard.where: shard for shard in self._output.read_shards()}
         shards, seen = list(known.values()), set[tuple[str, str, int]]()
         with closing(self._files_of(shards)) as planned:
-            for found in self._found(sources, planned):
-                seen.add(found.where)
-                before = known.get(found.where)
+            for part in self._found(sources, planned):
+                seen.add(part.where)
+                before = known.get(part.where)
                 if before is None:
-                    shards.append(self._numbered(found, len(shards)))
-                elif isinstance(found, Shard) and before != replace(found, number=before.number):
-                    shards[before.number] = replace(found, number=before.number)
+                    shards.append(self._numbered(part, len(shards)))
+                elif isinstance(part, Shard) and before != replace(part, number=before.number):
+                    shards[before.number] = replace(part, number=before.number)
+        if not shards and not self.left_out:
+            raise BulkRefused(f"there is nothing to encode in {', '.join(sources)}: {_NOTHING}")
         _empty_stale(shards, seen)
         self._output.write_shards(shards)
         return shards
 
-    def _numbered(self, found: _New, number: int) -> Shard:
-        if isinstance(found, Shard):
-            return replace(found, number=number)
-        shard = replace(found.shard, number=number)
-        self._output.write_files(shard, found.files)
+    def _numbered(self, part: _New, number: int) -> Shard:
+        if isinstance(part, Shard):
+            return replace(part, number=number)
+        shard = replace(part.shard, number=number)
+        self._output.write_files(shard, part.files)
         return shard
 
     def _files_of(self, shards: Iterable[Shard]) -> Spool:
@@ -69,63 +73,36 @@ class Planner:
         return planned
 
     def _found(self, sources: Iterable[str], planned: Spool) -> Iterator[_New]:
-        paths = list(dict.fromkeys(path for source in sources for path in self._expanded(source)))  # each once
+        paths = list(dict.fromkeys(path for source in sources for path in found(source, self._storage)))  # each once
         if len(paths) == 1:
             return self._of(paths[0], planned)
-        return (found for path in paths for found in self._of_one_of_many(path, planned))
+        threads = _THREADS if any(map(is_remote, paths)) else 1
+        return (part for parts in ahead(paths, lambda path: self._parts(path, planned), threads) for part in parts)
+
+    def _parts(self, path: str, planned: Spool) -> Iterable[_New]:
+        """Of a file at once: of thousands in a bucket, several are looked at together. Of a folder one by one."""
+        parts = self._of_one_of_many(path, planned)
+        return list(parts) if path.lower().endswith((*TARS, *PARQUETS, *LINES)) and not os.path.isdir(path) else parts
 
     def _of_one_of_many(self, path: str, planned: Spool) -> Iterator[_New]:
         try:
             yield from self._of(path, planned)
         except DamagedFile:
-            kind: Kind = "parquet" if path.lower().endswith(_PARQUETS) else "lines"
+            kind: Kind = "parquet" if path.lower().endswith(PARQUETS) else "lines"
             yield Shard(0, kind, path, 0, 1, 0, self._version(path))  # its reader says what is wrong with it
 
     def _of(self, path: str, planned: Spool) -> Iterator[_New]:
         lower = path.lower()
         if os.path.isdir(path):
             yield from self._of_folder(path, planned)
-        elif lower.endswith(_TARS):
+        elif lower.endswith(TARS):
             yield Shard(0, "tar", path, version=self._version(path))
-        elif lower.endswith(_PARQUETS):
+        elif lower.endswith(PARQUETS):
             yield from self._of_parquet(path)
-        elif lower.endswith(_LINES):
+        elif lower.endswith(LINES):
             yield from self._of_lines(path)
         else:
             yield from self._of_folder(path, planned)
-
-    def _expanded(self, source: str) -> list[str]:
-        """A pattern's files; the tars or Parquet files of a folder that has only such; or the source itself."""
-        if is_remote(source):
-            return self._expanded_afar(source)
-        if os.path.isdir(source):
-            return _data_files([os.path.join(source, name) for name in sorted(os.listdir(source))]) or [
-                os.path.abspath(source)
-            ]
-        if not os.path.exists(source) and glob.has_magic(source):
-            found = sorted(glob.glob(source))
-            if not found:
-                raise SourceGone(f"no file matches {source}")
-            return [os.path.abspath(path) for path in found]
-        if not os.path.exists(source):
-            raise SourceGone(f"there is no folder or file {source}")
-        if not source.lower().endswith((*_TARS, *_PARQUETS, *_LINES)):
-            raise BulkRefused(f"{source} is no folder, .tar, .parquet or .txt")
-        return [os.path.abspath(source)]
-
-    def _expanded_afar(self, source: str) -> list[str]:
-        scheme = source.partition("://")[0]
-        fs, path = opened(source, self._storage)
-        with failures(source):
-            if glob.has_magic(path):
-                found = sorted(fs.glob(path))
-                if not found:
-                    raise SourceGone(f"no file matches {source}")
-                return [f"{scheme}://{each.lstrip('/')}" for each in found]
-            if source.lower().endswith((*_TARS, *_PARQUETS, *_LINES)):
-                return [source]
-            names = [f"{scheme}://{each.lstrip('/')}" for each in sorted(fs.ls(path, detail=False))]
-        return _data_files(names) or [source.rstrip("/")]
 
     def _version(self, path: str) -> str:
         if not is_remote(path):
@@ -133,7 +110,7 @@ class Planner:
                 return "-".join(map(str, stamp(path)))
             except Skip:
                 return ""  # a link to nothing: its reader says so
-        fs, inside = opened(path, self._storage)
+        fs, inside = self._stores.opened(path)
         with failures(path):
             return version_of(fs.info(inside))
 
@@ -147,7 +124,7 @@ class Planner:
         _refuse_pipes(path)
         try:
             with ExitStack() as stack:
-                source = opened_parquet(path, self._storage, stack)
+                source = opened_parquet(path, self._stores, stack)
                 file = stack.enter_context(parquet.ParquetFile(source))
                 rows = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
                 names = set(file.schema_arrow.names)
@@ -164,19 +141,33 @@ class Planner:
                 yield Shard(0, "parquet", path, start, group + 1, first, version)
                 start, first, count = group + 1, first + count, 0
 
-    def _of_lines(self, path: str) -> Iterator[Shard]:
-        version = self._version(path)
+    def _of_lines(self, path: str) -> list[Shard]:
+        version, shards = self._version(path), list[Shard]()
         _refuse_pipes(path)
-        fs, inside = opened(path, self._storage) if is_remote(path) else (None, path)
         position = start = first = count = 0
-        with failures(path), closing(fs.open(inside, "rb")) if fs is not None else open(path, "rb") as file:
+        with self._opened(path) as file:
             for line in file:
                 position, count = position + len(line), count + 1
                 if count - first >= self._items:
-                    yield Shard(0, "lines", path, start, position, first, version)
+                    shards.append(Shard(0, "lines", path, start, position, first, version))
                     start, first = position, count
-            if count > first:
-                yield Shard(0, "lines", path, start, position, first, version)
+        if count > first:
+            shards.append(Shard(0, "lines", path, start, position, first, version))
+        return shards
+
+    @contextmanager
+    def _opened(self, path: str) -> Iterator[IO[bytes]]:
+        """Raises SourceError, DamagedFile for a file of this machine."""
+        if is_remote(path):
+            fs, inside = self._stores.opened(path)
+            with failures(path), closing(fs.open(inside, "rb")) as file:
+                yield file
+            return
+        try:
+            with open(path, "rb") as file:
+                yield file
+        except OSError as error:
+            raise DamagedFile(f"{path} can't be read: {error.strerror}") from error
 
     def _of_folder(self, path: str, planned: Spool) -> Iterator[_NewFiles]:
         files: list[Json] = []
@@ -193,15 +184,20 @@ class Planner:
         if is_remote(path):
             with closing(Bucket(path, self._storage)) as bucket:
                 for listed in bucket.entries():
-                    if not isinstance(listed, Result):
-                        yield {"name": listed.file, **bucket.beside(listed.file)}
+                    if isinstance(listed, Result):
+                        continue
+                    if bucket.size(listed.file) > MOST_BYTES:
+                        skip = too_large(MOST_BYTES)
+                        self.left_out.append(LeftOut(listed.file, skip.reason, skip.message))
+                        continue
+                    yield {"name": listed.file, **bucket.beside(listed.file)}
             return
         with closing(Walk(path)) as walk:
-            for found in walk:
-                if not found.skipped:
-                    yield {"name": os.path.relpath(found.path, path)}
-                elif found.skipped in _LEFT_OUT:
-                    self.left_out.append(LeftOut(found.name, found.skipped, found.message))
+            for each in walk:
+                if not each.skipped:
+                    yield {"name": os.path.relpath(each.path, path)}
+                elif each.skipped in _LEFT_OUT:
+                    self.left_out.append(LeftOut(each.name, each.skipped, each.message))
 
 
 def _empty_stale(shards: list[Shard], seen: set[tuple[str, str, int]]) -> None:
@@ -238,17 +234,6 @@ class _NewFiles:
 
 
 _New = Shard | _NewFiles
-
-
-def _data_files(names: list[str]) -> list[str]:
-    """Tars, else Parquet files: a folder of those is a data set. Not so where pictures stand beside them."""
-    if any(os.path.splitext(name)[1].lower() in SUFFIXES for name in names):
-        return []
-    for suffixes in (_TARS, _PARQUETS):
-        found = [name for name in names if name.lower().endswith(suffixes)]
-        if found:
-            return [name if is_remote(name) else os.path.abspath(name) for name in found]
-    return []
 
 
 def _key(path: str, name: str) -> bytes:

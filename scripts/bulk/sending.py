@@ -80,4 +80,5 @@ def _of_batch(batch: pyarrow.RecordBatch, prefix: str, most_bytes: int) -> Itera
         told = {**({"caption": row["caption"]} if row["caption"] else {}), **json.loads(row["metadata"] or "{}")}
         metadata, notes = within(told, most_bytes)
         digest = {"digest": row["digest"]} if row["digest"] else {}
-        yield NewItem(item_id, vector=encoded_vector(row["vector"]), metadata={**metadata, **digest}, notes=notes)
+        vector = encoded_vector(row["vector"] or row["text_vector"])  # of both, an item may lack the picture
+        yield NewItem(item_id, vector=vector, metadata={**metadata, **digest}, notes=notes)

@@ -56,7 +56,9 @@ class BulkProgress(OnProgress):
         if done.error:
             what = "is not done" if done.again else "is damaged"
             self._moving.console.print(
-                f"[yellow]shard {done.number:05} {what}[/yellow] {escape(done.error)}", highlight=False, soft_wrap=True
+                f"[yellow]shard {done.number:05} {what}[/yellow] {escape(readable(done.error))}",
+                highlight=False,
+                soft_wrap=True,
             )
         if not self._console.is_terminal and self._clock() - self._said >= LINE_EVERY_S:
             self._said = self._clock()
@@ -85,7 +87,7 @@ def conclude(ended: Ended, out: str, console: Console) -> None:
         why = escape(readable(f"{each.id}: {each.message or each.code}"))
         console.print(f"[yellow]refused[/yellow] {why}", highlight=False, soft_wrap=True)
     for name, error in ended.damaged[:_SHOWN]:
-        console.print(f"[yellow]shard {name}[/yellow] {escape(error)}", highlight=False, soft_wrap=True)
+        console.print(f"[yellow]shard {name}[/yellow] {escape(readable(error))}", highlight=False, soft_wrap=True)
     if ended.duplicates is not None:
         same, near = ended.duplicates
         console.print(

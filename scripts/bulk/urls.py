@@ -6,10 +6,11 @@ import time
 
 import httpx
 
+from clip_core.periodic import doubled
 from clipserve_client.sources.files import Skip
 
 _MOST_BYTES = 64 * 1024 * 1024
-_TIMEOUT_S, _TRIES, _PAUSE_S = 20.0, 3, 0.5
+_TIMEOUT_S, _TRIES, _PAUSE_S, _LONGEST_PAUSE_S = 20.0, 3, 0.5, 8.0
 _MOST_S = 120.0  # for a whole picture: a server may send a byte now and then
 _PASSING = (429, 500, 502, 503, 504)
 _UNWANTED = {"noai", "noimageai", "noindex", "noimageindex"}  # of X-Robots-Tag: the site wants no such use
@@ -38,7 +39,7 @@ class Fetcher:
                 why = f"HTTP {status}"
             if status not in _PASSING or attempt == _TRIES - 1:
                 raise Skip("fetch_failed", why)
-            time.sleep(_PAUSE_S * 2**attempt)
+            time.sleep(doubled(_PAUSE_S, attempt, _LONGEST_PAUSE_S))
         raise Skip("fetch_failed")
 
     def close(self) -> None:

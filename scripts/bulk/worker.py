@@ -21,7 +21,8 @@ from scripts.bulk.output.layouts import BadItems, EncodedItem, open_layout
 from scripts.bulk.output.place import write_text
 from scripts.bulk.output.run_folder import Output
 from scripts.bulk.output.thumbnails import Thumbnails
-from scripts.bulk.reading import Bad, Raw, ShardReader
+from scripts.bulk.reading.items import Bad, Raw
+from scripts.bulk.reading.shard_reader import ShardReader
 from scripts.bulk.shards.errors import Away
 from scripts.bulk.shards.shard import Done, Shard
 
@@ -52,7 +53,7 @@ class ShardWorker:
             done = Done(shard.number, shard.version, error=error.message, again=True)
         except OSError as error:
             fatal = error.errno in _FATAL
-            what = f"{self._job.out} can't be written: {error.strerror or error}"
+            what = f"{error.filename or self._job.out} can't be written: {error.strerror or error}"
             done = Done(shard.number, shard.version, error=what, again=True, fatal=fatal)
         except Exception as error:  # of whatever kind: one shard ends no run
             done = Done(shard.number, shard.version, error=f"{type(error).__name__}: {error}", again=True)

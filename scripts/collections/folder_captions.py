@@ -18,7 +18,7 @@ from clipserve_client.sources.walking import SUFFIXES
 
 Read = tuple[Path, bytes]
 _AT_ONCE = 16
-_OWN = ("invalid_image", "image_too_large", "assistant_failed", "assistant_refused")  # errors of one picture
+_OWN = ("invalid_image", "image_too_large", "llm_failed", "llm_refused")  # errors of one picture
 
 
 class CaptionNotWritten(ClientError):
@@ -69,8 +69,8 @@ def caption_files(pictures: Sequence[Path]) -> dict[Path, Path]:
 class FolderCaptions:
     """Each caption is written before the next pictures are sent, so whoever stops goes on where this ended."""
 
-    def __init__(self, client: Client, *, offline: bool, most_usd: float | None) -> None:
-        self._client, self._offline, self._most_usd = client, offline, most_usd
+    def __init__(self, client: Client, *, offline: bool, max_cost_usd: float | None) -> None:
+        self._client, self._offline, self._max_cost_usd = client, offline, max_cost_usd
 
     def expected(self, number: int) -> str:
         """What so many cost, at most. Raises ClientError."""
@@ -89,7 +89,7 @@ class FolderCaptions:
             if ended.stopped:
                 break
             if self._is_too_much(ended.cost_usd, len(part)):
-                ended.stopped = f"the next captions could cost more than what is left of {self._most_usd:g} USD"
+                ended.stopped = f"the next captions could cost more than what is left of {self._max_cost_usd:g} USD"
                 break
             try:
                 self._write(part, files, ended)
@@ -101,13 +101,15 @@ class FolderCaptions:
         return ended
 
     def _is_too_much(self, spent: float, number: int) -> bool:
-        if self._most_usd is None or self._offline:
+        if self._max_cost_usd is None or self._offline:
             return False
         told = self._client.call("GET", f"/v1/captions/cost?pictures={number}")
         if told["cost_usd"] is None:
-            message = f"there is no price of {told['by']}, so --most-usd can't be kept: leave it out, or give a price"
+            message = (
+                f"there is no price of {told['by']}, so --max-cost-usd can't be kept: leave it out, or give a price"
+            )
             raise NoPrice(message)
-        return bool(spent + told["cost_usd"] > self._most_usd)
+        return bool(spent + told["cost_usd"] > self._max_cost_usd)
 
     def _parts(self, pictures: Sequence[Path], ended: FolderCaptioned) -> Iterator[list[Read]]:
         """A few at a time, as many as a request may hold. What can't be read, or is too large, has failed."""
@@ -142,7 +144,7 @@ class FolderCaptions:
 
     def _captions(self, part: Sequence[Read], ended: FolderCaptioned) -> Iterator[dict[str, Any]]:
         body: dict[str, Any] = {"images": [base64.b64encode(content).decode() for _, content in part]}
-        told = self._client.call("POST", "/v1/captions" if self._offline else "/v1/captions/assistant", body)
+        told = self._client.call("POST", "/v1/captions" if self._offline else "/v1/captions/llm", body)
         ended.by, ended.cost_usd = told.get("by", ended.by), ended.cost_usd + told.get("cost_usd", 0.0)
         yield from told["data"]
 

@@ -11,7 +11,7 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from clip_core.errors import BadInput, UnknownCollection
+from clip_core.errors import BadInput, InvalidRequest, UnknownCollection
 from clip_core.wire import encode_vector, json_text, load_json
 from clipserve_client.sources.parquet_columns import plain_column
 from clipserve_client.sources.parquet_values import as_id
@@ -37,14 +37,16 @@ def export_parquet(api: PublicApi, collection: str, path: Path) -> int:
     return path.stat().st_size
 
 
-def import_parquet(api: PublicApi, collection: str, path: Path, console: Console) -> list[str]:
-    """Upsert every row; the collection is made when it isn't there. One line for each row that was refused."""
+def import_parquet(
+    api: PublicApi, collection: str, path: Path, console: Console, store: str | None = None
+) -> list[str]:
+    """Upsert every row; the collection is made, in `store`, when it isn't there. One line for each row refused."""
     import pyarrow.parquet as pq
 
     failed: list[str] = []
     _check_seal(path)
     with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        fingerprint = _prepare(api, collection, path, file)
+        fingerprint = _prepare(api, collection, path, file, store, console)
         columns = (TextColumn(f"import {collection}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:
             task = progress.add_task("import", total=file.metadata.num_rows)
@@ -70,7 +72,7 @@ def _check_seal(path: Path) -> None:
         raise BadInput(f"{path} can't be imported: {error}") from error
 
 
-def _prepare(api: PublicApi, collection: str, path: Path, file: Any) -> str | None:
+def _prepare(api: PublicApi, collection: str, path: Path, file: Any, store: str | None, console: Console) -> str | None:
     """The fingerprint of the file's vectors: None for a file that isn't an export, which needs its collection made."""
     if not {"id", "vector"} <= set(file.schema_arrow.names):
         raise BadInput(f"{path} has no columns `id` and `vector`")
@@ -81,12 +83,23 @@ def _prepare(api: PublicApi, collection: str, path: Path, file: Any) -> str | No
     except UnknownCollection:
         if not told:
             raise BadInput(f"{path} doesn't say which model its vectors are of: make the collection first") from None
-        made = ("model", "fingerprint", "dim", "metric", "engine", "factory", "recall_target", "metadata")
+        made = ("model", "fingerprint", "dim", "metric", "engine", "factory", "recall_target", "metadata", "store")
         engine, _, factory = told["engine"].partition(":")
-        told.update(engine=engine, factory=factory or None)
-        wanted = {name: told[name] for name in made if told.get(name) is not None}
-        api.call("PUT", f"/collections/{quote(collection)}", wanted)
+        told.update(engine=engine, factory=factory or None, store=store)
+        _make(api, collection, {name: told[name] for name in made if told.get(name) is not None}, console)
     return told.get("fingerprint")
+
+
+def _make(api: PublicApi, collection: str, wanted: dict[str, Any], console: Console) -> None:
+    """An engine that is not there, such as `certified` in Milvus, becomes `auto`, which is told."""
+    path = f"/collections/{quote(collection)}"
+    try:
+        api.call("PUT", path, wanted)
+    except InvalidRequest as error:
+        if error.param not in ("engine", "factory"):
+            raise
+        console.print(f"{error.message}: {collection} has the engine auto", highlight=False)
+        api.call("PUT", path, {name: value for name, value in wanted.items() if name not in ("engine", "factory")})
 
 
 def _items(batch: Any, start: int) -> tuple[list[dict[str, Any]], list[str]]:

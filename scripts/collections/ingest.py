@@ -63,7 +63,7 @@ def show_plan(client: Client, paths: Sequence[Path], collection: str, options: F
         f"{plan.sent} items would be sent to {collection}; {plan.unchanged} are unchanged, {plan.skipped} are left out",
         highlight=False,
     )
-    if options.caption == "assistant":
+    if options.caption == "llm":
         told = client.call("GET", f"/v1/captions/cost?pictures={plan.captioned}")
         cost = (
             "an unknown price"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -39,8 +41,29 @@ def check_alias(index: Api, alias: str, old: str, new: str) -> None:
 
 
 def delete_what_is_gone(index: Api, old: str, new: str) -> None:
-    """Delete from the collection at `new` what the one at `old` doesn't hold."""
-    there = set(ids(index, old))
-    gone = [id_ for id_ in ids(index, new) if id_ not in there]
-    for start in range(0, len(gone), PAGE):
-        index.call("POST", f"{new}/items/delete", {"ids": gone[start : start + PAGE]})
+    """Delete from the collection at `new` what the one at `old` doesn't hold. Neither list of ids is held whole."""
+    gone = only_in(ids(index, new), ids(index, old))
+    while some := list(islice(gone, PAGE)):
+        index.call("POST", f"{new}/items/delete", {"ids": some})
+
+
+def only_in(these: Iterable[str], others: Iterable[str]) -> Iterator[str]:
+    """Those of `these` that aren't among `others`; both ascend, as listings by id do, by code points."""
+    rest = iter(others)
+    other = next(rest, None)
+    for one in these:
+        while other is not None and other < one:
+            other = next(rest, None)
+        if one != other:
+            yield one
+
+
+def sampled(these: Iterable[str], most: int) -> list[str]:
+    """`most` of them at random, or all, each with the same chance (Vitter's algorithm R)."""
+    chosen: list[str] = []
+    for n, one in enumerate(these):
+        if n < most:
+            chosen.append(one)
+        elif (place := random.randrange(n + 1)) < most:
+            chosen[place] = one
+    return chosen

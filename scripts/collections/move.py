@@ -7,7 +7,6 @@ and the alias is switched. Progress is kept in a file, so that a second run goes
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from clip_core.errors import Conflict, UnknownItem
-from scripts.collections.listed_items import PAGE, Api, check_alias, delete_what_is_gone, ids
+from scripts.collections.listed_items import PAGE, Api, check_alias, delete_what_is_gone, ids, sampled
 from scripts.collections.reindex import State
 from scripts.collections.rounds import follow
 from scripts.collections.write_hold import WriteHold
@@ -70,7 +69,7 @@ class Move:
 
         Raises Conflict where both are not alike, and where the alias leads elsewhere by now.
         """
-        sample = random.sample(known := list(ids(self._index, self._old)), min(_SAMPLE, len(known)))
+        sample = sampled(ids(self._index, self._old), _SAMPLE)
         with WriteHold(self._index, self._old, f"move to {self.state.new}", self._sleep) as hold:
             self._round(lambda _: None)
             if self._count(self._old) != self._count(self._new):

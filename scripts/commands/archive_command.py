@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from scripts.commands.old_flags import TakesOldFlags
 from scripts.commands.paths import existing_folder, named_path
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 archive = typer.Typer(help="Build, list and verify TorchServe model archives (.mar).", no_args_is_help=True)
 
 
-@archive.command("build")
+@archive.command("build", cls=TakesOldFlags)
 def archive_build(
     model: Annotated[
         str,
@@ -48,9 +49,9 @@ def archive_build(
         bool | None,
         typer.Option("--compile/--no-compile", help="Compile the towers now (default: as model.yaml says)."),
     ] = None,
-    gate_images: Annotated[
+    eval_images: Annotated[
         Path | None,
-        typer.Option(help="Pictures with captions (a.jpg, a.txt) to judge precisions with.", parser=existing_folder),
+        typer.Option(help="Pictures with captions (a.jpg, a.txt) to evaluate precisions with.", parser=existing_folder),
     ] = None,
     device: Annotated[
         str | None,
@@ -99,7 +100,7 @@ def archive_build(
             model_store=model_store or MODEL_STORE,
             precision=precision,
             compile=compile,
-            gate_images=gate_images,
+            gate_images=eval_images,
             device=device,
             force=force,
             quick=quick,

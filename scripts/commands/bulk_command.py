@@ -40,7 +40,7 @@ def bulk(
         str, typer.Option(help="parquet, or clip-retrieval: .npy beside metadata, as it writes them.")
     ] = "parquet",
     texts: Annotated[
-        bool, typer.Option("--texts", help="Lines of .txt files are texts, not URLs of pictures.")
+        bool, typer.Option("--texts", help="Lines of .txt and .jsonl files are texts, not URLs; with --embed text.")
     ] = False,
     collection: Annotated[str | None, typer.Option(help="Fill this collection, too.")] = None,
     prefix: Annotated[str, typer.Option(help="Put before ids in the collection.")] = "",
@@ -48,7 +48,9 @@ def bulk(
         int, typer.Option(min=1, help="Items of a shard, where a source can be cut anywhere.")
     ] = 1024,
     batch: Annotated[int, typer.Option(min=1, help="Items in one pass of a tower.")] = 32,
-    actors: Annotated[int | None, typer.Option(min=1, help="Processes (default: one for every four cores).")] = None,
+    actors: Annotated[
+        int | None, typer.Option(min=1, help="Processes (default: one for every four cores; with --gpus, by GPUs).")
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of each (default: its share of the cores).")
     ] = None,
@@ -66,7 +68,7 @@ def bulk(
     dedupe: Annotated[
         bool, typer.Option("--dedupe", help="Report items that are alike in duplicates.parquet.")
     ] = False,
-    dedupe_from: Annotated[
+    dedupe_threshold: Annotated[
         float, typer.Option(min=0, max=1, help="Cosine from which vectors are near duplicates.")
     ] = 0.98,
     storage: Annotated[
@@ -103,8 +105,9 @@ def bulk(
 
     _one_of(embed, EMBED, "--embed")
     _one_of(layout, LAYOUTS, "--layout")
-    console, cores = Console(), available_cores()
-    chosen = 1 if no_ray else actors or max(1, cores // 4)
+    if texts and embed == "image":
+        raise typer.BadParameter("--texts goes with --embed text")
+    console = Console()
     found = find_archive(model, embed, model_store or MODEL_STORE)
     job = BulkJob(
         found.path,
@@ -112,14 +115,14 @@ def bulk(
         embed,
         layout,
         batch,
-        threads or max(1, cores // chosen),
+        threads or available_cores(),
         texts,
         dict(storage or []),
         dict(out_storage or storage or []),
         thumbnails,
     )
-    asked = BulkRequest(sources, job, found, shard_items, dedupe_from if dedupe else None)
-    runner = InThisProcess() if no_ray else OnRay(chosen, address, gpus)
+    asked = BulkRequest(sources, job, found, shard_items, dedupe_threshold if dedupe else None)
+    runner = InThisProcess() if no_ray else OnRay(actors, threads, address, gpus)
     with Client(url, api_key=api_key) as client, BulkProgress(console) as progress:
 
         def sender(output: Output) -> Sender:
@@ -132,7 +135,7 @@ def bulk(
             raise typer.Exit(130) from None
     conclude(ended, out, console)
     refused = any(each.outcome == "failed" for each in ended.refused)
-    if ended.again or refused or (ended.damaged and not ended.totals.rows):
+    if ended.again or refused or not ended.totals.rows:
         raise typer.Exit(1)
 
 

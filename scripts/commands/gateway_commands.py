@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -20,11 +19,13 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 _TIMEOUT_S, _CAPTIONS_S = 60.0, 600.0  # the latter for a batch of items with captions by a language model
 
 
-class CaptionWriter(str, Enum):
-    """Who writes captions."""
-
-    captioner = "captioner"
-    assistant = "assistant"
+def caption_writer(given: str) -> str:
+    """`assistant` is the name of `llm` in 0.1. Raises BadParameter."""
+    if given in ("llm", "assistant"):
+        return "llm"
+    if given != "captioner":
+        raise typer.BadParameter(f"{given[:80]!r} is neither captioner nor llm")
+    return "captioner"
 
 
 def collection_name(given: str) -> str:
@@ -44,13 +45,16 @@ def ingest(
     ],
     prefix: Annotated[str, typer.Option(help="Put before ids, to keep several folders in one collection apart.")] = "",
     gps: Annotated[bool, typer.Option("--gps", help="Keep where photos were taken, from their EXIF.")] = False,
-    again: Annotated[bool, typer.Option("--again", help="Send every picture, also unchanged ones.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Send every picture, also unchanged ones.")] = False,
     caption: Annotated[
         bool, typer.Option("--caption", help="Caption pictures, as `caption` in their metadata, where there is none.")
     ] = False,
     caption_by: Annotated[
-        CaptionWriter | None,
-        typer.Option(help="Who captions: captioner, or assistant, the gateway's language model. Alone as --caption."),
+        str | None,
+        typer.Option(
+            help="Who captions: captioner, or llm, the gateway's language model. Alone as --caption.",
+            parser=caption_writer,
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Send nothing: say how many items there are, and what captions cost.")
@@ -72,9 +76,9 @@ def ingest(
     from scripts.collections.ingest import show_plan
 
     console = Console()
-    by: CaptionWanted = "assistant" if caption_by is CaptionWriter.assistant else caption or caption_by is not None
-    options = FolderOptions(prefix=prefix, gps=gps, again=again, caption=by, report=report)
-    with Client(url, api_key=api_key, timeout_s=_CAPTIONS_S if by == "assistant" else _TIMEOUT_S) as client:
+    by: CaptionWanted = "llm" if caption_by == "llm" else caption or caption_by is not None
+    options = FolderOptions(prefix=prefix, gps=gps, force=force, caption=by, report=report)
+    with Client(url, api_key=api_key, timeout_s=_CAPTIONS_S if by == "llm" else _TIMEOUT_S) as client:
         if dry_run:
             show_plan(client, sources, collection, options, console)
             return

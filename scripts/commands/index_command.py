@@ -15,6 +15,9 @@ from scripts.public_api import PublicApi
 index = typer.Typer(help="Snapshots, export and import of collections, at the index service.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="The collection's name.")]
+Store = Annotated[
+    Literal["milvus", "embedded"] | None, typer.Option(help="Where it goes (default: as new collections do).")
+]
 Url = Annotated[str, typer.Option(envvar="CLIPSERVE_INDEX_URL", help="Address of the index service.")]
 DEFAULT_URL = "http://127.0.0.1:8090"
 _TIMEOUT_S = 3600.0
@@ -44,9 +47,7 @@ def snapshots(url: Url = DEFAULT_URL) -> None:
 def restore(
     collection: Name,
     snapshot: Annotated[str, typer.Argument(help="As listed.")],
-    store: Annotated[
-        Literal["milvus", "embedded"] | None, typer.Option(help="Where it goes (default: as new collections do).")
-    ] = None,
+    store: Store = None,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Make a new collection from a snapshot.
@@ -74,13 +75,14 @@ def export_(
 def import_(
     file: Annotated[Path, typer.Argument(help="A .parquet file with `id` and `vector`.", exists=True, dir_okay=False)],
     collection: Name,
+    store: Store = None,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Upsert the rows of a Parquet file; the collection of an export is made when it isn't there."""
     from scripts.collections.index_files import import_parquet
 
     console = Console()
-    failed = import_parquet(_api(url), collection, file, console)
+    failed = import_parquet(_api(url), collection, file, console, store)
     for line in failed:
         console.print(f"[yellow]not imported[/yellow] {line}", highlight=False)
     if failed:

@@ -15,7 +15,7 @@ def local_llm(
 ) -> None:
     """Serve SmolLM2-135M until Ctrl-C (`make setup-local-llm` installs it).
 
-    Example: clipserve local-llm, and CLIPSERVE_GATEWAY_TEXT_MODEL_URL=http://127.0.0.1:8095/v1 for the gateway
+    Example: clipserve local-llm, and CLIPSERVE_GATEWAY_CHAT_MODEL_URL=http://127.0.0.1:8095/v1 for the gateway
     """
     from scripts.local_llm.command_line import installed, server_command
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from scripts.commands.gateway_commands import DEFAULT_URL, Key, Url
 from scripts.commands.paths import named_path
@@ -55,21 +56,23 @@ def sync(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be done, and do nothing.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Stay, and follow changes once they come to rest.")] = False,
-    interval: Annotated[
+    poll_interval: Annotated[
         float | None,
         typer.Option(help="Time between two looks with --watch: 2s for folders, 60s for buckets.", parser=seconds),
     ] = None,
     every: Annotated[
         float | None, typer.Option(help="Stay, and sync at least so often, such as 10m.", parser=seconds)
     ] = None,
-    remove_at_most: Annotated[
+    max_delete_ratio: Annotated[
         float,
         typer.Option(min=0, max=1, help="Remove nothing when a larger share of the items is gone from the source."),
     ] = 0.25,
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Follow all removals, even when the source is empty.")
     ] = False,
-    again: Annotated[bool, typer.Option("--again", help="Read every picture, whatever its time and size say.")] = False,
+    checksum: Annotated[
+        bool, typer.Option("--checksum", help="Read every picture and compare digests, not times and sizes.")
+    ] = False,
     gps: Annotated[bool, typer.Option("--gps", help="Keep where photos were taken, from their EXIF.")] = False,
     storage: Annotated[
         list[Any] | None,
@@ -89,14 +92,15 @@ def sync(
     clipserve sync s3://photos/2024 --collection photos --every 10m
     """
     from clipserve_client import Client
+    from clipserve_client.sources.walking import readable
     from scripts.sync.lock import only_one
     from scripts.sync.opening import default_interval_s, state_reader
     from scripts.sync.run import SyncOptions
     from scripts.sync.watching import Plan, Repeated
 
     console, options = Console(), dict(storage or [])
-    chosen = SyncOptions(prefix, name, gps, again, dry_run, remove_at_most, allow_empty)
-    plan = Plan((interval or default_interval_s(source)) if watch else None, every)
+    chosen = SyncOptions(prefix, name, gps, checksum, dry_run, max_delete_ratio, allow_empty)
+    plan = Plan((poll_interval or default_interval_s(source)) if watch else None, every)
     if dry_run and plan.repeats():
         raise typer.BadParameter("--dry-run looks once: leave out --watch and --every")
     with Client(url, api_key=api_key) as client, only_one(client.target.url, collection, source):
@@ -104,9 +108,12 @@ def sync(
         def once() -> Summary:
             return _once(client, source, options, manifest, collection, chosen, report, console)
 
+        def say(text: str) -> None:
+            console.print(escape(readable(text)), highlight=False, soft_wrap=True)
+
         try:
             if plan.repeats():
-                Repeated(plan, once, state_reader(source, options), console.print).run()
+                Repeated(plan, once, state_reader(source, options, manifest), say).run()
             summary = once()
         except KeyboardInterrupt:
             Console().print("Stopped. The next run goes on from here.", soft_wrap=True)

@@ -11,6 +11,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from clip_core.old_names.taking import names_of
 from clip_core.setting_checks import faults
 from scripts.commands.paths import named_path
 from scripts.stack.asked import Asked
@@ -24,7 +25,7 @@ def up(context: typer.Context | None = None, **given: Any) -> None:
 
     A part that ends is started again, after a pause that doubles (--restart-delay). When one ends more than
     --restart-limit times in --restart-window seconds, everything stops with status 1. Ctrl-C or SIGTERM stops
-    cleanly within --stop-patience seconds: requests in flight are answered first; a second one stops at once.
+    cleanly within --stop-timeout seconds: requests in flight are answered first; a second one stops at once.
     docs/running.md tells more.
 
     Every option can be given as an environment variable, too. Those, the services' own settings and the models can
@@ -60,7 +61,7 @@ def _read_config(context: typer.Context, path: Path | None) -> Path | None:
     for notice in file.notices:
         typer.echo(f"notice {notice}", err=True)
     given = {name.upper() for name in os.environ}
-    new = {name: value for name, value in file.variables.items() if name not in given}
+    new = {name: value for name, value in file.variables.items() if not given & names_of(name)}
     os.environ.update(new)
     context.meta[_FILE] = file, frozenset(new)
     return path
@@ -88,6 +89,11 @@ def _whole(name: str, value: Any) -> Any:
     return variable if isinstance(value, list) and value == variable.split() else value
 
 
+def _envvars(variable: str) -> list[str]:
+    """The name, and the old ones behind it."""
+    return [variable, *sorted(names_of(variable) - {variable})]
+
+
 def _signature() -> inspect.Signature:
     prefix = UpSettings.model_config["env_prefix"]
     kind = inspect.Parameter.KEYWORD_ONLY
@@ -96,7 +102,9 @@ def _signature() -> inspect.Signature:
         is_list = isinstance(setting.default, tuple)
         parser = named_path if setting.annotation in (Path, Path | None) else None
         eager: dict[str, Any] = {"is_eager": True, "callback": _read_config} if name == "config" else {}
-        option = typer.Option(help=setting.description, envvar=f"{prefix}{name.upper()}", parser=parser, **eager)
+        option = typer.Option(
+            help=setting.description, envvar=_envvars(f"{prefix}{name.upper()}"), parser=parser, **eager
+        )
         parameters.append(
             inspect.Parameter(
                 name,

@@ -9,6 +9,8 @@ from typing import Any
 
 from scripts.config.checks import given, nonsense, open_to_strangers, refused_by_parts, wrong_types
 from scripts.config.keys import Key
+from scripts.config.old_keys import notices as old_names
+from scripts.config.old_keys import with_new_keys
 from scripts.config.secret_files import is_open, read_secret
 from scripts.config.yaml_file import ConfigError, Document, read
 
@@ -54,14 +56,15 @@ def load(path: Path, *, alone: bool = False) -> ConfigFile:
 
     `alone`: no option will be given beside it, so that an address without keys is a fault.
     """
-    document = read(path)
+    as_written = read(path)
+    document = with_new_keys(as_written)
     _refuse(list(wrong_types(document)))
     found = list(nonsense(document))
     file = ConfigFile(document, {key.variable: _text(document, key, value) for key, value in given(document)})
     lines = {line for line, _ in found}
     found += [each for each in refused_by_parts(document, file.variables) if each[0] not in lines]
     _refuse([*found, *(open_to_strangers(document, file.variables) if alone else ())])
-    return ConfigFile(document, file.variables, tuple(_notices(file)))
+    return ConfigFile(document, file.variables, (*old_names(as_written), *_notices(file)))
 
 
 def _refuse(faults: list[tuple[int, str]]) -> None:

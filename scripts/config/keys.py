@@ -28,7 +28,7 @@ SECTIONS = {
     "logging": "Logs of all parts.",
 }
 SECRETS = {
-    "gateway": ("api_keys", "redis_url", "database_url", "assistant_api_key"),
+    "gateway": ("api_keys", "redis_url", "database_url", "llm_api_key"),
     "index": ("milvus_token",),
     "handlers": ("admin_token", "cache_redis_url"),
     "scaler": (),
@@ -40,7 +40,7 @@ PARTS: Mapping[str, type[BaseSettings]] = {
     "up": UpSettings,
 }
 """Those whose settings are pydantic's; the handlers' are a dataclass."""
-_PREFIXES = {part: settings.model_config["env_prefix"] for part, settings in PARTS.items()} | {"handlers": PREFIX}
+PREFIXES = {part: settings.model_config["env_prefix"] for part, settings in PARTS.items()} | {"handlers": PREFIX}
 _LOGS = {name: name.removeprefix("log_") for name in UpSettings.model_fields if name.startswith("log_")}
 _OPTIMISATION = ("precision", "compile")
 _OF_WORKERS = ("cache", "cuda_graphs")
@@ -51,10 +51,10 @@ _ELSEWHERE = {
     ("gateway", "port"): "up.gateway_port",
     ("gateway", "grpc_port"): "up.grpc_port",
     ("gateway", "data_dir"): "up.data_dir",
-    ("gateway", "stop_timeout_s"): "up.stop_patience",
+    ("gateway", "stop_timeout_s"): "up.stop_timeout",
     ("index", "port"): "up.index_port",
     ("index", "data_dir"): "up.data_dir",
-    ("index", "stop_timeout_s"): "up.stop_patience",
+    ("index", "stop_timeout_s"): "up.stop_timeout",
     ("scaler", "port"): "up.scaler_port",
     ("scaler", "data_dir"): "up.data_dir",
     ("handlers", "cache"): "optimisation.cache",
@@ -67,7 +67,7 @@ _OWN = {  # addresses between the parts, which `up` knows
     "gateway": ("torchserve_url", "management_url", "metrics_url", "index_url", "scaler_urls", "models_file"),
     "index": ("host",),
     "handlers": ("index_url",),
-    "scaler": ("host", "gateway_urls", "gateway_key", "endpoints", "discover", "outlet", "management_url"),
+    "scaler": ("host", "gateway_urls", "gateway_key", "endpoints", "discover", "actuator", "management_url"),
 }
 
 
@@ -88,7 +88,7 @@ class Key:
     @property
     def variable(self) -> str:
         """The environment variable that carries it."""
-        return f"{_PREFIXES[self.part]}{self.setting.upper()}"
+        return f"{PREFIXES[self.part]}{self.setting.upper()}"
 
     def __str__(self) -> str:
         return f"{self.section}.{self.name}"

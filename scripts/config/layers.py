@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from clip_core.old_names.taking import names_of
 from clip_core.setting_checks import faults
 from clip_core.settings import HandlerSettings
 from scripts.config.config_file import ConfigFile, Json
@@ -63,7 +64,7 @@ def _one(key: Key, value: Any, file: ConfigFile) -> Layered:
 
 
 def _named(variable: str) -> bool:
-    return variable in {name.upper() for name in os.environ}
+    return bool(names_of(variable) & {name.upper() for name in os.environ})
 
 
 def _values(part: str, file: ConfigFile) -> Mapping[str, Any]:

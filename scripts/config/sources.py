@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
+from clip_core.secret_files import by_old_names
 from scripts.config.keys import PARTS, keys
 
 
@@ -28,7 +29,7 @@ def _layers(settings: type[BaseSettings], file: Mapping[str, str], environment: 
             env_settings: PydanticBaseSettingsSource,
             **_: Any,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            above = (env_settings,) if environment else ()
+            above = (by_old_names(env_settings),) if environment else ()
             return (*above, InitSettingsSource(settings_cls, dict(file)))
 
     return _Layers

@@ -14,6 +14,8 @@ import yaml
 
 from clip_core.errors import BadModel
 from clip_core.model_spec import CAPTION, CONFIG_FILE, SPEC_FILE, WEIGHTS_FILE
+from clip_core.old_names.table import OLD_ENDPOINT_KEYS
+from clip_core.old_names.taking import with_new_names
 
 _MB = 1_000_000
 _USUAL_BASE = 300 * _MB  # of a worker without its weights: Python, torch and its caches
@@ -88,7 +90,8 @@ def captions_bytes(mar: Path) -> int:
             if spec["kind"] != CAPTION:
                 return 0
             model = json.loads(archive.read(CONFIG_FILE))["model_cfg"]
-            rows = yaml.safe_load(archive.read("model-config.yaml"))["caption_rows"]
+            config = yaml.safe_load(archive.read("model-config.yaml"))
+            rows = with_new_names(config, OLD_ENDPOINT_KEYS)["caption_max_sequences"]
             halves = _halves(archive)
         except (KeyError, ValueError, TypeError, yaml.YAMLError):
             return 0

@@ -9,6 +9,7 @@ from typing import Any
 from scripts.models.management import Management
 
 _LOOK_S = 0.05
+_STUCK_S = 180.0  # in which no request was taken: longer than TorchServe gives a worker that does not answer
 
 
 def retire(
@@ -21,12 +22,14 @@ def retire(
     """`leaving`: endpoint → version, which no new request reaches; `items`: a request that each endpoint takes.
 
     Requests taken out of the queue just before are with the workers, on a busy machine for long. A canary for each
-    worker is answered after those of the worker that takes it; the pause is for what another may have.
+    worker that is ready is answered after those of the worker that takes it; the pause is for what another may have.
+    An endpoint whose workers take nothing any more leaves with what waits for it.
     """
     for endpoint, version in leaving.items():
-        while torchserve.pending(endpoint, version):
-            time.sleep(_LOOK_S)
-        for _ in range(workers(torchserve, endpoint, version)):
+        if left := _stuck(torchserve, endpoint, version):
+            report(f"{endpoint} {version}: no request was taken for {_STUCK_S:g} s; the {left} that wait fail now")
+            continue
+        for _ in range(_ready(torchserve, endpoint, version)):
             torchserve.predict(endpoint, items[endpoint], version)
     time.sleep(drain_s)
     for endpoint, version in leaving.items():
@@ -36,5 +39,24 @@ def retire(
 
 def workers(torchserve: Management, endpoint: str, version: str) -> int:
     """How many it has; 1 at least."""
+    return max(1, len(_workers(torchserve, endpoint, version)))
+
+
+def _stuck(torchserve: Management, endpoint: str, version: str) -> int:
+    """Waits until no request does → 0, or how many wait where their number does not fall."""
+    left, moved = torchserve.pending(endpoint, version), time.monotonic()
+    while left and time.monotonic() - moved < _STUCK_S:
+        time.sleep(_LOOK_S)
+        now = torchserve.pending(endpoint, version)
+        if now < left:
+            left, moved = now, time.monotonic()
+    return left
+
+
+def _ready(torchserve: Management, endpoint: str, version: str) -> int:
+    return sum(each["status"] == "READY" for each in _workers(torchserve, endpoint, version))
+
+
+def _workers(torchserve: Management, endpoint: str, version: str) -> list[dict[str, Any]]:
     found = [each for each in torchserve.versions(endpoint) if str(each["modelVersion"]) == version]
-    return max(1, len(found[0]["workers"])) if found else 1
+    return list(found[0]["workers"]) if found else []

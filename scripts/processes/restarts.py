@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from clip_core.periodic import doubled
+
 LONGEST_DELAY_S = 30.0
-_MOST_DOUBLED = 16  # times: a limit may be in the thousands
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,7 @@ class RestartPolicy:
 
     def delay(self, restarts: int) -> float | None:
         """The pause before one more restart, after so many in the window; None: give up."""
-        if restarts >= self.limit:
-            return None
-        return min(LONGEST_DELAY_S, self.first_delay_s * 2.0 ** min(restarts, _MOST_DOUBLED))
+        return None if restarts >= self.limit else doubled(self.first_delay_s, restarts, LONGEST_DELAY_S)
 
 
 @dataclass

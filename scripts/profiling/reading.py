@@ -16,7 +16,7 @@ PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
 KNOBS = {
     "cache": "keys are made of whole pictures: smaller pictures; `cache_bytes: 0` where nothing repeats",
     "tokenize": "shorter texts; `max_text_chars`",
-    "text tower": "`precision: int8`, `threads`, `max_batch`; `pass_tokens` against padding",
+    "text tower": "`precision: int8`, `threads`, `max_batch`; `pass_overhead_tokens` against padding",
     "decode": "`decode_threads`, `jpeg_draft: true`, or smaller pictures",
     "image tower": "`precision: int8`, `threads`, `max_batch`",
     "index": "the collection's engine and filter: see the index service's spans",

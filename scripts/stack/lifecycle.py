@@ -100,7 +100,7 @@ def _run(
 
 def _stop(stack: Stack, settings: UpSettings, console: Console, signals: StopSignals) -> None:
     console.print("stopping …")
-    stack.stop(settings.stop_patience, lambda: signals.hurried)
+    stack.stop(settings.stop_timeout, lambda: signals.hurried)
 
 
 def gateway_url(settings: UpSettings) -> str:

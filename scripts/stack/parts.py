@@ -84,7 +84,7 @@ class Parts:
             "GATEWAY_URLS": f"{host}{settings.gateway_port}",
             "GATEWAY_KEY": self.key or "",
             "MANAGEMENT_URL": self.management or f"{local}{settings.management_port}",
-            "OUTLET": "torchserve",
+            "ACTUATOR": "torchserve",
             "ENDPOINTS": ",".join(dict.fromkeys(endpoints)),
             "DISCOVER": "true",  # of models that are added later
             "DATA_DIR": str(self.folder.path / "scaler"),
@@ -122,13 +122,13 @@ class Parts:
             **({} if gateway_settings().database_url.get_secret_value() else {"KEYS_FILE": str(keys_file(settings))}),
             "DATA_DIR": str(data / "gateway"),
             "IMAGE_ROOTS": image_roots(data / "demo" / "gallery"),
-            "STOP_TIMEOUT_S": str(max(1, round(settings.stop_patience - _OTHERS_S))),
+            "STOP_TIMEOUT_S": str(max(1, round(settings.stop_timeout - _OTHERS_S))),
         }
         return own | scaled | told
 
     def _scaled(self) -> dict[str, str]:
         url = f"http://127.0.0.1:{self.settings.scaler_port}"
-        return {**for_workers(scaler_settings().most), "SCALER_URLS": url}
+        return {**for_workers(scaler_settings().max_replicas), "SCALER_URLS": url}
 
 
 def part_log(settings: UpSettings, name: str) -> RotatedLog:
@@ -163,7 +163,7 @@ def scaler_settings() -> ScalerSettings:
 def for_workers(most: int) -> dict[str, str]:
     """What a gateway must know whose endpoints have up to `most` workers; the environment wins."""
     given = gateway_settings().model_fields_set
-    told = {"autoscaled": "workers", "share_above": str(2 * most)}
+    told = {"autoscaled": "workers", "coalesce_min_in_flight": str(2 * most)}
     return {name.upper(): value for name, value in told.items() if name not in given}
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from clip_core.secret_files import SettingsByOldNames
 from clip_core.setting_checks import one_line
 from clip_core.setting_checks import unknown_names as names_unknown
 from clip_core.settings import HandlerSettings
@@ -39,7 +40,7 @@ _SCALER = ("scaler_port",)
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 
 
-class UpSettings(BaseSettings):
+class UpSettings(SettingsByOldNames):
     """Each field is `--field-name` of `clipserve up` and the environment variable `CLIPSERVE_FIELD_NAME`."""
 
     model_config = SettingsConfigDict(env_prefix="CLIPSERVE_", extra="ignore", hide_input_in_errors=True)
@@ -99,7 +100,7 @@ class UpSettings(BaseSettings):
     restart_delay: float = Field(
         0.25, ge=0, description="seconds before the first restart; doubled for each further one, at most 30"
     )
-    stop_patience: float = Field(
+    stop_timeout: float = Field(
         15.0, gt=0, description="seconds for a stop: requests are answered first; a second Ctrl-C or SIGTERM ends it"
     )
     log_max_bytes: int = Field(20_000_000, ge=1000, description="size at which a log file is put aside as FILE.1")

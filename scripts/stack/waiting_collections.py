@@ -15,7 +15,7 @@ _SHOWN = 10
 def tell_waiting(client: Client, console: Console) -> None:
     """A line on each, with both ways to search it again. Nothing that fails here keeps the stack from serving."""
     try:
-        waiting = [each for each in client.collections() if each.model_status == "waiting"]
+        waiting = [each for each in client.collections() if each.model_status == "not_served"]
         aliases = client.aliases() if waiting else []
         served = [each.fingerprint for each in client.models() if each.fingerprint] if waiting else []
     except ClientError:

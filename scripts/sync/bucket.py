@@ -61,6 +61,10 @@ class Bucket:
         """ ".json" and ".txt" → the sidecars of a picture, where there are any."""
         return {kind: found for kind in (".json", ".txt") if (found := self._beside(name, kind)) is not None}
 
+    def size(self, name: str) -> int:
+        """Bytes; 0 for what is not there."""
+        return int((self._names.get(name.encode()) or "0").partition(" ")[0])
+
     def close(self) -> None:
         self._names.close()
         self._listing.close()
@@ -124,8 +128,7 @@ class Bucket:
         def read(kind: str) -> tuple[str, bytes | None] | None:
             if (name := beside.get(kind)) is None:
                 return None
-            size = int((self._names.get(name.encode()) or "0").partition(" ")[0])
-            return name, self._read(name) if size <= MOST_TEXT else None
+            return name, self._read(name) if self.size(name) <= MOST_TEXT else None
 
         return read
 

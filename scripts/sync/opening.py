@@ -8,7 +8,8 @@ from contextlib import closing
 from typing import Any
 
 from clipserve_client.sources.entries import SourceError, SourceGone
-from scripts.sync.bucket import Bucket, is_url
+from clipserve_client.sources.files import Skip, stamp
+from scripts.sync.bucket import Bucket, failures, is_url, opened, version_of
 from scripts.sync.listed import Followed
 from scripts.sync.local import LocalFolder, folder_state
 
@@ -20,8 +21,8 @@ def open_followed(source: str, options: Mapping[str, Any]) -> Followed:
     return Bucket(source, options) if _is_remote(source) else LocalFolder(_path(source))
 
 
-def state_reader(source: str, options: Mapping[str, Any]) -> Callable[[], object]:
-    """What changes when the source does; each call looks again. Raises SourceError."""
+def state_reader(source: str, options: Mapping[str, Any], manifest: str | None = None) -> Callable[[], object]:
+    """What changes when the source or its manifest does; each call looks again. Raises SourceError."""
 
     def bucket() -> object:
         with closing(Bucket(source, options)) as listed:
@@ -33,7 +34,20 @@ def state_reader(source: str, options: Mapping[str, Any]) -> Callable[[], object
         except OSError as error:
             raise SourceGone(f"{source} can't be read: {error.strerror}") from error
 
-    return bucket if _is_remote(source) else folder
+    look = bucket if _is_remote(source) else folder
+    return look if manifest is None else lambda: (look(), _version(manifest, options))
+
+
+def _version(file: str, options: Mapping[str, Any]) -> str:
+    """Raises SourceError."""
+    if is_url(file):
+        fs, path = opened(file, options)
+        with failures(file):
+            return version_of(fs.info(path))
+    try:
+        return str(stamp(file))
+    except Skip as skip:
+        raise SourceGone(f"{file} can't be read: {skip.message or skip.reason}") from skip
 
 
 def default_interval_s(source: str) -> float:

@@ -141,10 +141,13 @@ def _rows(items: Iterable[tuple[str, Json | None]], source: str) -> Iterator[tup
         yield item_id, int(ours), told.mark, told.content, str((metadata or {}).get("file", ""))
 
 
-def file_of_original(metadata: Json | None) -> str | None:
-    told = (metadata or {}).get(ORIGINAL_FILE)
-    path = told.get("path") if isinstance(told, dict) else None
-    return path if isinstance(path, str) else None
+def is_of_file(metadata: Json | None, file: str, content: str) -> bool:
+    """Whether an earlier `clipserve ingest` made the item of this file, or `clipserve bulk` of it and this content."""
+    told = metadata or {}
+    original = told.get(ORIGINAL_FILE)
+    if isinstance(original, dict):
+        return original.get("path") == file
+    return (told.get("file"), told.get(DIGEST)) == (file, content)
 
 
 def digest_of_original(metadata: Json | None) -> str | None:

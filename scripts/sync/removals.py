@@ -45,7 +45,7 @@ def refusal(gone: int, known: int, listed: int, at_most: float, allow_empty: boo
         return f"the source is empty, and {known} items came from it: with --allow-empty they are removed"
     if at_most == 0 or (gone > _FEW and gone > at_most * known):
         return (
-            f"{gone} of {known} items are gone from the source, more than --remove-at-most {at_most:g} lets go: "
-            "is all of it there? Say --remove-at-most 1 to remove them"
+            f"{gone} of {known} items are gone from the source, more than --max-delete-ratio {at_most:g} lets go: "
+            "is all of it there? Say --max-delete-ratio 1 to remove them"
         )
     return ""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from clipserve_client import Client, NewItem, Result
 from clipserve_client.answers.answers import Item
 from clipserve_client.errors import UnknownCollection, UnknownItem
-from clipserve_client.ingest.engine import IN_FLIGHT, PATIENCE_S
+from clipserve_client.ingest.engine import IN_FLIGHT, RETRY_TIMEOUT_S
 from clipserve_client.ingest.engine import run as deliver
 from clipserve_client.sources.files import Skip
 from clipserve_client.sources.planning import ORIGINAL_FILE, digest_of
@@ -23,7 +23,7 @@ from scripts.sync.present import (
     Present,
     SyncState,
     digest_of_original,
-    file_of_original,
+    is_of_file,
     source_name,
     state_of,
 )
@@ -50,7 +50,7 @@ class SyncOptions:
     remove_at_most: float = 0.25
     allow_empty: bool = False
     in_flight: int = IN_FLIGHT
-    patience_s: float = PATIENCE_S
+    retry_timeout_s: float = RETRY_TIMEOUT_S
 
 
 class Watcher:
@@ -193,7 +193,7 @@ class _Sync:
             things,
             on_result=self._told,
             in_flight=self._options.in_flight,
-            patience_s=self._options.patience_s,
+            retry_timeout_s=self._options.retry_timeout_s,
         )
         self._send_patches()
         self._delete_moved()
@@ -229,23 +229,19 @@ class _Sync:
         item = self._item(item_id) if row is not None else None
         earlier = state_of(item.metadata) if item is not None else None
         if item is not None and (earlier is None or earlier.source != self._mine):
-            if file_of_original(item.metadata) != read.listed.file or earlier is not None:
+            if earlier is not None or not is_of_file(item.metadata, read.listed.file, made_of.digest):
                 self._tell(
                     Change("failed", item_id, "id_taken", "an item of another source has this id; give a --prefix")
                 )
                 return None
             earlier = SyncState(self._mine, "", digest_of_original(item.metadata) or "", tuple(made_of.facts))
         fields = earlier.fields if earlier is not None else ()
-        if (
-            item is not None
-            and earlier is not None
-            and earlier.content == made_of.digest
-            and self._stays(item, made_of)
-        ):
+        same = earlier is not None and earlier.content == made_of.digest
+        if item is not None and same and self._stays(item, made_of):
             self._patched(item_id, item, read, made_of, state, fields)
             return None
         theirs = fields_of_others(item, fields)
-        donor = self._donor(made_of.digest)
+        donor = self._donor(made_of.digest) or (self._item(item_id, vector=True) if same else None)
         did: Did = "added" if item is None else "changed"
         was = ""
         if donor is not None:

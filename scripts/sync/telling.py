@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from clipserve_client.folder.report import ReportFailed
+from clipserve_client.sources.walking import readable
 from scripts.collections.ingest import Rate
 from scripts.progress import LINE_EVERY_S, clock_time
 from scripts.sync.changes import Change, Summary
@@ -79,8 +80,8 @@ class Telling(Watcher):
             if len(self._problems) < _SHOWN and not change.code.startswith("not a picture"):
                 self._problems.append(change)
         elif self._names and change.did in (*_NAMED, "kept"):
-            was = f"  [dim]was {escape(change.was)}[/dim]" if change.was else ""
-            line = f"{change.did:<8} {escape(change.id)}{was}"
+            was = f"  [dim]was {escape(readable(change.was))}[/dim]" if change.was else ""
+            line = f"{change.did:<8} {escape(readable(change.id))}{was}"
             self._progress.console.print(line, highlight=False, soft_wrap=True)
         if self._pending and change.did in ("added", "changed", "moved", "failed", "skipped"):
             self._advance()
@@ -122,8 +123,8 @@ class Telling(Watcher):
         if table.row_count:
             self._console.print(table)
         for change in self._problems:
-            why = escape(change.message or change.code)
-            self._console.print(f"[yellow]{change.did}[/yellow] {escape(change.id)}: {why}", highlight=False)
+            why = escape(readable(f"{change.id}: {change.message or change.code}"))
+            self._console.print(f"[yellow]{change.did}[/yellow] {why}", highlight=False)
         if summary.reused:
             self._console.print(f"vectors taken over instead of computed again: {summary.reused}")
         if summary.refused:

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from clip_core.periodic import doubled
 from clipserve_client.errors import ClientError
 
 _MOST_LOOKS = 30  # at a source that never comes to rest, before it is synced all the same
 _LONGEST_PAUSE_S = 300.0
-_MOST_DOUBLED = 16  # times: the source may be away for weeks
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Repeated:
 
     def _pause_s(self) -> float:
         first = self._plan.interval_s or min(self._plan.every_s or 60.0, 60.0)
-        return float(min(max(first, 1.0) * 2.0 ** min(self._failures - 1, _MOST_DOUBLED), _LONGEST_PAUSE_S))
+        return doubled(max(first, 1.0), self._failures - 1, _LONGEST_PAUSE_S)
 
     def _wait(self, state: object, went_well: bool) -> None:
         if not went_well:

@@ -173,7 +173,7 @@ def test_endpoint_settings_can_be_overridden_key_by_key(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("caption_method: sample", "caption_method is one of beam, greedy, not 'sample'"),
-        ("caption_rows: 0", "caption_rows is a whole number of at least 1, not 0"),
+        ("caption_max_sequences: 0", "caption_max_sequences is a whole number of at least 1, not 0"),
         ("caption_methode: greedy", "caption_methode is no key; did you mean caption_method?"),
         ("batchsize: 8", "batchsize is no key; did you mean batchSize?"),
         ("- greedy", "keys and their values"),

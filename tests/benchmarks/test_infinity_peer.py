@@ -11,7 +11,8 @@ from benchmarks.gateway.infinity import batch_sizes
 from benchmarks.gateway.infinity_peer import transformers_names, write_tokenizer
 from benchmarks.lib.reports import judge
 from scripts.tune.load import at_rate
-from tests.gateway.fakes import FakeIndex, FakeTorchServe, serving
+from tests.gateway.fake_index import FakeIndex
+from tests.gateway.fakes import FakeTorchServe, serving
 
 
 def test_the_peers_tokens_are_open_clips(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ from gateway.metrics import BUCKETS
 from gateway.services import Services
 from gateway.settings import GatewaySettings
 from scripts.page.browser import chromium
-from tests.gateway.fakes import FakeIndex, FakeTorchServe, serving
+from tests.gateway.fake_index import FakeIndex
+from tests.gateway.fakes import FakeTorchServe, serving
 
 _RUSH = 0.86  # of the hour
 _TYPICAL_S, _SPREAD = 0.011, 0.5

@@ -14,7 +14,8 @@ from PIL import Image
 from gateway.app import build
 from gateway.settings import GatewaySettings
 from tests.gateway.fake_captioner import FakeCaptioner
-from tests.gateway.fakes import DIM, FakeIndex, FakeTorchServe, embed, serving
+from tests.gateway.fake_index import FakeIndex
+from tests.gateway.fakes import DIM, FakeTorchServe, embed, serving
 
 NAMED = 300
 COLORS = ("red", "green", "blue")

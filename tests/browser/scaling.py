@@ -14,9 +14,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from scaler.actuators.torchserve import WorkerCount
 from scaler.app import create_app
 from scaler.endpoint import Decision
-from scaler.outlets.torchserve import WorkerCount
 from scaler.scaler import ScaledEndpoint
 from scaler.settings import ScalerSettings
 from scripts.page.browser import chromium
@@ -32,7 +32,7 @@ _AHEAD_S = 240.0
 @contextmanager
 def scaler_of_an_hour(folder: Path, now: float) -> Iterator[str]:
     """Its address; `now` in seconds since 1970."""
-    made = world(ScalerSettings(endpoints=(ENDPOINT, OTHER), data_dir=folder, most=8))
+    made = world(ScalerSettings(endpoints=(ENDPOINT, OTHER), data_dir=folder, max_replicas=8))
     _fill(made.scaler.endpoints[ENDPOINT], now)
     other = made.scaler.endpoints[OTHER]
     other.decision = Decision(1, "demand of 0.2 busy workers, each busy for 60% at most", 0.2)
@@ -52,8 +52,8 @@ def _fill(endpoint: ScaledEndpoint, now: float) -> None:
         sizes.append(max(1, math.ceil(max(demand, upper) / 0.85)))
         decided.append(max(sizes[-60:]))
         size, ready = decided[-1], min(decided[-12:])
-        why = f"by the week before, {upper:.1f} busy workers at most (95%)"
-        endpoint.decision = Decision(size, why, demand, point, upper, "week")
+        reason = f"by the week before, {upper:.1f} busy workers at most (95%)"
+        endpoint.decision = Decision(size, reason, demand, point, upper, "week")
         endpoint.count = WorkerCount(size, ready)
         at = now - (_COUNT - 1 - n) * _EVERY_S
         endpoint.history.append({"at": at, "ready": ready, **asdict(endpoint.decision)})

@@ -22,9 +22,9 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.browser
 TITLES = [
-    *("Requests", "Latency", "Errors", "Under way", "Waits"),
+    *("Requests", "Latency", "Errors", "In flight", "Waits"),
     *("Batch size", "Cache and batch fill", "Live recall", "Memory"),
-    *("Captions", "Caption rows", "Jobs"),
+    *("Captions", "Caption sequences", "Jobs"),
 ]
 
 
@@ -246,14 +246,14 @@ def test_what_a_scaler_decided_and_why(visit: Open, scaled: Dashboard) -> None:
     section = page.locator("#scaling")
     expect(section.locator("canvas")).to_have_count(2)
     now = page.locator("#scaling-now")
-    expect(now).to_have_text(re.compile(r"\d wanted, \d ready: by the week before, \d.* at most"))
+    expect(now).to_have_text(re.compile(r"\d desired, \d ready: by the week before, \d.* at most"))
     expect(page.locator("#scaling-problem")).to_contain_text("http://127.0.0.1:9")
     changes = page.locator("#scaling-changes li")
     expect(changes.first).to_contain_text(re.compile(r"\d → \d by the week before.*demand \d.*, forecast \d.* at most"))
     said = re.compile(r"demand [\d.]+, expected [\d.]+, at most [\d.]+")
     expect(moment(page, "Demand and forecast")).to_have_attribute("aria-valuetext", said)
     page.get_by_label("Endpoint").select_option(OTHER)
-    expect(now).to_have_text("1 wanted: demand of 0.2 busy workers, each busy for 60% at most.")
+    expect(now).to_have_text("1 desired: demand of 0.2 busy workers, each busy for 60% at most.")
     expect(page.locator("#scaling-none")).to_be_visible()
     page.get_by_label("Endpoint").select_option(ENDPOINT)
     expect(changes.first).to_be_visible()

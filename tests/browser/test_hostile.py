@@ -13,7 +13,8 @@ from gateway.app import build
 from gateway.connections.protocol import guarded
 from gateway.settings import GatewaySettings
 from scripts.page.browser import chromium
-from tests.gateway.fakes import FakeIndex, FakeTorchServe, embed, serving
+from tests.gateway.fake_index import FakeIndex
+from tests.gateway.fakes import FakeTorchServe, embed, serving
 
 pytestmark = pytest.mark.browser
 NAMES = ["constructor", "__proto__", "toString", "hasOwnProperty", "valueOf"]

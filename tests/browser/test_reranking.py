@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Open
+from tests.browser.conftest import DESKTOP, PHONE, Open
 from tests.browser.library import Library
 
 pytestmark = pytest.mark.browser
@@ -32,7 +32,7 @@ def test_a_tree_is_chosen_and_drawn(visit: Open, library: Library) -> None:
     expect(page.locator("#reranking-said")).to_contain_text("Ordered by a tree of claims · 12 of 12 candidates")
     clause = page.locator(".claims > li")
     expect(clause).to_have_count(1)
-    expect(clause.locator("> .claim .claim-label")).to_have_text("a blue circle left of a red square")
+    expect(clause.locator("> details > .claim .claim-label")).to_have_text("a blue circle left of a red square")
     expect(clause.locator("> ul > li")).to_have_count(7)
     expect(page.locator(".claim-value.for").first).to_be_visible()
     expect(page.locator("#reranking-tree")).to_contain_text("Stages asked 12 → 8 → 4 candidates")
@@ -40,6 +40,24 @@ def test_a_tree_is_chosen_and_drawn(visit: Open, library: Library) -> None:
     page.fill("#negative", "a star")
     expect(page.locator("#order")).to_be_hidden()
     expect(page.locator("#reranking")).to_be_hidden()
+
+
+@pytest.mark.parametrize("touch", [False, True], ids=["keyboard", "touch"])
+def test_what_a_claim_was_weighed_against_opens(visit: Open, library: Library, touch: bool) -> None:
+    paint(library)
+    address = f"/?collection=photos&q={QUERY.replace(' ', '+')}&rerank=tree"
+    page = visit(address, url=library.url, size=PHONE if touch else DESKTOP, has_touch=touch)
+    claim = page.locator(".claims > li > ul > li > details").filter(has_text="blue circle").first
+    against = claim.locator("dd").last
+    expect(claim.locator(".claim")).to_contain_text("now first: ")
+    expect(against).to_be_hidden()
+    if touch:
+        claim.locator(".claim").tap()
+    else:
+        claim.locator(".claim").focus()
+        page.keyboard.press("Enter")
+    expect(against).to_be_visible()
+    assert against.text_content() not in ("", QUERY)
 
 
 def test_what_is_not_understood_is_said(visit: Open, library: Library) -> None:

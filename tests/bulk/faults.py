@@ -10,7 +10,8 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-Fault = Callable[[str, int], str]  # (path, how often it was asked for before) → "", "503" or "half"
+Fault = Callable[[str, int], str]  # (path, how often it was asked for before) → "", "half", or one of `_ANSWERS`
+_ANSWERS = {"503": (503, ""), "expired": (400, "ExpiredToken"), "denied": (403, "AccessDenied")}
 
 
 @contextmanager
@@ -25,8 +26,9 @@ def in_front_of(target: str, fault: Fault) -> Iterator[str]:
             name = self.path.partition("?")[0]
             how = fault(name, asked.get(name, 0))
             asked[name] = asked.get(name, 0) + 1
-            if how == "503":
-                self._answer(503, {}, b"")
+            if how in _ANSWERS:
+                status, code = _ANSWERS[how]
+                self._answer(status, {}, f"<Error><Code>{code}</Code></Error>".encode() if code else b"")
             else:
                 self._pass_on(half=how == "half")
 

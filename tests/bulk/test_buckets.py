@@ -10,7 +10,12 @@ import pytest
 from pyarrow import parquet
 
 from clipserve_client.sources.entries import SourceError
-from scripts.bulk.shards.errors import Away
+from scripts.bulk import planning
+from scripts.bulk.output.run_folder import Output
+from scripts.bulk.reading import places
+from scripts.bulk.reading.shard_reader import ShardReader
+from scripts.bulk.shards.errors import Away, BulkRefused
+from scripts.bulk.shards.shard import Shard
 from tests.bulk.conftest import Bulk, jpeg, tar
 from tests.bulk.faults import in_front_of
 from tests.sync.conftest import KEY, s3_url
@@ -66,7 +71,7 @@ def test_a_bucket_that_is_away_is_tried_again(
         raise Away("the bucket is away")
 
     with monkeypatch.context() as patched:
-        patched.setattr("scripts.bulk.reading._fetched_bytes", away)
+        patched.setattr("scripts.bulk.reading.files.fetched_bytes", away)
         ended, _ = bulk("s3://bulk/pictures", storage=storage)
     assert [each.error for each in ended.again] == ["the bucket is away"] * 2
     assert bulk("s3://bulk/pictures", storage=storage)[0].totals.rows == 5
@@ -91,3 +96,60 @@ def test_503_that_passes_is_not_seen(bulk: Bulk, storage: dict[str, Any]) -> Non
     with in_front_of(storage["endpoint_url"], lambda _, before: "" if before else "503") as url:
         ended, _ = bulk(*sources, storage={**storage, "endpoint_url": url})
     assert (len(bulk.rows()), ended.again, bulk.bad()) == (13, [], {"r5": "vanished"})
+
+
+def test_lists_in_a_bucket_are_read_by_ranges(bulk: Bulk, storage: dict[str, Any]) -> None:
+    """Of one that is cut off, what came whole is in; the next run reads the others."""
+    fs = s3fs.S3FileSystem(**storage, skip_instance_cache=True)
+    fs.pipe_file("bulk/words.txt", "".join(f"text {at}\n" for at in range(10)).encode())
+    options: dict[str, Any] = {"embed": "text", "texts": True, "shard_items": 4}
+
+    def half_later(_: str, before: int) -> str:
+        return "half" if before > 1 else ""  # the first one is the plan's
+
+    with in_front_of(storage["endpoint_url"], half_later) as url:
+        ended, _ = bulk("s3://bulk/words.txt", storage={**storage, "endpoint_url": url}, **options)
+    assert (len(bulk.rows()), len(ended.again)) == (4, 2), ended
+    ended, _ = bulk("s3://bulk/words.txt", storage=storage, **options)
+    assert (set(bulk.rows()), ended.again) == ({f"words.txt#{at}" for at in range(10)}, [])
+    fs.rm("bulk/words.txt")
+    shard = Shard(0, "lines", "s3://bulk/words.txt", 0, 7)
+    with pytest.raises(SourceError, match="is gone"):
+        list(ShardReader(Output.at(str(bulk.out), {}), bulk.asked(bulk.out, storage=storage).job).items(shard))
+
+
+def test_objects_that_are_no_pictures_by_their_size(
+    bulk: Bulk, storage: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "MOST_BYTES", len(jpeg(0)))
+    s3fs.S3FileSystem(**storage, skip_instance_cache=True).pipe_file("bulk/large/p.jpg", jpeg(0) + b" ")
+    s3fs.S3FileSystem(**storage, skip_instance_cache=True).pipe_file("bulk/large/q.jpg", jpeg(0))
+    bulk("s3://bulk/large", storage=storage)
+    assert (set(bulk.rows()), bulk.bad()) == ({"q.jpg"}, {"p.jpg": "too large"})
+
+
+def test_patterns_in_a_bucket(bulk: Bulk, storage: dict[str, Any]) -> None:
+    bulk("s3://bulk/**/*.tar", storage=storage)
+    assert len(bulk.rows()) == 3
+    with pytest.raises(BulkRefused, match="matches pictures"):
+        bulk("s3://bulk/pictures/sub/*", storage=storage)
+
+
+def test_credentials_that_expire_set_no_picture_aside(bulk: Bulk, storage: dict[str, Any]) -> None:
+    """Unlike one object that may not be read."""
+    with in_front_of(storage["endpoint_url"], lambda path, _: "expired" if path.endswith("p3.jpg") else "") as url:
+        ended, _ = bulk("s3://bulk/pictures", storage={**storage, "endpoint_url": url})
+    assert ([each.number for each in ended.again], set(bulk.rows()), bulk.bad()) == ([0], {"sub/p4.jpg"}, {})
+    with in_front_of(storage["endpoint_url"], lambda path, _: "denied" if path.endswith("p3.jpg") else "") as url:
+        ended, _ = bulk("s3://bulk/pictures", storage={**storage, "endpoint_url": url})
+    assert (ended.again, len(bulk.rows()), bulk.bad()) == ([], 4, {"sub/p3.jpg": "unreadable"})
+
+
+def test_a_bucket_that_nobody_may_read_any_more(
+    bulk: Bulk, storage: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "_MOST_IN_A_ROW", 3)
+    with in_front_of(storage["endpoint_url"], lambda path, _: "denied" if ".jpg" in path else "") as url:
+        ended, _ = bulk("s3://bulk/pictures", storage={**storage, "endpoint_url": url})
+    assert "3 in a row can't be read" in ended.again[0].error
+    assert len(bulk("s3://bulk/pictures", storage=storage)[0].again) == 0

@@ -381,7 +381,7 @@ def test_odd_lines_and_urls(bulk: Bulk, tmp_path: Path) -> None:
     ]
     (tmp_path / "odd.jsonl").write_text("\n".join([*lines, "http://x" + "y" * 70000, '{"url": "http://\\ud83d"}']))
     ended, _ = bulk(tmp_path / "odd.jsonl", shard_items=100)
-    assert (len(bulk.bad()), ended.again) == (7, [])
+    assert (len(bulk.bad()), ended.again, max(map(len, bulk.bad()))) == (7, [], 512)
     assert set(bulk.bad().values()) <= {"fetch_failed", "not a URL"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import subprocess
 import sys
@@ -22,10 +23,12 @@ from scripts.stack.live_stack import free_ports
 from tests.bulk.conftest import Bulk, jpeg
 
 pytest.importorskip("ray", reason="make setup-test")
+_LOOPBACK = "127.0.0.2"  # for 127.0.0.1 Ray puts an address that other machines reach
 
 
 def command(bulk: Bulk, source: Path, out: Path, actors: int = 1) -> list[str]:
-    words = [sys.executable, "-m", "scripts", "bulk", str(source), "--model", "demo", "--model-store", str(bulk.store)]
+    words = [str(Path(sys.executable).with_name("clipserve")), "bulk", str(source)]
+    words += ["--model", "demo", "--model-store", str(bulk.store)]
     return [*words, "--out", str(out), "--actors", str(actors), "--threads", "1", "--batch", "4", "--shard-items", "8"]
 
 
@@ -44,10 +47,14 @@ def many(tmp_path: Path) -> Path:
 
 @pytest.mark.timeout(300)
 def test_a_run_on_ray_whose_actor_is_killed(bulk: Bulk, many: Path, tmp_path: Path) -> None:
-    """The same rows as in one process."""
+    """The same rows as in one process, where modules are named as ours, and another cluster is set."""
     bulk(many, shard_items=8)
-    out = tmp_path / "ray"
-    with subprocess.Popen(command(bulk, many, out), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+    out, theirs = tmp_path / "ray", tmp_path / "project" / "scripts" / "__init__.py"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("raise ImportError('of another project')")
+    piped: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    around: dict[str, Any] = {"cwd": theirs.parent.parent, "env": {**os.environ, "RAY_ADDRESS": "127.0.0.1:9"}}
+    with subprocess.Popen(command(bulk, many, out), **around, **piped) as run:
         killed = _kill_an_actor(run.pid)
         told, _ = run.communicate()
     assert run.returncode == 0, told
@@ -125,29 +132,61 @@ def test_killed_ten_times_the_result_is_the_same(bulk: Bulk, many: Path, tmp_pat
 
 @pytest.mark.full
 @pytest.mark.timeout(300)
-def test_a_run_on_a_cluster(bulk: Bulk, many: Path, tmp_path: Path) -> None:
-    """One of one machine, which `ray start` made, as on many; the driver leaves it as it was."""
+def test_a_run_on_a_cluster(bulk: Bulk, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of one machine, which `ray start` made, as on many, with a token; the driver leaves it as it was."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0123456789abcdef" * 2)
     bulk(many, shard_items=8)
     with tempfile.TemporaryDirectory(prefix="ray-") as folder, _cluster(Path(folder)) as address:
         words = [*command(bulk, many, tmp_path / "ray"), "--address", address]
-        ran = subprocess.run(words, capture_output=True, text=True, check=False)
-        assert ran.returncode == 0, ran
+        _run(words)
         assert content(bulk, tmp_path / "ray") == content(bulk, bulk.out)
-        again = subprocess.run(words, capture_output=True, text=True, check=False)
-        assert (again.returncode, "8 of them done before" in again.stdout) == (0, True), again
-    away = subprocess.run([*words[:-1], "127.0.0.1:9"], capture_output=True, text=True, check=False)
-    assert away.returncode == 0, "nothing is left to do, so no cluster is asked for"
-    words[words.index("--out") + 1] = str(tmp_path / "none")
-    away = subprocess.run([*words[:-1], "127.0.0.1:9"], capture_output=True, text=True, check=False)
-    assert (away.returncode, "Ray can't be started" in away.stderr) == (1, True), away
+        assert "8 of them done before" in _run(words).stdout
+        by_the_cluster = _without(command(bulk, many, tmp_path / "sized"), "--actors", "--threads")
+        _run([*by_the_cluster, "--address", address])
+        assert len(bulk.rows(tmp_path / "sized")) == 57
+        large = _without(command(bulk, many, tmp_path / "none"), "--actors")
+        _refuse([*large, "--address", address, "--threads", "64"], "a process needs 64 cores")
+    _run([*words[:-1], "127.0.0.1:9"])  # nothing is left to do, so no cluster is asked for
+    away = [*command(bulk, many, tmp_path / "none"), "--address", "127.0.0.1:9"]
+    _refuse(away, "no Ray cluster answers at 127.0.0.1:9")
+
+
+@pytest.mark.full
+@pytest.mark.timeout(120)
+def test_a_gpu_that_is_not_there_is_not_waited_for(bulk: Bulk, many: Path, tmp_path: Path) -> None:
+    _refuse([*command(bulk, many, tmp_path / "none"), "--gpus", "64"], "a process needs 1 cores and 64 GPUs")
+
+
+def _run(words: list[str]) -> subprocess.CompletedProcess[str]:
+    ran = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran
+
+
+def _refuse(words: list[str], why: str) -> None:
+    ran = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (ran.returncode, why in ran.stderr.replace("\n", " ")) == (1, True), ran.stdout + ran.stderr
+
+
+def _without(words: list[str], *options: str) -> Iterator[str]:
+    """Without these options and their values."""
+    rest = iter(words)
+    for word in rest:
+        if word in options:
+            next(rest)
+        else:
+            yield word
 
 
 @contextlib.contextmanager
 def _cluster(folder: Path) -> Iterator[str]:
     """`folder` has a short path: Ray puts sockets there."""
-    (port,) = free_ports(1)
+    port = 0
+    while port < 20_000:  # Ray gives those before to its workers
+        (port,) = free_ports(1)
     words = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus", "2"]
-    words += ["--node-ip-address", "127.0.0.1", "--port", str(port), "--temp-dir", str(folder)]
+    words += ["--node-ip-address", _LOOPBACK, "--port", str(port), "--temp-dir", str(folder)]
     words += ["--include-dashboard", "false", "--disable-usage-stats", "--object-store-memory", "100000000"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as head:
         assert head.stdout is not None
@@ -159,7 +198,7 @@ def _cluster(folder: Path) -> Iterator[str]:
         else:
             pytest.fail("".join(told))
         try:
-            yield f"127.0.0.1:{port}"
+            yield f"{_LOOPBACK}:{port}"
         finally:
             family = psutil.Process(head.pid).children(recursive=True)
             head.terminate()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import re
 import subprocess
 from pathlib import Path
 from types import ModuleType
 
 import yaml
 
-from benchmarks.ship.helm import CHART, ROOT, TOOLS
+from benchmarks.ship.chart import findings, refused
+from benchmarks.ship.helm import CHART, ROOT, TOOLS, VERSIONS, Manifest, of_kind, pods, rendered
 
 FOLDER = ROOT / "k8s" / "manifests"
 
@@ -35,8 +38,36 @@ def test_the_chart_has_the_rules_and_dashboards_that_ship() -> None:
     assert [path.name for path, text in copies.items() if path.read_text() != text] == [], "run `make manifests`"
 
 
-def test_kubectl_reads_them_without_a_cluster() -> None:
-    command = [str(TOOLS / "kubectl"), "kustomize", str(FOLDER)]
+def test_the_job_that_builds_archives() -> None:
+    """It fills the claim that the defaults mount, and passes what the chart's pods pass."""
+    claim, job = yaml.safe_load_all((ROOT / "k8s" / "archives-job.yaml").read_text(encoding="utf-8"))
+    assert refused({"claim": claim, "job": job}, VERSIONS[-1]) == ""
+    spec = job["spec"]["template"]["spec"]
+    assert list(findings("job", spec)) == []
+    (encoder,) = of_kind(rendered(), "Deployment", "encoder-demo")
+    mounted = [each.get("persistentVolumeClaim", {}) for each in encoder["spec"]["template"]["spec"]["volumes"]]
+    assert claim["metadata"]["name"] in [each.get("claimName") for each in mounted]
+    assert {"persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}, "name": "models"} in spec["volumes"]
+    assert spec["containers"][0]["args"][:2] == ["archive", "build"]
+
+
+def kustomized(folder: Path) -> list[Manifest]:
+    command = [str(TOOLS / "kubectl"), "kustomize", str(folder)]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    kinds = {each["kind"] for each in yaml.safe_load_all(text)}
+    return list(yaml.safe_load_all(text))
+
+
+def test_a_kustomization_names_the_registry(tmp_path: Path) -> None:
+    """As docs/deploying.md has it."""
+    page = (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8")
+    (given,) = re.findall(r"```yaml\n(resources: \[k8s/manifests\]\n.*?)```", page, re.DOTALL)
+    place = os.path.relpath(FOLDER, tmp_path)
+    (tmp_path / "kustomization.yaml").write_text(given.replace("k8s/manifests", place), encoding="utf-8")
+    images = [container["image"] for _, spec in pods(kustomized(tmp_path)) for container in spec["containers"]]
+    assert len(images) == 3
+    assert [image for image in images if not image.startswith("registry.example.org/clipserve/")] == []
+
+
+def test_kubectl_reads_them_without_a_cluster() -> None:
+    kinds = {each["kind"] for each in kustomized(FOLDER)}
     assert {"Deployment", "StatefulSet", "Service", "Ingress", "HorizontalPodAutoscaler", "NetworkPolicy"} <= kinds

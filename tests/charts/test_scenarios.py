@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,21 @@ def test_what_is_wrong_is_found() -> None:
 def test_policies(path: Path) -> None:
     manifests = rendered(*scenario(path))
     assert [finding for pod, spec in pods(manifests) for finding in findings(pod, spec)] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"hostNetwork": True}, "uses the host's namespaces"),
+        ({"automountServiceAccountToken": True}, "mounts a token"),
+        ({"volumes": [{"name": "a", "hostPath": {"path": "/"}}]}, "has a volume of a kind that is refused"),
+        ({"securityContext": {"runAsNonRoot": True, "runAsUser": 0}}, "may run as root"),
+    ],
+    ids=lambda each: next(iter(each)) if isinstance(each, dict) else "",
+)
+def test_what_breaks_a_policy_is_found(change: dict[str, Any], found: str) -> None:
+    (pod, spec), *_ = pods(rendered())
+    assert any(found in finding for finding in findings(pod, {**spec, **change}))
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=name)

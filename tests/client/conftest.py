@@ -10,7 +10,7 @@ from clipserve_client import Client, Retries
 from tests.gateway.conftest import Stack, plain_gateway, stack, stack_of, upstreams
 
 __all__ = ["plain_gateway", "stack", "stack_of", "upstreams"]
-QUICK = Retries(most=4, first_s=0.01, longest_s=0.02)
+QUICK = Retries(max_retries=4, initial_backoff_s=0.01, max_backoff_s=0.02)
 
 
 @pytest.fixture(autouse=True)

@@ -14,11 +14,11 @@ FOUND = {
     "found": True,
     "kind": "count",
     "by": "offline",
-    "citations": [{"id": "s1", "collection": "demo", "caption": "two red circles", "checked": True}],
+    "citations": [{"id": "s1", "collection": "demo", "caption": "two red circles", "verified": True}],
     "usage": {"cost_usd": 0.0},
 }
 NOTHING = {**FOUND, "answer": "Not in these pictures.", "found": False, "citations": []}
-FAILED = (503, {"error": {"message": "down", "type": "x", "param": None, "code": "assistant_unavailable"}}, {})
+FAILED = (503, {"error": {"message": "down", "type": "x", "param": None, "code": "llm_unavailable"}}, {})
 
 
 def test_an_answer() -> None:
@@ -31,7 +31,7 @@ def test_an_answer() -> None:
 async def test_an_answer_asynchronously() -> None:
     with answering((200, FOUND, {})) as server:
         async with AsyncClient(server.url) as client:
-            assert (await client.ask("how many?", "demo")).citations[0].checked
+            assert (await client.ask("how many?", "demo")).citations[0].verified
 
 
 def test_a_question_is_not_asked_twice() -> None:

@@ -266,5 +266,5 @@ async def test_the_async_client_has_the_same_calls(stack: Stack):
         with pytest.raises(UnknownCollection):
             await client.search("none", "w0")
         assert (await client.health()).ready
-    public = {name for name in vars(Client) if not name.startswith("_")}
-    assert public == {name for name in vars(AsyncClient) if not name.startswith("_")}
+    public = {name for name in dir(Client) if not name.startswith("_")}
+    assert public == {name for name in dir(AsyncClient) if not name.startswith("_")}

@@ -45,7 +45,7 @@ def clipserve(stack: Any, *words: str) -> Any:
 
 def test_photos_over_the_body_limit_are_all_in(stack_of: Any, tmp_path: Path) -> None:
     """As phones take them: 40 pictures that one call of the gateway could not hold."""
-    stack = stack_of(max_body_bytes=400_000, max_held_bytes=1_000_000)
+    stack = stack_of(max_body_bytes=400_000, max_buffered_bytes=1_000_000)
     (tmp_path / "photos").mkdir()
     for n in range(40):
         (tmp_path / "photos" / f"{n}.png").write_bytes(picture("x" * 50_000 + str(n)))

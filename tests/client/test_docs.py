@@ -46,4 +46,4 @@ def test_commands_of_the_photo_page_exist() -> None:
         assert words[0] == "clipserve"
         assert {word for word in words[2:] if word.startswith("--")} <= options, line
     ingest = {name for parameter in commands["ingest"].params for name in parameter.opts}
-    assert {"--prefix", "--gps", "--again", "--report"} <= ingest & set(re.findall(r"--[a-z]+", page))
+    assert {"--prefix", "--gps", "--force", "--report"} <= ingest & set(re.findall(r"--[a-z]+", page))

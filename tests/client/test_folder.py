@@ -159,7 +159,7 @@ def test_a_second_run_sends_what_is_new_or_changed(client: Client, stack: Any, t
     assert results["b.png"].outcome == "unchanged"
     assert client.item("demo", "c.png").metadata["caption"] == "a caption"
     assert ingest(client, photos)[0].unchanged == 5
-    assert ingest(client, photos, again=True)[0].added == 5
+    assert ingest(client, photos, force=True)[0].added == 5
     client.drop_collection("demo")
     stack.index.collections.clear()
     client.create_collection("demo")
@@ -352,7 +352,7 @@ def test_heic_is_read_where_its_reader_is(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_pictures_over_the_body_limit_arrive(stack_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stack = stack_of(max_body_bytes=400_000, max_held_bytes=900_000)
+    stack = stack_of(max_body_bytes=400_000, max_buffered_bytes=900_000)
     sent: list[bytes] = []
     monkeypatch.setattr("tests.gateway.fakes._word", lambda text: str(sent.append(b64decode(text))))
     (tmp_path / "photos").mkdir()

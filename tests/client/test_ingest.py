@@ -67,7 +67,7 @@ def items(number: int, size: int = 10) -> list[NewItem]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "_BACKOFF", Retries(first_s=0.01, longest_s=0.02))
+    monkeypatch.setattr(delivery, "_BACKOFF", Retries(initial_backoff_s=0.01, max_backoff_s=0.02))
 
 
 def test_batches_are_cut_by_bytes_and_by_number() -> None:
@@ -111,7 +111,7 @@ def test_every_item_has_one_result(client, tmp_path) -> None:
 
 
 def test_pictures_beyond_the_body_limit_go_in_several_calls(stack_of) -> None:
-    stack = stack_of(max_body_bytes=100_000, max_held_bytes=300_000)
+    stack = stack_of(max_body_bytes=100_000, max_buffered_bytes=300_000)
     with Client(stack.url) as client:
         pictures = [NewItem(f"p{n}", image=picture("x" * 30_000 + str(n))) for n in range(12)]
         tally = client.ingest("demo", [*pictures, NewItem("huge", image=picture("x" * 90_000))])
@@ -184,7 +184,7 @@ def test_patience_ends() -> None:
         raise Overloaded("busy", status=429)
 
     with pytest.raises(Overloaded):
-        run(Gateway(always), "demo", items(3), patience_s=0.2)
+        run(Gateway(always), "demo", items(3), retry_timeout_s=0.2)
 
 
 def test_what_concerns_all_items_ends_it_and_what_came_back_is_told() -> None:

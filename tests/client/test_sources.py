@@ -612,7 +612,7 @@ def test_tars_parquet_files_and_urls_are_resumed_like_a_folder(client: Client, t
         return ingest_paths(client, [tar, table], "demo", FolderOptions(**options))
 
     assert ingest().added == 10
-    assert (ingest().unchanged, ingest(again=True).added) == (10, 10)
+    assert (ingest().unchanged, ingest(force=True).added) == (10, 10)
     tar_of(tar, *((f"{n}.png", picture(f"t{n}" if n else "new")) for n in range(6)))
     tally = ingest()
     assert (tally.added, tally.unchanged) == (2, 9)

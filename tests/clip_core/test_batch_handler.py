@@ -95,7 +95,7 @@ def test_a_web_page_gets_no_answer_and_its_neighbours_do(
     page, curl = (json.loads(a) for a in handler.handle([{"body": b"a"}, {"body": b"a"}], context))
     assert (context.statuses, page["error"]["code"]) == ({0: 403}, "cross_origin")
     assert "data" in curl
-    monkeypatch.setattr(handler, "allow_web_pages", True)
+    monkeypatch.setattr(handler, "allow_cross_origin", True)
     context = FakeContext(model_dirs["text"], [{**HTTP, name: value}])
     assert "data" in json.loads(handler.handle([{"body": b"a"}], context)[0])
 

@@ -143,7 +143,7 @@ def test_nonsense_is_refused(captioner: Captioner) -> None:
     with pytest.raises(ValueError, match="more than the model's context of 24"):
         Scheduler(captioner, cache=CacheChoice("paged", 25))
     for kind in KINDS:
-        with pytest.raises(ValueError, match="caption_cache_bytes"):
+        with pytest.raises(ValueError, match="caption_kv_cache_bytes"):
             Scheduler(captioner, cache=CacheChoice(kind, budget=8192))
         scheduler = Scheduler(captioner, cache=CacheChoice(kind, budget=40_000))
         with pytest.raises(InvalidRequest, match="40000"):

@@ -26,7 +26,7 @@ from clip_core.model_spec import CANARIES_FILE
 from clip_core.serving.admin import Admin
 from clip_core.serving.captions import canaries
 from clip_core.serving.captions.request import ACCEPTS
-from clip_core.speculation.pace import always
+from clip_core.speculation.pace import DraftPace, PassCosts, always
 from gateway.upstream.caption_replies import caption_reply
 from handlers.caption_handler import CaptionHandler
 from scripts.archive.build import stage_folder
@@ -34,7 +34,12 @@ from tests.captioners import pictures, write_captioner
 from tests.clip_core.test_batch_handler import FakeContext
 
 HTTP = {"Host": "localhost", "Content-Type": "application/json"}
-CONFIG: dict[str, Any] = {"threads": 1, "continuousBatching": True, "caption_rows": 4, "caption_waiting": 2}
+CONFIG: dict[str, Any] = {
+    "threads": 1,
+    "continuousBatching": True,
+    "caption_max_sequences": 4,
+    "caption_max_waiting": 2,
+}
 GREEDY: dict[str, Any] = {"method": "greedy", "max_tokens": 24, "min_tokens": 20}
 
 
@@ -365,7 +370,7 @@ def test_a_captioner_may_be_greedy_where_nothing_is_said(folder: Path) -> None:
 
 
 def test_drafts_are_used_or_it_is_said_why_not(folder: Path, handler: CaptionHandler) -> None:
-    without = FakeTorchServe(started(folder, caption_drafts=False), folder)
+    without = FakeTorchServe(started(folder, caption_speculative_decoding=False), folder)
     words = {place: expected(handler, place) for place in range(3)}
     assert handler.scheduler.speculation is not None
     handler.scheduler.speculation.pace = always(8)
@@ -385,6 +390,26 @@ def test_drafts_are_used_or_it_is_said_why_not(folder: Path, handler: CaptionHan
     assert off.json["drafts"] == {"off": "setting"}
     assert "drafts" not in plain.json
     assert (nonsense.status, nonsense.json["error"]["param"]) == (400, "drafts")
+
+
+def test_useless_drafts_of_one_origin_are_told_and_others_are_used(folder: Path, handler: CaptionHandler) -> None:
+    assert handler.scheduler.speculation is not None
+    pace = handler.scheduler.speculation.pace = DraftPace({64: PassCosts(2.0, {8: 1.2})})
+    for _ in range(100):
+        pace.learn("greedy from here", 8, 1)
+    told = []
+    for origin in ("here", "there"):
+        server = FakeTorchServe(handler, folder)
+        given = {**json.loads(body(0)), "drafts": [expected(handler, 0)], "drafts_from": origin}
+        client = server.send(json.dumps(given).encode())
+        server.run()
+        told.append(client.json["drafts"])
+    assert told[0] == {"off": "no_gain"}
+    assert told[1]["accepted"] > 0
+    wrong = FakeTorchServe(handler, folder)
+    refused = wrong.send(json.dumps({**json.loads(body(0)), "drafts_from": 7}).encode())
+    wrong.run()
+    assert (refused.status, refused.json["error"]["param"]) == (400, "drafts_from")
 
 
 def test_admin_requests_profile_and_have_no_cache(served: FakeTorchServe, handler: CaptionHandler) -> None:

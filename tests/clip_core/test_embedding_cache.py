@@ -100,27 +100,16 @@ def test_counted_bytes_are_about_the_memory_taken(policy: str) -> None:
     assert 0.7 * cache.stats.bytes < taken < 1.1 * cache.stats.bytes
 
 
-def test_a_full_lru_cache_drops_the_least_recently_used() -> None:
-    cache = EmbeddingCache(2 * ENTRY, policy="lru")
+@pytest.mark.parametrize(("policy", "kept"), [("lru", [True, False, True]), ("lfu", [False, True, True])])
+def test_a_full_cache_drops_the_least_recently_or_frequently_used(policy: str, kept: list[bool]) -> None:
+    cache = EmbeddingCache(2 * ENTRY, policy=policy)
     cache.put(key(1), encoded(1))
     cache.put(key(2), encoded(2))
     for _ in range(3):
         cache.get(key(2))
     cache.get(key(1))
     cache.put(key(3), encoded(3))
-    assert [cache.get(key(n)) is not None for n in (1, 2, 3)] == [True, False, True]
-    assert cache.stats.evictions == 1
-
-
-def test_a_full_lfu_cache_drops_the_least_frequently_used() -> None:
-    cache = EmbeddingCache(2 * ENTRY, policy="lfu")
-    cache.put(key(1), encoded(1))
-    cache.put(key(2), encoded(2))
-    for _ in range(3):
-        cache.get(key(2))
-    cache.get(key(1))
-    cache.put(key(3), encoded(3))
-    assert [cache.get(key(n)) is not None for n in (1, 2, 3)] == [False, True, True]
+    assert [cache.get(key(n)) is not None for n in (1, 2, 3)] == kept
     assert cache.stats.evictions == 1
 
 

@@ -13,8 +13,8 @@ BUCKETS = (8, 16, 24, 32, 48, 64, 77)
 LENGTHS = st.lists(st.integers(1, 77), max_size=40)
 
 
-def cost(groups: list[list[int]], lengths: list[int], pass_tokens: int) -> int:
-    return sum(len(g) * padded(max(lengths[i] for i in g), BUCKETS) + pass_tokens for g in groups)
+def cost(groups: list[list[int]], lengths: list[int], pass_overhead_tokens: int) -> int:
+    return sum(len(g) * padded(max(lengths[i] for i in g), BUCKETS) + pass_overhead_tokens for g in groups)
 
 
 def chunks(order: list[int], size: int) -> list[list[int]]:
@@ -23,9 +23,9 @@ def chunks(order: list[int], size: int) -> list[list[int]]:
 
 @given(LENGTHS, st.integers(1, 16), st.integers(0, 400))
 def test_every_text_once_in_bounds_and_never_dearer_than_the_plain_ways(
-    lengths: list[int], max_batch: int, pass_tokens: int
+    lengths: list[int], max_batch: int, pass_overhead_tokens: int
 ) -> None:
-    groups = plan(lengths, BUCKETS, max_batch, pass_tokens)
+    groups = plan(lengths, BUCKETS, max_batch, pass_overhead_tokens)
     assert sorted(itertools.chain.from_iterable(groups)) == list(range(len(lengths)))
     assert all(1 <= len(group) <= max_batch for group in groups)
     by_bucket = [
@@ -34,9 +34,9 @@ def test_every_text_once_in_bounds_and_never_dearer_than_the_plain_ways(
         for chunk in chunks([i for i, n in enumerate(lengths) if padded(n, BUCKETS) == bucket], max_batch)
     ]
     as_given = chunks(list(range(len(lengths))), max_batch)
-    assert cost(groups, lengths, pass_tokens) <= cost(by_bucket, lengths, pass_tokens)
+    assert cost(groups, lengths, pass_overhead_tokens) <= cost(by_bucket, lengths, pass_overhead_tokens)
     if len(lengths) <= max_batch:
-        assert cost(groups, lengths, pass_tokens) <= cost(as_given, lengths, pass_tokens)
+        assert cost(groups, lengths, pass_overhead_tokens) <= cost(as_given, lengths, pass_overhead_tokens)
 
 
 def test_a_long_text_does_not_pad_many_short_ones() -> None:

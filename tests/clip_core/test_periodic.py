@@ -1,10 +1,10 @@
-"""Work that fails once is done again the next time."""
+"""Work that fails once is done again the next time, or after a pause that doubles."""
 
 from __future__ import annotations
 
 import threading
 
-from clip_core.periodic import Periodic
+from clip_core.periodic import Periodic, doubled
 
 
 def test_a_failure_ends_no_thread() -> None:
@@ -21,3 +21,7 @@ def test_a_failure_ends_no_thread() -> None:
     periodic.start()
     assert third.wait(10)
     periodic.stop()
+
+
+def test_pauses_double_up_to_the_longest() -> None:
+    assert [doubled(0.5, times, 3.0) for times in (0, 1, 2, 3, 10**9)] == [0.5, 1.0, 2.0, 3.0, 3.0]

@@ -23,8 +23,8 @@ def quiet_again() -> Any:
 
 
 def test_blocks_that_run_out_in_the_middle_of_beams_cost_time_and_no_answer(folder: Path) -> None:
-    settings = {"caption_cache": "paged", "caption_cache_block": 4, "caption_cache_bytes": ALONE}
-    handler = started(folder, caption_rows=24, caption_waiting=8, **settings)
+    settings = {"caption_kv_cache": "paged", "caption_kv_cache_block_size": 4, "caption_kv_cache_bytes": ALONE}
+    handler = started(folder, caption_max_sequences=24, caption_max_waiting=8, **settings)
     served = FakeTorchServe(handler, folder)
     counted: dict[str, float] = {}
     handler.metrics.add = lambda name, value, *_: counted.update({name: counted.get(name, 0) + value})  # type: ignore
@@ -46,13 +46,16 @@ def test_blocks_that_run_out_in_the_middle_of_beams_cost_time_and_no_answer(fold
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        ({"caption_cache": "ring"}, "caption_cache is one of"),
-        ({"caption_cache_block": 0}, "caption_cache_block is a whole number of at least 1"),
-        ({"caption_cache": "paged", "caption_cache_block": 25}, "caption_cache_block: 25 tokens are more than"),
-        ({"caption_cache_bytes": -1}, "caption_cache_bytes is a whole number"),
-        ({"caption_cache_bytes": 9000}, "caption_cache_bytes"),
-        ({"caption_cache_bytes": 57_343}, "caption_cache_bytes: 57343 do not hold one beam search.* 57344 do"),
-        ({"caption_rows": 1}, "caption_rows: 1 is less than a beam search takes, which is 2"),
+        ({"caption_kv_cache": "ring"}, "caption_kv_cache is one of"),
+        ({"caption_kv_cache_block_size": 0}, "caption_kv_cache_block_size is a whole number of at least 1"),
+        (
+            {"caption_kv_cache": "paged", "caption_kv_cache_block_size": 25},
+            "caption_kv_cache_block_size: 25 tokens are more than",
+        ),
+        ({"caption_kv_cache_bytes": -1}, "caption_kv_cache_bytes is a whole number"),
+        ({"caption_kv_cache_bytes": 9000}, "caption_kv_cache_bytes"),
+        ({"caption_kv_cache_bytes": 57_343}, "caption_kv_cache_bytes: 57343 do not hold one beam search.* 57344 do"),
+        ({"caption_max_sequences": 1}, "caption_max_sequences: 1 is less than a beam search takes, which is 2"),
     ],
 )
 def test_nonsense_keeps_a_worker_down_and_says_why(folder: Path, config: dict[str, Any], says: str) -> None:
@@ -61,7 +64,7 @@ def test_nonsense_keeps_a_worker_down_and_says_why(folder: Path, config: dict[st
 
 
 def test_an_absorbed_picture_is_served(folder: Path) -> None:
-    handler = started(folder, caption_absorbed=True)
+    handler = started(folder, caption_weight_absorption=True)
     served = FakeTorchServe(handler, folder)
     client = served.send(body(1))
     served.run()

@@ -246,3 +246,17 @@ def test_drafts_are_left_alone_where_they_do_not_pay() -> None:
     for _ in range(100):
         pace.learn(kind, 16, 3)
     assert pace.width(1, [kind], 1)
+
+
+def test_useless_drafts_of_one_origin_lower_no_other_ones_gain() -> None:
+    pace = DraftPace({1: PassCosts(2.0, {16: 1.6}), 8: PassCosts(2.0, {16: 4.0})})
+    for _ in range(100):
+        pace.learn("greedy from here", 16, 1)
+    assert (pace.width(1, ["greedy from here"], 1), pace.width(1, ["greedy from there"], 1)) == (0, 16)
+    assert pace.disappoints(1, "greedy from here")
+    assert not pace.disappoints(1, "greedy from there")
+    assert not pace.disappoints(8, "greedy from here"), "good drafts would not pay there, either"
+    for n in range(3000):
+        pace.learn(f"greedy from {n}", 16, 1)
+    assert len(pace.quality) <= 1024
+    assert "greedy from 2999" in pace.quality

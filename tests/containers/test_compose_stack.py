@@ -1,11 +1,12 @@
 """docker/compose.yaml with the demo model: the main job, and every container killed and restarted while it is used.
 
-`CLIPSERVE_TEST_COMPOSE` names another program than `docker-compose`, such as the plugin of compose 2.
+`CLIPSERVE_TEST_COMPOSE` names another program than `docker-compose`, such as `docker compose`.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -34,10 +35,10 @@ class Compose:
 
     docker: DockerEngine
     environment: dict[str, str]
-    program: str
+    program: tuple[str, ...]
 
     def __call__(self, *words: str) -> str:
-        command = [self.program, "--project-name", "clipserve-test", "--file", "docker/compose.yaml", *words]
+        command = [*self.program, "--project-name", "clipserve-test", "--file", "docker/compose.yaml", *words]
         done = subprocess.run(command, env=self.environment, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()
@@ -77,9 +78,9 @@ class Compose:
 @pytest.fixture(scope="module")
 def stopped(docker: DockerEngine, image: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
     """Nothing runs yet; what will have run is removed with its data."""
-    program = os.environ.get("CLIPSERVE_TEST_COMPOSE") or shutil.which("docker-compose")
-    if program is None:
-        pytest.skip("docker-compose is not installed")
+    program = tuple(shlex.split(os.environ.get("CLIPSERVE_TEST_COMPOSE", "docker-compose")))
+    if shutil.which(program[0]) is None:
+        pytest.skip(f"{program[0]} is not installed")
     for target in (*PARTS, "tools"):
         image(target)
     keys = tmp_path_factory.mktemp("secrets") / "keys"

@@ -2,15 +2,19 @@
 
 `podman kube play` knows no StatefulSet, no Service, no projected volume and no probe by HTTP. So the containers run in
 one pod without a network, in which the Services' names lead to the pod itself; the Secret is a folder, since podman 4.3
-decodes none, and the probes are asked by the program that the images bring for it.
+decodes none, and the probes are asked by the program that the images bring for it. The encoder's packages are mounted
+from where Docker keeps them: podman would write the image's six gigabytes three times.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,9 +37,14 @@ pytestmark = [
     pytest.mark.skipif(not list(MODEL_STORE.glob("*.mar")), reason="there are no archives: make archives"),
 ]
 PARTS = ("index", "encoder", "gateway")
+_PACKAGES = "/opt/clipserve"
 _START_S = 300.0
-# Its defaults are the kernel's most, which a machine may not let it set.
-_CONFIGURATION = '[containers]\ndefault_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]\n'
+# Its default limits are the kernel's most, which a machine may not let it set. A pod's `hostAliases` reach no container
+# of a pod without a network.
+_CONFIGURATION = """[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+base_hosts_file = "{hosts}"
+"""
 _HEALTH_CHECK = ("python3", "-I", "/opt/clipserve/health_check.py")
 
 
@@ -66,12 +75,27 @@ class Podman:
     def answers(self, container: str, url: str) -> bool:
         return self.done("exec", container, *_HEALTH_CHECK, url).returncode == 0
 
-    def remove(self) -> None:
-        """All of it: images take gigabytes."""
+    def end(self) -> None:
+        """Nothing of it runs or is kept."""
         self.done("pod", "rm", "--force", "--time", "5", "clipserve")
         self.done("volume", "rm", "--all", "--force")
         self.done("rmi", "--all", "--force")
-        shutil.rmtree(self.folder, ignore_errors=True)
+        subprocess.run(["umount", f"{self.folder}/root/overlay"], capture_output=True, check=False)
+
+
+@contextmanager
+def mounted(docker: DockerEngine, image: str, folder: Path) -> Iterator[Path]:
+    """All files of an image of the Docker engine, read only."""
+    layers = json.loads(docker.inspect(image, "{{json .GraphDriver.Data}}")) or {}
+    if not Path(layers.get("UpperDir", "none")).is_dir():
+        pytest.skip("the engine keeps its images elsewhere, or not as overlays")
+    lower = ":".join(filter(None, (layers["UpperDir"], layers.get("LowerDir"))))
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", f"ro,lowerdir={lower}", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 def volume(part: str, given: Manifest, secrets: Path) -> Manifest:
@@ -97,9 +121,19 @@ def secret_folder(manifests: list[Manifest], folder: Path) -> Path:
 
 
 def container(given: Manifest) -> Manifest:
-    found = {key: value for key, value in given.items() if not key.endswith("Probe") and key != "lifecycle"}
+    left_out = ("lifecycle", "ports")  # podman would open ports on this machine
+    found = {key: value for key, value in given.items() if not key.endswith("Probe") and key not in left_out}
     mounts = [{**each, "name": f"{given['name']}-{each['name']}"} for each in given["volumeMounts"]]
     return {**found, "volumeMounts": mounts}
+
+
+def with_packages(pod: Manifest, config: Manifest, image: str, packages: Path) -> None:
+    """The encoder runs in `image`, with its own packages, variables and program; `config` is that of its own image."""
+    (encoder,) = [each for each in pod["spec"]["containers"] if each["name"] == "encoder"]
+    own = [dict(zip(("name", "value"), line.split("=", 1), strict=True)) for line in config["Env"]]
+    encoder.update(image=image, command=config["Entrypoint"], env=[*own, *encoder["env"]])
+    encoder["volumeMounts"].append({"name": "packages", "mountPath": _PACKAGES, "readOnly": True})
+    pod["spec"]["volumes"].append({"name": "packages", "hostPath": {"path": str(packages), "type": "Directory"}})
 
 
 def in_one_pod(manifests: list[Manifest], secrets: Path) -> Manifest:
@@ -108,10 +142,8 @@ def in_one_pod(manifests: list[Manifest], secrets: Path) -> Manifest:
     specs = [pod["template"]["spec"] for pod in pods]
     volumes = [volume(spec["containers"][0]["name"], each, secrets) for spec in specs for each in spec["volumes"]]
     volumes.append({"name": "index-data", "persistentVolumeClaim": {"claimName": "index-data"}})
-    names = [each["metadata"]["name"] for each in of_kind(manifests, "Service")]
     spec = {
         "securityContext": specs[0]["securityContext"],
-        "hostAliases": [{"ip": "127.0.0.1", "hostnames": names}],
         "containers": [container(spec["containers"][0]) for spec in specs],
         "volumes": volumes,
     }
@@ -135,25 +167,26 @@ def manifests() -> list[Manifest]:
 
 
 @pytest.fixture(scope="module")
-def podman(
-    docker: DockerEngine,
-    image: Callable[[str], str],
-    manifests: list[Manifest],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Podman]:
-    folder = tmp_path_factory.mktemp("podman")
+def podman(docker: DockerEngine, image: Callable[[str], str], manifests: list[Manifest]) -> Iterator[Podman]:
+    folder = Path(tempfile.mkdtemp(prefix="clipserve-podman-"))  # other runs of pytest remove what is in pytest's own
     found = Podman(folder)
-    (folder / "containers.conf").write_text(_CONFIGURATION)
-    for part in PARTS:
-        found.take(docker, image(part))
+    names = ["localhost", *(each["metadata"]["name"] for each in of_kind(manifests, "Service"))]
+    (folder / "hosts").write_text("".join(f"127.0.0.1 {name}\n" for name in names))
+    (folder / "containers.conf").write_text(_CONFIGURATION.format(hosts=folder / "hosts"))
     pod = in_one_pod(manifests, secret_folder(manifests, folder / "secrets"))
-    text = yaml.safe_dump_all([*of_kind(manifests, "ConfigMap"), pod])
-    (folder / "pod.yaml").write_text(text)
-    try:
-        found("kube", "play", "--network", "none", str(folder / "pod.yaml"))
-        yield found
-    finally:
-        found.remove()
+    with mounted(docker, image("encoder"), folder / "encoder") as files:
+        try:
+            for target in ("index", "gateway", "service"):
+                found.take(docker, image(target))
+            config = json.loads(docker.inspect(image("encoder"), "{{json .Config}}"))
+            with_packages(pod, config, "localhost/clipserve/service:test", files / _PACKAGES.lstrip("/"))
+            text = yaml.safe_dump_all([*of_kind(manifests, "ConfigMap"), pod])
+            (folder / "pod.yaml").write_text(text)
+            found("kube", "play", "--network", "none", str(folder / "pod.yaml"))
+            yield found
+        finally:
+            found.end()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_pods_start_and_do_the_main_job(podman: Podman, manifests: list[Manifest]) -> None:

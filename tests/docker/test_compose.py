@@ -58,7 +58,7 @@ def test_stops_are_longer_than_what_drains() -> None:
     patience = {name: int(default.strip("`")) for name, _, _, default, _ in rows() if name.endswith("STOP_TIMEOUT_S")}
     assert grace["gateway"] > patience["CLIPSERVE_GATEWAY_STOP_TIMEOUT_S"]
     assert grace["index"] > patience["CLIPSERVE_INDEX_STOP_TIMEOUT_S"]
-    assert grace["encoder"] > 15  # CLIPSERVE_STOP_PATIENCE
+    assert grace["encoder"] > 15  # CLIPSERVE_STOP_TIMEOUT
 
 
 def test_secrets_are_no_environment() -> None:
@@ -70,6 +70,18 @@ def test_debians_compose_takes_it(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("secret")
     keys = {name: str(tmp_path / "keys") for name in ("CLIPSERVE_KEYS_FILE", "CLIPSERVE_METRICS_KEY_FILE")}
     assert set(composed(keys, "config", "--services").split()) == set(SERVICES)
+
+
+def test_passwords_may_be_files() -> None:
+    files = ("--file", str(FILE.with_name("compose.postgres.yaml")))
+    services = yaml.safe_load(composed({}, *files, "--profile", "postgres", "config"))["services"]
+    given = {each["target"] for each in services["gateway"]["secrets"]}
+    assert given == {"clipserve_gateway_api_keys", "clipserve_gateway_database_url"}
+    assert (
+        services["gateway"]["environment"].get("CLIPSERVE_GATEWAY_DATABASE_URL") is None
+    )  # "" would win over the file
+    assert services["postgres"]["environment"]["POSTGRES_PASSWORD_FILE"] == "/run/secrets/postgres_password"
+    assert not services["postgres"]["environment"]["POSTGRES_PASSWORD"]  # the image refuses both
 
 
 def composed(environment: Mapping[str, str], *words: str) -> str:
@@ -115,7 +127,19 @@ def test_jaeger_is_reached_by_all_who_trace() -> None:
 def test_what_a_profile_brings() -> None:
     profiles = {name: service.get("profiles") for name, service in SERVICES.items() if name not in OURS}
     observe = {name: ["observe"] for name in ("prometheus", "alertmanager", "jaeger", "grafana")}
-    assert profiles == {"redis": ["redis"], "postgres": ["postgres"], "milvus": ["milvus"], **observe}
+    assert profiles == {name: [name] for name in ("redis", "postgres", "milvus", "tools")} | observe
+
+
+def test_the_command_line_reaches_what_has_no_port_here() -> None:
+    """By the variables of its options; and keeps its files."""
+    tools = SERVICES["tools"]
+    sources = "".join(path.read_text() for path in (ROOT / "scripts" / "commands").glob("*_command*.py"))
+    given = {name: value for name, value in tools["environment"].items() if f'envvar="{name}"' in sources}
+    assert given == tools["environment"]
+    assert (given["CLIPSERVE_INDEX_URL"], given["CLIPSERVE_URL"]) == ("http://index:8090", "http://gateway:8000")
+    assert SERVICES["index"]["environment"]["CLIPSERVE_INDEX_ALLOWED_HOSTS"] == "index"
+    assert (tools["build"], tools["volumes"]) == (SERVICES["archives"]["build"], ["tools:/data"])
+    assert "WORKDIR /data" in (ROOT / "docker" / "Dockerfile").read_text()
 
 
 def test_files_that_are_mounted_exist() -> None:

@@ -53,12 +53,25 @@ def test_all_imports_are_in_the_lock(group: str) -> None:
     assert {"uvicorn", "numpy", "orjson"} <= loaded(group)
 
 
-@pytest.mark.parametrize("group", PACKAGES)
-def test_all_of_our_packages_that_it_imports_are_copied(group: str) -> None:
-    text = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
-    stage = text.partition(f" AS {group}-build\n")[2].partition("\nFROM ")[0]
+DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("stage", "group"), [("gateway", "gateway"), ("index", "index"), ("index-cuda", "index")])
+def test_all_of_our_packages_that_it_imports_are_copied(stage: str, group: str) -> None:
+    stage = DOCKERFILE.partition(f" AS {stage}-build\n")[2].partition("\nFROM ")[0]
     copied = set(re.findall(r"^COPY (\w+) /opt/clipserve/app/\1$", stage, re.MULTILINE))
     assert copied == OURS & loaded(group)
+
+
+def test_targets_and_build_arguments_of_the_page_exist() -> None:
+    page = (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8").partition("## Images")[2].partition("\n## ")[0]
+    targets, arguments = (
+        {name for cell in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall("`(.+?)`", cell)}
+        for table in page.split("| build argument |")
+    )
+    assert targets == {"gateway", "index", "index-cuda", "encoder", "encoder-cuda", "tools"}
+    assert targets <= set(re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.MULTILINE))
+    assert arguments == set(re.findall(r"^ARG (\w+)=", DOCKERFILE, re.MULTILINE))
 
 
 def let_in() -> tuple[set[str], list[str]]:

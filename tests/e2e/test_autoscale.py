@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.full]
 
 
 def test_every_endpoint_is_scaled_and_answers(tmp_path: Path) -> None:
-    with live_stack(tmp_path, "--autoscale", "--no-demo", env={"CLIPSERVE_SCALER_EVERY_S": "0.5"}) as stack:
+    with live_stack(tmp_path, "--autoscale", "--no-demo", env={"CLIPSERVE_SCALER_POLL_INTERVAL_S": "0.5"}) as stack:
         stack.wait_ready()
         scaler = f"http://127.0.0.1:{stack.ports['scaler_port']}"
 

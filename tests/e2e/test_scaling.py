@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from benchmarks.scaler.live.stack import ENDPOINT, WaitingStack, waiting_stack
-from scaler.outlets.torchserve import TorchServeWorkers, WorkerCount
+from scaler.actuators.torchserve import TorchServeWorkers, WorkerCount
 from tests.waiting import until
 
 pytestmark = pytest.mark.e2e

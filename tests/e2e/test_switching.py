@@ -50,7 +50,7 @@ def test_collections_wait_for_their_model_and_come_back(tmp_path: Path, checkpoi
 
     with served(tmp_path, "--checkpoint", str(checkpoint)) as (stack, client):
         assert "waiting shapes-v1 (2 items, alias shapes) for its model demo" in stack.text()
-        assert statuses(client) == {"shapes-v1": "waiting"}
+        assert statuses(client) == {"shapes-v1": "not_served"}
         with pytest.raises(FingerprintMismatch, match=r"clipserve up --model demo(?s:.*)clipserve reindex shapes-v1"):
             client.search("shapes", "a red star")
         assert client.search("shapes", vector=vector, k=1).hits[0].id == "a"

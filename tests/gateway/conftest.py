@@ -13,7 +13,8 @@ import pytest
 from gateway.app import build
 from gateway.connections.protocol import guarded
 from gateway.settings import GatewaySettings
-from tests.gateway.fakes import FakeIndex, FakeTorchServe, serving
+from tests.gateway.fake_index import FakeIndex
+from tests.gateway.fakes import FakeTorchServe, serving
 from tests.gateway.redis_server import INSTALLED
 
 collect_ignore = [] if INSTALLED else ["test_replicas.py"]  # CI installs Debian's redis-server

@@ -415,7 +415,7 @@ async def test_in_an_overload_the_rest_of_a_large_call_keeps_nobody_from_waiting
 
 
 def test_too_many_at_once_are_told_so(stack_of):
-    stack = stack_of(max_in_flight=2, burst_wait_s=0)
+    stack = stack_of(max_in_flight=2, admission_timeout_s=0)
     stack.torchserve.lets_pass = 0
 
     def ask(body: object) -> tuple[int, str | None]:
@@ -437,7 +437,7 @@ def test_too_many_at_once_are_told_so(stack_of):
 
 def test_a_burst_through_the_gateway_is_served_whole(stack_of):
     """Many callers at once, to a TorchServe that has three places."""
-    stack = stack_of(max_in_flight=3, burst_wait_s=30, max_unfinished=10)
+    stack = stack_of(max_in_flight=3, admission_timeout_s=30, max_incomplete_bodies=10)
     body = b'{"input": "a"}'
     head = b"POST /v1/embeddings HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(
         body

@@ -61,23 +61,23 @@ def test_searches_that_are_large_alone_go_one_after_the_other(stack_of):
     assert stack.torchserve.busiest == 1
 
 
-@pytest.mark.parametrize("large_answers", [1, 2])
-def test_as_many_large_answers_are_under_way_as_the_setting_says(stack_of, large_answers):
+@pytest.mark.parametrize("max_large_answers", [1, 2])
+def test_as_many_large_answers_are_under_way_as_the_setting_says(stack_of, max_large_answers):
     """One for each worker: TorchServe's requests wait until so many are there."""
-    stack = stack_of(fan_out_answer_bytes=MOST * 20, large_answers=large_answers)
+    stack = stack_of(fan_out_answer_bytes=MOST * 20, max_large_answers=max_large_answers)
     stack.fill("a")
     stack.torchserve.load.busiest = 0
     stack.torchserve.lets_pass = 0
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(stack.post, "/v1/search/batch", searches("text", 32))
-        until(lambda: stack.torchserve.busy == large_answers)
+        until(lambda: stack.torchserve.busy == max_large_answers)
         stack.torchserve.lets_pass = None
         assert {result["status"] for result in answer.result().json()["results"]} == {200}
-    assert stack.torchserve.busiest == large_answers
+    assert stack.torchserve.busiest == max_large_answers
 
 
 def test_searches_with_large_answers_are_refused_after_the_wait_for_bursts(stack_of):
-    stack = stack_of(fan_out_answer_bytes=1000, burst_wait_s=0.05)
+    stack = stack_of(fan_out_answer_bytes=1000, admission_timeout_s=0.05)
     stack.fill("a")
     stack.torchserve.lets_pass = 0
     large = searches("text", 1)["searches"][0]
@@ -96,7 +96,7 @@ def test_searches_with_large_answers_are_refused_after_the_wait_for_bursts(stack
 @pytest.mark.parametrize("kind", ["text", "vector"])
 def test_a_call_is_answered_up_to_a_limit(stack_of, kind):
     """A call of many gets what fits; each of them alone is answered."""
-    stack = stack_of(max_answer_bytes=MOST, fan_out_answer_bytes=1000, fan_out_width=1)
+    stack = stack_of(max_answer_bytes=MOST, fan_out_answer_bytes=1000, fan_out_concurrency=1)
     stack.fill(*(f"w{n}" for n in range(200)))
     k = 10_000  # whose answer the index would have to itself
     results = stack.post("/v1/search/batch", searches(kind, 20, k=k)).json()["results"]

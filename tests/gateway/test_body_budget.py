@@ -38,6 +38,17 @@ def test_the_idlest_unfinished_body_of_the_largest_caller_ends():
     assert bodies.budget.held == 11 * SMALL_BYTES
 
 
+def test_what_is_fetched_for_a_request_counts_as_its_body():
+    bodies = Bodies()
+    whole = bodies.begin("whole")
+    bodies.budget.add(whole, 100, whole=True)
+    for _ in range(14):
+        bodies.budget.hold(whole, SMALL_BYTES)
+    assert list(bodies.ended) == ["whole"]
+    bodies.budget.end(whole)
+    assert bodies.budget.held == 0
+
+
 def test_an_upload_outlives_what_stands_still():
     bodies = Bodies()
     still = bodies.begin("still")

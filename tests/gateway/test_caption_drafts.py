@@ -137,11 +137,45 @@ def test_a_captioner_that_leaves_drafts_alone_is_sent_none_for_a_while(filled: S
     assert (again["timing"]["drafts"], again["timing"]["retrieval_ms"]) == (["load"], 0)
 
 
+def test_useless_drafts_of_one_origin_are_no_other_ones_trouble(filled: Stack) -> None:
+    filled.client.put("/v1/collections/other", json={})
+    filled.post(
+        "/v1/collections/other/items", {"items": [{"id": "a", "text": "cat", "metadata": {"caption": "a cat"}}]}
+    )
+    filled.torchserve.captioner.drafts = {"off": "no_gain"}
+    assert ask(filled).json()["timing"]["drafts"] == ["no_gain"]
+    origin = sent(filled)["drafts_from"]
+    assert ask(filled).json()["timing"]["retrieval_ms"] == 0  # it rests
+    assert "drafts" not in sent(filled)
+    ask(filled, drafts={"collection": "other"})
+    assert sent(filled)["drafts"] == ["a cat"]
+    assert sent(filled)["drafts_from"] != origin
+
+
+def test_each_key_has_an_origin_of_its_own(stack_of: Any, tmp_path: Any) -> None:
+    store = KeyStore(tmp_path / "keys.sqlite3")
+    secrets = [store.create(name, ("admin",))[0] for name in ("one", "two")]
+    stack, origins = stack_of(keys_file=store.path), list[str]()
+    stack.client.headers["X-API-Key"] = secrets[0]
+    stack.client.put("/v1/collections/demo", json={})
+    stack.post("/v1/collections/demo/items", {"items": [{"id": "a", "text": "cat", "metadata": {"caption": "a cat"}}]})
+    for secret in (*secrets, secrets[0]):
+        stack.client.headers["X-API-Key"] = secret
+        ask(stack)
+        origins.append(sent(stack)["drafts_from"])
+    assert origins[0] == origins[2] != origins[1]
+
+
 def test_several_pictures_each_have_their_own(filled: Stack) -> None:
     answer = filled.post(URL, {"images": [CAT, "no", DOG], "method": "greedy", "drafts": {"collection": "demo"}}).json()
     assert [each["object"] for each in answer["data"]] == ["caption", "error", "caption"]
     assert answer["timing"]["drafts"] == ["used"]
     assert answer["usage"]["drafted_tokens"] == 18
+
+
+def test_a_picture_that_is_no_item_has_no_collection_of_its_own(filled: Stack) -> None:
+    assert ask(filled, drafts=True).json()["timing"]["drafts"] == ["no_collection"]
+    assert "drafts" not in sent(filled)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +191,12 @@ def test_several_pictures_each_have_their_own(filled: Stack) -> None:
 def test_nonsense_is_refused(stack: Stack, drafts: Any, param: str) -> None:
     status, _, told = error(stack.post(URL, {"image": CAT, "drafts": drafts}))
     assert (status, str(told).split(".")[0]) == (400, param)
+
+
+@pytest.mark.parametrize("drafts", [7, "demo", ["demo"]])
+def test_what_drafts_may_be_is_said_in_full(stack: Stack, drafts: Any) -> None:
+    message = stack.post(URL, {"image": CAT, "drafts": drafts}).json()["error"]["message"]
+    assert message == 'drafts: Input should be true, false or an object: {"collection": "demo"}'
 
 
 def test_a_key_needs_the_collection(stack_of: Any, tmp_path: Any) -> None:

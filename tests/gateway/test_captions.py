@@ -232,7 +232,7 @@ def test_originals_of_one_call_share_its_room(stack_of: Any) -> None:
 
 
 def test_captions_that_come_one_by_one_do_not_stall(stack_of: Any) -> None:
-    stack = stack_of(stall_timeout_s=0.8, fan_out_width=1)
+    stack = stack_of(stall_timeout_s=0.8, fan_out_concurrency=1)
     stack.torchserve.captioner.token_s = 0.06
     answer = stack.post(URL, {"images": [CAT] * 6})
     assert answer.status_code == 200, answer.text  # after 1.8 s
@@ -265,7 +265,7 @@ def test_urls_go_through_the_safe_fetcher(stack_of: Any) -> None:
 
 
 def test_a_call_has_some_pictures_under_way(stack_of: Any) -> None:
-    stack = stack_of(fan_out_width=2)
+    stack = stack_of(fan_out_concurrency=2)
     stack.torchserve.captioner.token_s = 0.02
     assert stack.post(URL, {"images": [CAT] * 6}).status_code == 200
     assert stack.torchserve.captioner.busiest == 2
@@ -364,7 +364,7 @@ def test_the_time_of_a_stream_is_over(stack: Stack) -> None:
 
 
 def test_a_call_whose_captions_come_one_after_the_other_does_not_stall(stack_of: Any) -> None:
-    stack = stack_of(fan_out_width=1, stall_timeout_s=1.0)
+    stack = stack_of(fan_out_concurrency=1, stall_timeout_s=1.0)
     stack.torchserve.captioner.token_s = 0.08
     assert stack.post(URL, {"images": [CAT] * 5}).status_code == 200
 
@@ -386,7 +386,7 @@ def test_they_are_counted(stack_of: Any) -> None:
 
 
 def test_overload_refuses_captions_and_nothing_else(stack_of: Any) -> None:
-    stack = stack_of(max_in_flight=1, burst_wait_s=0)
+    stack = stack_of(max_in_flight=1, admission_timeout_s=0)
     fake = stack.torchserve.captioner
     fake.waits = True
     with ThreadPoolExecutor(20) as pool:
@@ -399,7 +399,7 @@ def test_overload_refuses_captions_and_nothing_else(stack_of: Any) -> None:
 
 
 def test_sleeping_captioners_are_woken(stack_of: Any) -> None:
-    stack = stack_of(autoscaled="workers", wake_wait_s=20)
+    stack = stack_of(autoscaled="workers", cold_start_timeout_s=20)
     fake = stack.torchserve
     fake.failure, fake.workers, fake.wanted, fake.failing_endpoint = "queue_full", "UNLOADED", 0, "clip_caption"
     answers: list[httpx.Response] = []

@@ -37,11 +37,25 @@ def test_the_fields_of_a_search_are_on_the_page():
     assert named == set(SearchRequest.model_fields)
 
 
-def test_a_search_as_a_form_as_the_page_has_it(stack):
-    stack.fill("a red circle", "a blue star")
-    form = {"collection": (None, "demo"), "like": (None, '"a blue star"'), "k": (None, "3")}
+@pytest.mark.parametrize(
+    ("like", "left_out"), [("a blue star", "a blue star"), ('"a blue star"', "a blue star"), ("12", "12")]
+)
+def test_a_search_as_a_form_as_the_page_has_it(stack, like, left_out):
+    names = ["a red circle", "a blue star", "12"]
+    stack.fill(*names)
+    form = {"collection": (None, "demo"), "like": (None, like), "k": (None, "3")}
     answer = stack.client.post("/v1/search", files=form)
-    assert [hit["id"] for hit in answer.json()["hits"]] == ["a red circle"]
+    assert {hit["id"] for hit in answer.json()["hits"]} == {*names} - {left_out}
+
+
+@pytest.mark.parametrize(
+    ("like", "status", "said"), [('"a', 400, "is not JSON"), ('"none"', 404, "'none'"), ("none", 404, "'none'")]
+)
+def test_a_form_whose_like_is_no_item(stack, like, status, said):
+    stack.fill("a")
+    answer = stack.client.post("/v1/search", files={"collection": (None, "demo"), "like": (None, like)})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (status, "like")
+    assert said in answer.json()["error"]["message"]
 
 
 @pytest.fixture
@@ -93,7 +107,7 @@ def test_openai_retrieves_a_model(openai_client):
 @pytest.mark.parametrize("caller", ["a", "b"])
 def test_2048_texts_hold_up_no_single_text(stack_of, caller):
     """Neither another caller's nor one of the same: what is under way ends first, and no more than that."""
-    stack = stack_of(api_keys="a,b", metrics_open=True, burst_wait_s=60)
+    stack = stack_of(api_keys="a,b", metrics_open=True, admission_timeout_s=60)
     stack.torchserve.lets_pass = 0
     texts = {"input": [f"text {n}" for n in range(2048)]}
     with ThreadPoolExecutor(2) as pool:

@@ -8,13 +8,19 @@ import time
 
 import pytest
 
+from gateway.models.registry import Models, RegisteredModel
+from gateway.models.rows import ModelRow
+from gateway.readiness import Readiness
 from gateway.settings import GatewaySettings
+from gateway.trace import Trace, current_trace, set_current_trace
 from tests.waiting import settled, until
 
 
 @pytest.fixture
 def slow(stack_of):
-    stack = stack_of(fan_out_texts=1, fan_out_width=1, read_timeout_s=0.5, body_timeout_s=1.0, stall_timeout_s=1.5)
+    stack = stack_of(
+        fan_out_texts=1, fan_out_concurrency=1, read_timeout_s=0.5, body_timeout_s=1.0, stall_timeout_s=1.5
+    )
     stack.torchserve.delay_s = 0.2
     return stack
 
@@ -114,3 +120,26 @@ def test_a_dripping_body_is_not_waited_for(slow):
 def test_patience_is_a_setting():
     timeouts = GatewaySettings(read_timeout_s=1, body_timeout_s=2, stall_timeout_s=3).client_timeouts()
     assert (timeouts.pause_s, timeouts.body_s, timeouts.stall_s) == (1, 2, 3)
+
+
+class Asked:
+    """Stands where an encoder and the index service stand; notes the time that each question had."""
+
+    def __init__(self):
+        self.left, self.name, self.served = [], "a", None
+
+    async def describe(self):
+        self.left.append(current_trace().seconds_left())
+
+    async def ready(self, *, timeout_s):
+        assert timeout_s > 0
+        self.left.append(current_trace().seconds_left())
+
+
+async def test_what_callers_ask_together_has_no_callers_deadline():
+    asked = Asked()
+    models = Models([ModelRow(name="a")], lambda row: RegisteredModel(row, asked, None))
+    set_current_trace(Trace(deadline=0.0))  # past
+    await models.ask()
+    assert await Readiness(GatewaySettings(), Models([], None), asked).report() == ({"index": "ok"}, {})
+    assert asked.left == [None, None]

@@ -59,7 +59,7 @@ def test_served_items_are_counted(stack_of: Any) -> None:
 
 
 def test_refused_items_are_counted_once(stack_of: Any) -> None:
-    stack = stack_of(max_in_flight=1, burst_wait_s=0)
+    stack = stack_of(max_in_flight=1, admission_timeout_s=0)
     stack.torchserve.lets_pass = 0
     with ThreadPoolExecutor(8) as pool:
         sent = [pool.submit(embed, stack.client, f"text {number}") for number in range(8)]
@@ -82,7 +82,7 @@ def test_what_finds_no_worker_is_demand_that_was_refused(stack_of: Any) -> None:
 
 
 def test_at_zero_the_gateway_is_ready_and_a_request_waits_for_the_first_worker(stack_of: Any) -> None:
-    stack = stack_of(autoscaled="workers", wake_wait_s=60)
+    stack = stack_of(autoscaled="workers", cold_start_timeout_s=60)
     sleep(stack.torchserve)
     assert stack.client.get("/readyz").status_code == 200
     with ThreadPoolExecutor(1) as pool:
@@ -95,7 +95,7 @@ def test_at_zero_the_gateway_is_ready_and_a_request_waits_for_the_first_worker(s
 
 
 def test_one_that_does_not_wake_in_time_answers_503_with_advice(stack_of: Any) -> None:
-    stack = stack_of(autoscaled="workers", wake_wait_s=0.3)
+    stack = stack_of(autoscaled="workers", cold_start_timeout_s=0.3)
     sleep(stack.torchserve)
     answer = embed(stack.client, "wake up")
     assert answer.status_code == 503
@@ -105,19 +105,21 @@ def test_one_that_does_not_wake_in_time_answers_503_with_advice(stack_of: Any) -
 
 def test_nothing_waits_for_a_torchserve_that_is_away(stack_of: Any) -> None:
     nobody = {"torchserve_url": "http://127.0.0.1:9", "management_url": "http://127.0.0.1:9"}
-    answer = embed(stack_of(autoscaled="workers", wake_wait_s=600, **nobody).client, "a")  # the client waits for 10 s
+    answer = embed(
+        stack_of(autoscaled="workers", cold_start_timeout_s=600, **nobody).client, "a"
+    )  # the client waits for 10 s
     assert answer.status_code == 503
 
 
 def test_workers_that_should_be_there_and_are_not_are_no_sleep(stack_of: Any) -> None:
-    stack = stack_of(autoscaled="workers", wake_wait_s=0, ready_timeout_s=1)
+    stack = stack_of(autoscaled="workers", cold_start_timeout_s=0, ready_timeout_s=1)
     sleep(stack.torchserve)
     stack.torchserve.wanted = 1
     assert stack.client.get("/readyz").status_code == 503
 
 
 def test_a_request_whose_worker_was_taken_away_is_sent_again(stack_of: Any) -> None:
-    stack = stack_of(autoscaled="workers", wake_wait_s=0)
+    stack = stack_of(autoscaled="workers", cold_start_timeout_s=0)
     stack.torchserve.failure, stack.torchserve.failures_left = "worker_died", 1
     assert embed(stack.client, "a").status_code == 200
     stack.torchserve.failures_left = 2

@@ -48,7 +48,7 @@ def test_mixed_list_keeps_its_order(stack):
 
 
 def test_long_lists_are_split_and_fan_out(stack_of):
-    stack = stack_of(fan_out_texts=4, fan_out_width=3)
+    stack = stack_of(fan_out_texts=4, fan_out_concurrency=3)
     stack.torchserve.delay_s = 0.02
     words = [f"word {n}" for n in range(30)]
     data = stack.post("/v1/embeddings", {"input": words, "encoding_format": "base64"}).json()["data"]
@@ -59,7 +59,7 @@ def test_long_lists_are_split_and_fan_out(stack_of):
 
 def test_long_texts_count_as_several(stack_of):
     """Four of 64 KB fill a request, and two such requests are under way as for lists of many texts."""
-    stack = stack_of(fan_out_width=8)
+    stack = stack_of(fan_out_concurrency=8)
     stack.torchserve.delay_s = 0.02
     stack.torchserve.load.busiest = 0
     texts = [f"{n}" + "x" * 65_000 for n in range(32)]

@@ -107,7 +107,7 @@ def test_rates_shares_and_peaks_of_a_step() -> None:
     assert told["time"] == [15.0]
     columns = {name: column[0] for name, column in told["columns"].items()}
     assert columns["requests_per_s"] == 5.0
-    assert columns["failed_per_s"] == 0.5
+    assert columns["server_errors_per_s"] == 0.5
     assert columns["waiting"] == 7.0, "the most of the step"
     assert columns["recall"] == 0.9, "the least of the step"
     assert columns["batch_requests"] == 2.5

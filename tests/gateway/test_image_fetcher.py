@@ -6,8 +6,10 @@ import asyncio
 import base64
 import resource
 import socket
+import threading
 import warnings
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from PIL import Image
 
 from clip_core.errors import BadImage, ClipServeError, FetchFailed, FetchRefused, ImageTooLarge
 from clip_core.inputs import images
+from gateway.fetch import image_fetcher
 from gateway.fetch.addresses import AddressPolicy
 from gateway.fetch.image_fetcher import HttpFetcher
 from gateway.fetch.limits import FetchLimits
@@ -247,6 +250,18 @@ async def test_a_name_that_rebinds_is_asked_once(server):
     assert names.asked == ["img.example"]
     with pytest.raises(FetchRefused):  # and asked anew by the next fetch: nothing is remembered
         await fetcher.fetch(f"http://img.example:{server.port}/good")
+    await fetcher.close()
+
+
+async def test_names_that_hang_hold_up_nothing_else(monkeypatch):
+    go_on = threading.Event()
+    monkeypatch.setattr(image_fetcher.socket, "getaddrinfo", lambda *_, **__: go_on.wait(30) and [])
+    fetcher = HttpFetcher(replace(LIMITS, timeout_s=0.1, concurrency=64), UrlPolicy(ports=()), AddressPolicy(TEST_NET))
+    fetches = [fetcher.fetch(f"http://img{n}.example/") for n in range(64)]
+    outcomes = await asyncio.gather(*fetches, return_exceptions=True)
+    assert {type(each) for each in outcomes} == {FetchFailed}
+    assert await asyncio.wait_for(asyncio.to_thread(lambda: "elsewhere"), 5) == "elsewhere"
+    go_on.set()
     await fetcher.close()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from clip_core.errors import IndexUnavailable
+from clipserve_client import Client, NewItem
 from gateway.search.index_wait import IndexWait
 from gateway.trace import Trace, set_current_trace
 from tests.waiting import until
@@ -83,5 +84,18 @@ def test_a_write_does_not_wait(stack_of: Any) -> None:
     stack.fill("red")
     stack.index.down = True
     answer = stack.post("/v1/collections/demo/items", {"items": [{"id": "a", "text": "a"}]})
-    assert {answer.status_code, *(each["status"] for each in answer.json().get("results", []))} & {503}
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     assert not [path for _, path, _ in stack.index.calls if path == "/readyz"]
+
+
+def test_the_client_sends_a_write_again(stack_of: Any) -> None:
+    stack = stack_of(index_wait_s=30)
+    stack.fill("red")
+    stack.index.down = True
+    before = len(stack.index.calls)
+    with ThreadPoolExecutor() as pool, Client(stack.url) as client:
+        adding = pool.submit(client.add, "demo", [NewItem("a", text="a")])
+        until(lambda: len(stack.index.calls) > before)
+        stack.index.down = False
+        (added,) = adding.result()
+    assert added.ok

@@ -85,7 +85,7 @@ def test_items_go_in_without_captions_that_take_too_long(filled: Stack) -> None:
 
 
 def test_a_captioner_that_hangs_is_not_waited_for_by_each_in_turn(stack_of: Any) -> None:
-    stack = stack_of(timeout_s=0.5, fan_out_width=2)
+    stack = stack_of(timeout_s=0.5, fan_out_concurrency=2)
     stack.fill("word")
     stack.torchserve.captioner.waits = True
     told = stack.post(ITEMS, {"items": [{"id": n, "image": CAT} for n in "abcdef"], "caption": True})

@@ -162,7 +162,7 @@ def test_a_part_that_is_down_is_waited_for(begin):
     stack, job_id = begin({"folder": "photos"})
     wait(stack, job_id)
     stack.torchserve.failure = "queue_full"
-    second = stack.post("/v1/jobs", {"collection": "demo", "source": {"folder": "photos", "again": True}}).json()["id"]
+    second = stack.post("/v1/jobs", {"collection": "demo", "source": {"folder": "photos", "force": True}}).json()["id"]
     until(lambda: stack.client.get(f"/v1/jobs/{second}").json()["message"])
     job = stack.client.get(f"/v1/jobs/{second}").json()
     assert (job["state"], job["progress"]["failed"]) == ("running", 0)
@@ -177,7 +177,7 @@ def test_items_that_end_workers_are_given_up(begin, monkeypatch):
     wait(stack, job_id)
     stack.torchserve.failure = "worker_507"
     stack.torchserve.calls.clear()
-    second = stack.post("/v1/jobs", {"collection": "demo", "source": {"folder": "photos", "again": True}}).json()["id"]
+    second = stack.post("/v1/jobs", {"collection": "demo", "source": {"folder": "photos", "force": True}}).json()["id"]
     assert wait(stack, second)["progress"] == progress(10, added=0, failed=10)
     assert {each["error"]["code"] for each in failures(stack, second)["failures"]} == {"worker_lost"}
 
@@ -186,7 +186,7 @@ def test_cancel_then_go_on(begin):
     stack, job_id = begin({"folder": "photos"})
     wait(stack, job_id)
     stack.torchserve.lets_pass = 1
-    second = stack.post("/v1/jobs", {"collection": "demo", "source": {"folder": "photos", "again": True}}).json()["id"]
+    second = stack.post("/v1/jobs", {"collection": "demo", "source": {"folder": "photos", "force": True}}).json()["id"]
     until(lambda: stack.client.get(f"/v1/jobs/{second}").json()["progress"]["processed"] == 4)
     cancelled = stack.client.delete(f"/v1/jobs/{second}").json()
     assert cancelled["state"] == "cancelled"
@@ -201,7 +201,7 @@ def test_a_restarted_gateway_goes_on(begin, stack_of, root):
     stack, job_id = begin({"folder": "photos"})
     wait(stack, job_id)
     stack.torchserve.lets_pass = 1
-    second = stack.post("/v1/jobs", {"collection": "demo", "source": {"folder": "photos", "again": True}}).json()["id"]
+    second = stack.post("/v1/jobs", {"collection": "demo", "source": {"folder": "photos", "force": True}}).json()["id"]
     until(lambda: stack.client.get(f"/v1/jobs/{second}").json()["progress"]["processed"] == 4)
     stack_of.stop()
     stack.torchserve.calls.clear()
@@ -283,7 +283,7 @@ def test_a_dropped_collection_fails_the_job(begin):
     stack, job_id = begin({"folder": "photos"})
     wait(stack, job_id)
     stack.torchserve.lets_pass = 0
-    second = stack.post("/v1/jobs", {"collection": "demo", "source": {"folder": "photos", "again": True}}).json()["id"]
+    second = stack.post("/v1/jobs", {"collection": "demo", "source": {"folder": "photos", "force": True}}).json()["id"]
     until(lambda: stack.torchserve.busy)
     stack.client.delete("/v1/collections/demo")
     stack.torchserve.lets_pass = None
@@ -379,7 +379,7 @@ def test_a_job_that_is_being_cancelled_is_not_begun_again(begin, monkeypatch):
         return cancel(self, job)
 
     stack.torchserve.lets_pass = 0
-    body = {"collection": "demo", "source": {"folder": "photos", "again": True}}
+    body = {"collection": "demo", "source": {"folder": "photos", "force": True}}
     second = stack.post("/v1/jobs", body).json()["id"]
     until(lambda: stack.torchserve.busy)
     monkeypatch.setattr(JobStore, "cancel", held)
@@ -562,7 +562,7 @@ def test_a_second_job_sends_what_is_new_or_changed_or_gone_from_the_collection(b
     job = begin_again(stack, {"folder": "photos"})
     assert job["progress"] == progress(10, added=3, unchanged=7)
     assert kept(stack)["sub/2.png"]["metadata"]["caption"] == "a caption"
-    assert begin_again(stack, {"folder": "photos", "again": True})["progress"] == progress(10, added=10)
+    assert begin_again(stack, {"folder": "photos", "force": True})["progress"] == progress(10, added=10)
     assert begin_again(stack, {"folder": "photos", "prefix": "p/"})["progress"] == progress(10, added=10)
     stack.client.delete("/v1/collections/demo")
     stack.fill("cat")
@@ -657,7 +657,7 @@ def test_files_that_vanish_while_a_job_runs_are_named(begin, root):
     stack, job_id = begin({"folder": "photos"})
     wait(stack, job_id)
     stack.torchserve.lets_pass = 0
-    second = stack.post("/v1/jobs", {"collection": "demo", "source": {"folder": "photos", "again": True}}).json()["id"]
+    second = stack.post("/v1/jobs", {"collection": "demo", "source": {"folder": "photos", "force": True}}).json()["id"]
     until(lambda: stack.torchserve.busy)
     (root / "sub" / "9.png").unlink()
     stack.torchserve.lets_pass = None

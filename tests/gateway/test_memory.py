@@ -17,7 +17,7 @@ from tests.gateway.test_start import wait_for
 from tests.waiting import until
 
 MB = 1024 * 1024
-SETTINGS = {"MAX_HELD_BYTES": str(64 * MB), "MAX_UNFINISHED": "100"}
+SETTINGS = {"MAX_BUFFERED_BYTES": str(64 * MB), "MAX_INCOMPLETE_BODIES": "100"}
 
 
 @pytest.fixture

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.models.rows import ModelRow, RowsError, parse_rows, rows_text
-from gateway.models.rows_file import RowsFile
 from tests.gateway.conftest import Stack
 from tests.gateway.fakes import FakeTorchServe, picture_uri, serving
+from tests.gateway.model_rows import DEMO, OTHER, write
 from tests.waiting import until
-
-DEMO = {"name": "demo", "text": "clip_text", "image": "clip_image", "multimodal": "clip_multimodal", "default": True}
-OTHER = {"name": "other"}
-
-
-def write(path: Path, *rows: dict[str, Any]) -> Path:
-    """In one step, as `clipserve model add` does it."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(rows_text(tuple(map(ModelRow.model_validate, rows))), encoding="utf-8")
-    os.replace(part, path)
-    return path
 
 
 @pytest.fixture
@@ -54,6 +40,13 @@ def test_a_captioner_is_told_beside_the_models(stack_of: Any, tmp_path: Path) ->
     stack.torchserve.workers = "STOPPED"
     answer = stack.client.get("/readyz")
     assert (answer.status_code, "no worker" in answer.json()["models"]["clip_caption"]) == (200, True)
+
+
+def test_a_captioner_that_nobody_named_is_told_where_torchserve_knows_it(stack: Stack) -> None:
+    stack.torchserve.workers = "STOPPED"
+    assert "no worker" in stack.client.get("/readyz").json()["models"]["clip_caption"]
+    stack.torchserve.captioner.endpoints = set()
+    until(lambda: stack.client.get("/readyz").json()["models"] == {})
 
 
 def asked(stack: Stack) -> list[str]:
@@ -261,7 +254,7 @@ def test_readiness_is_about_the_default_model(two: Stack) -> None:
     assert answer.status_code == 503
     assert (list(answer.json()["parts"]), answer.json()["models"]) == (
         ["clip_text", "clip_image", "clip_multimodal", "index"],
-        {"other": "ok"},
+        {"clip_caption": "ok", "other": "ok"},
     )
 
 
@@ -307,51 +300,6 @@ def test_rows_come_and_go_while_it_serves(two: Stack, file: Path) -> None:
     assert two.post("/v1/search", {"collection": "others", "text": "c"}).json()["model"] == "third"
     write(file, {**DEMO, "default": False}, {**third, "default": True})
     until(lambda: two.post("/v1/embeddings", {"input": "a"}).json()["model"] == "third")
-
-
-def test_a_bad_file_is_told_once_and_changes_nothing(file: Path, caplog: pytest.LogCaptureFixture) -> None:
-    rows = RowsFile(file)
-    assert [row.name for row in rows.first()] == ["demo", "other"]
-    assert rows.changed() is None
-    with caplog.at_level(logging.ERROR):
-        for content in ("{", "{ "):
-            file.write_text(content)
-            assert rows.changed() is None
-        assert rows.changed() is None
-        file.unlink()
-        assert rows.changed() is None
-    assert all("\n" not in record.getMessage() for record in caplog.records)
-    assert any("the models read before stay" in record.getMessage() for record in caplog.records)
-    write(file, DEMO)
-    assert [row.name for row in rows.changed() or ()] == ["demo"]
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        ([DEMO, {**OTHER, "name": "demo"}], "two models are named 'demo'"),
-        ([DEMO, {**OTHER, "default": True}], "two models are the default"),
-        ([{"text": "a", "image": "b", "multimodal": "c"}], "a row has no `name`"),
-        ([{"name": "a/b"}], "models.0.text: String should match"),
-        ([{"name": "a", "torchserve_url": "localhost"}], "http://"),
-        ([{"name": "a", "torchserve_url": "http://a:8080"}], "`torchserve_url` and `management_url` go together"),
-        ([{"name": "a", "endpoint": "x"}], "models.0.endpoint: Extra inputs are not permitted"),
-        ([{"name": "a\nb", "text": "a", "image": "a", "multimodal": "a"}], "control characters"),
-        (["a"], "models.0: "),
-        ("a", "models: "),
-    ],
-)
-def test_rows_that_make_no_sense(rows: Any, message: str) -> None:
-    with pytest.raises(RowsError) as caught:
-        parse_rows(json.dumps({"models": rows}).encode())
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_rows_survive_being_written() -> None:
-    rows = parse_rows(b'{"models": [{"name": "b"}, {"name": "a", "default": true, "text": "clip_text"}]}')
-    assert [row.name for row in rows] == ["a", "b"]
-    assert parse_rows(rows_text(rows).encode()) == rows
 
 
 def test_two_torchserves_with_endpoints_of_the_same_names(stack_of: Any, tmp_path: Path) -> None:

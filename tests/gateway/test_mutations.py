@@ -22,7 +22,8 @@ from index_service.collection.registry import Registry
 from index_service.http.app import create_app
 from index_service.record.store import Store
 from index_service.settings import IndexSettings
-from tests.gateway.fakes import FakeIndex, FakeTorchServe, encode_vector, serving
+from tests.gateway.fake_index import FakeIndex
+from tests.gateway.fakes import FakeTorchServe, encode_vector, serving
 from tests.gateway.mutations import VALID, Call, mutated
 
 FAST, MANY = 400, 10_000

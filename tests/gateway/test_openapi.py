@@ -105,7 +105,7 @@ def test_every_example_is_accepted(stack_of, document, pictures):
         lines = operation.get("requestBody", {}).get("content", {}).get("application/x-ndjson", {}).get("example")
         answer = stack.client.request(method, filled_in(path, operation, job_id=job), json=body, content=lines)
         ended = answer.status_code == 409 and path.startswith("/v1/jobs/")
-        alone = path in ("/v1/captions/assistant", "/v1/captions/cost")  # there is no language model here
+        alone = path in ("/v1/captions/llm", "/v1/captions/cost")  # there is no language model here
         if alone and answer.json()["error"]["code"] == "no_captioner":
             continue
         assert answer.is_success or ended, (method, path, answer.text)

@@ -18,7 +18,7 @@ from gateway.keys.key_store import KeyStore
 from gateway.pictures.folders import PictureFolders
 from gateway.pictures.originals import Original
 from gateway.settings import GatewaySettings
-from tests.gateway.test_pictures import encoded, photo
+from tests.gateway.made_pictures import encoded, photo
 
 
 def folders_of(path: Path, **fixed: Path) -> PictureFolders:
@@ -54,6 +54,19 @@ def test_a_named_folder_lasts(tmp_path, pictures):
     assert find(folders_of(tmp_path), "photos", "a.png", "a.png") == pictures / "a.png"
     for name in ("folders.json", "folders.token"):
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+def test_a_folder_that_can_not_be_forgotten_for_good_is_said(tmp_path, pictures, monkeypatch, caplog):
+    folders = folders_of(tmp_path)
+    folders.add("photos", "", str(pictures), token(folders))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gateway.pictures.folders._replace", full)
+    folders.forget("photos")
+    assert find(folders, "photos", "a.png", "a.png") is None
+    assert "No space left on device" in caplog.text
 
 
 def test_a_data_folder_that_nothing_else_made(tmp_path, pictures):

@@ -1,245 +1,21 @@
-"""Pictures of items: kept at ingest, shown as thumbnails and originals, collected when nobody refers to them."""
+"""Pictures of items through the gateway: kept at ingest, shown as thumbnails and originals."""
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import errno
 import hashlib
-import io
-import os
-import random
 import shutil
 import struct
 import threading
-import tracemalloc
-from pathlib import Path
 from urllib.parse import quote
 
-import numpy as np
 import pytest
-from PIL import Image, ImageCms
 
-from clip_core.errors import BadImage, ImageTooLarge, StorageFull, Unavailable
 from gateway.pictures import thumbnails as making
 from gateway.pictures.file_response import OriginalResponse
 from gateway.pictures.folders import PictureFolders
 from gateway.pictures.recent import RecentThumbnails
-from gateway.pictures.store import ORIGINAL, PictureStore
 from gateway.pictures.sweeping import Sweeper
-from gateway.pictures.thumbnails import SIZES, nearest, thumbnails
-
-MOST = 64_000_000
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
-    written = io.BytesIO()
-    image.save(written, kind, **options)
-    return written.getvalue()
-
-
-def base64_of(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def opened(data: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(data))
-    image.load()
-    return image
-
-
-def middle(data: bytes) -> tuple[int, ...]:
-    image = opened(data).convert("RGB")
-    return image.getpixel((image.width // 2, image.height // 2))
-
-
-# ---------------------------------------------------------------- making
-
-
-@pytest.mark.parametrize(
-    ("size", "made"),
-    [((4000, 3000), (768, 576)), ((3000, 4000), (576, 768)), ((300, 200), (300, 200)), ((5000, 3), (768, 1))],
-)
-def test_the_longer_side_is_bounded_and_nothing_is_enlarged(size, made):
-    found = thumbnails(encoded(Image.new("RGB", size, "red"), "JPEG"), MOST)
-    assert opened(found[768]).size == made
-    assert max(opened(found[256]).size) == min(256, max(size))
-    assert all(opened(each).format == "WEBP" for each in found.values())
-
-
-def test_a_large_jpeg_is_decoded_at_a_fraction_and_looks_the_same():
-    ramp = Image.linear_gradient("L").resize((4000, 3000)).convert("RGB")
-    small = opened(thumbnails(encoded(ramp, "JPEG", quality=95), MOST)[768]).convert("RGB")
-    expected = ramp.resize((768, 576), Image.Resampling.LANCZOS)
-    assert np.abs(np.asarray(small, int) - np.asarray(expected, int)).mean() < 3
-
-
-def test_upright():
-    image = Image.new("RGB", (400, 200), "blue")
-    exif = image.getexif()
-    exif[0x0112] = 6
-    assert opened(thumbnails(encoded(image, "JPEG", exif=exif), MOST)[768]).size == (200, 400)
-
-
-def test_transparent_is_on_white():
-    assert middle(thumbnails(encoded(Image.new("RGBA", (600, 600), (255, 0, 0, 0))), MOST)[256]) == (255, 255, 255)
-
-
-def test_the_first_frame_counts():
-    frames = [Image.new("RGB", (40, 40), each) for each in ("red", "blue")]
-    red, _, blue = middle(thumbnails(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]), MOST)[256])
-    assert red > 200 > 50 > blue
-
-
-def test_cmyk_and_16_bits():
-    cyan = middle(thumbnails(encoded(Image.new("CMYK", (40, 40), (255, 0, 0, 0)), "JPEG"), MOST)[256])
-    assert cyan[0] < 60
-    assert min(cyan[1:]) > 150
-    grey = Image.fromarray(np.full((40, 40), 32768, np.uint16))
-    assert abs(middle(thumbnails(encoded(grey), MOST)[256])[0] - 128) < 4
-
-
-def test_a_small_colour_profile_stays():
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    assert len(profile) < 4096
-    made = thumbnails(encoded(Image.new("RGB", (900, 30)), "JPEG", icc_profile=profile), MOST)
-    assert {opened(each).info.get("icc_profile") for each in made.values()} == {profile}
-    cmyk = encoded(Image.new("CMYK", (90, 30)), "JPEG", icc_profile=profile)
-    assert not opened(thumbnails(cmyk, MOST)[256]).info.get("icc_profile")
-
-
-def test_bombs_and_damaged_pictures():
-    bomb = encoded(Image.new("1", (9000, 9000)))
-    with pytest.raises(ImageTooLarge):
-        thumbnails(bomb, MOST)
-    with pytest.raises(BadImage):
-        thumbnails(encoded(Image.effect_noise((600, 600), 50))[:5000], MOST)
-    with pytest.raises(BadImage):
-        thumbnails(b"", MOST)
-
-
-def test_damaged_metadata_never_makes_it_bad():
-    """As for the encoder: the same picture must not be searchable and without a thumbnail."""
-    broken = encoded(Image.new("RGB", (60, 40), "red"), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
-    assert opened(thumbnails(broken, MOST)[256]).size == (60, 40)
-
-
-def test_nearest():
-    assert [nearest(size) for size in (1, 256, 257, 768, 4000)] == [256, 256, 768, 768, 768]
-
-
-# ---------------------------------------------------------------- the store
-
-DIGEST = "ab" * 32
-
-
-def store_of(path: Path, most: int = 10**9, free: int = 0) -> PictureStore:
-    return PictureStore(path / "pictures", most, free)
-
-
-def test_files_are_whole_and_counted(tmp_path):
-    store = store_of(tmp_path)
-    store.write(DIGEST, {256: b"x" * 10, ORIGINAL: b"y" * 5})
-    store.write(DIGEST, {256: b"z" * 12})
-    assert (store.read(DIGEST, 256), store.bytes) == (b"z" * 12, 17)
-    again = store_of(tmp_path)
-    folder = tmp_path / "pictures" / "thumbnails" / "ab"
-    for name in ("left.part", "being-written.part"):
-        (folder / name).write_bytes(b"half")
-    os.utime(folder / "left.part", (1, 1))
-    again.measure()
-    assert again.bytes == 17
-    assert [path.name for path in folder.glob("*.part")] == ["being-written.part"]
-
-
-def test_what_is_written_while_files_are_counted_counts(tmp_path):
-    store_of(tmp_path).write(DIGEST, {256: b"x" * 10})
-
-    class Writing(PictureStore):
-        def _files(self):
-            yield from super()._files()
-            self.write("cd" * 32, {256: b"y" * 5})
-
-    store = Writing(tmp_path / "pictures", 10**9, 0)
-    store.measure()
-    assert store.bytes == 15
-
-
-def test_a_walk_over_the_files_ends_when_the_gateway_stops(tmp_path):
-    """Threads are waited for when the process ends, and there may be a million files on a slow disk."""
-    store, looked_at = store_of(tmp_path), []
-    store.write(DIGEST, {256: b"x", 768: b"y", ORIGINAL: b"z"})
-
-    def stops(name):
-        store.close()
-        looked_at.append(name)
-        return True
-
-    store.remove_unused(stops, 0)
-    assert looked_at == [DIGEST]
-
-
-def test_no_more_than_the_bound(tmp_path):
-    store = store_of(tmp_path, most=20)
-    store.write(DIGEST, {256: b"x" * 15})
-    with pytest.raises(StorageFull):
-        store.write("cd" * 32, {256: b"x" * 15})
-    with pytest.raises(StorageFull):
-        store_of(tmp_path, free=2**52).write("cd" * 32, {256: b"x"})
-    assert store.read("cd" * 32, 256) is None
-
-
-def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
-    store = store_of(tmp_path)
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match="No space"):
-        store.write(DIGEST, {256: b"x"})
-    assert not [path for path in (tmp_path / "pictures").rglob("*") if path.is_file()]
-    assert store.bytes == 0
-
-
-def test_many_writers_of_one_picture(tmp_path):
-    store = store_of(tmp_path)
-    writers = [threading.Thread(target=store.write, args=(DIGEST, {256: b"x" * 1000})) for _ in range(8)]
-    for each in writers:
-        each.start()
-    for each in writers:
-        each.join()
-    assert (store.read(DIGEST, 256), store.bytes) == (b"x" * 1000, 1000)
-
-
-def test_a_folder_that_was_deleted_is_made_again(tmp_path):
-    store = store_of(tmp_path)
-    store.write(DIGEST, {256: b"x"})
-    shutil.rmtree(tmp_path / "pictures")
-    assert store.read(DIGEST, 256) is None
-    assert not store.has(DIGEST, (256,))
-    store.write(DIGEST, {256: b"x"})
-    assert store.read(DIGEST, 256) == b"x"
-
-
-def test_what_is_wanted_again_is_not_removed(tmp_path):
-    store = store_of(tmp_path)
-    for digest in (DIGEST, "cd" * 32, "ef" * 32):
-        store.write(digest, {256: b"x"})
-        os.utime(store.path(digest, 256), (1, 1))
-    assert store.has(DIGEST, (256,))
-    assert store.remove_unused(lambda digest: digest.startswith("cd"), 60) == 1
-    assert [store.read(each, 256) for each in (DIGEST, "cd" * 32, "ef" * 32)] == [b"x", b"x", None]
-    assert store.bytes == 2
-
-
-# ---------------------------------------------------------------- through the gateway
-
-
-def photo(seed: int = 0, size: tuple[int, int] = (900, 600)) -> bytes:
-    """A picture of its own. The fake TorchServe takes what begins as PNG does."""
-    colours = random.Random(seed).randbytes(48)
-    return encoded(Image.frombytes("RGB", (4, 4), colours).resize(size))
+from tests.gateway.made_pictures import base64_of, opened, photo
 
 
 @pytest.fixture
@@ -571,108 +347,6 @@ def test_files_that_are_no_pictures_of_the_folder(start, tmp_path, name):
             assert str(tmp_path) not in answer.text
 
 
-# ---------------------------------------------------------------- sweeping
-
-
-class Listing:
-    """Of an index service: pages of two items."""
-
-    def __init__(self, **collections: list[str]) -> None:
-        self.collections_, self.names = collections, list(collections)
-
-    async def collections(self):
-        return {"collections": [{"name": name} for name in self.names]}
-
-    async def items(self, name, query):
-        digests = self.collections_[name]
-        start = query["after"] or 0
-        items = [{"metadata": {"digest": each}} for each in digests[start : start + 2]]
-        return {"items": items, "next": start + 2 if start + 2 < len(digests) else None}
-
-
-async def test_unused_pictures_are_removed(tmp_path):
-    store = store_of(tmp_path)
-    digests = [hashlib.sha256(bytes([n])).hexdigest() for n in range(6)]
-    for digest in digests:
-        store.write(digest, {256: b"x", 768: b"y"})
-        for size in SIZES:
-            os.utime(store.path(digest, size), (1, 1))
-    index = Listing(one=digests[:3], two=[digests[4], "no digest", None])
-    assert await Sweeper(index, store).sweep(60) == 4
-    assert [n for n, digest in enumerate(digests) if store.read(digest, 256)] == [0, 1, 2, 4]
-
-
-async def test_none_is_removed_while_collections_may_be_missing(tmp_path):
-    store = store_of(tmp_path)
-    store.write(DIGEST, {ORIGINAL: b"x"})
-    os.utime(store.path(DIGEST, ORIGINAL), (1, 1))
-
-    class Away(Listing):
-        async def collections(self):
-            return {**await super().collections(), "incomplete": "Milvus can't be reached"}
-
-    with pytest.raises(Unavailable, match="Milvus"):
-        await Sweeper(Away(one=[]), store).sweep(60)
-    assert store.read(DIGEST, ORIGINAL) == b"x"
-
-
-async def test_looking_for_unused_pictures_takes_eight_bytes_an_item(tmp_path):
-    class Endless(Listing):
-        async def items(self, _, query):
-            start = query["after"] or 0
-            items = [{"metadata": {"digest": f"{n:064x}"[::-1]}} for n in range(start, start + 1000)]
-            return {"items": items, "next": start + 1000 if start < 50_000 else None}
-
-    tracemalloc.start()
-    await Sweeper(Endless(one=[]), store_of(tmp_path)).sweep(60)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 2_000_000
-
-
-async def test_the_picture_of_an_item_that_is_moved_meanwhile_stays(tmp_path):
-    """To a collection that was listed already, from one that is still to be listed."""
-    store = store_of(tmp_path)
-    store.write(DIGEST, {ORIGINAL: b"x"})
-    os.utime(store.path(DIGEST, ORIGINAL), (1, 1))
-
-    class Moving(Listing):
-        async def items(self, name, query):
-            page = await super().items(name, query)
-            if name == "one":
-                sweeper.items_were_copied()
-                self.collections_ = {"one": [DIGEST], "two": []}
-            return page
-
-    sweeper = Sweeper(Moving(one=[], two=[DIGEST]), store)
-    assert await sweeper.sweep(60) == 0
-    assert store.read(DIGEST, ORIGINAL) == b"x"
-    assert await Sweeper(Listing(one=[], two=[]), store).sweep(60) == 1
-
-
-async def test_a_copy_by_another_gateway_keeps_pictures_too(tmp_path):
-    store, other = store_of(tmp_path), store_of(tmp_path)
-    store.write(DIGEST, {ORIGINAL: b"x"})
-    os.utime(store.path(DIGEST, ORIGINAL), (1, 1))
-
-    class Moving(Listing):
-        async def items(self, name, query):
-            other.note_copy()
-            return await super().items(name, query)
-
-    assert await Sweeper(Moving(one=["0" * 64]), store, shared=True).sweep(60) == 0
-    assert await Sweeper(Listing(one=["0" * 64]), store, shared=True).sweep(60) == 1
-
-
-def test_what_another_gateway_kept_counts_once_it_is_measured_again(tmp_path):
-    store, other = store_of(tmp_path), store_of(tmp_path)
-    store.write(DIGEST, {256: b"x"})
-    other.write("cd" * 32, {256: b"yy"})
-    store.measure()
-    store.measure()
-    assert store.bytes == 3
-
-
 def test_copies_are_told_to_the_sweeper(start, monkeypatch):
     told = []
     monkeypatch.setattr(Sweeper, "items_were_copied", lambda _: told.append("copied"))
@@ -682,17 +356,6 @@ def test_copies_are_told_to_the_sweeper(start, monkeypatch):
     copy = {"from": "demo", "ids": ["cat"]}
     assert stack.post("/v1/collections/other/items/copy", copy).json()["results"][0]["status"] == 200
     assert told == ["copied"]
-
-
-async def test_a_listing_that_fails_removes_nothing(tmp_path):
-    store = store_of(tmp_path)
-    store.write(DIGEST, {256: b"x"})
-    os.utime(store.path(DIGEST, 256), (1, 1))
-    index = Listing(one=[])
-    del index.collections_["one"]  # meanwhile
-    with pytest.raises(KeyError):
-        await Sweeper(index, store).sweep(60)
-    assert store.read(DIGEST, 256) == b"x"
 
 
 def test_making_is_off_the_event_loop(start, monkeypatch):
@@ -713,20 +376,3 @@ def test_making_is_off_the_event_loop(start, monkeypatch):
     assert stack.client.get("/healthz").status_code == 200
     go_on.set()
     adding.join()
-
-
-async def test_the_sweeper_goes_on_after_a_failure():
-    class Failing:
-        calls = 0
-        again = asyncio.Event()
-
-        async def collections(self):
-            self.calls += 1
-            if self.calls > 1:
-                self.again.set()
-            raise OSError("a full disk")
-
-    sweeper = Sweeper(Failing(), None, every_s=0.001)
-    await sweeper.start()
-    await asyncio.wait_for(Failing.again.wait(), 30)
-    await sweeper.stop()

@@ -145,7 +145,7 @@ _WAITING = [
 @pytest.mark.parametrize("wait_s", [0.0, 0.05])
 def test_what_is_refused_for_overload_takes_no_items(stack_of, wait_s):
     """Whether it is refused as it comes or after it has waited in vain."""
-    stack = stack_of(max_in_flight=1, burst_wait_s=wait_s, items_per_minute=50)
+    stack = stack_of(max_in_flight=1, admission_timeout_s=wait_s, items_per_minute=50)
     assert stack.client.put("/v1/collections/demo", json={}).status_code == 201
     stack.torchserve.lets_pass = 0
     first = [("/v1/embeddings", {"input": "a"}), ("/v1/search", _WAITING[2][1])]
@@ -161,7 +161,7 @@ def test_what_is_refused_for_overload_takes_no_items(stack_of, wait_s):
 
 
 def test_an_ingest_that_is_refused_takes_no_items(stack_of):
-    stack = stack_of(max_in_flight=1, burst_wait_s=0, items_per_minute=50)
+    stack = stack_of(max_in_flight=1, admission_timeout_s=0, items_per_minute=50)
     assert stack.client.put("/v1/collections/demo", json={}).status_code == 201
     stack.torchserve.lets_pass = 0
     with ThreadPoolExecutor(1) as pool:

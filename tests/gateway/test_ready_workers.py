@@ -13,7 +13,8 @@ from gateway.trace import current_trace
 from gateway.upstream.json_client import UpstreamReply
 from gateway.upstream.ready_workers import ReadyWorkers
 from gateway.upstream.torchserve import QueueState, TorchServeClient
-from tests.gateway.fakes import FakeIndex, FakeTorchServe, serving
+from tests.gateway.fake_index import FakeIndex
+from tests.gateway.fakes import FakeTorchServe, serving
 
 TEXT = {"input": [{"text": "a"}]}
 

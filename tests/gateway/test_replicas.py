@@ -18,7 +18,7 @@ from gateway.keys.quotas import Quotas, counts_in
 from tests.gateway.redis_server import RedisServer
 from tests.waiting import until
 
-ALONE = "clipserve_gateway_limits_counted_alone_total"
+ALONE = "clipserve_gateway_rate_limit_fallbacks_total"
 
 
 @pytest.fixture

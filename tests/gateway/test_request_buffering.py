@@ -59,7 +59,9 @@ def test_half_sent_bodies_take_no_place_from_whole_ones(stack_of, length):
 @pytest.mark.parametrize("path", ["search", "collections/demo/items/stream"])
 def test_nearly_whole_bodies_make_room(stack_of, path):
     """Those that end are told so; a large newcomer of the same address is served."""
-    stack = stack_of(max_held_bytes=8 * MB, max_body_bytes=4 * MB, max_image_bytes=4 * MB, max_unfinished=100)
+    stack = stack_of(
+        max_buffered_bytes=8 * MB, max_body_bytes=4 * MB, max_image_bytes=4 * MB, max_incomplete_bodies=100
+    )
     stack.fill("cat")
     content = b'{"input": "' + b"a" * (MB // 2)
     with half_sent(stack.url, 20, content, path, "Content-Length: 4000000") as connections:
@@ -77,7 +79,7 @@ def new_one_ends(url: str, connection: socket.socket) -> bool:
 
 
 def test_the_slowest_of_too_many_half_sent_bodies_ends(stack_of):
-    stack = stack_of(max_unfinished=5)
+    stack = stack_of(max_incomplete_bodies=5)
     stack.fill("cat")
     with half_sent(stack.url, 1, b"{") as first, half_sent(stack.url, 5, b"{" + b" " * 1000):
         until(lambda: new_one_ends(stack.url, first[0]))
@@ -93,7 +95,7 @@ def test_half_sent_bodies_take_nothing_from_the_keys_own_limits(stack_of):
 
 def test_a_stream_holds_a_batch_of_bytes(stack_of):
     """Sixteen lines of a megabyte pass a budget of eight."""
-    stack = stack_of(max_held_bytes=8 * MB, max_body_bytes=4 * MB, max_image_bytes=MB)
+    stack = stack_of(max_buffered_bytes=8 * MB, max_body_bytes=4 * MB, max_image_bytes=MB)
     stack.fill("cat")
     lines = (json.dumps({"id": f"{n}", "text": "a"}).encode() + b" " * MB + b"\n" for n in range(16))
     answer = stack.client.post("/v1/collections/demo/items/stream", content=lines, timeout=60)
@@ -135,7 +137,7 @@ async def test_a_request_that_ends_while_it_is_charged_frees_its_place():
 
 
 def test_bodies_are_let_go(stack_of):
-    stack = stack_of(max_held_bytes=8 * MB, max_body_bytes=4 * MB)
+    stack = stack_of(max_buffered_bytes=8 * MB, max_body_bytes=4 * MB)
     stack.fill("cat")
     with half_sent(stack.url, 10, b"{" + b" " * MB):
         until(lambda: search(stack) == 200)

@@ -147,7 +147,7 @@ async def test_when_nobody_answers_all_who_wait_hear_it_at_once() -> None:
 
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/search"])
 def test_many_clients_through_the_gateway(stack_of, path):
-    stack = stack_of(share_above=1)
+    stack = stack_of(coalesce_min_in_flight=1)
     stack.fill(*(f"w{n}" for n in range(40)))
     stack.torchserve.delay_s = 0.05
 

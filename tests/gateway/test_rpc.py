@@ -185,7 +185,7 @@ def test_metadata_of_the_answer(rpc_of):
 
 
 def test_a_deadline_ends_the_work(rpc_of):
-    stack, rpc = rpc_of(fan_out_texts=1, fan_out_width=1)
+    stack, rpc = rpc_of(fan_out_texts=1, fan_out_concurrency=1)
     stack.torchserve.lets_pass = 0
     assert refusal(lambda: rpc.infer("a", "b", timeout=0.5))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
     gone(stack)
@@ -193,7 +193,7 @@ def test_a_deadline_ends_the_work(rpc_of):
 
 
 def test_a_caller_that_leaves_ends_the_work(rpc_of):
-    stack, rpc = rpc_of(fan_out_texts=1, fan_out_width=1)
+    stack, rpc = rpc_of(fan_out_texts=1, fan_out_concurrency=1)
     stack.torchserve.lets_pass = 0
     tensor = {**RAW_TEXT, "contents": {"bytes_contents": [b"a", b"b"]}}
     call = rpc.start("ModelInfer", model_name="demo", inputs=[tensor], timeout=None)
@@ -227,7 +227,7 @@ def test_many_callers_at_once(rpc_of):
 
 
 def test_tls(rpc_of):
-    _, plain = rpc_of(tls_certificate=CERTIFICATE, tls_key=TLS_KEY, max_clients=8)
+    _, plain = rpc_of(tls_certificate=CERTIFICATE, tls_key=TLS_KEY, max_client_connections=8)
     trusting = grpc.ssl_channel_credentials(CERTIFICATE.read_bytes())
     with grpc.secure_channel(plain.address, trusting) as channel:
         assert Rpc(channel, plain.address)("ServerLive").live

@@ -18,7 +18,13 @@ from tests.scaler.fakes import ENDPOINT, world
 @pytest.fixture
 def scaler_url(tmp_path: Path) -> Iterator[str]:
     """A scaler that has decided twice: 4 workers, then 6."""
-    settings = ScalerSettings(endpoints=(ENDPOINT,), data_dir=tmp_path / "scaler", most=8, target=0.5, calm_s=0)
+    settings = ScalerSettings(
+        endpoints=(ENDPOINT,),
+        data_dir=tmp_path / "scaler",
+        max_replicas=8,
+        target_utilization=0.5,
+        stabilization_window_s=0,
+    )
     made = world(settings)
 
     async def decide() -> None:
@@ -37,7 +43,7 @@ def test_sizes_and_decisions(stack_of: Any, scaler_url: str) -> None:
     assert [(size["endpoint"], size["size"]) for size in told["sizes"]] == [(ENDPOINT, 6)]
     assert told["endpoint"] == ENDPOINT
     assert [decision["size"] for decision in told["decisions"]][-2:] == [4, 6]
-    assert "busy workers" in told["decisions"][-1]["why"]
+    assert "busy workers" in told["decisions"][-1]["reason"]
     assert told["problems"] == []
     assert client.get(f"/v1/stats/scaling?endpoint={ENDPOINT}&range=5m").json()["endpoint"] == ENDPOINT
 

@@ -22,7 +22,7 @@ SETTINGS = {
     "READ_TIMEOUT_S": "0.5",
     "BODY_TIMEOUT_S": "1",
     "STALL_TIMEOUT_S": "3",
-    "MAX_CLIENTS": "64",
+    "MAX_CLIENT_CONNECTIONS": "64",
     "API_KEYS": "k-secret",
 }
 NOT_HTTP = [

@@ -93,16 +93,16 @@ def start(**env: str) -> subprocess.Popen[str]:
         ({"HOST": "0.0.0.0"}, "CLIPSERVE_GATEWAY_API_KEYS"),
         ({"PORT": "many"}, "CLIPSERVE_GATEWAY_PORT"),
         ({"PORT": "0", "MODELS_FILE": "/nowhere/models.json"}, "CLIPSERVE_GATEWAY_MODELS_FILE"),
-        ({"ASSISTANT_URL": "http://127.0.0.1:9/v1"}, "go together"),
-        ({"ASSISTANT_API_KEY": "sk-ключ"}, "CLIPSERVE_GATEWAY_ASSISTANT_API_KEY: must be of printable ASCII"),
+        ({"LLM_URL": "http://127.0.0.1:9/v1"}, "go together"),
+        ({"LLM_API_KEY": "sk-ключ"}, "CLIPSERVE_GATEWAY_LLM_API_KEY: must be of printable ASCII"),
         (
             {
                 "PORT": "0",
-                "ASSISTANT_URL": "http://127.0.0.1:9/v1",
-                "ASSISTANT_MODEL": "m",
-                "ASSISTANT_PRICES_FILE": "/nowhere",
+                "LLM_URL": "http://127.0.0.1:9/v1",
+                "LLM_MODEL": "m",
+                "LLM_PRICES_FILE": "/nowhere",
             },
-            "CLIPSERVE_GATEWAY_ASSISTANT_PRICES_FILE",
+            "CLIPSERVE_GATEWAY_LLM_PRICES_FILE",
         ),
     ],
 )

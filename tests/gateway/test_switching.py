@@ -27,16 +27,16 @@ def statuses(stack: Stack) -> dict[str, str | None]:
 
 
 def test_it_is_listed_as_waiting_with_its_model(waiting: Stack) -> None:
-    assert statuses(waiting) == {"demo": "waiting", "new": "served"}
+    assert statuses(waiting) == {"demo": "not_served", "new": "served"}
     described = waiting.client.get("/v1/collections/demo").json()
-    assert (described["model"], described["model_status"]) == ("vit-b-32", "waiting")
+    assert (described["model"], described["model_status"]) == ("vit-b-32", "not_served")
     assert waiting.client.put("/v1/collections/new", json={}).json()["model_status"] == "served"
 
 
 def test_it_is_served_again_with_its_model(waiting: Stack) -> None:
     waiting.torchserve.fingerprint = "fp-old"
     waiting.post("/v1/embeddings", {"input": "a"})
-    assert statuses(waiting) == {"demo": "served", "new": "waiting"}
+    assert statuses(waiting) == {"demo": "served", "new": "not_served"}
 
 
 def test_before_any_model_has_answered_nothing_is_claimed(stack_of: Any) -> None:

@@ -70,7 +70,7 @@ def test_the_index_service_is_told_too(stack_of: Any, kept: KeptSpans) -> None:
 
 
 def test_callers_who_share_a_request_have_a_span_each(stack_of: Any, kept: KeptSpans) -> None:
-    stack = stack_of(share_above=1)
+    stack = stack_of(coalesce_min_in_flight=1)
     stack.torchserve.lets_pass = 0
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(stack.post, "/v1/embeddings", {"input": "a"})

@@ -1,4 +1,4 @@
-"""Two gateway processes over one PostgreSQL: keys and jobs are one thing, whichever of them is asked."""
+"""Two gateways over one PostgreSQL: keys, jobs and costs of answers are one thing, whichever of them is asked."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ import pytest
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
-from clip_core.errors import DatabaseUnavailable, Unauthorized
+from clip_core.errors import AssistantUnavailable, BudgetSpent, DatabaseUnavailable, Unauthorized
 from gateway.app import build
+from gateway.assistant.assistant import make_language_model
+from gateway.assistant.describing.kept_captions import KeptCaptions
+from gateway.assistant.provider.language_model import LanguageModel
 from gateway.database.postgres import Postgres
 from gateway.jobs.shared_store import LEASE_S, SharedJobStore
 from gateway.jobs.store import JobLost, Outcome
@@ -24,10 +27,10 @@ from gateway.keys.key_store import SharedKeys
 from gateway.settings import GatewaySettings
 from scripts.commands.keys_command import keys as keys_command
 from tests.gateway.fakes import picture
+from tests.gateway.made_pictures import base64_of, photo
 from tests.gateway.postgres_server import INSTALLED, PostgresServer
 from tests.gateway.processes import Gateway
 from tests.gateway.test_jobs_killed import stored
-from tests.gateway.test_pictures import base64_of, photo
 from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(not INSTALLED, reason="needs Debian's package postgresql")
@@ -292,6 +295,52 @@ def test_a_database_of_a_newer_version_is_named(database, server):
         transaction.execute("UPDATE versions SET version = 9")
     with closing(Postgres(server.url)) as later, pytest.raises(DatabaseUnavailable, match="newer clipserve"):
         SharedJobStore(later).unfinished()
+
+
+@pytest.fixture
+def language_models(server, database, tmp_path) -> Iterator[list[LanguageModel]]:
+    """Of two gateways with one cap."""
+    model = {"llm_url": "http://127.0.0.1:9/v1", "llm_model": "m", "llm_usd_per_day": 1.0}
+    with closing(Postgres(server.url)) as other:
+        each = enumerate((database, other))
+        yield [make_language_model(GatewaySettings(**model, data_dir=tmp_path / str(n)), at) for n, at in each]
+
+
+async def test_a_cap_on_answers_is_kept_together(language_models):
+    """Also by callers who ask both at once; 0.125 is exact in binary."""
+    spendings = [model.spending for model in language_models]
+    asked = [spendings[n % 2].reserve(f"key{n % 3}", 0.125) for n in range(24)]
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    refused = [each for each in outcomes if isinstance(each, BudgetSpent)]
+    reserved = [each for each in outcomes if not isinstance(each, BaseException)]
+    assert (len(reserved), len(refused)) == (8, 16)
+    assert str(refused[0]).startswith("these gateways together may spend 1 USD a day")
+    await spendings[1].settle(reserved[0], 0.0, 5)
+    assert sum((await spendings[0].of_today()).values()) == 0.875
+    await spendings[0].reserve("key", 0.125)
+    for model in language_models:
+        await model.close()
+
+
+async def test_a_caption_that_one_paid_for_is_free_at_the_other(server, database, tmp_path):
+    with closing(Postgres(server.url)) as other:
+        first, second = KeptCaptions(tmp_path / "a.db", database), KeptCaptions(tmp_path / "b.db", other)
+        assert await first.get("digest") is None
+        await first.put("digest", "a dog", "m")
+        await first.put("digest", "a red dog", "m")
+        assert await second.get("digest") == ("a red dog", "m")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_no_answer_is_paid_for_while_the_database_is_away(tmp_path):
+    """Where there is a cap; captions that were kept are only missing."""
+    settings = {"llm_url": "http://127.0.0.1:9/v1", "llm_model": "m", "llm_usd_per_day": 1.0}
+    with closing(Postgres(AWAY)) as away:
+        model = make_language_model(GatewaySettings(**settings, data_dir=tmp_path), away)
+        with pytest.raises(AssistantUnavailable, match="what was spent"):
+            await model._reserve("key", 0.1)
+        assert await KeptCaptions(tmp_path / "captions.db", away).get("digest") is None
+        await model.close()
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://a:s3cret@b/c", "postgresql://a:s3cret@b:port/c", " "])

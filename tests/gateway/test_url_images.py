@@ -33,6 +33,21 @@ async def test_an_image_by_url_is_the_image_itself(client, server):
     assert len(server.seen) == 2
 
 
+async def test_what_is_fetched_counts_as_bytes_that_the_gateway_holds(stack_of, server):
+    allowed = {"fetch_networks": "127.0.0.1/32", "fetch_ports": str(server.port)}
+    stack = stack_of(fetch_urls=True, max_body_bytes=200, max_buffered_bytes=400, **allowed)
+    stack.torchserve.delay_s = 0.5
+    body = {"input": [{"image": f"http://127.0.0.1:{server.port}/good?{n}"} for n in range(2)]}
+    async with httpx.AsyncClient(base_url=stack.url, timeout=10) as client:
+        first = asyncio.create_task(client.post("/v1/embeddings", json=body))
+        while not stack.torchserve.calls:
+            await asyncio.sleep(0.01)
+        second = await client.post("/v1/embeddings", json=body)
+        assert (second.status_code, second.json()["error"]["code"]) == (429, "overloaded")
+        assert (await first).status_code == 200
+        assert (await client.post("/v1/embeddings", json=body)).status_code == 200
+
+
 async def test_every_dialect_fetches(client, server):
     url = f"http://127.0.0.1:{server.port}/good"
     part = {"content": [{"type": "image_url", "image_url": url}]}

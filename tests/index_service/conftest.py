@@ -24,7 +24,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> IndexSettings:
-    return IndexSettings(data_dir=tmp_path, max_body_bytes=200_000, max_searches=20, max_batch=50, compact_rows=8)
+    return IndexSettings(data_dir=tmp_path, max_body_bytes=200_000, max_searches=20, max_batch=50, merge_min_rows=8)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ VECTORS = unit_rows(POOL, DIM)
 def run(folder: Path, seed: int, pipe: Connection) -> None:
     """Send what there is, then for each write `(kind, version, ids)` before it and `None` once it is acknowledged."""
     store = Store(folder / "index.sqlite3")
-    registry = Registry(store, IndexSettings(data_dir=folder, compact_rows=20))
+    registry = Registry(store, IndexSettings(data_dir=folder, merge_min_rows=20))
     registry.load()
     snapshots = Snapshots(folder / "snapshots", store, registry)
     check_restored(registry, snapshots)

@@ -29,7 +29,7 @@ class Judged:
 
 
 def test_a_collection_that_can_not_be_judged_does_not_end_all_merges(tmp_path: Path) -> None:
-    settings = IndexSettings(data_dir=tmp_path, quiet_merge_s=0)
+    settings = IndexSettings(data_dir=tmp_path, merge_idle_s=0)
     maintenance = Maintenance(settings, lambda: True, list, lambda _: None)
     bad, good = Judged(RuntimeError("a fault")), Judged()
     maintenance.start()

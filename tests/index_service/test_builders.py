@@ -23,7 +23,7 @@ from index_service.engines.faiss.backend import FaissBackend
 from index_service.metadata.columns import Packed, RowBlock
 from index_service.metadata.filters import canonical
 from index_service.record.store import CollectionInfo, Store
-from index_service.segments.builder_processes import run_apart, takes
+from index_service.segments.builder_processes import run_in_subprocess, takes
 from index_service.segments.engine_choice import Engines
 from index_service.segments.merge_job import MergeJob
 from index_service.segments.segment_files import SegmentFiles
@@ -52,7 +52,7 @@ def contents(block: RowBlock) -> list[tuple[int, bytes, bytes, bytes]]:
 
 
 def test_a_segment_built_apart_is_the_one_built_here(job: MergeJob, tmp_path: Path) -> None:
-    apart, rows = run_apart(job, lambda: False)
+    apart, rows = run_in_subprocess(job, lambda: False)
     here, expected = replace(job, draft=SegmentFiles(tmp_path / "here", DIM).draft()).run()
     assert contents(rows) == contents(expected)
     assert [one[2] for one in contents(rows)] == [one.id.encode() for one in ITEMS]
@@ -78,7 +78,7 @@ def test_what_the_record_has_no_more_is_left_out_and_what_is_newer_comes_last(jo
 
 def test_scann_is_built_apart_too(job: MergeJob) -> None:
     """Not the same index as one built here: ScaNN's training differs from build to build."""
-    apart = run_apart(replace(job, backend=ScannBackend(1, 0.95, VECTORS[:64])), lambda: False)[0]
+    apart = run_in_subprocess(replace(job, backend=ScannBackend(1, 0.95, VECTORS[:64])), lambda: False)[0]
     assert isinstance(apart, ApproximateSegment)
     assert apart.recall(VECTORS[:64], search_exact(VECTORS, VECTORS[:64], 10, None)[1], apart.parameters).mean() >= 0.95
 
@@ -91,14 +91,14 @@ def test_only_milvus_is_built_here(tmp_path: Path) -> None:
 
 def test_a_cancelled_build_ends(job: MergeJob) -> None:
     with pytest.raises(BuildCancelled):
-        run_apart(job, lambda: True)
+        run_in_subprocess(job, lambda: True)
     assert not job.draft.engine_file.exists()
 
 
 def test_a_build_that_fails_says_why(job: MergeJob) -> None:
     job.draft.drop()
     with pytest.raises(RuntimeError, match="ended with 1: FileNotFoundError"):
-        run_apart(job, lambda: False)
+        run_in_subprocess(job, lambda: False)
 
 
 def test_a_builder_ends_with_its_parent() -> None:
@@ -116,7 +116,7 @@ def test_no_module_of_the_current_folder_is_imported(
     for name in ("numpy.py", "faiss.py", "pickle.py", "sitecustomize.py"):
         (tmp_path / name).write_text("raise SystemExit('the wrong file')")
     monkeypatch.chdir(tmp_path)
-    run_apart(job, lambda: False)
+    run_in_subprocess(job, lambda: False)
     assert job.draft.engine_file.exists()
 
 
@@ -124,7 +124,7 @@ def test_no_module_of_the_current_folder_is_imported(
 def collection(store: Store, tmp_path: Path) -> Collection:
     info = CollectionInfo("c", "m", "f", DIM, engine="faiss:IVF16,SQ8")
     made = CollectionInfo(**{**vars(info), "key": store.add_collection(info)})
-    collection = Collection(made, store, Engines(IndexSettings(data_dir=tmp_path, build_apart_rows=1000)))
+    collection = Collection(made, store, Engines(IndexSettings(data_dir=tmp_path, build_process_min_rows=1000)))
     collection.upsert(ITEMS, VECTORS)
     return collection
 
@@ -132,7 +132,7 @@ def collection(store: Store, tmp_path: Path) -> Collection:
 def test_a_merge_of_many_rows_builds_apart(store: Store, tmp_path: Path, collection: Collection) -> None:
     collection.merge()
     assert collection.view.rows.main.engine == "faiss"
-    again = Collection(collection.info, store, Engines(IndexSettings(data_dir=tmp_path, build_apart_rows=1000)))
+    again = Collection(collection.info, store, Engines(IndexSettings(data_dir=tmp_path, build_process_min_rows=1000)))
     again.load()
     assert not again.engine_due()
     assert np.array_equal(again.view.search(VECTORS[:9], 5, None, False)[1][:, 0], np.arange(9))
@@ -153,12 +153,12 @@ def test_what_is_written_and_deleted_beside_a_builder_is_neither_lost_nor_found_
     def first(job: MergeJob, *_: object) -> object:
         if moment == "before":
             writes()
-        done = run_apart(job, lambda: False)
+        done = run_in_subprocess(job, lambda: False)
         if moment == "after":
             writes()
         return done
 
-    monkeypatch.setattr(segment_builder, "run_apart", first)
+    monkeypatch.setattr(segment_builder, "run_in_subprocess", first)
     collection.merge()
     view = collection.view
     rows = np.flatnonzero(view.alive).tolist()
@@ -208,6 +208,6 @@ def test_what_is_built_apart_has_the_metric(job: MergeJob) -> None:
     for factory, engine in (("IVF16,SQ8", "faiss"), ("IVF1024,Flat", "exact")):  # the latter has too few rows
         draft = SegmentFiles(job.draft.folder.parent / engine, DIM).draft()
         backend = FaissBackend(factory, metric="dot")
-        apart = run_apart(replace(job, draft=draft, backend=backend), lambda: False)[0]
+        apart = run_in_subprocess(replace(job, draft=draft, backend=backend), lambda: False)[0]
         assert apart.engine == engine
         assert apart.max_norm == pytest.approx(1, abs=1e-6)

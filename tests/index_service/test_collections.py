@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from benchmarks.lib.repeating import repeating
 from clip_core.errors import UnknownCollection
 from clip_core.wire import FloatArray
 from index_service.collection.collection import Collection
@@ -166,32 +167,21 @@ def make(store: Store, settings: IndexSettings, **info: Any) -> Collection:
 def test_searches_go_on_and_miss_nothing_while_segments_are_merged(store: Store) -> None:
     collection = make(store, IndexSettings(), engine="hnsw")
     vectors = unit_rows(4000, 16)
-    stop, missed = threading.Event(), []
-    acknowledged = 0
+    acknowledged, missed = 0, list[int]()
 
-    def keep_merging() -> None:
-        while not stop.is_set():
-            collection.merge()
+    def search() -> None:
+        last = acknowledged - 1
+        if last >= 0:
+            view = collection.view
+            rows = view.search(vectors[last : last + 1], 1, None, True)[1]
+            if view.rows.ids[rows[0, 0]] != f"i{last}":
+                missed.append(last)
 
-    def keep_searching() -> None:
-        while not stop.is_set():
-            last = acknowledged - 1
-            if last >= 0:
-                view = collection.view
-                rows = view.search(vectors[last : last + 1], 1, None, True)[1]
-                if view.rows.ids[rows[0, 0]] != f"i{last}":
-                    missed.append(last)
-
-    threads = [threading.Thread(target=work) for work in (keep_merging, keep_searching)]
-    for thread in threads:
-        thread.start()
-    for start in range(0, 4000, 50):
-        batch = vectors[start : start + 50]
-        collection.upsert([item(f"i{start + n}", row) for n, row in enumerate(batch)], batch)
-        acknowledged = start + len(batch)
-    stop.set()
-    for thread in threads:
-        thread.join()
+    with repeating(collection.merge), repeating(search):
+        for start in range(0, 4000, 50):
+            batch = vectors[start : start + 50]
+            collection.upsert([item(f"i{start + n}", row) for n, row in enumerate(batch)], batch)
+            acknowledged = start + len(batch)
     assert missed == []
     assert collection.view.live == 4000
 
@@ -352,7 +342,7 @@ def test_what_a_filter_costs_is_estimated_without_evaluating_it(store: Store, mo
 
 
 def test_the_registry_merges_in_the_background(store: Store) -> None:
-    registry = Registry(store, IndexSettings(compact_rows=10))
+    registry = Registry(store, IndexSettings(merge_min_rows=10))
     merged = threading.Event()
     registry.on_merge = lambda _: merged.set()
     store.add_collection(CollectionInfo("c", "m", "f", 16))

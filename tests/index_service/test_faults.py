@@ -153,7 +153,9 @@ def test_any_call_of_a_seal_may_fail(store: Store, tmp_path: Path) -> None:
     info = CollectionInfo("s", "m", "f", DIM, engine="faiss:IVF16,SQ8")
     key = store.add_collection(info)
     sealing = Collection(
-        CollectionInfo(**{**vars(info), "key": key}), store, Engines(IndexSettings(data_dir=tmp_path, compact_rows=700))
+        CollectionInfo(**{**vars(info), "key": key}),
+        store,
+        Engines(IndexSettings(data_dir=tmp_path, merge_min_rows=700)),
     )
     rows = [item(f"i{n}", row, {"even": n % 2 == 0}) for n, row in enumerate(VECTORS)]
     sealing.upsert(rows[:1000], VECTORS[:1000])

@@ -31,7 +31,7 @@ def limit_files(service: Service, size: int) -> None:
 
 
 def test_writes_are_refused_with_507_and_reads_go_on(tmp_path: Path) -> None:
-    service = Service(tmp_path, compact_rows=150)
+    service = Service(tmp_path, merge_min_rows=150)
     try:
         with httpx.Client(base_url=service.url()) as client:
             client.put("/collections/c", json={"model": "m", "fingerprint": "f", "dim": 64})

@@ -54,7 +54,7 @@ def test_every_acknowledged_item_survives_kill_9(tmp_path: Path) -> None:
     versions: dict[str, int] = {}
     version, delay = 0, random.Random(0)
     for _ in range(3):
-        service = Service(tmp_path, compact_rows=50)
+        service = Service(tmp_path, merge_min_rows=50)
         try:
             url = service.url()
             if not versions:

@@ -16,7 +16,8 @@ from clip_core.wire import encode_vector
 from index_service.collection import bodies
 from index_service.collection.collection import Collection as Index
 from index_service.collection.recall import RecallCounts, RecallSampler, Sample
-from index_service.http import items_api, search_api
+from index_service.http import item_writes_api, items_api, search_api
+from index_service.http.workers import Workers
 from index_service.record.store import Store
 from index_service.segments.view import empty_view
 from index_service.snapshots.snapshot_files import Snapshots
@@ -149,7 +150,7 @@ async def test_what_takes_long_to_write_is_not_written_on_the_event_loop(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads = list[str]()
-    for module in (items_api, search_api):
+    for module in (items_api, item_writes_api, search_api):
         answer = module.json_answer
 
         def noted(content: Any, status: int = 200, answer: Any = answer) -> Any:
@@ -190,3 +191,15 @@ def test_offering_samples_never_raises() -> None:
     finally:
         sys.setswitchinterval(interval)
     assert failures == []
+
+
+async def test_what_waits_for_another_process_keeps_no_large_work_waiting(held: Held) -> None:
+    """And few of such hold large answers at once."""
+    workers = Workers(2)
+    calls = [asyncio.create_task(workers.large(held, listing=n % 2 == 0, waits=True)) for n in range(12)]
+    for listing in (True, False):
+        assert await asyncio.wait_for(workers.large(lambda: "done", listing=listing), 5) == "done"
+    assert 1 <= len(held.threads) <= 4
+    held.release.set()
+    assert await asyncio.gather(*calls) == [[]] * 12
+    workers.close()

@@ -30,7 +30,7 @@ RARE, FREQUENT = canonical({"n": 0, "rare": True}), canonical({"n": {"$ne": 0}})
 @pytest.fixture(params=METRICS)
 def collection(request: pytest.FixtureRequest, store: Store, tmp_path: Path) -> Collection:
     """All rows in the main segment of an approximate engine."""
-    settings = IndexSettings(data_dir=tmp_path, build_apart_rows=1 << 30)
+    settings = IndexSettings(data_dir=tmp_path, build_process_min_rows=1 << 30)
     info = CollectionInfo("c", "m", "f", DIM, engine="faiss:IVF16,SQ8", recall_target=0.9, metric=request.param)
     made = Collection(CollectionInfo(**{**vars(info), "key": store.add_collection(info)}), store, Engines(settings))
     for start in range(0, ROWS, 10_000):

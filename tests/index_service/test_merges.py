@@ -11,7 +11,7 @@ import pytest
 from index_service.collection.backoff import Retries, wait_after
 from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
-from index_service.http.metrics import IndexMetrics
+from index_service.metrics.metrics import IndexMetrics
 from index_service.record.store import CollectionInfo, Store
 from index_service.settings import IndexSettings
 from tests.index_service.helpers import item, unit_rows
@@ -23,7 +23,7 @@ INFO = CollectionInfo("c", "m", "f", 4, engine="exact")
 
 @pytest.fixture
 def registry(store: Store, tmp_path: Path) -> Iterator[Registry]:
-    registry = Registry(store, IndexSettings(data_dir=tmp_path, compact_rows=20, quiet_merge_s=0))
+    registry = Registry(store, IndexSettings(data_dir=tmp_path, merge_min_rows=20, merge_idle_s=0))
     registry.start()
     until(lambda: registry.ready)
     yield registry

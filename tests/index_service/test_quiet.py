@@ -44,7 +44,7 @@ VECTORS = unit_rows(MAIN + 200, DIM)
 def started(store: Store, folder: Path, quiet_s: float) -> tuple[Registry, Collection]:
     """3,000 rows in a main segment, 200 in the delta, which is too few for a merge that is due at once."""
     registry = Registry(
-        store, IndexSettings(data_dir=folder, compact_rows=400, exact_max_rows=0, quiet_merge_s=quiet_s)
+        store, IndexSettings(data_dir=folder, merge_min_rows=400, exact_max_rows=0, merge_idle_s=quiet_s)
     )
     registry.start()
     until(lambda: registry.ready)
@@ -74,8 +74,8 @@ def test_a_quiet_delta_is_merged(store: Store, tmp_path: Path, registries: list[
 def test_a_delta_waits_while_there_are_writes(store: Store, tmp_path: Path, registries: list[Registry]) -> None:
     registry, collection = started(store, tmp_path, 3600)
     registries.append(registry)
-    assert not collection.quiet_merge_due(3600)
-    assert collection.quiet_merge_due(0)
+    assert not collection.idle_merge_due(3600)
+    assert collection.idle_merge_due(0)
     assert not collection.merge_due()
 
 

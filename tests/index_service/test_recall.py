@@ -12,8 +12,8 @@ import pytest
 from index_service.collection.recall import RecallCounts, RecallSampler, Sample
 from index_service.collection.stored import Gauges
 from index_service.engines.faiss.backend import FaissBackend
-from index_service.http.metrics import LEAST_SAMPLES, CollectionGauges
 from index_service.metadata.columns import Packed, RowBlock
+from index_service.metrics.metrics import LEAST_SAMPLES, CollectionGauges
 from index_service.segments.view import View, view_of
 from tests.index_service.helpers import unit_rows
 
@@ -67,7 +67,7 @@ def test_offers_never_wait_and_an_empty_answer_counts_nothing(view: View) -> Non
 def test_the_recall_of_a_few_searches_is_not_shown() -> None:
     counts = RecallCounts()
     about = SimpleNamespace(info=SimpleNamespace(name="c"), gauges=lambda: Gauges(1, recall=counts.describe()))
-    every: Any = SimpleNamespace(ready=True, all=lambda: [about])
+    every: Any = SimpleNamespace(ready=True, shares=False, all=lambda: [about])
 
     def shown() -> list[float]:
         families = CollectionGauges(every).collect()

@@ -29,7 +29,7 @@ QUERIES = unit_rows(50, DIM, seed=1)
 
 @pytest.fixture
 def settings(tmp_path: Path) -> IndexSettings:
-    return IndexSettings(data_dir=tmp_path, build_apart_rows=1 << 30)
+    return IndexSettings(data_dir=tmp_path, build_process_min_rows=1 << 30)
 
 
 @pytest.fixture

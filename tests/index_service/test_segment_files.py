@@ -20,7 +20,7 @@ from tests.index_service.helpers import block_of, item, unit_rows
 DIM = 8
 VECTORS = unit_rows(300, DIM)
 FILES = ["vectors.f32", "seqs.i64", "ids", "ids.ends", "metadata", "metadata.ends", "engine", "manifest.json"]
-SETTINGS = IndexSettings(compact_rows=50)
+SETTINGS = IndexSettings(merge_min_rows=50)
 
 
 @pytest.fixture

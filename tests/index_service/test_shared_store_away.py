@@ -11,10 +11,12 @@ import pytest
 from clip_core.errors import Unavailable
 from clip_core.wire import encode_vector
 from index_service.collection.registry import Registry
+from index_service.collection.stored import Gauges
 from index_service.http.workers import Workers
 from index_service.http.write_holds import WriteHolds
 from index_service.record.records import CollectionInfo
 from index_service.record.store import Store
+from index_service.search.parsing import parse_call
 from index_service.settings import IndexSettings
 from tests.index_service.helpers import unit_rows
 
@@ -32,6 +34,9 @@ class Far:
 
     def describe(self) -> Any:
         raise Unavailable(AWAY)
+
+    def gauges(self) -> Gauges:
+        return Gauges(None)
 
     def search(self, *_: object) -> Any:
         raise Unavailable(AWAY)
@@ -118,10 +123,18 @@ async def test_searches_of_one_call_are_answered_each_by_itself(client: httpx.As
     assert await searched(client, "unheard-of") == [503]
 
 
+def test_calls_that_wait_are_large_by_their_answers_alone(registry: Registry) -> None:
+    """Each of many filters is a search of its own there, and takes no core here."""
+    searches = [{**SEARCH, "collection": "far", "filter": {"n": n}} for n in range(50)]
+    call = parse_call(searches, None, registry)
+    assert (call.waits, call.cost > 20 * 10**9, call.large) == (True, True, False)
+
+
 async def test_a_list_says_that_it_is_not_whole(client: httpx.AsyncClient) -> None:
     answer = (await client.get("/collections")).json()
     assert [each["name"] for each in answer["collections"]] == ["own"]
     assert AWAY in answer["incomplete"]
+    assert "clipserve_index_milvus_up 0.0" in (await client.get("/metrics")).text
 
 
 async def test_embedded_collections_and_their_aliases_are_changed(client: httpx.AsyncClient) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from scaler.outlets.outlet import WorkerOutlet
-from scaler.outlets.torchserve import TorchServeWorkers
+from scaler.actuators.actuator import WorkerActuator
+from scaler.actuators.torchserve import TorchServeWorkers
 from scaler.scaler import Scaler
 from scaler.settings import ScalerSettings
 from scaler.watch.demand import DemandWatch
@@ -103,6 +103,6 @@ def world(settings: ScalerSettings) -> ScalerWorld:
     transport = httpx.MockTransport(gateway.answer)
     gateways = Gateways(settings.gateway_urls, lambda url: GatewayWatch(url, "key", clock=clock, transport=transport))
     workers = TorchServeWorkers("http://torchserve", httpx.MockTransport(management.answer))
-    outlet = WorkerOutlet(workers, settings.start_s, clock)
-    scaler = Scaler(settings, DemandWatch(gateways), outlet, clock=clock, wall=wall)
+    actuator = WorkerActuator(workers, settings.start_s, clock)
+    scaler = Scaler(settings, DemandWatch(gateways), actuator, clock=clock, wall=wall)
     return ScalerWorld(scaler, gateway, management, clock, wall)

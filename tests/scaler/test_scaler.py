@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from scaler.actuators.actuator import WorkerActuator
+from scaler.actuators.start_times import StartTimes
 from scaler.app import create_app
 from scaler.forecast.points import DAY
-from scaler.outlets.outlet import WorkerOutlet
-from scaler.outlets.start_times import StartTimes
 from scaler.scaler import Scaler
 from scaler.series.minutes import MinuteRates
 from scaler.series.readings import Interval
@@ -30,13 +30,20 @@ from tests.scaler.fakes import ENDPOINT, ScalerWorld, metrics, world
 
 
 def settings(folder: Path, **given: object) -> ScalerSettings:
-    told = {"endpoints": (ENDPOINT,), "data_dir": folder, "most": 8, "target": 0.5, "calm_s": 0, "idle_s": 20}
+    told = {
+        "endpoints": (ENDPOINT,),
+        "data_dir": folder,
+        "max_replicas": 8,
+        "target_utilization": 0.5,
+        "stabilization_window_s": 0,
+        "scale_to_zero_after_s": 20,
+    }
     return ScalerSettings(**{**told, **given})
 
 
 @pytest.fixture
 async def here(tmp_path: Path) -> AsyncIterator[ScalerWorld]:
-    made = world(settings(tmp_path, least=0))
+    made = world(settings(tmp_path, min_replicas=0))
     await made.scaler.look()
     yield made
     await made.scaler.stop()
@@ -92,7 +99,7 @@ async def test_an_endpoint_that_a_gateway_names_no_more_keeps_its_workers(here: 
     decision = here.scaler.endpoints[ENDPOINT].decision
     assert decision is not None
     assert (decision.size, decision.demand) == (4, None)
-    assert "not known" in decision.why
+    assert "not known" in decision.reason
     assert here.management.wanted == 4
 
 
@@ -181,13 +188,13 @@ async def test_the_past_gives_a_floor(tmp_path: Path) -> None:
     first = 28_333_440  # a midnight
     past = MinuteRates.of(first, rates, 60.0)
     past.save(tmp_path / f"{ENDPOINT}.npy")
-    made = world(settings(tmp_path, ceiling=0.8))
+    made = world(settings(tmp_path, max_utilization=0.8))
     made.wall.now = (first + len(rates)) * 60.0
     await made.scaler.look()
     size = await made.ask(1.0)
     decision = made.scaler.endpoints[ENDPOINT].decision
     assert decision is not None
-    assert decision.by in ("week", "day")
+    assert decision.method in ("week", "day")
     assert decision.upper is not None
     assert decision.upper > 2.0  # the morning is seen, and what comes now is 1.0
     assert size == 3, decision
@@ -211,7 +218,7 @@ async def test_what_keda_asks_for(here: ScalerWorld) -> None:
         answer = (await client.get(f"/v1/sizes/{ENDPOINT}")).json()
         assert answer["size"] == 4
         assert answer["demand"] == pytest.approx(2.0)
-        assert answer["forecast"] == {"expected": None, "at_most": None, "by": None}
+        assert answer["forecast"] == {"point": None, "upper": None, "method": None}
         assert (await client.get("/v1/sizes")).json()["sizes"] == [answer]
         history = f"/v1/sizes/{ENDPOINT}/history"
         assert len((await client.get(history)).json()["decisions"]) == 2
@@ -240,7 +247,7 @@ async def test_a_look_that_fails_does_not_end_the_loop(
 ) -> None:
     import asyncio
 
-    made, looks, enough = world(settings(tmp_path, every_s=0.1)), [], asyncio.Event()
+    made, looks, enough = world(settings(tmp_path, poll_interval_s=0.1)), [], asyncio.Event()
 
     async def look(_: Scaler) -> None:
         looks.append(1)
@@ -321,7 +328,7 @@ def test_an_endpoint_that_can_be_no_files_name_is_refused(name: str) -> None:
         ({"management_url": "unix:"}, "needs the path"),
         ({"gateway_key": "schlüssel"}, "printable ASCII"),
         ({"endpoints": ()}, "nothing to scale"),
-        ({"every_s": 1e-9}, "greater than or equal to 0.1"),
+        ({"poll_interval_s": 1e-9}, "greater than or equal to 0.1"),
     ],
 )
 def test_settings_that_could_never_work(given: dict[str, object], told: str) -> None:
@@ -348,13 +355,13 @@ async def test_gateways_and_endpoints_that_went_leave_nothing_behind(tmp_path: P
         await made.scaler.look()
     assert list(made.scaler.endpoints) == ["model_19"]
     assert len(made.scaler._watch._before) <= 2
-    assert isinstance(made.scaler._outlet, WorkerOutlet)
-    assert len(made.scaler._outlet._starts) == 1
+    assert isinstance(made.scaler._actuator, WorkerActuator)
+    assert len(made.scaler._actuator._starts) == 1
     await made.scaler.stop()
 
 
 async def test_what_is_there_counts_as_needed_also_when_it_is_known_late(tmp_path: Path) -> None:
-    made = world(settings(tmp_path, calm_s=60))
+    made = world(settings(tmp_path, stabilization_window_s=60))
     made.management.wanted = made.management.ready = 3
     made.management.status = 500
     await made.scaler.look()
@@ -375,7 +382,7 @@ async def test_a_huge_counter_asks_for_the_most(tmp_path: Path) -> None:
     made.gateway.counters[ENDPOINT] = [1e308, 0.0, 1e308]
     made.pass_time(5)
     await made.scaler.look()
-    assert made.management.wanted == made.scaler.settings.most
+    assert made.management.wanted == made.scaler.settings.max_replicas
     await made.scaler.stop()
 
 

@@ -137,7 +137,10 @@ def test_no_bytes_are_a_traceback(tmp_path_factory: pytest.TempPathFactory, raw:
         ("gateway: {ingest_roots: {a: /nope}}", "1: gateway.ingest_roots: a=/nope: there is no such folder"),
         ("gateway: {fetch_hosts: ['a,b']}", "1: gateway.fetch_hosts: words may have no comma"),
         ("gateway: {pictures: some}", "1: gateway.pictures: must be 'in_place', 'thumbnails' or 'copy', not"),
-        ("gateway: {max_held_bytes: 5}", "1: gateway: max_held_bytes must hold at least two bodies of max_body_bytes"),
+        (
+            "gateway: {max_buffered_bytes: 5}",
+            "1: gateway: max_buffered_bytes must hold at least two bodies of max_body_bytes",
+        ),
         ("gateway: []", "1: gateway: must be a section, with keys below it"),
         ("index: {milvus_uri: zzz}", "1: index.milvus_uri: must be a server"),
         ("up: {gateway_port: 8080}", "1: up: --gateway-port and --inference-port are both 8080"),
@@ -392,7 +395,7 @@ def test_check(file: Any) -> None:
 FAULTY = """models: [{name: a, source: demo, precision: fp12},
   {name: a, source: vit-b-32}]
 optimisation: {precision: fp13}
-gateway: {max_held_bytes: 5}
+gateway: {max_buffered_bytes: 5}
 up: {host: 0.0.0.0}
 """
 
@@ -403,7 +406,7 @@ def test_check_names_all_faults_that_up_would_meet(file: Any) -> None:
     assert "models[0].precision: is one of fp32, " in first
     assert "models[1]: two models are named 'a': name each once" in second
     assert "optimisation.precision: is one of fp32, " in third
-    assert "max_held_bytes must hold" in fourth
+    assert "max_buffered_bytes must hold" in fourth
 
 
 def test_check_refuses_an_address_without_keys_in_the_gateway_s_words(file: Any, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @contextmanager
 def encoder(store: Path, output: int = subprocess.PIPE, **settings: str) -> Iterator[subprocess.Popen[str]]:
     own = {f"CLIPSERVE_{name.upper()}": value for name, value in settings.items()}
-    given = {**os.environ, "CLIPSERVE_MODEL_STORE": str(store), "CLIPSERVE_STOP_PATIENCE": "60", **own}
+    given = {**os.environ, "CLIPSERVE_MODEL_STORE": str(store), "CLIPSERVE_STOP_TIMEOUT": "60", **own}
     command = [sys.executable, "-P", "-m", "scripts.encoder"]
     one = subprocess.STDOUT
     with subprocess.Popen(command, cwd=ROOT, env=given, stdout=output, stderr=one, text=True) as process:

@@ -70,7 +70,7 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
 @pytest.mark.full
 @pytest.mark.skipif(sys.platform == "win32", reason="no execv as we use it")
 def test_it_chats_through_the_gateway(server: str, stack_of: Any) -> None:
-    stack = stack_of(text_model_url=server)
+    stack = stack_of(chat_model_url=server)
     asked: Any = [{"role": "user", "content": "What is the capital of France? One word."}]
     with OpenAI(base_url=f"{stack.url}/v1", api_key="none", max_retries=0) as sdk:
         said = sdk.chat.completions.create(model="smollm2", messages=asked, max_tokens=40)

@@ -77,7 +77,7 @@ class Told:
         return 0
 
     def versions(self, endpoint: str) -> list[dict[str, Any]]:
-        return [{"modelVersion": "1.0", "workers": [{}] * self.endpoints[endpoint]}]
+        return [{"modelVersion": "1.0", "workers": [{"status": "READY"}] * self.endpoints[endpoint]}]
 
     def unregister(self, endpoint: str, _: str) -> None:
         del self.endpoints[endpoint]

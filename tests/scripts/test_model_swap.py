@@ -19,6 +19,7 @@ from clip_core.errors import BadModel, FingerprintMismatch, TorchServeUnavailabl
 from clip_core.model_spec import SPEC_FILE, ModelSpec
 from index_service.collection.bodies import collection_name
 from scripts.cli import app
+from scripts.models import retiring
 from scripts.models.model_swap import MANIFEST, Swap, advice, with_version
 
 ENDPOINTS = ("clip_text", "clip_image")
@@ -37,7 +38,7 @@ class Remembering:
         self.last_words: dict[tuple[str, str], int] = {}
 
     def versions(self, endpoint: str) -> list[dict[str, Any]]:
-        return [{"modelVersion": v, "workers": [{}] * n} for v, n in self.models[endpoint].items()]
+        return [{"modelVersion": v, "workers": [{"status": "READY"}] * n} for v, n in self.models[endpoint].items()]
 
     def default_version(self, endpoint: str) -> str:
         return self.default[endpoint]
@@ -212,6 +213,21 @@ def test_a_store_without_room_is_said_and_left_as_it_was(make: Any, monkeypatch:
     with pytest.raises(BadModel, match="No space left on device"):
         swap.run()
     assert list(swap.model_store.iterdir()) == []
+
+
+def test_an_old_version_that_takes_nothing_any_more_is_not_waited_for(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retiring, "_STUCK_S", 0.1)
+    said = list[str]()
+    swap = replace(make(queue=3), report=said.append)
+    dead = [{"modelVersion": "1.0", "workers": [{"status": "UNLOADING"}]}]
+    monkeypatch.setattr(swap.torchserve, "versions", lambda _: dead)
+    monkeypatch.setattr(swap.torchserve, "pending", lambda *_: 3)
+    monkeypatch.setattr(swap.torchserve, "make_default", swap.torchserve.default.__setitem__)
+    assert swap.run() == {"clip_text": "2.0", "clip_image": "2.0"}
+    assert swap.torchserve.models == {endpoint: {"2.0": 1} for endpoint in ENDPOINTS}
+    assert "clip_text 1.0: no request was taken for 0.1 s; the 3 that wait fail now" in said
 
 
 def test_a_restart_begins_with_what_serves_even_if_the_old_version_does_not_leave(

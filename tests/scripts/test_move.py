@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from benchmarks.lib.repeating import repeating
 from clip_core.errors import Conflict
 from clip_core.wire import encode_vector
 from scripts.cli import app
@@ -43,32 +43,21 @@ class Changing:
     def __init__(self, api: PublicApi) -> None:
         self._api, self._random = PublicApi(api.url), random.Random(1)
         self.there, self.failures = dict.fromkeys((f"i{n}" for n in range(N)), -1), list[str]()
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        self._changes = 0
 
-    def __enter__(self) -> Changing:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        n = 0
-        while not self._stopped.is_set():
-            id_ = f"i{self._random.randrange(40)}"
-            try:
-                if id_ in self.there:
-                    self._api.call("DELETE", f"/collections/live/items/{id_}")
-                    del self.there[id_]
-                else:
-                    item = {"id": id_, "vector": encode_vector(ROWS[n % N]), "metadata": {"n": n}}
-                    self._api.call("POST", "/collections/live/items", {"items": [item]})
-                    self.there[id_] = n
-            except Exception as error:  # the test fails then
-                self.failures.append(repr(error))
-            n += 1
+    def change(self) -> None:
+        id_, n = f"i{self._random.randrange(40)}", self._changes
+        try:
+            if id_ in self.there:
+                self._api.call("DELETE", f"/collections/live/items/{id_}")
+                del self.there[id_]
+            else:
+                item = {"id": id_, "vector": encode_vector(ROWS[n % N]), "metadata": {"n": n}}
+                self._api.call("POST", "/collections/live/items", {"items": [item]})
+                self.there[id_] = n
+        except Exception as error:  # the test fails then
+            self.failures.append(repr(error))
+        self._changes += 1
 
 
 def contents(api: PublicApi, collection: str) -> dict[str, int]:
@@ -82,7 +71,8 @@ def contents(api: PublicApi, collection: str) -> dict[str, int]:
 
 
 def test_nothing_that_was_deleted_around_the_switch_comes_back(api: PublicApi, tmp_path: Path) -> None:
-    with Changing(api) as client:
+    client = Changing(api)
+    with repeating(client.change):
         for source, target in (("old", "one"), ("one", "two"), ("two", "three")):
             work = Move(api, tmp_path / f"{target}.json", State(source, target), "embedded")
             work.copy(Console(quiet=True))

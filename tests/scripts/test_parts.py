@@ -22,14 +22,14 @@ def test_folders_of_pictures_that_the_environment_names_are_shown_beside_the_dem
 def test_a_gateway_before_several_workers_shares_later_unless_the_environment_says_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert for_workers(6) == {"AUTOSCALED": "workers", "SHARE_ABOVE": "12"}
-    monkeypatch.setenv("CLIPSERVE_GATEWAY_SHARE_ABOVE", "3")
+    assert for_workers(6) == {"AUTOSCALED": "workers", "COALESCE_MIN_IN_FLIGHT": "12"}
+    monkeypatch.setenv("CLIPSERVE_GATEWAY_COALESCE_MIN_IN_FLIGHT", "3")
     assert for_workers(6) == {"AUTOSCALED": "workers"}
 
 
 def test_bounds_of_the_scaler_that_contradict_each_other_stop_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CLIPSERVE_SCALER_LEAST", "5")
-    with pytest.raises(StackStartError, match="more than most"):
+    monkeypatch.setenv("CLIPSERVE_SCALER_MIN_REPLICAS", "5")
+    with pytest.raises(StackStartError, match="more than max_replicas"):
         scaler_settings()
 
 

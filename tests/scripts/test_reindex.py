@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from benchmarks.lib.repeating import repeating
 from clip_core.errors import BadInput, Conflict, Unavailable
 from clip_core.wire import FloatArray, encode_vector
 from clipserve_client import Limits, NewItem, Result, Tally
@@ -111,17 +112,13 @@ def assert_same(index: PublicApi) -> None:
 
 
 def test_no_search_fails_or_mixes_while_the_collection_is_replaced(gateway: Gateway, tmp_path: Path) -> None:
-    index, stop, answers = gateway.index, threading.Event(), list[tuple[str, Any]]()
+    index, answers = gateway.index, list[tuple[str, Any]]()
+    one = {"collection": "live", "vector": encode_vector(embed("i/7")), "k": 3}
 
-    def keep_searching() -> None:
-        one = {"collection": "live", "vector": encode_vector(embed("i/7")), "k": 3}
-        with httpx.Client(base_url=index.url) as client:
-            while not stop.is_set():
-                for fingerprint in ("f1", None):
-                    body = {"fingerprint": fingerprint, "searches": [one] * 3}
-                    answers.extend(
-                        (str(fingerprint), result) for result in client.post("/search", json=body).json()["results"]
-                    )
+    def search(client: httpx.Client) -> None:
+        for fingerprint in ("f1", None):
+            body = {"fingerprint": fingerprint, "searches": [one] * 3}
+            answers.extend((str(fingerprint), result) for result in client.post("/search", json=body).json()["results"])
 
     def meanwhile(done: int) -> None:
         if 60 <= done < 60 + 32:
@@ -129,13 +126,10 @@ def test_no_search_fails_or_mixes_while_the_collection_is_replaced(gateway: Gate
             index.call("POST", "/collections/live/items/delete", {"ids": ["i/3", "i/150"]})
 
     gateway.before = meanwhile
-    searching = threading.Thread(target=keep_searching)
-    searching.start()
-    work = run(gateway, tmp_path / "state.json")
-    write(index, range(COUNT + 40, COUNT + 50))  # between the copy and the switch
-    work.switch("live")
-    stop.set()
-    searching.join()
+    with httpx.Client(base_url=index.url) as client, repeating(partial(search, client)):
+        work = run(gateway, tmp_path / "state.json")
+        write(index, range(COUNT + 40, COUNT + 50))  # between the copy and the switch
+        work.switch("live")
     assert work.state.failed == {}
     assert_same(index)
     assert index.call("GET", "/collections/live")["name"] == "new"
@@ -196,22 +190,16 @@ def test_what_is_newer_in_the_new_collection_is_not_overwritten(gateway: Gateway
 
 
 def test_beside_a_constant_writer_it_ends_and_has_everything(gateway: Gateway, tmp_path: Path) -> None:
-    index, stop, failures = gateway.index, threading.Event(), list[str]()
+    index, failures, held = gateway.index, list[str](), list[dict[str, Json]]()
+    own, numbers = PublicApi(index.url), count(COUNT)
 
-    def keep_writing() -> None:
-        own, n = PublicApi(index.url), COUNT
-        while not stop.is_set():
-            try:
-                write(own, range(n, n + 1))
-                own.call("POST", "/collections/old/items/delete", {"ids": [f"i/{n - 3}"]})
-            except Exception as error:  # the test fails then
-                failures.append(repr(error))
-            n += 1
-
-    writing = threading.Thread(target=keep_writing)
-    writing.start()
-    work = run(gateway, tmp_path / "state.json")
-    held = list[dict[str, Json]]()
+    def change() -> None:
+        n = next(numbers)
+        try:
+            write(own, range(n, n + 1))
+            own.call("POST", "/collections/old/items/delete", {"ids": [f"i/{n - 3}"]})
+        except Exception as error:  # the test fails then
+            failures.append(repr(error))
 
     class Looking(PublicApi):
         def call(self, method: str, path: str, body: Any = None) -> Any:
@@ -220,9 +208,9 @@ def test_beside_a_constant_writer_it_ends_and_has_everything(gateway: Gateway, t
                 held.extend(contents(index, name) for name in ("old", "new"))
             return answer
 
-    Reindex(gateway, Looking(index.url), tmp_path / "state.json", work.state).switch("live")
-    stop.set()
-    writing.join()
+    with repeating(change):
+        work = run(gateway, tmp_path / "state.json")
+        Reindex(gateway, Looking(index.url), tmp_path / "state.json", work.state).switch("live")
     assert failures == []
     assert held[0].keys() == held[1].keys()
 

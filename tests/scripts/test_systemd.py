@@ -26,7 +26,7 @@ def test_it_is_an_ini_file() -> None:
 
 
 def test_systemd_waits_longer_than_up_does() -> None:
-    assert float(read()["TimeoutStopSec"][0]) > UpSettings.model_fields["stop_patience"].default + 5
+    assert float(read()["TimeoutStopSec"][0]) > UpSettings.model_fields["stop_timeout"].default + 5
 
 
 def test_what_it_sets_are_settings() -> None:

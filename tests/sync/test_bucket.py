@@ -200,3 +200,13 @@ def test_names_in_a_bucket_stay_below_it(client: Client, objects: Objects) -> No
     objects.fs.pipe_file(f"{objects.name}/pictures-of-others/one.png", picture("red"))
     objects.put(mine="blue")
     assert run(client, objects.url, objects.options)[1].told() == [("added", "mine.png")]
+
+
+def test_names_that_would_change_a_terminal(stack: Stack, objects: Objects) -> None:
+    objects.write("a\x1b[31m.png", picture("red"))
+    words = ["sync", objects.url, "--collection", "photos", "--url", stack.url, "--dry-run"]
+    for name, value in objects.options.items():
+        words += ["--storage", f"{name}={value}"]
+    ran = CliRunner().invoke(app, words)
+    objects.fs.rm_file(f"{objects.name}/pictures/a\x1b[31m.png")  # the server can't delete it with others
+    assert (ran.exit_code, "added    a\\x1b[31m.png" in ran.output, "\x1b[31m" in ran.output) == (0, True, False), ran

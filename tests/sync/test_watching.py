@@ -113,6 +113,18 @@ def test_a_folders_state(tmp_path: Path) -> None:
         state_reader(str(tmp_path / "none"), {})()
 
 
+def test_a_manifest_is_watched_too(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "m.csv").write_text("file\n")
+    look = state_reader(str(tmp_path / "a"), {}, str(tmp_path / "m.csv"))
+    before = look()
+    (tmp_path / "m.csv").write_text("file\na.png\n")
+    assert look() != before
+    (tmp_path / "m.csv").unlink()
+    with pytest.raises(SourceError, match=r"m\.csv can't be read"):
+        look()
+
+
 @pytest.mark.parametrize(("given", "expected"), [("30", 30), ("30s", 30), ("10m", 600), ("1.5h", 5400), ("1d", 86400)])
 def test_durations(given: str, expected: float) -> None:
     assert seconds(given) == expected

@@ -49,11 +49,11 @@ def _arm(arm: str, scaled: FloatArray, minute_s: float, busiest: float) -> Repla
             if arm == "forecast":
                 _write_past(past / f"{ENDPOINT}.npy", scaled[:-DAY], minute_s)
             stack.start_scaler(
-                most=MOST,
-                ceiling=busiest,
-                minute_s=minute_s,
-                calm_s=_CALM * minute_s,
-                every_s=max(0.25, minute_s / 4),
+                max_replicas=MOST,
+                max_utilization=busiest,
+                series_step_s=minute_s,
+                stabilization_window_s=_CALM * minute_s,
+                poll_interval_s=max(0.25, minute_s / 4),
                 start_s=3.0,
                 data_dir=past,
             )

@@ -23,7 +23,14 @@ _PATIENCE_S = 90.0
 def run() -> dict[str, int]:
     """Part → workers lost while it was away, or after it was back."""
     with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as work, waiting_stack(Path(work), 1) as stack:
-        stack.start_scaler(least=1, most=_MOST, target=0.5, calm_s=20, every_s=0.5, data_dir=Path(work) / "past")
+        stack.start_scaler(
+            min_replicas=1,
+            max_replicas=_MOST,
+            target_utilization=0.5,
+            stabilization_window_s=20,
+            poll_interval_s=0.5,
+            data_dir=Path(work) / "past",
+        )
         with _clients(stack):
             _until(lambda: _workers(stack) >= _WANTED)
             return {

@@ -40,7 +40,7 @@ class WaitingStack:
         told = {
             "gateway_urls": self.gateway,
             "management_url": self.management,
-            "outlet": "torchserve",
+            "actuator": "torchserve",
             "endpoints": ENDPOINT,
             "port": self.scaler_port,
             **settings,
@@ -90,7 +90,7 @@ def _gateway(settings: UpSettings, folder: Path) -> dict[str, str]:
         "MULTIMODAL_ENDPOINT": ENDPOINT,
         "DATA_DIR": folder / "gateway",
         "AUTOSCALED": "workers",
-        "SHARE_ABOVE": 1000,
+        "COALESCE_MIN_IN_FLIGHT": 1000,
         "LABEL_CACHE_SIZE": 1,
     }
     return {f"CLIPSERVE_GATEWAY_{name}": str(value) for name, value in told.items()}

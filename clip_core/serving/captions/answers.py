@@ -51,11 +51,15 @@ def captions_body(captions: Sequence[Caption], prompt_tokens: int, image_tokens:
 def drafts_body(use: DraftUse | None, *, speculates: bool) -> dict[str, Any]:
     """Of a request that brought drafts: what became of them, or why they were left alone.
 
-    `off`: "setting", also where compiled steps are faster; "method", of a search or several samples; "load", where
-    too many rows share a pass or drafts have brought too little.
+    `off`: "setting", also where compiled steps are faster; "method", of a search or several samples; "no_gain", where
+    drafts of this origin have brought too little; "load", where too many rows share a pass.
     """
-    if use is None or not use.passes:
-        return {"drafts": {"off": "setting" if not speculates else "method" if use is None else "load"}}
+    if not speculates:
+        return {"drafts": {"off": "setting"}}
+    if use is None:
+        return {"drafts": {"off": "method"}}
+    if not use.passes:
+        return {"drafts": {"off": "no_gain" if use.disappoints else "load"}}
     counts = {"drafted": use.drafted, "accepted": use.accepted, "passes": use.passes, "guarded": use.guarded}
     return {"drafts": counts}
 

@@ -89,7 +89,7 @@ class CaptionBatch:
 
     def __post_init__(self) -> None:
         self._live: dict[str, Underway] = {}
-        self.memories = Memories(self.config.caption_memory_bytes)
+        self.memories = Memories(self.config.caption_image_cache_bytes)
         self._scorer = TextScoring(self.scheduler.captioner, self.memories, self._prepared)
         self._decoder = Decoder(self.config.decode_threads or self.config.threads)
 
@@ -156,7 +156,7 @@ class CaptionBatch:
         if request.texts is None:
             assert pixels is not None
             live.prompt_tokens = len(self.scheduler.captioner.prefix(request.ask)) - 1
-            self.scheduler.add(live.id, pixels, request.ask, request.drafts)
+            self.scheduler.add(live.id, pixels, request.ask, request.drafts, request.drafts_from)
             return None
         with self.tally.timed("score"):
             scored = self._scored(request, pixels)

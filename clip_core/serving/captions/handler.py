@@ -84,10 +84,10 @@ class CaptionBatchHandler:
         model_dir = Path(context.system_properties["model_dir"])
         spec = ModelSpec.read(model_dir)
         cache = CacheChoice(
-            config.caption_cache,
-            config.caption_cache_block,
-            absorbed=config.caption_absorbed,
-            budget=config.caption_cache_bytes,
+            config.caption_kv_cache,
+            config.caption_kv_cache_block_size,
+            absorbed=config.caption_weight_absorption,
+            budget=config.caption_kv_cache_bytes,
         )
         captioner = Captioner.load(
             model_dir,
@@ -98,12 +98,14 @@ class CaptionBatchHandler:
         )
         captioner.warm_up()
         agreed = check(captioner, spec.precision, model_dir)
-        self.config, self.allow_web_pages = config, settings.allow_web_pages
+        self.config, self.allow_cross_origin = config, settings.allow_cross_origin
         self.metrics, self.profiler, self.batch_log = worker.metrics, worker.profiler, worker.batch_log
         self.worker = worker.name
-        drafts = config.caption_drafts and not cache.budget and suits(captioner)
+        drafts = config.caption_speculative_decoding and not cache.budget and suits(captioner)
         speculation = calibrate(captioner, pictures(captioner, model_dir)) if drafts else None
-        self.scheduler = Scheduler(captioner, config.caption_rows, config.caption_waiting, cache, speculation)
+        self.scheduler = Scheduler(
+            captioner, config.caption_max_sequences, config.caption_max_waiting, cache, speculation
+        )
         check_usual(self.scheduler, config.caption_method)
         self.batch = CaptionBatch(worker.endpoint, spec, self.scheduler, config, self.continuous, self._finished)
         self.admin = Admin(settings.admin_token, None, ACCEPTS, self.worker, self.profiler)
@@ -145,7 +147,7 @@ class CaptionBatchHandler:
 
     def _parse(self, row: Mapping[str, Any], headers: dict[str, str]) -> CaptionCall | Answer:
         try:
-            if "origin" in headers and not self.allow_web_pages:
+            if "origin" in headers and not self.allow_cross_origin:
                 raise Forbidden("TorchServe answers no web pages: let them call the gateway")
             request_id = headers.get("x-request-id")
             request = parse_caption_row(

@@ -15,8 +15,11 @@ from clip_core.speculation.book import MOST_DRAFTS
 from clip_core.tracing.trace_context import NO_CALLERS, Callers
 
 ACCEPTS = Accepts(frozenset({"image"}), "image")
-_OPTIONS = ("caption", "score", "drafts", "pictures", "most_tokens", "stream", "describe", "traceparent", "sent")
-_MOST_DRAFT_CHARS = 1024
+_OPTIONS = (
+    *("caption", "score", "drafts", "drafts_from", "pictures", "most_tokens"),
+    *("stream", "describe", "traceparent", "sent"),
+)
+_MOST_DRAFT_CHARS, _MOST_ORIGIN_CHARS = 1024, 64
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class CaptionCall:
     """`picture`: its encoded bytes. `texts` are scored instead of captioning where they are given.
 
     `drafts`: texts that the caption may resemble, the likest first; they change how fast it comes, and not a token.
+    `drafts_from`: any name of where they come from.
 
     `pictures` are scored together in place of `picture`, as far as `most_tokens` of their texts reach.
     `in_pieces`: whether its stream can be told piece by piece; else it comes as a whole.
@@ -33,6 +37,7 @@ class CaptionCall:
     ask: CaptionAsk
     texts: tuple[str, ...] | None = None
     drafts: tuple[str, ...] = ()
+    drafts_from: str = ""
     pictures: tuple[bytes, ...] | None = None
     most_tokens: int | None = None
     stream: bool = False
@@ -66,6 +71,7 @@ def parse_caption_row(
         pictures=pictures,
         most_tokens=_most_tokens(body.get("most_tokens")),
         drafts=_drafts(body.get("drafts")),
+        drafts_from=_origin(body.get("drafts_from")),
         stream=_flag(body.get("stream"), "stream"),
         described=body.get("describe") is True,
         request_id=request_id,
@@ -125,6 +131,14 @@ def _drafts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
         raise InvalidRequest("`drafts` is a list of texts", param="drafts")
     return tuple(text[:_MOST_DRAFT_CHARS] for text in value[:MOST_DRAFTS])
+
+
+def _origin(value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str) or len(value) > _MOST_ORIGIN_CHARS:
+        raise InvalidRequest(f"`drafts_from` is a text of up to {_MOST_ORIGIN_CHARS} characters", param="drafts_from")
+    return value
 
 
 def _flag(value: object, name: str) -> bool:

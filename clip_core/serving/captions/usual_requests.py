@@ -15,8 +15,10 @@ def check_usual(scheduler: Scheduler, method: str) -> None:
     given, needed = scheduler.store.choice.budget, scheduler.bytes_alone(beam)
     if 0 < given < needed:
         raise ValueError(
-            f"caption_cache_bytes: {given} do not hold one beam search, a picture and {beam.rows} texts of "
+            f"caption_kv_cache_bytes: {given} do not hold one beam search, a picture and {beam.rows} texts of "
             f"{beam.max_tokens} tokens, {needed} do"
         )
     if method == "beam" and scheduler.most_rows < beam.rows:
-        raise ValueError(f"caption_rows: {scheduler.most_rows} is less than a beam search takes, which is {beam.rows}")
+        raise ValueError(
+            f"caption_max_sequences: {scheduler.most_rows} is less than a beam search takes, which is {beam.rows}"
+        )

@@ -47,7 +47,7 @@ def answer_schema(refs: Sequence[str]) -> Json:
 def checked_answer(data: Json, refs: Sequence[str]) -> ModelAnswer:
     """Raises AssistantFailed that says what is wrong."""
     if set(data) != set(_FIELDS):
-        raise AssistantFailed("the assistant answered with other fields than the schema has")
+        raise AssistantFailed("the language model answered with other fields than the schema has")
     citations, found = checked_head(data["citations"], data["found"], refs)
     return ModelAnswer(citations, found, _text(data["answer"], found))
 
@@ -56,18 +56,18 @@ def checked_head(citations: Any, found: Any, refs: Sequence[str]) -> tuple[tuple
     """What comes before the text: what is cited, and whether anything was found. Raises AssistantFailed."""
     cited = checked_citations(citations, refs)
     if not isinstance(found, bool):
-        raise AssistantFailed("the assistant does not say whether it found anything")
+        raise AssistantFailed("the language model does not say whether it found anything")
     if found and not cited:
-        raise AssistantFailed("the assistant found something, and cites no picture that shows it")
+        raise AssistantFailed("the language model found something, and cites no picture that shows it")
     return cited, found
 
 
 def checked_citations(given: Any, refs: Sequence[str]) -> tuple[str, ...]:
     """Raises AssistantFailed for anything but names that were given."""
     if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
-        raise AssistantFailed("the assistant's citations are no list of names")
+        raise AssistantFailed("the language model's citations are no list of names")
     if not set(given) <= set(refs):
-        raise AssistantFailed("the assistant cites a picture that it was not given")
+        raise AssistantFailed("the language model cites a picture that it was not given")
     return tuple(dict.fromkeys(given))
 
 
@@ -79,8 +79,8 @@ def clean_text(text: str) -> str:
 
 def _text(given: Any, found: bool) -> str:
     if not isinstance(given, str):
-        raise AssistantFailed("the assistant's answer is no text")
+        raise AssistantFailed("the language model's answer is no text")
     text = clean_text(given)
     if found and not text:
-        raise AssistantFailed("the assistant's answer has no words")
+        raise AssistantFailed("the language model's answer has no words")
     return text

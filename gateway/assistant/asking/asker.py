@@ -36,8 +36,8 @@ class _Said:
     found: bool
     cited: tuple[Looked, ...]
     by: str
-    checked: frozenset[str]
-    disputed: bool = False
+    verified: frozenset[str]
+    overruled: bool = False
     usage: Json = field(default_factory=lambda: {"cost_usd": 0.0})
     version: str | None = None
 
@@ -163,8 +163,8 @@ def _as_needed(parsed: ParsedQuestion, looked: Looked) -> Evidence:
 
 
 def _known(known: Answered) -> _Said:
-    checked = frozenset(each.evidence.ref for each in known.cited) if known.kind != "other" else frozenset[str]()
-    return _Said(known.text, known.found, known.cited, OFFLINE, checked)
+    verified = frozenset(each.evidence.ref for each in known.cited) if known.kind != "other" else frozenset[str]()
+    return _Said(known.text, known.found, known.cited, OFFLINE, verified)
 
 
 def _of_model(said: ModelSaid, model: ModelAnswers) -> _Said:
@@ -177,9 +177,9 @@ def _of_model(said: ModelSaid, model: ModelAnswers) -> _Said:
         "pictures": len(said.plan.pictures),
         "cost_usd": completion.cost_usd,
     }
-    by = OFFLINE if said.disputed else completion.model or model.model.name
+    by = OFFLINE if said.overruled else completion.model or model.model.name
     version = model.template.version
-    return _Said(said.text, said.found, said.cited, by, said.checked, said.disputed, usage, version)
+    return _Said(said.text, said.found, said.cited, by, said.verified, said.overruled, usage, version)
 
 
 def _answer(wanted: AskRequest, parsed: ParsedQuestion, retrieved: Retrieved, said: _Said) -> Json:
@@ -192,10 +192,10 @@ def _answer(wanted: AskRequest, parsed: ParsedQuestion, retrieved: Retrieved, sa
         "found": said.found,
         "kind": parsed.kind,
         "by": said.by,
-        "disputed": said.disputed,
+        "llm_overruled": said.overruled,
         "citations": [_citation(each, said) for each in said.cited],
         "hits": retrieved.hits,
-        "withheld": [{"id": each.id, "field": each.field} for each in withheld],
+        "suspected_injections": [{"id": each.id, "field": each.field} for each in withheld],
         "usage": said.usage,
         "prompt_version": said.version,
         "timing": {name: round(ms, 2) for name, ms in times.items()},
@@ -209,5 +209,5 @@ def _citation(looked: Looked, said: _Said) -> Json:
         "collection": evidence.collection,
         "score": evidence.score,
         "caption": looked.caption,
-        "checked": evidence.ref in said.checked,
+        "verified": evidence.ref in said.verified,
     }

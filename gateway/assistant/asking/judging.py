@@ -26,7 +26,7 @@ class AnswerJudge:
     def __init__(self, seen: Sequence[Looked], known: Answered) -> None:
         self._seen = {each.evidence.ref: each for each in seen}
         self._known = known
-        self.checked = {each.evidence.ref for each in known.cited} if known.kind != "other" else set[str]()
+        self.verified = {each.evidence.ref for each in known.cited} if known.kind != "other" else set[str]()
 
     def rule(self, citations: Sequence[str], found: bool) -> Ruling:
         """`citations` are names of what was looked at."""
@@ -34,7 +34,7 @@ class AnswerJudge:
         if self._known.kind == "other":
             return Ruling(True, cited if found else ())
         if self._known.found:
-            stands = found and self.checked <= set(citations) and not self._denied(cited)
+            stands = found and self.verified <= set(citations) and not self._denied(cited)
             return Ruling(stands, cited if stands else self._known.cited)
         open_ones = tuple(each for each in cited if each.verdict == "unknown")
         if not found:
@@ -42,4 +42,4 @@ class AnswerJudge:
         return Ruling(len(open_ones) == len(cited), open_ones if len(open_ones) == len(cited) else ())
 
     def _denied(self, cited: Sequence[Looked]) -> bool:
-        return any(each.verdict == "no" and each.evidence.ref not in self.checked for each in cited)
+        return any(each.verdict == "no" and each.evidence.ref not in self.verified for each in cited)

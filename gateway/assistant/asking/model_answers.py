@@ -31,15 +31,15 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class ModelSaid:
-    """The end of an answer. `disputed`: the model was overruled, and this is what is known without it."""
+    """The end of an answer. `overruled`: the model was overruled, and this is what is known without it."""
 
     text: str
     found: bool
     cited: tuple[Looked, ...]
-    disputed: bool
+    overruled: bool
     completion: Completion
     plan: PromptPlan
-    checked: frozenset[str]
+    verified: frozenset[str]
 
 
 class ModelAnswers:
@@ -81,7 +81,7 @@ class ModelAnswers:
                     return
                 if news := telling.add(piece):
                     yield news
-        raise AssistantFailed("the assistant gave no answer")
+        raise AssistantFailed("the language model gave no answer")
 
 
 class _Telling:
@@ -110,11 +110,11 @@ class _Telling:
     def end(self, completion: Completion, plan: PromptPlan, known: Answered) -> ModelSaid:
         answer = checked_answer(completion.data or {}, self._refs)
         ruling = self._judge.rule(answer.citations, answer.found)
-        checked = frozenset(self._judge.checked)
+        verified = frozenset(self._judge.verified)
         if not ruling.stands:
-            return ModelSaid(known.text, known.found, ruling.cited, True, completion, plan, checked)
+            return ModelSaid(known.text, known.found, ruling.cited, True, completion, plan, verified)
         text = answer.answer if answer.found else NOT_HERE
-        return ModelSaid(text, answer.found, ruling.cited, False, completion, plan, checked)
+        return ModelSaid(text, answer.found, ruling.cited, False, completion, plan, verified)
 
     def rest(self, text: str) -> str:
         """What of the whole was not told yet."""

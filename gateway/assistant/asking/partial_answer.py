@@ -31,9 +31,9 @@ class PartialAnswer:
             try:
                 self.head = orjson.loads(found[1]), found[2] == "true"
             except orjson.JSONDecodeError as error:
-                raise AssistantFailed("the assistant's citations are no list of names") from error
+                raise AssistantFailed("the language model's citations are no list of names") from error
         elif self.head is None and len(self._text) > _LONGEST:
-            raise AssistantFailed("the assistant's citations do not end")
+            raise AssistantFailed("the language model's citations do not end")
 
     def news(self) -> str:
         """What of the text is whole words and was not told yet, cleaned as the whole will be."""

@@ -12,7 +12,10 @@ _FOLDER = Path(__file__).with_name("templates")
 
 @dataclass(frozen=True)
 class PromptTemplate:
-    """`system` is the same for every question; `question` and `picture` have places for `$names`."""
+    """`system` is the same for every question; `question` and `picture` have places for `$names`.
+
+    A prompt without pictures has nothing for `picture`.
+    """
 
     version: str
     system: str
@@ -27,4 +30,6 @@ def prompt_template(version: str = "answer.1") -> PromptTemplate:
     def part(name: str) -> str:
         return (_FOLDER / f"{version}.{name}.txt").read_text(encoding="utf-8").strip()
 
-    return PromptTemplate(version, part("system"), Template(part("question")), Template(part("picture")))
+    pictures = (_FOLDER / f"{version}.picture.txt").exists()
+    picture = part("picture") if pictures else ""
+    return PromptTemplate(version, part("system"), Template(part("question")), Template(picture))

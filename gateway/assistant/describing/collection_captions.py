@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
+import pybase64
 
 from clip_core.errors import (
     AssistantFailed,
@@ -20,8 +21,11 @@ from clip_core.errors import (
     NotFound,
     UnknownPrice,
 )
-from gateway.assistant.describing.picture_captions import PictureCaptions
+from gateway.assistant.describing.picture_captions import ModelCaption, PictureCaptions
 from gateway.assistant.offline.caption_reader import CaptionReader
+from gateway.encode.results import is_untried
+from gateway.inputs.source import Source
+from gateway.keys.meter import Meter
 from gateway.pictures.originals import DIGEST, ORIGINAL_FILE
 from gateway.pictures.pictures import Pictures
 from gateway.schemas.asking import CollectionCaptionsRequest
@@ -30,11 +34,11 @@ from gateway.upstream.index_service import IndexServiceClient
 Json = dict[str, Any]
 CAPTION, BY = "caption", "caption_by"
 _SIZE = 768
-_OWN = ("assistant_failed", "assistant_refused")  # codes that are of one item; most others end the call
+_OWN = ("llm_failed", "llm_refused")  # codes that are of one item; most others end the call
 
 
 class CollectionCaptions:
-    """`model` is None without a language model. `at_once`: pictures under way."""
+    """`model` is None without a language model. `at_once`: pictures under way. Each costs its key an item."""
 
     def __init__(
         self,
@@ -42,10 +46,12 @@ class CollectionCaptions:
         pictures: Pictures,
         reader: CaptionReader,
         model: PictureCaptions | None,
+        meter: Meter,
         *,
         at_once: int,
     ) -> None:
         self._index, self._pictures, self._reader, self._model = index, pictures, reader, model
+        self._meter = meter
         self._at_once = at_once
 
     async def run(self, collection: str, wanted: CollectionCaptionsRequest) -> Json:
@@ -56,11 +62,11 @@ class CollectionCaptions:
         wanting = [item for item in page["items"] if not (item.get("metadata") or {}).get(CAPTION)]
         done = _Done(model.name if model else "captioner", len(page["items"]) - len(wanting), page["next"])
         if wanted.dry_run:
-            return {**done.answer(), "expected": _expected(model, len(wanting))}
+            return {**done.answer(), "estimate": _expected(model, len(wanting))}
         for start in range(0, len(wanting), self._at_once):
             part = wanting[start : start + self._at_once]
-            if _is_too_much(wanted.most_usd, done.cost_usd, _expected(model, len(part))["cost_usd"]):
-                done.stop(_spent(wanted.most_usd), wanted.after if start == 0 else wanting[start - 1]["id"])
+            if _is_too_much(wanted.max_cost_usd, done.cost_usd, _expected(model, len(part))["cost_usd"]):
+                done.stop(_spent(wanted.max_cost_usd), wanted.after if start == 0 else wanting[start - 1]["id"])
                 break
             told = await asyncio.gather(*(self._caption(collection, item, model) for item in part))
             await self._write(collection, [each for each in told if isinstance(each, dict)], done)
@@ -73,17 +79,29 @@ class CollectionCaptions:
                     raise stopping
                 done.stop(stopping, wanted.after if start == 0 else wanting[start - 1]["id"])
                 break
-        return {**done.answer(), "expected": None}
+        return {**done.answer(), "estimate": None}
 
     async def _caption(self, collection: str, item: Json, model: PictureCaptions | None) -> Json | ClipServeError:
         try:
             shown = await self._pictures.thumbnail(collection, item, _SIZE)
             if model is None:
                 return _told(item, await self._reader.caption(shown.content), "captioner", 0.0)
-            made = await model.caption(shown.content)
+            made = await self._paid(model, shown.content)
             return _told(item, made.text, made.by, made.cost_usd)
         except ClipServeError as error:
             return error
+
+    async def _paid(self, model: PictureCaptions, picture: bytes) -> ModelCaption:
+        """As a captioner's caption is. Raises RateLimited or TooLarge, and what `model` raises."""
+        source = Source("image", pybase64.b64encode_as_string(picture), None)
+        await self._meter.items(1)
+        await self._meter.images([source], 1)
+        try:
+            return await model.caption(picture)
+        except ClipServeError as error:
+            if is_untried(error):
+                await self._meter.give_back([source])
+            raise
 
     async def _write(self, collection: str, captions: Sequence[Json], done: _Done) -> None:
         """Into the metadata. An item that was deleted or got another picture meanwhile is one that failed."""
@@ -122,19 +140,19 @@ def _expected(model: PictureCaptions | None, number: int) -> Json:
     return {"items": number, "prompt_tokens": 0, "cost_usd": 0.0} if model is None else model.expected(number)
 
 
-def _is_too_much(most_usd: float | None, spent: float, expected: float | None) -> bool:
+def _is_too_much(max_cost_usd: float | None, spent: float, expected: float | None) -> bool:
     """Raises UnknownPrice where there is a limit and no price."""
-    if most_usd is None:
+    if max_cost_usd is None:
         return False
     if expected is None:
         raise UnknownPrice(
-            "there is no price of this model, so `most_usd` can't be kept: leave it out, or give a price"
+            "there is no price of this model, so `max_cost_usd` can't be kept: leave it out, or give a price"
         )
-    return spent + expected > most_usd
+    return spent + expected > max_cost_usd
 
 
-def _spent(most_usd: float | None) -> BudgetSpent:
-    return BudgetSpent(f"the next captions could cost more than the {most_usd:g} USD of this call", retry_after=1.0)
+def _spent(max_cost_usd: float | None) -> BudgetSpent:
+    return BudgetSpent(f"the next captions could cost more than the {max_cost_usd:g} USD of this call", retry_after=1.0)
 
 
 def _told(item: Json, caption: str, by: str, cost_usd: float | None) -> Json:

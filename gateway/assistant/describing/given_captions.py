@@ -29,9 +29,7 @@ class GivenCaptions:
     def assistant(self) -> PictureCaptions:
         """Raises NoCaptioner."""
         if self._captions is None:
-            raise NoCaptioner(
-                "this gateway has no language model: set CLIPSERVE_GATEWAY_ASSISTANT_URL", param="caption"
-            )
+            raise NoCaptioner("this gateway has no language model: set CLIPSERVE_GATEWAY_LLM_URL", param="caption")
         return self._captions
 
     async def of(self, sources: Sequence[Source]) -> list[ModelCaption | ClipServeError]:

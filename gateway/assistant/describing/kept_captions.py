@@ -1,24 +1,30 @@
-"""Captions that were paid for, on disk, by the digest of what was asked: the same picture is never billed twice."""
+"""Captions that were paid for, by the digest of what was asked: the same picture is never billed twice."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
-import threading
 from pathlib import Path
 
-_SCHEMA = "CREATE TABLE IF NOT EXISTS captions (digest TEXT PRIMARY KEY, text TEXT NOT NULL, by TEXT NOT NULL)"
+from gateway.database.postgres import Postgres
+from gateway.database.record import FAULTS, Record
+from gateway.database.tables import one_table
+
+_TABLE = "CREATE TABLE IF NOT EXISTS captions (digest TEXT PRIMARY KEY, text TEXT NOT NULL, by TEXT NOT NULL)"
+_KEEP = """
+INSERT INTO captions VALUES (?, ?, ?) ON CONFLICT (digest) DO UPDATE SET text = excluded.text, by = excluded.by
+"""
 _log = logging.getLogger("gateway.assistant")
 
 
 class KeptCaptions:
-    """The file is opened with the first caption. Without it, or where it is damaged, nothing is kept."""
+    """In the database that gateways share, else in a file, which appears with the first caption.
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._lock = threading.Lock()
-        self._database: sqlite3.Connection | None = None
+    Where the database is away or the file is damaged, nothing is kept.
+    """
+
+    def __init__(self, file: Path, database: Postgres | None = None) -> None:
+        self._record: Record = one_table(database, file, "captions", _TABLE)
 
     async def get(self, digest: str) -> tuple[str, str] | None:
         """A caption, and the model that wrote it."""
@@ -28,31 +34,19 @@ class KeptCaptions:
         await asyncio.to_thread(self._put, digest, text, by)
 
     def close(self) -> None:
-        with self._lock:
-            if self._database is not None:
-                self._database.close()
-            self._database = None
+        self._record.close()
 
     def _get(self, digest: str) -> tuple[str, str] | None:
         try:
-            with self._lock:
-                row = self._opened().execute("SELECT text, by FROM captions WHERE digest = ?", (digest,)).fetchone()
-        except (OSError, sqlite3.Error) as error:
+            rows = self._record.rows("SELECT text, by FROM captions WHERE digest = ?", digest)
+        except FAULTS as error:
             _log.warning("kept captions can't be read: %s", error)
             return None
-        return None if row is None else (str(row[0]), str(row[1]))
+        return (str(rows[0][0]), str(rows[0][1])) if rows else None
 
     def _put(self, digest: str, text: str, by: str) -> None:
         try:
-            with self._lock, self._opened() as database:
-                database.execute("INSERT OR REPLACE INTO captions VALUES (?, ?, ?)", (digest, text, by))
-        except (OSError, sqlite3.Error) as error:
+            with self._record.transaction() as database:
+                database.execute(_KEEP, (digest, text, by))
+        except FAULTS as error:
             _log.warning("a caption could not be kept, and may be paid for again: %s", error)
-
-    def _opened(self) -> sqlite3.Connection:
-        if self._database is None:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            database = sqlite3.connect(self._file, check_same_thread=False)
-            database.execute(_SCHEMA)
-            self._database = database
-        return self._database

@@ -87,9 +87,9 @@ def _checked(completion: Completion) -> str:
     data = completion.data or {}
     text = clean_text(data["caption"])[:_LONGEST] if isinstance(data.get("caption"), str) else ""
     if set(data) != {"caption"} or not text:
-        raise _failed("the assistant gave no caption", completion)
+        raise _failed("the language model gave no caption", completion)
     if reads_like_an_order(text):
-        raise _failed("the assistant's caption reads like an order to a language model", completion)
+        raise _failed("the language model's caption reads like an order", completion)
     return text
 
 

@@ -29,7 +29,7 @@ class _Bounded(AsyncByteStream):
         async for piece in self._stream:
             come += len(piece)
             if come > _MOST_BYTES:
-                raise AssistantFailed("the assistant's answer does not end")
+                raise AssistantFailed("the language model's answer does not end")
             yield piece
 
     async def aclose(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
@@ -20,9 +19,10 @@ from gateway.assistant.provider.completion_cache import CompletionCache, prompt_
 from gateway.assistant.provider.openai_provider import OpenAiProvider
 from gateway.assistant.provider.prices import Price, PriceTable
 from gateway.assistant.provider.prompt import Completion, Prompt, TokenUse
-from gateway.assistant.provider.spending import Spending
+from gateway.assistant.provider.spending import Reservation, Spending
 from gateway.assistant.provider.token_estimates import TokenEstimates
 from gateway.assistant.provider.turns_of_keys import TurnsOfKeys
+from gateway.database.record import FAULTS
 from gateway.keys.api_key import current_key
 from gateway.trace import current_trace
 
@@ -60,7 +60,7 @@ class LanguageModel:
             async for piece in pieces:
                 if isinstance(piece, Completion):
                     return piece
-        raise AssistantFailed("the assistant gave no answer")
+        raise AssistantFailed("the language model gave no answer")
 
     async def stream(self, prompt: Prompt, *, streamed: bool = True) -> AsyncGenerator[str | Completion, None]:
         """Pieces of text, last the whole.
@@ -93,7 +93,7 @@ class LanguageModel:
         if price is None and self.spending.caps.set():
             raise UnknownPrice(
                 f"there is no price of {self.name!r}, so no cap on spending can be kept: give it a row in the file of "
-                "CLIPSERVE_GATEWAY_ASSISTANT_PRICES_FILE"
+                "CLIPSERVE_GATEWAY_LLM_PRICES_FILE"
             )
         return price
 
@@ -101,8 +101,7 @@ class LanguageModel:
         self, prompt: Prompt, price: Price | None, streamed: bool
     ) -> AsyncGenerator[str | Completion, None]:
         key, estimated = current_key().id, self.estimates.of(prompt)
-        reserved = price.cost(estimated) if price else 0.0
-        await self._reserve(key, reserved)
+        reserved = await self._reserve(key, price.cost(estimated) if price else 0.0)
         use = estimated  # where the provider's count never comes
         try:
             async with aclosing(self._provider.stream(prompt, streamed=streamed)) as pieces:
@@ -118,20 +117,19 @@ class LanguageModel:
                 error.cost_usd = price.cost(use) if price else 0.0
             raise
         finally:
-            await self._settle(key, reserved, price.cost(use) if price else 0.0, use)
+            await self._settle(reserved, price.cost(use) if price else 0.0, use)
             current_trace().progress()
 
-    async def _reserve(self, key: str, usd: float) -> None:
-        """Without a cap, counting never spoils an answer; with one, nothing is asked that can't be counted."""
+    async def _reserve(self, key: str, usd: float) -> Reservation:
+        """Nothing is asked that can't be counted where there is a cap."""
         try:
-            await self.spending.reserve(key, usd)
-        except (OSError, sqlite3.Error) as error:
+            return await self.spending.reserve(key, usd)
+        except FAULTS as error:
             _log.warning("what was spent on answers can't be read: %s", error)
-            if self.spending.caps.set():
-                message = (
-                    "what was spent on answers can't be read, so no cap on spending can be kept: see the gateway's log"
-                )
-                raise AssistantUnavailable(message) from error
+            message = (
+                "what was spent on answers can't be read, so no cap on spending can be kept: see the gateway's log"
+            )
+            raise AssistantUnavailable(message) from error
 
     def _counted(self, prompt: Prompt, completion: Completion, estimated: TokenUse) -> TokenUse:
         if not completion.use.input:  # this provider counts nothing
@@ -139,11 +137,11 @@ class LanguageModel:
         self.estimates.learn(prompt, completion.use)
         return completion.use
 
-    async def _settle(self, key: str, reserved: float, usd: float, use: TokenUse) -> None:
+    async def _settle(self, reserved: Reservation, usd: float, use: TokenUse) -> None:
         """Counting never spoils an answer."""
         try:
-            await self.spending.settle(key, reserved, usd, use.input + use.output)
-        except (OSError, sqlite3.Error) as error:
+            await self.spending.settle(reserved, usd, use.input + use.output)
+        except FAULTS as error:
             _log.warning("what an answer cost could not be written down: %s", error)
 
 

@@ -108,7 +108,7 @@ class OpenAiProvider:
                 piece = await _next_before(ends, pieces)
                 begun, told = True, told + (len(piece) if isinstance(piece, str) else 0)
                 if told > _LONGEST:
-                    raise AssistantFailed("the assistant's answer does not end")
+                    raise AssistantFailed("the language model's answer does not end")
                 yield piece
         except StopAsyncIteration:
             return
@@ -244,7 +244,7 @@ def _headers() -> Mapping[str, str]:
 
 def _chat_completion(answer: Any, prompt: Prompt) -> Completion:
     if not getattr(answer, "choices", None):
-        raise AssistantFailed("the assistant's provider gave an answer that is none of a chat")
+        raise AssistantFailed("the language model's provider gave an answer that is none of a chat")
     choice = answer.choices[0]
     message = choice.message
     refusal = getattr(message, "refusal", None) or ""
@@ -253,7 +253,7 @@ def _chat_completion(answer: Any, prompt: Prompt) -> Completion:
 
 def _response_completion(answer: Any, prompt: Prompt, own_key: str) -> Completion:
     if not isinstance(getattr(answer, "output", None), list):
-        raise AssistantFailed("the assistant's provider gave an answer that is none of the Responses API")
+        raise AssistantFailed("the language model's provider gave an answer that is none of the Responses API")
     parts = [part for item in answer.output if item.type == "message" for part in item.content]
     text = "".join(part.text for part in parts if part.type == "output_text")
     refusal = "".join(part.refusal for part in parts if part.type == "refusal")
@@ -291,11 +291,11 @@ def _checked(text: str, refusal: str, finish: str | None, use: TokenUse, model: 
     """
     found: Completion | ClipServeError
     if refusal or finish == "content_filter":
-        found = AssistantRefused(f"the assistant refuses to answer: {refusal[:300] or 'its filter stopped it'}")
+        found = AssistantRefused(f"the language model refuses to answer: {refusal[:300] or 'its filter stopped it'}")
     elif finish == "length" and prompt.may_be_cut:
         found = Completion(text, use, model, cut=True)
     elif finish == "length":
-        found = AssistantFailed("the assistant's answer was cut off: raise CLIPSERVE_GATEWAY_ASSISTANT_MAX_TOKENS")
+        found = AssistantFailed("the language model's answer was cut off: raise CLIPSERVE_GATEWAY_LLM_MAX_TOKENS")
     else:
         found = _read(text, use, model, prompt)
     if isinstance(found, AssistantFailed):
@@ -311,9 +311,9 @@ def _read(text: str, use: TokenUse, model: str, prompt: Prompt) -> Completion | 
     try:
         data = orjson.loads(text)
     except orjson.JSONDecodeError:
-        return AssistantFailed("the assistant answered with something that is not JSON")
+        return AssistantFailed("the language model answered with something that is not JSON")
     if not isinstance(data, dict):
-        return AssistantFailed("the assistant answered with JSON that is no object")
+        return AssistantFailed("the language model answered with JSON that is no object")
     return Completion(text, use, model, data)
 
 
@@ -336,8 +336,8 @@ async def _next_before(ends: float, pieces: AsyncGenerator[str | Completion, Non
 
 
 def _failed(said: Any, own_key: str) -> AssistantFailed:
-    return AssistantFailed(f"the assistant's provider failed: {masked(str(said), own_key)}")
+    return AssistantFailed(f"the language model's provider failed: {masked(str(said), own_key)}")
 
 
 def _broken_off() -> AssistantFailed:
-    return AssistantFailed("the assistant's provider broke off its answer")
+    return AssistantFailed("the language model's provider broke off its answer")

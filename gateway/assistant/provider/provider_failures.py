@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 300
 _ABOUT_PICTURES = re.compile(r"\b(?:image|images|image_url|vision|visual|multimodal|mmproj)\b", re.IGNORECASE)
-_NO_VISION = "; a model that reads words only needs CLIPSERVE_GATEWAY_ASSISTANT_VISION=false"
+_NO_VISION = "; a model that reads words only needs CLIPSERVE_GATEWAY_LLM_VISION=false"
 _KEY = re.compile(r"\bsk-[\w*-]+")
 _RETRY_S, _MOST_RETRY_S = 5.0, 24 * 3600.0
 _LOST = ("ReadError", "RemoteProtocolError")  # of the HTTP client: the provider had the request
@@ -34,23 +34,23 @@ def failure_of(error: Exception, own_key: str = "") -> ClipServeError:
     import openai
 
     if isinstance(error, openai.APITimeoutError | TimeoutError):
-        return DeadlineExceeded("the assistant's provider did not answer in time")
+        return DeadlineExceeded("the language model's provider did not answer in time")
     if isinstance(error, openai.APIStatusError):
         return _of_status(error, own_key)
     if isinstance(error, openai.APIConnectionError) and type(error.__cause__).__name__ not in _LOST:
-        return AssistantUnavailable("the assistant's provider can't be reached")
-    return AssistantFailed(f"the assistant's provider broke off its answer ({type(error).__name__})")
+        return AssistantUnavailable("the language model's provider can't be reached")
+    return AssistantFailed(f"the language model's provider broke off its answer ({type(error).__name__})")
 
 
 def failure_of_waiting(refusal: Any) -> ClipServeError:
     """Of a question whose time is over; `refusal` is the provider's answer where the SDK waited to ask again."""
     if refusal is None:
-        return DeadlineExceeded("the assistant's provider did not answer in time")
+        return DeadlineExceeded("the language model's provider did not answer in time")
     if refusal.status_code == 429:
         return Overloaded(
-            "the assistant's provider is busy for longer than this may take", retry_after=_retry_after(refusal)
+            "the language model's provider is busy for longer than this may take", retry_after=_retry_after(refusal)
         )
-    return AssistantUnavailable(f"the assistant's provider failed (status {refusal.status_code})")
+    return AssistantUnavailable(f"the language model's provider failed (status {refusal.status_code})")
 
 
 def masked(said: str, own_key: str) -> str:
@@ -63,15 +63,15 @@ def _of_status(error: openai.APIStatusError, own_key: str) -> ClipServeError:
     status, said = error.status_code, _said(error, own_key)
     if status in (401, 403):
         return AssistantUnauthorized(
-            f"the assistant's provider refuses the key of this gateway (status {status}): "
-            "set CLIPSERVE_GATEWAY_ASSISTANT_API_KEY"
+            f"the language model's provider refuses the key of this gateway (status {status}): "
+            "set CLIPSERVE_GATEWAY_LLM_API_KEY"
         )
     if status == 429:
-        return Overloaded(f"the assistant's provider is busy: {said}", retry_after=_retry_after(error.response))
+        return Overloaded(f"the language model's provider is busy: {said}", retry_after=_retry_after(error.response))
     if status >= 500:
-        return AssistantUnavailable(f"the assistant's provider failed (status {status}): {said}")
+        return AssistantUnavailable(f"the language model's provider failed (status {status}): {said}")
     hint = _NO_VISION if _ABOUT_PICTURES.search(said) else ""
-    refused = AssistantFailed(f"the assistant's provider refused the request (status {status}): {said}{hint}")
+    refused = AssistantFailed(f"the language model's provider refused the request (status {status}): {said}{hint}")
     refused.use = TokenUse()  # nothing was billed
     return refused
 

@@ -1,33 +1,37 @@
-"""What was spent on answers, by key and day (UTC), on disk; and the caps on it.
+"""What was spent on answers, by key and day (UTC), and the caps on it.
 
 Money is reserved by an estimate before a call and settled by what the provider counted after it. A call whose count
-never came costs its estimate.
+never came costs its estimate. Gateways that share a database keep the caps together.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-import threading
+import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from functools import partial
 from pathlib import Path
 
 from clip_core.errors import BudgetSpent
+from gateway.database.postgres import Postgres
+from gateway.database.record import FAULTS, Record, Transaction
+from gateway.database.tables import one_table
 
-_SCHEMA = """
+_TABLE = """
 CREATE TABLE IF NOT EXISTS spent (
-    day TEXT, key TEXT, usd REAL NOT NULL, tokens INTEGER NOT NULL, calls INTEGER NOT NULL, PRIMARY KEY (day, key)
+    day TEXT, key TEXT, usd DOUBLE PRECISION NOT NULL, tokens BIGINT NOT NULL, calls BIGINT NOT NULL,
+    PRIMARY KEY (day, key)
 )
 """
 _ADD = """
-INSERT INTO spent VALUES (?, ?, ?, ?, 1)
-ON CONFLICT (day, key) DO UPDATE SET usd = usd + excluded.usd, tokens = tokens + excluded.tokens, calls = calls + 1
+INSERT INTO spent VALUES (?, ?, ?, ?, ?) ON CONFLICT (day, key) DO UPDATE SET
+    usd = spent.usd + excluded.usd, tokens = spent.tokens + excluded.tokens, calls = spent.calls + excluded.calls
 """
+_TURN = ""  # no key's id: the row that reservations lock, one after the other
+_log = logging.getLogger("gateway.assistant")
 
 
 @dataclass(frozen=True)
@@ -41,89 +45,93 @@ class SpendingCaps:
         return self.all_usd is not None or self.key_usd is not None
 
 
+@dataclass(frozen=True)
+class Reservation:
+    """What a call may cost; it counts as spent on that day until it is settled."""
+
+    day: str
+    key: str
+    usd: float
+
+
 class Spending:
-    """The file is opened with the first call. One process writes it."""
+    """In the database that gateways share, else in a file, which appears with the first call.
 
-    def __init__(self, file: Path, caps: SpendingCaps, now: Callable[[], float] = time.time) -> None:
+    Every method may raise one of `record.FAULTS`.
+    """
+
+    def __init__(
+        self, file: Path, caps: SpendingCaps, database: Postgres | None = None, now: Callable[[], float] = time.time
+    ) -> None:
         self.caps = caps
-        self._file, self._now = file, now
-        self._lock = threading.Lock()
-        self._database: sqlite3.Connection | None = None
-        self._day = ""
-        self._spent: defaultdict[str, float] = defaultdict(float)
-        self._reserved: defaultdict[str, float] = defaultdict(float)
+        self._record: Record = one_table(database, file, "spending", _TABLE)
+        self._all = "this gateway" if database is None else "these gateways together"
+        self._now = now
+        self._freeing: set[asyncio.Task[None]] = set()
 
-    async def reserve(self, key: str, usd: float) -> None:
-        """Raises BudgetSpent where that would be more than a cap."""
+    async def reserve(self, key: str, usd: float) -> Reservation:
+        """Raises BudgetSpent where that would be more than a cap. Without a cap nothing is reserved."""
         reserving = asyncio.ensure_future(asyncio.to_thread(self._reserve, key, usd))
         try:
-            await asyncio.shield(reserving)
+            return await asyncio.shield(reserving)
         except asyncio.CancelledError:  # the caller left, and nobody will settle what the thread reserves
-            reserving.add_done_callback(partial(self._free, key, usd))
+            freeing = asyncio.ensure_future(self._free(reserving))
+            self._freeing.add(freeing)
+            freeing.add_done_callback(self._freeing.discard)
             raise
 
-    async def settle(self, key: str, reserved: float, usd: float, tokens: int) -> None:
+    async def settle(self, reserved: Reservation, usd: float, tokens: int) -> None:
         """What was reserved is free again, and `usd` is spent."""
-        await asyncio.shield(asyncio.to_thread(self._settle, key, reserved, usd, tokens))
+        await asyncio.shield(asyncio.to_thread(self._add, reserved, usd, tokens, 1))
 
     async def of_today(self) -> dict[str, float]:
-        """USD by key."""
+        """USD by key, with what is reserved."""
         return await asyncio.to_thread(self._of_today)
 
     def close(self) -> None:
-        with self._lock:
-            if self._database is not None:
-                self._database.close()
-            self._database, self._day = None, ""
+        self._record.close()
 
     def _of_today(self) -> dict[str, float]:
-        with self._lock:
-            self._turn_day()
-            return dict(self._spent)
+        rows = self._record.rows("SELECT key, usd FROM spent WHERE day = ? AND key <> ?", self._day(), _TURN)
+        return {str(key): float(usd) for key, usd in rows}
 
-    def _reserve(self, key: str, usd: float) -> None:
-        with self._lock:
-            self._turn_day()
-            own = self._spent[key] + self._reserved[key] + usd
-            total = sum(self._spent.values()) + sum(self._reserved.values()) + usd
-            for cap, would_be, whose in (
-                (self.caps.key_usd, own, "this API key"),
-                (self.caps.all_usd, total, "this gateway"),
-            ):
-                if cap is not None and (would_be > cap or cap == 0):
-                    raise BudgetSpent(
-                        f"{whose} may spend {cap:g} USD a day on answers, and this one may cost {usd:.4f}; searching "
-                        "goes on as before",
-                        retry_after=self._until_tomorrow(),
-                    )
-            self._reserved[key] += usd
+    def _reserve(self, key: str, usd: float) -> Reservation:
+        if not self.caps.set():
+            return Reservation(self._day(), key, 0.0)
+        made = Reservation(self._day(), key, usd)
+        with self._record.transaction() as db:
+            db.execute(_ADD, (made.day, _TURN, 0.0, 0, 0))  # another gateway's waits here until this one is written
+            db.execute(_ADD, (made.day, key, usd, 0, 0))
+            self._check(db, made)
+        return made
 
-    def _free(self, key: str, usd: float, reserving: asyncio.Future[None]) -> None:
-        if not reserving.cancelled() and reserving.exception() is None:
-            with self._lock:
-                self._reserved[key] -= usd
+    def _check(self, db: Transaction, made: Reservation) -> None:
+        """Raises BudgetSpent, which takes the reservation back."""
+        rows = db.execute("SELECT key, usd FROM spent WHERE day = ?", (made.day,)).fetchall()
+        own = sum(usd for key, usd in rows if key == made.key)
+        total = sum(usd for _, usd in rows)
+        for cap, would_be, whose in ((self.caps.key_usd, own, "this API key"), (self.caps.all_usd, total, self._all)):
+            if cap is not None and (would_be > cap or cap == 0):
+                raise BudgetSpent(
+                    f"{whose} may spend {cap:g} USD a day on answers, and this one may cost {made.usd:.4f}; searching "
+                    "goes on as before",
+                    retry_after=self._until_tomorrow(),
+                )
 
-    def _settle(self, key: str, reserved: float, usd: float, tokens: int) -> None:
-        with self._lock:
-            self._reserved[key] -= reserved
-            self._turn_day()
-            self._spent[key] += usd
-            assert self._database is not None
-            with self._database:
-                self._database.execute(_ADD, (self._day, key, usd, tokens))
+    async def _free(self, reserving: asyncio.Future[Reservation]) -> None:
+        with suppress(BudgetSpent, *FAULTS):  # nothing was reserved then
+            made = await reserving
+            try:
+                await asyncio.to_thread(self._add, made, 0.0, 0, 0)
+            except FAULTS as error:
+                _log.warning("what a caller that left had reserved counts as spent: %s", error)
 
-    def _turn_day(self) -> None:
-        """Reads what this day has cost so far, in an earlier process perhaps."""
-        day = self._today().strftime("%Y-%m-%d")
-        if day == self._day:
-            return
-        if self._database is None:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(self._file, check_same_thread=False)
-            self._database.execute(_SCHEMA)
-        rows = self._database.execute("SELECT key, usd FROM spent WHERE day = ?", (day,)).fetchall()
-        self._spent = defaultdict(float, {str(key): float(usd) for key, usd in rows})
-        self._day = day
+    def _add(self, reserved: Reservation, usd: float, tokens: int, calls: int) -> None:
+        with self._record.transaction() as db:
+            db.execute(_ADD, (reserved.day, reserved.key, usd - reserved.usd, tokens, calls))
+
+    def _day(self) -> str:
+        return self._today().strftime("%Y-%m-%d")
 
     def _today(self) -> datetime:
         return datetime.fromtimestamp(self._now(), timezone.utc)

@@ -33,7 +33,9 @@ class RpcServer:
         """Listen. Raises OSError when the port is taken."""
         settings, self._loop = self._settings, asyncio.get_running_loop()
         self._server = server = grpc.aio.server(
-            handlers=[self._service], options=_options(settings), maximum_concurrent_rpcs=settings.max_clients
+            handlers=[self._service],
+            options=_options(settings),
+            maximum_concurrent_rpcs=settings.max_client_connections,
         )
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         address = f"{host}:{settings.grpc_port}"
@@ -74,7 +76,7 @@ def _options(settings: GatewaySettings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", settings.max_body_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.max_concurrent_streams", _STREAMS),
-        ("grpc.max_allowed_incoming_connections", settings.max_clients),
+        ("grpc.max_allowed_incoming_connections", settings.max_client_connections),
         ("grpc.http2.lookahead_bytes", _WINDOW_BYTES),
         ("grpc.http2.bdp_probe", 0),  # it would widen the window
     ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from gateway.reranking.query.vocabulary import ATTRIBUTES, NUMBERS
 
 _ORDER = tuple(ATTRIBUTES)
+_MOST_NOUN_WORDS = 3
 _COUNT_WORDS = {number: word for word, number in NUMBERS.items()}
 
 
@@ -70,6 +71,11 @@ class ParsedQuery:
 
     def present(self) -> list[int]:
         return [place for place in range(len(self.things)) if place not in self.absent]
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether a noun has so many words that it may be a sentence, or words of another language."""
+        return any(len(thing.noun.split()) > _MOST_NOUN_WORDS for thing in self.things)
 
 
 def plural(words: str) -> str:

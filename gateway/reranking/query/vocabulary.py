@@ -49,7 +49,7 @@ OPPOSITES: Mapping[str, str] = MappingProxyType(
     }
 )
 SIDES = ("left of", "right of", "above", "below")
-_RELATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+RELATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "left of": ("to the left of", "on the left of", "left of"),
         "right of": ("to the right of", "on the right of", "right of"),
@@ -62,10 +62,11 @@ _RELATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "in": ("inside", "in"),
     }
 )
+"""By name, the phrases that say it."""
 _NEGATIONS = ("without any", "without", "with no", "and no", "but no", "no", "but not")
 _JOINS = ("together with", "along with", "and", "with", "plus", "or", ",", ";")
 MEANING: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {phrase: ("relation", name) for name, phrases in _RELATIONS.items() for phrase in phrases}
+    {phrase: ("relation", name) for name, phrases in RELATIONS.items() for phrase in phrases}
     | dict.fromkeys(_NEGATIONS, ("not", ""))
     | {phrase: ("or" if phrase == "or" else "and", "") for phrase in _JOINS}
 )

@@ -123,10 +123,10 @@ def ranking_of(
     """
     given = (said.data or {}).get("order")
     if not isinstance(given, list):
-        raise AssistantFailed("the assistant's order is no list of names")
+        raise AssistantFailed("the language model's order is no list of names")
     named = list(dict.fromkeys(places[each] for each in given if isinstance(each, str) and each in places))
     if not named:
-        raise AssistantFailed("the assistant names none of the candidates")
+        raise AssistantFailed("the language model names none of the candidates")
     invented = sum(not isinstance(each, str) or each not in places for each in given)
     rest = [place for place in range(number) if place not in named]
     tokens = said.use.input + said.use.output

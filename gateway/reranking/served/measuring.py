@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -25,8 +26,19 @@ class Measurement:
         self._model, self._call = model, call
 
     async def __call__(self, groups: Sequence[CanaryGroup]) -> CanaryScores:
-        """Raises ClipServeError."""
-        call, captioner, fingerprint = self._call(), list[list[float]](), ""
+        """By both at once. Raises ClipServeError."""
+        (captioner, fingerprint), plain = await asyncio.gather(self._by_captioner(groups), self._plain(groups))
+        return CanaryScores(captioner, plain, fingerprint)
+
+    async def fingerprint(self) -> str:
+        """The captioner's, by one picture and one text. Raises ClipServeError."""
+        group = canary_groups()[0]
+        reply = await self._call().scores(group.pictures[:1], [group.text], None)
+        return reply.get("fingerprint", "")
+
+    async def _by_captioner(self, groups: Sequence[CanaryGroup]) -> tuple[list[list[float]], str]:
+        """With the captioner's fingerprint."""
+        call, scored, fingerprint = self._call(), list[list[float]](), ""
         for first in range(0, len(groups), _GROUPS_AT_ONCE):
             part = groups[first : first + _GROUPS_AT_ONCE]
             pictures = [picture for group in part for picture in group.pictures]
@@ -35,18 +47,12 @@ class Measurement:
             told = [[(next(rows, None) or {}).get("scores") for _ in group.pictures] for group in part]
             if any(scores is None for group in told for scores in group):
                 raise WorkerLost("the captioner's archive is older than reranking: build it again")
-            captioner += [
+            scored += [
                 [float(scores[place].get("logprob") or 0.0) for scores in group if scores]
                 for place, group in enumerate(told)
             ]
             fingerprint = reply.get("fingerprint", "")
-        return CanaryScores(captioner, await self._plain(groups), fingerprint)
-
-    async def fingerprint(self) -> str:
-        """The captioner's, by one picture and one text. Raises ClipServeError."""
-        group = canary_groups()[0]
-        reply = await self._call().scores(group.pictures[:1], [group.text], None)
-        return reply.get("fingerprint", "")
+        return scored, fingerprint
 
     async def _plain(self, groups: Sequence[CanaryGroup]) -> list[list[float]]:
         pictures = [Source("image", picture, None) for group in groups for picture in group.pictures]

@@ -23,14 +23,14 @@ def told_tree(tree: Tree, ranking: TreeRanking, candidates: Sequence[Candidate])
             "stage": stage_of[place],
             "readings": sorted(node.readings),
             "claims": list(node.claims),
-            "against": list(node.against),
+            "counterfactuals": list(node.against),
         }
         for place, node in enumerate(tree.nodes)
     ]
     rows = [
         {
             "id": candidates[each].id,
-            "plain_rank": each + 1,
+            "retrieval_rank": each + 1,
             "score": round(ranking.scores[each], 4),
             "values": [_rounded(ranking.values[each].get(node)) for node in range(len(tree.nodes))],
         }

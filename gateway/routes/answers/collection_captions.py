@@ -43,16 +43,17 @@ async def captions_cost(
     pictures: Annotated[int, Query(ge=0, le=10**9, examples=[1000], description="How many.")] = 1,
 ) -> JsonResponse:
     """What captions of so many pictures by the language model cost at most."""
-    assistant = services(request).given_captions.assistant()
-    return JsonResponse({"by": assistant.name, **assistant.expected(pictures)})
+    model = services(request).given_captions.assistant()
+    return JsonResponse({"by": model.name, **model.expected(pictures)})
 
 
+@router.post("/v1/captions/assistant", include_in_schema=False)  # its name in 0.1
 @router.post(
-    "/v1/captions/assistant",
+    "/v1/captions/llm",
     responses=answers(AssistantCaptionsAnswer, NoCaptioner, *ENCODES),
     openapi_extra=takes(AssistantCaptionsRequest),
 )
-async def caption_by_assistant(request: Request) -> JsonResponse:
+async def caption_by_llm(request: Request) -> JsonResponse:
     """Captions of pictures by the language model; each has its own caption or error."""
     given, wanted = services(request), await read_model(request, AssistantCaptionsRequest)
     return JsonResponse(

@@ -31,7 +31,7 @@ export function drawScaling({ sizes, endpoint, decisions, problems }, span) {
   $("scaling-problem").textContent = problems.map((problem) => `${sentence(problem)}.`).join(" ");
   drawChoice(sizes, endpoint);
   const size = sizes.find((each) => each.endpoint === endpoint);
-  $("scaling-now").textContent = size ? `${size.size} wanted${size.ready === null ? "" : `, ${size.ready} ready`}: ${size.why}.` : "";
+  $("scaling-now").textContent = size ? `${size.size} desired${size.ready === null ? "" : `, ${size.ready} ready`}: ${size.reason}.` : "";
   show($("scaling-charts"), decisions.length > 0);
   if (decisions.length) drawCharts(decisions, span);
   drawChanges(decisions);
@@ -61,7 +61,7 @@ function drawChanges(decisions) {
   $("scaling-changes").replaceChildren(...changes.map(change));
 }
 
-function change({ at, before, size, why, demand, upper }) {
+function change({ at, before, size, reason, demand, upper }) {
   const figures = `demand ${busy(demand)}, forecast ${busy(upper)} at most`;
-  return element("li", {}, element("span", { className: "soft", textContent: clock(at) }), element("b", { textContent: ` ${before} → ${size} ` }), `${why} `, element("span", { className: "soft", textContent: `(${figures})` }));
+  return element("li", {}, element("span", { className: "soft", textContent: clock(at) }), element("b", { textContent: ` ${before} → ${size} ` }), `${reason} `, element("span", { className: "soft", textContent: `(${figures})` }));
 }

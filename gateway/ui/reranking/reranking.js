@@ -36,11 +36,15 @@ function headline({ by, applied }) {
   return applied ? NAMES[by] : "In the order of the search";
 }
 
-function notes({ note, missing, budget_spent: spent, without_picture: blind }) {
+const LONG_MS = 100;
+
+function notes({ note, missing, budget_spent: spent, without_picture: blind, parsed_by: parsedBy, quality }) {
   const misfit = missing?.length && `nothing here fits all of it: the first picture does not fit ${missing.map((label) => `“${label}”`).join(", ")}`;
   const early = spent && `the budget (${spent}) was spent: this is the best order so far`;
   const kept = blind && `${plural(blind, "item")} without a picture ${blind === 1 ? "keeps its place" : "keep their places"}`;
-  return [note, misfit, early, kept].filter(Boolean);
+  const byModel = parsedBy === "llm" && "the language model took the words apart";
+  const first = quality?.waited_ms > LONG_MS && `${digits(quality.waited_ms)} ms of that were for measuring the captioner, which is done once`;
+  return [note, misfit, early, kept, byModel, first].filter(Boolean);
 }
 
 export function watchReranking() {

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from clip_core.periodic import doubled
+
 _LONGEST_S = 60.0
 
 
@@ -62,4 +64,4 @@ class PeerBreaker:
             self._pause()
 
     def _pause(self) -> None:
-        self._again_at = self._clock() + min(self._pause_s * 2 ** min(self._failures - 1, 10), self._longest_s)
+        self._again_at = self._clock() + doubled(self._pause_s, self._failures - 1, self._longest_s)

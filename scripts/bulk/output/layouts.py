@@ -134,7 +134,8 @@ class ClipRetrieval:
             self._npy[kind] = self._files.open(f"{kind}_emb/{kind}_emb_{shard.name}.npy")
             self._npy[kind].write(bytes(_NPY_HEADER))
         text = pyarrow.string()
-        self._schema = pyarrow.schema([(name, text) for name in ("image_path", "caption", "metadata", "digest")])
+        names = ("image_path", "url", "caption", "metadata", "digest")
+        self._schema = pyarrow.schema([(name, text) for name in names])
         about = self._files.open(f"metadata/metadata_{shard.name}.parquet")
         self._writer = parquet.ParquetWriter(about, self._schema, compression="zstd")
 
@@ -145,8 +146,10 @@ class ClipRetrieval:
             vectors = [row.image if kind == "img" else row.text for row in rows]
             filled = [np.zeros(self._dim, np.float32) if each is None else each for each in vectors]
             file.write(np.stack(filled).astype("<f2").tobytes())
-        columns = [[row.id for row in rows], [row.caption for row in rows]]
-        columns += [[as_text(row.metadata) for row in rows], [row.digest for row in rows]]
+        urls = [row.metadata.get("url") for row in rows]
+        columns = [[row.id for row in rows], [url if isinstance(url, str) else None for url in urls]]
+        columns += [[row.caption for row in rows], [as_text(row.metadata) for row in rows]]
+        columns += [[row.digest for row in rows]]
         arrays = [pyarrow.array(column, pyarrow.string()) for column in columns]
         self._writer.write_table(pyarrow.Table.from_arrays(arrays, schema=self._schema))
         self._rows += len(rows)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import typer
 from rich.console import Console
 
-from scripts.commands.captioning.options import TIMEOUT_S, DryRun, MostUsd, Offline
+from scripts.commands.captioning.options import TIMEOUT_S, DryRun, MaxCostUsd, Offline
 from scripts.commands.gateway_commands import DEFAULT_URL, Key, Url
 from scripts.item_progress import ItemProgress
 
@@ -23,7 +23,7 @@ def caption_collection(
     collection: Annotated[str, typer.Argument(help="Whose items.")],
     dry_run: DryRun = False,
     offline: Offline = False,
-    most_usd: MostUsd = None,
+    max_cost_usd: MaxCostUsd = None,
     url: Url = DEFAULT_URL,
     api_key: Key = None,
 ) -> None:
@@ -35,21 +35,21 @@ def caption_collection(
 
     body = {"limit": 1000 if dry_run else _PAGE, "dry_run": dry_run, "by": "offline" if offline else "auto"}
     with Client(url, api_key=api_key, timeout_s=TIMEOUT_S) as client:
-        pages = _pages(client, collection, body, most_usd)
+        pages = _pages(client, collection, body, max_cost_usd)
     (_show_costs if dry_run else _show_work)(pages)
     if pages[-1]["stopped"] is not None:
         raise typer.Exit(1)
 
 
-def _pages(client: Client, collection: str, body: Page, most_usd: float | None) -> list[Page]:
+def _pages(client: Client, collection: str, body: Page, max_cost_usd: float | None) -> list[Page]:
     """What each page of items came to, to the last one or to where the work stopped. Raises ClientError."""
     pages = list[Page]()
     after = None
     with ItemProgress(Console(stderr=True), "captions", None) as progress:
         while not pages or (after is not None and pages[-1]["stopped"] is None):
             asked = {**body, "after": after}
-            if most_usd is not None:
-                asked["most_usd"] = max(0.0, most_usd - sum(page["cost_usd"] for page in pages))
+            if max_cost_usd is not None:
+                asked["max_cost_usd"] = max(0.0, max_cost_usd - sum(page["cost_usd"] for page in pages))
             pages.append(client.call("POST", f"/v1/collections/{quote(collection, safe='')}/captions", asked))
             after = pages[-1]["next"]
             progress.advance(len(pages[-1]["captions"]))
@@ -57,9 +57,9 @@ def _pages(client: Client, collection: str, body: Page, most_usd: float | None) 
 
 
 def _show_costs(pages: list[Page]) -> None:
-    items = sum(page["expected"]["items"] for page in pages)
-    costs = [page["expected"]["cost_usd"] for page in pages]
-    dated = f" (prices of {pages[0]['expected'].get('prices_as_of')})" if sum(filter(None, costs)) else ""
+    items = sum(page["estimate"]["items"] for page in pages)
+    costs = [page["estimate"]["cost_usd"] for page in pages]
+    dated = f" (prices of {pages[0]['estimate'].get('prices_as_of')})" if sum(filter(None, costs)) else ""
     cost = "an unknown price" if None in costs else f"at most {sum(costs):.4f} USD{dated}"
     typer.echo(f"{items} captions by {pages[0]['by']} for {cost}")
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from scripts.commands.captioning.options import TIMEOUT_S, DryRun, MostUsd, Offline
+from scripts.commands.captioning.options import TIMEOUT_S, DryRun, MaxCostUsd, Offline
 from scripts.commands.gateway_commands import DEFAULT_URL, Key, Url
 from scripts.commands.paths import existing_folder
 from scripts.item_progress import ItemProgress
@@ -18,7 +18,7 @@ def caption_folder(
     folder: Annotated[Path, typer.Argument(help="Whose pictures.", parser=existing_folder)],
     dry_run: DryRun = False,
     offline: Offline = False,
-    most_usd: MostUsd = None,
+    max_cost_usd: MaxCostUsd = None,
     url: Url = DEFAULT_URL,
     api_key: Key = None,
 ) -> None:
@@ -32,7 +32,7 @@ def caption_folder(
     console = Console()
     wanting = pictures_without(folder)
     with Client(url, api_key=api_key, timeout_s=TIMEOUT_S) as client:
-        captions = FolderCaptions(client, offline=offline, most_usd=most_usd)
+        captions = FolderCaptions(client, offline=offline, max_cost_usd=max_cost_usd)
         if dry_run:
             console.print(captions.expected(len(wanting)), highlight=False)
             return

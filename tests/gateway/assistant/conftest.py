@@ -35,7 +35,7 @@ def asking(stack_of: Any, provider: tuple[OpenAiServer, str]) -> Any:
     """`asking(**settings)` starts a gateway that asks the server, with the scenes in `demo`."""
 
     def start(**settings: Any) -> Stack:
-        own = {"assistant_url": provider[1], "assistant_model": "gpt-4o", "assistant_api_key": "sk-own"}
+        own = {"llm_url": provider[1], "llm_model": "gpt-4o", "llm_api_key": "sk-own"}
         stack: Stack = stack_of(**{**own, **settings})
         fill(stack)
         return stack

@@ -34,7 +34,7 @@ def test_offline(offline) -> None:
     said = offline.post("/v1/ask", COUNT).json()
     assert (said["answer"], said["found"], said["by"]) == ("Three red circles, in 2 of 4 pictures.", True, "offline")
     assert cited(said) == ["s1", "s2"]
-    assert all(each["checked"] for each in said["citations"])
+    assert all(each["verified"] for each in said["citations"])
     assert len(said["hits"]) == 4
     nothing = offline.post("/v1/ask", {**COUNT, "question": "Is there a brown moon?"}).json()
     assert (nothing["found"], nothing["citations"]) == (False, [])
@@ -70,7 +70,7 @@ def test_by_a_language_model(asking, openai_server) -> None:
     stack = asking()
     openai_server.reply = ObeyingModel()
     said = stack.post("/v1/ask", WHICH).json()
-    assert (said["answer"], said["by"], said["disputed"]) == ("2 show a red circle.", "m-2025-01-01", False)
+    assert (said["answer"], said["by"], said["llm_overruled"]) == ("2 show a red circle.", "m-2025-01-01", False)
     assert cited(said) == ["s1", "s2"]
     assert said["usage"]["pictures"] == 2
     assert said["usage"]["cost_usd"] > 0
@@ -86,10 +86,10 @@ def test_by_a_language_model(asking, openai_server) -> None:
     assert by_hand["by"] == "offline"
 
 
-@pytest.mark.parametrize("settings", [{}, {"assistant_api": "responses"}, {"assistant_url": ""}])
+@pytest.mark.parametrize("settings", [{}, {"llm_api": "responses"}, {"llm_url": ""}])
 def test_in_pieces(asking, openai_server, settings) -> None:
-    if settings.get("assistant_url") == "":
-        settings = {"assistant_url": "", "assistant_model": ""}
+    if settings.get("llm_url") == "":
+        settings = {"llm_url": "", "llm_model": ""}
     stack = asking(**settings)
     openai_server.reply = ObeyingModel()
     answer = stack.post("/v1/ask", {**WHICH, "stream": True})
@@ -109,7 +109,7 @@ def test_nothing_is_told_before_the_citations_stand(asking, openai_server) -> No
     told = events(stack.post("/v1/ask", {**WHICH, "stream": True}).text)
     assert "bank" not in str(told)
     whole = told[-2][1]
-    assert (whole["disputed"], whole["by"], cited(whole)) == (True, "offline", ["s1", "s2"])
+    assert (whole["llm_overruled"], whole["by"], cited(whole)) == (True, "offline", ["s1", "s2"])
 
 
 def test_a_question_of_no_kind_is_the_models_own(asking, openai_server) -> None:
@@ -122,7 +122,7 @@ def test_a_question_of_no_kind_is_the_models_own(asking, openai_server) -> None:
     openai_server.reply = reply
     said = stack.post("/v1/ask", {**WHICH, "question": "What mood is this?"}).json()
     assert (said["kind"], said["answer"], len(said["citations"])) == ("other", "It is calm.", 1)
-    assert not said["citations"][0]["checked"]
+    assert not said["citations"][0]["verified"]
 
 
 @pytest.mark.parametrize(
@@ -144,22 +144,22 @@ def test_answers_against_the_schema(asking, openai_server, reply, what) -> None:
     openai_server.reply = lambda _: reply
     answer = stack.post("/v1/ask", WHICH)
     assert answer.status_code == 424
-    assert answer.json()["error"]["code"] == "assistant_failed"
+    assert answer.json()["error"]["code"] == "llm_failed"
     assert what in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(
     ("failure", "status", "code"),
     [
-        ((401, {}), 424, "assistant_unauthorized"),
+        ((401, {}), 424, "llm_unauthorized"),
         ((429, {"retry-after": "7"}), 429, "overloaded"),
-        ((500, {}), 503, "assistant_unavailable"),
-        ("refusal", 424, "assistant_refused"),
-        ((400, {}), 424, "assistant_failed"),
+        ((500, {}), 503, "llm_unavailable"),
+        ("refusal", 424, "llm_refused"),
+        ((400, {}), 424, "llm_failed"),
     ],
 )
 def test_failures_are_named_and_the_search_still_answers(asking, openai_server, failure, status, code) -> None:
-    stack = asking(assistant_retries=0)
+    stack = asking(llm_retries=0)
     openai_server.failures = [failure] * 2
     answer = stack.post("/v1/ask", WHICH)
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
@@ -179,7 +179,7 @@ def test_half_a_stream_is_an_error_after_the_hits(asking, openai_server) -> None
     openai_server.failures = ["half"]
     told = events(stack.post("/v1/ask", {**WHICH, "stream": True}).text)
     assert told[0][1]["object"] == "answer.hits"
-    assert (told[-2][0], told[-2][1]["error"]["code"]) == ("error", "assistant_failed")
+    assert (told[-2][0], told[-2][1]["error"]["code"]) == ("error", "llm_failed")
     assert len(openai_server.asked) == 1
 
 
@@ -187,8 +187,8 @@ def test_a_provider_that_sees_no_pictures_is_told_how_to_be_asked(asking, openai
     stack = asking()
     openai_server.failures = [(400, {}, "image_url is not supported by this model")]
     error = stack.post("/v1/ask", WHICH).json()["error"]
-    assert error["code"] == "assistant_failed"
-    assert "CLIPSERVE_GATEWAY_ASSISTANT_VISION=false" in error["message"]
+    assert error["code"] == "llm_failed"
+    assert "CLIPSERVE_GATEWAY_LLM_VISION=false" in error["message"]
 
 
 def test_pictures_of_hits_that_are_ruled_out_are_not_shown(asking, openai_server) -> None:
@@ -214,7 +214,7 @@ def test_the_first_hit_of_each_search_is_looked_at() -> None:
 
 def test_budgets(asking, openai_server) -> None:
     openai_server.reply = ObeyingModel()
-    none = asking(assistant_usd_per_day=0)
+    none = asking(llm_usd_per_day=0)
     answer = none.post("/v1/ask", WHICH)
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "budget_spent")
     assert int(answer.headers["retry-after"]) > 0
@@ -223,7 +223,7 @@ def test_budgets(asking, openai_server) -> None:
 
 
 def test_an_unknown_price(asking) -> None:
-    stack = asking(assistant_model="nobodys", assistant_key_usd_per_day=1)
+    stack = asking(llm_model="nobodys", llm_key_usd_per_day=1)
     answer = stack.post("/v1/ask", WHICH)
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "unknown_price")
 
@@ -251,7 +251,7 @@ def test_pictures_that_went_meanwhile(asking, openai_server, how) -> None:
 
 
 def test_a_model_without_vision_gets_words_only(asking, openai_server) -> None:
-    stack = asking(assistant_vision=False)
+    stack = asking(llm_vision=False)
     openai_server.reply = ObeyingModel()
     said = stack.post("/v1/ask", WHICH).json()
     assert (said["usage"]["pictures"], openai_server.asked[0].pictures) == (0, [])
@@ -265,7 +265,7 @@ def test_the_least_detail_that_answers(asking, openai_server) -> None:
     many = stack.post("/v1/ask", {**WHICH, "detail": "high"}).json()["usage"]["prompt_tokens"]
     assert {each.detail for each in openai_server.asked[1].pictures} == {"high"}
     assert few < many * 0.7
-    small = asking(assistant_prompt_tokens=500)
+    small = asking(llm_prompt_tokens=500)
     small.post("/v1/ask", WHICH)
     assert len(openai_server.asked[2].pictures) < 4
 

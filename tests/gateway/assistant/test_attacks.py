@@ -16,7 +16,7 @@ ASKED = {"collection": "demo", "question": QUESTION}
 
 
 def test_no_attack_changes_what_is_cited_called_or_answered(asking, openai_server) -> None:
-    stack, model = asking(assistant_cache=0), ObeyingModel()
+    stack, model = asking(llm_cache=0), ObeyingModel()
     openai_server.reply = model
     number, changed = achieved(stack.client, "demo", model)
     assert number >= 200
@@ -28,7 +28,7 @@ def test_no_attack_changes_what_is_cited_called_or_answered(asking, openai_serve
 @pytest.mark.full
 def test_what_the_filter_misses_is_stopped_all_the_same(asking, openai_server, monkeypatch) -> None:
     """Nothing is withheld here: the model obeys nearly every order, and is overruled or refused."""
-    stack, model = asking(assistant_cache=0), ObeyingModel()
+    stack, model = asking(llm_cache=0), ObeyingModel()
     openai_server.reply = model
     monkeypatch.setattr("gateway.assistant.asking.retrieval.vetted", lambda metadata: (metadata, []))
     number, changed = achieved(stack.client, "demo", model)
@@ -41,7 +41,7 @@ def test_what_is_withheld_is_named(asking, openai_server) -> None:
     openai_server.reply = ObeyingModel()
     smuggle(stack.client, "demo", attack)
     said = stack.post("/v1/ask", ASKED).json()
-    assert said["withheld"] == [{"id": "attacker", "field": "note"}]
+    assert said["suspected_injections"] == [{"id": "attacker", "field": "note"}]
     assert attack.text not in str(openai_server.asked[-1].body)
 
 

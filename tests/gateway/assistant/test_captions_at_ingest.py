@@ -22,11 +22,11 @@ SAID = "a grey picture with yellow letters"
 @pytest.fixture
 def captioning(asking: Any, openai_server: Any) -> Any:
     openai_server.reply = lambda _: json.dumps({"caption": SAID})
-    return lambda **settings: asking(**{"assistant_cache": 0, **settings})
+    return lambda **settings: asking(**{"llm_cache": 0, **settings})
 
 
 def items(*names: str) -> list[dict[str, Any]]:
-    return [{"id": f"new-{name}", "image": drawn(name), "caption": "assistant"} for name in names]
+    return [{"id": f"new-{name}", "image": drawn(name), "caption": "llm"} for name in names]
 
 
 def metadata(stack: Any, item_id: str) -> dict[str, Any]:
@@ -58,14 +58,14 @@ def test_what_was_paid_for_outlives_the_gateway(captioning, openai_server, tmp_p
 @pytest.mark.parametrize(
     ("settings", "failure", "code"),
     [
-        ({}, (401, {}), "assistant_unauthorized"),
-        ({"assistant_retries": 0}, (500, {}), "assistant_unavailable"),
-        ({"assistant_retries": 0}, (429, {"retry-after": "1"}), "overloaded"),
-        ({}, "refusal", "assistant_refused"),
-        ({}, "html", "assistant_failed"),
-        ({"assistant_usd_per_day": 0.0}, None, "budget_spent"),
-        ({"assistant_usd_per_day": 1.0, "assistant_model": "nobodys"}, None, "unknown_price"),
-        ({"assistant_url": "", "assistant_model": ""}, None, "no_captioner"),
+        ({}, (401, {}), "llm_unauthorized"),
+        ({"llm_retries": 0}, (500, {}), "llm_unavailable"),
+        ({"llm_retries": 0}, (429, {"retry-after": "1"}), "overloaded"),
+        ({}, "refusal", "llm_refused"),
+        ({}, "html", "llm_failed"),
+        ({"llm_usd_per_day": 0.0}, None, "budget_spent"),
+        ({"llm_usd_per_day": 1.0, "llm_model": "nobodys"}, None, "unknown_price"),
+        ({"llm_url": "", "llm_model": ""}, None, "no_captioner"),
     ],
 )
 def test_a_caption_that_fails_is_a_warning_of_its_item(captioning, openai_server, settings, failure, code) -> None:
@@ -91,13 +91,13 @@ def folder(tmp_path: Path) -> Path:
 
 def test_jobs(captioning, openai_server, folder) -> None:
     stack = captioning(ingest_roots={"photos": folder})
-    body = {"collection": "demo", "source": {"folder": "photos"}, "caption": "assistant"}
+    body = {"collection": "demo", "source": {"folder": "photos"}, "caption": "llm"}
     plan = stack.post("/v1/jobs", {**body, "dry_run": True})
-    assert (plan.status_code, plan.json()["total"], plan.json()["expected"]["items"]) == (200, 3, 3)
-    assert plan.json()["expected"]["cost_usd"] > 0
+    assert (plan.status_code, plan.json()["total"], plan.json()["estimate"]["items"]) == (200, 3, 3)
+    assert plan.json()["estimate"]["cost_usd"] > 0
     assert (openai_server.asked, stack.client.get("/v1/jobs").json()["jobs"]) == ([], [])
     job = stack.post("/v1/jobs", body)
-    assert (job.status_code, job.json()["caption"]) == (202, "assistant")
+    assert (job.status_code, job.json()["caption"]) == (202, "llm")
     path = f"/v1/jobs/{job.json()['id']}"
     until(lambda: stack.client.get(path).json()["state"] == "completed")
     assert metadata(stack, "a.png")["caption"] == SAID
@@ -108,17 +108,17 @@ def test_jobs(captioning, openai_server, folder) -> None:
 def test_jobs_without_a_language_model_are_refused(stack_of, folder) -> None:
     stack = stack_of(ingest_roots={"photos": folder})
     stack.fill("word")
-    body = {"collection": "demo", "source": {"folder": "photos"}, "caption": "assistant"}
+    body = {"collection": "demo", "source": {"folder": "photos"}, "caption": "llm"}
     assert stack.post("/v1/jobs", body).json()["error"]["code"] == "no_captioner"
     assert stack.post("/v1/jobs", {**body, "caption": "poet"}).json()["error"]["param"] == "caption"
     plain = stack.post("/v1/jobs", {**body, "caption": True, "dry_run": True}).json()
-    assert (plain["total"], plain["expected"]) == (3, None)
+    assert (plain["total"], plain["estimate"]) == (3, None)
 
 
 def test_the_command(captioning, openai_server, folder, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     stack = captioning()
-    arguments = ["ingest", str(folder), "--collection", "demo", "--caption-by", "assistant", "--url", stack.url]
+    arguments = ["ingest", str(folder), "--collection", "demo", "--caption-by", "llm", "--url", stack.url]
     planned = CliRunner().invoke(app, [*arguments, "--dry-run"])
     assert planned.stdout.startswith("3 items would be sent to demo; 0 are unchanged, 0 are left out"), planned.output
     assert "2 captions by gpt-4o for at most 0.0" in planned.stdout
@@ -133,11 +133,11 @@ def test_a_run_over_a_collection_has_a_budget_of_its_own(captioning) -> None:
     stack = captioning()
     stack.post(ITEMS, {"items": [{"id": f"n{n}", "image": drawn(f"n{n}")} for n in range(12)]})
     path = "/v1/collections/demo/captions"
-    expected = stack.post(path, {"dry_run": True}).json()["expected"]
-    told = stack.post(path, {"most_usd": expected["cost_usd"] / 2}).json()
+    expected = stack.post(path, {"dry_run": True}).json()["estimate"]
+    told = stack.post(path, {"max_cost_usd": expected["cost_usd"] / 2}).json()
     assert told["stopped"]["code"] == "budget_spent"
     assert 0 < told["cost_usd"] <= expected["cost_usd"] / 2
-    nothing = stack.post(path, {"most_usd": 0.0})
+    nothing = stack.post(path, {"max_cost_usd": 0.0})
     assert nothing.json()["stopped"]["code"] == "budget_spent"
     assert nothing.json()["captions"] == []
 
@@ -149,7 +149,7 @@ def test_a_folder_gets_captions_beside_its_pictures(captioning, openai_server, f
     assert planned.stdout.startswith("2 captions by gpt-4o for at most 0.0"), planned.output
     (folder / "broken.png").write_bytes(b"no picture")
     (folder / "away.png").symlink_to(folder / "nowhere.png")
-    little = CliRunner().invoke(app, [*arguments, "--most-usd", "0.000001"])
+    little = CliRunner().invoke(app, [*arguments, "--max-cost-usd", "0.000001"])
     assert (little.exit_code, openai_server.asked) == (1, [])
     run = CliRunner().invoke(app, arguments)
     assert run.stdout.startswith("2 captions by gpt-4o for 0.0"), run.output
@@ -176,21 +176,20 @@ def test_captions_of_pictures_with_the_same_name_are_kept_apart(captioning, open
 
 def test_captions_of_given_pictures_are_items_of_the_key(captioning, openai_server) -> None:
     stack = captioning(items_per_minute=len(SCENES) + 2)
-    path = "/v1/captions/assistant"
-    assert stack.post(path, {"images": [drawn("a"), drawn("b")]}).status_code == 200
-    answer = stack.post(path, {"images": [drawn("c")]})
+    assert stack.post("/v1/captions/llm", {"images": [drawn("a"), drawn("b")]}).status_code == 200
+    answer = stack.post("/v1/captions/assistant", {"images": [drawn("c")]})  # its name in 0.1
     assert (answer.status_code, answer.json()["error"]["code"], len(openai_server.asked)) == (429, "rate_limited", 2)
 
 
 def test_captions_that_a_budget_refuses_cost_no_items(captioning) -> None:
-    stack = captioning(items_per_minute=50, assistant_usd_per_day=0.0)
-    answer = stack.post("/v1/captions/assistant", {"images": [drawn("a"), drawn("b")]})
+    stack = captioning(items_per_minute=50, llm_usd_per_day=0.0)
+    answer = stack.post("/v1/captions/llm", {"images": [drawn("a"), drawn("b")]})
     assert [each["error"]["code"] for each in answer.json()["data"]] == ["budget_spent"] * 2
     assert answer.headers["x-ratelimit-remaining-items"] == str(50 - len(SCENES))
 
 
 def test_a_budget_ends_a_folder_and_it_goes_on(captioning, openai_server, folder) -> None:
-    stack = captioning(assistant_usd_per_day=0.0)
+    stack = captioning(llm_usd_per_day=0.0)
     run = CliRunner().invoke(app, ["caption-folder", str(folder), "--url", stack.url])
     assert run.exit_code == 1
     assert "stopped: " in run.stdout
@@ -200,8 +199,8 @@ def test_a_budget_ends_a_folder_and_it_goes_on(captioning, openai_server, folder
 
 
 def test_a_folders_budget_without_a_price_and_with_failures(captioning, openai_server, folder) -> None:
-    stack = captioning(assistant_model="mystery-7b")
-    run = CliRunner().invoke(app, ["caption-folder", str(folder), "--most-usd", "1", "--url", stack.url])
+    stack = captioning(llm_model="mystery-7b")
+    run = CliRunner().invoke(app, ["caption-folder", str(folder), "--max-cost-usd", "1", "--url", stack.url])
     assert (run.exit_code, openai_server.asked) == (1, [])
     assert "there is no price of mystery-7b" in str(run.exception)
     openai_server.reply = lambda _: "x"

@@ -210,7 +210,7 @@ async def test_neither_key_nor_question_is_logged(model_of, caplog, monkeypatch)
     await model.close()
 
 
-async def test_caps_by_day_and_key(model_of) -> None:
+async def test_caps_by_day_and_key(model_of, tmp_path) -> None:
     model = model_of(SpendingCaps(all_usd=1.0, key_usd=0.0015))
     one, other = ApiKey("one"), ApiKey("other")
     set_current_key(one)
@@ -221,7 +221,7 @@ async def test_caps_by_day_and_key(model_of) -> None:
     assert 0 < raised.value.retry_after <= 86400
     set_current_key(other)
     await model.complete(PLAIN)
-    again = Spending(model.spending._file, SpendingCaps())
+    again = Spending(tmp_path / "spending.db", SpendingCaps())
     assert set(await again.of_today()) == {"one", "other"}, "a restart forgets nothing"
     again.close()
     await model.close()
@@ -237,21 +237,24 @@ async def test_a_cap_of_nothing_lets_nothing_through(model_of) -> None:
 
 async def test_what_is_reserved_counts_until_it_is_settled(tmp_path) -> None:
     moment = [1.7e9]
-    spending = Spending(tmp_path / "s.db", SpendingCaps(all_usd=1.0), lambda: moment[0])
-    await spending.reserve("a", 0.6)
+    spending = Spending(tmp_path / "s.db", SpendingCaps(all_usd=1.0), now=lambda: moment[0])
+    reserved = await spending.reserve("a", 0.6)
     with pytest.raises(BudgetSpent):
         await spending.reserve("b", 0.6)
-    await spending.settle("a", 0.6, 0.1, 5)
-    await spending.reserve("b", 0.6)
+    await spending.settle(reserved, 0.1, 5)
+    late = await spending.reserve("b", 0.6)
     moment[0] += 86400
     await spending.reserve("a", 0.4)
-    assert sum((await spending.of_today()).values()) == 0
+    await spending.settle(late, 0.5, 5)
+    assert await spending.of_today() == {"a": 0.4}, "a call is of the day on which it was asked"
+    moment[0] -= 86400
+    assert await spending.of_today() == pytest.approx({"a": 0.1, "b": 0.5})
     spending.close()
 
 
 async def test_what_a_caller_that_left_reserved_is_free_again(tmp_path) -> None:
     spending = Spending(tmp_path / "s.db", SpendingCaps(all_usd=1.0))
-    with spending._lock:
+    with spending._record.transaction():
         reserving = asyncio.create_task(spending.reserve("a", 0.6))
         await asyncio.sleep(0.05)  # a thread waits for the lock now
         reserving.cancel()
@@ -353,12 +356,9 @@ def test_tokens_of_pictures_are_those_of_the_documents_examples(rule, size, deta
     assert rule.tokens(ShownPicture("", *size, detail)) == tokens
 
 
-async def test_spending_that_can_not_be_read(model_of) -> None:
+async def test_spending_that_can_not_be_read(model_of, tmp_path) -> None:
     free, capped = model_of(), model_of(caps=SpendingCaps(1.0))
-    for model in (free, capped):
-        file = model.spending._file
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(b"no database at all" * 100)
+    (tmp_path / "spending.db").write_bytes(b"no database at all" * 100)
     assert (await free.complete(PLAIN)).text == "a red circle"
     with pytest.raises(AssistantUnavailable, match="spent"):
         await capped.complete(PLAIN)

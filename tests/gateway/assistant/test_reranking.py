@@ -42,7 +42,7 @@ def test_the_models_order_is_the_answer(asking: Any, openai_server: OpenAiServer
     before, answer = search(stack), search(stack, "llm")
     assert ids(answer) == ids(before)[::-1]
     told = answer["rerank"]
-    assert (told["applied"], told["scored"], told["invented_ids"], told["not_named"]) == (True, 4, 0, 0)
+    assert (told["applied"], told["scored"], told["hallucinated_ids"], told["omitted_ids"]) == (True, 4, 0, 0)
     assert told["tokens"] > 0
     (asked,) = openai_server.asked
     assert len(asked.pictures) == 4
@@ -55,7 +55,7 @@ def test_names_that_were_not_given_count_for_nothing(asking: Any, openai_server:
     openai_server.reply = ordering("p0000", "../etc", cut=1)
     before, answer = search(stack), search(stack, "llm")
     assert ids(answer) == [ids(before)[3], *ids(before)[:3]]
-    assert (answer["rerank"]["invented_ids"], answer["rerank"]["not_named"]) == (2, 3)
+    assert (answer["rerank"]["hallucinated_ids"], answer["rerank"]["omitted_ids"]) == (2, 3)
     assert answer["rerank"]["scored"] == 1
 
 
@@ -70,7 +70,7 @@ def test_an_answer_without_an_order_changes_nothing(asking: Any, openai_server: 
 
 
 def test_a_provider_that_fails_or_takes_long(asking: Any, openai_server: OpenAiServer) -> None:
-    stack = asking(assistant_retries=0)
+    stack = asking(llm_retries=0)
     openai_server.failures = [(500, {})]
     answer = search(stack, "llm")
     assert answer["rerank"]["note"]
@@ -93,7 +93,7 @@ def test_tokens_that_reach_for_some_candidates_or_for_none(asking: Any, openai_s
     answer = search(stack, {"by": "llm", "budget_tokens": 600})
     told, shown = answer["rerank"], len(names(openai_server.asked[0]))
     assert 2 <= shown < 4
-    assert (told["scored"], told["not_named"], told["budget_spent"]) == (shown, 0, "tokens")
+    assert (told["scored"], told["omitted_ids"], told["budget_spent"]) == (shown, 0, "tokens")
     assert told["tokens"] <= 600
     assert ids(answer) == [*ids(before)[:shown][::-1], *ids(before)[shown:]]
 

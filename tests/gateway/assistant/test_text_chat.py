@@ -18,7 +18,7 @@ SCHEMA: Any = {"type": "object", "properties": {"color": {"type": "string"}}, "r
 @pytest.fixture
 def sdk(stack_of: Any, provider: Any, openai_server: Any) -> Iterator[OpenAI]:
     assert openai_server.asked == []
-    stack = stack_of(text_model_url=provider[1], assistant_retries=0)
+    stack = stack_of(chat_model_url=provider[1], llm_retries=0)
     with OpenAI(base_url=f"{stack.url}/v1", api_key="none", max_retries=0) as client:
         yield client
 

@@ -104,3 +104,15 @@ def test_attributes_that_are_excluded(text: str) -> None:
 )
 def test_what_is_not_understood(text: str) -> None:
     assert parse_query(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "doubtful"),
+    [
+        ("two birthday party hats left of a box", False),
+        ("a man riding a horse", True),
+        ("a box behind ein roter Kreis links von zwei Quadraten", True),
+    ],
+)
+def test_a_long_name_may_be_a_sentence(text: str, doubtful: bool) -> None:
+    assert said(text).is_doubtful == doubtful

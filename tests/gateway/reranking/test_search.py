@@ -20,7 +20,10 @@ def test_what_fits_comes_first(filled: Stack, by: str) -> None:
     told = answer["rerank"]
     assert (told["by"], told["applied"], told["candidates"], told["scored"]) == (by, True, 8, 8)
     assert (told["note"], told["budget_spent"], told["without_picture"]) == (None, None, 0)
-    assert told["quality"] == {"captioner": 1.0, "plain": pytest.approx(0.25, abs=0.25), "good": True}
+    waited_ms = told["quality"].pop("waited_ms")
+    assert 0 < waited_ms < told["ms"]
+    assert told["quality"] == {"captioner": 1.0, "retrieval": pytest.approx(0.25, abs=0.25), "good": True}
+    assert search(filled, by)["rerank"]["quality"]["waited_ms"] < 20, "it is known"
     assert told["tokens"] > 0
     assert "tree" not in told
     assert all("n" in hit["metadata"] for hit in answer["hits"])
@@ -34,7 +37,7 @@ def test_the_tree_is_told(filled: Stack) -> None:
     assert {"color", "noun", "setting"} <= set(kinds)
     color = tree["nodes"][kinds.index("color")]
     assert color["claims"] == [QUERY]
-    assert color["against"][0] == QUERY.replace("blue", "red")
+    assert color["counterfactuals"][0] == QUERY.replace("blue", "red")
     first = tree["candidates"][0]
     assert first["id"] in BLUE
     assert first["values"][kinds.index("color")] == pytest.approx(8.0, abs=1)

@@ -14,8 +14,8 @@ from benchmarks.lib.milvus_server import MilvusServer, milvus_is_installed
 from clip_core.errors import ClipServeError
 from index_service.collection.registry import Registry
 from index_service.http.app import create_app
-from index_service.milvus.catalogue import MilvusCatalogue
-from index_service.milvus.connect import shared_store
+from index_service.milvus.catalogue.catalogue import MilvusCatalogue
+from index_service.milvus.catalogue.connect import shared_store
 from index_service.record.store import Store
 from index_service.settings import IndexSettings
 from tests.index_service.helpers import JSON
@@ -44,11 +44,11 @@ def settings(tmp_path: Path, milvus_server: MilvusServer) -> IndexSettings:
         max_body_bytes=200_000,
         max_searches=20,
         max_batch=50,
-        compact_rows=8,
+        merge_min_rows=8,
         store="milvus",
         milvus_uri=milvus_server.uri,
         milvus_prefix="".join(random.choices(string.ascii_lowercase, k=12)),
-        milvus_settle_s=0,
+        milvus_watermark_delay_s=0,
     )
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from benchmarks.lib.busy_client import BusyClient
+from benchmarks.lib.busy_client import BusyClient, busy_client
 from benchmarks.lib.milvus_server import MilvusServer, milvus_is_installed
 from clip_core.wire import encode_vector
 from index_service.settings import IndexSettings
 from tests.index_service.helpers import JSON, Service, unit_rows
 from tests.index_service.milvus.conftest import QUICK
+from tests.waiting import until as soon
 
 pytestmark = [pytest.mark.xdist_group("milvus")]
 
@@ -46,7 +48,12 @@ def serve(tmp_path: Path) -> Iterator[Callable[[str], httpx.Client]]:
     made: list[tuple[Service, httpx.Client]] = []
 
     def start(uri: str) -> httpx.Client:
-        given = {"milvus_uri": uri, "milvus_timeout_s": PATIENCE_S, "milvus_look_s": 0.2, "milvus_settle_s": 0}
+        given = {
+            "milvus_uri": uri,
+            "milvus_timeout_s": PATIENCE_S,
+            "milvus_refresh_interval_s": 0.2,
+            "milvus_watermark_delay_s": 0,
+        }
         service = Service(tmp_path / f"index{len(made)}", **given)
         made.append((service, httpx.Client(base_url=service.url(), headers=JSON, timeout=30)))
         return made[-1][1]
@@ -102,7 +109,7 @@ def test_without_a_server_or_its_client_the_store_is_refused(serve: Callable[[st
         IndexSettings(store="elsewhere")
 
 
-def busy(client: httpx.Client) -> BusyClient:
+def busy(client: httpx.Client) -> AbstractContextManager[BusyClient]:
     """It meets nothing but success, and 503 and 507 with the envelope."""
 
     def call(method: str, path: str, body: Any) -> Any:
@@ -116,7 +123,7 @@ def busy(client: httpx.Client) -> BusyClient:
             raise RuntimeError(f"expected {result['status']}")
         return answer.json()
 
-    return BusyClient(call, "c", ROWS)
+    return busy_client(call, "c", ROWS)
 
 
 def listed(client: httpx.Client) -> list[str]:
@@ -143,9 +150,7 @@ def test_killed_under_load_and_restarted(server: MilvusServer, serve: Callable[[
             server.start()
             until(200, lambda: client.get("/collections/c"))
             before = len(writer.acknowledged)
-            deadline = time.monotonic() + 60
-            while len(writer.acknowledged) < before + 5 and time.monotonic() < deadline:
-                time.sleep(0.1)
+            soon(lambda before=before: len(writer.acknowledged) >= before + 5, 60)
     assert writer.failures
     assert [failure for failure in writer.failures if "expected" not in failure] == []
     assert set(writer.acknowledged) <= set(listed(client))
@@ -159,16 +164,22 @@ def test_a_milvus_that_hangs(server: MilvusServer, serve: Callable[[str], httpx.
     until(201, lambda: client.put("/collections/c", json={**MODEL, "store": "milvus"}))
     assert client.put("/collections/own", json={**MODEL, "store": "embedded"}).status_code == 201
     client.post("/collections/c/items", json=ITEM)
-    server.hang()
-    answer, seconds = timed(lambda: client.get("/collections/c/items/i0"))
-    assert_away(answer)
-    assert seconds < PATIENCE_S + 1
-    answer, seconds = timed(lambda: client.get("/collections/c/items/i0"))
-    assert_away(answer)
-    assert client.post("/collections/own/items", json=ITEM).status_code == 200
-    server.go_on()
-    until(200, lambda: client.get("/collections/c/items/i0"), 20)
-    assert client.post("/collections/c/items", json=ITEM).status_code == 200
+    with busy(client) as writer:
+        time.sleep(1)
+        server.hang()
+        answer, seconds = timed(lambda: client.get("/collections/c/items/i0"))
+        assert_away(answer)
+        assert seconds < PATIENCE_S + 1
+        answer, seconds = timed(lambda: client.get("/collections/c/items/i0"))
+        assert_away(answer)
+        assert client.post("/collections/own/items", json=ITEM).status_code == 200
+        server.go_on()
+        until(200, lambda: client.get("/collections/c/items/i0"), 20)
+        before = len(writer.acknowledged)
+        soon(lambda: len(writer.acknowledged) >= before + 5, 60)
+    assert writer.failures
+    assert [failure for failure in writer.failures if "expected" not in failure] == []
+    assert set(writer.acknowledged) <= set(listed(client))
 
 
 @pytest.fixture

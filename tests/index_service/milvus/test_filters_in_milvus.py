@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,10 +16,16 @@ from hypothesis import settings as hypothesis_settings
 from benchmarks.lib.milvus_server import MilvusServer
 from clip_core.wire import encode_vector
 from index_service.answers.hits import Search, SearchBatch
-from index_service.metadata.filters import canonical
-from index_service.milvus.catalogue import MilvusCatalogue
+from index_service.metadata.filters import (
+    MAX_CONDITIONS,
+    MAX_FIELDS,
+    MAX_OPERANDS,
+    canonical,
+    compile_filter,
+)
+from index_service.milvus.catalogue.catalogue import MilvusCatalogue
+from index_service.milvus.catalogue.connect import shared_store
 from index_service.milvus.collection import MilvusCollection
-from index_service.milvus.connect import shared_store
 from index_service.milvus.schema import MAX_TERMS
 from index_service.record.records import CollectionInfo
 from index_service.settings import IndexSettings
@@ -99,6 +106,37 @@ def test_listings_and_searches_under_filters(filled: MilvusCollection, filter_: 
     scores = np.sort(ROWS[[int(id_[1:]) for id_ in wanted]] @ ROWS[0])[::-1] if wanted else np.empty(0)
     assert np.allclose([hit["score"] for hit in answer["hits"]], scores[:3], atol=1e-6)
     assert all(reference(filter_, orjson.loads(orjson.dumps(hit["metadata"]))) for hit in answer["hits"])
+
+
+def nested(depth: int) -> dict[str, Any]:
+    """Every level is an operator with several operands, of which one goes deeper."""
+    filter_: dict[str, Any] = {"y": {"$exists": True}}
+    for level in range(depth):
+        more = [{"x": {"$gt": level}}, {"z": level}]
+        filter_ = {"$or": [filter_, *more]} if level % 3 else {"$not": {"$or": [filter_, *more]}}
+    return filter_
+
+
+LARGEST: dict[str, dict[str, Any]] = {
+    "operands": {"x": {"$in": [*range(MAX_OPERANDS - 1), "a"]}},
+    "conditions": {"$or": [{"x": {"$gt": n}} for n in range(MAX_CONDITIONS)]},
+    "conditions that all hold": {"$and": [{"x": {"$ne": n}} for n in range(MAX_CONDITIONS)]},
+    "fields": {f"f{n}": {"$ne": n} for n in range(MAX_FIELDS)},
+    "levels": nested(21),
+    "negations": {"$not": {"$not": {"$not": {"$not": {"$not": {"$not": {"$not": {"$not": {"x": {"$gte": 1}}}}}}}}}},
+}
+
+
+@pytest.mark.parametrize("filter_", LARGEST.values(), ids=LARGEST)
+def test_the_largest_filters_are_answered_in_time(filled: MilvusCollection, filter_: dict[str, Any]) -> None:
+    where, wanted = canonical(filter_), [f"i{n:03}" for n in range(N) if reference(filter_, DOCUMENTS[n])]
+    started = time.monotonic()
+    compile_filter(where)
+    assert [id_ for id_, _ in filled.matching(where, "", 1000)] == wanted
+    batch = SearchBatch([Search(0, encode_vector(ROWS[0]), N, ())], ROWS[:1])
+    ((_, answer),) = filled.search(batch, where, False)[0].answers([0])
+    assert sorted(hit["id"] for hit in answer["hits"]) == wanted
+    assert time.monotonic() - started < 5
 
 
 def test_facets_count_what_passes(filled: MilvusCollection) -> None:

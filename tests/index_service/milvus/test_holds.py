@@ -10,8 +10,8 @@ import pytest
 
 from clip_core.wire import encode_vector
 from index_service.collection.registry import Registry
-from index_service.milvus.catalogue import MilvusCatalogue
-from index_service.milvus.holds import held_until
+from index_service.milvus.catalogue.catalogue import MilvusCatalogue
+from index_service.milvus.catalogue.holds import held_until
 from index_service.milvus.schema import Names
 from index_service.record.records import CollectionInfo
 from index_service.settings import IndexSettings
@@ -25,7 +25,9 @@ ITEM = {"id": "a", "vector": encode_vector(unit_rows(1, 8)[0])}
 
 @pytest.fixture
 def settings(settings: IndexSettings) -> IndexSettings:
-    return settings.model_copy(update={"milvus_look_s": 0.1, "milvus_settle_s": 0.1, "milvus_consistency": "strong"})
+    return settings.model_copy(
+        update={"milvus_refresh_interval_s": 0.1, "milvus_watermark_delay_s": 0.1, "milvus_consistency": "strong"}
+    )
 
 
 async def test_a_held_write_of_another_replica_goes_to_where_the_alias_leads(

@@ -43,6 +43,7 @@ def test_what_was_found_is_compared_with_all_items(collection: Any, where: bytes
     assert collection.describe()["recall"] == [{"engine": "milvus", "k": 10, "recall": 1.0, "samples": 1}]
     sample._replace(scores=np.full(20, -1, np.float32)).measure()  # as if it had found the worst items
     assert collection.describe()["recall"][0]["recall"] == 0.5
+    assert collection.gauges().recall == collection.describe()["recall"]
 
 
 def test_exact_searches_are_not_repeated(collection: Any) -> None:

@@ -13,12 +13,12 @@ import grpc
 import orjson
 import pytest
 
-from clip_core.errors import TooLarge, Unavailable
+from clip_core.errors import ClipServeError, StorageFull, TooLarge, Unavailable
 from index_service.metadata.filters import canonical
 from index_service.milvus import expressions, terms
 from index_service.milvus.reading import MilvusReader, Moment
 from index_service.milvus.rows import in_messages, literal
-from index_service.milvus.rpc import MilvusRpc, NotLoaded, messages
+from index_service.milvus.rpc import MilvusRefusal, MilvusRpc, NotLoaded, messages
 from index_service.record.records import StoredItem
 
 NOW = Moment("strong", 0)
@@ -217,3 +217,37 @@ def test_what_milvus_does_not_give_at_once_is_too_large(reason: str) -> None:
 @pytest.mark.parametrize(("uri", "host"), [("http://[::1]:19530", "[::1]:19530"), ("http://milvus", "milvus:19530")])
 def test_addresses(uri: str, host: str) -> None:
     assert MilvusRpc(uri)._host == host
+
+
+def test_a_call_that_begins_as_the_connection_closes_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    rpc = MilvusRpc("http://127.0.0.1:1")
+    made = rpc._connected()
+    monkeypatch.setattr(rpc, "_connected", lambda: made)
+    rpc.close()
+    for call in (
+        lambda: rpc.call("AllocTimestamp", messages().AllocTimestampRequest()),
+        lambda: rpc.write("Upsert", b""),
+    ):
+        with pytest.raises(Unavailable, match="is stopping"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "error"),
+    [
+        (3, "memory limit exceeded[predict=9, limit=8]", StorageFull),
+        (7, "disk limit exceeded", StorageFull),
+        (9, "force deny[op=write]: deny to write, reason: disk quota exhausted", StorageFull),
+        (9, "quota exceeded[reason=memory quota exceeded, please allocate more resources]", StorageFull),
+        (65535, "write /data/rdb/000012.log: no space left on device", StorageFull),
+        (9, "force deny[op=write]: deny to write, reason: time tick long delay", MilvusRefusal),
+        (9, "quota exceeded[reason=access has been disabled by the administrator]", MilvusRefusal),
+        (8, "rate limit exceeded[rate=100]", MilvusRefusal),
+        (10, "service unimplemented", MilvusRefusal),
+    ],
+)
+def test_what_milvus_has_no_room_for_is_told_from_what_it_refuses(
+    code: int, reason: str, error: type[ClipServeError]
+) -> None:
+    with pytest.raises(error):
+        answering(lambda: None, code=code, reason=reason).call("Upsert", "quick")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from benchmarks.lib.milvus_server import MilvusServer
+from benchmarks.lib.repeating import repeating
 from clip_core.wire import encode_vector
 from scripts.cli import app
 from scripts.collections.move import Move
@@ -29,7 +29,7 @@ ROWS = unit_rows(N, DIM)
 
 @pytest.fixture
 def api(tmp_path: Path, milvus_server: MilvusServer) -> Iterator[PublicApi]:
-    service = Service(tmp_path, milvus_uri=milvus_server.uri, milvus_prefix="moving", milvus_settle_s=0)
+    service = Service(tmp_path, milvus_uri=milvus_server.uri, milvus_prefix="moving", milvus_watermark_delay_s=0)
     api = PublicApi(service.url())
     api.call("PUT", "/collections/shapes", {"model": "m", "fingerprint": "f", "dim": DIM, "metadata": {"a": 1}})
     write(api, "shapes", range(N))
@@ -82,28 +82,20 @@ def test_there_and_back_by_the_command_line(api: PublicApi, tmp_path: Path) -> N
 
 
 def test_while_somebody_writes(api: PublicApi, tmp_path: Path) -> None:
-    stopped, failures = threading.Event(), list[str]()
+    own, numbers, failures = PublicApi(api.url), count(N), list[str]()
 
-    def busy() -> None:
-        own, n = PublicApi(api.url), N
-        while not stopped.is_set():
-            try:
-                write(own, "live", [n, n % N], late=n)
-                own.call("POST", "/collections/live/items/delete", {"ids": [f"i{n - 1:05}"]})
-            except Exception as error:  # the test fails then
-                failures.append(repr(error))
-            n += 1
-            time.sleep(0.05)
+    def change() -> None:
+        n = next(numbers)
+        try:
+            write(own, "live", [n, n % N], late=n)
+            own.call("POST", "/collections/live/items/delete", {"ids": [f"i{n - 1:05}"]})
+        except Exception as error:  # the test fails then
+            failures.append(repr(error))
 
-    thread = threading.Thread(target=busy)
-    thread.start()
     work = Move(api, tmp_path / "progress.json", State("shapes", "there"), "milvus")
-    try:
+    with repeating(change, 0.05):
         work.copy(Console(quiet=True))
         work.complete("live")
-    finally:
-        stopped.set()
-        thread.join()
     assert failures == []
     old, new = contents(api, "shapes"), contents(api, "there")
     assert api.call("GET", "/collections/live")["name"] == "there"

@@ -59,6 +59,7 @@ from tests.index_service.test_facets import (
     test_bad_requests,
     test_fields_whose_values_repeat_are_found_and_counted,
     test_named_fields_filters_and_bounds,
+    test_numbers_beyond_64_bits_are_values_too,
 )
 from tests.index_service.test_item_ids import test_one_refused_id_stops_no_other
 from tests.index_service.test_listing import test_bad_filters, test_over_http

@@ -9,7 +9,7 @@ import pytest
 
 from clip_core.wire import encode_vector
 from index_service.collection.registry import Registry
-from index_service.milvus.catalogue import MilvusCatalogue
+from index_service.milvus.catalogue.catalogue import MilvusCatalogue
 from index_service.milvus.rpc import messages, wait_until
 from index_service.settings import IndexSettings
 from tests.index_service.helpers import item, unit_rows

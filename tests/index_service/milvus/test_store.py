@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +14,8 @@ import pytest
 from clip_core.errors import Conflict, InvalidRequest, TooLarge, Unavailable, UnknownCollection, UnknownItem
 from clip_core.wire import encode_vector
 from index_service.collection.registry import Registry, UnseenCollection
-from index_service.milvus.catalogue import MilvusCatalogue
-from index_service.milvus.connect import shared_store
+from index_service.milvus.catalogue.catalogue import MilvusCatalogue
+from index_service.milvus.catalogue.connect import shared_store
 from index_service.milvus.schema import Names
 from index_service.record.records import CollectionInfo
 from index_service.record.store import Store
@@ -110,6 +111,30 @@ async def test_what_one_replica_acknowledged_another_reads(
             (result,) = (await two.post("/search", json={"searches": [search]})).json()["results"]
             assert result["hits"][0]["id"] == f"i{n}"
             one, two = two, one
+
+
+async def test_a_call_with_many_strong_searches_waits_for_one_moment(
+    client: httpx.AsyncClient, catalogue: MilvusCatalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await client.put("/collections/c", json=MODEL)).status_code == 201
+    items = [{"id": f"i{n}", "vector": encode_vector(ROWS[n]), "metadata": {"n": n}} for n in range(8)]
+    assert (await client.post("/collections/c/items", json={"items": items})).status_code == 200
+    asked, usual = Counter[str](), catalogue._rpc.call
+
+    def counted(method: str, *given: Any) -> Any:
+        asked[method] += 1
+        return usual(method, *given)
+
+    monkeypatch.setattr(catalogue._rpc, "call", counted)
+    for _ in range(2):
+        asked.clear()
+        searches = [
+            {"collection": "c", "vector": items[0]["vector"], "k": 1, "filter": {"n": n}, "consistency": "strong"}
+            for n in range(8)
+        ]
+        results = (await client.post("/search", json={"searches": searches})).json()["results"]
+        assert [hit["id"] for result in results for hit in result["hits"]] == [f"i{n}" for n in range(8)]
+        assert (asked["AllocTimestamp"], asked["Search"]) == (1, 8)
 
 
 def test_an_alias_switched_by_one_replica_is_known_to_another(
@@ -215,7 +240,7 @@ def test_foreign_collections_are_left_alone(
     assert [each.info.name for each in registry.all()] == []
     with pytest.raises(Conflict):
         registry.create(CollectionInfo("foreign", "m", "f", DIM, store="milvus"))
-    catalogue._drop(request.collection_name)
+    catalogue._maker.drop(request.collection_name)
 
 
 @pytest.mark.parametrize("engine", ["auto", "exact"])

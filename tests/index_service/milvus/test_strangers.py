@@ -16,10 +16,11 @@ from clip_core import secret_files
 from clip_core.errors import Conflict, Unavailable
 from clip_core.wire import encode_vector
 from index_service.collection.registry import Registry
+from index_service.metrics.metrics import IndexMetrics
 from index_service.milvus import schema
-from index_service.milvus.catalogue import MilvusCatalogue
-from index_service.milvus.connect import shared_store
-from index_service.milvus.holds import LEASE_S, FillLease, new_name
+from index_service.milvus.catalogue.catalogue import MilvusCatalogue
+from index_service.milvus.catalogue.connect import shared_store
+from index_service.milvus.catalogue.filling import LEASE_S, FillLease, new_name
 from index_service.milvus.rpc import messages, wait_until
 from index_service.record.records import CollectionInfo
 from index_service.settings import IndexSettings
@@ -54,7 +55,7 @@ def stranger(
         create.schema = about.SerializeToString()
         catalogue._rpc.call("CreateCollection", create)
     yield there
-    catalogue._drop(there)
+    catalogue._maker.drop(there)
 
 
 def test_a_stranger_is_neither_shown_nor_replaced(
@@ -62,6 +63,7 @@ def test_a_stranger_is_neither_shown_nor_replaced(
 ) -> None:
     catalogue.look()
     assert registry.all() == []
+    assert b"clipserve_index_milvus_up 0.0" in IndexMetrics(registry).render()[0]
     with pytest.raises(Conflict):
         registry.create(INFO)
     answer = catalogue._rpc.call("ShowCollections", messages().ShowCollectionsRequest())
@@ -74,7 +76,7 @@ def test_what_a_restore_left_behind_is_dropped_once_nobody_fills_it(
     names, long_ago = schema.Names(settings.milvus_prefix), round(1e3 * (time.time() - 2 * LEASE_S))
     left, filled, new = (names.hidden(f"{long_ago}-a"), names.hidden(f"{long_ago}-b"), new_name(names))
     for there in (left, filled, new):
-        catalogue._make(there, INFO)
+        catalogue._maker.make(there, INFO)
     lease = FillLease(catalogue._rpc, names, filled)
     lease._until = 0.0
     lease.keep()
@@ -83,7 +85,7 @@ def test_what_a_restore_left_behind_is_dropped_once_nobody_fills_it(
     assert {left, filled, new} & {*shown} == {filled, new}
     lease.end()
     for there in (filled, new):
-        catalogue._drop(there)
+        catalogue._maker.drop(there)
 
 
 def test_one_that_can_not_be_loaded_hides_no_other(
@@ -148,7 +150,7 @@ def test_a_token_that_expires_is_read_again_from_its_file(tmp_path: Path, monkey
     token.write_text("root:Milvus\n")
     (tmp_path / "milvus").mkdir()
     with MilvusServer(tmp_path / "milvus", {**QUICK, "common.security.authorizationEnabled": True}) as server:
-        settings = IndexSettings(data_dir=tmp_path, milvus_uri=server.uri, milvus_settle_s=0)
+        settings = IndexSettings(data_dir=tmp_path, milvus_uri=server.uri, milvus_watermark_delay_s=0)
         catalogue, other = shared_store(settings), shared_store(settings)
         assert catalogue is not None
         assert other is not None

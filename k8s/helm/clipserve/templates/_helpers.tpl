@@ -217,6 +217,9 @@ The environment of a container, each name once, as helm applies it: (dict "root"
   {{- if and (eq .autoscaling.kind "scaler") (gt (len $scaler) 52) -}}
     {{- fail (printf "models: the scaler of %q would be named %s, which is longer than the 52 letters that a StatefulSet may have: choose a shorter release name" .name $scaler) -}}
   {{- end -}}
+  {{- if and (eq (dig "image" "mode" "copy" .source) "volume") (semverCompare "<1.33.0-0" $.Capabilities.KubeVersion.Version) -}}
+    {{- fail (printf "models: %q mounts an image (mode: volume), which Kubernetes 1.35 can, or 1.33 with its feature gate ImageVolume, and this is %s: say mode: copy" .name $.Capabilities.KubeVersion.Version) -}}
+  {{- end -}}
   {{- with .source.copy -}}{{- with .secret -}}{{- include "clipserve.checkSecret" (dict "root" $ "secret" (dict "secret" .) "value" "models: source.copy") -}}{{- end -}}{{- end -}}
   {{- if and (eq .autoscaling.kind "keda") (not .autoscaling.prometheus) -}}{{- fail (printf "models: %q scales by KEDA: set autoscaling.prometheus to the address of a Prometheus" .name) -}}{{- end -}}
 {{- end -}}

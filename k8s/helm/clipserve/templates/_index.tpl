@@ -84,6 +84,11 @@
   {{- if and (gt (int $index.replicas) 1) (ne $index.milvus.consistency "strong") -}}
     {{- fail (printf "index.milvus.consistency %s with index.replicas %d: what one replica wrote, another would not see; set strong" $index.milvus.consistency (int $index.replicas)) -}}
   {{- end -}}
+  {{- range $delay := list "CLIPSERVE_INDEX_MILVUS_WATERMARK_DELAY_S" "CLIPSERVE_INDEX_MILVUS_SETTLE_S" -}}{{- /* the second is its name in 0.1 */ -}}
+    {{- if and (gt (int $index.replicas) 1) (hasKey $index.env $delay) (eq (index $index.env $delay | toString | float64) 0.0) -}}
+      {{- fail (printf "index.env.%s 0 is for one replica: with index.replicas %d a move would miss items that others write" $delay (int $index.replicas)) -}}
+    {{- end -}}
+  {{- end -}}
   {{- if .Values.snapshots.restore.image -}}{{- fail "snapshots.restore is for the disk of index.store embedded: restore into Milvus by POST /collections/NAME/restore" -}}{{- end -}}
 {{- else if gt (int $index.replicas) 1 -}}
   {{- fail "index.replicas: with index.store embedded one process holds the disk; set index.store to milvus for several" -}}

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from clip_core.errors import TorchServeUnavailable
-from scaler.outlets.start_times import StartTimes
-from scaler.outlets.torchserve import TorchServeWorkers, WorkerCount
+from scaler.actuators.start_times import StartTimes
+from scaler.actuators.torchserve import TorchServeWorkers, WorkerCount
 
-_log = logging.getLogger("scaler.outlets")
+_log = logging.getLogger("scaler.actuators")
 
 
-class Outlet(Protocol):
+class Actuator(Protocol):
     """`count` is None where it isn't known. Neither method raises."""
 
     async def count(self, endpoint: str) -> WorkerCount | None: ...
@@ -28,7 +28,7 @@ class Outlet(Protocol):
     async def close(self) -> None: ...
 
 
-class AnswersOnly:
+class NoActuator:
     """Somebody else sets the size, and counts."""
 
     def __init__(self, start_s: float) -> None:
@@ -50,7 +50,7 @@ class AnswersOnly:
         pass
 
 
-class WorkerOutlet:
+class WorkerActuator:
     """TorchServe's workers. A refusal is said once, and tried again at the next look."""
 
     def __init__(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 
 from index_service.errors import IndexStartError
-from index_service.milvus.catalogue import MadeWith, MilvusCatalogue
+from index_service.milvus.catalogue.catalogue import MilvusCatalogue
+from index_service.milvus.catalogue.making import MadeWith
 from index_service.milvus.collection import MilvusLimits
 from index_service.milvus.rpc import MilvusRpc
 from index_service.settings import IndexSettings
@@ -29,7 +30,7 @@ def shared_store(settings: IndexSettings) -> MilvusCatalogue | None:
         return None
     token = settings.milvus_token.get_secret_value()
     rpc = MilvusRpc(settings.milvus_uri, token, settings.milvus_timeout_s, settings.renewed_token)
-    limits = MilvusLimits(settings.milvus_consistency, settings.milvus_settle_s, settings.hnsw_ef_search)
+    limits = MilvusLimits(settings.milvus_consistency, settings.milvus_watermark_delay_s, settings.hnsw_ef_search)
     built = MadeWith(settings.hnsw_m, settings.hnsw_ef_construction, settings.milvus_shards, settings.milvus_replicas)
     notes = settings.data_dir / f"milvus-{settings.milvus_prefix}.json"
-    return MilvusCatalogue(rpc, settings.milvus_prefix, limits, built, settings.milvus_look_s, notes)
+    return MilvusCatalogue(rpc, settings.milvus_prefix, limits, built, settings.milvus_refresh_interval_s, notes)

@@ -13,7 +13,7 @@ from clip_core.exposition import MemoryGauge, exposition
 from clip_core.slowest import Slowest
 from clip_core.tracing.spans import Place, Span
 from index_service.collection.registry import Registry
-from index_service.http.disk_metrics import DiskGauges
+from index_service.metrics.disk_metrics import DiskGauges
 
 LEAST_SAMPLES = 20  # of a recall: one search that misses is no trend
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -80,14 +80,16 @@ class CollectionGauges(Collector):
             "Mean recall of the live searches that were repeated exactly.",
             labels=["collection", "engine", "k"],
         )
+        up = GaugeMetricFamily("clipserve_index_milvus_up", "1 while all collections in Milvus are known.")
+        if self._collections.shares:
+            up.add_metric([], self._collections.missing() is None)
         for collection in self._collections.all() if self._collections.ready else []:
             shown, name = collection.gauges(), collection.info.name
-            if shown is None:
-                continue
-            live.add_metric([name], shown.items)
-            delta.add_metric([name], shown.delta)
-            dead.add_metric([name], shown.dead)
-            failed.add_metric([name], shown.merge_failures)
+            if shown.items is not None:
+                live.add_metric([name], shown.items)
+                delta.add_metric([name], shown.delta)
+                dead.add_metric([name], shown.dead)
+                failed.add_metric([name], shown.merge_failures)
             for row in shown.recall:
                 if row["samples"] >= LEAST_SAMPLES:
                     recall.add_metric([name, row["engine"], str(row["k"])], row["recall"])
@@ -96,3 +98,4 @@ class CollectionGauges(Collector):
         yield dead
         yield failed
         yield recall
+        yield up

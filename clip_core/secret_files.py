@@ -62,10 +62,19 @@ class SettingsOrFiles(SettingsByOldNames):
         return (*given, SecretsSettingsSource(settings_cls, secrets_dir=FOLDER), old)
 
 
+def old_files(prefix: str) -> list[str]:
+    """A line on each file that has an old name."""
+    return [f"{path} is an old name: write {prefix.lower()}{new}" for new, path in _by_old_names(prefix).items()]
+
+
 def _old_files(prefix: str) -> dict[str, str]:
     """Setting → content of the file that has its old name."""
+    return {new: _content(path) for new, path in _by_old_names(prefix).items()}
+
+
+def _by_old_names(prefix: str) -> dict[str, Path]:
     files = {new: FOLDER / f"{prefix}{old}".lower() for old, new in OLD_SETTINGS.get(prefix, {}).items()}
-    return {new: _content(path) for new, path in files.items() if path.is_file()}
+    return {new: path for new, path in files.items() if path.is_file()}
 
 
 def _content(path: Path) -> str:

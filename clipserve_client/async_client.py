@@ -177,6 +177,8 @@ class AsyncClient(AsyncSender):
         """
         stop, loop = stop or threading.Event(), asyncio.get_running_loop()
         told = None if on_result is None else partial(_call_on, loop, on_result)
+        if "patience_s" in settings:  # it would be taken for a setting of the collection
+            raise TypeError("patience_s is named retry_timeout_s now")
         await self.ensure_collection(collection, **settings)
         how = {"on_result": told, "in_flight": in_flight, "retry_timeout_s": retry_timeout_s, "stop": stop}
         working = loop.run_in_executor(None, partial(self._ingest, collection, items, **how))

@@ -169,6 +169,8 @@ class Client(Sender):
         The collection is made with `settings` when it is missing. A batch is sent again for up to `retry_timeout_s`
         while the gateway is busy or away. Setting `stop` ends the ingest early.
         """
+        if "patience_s" in settings:  # it would be taken for a setting of the collection
+            raise TypeError("patience_s is named retry_timeout_s now")
         self.ensure_collection(collection, **settings)
         return run(
             self,

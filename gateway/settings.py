@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from clip_core.secret_files import SettingsOrFiles
+from clip_core.secret_files import SettingsOrFiles, old_files
 from clip_core.setting_checks import bounded, comma_separated, header_value, host_names, http_url, unknown_names
 from gateway.database.postgres import check_database_url
 from gateway.fetch.addresses import AddressPolicy
@@ -360,8 +360,8 @@ class GatewaySettings(SettingsOrFiles):
 
     @staticmethod
     def unknown_names() -> list[str]:
-        """A line on each variable of the environment that looks like a setting of the gateway, and is none."""
-        return unknown_names(os.environ, PREFIX, GatewaySettings.model_fields)
+        """A line on each variable or file that has an old name, or looks like a setting of the gateway, and is none."""
+        return [*unknown_names(os.environ, PREFIX, GatewaySettings.model_fields), *old_files(PREFIX)]
 
     def _may_hold_keys(self) -> bool:
         """A file, or a database: without keys in it a gateway that other machines reach admits nobody."""

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict, SettingsError
 
-from clip_core.secret_files import SettingsOrFiles
+from clip_core.secret_files import SettingsOrFiles, old_files
 from clip_core.setting_checks import bounded, comma_separated, host_names, unknown_names
 from clip_core.wire import MAX_K
 
@@ -151,8 +151,8 @@ class IndexSettings(SettingsOrFiles):
 
     @staticmethod
     def unknown_names() -> list[str]:
-        """A line on each variable of the environment that looks like a setting of this service, and is none."""
-        return unknown_names(os.environ, PREFIX, IndexSettings.model_fields)
+        """A line on each variable or file that has an old name, or looks like a setting of this service."""
+        return [*unknown_names(os.environ, PREFIX, IndexSettings.model_fields), *old_files(PREFIX)]
 
 
 def _is_server(uri: str) -> bool:

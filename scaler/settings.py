@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from clip_core.secret_files import SettingsOrFiles
+from clip_core.secret_files import SettingsOrFiles, old_files
 from clip_core.setting_checks import bounded, comma_separated, header_value, http_url, unknown_names
 
 PREFIX = "CLIPSERVE_SCALER_"
@@ -131,8 +131,8 @@ class ScalerSettings(SettingsOrFiles):
 
     @staticmethod
     def unknown_names() -> list[str]:
-        """A line on each variable of the environment that looks like a setting of the scaler, and is none."""
-        return unknown_names(os.environ, PREFIX, ScalerSettings.model_fields)
+        """A line on each variable or file that has an old name, or looks like a setting of the scaler, and is none."""
+        return [*unknown_names(os.environ, PREFIX, ScalerSettings.model_fields), *old_files(PREFIX)]
 
 
 def environment_name(field: str) -> str:

@@ -45,6 +45,11 @@ class SqliteRecord:
             raise sqlite3.ProgrammingError("the record is closed")
         if self._opened is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._opened = sqlite3.connect(self.path, timeout=30, check_same_thread=False)
-            self._prepare(self._opened)
+            opened = sqlite3.connect(self.path, timeout=30, check_same_thread=False)
+            try:
+                self._prepare(opened)
+            except BaseException:  # the next call tries again
+                opened.close()
+                raise
+            self._opened = opened
         return self._opened

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clip_core.errors import (
+    AssistantUnauthorized,
+    AssistantUnavailable,
     BadInput,
     ClipServeError,
     Conflict,
     InferenceFailed,
     Overloaded,
     TorchServeUnavailable,
+    UnknownPrice,
     WorkerLost,
     from_dict,
 )
@@ -83,9 +86,12 @@ class EncodedInputs:
         return [outcome for outcome in self.outcomes if not isinstance(outcome, ClipServeError)]
 
 
+_UNTRIED = (Overloaded, TorchServeUnavailable, AssistantUnavailable, AssistantUnauthorized, UnknownPrice)
+
+
 def is_untried(answer: object) -> bool:
     """Whether no model worked on the request. A lost worker did."""
-    return isinstance(answer, Overloaded | TorchServeUnavailable) and not isinstance(answer, WorkerLost)
+    return isinstance(answer, _UNTRIED) and not isinstance(answer, WorkerLost)
 
 
 def _outcome(entry: ReplyEntry, source: Source) -> Outcome:

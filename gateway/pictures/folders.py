@@ -120,6 +120,8 @@ class PictureFolders:
                     self._named = rest
                     self._save(rest)
         except StorageFull as error:
+            with self._lock:
+                self._named = {name: folders for name, folders in self._named.items() if name != collection}
             _log.error(
                 "a new collection %s would show pictures of the dropped one once the gateway has started again: %s",
                 collection,

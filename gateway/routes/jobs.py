@@ -9,6 +9,7 @@ import orjson
 from fastapi import APIRouter, Path, Query, Request
 
 from clip_core.errors import Conflict, PathForbidden, UnknownJob
+from clip_core.old_names.taking import with_new_names
 from gateway.errors import JsonResponse
 from gateway.ingest.items import checked_caption
 from gateway.jobs.sources import source_kind
@@ -16,7 +17,7 @@ from gateway.jobs.store import Counts, Job, JobStore, total
 from gateway.keys.api_key import current_key
 from gateway.routes.bodies import read_model
 from gateway.routes.plain_route import StrictRoute
-from gateway.schemas.jobs import FailuresAnswer, JobAnswer, JobPlan, JobRequest, JobsAnswer
+from gateway.schemas.jobs import FailuresAnswer, JobAnswer, JobPlan, JobRequest, JobsAnswer, JobSource
 from gateway.schemas.openapi import READS, answers, takes
 from gateway.services import Services, services
 
@@ -138,9 +139,9 @@ def describe(job: Job, counts: Counts) -> dict[str, Any]:
     rate = round(processed / job.seconds, 2) if processed and job.seconds else None
     left = max(job.total - processed, 0) if job.state == "running" and job.total is not None else None
     known = None if job.total is None else max(job.total, processed)
-    source = orjson.loads(job.source)
+    source = with_new_names(orjson.loads(job.source), JobSource.old_names)
     by = source.pop("caption", None)
-    captions = {"caption": by} if by else {}
+    captions = {"caption": "llm" if by == "assistant" else by} if by else {}  # a job of 0.1
     return {
         "id": job.id,
         "collection": job.collection,

@@ -15,10 +15,10 @@ from clipserve_client.sources.spool import Spool
 from clipserve_client.sources.walking import Walk
 from scripts.bulk.finding import LINES, PARQUETS, TARS, found
 from scripts.bulk.output.run_folder import Output
-from scripts.bulk.parquet_file import missing_columns, opened_parquet
+from scripts.bulk.reading.parquet_file import missing_columns, opened_parquet
+from scripts.bulk.reading.stores import Stores
 from scripts.bulk.shards.errors import Away, BulkRefused
-from scripts.bulk.shards.shard import Kind, Shard
-from scripts.bulk.stores import Stores
+from scripts.bulk.shards.shard import UNCUT, Kind, Shard
 from scripts.sync.ahead import ahead
 from scripts.sync.bucket import Bucket, failures, version_of
 from scripts.sync.bucket import is_url as is_remote
@@ -34,7 +34,7 @@ class Planner:
 
     def __init__(self, output: Output, storage: Mapping[str, Any], items: int, embed: str) -> None:
         self._output, self._storage, self._items, self._embed = output, storage, items, embed
-        self._stores = Stores(storage)
+        self._stores, self._known = Stores(storage), list[Shard]()
         self.left_out: list[LeftOut] = []  # of folders: what could not be listed, so is in no shard
 
     def plan(self, sources: Sequence[str]) -> list[Shard]:
@@ -43,7 +43,7 @@ class Planner:
         Raises SourceError, and BulkRefused for what is no source.
         """
         known = {shard.where: shard for shard in self._output.read_shards()}
-        shards, seen = list(known.values()), set[tuple[str, str, int]]()
+        self._known, shards, seen = list(known.values()), list(known.values()), set[tuple[str, str, int]]()
         with closing(self._files_of(shards)) as planned:
             for part in self._found(sources, planned):
                 seen.add(part.where)
@@ -89,7 +89,9 @@ class Planner:
             yield from self._of(path, planned)
         except DamagedFile:
             kind: Kind = "parquet" if path.lower().endswith(PARQUETS) else "lines"
-            yield Shard(0, kind, path, 0, 1, 0, self._version(path))  # its reader says what is wrong with it
+            version = self._version(path)
+            cut = [each for each in self._known if (each.kind, each.path, each.version) == (kind, path, version)]
+            yield from cut or [Shard(0, kind, path, 0, 1, 0, version + UNCUT)]  # its reader says what is wrong with it
 
     def _of(self, path: str, planned: Spool) -> Iterator[_New]:
         lower = path.lower()

@@ -37,7 +37,7 @@ class ShardWorker:
         self._job, self._output = job, Output.at(job.out, job.out_storage)
         self._model = Loaded(job.archive, job.threads, job.batch)
         self._thumbnails = Thumbnails(job.thumbnails, job.out_storage, job.threads) if job.thumbnails else None
-        self._reader = ShardReader(self._output, job)
+        self._reader = ShardReader(self._output, job.storage, job.embed, texts=job.texts)
 
     def run(self, shard: Shard) -> Done:
         """Never raises: what goes wrong is in the result. A shard that was done is not done again."""
@@ -146,5 +146,5 @@ def _part(kind: str, value: str | bytes | None, wanted: bool) -> Part | None:
 
 
 def _row(item: Raw, image: object, text: object) -> EncodedItem:
-    digest = hashlib.sha256(item.content).hexdigest() if item.content is not None else None
+    digest = hashlib.sha256(item.content).hexdigest() if image is not None and item.content is not None else None
     return EncodedItem(item.id, image, text, item.text, digest, item.metadata)  # type: ignore[arg-type]

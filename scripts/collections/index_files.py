@@ -79,7 +79,9 @@ def _prepare(api: PublicApi, collection: str, path: Path, file: Any, store: str 
     about = (file.schema_arrow.metadata or {}).get(_KEY)
     told: dict[str, Any] = orjson.loads(about) if about else {}
     try:
-        api.call("GET", f"/collections/{quote(collection)}")
+        there = api.call("GET", f"/collections/{quote(collection)}")["store"]
+        if store not in (None, there):
+            raise BadInput(f"{collection} is in the store {there}: `clipserve index move` moves it, or name another")
     except UnknownCollection:
         if not told:
             raise BadInput(f"{path} doesn't say which model its vectors are of: make the collection first") from None

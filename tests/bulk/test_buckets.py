@@ -115,7 +115,7 @@ def test_lists_in_a_bucket_are_read_by_ranges(bulk: Bulk, storage: dict[str, Any
     fs.rm("bulk/words.txt")
     shard = Shard(0, "lines", "s3://bulk/words.txt", 0, 7)
     with pytest.raises(SourceError, match="is gone"):
-        list(ShardReader(Output.at(str(bulk.out), {}), bulk.asked(bulk.out, storage=storage).job).items(shard))
+        list(ShardReader(Output.at(str(bulk.out), {}), storage, "image", texts=False).items(shard))
 
 
 def test_objects_that_are_no_pictures_by_their_size(

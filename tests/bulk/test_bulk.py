@@ -22,10 +22,11 @@ from clip_core.encode.encoders import Encoders
 from clip_core.endpoint_config import EndpointConfig
 from clip_core.inputs.request import Item, Part
 from clipserve_client.sources.entries import SourceError
-from scripts.bulk import urls, worker
+from scripts.bulk import worker
 from scripts.bulk.output.folder import OutputFolder
 from scripts.bulk.output.place import write_text
 from scripts.bulk.output.run_folder import Output
+from scripts.bulk.reading import urls
 from scripts.bulk.runners import InThisProcess
 from scripts.bulk.shards.errors import BulkFailed, BulkRefused
 from scripts.bulk.worker import ShardWorker
@@ -415,7 +416,7 @@ def test_a_row_with_an_odd_path_spoils_no_other(bulk: Bulk, tmp_path: Path) -> N
     parquet.write_table(pyarrow.table({"path": paths}), tmp_path / "rows.parquet")
     ended, _ = bulk(tmp_path / "rows.parquet")
     assert (set(bulk.rows()), ended.again, ended.damaged) == ({"rows.parquet#0", "rows.parquet#4"}, [], [])
-    assert list(bulk.bad().values()) == [*["unreadable"] * 3, "fetch_failed"]
+    assert list(bulk.bad().values()) == ["unreadable", "no address", "unreadable", "fetch_failed"]
 
 
 @pytest.mark.parametrize("suffix", ["tar", "parquet", "txt"])

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from clipserve_client.sources import files, webdataset
 from clipserve_client.sources.files import Skip
+from scripts.bulk import planning
 from scripts.bulk.output.layouts import LAYOUTS
 from scripts.bulk.reading import files as reading_files
 from scripts.bulk.reading import rows
@@ -31,6 +32,56 @@ def test_patterns(bulk: Bulk, tmp_path: Path) -> None:
     assert set(bulk.rows(tmp_path / "deep")) == {"a", "b", "c"}
     bulk(tmp_path / "data" / "*")
     assert (set(bulk.rows()), bulk.bad()) == ({"a", "b"}, {})
+
+
+def test_a_folder_in_another_one_that_a_pattern_matches_too_is_read_once(bulk: Bulk, tmp_path: Path) -> None:
+    for name in ("raw/a.jpg", "raw/day/raw/b.jpg"):
+        (tmp_path / "all" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "all" / name).write_bytes(jpeg(1))
+    bulk(tmp_path / "all" / "**" / "raw")
+    assert set(bulk.rows()) == {"a.jpg", "day/raw/b.jpg"}
+
+
+def test_a_file_that_could_not_be_read_when_it_was_cut_is_read_whole_later(
+    bulk: Bulk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "ab":
+        parquet.write_table(
+            pyarrow.table({"text": [f"{name} {at}" for at in range(9)]}), tmp_path / f"{name}.parquet", 2
+        )
+    real = planning.opened_parquet
+
+    def failing(path: str, *given: Any) -> Any:
+        if path.endswith("a.parquet"):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path, *given)
+
+    everything = {f"{name}.parquet#{at}" for name in "ab" for at in range(9)}
+    options: dict[str, Any] = {"embed": "text", "shard_items": 4}
+    with monkeypatch.context() as patched:
+        patched.setattr(planning, "opened_parquet", failing)
+        ended, _ = bulk(tmp_path / "*.parquet", **options)
+        assert (len(ended.again), {each[0] for each in bulk.rows()}) == (1, {"b"})
+    bulk(tmp_path / "*.parquet", **options)
+    assert set(bulk.rows()) == everything
+    with monkeypatch.context() as patched:
+        patched.setattr(planning, "opened_parquet", failing)
+        bulk(tmp_path / "*.parquet", **options)
+        assert set(bulk.rows()) == everything, "what was cut before stays so"
+
+
+def test_rows_by_path_on_a_disk_that_fails(bulk: Bulk, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parquet.write_table(pyarrow.table({"path": ["photos/p0.jpg", "photos/p2.jpg"]}), photos.parent / "rows.parquet")
+
+    def failing(path: str) -> Any:
+        raise Skip("unreadable", "Input/output error") from OSError(errno.EIO, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rows, "read", failing)
+        ended, _ = bulk(photos.parent / "rows.parquet")
+        assert (len(ended.again), bulk.bad()) == (1, {})
+    bulk(photos.parent / "rows.parquet")
+    assert len(bulk.rows()) == 2
 
 
 @pytest.mark.parametrize(

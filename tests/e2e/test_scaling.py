@@ -73,7 +73,8 @@ def test_workers_come_and_go_under_load_and_no_request_fails(waiting: WaitingSta
 
 
 def test_to_zero_and_back_answers_every_request(waiting: WaitingStack, tmp_path: Path) -> None:
-    waiting.start_scaler(least=0, most=2, idle_s=1.0, calm_s=0, every_s=0.5, data_dir=tmp_path)
+    replicas = {"min_replicas": 0, "max_replicas": 2, "scale_to_zero_after_s": 1.0}
+    waiting.start_scaler(**replicas, stabilization_window_s=0, poll_interval_s=0.5, data_dir=tmp_path)
     assert embed(waiting, "before").status_code == 200
     until(lambda: count(waiting).wanted == 0, PATIENCE_S)
     assert httpx.get(f"{waiting.gateway}/healthz").status_code == 200

@@ -332,6 +332,13 @@ async def test_a_caption_that_one_paid_for_is_free_at_the_other(server, database
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_captions_of_before_the_database_are_not_paid_for_again(database, tmp_path):
+    with closing(KeptCaptions(tmp_path / "captions.db")) as alone:
+        await alone.put("of before", "a blue dog", "m")
+    with closing(KeptCaptions(tmp_path / "captions.db", database)) as shared:
+        assert await shared.get("of before") == ("a blue dog", "m")
+
+
 async def test_no_answer_is_paid_for_while_the_database_is_away(tmp_path):
     """Where there is a cap; captions that were kept are only missing."""
     settings = {"llm_url": "http://127.0.0.1:9/v1", "llm_model": "m", "llm_usd_per_day": 1.0}

@@ -103,6 +103,9 @@ def test_a_secret_by_its_old_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(secret_files, "FOLDER", tmp_path)
     (tmp_path / "clipserve_gateway_text_model_url").write_text("http://a:1\n")
     assert GatewaySettings().chat_model_url == "http://a:1"
+    assert GatewaySettings.unknown_names()[-1].endswith(
+        "_text_model_url is an old name: write clipserve_gateway_chat_model_url"
+    )
     (tmp_path / "clipserve_gateway_chat_model_url").write_text("http://b:1\n")
     assert GatewaySettings().chat_model_url == "http://b:1"
 

@@ -25,6 +25,7 @@ class KeptCaptions:
 
     def __init__(self, file: Path, database: Postgres | None = None) -> None:
         self._record: Record = one_table(database, file, "captions", _TABLE)
+        self._before = [] if database is None else [one_table(None, file, "captions", _TABLE)]  # of before the database
 
     async def get(self, digest: str) -> tuple[str, str] | None:
         """A caption, and the model that wrote it."""
@@ -34,15 +35,19 @@ class KeptCaptions:
         await asyncio.to_thread(self._put, digest, text, by)
 
     def close(self) -> None:
-        self._record.close()
+        for record in (self._record, *self._before):
+            record.close()
 
     def _get(self, digest: str) -> tuple[str, str] | None:
-        try:
-            rows = self._record.rows("SELECT text, by FROM captions WHERE digest = ?", digest)
-        except FAULTS as error:
-            _log.warning("kept captions can't be read: %s", error)
-            return None
-        return (str(rows[0][0]), str(rows[0][1])) if rows else None
+        for record in (self._record, *self._before):
+            try:
+                rows = record.rows("SELECT text, by FROM captions WHERE digest = ?", digest)
+            except FAULTS as error:
+                _log.warning("kept captions can't be read: %s", error)
+                continue
+            if rows:
+                return str(rows[0][0]), str(rows[0][1])
+        return None
 
     def _put(self, digest: str, text: str, by: str) -> None:
         try:

@@ -13,9 +13,9 @@ from clipserve_client.sources.walking import readable
 from scripts.bulk.output.run_folder import Output
 from scripts.bulk.reading.items import Bad, Raw, caption_in
 from scripts.bulk.reading.places import THREADS, fetched_bytes, is_the_disks, unless_all_vanished, until_refused
+from scripts.bulk.reading.stores import Stores
 from scripts.bulk.shards.errors import Away
 from scripts.bulk.shards.shard import Shard
-from scripts.bulk.stores import Stores
 from scripts.sync.ahead import ahead
 from scripts.sync.bucket import is_url
 

@@ -14,9 +14,10 @@ from clipserve_client.sources.parquet_values import as_id, is_url
 from clipserve_client.sources.url_list import url_id
 from scripts.bulk.reading.items import Bad, Raw, caption_in
 from scripts.bulk.reading.places import THREADS, part_of_file
-from scripts.bulk.shards.shard import Shard
-from scripts.bulk.stores import Stores
-from scripts.bulk.urls import Fetcher
+from scripts.bulk.reading.stores import Stores
+from scripts.bulk.reading.urls import Fetcher
+from scripts.bulk.shards.errors import Away
+from scripts.bulk.shards.shard import UNCUT, Shard
 from scripts.sync.ahead import ahead
 
 Json = dict[str, Any]
@@ -31,6 +32,8 @@ class LineReader:
     def items(self, shard: Shard) -> Iterator[Raw | Bad]:
         """Raises SourceError, Away and OSError."""
         content = part_of_file(shard.path, shard.start, shard.end, self._stores)
+        if shard.version.endswith(UNCUT):
+            raise Away(f"{shard.path} could not be read when it was cut: the next run cuts it")
         numbered = enumerate(io.BytesIO(content), shard.first)
         if not self._texts:
             urls = (each for each in numbered if not _is_left_out(each[1]))

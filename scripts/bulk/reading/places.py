@@ -10,25 +10,27 @@ from typing import Any
 from clipserve_client.sources.entries import SourceError
 from clipserve_client.sources.files import Skip
 from scripts.bulk.reading.items import Bad, Raw
+from scripts.bulk.reading.stores import Stores
 from scripts.bulk.shards.errors import Away
-from scripts.bulk.stores import Stores
 from scripts.sync.bucket import is_url
 
 THREADS = 16  # of pictures that are read from afar
 _VANISHED, _UNREADABLE = "vanished", "unreadable"  # codes of `clipserve_client.sources.files`, too
 _NO_ADDRESS = ("ValueError", "ParamValidationError")  # the last is botocore's, of what was not even asked for
-_OF_ONE_OBJECT = ("", "403", "AccessDenied", "AllAccessDisabled", "InvalidObjectState")  # others are of credentials
+_OF_ONE_OBJECT = ("", "403", "AccessDenied", "AllAccessDisabled")  # others are of credentials
 _OF_DISKS = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.ENODEV, errno.EMFILE, errno.ENOMEM)
 _MOST_IN_A_ROW = 20  # that can't be read: then the permission is gone, whatever the store calls it
 
 
 def fetched_bytes(fs: Any, path: str) -> bytes:
-    """Raises Skip for what is not there, Away for a store that can't be reached."""
+    """Raises Skip for what is not there or archived, Away for a store that can't be reached."""
     try:
         content: bytes = fs.cat_file(path)
     except FileNotFoundError:
         raise Skip(_VANISHED) from None
     except PermissionError as error:
+        if _s3_code(error) == "InvalidObjectState":  # and so may be all beside it, by one rule
+            raise Skip("archived", why(error)) from error
         if _s3_code(error) in _OF_ONE_OBJECT:
             raise Skip(_UNREADABLE, why(error)) from error
         raise Away(f"{path} can't be read: {why(error)}") from error

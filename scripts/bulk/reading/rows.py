@@ -12,13 +12,13 @@ from clipserve_client.sources.files import Skip, read
 from clipserve_client.sources.json_values import carried, read_object
 from clipserve_client.sources.parquet_columns import as_json, is_plain, plain_column
 from clipserve_client.sources.parquet_values import as_id, as_picture, as_text, is_url
-from scripts.bulk.parquet_file import FarFile, missing_columns, opened_parquet
 from scripts.bulk.reading.items import Bad, Raw
-from scripts.bulk.reading.places import THREADS, fetched_bytes, require_file, until_refused, why
+from scripts.bulk.reading.parquet_file import FarFile, missing_columns, opened_parquet
+from scripts.bulk.reading.places import THREADS, fetched_bytes, is_the_disks, require_file, until_refused, why
+from scripts.bulk.reading.stores import Stores
+from scripts.bulk.reading.urls import Fetcher
 from scripts.bulk.shards.errors import Away
-from scripts.bulk.shards.shard import Shard
-from scripts.bulk.stores import Stores
-from scripts.bulk.urls import Fetcher
+from scripts.bulk.shards.shard import UNCUT, Shard
 from scripts.sync.ahead import ahead
 from scripts.sync.bucket import is_url as is_remote
 
@@ -52,6 +52,8 @@ class RowReader:
                 file = stack.enter_context(parquet.ParquetFile(source, **by_pieces))
                 if missing := missing_columns(shard.path, file.schema_arrow.names, self._embed):
                     raise SourceError(missing)
+                if shard.version.endswith(UNCUT):
+                    raise Away(f"{shard.path} could not be read when it was cut: the next run cuts it")
                 yield from _numbered(file, shard, self._columns(file.schema_arrow))
         except FileNotFoundError as error:
             raise SourceError(f"{shard.path} is gone", "vanished") from error
@@ -76,6 +78,8 @@ class RowReader:
         try:
             return self._of_row(item_id, row, base)
         except Skip as skip:
+            if is_the_disks(skip.__cause__):
+                raise Away(f"{item_id} can't be read: {skip.message}") from skip
             return Bad(item_id, skip.reason, skip.message)
 
     def _of_row(self, item_id: str, row: Json, base: str) -> Raw:
@@ -109,7 +113,7 @@ class RowReader:
         try:
             fs, inside = self._stores.opened(address)
         except SourceError as error:
-            raise Skip("unreadable", error.message) from error
+            raise Skip("no address", error.message) from error
         return fetched_bytes(fs, inside)
 
 

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from clipserve_client.sources.entries import SourceError
-from scripts.bulk.job import BulkJob
 from scripts.bulk.output.run_folder import Output
 from scripts.bulk.reading.files import FileReader
 from scripts.bulk.reading.items import Bad, Raw
 from scripts.bulk.reading.lines import LineReader
 from scripts.bulk.reading.places import THREADS, is_the_disks, why
 from scripts.bulk.reading.rows import RowReader
+from scripts.bulk.reading.stores import Stores
 from scripts.bulk.reading.tars import TarReader
+from scripts.bulk.reading.urls import Fetcher
 from scripts.bulk.shards.errors import Away
 from scripts.bulk.shards.shard import Shard
-from scripts.bulk.stores import Stores
-from scripts.bulk.urls import Fetcher
 
 
 class ShardReader:
-    """The sources of a job."""
+    """The sources of a job: `storage`, `embed` and `texts` are those of `BulkJob`."""
 
-    def __init__(self, output: Output, job: BulkJob) -> None:
-        fetcher, stores = Fetcher(THREADS), Stores(job.storage)
+    def __init__(self, output: Output, storage: Mapping[str, Any], embed: str, *, texts: bool) -> None:
+        fetcher, stores = Fetcher(THREADS), Stores(storage)
         self._items = {
             "files": FileReader(output, stores).items,
-            "tar": TarReader(job.storage).items,
-            "parquet": RowReader(stores, job.embed, fetcher).items,
-            "lines": LineReader(stores, job.texts, fetcher).items,
+            "tar": TarReader(storage).items,
+            "parquet": RowReader(stores, embed, fetcher).items,
+            "lines": LineReader(stores, texts, fetcher).items,
         }
 
     def items(self, shard: Shard) -> Iterator[Raw | Bad]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Kind = Literal["files", "tar", "parquet", "lines"]
+UNCUT = " not cut"  # behind a version: the file could not be read when it was cut
 Json = dict[str, Any]
 
 
@@ -15,7 +16,7 @@ class Shard:
     """`path` is a tar, a Parquet file or a text file, or the folder of files that `OUT/_bulk/files` lists.
 
     `start` and `end` are row groups of a Parquet file or bytes of a text file; `first` is the number of its first row
-    or line. `version` changes with the content of `path`.
+    or line. `version` changes with the content of `path`, and ends with UNCUT where nobody knows yet how to cut it.
     """
 
     number: int

@@ -18,6 +18,8 @@ class Stores:
 
     def opened(self, url: str) -> tuple[Any, str]:
         """fsspec's file system, and the path there. Raises SourceError."""
+        if "::" in url:  # a file in an archive: each archive is a file system
+            return opened(url, self._storage)
         bucket = "/".join(url.split("/", 3)[:3])
         with self._lock:
             if bucket not in self._opened:

@@ -7,8 +7,8 @@ from collections.abc import Collection
 from contextlib import ExitStack
 from typing import Any
 
+from scripts.bulk.reading.stores import Stores
 from scripts.bulk.shards.errors import Away
-from scripts.bulk.stores import Stores
 from scripts.sync.bucket import is_url
 
 _PICTURES, _TEXTS = ("image", "url", "path"), ("text", "caption")

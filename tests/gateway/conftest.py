@@ -52,6 +52,10 @@ class Upstreams:
         self.torchserve.__init__(self.index)
 
 
+NOWHERE = {f"{name}_url": "http://127.0.0.1:9" for name in ("torchserve", "management", "metrics", "index")}
+"""Upstreams that refuse connections: at the defaults a stack of another test may answer."""
+
+
 @pytest.fixture(scope="session")
 def upstreams() -> Iterator[tuple[Upstreams, dict[str, str]]]:
     fakes = Upstreams()

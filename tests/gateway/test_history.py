@@ -24,6 +24,7 @@ from gateway.history.ring import Ring
 from gateway.history.series import RANGES, quantile_ms, series
 from gateway.metrics import BUCKETS, GatewayMetrics
 from gateway.settings import GatewaySettings
+from tests.gateway.conftest import NOWHERE
 from tests.gateway.fakes import picture_uri
 from tests.gateway.test_stats import WORKERS
 from tests.waiting import PATIENCE_S
@@ -209,8 +210,7 @@ async def test_a_reading_has_what_every_part_tells(app: Any, upstreams: Any) -> 
 async def test_parts_that_are_down_are_unknown_and_no_news(app: Any, caplog: pytest.LogCaptureFixture) -> None:
     """They are asked again in a few seconds: a line each time would fill the log."""
     services = app.state.services
-    down = {f"{name}_url": "http://127.0.0.1:9" for name in ("torchserve", "management", "metrics", "index")}
-    history = build(GatewaySettings(**down, data_dir=services.settings.data_dir)).state.services.history
+    history = build(GatewaySettings(**NOWHERE, data_dir=services.settings.data_dir)).state.services.history
     with caplog.at_level("INFO"):
         await history.take()
     row = {name: history.rows()[0, place] for name, place in PLACES.items()}

@@ -23,6 +23,7 @@ from gateway.keys.scopes import is_listed, scope_of
 from gateway.middleware.auth import OPEN_PATHS, OPEN_PREFIX
 from gateway.settings import GatewaySettings
 from tests.clock import Clock
+from tests.gateway.conftest import NOWHERE
 
 
 @pytest.fixture
@@ -257,5 +258,5 @@ def test_jobs_of_a_key(stack_of, store, tmp_path):
 def test_revoking_the_last_key_opens_nothing(store):
     _, key = store.create("only", ("embed",))
     store.revoke(key.id)
-    with TestClient(build(GatewaySettings(keys_file=store.path))) as client:
+    with TestClient(build(GatewaySettings(**NOWHERE, keys_file=store.path))) as client:
         assert client.get("/v1/collections").status_code == 401

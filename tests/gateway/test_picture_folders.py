@@ -18,6 +18,7 @@ from gateway.keys.key_store import KeyStore
 from gateway.pictures.folders import PictureFolders
 from gateway.pictures.originals import Original
 from gateway.settings import GatewaySettings
+from tests.gateway.conftest import NOWHERE
 from tests.gateway.made_pictures import encoded, photo
 
 
@@ -231,7 +232,7 @@ def test_where_the_data_folder_is_stays_on_the_machine(stack_of, tmp_path):
 
 @pytest.mark.parametrize(("host", "code"), [("192.0.2.1", "not_local"), ("127.0.0.1", "index_unavailable")])
 def test_where_the_data_folder_is_is_told_by_the_callers_address(tmp_path, host, code):
-    app = build(GatewaySettings(data_dir=tmp_path, index_url="http://127.0.0.1:9"))
+    app = build(GatewaySettings(**NOWHERE, data_dir=tmp_path))
     with TestClient(app, base_url="http://127.0.0.1", client=(host, 5)) as client:
         assert client.get("/v1/collections/demo/folders").json()["error"]["code"] == code
 

@@ -81,11 +81,11 @@ def host_names(value: Sequence[str], advice: str) -> None:
 def unknown_names(environ: Iterable[str], prefix: str, fields: Iterable[str]) -> list[str]:
     """A line on each variable that starts with `prefix` and names no field, with the name that it should have."""
     known = {f"{prefix}{name.upper()}" for name in fields}
-    unknown = sorted(name for name in environ if name.upper().startswith(prefix) and name.upper() not in known)
-    strange = [name for name in unknown if not is_old(name)]
+    ours = sorted(name for name in environ if name.upper().startswith(prefix))
+    strange = [name for name in ours if name.upper() not in known and not is_old(name)]
     nearest = {name: difflib.get_close_matches(name.upper(), known, 1) for name in strange}
     guesses = [f"{name} is no setting{f'; did you mean {near[0]}?' if near else ''}" for name, near in nearest.items()]
-    return [*old_variables(unknown), *guesses]
+    return [*old_variables(ours), *guesses]
 
 
 def take_no_options(module: str, prefix: str) -> None:

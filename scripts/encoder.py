@@ -5,6 +5,7 @@ It serves every archive of the model store. Its management API is behind the sam
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -26,8 +27,9 @@ from scripts.processes.preflight import StackStartError, check_disk, find_java
 from scripts.processes.process_tree import family, kill_all
 from scripts.stack import torchserve
 from scripts.stack.management_guard import guarded
-from scripts.stack.up_settings import UpSettings
+from scripts.stack.up_settings import UpSettings, unknown_names
 
+_log = logging.getLogger("encoder")
 _VERSION = re.compile(r"-\d+\.0\Z")
 
 
@@ -90,6 +92,8 @@ def main() -> int:
     try:
         settings = EncoderSettings()
         configure_logging("encoder", json_lines=settings.log_json, level=settings.log_level)
+        for line in unknown_names(EncoderSettings.model_fields):
+            _log.warning(line)
         with tempfile.TemporaryDirectory(prefix="clipserve-") as run_dir:
             check_disk(Path(run_dir), "Set TMPDIR to another folder.")
             return serve(settings, Path(run_dir)) or 1

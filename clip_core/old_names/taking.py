@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from clip_core.old_names.table import OLD_SETTINGS
@@ -37,7 +37,12 @@ def old_variables(environ: Iterable[str]) -> Iterator[str]:
 
 def old_names(given: Iterable[str], renamed: Mapping[str, str]) -> Iterator[str]:
     """A line on each old name."""
-    return (f"{name} is an old name: write {renamed[name]}" for name in sorted(given) if name in renamed)
+    names = set(given)
+    return (_told(name, renamed[name], names) for name in sorted(names & renamed.keys()))
+
+
+def _told(name: str, new: str, given: Collection[str]) -> str:
+    return f"{name} is an old name: write {new}{', which is given, too, and wins' if new in given else ''}"
 
 
 def is_old(variable: str) -> bool:

@@ -34,9 +34,12 @@ def show(
     Example: clipserve config show --config clipserve.yaml --changed
     """
     from scripts.config import layers
+    from scripts.stack.up_settings import unknown_names
 
     with _faults_told():
         loaded = _loaded(file)
+        for notice in (*loaded.notices, *unknown_names()):
+            typer.echo(f"notice {notice}", err=True)
         if as_json:
             typer.echo(json.dumps(layers.as_json(loaded), indent=2, ensure_ascii=False))
             return

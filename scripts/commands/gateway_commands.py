@@ -21,6 +21,8 @@ _TIMEOUT_S, _CAPTIONS_S = 60.0, 600.0  # the latter for a batch of items with ca
 
 def caption_writer(given: str) -> str:
     """`assistant` is the name of `llm` in 0.1. Raises BadParameter."""
+    if given == "assistant":
+        typer.echo("notice assistant is an old name: write llm", err=True)
     if given in ("llm", "assistant"):
         return "llm"
     if given != "captioner":

@@ -56,15 +56,17 @@ def as_json(file: ConfigFile) -> Json:
 
 def _one(key: Key, value: Any, file: ConfigFile) -> Layered:
     shown = (_MASK if value else value) if key.secret else value
-    if _named(key.variable):
-        return Layered(shown, "environment", key.variable)
+    if named := _named(key.variable):
+        return Layered(shown, "environment", named)
     if key.variable in file.variables:
         return Layered(shown, "file", file.where(key))
     return Layered(shown, "default")
 
 
-def _named(variable: str) -> bool:
-    return bool(names_of(variable) & {name.upper() for name in os.environ})
+def _named(variable: str) -> str | None:
+    """By which of its names the environment has it: the new one wins."""
+    given = names_of(variable) & {name.upper() for name in os.environ}
+    return variable if variable in given else next(iter(sorted(given)), None)
 
 
 def _values(part: str, file: ConfigFile) -> Mapping[str, Any]:

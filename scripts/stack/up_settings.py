@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -195,8 +196,8 @@ class UpSettings(SettingsByOldNames):
         return self
 
 
-def unknown_names() -> list[str]:
-    """A line on each CLIPSERVE_… variable of the environment that no part of the stack takes."""
+def unknown_names(own: Iterable[str] = UpSettings.model_fields) -> list[str]:
+    """A line on each CLIPSERVE_… variable of the environment that no part of the stack takes. `own`: the caller's."""
     parts = {
         "GATEWAY_": GatewaySettings.model_fields,
         "INDEX_": IndexSettings.model_fields,
@@ -204,4 +205,4 @@ def unknown_names() -> list[str]:
     }
     handlers = [f"HANDLER_{field.name}" for field in dataclasses.fields(HandlerSettings)]
     services = [f"{part}{name}" for part, names in parts.items() for name in names]
-    return names_unknown(os.environ, "CLIPSERVE_", ["url", "api_key", *UpSettings.model_fields, *services, *handlers])
+    return names_unknown(os.environ, "CLIPSERVE_", ["url", "api_key", *own, *services, *handlers])

@@ -41,6 +41,9 @@ def test_five_million_pictures() -> None:
         (container,) = spec["template"]["spec"]["containers"]
         found[container["name"]] = (spec["replicas"], *container["resources"]["requests"].values())
     assert {part: (int(n), cores, f"{memory}Gi") for part, n, cores, memory in rows} == found
+    (gateway,) = (each for each in asked if each["template"]["spec"]["containers"][0]["name"] == "gateway")
+    env = {each["name"]: each.get("value") for each in gateway["template"]["spec"]["containers"][0]["env"]}
+    assert int(env["CLIPSERVE_GATEWAY_PICTURES_MAX_BYTES"]) >= 5_000_000 * 100_000, "what docs/sizing.md counts"
     cores = sum(int(n) * int(each) for _, n, each, _ in rows)
     memory = sum(int(n) * int(each) for _, n, _, each in rows)
     assert re.search(rf"^\| together \| \| {cores} \| {memory} Gi \|", page, re.MULTILINE)

@@ -53,7 +53,7 @@ def gateway_of(server: ApiServer) -> dict[str, Any]:
 def test_install_says_what_to_do_next(server: ApiServer, cluster: Run) -> None:
     said = install(cluster)
     assert "kubectl --namespace search port-forward service/r-clipserve 8000:80" in said
-    assert "Each of the 2 gateways counts the limits of keys by itself" in said
+    assert "Each gateway counts the limits of keys by itself (gateway.redis)" in said
     assert server.names("deployments") == ["r-clipserve-encoder-demo", "r-clipserve-gateway"]
     assert server.names("statefulsets") == ["r-clipserve-index"]
     assert server.names("pods") == []  # the test runs when it is asked for

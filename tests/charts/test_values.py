@@ -144,6 +144,16 @@ def models(*given: dict[str, Any]) -> list[Manifest]:
             "is for one replica",
         ),
         ({"index": {"env": {"CLIPSERVE_INDEX_STORE": "milvus"}}}, "say it in index.store"),
+        ({"gateway": {"env": {"CLIPSERVE_GATEWAY_LLM_API_KEY": "sk"}}}, "name a Secret in gateway.secrets"),
+        ({"gateway": {"env": {"CLIPSERVE_GATEWAY_ASSISTANT_API_KEY": "sk"}}}, "name a Secret in gateway.secrets"),
+        ({"gateway": {"env": {"CLIPSERVE_GATEWAY_DATA_DIR": "/x"}}}, "all else is read-only"),
+        (
+            {
+                "models": [{"name": "a", "source": {"claim": "c"}, "autoscaling": {"kind": "scaler"}}],
+                "scaler": {"env": {"CLIPSERVE_SCALER_MOST": 9}},
+            },
+            "MOST is set by the chart itself",
+        ),
         (
             {
                 "index": {"store": "milvus", "milvus": {"uri": "http://milvus:19530"}},

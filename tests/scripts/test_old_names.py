@@ -66,6 +66,12 @@ def test_old_variables_are_taken_and_named(monkeypatch: pytest.MonkeyPatch) -> N
     assert GatewaySettings.unknown_names() == [told]
     assert told in unknown_names()
     assert len(unknown_names()) == 4
+    monkeypatch.setenv("CLIPSERVE_GATEWAY_ADMISSION_TIMEOUT_S", "8")
+    assert GatewaySettings().admission_timeout_s == 8
+    assert GatewaySettings.unknown_names() == [f"{told}, which is given, too, and wins"]
+    shown = CliRunner().invoke(app, ["config", "show", "--changed"])
+    assert "(CLIPSERVE_STOP_PATIENCE)" in shown.stdout
+    assert "CLIPSERVE_STOP_PATIENCE is an old name: write CLIPSERVE_STOP_TIMEOUT" in shown.stderr
 
 
 def test_an_old_variable_of_the_handlers(caplog: pytest.LogCaptureFixture) -> None:

@@ -102,7 +102,10 @@ The environment of a container, each name once, as helm applies it: (dict "root"
 */}}
 {{- define "clipserve.env" -}}
 {{- $own := concat (fromYamlArray .own) (include "clipserve.tracing" .root | fromYamlArray) -}}
+{{- $old := dict "CLIPSERVE_SCALER_MIN_REPLICAS" "LEAST" "CLIPSERVE_SCALER_MAX_REPLICAS" "MOST" "CLIPSERVE_SCALER_ITEMS_PER_REPLICA" "PER_WORKER" "CLIPSERVE_SCALER_ACTUATOR" "OUTLET" -}}{{/* in 0.1 */}}
 {{- range $own -}}
+  {{- $before := printf "CLIPSERVE_SCALER_%s" (get $old .name) -}}
+  {{- if and (hasKey $old .name) (hasKey $.env $before) -}}{{- fail (printf "%s.%s is set by the chart itself: take it out" $.value $before) -}}{{- end -}}
   {{- if hasKey $.env .name -}}{{- fail (printf "%s.%s is set by the chart itself: take it out" $.value .name) -}}{{- end -}}
 {{- end -}}
 {{- range $name, $value := .env -}}
@@ -243,7 +246,7 @@ The environment of a container, each name once, as helm applies it: (dict "root"
 {{- range $name := list "HOST" "PORT" "TLS_CERTIFICATE" "TLS_KEY" -}}
   {{- if hasKey $.Values.gateway.env (printf "CLIPSERVE_GATEWAY_%s" $name) -}}{{- fail (printf "gateway.env.CLIPSERVE_GATEWAY_%s: probes and Services ask every address, port 8000, without TLS" $name) -}}{{- end -}}
 {{- end -}}
-{{- range tuple (list "CLIPSERVE_GATEWAY_API_KEYS" "name a Secret in gateway.keys") (list "CLIPSERVE_GATEWAY_REDIS_URL" "name a Secret in gateway.redis") (list "CLIPSERVE_GATEWAY_DATABASE_URL" "name a Secret in gateway.database") (list "CLIPSERVE_GATEWAY_PICTURES_DIR" "name a claim in gateway.pictures.claim") (list "CLIPSERVE_GATEWAY_PICTURES_URL" "say it in gateway.pictures.url") -}}
+{{- range tuple (list "CLIPSERVE_GATEWAY_API_KEYS" "name a Secret in gateway.keys") (list "CLIPSERVE_GATEWAY_REDIS_URL" "name a Secret in gateway.redis") (list "CLIPSERVE_GATEWAY_DATABASE_URL" "name a Secret in gateway.database") (list "CLIPSERVE_GATEWAY_PICTURES_DIR" "name a claim in gateway.pictures.claim") (list "CLIPSERVE_GATEWAY_PICTURES_URL" "say it in gateway.pictures.url") (list "CLIPSERVE_GATEWAY_DATA_DIR" "gateway.persistence gives it a disk, and all else is read-only") (list "CLIPSERVE_GATEWAY_LLM_API_KEY" "name a Secret in gateway.secrets") (list "CLIPSERVE_GATEWAY_ASSISTANT_API_KEY" "name a Secret in gateway.secrets") -}}
   {{- if hasKey $.Values.gateway.env (index . 0) -}}{{- fail (printf "gateway.env.%s: %s" (index . 0) (index . 1)) -}}{{- end -}}
 {{- end -}}
 {{- if and (include "clipserve.several" .) (not .Values.gateway.database.secret) (eq (toString (index .Values.gateway.env "CLIPSERVE_GATEWAY_JOBS") | lower) "true") -}}

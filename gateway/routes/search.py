@@ -61,6 +61,8 @@ async def search_batch(request: Request) -> JsonResponse:
 
 
 def _searches(body: Body, given: Services) -> list[Any]:
+    if strange := next((name for name in body if name != "searches"), None):
+        raise InvalidRequest(f"a batch has `searches` alone, not `{strange[:80]}`", param=strange[:80])
     searches = body.get("searches")
     if not isinstance(searches, list) or not searches:
         raise InvalidRequest("`searches` is a list of at least one search", param="searches")

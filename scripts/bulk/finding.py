@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from clipserve_client.sources.entries import SourceGone
@@ -58,11 +58,11 @@ def _found_of(pattern: str, matches: Sequence[str], folders: set[str], storage: 
     """What a pattern's matches lead to. Raises SourceError, BulkRefused."""
     sources = _sources(pattern, matches, folders)
     of_each = (found(path, storage) if path in folders else [_absolute(path)] for path in sources)
-    return _outermost([path for paths in of_each for path in paths])
+    return [path for paths in of_each for path in paths]
 
 
-def _outermost(paths: Sequence[str]) -> list[str]:
-    """Without what lies in a folder of pictures that is there as well, and is read whole."""
+def outermost(paths: Collection[str]) -> list[str]:
+    """Without folders that lie in a folder of pictures which is there as well, and is read whole."""
     whole = {path for path in paths if not path.lower().endswith(_DATA)}
     return [path for path in paths if whole.isdisjoint(_above(path)) or path not in whole]
 

@@ -13,7 +13,7 @@ from clipserve_client.sources.entries import SourceError
 from clipserve_client.sources.files import MOST_BYTES, Skip, stamp, too_large
 from clipserve_client.sources.spool import Spool
 from clipserve_client.sources.walking import Walk
-from scripts.bulk.finding import LINES, PARQUETS, TARS, found
+from scripts.bulk.finding import LINES, PARQUETS, TARS, found, outermost
 from scripts.bulk.output.run_folder import Output
 from scripts.bulk.reading.parquet_file import missing_columns, opened_parquet
 from scripts.bulk.reading.stores import Stores
@@ -73,7 +73,8 @@ class Planner:
         return planned
 
     def _found(self, sources: Iterable[str], planned: Spool) -> Iterator[_New]:
-        paths = list(dict.fromkeys(path for source in sources for path in found(source, self._storage)))  # each once
+        each_once = dict.fromkeys(path for source in sources for path in found(source, self._storage))
+        paths = outermost(each_once)
         if len(paths) == 1:
             return self._of(paths[0], planned)
         threads = _THREADS if any(map(is_remote, paths)) else 1
@@ -139,7 +140,7 @@ class Planner:
         start = first = count = 0
         for group, number in enumerate(rows):
             count += number
-            if count >= self._items or group == len(rows) - 1:
+            if count and (count >= self._items or group == len(rows) - 1):
                 yield Shard(0, "parquet", path, start, group + 1, first, version)
                 start, first, count = group + 1, first + count, 0
 

@@ -61,7 +61,7 @@ class Sender:
             write_text(place, mark, state)
 
     def _told(self, result: Result) -> None:
-        if result.outcome in ("failed", "skipped"):
+        if result.outcome == "failed":
             self.refused.append(result)
 
 
@@ -75,7 +75,7 @@ def _of_batch(batch: pyarrow.RecordBatch, prefix: str, most_bytes: int) -> Itera
     for row in batch.to_pylist():
         item_id = prefix + row["id"]
         if len(item_id) > _LONGEST_ID:
-            yield Result(item_id, "skipped", "id too long", f"ids have at most {_LONGEST_ID} characters")
+            yield Result(item_id, "failed", "id too long", f"ids have at most {_LONGEST_ID} characters")
             continue
         told = {**({"caption": row["caption"]} if row["caption"] else {}), **json.loads(row["metadata"] or "{}")}
         metadata, notes = within(told, most_bytes)

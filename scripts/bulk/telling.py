@@ -15,7 +15,7 @@ from scripts.bulk.run import Ended, OnProgress
 from scripts.bulk.shards.shard import Done
 from scripts.progress import LINE_EVERY_S, clock_time
 
-_SHOWN = 10
+_SHOWN, _LONGEST = 10, 200  # lines, characters of an id
 
 
 class BulkProgress(OnProgress):
@@ -54,7 +54,7 @@ class BulkProgress(OnProgress):
         self._items += done.rows + done.bad
         self._moving.update(self._task, advance=1, rate=self._rate())
         if done.error:
-            what = "is not done" if done.again else "is damaged"
+            what = "is not done:" if done.again else "is not whole:"
             self._moving.console.print(
                 f"[yellow]shard {done.number:05} {what}[/yellow] {escape(readable(done.error))}",
                 highlight=False,
@@ -84,7 +84,7 @@ def conclude(ended: Ended, out: str, console: Console) -> None:
     if ended.collection:
         console.print(f"collection {escape(ended.collection)}", highlight=False)
     for each in ended.refused[:_SHOWN]:
-        why = escape(readable(f"{each.id}: {each.message or each.code}"))
+        why = escape(readable(f"{each.id[:_LONGEST]}: {each.message or each.code}"))
         console.print(f"[yellow]refused[/yellow] {why}", highlight=False, soft_wrap=True)
     for name, error in ended.damaged[:_SHOWN]:
         console.print(f"[yellow]shard {name}[/yellow] {escape(readable(error))}", highlight=False, soft_wrap=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 
 from clip_core.encode.encoded import Encoded
-from clip_core.errors import BadInput, ClipServeError
+from clip_core.errors import ClipServeError
 from clip_core.inputs.request import Item, Part
 from clip_core.wire import FloatArray
 from clipserve_client.sources.entries import SourceError
@@ -117,10 +117,10 @@ class ShardWorker:
                 continue
             of, image, text = next(made)
             fault = next((each for each in (image, text) if isinstance(each, ClipServeError)), None)
-            if fault is None and image is None and text is None:
-                fault = BadInput(f"the item has nothing to embed as {self._job.embed}")
             if fault is not None:
                 bad.append(Bad(of.id, fault.code, fault.message))
+            elif image is None and text is None:
+                bad.append(Bad(of.id, "nothing to embed", f"it has nothing to embed as {self._job.embed}"))
             else:
                 rows.append(_row(of, image, text))
                 pictures += [of.content] if of.content is not None else []

@@ -23,8 +23,12 @@ class TakesOldFlags(TyperCommand):
     """A command with such flags."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Raises BadParameter where both names are given."""
         new = OLD_FLAGS.get(self.name or "", {})
         end = args.index("--") if "--" in args else len(args)
+        named = {word.partition("=")[0] for word in args[:end]}
+        if twice := next((old for old in new if {old, new[old]} <= named), None):
+            raise typer.BadParameter(f"{twice} is an old name of {new[twice]}: give one of them", ctx)
         return super().parse_args(ctx, [*(_renamed(word, new) for word in args[:end]), *args[end:]])
 
 

@@ -157,7 +157,7 @@ def test_urls(bulk: Bulk, tmp_path: Path) -> None:
         bulk(tmp_path / "urls.txt")
         server.shutdown()
     assert set(bulk.rows()) == {f"{base}/1", "two"}
-    assert bulk.bad() == {f"{base}/9": "fetch_disallowed", f"{base}/none": "fetch_failed", "line 4": "not a URL"}
+    assert bulk.bad() == {f"{base}/9": "fetch_disallowed", f"{base}/none": "fetch_failed", "line 5": "not a URL"}
 
 
 def test_a_url_that_drips_is_given_up(bulk: Bulk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,32 @@ def test_a_folder_in_another_one_that_a_pattern_matches_too_is_read_once(bulk: B
     assert set(bulk.rows()) == {"a.jpg", "day/raw/b.jpg"}
 
 
+def test_vectors_that_somebody_removed_are_made_again(bulk: Bulk, photos: Path) -> None:
+    bulk(photos, shard_items=4)
+    before = set(bulk.rows())
+    (bulk.out / "part-00001.parquet").unlink()
+    ended, _ = bulk(photos, shard_items=4)
+    assert (set(bulk.rows()), ended.totals.new_rows) == (before, 4)
+
+
+def test_a_blank_text_is_none(bulk: Bulk, tmp_path: Path) -> None:
+    parquet.write_table(pyarrow.table({"image": [jpeg(1)], "text": [" "]}), tmp_path / "a.parquet")
+    folder = tmp_path / "b"
+    folder.mkdir()
+    (folder / "b.jpg").write_bytes(jpeg(2))
+    (folder / "b.json").write_text('{"caption": " "}')
+    for source, name in (("a.parquet", "a.parquet#0"), ("b", "b.jpg")):
+        out = tmp_path / f"out-{source}"
+        bulk(tmp_path / source, embed="both", out=out)
+        assert set(bulk.rows(out)) == {name}
+
+
+def test_an_empty_parquet_file_is_refused(bulk: Bulk, tmp_path: Path) -> None:
+    parquet.write_table(pyarrow.table({"text": pyarrow.array([], pyarrow.string())}), tmp_path / "a.parquet")
+    with pytest.raises(BulkRefused, match="nothing to encode"):
+        bulk(tmp_path / "a.parquet", embed="text")
+
+
 def test_a_file_that_could_not_be_read_when_it_was_cut_is_read_whole_later(
     bulk: Bulk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

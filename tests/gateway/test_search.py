@@ -147,6 +147,12 @@ def test_batch_each_with_its_own_status(filled):
     assert set(answer.json()["timing"]) == {"total_ms", "encode_ms", "search_ms"}
 
 
+def test_a_batch_has_no_field_for_all_its_searches(filled):
+    searches = [{"collection": "demo", "text": "a"}]
+    answer = filled.post("/v1/search/batch", {"rerank": "tree", "searches": searches})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "rerank")
+
+
 def test_batch_shares_torchserve_requests(filled):
     searches = [{"collection": "demo", "text": f"w{n}", "k": 3} for n in range(40)]
     results = filled.post("/v1/search/batch", {"searches": searches}).json()["results"]

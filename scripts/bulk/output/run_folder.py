@@ -95,14 +95,21 @@ class Output:
         return _done(self.place.read(self.done(shard)))
 
     def read_all_done(self, shards: Iterable[Shard]) -> dict[int, Done]:
-        """Of each shard that is done as it is now, by its number."""
+        """Of each shard that is done as it is now, by its number; one whose vectors were removed is done no more."""
         there = self.place.names(f"{_ABOUT}/done")
         known = [shard for shard in shards if f"{shard.name}.json" in there]
         contents = read_all(self.place, map(self.done, known))
-        told = {shard.number: (shard, _done(content)) for shard, content in zip(known, contents, strict=True)}
-        return {
-            number: done for number, (shard, done) in told.items() if done is not None and done.version == shard.version
-        }
+        told = [(shard, _done(content)) for shard, content in zip(known, contents, strict=True)]
+        fresh = [(shard, done) for shard, done in told if done is not None and done.version == shard.version]
+        written = self.place.names("") | self.place.names("metadata")
+        lost = {shard for shard, done in fresh if done.rows and self._vectors(shard).isdisjoint(written)}
+        for shard in lost:
+            self.place.remove(self.done(shard))
+        return {shard.number: done for shard, done in fresh if shard not in lost}
+
+    def _vectors(self, shard: Shard) -> set[str]:
+        """The file by which a shard's vectors are known, in either layout."""
+        return {self.part(shard), f"metadata_{shard.name}.parquet"}
 
     # That it is of this run
 

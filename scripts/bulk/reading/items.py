@@ -24,4 +24,4 @@ class Bad(NamedTuple):
 
 def caption_in(metadata: Json) -> str | None:
     caption = metadata.get("caption")
-    return caption if isinstance(caption, str) and caption else None
+    return caption if isinstance(caption, str) and caption.strip() else None

@@ -46,7 +46,7 @@ class LineReader:
         told = (read_object(text) or {}) if text.startswith("{") else {"url": text}
         url = told.get("url")
         if not is_url(url):
-            return Bad(f"line {number}", "not a URL", text[:200])
+            return Bad(f"line {number + 1}", "not a URL", text[:200])
         metadata, _ = carried({"url": url, **_object(told.get("metadata"))})
         item_id = (as_id(told.get("id")) or url_id(url)).encode("utf-8", "backslashreplace").decode()
         try:

@@ -85,7 +85,8 @@ class RowReader:
     def _of_row(self, item_id: str, row: Json, base: str) -> Raw:
         """Raises Skip."""
         image, url, path = row.pop("image", None), as_text(row.pop("url", None), "url"), row.pop("path", None)
-        text = as_text(row.pop("text", None), "text") or as_text(row.pop("caption", None), "caption")
+        texts = [as_text(row.pop(name, None), name) for name in ("text", "caption")]
+        text = next((each for each in texts if each and each.strip()), None)
         metadata = _metadata(row)
         if self._embed == "text":
             image = None

@@ -8,15 +8,13 @@ between marks of its own.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from benchmarks.captions import command as captions
 from benchmarks.gateway import command as gateway
 from benchmarks.index import command as index
-from benchmarks.lib.markdown import between, measured
-from benchmarks.lib.markdown import table as markdown_table
-from benchmarks.lib.reports import DOCS, RESULTS
+from benchmarks.lib.markdown import bars_table, rewritten
+from benchmarks.lib.reports import DOCS, saved
 from benchmarks.speculation import command as speculation
 
 PAGES = {
@@ -82,17 +80,14 @@ def write() -> None:
 
 def updated(page: str, name: str) -> str:
     """`page` with that table written again, where there are results. Raises ValueError without its marks."""
-    begin, end = f"<!-- {name}: written by `python -m benchmarks.bar_tables` -->", f"<!-- end of {name} -->"
-    if not (path := RESULTS / f"{name}.json").exists():
+    if not (report := saved(name)):
         return page
-    bars = json.loads(path.read_text(encoding="utf-8"))["bars"]
-    return between(page, begin, end, table(bars, LABELS[name]))
+    return rewritten(page, {name: table(report["bars"], LABELS[name])}, "python -m benchmarks.bar_tables")
 
 
 def table(bars: list[dict[str, Any]], labels: dict[str, str]) -> str:
     """Raises KeyError for a bar without a label."""
-    rows = [(labels[bar["name"]], measured(bar), "{1} {0:,g}".format(*BARS[bar["name"]])) for bar in bars]
-    return markdown_table(("what was asked for", "measured", "bar"), rows)
+    return bars_table(bars, labels, BARS)
 
 
 if __name__ == "__main__":

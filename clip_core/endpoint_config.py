@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
@@ -9,7 +10,7 @@ from typing import Any
 
 from clip_core.cores import available_cores, share
 from clip_core.old_names.table import OLD_ENDPOINT_KEYS
-from clip_core.old_names.taking import old_names, with_new_names
+from clip_core.old_names.taking import old_names, told_as, with_new_names
 
 _log = logging.getLogger("clipserve.handler")
 
@@ -83,13 +84,20 @@ class EndpointConfig:
         """Take our keys from TorchServe's YAML. Raises ValueError that names the key."""
         for line in old_names(config or (), OLD_ENDPOINT_KEYS):
             _log.warning("model-config.yaml: %s", line)
-        given = with_new_names(config or {}, OLD_ENDPOINT_KEYS)
-        parsed = cls(**{f.name: _checked(f, given[f.name]) for f in fields(cls) if f.name in given})
+        return cls.taken(config or {})
+
+    @classmethod
+    def taken(cls, config: Mapping[str, Any]) -> EndpointConfig:
+        """The same without a line on old names."""
+        given = with_new_names(config, OLD_ENDPOINT_KEYS)
+        old = {new: old for old, new in OLD_ENDPOINT_KEYS.items() if old in config and new not in config}
+        shown = {f.name: told_as(f.name, old[f.name]) if f.name in old else f.name for f in fields(cls)}
+        parsed = cls(**{f.name: _checked(f, shown[f.name], given[f.name]) for f in fields(cls) if f.name in given})
         workers = given.get("maxWorkers", 1)
         return replace(parsed, threads=parsed.threads or share(available_cores(), workers))
 
 
-def _checked(setting: Field[Any], value: Any) -> Any:
+def _checked(setting: Field[Any], shown: str, value: Any) -> Any:
     """`value` in the type of the setting's default. Raises ValueError that names the key and what it takes."""
     choices, least = setting.metadata["choices"], setting.metadata["least"]
     kind: Callable[[Any], Any] = type(setting.default)
@@ -103,5 +111,5 @@ def _checked(setting: Field[Any], value: Any) -> Any:
     else:
         allowed, takes = type(value) is int and value >= least, f"a whole number of at least {least}"
     if not allowed:
-        raise ValueError(f"model-config.yaml: {setting.name} is {takes}, not {value!r}")
+        raise ValueError(f"model-config.yaml: {shown} is {takes}, not {json.dumps(value, default=str)}")
     return kind(value)

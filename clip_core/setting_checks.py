@@ -83,9 +83,13 @@ def unknown_names(environ: Iterable[str], prefix: str, fields: Iterable[str]) ->
     known = {f"{prefix}{name.upper()}" for name in fields}
     ours = sorted(name for name in environ if name.upper().startswith(prefix))
     strange = [name for name in ours if name.upper() not in known and not is_old(name)]
-    nearest = {name: difflib.get_close_matches(name.upper(), known, 1) for name in strange}
-    guesses = [f"{name} is no setting{f'; did you mean {near[0]}?' if near else ''}" for name, near in nearest.items()]
+    guesses = [no_setting(name, difflib.get_close_matches(name.upper(), known, 1)) for name in strange]
     return [*old_variables(ours), *guesses]
+
+
+def no_setting(name: str, meant: Sequence[str]) -> str:
+    """The line on it; `meant`: the name that it should have, where one is near."""
+    return f"{name} is no setting{f'; did you mean {meant[0]}?' if meant else ''}"
 
 
 def take_no_options(module: str, prefix: str) -> None:

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from clip_core.old_names.taking import old_variables, with_new_variables
+from clip_core.old_names.taking import as_given, old_variables, with_new_variables
 
 PREFIX = "CLIPSERVE_HANDLER_"
+
+_TAKES = {int: "whole number", float: "number", str: "text"}
 
 _log = logging.getLogger("clipserve.handler")
 
@@ -52,9 +54,9 @@ class HandlerSettings:
         """Raises ValueError that names the variable."""
         for line in old_variables(name for name in environ if name.startswith(PREFIX)):
             _log.warning(line)
-        environ = with_new_variables(environ)
-        given = {f: environ[PREFIX + f.name.upper()] for f in fields(cls) if PREFIX + f.name.upper() in environ}
-        return cls(**{f.name: _convert(PREFIX + f.name.upper(), text, type(f.default)) for f, text in given.items()})
+        values = with_new_variables(environ)
+        given = {f: PREFIX + f.name.upper() for f in fields(cls) if PREFIX + f.name.upper() in values}
+        return cls(**{f.name: _convert(as_given(v, environ), values[v], type(f.default)) for f, v in given.items()})
 
 
 def _convert(name: str, text: str, kind: type) -> Any:
@@ -65,4 +67,4 @@ def _convert(name: str, text: str, kind: type) -> Any:
     try:
         return kind(text)
     except ValueError as error:
-        raise ValueError(f"{name} is a {kind.__name__}, not {text!r}") from error
+        raise ValueError(f"{name} is a {_TAKES[kind]}, not {text!r}") from error

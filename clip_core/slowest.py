@@ -12,24 +12,25 @@ Told: TypeAlias = dict[str, Any]
 _Entry: TypeAlias = tuple[float, int, Told]
 
 
-class Slowest:
-    """`most` of each span of time, of which there are `spans` of `span_s` seconds; not shared between threads."""
+_SPANS, _SPAN_S = 6, 600.0
 
-    def __init__(
-        self, most: int = 50, *, spans: int = 6, span_s: float = 600.0, clock: Callable[[], float] = time.time
-    ) -> None:
-        self._most, self._spans, self._span_s, self._clock = most, spans, span_s, clock
+
+class Slowest:
+    """`most` of each ten minutes of the last hour; not shared between threads."""
+
+    def __init__(self, most: int = 50, *, clock: Callable[[], float] = time.time) -> None:
+        self._most, self._clock = most, clock
         self._by_span: dict[int, list[_Entry]] = {}
         self._numbers = itertools.count()
 
     def add(self, ms: float, tell: Callable[[], Told]) -> None:
         """`tell` is asked only for a call that is among the slowest."""
         now = self._clock()
-        span = int(now // self._span_s)
+        span = int(now // _SPAN_S)
         kept = self._by_span.get(span)
         if kept is None:
             kept = self._by_span[span] = []
-            for old in [each for each in self._by_span if each <= span - self._spans]:
+            for old in [each for each in self._by_span if each <= span - _SPANS]:
                 del self._by_span[old]
         if len(kept) < self._most:
             heapq.heappush(kept, (ms, next(self._numbers), _entry(now, ms, tell)))
@@ -38,7 +39,7 @@ class Slowest:
 
     def all(self) -> list[Told]:
         """The slowest first: `time` (UTC), `ms`, and what was told."""
-        first = int(self._clock() // self._span_s) - self._spans + 1
+        first = int(self._clock() // _SPAN_S) - _SPANS + 1
         entries = [entry for span, kept in self._by_span.items() if span >= first for entry in kept]
         return [told for _, _, told in heapq.nlargest(self._most, entries, key=lambda entry: entry[:2])]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
@@ -17,11 +18,12 @@ from pydantic_core import from_json
 from clip_core.data_urls import decode_base64 as decode_base64
 from clip_core.data_urls import image_base64 as image_base64
 from clip_core.data_urls import without_whitespace as without_whitespace
-from clip_core.errors import BadFilter, BadInput, BadJson, BadVector
+from clip_core.errors import BadFilter, BadInput, BadJson, BadVector, UnknownCollection
 
 FloatArray = NDArray[np.float32]
 MAX_K = 10_000
 COLLECTION_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"  # a pattern
+COLLECTION_NAME_RULE = "a name is 1 to 64 of A-Z a-z 0-9 _ -, the first a letter or digit"
 MAX_FILTER_BYTES = 256 * 1024
 MAX_FILTER_LEVELS = 66  # of objects and lists: the index takes 32 operators inside one another
 _NUMBERS = {int, float}
@@ -30,6 +32,13 @@ Consistency: TypeAlias = Literal["strong", "session", "eventually"]
 """What a read sees: every acknowledged write; those that the same process acknowledged; whatever has arrived."""
 
 CONSISTENCIES: tuple[Consistency, ...] = get_args(Consistency)
+
+
+def no_collection(name: object) -> UnknownCollection:
+    """The error about a name that leads to no collection; of what can be none it says what a name may be."""
+    shown = str(name)
+    rule = "" if re.fullmatch(COLLECTION_NAME, shown) else f": {COLLECTION_NAME_RULE}"
+    return UnknownCollection(f"there is no collection {shown[:64]!r}{rule}", param="collection")
 
 
 def load_json(raw: bytes | bytearray | str) -> Any:

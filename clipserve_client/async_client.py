@@ -63,8 +63,9 @@ class AsyncClient(AsyncSender):
     async def captions(
         self, images: Sequence[Captionable], **how: Unpack[CaptionOptions]
     ) -> list[answers.Caption | ApiError]:
-        """Captions of several pictures in one call; a bad one is an ApiError in its place."""
-        return await self.send(caption_calls.captions(images, how))
+        """Captions of several pictures, sent in parts where they are many; a bad one is an ApiError in its place."""
+        parts = caption_calls.captions(images, how, await self.limits())
+        return [each for part in parts for each in await self.send(part)]
 
     def caption_stream(self, image: Captionable, **how: Unpack[CaptionOptions]) -> AsyncIterator[answers.CaptionPiece]:
         """A caption as it is made. Sent again, as other calls are, only before the first piece has come."""

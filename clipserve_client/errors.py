@@ -5,6 +5,7 @@ ClientError
 ├─ CallTimedOut                    the call's own deadline is over
 ├─ BadAddress                      what should be a gateway's address is none; a ValueError, too
 ├─ BadKey                          what should be an API key can't be sent as one; a ValueError, too
+├─ BadName                         what should be a collection's or an alias's name is none; a ValueError, too
 └─ ApiError                        the gateway answered with an error: status, code, param, request_id, retry_after
    ├─ BadInput                     400 bad_input
    │  ├─ BadJson                   400 invalid_json
@@ -61,6 +62,7 @@ ClientError
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar
 
 
@@ -90,6 +92,10 @@ class BadAddress(ClientError, ValueError):
 
 class BadKey(ClientError, ValueError):
     """What should be an API key has characters that no header can carry."""
+
+
+class BadName(ClientError, ValueError):
+    """What should be the name of a collection or an alias can be none."""
 
 
 class ApiError(ClientError):
@@ -340,13 +346,17 @@ _BY_STATUS: dict[int, type[ApiError]] = {  # for answers without an envelope, su
 }
 
 
+def _shown(body: object) -> str:
+    return (body if isinstance(body, str) else json.dumps(body, default=str))[:200]
+
+
 def api_error(
     status: int, body: object, *, request_id: str | None = None, retry_after: float | None = None
 ) -> ApiError:
     """The exception for an answer: by the code of its envelope, else by its status."""
     told: Any = body.get("error") if isinstance(body, dict) else None
     if not isinstance(told, dict):
-        told = {"message": f"the answer is no error of a gateway: {str(body)[:200]}"}
+        told = {"message": f"the answer is no error of a gateway: {_shown(body)}"}
     code = told.get("code")
     kind = _BY_CODE.get(code) if isinstance(code, str) else None
     return (kind or _BY_STATUS.get(status, ApiError))(

@@ -15,6 +15,7 @@ from clipserve_client.errors import ApiError, CallTimedOut, ClientError, Connect
 
 Repeat = Literal["safe", "unsent"]  # "safe": may be sent twice; "unsent": only if the first one did nothing
 _PASSING = (429, 502, 503)
+_MOST_DOUBLED = 64  # times: after hours of failures the pause would be too large for a float
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Retries:
 
     def pause(self, tries: int, error: ClientError) -> float:
         """Seconds before the next try; `tries` have been made. `Retry-After` is the least."""
-        jittered = random.uniform(0.0, min(self.max_backoff_s, self.initial_backoff_s * 2.0**tries))
+        doubled = self.initial_backoff_s * 2.0 ** min(tries, _MOST_DOUBLED)
+        jittered = random.uniform(0.0, min(self.max_backoff_s, doubled))
         return max(jittered, (error.retry_after or 0.0) if isinstance(error, ApiError) else 0.0)
 
 
@@ -68,10 +70,8 @@ def retry_after(header: str | None) -> float | None:
     if header is None:
         return None
     try:
-        return max(0.0, float(header)) if header.strip().isdigit() else _until(header)
+        if header.strip().isdigit():
+            return float(header)
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
     except (TypeError, ValueError):
         return None
-
-
-def _until(date: str) -> float:
-    return max(0.0, parsedate_to_datetime(date).timestamp() - time.time())

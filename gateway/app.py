@@ -177,6 +177,7 @@ def build(settings: GatewaySettings) -> FastAPI:
             metrics_url=address.metrics,
             timeout_s=settings.timeout_s,
             max_connections=settings.max_upstream_connections,
+            key_file=address.key_file,
         )
 
     index = IndexServiceClient(

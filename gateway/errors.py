@@ -24,7 +24,9 @@ from clip_core.errors import (
     Unauthorized,
     Unavailable,
 )
+from clip_core.old_names.taking import told_as
 from clip_core.tracing.spans import trace_id
+from clip_core.wire import COLLECTION_NAME, COLLECTION_NAME_RULE
 from gateway.key_masking import without_keys
 
 
@@ -95,12 +97,15 @@ async def _on_validation(_: Request, error: Exception) -> Response:
     return error_response(invalid_request(error.errors()))
 
 
-def invalid_request(problems: Sequence[Any]) -> InvalidRequest:
-    """pydantic's list of problems → one error that names the first field at fault."""
+def invalid_request(problems: Sequence[Any], old: str | None = None) -> InvalidRequest:
+    """pydantic's list of problems → one error that names the first field at fault; `old`: the name it is given by."""
     first = problems[0]
     param = field_path([part for part in first["loc"] if not _is_no_field(part)])
     said = "Input should be an object" if first["type"] == "model_type" else first["msg"]
-    return InvalidRequest(f"{param or 'the request'}: {said}", param=param)
+    if first["type"] == "string_pattern_mismatch" and COLLECTION_NAME in said:
+        said = COLLECTION_NAME_RULE
+    shown = param or "the request"
+    return InvalidRequest(f"{shown if old is None else told_as(shown, old)}: {said}", param=param)
 
 
 def _is_no_field(part: str | int) -> bool:

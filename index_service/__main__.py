@@ -29,7 +29,7 @@ from index_service.milvus.catalogue.connect import shared_store
 from index_service.record.data_dir import DataDir
 from index_service.record.reserve import Reserve
 from index_service.record.store import Store
-from index_service.settings import MB, PREFIX, IndexSettings
+from index_service.settings import MB, PREFIX, IndexSettings, environment_name
 from index_service.snapshots.waiting import restore_waiting
 
 _log = logging.getLogger("index_service")
@@ -59,7 +59,7 @@ def _settings() -> IndexSettings:
     try:
         return IndexSettings()
     except ValidationError as error:
-        raise IndexStartError(faults(error, lambda field: f"{PREFIX}{field.upper()}")) from error
+        raise IndexStartError(faults(error, environment_name)) from error
     except SettingsError as error:  # a file of a setting that may not be read
         raise IndexStartError(f"{error}: {error.__cause__}") from error
 

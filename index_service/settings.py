@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict, SettingsError
 
-from clip_core.secret_files import SettingsOrFiles, old_files
+from clip_core.secret_files import SettingsOrFiles, strange_files, variable_as_given
 from clip_core.setting_checks import bounded, comma_separated, host_names, unknown_names
 from clip_core.wire import MAX_K
 
@@ -151,8 +151,11 @@ class IndexSettings(SettingsOrFiles):
 
     @staticmethod
     def unknown_names() -> list[str]:
-        """A line on each variable or file that has an old name, or looks like a setting of this service."""
-        return [*unknown_names(os.environ, PREFIX, IndexSettings.model_fields), *old_files(PREFIX)]
+        """A line on each variable or file that has an old name, or looks like a setting of the index, and is none."""
+        return [
+            *unknown_names(os.environ, PREFIX, IndexSettings.model_fields),
+            *strange_files(PREFIX, IndexSettings.model_fields),
+        ]
 
 
 def _is_server(uri: str) -> bool:
@@ -161,3 +164,8 @@ def _is_server(uri: str) -> bool:
         return parts.scheme in ("http", "https", "tcp") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+def environment_name(field: str) -> str:
+    """Of the variable that gives it, as errors name it."""
+    return variable_as_given(PREFIX, field, os.environ)

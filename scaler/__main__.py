@@ -63,7 +63,8 @@ def build(settings: ScalerSettings) -> Scaler:
 def _actuator(settings: ScalerSettings) -> Actuator:
     if settings.actuator == "none":
         return NoActuator(settings.start_s)
-    return WorkerActuator(TorchServeWorkers(settings.management_url), settings.start_s)
+    workers = TorchServeWorkers(settings.management_url, key_file=settings.torchserve_key_file)
+    return WorkerActuator(workers, settings.start_s)
 
 
 def _say_where_the_past_is_lost(folder: Path) -> None:

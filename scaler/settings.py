@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from clip_core.secret_files import SettingsOrFiles, old_files
+from clip_core.secret_files import SettingsOrFiles, strange_files, variable_as_given
 from clip_core.setting_checks import bounded, comma_separated, header_value, http_url, unknown_names
 
 PREFIX = "CLIPSERVE_SCALER_"
@@ -45,6 +45,9 @@ class ScalerSettings(SettingsOrFiles):
     )
     management_url: str = Field(
         "http://127.0.0.1:8081", description="TorchServe's management API; `unix:PATH` is a socket."
+    )
+    torchserve_key_file: Path | None = Field(
+        None, description="`key_file.json` of a TorchServe that asks for tokens, which it writes at its start."
     )
     min_replicas: int = Field(
         1, ge=0, le=10_000, description="Fewest workers or replicas of an endpoint; 0: none when idle."
@@ -132,8 +135,12 @@ class ScalerSettings(SettingsOrFiles):
     @staticmethod
     def unknown_names() -> list[str]:
         """A line on each variable or file that has an old name, or looks like a setting of the scaler, and is none."""
-        return [*unknown_names(os.environ, PREFIX, ScalerSettings.model_fields), *old_files(PREFIX)]
+        return [
+            *unknown_names(os.environ, PREFIX, ScalerSettings.model_fields),
+            *strange_files(PREFIX, ScalerSettings.model_fields),
+        ]
 
 
 def environment_name(field: str) -> str:
-    return f"{PREFIX}{field.upper()}"
+    """Of the variable that gives it, as errors name it."""
+    return variable_as_given(PREFIX, field, os.environ)

@@ -31,6 +31,7 @@ from scripts.commands.profile_command import profile
 from scripts.commands.reindex_command import reindex
 from scripts.commands.sync_command import sync
 from scripts.commands.up_command import up
+from scripts.commands.workers.cache_command import cache
 
 app = typer.Typer(
     name="clipserve",
@@ -44,6 +45,7 @@ app.add_typer(config, name="config")
 app.add_typer(keys, name="keys")
 app.add_typer(model, name="model")
 app.add_typer(index, name="index")
+app.add_typer(cache, name="cache")
 for command in (
     up,
     reindex,

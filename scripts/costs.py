@@ -29,8 +29,8 @@ class Cost:
     disk_bytes: float = 0.0
 
     def __str__(self) -> str:
-        disk = f" and {_gigabytes(self.disk_bytes)} of disk" if self.disk_bytes else ""
-        return f"about {_spoken(self.seconds)}, {_gigabytes(self.memory_bytes)} of memory{disk}"
+        disk = f" and {gigabytes(self.disk_bytes)} of disk" if self.disk_bytes else ""
+        return f"about {_spoken(self.seconds)}, {gigabytes(self.memory_bytes)} of memory{disk}"
 
 
 def loading(weights_bytes: float) -> Cost:
@@ -71,7 +71,7 @@ def check_disk(folder: Path, needed_bytes: float) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
         raise BadModel(
-            f"the build takes about {_gigabytes(needed_bytes)} of disk, and {folder} has {_gigabytes(free)} free: "
+            f"the build takes about {gigabytes(needed_bytes)} of disk, and {folder} has {gigabytes(free)} free: "
             "make room, or give another folder with --model-store"
         )
 
@@ -82,15 +82,9 @@ def parameters_in(mar: Path) -> int:
         return archive.getinfo(WEIGHTS_FILE).file_size // _FLOAT
 
 
-def bytes_in(checkpoint: Path) -> int:
-    """Of a file, or of the files at the top of a folder."""
-    paths = checkpoint.iterdir() if checkpoint.is_dir() else (checkpoint,)
-    return sum(path.stat().st_size for path in paths if path.is_file())
-
-
 def _spoken(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
-def _gigabytes(size: float) -> str:
+def gigabytes(size: float) -> str:
     return f"{size / 1e9:.1f} GB"

@@ -6,13 +6,8 @@ from collections.abc import Sequence
 
 import psutil
 
+from scripts.processes.process_tree import runs
+
 
 def still_running(family: Sequence[psutil.Process]) -> list[psutil.Process]:
-    return [process for process in family if _runs(process)]
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    return [process for process in family if runs(process)]

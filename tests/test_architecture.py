@@ -31,6 +31,7 @@ SHARED = (
     "clip_core.old_names",
     "clip_core.setting_checks",
     "clip_core.secret_files",
+    "clip_core.serving.torchserve_tokens",
     "clip_core.cores",
     "clip_core.inputs.images",
     "clip_core.inputs.deep_greys",
@@ -99,10 +100,10 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
     "gateway": (
         *(
             "counts",
+            "away",
             "fair_queue",
             "key_masking",
             "errors",
-            "setting_checks",
             "database",
             "trace",
             "request_totals",
@@ -120,6 +121,7 @@ ROOMS = {  # from the ground up: a room, or a file beside the rooms, imports onl
             "upstream",
             "pictures",
             "middleware",
+            "setting_groups",
             "settings",
             "encode",
             "models",

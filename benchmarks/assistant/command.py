@@ -190,7 +190,3 @@ def main() -> None:
         figures = measure(stack, given.questions, Path(work), console)
     show(figures, BARS, console)
     finish({**head("assistant", "make bench-assistant"), "figures": figures, "bars": judge(figures, BARS)}, given.save)
-
-
-if __name__ == "__main__":
-    main()

@@ -62,7 +62,7 @@ def change_of(answer: httpx.Response) -> str | None:
     return said["answer"] if "evil" in said["answer"] or "PWNED" in said["answer"] else None
 
 
-def plain_picture(color: str = "purple") -> bytes:
+def plain_picture() -> bytes:
     written = io.BytesIO()
-    Image.new("RGB", (64, 48), color).save(written, "PNG")
+    Image.new("RGB", (64, 48), "purple").save(written, "PNG")
     return written.getvalue()

@@ -6,7 +6,7 @@ import httpx
 import orjson
 
 from benchmarks.assistant.openai_server import AskedPrompt
-from gateway.assistant.offline.scenes import Thing, parse_caption, parse_thing
+from gateway.assistant.offline.scenes import parse_caption, parse_thing
 
 
 class SeeingModel:
@@ -27,7 +27,9 @@ class SeeingModel:
         refs = [text.split()[1].rstrip(":") for text in asked.texts if text.startswith("Picture ")]
         wanted = parse_thing(self.thing)
         captions = self._captions([each.url for each in asked.pictures])
-        showing = [ref for ref, caption in zip(refs, captions, strict=True) if _shows(caption, wanted)]
+        showing = [
+            ref for ref, caption in zip(refs, captions, strict=True) if parse_caption(caption).shows(wanted) == "yes"
+        ]
         said = {"citations": showing, "found": bool(showing), "answer": f"{len(showing)} show a {self.thing}."}
         return orjson.dumps(said).decode()
 
@@ -36,7 +38,3 @@ class SeeingModel:
             return []
         told = self._captioner.post("/v1/captions", json={"images": pictures, "method": "greedy"})
         return [str(each["text"]) for each in told.raise_for_status().json()["data"]]
-
-
-def _shows(caption: str, wanted: Thing) -> bool:
-    return parse_caption(caption).shows(wanted) == "yes"

@@ -15,7 +15,6 @@ clip-retrieval runs half of the pictures with the same weights in float32, in an
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
 import sys
@@ -35,7 +34,7 @@ from benchmarks.bulk.pages import BARS
 from benchmarks.bulk.peer import clip_retrieval_rate
 from benchmarks.bulk.sources import write_pictures, write_texts
 from benchmarks.bulk.syncing import sync_figures
-from benchmarks.lib.reports import RESULTS, finish, head, judge, options, show
+from benchmarks.lib.reports import finish, head, judge, options, saved, show
 from clip_core.model_spec import WEIGHTS_FILE
 from scripts.archive.build import build
 from scripts.archive.random_checkpoint import write_random
@@ -143,7 +142,7 @@ def main() -> None:
         "gpu": lambda work: gpu_figures(work, _vit(work, "bf16", console)[0], 8 * given.pictures),
     }
     name, bars = ("bulk-gpu", GPU_BARS) if given.gpu else ("bulk", BARS)
-    figures = _figures_of_earlier(name) if given.save else {}
+    figures: dict[str, float] = saved(name).get("figures", {}) if given.save else {}  # of phases not measured now
     for phase in ["gpu"] if given.gpu else given.phases:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as folder:
@@ -155,14 +154,3 @@ def main() -> None:
     finish({**report, "benchmark": name, "figures": figures, "bars": judge(figures, bars)}, given.save)
     if given.save:
         pages.write()
-
-
-def _figures_of_earlier(name: str) -> dict[str, float]:
-    """Of phases that are not measured now."""
-    path = RESULTS / f"{name}.json"
-    found: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))["figures"] if path.exists() else {}
-    return found
-
-
-if __name__ == "__main__":
-    main()

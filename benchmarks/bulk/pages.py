@@ -7,16 +7,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from benchmarks.bulk.gpu import BARS as GPU_BARS
-from benchmarks.lib.markdown import between, digits, measured, table
-from benchmarks.lib.reports import DOCS, RESULTS, judge
+from benchmarks.lib.markdown import bars_table, digits, rewritten, table
+from benchmarks.lib.reports import DOCS, judge, saved
 
-PAGE, RESULT, GPU_RESULT = DOCS / "bulk.md", RESULTS / "bulk.json", RESULTS / "bulk-gpu.json"
+PAGE = DOCS / "bulk.md"
 BARS = {
     "bulk_over_loop": (0.85, "≥"),
     "bulk_over_clip_retrieval": (3.0, "≥"),
@@ -35,36 +33,24 @@ LABELS = {
     "gpu_end_to_end_over_tower": "on a GPU: pictures/s from JPEGs to vectors ÷ the tower alone",
     "nvjpeg_smallest_cosine": "smallest cosine of vectors from nvJPEG's pixels to the usual ones",
 }
-_MARKS = "<!-- {0}: written by `make bench-bulk` -->", "<!-- end of {0} -->"
 _MACHINES = ((1, 2), (1, 16), (10, 16))  # how many, and their cores
 Json = dict[str, Any]
 
 
 def write() -> None:
     """Nothing where only a GPU was measured."""
-    if (report := read(RESULT)) is not None:
-        PAGE.write_text(updated(PAGE.read_text(encoding="utf-8"), report, read(GPU_RESULT)), encoding="utf-8")
-
-
-def read(path: Path) -> Json | None:
-    """None where nothing was measured yet."""
-    if not path.exists():
-        return None
-    report: Json = json.loads(path.read_text(encoding="utf-8"))
-    return report
+    if report := saved("bulk"):
+        PAGE.write_text(updated(PAGE.read_text(encoding="utf-8"), report, saved("bulk-gpu")), encoding="utf-8")
 
 
 def updated(page: str, report: Json, gpu: Json | None = None) -> str:
     """`gpu`: what was measured on one. Raises ValueError without the marks, KeyError for a bar without a label."""
-    limits = {**BARS, **GPU_BARS}
-    bars = [*report["bars"], *(gpu["bars"] if gpu else judge({}, GPU_BARS))]
-    rows = [(LABELS[bar["name"]], measured(bar), "{1} {0:,g}".format(*limits[bar["name"]])) for bar in bars]
-    page = _between(page, "bars", table(("what was asked for", "measured", "bar"), rows))
-    return _between(page, "costs", costs(report["figures"], report["machine"]["cores"], gpu))
-
-
-def _between(page: str, name: str, content: str) -> str:
-    return between(page, _MARKS[0].format(name), _MARKS[1].format(name), content)
+    judged = [*report["bars"], *(gpu["bars"] if gpu else judge({}, GPU_BARS))]
+    texts = {
+        "bars": bars_table(judged, LABELS, {**BARS, **GPU_BARS}),
+        "costs": costs(report["figures"], report["machine"]["cores"], gpu),
+    }
+    return rewritten(page, texts, "make bench-bulk")
 
 
 def costs(figures: Mapping[str, float], cores: int, gpu: Json | None = None) -> str:
@@ -86,7 +72,7 @@ def costs(figures: Mapping[str, float], cores: int, gpu: Json | None = None) -> 
 def _of_cores(rate: float) -> list[str]:
     """`rate`: of one core, a second."""
     hours = [_hours(rate * count * size) for count, size in _MACHINES]
-    return [digits(1e6 / rate / 3600), *map(_told, hours)]
+    return [digits(_hours(rate)), *map(_told, hours)]
 
 
 def _told(hours: float) -> str:
@@ -100,12 +86,11 @@ def _hours(rate: float) -> float:
 
 
 def _on_a_gpu(gpu: Json | None) -> list[tuple[str, ...]]:
-    if gpu is None:
+    if not gpu:
         return []
     rate, cores = gpu["figures"]["gpu_bulk_pictures_per_s"], gpu["machine"]["cores"]
-    measured_on = f"{rate:,.0f} on a GPU and {cores} cores"
-    hours = digits(_hours(rate))
-    return [("pictures of 640×480, ViT-B/32 in bf16 on a GPU", measured_on, f"{hours} h of that machine", *["–"] * 3)]
+    measured, hours = f"{rate:,.0f} on a GPU and {cores} cores", f"{digits(_hours(rate))} h of that machine"
+    return [("pictures of 640×480, ViT-B/32 in bf16 on a GPU", measured, hours, *["–"] * 3)]
 
 
 if __name__ == "__main__":

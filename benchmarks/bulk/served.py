@@ -6,13 +6,11 @@ import base64
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
-
+from benchmarks.lib.waiting import answers, until
 from scripts.stack.live_stack import free_ports
 from scripts.tune.load import together
 
@@ -45,19 +43,8 @@ def _torchserve(store: Path) -> Iterator[str]:
     command = [sys.executable, "-P", "-m", "scripts.encoder"]
     with subprocess.Popen(command, env=given, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            _wait(f"http://127.0.0.1:{ports['management_port']}/readyz", process)
+            url = f"http://127.0.0.1:{ports['management_port']}/readyz"
+            until(lambda: answers(url), _START_S, lambda: "TorchServe did not start", process)
             yield f"http://127.0.0.1:{ports['inference_port']}"
         finally:
             process.terminate()
-
-
-def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + _START_S
-    while process.poll() is None and time.monotonic() < end:
-        try:
-            if httpx.get(url).status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.5)
-    raise RuntimeError("TorchServe did not start")

@@ -7,6 +7,7 @@ in a folder of its own (`make setup-captions`), which must come first on PYTHONP
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -59,7 +60,7 @@ class OpenClipCaptions:
             ids = self._generate(pixels, text=text, seq_len=longest, generation_type="top_k", top_k=1)
         finally:
             hook.remove()
-        return [OpenClipCaption(_stripped(row), margin) for row, margin in zip(ids.tolist(), margins, strict=True)]
+        return [OpenClipCaption(stripped(row), margin) for row, margin in zip(ids.tolist(), margins, strict=True)]
 
     def beam(self, pixels: Tensor, longest: int, beams: int = 6, groups: int = 3) -> list[OpenClipCaption]:
         """(B, 3, H, W) uint8 → the best caption of each picture."""
@@ -71,7 +72,7 @@ class OpenClipCaptions:
             ids = self._generate(pixels, seq_len=longest, num_beams=beams, num_beam_groups=groups)
         finally:
             coca_model.BeamSearchScorer = usual
-        return [OpenClipCaption(_stripped(row), margin) for row, margin in zip(ids.tolist(), margins, strict=True)]
+        return [OpenClipCaption(stripped(row), margin) for row, margin in zip(ids.tolist(), margins, strict=True)]
 
     def _generate(self, pixels: Tensor, **options: Any) -> Tensor:
         normal = self.preprocessing.normalize(pixels)
@@ -106,7 +107,7 @@ def _watched(scorer: Any, margins: list[float]) -> Any:
     return Watched
 
 
-def _stripped(ids: list[int]) -> tuple[int, ...]:
+def stripped(ids: Sequence[int]) -> tuple[int, ...]:
     """Without padding behind, which is id 0."""
     while ids and ids[-1] == 0:
         ids = ids[:-1]

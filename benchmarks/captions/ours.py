@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from benchmarks.captions.open_clip_captions import stripped
 from clip_core.captions.ask import CaptionAsk
 from clip_core.captions.captioner import Captioner
 from clip_core.captions.scheduler import Scheduler
@@ -21,11 +22,5 @@ def captions(captioner: Captioner, pixels: Tensor, ask: CaptionAsk, batch: int) 
                 if event.error is not None:
                     raise event.error
                 if event.captions is not None:
-                    found[event.id] = _stripped(event.captions[0].tokens)
+                    found[event.id] = stripped(event.captions[0].tokens)
     return [found[str(i)] for i in range(len(pixels))]
-
-
-def _stripped(ids: tuple[int, ...]) -> tuple[int, ...]:
-    while ids and ids[-1] == 0:
-        ids = ids[:-1]
-    return ids

@@ -33,9 +33,9 @@ OTHER_THINGS = (
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def nonsense(strings: int = 76, seed: int = 0) -> list[str]:
+def nonsense(strings: int = 76) -> list[str]:
     """Those, and strings of letters in the length of words."""
-    rng = Random(seed)
+    rng = Random(0)
     return [*OTHER_THINGS, *(" ".join(_string(rng) for _ in range(rng.randint(1, 4))) for _ in range(strings))]
 
 

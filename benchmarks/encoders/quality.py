@@ -20,10 +20,10 @@ PAIRS, SEED = 200, 101  # the scenes of "one object, unseen combinations" in scr
 PRECISIONS = ("fp32", "bf16", "int8", "int8-static")
 
 
-def measure_quality(pairs: int = PAIRS) -> list[dict[str, Any]]:
+def measure_quality() -> list[dict[str, Any]]:
     """A row for open_clip in float32, then one for each precision."""
     loaded = load(ModelSource.read(ARCHIVE_DIR / "demo"))
-    judge = Judge(loaded, GateSet.rendered(pairs, SEED))
+    judge = Judge(loaded, GateSet.rendered(PAIRS, SEED))
     seen = {"open_clip fp32": quality(*judge.reference, *judge.reference)}
     for precision in PRECISIONS:
         if unavailable(precision) is None:

@@ -14,11 +14,10 @@ from typing import Any
 
 from benchmarks.encoders.bars import GFLOP_PER_IMAGE
 from benchmarks.encoders.rounds import main_batch
-from benchmarks.lib.markdown import between, digits, measured, table
-from benchmarks.lib.reports import DOCS, RESULTS
+from benchmarks.lib.markdown import digits, measured, rewritten, table
+from benchmarks.lib.reports import DOCS, RESULTS, saved
 
 PAGE = DOCS / "performance.md"
-BEGIN, END = "<!-- encoders: written by `make bench-encoders` -->", "<!-- end of encoders -->"
 COSINE = "least cosine to open_clip fp32"
 Report = dict[str, Any]
 
@@ -29,8 +28,7 @@ def write() -> None:
 
 def reports() -> list[Report]:
     """ViT-B/32's, and ViT-L/14's when it has been measured."""
-    paths = (RESULTS / "encoders.json", RESULTS / "encoders-vit-l-14.json")
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+    return [report for name in ("encoders", "encoders-vit-l-14") if (report := saved(name))]
 
 
 def gpu_reports(directory: Path = RESULTS) -> list[Report]:
@@ -40,7 +38,7 @@ def gpu_reports(directory: Path = RESULTS) -> list[Report]:
 
 def updated(page: str, found: Sequence[Report], on_gpu: Sequence[Report] = ()) -> str:
     """`page` with what stands between its marks written again. Raises ValueError without marks."""
-    return between(page, BEGIN, END, section(found, on_gpu))
+    return rewritten(page, {"encoders": section(found, on_gpu)}, "make bench-encoders")
 
 
 def section(found: Sequence[Report], on_gpu: Sequence[Report] = ()) -> str:

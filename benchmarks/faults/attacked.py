@@ -101,12 +101,8 @@ def _live(
                 result.felt.append(_under(life, kind, seconds))
             well = result.felt[-1].recovered_s < RECOVERY_S
         time.sleep(seconds if life.alive else 0)  # what is released late has been released
-        result.grown(growth(life.memory_mb, _memory(life, result)))
-
-
-def _memory(life: Life, result: AttackResults) -> dict[str, float]:
-    """Now, or as it was last seen."""
-    return memory_mb(parts(life.stack)) if life.alive else result.felt[-1].memory_mb
+        last_seen = memory_mb(parts(stack)) if life.alive else result.felt[-1].memory_mb
+        result.grown(growth(life.memory_mb, last_seen))
 
 
 def environment(milvus_port: int, closed_port: int) -> dict[str, str]:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.faults.attacked import AttackResults
+from benchmarks.lib.reports import holds
 
 MEMORY_GROWTH = 1.3
 BARS = {
@@ -31,8 +32,8 @@ Bar = dict[str, Any]
 
 def bar(name: str, value: float | None, limit: float, sign: str = "≤") -> Bar:
     """A figure that was not measured has null for its value and does not hold."""
-    holds = value is not None and (value <= limit if sign == "≤" else value >= limit)
-    return {"name": name, "value": None if value is None else round(value, 4), "bar": round(limit, 4), "holds": holds}
+    shown = None if value is None else round(value, 4)
+    return {"name": name, "value": shown, "bar": round(limit, 4), "holds": holds(value, limit, sign)}
 
 
 def bars(result: AttackResults, figures: Mapping[str, float], asked: Mapping[str, tuple[float, str]]) -> list[Bar]:

@@ -18,11 +18,12 @@ NAME, ROWS = "warm-up", 6000
 SIZE, SIGMA = (4000, 3000), 18.0  # of a photograph
 
 
-def warm_up(stack: LiveStack, target: Target, seconds: float = 2.0) -> None:
+def warm_up(stack: LiveStack, target: Target) -> None:
     """Raises ClipServeError when one of them is refused."""
     api, path = PublicApi(stack.gateway), f"/v1/collections/{NAME}"
     texts = list(target.texts)
-    _load(stack, texts, seconds)
+    together(f"{stack.gateway}/v1/search", [{"collection": "demo", "text": text} for text in texts], 16, 2.0)
+    together(f"{stack.gateway}/v1/embeddings", [{"input": text} for text in texts], 32, 2.0)
     picture = _picture()
     mixed = {"collection": "demo", "query": [{"text": "a star"}, {"image": picture, "weight": 0.5}]}
     for _ in range(4):
@@ -34,11 +35,6 @@ def warm_up(stack: LiveStack, target: Target, seconds: float = 2.0) -> None:
     _read(api.call, path)
     PublicApi(stack.index).call("POST", f"/collections/{NAME}/snapshots", {})
     api.call("DELETE", path)
-
-
-def _load(stack: LiveStack, texts: list[str], seconds: float) -> None:
-    together(f"{stack.gateway}/v1/search", [{"collection": "demo", "text": text} for text in texts], 16, seconds)
-    together(f"{stack.gateway}/v1/embeddings", [{"input": text} for text in texts], 32, seconds)
 
 
 def _embed(call: Callable[..., Any], texts: list[str], picture: str) -> None:

@@ -15,9 +15,8 @@ import re
 import statistics
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gateway.infinity_peer import Peer
+from benchmarks.lib.waiting import answers, until
 from benchmarks.stack.ready_stack import UNCACHED
 from scripts.archive.places import ARCHIVE_DIR, endpoint_config
 from scripts.stack.live_stack import LiveStack, free_ports, live_stack
@@ -133,18 +133,12 @@ def _infinity(peer: Peer) -> Iterator[str]:
     with peer.log.open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=offline)
     try:
-        _wait(f"http://127.0.0.1:{port}/health", process, peer.log)
+        until(lambda: answers(f"http://127.0.0.1:{port}/health"), 300, lambda: _fault(peer.log), process)
         yield f"http://127.0.0.1:{port}/embeddings"
     finally:
         process.terminate()
         process.wait(30)
 
 
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path, timeout_s: float = 300.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while True:
-        with suppress(OSError), urllib.request.urlopen(url, timeout=2):
-            return
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"Infinity did not start:\n{log.read_text(errors='replace')[-3000:]}")
-        time.sleep(0.5)
+def _fault(log: Path) -> str:
+    return f"Infinity did not start:\n{log.read_text(errors='replace')[-3000:]}"

@@ -35,7 +35,7 @@ class Space:
         return drawn @ self.basis
 
 
-def space(rng: np.random.Generator, dim: int = DIM) -> Space:
+def space(rng: np.random.Generator, dim: int) -> Space:
     """A random frame; the first two axes carry the means, the others decaying energy."""
     rotation = np.linalg.qr(rng.standard_normal((dim, dim)))[0].astype(np.float32)
     spread = (np.arange(dim - 2) + 10.0) ** -_DECAY
@@ -50,12 +50,12 @@ def unit_rows(vectors: FloatArray) -> FloatArray:
     return vectors
 
 
-def make(rows: int, queries: int, seed: int = 0, dim: int = DIM) -> tuple[FloatArray, FloatArray]:
+def make(rows: int, queries: int, seed: int = 0) -> tuple[FloatArray, FloatArray]:
     """Images (rows, D) and text queries (queries, D), float32 and unit norm."""
     rng = np.random.default_rng(seed)
-    frame = space(rng, dim)
+    frame = space(rng, DIM)
     centres = frame.deviations(rng, max(rows // _CLUSTER_ROWS, 1)) * np.float32(np.sqrt(_CLUSTER_SHARE))
-    images = np.empty((rows, dim), np.float32)
+    images = np.empty((rows, DIM), np.float32)
     own = np.float32(np.sqrt(1 - _MEAN**2))
     for start in range(0, rows, _CHUNK):
         part = images[start : start + _CHUNK]

@@ -16,22 +16,23 @@ One scheduler runs all of them. The last line is one JSON document with `bars`. 
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from benchmarks.captions.demo import FOLDER
 from benchmarks.kv import identity
 from benchmarks.kv.arms import ARMS, PAGED, SHORT, STATIC, absorbed, choice_of
 from benchmarks.kv.arrivals import latencies
-from benchmarks.kv.loads import LOADS, requests
+from benchmarks.kv.loads import LOADS, Request, requests
 from benchmarks.kv.memory import nothing_shared_mb, of_a_picture
 from benchmarks.kv.running import LoadRun, run, tokens_that_differ
 from benchmarks.kv.steps import step_ms
-from benchmarks.lib.reports import RESULTS, finish, head, judge, options, show
+from benchmarks.lib.reports import finish, head, judge, options, saved, show
+from clip_core.caption_caches.choice import CacheChoice
 from clip_core.captions.captioner import Captioner
 from clip_core.cores import available_cores
 from scripts.archive.random_checkpoint import write_random
@@ -65,6 +66,83 @@ _OF_PARTS = {  # keys of the report, and figures
 }
 
 
+@dataclass
+class KvRun:
+    """A captioner, plain and with pictures absorbed; `report` and `figures` are what was found so far."""
+
+    plain: Captioner
+    folded: Captioner
+    quick: bool
+    report: dict[str, Any]
+    figures: dict[str, float]
+    console: Console
+
+    @property
+    def budget(self) -> int:
+        return 2_500_000 if self.quick else BUDGET
+
+    def captioner(self, choice: CacheChoice) -> Captioner:
+        return self.folded if choice.absorbed else self.plain
+
+    def asked(self, load: str, count: int, seed: int = 5) -> list[Request]:
+        return list(requests(load, count, self.plain.image_size, self.plain.context_length, seed))
+
+    def memory(self) -> None:
+        memory = of_a_picture(self.plain, ARMS)
+        for load, arms in of_a_picture(self.folded, FOLDED).items():
+            memory[load] |= arms
+        self.report |= {"memory": memory, "nothing_shared_mb": nothing_shared_mb(self.plain, 6)}
+        self.figures["mb_a_picture_beam_6"] = memory["beam"][PAGED]["reserved_mb"]
+        self.figures["mb_a_picture_beam_6_absorbed"] = memory["beam"][absorbed(PAGED)]["reserved_mb"]
+        self.console.print(memory["beam"])
+
+    def loads(self) -> None:
+        found: dict[str, dict[str, dict[str, float]]] = {}
+        differ, changed = 0, 0
+        for load in LOADS:
+            asked = self.asked(load, _COUNTS[load] // (3 if self.quick else 1))
+            first: LoadRun | None = None
+            found[load] = {}
+            for name in [*ARMS, *FOLDED] if load == "beam" else [*SHORT, absorbed(PAGED)]:
+                choice = choice_of(name, self.budget)
+                ran = run(self.captioner(choice), choice, asked)
+                first = first or ran
+                other = tokens_that_differ(first, ran)
+                differ += other
+                changed += other if ran.preempted else 0
+                found[load][name] = {**ran.told(), "tokens_that_differ": float(other)}
+                self.console.print(load, name, {key: round(value, 3) for key, value in found[load][name].items()})
+        self.report["loads"] = found
+        beam = found["beam"]
+        self.figures["admitted_paged_over_static"] = beam[PAGED]["admitted_mean"] / beam[STATIC]["admitted_mean"]
+        self.figures["tokens_that_differ_loads"] = float(differ)
+        self.figures["preempted_tokens_changed_loads"] = float(changed)
+
+    def steps(self) -> None:
+        arms = {name: self.captioner(choice_of(name)) for name in [*ARMS, *FOLDED]}
+        found = {
+            label: step_ms(arms, pictures, lanes, rounds=2 if self.quick else 3)
+            for label, (pictures, lanes) in _SHAPES.items()
+            if not (self.quick and pictures > 1 and lanes > 1)
+        }
+        self.console.print(found)
+        self.report["step_ms"] = found
+        worst = [each for label, each in found.items() if self.quick or "8" in label]
+        self.figures["step_paged_over_static"] = max(each[PAGED] / each[STATIC] for each in worst)
+
+    def arrivals(self) -> None:
+        """At a rate that the static cache stands, which is measured first."""
+        asked = self.asked("mixed", 8 if self.quick else 24, seed=6)
+        alone = run(self.plain, choice_of(STATIC, self.budget), asked)
+        per_s = _LOAD * len(asked) / alone.seconds
+        found: dict[str, dict[str, float]] = {}
+        for name in (STATIC, "request's maximum", "growing", PAGED, absorbed(PAGED)):
+            choice = choice_of(name, self.budget)
+            found[name] = latencies(self.captioner(choice), choice, asked, per_s, rows=256)
+            self.console.print("arrivals", name, found[name])
+        self.report["arrivals"] = {"per_s": per_s, "arms": found}
+
+
 def main() -> None:
     """Measure, print, and save when asked to."""
     parser = options(__doc__)
@@ -78,10 +156,14 @@ def main() -> None:
     report["budget_mb"] = BUDGET / 1e6
     with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as work:
         if set(given.parts) - {"identity"}:
-            folder = identity.FOLDER if given.quick else write_random(Path(work) / "coca", ARCHITECTURE)
+            folder = FOLDER if given.quick else write_random(Path(work) / "coca", ARCHITECTURE)
             plain = Captioner.load(folder, threads=given.threads)
             folded = Captioner.load(folder, threads=given.threads, absorbed=True)
-            _large(plain, folded, given, report, figures, console)
+            ran = KvRun(plain, folded, given.quick, report, figures, console)
+            measures = {"memory": ran.memory, "loads": ran.loads, "steps": ran.steps, "arrivals": ran.arrivals}
+            for part, measure in measures.items():
+                if part in given.parts:
+                    measure()
     if "identity" in given.parts:
         _identity(given.threads, given.quick, report, figures, console)
     for name in ("tokens_that_differ", "preempted_tokens_changed"):
@@ -93,106 +175,10 @@ def main() -> None:
 
 def _before(parts: list[str]) -> tuple[dict[str, Any], dict[str, float]]:
     """What was saved of the parts that are not measured now."""
-    path = RESULTS / "kv.json"
-    if set(parts) == set(PARTS) or not path.exists():
-        return {}, {}
-    saved = json.loads(path.read_text(encoding="utf-8"))
+    before = saved("kv")
     kept = {key for part, keys in _OF_PARTS.items() if part not in parts for key in keys}
-    figures = {key: value for key, value in saved["figures"].items() if key in kept}
-    return {key: value for key, value in saved.items() if key in kept}, figures
-
-
-def _large(
-    plain: Captioner,
-    folded: Captioner,
-    given: argparse.Namespace,
-    report: dict[str, Any],
-    figures: dict[str, float],
-    console: Console,
-) -> None:
-    if "memory" in given.parts:
-        memory = of_a_picture(plain, ARMS)
-        for load, arms in of_a_picture(folded, FOLDED).items():
-            memory[load] |= arms
-        report["memory"] = memory
-        report["nothing_shared_mb"] = nothing_shared_mb(plain, 6)
-        figures["mb_a_picture_beam_6"] = memory["beam"][PAGED]["reserved_mb"]
-        figures["mb_a_picture_beam_6_absorbed"] = memory["beam"][absorbed(PAGED)]["reserved_mb"]
-        console.print(memory["beam"])
-    budget = BUDGET if not given.quick else 2_500_000
-    if "loads" in given.parts:
-        _loads(plain, folded, budget, given.quick, report, figures, console)
-    if "steps" in given.parts:
-        _steps(plain, folded, given.quick, report, figures, console)
-    if "arrivals" in given.parts:
-        _arrivals(plain, folded, budget, given.quick, report, console)
-
-
-def _loads(
-    plain: Captioner,
-    folded: Captioner,
-    budget: int,
-    quick: bool,
-    report: dict[str, Any],
-    figures: dict[str, float],
-    console: Console,
-) -> None:
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    differ, changed = 0, 0
-    for load in LOADS:
-        count = _COUNTS[load] // (3 if quick else 1)
-        asked = list(requests(load, count, plain.image_size, plain.context_length))
-        first: LoadRun | None = None
-        found[load] = {}
-        for name in [*ARMS, *FOLDED] if load == "beam" else [*SHORT, absorbed(PAGED)]:
-            choice = choice_of(name, budget)
-            ran = run(folded if choice.absorbed else plain, choice, asked)
-            first = first or ran
-            other = tokens_that_differ(first, ran)
-            differ += other
-            changed += other if ran.preempted else 0
-            found[load][name] = {**ran.told(), "tokens_that_differ": float(other)}
-            console.print(load, name, {key: round(value, 3) for key, value in found[load][name].items()})
-    report["loads"] = found
-    beam = found["beam"]
-    figures["admitted_paged_over_static"] = beam[PAGED]["admitted_mean"] / beam[STATIC]["admitted_mean"]
-    figures["tokens_that_differ_loads"] = float(differ)
-    figures["preempted_tokens_changed_loads"] = float(changed)
-
-
-def _steps(
-    plain: Captioner,
-    folded: Captioner,
-    quick: bool,
-    report: dict[str, Any],
-    figures: dict[str, float],
-    console: Console,
-) -> None:
-    arms = {name: folded if choice_of(name).absorbed else plain for name in [*ARMS, *FOLDED]}
-    found = {
-        label: step_ms(arms, pictures, lanes, rounds=2 if quick else 3)
-        for label, (pictures, lanes) in _SHAPES.items()
-        if not (quick and pictures > 1 and lanes > 1)
-    }
-    console.print(found)
-    report["step_ms"] = found
-    worst = [each for label, each in found.items() if quick or "8" in label]
-    figures["step_paged_over_static"] = max(each[PAGED] / each[STATIC] for each in worst)
-
-
-def _arrivals(
-    plain: Captioner, folded: Captioner, budget: int, quick: bool, report: dict[str, Any], console: Console
-) -> None:
-    """At a rate that the static cache stands, which is measured first."""
-    asked = list(requests("mixed", 8 if quick else 24, plain.image_size, plain.context_length, seed=6))
-    alone = run(plain, choice_of(STATIC, budget), asked)
-    per_s = _LOAD * len(asked) / alone.seconds
-    found: dict[str, dict[str, float]] = {}
-    for name in (STATIC, "request's maximum", "growing", PAGED, absorbed(PAGED)):
-        choice = choice_of(name, budget)
-        found[name] = latencies(folded if choice.absorbed else plain, choice, asked, per_s, rows=256)
-        console.print("arrivals", name, found[name])
-    report["arrivals"] = {"per_s": per_s, "arms": found}
+    figures = {key: value for key, value in before.get("figures", {}).items() if key in kept}
+    return {key: value for key, value in before.items() if key in kept}, figures
 
 
 def _identity(threads: int, quick: bool, report: dict[str, Any], figures: dict[str, float], console: Console) -> None:

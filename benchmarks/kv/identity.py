@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from benchmarks.captions.demo import scenes
+from benchmarks.captions.demo import FOLDER, scenes
 from benchmarks.kv.arms import ARMS, PAGED, STATIC, absorbed, choice_of
 from benchmarks.kv.loads import Request
 from benchmarks.kv.running import run, tokens_that_differ
@@ -16,7 +15,6 @@ from clip_core.caption_caches.store import CacheStore
 from clip_core.captions.ask import CaptionAsk
 from clip_core.captions.captioner import Captioner
 
-FOLDER = Path(__file__).resolve().parents[2] / "archive" / "demo" / "captioner"
 ROWS = 96
 
 

@@ -5,13 +5,12 @@ python -m benchmarks.kv.pages
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from benchmarks.kv.arms import STATIC
 from benchmarks.kv.command import BARS
-from benchmarks.lib.markdown import between, digits, measured, table
-from benchmarks.lib.reports import DOCS, RESULTS
+from benchmarks.lib.markdown import digits, measured, rewritten, table
+from benchmarks.lib.reports import DOCS, saved
 
 PAGE = DOCS / "kv-caches.md"
 LABELS = {
@@ -32,7 +31,7 @@ def write() -> None:
 
 def updated(page: str) -> str:
     """`page` with its tables written again. Raises ValueError without their marks."""
-    report = json.loads((RESULTS / "kv.json").read_text(encoding="utf-8"))
+    report = saved("kv")
     texts = {
         "memory": memory(report["memory"]) if "memory" in report else _NOT_YET,
         "loads": loads(report["loads"]) if "loads" in report else _NOT_YET,
@@ -40,10 +39,7 @@ def updated(page: str) -> str:
         "arrivals": arrivals(report["arrivals"]["arms"]) if "arrivals" in report else _NOT_YET,
         "bars": bars(report["bars"]),
     }
-    for name, text in texts.items():
-        begin, end = f"<!-- {name}: written by `python -m benchmarks.kv.pages` -->", f"<!-- end of {name} -->"
-        page = between(page, begin, end, text)
-    return page
+    return rewritten(page, texts, "python -m benchmarks.kv.pages")
 
 
 def memory(found: dict[str, Arms]) -> str:

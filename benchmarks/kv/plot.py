@@ -5,14 +5,13 @@ python -m benchmarks.kv.plot
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from benchmarks.kv.arms import STATIC
-from benchmarks.lib.reports import DOCS, RESULTS
+from benchmarks.lib.reports import DOCS, saved
 
 _KINDS = (
     ("reserved_mb", "reserved", "#d8cfa8"),
@@ -24,7 +23,7 @@ _STEPS = (("greedy, 8 pictures", "greedy, 8 rows", "#8e6bbf"), ("6 beams, 8 pict
 
 def draw() -> None:
     """One panel each, a line an arm; further left is better, but for what is admitted."""
-    report = json.loads((RESULTS / "kv.json").read_text(encoding="utf-8"))
+    report = saved("kv")
     parts = [key for key in ("memory", "loads", "step_ms") if key in report]
     size = (4.2 * len(parts), 4.6)
     figure, grid = plt.subplots(1, len(parts), figsize=size, sharey=True, layout="constrained", squeeze=False)

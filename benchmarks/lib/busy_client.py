@@ -13,10 +13,10 @@ Call = Callable[[str, str, Any], Any]  # method, path, body → the answer's JSO
 
 
 @contextmanager
-def busy_client(call: Call, collection: str, vectors: FloatArray, pause_s: float = 0.02) -> Iterator[BusyClient]:
+def busy_client(call: Call, collection: str, vectors: FloatArray) -> Iterator[BusyClient]:
     """Around a block."""
     client = BusyClient(call, collection, vectors)
-    with repeating(client.write_and_search, pause_s):
+    with repeating(client.write_and_search, pause_s=0.02):
         yield client
 
 

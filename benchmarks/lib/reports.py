@@ -86,5 +86,12 @@ def finish(report: dict[str, Any], save: bool) -> None:
     print(json.dumps(report))
 
 
+def saved(name: str) -> dict[str, Any]:
+    """The report that was saved under a benchmark's name; empty where there is none."""
+    path = RESULTS / f"{name}.json"
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return report
+
+
 def write(report: dict[str, Any], path: Path) -> None:
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

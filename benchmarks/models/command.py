@@ -58,7 +58,3 @@ def main() -> None:
         figures = measure(Path(work), given.rounds, given.seconds, console)
     show(figures, BARS, console)
     finish({**head("models", "make bench-models"), "figures": figures, "bars": judge(figures, BARS)}, given.save)
-
-
-if __name__ == "__main__":
-    main()

@@ -49,10 +49,7 @@ def _passed(tests: Sequence[str]) -> set[str]:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *tests]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        if done.returncode not in (
-            0,
-            1,
-        ):  # 1: some failed; others: a test is not there
+        if done.returncode not in (0, 1):  # 1: some failed; others: a test is not there
             raise RuntimeError(done.stdout + done.stderr)
         cases = ElementTree.parse(report).iter("testcase")
         return {f"{case.get('classname')}::{case.get('name')}" for case in cases if len(case.findall("*")) == 0}

@@ -190,7 +190,3 @@ def main() -> None:
     show(figures, asked, Console(stderr=True))
     report = {"figures": figures, "cpu": detail, "bars": judge(figures, asked)}
     finish({**head("observe", "make bench-observe"), **report}, given.save and not alone)
-
-
-if __name__ == "__main__":
-    main()

@@ -55,7 +55,7 @@ def measure(work: Path, count: int, console: Console) -> dict[str, float]:
     loop = [pictures_per_s(folder.good[: count // 5])]
     with ready_stack(work / "stack", env=roots) as stack:
         figures = ingest_figures(stack, folder, work)
-        figures["least_cosine"] = least_cosine(stack, folder, ARCHIVE)
+        figures["least_cosine"] = least_cosine(stack, folder)
         console.print(figures)
         figures |= item_figures(stack)
         console.print(figures)
@@ -78,7 +78,3 @@ def main() -> None:
         figures = measure(Path(work), given.photos, console)
     show(figures, BARS, console)
     finish({**head("pictures", "make bench-pictures"), "figures": figures, "bars": judge(figures, BARS)}, given.save)
-
-
-if __name__ == "__main__":
-    main()

@@ -38,18 +38,8 @@ def ingest_figures(stack: LiveStack, folder: PhotoFolder, work: Path) -> dict[st
 def _ingest(stack: LiveStack, root: Path, work: Path) -> tuple[float, Outcomes]:
     """Wall seconds of the whole command, and what its report says."""
     report = work / "report.jsonl"
-    program = str(Path(sys.executable).parent / "clipserve")
-    command = [
-        program,
-        "ingest",
-        str(root),
-        "--collection",
-        COLLECTION,
-        "--report",
-        str(report),
-        "--url",
-        stack.gateway,
-    ]
+    command = [str(Path(sys.executable).parent / "clipserve"), "ingest", str(root), "--collection", COLLECTION]
+    command += ["--report", str(report), "--url", stack.gateway]
     began = time.monotonic()
     subprocess.run(command, env={**os.environ, "XDG_CACHE_HOME": str(work / "cache")}, stdout=subprocess.DEVNULL)
     seconds = time.monotonic() - began

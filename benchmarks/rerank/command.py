@@ -25,11 +25,12 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from benchmarks.drawings.demo_model import DemoModel
 from benchmarks.lib.reports import finish, head, judge, options, show
 from benchmarks.rerank import poor, served
 from benchmarks.rerank.arms import ArmJudge
 from benchmarks.rerank.fit import RANDOM_FILE
-from benchmarks.rerank.gallery import CAPTIONER, Clip, Gallery
+from benchmarks.rerank.gallery import CAPTIONER, Gallery
 from benchmarks.rerank.orders import BLOCK, JudgedArms, judge_block, judge_gallery
 from benchmarks.rerank.ordinary import ordinary_queries
 from benchmarks.rerank.queries import HARD, HARDER, queries
@@ -65,7 +66,7 @@ def main() -> None:
     number = 36 if given.quick else given.queries
     torch.set_num_threads(available_cores())
     figures, told = dict[str, float](), dict[str, Any]()
-    clip = Clip()
+    clip = DemoModel.load()
     if {"orders", "ordinary"} & set(given.parts):
         measured, told = _orders(given.parts, number, clip, console, quick=given.quick)
         figures |= measured
@@ -81,7 +82,7 @@ def main() -> None:
 
 
 def _orders(
-    parts: list[str], number: int, clip: Clip, console: Console, *, quick: bool
+    parts: list[str], number: int, clip: DemoModel, console: Console, *, quick: bool
 ) -> tuple[dict[str, float], dict[str, Any]]:
     captioner = Captioner.load(CAPTIONER, threads=available_cores())
     random_weights = Weights(tuple(json.loads(RANDOM_FILE.read_text(encoding="utf-8"))["stages"]))
@@ -113,7 +114,3 @@ def _figures(name: str, judged: JudgedArms) -> dict[str, float]:
     figures[f"{name}_tree_minus_generative_more_low"] = against["low"]
     figures[f"{name}_tree_minus_random_tree"] = judged.against("tree", "random_tree")["difference"]
     return figures
-
-
-if __name__ == "__main__":
-    main()

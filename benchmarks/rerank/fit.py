@@ -21,8 +21,9 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
+from benchmarks.drawings.demo_model import DemoModel
 from benchmarks.rerank.arms import CANDIDATES, random_tree
-from benchmarks.rerank.gallery import CAPTIONER, Clip, Gallery
+from benchmarks.rerank.gallery import CAPTIONER, Gallery
 from benchmarks.rerank.queries import HARD, HARDER, queries
 from clip_core.captions.captioner import Captioner
 from clip_core.cores import available_cores
@@ -110,7 +111,9 @@ def _gradient(weights: Floats, features: Floats, right: NDArray[np.bool_]) -> Fl
     return slope
 
 
-def examples_of(captioner: Captioner, clip: Clip, number: int, console: Console) -> tuple[list[Example], list[Example]]:
+def examples_of(
+    captioner: Captioner, clip: DemoModel, number: int, console: Console
+) -> tuple[list[Example], list[Example]]:
     """Of both galleries: by the tree, and by a random one."""
     real, random = list[Example](), list[Example]()
     for makers in (HARD, HARDER):
@@ -151,7 +154,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="write what was measured here, too")
     given, console = parser.parse_args(), Console(stderr=True)
     torch.set_num_threads(available_cores())
-    real, random = examples_of(Captioner.load(CAPTIONER), Clip(), given.queries, console)
+    real, random = examples_of(Captioner.load(CAPTIONER), DemoModel.load(), given.queries, console)
     if given.keep is not None:
         np.savez(given.keep, real=np.array(real, dtype=object), random=np.array(random, dtype=object))
     stages = fit(real)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.drawings.demo_model import DemoModel
 from benchmarks.rerank.queries import KnownQuery
 from clip_core.captions.captioner import Captioner, Memory
 from scripts.demo.evaluate import ARCHIVE, SIZES
@@ -18,31 +17,6 @@ from scripts.demo.render import render
 
 CAPTIONER = ARCHIVE / "captioner"
 _AT_ONCE = 128
-
-
-class Clip:
-    """The demo's CLIP, as open_clip runs it."""
-
-    def __init__(self, folder: Path = ARCHIVE) -> None:
-        import open_clip
-
-        self._model: Any
-        self._model, _, self._transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
-        self._tokenizer: Any = open_clip.get_tokenizer(f"local-dir:{folder}")
-        self._model.eval()
-
-    @torch.inference_mode()
-    def pictures(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """(N, D), of unit norm"""
-        parts = [pictures[first : first + _AT_ONCE] for first in range(0, len(pictures), _AT_ONCE)]
-        pixels = (torch.stack([self._transform(each) for each in part]) for part in parts)
-        return torch.cat([self._model.encode_image(part, normalize=True) for part in pixels])
-
-    @torch.inference_mode()
-    def texts(self, texts: Sequence[str]) -> Tensor:
-        """(N, D), of unit norm"""
-        parts = [list(texts[first : first + _AT_ONCE]) for first in range(0, len(texts), _AT_ONCE)]
-        return torch.cat([self._model.encode_text(self._tokenizer(part), normalize=True) for part in parts])
 
 
 @dataclass(frozen=True)
@@ -55,7 +29,7 @@ class Gallery:
     right: list[frozenset[int]]
 
     @classmethod
-    def drawn(cls, queries: list[KnownQuery], clip: Clip, captioner: Captioner) -> Gallery:
+    def drawn(cls, queries: list[KnownQuery], clip: DemoModel, captioner: Captioner) -> Gallery:
         scenes = [scene for query in queries for scene in query.scenes]
         pictures = [render(scene, *SIZES[i % len(SIZES)]) for i, scene in enumerate(scenes)]
         right = [frozenset(i for i, scene in enumerate(scenes) if query.meaning.shown_by(scene)) for query in queries]

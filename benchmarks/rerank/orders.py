@@ -11,9 +11,10 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from benchmarks.drawings.demo_model import DemoModel
 from benchmarks.rerank.arms import CANDIDATES, MOST_CANDIDATES, TEMPLATES, ArmJudge, ArmOutcome, SearchedQuery
 from benchmarks.rerank.fit import fitted_texts
-from benchmarks.rerank.gallery import Clip, Gallery
+from benchmarks.rerank.gallery import Gallery
 from benchmarks.rerank.queries import KnownQuery, queries
 from benchmarks.rerank.statistics import paired, share
 from clip_core.captions.captioner import Captioner
@@ -71,7 +72,7 @@ class JudgedArms:
 
 
 def judge_gallery(
-    makers: Makers, number: int, seed: int, judge: ArmJudge, clip: Clip, captioner: Captioner, console: Console
+    makers: Makers, number: int, seed: int, judge: ArmJudge, clip: DemoModel, captioner: Captioner, console: Console
 ) -> JudgedArms:
     """`number` queries, in galleries of `BLOCK` queries each."""
     judged, seen = JudgedArms(), fitted_texts()
@@ -84,7 +85,7 @@ def judge_gallery(
 
 
 def judge_block(
-    known: Sequence[KnownQuery], gallery: Gallery, judge: ArmJudge, clip: Clip, judged: JudgedArms, rng: Random
+    known: Sequence[KnownQuery], gallery: Gallery, judge: ArmJudge, clip: DemoModel, judged: JudgedArms, rng: Random
 ) -> None:
     texts = [query.text for query in known]
     most = min(MOST_CANDIDATES, len(gallery.memories))
@@ -98,7 +99,7 @@ def judge_block(
         judged.add(query.kind, outcomes)
 
 
-def ensemble(clip: Clip, texts: Sequence[str]) -> Tensor:
+def ensemble(clip: DemoModel, texts: Sequence[str]) -> Tensor:
     """(N, D), of unit norm: the mean over templates."""
     vectors = torch.stack([clip.texts([template.format(text) for text in texts]) for template in TEMPLATES]).mean(dim=0)
     return torch.nn.functional.normalize(vectors, dim=1)

@@ -5,16 +5,14 @@ python -m benchmarks.rerank.page
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.lib.markdown import between, measured, table
-from benchmarks.lib.reports import DOCS, RESULTS
+from benchmarks.lib.markdown import bars_table, rewritten, table
+from benchmarks.lib.reports import DOCS, saved
 from benchmarks.rerank.command import BARS
 
-PAGE, RESULT = DOCS / "reranking.md", RESULTS / "rerank.json"
-_BEGIN, _END = "<!-- rerank: written by `python -m benchmarks.rerank.page` -->", "<!-- end of rerank -->"
+PAGE = DOCS / "reranking.md"
 _EQUAL = 5e-4  # shares are told to three digits
 _ARMS = {
     "plain": "plain search",
@@ -55,17 +53,13 @@ _SERVED = (
 def updated(page: str, report: dict[str, Any]) -> str:
     """Raises ValueError where the page has lost its marks."""
     plot = "![recall@1 of every arm on both galleries, by kind of query](reranking.png)"
-    parts = [plot, _bars(report), *(_gallery(name, report[name]) for name in ("hard", "harder") if name in report)]
+    bars = bars_table(report["bars"], _LABELS, BARS)
+    parts = [plot, bars, *(_gallery(name, report[name]) for name in ("hard", "harder") if name in report)]
     if "served_plain_p50_ms" in report["figures"]:
         parts.append(_served(report["figures"], report["machine"]))
     if "poor" in report:
         parts.append(_poor(report["poor"]))
-    return between(page, _BEGIN, _END, "\n\n".join(parts))
-
-
-def _bars(report: dict[str, Any]) -> str:
-    rows = [(_LABELS[bar["name"]], measured(bar), "{1} {0:,g}".format(*BARS[bar["name"]])) for bar in report["bars"]]
-    return table(("what was asked for", "measured", "bar"), rows)
+    return rewritten(page, {"rerank": "\n\n".join(parts)}, "python -m benchmarks.rerank.page")
 
 
 def _gallery(name: str, told: dict[str, Any]) -> str:
@@ -143,7 +137,7 @@ def _poor(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     from benchmarks.rerank.plot import draw
 
-    report = json.loads(RESULT.read_text(encoding="utf-8"))
+    report = saved("rerank")
     PAGE.write_text(updated(PAGE.read_text(encoding="utf-8"), report), encoding="utf-8")
     draw(report)
 

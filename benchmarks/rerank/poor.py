@@ -15,7 +15,8 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from benchmarks.rerank.gallery import CAPTIONER, Clip, Gallery, remembered
+from benchmarks.drawings.demo_model import DemoModel
+from benchmarks.rerank.gallery import CAPTIONER, Gallery, remembered
 from benchmarks.rerank.queries import HARD, queries
 from benchmarks.rerank.statistics import share
 from clip_core.captions.captioner import Captioner
@@ -31,7 +32,7 @@ _WEIGHTS = "open_clip_model.safetensors"
 _EARLY = {"minutes": 2.5, "steps": 400, "batch": 64, "scenes": 3000, "rate": 3e-3, "seed": 5}
 
 
-def measure(clip: Clip, work: Path, console: Console, *, early: bool) -> list[dict[str, float | str | bool]]:
+def measure(clip: DemoModel, work: Path, console: Console, *, early: bool) -> list[dict[str, float | str | bool]]:
     """Of each captioner: its canaries, what it does to recall@1, and whether the gate lets it in."""
     known, rows = queries(HARD, _QUERIES, _SEED), list[dict[str, float | str | bool]]()
     gallery = Gallery.drawn(known, clip, Captioner.load(CAPTIONER))
@@ -79,7 +80,7 @@ def captioners(work: Path, *, early: bool, console: Console) -> Iterator[tuple[s
         yield "two minutes of training", _early(work / "early", console)
 
 
-def canary_shares(captioner: Captioner, clip: Clip) -> tuple[float, float]:
+def canary_shares(captioner: Captioner, clip: DemoModel) -> tuple[float, float]:
     """By the captioner, and by the search's model."""
     ours, plain = [], []
     for group in canary_groups():

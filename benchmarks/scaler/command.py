@@ -21,7 +21,6 @@ is null.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
@@ -68,7 +67,7 @@ def main() -> None:
     """Measure, print, and save when asked to."""
     given, console = options().parse_args(), Console(stderr=True)
     figures: Figures = {}
-    report: Report = _saved()
+    report: Report = reports.saved("scaler")  # phases that are left out keep what was measured then
     for phase in given.phases:
         found, told = _PHASES[phase](given, report, console)
         figures |= found
@@ -78,13 +77,6 @@ def main() -> None:
     judged = reports.judge(figures, BARS)
     head = reports.head("scaler", "make bench-scaler")
     reports.finish({**report, **head, "figures": figures, "bars": judged}, given.save)
-
-
-def _saved() -> Report:
-    """The last report: phases that are left out keep what was measured then."""
-    path = reports.RESULTS / "scaler.json"
-    found: Report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return found
 
 
 def _curve(given: argparse.Namespace, _: Report, console: Console) -> tuple[Figures, Report]:

@@ -60,11 +60,9 @@ def compared(families: Mapping[str, Points]) -> dict[str, Any]:
     hours = hours_at(hpa, minutes_over())
     others = {name: minutes_at(frontier(points), hours) for name, points in families.items() if name != "oracle"}
     minutes = {name: None if math.isinf(value) else round(value, 1) for name, value in others.items()}
-    return {"worker_hours": round(hours, 1), "minutes_over": minutes, "oracle_hours": _least(families.get("oracle"))}
-
-
-def _least(points: Points | None) -> float | None:
-    return round(points[0][0], 1) if points else None
+    oracle = families.get("oracle")
+    oracle_hours = round(oracle[0][0], 1) if oracle else None
+    return {"worker_hours": round(hours, 1), "minutes_over": minutes, "oracle_hours": oracle_hours}
 
 
 def median_ratio(found: Named) -> float:

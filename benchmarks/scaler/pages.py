@@ -5,11 +5,10 @@ python -m benchmarks.scaler.pages
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from benchmarks.lib.markdown import between, digits, measured, table
-from benchmarks.lib.reports import DOCS, RESULTS
+from benchmarks.lib.markdown import bars_table, digits, rewritten, table
+from benchmarks.lib.reports import DOCS, saved
 from benchmarks.scaler.command import BARS
 
 PAGE = DOCS / "scaling.md"
@@ -31,17 +30,14 @@ def write() -> None:
 
 def updated(page: str) -> str:
     """`page` with its tables written again. Raises ValueError without their marks."""
-    report = json.loads((RESULTS / "scaler.json").read_text(encoding="utf-8"))
+    report = saved("scaler")
     texts = {
         "compared": compared(report["compared"]),
         "ratios": ratios({"as it is": report["as_it_is"], **report["stressed"]}),
         "live": live(report.get("live", {})),
-        "scaler": bars(report["bars"]),
+        "scaler": bars_table(report["bars"], LABELS, BARS),
     }
-    for name, text in texts.items():
-        begin, end = f"<!-- {name}: written by `python -m benchmarks.scaler.pages` -->", f"<!-- end of {name} -->"
-        page = between(page, begin, end, text)
-    return page
+    return rewritten(page, texts, "python -m benchmarks.scaler.pages")
 
 
 def compared(series: dict[str, Any]) -> str:
@@ -86,12 +82,6 @@ def live(arms: dict[str, Any]) -> str:
         for name, each in arms.items()
     ]
     return table(("workers", "worker-hours", "p50", "p99", "answered"), rows)
-
-
-def bars(judged: list[dict[str, Any]]) -> str:
-    """Raises KeyError for a bar without a label."""
-    rows = [(LABELS[bar["name"]], measured(bar), "{1} {0:,g}".format(*BARS[bar["name"]])) for bar in judged]
-    return table(("what was asked for", "measured", "bar"), rows)
 
 
 if __name__ == "__main__":

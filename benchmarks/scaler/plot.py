@@ -5,12 +5,11 @@ python -m benchmarks.scaler.plot
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import matplotlib.pyplot as plt
 
-from benchmarks.lib.reports import DOCS, RESULTS
+from benchmarks.lib.reports import DOCS, saved
 
 COLOURS = {
     "ours": "#0b6e4f",
@@ -26,7 +25,7 @@ _WEEKS = 2
 
 def draw() -> None:
     """Worker-hours a week against minutes a week over the SLO; further left and lower is better."""
-    report = json.loads((RESULTS / "scaler.json").read_text(encoding="utf-8"))
+    report = saved("scaler")
     lines: dict[str, Any] = report["frontiers"]
     figure, panels = plt.subplots(1, len(lines), figsize=(3.1 * len(lines), 3.4), sharey=True, layout="constrained")
     for panel, (name, families) in zip(panels, lines.items(), strict=True):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from benchmarks.scaler.simulator import PER_MINUTE, STEP_S
-from scaler.forecast.points import DAY, WEEK, FloatArray
+from scaler.forecast.points import WEEK, FloatArray
 
 HISTORY = 4 * WEEK  # minutes before the first that is judged
 JUDGED = 2 * WEEK
@@ -62,7 +62,3 @@ def worlds(series: Mapping[str, FloatArray], stress: str | None) -> FloatArray:
 def judged(steps: FloatArray) -> FloatArray:
     """(W, …): the steps that count."""
     return steps[:, HISTORY * PER_MINUTE :]
-
-
-def whole_days(rates: FloatArray) -> FloatArray:
-    return rates[: len(rates) // DAY * DAY]

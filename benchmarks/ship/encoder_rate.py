@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import count
 
 import aiohttp
-import httpx
 
 _numbers = count()
 
@@ -19,14 +18,6 @@ class EncoderAddress:
 
     inference: str
     management: str
-
-
-def answers(url: str) -> bool:
-    """Whether it answers 200."""
-    try:
-        return httpx.get(url, timeout=15).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def rate(target: EncoderAddress, callers: int, seconds: float) -> float:

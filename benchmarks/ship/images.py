@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks.ship.encoder_rate import EncoderAddress, answers, rate
+from benchmarks.lib.waiting import answers, until
+from benchmarks.ship.encoder_rate import EncoderAddress, rate
 from benchmarks.ship.engine import LOCKED_DOWN, DockerEngine, engine
 from benchmarks.ship.missing import NotHereError
 from benchmarks.ship.pods import Pods
@@ -106,11 +107,8 @@ def ready_s(found: Images, store: Path) -> float:
 
 def wait_ready(target: EncoderAddress) -> None:
     """Raises RuntimeError after minutes."""
-    ends = time.monotonic() + _READY_S
-    while not answers(f"{target.management}/readyz"):
-        if time.monotonic() > ends:
-            raise RuntimeError(f"the encoder at {target.management} is not ready after {_READY_S:g} s")
-        time.sleep(0.05)
+    fault = f"the encoder at {target.management} is not ready after {_READY_S:g} s"
+    until(lambda: answers(f"{target.management}/readyz"), _READY_S, lambda: fault, pause_s=0.05)
 
 
 def demo_ready(found: Images, store: Path) -> dict[str, float]:

@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
 import orjson
 
+from benchmarks.lib.waiting import answers, until
 from scripts.stack.live_stack import free_ports
 
 KEY = "rollout"
@@ -33,20 +32,12 @@ class Pod:
 
     def wait_ready(self) -> float:
         """The seconds that it took. Raises RuntimeError with the end of its log."""
-        started = time.monotonic()
-        while not self._ready():
-            if self.process.poll() is not None or time.monotonic() - started > _READY_S:
-                raise RuntimeError(f"{self.log.name} is not ready:\n{self.log.read_text(errors='replace')[-2000:]}")
-            time.sleep(0.1)
-        return time.monotonic() - started
 
-    def _ready(self) -> bool:
-        try:
-            return (
-                httpx.get(f"http://127.0.0.1:{self.management_port or self.port}/readyz", timeout=15).status_code == 200
-            )
-        except httpx.TransportError:
-            return False
+        def fault() -> str:
+            return f"{self.log.name} is not ready:\n{self.log.read_text(errors='replace')[-2000:]}"
+
+        url = f"http://127.0.0.1:{self.management_port or self.port}/readyz"
+        return until(lambda: answers(url), _READY_S, fault, self.process)
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""

@@ -49,9 +49,6 @@ class ClusterServices:
         self._say(f"set server {service}/pod{slot} addr 127.0.0.1 port {port}")
         self._say(f"set server {service}/pod{slot} state ready")
 
-    def take_out(self, service: str, slot: int) -> None:
-        self._say(f"set server {service}/pod{slot} state maint")
-
     def _say(self, line: str) -> None:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(self._admin))

@@ -119,7 +119,3 @@ def _batches(
         figures[f"{captioner.precision}_default_over_plain_{batch}"] = ratio
         figures[f"{captioner.precision}_default_passes_{batch}"] = float(timed["default"].passes)
     return figures
-
-
-if __name__ == "__main__":
-    main()

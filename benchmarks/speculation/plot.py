@@ -5,13 +5,12 @@ python -m benchmarks.speculation.plot
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
 
-from benchmarks.lib.reports import DOCS, RESULTS
+from benchmarks.lib.reports import DOCS, saved
 
 _COLOURS = {
     "plain": "#7a7a7a",
@@ -24,13 +23,8 @@ _PRECISIONS = {"int8": "#0b6e4f", "fp32": "#c1440e", "bf16": "#8e6bbf"}
 
 def draw() -> None:
     """Both figures."""
-    _tokens(_read("speculation")["figures"])
-    _search(_read("index"))
-
-
-def _read(name: str) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return report
+    _tokens(saved("speculation")["figures"])
+    _search(saved("index"))
 
 
 def _tokens(figures: Mapping[str, float]) -> None:

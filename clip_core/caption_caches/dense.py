@@ -54,7 +54,7 @@ class DenseCache:
         tokens = self._rounded(max(1, used)) if self._length == "growing" else self._tokens_for(1, most)
         new = self._zeros(places, tokens)
         if used:
-            rows = _rows_of(kept, self.lanes)
+            rows = [place * self.lanes + lane for place in kept for lane in range(self.lanes)]
             self._by_token(new)[:used, :, :, : len(rows)] = self._by_token(old)[:used][:, :, :, rows]
         self._live = {i for i, place in enumerate(kept) if place in self._live}
         self._lengths = [self._lengths[place] for place in kept] + [0] * (places - len(kept))
@@ -151,7 +151,3 @@ _BUCKETS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 def bucket(places: int) -> int:
     """How many places are made where so many are wanted, so that they are not made one by one."""
     return next((size for size in _BUCKETS if size >= places), places)
-
-
-def _rows_of(places: Sequence[int], lanes: int) -> list[int]:
-    return [place * lanes + lane for place in places for lane in range(lanes)]

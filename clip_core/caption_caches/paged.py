@@ -45,7 +45,7 @@ class PagedPool:
 class PagedCache:
     """The rows of one grid. `shares` False: each has blocks of its own, and beams copy them."""
 
-    def __init__(self, pool: PagedPool, lanes: int, *, shares: bool = True) -> None:
+    def __init__(self, pool: PagedPool, lanes: int, *, shares: bool) -> None:
         self.lanes, self._pool, self._shares = lanes, pool, shares
         self._tables = BlockTables(pool.blocks, pool.block)
         self._lengths: list[int] = []  # of each row
@@ -55,7 +55,7 @@ class PagedCache:
     @property
     def bytes(self) -> int:
         """Of blocks that its rows hold."""
-        return len(self._held()) * self._pool.block_bytes
+        return len({block for table in self._tables.rows for block in table}) * self._pool.block_bytes
 
     @property
     def resident(self) -> int:
@@ -170,9 +170,6 @@ class PagedCache:
 
     def _blocks(self, tokens: int) -> int:
         return -(-tokens // self._pool.block)
-
-    def _held(self) -> set[int]:
-        return {block for table in self._tables.rows for block in table}
 
 
 @dataclass(frozen=True)

@@ -66,9 +66,6 @@ class Beams:
         self._finished = _Finished(self._rows)
         self.done = False
 
-    def last(self) -> Sequence[int]:
-        return [said[-1] for said in self._said]
-
     def texts(self) -> Sequence[Sequence[int]]:
         return self._said
 

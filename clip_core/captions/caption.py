@@ -21,7 +21,7 @@ class Caption:
     finish: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class DraftUse:
     """What became of a request's drafts: tokens that were tried, those of them that the captioner would have said, the
     passes that read them, and positions too near a tie to tell, which plain steps decided. `disappoints`: good drafts

@@ -22,9 +22,6 @@ class Greedy:
         self.done = False
         self._ended = False
 
-    def last(self) -> Sequence[int]:
-        return (self._said[-1],)
-
     def texts(self) -> Sequence[Sequence[int]]:
         return (self._said,)
 

@@ -13,20 +13,6 @@ from clip_core.captions.search import CaptionSearch
 from clip_core.speculation.book import DraftBook
 
 
-@dataclass
-class DraftCount:
-    """As `DraftUse`, counted while the request is under way."""
-
-    drafted: int = 0
-    accepted: int = 0
-    passes: int = 0
-    guarded: int = 0
-    disappoints: bool = False
-
-    def told(self) -> DraftUse:
-        return DraftUse(self.drafted, self.accepted, self.passes, self.guarded, self.disappoints)
-
-
 @dataclass(eq=False)
 class WaitingCaption:
     """`origin`: of its drafts. `before`: what it was when it had to give its caches to others, and goes on from."""
@@ -57,7 +43,7 @@ class LiveCaption:
     number: int
     book: DraftBook | None = None
     said: str = ""
-    use: DraftCount = field(default_factory=DraftCount)
+    use: DraftUse = field(default_factory=DraftUse)
     read: int = 0
     exact: int = 0
     replaying: bool = False

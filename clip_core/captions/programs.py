@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from clip_core.caption_caches.cache import rounded
 from clip_core.networks.coca_decoder import CocaDecoder
 from clip_core.networks.coca_image import CocaImage
 from clip_core.towers.artifacts import DIRECTORY, usable
@@ -85,7 +86,7 @@ def write(directory: Path, image: CocaImage, decoder: CocaDecoder, size: tuple[i
     directory.mkdir(parents=True, exist_ok=True)
     pictures = torch.export.Dim("pictures", min=1, max=_MOST_PICTURES)
     lanes = torch.export.Dim("lanes", min=1, max=_MOST_LANES)
-    tokens = torch.export.Dim("tokens", min=2, max=_rounded_up(decoder.context_length))
+    tokens = torch.export.Dim("tokens", min=2, max=rounded(decoder.context_length))
     pixels = torch.zeros(_EXAMPLE["pictures"], 3, *size, dtype=torch.uint8)
     remember = _Remember(image, decoder).eval()
     compile_program(remember, (pixels,), ({0: pictures},), directory / "caption_image.pt2")
@@ -93,10 +94,6 @@ def write(directory: Path, image: CocaImage, decoder: CocaDecoder, size: tuple[i
     shapes = (rows, rows, {0: tokens, 3: pictures, 4: lanes}, {**rows, 2: tokens}, rows, {0: pictures})
     compile_program(_Step(decoder).eval(), _examples(remember, decoder, pixels), shapes, directory / "caption_step.pt2")
     Machine.here().write(directory / "machine.json")
-
-
-def _rounded_up(length: int) -> int:
-    return -(-length // 8) * 8
 
 
 def _examples(remember: nn.Module, decoder: CocaDecoder, pixels: Tensor) -> tuple[Tensor, ...]:

@@ -32,9 +32,6 @@ class Samples:
     def done(self) -> bool:
         return all(row.done for row in self._rows)
 
-    def last(self) -> Sequence[int]:
-        return [row.last()[0] for row in self._rows]
-
     def texts(self) -> Sequence[Sequence[int]]:
         return [row.spoken() for row in self._rows]
 

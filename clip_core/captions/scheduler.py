@@ -325,7 +325,7 @@ class Scheduler:
         captions = self._captions(live)
         self._drop(grid, live)
         delta = captions[0].text[len(live.said) :] if live.streams else ""
-        use = None if live.book is None else live.use.told()
+        use = None if live.book is None else live.use
         return Event(live.id, delta, captions, drafts=use)
 
     def _fail(self, grid: Grid[LiveCaption], live: LiveCaption) -> Event:

@@ -34,14 +34,11 @@ class CaptionSearch(Protocol):
     @property
     def done(self) -> bool: ...
 
-    def last(self) -> Sequence[int]:
-        """The last token of each row."""
-
     def texts(self) -> Sequence[Sequence[int]]:
         """All ids of each row from the start on, so that its keys and values can be made again."""
 
     def take(self, logits: Tensor) -> Sequence[int] | None:
-        """The scores after those tokens, (rows, V) float32 → which row each row goes on from (None: from itself)."""
+        """Scores after their last tokens, (rows, V) float32 → which row each row goes on from; None: from itself."""
 
     def spoken(self) -> Sequence[int]:
         """The ids so far of a search that streams."""

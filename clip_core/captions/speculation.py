@@ -105,7 +105,7 @@ class Speculation:
             if not self.sure(live, own):
                 return path
             live.search.take(own)
-            following = None if live.search.done else tree.child(node, live.search.last()[0])
+            following = None if live.search.done else tree.child(node, live.search.spoken()[-1])
             if following is None:
                 return path
             node = following

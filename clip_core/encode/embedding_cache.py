@@ -124,8 +124,11 @@ class EmbeddingCache:
         """Forget vectors; those that were held. Raises Unavailable when one may still be held by others."""
         return {key for key in keys if EmbeddingCache.discard(self, key)}
 
-    def clear(self) -> None:
-        """Forget every vector; the counts go on. Raises Unavailable when others may still hold some."""
+    def clear(self, *, own_model: bool = False) -> None:  # noqa: ARG002  (a worker holds vectors of one model)
+        """Forget every vector; the counts go on. `own_model`: others forget those of this model only.
+
+        Raises Unavailable when others may still hold some.
+        """
         self._entries.clear()
 
     @property

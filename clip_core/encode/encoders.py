@@ -179,7 +179,8 @@ class Encoders:
         """The next pass's pictures are decoded while the tower runs."""
         prepared: list[Tensor | ClipServeError] = []
         with pil_warnings_ignored():
-            pixels = self.decoder.map(lambda part: _attempt(self._pixels, part), parts, self._passes(len(parts)))
+            passes = -(-len(parts) // self.config.max_batch)
+            pixels = self.decoder.map(lambda part: _attempt(self._pixels, part), parts, passes)
             vectors = iter([row for rows in self._image_passes(pixels, prepared) for row in rows])
         return [p if isinstance(p, ClipServeError) else _encoded(next(vectors)) for p in prepared]
 
@@ -199,9 +200,6 @@ class Encoders:
         """As many as a pass takes. What was decoded while the tower ran took no time here."""
         with self.tally.timed("decode", least_ns=_MOMENT_NS):
             return list(itertools.islice(pixels, self.config.max_batch))
-
-    def _passes(self, count: int) -> int:
-        return -(-count // self.config.max_batch)
 
     def _pixels(self, part: Part) -> Tensor:
         if self.image is None or not isinstance(part.value, bytes):

@@ -1,7 +1,8 @@
 """A second level of the embedding cache in Redis, which all workers of a fleet share. It may be down at any time.
 
-An entry's key names the epoch beside the digest of content and model. Clearing starts a new epoch: every worker that
-sees it drops what it holds itself, and what the old epoch left behind ages out of Redis. Forgetting one vector adds
+An entry's key names the epochs, one of all models and one of its own, beside the digest of content and model. Clearing
+starts a new epoch: every worker that sees it drops what it holds itself, and what the old epoch left behind ages out of
+Redis. Forgetting one vector adds
 its key to a stream, which every worker reads on from where it was, so that it drops its own copy (Redis 6.2 or later).
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import struct
 import time
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ _FORGOTTEN_KEPT = 1000
 _HEAD = struct.Struct("<i?")  # tokens, -1 for none; truncated
 _EPOCH_CHECK_S = 1.0
 _Entry = tuple[bytes, dict[bytes, bytes]]  # of a Redis stream: its number and its fields
+_Told = tuple[bytes, list[bytes | None], list[_Entry]]  # the epochs, what lies under the keys, what was forgotten
 
 
 def pack(value: Encoded) -> bytes:
@@ -59,9 +61,11 @@ class News:
 class SharedCache:
     """Never raises and never waits longer than the breaker's timeout: what can't be had is a miss."""
 
-    def __init__(self, client: Any, dim: int, ttl_s: float, breaker: CircuitBreaker) -> None:
+    def __init__(self, client: Any, dim: int, ttl_s: float, breaker: CircuitBreaker, model: str = "") -> None:
+        """`model`: its fingerprint, by which it is cleared alone."""
         self._client, self._dim, self._ttl_ms, self._breaker = client, dim, int(ttl_s * 1000), breaker
-        self._epoch, self._read_to = b"0", b"0-0"
+        self._epochs = (_EPOCH, _EPOCH + b"/" + model.encode())
+        self._epoch, self._read_to = _joined((None, None)), b"0-0"
         self.hits = 0
 
     @property
@@ -70,22 +74,22 @@ class SharedCache:
 
     def get_many(self, keys: Sequence[bytes]) -> tuple[dict[bytes, Encoded], News]:
         """What is there of `keys`, and what has happened since the last look."""
-        nothing: tuple[list[bytes | None], list[_Entry]] = ([self._epoch], [])
-        (epoch, *found), forgotten = self._breaker.call(lambda: self._ask(keys), nothing)
-        if (epoch or b"0") != self._epoch:
-            self._epoch = epoch or b"0"
+        nothing: _Told = (self._epoch, [], [])
+        epoch, found, forgotten = self._breaker.call(lambda: self._ask(keys), nothing)
+        if epoch != self._epoch:
+            self._epoch = epoch
             return {}, News(cleared=True)
         unpacked = {key: unpack(data, self._dim) for key, data in zip(keys, found, strict=False) if data}
         values = {key: value for key, value in unpacked.items() if value is not None}
         self.hits += len(values)
         return values, self._news(forgotten)
 
-    def _ask(self, keys: Sequence[bytes]) -> tuple[list[bytes | None], list[_Entry]]:
+    def _ask(self, keys: Sequence[bytes]) -> _Told:
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.mget([_EPOCH, *(_name(self._epoch, key) for key in keys)])
+        pipeline.mget([*self._epochs, *(_name(self._epoch, key) for key in keys)])
         pipeline.xrange(_FORGOTTEN, min=b"(" + self._read_to)
-        values, forgotten = pipeline.execute()
-        return values, forgotten
+        (of_all, own, *values), forgotten = pipeline.execute()
+        return _joined((of_all, own)), values, forgotten
 
     def _news(self, forgotten: Sequence[_Entry]) -> News:
         """A stream that was read from end to end may have lost its start: then everything is forgotten."""
@@ -108,13 +112,14 @@ class SharedCache:
         """Those that Redis held; None when it does not say that they are gone."""
         return self._breaker.call(lambda: self._forget(keys), None, patient=True)
 
-    def clear(self) -> bool:
-        """Begin a new epoch; whether Redis did."""
-        return self._breaker.call(lambda: self._client.incr(_EPOCH) > 0, False, patient=True)
+    def clear(self, *, own_model: bool) -> bool:
+        """Begin a new epoch, of this model or of all; whether Redis did."""
+        of_all, own = self._epochs
+        return self._breaker.call(lambda: self._client.incr(own if own_model else of_all) > 0, False, patient=True)
 
     def _forget(self, keys: Sequence[bytes]) -> set[bytes] | None:
         """Their vectors go first, so that who hears of it does not find them again."""
-        epoch = self._client.get(_EPOCH) or b"0"
+        epoch = _joined(self._client.mget(self._epochs))
         pipeline = self._client.pipeline()
         for key in keys:
             pipeline.delete(_name(epoch, key))
@@ -134,6 +139,10 @@ class SharedCache:
             for key in packed.keys() - forgotten:
                 pipeline.set(_name(epoch, key), packed[key], px=self._ttl_ms)
             pipeline.execute()
+
+
+def _joined(epochs: Iterable[bytes | None]) -> bytes:
+    return b".".join(epoch or b"0" for epoch in epochs)
 
 
 def _name(epoch: bytes, key: bytes) -> bytes:
@@ -190,9 +199,9 @@ class TieredCache(EmbeddingCache):
             raise _only_here("forgotten them")
         return own | shared
 
-    def clear(self) -> None:
+    def clear(self, *, own_model: bool = False) -> None:
         super().clear()
-        if not self.shared.clear():
+        if not self.shared.clear(own_model=own_model):
             raise _only_here("cleared its cache")
 
     @property
@@ -208,15 +217,18 @@ def _only_here(done: str) -> Unavailable:
     )
 
 
-def from_settings(settings: HandlerSettings, config: EndpointConfig, dim: int) -> EmbeddingCache:
-    """The cache that a worker serves with. Raises ValueError when Redis is wanted and its client is not installed."""
+def from_settings(settings: HandlerSettings, config: EndpointConfig, dim: int, model: str = "") -> EmbeddingCache:
+    """The cache that a worker serves with; `model` is a fingerprint.
+
+    Raises ValueError when Redis is wanted and its client is not installed.
+    """
     if not settings.cache:
         return EmbeddingCache(0)
     if not settings.cache_redis_url:
         return EmbeddingCache.from_config(config)
     client = _client(settings.cache_redis_url, settings.cache_redis_timeout_s)
     breaker = CircuitBreaker(settings.cache_redis_timeout_s)
-    shared = SharedCache(client, dim, settings.cache_redis_ttl_s, breaker)
+    shared = SharedCache(client, dim, settings.cache_redis_ttl_s, breaker, model)
     return TieredCache(shared, config.cache_bytes, ttl_s=config.cache_ttl_s, policy=config.cache_policy)
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from clip_core.networks.plain_coca import PlainCoca
-from clip_core.networks.transformer import BlockParts, TransformerBlock, attend, is_plain, linear
+from clip_core.networks.transformer import BlockParts, TransformerBlock, attend, is_plain, linear, lower_half
 
 
 class LayeredPast(Protocol):
@@ -191,7 +191,7 @@ class CocaDecoder(nn.Module):
     def read(self, ids: Tensor) -> Tensor:
         """(B, L) → (B, L, W): whole texts through the unimodal half, which knows of no picture."""
         x: Tensor = self.token_embedding(ids) + self.positional_embedding[: ids.shape[1]]
-        seen = _causal(ids)[None, None] & self.pad_mask.shown(ids)[:, None, None, :]
+        seen = lower_half(ids)[None, None] & self.pad_mask.shown(ids)[:, None, None, :]
         for block in self.text:
             x = block.read(x, seen)  # type: ignore[operator]
         return x
@@ -199,7 +199,7 @@ class CocaDecoder(nn.Module):
     def look(self, read: Tensor, memory: Tensor) -> Tensor:
         """`read` (B, L, W) beside pictures, (M, 2, P, H, S, D) → (P, B, L, W): ready for `logits`."""
         pictures, texts, length = memory.shape[2], *read.shape[:2]
-        seen = _causal(read)[None, None]
+        seen = lower_half(read)[None, None]
         x, each = read, self._of_each(memory)
         for i, (block, cross) in enumerate(zip(self.blocks, self._crosses(), strict=True)):
             x = block.read(x, seen)  # type: ignore[operator]
@@ -281,10 +281,3 @@ def attend_beside(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor, heads: 
     attended = weights @ values + share * values[:, :, -length:]
     joined: Tensor = attended.transpose(1, 2).reshape(pictures, length, width)
     return joined
-
-
-def _causal(x: Tensor) -> Tensor:
-    """(B, L, …) → (L, L) bool"""
-    places = torch.arange(x.shape[1], device=x.device)
-    lower: Tensor = places <= places[:, None]
-    return lower

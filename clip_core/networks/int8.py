@@ -98,16 +98,16 @@ def _token_scales(rows: Tensor) -> Tensor:
 
 
 class ShortlistHead(nn.Module):
-    """(…, W) → (…, V) float32: scores of a vocabulary in 8 bits, and the best `count` of them again in float32.
+    """(…, W) → (…, V) float32: scores of a vocabulary in 8 bits, and the best of them again in float32.
 
     A choice is among the best, and theirs is where rounding would change it.
     """
 
-    def __init__(self, linear: nn.Linear, count: int = 32) -> None:
+    def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.coarse = Int8Linear(linear, product=torch.float32)
         self.weight = linear.weight
-        self.count = min(count, linear.out_features)
+        self.count = min(32, linear.out_features)
 
     def forward(self, x: Tensor) -> Tensor:
         coarse: Tensor = self.coarse(x)

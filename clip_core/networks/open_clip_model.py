@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,9 @@ def load_model(model_dir: Path, kind: str) -> Any:
     if kind == "text":
         model.visual = None
     elif kind == "image":
-        for name in _text_attributes(model):
-            setattr(model, name, None)
+        for name, _ in list(model.named_children()):
+            if name not in ("visual", "text_decoder"):
+                setattr(model, name, None)
     return model
 
 
@@ -102,7 +102,3 @@ def belongs(key: str, kind: str) -> bool:
         return False
     shared = key in ("logit_scale", "logit_bias")
     return shared or kind == "multimodal" or key.startswith("visual.") == (kind == "image")
-
-
-def _text_attributes(model: nn.Module) -> Iterable[str]:
-    return [name for name, _ in model.named_children() if name not in ("visual", "text_decoder")]

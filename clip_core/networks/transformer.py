@@ -58,7 +58,7 @@ class BlockParts(nn.Module):
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None) -> Tensor:
         """q (B, L, W), k and v (B, M, W) → (B, L, W); `seen`, (L, M) or broadcastable, is true where q sees k."""
         split_q, split_k, split_v = (_split(each.to(self.attention or q.dtype), self.heads) for each in (q, k, v))
-        return _join(attend(split_q, split_k, split_v, seen)).to(q.dtype)
+        return attend(split_q, split_k, split_v, seen).transpose(1, 2).flatten(2).to(q.dtype)
 
     def _feed(self, x: Tensor) -> Tensor:
         fed: Tensor = x + self.ls_2(self.proj(self.act(self.fc(self.ln_2(x)))))
@@ -83,7 +83,7 @@ class TransformerBlock(BlockParts):
             attended = self.packed(qkv, self.heads, causal)
         else:
             q, k, v = qkv.chunk(3, dim=-1)
-            attended = self._attend(q, k, v, _lower(x) if causal else None)
+            attended = self._attend(q, k, v, lower_half(x) if causal else None)
         return self._feed(x + self.ls_1(self.out(attended)))
 
 
@@ -132,8 +132,8 @@ def attend_one(q: Tensor, k: Tensor, v: Tensor, seen: Tensor) -> Tensor:
     return attended
 
 
-def _lower(x: Tensor) -> Tensor:
-    """(B, L, W) → (L, L): true on and below the diagonal. From `arange`: a stored mask would fix the length."""
+def lower_half(x: Tensor) -> Tensor:
+    """(B, L, …) → (L, L): true on and below the diagonal. From `arange`: a stored mask would fix the length."""
     places = torch.arange(x.shape[1], device=x.device)
     lower: Tensor = places <= places[:, None]
     return lower
@@ -143,7 +143,3 @@ def _split(x: Tensor, heads: int) -> Tensor:
     """(B, L, W) → (B, heads, L, W / heads)"""
     batch, length, width = x.shape
     return x.view(batch, length, heads, width // heads).transpose(1, 2)
-
-
-def _join(x: Tensor) -> Tensor:
-    return x.transpose(1, 2).flatten(2)

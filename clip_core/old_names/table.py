@@ -1,7 +1,7 @@
 """Settings that had other names in 0.1. The old names are still taken, and the log says what to write instead.
 
-One table for environment variables, files of secrets, keys of the configuration file and keys of an endpoint's YAML.
-An entry may go one minor release after the rename (docs/versioning.md).
+One table for environment variables, files of secrets, keys of the configuration file, keys of an endpoint's YAML, and
+what requests say. An entry may go one minor release after the rename (docs/versioning.md).
 """
 
 from __future__ import annotations
@@ -74,3 +74,7 @@ OLD_ENDPOINT_KEYS: Mapping[str, str] = {
     "pass_tokens": "pass_overhead_tokens",
 }
 """The same of an endpoint's YAML."""
+OLD_CAPTION_WRITERS: Mapping[str, str] = {"assistant": "llm"}
+"""The same of who writes captions, in requests and flags."""
+OLD_ROUTES: Mapping[str, str] = {"/v1/captions/assistant": "/v1/captions/llm"}
+"""The same of routes of the gateway."""

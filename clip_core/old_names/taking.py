@@ -45,6 +45,17 @@ def _told(name: str, new: str, given: Collection[str]) -> str:
     return f"{name} is an old name: write {new}{', which is given, too, and wins' if new in given else ''}"
 
 
+def as_given(variable: str, environ: Iterable[str]) -> str:
+    """The variable, with the old name by which the environment has it."""
+    given = names_of(variable) & {name.upper() for name in environ}
+    return variable if variable in given or not given else told_as(variable, min(given))
+
+
+def told_as(name: str, old: str) -> str:
+    """How an error names what was given by its old name."""
+    return f"{name} (given as {old})"
+
+
 def is_old(variable: str) -> bool:
     return variable.upper() in _VARIABLES
 

@@ -1,5 +1,6 @@
 """Requests that manage a worker instead of asking for vectors: `{"admin": {"cache": "clear" | "forget" | "stats"}}`,
-or `{"admin": {"profile": "start" | "fetch"}}` (`profiler.py`).
+or `{"admin": {"profile": "start" | "fetch"}}` (`profiler.py`). A clear is of all models that share a Redis, or of this
+one's vectors with `"scope": "model"`.
 
 They need the token of `CLIPSERVE_HANDLER_ADMIN_TOKEN`, as `Authorization: Bearer …` or beside `cache` in the body;
 without that setting there are none. TorchServe hands a request to one worker: what it clears or forgets reaches the
@@ -24,6 +25,7 @@ from clip_core.serving.answers import Answer, failure
 from clip_core.serving.profiler import Profiler
 
 ACTIONS = ("clear", "forget", "stats")
+SCOPES = ("all", "model")
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,9 @@ class Admin:
         cache = self.encoders.cache
         done: dict[str, Any] = {}
         if action == "clear":
+            own_model = _scope(body) == "model"
             done = {"cleared": cache.stats.entries}
-            cache.clear()
+            cache.clear(own_model=own_model)
         elif action == "forget":
             done = {"forgotten": self._forget(self.encoders, body.get("input"))}
         return {**done, **asdict(cache.stats)}
@@ -73,6 +76,13 @@ class Admin:
                 raise item
         parts = [part for item in items if isinstance(item, Item) for part in item.parts if part.kind != "vector"]
         return len(encoders.cache.discard_many(list({encoders.key(part) for part in parts})))
+
+
+def _scope(body: Mapping[str, Any]) -> str:
+    scope = body.get("scope", SCOPES[0])
+    if scope not in SCOPES:
+        raise BadInput(f"`scope` is one of {', '.join(SCOPES)}", param="scope")
+    return str(scope)
 
 
 def _profile(profiler: Profiler, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ from clip_core.encode.encoded import Encoded
 from clip_core.errors import BadInput, ClipServeError, InferenceFailed, Overloaded, TooLarge
 from clip_core.inputs.request import Request
 from clip_core.model_spec import ModelSpec
+from clip_core.tracing.trace_context import Callers
 from clip_core.wire import Neighbours, encode_vector
 
 FACTS = ("context_length", "precision", "licence", "source", "revision", "weights_sha256")
@@ -43,10 +45,12 @@ def failure(error: ClipServeError) -> Answer:
     return Answer(error.status, orjson.dumps({**error.to_dict(), "status": error.status}), (error.code,))
 
 
-def with_trace(answer: Answer, trace: str) -> Answer:
-    """A failure that names its caller's trace, as those of the other processes do."""
+def with_trace(answer: Answer, callers: Callers) -> Answer:
+    """A failure names the trace of its first caller, as those of the other processes do."""
+    if answer.status < HTTPStatus.BAD_REQUEST or not callers.contexts:
+        return answer
     body = orjson.loads(answer.body)
-    body["error"]["trace_id"] = trace
+    body["error"]["trace_id"] = callers.contexts[0].trace
     return replace(answer, body=orjson.dumps(body))
 
 

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,8 @@ class BatchHandler:
         towers = Encoders.load(model_dir, config, gpu_id, cuda_graphs=settings.cuda_graphs)
         towers.warm_up()
         cosines = canaries.check(towers, model_dir)
-        self.encoders = towers.with_cache(shared_cache.from_settings(settings, config, towers.spec.dim))
+        spec = towers.spec
+        self.encoders = towers.with_cache(shared_cache.from_settings(settings, config, spec.dim, spec.fingerprint))
         self.most_bytes, self.allow_cross_origin = settings.max_answer_bytes, settings.allow_cross_origin
         self.index = SearchClient(settings.index_url, settings.index_timeout_s)
         self._answer = answer
@@ -163,8 +163,5 @@ def _with_caller(request: Request, traceparent: object) -> Request:
 
 
 def _traced(answer: Answer, parsed: Request | ClipServeError | Answer, headers: Mapping[str, object]) -> Answer:
-    """As it is, or a failure with the trace of its first caller."""
-    if answer.status < HTTPStatus.BAD_REQUEST:
-        return answer
     callers = parsed.callers if isinstance(parsed, Request) else Callers.read(headers.get("traceparent"))
-    return with_trace(answer, callers.contexts[0].trace) if callers.contexts else answer
+    return with_trace(answer, callers)

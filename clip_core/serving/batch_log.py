@@ -99,21 +99,16 @@ class _Sum:
 
 
 class BatchLog:
-    """`slow_s`: a batch that takes longer gets a line of its own. `report` is called once in `interval_s`.
+    """`slow_s`: a batch that takes longer gets a line of its own. `report` is called once in `interval_s`."""
 
-    `one` and `many` are what the lines say.
-    """
-
-    def __init__(
-        self, log: logging.Logger, interval_s: float, slow_s: float, one: str = "batch", many: str = "batches"
-    ) -> None:
-        self._log, self._slow_s, self._one, self._many = log, slow_s, one, many
+    def __init__(self, log: logging.Logger, interval_s: float, slow_s: float) -> None:
+        self._log, self._slow_s = log, slow_s
         self._each = interval_s <= 0 or log.isEnabledFor(logging.DEBUG)
         self._lock, self._sum = threading.Lock(), _Sum()
 
     def add(self, done: Handled) -> None:
         if self._each or done.failed or done.seconds > self._slow_s:
-            self._log.info(self._one, extra=done.fields())
+            self._log.info("batch", extra=done.fields())
             return
         with self._lock:
             self._sum.add(done)
@@ -123,4 +118,4 @@ class BatchLog:
         with self._lock:
             done, self._sum = self._sum, _Sum()
         if done.times:
-            self._log.info(self._many, extra=done.fields())
+            self._log.info("batches", extra=done.fields())

@@ -13,15 +13,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from clip_core.errors import ClipServeError
 from clip_core.inputs.request import Request
 from clip_core.serving.answers import Answer
+from clip_core.serving.batch_log import Parsed
 from clip_core.tracing.spans import Place, Span, begin, context_of, enter, leave, recording
 from clip_core.tracing.trace_context import NO_CALLERS, TraceContext
 
 log = logging.getLogger("clipserve.tracing")
 T = TypeVar("T")
-Parsed = Request | ClipServeError
 _MOST_LINKS = 128  # what OpenTelemetry allows a span by default
 
 

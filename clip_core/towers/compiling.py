@@ -157,8 +157,8 @@ def _exportable() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-def warm_up(forward: Forward, example: Tensor, batches: tuple[int, ...] = (1, 2, 8)) -> None:
+def warm_up(forward: Forward, example: Tensor) -> None:
     """Run `forward` on the batch sizes that take different kernels. `example`: one item, shape (1, …)."""
     with torch.inference_mode():
-        for batch in batches:
+        for batch in (1, 2, 8):
             forward(example.expand(batch, *example.shape[1:]).contiguous())

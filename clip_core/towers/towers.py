@@ -83,7 +83,7 @@ def _capture(run: Forward, example: Tensor) -> None:
         run.capture(example)
 
 
-def load_towers(model_dir: Path, spec: ModelSpec, device: str = "cpu") -> tuple[TextTower | None, ImageTower | None]:
+def load_towers(model_dir: Path, spec: ModelSpec, device: str) -> tuple[TextTower | None, ImageTower | None]:
     """The towers of `spec.kind`. Raises BadModel when the archive's parts do not fit together."""
     preprocessing = Preprocessing.from_config(model_dir / CONFIG_FILE)
     parts = modalities(spec.kind)
@@ -108,9 +108,7 @@ def modalities(kind: str) -> tuple[str, ...]:
     return ("text", "image") if kind == "multimodal" else (kind,)
 
 
-def load_modules(
-    model_dir: Path, spec: ModelSpec, preprocessing: Preprocessing, device: str = "cpu"
-) -> dict[str, nn.Module]:
+def load_modules(model_dir: Path, spec: ModelSpec, preprocessing: Preprocessing, device: str) -> dict[str, nn.Module]:
     """Modality → module with the archive's weights at the archive's precision."""
     model = load_model(model_dir, spec.kind)
     modules = build_modules(model, spec.kind, preprocessing)

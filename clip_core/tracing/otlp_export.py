@@ -52,7 +52,8 @@ class SpanExport:
         if str(named.attributes.get("service.name", "")).startswith("unknown_service"):
             named = named.merge(Resource({"service.name": service}))
         sampler = TracerProvider(shutdown_on_exit=False).sampler
-        exporter = OTLPSpanExporter(timeout=None if _given_timeout() else _TIMEOUT_S)
+        timed = given("OTEL_EXPORTER_OTLP_TIMEOUT") or given("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT")
+        exporter = OTLPSpanExporter(timeout=None if timed else _TIMEOUT_S)
         logging.getLogger("opentelemetry").setLevel(logging.ERROR)  # each try of an export that fails is a warning
         delay = None if given("OTEL_BSP_SCHEDULE_DELAY") else _DELAY_MS
         return cls(sampler, named, BatchSpanProcessor(exporter, schedule_delay_millis=delay))
@@ -92,10 +93,6 @@ class SpanExport:
         closing = threading.Thread(target=self._processor.shutdown, name="traces-close", daemon=True)
         closing.start()
         closing.join(patience_s)
-
-
-def _given_timeout() -> bool:
-    return given("OTEL_EXPORTER_OTLP_TIMEOUT") or given("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT")
 
 
 def _sdk_context(context: TraceContext, *, remote: bool = False) -> trace.SpanContext:

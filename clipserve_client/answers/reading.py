@@ -19,6 +19,15 @@ class _Dataclass(Protocol):
 T = TypeVar("T", bound=_Dataclass)
 
 
+def oddity(error: Exception) -> str:
+    """Why JSON is not what it should be, of an error that reading it raised."""
+    if isinstance(error, KeyError):
+        return f"`{error.args[0]}` is missing"
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return str(error) if isinstance(error, ValueError) else "a value is of another kind than it should be"
+
+
 def as_is(answer: Any) -> Json:
     return dict(answer)
 

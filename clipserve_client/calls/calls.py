@@ -15,6 +15,7 @@ import clipserve_client.answers.answers as answers
 import clipserve_client.answers.reading as reading
 from clipserve_client.answers.answers import Json
 from clipserve_client.inputs.inputs import CaptionWanted, Content, NewItem, Query, as_content, listed
+from clipserve_client.inputs.names import collection_name
 from clipserve_client.inputs.pictures import Picture, PictureSource, encoded_picture
 from clipserve_client.retries import Repeat
 
@@ -42,17 +43,27 @@ class Call(Generic[T]):
 
 
 def _path(*parts: str) -> str:
-    return "/v1/" + "/".join(map(_quoted, parts))
+    return "/v1/" + "/".join(map(quoted, parts))
 
 
-def _quoted(part: str) -> str:
+def quoted(part: str) -> str:
     """As one segment of a path, also where it is `..`, which URLs would take for the folder above."""
     quoted = quote(part, safe="")
     return quoted.replace(".", "%2E") if part in (".", "..") else quoted
 
 
+def _collection_path(name: str, *parts: str) -> str:
+    """Raises BadName."""
+    return _path("collections", collection_name(name), *parts)
+
+
+def _alias_path(name: str) -> str:
+    """Raises BadName."""
+    return _path("aliases", collection_name(name))
+
+
 def _item_path(collection: str, item_id: str) -> str:
-    return _path("collections", collection, "items", item_id)
+    return _collection_path(collection, "items", item_id)
 
 
 def _given(**fields: Any) -> Json:
@@ -94,11 +105,11 @@ def search_batch(queries: Sequence[Query]) -> Call[list[Any]]:
 
 
 def create_collection(name: str, settings: Mapping[str, Any]) -> Call[answers.Collection]:
-    return Call("PUT", _path("collections", name), reading.collection, _given(**settings))
+    return Call("PUT", _collection_path(name), reading.collection, _given(**settings))
 
 
 def collection(name: str) -> Call[answers.Collection]:
-    return Call("GET", _path("collections", name), reading.collection)
+    return Call("GET", _collection_path(name), reading.collection)
 
 
 def collections() -> Call[list[answers.Collection]]:
@@ -106,20 +117,20 @@ def collections() -> Call[list[answers.Collection]]:
 
 
 def drop_collection(name: str) -> Call[None]:
-    return Call("DELETE", _path("collections", name), reading.nothing, repeat="unsent")
+    return Call("DELETE", _collection_path(name), reading.nothing, repeat="unsent")
 
 
 def facets(name: str, fields: Sequence[str] | None, values: int, filter_: Json | None) -> Call[list[Json]]:
     params = _given(field=fields and listed(fields), values=values, filter=filter_ and json.dumps(filter_))
-    return Call("GET", f"{_path('collections', name)}/facets", reading.facets, params=params)
+    return Call("GET", _collection_path(name, "facets"), reading.facets, params=params)
 
 
 def score_guidance(name: str) -> Call[answers.ScoreGuidance]:
-    return Call("GET", f"{_path('collections', name)}/score_guidance", reading.score_guidance)
+    return Call("GET", _collection_path(name, "score_guidance"), reading.score_guidance)
 
 
 def set_alias(name: str, to: str) -> Call[answers.Alias]:
-    return Call("PUT", _path("aliases", name), reading.alias, {"collection": to})
+    return Call("PUT", _alias_path(name), reading.alias, {"collection": to})
 
 
 def aliases() -> Call[list[answers.Alias]]:
@@ -127,7 +138,7 @@ def aliases() -> Call[list[answers.Alias]]:
 
 
 def drop_alias(name: str) -> Call[None]:
-    return Call("DELETE", _path("aliases", name), reading.nothing, repeat="unsent")
+    return Call("DELETE", _alias_path(name), reading.nothing, repeat="unsent")
 
 
 def add(name: str, items: Sequence[NewItem]) -> Call[list[answers.ItemResult]]:
@@ -142,7 +153,7 @@ def add_encoded(name: str, body: bytes) -> Call[list[answers.ItemResult]]:
 
 def items_path(name: str) -> str:
     """Of a collection's items."""
-    return _path("collections", name, "items")
+    return _collection_path(name, "items")
 
 
 def item(name: str, item_id: str, vector: bool, consistency: str | None = None) -> Call[answers.Item]:
@@ -188,7 +199,7 @@ def copy_page(name: str, source: str, filter_: Json, after: str | None) -> Call[
 
 def duplicates_page(name: str, after: str | None, limit: int) -> Call[tuple[list[answers.Duplicate], str | None]]:
     params = _given(limit=limit, after=after)
-    return Call("GET", f"{_path('collections', name)}/duplicates", reading.duplicates_page, params=params)
+    return Call("GET", _collection_path(name, "duplicates"), reading.duplicates_page, params=params)
 
 
 def begin_job(name: str, source: Json, caption: CaptionWanted = False) -> Call[answers.Job]:

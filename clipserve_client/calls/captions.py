@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
-from clipserve_client.answers.answers import Caption, CaptionPiece, CaptionScore, Json
+from clipserve_client.answers.answers import Caption, CaptionPiece, CaptionScore, Json, Limits
+from clipserve_client.answers.reading import oddity
 from clipserve_client.calls.calls import Call
 from clipserve_client.errors import ApiError, ConnectionFailed, api_error
 from clipserve_client.inputs.inputs import listed
@@ -15,6 +16,7 @@ from clipserve_client.inputs.pictures import Picture, PictureSource, encoded_pic
 Captionable = PictureSource | Picture | Mapping[str, str]
 """A picture, or an item's: {"collection": "demo", "id": "scene-1"}."""
 _PATH = "/v1/captions"
+_SHARE = 2  # a call's body is at most this part of what the gateway takes, unless one picture is larger
 _DATA, _EVENT, _END = "data: ", "event: ", "[DONE]"
 
 
@@ -40,9 +42,30 @@ def caption(image: Captionable, options: CaptionOptions) -> Call[Caption]:
     return Call("POST", _PATH, lambda answer: _caption(answer["data"][0]), {"image": _image(image), **options})
 
 
-def captions(images: Sequence[Captionable], options: CaptionOptions) -> Call[list[Caption | ApiError]]:
-    body = {"images": [_image(each) for each in listed(images)], **options}
-    return Call("POST", _PATH, lambda answer: [_caption_or_error(each) for each in answer["data"]], body)
+def captions(
+    images: Sequence[Captionable], options: CaptionOptions, limits: Limits
+) -> Iterator[Call[list[Caption | ApiError]]]:
+    """One call for each part of the pictures, in their order; one call for none."""
+    part: list[Any] = []
+    size, most_bytes = 0, limits.max_body_bytes // _SHARE
+    for each in listed(images):
+        image = _image(each)
+        cost = len(image) if isinstance(image, str) else 0
+        if part and (len(part) == limits.max_inputs or size + cost > most_bytes):
+            yield _captions(part, options)
+            part, size = [], 0
+        part.append(image)
+        size += cost
+    yield _captions(part, options)
+
+
+def _captions(images: list[Any], options: CaptionOptions) -> Call[list[Caption | ApiError]]:
+    return Call(
+        "POST",
+        _PATH,
+        lambda answer: [_caption_or_error(each) for each in answer["data"]],
+        {"images": images, **options},
+    )
 
 
 def stream(image: Captionable, options: CaptionOptions) -> Call[None]:
@@ -75,9 +98,9 @@ class EventReader:
         try:
             told: Any = json.loads(content)
             if event != "error":
-                return _piece(told)
+                return CaptionPiece("", _caption(told)) if told["object"] == "caption" else CaptionPiece(told["delta"])
         except (KeyError, TypeError, ValueError) as error:
-            message = f"the stream has a line that is not as a gateway's: {error!r}"
+            message = f"the stream has a line that is not as a gateway's: {oddity(error)}"
             raise ApiError(message, status=200, code="unreadable_answer") from error
         raise api_error(200, told)
 
@@ -87,21 +110,13 @@ class EventReader:
             raise ConnectionFailed("the stream ended before the caption did; does the gateway still run?", sent=True)
 
 
-def _piece(told: Mapping[str, Any]) -> CaptionPiece:
-    return CaptionPiece("", _caption(told)) if told["object"] == "caption" else CaptionPiece(told["delta"])
-
-
 def _image(given: Captionable) -> Any:
     return dict(given) if isinstance(given, Mapping) else encoded_picture(given)
 
 
 def _caption(told: Mapping[str, Any]) -> Caption:
-    others = [_plain(each) for each in told.get("alternatives", [])]
+    others = [Caption(each["text"], each["logprob"], each["finish_reason"]) for each in told.get("alternatives", [])]
     return Caption(told["text"], told["logprob"], told["finish_reason"], others, raw=dict(told))
-
-
-def _plain(told: Mapping[str, Any]) -> Caption:
-    return Caption(told["text"], told["logprob"], told["finish_reason"])
 
 
 def _caption_or_error(told: Mapping[str, Any]) -> Caption | ApiError:

@@ -12,12 +12,14 @@ from typing import Any, TypedDict, TypeVar
 import httpx
 
 import clipserve_client.settings as settings
+from clipserve_client.answers.reading import oddity
 from clipserve_client.calls.calls import Call
 from clipserve_client.errors import ApiError, BadAddress, BadKey, CallTimedOut, ConnectionFailed, api_error
 from clipserve_client.retries import retry_after
 
 T = TypeVar("T")
 _CONNECT_S = 5.0
+_SHOWN = 80  # characters of an odd answer
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
@@ -88,8 +90,9 @@ def answer(call: Call[T], response: httpx.Response) -> T:
         try:
             return call.read(body)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
+            why = f"it is no JSON ({body[:_SHOWN]})" if isinstance(body, str) else oddity(error)
             raise ApiError(
-                f"{response.url} answered with {response.status_code}, but not as a gateway does: {error!r}",
+                f"{response.url} answered with {response.status_code}, but not as a gateway does: {why}",
                 status=response.status_code,
                 code="unreadable_answer",
             ) from error

@@ -65,14 +65,12 @@ class Delivery:
             with self._pace.turn():
                 if self._stop.is_set():
                     raise Stopped
-                answered = self._sender.send_once(self._call(part), self._sender.timeout_s)
+                call = calls.add_encoded(self._collection, body_of(part.parcels))
+                answered = self._sender.send_once(call, self._sender.timeout_s)
         except ClientError as error:
             return self._failed(part, error)
         self._pace.went_well()
         return _sorted(part, answered)
-
-    def _call(self, part: _Part) -> calls.Call[list[ItemResult]]:
-        return calls.add_encoded(self._collection, body_of(part.parcels))
 
     def _failed(self, part: _Part, error: ClientError) -> tuple[list[Result], list[_Part], ClientError | None]:
         if isinstance(error, WorkerLost | CallTimedOut) or (isinstance(error, ApiError) and error.status == 504):
@@ -122,7 +120,8 @@ def _sorted(part: _Part, answered: Sequence[ItemResult]) -> tuple[list[Result], 
     for parcel, told in zip(part.parcels, answered, strict=True):
         error = None if told.ok else api_error(told.status, {"error": told.error})
         if error is None:
-            settled.append(Result(parcel.id, "added", notes=parcel.notes + _warned(told)))
+            warned = (f"no caption ({told.warning['code']})",) if told.warning else ()
+            settled.append(Result(parcel.id, "added", notes=parcel.notes + warned))
         elif error.status in _WILL_PASS:
             again.append(parcel)
             last = error
@@ -133,10 +132,6 @@ def _sorted(part: _Part, answered: Sequence[ItemResult]) -> tuple[list[Result], 
         lost, parts, _ = left.lost(last)
         return settled + lost, parts, last
     return settled, [left] if again else [], last
-
-
-def _warned(told: ItemResult) -> tuple[str, ...]:
-    return (f"no caption ({told.warning['code']})",) if told.warning else ()
 
 
 def _failure(parcel: Parcel, error: ClientError) -> Result:

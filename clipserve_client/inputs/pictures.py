@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _URLS = ("http://", "https://", "data:")
+_GREYS_OF_TIFF = ("I", "F", "I;16B", "I;16L")
 PictureSource = Union[str, "PathLike[str]", bytes, bytearray, "Image"]
 Vector = str | Iterable[float]  # numbers (also a NumPy array), or base64 of little-endian float32
 
@@ -45,17 +46,20 @@ def picture_bytes(source: PictureSource) -> bytes:
     if isinstance(source, str | PathLike):
         return Path(source).read_bytes()
     if callable(getattr(source, "save", None)):
-        return _as_png(source)
+        return _without_loss(source)
     raise TypeError(f"a picture is a path, bytes, a URL or a Pillow image, not {type(source).__name__}")
 
 
-def _as_png(image: Any) -> bytes:
-    """Without loss, turned as its EXIF says; modes that PNG lacks become RGB."""
+def _without_loss(image: Any) -> bytes:
+    """PNG, turned as its EXIF says; TIFF for greys that PNG would cut off; modes that both lack become RGB."""
     from PIL import ImageOps
 
     written = io.BytesIO()
     image = ImageOps.exif_transpose(image)
-    known = image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I")
+    if image.mode in _GREYS_OF_TIFF:
+        image.save(written, "TIFF")
+        return written.getvalue()
+    known = image.mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
     (image if known else image.convert("RGB")).save(written, "PNG", compress_level=1)
     return written.getvalue()
 

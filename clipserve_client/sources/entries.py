@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from clipserve_client.errors import ClientError
 from clipserve_client.ingest.results import Result
-from clipserve_client.sources.files import Stamp
+from clipserve_client.sources.files import Skip, Stamp
 
 Json = dict[str, Any]
 
@@ -26,7 +26,10 @@ class SourceGone(SourceError):
 
 
 class Loaded(NamedTuple):
-    """What an item is made of: one of a picture's bytes, its URL and a text. `stamp`: of the moment of reading."""
+    """What an item is made of: one of a picture's bytes, its URL and a text. `stamp`: of the moment of reading.
+
+    `fault`: why its picture is left out, from sources that were told to give the rest all the same.
+    """
 
     content: bytes | None = None
     url: str | None = None
@@ -34,6 +37,7 @@ class Loaded(NamedTuple):
     metadata: Json = {}  # noqa: RUF012 (never changed)
     notes: tuple[str, ...] = ()
     stamp: Stamp | None = None
+    fault: Skip | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from clipserve_client.sources.entries import Entries, Entry, Loaded, SourceError
-from clipserve_client.sources.files import MOST_BYTES, Skip, Stamp, stamp, too_large
+from clipserve_client.sources.files import MOST_BYTES, Skip, stamp, too_large
 from clipserve_client.sources.json_values import carried, read_object, shown
 from clipserve_client.sources.parquet_columns import Column, as_json, is_plain, is_struct, plain_column
 from clipserve_client.sources.parquet_values import as_id, as_picture, as_text, is_url
@@ -73,7 +73,7 @@ class ParquetRows:
 
     def _is_left_out(self, name: str, kind: Any) -> bool:
         if name in self._roles.values():
-            return is_struct(kind) and name in (self._roles.get("metadata"), self._roles.get("caption"))
+            return is_struct(kind) and name != self._roles.get("image")
         return not is_plain(kind)
 
     def _left_out(self) -> tuple[str, ...]:
@@ -124,15 +124,12 @@ class ParquetRows:
             return
         yield from self._rows_of(file, group, columns, first, done, 1)
 
-    def _batches(self, rows: int, columns: list[str]) -> Iterator[Any]:
-        with self._opened() as file:
-            yield from file.iter_batches(rows, columns=columns)
-
     def _is_readable(self, name: str) -> bool:
         """Some columns pyarrow can't read at all, such as dictionaries of texts that are not UTF-8."""
         try:
-            for _ in self._batches(_CHECKED_ROWS, [name]):
-                pass
+            with self._opened() as file:
+                for _ in file.iter_batches(_CHECKED_ROWS, columns=[name]):
+                    pass
         except self._damaged:
             return False
         return True
@@ -162,12 +159,9 @@ class ParquetRows:
             item_id or f"{readable(os.path.basename(self._path))}#{number}",
             os.fsencode(os.path.abspath(self._path)),
             lambda: self._load(given, row),
-            self._stamped,
+            lambda: self._stamp,
             named=item_id is None,
         )
-
-    def _stamped(self) -> Stamp:
-        return self._stamp
 
     def _load(self, given: Column, row: Column) -> Loaded:
         """Raises Skip."""
@@ -176,7 +170,14 @@ class ParquetRows:
 
     def _loaded(self, given: Column, row: Column) -> Loaded:
         metadata, notes = _metadata(given, row)
-        picture, text = as_picture(given.get("image")), as_text(given.get("text"), "text")
+        picture = as_picture(given.get("image"))
+        url = None if picture else as_text(given.get("url"), "url")
+        try:
+            text = as_text(given.get("text"), "text")
+        except Skip as skip:
+            if not (picture or url):
+                raise
+            text, notes = None, (*notes, skip.reason)
         if is_url(picture):
             return Loaded(url=picture, metadata=metadata, notes=notes, stamp=self._stamp)
         if isinstance(picture, bytes):
@@ -184,7 +185,7 @@ class ParquetRows:
                 raise too_large(self._most_bytes)
             caption = {"caption": text} if text else {}
             return Loaded(picture, metadata={**caption, **metadata}, notes=notes, stamp=self._stamp)
-        if url := as_text(given.get("url"), "url"):
+        if url:
             return Loaded(url=url, metadata={"url": url, **metadata}, notes=notes, stamp=self._stamp)
         if text:
             return Loaded(text=text, metadata=metadata, notes=notes, stamp=self._stamp)

@@ -25,6 +25,21 @@ def is_plain(kind: Any) -> bool:
     return is_string(kind) or any(check(kind) for check in plain)
 
 
+def holds_texts(kind: Any) -> bool:
+    """Whether values of this Arrow type can be texts; a column without any value may hold whatever is missing."""
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        return holds_texts(kind.value_type)
+    checks = (types.is_null, types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view)
+    return is_string(kind) or any(check(kind) for check in checks)
+
+
+def holds_pictures(kind: Any) -> bool:
+    """The same of pictures: bytes, base64 or URLs, or structs with `bytes`."""
+    return holds_texts(kind) or (is_struct(kind) and kind.get_field_index("bytes") >= 0)
+
+
 def is_string(kind: Any) -> bool:
     from pyarrow import types
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import uuid
 from typing import TypeGuard
 
 from clipserve_client.sources.files import Skip
+
+_SHOWN = 60  # characters of a value
 
 
 def as_id(value: object) -> str | None:
@@ -49,10 +52,13 @@ def is_url(value: object) -> TypeGuard[str]:
 
 
 def as_text(value: object, what: str) -> str | None:
-    """Raises Skip for what is no UTF-8."""
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            raise Skip(f"{what} not read", f"the row's {what} is not UTF-8") from None
-    return value if isinstance(value, str) else None
+    """None for what is missing, NaN among it. Raises Skip for what is no text, or no UTF-8."""
+    if value is None or isinstance(value, str) or value != value:
+        return value if isinstance(value, str) else None
+    if not isinstance(value, bytes):
+        shown = json.dumps(value, default=str, ensure_ascii=False)[:_SHOWN]
+        raise Skip(f"{what} not read", f"the row's {what} is {shown}, which is not a text")
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise Skip(f"{what} not read", f"the row's {what} is not UTF-8") from None

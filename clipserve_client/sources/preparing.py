@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from clipserve_client.answers.answers import Limits
 from clipserve_client.sources.exif import facts
 from clipserve_client.sources.files import Skip
+from clipserve_client.sources.plain_modes import plain, upright
 
 SIDES = (2048, 1024, 512)  # pixels of the longer side after scaling: the first that fits; models look at 224 to 384
 _ROOM = 16 * 1024  # of a body, for what is not the picture
@@ -90,21 +91,22 @@ def _heic(content: bytes) -> Any:
 def _jpeg(image: Any, large: bool, most_bytes: int) -> bytes:
     """Upright, in RGB, scaled down where it is `large` or gets so as a JPEG. Raises Skip for a damaged picture."""
     try:
+        image = plain(image, SIDES[0] if large else max(image.size))
         for side in SIDES if large else (max(image.size), *SIDES):
             image.thumbnail((side, side))
             content = _written(image)
             if len(content) <= most_bytes:
                 return content
+    except Skip:
+        raise
     except Exception as error:
         raise Skip("damaged", f"{type(error).__name__}: {error}") from error
     raise Skip("too large", f"still {_size(content)} when it is scaled down")
 
 
 def _written(image: Any) -> bytes:
-    from PIL import ImageOps
-
     written = io.BytesIO()
-    ImageOps.exif_transpose(image).convert("RGB").save(written, "JPEG", quality=92)
+    upright(image).convert("RGB").save(written, "JPEG", quality=92)
     return written.getvalue()
 
 

@@ -26,8 +26,8 @@ def url_id(url: str) -> str:
 class Urls:
     """{"url", "id", "metadata"} of each; only `url` is needed."""
 
-    def __init__(self, told: Iterable[Mapping[str, Any]], total: int | None, path: bytes = b"") -> None:
-        self._told, self._total, self._path = told, total, path
+    def __init__(self, told: Iterable[Mapping[str, Any]], total: int | None) -> None:
+        self._told, self._total = told, total
 
     def count(self) -> int | None:
         return self._total
@@ -36,7 +36,7 @@ class Urls:
         """Nothing is open."""
 
     def entries(self) -> Entries:
-        return (url_entry(each, self._path) for each in self._told)
+        return (url_entry(each, b"") for each in self._told)
 
 
 def url_entry(told: Mapping[str, Any], path: bytes) -> Entry:

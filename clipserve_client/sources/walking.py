@@ -36,6 +36,11 @@ def readable(name: str) -> str:
     return _UNPRINTABLE.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), text)
 
 
+def one_line(text: str) -> str:
+    """What a caller wrote, for a terminal: no line is broken, and nothing is done to the terminal."""
+    return readable(" ".join(text.split()))
+
+
 class Walk:
     """Every picture below `root`, sorted by name, and what was left out. Hidden files and folders are passed over.
 
@@ -82,7 +87,8 @@ class Walk:
             with os.scandir(path) as entries:
                 self._names.add(self._rows(below, entries, inside))
         except OSError as error:
-            self._note(below or ".", "unreadable folder", str(error.strerror))
+            why = json.dumps(("unreadable folder", str(error.strerror)))
+            self._names.add([(os.fsencode(below or "."), why)])
         return inside
 
     def _rows(self, below: str, entries: Iterator[os.DirEntry[str]], inside: list[str]) -> Iterator[tuple[bytes, str]]:
@@ -105,13 +111,10 @@ class Walk:
         if entry.is_dir():
             (self._links if linked else inside).append(name)
             return None
-        if not _is_picture(entry.name):
+        if not is_picture(entry.name):
             os.stat(entry.path)
             return "not a picture", ""
         return ("", "") if S_ISREG(entry.stat().st_mode) else ("not a file", "")
-
-    def _note(self, below: str, reason: str, message: str) -> None:
-        self._names.add([(os.fsencode(below), json.dumps((reason, message)))])
 
     def _is_about_pictures(self, below: str) -> bool:
         """A listing, or a sidecar of a picture in the same folder."""
@@ -121,7 +124,7 @@ class Walk:
         if suffix.lower() not in (".json", ".txt"):
             return False
         start = os.fsencode(stem)
-        beside = (name for name in self._names.between(start + b".", start + b"/") if _is_picture(os.fsdecode(name)))
+        beside = (name for name in self._names.between(start + b".", start + b"/") if is_picture(os.fsdecode(name)))
         return self.has(stem) or any(os.path.splitext(name)[0] == start for name in beside)
 
 
@@ -131,5 +134,5 @@ def _shown(below: str, reason: str, message: str) -> Skipped:
     return f"not a picture ({readable(os.path.splitext(below)[1].lower()) or 'no suffix'})", message
 
 
-def _is_picture(name: str) -> bool:
+def is_picture(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES

@@ -8,7 +8,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from clipserve_client.sources.entries import Entries, Entry, Loaded, SourceError
 from clipserve_client.sources.files import MOST_BYTES, Skip, Stamp, stamp, too_large
@@ -21,6 +21,7 @@ _CHUNK = 64 * 1024  # bytes
 _DAMAGED_HERE = "it is damaged after the samples until here"
 _DAMAGED = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 Json = dict[str, Any]
+Pictures = Literal["required", "optional", "unread"]
 
 
 class Part(NamedTuple):
@@ -32,10 +33,16 @@ class Part(NamedTuple):
 
 
 class Webdataset:
-    """`KEY.jpg` (or another picture) with `KEY.json` as metadata and `KEY.txt` as its caption; the id is the key."""
+    """`KEY.jpg` (or another picture) with `KEY.json` as metadata and `KEY.txt` as its caption; the id is the key.
 
-    def __init__(self, path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES) -> None:
-        self._path, self._most_bytes = os.fspath(path), most_bytes
+    A sample without a picture that can be read is skipped, but loaded without it where pictures are not `required`;
+    `fault` says what is wrong with one that is there.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES, pictures: Pictures = "required"
+    ) -> None:
+        self._path, self._most_bytes, self._pictures = os.fspath(path), most_bytes, pictures
 
     def count(self) -> None:
         """Only reading the whole tar would tell."""
@@ -72,7 +79,23 @@ class Webdataset:
             raise self._broken(error) from error
 
     def _loaded(self, tar: tarfile.TarFile, parts: list[Part], stamped: Stamp) -> Loaded:
-        pictures = [part for part in parts if f".{part.kind}" in SUFFIXES]
+        content: bytes | None = None
+        notes: tuple[str, ...] = ()
+        fault: Skip | None = None
+        there = any(map(_is_picture, parts))
+        if self._pictures == "required" or (self._pictures == "optional" and there):
+            try:
+                content, notes = self._picture(tar, parts)
+            except Skip as skip:
+                if self._pictures == "required":
+                    raise
+                fault = skip
+        metadata, more = _metadata(tar, {part.kind: part.member for part in reversed(parts)})
+        return Loaded(content, metadata=metadata, notes=notes + more, stamp=stamped, fault=fault)
+
+    def _picture(self, tar: tarfile.TarFile, parts: list[Part]) -> tuple[bytes, tuple[str, ...]]:
+        """Its bytes, and notes. Raises Skip."""
+        pictures = list(filter(_is_picture, parts))
         if not pictures:
             raise Skip("no picture", f"the sample has {', '.join(_names(parts))}")
         member = pictures[0].member
@@ -83,9 +106,7 @@ class Webdataset:
         content = _read(tar, member)
         if not content:
             raise Skip("empty file")
-        notes = (f"several pictures: {', '.join(_names(pictures))}",) if len(pictures) > 1 else ()
-        metadata, more = _metadata(tar, {part.kind: part.member for part in reversed(parts)})
-        return Loaded(content, metadata=metadata, notes=notes + more, stamp=stamped)
+        return content, (f"several pictures: {', '.join(_names(pictures))}",) if len(pictures) > 1 else ()
 
 
 def _opened(path: str) -> tarfile.TarFile:
@@ -148,6 +169,10 @@ def _part(member: tarfile.TarInfo) -> Part | None:
     if member.isdir() or not stem:
         return None
     return Part(readable(folder + slash + stem), kind.lower(), member)
+
+
+def _is_picture(part: Part) -> bool:
+    return f".{part.kind}" in SUFFIXES
 
 
 def _names(parts: list[Part]) -> list[str]:

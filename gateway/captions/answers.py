@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from clip_core.errors import BadInput, ClipServeError, NotFound
 from gateway.captions.captioning import Captioned, CaptionOutcome, PictureEvent
 from gateway.captions.drafts import told_of, usage_of
+from gateway.captions.event_stream import data_event
 from gateway.captions.wanted import CaptionWork
 from gateway.key_masking import without_keys
 from gateway.trace import current_trace
@@ -42,13 +41,13 @@ def score_answer(captioned: Captioned, model: str, work: CaptionWork) -> Json:
 def event_bytes(event: PictureEvent, model: str) -> bytes:
     """As a server-sent event: https://html.spec.whatwg.org/multipage/server-sent-events.html"""
     if isinstance(event.told, ClipServeError):
-        return b"event: error\n" + _event(_error(event.index, event.told))
+        return b"event: error\n" + data_event(_error(event.index, event.told))
     if not event.told.get("done"):
-        return _event({"object": "caption.chunk", "index": event.index, "delta": event.told.get("delta", "")})
+        return data_event({"object": "caption.chunk", "index": event.index, "delta": event.told.get("delta", "")})
     told = _caption(event.told)
     whole = {"index": event.index, **told, **_named([event.told], model), "usage": _usage([event.told])}
     drafts = told_of(event.drafts, event.told)
-    return _event({"object": "caption", **whole, **({} if drafts is None else {"drafts": drafts})})
+    return data_event({"object": "caption", **whole, **({} if drafts is None else {"drafts": drafts})})
 
 
 def check_of_call(outcomes: Sequence[CaptionOutcome], lone: bool) -> None:
@@ -130,7 +129,3 @@ def _drafts(captioned: Captioned) -> Json:
         return {}
     slowest = max(drafts.ms for drafts in captioned.drafts)
     return {"retrieval_ms": round(slowest, 2), "drafts": list(dict.fromkeys(filter(None, told)))}
-
-
-def _event(told: Json) -> bytes:
-    return b"data: " + orjson.dumps(told) + b"\n\n"

@@ -42,8 +42,8 @@ _log = logging.getLogger("gateway.captions")
 class Drafting:
     """Looks for drafts once a picture."""
 
-    def __init__(self, near: NeighbourCaptions, clock: Callable[[], float] = time.monotonic) -> None:
-        self._near, self._clock = near, clock
+    def __init__(self, near: NeighbourCaptions) -> None:
+        self._near = near
         self._resting: dict[_Resting, tuple[float, str]] = {}
 
     async def of(
@@ -97,13 +97,13 @@ class Drafting:
         return texts, why, (time.perf_counter() - began) * 1e3
 
     def _rest(self, of: _Resting, why: str) -> None:
-        self._resting[of] = (self._clock() + _REST_S, why)
+        self._resting[of] = (time.monotonic() + _REST_S, why)
         if len(self._resting) > 1000:
-            self._resting = {name: rest for name, rest in self._resting.items() if rest[0] > self._clock()}
+            self._resting = {name: rest for name, rest in self._resting.items() if rest[0] > time.monotonic()}
 
     def _rests(self, of: _Resting) -> str:
         until, why = self._resting.get(of, (0.0, ""))
-        return why if self._clock() < until else ""
+        return why if time.monotonic() < until else ""
 
 
 def _of_origin(model: str, origin: str) -> _Resting:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 
+import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -33,3 +35,7 @@ class EventStream(Response):
                     started = True
                 await send({"type": "http.response.body", "body": event, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def data_event(told: dict[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(told) + b"\n\n"

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 import pybase64
 
-from clip_core.errors import ClipServeError, ImageTooLarge, UnknownPicture
+from clip_core.errors import ClipServeError
 from gateway.captions.wanted import GivenPicture, StoredPicture
 from gateway.fetch.url_images import Fetched, UrlImageLoader
 from gateway.inputs.source import Source
 from gateway.pictures.pictures import Pictures
-from gateway.pictures.thumbnails import SIZES
 from gateway.trace import current_trace
 from gateway.upstream.index_service import IndexServiceClient
 
@@ -47,19 +46,11 @@ class PictureLoader:
         if not isinstance(given, StoredPicture):
             return given
         try:
-            content = await self._content(given, most_bytes)
+            item = await self._index.item(given.collection, given.id, {})
+            content = await self._pictures.for_a_model(given.collection, item, most_bytes)
         except ClipServeError as error:
             error.param = given.param
             return error
         encoded = pybase64.b64encode_as_string(content)
         current_trace().hold(len(encoded))
         return Source("image", encoded, given.param)
-
-    async def _content(self, given: StoredPicture, most_bytes: int) -> bytes:
-        """The original, where it is here and not too large; else the largest thumbnail. Raises UnknownPicture."""
-        item = await self._index.item(given.collection, given.id, {})
-        try:
-            original = await self._pictures.original(given.collection, item)
-            return await asyncio.to_thread(original.read, most_bytes)
-        except (UnknownPicture, ImageTooLarge, OSError):
-            return (await self._pictures.thumbnail(given.collection, item, max(SIZES))).content

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from clip_core.errors import DatabaseUnavailable
+from gateway.away import AwayMemory
 
 _SCHEMA = "clipserve"
 _AWAY = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError, psycopg.ProgrammingError)
 _MOST_CONNECTIONS = 8
 _PATIENCE_S = 2.0  # for a connection
+_BRIEFLY_S = 0.1  # while it is away: enough where it is back
 _LIMITS: dict[str, Any] = {  # a peer that went away without a word is noticed
     "connect_timeout": 2,
     "keepalives_idle": 10,
@@ -29,9 +33,12 @@ _SESSION = "SET search_path = clipserve; SET statement_timeout = '10s'; SET lock
 
 
 class Postgres:
-    """Connects when it is first asked. Every method may block, and raises DatabaseUnavailable."""
+    """Connects when it is first asked. Every method may block, and raises DatabaseUnavailable.
 
-    def __init__(self, url: str) -> None:
+    Once nobody got a connection within `patience_s`, the next ones hardly wait, until somebody gets one.
+    """
+
+    def __init__(self, url: str, patience_s: float = _PATIENCE_S) -> None:
         self._pool = ConnectionPool(
             make_conninfo(url, **{**_LIMITS, "application_name": "clipserve-gateway"}),
             kwargs={"autocommit": False},
@@ -39,11 +46,12 @@ class Postgres:
             max_size=_MOST_CONNECTIONS,
             open=False,
             configure=_configure,
-            timeout=_PATIENCE_S,
-            reconnect_timeout=_PATIENCE_S,  # else its pauses grow to minutes
+            timeout=patience_s,
+            reconnect_timeout=patience_s,  # else its pauses grow to minutes
             max_waiting=64,
             name="clipserve",
         )
+        self._patience_s, self._away, self._answered = patience_s, AwayMemory(), -math.inf
         self._lock = threading.Lock()
         self._opened, self._prepared = False, set[str]()
         logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # we say it ourselves, once
@@ -58,12 +66,20 @@ class Postgres:
                 self._pool.open()
                 self._opened = True
         try:
-            with self._pool.connection() as connection:
+            with self._pool.connection(_BRIEFLY_S if self._away else self._patience_s) as connection:
                 yield PostgresTransaction(connection)
+            self._away.forget()
+            self._answered = time.monotonic()
         except _AWAY as error:
+            if isinstance(error, PoolTimeout) and not self._busy():
+                self._away.note()
             with suppress(psycopg.OperationalError):
                 self._pool.check()  # the other connections may be as stale
             raise DatabaseUnavailable(f"the gateways' database does not answer: {_cause(error)}") from error
+
+    def _busy(self) -> bool:
+        """Whether all connections are just in use: one of them has done its work meanwhile."""
+        return time.monotonic() - self._answered < self._patience_s
 
     def rows(self, query: str, *values: Any) -> list[Any]:
         with self.transaction() as database:

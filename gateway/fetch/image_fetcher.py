@@ -72,7 +72,9 @@ class HttpFetcher:
             raise FetchFailed(f"the image's URL did not answer within {self._limits.timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _fault(error) from error
-        self._check(await asyncio.to_thread(pixels_of, content))
+        pixels = await asyncio.to_thread(pixels_of, content)
+        if pixels > self._limits.max_pixels:
+            raise ImageTooLarge(f"the image has {pixels:,} pixels, the limit is {self._limits.max_pixels:,}")
         return content
 
     async def _in_slot(self, url: str) -> bytes:
@@ -102,10 +104,6 @@ class HttpFetcher:
             if response.status != 200:
                 raise FetchFailed(f"the image's URL answered {response.status}")
             return await read_bounded(response, self._limits.max_bytes)
-
-    def _check(self, pixels: int) -> None:
-        if pixels > self._limits.max_pixels:
-            raise ImageTooLarge(f"the image has {pixels:,} pixels, the limit is {self._limits.max_pixels:,}")
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -27,7 +27,6 @@ class Ring:
 
     def all(self) -> Rows:
         """(N, width), the oldest first; a copy."""
-        return np.roll(self._rows, -self._added, axis=0) if self._added > len(self._rows) else self._kept()
-
-    def _kept(self) -> Rows:
+        if self._added > len(self._rows):
+            return np.roll(self._rows, -self._added, axis=0)
         return self._rows[: self._added].copy()

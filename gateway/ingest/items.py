@@ -10,6 +10,7 @@ from clip_core.errors import BadInput, ClipServeError, InvalidRequest, TooLarge
 from clip_core.wire import json_text
 from gateway.inputs.parser import InputParser
 from gateway.inputs.source import Source
+from gateway.schemas.items import caption_by_new_name
 
 Json = dict[str, Any]
 CaptionBy = Literal["captioner", "llm"]
@@ -66,17 +67,15 @@ def parse_items(body: Json, parser: InputParser, max_items: int) -> list[IngestI
 
 
 def checked_caption(value: object, param: str, default: CaptionBy | None = None) -> CaptionBy | None:
-    """`true` is by the captioner. Raises InvalidRequest for what is none of true, false, null and the two names.
-
-    `assistant` is the name of `llm` in 0.1, and in jobs from then.
-    """
+    """`true` is by the captioner. Raises InvalidRequest for what is none of true, false, null and the two names."""
+    value = caption_by_new_name(value)
     if value is None:
         return default
     if isinstance(value, bool):
         return "captioner" if value else None
     if value == "captioner":
         return "captioner"
-    if value in ("llm", "assistant"):
+    if value == "llm":
         return "llm"
     raise InvalidRequest("`caption` is true, false, captioner or llm", param=param)
 

@@ -94,10 +94,8 @@ class Page:
     def _kept(self, hits: Sequence[msgspec.Raw]) -> Sequence[msgspec.Raw]:
         if not self.left_out and self.min_score == -math.inf:
             return hits
-        return [hit for hit, ranked in zip(hits, _RANKED.decode(_listed(hits)), strict=True) if self._fits(ranked)]
-
-    def _fits(self, hit: _Ranked) -> bool:
-        return hit.id not in self.left_out and hit.score >= self.min_score
+        ranked = zip(hits, _RANKED.decode(_listed(hits)), strict=True)
+        return [hit for hit, told in ranked if told.id not in self.left_out and told.score >= self.min_score]
 
     def _projected(self, hit: msgspec.Raw) -> bytes:
         """The hit with no metadata but `fields`."""

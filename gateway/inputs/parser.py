@@ -49,7 +49,9 @@ class InputParser:
 
     def image(self, value: object, param: str) -> str:
         """A data: URI or base64 → base64 of any form, not decoded; an admissible http(s) URL → itself."""
-        if not isinstance(value, str) or not value:
+        if value == "":
+            raise BadImage("the image is empty (0 bytes)", param=param)
+        if not isinstance(value, str):
             raise BadImage("an image is a data: URI, base64, or an upload", param=param)
         with renamed(param):
             encoded = image_base64(value)

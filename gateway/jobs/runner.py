@@ -25,6 +25,7 @@ from clip_core.errors import (
     Unavailable,
     WorkerLost,
 )
+from clip_core.old_names.table import OLD_CAPTION_WRITERS
 from clip_core.periodic import doubled
 from clip_core.tracing.spans import root
 from clipserve_client.answers.answers import Limits
@@ -371,8 +372,9 @@ def _is_let_go(counts: Counts) -> bool:
 
 
 def wanted_captions(source: str) -> CaptionBy | None:
-    """By whom, of a job's source as it is recorded."""
-    return checked_caption(orjson.loads(source).get("caption"), "caption")
+    """By whom, of a job's source as it is recorded, by 0.1 too."""
+    by = orjson.loads(source).get("caption")
+    return checked_caption(OLD_CAPTION_WRITERS.get(by, by), "caption")
 
 
 def _notes(result: Mapping[str, Any]) -> tuple[str, ...]:

@@ -97,7 +97,7 @@ class JobStore:
     _freed = ""  # what else is set of a job that nobody works on any more
 
     def __init__(self, record: Record, path: Path | None = None) -> None:
-        self._record, self.path = record, path
+        self._record, self._rows, self.path = record, record.rows, path
 
     @classmethod
     def in_file(cls, path: Path) -> JobStore:
@@ -256,9 +256,6 @@ class JobStore:
             if not db.execute("SELECT 1 FROM jobs WHERE id = ? AND state IN (?, ?)", (job_id, *UNFINISHED)).fetchone():
                 raise JobLost(job_id)
             yield db
-
-    def _rows(self, query: str, *values: Any) -> list[Any]:
-        return self._record.rows(query, *values)
 
 
 def _url_entry(entry: str | Mapping[str, Any]) -> str:

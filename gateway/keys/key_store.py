@@ -29,6 +29,7 @@ from pydantic import TypeAdapter
 from clip_core.errors import NotFound
 from gateway.database.postgres import Postgres
 from gateway.database.record import Transaction
+from gateway.database.tables import SharedTables
 from gateway.keys.api_key import ApiKey, KeyLimits, check_scopes
 
 _TABLE = """CREATE TABLE IF NOT EXISTS keys (
@@ -197,7 +198,7 @@ class SharedKeys(Keys):
     place = "the gateways' database"
 
     def __init__(self, database: Postgres) -> None:
-        self._database = database
+        self._tables = SharedTables(database, "keys", 1, [_SHARED_TABLE])
 
     def version(self) -> Version:
         """Of what the rows hold, whoever wrote them."""
@@ -209,15 +210,11 @@ class SharedKeys(Keys):
     def remember_required(self) -> None:
         """The rows do."""
 
-    @contextmanager
-    def _writing(self) -> Iterator[Transaction]:
-        self._database.prepare("keys", 1, [_SHARED_TABLE])
-        with self._database.transaction() as transaction:
-            yield transaction
+    def _writing(self) -> AbstractContextManager[Transaction]:
+        return self._tables.transaction()
 
     def _read(self, query: str) -> list[tuple[Any, ...]]:
-        self._database.prepare("keys", 1, [_SHARED_TABLE])
-        return self._database.rows(query)
+        return self._tables.rows(query)
 
 
 def matches(presented: str, kept: bytes) -> bool:

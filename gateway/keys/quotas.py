@@ -20,12 +20,12 @@ from limits.errors import StorageError
 from limits.storage import storage_from_string
 
 from clip_core.errors import RateLimited, TooLarge
+from gateway.away import RETRY_S, AwayMemory
 from gateway.keys.api_key import ApiKey, KeyLimits
 from gateway.trace import current_trace
 
 What = Literal["requests", "items", "megapixels"]
 _UNITS: dict[What, int] = {"requests": 1, "items": 1, "megapixels": 1000}  # the library counts whole numbers
-_RETRY_REDIS_S = 5.0
 _REDIS_TIMEOUT_S = 0.25
 _log = logging.getLogger("gateway.keys.quotas")
 
@@ -43,14 +43,13 @@ class Quotas:
         shared: RedisCounts | None = None,
         *,
         on_alone: Callable[[], None] = lambda: None,
-        retry_s: float = _RETRY_REDIS_S,
+        retry_s: float = RETRY_S,
     ) -> None:
-        self._on_alone, self._retry_s = on_alone, retry_s
+        self._on_alone, self._away = on_alone, AwayMemory(retry_s)
         self._defaults = defaults
         self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._counts = shared
         self._shared = SlidingWindowCounterRateLimiter(shared.storage) if shared is not None else None
-        self._shared_again = 0.0
         self._merged: dict[KeyLimits, KeyLimits] = {}  # as many as there are different limits
 
     async def close(self) -> None:
@@ -92,11 +91,11 @@ class Quotas:
 
     async def _hit(self, item: RateLimitItemPerMinute, names: tuple[str, str], cost: int) -> tuple[bool, int, float]:
         """Whether it was granted, what is left, and in how many seconds there is more."""
-        if self._shared is not None and time.monotonic() >= self._shared_again:
+        if self._shared is not None and not self._away:
             try:
                 return await _hit(self._shared, item, names, cost)
             except StorageError as error:
-                self._shared_again = time.monotonic() + self._retry_s
+                self._away.note()
                 _log.warning(
                     "Redis does not answer: limits are counted in this process", extra={"cause": str(error)[:200]}
                 )

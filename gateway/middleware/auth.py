@@ -28,7 +28,7 @@ class AuthMiddleware:
     Without any keys it turns away other sites' pages, and names that are not on the list.
     """
 
-    def __init__(self, app: ASGIApp, keys: KeyLookup, hosts: HostList, open_paths: frozenset[str] = OPEN_PATHS) -> None:
+    def __init__(self, app: ASGIApp, keys: KeyLookup, hosts: HostList, open_paths: frozenset[str]) -> None:
         self.app = app
         self.keys = keys
         self.hosts = hosts

@@ -35,10 +35,7 @@ class RequestBuffering:
         self._pace = Pace(_BYTES_PER_S, _BURST_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        if scope["method"] in _WITHOUT_BODY:
+        if scope["type"] != "http" or scope["method"] in _WITHOUT_BODY:
             await self.app(scope, receive, send)
             return
         body = Body(current_trace().caller, scope[GIVE_UP], scope["path"].endswith(STREAM_PATH))

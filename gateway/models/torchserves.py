@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from gateway.admission.endpoints import EndpointAdmissions
 from gateway.models.rows import ModelRow
@@ -14,17 +15,19 @@ from gateway.upstream.torchserve import TorchServeClient
 
 @dataclass(frozen=True)
 class TorchServeAddress:
-    """Where its inference API, its management API and its metrics are."""
+    """Where its inference API, its management API and its metrics are; and its tokens, where it asks for some."""
 
     inference: str
     management: str
     metrics: str
+    key_file: Path | None = None
 
     @classmethod
     def of(cls, row: ModelRow, settings: GatewaySettings) -> TorchServeAddress:
         """The gateway's own, unless the row names another."""
         if not row.torchserve_url:
-            return cls(settings.torchserve_url, settings.management_url, settings.metrics_url)
+            own = settings.torchserve_url, settings.management_url, settings.metrics_url
+            return cls(*own, settings.torchserve_key_file)
         return cls(row.torchserve_url, row.management_url, row.metrics_url)
 
 

@@ -75,7 +75,8 @@ class BucketStore:
         """They count as new from now on. Raises OSError."""
         with _failures():
             try:
-                old = [path for path in self._paths(digest, sizes) if self._age_s(path) > _WRITTEN_AGAIN_S]
+                paths = (self._path(digest, size) for size in sizes if size != ORIGINAL)
+                old = [path for path in paths if self._age_s(path) > _WRITTEN_AGAIN_S]
                 for path in old:
                     self._fs.pipe_file(path, self._fs.cat_file(path))
             except FileNotFoundError:
@@ -138,9 +139,6 @@ class BucketStore:
 
     def _path(self, digest: str, size: int) -> str:
         return f"{self._root}/{_THUMBNAILS}/{digest[:2]}/{digest}.{size}.webp"
-
-    def _paths(self, digest: str, sizes: tuple[int, ...]) -> Iterator[str]:
-        return (self._path(digest, size) for size in sizes if size != ORIGINAL)
 
     def _age_s(self, path: str) -> float:
         return _age_s(self._fs.info(path))

@@ -128,6 +128,14 @@ class Pictures:
         """Raises UnknownPicture."""
         return await self._in(self._readers, self._original, collection, item)
 
+    async def for_a_model(self, collection: str, item: Json, most_bytes: int) -> bytes:
+        """The original where it is here, not too large and of a format that models read; else the largest thumbnail.
+
+        Raises UnknownPicture.
+        """
+        content = await self._in(self._readers, self._for_a_model, collection, item, most_bytes)
+        return content if content is not None else (await self.thumbnail(collection, item, max(SIZES))).content
+
     @staticmethod
     async def _in(pool: ThreadPoolExecutor, work: Callable[..., T], *given: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(pool, work, *given)
@@ -195,6 +203,13 @@ class Pictures:
             with suppress(StorageFull, OSError):
                 self.store.write(version, made)
         return Shown(content, version)
+
+    def _for_a_model(self, collection: str, item: Json, most_bytes: int) -> bytes | None:
+        try:
+            original = self._original(collection, item)
+            return original.read(most_bytes) if can_be_made(original.path, self._max_pixels) else None
+        except (UnknownPicture, ImageTooLarge, OSError):
+            return None
 
     def _original(self, collection: str, item: Json) -> OriginalFile:
         metadata = _metadata(item)

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request
 
 from clip_core.errors import Conflict, NotFound, UnknownCollection
+from clip_core.wire import COLLECTION_NAME
 from gateway.errors import JsonResponse
 from gateway.keys.api_key import current_key
 from gateway.routes.bodies import read_model
@@ -14,7 +15,6 @@ from gateway.routes.plain_route import StrictRoute
 from gateway.schemas.collections import AliasAnswer, AliasesAnswer, AliasSpec, DroppedAnswer
 from gateway.schemas.openapi import WRITES, answers, takes
 from gateway.services import services
-from gateway.upstream.index_service import COLLECTION_NAME
 
 router = APIRouter(route_class=StrictRoute, tags=["collections"])
 Alias = Annotated[str, Path(pattern=f"^{COLLECTION_NAME}$", description="The alias.", examples=["shapes"])]

@@ -10,17 +10,22 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
 from clip_core.errors import BadJson, InvalidRequest
+from clip_core.old_names.table import OLD_CAPTION_WRITERS
 from clip_core.wire import load_json
 from gateway.errors import invalid_request
 from gateway.inputs.forms import read_form
 from gateway.inputs.parser import InputParser
 from gateway.inputs.value_limits import VALUES_EACH, check_values
+from gateway.schemas.base import old_name_of
 from gateway.services import services
 
 Body = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
-CAPTION_WRITERS = ("captioner", "llm", "assistant")  # the last one is the name of `llm` in 0.1
+CAPTION_WRITERS = ("captioner", "llm", *OLD_CAPTION_WRITERS)
 _TEXT_FIELDS = {"collection", "text", "id", "model", "modality", "encoding_format", "truncate", "prompt", "method"}
+_TEXTS_OR_JSON = {"like", "question", "cursor", "consistency", "by", "detail"}  # plain, or in quotation marks
+_JSON_OR_TEXTS = {"exact", "vector", "input"}  # plain where they are no JSON
+_JSON = 'write numbers as 3, texts as "a", lists as ["a", "b"] and objects as {"n": 1}'
 FEW = 8  # items whose values suffice for bodies without inputs
 _MANY = "images"  # the one field that may come again: files, each an item named by its file
 
@@ -75,7 +80,8 @@ def checked(model: type[Model], body: Body) -> Model:
     try:
         return model.model_validate(body)
     except ValidationError as error:
-        raise invalid_request(error.errors(include_url=False, include_context=False)) from error
+        problems = error.errors(include_url=False, include_context=False)
+        raise invalid_request(problems, old_name_of(body, problems[0]["loc"])) from error
 
 
 async def _from_form(form: FormData, parser: InputParser) -> Body:
@@ -95,10 +101,10 @@ async def _from_form(form: FormData, parser: InputParser) -> Body:
 
 
 def _is_plain(name: str, value: str) -> bool:
-    """Whether a form's field is text and no JSON; `caption`, `like` and `rerank` may be either."""
+    """Whether a form's field is text and no JSON; `caption`, `rerank` and some others may be either."""
     if name == "caption":
         return value in CAPTION_WRITERS
-    if name == "like":
+    if name in _TEXTS_OR_JSON:
         return not value.lstrip().startswith('"') and value != "null"
     if name == "rerank":
         return not value.lstrip().startswith(("{", '"', "null"))
@@ -123,4 +129,6 @@ def _field(name: str, value: str) -> Any:
     try:
         return load_json(value)
     except BadJson as error:
-        raise InvalidRequest(f"the form's field `{name}` is not JSON: {error}", param=name) from error
+        if name in _JSON_OR_TEXTS and not value.lstrip().startswith(("[", "{", '"')):
+            return value
+        raise InvalidRequest(f"the form's field `{name}` is not JSON: {error}; {_JSON}", param=name) from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 
 from clip_core.errors import InvalidRequest, TooLarge
@@ -38,9 +36,10 @@ async def classify(request: Request) -> JsonResponse:
     served = encoded.model()
     check_model(wanted.model, served)
     found = Found([], encoded.encode_ms, queue_ms=encoded.queue_ms)
+    ranked = ranking(labels @ picture, wanted.logit_scale)
     return JsonResponse(
         {
-            "labels": _labels(wanted, ranking(labels @ picture, wanted.logit_scale)),
+            "labels": [{"label": wanted.labels[entry.pop("index")], **entry} for entry in ranked],
             "model": served.model,
             "fingerprint": served.fingerprint,
             "timing": found.timing(),
@@ -60,7 +59,3 @@ def check_prompts(wanted: ClassifyRequest, most: int, most_characters: int) -> N
     characters = places * sum(map(len, wanted.labels)) + len(wanted.labels) * sum(map(len, wanted.templates))
     if characters > most_characters:
         raise TooLarge(f"the prompts have {characters} characters; at most {most_characters} go", param="templates")
-
-
-def _labels(wanted: ClassifyRequest, ranked: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{"label": wanted.labels[entry.pop("index")], **entry} for entry in ranked]

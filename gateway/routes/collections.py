@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 
 from clip_core.errors import BadInput, FingerprintMismatch, UnknownCollection
+from clip_core.wire import COLLECTION_NAME
 from gateway.encode.encoder import Encoder
 from gateway.encode.served_model import check_model, two_models
 from gateway.errors import JsonResponse
@@ -27,7 +28,6 @@ from gateway.schemas.collections import (
 )
 from gateway.schemas.openapi import ENCODES, READS, WRITES, answers, takes
 from gateway.services import Services, services
-from gateway.upstream.index_service import COLLECTION_NAME
 
 router = APIRouter(route_class=StrictRoute, tags=["collections"])
 _FIELD = "A metadata field, again for each; without any: those of the collection whose values repeat."

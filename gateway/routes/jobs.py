@@ -9,6 +9,7 @@ import orjson
 from fastapi import APIRouter, Path, Query, Request
 
 from clip_core.errors import Conflict, PathForbidden, UnknownJob
+from clip_core.old_names.table import OLD_CAPTION_WRITERS
 from clip_core.old_names.taking import with_new_names
 from gateway.errors import JsonResponse
 from gateway.ingest.items import checked_caption
@@ -141,7 +142,7 @@ def describe(job: Job, counts: Counts) -> dict[str, Any]:
     known = None if job.total is None else max(job.total, processed)
     source = with_new_names(orjson.loads(job.source), JobSource.old_names)
     by = source.pop("caption", None)
-    captions = {"caption": "llm" if by == "assistant" else by} if by else {}  # a job of 0.1
+    captions = {"caption": OLD_CAPTION_WRITERS.get(by, by)} if by else {}  # a job of 0.1
     return {
         "id": job.id,
         "collection": job.collection,

@@ -42,7 +42,10 @@ async def rank(request: Request) -> JsonResponse:
     found = Found([], encoded.encode_ms, queue_ms=encoded.queue_ms)
     return JsonResponse(
         {
-            "results": [_result(i, row, wanted) for i, row in enumerate(scores)],
+            "results": [
+                {"query": place, "ranking": ranking(row, wanted.logit_scale)[: wanted.top_n]}
+                for place, row in enumerate(scores)
+            ],
             "model": served.model,
             "fingerprint": served.fingerprint,
             "timing": found.timing(),
@@ -61,7 +64,3 @@ def _source(value: object, param: str, parser: InputParser) -> Source:
     if not isinstance(value, dict):
         raise InvalidRequest("give a text, or an object with `text` or `image`", param=param)
     return parser.source(value, param, ("text", "image"))
-
-
-def _result(place: int, row: Any, wanted: RankRequest) -> dict[str, Any]:
-    return {"query": place, "ranking": ranking(row, wanted.logit_scale)[: wanted.top_n]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar, Literal
 
@@ -26,10 +26,10 @@ _log = logging.getLogger("gateway")
 
 
 @cache
-def _tell(schema: str, *lines: str) -> None:
-    """Once in a process."""
+def tell_once(where: str, *lines: str) -> None:
+    """Each in the log, once in a process."""
     for line in lines:
-        _log.warning("%s: %s", schema, line)
+        _log.warning("%s: %s", where, line)
 
 
 class Schema(BaseModel):
@@ -47,12 +47,29 @@ class Schema(BaseModel):
         """One unknown field is enough to refuse a body: pydantic takes 10 µs for each that it finds."""
         known = cls.model_fields
         if isinstance(given, dict) and not cls.old_names.keys().isdisjoint(given):
-            _tell(cls.__name__, *old_names(given, cls.old_names))
+            tell_once(cls.__name__, *old_names(given, cls.old_names))
             given = with_new_names(given, cls.old_names)
         if not isinstance(given, dict) or len(given) <= len(known):
             return given
         unknown = [name for name in given if name not in known][:1]
         return {name: given[name] for name in (*known, *unknown) if name in given}
+
+
+def old_name_of(body: Any, place: Sequence[str | int]) -> str | None:
+    """The old name by which a body gives the field at this place, whose errors pydantic names by the new one."""
+    renamed = {new: old for schema in _schemas(Schema) for old, new in schema.old_names.items()}
+    for part in place:
+        if isinstance(body, dict) and part not in body and (old := renamed.get(str(part))) in body:
+            return old
+        inside = (isinstance(body, dict) and part in body) or (isinstance(body, list) and isinstance(part, int))
+        body = body[part] if inside else body  # the other parts are classes that pydantic tried
+    return None
+
+
+def _schemas(schema: type[Schema]) -> Iterator[type[Schema]]:
+    yield schema
+    for each in schema.__subclasses__():
+        yield from _schemas(each)
 
 
 def example(value: dict[str, Any], *, extra: Literal["forbid", "allow"] = "forbid") -> ConfigDict:

@@ -56,7 +56,8 @@ class CaptionsRequest(CaptionSettings):
     drafts: DraftsFrom | bool | None = Field(
         None,
         description="Where captions of similar pictures are found, which make a `greedy` or `sample` caption faster, "
-        "and change none of its tokens. An item's picture uses its own collection unless this is false.",
+        "and change none of its tokens. An item's picture uses its own collection unless this is false. Any other "
+        "picture needs a collection: with `true` it has no drafts, and `timing.drafts` says `no_collection`.",
     )
 
     @field_validator("drafts", mode="before")
@@ -112,7 +113,9 @@ class CaptionTiming(Schema):
     total_ms: float
     retrieval_ms: float | None = Field(None, description="What the slowest picture waited for drafts.")
     drafts: list[str] | None = Field(
-        None, description="used, or why there were none: each once, of all pictures for which drafts were wanted."
+        None,
+        description="used, or why there were none (no_collection, no_captions, load, …): each once, of all pictures "
+        "for which drafts were wanted.",
     )
     queue_ms: float = Field(description="What the slowest picture waited at TorchServe, if the worker tells.")
     caption_ms: float = Field(description="What the slowest picture took there.")

@@ -6,16 +6,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from gateway.schemas.base import IMAGE, PIXEL, VECTOR, ErrorBody, Schema, example
+from clip_core.old_names.table import OLD_CAPTION_WRITERS
+from clip_core.old_names.taking import old_names
+from gateway.schemas.base import IMAGE, PIXEL, VECTOR, ErrorBody, Schema, example, tell_once
 
 _MODEL = "The collection's model, or nothing: 409 where it is another one."
 
 
-def _by_new_name(given: object) -> object:
-    return "llm" if given == "assistant" else given
+def caption_by_new_name(given: object) -> object:
+    """What `caption` says, an old name as the new one, of which the log tells."""
+    if not isinstance(given, str) or given not in OLD_CAPTION_WRITERS:
+        return given
+    tell_once("`caption`", *old_names([given], OLD_CAPTION_WRITERS))
+    return OLD_CAPTION_WRITERS[given]
 
 
-CaptionWanted = Annotated[Literal[True, False, "captioner", "llm"] | None, BeforeValidator(_by_new_name)]
+CaptionWanted = Annotated[Literal[True, False, "captioner", "llm"] | None, BeforeValidator(caption_by_new_name)]
 _CAPTION = (
     "Caption the picture, and keep that as `caption` in the metadata, unless there is one. `true` or captioner: by the "
     "model's own captioner; llm: by the language model."

@@ -9,11 +9,10 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from clip_core.errors import ClipServeError, IndexUnavailable, UnknownCollection, from_dict
+from clip_core.errors import ClipServeError, IndexUnavailable, from_dict
+from clip_core.wire import COLLECTION_NAME, no_collection
 from gateway.upstream.json_client import Json, JsonClient, UpstreamReply
 from gateway.upstream.replies import SearchReply, search_reply
-
-COLLECTION_NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 
 
 class IndexServiceClient:
@@ -137,7 +136,7 @@ def _failure(reply: UpstreamReply) -> ClipServeError:
 def _collection(name: str) -> str:
     """Raises UnknownCollection for what can be no name: in a path, a slash would lead elsewhere."""
     if not re.fullmatch(COLLECTION_NAME, name):
-        raise UnknownCollection(f"there is no collection {name[:64]!r}", param="collection")
+        raise no_collection(name)
     return f"/collections/{name}"
 
 

@@ -62,9 +62,10 @@ class JsonClient:
         timeout_s: float = 30.0,
         max_connections: int = 256,
         traced: bool = False,
+        headers: Callable[[], dict[str, str]] = dict,
     ) -> None:
-        """`traced`: each call is a span of its own, where the caller's trace is recorded."""
-        self._traced = traced
+        """`traced`: each call is a span of its own, where the caller's trace is recorded. `headers`: of each call."""
+        self._traced, self._own_headers = traced, headers
         self.name = name
         self.unavailable = unavailable
         self.timeout_s = timeout_s
@@ -112,7 +113,7 @@ class JsonClient:
         The time limit is for the first piece, and for each one after it.
         """
         limit = _within_deadline(self.timeout_s)
-        headers = {**_headers(), "Content-Type": "application/json"}
+        headers = {**_headers(), **self._own_headers(), "Content-Type": "application/json"}
         try:
             async with self._pool.streamed(method, path, headers, body, limit) as answer:
                 yield Stream(answer.status, partial(self._piece, answer))
@@ -145,7 +146,7 @@ class JsonClient:
             return reply
 
     async def _sent(self, method: str, path: str, payload: bytes, limit: float, fresh: bool) -> UpstreamReply:
-        headers = _headers()
+        headers = {**_headers(), **self._own_headers()}
         if payload:
             headers["Content-Type"] = "application/json"
         status, content = await self._pool.request(method, path, headers, payload, limit, fresh=fresh)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import Context
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
@@ -27,6 +28,7 @@ from gateway.upstream.caption_replies import CaptionLine, CaptionReply, caption_
 from gateway.upstream.json_client import Json, JsonClient, Stream, UpstreamReply
 from gateway.upstream.ready_workers import LOOK_S, ReadyWorkers, no_worker
 from gateway.upstream.replies import EncodeReply, encode_reply
+from gateway.upstream.tokens import TorchServeTokens, is_refusal
 
 T = TypeVar("T")
 _WORKER_DIED = "Worker died."
@@ -53,8 +55,13 @@ class TorchServeClient:
         timeout_s: float = 30.0,
         max_connections: int = 256,
         look_s: float = LOOK_S,
+        key_file: Path | None = None,
     ) -> None:
-        """`look_s`: how long a call may take before the management API is asked for its workers."""
+        """`look_s`: how long a call may take before the management API is asked for its workers.
+
+        `key_file`: where a TorchServe that asks for tokens writes them.
+        """
+        self._tokens = TorchServeTokens(key_file)
         self._workers = ReadyWorkers(self.workers_ready, look_s)
         self._described: dict[str, asyncio.Future[UpstreamReply]] = {}
         self._inference = JsonClient(
@@ -63,9 +70,14 @@ class TorchServeClient:
             TorchServeUnavailable,
             timeout_s=timeout_s,
             max_connections=max_connections,
+            headers=self._tokens.inference,
         )
         self._management = JsonClient(
-            "TorchServe's management API", management_url, TorchServeUnavailable, timeout_s=2.0
+            "TorchServe's management API",
+            management_url,
+            TorchServeUnavailable,
+            timeout_s=2.0,
+            headers=self._tokens.management,
         )
         self._metrics = JsonClient(
             "TorchServe's metrics", metrics_url or management_url, TorchServeUnavailable, timeout_s=2.0
@@ -102,8 +114,9 @@ class TorchServeClient:
                 self._workers.doubted.add(endpoint)
                 raise
             if stream.status != 200:
-                content = b"".join([piece async for piece in _pieces(stream)])
-                raise await self._error(endpoint, UpstreamReply(stream.status, content))
+                reply = UpstreamReply(stream.status, b"".join([piece async for piece in _pieces(stream)]))
+                await self._tokens.refused(reply)  # the next call has the new one
+                raise await self._error(endpoint, reply)
             self._workers.doubted.discard(endpoint)
             yield self._lines(endpoint, stream)
 
@@ -141,12 +154,15 @@ class TorchServeClient:
     async def _asked(self, endpoint: str, body: Json, timeout_s: float | None) -> UpstreamReply:
         try:
             with self._workers.waiting(endpoint):
-                return await self._inference.call(
-                    "POST", _prediction(endpoint), orjson.dumps(body), idempotent=True, timeout_s=timeout_s
-                )
+                reply = await self._predicted(endpoint, body, timeout_s)
+                return await self._predicted(endpoint, body, timeout_s) if await self._tokens.refused(reply) else reply
         except TorchServeUnavailable:
             self._workers.doubted.add(endpoint)
             raise
+
+    async def _predicted(self, endpoint: str, body: Json, timeout_s: float | None) -> UpstreamReply:
+        payload = orjson.dumps(body)
+        return await self._inference.call("POST", _prediction(endpoint), payload, idempotent=True, timeout_s=timeout_s)
 
     async def has(self, endpoint: str) -> bool | None:
         """Whether there is such an endpoint; None when the management API cannot tell."""
@@ -219,12 +235,19 @@ class TorchServeClient:
         return await self._describe(endpoint)
 
     async def _describe(self, endpoint: str) -> UpstreamReply:
-        return await self._management.call("GET", f"/models/{quote(endpoint, safe='')}")
+        path = f"/models/{quote(endpoint, safe='')}"
+        reply = await self._management.call("GET", path)
+        return await self._management.call("GET", path) if await self._tokens.refused(reply) else reply
 
     async def _error(self, endpoint: str, reply: UpstreamReply) -> ClipServeError:
         body = reply.body if isinstance(reply.body, dict) else {}
         if "error" in body:
             return from_dict(body, reply.status)
+        if is_refusal(reply):
+            return TorchServeUnavailable(
+                "TorchServe asks for a token that the gateway does not have: "
+                "CLIPSERVE_GATEWAY_TORCHSERVE_KEY_FILE names the key_file.json that TorchServe writes"
+            )
         extra = {"status": reply.status, "body": str(body)[:300], "request_id": current_trace().request_id}
         _log.warning("TorchServe failed on %s", endpoint, extra=extra)
         if reply.status >= 500:

@@ -128,10 +128,15 @@ class FoundHits:
         for each, own in zip(chosen, rows, strict=True):
             search, certificate = self.searches[each], self.certificates[each]
             hits = _hits(self.view, ids, self.scores[each], own, search.include)
-            answer = {"status": 200, "hits": hits, "fingerprint": self.info.fingerprint, "dim": self.info.dim}
-            if certificate is not None:
-                answer["certificate"] = certificate._asdict()
-            yield search.place, answer
+            yield search.place, answer_of(self.info, hits, certificate)
+
+
+def answer_of(
+    info: CollectionInfo, hits: list[dict[str, Any]], certificate: ExactnessCertificate | None
+) -> dict[str, Any]:
+    """The answer of one search, as the API shows it."""
+    answer = {"status": 200, "hits": hits, "fingerprint": info.fingerprint, "dim": info.dim}
+    return answer if certificate is None else {**answer, "certificate": certificate._asdict()}
 
 
 def write_answers(found: Sequence[BatchAnswers], most: int, results: list[dict[str, Any] | None]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from clip_core.errors import BadFilter, BadInput, BadJson, InvalidRequest, TooLarge
-from clip_core.wire import COLLECTION_NAME, json_text, load_json
+from clip_core.wire import COLLECTION_NAME, COLLECTION_NAME_RULE, json_text, load_json
 from index_service.engines.base import METRICS, Metric
 from index_service.metadata.filters import canonical, compile_filter
 from index_service.record.records import MAX_ID as MAX_ID
@@ -17,7 +17,7 @@ from index_service.record.records import STORES, CollectionInfo, StoreName
 from index_service.segments.engine_choice import parse_engine
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_MAX_SOURCE = 8192
+_MAX_TEXT, _MAX_SOURCE = 1024, 8192
 _INCLUDED = {"vector", "source"}
 _MAX_DEPTH = 64
 _MAX_VALUES = 1000
@@ -82,11 +82,11 @@ def whole_number(body: Mapping[str, Any], name: str, default: int, most: int) ->
     return value
 
 
-def text(body: Mapping[str, Any], name: str, *, longest: int = 1024) -> str:
+def text(body: Mapping[str, Any], name: str) -> str:
     """A required, non-empty string."""
     value = body.get(name)
-    if not isinstance(value, str) or not 1 <= len(value) <= longest:
-        raise InvalidRequest(f"`{name}` is a string of 1 to {longest} characters", param=name)
+    if not isinstance(value, str) or not 1 <= len(value) <= _MAX_TEXT:
+        raise InvalidRequest(f"`{name}` is a string of 1 to {_MAX_TEXT} characters", param=name)
     return value
 
 
@@ -108,7 +108,7 @@ def fingerprint(body: Mapping[str, Any]) -> str | None:
 def collection_name(name: object) -> str:
     """The name of a collection, or of an alias."""
     if not isinstance(name, str) or not re.fullmatch(COLLECTION_NAME, name):
-        raise InvalidRequest("a name is 1 to 64 of A-Z a-z 0-9 _ -, the first a letter or digit", param="name")
+        raise InvalidRequest(COLLECTION_NAME_RULE, param="name")
     return name
 
 
@@ -197,7 +197,7 @@ def metadata_json(value: object, most: int) -> bytes:
     if len(encoded) > most:
         raise TooLarge(f"`metadata` has {len(encoded)} bytes of JSON, at most {most} go with an item", param="metadata")
     if encoded.count(b"{") + encoded.count(b"[") > _MAX_DEPTH and _deeper(value, _MAX_DEPTH):
-        raise _too_deep()
+        raise BadInput(f"`metadata` is nested deeper than {_MAX_DEPTH} levels", param="metadata")
     return bytes(memoryview(encoded))  # copied: behind the few bytes of each row orjson's own would keep 4 KB
 
 
@@ -211,10 +211,6 @@ def source_json(value: object) -> bytes | None:
     if not isinstance(content, str) or not 1 <= len(content) <= _MAX_SOURCE:
         raise BadInput(f"a source is a string of 1 to {_MAX_SOURCE} characters", param="source")
     return orjson.dumps(value)
-
-
-def _too_deep() -> BadInput:
-    return BadInput(f"`metadata` is nested deeper than {_MAX_DEPTH} levels", param="metadata")
 
 
 def _deeper(value: object, levels: int) -> bool:

@@ -27,7 +27,7 @@ from index_service.answers.facets import FieldFacet, facets_of
 from index_service.answers.hits import BatchAnswers, Search, SearchBatch, expected_bytes, vector_bytes
 from index_service.answers.listing import Listing, Match
 from index_service.collection.backoff import Retries
-from index_service.collection.description import describe_collection
+from index_service.collection.description import describe_collection, describe_segment
 from index_service.collection.patches import PatchBatch, patched_rows
 from index_service.collection.recall import RecallCounts, Sample
 from index_service.collection.recent_queries import RecentQueries
@@ -335,8 +335,9 @@ class Collection:
 
     def describe(self) -> dict[str, Any]:
         """The collection as the API shows it."""
+        view = self.view
         return {
-            **describe_collection(self.info, self.view),
+            **describe_collection(self.info, view.live, view.last_seq, describe_segment(view)),
             "merge_failure": self.retries.describe(),
             "recall": self.recall.describe(),
         }

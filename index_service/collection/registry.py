@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import cast
 
-from clip_core.errors import Conflict, FingerprintMismatch, InvalidRequest, Unavailable, UnknownCollection
+from clip_core.errors import Conflict, FingerprintMismatch, InvalidRequest, Unavailable
+from clip_core.wire import no_collection
 from index_service.collection.aliases import Aliases
 from index_service.collection.background_merges import Maintenance
 from index_service.collection.collection import Collection
@@ -116,7 +117,7 @@ class Registry:
         self.check_ready()
         found = self._known(name, fingerprint) if isinstance(name, str) else None
         if found is None or (isinstance(found, Collection) and found.dropped):
-            raise UnknownCollection(f"there is no collection {str(name)[:64]!r}", param="collection")
+            raise no_collection(name)
         return found
 
     def _known(self, name: str, fingerprint: str | None) -> StoredCollection | None:

@@ -23,6 +23,7 @@ from clip_core.wire import Consistency, Exactness, FloatArray
 from index_service.answers.duplicates import DuplicateGroup
 from index_service.answers.facets import FACET_SAMPLE, FieldFacet
 from index_service.answers.hits import FIELD_BYTES, HIT_BYTES, BatchAnswers, Search, SearchBatch, vector_bytes
+from index_service.collection.description import describe_collection
 from index_service.collection.patches import PatchBatch
 from index_service.collection.recall import RecallCounts, Sample
 from index_service.collection.stored import Gauges
@@ -257,21 +258,10 @@ class MilvusCollection:
 
     def describe(self) -> dict[str, Any]:
         """The collection as the API shows it."""
-        info, count = self.info, self.count()
+        count = self.count()
+        segment = {"engine": self.engine, "rows": count, "delta": 0, "tombstones": 0}
         return {
-            "name": info.name,
-            "model": info.model,
-            "fingerprint": info.fingerprint,
-            "dim": info.dim,
-            "metric": info.metric,
-            "engine": info.engine,
-            "store": info.store,
-            "recall_target": info.recall_target,
-            "count": count,
-            "seq": self._order.now(),
-            "created": info.created,
-            "metadata": orjson.Fragment(info.metadata),
-            "segment": {"engine": self.engine, "rows": count, "delta": 0, "tombstones": 0},
+            **describe_collection(self.info, count, self._order.now(), segment),
             "merge_failure": None,
             "recall": self.recall.describe(),
         }

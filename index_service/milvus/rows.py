@@ -54,11 +54,11 @@ def upsert_request(there: str, items: Sequence[StoredItem], vectors: FloatArray,
     """
     schema, terms = messages("schema"), [terms_of(item.metadata) for item in items]
     arrays = [schema.ScalarField(long_data=schema.LongArray(data=each.terms)) for each in terms]
-    types = schema.DataType
+    types, sources = schema.DataType, [(item.source or b"").decode() for item in items]
     columns = [
         _scalars("id", types.VarChar, string_data=schema.StringArray(data=[item.id for item in items])),
         _scalars("metadata", types.JSON, json_data=schema.JSONArray(data=[item.metadata for item in items])),
-        _scalars("source", types.VarChar, string_data=schema.StringArray(data=[_source(item) for item in items])),
+        _scalars("source", types.VarChar, string_data=schema.StringArray(data=sources)),
         _scalars("seq", types.Int64, long_data=schema.LongArray(data=seqs)),
         _scalars("terms", types.Array, array_data=schema.ArrayArray(data=arrays, element_type=types.Int64)),
         _scalars("ranges", types.JSON, json_data=schema.JSONArray(data=[each.ranges for each in terms])),
@@ -66,10 +66,6 @@ def upsert_request(there: str, items: Sequence[StoredItem], vectors: FloatArray,
     ]
     rest = messages().UpsertRequest(collection_name=there, fields_data=columns, num_rows=len(items))
     return b"".join([rest.SerializeToString(), *_nested(_FIELDS_DATA, _vector_column(vectors))])
-
-
-def _source(item: StoredItem) -> str:
-    return "" if item.source is None else item.source.decode()
 
 
 def _scalars(name: str, type_: int, **data: Any) -> Any:

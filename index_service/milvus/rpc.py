@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import importlib
+import itertools
 import logging
 import math
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from clip_core.errors import ClipServeError, StorageFull, TooLarge, Unavailable, UnknownCollection
+from clip_core.periodic import doubled
 from index_service.engines.approximate.peer_breaker import PeerBreaker, PeerDown
 
 _log = logging.getLogger("index_service.milvus")
@@ -218,9 +220,10 @@ def messages(name: str = "milvus") -> Any:
 
 def wait_until(done: Callable[[], bool], timeout_s: float, what: str) -> None:
     """Ask every now and then. Raises Unavailable."""
-    deadline, pause = time.monotonic() + timeout_s, 0.02
-    while not done():
+    deadline = time.monotonic() + timeout_s
+    for looks in itertools.count():
+        if done():
+            return
         if time.monotonic() > deadline:
             raise Unavailable(f"Milvus did not {what} within {timeout_s:g} s")
-        time.sleep(pause)
-        pause = min(2 * pause, 0.5)
+        time.sleep(doubled(0.02, looks, 0.5))

@@ -17,7 +17,7 @@ import orjson
 
 from clip_core.errors import TooLarge
 from clip_core.wire import Exactness, FloatArray, encode_vector
-from index_service.answers.hits import FIELD_BYTES, HIT_BYTES, Search, SearchBatch, vector_bytes
+from index_service.answers.hits import FIELD_BYTES, HIT_BYTES, Search, SearchBatch, answer_of, vector_bytes
 from index_service.engines.base import ExactnessCertificate
 from index_service.metadata.filters import compile_filter
 from index_service.milvus.expressions import expression_of
@@ -71,10 +71,7 @@ class MilvusAnswers:
         for each in chosen:
             search = self.searches[each]
             hits = [_shown(hit, search.include) for hit in self.hits[each]]
-            answer = {"status": 200, "hits": hits, "fingerprint": self.info.fingerprint, "dim": self.info.dim}
-            if self.certificate is not None:
-                answer["certificate"] = self.certificate._asdict()
-            yield search.place, answer
+            yield search.place, answer_of(self.info, hits, self.certificate)
 
 
 def _shown(hit: MilvusHit, include: Sequence[str]) -> dict[str, Any]:
@@ -95,7 +92,7 @@ class MilvusSearcher:
 
     def search(self, batch: SearchBatch, where: bytes | None, exact: Exactness, moment: Moment) -> MilvusAnswers:
         """What the searches find."""
-        fields = _fields(batch.searches)
+        fields = [name for name in ("metadata", "vector") if any(name in each.include for each in batch.searches)]
         if exact or self._info.recall_target == 1.0:
             hits, scored = self._scan(batch.queries, batch.most_k, where, fields, moment)
             certificate = ExactnessCertificate(0, scored) if exact == "certified" else None
@@ -255,10 +252,6 @@ class BestItems:
             [MilvusHit(id_, score, text, vector if vectors else None) for score, id_, text, vector in kept]
             for kept in self._kept
         ]
-
-
-def _fields(searches: Sequence[Search]) -> list[str]:
-    return [name for name in ("metadata", "vector") if any(name in search.include for search in searches)]
 
 
 def _split(hits: list[MilvusHit], counts: Sequence[int], queries: int) -> list[list[MilvusHit]]:

@@ -248,24 +248,19 @@ class Store:
 
     def get(self, key: int, id_: str) -> StoredItem | None:
         """The item, or None."""
-        found = self._read(f"SELECT id, vector, metadata, source FROM items_{key} WHERE id = ?", id_)
-        return StoredItem(*found[0]) if found else None
+        return next(iter(self.items(key, [id_])), None)
 
     def items(self, key: int, ids: Sequence[str]) -> list[StoredItem]:
         """Those of `ids` that there are, in any order."""
-        columns = f"SELECT id, vector, metadata, source FROM items_{key}"
-        found: list[StoredItem] = []
-        for some in rows.batches(ids):
-            found += map(StoredItem._make, self._read(f"{columns} WHERE id IN ({rows.places(some)})", *some))
-        return found
+        return list(map(StoredItem._make, self._by_ids("id, vector, metadata, source", key, ids)))
 
     def metadata(self, key: int, ids: Sequence[str]) -> list[StoredMetadata]:
         """Those of `ids` that there are, in any order."""
-        columns = f"SELECT seq, id, metadata FROM items_{key}"
-        found: list[StoredMetadata] = []
-        for some in rows.batches(ids):
-            found += map(StoredMetadata._make, self._read(f"{columns} WHERE id IN ({rows.places(some)})", *some))
-        return found
+        return list(map(StoredMetadata._make, self._by_ids("seq, id, metadata", key, ids)))
+
+    def _by_ids(self, columns: str, key: int, ids: Sequence[str]) -> list[Any]:
+        select = f"SELECT {columns} FROM items_{key} WHERE id IN"
+        return [row for some in rows.batches(ids) for row in self._read(f"{select} ({rows.places(some)})", *some)]
 
     def page(self, key: int, after: str, limit: int) -> list[tuple[str, bytes]]:
         """(id, metadata) of up to `limit` items whose id follows `after`, by id."""

@@ -113,7 +113,7 @@ class Engines:
             return self._milvus(info, queries)
         return self._faiss(info, name, factory, rows, queries)
 
-    def selection(self, info: CollectionInfo, queries: FloatArray | None = None) -> Backend:
+    def selection(self, info: CollectionInfo, queries: FloatArray | None) -> Backend:
         """For the few thousand rows that a filter leaves: no lists, only codes of two dimensions each."""
         if info.dim % 2 or info.recall_target == 1.0:
             return ExactBackend(info.metric)

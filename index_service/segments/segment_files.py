@@ -84,7 +84,7 @@ class SegmentFiles:
     def commit(self, draft: Draft) -> None:
         """Give a draft that was saved its name; from here on a restart begins with it."""
         draft.folder.rename(self.folder / str(max(self._numbers(), default=0) + 1))
-        _sync(self.folder)
+        sync(self.folder)
 
     @property
     def newest_folder(self) -> Path | None:
@@ -178,7 +178,7 @@ class SegmentWriter:
         manifest = orjson.dumps(described)
         (folder / _MANIFEST).write_bytes(b"%s\n%08x\n" % (manifest, zlib.crc32(manifest)))
         for path in (*folder.iterdir(), folder):
-            _sync(path)
+            sync(path)
 
 
 class _SummedFile:
@@ -217,7 +217,8 @@ def _sums(path: Path) -> dict[str, Any]:
         return {"bytes": size, "crc32": list(readers.map(crc, range(0, max(size, 1), _BLOCK)))}
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Force a file or folder to disk."""
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)

@@ -6,7 +6,6 @@ appears whole or not at all.
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from contextlib import suppress
@@ -20,6 +19,7 @@ from index_service.collection.registry import Registry
 from index_service.collection.stored import StoredCollection
 from index_service.record.records import StoreName
 from index_service.record.store import Store
+from index_service.segments.segment_files import sync
 from index_service.snapshots.hidden_copy import hidden_copy
 from index_service.snapshots.parquet import read_info, read_items, write_parquet
 
@@ -95,11 +95,6 @@ class Snapshots:
 
 def _publish(part: Path, path: Path) -> None:
     """Give a file its name once its content is on disk."""
-    for source in (part, part.parent):
-        opened = os.open(source, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
-        if source == part:
-            part.rename(path)
+    sync(part)
+    part.rename(path)
+    sync(part.parent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
@@ -10,6 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from clip_core.errors import TorchServeUnavailable
+from clip_core.serving.torchserve_tokens import bearer
 
 _TIMEOUT_S = 5.0
 
@@ -23,10 +25,15 @@ class WorkerCount:
 
 
 class TorchServeWorkers:
-    """One TorchServe, by http://… or unix:PATH. Every method raises TorchServeUnavailable. To be closed."""
+    """One TorchServe, by http://… or unix:PATH. Every method raises TorchServeUnavailable. To be closed.
 
-    def __init__(self, management_url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self.url = management_url
+    `key_file`: where it writes its tokens, if it asks for some.
+    """
+
+    def __init__(
+        self, management_url: str, transport: httpx.AsyncBaseTransport | None = None, key_file: Path | None = None
+    ) -> None:
+        self.url, self._key_file = management_url, key_file
         socket = management_url.removeprefix("unix:") if management_url.startswith("unix:") else None
         self._client = httpx.AsyncClient(
             base_url="http://localhost" if socket else management_url,
@@ -64,15 +71,13 @@ class TorchServeWorkers:
 
     async def _call(self, method: str, endpoint: str, **query: Any) -> Any:
         try:
-            answer = await self._client.request(method, f"/models/{quote(endpoint, safe='')}", params=query)
+            path, token = f"/models/{quote(endpoint, safe='')}", bearer(self._key_file, "management")
+            answer = await self._client.request(method, path, params=query, headers=token)
             if not answer.is_success:
-                raise TorchServeUnavailable(f"{self.url} refuses {method} {endpoint}: {_words(answer)}")
+                told = f"{answer.status_code} {answer.text[:200]!r}"
+                raise TorchServeUnavailable(f"{self.url} refuses {method} {endpoint}: {told}")
             return answer.json()
         except (httpx.HTTPError, ValueError, RecursionError) as error:
             raise TorchServeUnavailable(
                 f"TorchServe's management API at {self.url} does not answer ({error})"
             ) from error
-
-
-def _words(answer: httpx.Response) -> str:
-    return f"{answer.status_code} {answer.text[:200]!r}"

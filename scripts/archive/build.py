@@ -101,18 +101,14 @@ def _pack_towers(
     show: Callable[[list[Judged], str], None],
 ) -> LoadedSource:
     loaded = load(source, progress)
-    costs.check_disk(place.model_store, full_cost(source, _parameters(loaded)).disk_bytes)
+    parameters = sum(int(tensor.numel()) for tensor in loaded.model.state_dict().values())
+    costs.check_disk(place.model_store, full_cost(source, parameters).disk_bytes)
     with work_folder(place.model_store, ".compiling-") as work:
         towers = _towers(source, loaded, gate_images, work, progress, show)
         for kind in (kind for kind in KINDS if kind in stale):
-            place.pack(kind, progress, partial(_stage_towers, kind, source, loaded, towers, place.key))
+            staged = partial(stage, kind=kind, source=source, loaded=loaded, towers=towers, key=place.key)
+            place.pack(kind, progress, staged)
     return loaded
-
-
-def _stage_towers(
-    kind: str, source: ModelSource, loaded: LoadedSource, towers: BuiltTowers, key: str, folder: Path
-) -> None:
-    stage(folder, kind, source, loaded, towers, key)
 
 
 def _pack_captioner(source: ModelSource, loaded: LoadedSource | None, place: _Place, progress: WorkProgress) -> None:
@@ -219,10 +215,6 @@ def full_cost(source: ModelSource, parameters: int) -> costs.Cost:
     return costs.whole(parameters, candidates, source.compile)
 
 
-def _parameters(loaded: LoadedSource) -> int:
-    return sum(int(tensor.numel()) for tensor in loaded.model.state_dict().values())
-
-
 Standing = Literal["whole", "quick", "stale"]
 
 
@@ -240,14 +232,6 @@ def standing(
     if found == {build_key(resolved)}:
         return "whole"
     return "quick" if found == {build_key(quickly(resolved))} else "stale"
-
-
-def stale_archives(
-    model: str, checkpoint: Path | None = None, model_store: Path = MODEL_STORE, prefix: str = "clip", **given: Any
-) -> tuple[str, ...]:
-    """The kinds whose .mar is missing, damaged, or made of anything but what is here now. Raises BadModel."""
-    resolved = resolve(model, checkpoint, **given)
-    return _stale(kinds_of(resolved.source), build_key(resolved), model_store, prefix)
 
 
 def _stale(kinds: tuple[str, ...], key: str, model_store: Path, prefix: str) -> tuple[str, ...]:

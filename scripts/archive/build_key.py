@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from clip_core.errors import BadModel
@@ -10,6 +9,7 @@ from clip_core.model_spec import digest
 from scripts.archive.model_source import OWN
 from scripts.archive.places import ARCHIVE_DIR, ROOT
 from scripts.archive.resolver import Resolved
+from scripts.hub.digests import sha256_of
 
 _PATHS = ("checkpoint", "tokenizer", "architecture", "captioner")
 
@@ -38,8 +38,7 @@ def _files(path: Path) -> list[Path]:
 def _digest(path: Path) -> bytes:
     """A file of weights is larger than what a process should hold."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+        return bytes.fromhex(sha256_of(path))
     except OSError as error:
         raise BadModel(f"{path} can't be read: {error.strerror}") from error
 

@@ -14,6 +14,7 @@ import yaml
 
 import clip_core
 from clip_core.errors import BadModel
+from clipserve_client.answers.reading import oddity
 
 SOURCE = Path(clip_core.__file__).parent
 MANIFEST = "MAR-INF/MANIFEST.json"
@@ -72,7 +73,7 @@ def _manifest(path: Path) -> dict[str, Any]:
     try:
         model = json.loads(path.read_text(encoding="utf-8"))["model"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadModel(f"{MANIFEST} is missing or damaged: {error!r}") from error
+        raise BadModel(f"{MANIFEST} is missing or damaged: {oddity(error)}") from error
     if not isinstance(model, dict) or not isinstance(model.get("modelName"), str) or not model.get("handler"):
         raise BadModel(f"{MANIFEST} names no model or no handler")
     return model

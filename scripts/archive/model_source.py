@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -107,15 +108,20 @@ class ModelSource:
         return cls(**{**vars(source), **paths})
 
 
+def as_yaml(value: object) -> str:
+    """A value as a file has it, for errors."""
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
 def _check_values(source: ModelSource, path: Path) -> None:
     if source.precision not in (*PRECISIONS, "auto"):
         raise BadModel(f"{path}: precision is one of {', '.join(PRECISIONS)}, auto")
     if source.device not in ("cpu", "cuda"):
-        raise BadModel(f"{path}: device is cpu or cuda, not {source.device!r}")
+        raise BadModel(f"{path}: device is cpu or cuda, not {as_yaml(source.device)}")
     if source.captioner_precision not in CAPTIONER_PRECISIONS:
         raise BadModel(f"{path}: captioner_precision is one of {', '.join(CAPTIONER_PRECISIONS)}")
     if type(source.cuda_graphs) is not bool:
-        raise BadModel(f"{path}: cuda_graphs is true or false, not {source.cuda_graphs!r}")
+        raise BadModel(f"{path}: cuda_graphs is true or false, not {as_yaml(source.cuda_graphs)}")
 
 
 def _folder(path: Path, what: str) -> str:

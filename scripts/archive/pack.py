@@ -24,7 +24,7 @@ from clip_core.model_spec import (
 from scripts.archive.build_key import code_files
 from scripts.archive.contents import CONFIG
 from scripts.archive.mar_files import check_written
-from scripts.archive.model_source import ModelSource
+from scripts.archive.model_source import ModelSource, as_yaml
 from scripts.archive.places import ROOT, endpoint_config
 from scripts.archive.work_folders import work_folder
 
@@ -97,7 +97,9 @@ def shorter_dimensions(source: ModelSource, dim: int) -> tuple[int, ...]:
     """`matryoshka_dimensions` of model.yaml. Raises BadModel for one that is no part of `dim`."""
     for shorter in source.matryoshka_dimensions:
         if type(shorter) is not int or not 0 < shorter < dim:
-            raise BadModel(f"{source.name}: matryoshka_dimensions are whole numbers below {dim}, not {shorter!r}")
+            raise BadModel(
+                f"{source.name}: matryoshka_dimensions are whole numbers below {dim}, not {as_yaml(shorter)}"
+            )
     return source.matryoshka_dimensions
 
 

@@ -50,13 +50,13 @@ def _endpoint_keys(path: Path, common: Mapping[str, Any]) -> dict[str, Any]:
         raise BadModel(f"{path}: keys and their values, such as `batchSize: 64`")
     for line in old_names(map(str, own), OLD_ENDPOINT_KEYS):
         _log.warning("%s: %s", path, line)
-    own = with_new_names(own, OLD_ENDPOINT_KEYS)
+    given, own = own, with_new_names(own, OLD_ENDPOINT_KEYS)
     known = {*common, *_OURS}
     for key in own.keys() - known:
         if alike := difflib.get_close_matches(str(key), known, 1, 0.8):
             raise BadModel(f"{path}: {key} is no key; did you mean {alike[0]}?")
     try:
-        EndpointConfig.parse(own)
+        EndpointConfig.taken(given)
     except ValueError as error:
         raise BadModel(f"{path}: {str(error).removeprefix('model-config.yaml: ')}") from error
     return own

@@ -31,25 +31,45 @@ def choose(
 
     Raises BadModel when none pass.
     """
-    reasons = {precision: unavailable(precision, source.device) for precision in CANDIDATES}
-    judged = [Judged(precision, failed=reason) for precision, reason in reasons.items() if reason is not None]
-    round_ = _Round([precision for precision in CANDIDATES if reasons[precision] is None], loaded, directory, progress)
     with progress.step("encoding with open_clip in fp32, for comparison"):
         judge = Judge(loaded, gate)
     best: BuiltTowers | None = None
+    judged: list[Judged] = []
+    for row, towers in compared(source, loaded, gate, judge, directory, progress):
+        judged.append(row)
+        if row is fastest(judged):
+            best = towers
+    if best is None:
+        raise BadModel(f"no precision passes: {'; '.join(f'{each.precision}: {each.failed}' for each in judged)}")
+    return best, in_order(judged)
+
+
+def compared(
+    source: ModelSource,
+    loaded: LoadedSource,
+    gate: GateSet,
+    judge: Judge,
+    directory: Path | None,
+    progress: WorkProgress,
+) -> Iterator[tuple[Judged, BuiltTowers | None]]:
+    """Each candidate as it was judged, with its towers; those that can't be built here have none."""
+    reasons = {precision: unavailable(precision, source.device) for precision in CANDIDATES}
+    yield from ((Judged(precision, failed=reason), None) for precision, reason in reasons.items() if reason is not None)
+    round_ = _Round([precision for precision in CANDIDATES if reasons[precision] is None], loaded, directory, progress)
     for precision in round_:
         try:
             towers = build_towers(loaded, precision, gate, directory, progress, source.device)
             with progress.step(f"judging {precision}"):
-                judged.append(gated(judge.judge(towers), source, judge.recall))
+                row = gated(judge.judge(towers), source, judge.recall)
         except BadModel as error:
-            judged.append(Judged(precision, failed=error.message))
+            yield Judged(precision, failed=error.message), None
             continue
-        if judged[-1] is fastest(judged):
-            best = towers
-    if best is None:
-        raise BadModel(f"no precision passes: {'; '.join(f'{each.precision}: {each.failed}' for each in judged)}")
-    return best, sorted(judged, key=lambda each: CANDIDATES.index(each.precision))
+        yield row, towers
+
+
+def in_order(judged: list[Judged]) -> list[Judged]:
+    """As the candidates are."""
+    return sorted(judged, key=lambda each: CANDIDATES.index(each.precision))
 
 
 class _Round:

@@ -131,6 +131,7 @@ class Judge:
     """Compares towers with open_clip in fp32 on a gate set, and times them."""
 
     def __init__(self, loaded: LoadedSource, gate: GateSet) -> None:
+        self._model = loaded.model
         self.preprocessing = Preprocessing.of_model(loaded.model)
         self.ids, self.pixels = _ids(loaded, gate.captions), _pixels(self.preprocessing, gate)
         self.short = _ids(loaded, [SHORT_TEXT] * BATCH)
@@ -142,6 +143,17 @@ class Judge:
         normal = self.preprocessing.normalize
         images = torch.cat([model.encode_image(normal(batch)).float() for batch in _batches(self.pixels)])
         return images, torch.cat([model.encode_text(batch).float() for batch in _batches(self.ids)])
+
+    @torch.inference_mode()
+    def open_clip(self) -> Judged:
+        """open_clip's own towers in fp32 on the CPU, which the others are compared with."""
+        normal = self.preprocessing.normalize(self.pixels[:BATCH])
+        return Judged(
+            "open_clip fp32",
+            quality(*self.reference, *self.reference),
+            _rate(lambda: self._model.encode_image(normal)),
+            _rate(lambda: self._model.encode_text(self.short)),
+        )
 
     def quality(self, towers: BuiltTowers) -> Quality:
         images = torch.cat([towers.image(batch) for batch in _batches(self.pixels)])

@@ -53,12 +53,10 @@ def report_duplicates(output: Output, shards: Sequence[Shard], threshold: float)
     rows = [(number, kind, ids[row]) for number, (kind, group) in enumerate([*same, *near]) for row in group]
     columns = [list(column) for column in zip(*rows, strict=True)] or [[], [], []]
     with output.place.writing(DUPLICATES) as file:
-        parquet.write_table(pyarrow.Table.from_arrays([*map(_array, columns, SCHEMA)], schema=SCHEMA), file)
+        parquet.write_table(
+            pyarrow.Table.from_arrays([*map(pyarrow.array, columns, SCHEMA.types)], schema=SCHEMA), file
+        )
     return len(same), len(near)
-
-
-def _array(column: list[object], field: pyarrow.Field) -> pyarrow.Array:
-    return pyarrow.array(column, field.type)
 
 
 def _read(output: Output, shards: Sequence[Shard]) -> tuple[list[str], list[str | None], FloatArray]:

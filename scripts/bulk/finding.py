@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from clipserve_client.sources.entries import SourceGone
-from clipserve_client.sources.walking import SUFFIXES
+from clipserve_client.sources.walking import is_picture
 from scripts.bulk.shards.errors import BulkRefused
 from scripts.sync.bucket import failures, is_url, opened
 
@@ -81,7 +81,7 @@ def _sources(pattern: str, matches: Sequence[str], folders: set[str]) -> list[st
     """What a pattern matches, without files that are no sources. Raises SourceGone, BulkRefused."""
     if not matches:
         raise SourceGone(f"no file matches {pattern}")
-    picture = next((path for path in matches if path not in folders and _is_picture(path)), None)
+    picture = next((path for path in matches if path not in folders and is_picture(path)), None)
     if picture is not None:
         raise BulkRefused(f"{pattern} matches pictures, such as {picture}: name their folder instead")
     sources = [path for path in matches if path in folders or path.lower().endswith(_DATA)]
@@ -92,11 +92,7 @@ def _sources(pattern: str, matches: Sequence[str], folders: set[str]) -> list[st
 
 def _data_files(names: Sequence[str]) -> list[str]:
     """Tars, else Parquet files: a folder of those is a data set. Not so where pictures stand beside them."""
-    if any(map(_is_picture, names)):
+    if any(map(is_picture, names)):
         return []
     of_each = ([name for name in names if name.lower().endswith(suffixes)] for suffixes in (TARS, PARQUETS))
     return next(filter(None, of_each), [])
-
-
-def _is_picture(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in SUFFIXES

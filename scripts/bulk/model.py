@@ -37,16 +37,13 @@ def find_archive(model: str, embed: str, store: Path) -> FoundArchive:
         if found:
             return found[0]
     if fitting:
-        raise BulkRefused(f"{model} has no archive with what encodes {embed}: it has {_named(fitting)}")
+        there = ", ".join(path.name for path in fitting)
+        raise BulkRefused(f"{model} has no archive with what encodes {embed}: it has {there}")
     names = sorted({spec.name for spec in specs.values()})
     raise BulkRefused(
         f"there is no archive of {model!r} in {store}: "
         + (f"it has {', '.join(names)}" if names else "build one with `clipserve archive build`")
     )
-
-
-def _named(found: dict[Path, ModelSpec]) -> str:
-    return ", ".join(path.name for path in found)
 
 
 class Loaded:

@@ -11,8 +11,9 @@ from typing import IO, Any, NamedTuple
 from clipserve_client.ingest.results import Result
 from clipserve_client.sources.entries import SourceError
 from clipserve_client.sources.files import MOST_BYTES, Skip, stamp, too_large
+from clipserve_client.sources.sidecars import names_beside
 from clipserve_client.sources.spool import Spool
-from clipserve_client.sources.walking import Walk
+from clipserve_client.sources.walking import Found, Walk
 from scripts.bulk.finding import LINES, PARQUETS, TARS, found, outermost
 from scripts.bulk.output.run_folder import Output
 from scripts.bulk.reading.parquet_file import missing_columns, opened_parquet
@@ -23,7 +24,8 @@ from scripts.sync.ahead import ahead
 from scripts.sync.bucket import Bucket, failures, version_of
 from scripts.sync.bucket import is_url as is_remote
 
-_LEFT_OUT = ("unreadable folder", "vanished or broken link", "not a file")  # the others are no pictures
+_BROKEN_LINK = "vanished or broken link"
+_LEFT_OUT = ("unreadable folder", _BROKEN_LINK, "not a file")  # the others are no pictures
 _NOTHING = "tars or Parquet files in its subfolders are named by a pattern, such as 'FOLDER/**/*.tar'"
 _THREADS = 16
 Json = dict[str, Any]
@@ -130,12 +132,12 @@ class Planner:
                 source = opened_parquet(path, self._stores, stack)
                 file = stack.enter_context(parquet.ParquetFile(source))
                 rows = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-                names = set(file.schema_arrow.names)
+                schema = file.schema_arrow
         except Away as error:
             raise DamagedFile(error.message) from error
         except (ArrowException, OSError, ValueError) as error:
             raise DamagedFile(f"{path} is no readable Parquet file: {' '.join(str(error).split())}") from error
-        if missing := missing_columns(path, names, self._embed):
+        if missing := missing_columns(path, schema, self._embed):
             raise DamagedFile(missing)
         start = first = count = 0
         for group, number in enumerate(rows):
@@ -189,7 +191,7 @@ class Planner:
                 for listed in bucket.entries():
                     if isinstance(listed, Result):
                         continue
-                    if bucket.size(listed.file) > MOST_BYTES:
+                    if bucket.size(listed.file) > MOST_BYTES and self._embed != "text":
                         skip = too_large(MOST_BYTES)
                         self.left_out.append(LeftOut(listed.file, skip.reason, skip.message))
                         continue
@@ -197,10 +199,16 @@ class Planner:
             return
         with closing(Walk(path)) as walk:
             for each in walk:
-                if not each.skipped:
+                if not each.skipped or (self._embed == "text" and _has_sidecar(each)):
                     yield {"name": os.path.relpath(each.path, path)}
                 elif each.skipped in _LEFT_OUT:
                     self.left_out.append(LeftOut(each.name, each.skipped, each.message))
+
+
+def _has_sidecar(picture: Found) -> bool:
+    """A link to nothing may have a caption, as in a data set whose pictures were not fetched."""
+    beside = (*names_beside(picture.path, ".txt"), *names_beside(picture.path, ".json"))
+    return picture.skipped == _BROKEN_LINK and any(map(os.path.isfile, beside))
 
 
 def _empty_stale(shards: list[Shard], seen: set[tuple[str, str, int]]) -> None:

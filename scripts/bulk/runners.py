@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -172,16 +172,13 @@ class Actor:
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         import numpy as np
 
-        return {"done": np.array([self._run(shard).json() for shard in _read(batch["shard"])], dtype=object)}
+        shards = (read_shard(str(line)) for line in batch["shard"])
+        return {"done": np.array([self._run(shard).json() for shard in shards], dtype=object)}
 
     def _run(self, shard: Shard) -> Done:
         if self._fault:
             return Done(shard.number, shard.version, error=f"no model: {self._fault}", again=True, fatal=True)
         return self._worker.run(shard)
-
-
-def _read(lines: Iterable[Any]) -> Iterator[Shard]:
-    return (read_shard(str(line)) for line in lines)
 
 
 def _first_line(error: BaseException) -> str:

@@ -54,7 +54,7 @@ def page(
 ) -> str:
     facts = {
         "vectors": f"{told.rows:,}",
-        "items without a vector": f"{told.bad:,}",
+        "not embedded": f"{told.bad:,}",
         "shards done": f"{told.done:,} of {told.shards:,}",
         "this run": f"{told.new_rows:,} vectors in {clock_time(told.seconds)}, {told.rate:,.1f} a second",
         **extra,
@@ -68,7 +68,7 @@ def page(
             _table(("", ""), facts.items()),
             "<h2>What was asked for</h2>",
             _table(("", ""), about.items()),
-            *(["<h2>Items without a vector</h2>", _table(("code", "items"), told.codes.items())] if told.codes else []),
+            *(["<h2>Not embedded</h2>", _table(("code", "items"), told.codes.items())] if told.codes else []),
             *(["<h2>Damaged sources</h2>", _table(("shard", "what"), damaged)] if damaged else []),
             "</html>\n",
         ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from rich.console import Console
 from rich.markup import escape
@@ -21,8 +20,8 @@ _SHOWN, _LONGEST = 10, 200  # lines, characters of an id
 class BulkProgress(OnProgress):
     """Moves on a terminal; a line every 30 s in a log."""
 
-    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console, self._clock = console, clock
+    def __init__(self, console: Console) -> None:
+        self._console = console
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -31,7 +30,7 @@ class BulkProgress(OnProgress):
         )
         self._moving = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._moving.add_task("shards", total=None, rate="")
-        self._began = self._said = clock()
+        self._began = self._said = time.monotonic()
         self._todo = self._ended = self._items = 0
 
     def __enter__(self) -> BulkProgress:
@@ -42,14 +41,14 @@ class BulkProgress(OnProgress):
         self._moving.stop()
 
     def planned(self, shards: int, done: int) -> None:
-        self._todo, self._began, self._said = shards - done, self._clock(), self._clock()
+        self._todo, self._began, self._said = shards - done, time.monotonic(), time.monotonic()
         again = f", {done} of them done before" if done else ""
         self._moving.console.print(f"{shards} shard{'s' * (shards != 1)}{again}", highlight=False)
         self._moving.update(self._task, total=shards, completed=done)
 
     def shard(self, done: Done) -> None:
         if not self._ended:  # the start of processes and models is no rate
-            self._began = max(self._began, self._clock() - done.seconds)
+            self._began = max(self._began, time.monotonic() - done.seconds)
         self._ended += 1
         self._items += done.rows + done.bad
         self._moving.update(self._task, advance=1, rate=self._rate())
@@ -60,12 +59,12 @@ class BulkProgress(OnProgress):
                 highlight=False,
                 soft_wrap=True,
             )
-        if not self._console.is_terminal and self._clock() - self._said >= LINE_EVERY_S:
-            self._said = self._clock()
+        if not self._console.is_terminal and time.monotonic() - self._said >= LINE_EVERY_S:
+            self._said = time.monotonic()
             self._console.print(f"{self._ended} of {self._todo} shards, {self._rate()}", highlight=False)
 
     def _rate(self) -> str:
-        seconds = max(self._clock() - self._began, 1e-3)
+        seconds = max(time.monotonic() - self._began, 1e-3)
         left = (self._todo - self._ended) * seconds / self._ended
         return f"{self._items / seconds:,.1f} items a second, {clock_time(left)} left"
 
@@ -75,12 +74,12 @@ def conclude(ended: Ended, out: str, console: Console) -> None:
     table = Table("what", "why", "items", title_justify="left")
     table.add_row("vectors", "", f"{told.rows:,}")
     for code, number in told.codes.items():
-        table.add_row("without a vector", escape(code), f"{number:,}")
+        table.add_row("not embedded", escape(code), f"{number:,}")
     console.print(table)
     did = f"{told.new_rows:,} vectors in {clock_time(told.seconds)}, {told.rate:,.1f} a second"
     console.print(f"{did}; {escape(out)}/summary.html", highlight=False, soft_wrap=True)
     if told.bad:
-        console.print(f"what has no vector is named in {escape(out)}/bad.parquet", highlight=False, soft_wrap=True)
+        console.print(f"what is not embedded is named in {escape(out)}/bad.parquet", highlight=False, soft_wrap=True)
     if ended.collection:
         console.print(f"collection {escape(ended.collection)}", highlight=False)
     for each in ended.refused[:_SHOWN]:

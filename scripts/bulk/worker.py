@@ -27,6 +27,7 @@ from scripts.bulk.shards.errors import Away
 from scripts.bulk.shards.shard import Done, Shard
 
 _MOST_TRIES = 3
+_HALF = "the rest of the item is embedded: "
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)  # of the output
 
 
@@ -115,18 +116,25 @@ class ShardWorker:
             if isinstance(item, Bad):
                 bad.append(item)
                 continue
-            of, image, text = next(made)
-            fault = next((each for each in (image, text) if isinstance(each, ClipServeError)), None)
-            if fault is not None:
-                bad.append(Bad(of.id, fault.code, fault.message))
-            elif image is None and text is None:
-                bad.append(Bad(of.id, "nothing to embed", f"it has nothing to embed as {self._job.embed}"))
-            else:
+            of, *encoded = next(made)
+            image, text = (None if isinstance(each, ClipServeError) else each for each in encoded)
+            bad += self._faults(of, encoded)
+            if image is not None or text is not None:
                 rows.append(_row(of, image, text))
-                pictures += [of.content] if of.content is not None else []
+            if image is not None and of.content is not None:
+                pictures.append(of.content)
         if self._thumbnails is not None:
             self._thumbnails.keep(pictures)
         return rows, bad
+
+    def _faults(self, item: Raw, encoded: Sequence[FloatArray | ClipServeError | None]) -> list[Bad]:
+        """Why it has no vector; or why it has only one, where it should have two."""
+        faults = [Bad(item.id, each.code, each.message) for each in encoded if isinstance(each, ClipServeError)]
+        faults += [item.fault] if item.fault is not None else []
+        if any(not isinstance(each, ClipServeError) and each is not None for each in encoded):
+            return [fault._replace(message=f"{_HALF}{fault.message}") for fault in faults]
+        missing = Bad(item.id, "nothing to embed", f"it has nothing to embed as {self._job.embed}")
+        return faults[:1] or [missing]
 
     def _wanted(self, item: Raw) -> tuple[bool, bool]:
         """Whether its picture, and whether its text is encoded."""
@@ -145,6 +153,6 @@ def _part(kind: str, value: str | bytes | None, wanted: bool) -> Part | None:
     return Part(kind, value) if wanted and value is not None else None
 
 
-def _row(item: Raw, image: object, text: object) -> EncodedItem:
+def _row(item: Raw, image: FloatArray | None, text: FloatArray | None) -> EncodedItem:
     digest = hashlib.sha256(item.content).hexdigest() if image is not None and item.content is not None else None
-    return EncodedItem(item.id, image, text, item.text, digest, item.metadata)  # type: ignore[arg-type]
+    return EncodedItem(item.id, image, text, item.text, digest, item.metadata)

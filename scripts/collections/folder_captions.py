@@ -6,17 +6,20 @@ import base64
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from clipserve_client import Client
+from clipserve_client.answers.answers import Limits
 from clipserve_client.errors import ClientError
+from clipserve_client.sources.files import Skip, read
+from clipserve_client.sources.preparing import prepared
 from clipserve_client.sources.sidecars import names_beside
-from clipserve_client.sources.walking import SUFFIXES
+from clipserve_client.sources.walking import Found, Walk, readable
 
-Read = tuple[Path, bytes]
+Read = tuple[Found, bytes]
 _AT_ONCE = 16
 _OWN = ("invalid_image", "image_too_large", "llm_failed", "llm_refused")  # errors of one picture
 
@@ -44,26 +47,33 @@ class FolderCaptioned:
         return f"{told}\nstopped: {self.stopped}" if self.stopped else told
 
 
-def pictures_without(folder: Path) -> list[Path]:
-    """Those below it that have no sidecar beside them, .txt or .json, by name."""
-    found = []
-    for at, _, names in os.walk(folder):
-        here = set(names)
-        for name in names:
-            beside = {each for kind in (".txt", ".json") for each in names_beside(name, kind)}
-            if os.path.splitext(name)[1].lower() in SUFFIXES and not here & beside:
-                found.append(Path(at) / name)
-    return sorted(found)
+def pictures_without(folder: Path) -> list[Found]:
+    """Those that `ingest` would find there, without a sidecar beside them, .txt or .json, by name."""
+    with closing(Walk(folder)) as walk:
+        return [each for each in walk if not (each.skipped.startswith("not a picture") or _is_told(each.path))]
 
 
-def caption_files(pictures: Sequence[Path]) -> dict[Path, Path]:
-    """NAME.txt of each; NAME.jpg.txt and NAME.png.txt where two of them have the same name but for its end."""
-    alike = Counter(picture.with_suffix("") for picture in pictures)
+def _is_told(picture: str) -> bool:
+    return any(os.path.exists(name) for kind in (".txt", ".json") for name in names_beside(picture, kind))
+
+
+def caption_files(pictures: Sequence[Found]) -> dict[str, Path]:
+    """Path → NAME.txt; NAME.jpg.txt and NAME.png.txt where two of them have the same name but for its end."""
+    alike = Counter(os.path.splitext(picture.path)[0] for picture in pictures)
     files = {}
     for picture in pictures:
-        whole, short = names_beside(picture.name, ".txt")
-        files[picture] = picture.with_name(short if alike[picture.with_suffix("")] == 1 else whole)
+        whole, short = names_beside(picture.path, ".txt")
+        files[picture.path] = Path(short if alike[os.path.splitext(picture.path)[0]] == 1 else whole)
     return files
+
+
+def llm_cost(client: Client, number: int) -> str:
+    """What so many by the language model cost, at most. Raises ClientError."""
+    told = client.call("GET", f"/v1/captions/cost?pictures={number}")
+    if told["cost_usd"] is None:
+        return f"{number} captions by {told['by']} for an unknown price"
+    dated = f"(prices of {told['prices_as_of']})"
+    return f"{number} captions by {told['by']} for at most {told['cost_usd']:.4f} USD {dated}"
 
 
 class FolderCaptions:
@@ -76,13 +86,9 @@ class FolderCaptions:
         """What so many cost, at most. Raises ClientError."""
         if self._offline:
             return f"{number} captions by a captioner"
-        told = self._client.call("GET", f"/v1/captions/cost?pictures={number}")
-        if told["cost_usd"] is None:
-            return f"{number} captions by {told['by']} for an unknown price"
-        dated = f"(prices of {told['prices_as_of']})"
-        return f"{number} captions by {told['by']} for at most {told['cost_usd']:.4f} USD {dated}"
+        return llm_cost(self._client, number)
 
-    def write(self, pictures: Sequence[Path], went: Callable[[int], None] = lambda _: None) -> FolderCaptioned:
+    def write(self, pictures: Sequence[Found], went: Callable[[int], None] = lambda _: None) -> FolderCaptioned:
         """`went` hears how many pictures were sent. Raises ClientError where nothing was written yet."""
         ended, files = FolderCaptioned("captioner" if self._offline else "the language model"), caption_files(pictures)
         for part in self._parts(pictures, ended):
@@ -111,18 +117,15 @@ class FolderCaptions:
             raise NoPrice(message)
         return bool(spent + told["cost_usd"] > self._max_cost_usd)
 
-    def _parts(self, pictures: Sequence[Path], ended: FolderCaptioned) -> Iterator[list[Read]]:
-        """A few at a time, as many as a request may hold. What can't be read, or is too large, has failed."""
+    def _parts(self, pictures: Sequence[Found], ended: FolderCaptioned) -> Iterator[list[Read]]:
+        """A few at a time, as many as a request may hold. What can't be sent has failed."""
         limits = self._client.limits()
         part, size = list[Read](), 0
         for picture in pictures:
             try:
-                content = picture.read_bytes()
-            except OSError as error:
-                ended.failed.append((str(picture), f"it can't be read: {error.strerror}"))
-                continue
-            if len(content) > limits.max_image_bytes:
-                ended.failed.append((str(picture), f"it has more than {limits.max_image_bytes:,} bytes"))
+                content = _content(picture, limits)
+            except Skip as skip:
+                ended.failed.append((readable(picture.path), skip.message or skip.reason))
                 continue
             if part and (len(part) == _AT_ONCE or size + len(content) > limits.max_body_bytes // 2):
                 yield part
@@ -132,13 +135,13 @@ class FolderCaptions:
         if part:
             yield part
 
-    def _write(self, part: Sequence[Read], files: Mapping[Path, Path], ended: FolderCaptioned) -> None:
+    def _write(self, part: Sequence[Read], files: Mapping[str, Path], ended: FolderCaptioned) -> None:
         for (picture, _), told in zip(part, self._captions(part, ended), strict=True):
             if "text" in told:
-                _keep(files[picture], told["text"])
+                _keep(files[picture.path], told["text"])
                 ended.written += 1
             elif told["error"]["code"] in _OWN or self._offline:
-                ended.failed.append((str(picture), told["error"]["message"]))
+                ended.failed.append((readable(picture.path), told["error"]["message"]))
             else:
                 ended.stopped = told["error"]["message"]
 
@@ -147,6 +150,13 @@ class FolderCaptions:
         told = self._client.call("POST", "/v1/captions" if self._offline else "/v1/captions/llm", body)
         ended.by, ended.cost_usd = told.get("by", ended.by), ended.cost_usd + told.get("cost_usd", 0.0)
         yield from told["data"]
+
+
+def _content(picture: Found, limits: Limits) -> bytes:
+    """As `ingest` sends it. Raises Skip."""
+    if picture.skipped:
+        raise Skip(picture.skipped, picture.message)
+    return prepared(read(picture.path)[0], limits, gps=False).content
 
 
 def _keep(file: Path, caption: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import orjson
@@ -13,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from clip_core.errors import BadInput, InvalidRequest, UnknownCollection
 from clip_core.wire import encode_vector, json_text, load_json
+from clipserve_client.calls.calls import quoted
 from clipserve_client.sources.parquet_columns import plain_column
 from clipserve_client.sources.parquet_values import as_id
 from index_service.snapshots.seals import sealed
@@ -25,7 +25,7 @@ _COLUMNS = ("id", "vector", "metadata", "source")
 
 def export_parquet(api: PublicApi, collection: str, path: Path) -> int:
     """Write the collection, as it is at this moment, to `path`, which appears whole or not at all; its bytes."""
-    name = quote(api.call("POST", f"/collections/{quote(collection)}/snapshots", {})["name"])
+    name = quoted(api.call("POST", f"/collections/{quoted(collection)}/snapshots", {})["name"])
     part = path.with_name(f"{path.name}.part")
     try:
         with api.download(f"/snapshots/{name}") as content, part.open("wb") as to:
@@ -57,7 +57,7 @@ def import_parquet(
                 failed += left_out
                 if items:
                     body = {"fingerprint": fingerprint, "items": items}
-                    results = api.call("POST", f"/collections/{quote(collection)}/items", body)["results"]
+                    results = api.call("POST", f"/collections/{quoted(collection)}/items", body)["results"]
                     failed += [f"{one['id']}: {one['error']['message']}" for one in results if one["status"] >= 300]
                 row += batch.num_rows
                 progress.advance(task, batch.num_rows)
@@ -79,7 +79,7 @@ def _prepare(api: PublicApi, collection: str, path: Path, file: Any, store: str 
     about = (file.schema_arrow.metadata or {}).get(_KEY)
     told: dict[str, Any] = orjson.loads(about) if about else {}
     try:
-        there = api.call("GET", f"/collections/{quote(collection)}")["store"]
+        there = api.call("GET", f"/collections/{quoted(collection)}")["store"]
         if store not in (None, there):
             raise BadInput(f"{collection} is in the store {there}: `clipserve index move` moves it, or name another")
     except UnknownCollection:
@@ -94,7 +94,7 @@ def _prepare(api: PublicApi, collection: str, path: Path, file: Any, store: str 
 
 def _make(api: PublicApi, collection: str, wanted: dict[str, Any], console: Console) -> None:
     """An engine that is not there, such as `certified` in Milvus, becomes `auto`, which is told."""
-    path = f"/collections/{quote(collection)}"
+    path = f"/collections/{quoted(collection)}"
     try:
         api.call("PUT", path, wanted)
     except InvalidRequest as error:

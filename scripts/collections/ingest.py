@@ -15,6 +15,7 @@ from rich.text import Text
 
 from clipserve_client import Client, FolderOptions, Result, Tally, ingest_paths
 from clipserve_client.folder.folder import plan_paths
+from scripts.collections.folder_captions import llm_cost
 from scripts.collections.picture_folder import show_from
 
 _SHOWN = 20  # names
@@ -64,13 +65,7 @@ def show_plan(client: Client, paths: Sequence[Path], collection: str, options: F
         highlight=False,
     )
     if options.caption == "llm":
-        told = client.call("GET", f"/v1/captions/cost?pictures={plan.captioned}")
-        cost = (
-            "an unknown price"
-            if told["cost_usd"] is None
-            else f"at most {told['cost_usd']:.4f} USD (prices of {told['prices_as_of']})"
-        )
-        console.print(f"{plan.captioned} captions by {told['by']} for {cost}", highlight=False)
+        console.print(llm_cost(client, plan.captioned), highlight=False)
 
 
 def is_told_by_name(reason: str) -> bool:

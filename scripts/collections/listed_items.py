@@ -6,11 +6,12 @@ import random
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Protocol
-from urllib.parse import quote
 
-from clip_core.errors import Conflict, UnknownCollection
+from clip_core.errors import Conflict, UnknownCollection, UnknownItem
+from clipserve_client.calls.calls import quoted
 
 PAGE = 1000
+Json = dict[str, Any]
 
 
 class Api(Protocol):
@@ -25,15 +26,39 @@ def ids(index: Api, collection: str) -> Iterator[str]:
     """All ids of the collection at this path, page by page."""
     after: str | None = ""
     while after is not None:
-        page = index.call("GET", f"{collection}/items?limit={PAGE}&after={quote(after, safe='')}")
+        page = index.call("GET", f"{collection}/items?limit={PAGE}&after={quoted(after)}")
         yield from (item["id"] for item in page["items"])
         after = page["next"]
+
+
+def count(index: Api, collection: str) -> int:
+    return int(index.call("GET", collection)["count"])
+
+
+def item_of(index: Api, collection: str, item_id: str, include: str) -> Json | None:
+    """None for one that is gone."""
+    try:
+        item: Json = index.call("GET", f"{collection}/items/{quoted(item_id)}?include={include}")
+    except UnknownItem:
+        return None
+    return item
+
+
+def written_since(index: Api, collection: str, since: int, query: str) -> Iterator[list[Json]]:
+    """Pages of what was written until now: somebody may write faster than this reads."""
+    until = index.call("GET", collection)["seq"]
+    while since < until:
+        page: list[Json] = index.call("GET", f"{collection}/items?since={since}&{query}")["items"]
+        if not page:
+            return
+        yield page
+        since = page[-1]["seq"]
 
 
 def check_alias(index: Api, alias: str, old: str, new: str) -> None:
     """Raises Conflict where it leads to neither: what is written by it now would be lost by a switch."""
     try:
-        leads_to = index.call("GET", f"/collections/{quote(alias, safe='')}")["name"]
+        leads_to = index.call("GET", f"/collections/{quoted(alias)}")["name"]
     except UnknownCollection:
         return
     if leads_to not in (old, new):

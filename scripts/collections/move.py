@@ -7,17 +7,26 @@ and the alias is switched. Progress is kept in a file, so that a second run goes
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from clip_core.errors import Conflict, UnknownItem
-from scripts.collections.listed_items import PAGE, Api, check_alias, delete_what_is_gone, ids, sampled
+from clip_core.errors import Conflict
+from clipserve_client.calls.calls import quoted
+from scripts.collections.listed_items import (
+    PAGE,
+    Api,
+    check_alias,
+    count,
+    delete_what_is_gone,
+    ids,
+    item_of,
+    sampled,
+    written_since,
+)
 from scripts.collections.reindex import State
 from scripts.collections.rounds import follow
 from scripts.collections.write_hold import WriteHold
@@ -31,11 +40,9 @@ Json = dict[str, Any]
 class Move:
     """From the collection `state.old` to `state.new`, which is made in `store`; progress is kept at `path`."""
 
-    def __init__(
-        self, index: Api, path: Path, state: State, store: str, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
-        self._index, self._path, self.state, self._store, self._sleep = index, path, state, store, sleep
-        self._old, self._new = (f"/collections/{quote(name, safe='')}" for name in (state.old, state.new))
+    def __init__(self, index: Api, path: Path, state: State, store: str) -> None:
+        self._index, self._path, self.state, self._store = index, path, state, store
+        self._old, self._new = (f"/collections/{quoted(name)}" for name in (state.old, state.new))
 
     def copy(self, console: Console) -> int:
         """Make the new collection and copy until little is left that others write; how many items there are.
@@ -47,13 +54,13 @@ class Move:
         self._index.call("PUT", self._new, self._settings(described))
         columns = (TextColumn(f"move to {self.state.new}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:
-            task = progress.add_task("move", total=described["count"], completed=self._count(self._new))
-            follow(self.state.old, lambda: self._round(lambda count: progress.advance(task, count)))
+            task = progress.add_task("move", total=described["count"], completed=count(self._index, self._new))
+            follow(self.state.old, lambda: self._round(lambda copied: progress.advance(task, copied)))
         delete_what_is_gone(self._index, self._old, self._new)
-        return self._count(self._new)
+        return count(self._index, self._new)
 
     def _round(self, copied: Callable[[int], None]) -> None:
-        for page in self._pages():
+        for page in written_since(self._index, self._old, self.state.since, f"limit={PAGE}"):
             self._bring(page)
             copied(len(page))
 
@@ -70,20 +77,20 @@ class Move:
         Raises Conflict where both are not alike, and where the alias leads elsewhere by now.
         """
         sample = sampled(ids(self._index, self._old), _SAMPLE)
-        with WriteHold(self._index, self._old, f"move to {self.state.new}", self._sleep) as hold:
+        with WriteHold(self._index, self._old, f"move to {self.state.new}") as hold:
             self._round(lambda _: None)
-            if self._count(self._old) != self._count(self._new):
+            if count(self._index, self._old) != count(self._index, self._new):
                 delete_what_is_gone(self._index, self._old, self._new)
             self._compare(sample)
             if alias is not None:
                 check_alias(self._index, alias, self.state.old, self.state.new)
                 hold.check()
-                self._index.call("PUT", f"/aliases/{quote(alias, safe='')}", {"collection": self.state.new})
+                self._index.call("PUT", f"/aliases/{quoted(alias)}", {"collection": self.state.new})
                 hold.tell_all()
 
     def _compare(self, sample: Sequence[str]) -> None:
         """Counts, and some items bit for bit. What was written is all copied, so that equal counts are equal ids."""
-        old, new = (self._count(collection) for collection in (self._old, self._new))
+        old, new = (count(self._index, collection) for collection in (self._old, self._new))
         differing = [id_ for id_ in sample if self._item(self._old, id_) != self._item(self._new, id_)]
         if old != new or differing:
             self.state.since = 0
@@ -99,23 +106,5 @@ class Move:
         self.state.since = page[-1]["seq"]
         self.state.save(self._path)
 
-    def _pages(self) -> Iterator[list[Json]]:
-        """What was written to the old collection until now: somebody may write faster than this reads."""
-        since, until = self.state.since, self._index.call("GET", self._old)["seq"]
-        while since < until:
-            page: list[Json] = self._index.call("GET", f"{self._old}/items?since={since}&limit={PAGE}")["items"]
-            if not page:
-                return
-            yield page
-            since = page[-1]["seq"]
-
-    def _count(self, collection: str) -> int:
-        return int(self._index.call("GET", collection)["count"])
-
     def _item(self, collection: str, id_: str) -> Json | None:
-        try:
-            path = f"{collection}/items/{quote(id_, safe='')}?include=vector,source"
-            item: Json = self._index.call("GET", path)
-        except UnknownItem:
-            return None
-        return item
+        return item_of(self._index, collection, id_, "vector,source")

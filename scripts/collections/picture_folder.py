@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from clipserve_client import Client, ClientError
+from clipserve_client.inputs.names import collection_name
 
 _NAME = "folders.token"
 _TOKEN = re.compile("[A-Za-z0-9_-]{43}")
@@ -18,7 +19,7 @@ def show_from(client: Client, folder: Path, collection: str, prefix: str) -> boo
     """Whether the gateway shows pictures from there now. It does only for who can read its data folder."""
     if not _is_here(client.target.url):
         return False
-    path = f"/v1/collections/{collection}/folders"
+    path = f"/v1/collections/{collection_name(collection)}/folders"
     try:
         token = _token(client.call("GET", path)["token_file"])
         if token is not None:

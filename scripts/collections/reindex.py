@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from clip_core.errors import BadInput, Conflict, UnknownCollection, UnknownItem
+from clip_core.errors import BadInput, Conflict, UnknownCollection
 from clipserve_client import Collection, Limits, NewItem, Result, Tally
+from clipserve_client.calls.calls import quoted
 from clipserve_client.sources.files import Skip, read
 from clipserve_client.sources.preparing import prepared
-from scripts.collections.listed_items import Api, check_alias, delete_what_is_gone
+from scripts.collections.listed_items import Api, check_alias, count, delete_what_is_gone, item_of, written_since
 from scripts.collections.rounds import follow
 from scripts.collections.write_hold import WriteHold
 
@@ -94,7 +94,7 @@ class Reindex:
     ) -> None:
         self._gateway, self._index, self._kept = gateway, index, kept
         self._path, self.state, self._images = path, state, images
-        self._old, self._new = (f"/collections/{quote(name, safe='')}" for name in (state.old, state.new))
+        self._old, self._new = (f"/collections/{quoted(name)}" for name in (state.old, state.new))
 
     def copy(self, console: Console) -> None:
         """Make the new collection, embed what is due, again what failed, until little is left that others write.
@@ -108,7 +108,7 @@ class Reindex:
         self._gateway.create_collection(self.state.new, **wanted)
         columns = (TextColumn(f"reindex {self.state.new}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:
-            task = progress.add_task("reindex", total=described["count"], completed=self._count(self._new))
+            task = progress.add_task("reindex", total=described["count"], completed=count(self._index, self._new))
             self._add(self._again())
             follow(self.state.old, lambda: self._round(progress, task))
         delete_what_is_gone(self._index, self._old, self._new)
@@ -120,7 +120,7 @@ class Reindex:
         leads elsewhere by now.
         """
         with WriteHold(self._index, self._old, f"reindex to {self.state.new}") as hold:
-            for page in self._pages():
+            for page in self._written():
                 self._pass(page)
             if self._missing():
                 delete_what_is_gone(self._index, self._old, self._new)
@@ -131,55 +131,34 @@ class Reindex:
                 )
             check_alias(self._index, alias, self.state.old, self.state.new)
             hold.check()
-            self._index.call("PUT", f"/aliases/{quote(alias, safe='')}", {"collection": self.state.new})
+            self._index.call("PUT", f"/aliases/{quoted(alias)}", {"collection": self.state.new})
             hold.tell_all()
-
-    def _count(self, collection: str) -> int:
-        return int(self._index.call("GET", collection)["count"])
 
     def _missing(self) -> int:
         """Of the new collection, by the counts; below 0 where it has more."""
-        return self._count(self._old) - self._count(self._new) - len(self.state.failed)
+        return count(self._index, self._old) - count(self._index, self._new) - len(self.state.failed)
 
     def _round(self, progress: Progress, task: TaskID) -> None:
-        for page in self._pages():
+        for page in self._written():
             self._pass(page)
             progress.advance(task, len(page))
 
+    def _written(self) -> Iterator[list[Json]]:
+        return written_since(self._index, self._old, self.state.since, f"limit={BATCH}&include=source")
+
     def _pass(self, page: list[Json]) -> None:
         self._add(page)
-        self._passed(page)
-
-    def _passed(self, page: list[Json]) -> None:
         self.state.since = page[-1]["seq"]
         self.state.save(self._path)
-
-    def _pages(self) -> Iterator[list[Json]]:
-        """What was written to the old collection until now: somebody may write as fast as this reads."""
-        since, until = self.state.since, self._index.call("GET", self._old)["seq"]
-        while since < until:
-            query = f"since={since}&limit={BATCH}&include=source"
-            page: list[Json] = self._index.call("GET", f"{self._old}/items?{query}")["items"]
-            if not page:
-                return
-            yield page
-            since = page[-1]["seq"]
 
     def _again(self) -> Iterator[Json]:
         """The items that failed in an earlier run, as they are now."""
         for id_ in list(self.state.failed):
-            item = self._item(id_)
+            item = item_of(self._index, self._old, id_, "source")
             if item is None:
                 del self.state.failed[id_]
             else:
                 yield item
-
-    def _item(self, id_: str) -> Json | None:
-        try:
-            item: Json = self._index.call("GET", f"{self._old}/items/{quote(id_, safe='')}?include=source")
-        except UnknownItem:
-            return None
-        return item
 
     def _add(self, items: Iterable[Json]) -> None:
         self._gateway.ingest(self.state.new, map(self._renewed, items), on_result=self._note)

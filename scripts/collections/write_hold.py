@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 
@@ -20,9 +19,9 @@ class WriteHold:
     Where something else holds the same writes, that is waited for: a minute at most.
     """
 
-    def __init__(self, index: Api, collection: str, owner: str, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, index: Api, collection: str, owner: str) -> None:
         """`collection` is its path. A run that goes on where one of the same `owner` was killed takes its hold over."""
-        self._index, self._path, self._sleep = index, f"{collection}/hold", sleep
+        self._index, self._path = index, f"{collection}/hold"
         self._collection, self._known_s, self._until = collection, 0.0, 0.0
         self._body = {"seconds": _SECONDS, "owner": owner}
 
@@ -36,7 +35,7 @@ class WriteHold:
             except Conflict:
                 if time.monotonic() > deadline:
                     raise
-            self._sleep(_AGAIN_S)
+            time.sleep(_AGAIN_S)
 
     def check(self) -> None:
         """Raises Conflict where writes may not be held any more: then nothing may be switched."""
@@ -48,7 +47,7 @@ class WriteHold:
 
     def tell_all(self) -> None:
         """Wait until every replica knows what the index service was told last."""
-        self._sleep(self._known_s)
+        time.sleep(self._known_s)
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None

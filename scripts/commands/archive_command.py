@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from scripts.commands.names import not_empty
 from scripts.commands.old_flags import TakesOldFlags
 from scripts.commands.paths import existing_folder, named_path
 
@@ -16,25 +17,34 @@ if TYPE_CHECKING:
     from scripts.archive.tower_build import Judged
 
 archive = typer.Typer(help="Build, list and verify TorchServe model archives (.mar).", no_args_is_help=True)
+Checkpoint = Annotated[
+    Path | None, typer.Option(help="A file or folder of weights, instead of the model's own.", parser=named_path)
+]
+Architecture = Annotated[
+    str | None,
+    typer.Option(help="open_clip's architecture, or its JSON file, where the weights can't tell.", callback=not_empty),
+]
+Tokenizer = Annotated[
+    Path | None,
+    typer.Option(help="A folder with a Hugging Face tokenizer, where the weights lack one.", parser=named_path),
+]
 
 
 @archive.command("build", cls=TakesOldFlags)
 def archive_build(
     model: Annotated[
         str,
-        typer.Argument(help="A given name (demo, vit-b-32), ARCH/TAG, hf-hub:ORG/NAME[@REVISION], a file or a folder."),
+        typer.Argument(
+            help="A given name (demo, vit-b-32), ARCH/TAG, hf-hub:ORG/NAME[@REVISION], a file or a folder.",
+            callback=not_empty,
+        ),
     ] = "demo",
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="A file or folder of weights, instead of the model's own.", parser=named_path)
+    checkpoint: Checkpoint = None,
+    architecture: Architecture = None,
+    tokenizer: Tokenizer = None,
+    name: Annotated[
+        str | None, typer.Option(help="The model's name in answers (default: the last part).", callback=not_empty)
     ] = None,
-    architecture: Annotated[
-        str | None, typer.Option(help="open_clip's architecture, or its JSON file, where the weights can't tell.")
-    ] = None,
-    tokenizer: Annotated[
-        Path | None,
-        typer.Option(help="A folder with a Hugging Face tokenizer, where the weights lack one.", parser=named_path),
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="The model's name in answers (default: the last part).")] = None,
     prefix: Annotated[
         str, typer.Option(help="Endpoints are named PREFIX_text, PREFIX_image, PREFIX_multimodal, PREFIX_caption.")
     ] = "clip",
@@ -43,7 +53,10 @@ def archive_build(
     ] = None,
     precision: Annotated[
         str | None,
-        typer.Option(help="fp32, bf16, int8, int8-static, or auto: measure them here, take the fastest that passes."),
+        typer.Option(
+            help="fp32, bf16, int8, int8-static, or auto: measure them here, take the fastest that passes.",
+            callback=not_empty,
+        ),
     ] = None,
     compile: Annotated[
         bool | None,
@@ -55,7 +68,10 @@ def archive_build(
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="Compile for cpu, or for cuda on a machine with a GPU (default: as model.yaml says)."),
+        typer.Option(
+            help="Compile for cpu, or for cuda on a machine with a GPU (default: as model.yaml says).",
+            callback=not_empty,
+        ),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="fp32 and not compiled: takes seconds, and serves more slowly.")

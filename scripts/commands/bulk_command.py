@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from scripts.commands.gateway_commands import DEFAULT_URL, Key, Url
+from scripts.commands.names import collection_name, none_empty, not_empty
 from scripts.commands.paths import named_path
 from scripts.commands.sync_command import storage_option
 
@@ -26,15 +27,26 @@ def folder_or_bucket(given: str) -> str:
 
 def bulk(
     sources: Annotated[
-        list[str], typer.Argument(help="Folders, .tar, .parquet or .txt files, patterns of them, here or in a bucket.")
+        list[str],
+        typer.Argument(
+            help="Folders, .tar, .parquet, .txt or .jsonl files, patterns of them, here or in a bucket.",
+            callback=none_empty,
+        ),
     ],
-    model: Annotated[str, typer.Option(help="A model in the model store, such as demo or vit-b-32, or a .mar file.")],
+    model: Annotated[
+        str,
+        typer.Option(help="A model in the model store, such as demo or vit-b-32, or a .mar file.", callback=not_empty),
+    ],
     out: Annotated[
         str,
         typer.Option(help="Folder or bucket to write; a run that was stopped goes on there.", parser=folder_or_bucket),
     ],
     embed: Annotated[
-        str, typer.Option(help="image, text, or both: pictures with their captions.", case_sensitive=False)
+        str,
+        typer.Option(
+            help="image; text, for which no picture is read; or both: pictures with their captions.",
+            case_sensitive=False,
+        ),
     ] = "image",
     layout: Annotated[
         str, typer.Option(help="parquet, or clip-retrieval: .npy beside metadata, as it writes them.")
@@ -42,7 +54,13 @@ def bulk(
     texts: Annotated[
         bool, typer.Option("--texts", help="Lines of .txt and .jsonl files are texts, not URLs; with --embed text.")
     ] = False,
-    collection: Annotated[str | None, typer.Option(help="Fill this collection, too.")] = None,
+    collection: Annotated[
+        str | None,
+        typer.Option(
+            help="Fill this collection, too; made when it does not exist. The gateway must run.",
+            callback=collection_name,
+        ),
+    ] = None,
     prefix: Annotated[str, typer.Option(help="Put before ids in the collection.")] = "",
     shard_items: Annotated[
         int, typer.Option(min=1, help="Items of a shard, where a source can be cut anywhere.")
@@ -56,7 +74,7 @@ def bulk(
     ] = None,
     gpus: Annotated[float, typer.Option(min=0, help="GPUs of each process; 0.5 lets two share one.")] = 0.0,
     address: Annotated[
-        str | None, typer.Option(help="A Ray cluster's address; `auto`: the one that runs here.")
+        str | None, typer.Option(help="A Ray cluster's address; `auto`: the one that runs here.", callback=not_empty)
     ] = None,
     no_ray: Annotated[bool, typer.Option("--no-ray", help="In this process, without Ray.")] = False,
     thumbnails: Annotated[
@@ -74,12 +92,16 @@ def bulk(
     storage: Annotated[
         list[Any] | None,
         typer.Option(
-            help="NAME=VALUE for the bucket's file system, such as anon=true; repeat it.", parser=storage_option
+            help="For the bucket's file system, such as anon=true; repeat it.",
+            parser=storage_option,
+            metavar="NAME=VALUE",
         ),
     ] = None,
     out_storage: Annotated[
         list[Any] | None,
-        typer.Option(help="The same for --out, where its options are others.", parser=storage_option),
+        typer.Option(
+            help="The same for --out, where its options are others.", parser=storage_option, metavar="NAME=VALUE"
+        ),
     ] = None,
     model_store: Annotated[
         Path | None, typer.Option(help="Where the .mar files are (default: model_store/).", parser=named_path)
@@ -107,6 +129,8 @@ def bulk(
     _one_of(layout, LAYOUTS, "--layout")
     if texts and embed == "image":
         raise typer.BadParameter("--texts goes with --embed text")
+    if thumbnails is not None and embed == "text":
+        raise typer.BadParameter("--thumbnails goes with --embed image or both")
     console = Console()
     found = find_archive(model, embed, model_store or MODEL_STORE)
     job = BulkJob(

@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from clip_core.wire import COLLECTION_NAME
+from clip_core.old_names.table import OLD_CAPTION_WRITERS
+from clip_core.old_names.taking import old_names
+from scripts.commands.names import collection_name, not_empty
 from scripts.commands.paths import named_path
 
-Url = Annotated[str, typer.Option(envvar="CLIPSERVE_URL", help="Address of the gateway.")]
-Key = Annotated[str | None, typer.Option(envvar="CLIPSERVE_API_KEY", help="API key, when the gateway asks for one.")]
+Url = Annotated[str, typer.Option(envvar="CLIPSERVE_URL", help="Address of the gateway.", callback=not_empty)]
+Key = Annotated[
+    str | None,
+    typer.Option(envvar="CLIPSERVE_API_KEY", help="API key, when the gateway asks for one.", callback=not_empty),
+]
 DEFAULT_URL = "http://127.0.0.1:8000"
 _TIMEOUT_S, _CAPTIONS_S = 60.0, 600.0  # the latter for a batch of items with captions by a language model
 
 
 def caption_writer(given: str) -> str:
-    """`assistant` is the name of `llm` in 0.1. Raises BadParameter."""
-    if given == "assistant":
-        typer.echo("notice assistant is an old name: write llm", err=True)
-    if given in ("llm", "assistant"):
-        return "llm"
-    if given != "captioner":
+    """By its new name. Raises BadParameter."""
+    for line in old_names([given], OLD_CAPTION_WRITERS):
+        typer.echo(f"notice {line}", err=True)
+    writer = OLD_CAPTION_WRITERS.get(given, given)
+    if writer not in ("captioner", "llm"):
         raise typer.BadParameter(f"{given[:80]!r} is neither captioner nor llm")
-    return "captioner"
-
-
-def collection_name(given: str) -> str:
-    """Raises BadParameter, before anything is read or sent."""
-    if not re.fullmatch(COLLECTION_NAME, given):
-        raise typer.BadParameter(f"{given[:80]!r} is no name: 1 to 64 of A-Z a-z 0-9 _ -, the first a letter or digit")
-    return given
+    return writer
 
 
 def ingest(
@@ -97,14 +93,19 @@ def ingest(
 
 
 def search(
-    text: Annotated[str, typer.Argument(help="What to look for.")],
-    collection: Annotated[str, typer.Option(help="Where to look.")] = "demo",
+    text: Annotated[str, typer.Argument(help="What to look for.", callback=not_empty)],
+    collection: Annotated[str, typer.Option(help="Where to look.", callback=collection_name)] = "demo",
     k: Annotated[int, typer.Option(help="How many hits.")] = 5,
     rerank: Annotated[
-        str | None, typer.Option(help="Better order by: captioner, tree, or llm (docs/reranking.md).")
+        str | None,
+        typer.Option(help="Better order by: captioner, tree, or llm (docs/reranking.md).", callback=not_empty),
     ] = None,
-    candidates: Annotated[int | None, typer.Option(help="How many of the best hits are reranked: 20.")] = None,
-    budget_ms: Annotated[float | None, typer.Option(help="Milliseconds that reranking may take.")] = None,
+    candidates: Annotated[
+        int | None, typer.Option(help="How many of the best hits are reranked (default: 20).")
+    ] = None,
+    budget_ms: Annotated[
+        float | None, typer.Option(help="Milliseconds that reranking may take (default: no limit).")
+    ] = None,
     url: Url = DEFAULT_URL,
     api_key: Key = None,
 ) -> None:
@@ -119,23 +120,26 @@ def search(
         raise typer.BadParameter("--candidates and --budget-ms are of --rerank: give it, too")
     with Client(url, api_key=api_key) as client:
         options = {"by": rerank, "candidates": candidates, "budget_ms": budget_ms, "explain": rerank == "tree"}
-        show_search(client, Console(), collection, text, k, options if rerank else None)
+        show_search(client, Console(), collection, text, k, None if rerank is None else options)
 
 
 def duplicates(
-    collection: Annotated[str, typer.Argument(help="Where to look.")], url: Url = DEFAULT_URL, api_key: Key = None
+    collection: Annotated[str, typer.Argument(help="Where to look.", callback=collection_name)],
+    url: Url = DEFAULT_URL,
+    api_key: Key = None,
 ) -> None:
     """Print the ids of items that were made from the same picture: a line for each picture, with tabs between.
 
     Example: clipserve duplicates holidays
     """
     from clipserve_client import Client
+    from clipserve_client.sources.walking import readable
 
     groups = items = 0
     with Client(url, api_key=api_key) as client:
         for group in client.duplicates(collection):
             more = [f"and {group.count - len(group.ids)} more"] if group.count > len(group.ids) else []
-            typer.echo("\t".join([*group.ids, *more]))
+            typer.echo("\t".join([*map(readable, group.ids), *more]))
             groups, items = groups + 1, items + group.count
     typer.echo(f"{groups} pictures are in {collection} more than once, {items} items in all", err=True)
 

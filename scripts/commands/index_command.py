@@ -9,16 +9,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from scripts.commands.names import collection_name, not_empty
 from scripts.commands.paths import named_path
 from scripts.public_api import PublicApi
 
 index = typer.Typer(help="Snapshots, export and import of collections, at the index service.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="The collection's name.")]
+Name = Annotated[str, typer.Argument(help="The collection's name.", callback=collection_name)]
 Store = Annotated[
     Literal["milvus", "embedded"] | None, typer.Option(help="Where it goes (default: as new collections do).")
 ]
-Url = Annotated[str, typer.Option(envvar="CLIPSERVE_INDEX_URL", help="Address of the index service.")]
+Url = Annotated[
+    str, typer.Option(envvar="CLIPSERVE_INDEX_URL", help="Address of the index service.", callback=not_empty)
+]
 DEFAULT_URL = "http://127.0.0.1:8090"
 _TIMEOUT_S = 3600.0
 
@@ -46,7 +49,7 @@ def snapshots(url: Url = DEFAULT_URL) -> None:
 @index.command()
 def restore(
     collection: Name,
-    snapshot: Annotated[str, typer.Argument(help="As listed.")],
+    snapshot: Annotated[str, typer.Argument(help="As listed.", callback=not_empty)],
     store: Store = None,
     url: Url = DEFAULT_URL,
 ) -> None:
@@ -91,13 +94,24 @@ def import_(
 
 @index.command()
 def move(
-    collection: Annotated[str, typer.Argument(help="The collection to move, or an alias that leads to it.")],
+    collection: Annotated[
+        str, typer.Argument(help="The collection to move, or an alias that leads to it.", callback=collection_name)
+    ],
     to: Annotated[Literal["milvus", "embedded"], typer.Option(help="The store that it goes to.")],
     new: Annotated[
-        str | None, typer.Option("--as", help="Name of the new collection (default: COLLECTION-milvus or -embedded).")
+        str | None,
+        typer.Option(
+            "--as",
+            help="Name of the new collection (default: COLLECTION-milvus or -embedded).",
+            callback=collection_name,
+        ),
     ] = None,
     alias: Annotated[
-        str | None, typer.Option(help="Point this alias to the new collection (default: COLLECTION, if it is one).")
+        str | None,
+        typer.Option(
+            help="Point this alias to the new collection (default: COLLECTION, where that is an alias).",
+            callback=collection_name,
+        ),
     ] = None,
     progress: Annotated[
         Path | None, typer.Option(help="Where progress is kept (default: move-OLD-NEW.json).", parser=named_path)

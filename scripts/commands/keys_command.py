@@ -19,6 +19,7 @@ from clip_core.errors import BadInput
 from gateway.database.postgres import Postgres, check_database_url
 from gateway.keys.api_key import SCOPES, ApiKey, KeyLimits
 from gateway.keys.key_store import Keys, KeyStore, SharedKeys
+from scripts.commands.names import collection_names, not_empty
 from scripts.commands.paths import named_path
 
 keys = typer.Typer(help="Create, list and revoke the gateway's API keys.", no_args_is_help=True)
@@ -27,27 +28,29 @@ _UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 File = Annotated[Path, typer.Option(envvar="CLIPSERVE_GATEWAY_KEYS_FILE", help="The file of keys.", parser=named_path)]
 Database = Annotated[
-    str,
+    str | None,
     typer.Option(
         envvar="CLIPSERVE_GATEWAY_DATABASE_URL",
         help="The PostgreSQL that gateways share, instead of the file.",
-        show_default=False,
+        callback=not_empty,
     ),
 ]
 
 
 @keys.command("create")
 def create(
-    name: Annotated[str, typer.Argument(help="Whose key it is; shown in the list.")],
+    name: Annotated[str, typer.Argument(help="Whose key it is; shown in the list.", callback=not_empty)],
     scope: Annotated[list[str] | None, typer.Option(help=f"May be repeated: {', '.join(SCOPES)}.")] = None,
-    collection: Annotated[list[str] | None, typer.Option(help="May be repeated; without it: all.")] = None,
+    collection: Annotated[
+        list[str] | None, typer.Option(help="May be repeated; without it: all.", callback=collection_names)
+    ] = None,
     expires: Annotated[str | None, typer.Option(help="How long it lives: 12h, 30d, 8w; without it: for ever.")] = None,
     requests_per_minute: Annotated[int | None, typer.Option(min=1, help="Instead of the gateway's setting.")] = None,
     items_per_minute: Annotated[int | None, typer.Option(min=1, help="Texts, images and vectors.")] = None,
     megapixels_per_minute: Annotated[int | None, typer.Option(min=1, help="Of the images sent.")] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="Requests at the same time.")] = None,
     file: File = DEFAULT_FILE,
-    database: Database = "",
+    database: Database = None,
 ) -> None:
     """Make a key and print it. It is shown this once: only its digest is kept.
 
@@ -66,7 +69,7 @@ def create(
 
 
 @keys.command("list")
-def show(file: File = DEFAULT_FILE, database: Database = "") -> None:
+def show(file: File = DEFAULT_FILE, database: Database = None) -> None:
     """Show the keys: never their secrets, which nobody has but their owners."""
     table = Table("id", "name", "state", "scopes", "collections", "created", "expires")
     with _opened(file, database) as store:
@@ -77,9 +80,9 @@ def show(file: File = DEFAULT_FILE, database: Database = "") -> None:
 
 @keys.command("revoke")
 def revoke(
-    key_id: Annotated[str, typer.Argument(help="As `list` shows it.")],
+    key_id: Annotated[str, typer.Argument(help="As `list` shows it.", callback=not_empty)],
     file: File = DEFAULT_FILE,
-    database: Database = "",
+    database: Database = None,
 ) -> None:
     """Refuse a key from now on; running gateways follow within a second."""
     with _opened(file, database) as store:
@@ -88,9 +91,9 @@ def revoke(
 
 
 @contextmanager
-def _opened(file: Path, database: str) -> Iterator[Keys]:
+def _opened(file: Path, database: str | None) -> Iterator[Keys]:
     """Raises BadInput for what is no file of keys, or may not be read or written; DatabaseUnavailable."""
-    if database:
+    if database is not None:
         with _shared(database) as store:
             yield store
         return

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from clip_core.serving.torchserve_tokens import KEY_FILE
+from scripts.commands.archive_command import Architecture, Checkpoint, Tokenizer
+from scripts.commands.names import not_empty
 from scripts.commands.paths import named_path
 
 if TYPE_CHECKING:
@@ -17,18 +20,21 @@ if TYPE_CHECKING:
     from scripts.models.row_store import RowStore
 
 model = typer.Typer(help="Change what a running stack serves.", no_args_is_help=True)
-Source = Annotated[str, typer.Argument(metavar="MODEL", help="What to build and serve, as `archive build` takes it.")]
-Checkpoint = Annotated[
-    Path | None, typer.Option(help="A file or folder of weights, instead of the model's own.", parser=named_path)
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="What to build: a given name (demo, vit-b-32), ARCH/TAG, hf-hub:ORG/NAME[@REVISION], a file or a folder.",
+        callback=not_empty,
+    ),
 ]
-Architecture = Annotated[
-    str | None, typer.Option(help="open_clip's architecture, or its JSON file, where the weights can't tell.")
+Precision = Annotated[
+    str | None,
+    typer.Option(help="fp32, bf16, int8, int8-static or auto, instead of the model's own choice.", callback=not_empty),
 ]
-Tokenizer = Annotated[
-    Path | None,
-    typer.Option(help="A folder with a Hugging Face tokenizer, where the weights lack one.", parser=named_path),
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Build fp32, not compiled: takes seconds, and serves more slowly.")
 ]
-Precision = Annotated[str | None, typer.Option(help="What the towers compute in, instead of the model's own choice.")]
 Archives = Annotated[
     Path | None, typer.Option(help="A folder of built .mar files, instead of building.", parser=named_path)
 ]
@@ -36,9 +42,9 @@ Store = Annotated[
     Path | None, typer.Option(help="TorchServe's model store (default: model_store/).", parser=named_path)
 ]
 DataDir = Annotated[Path, typer.Option(help="The stack's data folder, with models.json.", parser=named_path)]
-ManagementUrl = Annotated[str, typer.Option(help="TorchServe's management API.")]
-InferenceUrl = Annotated[str, typer.Option(help="TorchServe's inference API.")]
-IndexUrl = Annotated[str, typer.Option(help="The index service.")]
+ManagementUrl = Annotated[str, typer.Option(help="TorchServe's management API.", callback=not_empty)]
+InferenceUrl = Annotated[str, typer.Option(help="TorchServe's inference API.", callback=not_empty)]
+IndexUrl = Annotated[str, typer.Option(help="The index service.", callback=not_empty)]
 _DATA = Path("data")
 _MANAGEMENT, _INFERENCE, _INDEX = "http://127.0.0.1:8081", "http://127.0.0.1:8080", "http://127.0.0.1:8090"
 
@@ -51,23 +57,22 @@ def list_(
 
     Example: clipserve model list
     """
-    from scripts.models.model_list import table
+    from scripts.models.model_list import show, table
 
-    console = Console()
-    console.print(table(_torchserve(management_url, inference_url), _rows(data_dir).read()))
+    show(Console(), table(_torchserve(management_url, inference_url, data_dir), _rows(data_dir).read()))
 
 
 @model.command("add")
 def add(
     source: Source,
-    name: Annotated[str | None, typer.Option(help="What requests call it, instead of the model's own name.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What requests call it, instead of the model's own name.", callback=not_empty)
+    ] = None,
     checkpoint: Checkpoint = None,
     architecture: Architecture = None,
     tokenizer: Tokenizer = None,
     precision: Precision = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Build fp32, not compiled: takes seconds, and serves more slowly.")
-    ] = False,
+    quick: Quick = False,
     archives: Archives = None,
     captions: Annotated[bool, typer.Option(help="Serve its captioner, too, where it has one.")] = True,
     force: Annotated[bool, typer.Option(help="Load it even when memory looks too small.")] = False,
@@ -95,8 +100,7 @@ def add(
     from scripts.models.row_store import by_kind, row
     from scripts.progress import WorkProgress
 
-    if quick and (precision or archives):
-        raise typer.BadParameter("--quick builds fp32, not compiled: give it without --precision and --archives")
+    _check_quick(quick, precision, archives)
     end_on_sigterm()
     console, store, rows = Console(), model_store or MODEL_STORE, _rows(data_dir)
     given: dict[str, Any] = {"architecture": architecture, "tokenizer": tokenizer, "precision": precision, "name": name}
@@ -113,13 +117,17 @@ def add(
                 build(source, checkpoint=checkpoint, progress=WorkProgress(console), **built)
             else:
                 put(given_in(archives, new), store)
-            Addition(_torchserve(management_url, inference_url), rows, new, store, force, report=console.print).run()
+            Addition(
+                _torchserve(management_url, inference_url, data_dir), rows, new, store, force, report=console.print
+            ).run()
     console.print(f"serving {new.name} as {', '.join(by_kind(new).values())}; the gateway takes it within a second")
 
 
 @model.command("remove")
 def remove(
-    name: Annotated[str, typer.Argument(help="The model's name, as `clipserve model list` shows it.")],
+    name: Annotated[
+        str, typer.Argument(help="The model's name, as `clipserve model list` shows it.", callback=not_empty)
+    ],
     force: Annotated[bool, typer.Option(help="Remove it even when collections hold its vectors.")] = False,
     data_dir: DataDir = _DATA,
     management_url: ManagementUrl = _MANAGEMENT,
@@ -134,7 +142,7 @@ def remove(
     from scripts.public_api import PublicApi
 
     console, rows = Console(), _rows(data_dir)
-    torchserve = _torchserve(management_url, inference_url)
+    torchserve = _torchserve(management_url, inference_url, data_dir)
     with rows.one_command():
         Removal(torchserve, PublicApi(index_url), rows, rows.find(name), force, report=console.print).run()
 
@@ -142,11 +150,17 @@ def remove(
 @model.command("swap")
 def swap(
     source: Source = "demo",
-    model: Annotated[str | None, typer.Option(help="The served model to replace (default: the default one).")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The served model to replace (default: the default one).", callback=not_empty)
+    ] = None,
     checkpoint: Checkpoint = None,
     architecture: Architecture = None,
     tokenizer: Tokenizer = None,
-    name: Annotated[str | None, typer.Option(help="The model's name in answers (default: the last part).")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The model's name in answers (default: the last part).", callback=not_empty)
+    ] = None,
+    precision: Precision = None,
+    quick: Quick = False,
     archives: Archives = None,
     model_store: Store = None,
     data_dir: DataDir = _DATA,
@@ -158,6 +172,8 @@ def swap(
     """Swap in a new version of the served archives, without a failed request.
 
     Example: clipserve model swap demo
+
+    Example: clipserve model swap epoch_5.pt --model shoes --quick
     """
     from scripts.archive.build import build
     from scripts.archive.places import MODEL_STORE
@@ -168,6 +184,7 @@ def swap(
     from scripts.progress import WorkProgress
     from scripts.public_api import PublicApi
 
+    _check_quick(quick, precision, archives)
     end_on_sigterm()
     console, rows = Console(), _rows(data_dir)
     alone = rows.one_command() if rows.path.exists() else contextlib.nullcontext()
@@ -175,9 +192,10 @@ def swap(
         row = served_or_default(rows, model)
         if archives is None:
             given: dict[str, Any] = {"architecture": architecture, "tokenizer": tokenizer, "name": name}
-            build(source, checkpoint=checkpoint, model_store=Path(temporary), progress=WorkProgress(console), **given)
+            given |= {"precision": precision, "quick": quick, "model_store": Path(temporary)}
+            build(source, checkpoint=checkpoint, progress=WorkProgress(console), **given)
         done = Swap(
-            _torchserve(management_url, inference_url),
+            _torchserve(management_url, inference_url, data_dir),
             PublicApi(index_url),
             (given_in if archives else replacing_in)(archives or Path(temporary), row, console.print),
             model_store or MODEL_STORE,
@@ -188,10 +206,17 @@ def swap(
     console.print("serving " + ", ".join(f"{endpoint} {version}" for endpoint, version in done.items()))
 
 
-def _torchserve(management_url: str, inference_url: str) -> Management:
+def _check_quick(quick: bool, precision: str | None, archives: Path | None) -> None:
+    """Raises BadParameter."""
+    if quick and (precision or archives):
+        raise typer.BadParameter("--quick builds fp32, not compiled: give it without --precision and --archives")
+
+
+def _torchserve(management_url: str, inference_url: str, data_dir: Path) -> Management:
+    """With the tokens that TorchServe asks for, where `up` turned that on."""
     from scripts.models.management import Management
 
-    return Management(management_url, inference_url)
+    return Management(management_url, inference_url, key_file=data_dir / "run" / KEY_FILE)
 
 
 def _rows(data_dir: Path) -> RowStore:

@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from clip_core.errors import BadInput
+from clip_core.serving.torchserve_tokens import KEY_FILE
+from scripts.commands.names import not_empty
 from scripts.commands.paths import named_path
 from scripts.profiling.reading import cost, difference, read_profile, stages
 from scripts.profiling.taking import (
@@ -44,14 +46,21 @@ def profile(
         Path, typer.Option(help="Folder for index.html, profile.json and trace.json.", parser=named_path)
     ] = Path("profile"),
     url: Annotated[
-        str | None, typer.Option(help="TorchServe's inference API, or the service; the usual port here.")
+        str | None,
+        typer.Option(help="TorchServe's inference API, or the service; the usual port here.", callback=not_empty),
     ] = None,
     token: Annotated[
-        str, typer.Option(envvar="CLIPSERVE_HANDLER_ADMIN_TOKEN", help="The workers' admin token.", show_default=False)
-    ] = "",
-    api_key: Annotated[
-        str | None, typer.Option(envvar="CLIPSERVE_API_KEY", help="Of the gateway: a key of scope admin.")
+        str | None,
+        typer.Option(envvar="CLIPSERVE_HANDLER_ADMIN_TOKEN", help="The workers' admin token.", callback=not_empty),
     ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(envvar="CLIPSERVE_API_KEY", help="Of the gateway: a key of scope admin.", callback=not_empty),
+    ] = None,
+    data_dir: Annotated[
+        Path,
+        typer.Option(help="The stack's data folder, with the tokens of `up --token-authorization`.", parser=named_path),
+    ] = Path("data"),
 ) -> None:
     """Profile one worker of an endpoint while it serves, or the gateway or the index service.
 
@@ -69,14 +78,15 @@ def profile(
             address = url or SERVICES[what[0]].url
             write_service_profile(what[0], take_service(what[0], address, api_key, seconds, memory=memory), out)
         else:
-            _profile_worker(what[0], url or _INFERENCE, token, batches, seconds, out, console)
+            taker = ProfileTaker(url or _INFERENCE, token or "", data_dir / "run" / KEY_FILE)
+            _profile_worker(what[0], taker, batches, seconds, out, console)
     console.print(f"[bold]{escape(str(out / 'index.html'))}[/bold] shows where the time went")
 
 
 def _profile_worker(
-    endpoint: str, url: str, token: str, batches: int, seconds: int, out: Path, console: Console
+    endpoint: str, taker: ProfileTaker, batches: int, seconds: int, out: Path, console: Console
 ) -> None:
-    taken = ProfileTaker(url, token).take(endpoint, batches, seconds)
+    taken = taker.take(endpoint, batches, seconds)
     if not taken["batches"]:
         raise BadInput("no batch came to this worker meanwhile: profile it under load, or for longer")
     write_profile(taken, out, ceiling_gflops(int(taken["threads"])))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from scripts.commands.names import collection_name, not_empty
 from scripts.commands.paths import existing_folder, named_path
 from scripts.public_api import PublicApi
 
@@ -15,9 +16,16 @@ _SHOWN = 10
 
 
 def reindex(
-    old: Annotated[str, typer.Argument(help="The collection to make again.")],
-    new: Annotated[str, typer.Argument(help="The collection to fill; made for the model that the gateway serves.")],
-    alias: Annotated[str | None, typer.Option(help="Point this alias to NEW once everything is in it.")] = None,
+    old: Annotated[str, typer.Argument(help="The collection to make again.", callback=collection_name)],
+    new: Annotated[
+        str,
+        typer.Argument(
+            help="The collection to fill; made for the model that the gateway serves.", callback=collection_name
+        ),
+    ],
+    alias: Annotated[
+        str | None, typer.Option(help="Point this alias to NEW once everything is in it.", callback=collection_name)
+    ] = None,
     images: Annotated[
         Path | None,
         typer.Option(help="Folder of pictures, named by ids or by `file` in the metadata.", parser=existing_folder),
@@ -30,12 +38,14 @@ def reindex(
         Path | None, typer.Option(help="Where progress is kept (default: reindex-OLD-NEW.json).", parser=named_path)
     ] = None,
     url: Annotated[
-        str, typer.Option(envvar="CLIPSERVE_URL", help="Gateway of the new model.")
+        str, typer.Option(envvar="CLIPSERVE_URL", help="Gateway of the new model.", callback=not_empty)
     ] = "http://127.0.0.1:8000",
     index_url: Annotated[
-        str, typer.Option(envvar="CLIPSERVE_INDEX_URL", help="Address of the index service.")
+        str, typer.Option(envvar="CLIPSERVE_INDEX_URL", help="Address of the index service.", callback=not_empty)
     ] = "http://127.0.0.1:8090",
-    api_key: Annotated[str | None, typer.Option(envvar="CLIPSERVE_API_KEY", help="API key of the gateway.")] = None,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="CLIPSERVE_API_KEY", help="API key of the gateway.", callback=not_empty)
+    ] = None,
 ) -> None:
     """Embed a collection again with the model that is served now, and switch an alias to it; run again to go on.
 

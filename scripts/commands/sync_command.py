@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from scripts.commands.gateway_commands import DEFAULT_URL, Key, Url
+from scripts.commands.names import collection_name, not_empty
 from scripts.commands.paths import named_path
 
 if TYPE_CHECKING:
@@ -45,23 +46,42 @@ def storage_option(given: str) -> tuple[str, Any]:
 
 
 def sync(
-    source: Annotated[str, typer.Argument(help="A folder, or a bucket such as s3://photos/2024, gs://… or az://….")],
-    collection: Annotated[str, typer.Option(help="Collection to keep in step; made when it does not exist.")],
+    source: Annotated[
+        str,
+        typer.Argument(help="A folder, or a bucket such as s3://photos/2024, gs://… or az://….", callback=not_empty),
+    ],
+    collection: Annotated[
+        str, typer.Option(help="Collection to keep in step; made when it does not exist.", callback=collection_name)
+    ],
     prefix: Annotated[str, typer.Option(help="Put before ids, to keep several sources in one collection apart.")] = "",
     name: Annotated[
-        str | None, typer.Option(help="What the source is called; so it may move to another address.")
+        str | None,
+        typer.Option(
+            help="A name for the source, kept with its items: under it, the source may move to another address.",
+            callback=not_empty,
+        ),
     ] = None,
     manifest: Annotated[
-        str | None, typer.Option(help="Metadata: a .parquet or .csv with a column `file`, here or in a bucket.")
+        str | None,
+        typer.Option(
+            help="Metadata: a .parquet or .csv with a column `file`, here or in a bucket.", callback=not_empty
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be done, and do nothing.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Stay, and follow changes once they come to rest.")] = False,
     poll_interval: Annotated[
         float | None,
-        typer.Option(help="Time between two looks with --watch: 2s for folders, 60s for buckets.", parser=seconds),
+        typer.Option(
+            help="Time between two looks with --watch (default: 2s, of a bucket 60s).",
+            parser=seconds,
+            metavar="DURATION",
+        ),
     ] = None,
     every: Annotated[
-        float | None, typer.Option(help="Stay, and sync at least so often, such as 10m.", parser=seconds)
+        float | None,
+        typer.Option(
+            help="Stay, and sync at least so often: 30s, 10m, 1.5h or 1d.", parser=seconds, metavar="DURATION"
+        ),
     ] = None,
     max_delete_ratio: Annotated[
         float,
@@ -77,7 +97,9 @@ def sync(
     storage: Annotated[
         list[Any] | None,
         typer.Option(
-            help="NAME=VALUE for the bucket's file system, such as anon=true; repeat it.", parser=storage_option
+            help="For the bucket's file system, such as anon=true; repeat it.",
+            parser=storage_option,
+            metavar="NAME=VALUE",
         ),
     ] = None,
     report: Annotated[

@@ -11,8 +11,10 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from clip_core.old_names.taking import names_of
+from clip_core.old_names.taking import as_given, names_of
 from clip_core.setting_checks import faults
+from scripts.commands.names import none_empty, not_empty
+from scripts.commands.old_flags import flag_as_given
 from scripts.commands.paths import named_path
 from scripts.stack.asked import Asked
 from scripts.stack.up_settings import UpSettings, unknown_names
@@ -37,7 +39,7 @@ def up(context: typer.Context | None = None, **given: Any) -> None:
     try:
         settings = UpSettings(**{name: _whole(name, value) for name, value in given.items()})
     except ValidationError as error:
-        fault = faults(error, lambda name: f"--{name.replace('_', '-')}")
+        fault = faults(error, lambda name: _as_given(context, name))
         typer.echo(f"error {fault}", err=True)
         raise typer.Exit(2) from error
     for line in unknown_names():
@@ -83,6 +85,14 @@ def _chosen(context: typer.Context, option: str, exported: frozenset[str]) -> bo
     return source is not None and (source.name == "COMMANDLINE" or (source.name == "ENVIRONMENT" and not by_file))
 
 
+def _as_given(context: typer.Context | None, setting: str) -> str:
+    """The option, or the variable of the environment that gives it."""
+    source = context.get_parameter_source(setting) if context is not None else None
+    if source is not None and source.name == "ENVIRONMENT":
+        return as_given(f"{UpSettings.model_config['env_prefix']}{setting.upper()}", os.environ)
+    return flag_as_given(context, f"--{setting.replace('_', '-')}")
+
+
 def _whole(name: str, value: Any) -> Any:
     """A list in the environment is separated by commas; the command line's parser splits it at spaces."""
     variable = os.environ.get(f"{UpSettings.model_config['env_prefix']}{name.upper()}", "")
@@ -101,9 +111,15 @@ def _signature() -> inspect.Signature:
     for name, setting in UpSettings.model_fields.items():
         is_list = isinstance(setting.default, tuple)
         parser = named_path if setting.annotation in (Path, Path | None) else None
-        eager: dict[str, Any] = {"is_eager": True, "callback": _read_config} if name == "config" else {}
+        is_word = setting.annotation in (str, str | None) and setting.default != ""
+        checked = none_empty if is_list else not_empty if is_word else None
+        callback = _read_config if name == "config" else checked
         option = typer.Option(
-            help=setting.description, envvar=_envvars(f"{prefix}{name.upper()}"), parser=parser, **eager
+            help=setting.description,
+            envvar=_envvars(f"{prefix}{name.upper()}"),
+            parser=parser,
+            is_eager=name == "config",
+            callback=callback,
         )
         parameters.append(
             inspect.Parameter(

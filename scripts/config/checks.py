@@ -45,17 +45,17 @@ def wrong_types(document: Document) -> Iterator[Fault]:
         config_model().model_validate_json(json.dumps(document.values))
     except ValidationError as error:
         for problem in error.errors():
-            yield _fault(document, problem["loc"], _said(problem))
+            yield _fault(document, problem["loc"], _said(document, problem))
 
 
-def _said(problem: ErrorDetails) -> str:
+def _said(document: Document, problem: ErrorDetails) -> str:
     place, kind = problem["loc"], problem["type"]
     if kind == "extra_forbidden":
         return _unknown(place)
     text = _PHRASES.get(kind) or problem["msg"].replace("Input should be", "must be").replace("Value error, ", "")
     given = problem["input"]
     shown = f", not {json.dumps(given)[:40]}" if isinstance(given, str | int | float) else ""
-    return f"{dotted(place)}: {text}{shown}"
+    return f"{document.shown(place)}: {text}{shown}"
 
 
 _PHRASES = {
@@ -114,7 +114,7 @@ def nonsense(document: Document) -> Iterator[Fault]:
         if endpoint.get("minWorkers", 1) > endpoint.get("maxWorkers", endpoint.get("minWorkers", 1)):
             yield _fault(document, place, f"{dotted(place)}: minWorkers is more than maxWorkers")
     for key, value in given(document):
-        if any(_splits(each) for each in _words(value)):
+        if any(re.search(r"[,\x00-\x1f\x7f]", each) for each in _words(value)):
             yield _fault(
                 document, (key.section, key.name), f"{key}: words may have no commas and no control characters"
             )
@@ -169,17 +169,13 @@ def _words(value: Any) -> Iterator[str]:
         yield from map(str, value)
 
 
-def _splits(word: str) -> bool:
-    return bool(re.search(r"[,\x00-\x1f\x7f]", word))
-
-
 def refused_by_parts(document: Document, variables: Mapping[str, str]) -> Iterator[Fault]:
     """What the parts' own settings say of what the file gives them."""
     for part in PARTS:
         for problem in _problems(part, variables):
             place = _place(part, problem["loc"])
             text = " ".join(problem["msg"].removeprefix("Value error, ").split())
-            yield _fault(document, place, f"{dotted(place)}: {text}")
+            yield _fault(document, place, f"{document.shown(place)}: {text}")
 
 
 def open_to_strangers(document: Document, variables: Mapping[str, str]) -> Iterator[Fault]:

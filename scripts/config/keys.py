@@ -64,10 +64,16 @@ _ELSEWHERE = {
     ("up", "compile"): "optimisation.compile",
 }
 _OWN = {  # addresses between the parts, which `up` knows
-    "gateway": ("torchserve_url", "management_url", "metrics_url", "index_url", "scaler_urls", "models_file"),
+    "gateway": (
+        *("torchserve_url", "management_url", "metrics_url", "torchserve_key_file", "index_url", "scaler_urls"),
+        "models_file",
+    ),
     "index": ("host",),
     "handlers": ("index_url",),
-    "scaler": ("host", "gateway_urls", "gateway_key", "endpoints", "discover", "actuator", "management_url"),
+    "scaler": (
+        *("host", "gateway_urls", "gateway_key", "endpoints", "discover", "actuator", "management_url"),
+        "torchserve_key_file",
+    ),
 }
 
 

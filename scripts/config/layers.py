@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from clip_core.old_names.taking import names_of, with_new_variables
+from clip_core.old_names.taking import as_given, names_of
 from clip_core.setting_checks import faults
 from clip_core.settings import HandlerSettings
 from scripts.config.config_file import ConfigFile, Json
@@ -73,10 +73,12 @@ def _values(part: str, file: ConfigFile) -> Mapping[str, Any]:
     """Setting → value as JSON has it."""
     try:
         if part == "handlers":
-            return vars(HandlerSettings.from_env({**file.variables, **with_new_variables(os.environ)}))
+            given = {name.upper() for name in os.environ}
+            of_file = {name: value for name, value in file.variables.items() if not names_of(name) & given}
+            return vars(HandlerSettings.from_env({**of_file, **os.environ}))
         return settings_of(part, file.variables, environment=True).model_dump(mode="json")
     except ValidationError as error:
         prefix = PARTS[part].model_config["env_prefix"]
-        raise ConfigError(faults(error, lambda name: f"{prefix}{name.upper()}")) from error
+        raise ConfigError(faults(error, lambda name: as_given(f"{prefix}{name.upper()}", os.environ))) from error
     except ValueError as error:
         raise ConfigError(str(error)) from error

@@ -19,7 +19,8 @@ def with_new_keys(document: Document) -> Document:
     values = _renamed(document.values, (), {place: str(new[-1]) for place, new in moved.items()})
     lines = {place: line for place, line in document.lines.items() if place not in moved}
     kept = {new: document.lines[old] for old, new in moved.items() if old in document.lines}
-    return Document(document.path, values, {**kept, **lines})
+    old_names = {new: str(old[-1]) for old, new in moved.items() if new not in lines}
+    return Document(document.path, values, {**kept, **lines}, old_names)
 
 
 def notices(document: Document) -> list[str]:

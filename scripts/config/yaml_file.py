@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from clip_core.old_names.taking import told_as
+
 Place = tuple[str | int, ...]
 """The way to a value: `("gateway", "max_inputs")`, `("models", 0, "name")`."""
 
@@ -33,11 +35,18 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class Document:
-    """`lines`: the line of each value that the file gives."""
+    """`lines`: the line of each value that the file gives; `old`: the old name by which it gives one."""
 
     path: Path
     values: dict[str, Any] = field(default_factory=dict)
     lines: dict[Place, int] = field(default_factory=dict)
+    old: dict[Place, str] = field(default_factory=dict)
+
+    def shown(self, place: Place) -> str:
+        """`gateway.max_inputs`, and as what it is given."""
+        ends = (place[:end] for end in range(len(place), 0, -1))
+        old = next((self.old[each] for each in ends if each in self.old), None)
+        return dotted(place) if old is None else told_as(dotted(place), old)
 
     def where(self, place: Place) -> str:
         """`clipserve.yaml:12`: the line of the value, or of what it should stand in."""

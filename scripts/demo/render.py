@@ -57,10 +57,6 @@ def _grid(box: int, size: float) -> tuple[NDArray[np.float64], NDArray[np.float6
     return line[None, :], line[:, None]
 
 
-def _plain(box: int, _size: float) -> Mask:
-    return np.zeros((box, box), dtype=np.bool_)
-
-
 def _striped(box: int, size: float) -> Mask:
     x, y = _grid(box, size)
     return np.asarray(np.floor((x + y) * 2.6 + 0.5) % 2 == 1)
@@ -78,7 +74,7 @@ def _checkered(box: int, size: float) -> Mask:
 
 
 PATTERNS: dict[str, Callable[[int, float], Mask]] = {
-    "plain": _plain,
+    "plain": lambda box, _size: np.zeros((box, box), dtype=np.bool_),
     "striped": _striped,
     "dotted": _dotted,
     "checkered": _checkered,
@@ -106,14 +102,6 @@ def _mask(shape: str, box: int, size: float) -> Image.Image:
     return image
 
 
-def _square() -> list[tuple[float, float]]:
-    return [(-0.86, -0.86), (0.86, -0.86), (0.86, 0.86), (-0.86, 0.86)]
-
-
-def _triangle() -> list[tuple[float, float]]:
-    return [(0, -1), (0.98, 0.8), (-0.98, 0.8)]
-
-
 def _star() -> list[tuple[float, float]]:
     radii = [1.0 if i % 2 == 0 else 0.42 for i in range(10)]
     return [(r * math.sin(math.pi * i / 5), -r * math.cos(math.pi * i / 5)) for i, r in enumerate(radii)]
@@ -133,8 +121,8 @@ def _cross() -> list[tuple[float, float]]:
 
 
 OUTLINES: dict[str, Callable[[], list[tuple[float, float]]]] = {
-    "square": _square,
-    "triangle": _triangle,
+    "square": lambda: [(-0.86, -0.86), (0.86, -0.86), (0.86, 0.86), (-0.86, 0.86)],
+    "triangle": lambda: [(0, -1), (0.98, 0.8), (-0.98, 0.8)],
     "star": _star,
     "heart": _heart,
     "cross": _cross,

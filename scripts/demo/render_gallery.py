@@ -1,11 +1,7 @@
-"""The demo gallery: a few hundred rendered scenes of several sizes, none of them square, made at start-up.
-
-python -m scripts.demo.render_gallery data/demo/gallery
-"""
+"""The demo gallery: a few hundred rendered scenes of several sizes, none of them square, made at start-up."""
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import os
@@ -108,16 +104,3 @@ def _row(scene: Scene, number: int) -> dict[str, object]:
         "caption": scene.canonical_caption(),
         "metadata": scene.metadata(),
     }
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Render the demo gallery.")
-    parser.add_argument("directory", type=Path)
-    parser.add_argument("--count", type=int, default=COUNT)
-    parser.add_argument("--seed", type=int, default=SEED)
-    arguments = parser.parse_args()
-    try:
-        made = render_gallery(arguments.directory, arguments.count, Console(), seed=arguments.seed)
-    except FileExistsError as error:
-        parser.error(str(error))
-    print("rendered" if made else "already there")

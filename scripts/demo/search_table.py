@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from clipserve_client import Client
+from clipserve_client.sources.walking import one_line, readable
 from scripts.demo.demo_collection import QUERY
 
 
@@ -29,7 +30,7 @@ def show_search(
     for hit in answer.hits:
         metadata = hit.metadata or {}
         shown = str(metadata.get("caption") or metadata.get("file") or "")
-        table.add_row(f"{hit.score:.3f}", escape(hit.id), escape(shown))
+        table.add_row(f"{hit.score:.3f}", escape(readable(hit.id)), escape(one_line(shown)))
     console.print(table)
     if answer.rerank is not None:
         _show_reranking(console, answer.rerank)

@@ -178,10 +178,6 @@ def save(model: Any, directory: Path) -> None:
     save_file(state, directory / WEIGHTS)
 
 
-def _digest(directory: Path) -> str:
-    return hashlib.sha256((directory / WEIGHTS).read_bytes()).hexdigest()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ARCHIVE, help="where the checkpoint goes")
@@ -199,7 +195,7 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console()
     write_config(arguments.out)
-    start = _digest(arguments.start) if arguments.start else None
+    start = hashlib.sha256((arguments.start / WEIGHTS).read_bytes()).hexdigest() if arguments.start else None
     model, minutes, taken = train(arguments, console)
     save(model, arguments.out)
     report = {

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from clip_core.errors import BadModel
 from scripts.hub.digests import has_digest
-from scripts.hub.refusals import refused
+from scripts.hub.refusals import first_line, refused
 from scripts.hub.snapshots import HubFile, HubName, Snapshot, cache_folder
 from scripts.progress import SILENT, Step, WorkProgress
 
@@ -186,8 +186,7 @@ def _broken_off(error: Exception, given: Snapshot, file: HubFile) -> BadModel:
     if getattr(error, "response", None) is not None:
         return refused(error, given.name.repository, given.name.revision)
     have = _started(given, file)
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     return BadModel(
         f"the download of {file.name} of {given.name} broke off at {have / 1e6:.1f} of {file.size / 1e6:.1f} MB "
-        f"({reason}); the same command goes on from there"
+        f"({first_line(error)}); the same command goes on from there"
     )

@@ -47,10 +47,10 @@ def fetch_tag(known: Mapping[str, Any], tag: str, progress: WorkProgress) -> tup
     return _folder(given) / weights.name, _fetch(given, weights, progress)
 
 
-def fetch_small(name: HubName, wanted: Iterable[str], progress: WorkProgress = SILENT) -> Path:
+def fetch_small(name: HubName, wanted: Iterable[str]) -> Path:
     """Those of the `wanted` files that the repository has → their folder. Raises BadModel."""
-    given = snapshot(name, progress)
-    _all(given, [given.files[file] for file in wanted if file in given.files], progress)
+    given = snapshot(name, SILENT)
+    _all(given, [given.files[file] for file in wanted if file in given.files], SILENT)
     return _folder(given)
 
 

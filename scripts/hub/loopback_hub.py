@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from scripts.hub.digests import git_digest_of, sha256_of
+
 _LFS_SUFFIXES = (".safetensors", ".bin", ".pt", ".model")
 _RANGE = re.compile(r"bytes=(\d+)-")
 _CHUNK = 1 << 16
@@ -95,12 +97,6 @@ class _Answer(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
-    def do_HEAD(self) -> None:
-        self._answer()
-
-    def do_GET(self) -> None:
-        self._answer()
-
     def _answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
         self.the_hub.asked.append((self.command, path, self.headers.get("Range", "")))
@@ -121,6 +117,8 @@ class _Answer(BaseHTTPRequestHandler):
             self._describe(found.group(1), repository)
         else:
             self._send_file(repository, repository.folder / found.group(3))
+
+    do_HEAD = do_GET = _answer
 
     def _refuse(self, status: int, code: str) -> None:
         self._send(status, {"X-Error-Code": code, "Content-Length": "0"} if code else {"Content-Length": "0"})
@@ -189,10 +187,5 @@ def etag_of(path: Path) -> str:
     """SHA-256 of large files, as of those in LFS; git's digest of the others."""
     key = (path, path.stat().st_size, path.stat().st_mtime_ns)
     if key not in _ETAGS:
-        large = path.suffix in _LFS_SUFFIXES
-        digest = hashlib.sha256() if large else hashlib.sha1(f"blob {key[1]}\0".encode(), usedforsecurity=False)
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 22):
-                digest.update(chunk)
-        _ETAGS[key] = digest.hexdigest()
+        _ETAGS[key] = sha256_of(path) if path.suffix in _LFS_SUFFIXES else git_digest_of(path)
     return _ETAGS[key]

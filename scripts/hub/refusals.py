@@ -40,7 +40,7 @@ def refused(error: Exception, repository: str, revision: str) -> BadModel:
         return BadModel(f"{endpoint} refuses {repository} ({status}): set HF_TOKEN to a token that may read it")
     if status:
         return BadModel(f"{endpoint} answered {status} for {repository}: try again later, {_ELSEWHERE}")
-    return BadModel(f"{endpoint} does not answer ({_reason(error)}): check the network or the proxy, {_ELSEWHERE}")
+    return BadModel(f"{endpoint} does not answer ({first_line(error)}): check the network or the proxy, {_ELSEWHERE}")
 
 
 def _is_about_the_name(error: Exception) -> bool:
@@ -54,5 +54,5 @@ def _status(error: Exception) -> int:
     return int(getattr(getattr(error, "response", None), "status_code", 0) or 0)
 
 
-def _reason(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
 from clip_core.errors import ClipServeError, Conflict, NotFound, TorchServeUnavailable
+from clip_core.serving.torchserve_tokens import bearer
 from scripts.public_api import http_client
 
 _REGISTERING: Mapping[int, type[ClipServeError]] = MappingProxyType({404: NotFound, 409: Conflict})
@@ -18,11 +20,17 @@ _REGISTERING: Mapping[int, type[ClipServeError]] = MappingProxyType({404: NotFou
 class Management:
     """Addresses such as http://127.0.0.1:8081 or unix:/run/management.sock.
 
+    `key_file`: where TorchServe writes its tokens, if it asks for some; it need not be there.
+
     Unless it says more, every method raises TorchServeUnavailable with TorchServe's words.
     """
 
-    def __init__(self, management_url: str, inference_url: str, timeout_s: float = 600.0) -> None:
+    def __init__(
+        self, management_url: str, inference_url: str, timeout_s: float = 600.0, key_file: Path | None = None
+    ) -> None:
         self._management, self._inference = (_client(url, timeout_s) for url in (management_url, inference_url))
+        with_token(self._management, key_file, "management")
+        with_token(self._inference, key_file, "inference")
         self._timeout_s = timeout_s
 
     def versions(self, endpoint: str) -> list[dict[str, Any]]:
@@ -64,9 +72,12 @@ class Management:
     def unregister(self, endpoint: str, version: str) -> None:
         _call(self._management, "DELETE", f"/models/{endpoint}/{version}")
 
-    def predict(self, endpoint: str, body: Any, version: str | None = None) -> dict[str, Any]:
-        path = f"/{version}" if version else ""
-        answer: dict[str, Any] = _call(self._inference, "POST", f"/predictions/{endpoint}{path}", json=body)
+    def predict(
+        self, endpoint: str, body: Any, version: str | None = None, timeout_s: float | None = None
+    ) -> dict[str, Any]:
+        path = f"/predictions/{endpoint}{f'/{version}' if version else ''}"
+        limit = self._timeout_s if timeout_s is None else timeout_s
+        answer: dict[str, Any] = _call(self._inference, "POST", path, json=body, timeout=limit)
         return answer
 
     def wait_ready(self, endpoint: str, version: str) -> None:
@@ -83,6 +94,11 @@ class Management:
     def _version(self, endpoint: str, version: str) -> dict[str, Any]:
         found: dict[str, Any] = _call(self._management, "GET", f"/models/{endpoint}/{version}")[0]
         return found
+
+
+def with_token(client: httpx.Client, key_file: Path | None, api: Literal["inference", "management"]) -> None:
+    """From now on its requests carry TorchServe's token of `api`, as the file says it then."""
+    client.event_hooks = {"request": [lambda request: request.headers.update(bearer(key_file, api))]}
 
 
 def _all_ready(workers: Sequence[Mapping[str, Any]]) -> bool:

@@ -16,6 +16,7 @@ from clip_core.errors import BadModel
 from clip_core.model_spec import CAPTION, CONFIG_FILE, SPEC_FILE, WEIGHTS_FILE
 from clip_core.old_names.table import OLD_ENDPOINT_KEYS
 from clip_core.old_names.taking import with_new_names
+from scripts.costs import gigabytes
 
 _MB = 1_000_000
 _USUAL_BASE = 300 * _MB  # of a worker without its weights: Python, torch and its caches
@@ -124,10 +125,6 @@ def worker_count(mar: Path) -> int:
             return 1
     found = config.get("minWorkers", 1) if isinstance(config, dict) else 1
     return found if type(found) is int and found > 0 else 1
-
-
-def gigabytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB"
 
 
 def _opened(mar: Path) -> zipfile.ZipFile:

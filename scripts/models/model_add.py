@@ -9,19 +9,11 @@ from pathlib import Path
 from clip_core.errors import BadModel, ClipServeError, Conflict, NotFound
 from clip_core.model_spec import ModelSpec
 from gateway.models.rows import ModelRow
+from scripts.costs import gigabytes
 from scripts.models.archives import found_in, not_the_store, of_one_model
 from scripts.models.canary import canary
 from scripts.models.management import Management
-from scripts.models.memory import (
-    RunningWorker,
-    available,
-    check_room,
-    estimate,
-    gigabytes,
-    resident,
-    weights,
-    worker_count,
-)
+from scripts.models.memory import RunningWorker, available, check_room, estimate, resident, weights, worker_count
 from scripts.models.row_store import RowStore, by_kind
 
 _WARM_UP = 8

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from clip_core.errors import TorchServeUnavailable
 from gateway.models.rows import ModelRow
+from scripts.costs import gigabytes
 from scripts.models.canary import canary
 from scripts.models.management import Management
-from scripts.models.memory import gigabytes, resident
+from scripts.models.memory import resident
 from scripts.models.row_store import by_kind
 
-_COLUMNS = ("model", "endpoints", "state", "fingerprint", "dimension", "precision", "workers", "memory")
+_COLUMNS = ("model", "endpoints", "state", "fingerprint", "dim", "precision", "workers", "memory")
+_WIDEST = 160  # characters; a message why a model is not ready may be longer, and is wrapped
 
 
 def table(torchserve: Management, rows: Sequence[ModelRow]) -> Table:
@@ -21,8 +25,15 @@ def table(torchserve: Management, rows: Sequence[ModelRow]) -> Table:
     shown = Table(*_COLUMNS)
     for place, row in enumerate(rows):
         name = f"{row.name} (default)" if place == 0 else row.name
-        shown.add_row(name, ", ".join(by_kind(row).values()), *_facts(torchserve, row), *_memory(torchserve, row))
+        shown.add_row(name, "\n".join(by_kind(row).values()), *_facts(torchserve, row), *_memory(torchserve, row))
     return shown
+
+
+def show(console: Console, listed: Table) -> None:
+    """Names and fingerprints are not cut off: in a narrow terminal, or in none, lines are longer than it is wide."""
+    needed = Measurement.get(console, console.options.update(width=_WIDEST), listed).maximum
+    console.width = max(console.width, min(needed, _WIDEST))
+    console.print(listed, soft_wrap=True)
 
 
 def _facts(torchserve: Management, row: ModelRow) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from clip_core.errors import TorchServeUnavailable
 from scripts.models.management import Management
 
 _LOOK_S = 0.05
@@ -23,14 +24,14 @@ def retire(
 
     Requests taken out of the queue just before are with the workers, on a busy machine for long. A canary for each
     worker that is ready is answered after those of the worker that takes it; the pause is for what another may have.
-    An endpoint whose workers take nothing any more leaves with what waits for it.
+    An endpoint whose workers take nothing any more, or answer no canary, leaves with what waits for it.
     """
     for endpoint, version in leaving.items():
         if left := _stuck(torchserve, endpoint, version):
             report(f"{endpoint} {version}: no request was taken for {_STUCK_S:g} s; the {left} that wait fail now")
             continue
-        for _ in range(_ready(torchserve, endpoint, version)):
-            torchserve.predict(endpoint, items[endpoint], version)
+        if error := _unanswered(torchserve, endpoint, version, items[endpoint]):
+            report(f"{endpoint} {version}: a worker did not answer, and what it has fails now ({error})")
     time.sleep(drain_s)
     for endpoint, version in leaving.items():
         torchserve.unregister(endpoint, version)
@@ -51,6 +52,21 @@ def _stuck(torchserve: Management, endpoint: str, version: str) -> int:
         if now < left:
             left, moved = now, time.monotonic()
     return left
+
+
+def _unanswered(torchserve: Management, endpoint: str, version: str, item: Any) -> TorchServeUnavailable | None:
+    """Sends the canaries → why one had no answer; after all of the time none is sent any more."""
+    end = time.monotonic() + _STUCK_S
+    failed: TorchServeUnavailable | None = None
+    for _ in range(_ready(torchserve, endpoint, version)):
+        left = end - time.monotonic()
+        if left <= 0:
+            break
+        try:
+            torchserve.predict(endpoint, item, version, left)
+        except TorchServeUnavailable as error:
+            failed = error
+    return failed
 
 
 def _ready(torchserve: Management, endpoint: str, version: str) -> int:

@@ -56,9 +56,7 @@ def _add(top: Frame, ordered: Sequence[dict[str, Any]]) -> None:
     around: list[tuple[float, Frame]] = []
     for event in ordered:
         start, end = float(event["ts"]), float(event["ts"]) + float(event["dur"])
-        while around and around[-1][0] < end:
-            around.pop()
-        while around and around[-1][0] <= start:
+        while around and (around[-1][0] < end or around[-1][0] <= start):
             around.pop()
         frame = (around[-1][1] if around else top).step(str(event["name"]))
         frame.us += float(event["dur"])

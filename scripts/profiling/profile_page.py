@@ -80,11 +80,8 @@ def _products(profile: dict[str, Any], ceiling: float | None) -> str:
     if reached is None:
         return "PyTorch ran no matrix product of its own here: the towers are int8 or wholly compiled."
     share = f", {reached / ceiling:.0%} of the {ceiling:.1f} that this machine reaches" if ceiling else ""
-    return f"Matrix products ran at {reached:.1f} GFLOP/s with {_threads(profile)}{share}."
-
-
-def _threads(profile: dict[str, Any]) -> str:
-    return "1 thread" if profile["threads"] == 1 else f"{profile['threads']} threads"
+    threads = "1 thread" if profile["threads"] == 1 else f"{profile['threads']} threads"
+    return f"Matrix products ran at {reached:.1f} GFLOP/s with {threads}{share}."
 
 
 def _cost(profile: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ import httpx
 import orjson
 
 from clip_core.errors import BadInput, ClipServeError, NotFound, TorchServeUnavailable, from_dict
+from scripts.models.management import with_token
 from scripts.profiling.profile_page import page, service_page
 from scripts.public_api import PublicApi, http_client
 
@@ -38,10 +39,14 @@ SERVICES = {
 
 
 class ProfileTaker:
-    """`url`: TorchServe's inference API; `token`: what CLIPSERVE_HANDLER_ADMIN_TOKEN is there."""
+    """`url`: TorchServe's inference API; `token`: what CLIPSERVE_HANDLER_ADMIN_TOKEN is there.
 
-    def __init__(self, url: str, token: str) -> None:
+    `key_file`: where TorchServe writes tokens of its own, if it asks for some.
+    """
+
+    def __init__(self, url: str, token: str, key_file: Path | None = None) -> None:
         self._client, self._token = http_client(url, timeout_s=30.0), token
+        with_token(self._client, key_file, "inference")
 
     def take(self, endpoint: str, batches: int, seconds: float, look: Callable[[], object] = lambda: None) -> Json:
         """Raises ClipServeError. `look` is called while it waits."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from clip_core.serving.torchserve_tokens import KEY_FILE
 from scripts.archive.build import full_cost
 from scripts.archive.resolver import resolve
 from scripts.costs import parameters_in
@@ -23,16 +24,18 @@ _A_LINE_EVERY = ("--line-every", "60")
 
 
 def job_of(
-    model: UpModel, settings: UpSettings, management: str | None, report: Report, batching: Batching
+    model: UpModel, settings: UpSettings, run_dir: Path, management: str | None, report: Report, batching: Batching
 ) -> BackgroundJob:
-    """`management`: where TorchServe's management API listens behind its guard; None: on its port.
+    """`run_dir`: TorchServe's working folder. `management`: where its management API listens behind its guard; None: on
+    its port.
 
     `batching` holds for what is swapped in, too.
 
     Raises BadModel, OSError.
     """
     store, local = model_store(settings), "http://127.0.0.1:"
-    torchserve = Management(management or f"{local}{settings.management_port}", f"{local}{settings.inference_port}")
+    urls = management or f"{local}{settings.management_port}", f"{local}{settings.inference_port}"
+    torchserve = Management(*urls, key_file=run_dir / KEY_FILE)
     index, rows = PublicApi(f"{local}{settings.index_port}"), RowStore(settings.data_dir / FILE)
 
     def swap(folder: Path) -> None:

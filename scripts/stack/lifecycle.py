@@ -92,7 +92,7 @@ def _run(
     _meanwhile(stack, signals, lambda: _tell_waiting(settings, console, key))
     console.print(f"[green]ready[/green] in {time.monotonic() - started:.1f} s")
     _invite(settings, console, observers.urls)
-    jobs = [job_of(model, settings, management, report, batching) for model in quick]
+    jobs = [job_of(model, settings, folder.run, management, report, batching) for model in quick]
     builds = BuildQueue(jobs, report, usual)
     entered.callback(builds.stop)
     _watch(stack, settings, signals, report, (observers.look, builds.look))
@@ -149,7 +149,8 @@ def _wait_ready(stack: Stack, settings: UpSettings, console: Console, look: Call
         with console.status("waiting for the workers to load and pass their canaries"):
             wait_ready(api.parts, settings.startup_timeout, look, lambda missing: _waiting(console, missing))
     except StackStartError as error:
-        raise StackStartError(f"{error}\n{_tails(stack)}") from error
+        tails = "\n".join(f"{part.log}:\n{part.tail()}" for part in stack.parts)
+        raise StackStartError(f"{error}\n{tails}") from error
 
 
 def _wait_others(stack: Stack, settings: UpSettings, console: Console, signals: StopSignals, report: Report) -> None:
@@ -165,10 +166,6 @@ def _wait_others(stack: Stack, settings: UpSettings, console: Console, signals: 
 
 def _waiting(console: Console, missing: str) -> None:
     console.print(f"[dim]waiting[/dim] for {missing}", highlight=False)
-
-
-def _tails(stack: Stack) -> str:
-    return "\n".join(f"{part.log}:\n{part.tail()}" for part in stack.parts)
 
 
 def _demo(stack: Stack, settings: UpSettings, console: Console, signals: StopSignals, key: str | None) -> None:

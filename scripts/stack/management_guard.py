@@ -3,7 +3,8 @@
 A browser lets any page send some requests to loopback without asking first; one of those would register a model.
 TorchServe itself listens on a Unix socket in the private run folder. This guard listens on the management port, and
 forwards what no page can have sent: no `Origin`, no `Sec-Fetch-Site` of a page, and a `Host` that is this machine's (a
-name that an attacker points to 127.0.0.1 is not). Workflows, which fetch URLs, are not forwarded.
+name that an attacker points to 127.0.0.1 is not). Workflows, which fetch URLs, are not forwarded. A token that
+TorchServe asks for is the caller's to bring.
 
 `/readyz` is the guard's own, for probes by any Host: TorchServe's `/ping` is healthy before its workers have loaded.
 """
@@ -25,12 +26,13 @@ from aiohttp import web
 from yarl import URL
 
 from clip_core.errors import ClipServeError, Forbidden, TorchServeUnavailable
+from clip_core.serving.torchserve_tokens import KEY_FILE, bearer
 from scripts.processes.preflight import StackStartError
 from scripts.stack.up_settings import UpSettings
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
-_PATH = re.compile(r"/(?:ping|api-description|models(?:/[\w.~-]+)*)?/?")  # plain segments only: nothing to decode
+_PATH = re.compile(r"/(?:ping|api-description|token|models(?:/[\w.~-]+)*)?/?")  # plain segments only: nothing to decode
 _SEGMENT_OF_DOTS = re.compile(r"/\.{1,2}(?:/|$)")
 _HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer", "host", "content-length"}
@@ -55,8 +57,8 @@ class Policy:
             raise Forbidden("this Host is not served: use 127.0.0.1, or name yours in CLIPSERVE_MANAGEMENT_HOSTS")
         path = request.raw_path.partition("?")[0]
         if not _PATH.fullmatch(path) or _SEGMENT_OF_DOTS.search(path):
-            raise Forbidden("only /models, /ping and /api-description are served here; workflows are closed")
-        if self.read_only and request.method not in _READING:
+            raise Forbidden("only /models, /ping, /token and /api-description are served here; workflows are closed")
+        if self.read_only and (request.method not in _READING or path.startswith("/token")):
             raise Forbidden("the management API is read-only here: start with `--management guarded` to change models")
 
 
@@ -66,10 +68,16 @@ def _name(hosts: list[str]) -> str:
 
 
 class Guard:
-    """Forwards from `port` of `host` to the Unix socket `upstream`, in a thread with an event loop of its own."""
+    """Forwards from `port` of `host` to the Unix socket `upstream`, in a thread with an event loop of its own.
 
-    def __init__(self, port: int, upstream: Path, policy: Policy, host: str = "127.0.0.1") -> None:
+    `key_file`: where TorchServe writes its tokens, if it asks for some; `/readyz` needs one.
+    """
+
+    def __init__(
+        self, port: int, upstream: Path, policy: Policy, host: str = "127.0.0.1", key_file: Path | None = None
+    ) -> None:
         self._host, self._port, self._upstream, self._policy = host, port, upstream, policy
+        self._key_file = key_file
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="management", daemon=True)
 
@@ -123,7 +131,8 @@ class Guard:
         return web.json_response({"status": "ready", "models": names})
 
     async def _json(self, path: str) -> Any:
-        async with self._session.get(f"http://localhost{path}") as answer:
+        token = bearer(self._key_file, "management")
+        async with self._session.get(f"http://localhost{path}", headers=token) as answer:
             return await answer.json(content_type=None)
 
     async def _forward(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -146,14 +155,20 @@ def _has_loaded(model: Mapping[str, Any]) -> bool:
 
 
 @contextlib.contextmanager
-def guarded(settings: UpSettings, run_dir: Path, host: str = "127.0.0.1") -> Iterator[str | None]:
-    """Where TorchServe's management API is to listen; None: on its port, without a guard. `host`: of the guard."""
+def guarded(
+    settings: UpSettings, run_dir: Path, host: str = "127.0.0.1", token_dir: Path | None = None
+) -> Iterator[str | None]:
+    """Where TorchServe's management API is to listen; None: on its port, without a guard. `host`: of the guard.
+
+    `token_dir`: where TorchServe writes its tokens, if not into the run folder.
+    """
     if settings.management == "open":
         yield None
         return
     hosts = frozenset(name.strip().lower() for name in settings.management_hosts.split(",") if name.strip())
     policy = Policy(hosts, settings.management == "read-only")
-    with _socket_path(run_dir) as path, Guard(settings.management_port, path, policy, host):
+    key_file = (token_dir or run_dir) / KEY_FILE if settings.token_authorization else None
+    with _socket_path(run_dir) as path, Guard(settings.management_port, path, policy, host, key_file):
         yield f"unix:{path}"
 
 

@@ -46,7 +46,7 @@ class Observers:
 
     def start(self, gateway: str, key: str | None) -> None:
         """`gateway`: its address as HOST:PORT; `key`: what it is to be asked with. From the main thread."""
-        found = {name: _program(*names) for name, names in _PROGRAMS.items()}
+        found = {name: next(filter(None, map(shutil.which, names)), None) for name, names in _PROGRAMS.items()}
         missing = [name for name, program in found.items() if program is None]
         if missing:
             self.notice(f"--observe starts no {' and no '.join(missing)}, since there is none here: {_INSTALL}")
@@ -103,7 +103,3 @@ class Observers:
         self._stacks[name] = stack
         stack.add(name, program, part_log(self.settings, name.lower()))
         self.urls[name] = f"http://127.0.0.1:{port}"
-
-
-def _program(*names: str) -> str | None:
-    return next((found for name in names if (found := shutil.which(name))), None)

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from clip_core.serving.torchserve_tokens import KEY_FILE
 from clip_core.setting_checks import faults
 from gateway.database.postgres import Postgres
 from gateway.keys.key_lookup import KeyLookup
@@ -84,6 +85,7 @@ class Parts:
             "GATEWAY_URLS": f"{host}{settings.gateway_port}",
             "GATEWAY_KEY": self.key or "",
             "MANAGEMENT_URL": self.management or f"{local}{settings.management_port}",
+            **self._tokens(),
             "ACTUATOR": "torchserve",
             "ENDPOINTS": ",".join(dict.fromkeys(endpoints)),
             "DISCOVER": "true",  # of models that are added later
@@ -91,7 +93,8 @@ class Parts:
         }
 
     def _prepare_torchserve(self) -> None:
-        """Again at each start: models come and go while TorchServe runs."""
+        """Again at each start: models come and go while TorchServe runs, and tokens of the last start are no more."""
+        (self.folder.run / KEY_FILE).unlink(missing_ok=True)
         self._archives().write()
         self._properties()
 
@@ -117,6 +120,7 @@ class Parts:
             "TORCHSERVE_URL": f"{local}{settings.inference_port}",
             "MANAGEMENT_URL": f"{local}{settings.management_port}",
             "METRICS_URL": f"{local}{settings.metrics_port}",
+            **self._tokens(),
             "INDEX_URL": f"{local}{settings.index_port}",
             "MODELS_FILE": str(row_store(data).path),
             **({} if gateway_settings().database_url.get_secret_value() else {"KEYS_FILE": str(keys_file(settings))}),
@@ -125,6 +129,10 @@ class Parts:
             "STOP_TIMEOUT_S": str(max(1, round(settings.stop_timeout - _OTHERS_S))),
         }
         return own | scaled | told
+
+    def _tokens(self) -> dict[str, str]:
+        key_file = self.folder.run / KEY_FILE
+        return {"TORCHSERVE_KEY_FILE": str(key_file)} if self.settings.token_authorization else {}
 
     def _scaled(self) -> dict[str, str]:
         url = f"http://127.0.0.1:{self.settings.scaler_port}"

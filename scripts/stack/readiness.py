@@ -37,7 +37,8 @@ def wait_ready(
             said = missing
             say(missing)
         if time.monotonic() - since > patience_s:
-            raise StackStartError(f"no further part became ready for {patience_s:.0f} s. {_reasons(parts)}")
+            reasons = "; ".join(f"{name}: {verdict}" for name, verdict in parts.items() if verdict != "ok")
+            raise StackStartError(f"no further part became ready for {patience_s:.0f} s. {reasons}")
         look()
 
 
@@ -47,7 +48,3 @@ def _answer(ask: Callable[[], Parts], look: Callable[[], object]) -> Parts:
     while not asked.done():
         look()
     return asked.result()
-
-
-def _reasons(parts: Parts) -> str:
-    return "; ".join(f"{name}: {verdict}" for name, verdict in parts.items() if verdict != "ok")

@@ -17,6 +17,7 @@ from scripts.processes.preflight import StackStartError
 from scripts.public_api import http_client
 from scripts.stack.up_settings import UpSettings
 
+_TOKENS_LAST_MINUTES = 10 * 365 * 24 * 60  # until the next start: nobody would renew them in time
 ENDPOINTS = ("clip_text", "clip_image", "clip_multimodal")
 
 
@@ -54,21 +55,26 @@ def properties(
         "model_store": str(model_store),
         "load_models": ",".join(f"{name}={source}" for name, source in load.items()),
     }
+    if settings.token_authorization:
+        merged |= {"disable_token_authorization": "false", "token_expiration_min": str(_TOKENS_LAST_MINUTES)}
+    if settings.system_metrics:
+        merged["disable_system_metrics"] = "false"
     path = run_dir / "config.properties"
     write_properties(path, merged)
     return path
 
 
-def command(java: Path, config: Path, settings: UpSettings, run_dir: Path) -> list[str]:
+def command(java: Path, config: Path, settings: UpSettings, run_dir: Path, token_dir: Path | None = None) -> list[str]:
     """Java itself, not the `torchserve` launcher: the launcher leaves Java serving when it is stopped.
 
-    No class and no module is looked for in the current folder.
+    No class and no module is looked for in the current folder. `token_dir`: where tokens are written to, if not there.
     """
     spec = importlib.util.find_spec("ts")
     if spec is None or not spec.submodule_search_locations:
         raise StackStartError("the package torchserve is not installed.\nRun `make up`, or `pip install torchserve`.")
     package = Path(spec.submodule_search_locations[0])
     options = shlex.split(read_properties(config).get("vmargs", "")) + shlex.split(settings.java_options)
+    options += [f"-Duser.dir={token_dir}"] if token_dir else []
     return [
         *(str(java), f"-Dmodel_server_home={package.parent}", f"-Djava.io.tmpdir={run_dir}"),
         *(f"-Dlog4j.configurationFile={(DATA / 'config.log4j2.xml').as_uri()}", *options),

@@ -113,6 +113,14 @@ class UpSettings(SettingsByOldNames):
     management_hosts: str = Field(
         "", description="names, besides loopback's, by which callers may address the management API: `a,b`"
     )
+    token_authorization: bool = Field(
+        False,
+        description="TorchServe asks each request for a token; it writes them into data/run/key_file.json as it starts",
+    )
+    system_metrics: bool = Field(
+        False,
+        description="TorchServe tells once a minute how busy the machine is, and its GPUs where nvgpu is installed",
+    )
     observe: bool = Field(False, description="start Prometheus and Alertmanager, too, where they are installed")
     prometheus_port: int = Field(9090, ge=1, le=65535, description="with observe: Prometheus's port (loopback)")
     alertmanager_port: int = Field(9093, ge=1, le=65535, description="with observe: Alertmanager's port (loopback)")

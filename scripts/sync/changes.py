@@ -39,7 +39,3 @@ class Summary:
         self.counts[change.did] += 1
         if change.code:
             self.reasons[change.did, change.code] += 1
-
-    @property
-    def did_something(self) -> bool:
-        return any(self.counts[did] for did in ("added", "changed", "moved", "removed"))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from clipserve_client.ingest.results import Result
-from clipserve_client.sources.entries import Entry, SourceGone
+from clipserve_client.sources.entries import Entry, SourceError, SourceGone
 from clipserve_client.sources.folder import Folder
 from scripts.sync.listed import Listed
 
@@ -17,7 +17,9 @@ class LocalFolder:
     """Walked once; links are followed as `clipserve ingest` does."""
 
     def __init__(self, path: str) -> None:
-        """Raises SourceGone."""
+        """Raises SourceGone, SourceError for a file."""
+        if os.path.isfile(path):
+            raise SourceError(f"{path} is a file: a folder or a bucket is followed; `clipserve ingest` reads files")
         self.address, self.threads = f"file://{os.path.realpath(path)}", _THREADS
         self._folder = Folder(path)
         try:
@@ -64,12 +66,12 @@ def folder_state(path: str) -> object:
 
 
 def _look_at(entry: os.DirEntry[str], found: list[tuple[str, int, int]], todo: list[str]) -> None:
-    if entry.is_dir():
-        todo.append(entry.path)
-        return
     try:
+        if entry.is_dir():
+            todo.append(entry.path)
+            return
         about = entry.stat()
-    except OSError:
+    except OSError:  # a link that is broken, or that leads in a circle
         found.append((entry.path, -1, -1))
     else:
         found.append((entry.path, about.st_size, about.st_mtime_ns))

@@ -43,17 +43,14 @@ def made(listed: Listed, loaded: Loaded, row: Json, limits: Limits, gps: bool) -
         raise Skip("no picture")
     ready, of_file = prepared(loaded.content, limits, gps), digest(loaded.content)
     told, odd = carried({**ready.facts, **loaded.metadata, **row.get("metadata", {}), "file": listed.file})
-    facts, notes = within({name: value for name, value in told.items() if name not in _OURS}, _most(limits))
+    most_bytes = max(limits.max_metadata_bytes - _ROOM, limits.max_metadata_bytes // 2)
+    facts, notes = within({name: value for name, value in told.items() if name not in _OURS}, most_bytes)
     original: Json = {}
     if listed.in_folder:
         as_it_is = ready.content is loaded.content
         original = {ORIGINAL_FILE: {"path": listed.file, **({} if as_it_is else {"digest": of_file})}}
     notes = (*loaded.notes, *row.get("notes", ()), *ready.notes, *odd, *notes)
     return Made(ready.content, of_file, facts, original, notes)
-
-
-def _most(limits: Limits) -> int:
-    return max(limits.max_metadata_bytes - _ROOM, limits.max_metadata_bytes // 2)
 
 
 def fields_of_others(item: Item | None, fields: Sequence[str]) -> Json:

@@ -139,7 +139,8 @@ class _Sync:
             if isinstance(each, Result):
                 if each.code in _UNREADABLE:
                     self._unreadable.add(each.id)
-                self._tell(Change(_left_out(each), each.id, each.code, each.message, notes=each.notes))
+                did: Did = "failed" if each.outcome == "failed" else "skipped"
+                self._tell(Change(did, each.id, each.code, each.message, notes=each.notes))
                 continue
             if files is not None:
                 files.add(each.file)
@@ -271,6 +272,8 @@ class _Sync:
             self._send_patches()
 
     def _item(self, item_id: str, vector: bool = False) -> Item | None:
+        if not self._there:  # in a dry run
+            return None
         try:
             return self._client.item(self._collection, item_id, vector=vector)
         except UnknownItem:
@@ -373,7 +376,3 @@ class _Sync:
     def _tell(self, change: Change) -> None:
         self._summary.count(change)
         self._watcher.changed(change)
-
-
-def _left_out(result: Result) -> Did:
-    return "failed" if result.outcome == "failed" else "skipped"

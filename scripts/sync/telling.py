@@ -35,10 +35,9 @@ class Telling(Watcher):
         report: Path | None,
         names: bool,
         on_first: Callable[[], object],
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._console, self._title, self._names, self._on_first = console, title, names, on_first
-        self._report_path, self._clock = report, clock
+        self._report_path = report
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(),
             console=console, transient=True, disable=not console.is_terminal,
@@ -47,7 +46,7 @@ class Telling(Watcher):
         self._problems: list[Change] = []
         self._was_first = False
         self._pending = self._done = 0
-        self._began = self._said = clock()
+        self._began = self._said = time.monotonic()
         self._report: IO[str] | None = None
 
     def __enter__(self) -> Telling:
@@ -70,7 +69,7 @@ class Telling(Watcher):
                 raise self._failed(error) from error
 
     def compared(self, pending: int) -> None:
-        self._pending, self._began, self._said = pending, self._clock(), self._clock()
+        self._pending, self._began, self._said = pending, time.monotonic(), time.monotonic()
         self._done = 0
         self._progress.reset(self._task, total=pending)
 
@@ -94,7 +93,7 @@ class Telling(Watcher):
     def _advance(self) -> None:
         self._done += 1
         self._progress.advance(self._task)
-        now = self._clock()
+        now = time.monotonic()
         if not self._console.is_terminal and now - self._said >= LINE_EVERY_S:
             self._said, rate = now, self._done / max(now - self._began, 1e-3)
             left = clock_time(max(self._pending - self._done, 0) / rate)
@@ -122,6 +121,9 @@ class Telling(Watcher):
                 table.add_row(did, escape(code), f"{number}")
         if table.row_count:
             self._console.print(table)
+        else:
+            nothing = "the source has no pictures, and the collection has none that came from it: nothing to do"
+            self._console.print(f"{escape(self._title)}: {nothing}", highlight=False, soft_wrap=True)
         for change in self._problems:
             why = escape(readable(f"{change.id}: {change.message or change.code}"))
             self._console.print(f"[yellow]{change.did}[/yellow] {why}", highlight=False)

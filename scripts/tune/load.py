@@ -16,6 +16,7 @@ import aiohttp
 import orjson
 
 LOST_MS = 10_000.0  # a calm client waits no longer
+_Timed = tuple[float, int]  # ms and status
 
 
 @dataclass(frozen=True)
@@ -133,79 +134,62 @@ async def _alternate(targets: list[tuple[str, list[Any]]], keep: bool) -> list[L
 
 
 async def _together(url: str, bodies: list[Any], clients: int, seconds: float) -> list[Load]:
-    packed = [orjson.dumps(body) for body in bodies]
-    latencies: list[float] = []
-    errors = 0
+    packed, answers = [orjson.dumps(body) for body in bodies], list[_Timed]()
     deadline = time.perf_counter() + seconds
 
     async def client(first: int, session: aiohttp.ClientSession) -> None:
-        nonlocal errors
         number = first
         while time.perf_counter() < deadline:
-            ms, status, _ = await _post(session, url, packed[number % len(packed)])
+            answers.append((await _post(session, url, packed[number % len(packed)]))[:2])
             number += clients
-            if status == 200:
-                latencies.append(ms)
-            else:
-                errors += 1
 
     started = time.perf_counter()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         await asyncio.gather(*(client(i, session) for i in range(clients)))
-    return [Load(latencies, errors, time.perf_counter() - started, [])]
+    return [_load(answers, time.perf_counter() - started)]
 
 
 async def _at_rate(url: str, bodies: list[Any], per_s: float, seconds: float) -> list[Load]:
     packed = [orjson.dumps(body) for body in bodies]
-    latencies: list[float] = []
-    errors = 0
-
-    async def one(number: int, session: aiohttp.ClientSession) -> None:
-        nonlocal errors
-        ms, status, _ = await _post(session, url, packed[number % len(packed)])
-        if status == 200:
-            latencies.append(ms)
-        else:
-            errors += 1
-
     started = time.perf_counter()
     tasks = []
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         for number in range(max(1, int(per_s * seconds))):
             await asyncio.sleep(started + number / per_s - time.perf_counter())
-            tasks.append(asyncio.create_task(one(number, session)))
-        await asyncio.gather(*tasks)
-    return [Load(latencies, errors, max(seconds, time.perf_counter() - started), [])]
+            tasks.append(asyncio.create_task(_post(session, url, packed[number % len(packed)])))
+        answers = [(ms, status) for ms, status, _ in await asyncio.gather(*tasks)]
+    return [_load(answers, max(seconds, time.perf_counter() - started))]
 
 
 async def _each_once(url: str, bodies: list[Any], clients: int) -> list[Load]:
-    packed, answers = iter([orjson.dumps(body) for body in bodies]), list[tuple[float, int, bytes]]()
+    packed, answers = iter([orjson.dumps(body) for body in bodies]), list[_Timed]()
 
     async def client(session: aiohttp.ClientSession) -> None:
         for body in packed:
-            answers.append(await _post(session, url, body))
+            answers.append((await _post(session, url, body))[:2])
 
     started = time.perf_counter()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         await asyncio.gather(*(client(session) for _ in range(clients)))
-    latencies = [ms for ms, status, _ in answers if status == 200]
-    return [Load(latencies, len(answers) - len(latencies), time.perf_counter() - started, [])]
+    return [_load(answers, time.perf_counter() - started)]
 
 
 async def _calm(url: str, bodies: list[Any], per_s: float, seconds: float) -> list[Load]:
-    packed, latencies, errors = [orjson.dumps(body) for body in bodies], list[float](), 0
-    started, number = time.perf_counter(), 0
+    packed, answers = [orjson.dumps(body) for body in bodies], list[_Timed]()
+    started = time.perf_counter()
     limit = aiohttp.ClientTimeout(total=LOST_MS / 1e3)
     new = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(timeout=limit) as kept, aiohttp.ClientSession(connector=new, timeout=limit) as own:
         while time.perf_counter() < started + seconds:
-            begun = time.perf_counter()
-            ms, status, _ = await _post((kept, own)[number % 2], url, packed[number % len(packed)])
-            latencies += [ms] if status == 200 else []
-            errors += status != 200
-            number += 1
+            begun, number = time.perf_counter(), len(answers)
+            answers.append((await _post((kept, own)[number % 2], url, packed[number % len(packed)]))[:2])
             await asyncio.sleep(begun + 1 / per_s - time.perf_counter())
-    return [Load(latencies, errors, time.perf_counter() - started, [])]
+    return [_load(answers, time.perf_counter() - started)]
+
+
+def _load(answers: list[_Timed], seconds: float) -> Load:
+    latencies = [ms for ms, status in answers if status == 200]
+    return Load(latencies, len(answers) - len(latencies), seconds, [])
 
 
 async def _post(session: aiohttp.ClientSession, url: str, body: bytes) -> tuple[float, int, bytes]:

@@ -40,7 +40,8 @@ def torchserve_alone(
     """
     (directory / "model-config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
-    settings, stack, name = UpSettings.model_validate(ports), Stack(), f"clip_{kind}"
+    settings = UpSettings.model_validate({**ports, "token_authorization": False})
+    stack, name = Stack(), f"clip_{kind}"
     with tempfile.TemporaryDirectory(prefix="clipserve-tune-") as temporary:
         run_dir, store = Path(temporary), Path(temporary) / "store"
         store.mkdir()

@@ -89,8 +89,7 @@ def _measure(
         together(url, bodies, effort.clients, 1.0)
         (alone,) = alternate([(url, bodies[: effort.alone])], keep=False)
         load = together(url, bodies, effort.clients, effort.seconds)
-    p99 = statistics.quantiles(load.latencies, n=100)[98] if len(load.latencies) > 1 else float("inf")
-    return Trial(choice, load.rate, p99, statistics.median(alone.latencies), load.errors + alone.errors)
+    return Trial(choice, load.rate, load.p99, statistics.median(alone.latencies), load.errors + alone.errors)
 
 
 def show(trials: list[Trial], best: Trial, p99_limit_ms: float, console: Console) -> None:

@@ -191,6 +191,17 @@ def test_siglips_own_class_of_tokenizer(tmp_path: Path) -> None:
         load(resolve(str(tmp_path / "siglip")).source)
 
 
+@pytest.mark.parametrize("write", [write_clip, write_siglip])
+def test_a_file_of_transformers_goes_with_the_configuration_beside_it(tmp_path: Path, write: Any) -> None:
+    write(tmp_path / "model")
+    whole, file = loaded(tmp_path / "model"), loaded(tmp_path / "model" / "model.safetensors")
+    assert all(np.array_equal(a, b) for a, b in zip(whole, file, strict=True))
+    alone = tmp_path / "alone.safetensors"
+    (tmp_path / "model" / "model.safetensors").rename(alone)
+    with pytest.raises(BadModel, match=r"has the names of transformers, and no config\.json is beside it"):
+        read_path(alone, "ViT-B-32")
+
+
 def test_a_clip_of_transformers_in_shards(tmp_path: Path) -> None:
     model = write_clip(tmp_path / "clip")
     model.save_pretrained(tmp_path / "shards", max_shard_size="2MB")

@@ -48,11 +48,6 @@ def test_where_quick_is_all_there_is_nothing_is_left_to_do(tmp_path: Path, check
     assert standing("demo", checkpoint, tmp_path) == "whole"
 
 
-def test_one_damaged_archive_makes_the_model_stale(tmp_path: Path, checkpoint: Path) -> None:
-    build("demo", checkpoint=checkpoint, model_store=tmp_path)[1].write_bytes(b"PK")
-    assert standing("demo", checkpoint, tmp_path) == "stale"
-
-
 @pytest.mark.parametrize("other", [["--precision", "int8"], ["--compile"]])
 def test_quick_and_what_contradicts_it(other: list[str], tmp_path: Path) -> None:
     options = ["archive", "build", "demo", "--quick", *other, "--model-store", str(tmp_path)]

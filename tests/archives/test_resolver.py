@@ -102,7 +102,7 @@ def test_a_name_is_no_path(name: str) -> None:
 
 
 def test_resolving_imports_no_torch() -> None:
-    program = "import sys; from scripts.archive.build import stale_archives; stale_archives('demo'); "
+    program = "import sys; from scripts.archive.build import standing; standing('demo'); "
     done = subprocess.run([sys.executable, "-c", program + "sys.exit('torch' in sys.modules)"], cwd=ARCHIVE_DIR.parent)
     assert done.returncode == 0
 
@@ -182,6 +182,7 @@ def test_weights_of_another_architecture_are_one_line(tmp_path: Path) -> None:
         ),
         ({"config.json": '{"model_type": "bert"}', "model.safetensors": ""}, "holds a bert of transformers"),
         ({"config.json": "[]"}, "is no configuration of transformers"),
+        ({"adapter_config.json": "{}", "adapter_model.safetensors": ""}, "holds a LoRA adapter and no whole model"),
     ],
 )
 def test_folders_that_hold_no_model(tmp_path: Path, files: dict[str, str], message: str) -> None:

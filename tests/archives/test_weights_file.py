@@ -109,6 +109,19 @@ def test_a_pickle_without_a_state_dict(tmp_path: Path, body: object) -> None:
         read_state(tmp_path / "w.pt")
 
 
+def test_what_is_there_instead_of_a_state_dict_is_named(tmp_path: Path) -> None:
+    torch.save({"net": {"a": torch.ones(1)}, "epoch": 3}, tmp_path / "w.pt")
+    with pytest.raises(BadModel, match="holds no weights but net, epoch: save the state dict alone"):
+        read_state(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("name", ["base_model.model.x.q_proj.lora_A.default.weight", "lora_te_x.lora_down.weight"])
+def test_an_adapter_is_not_taken_for_weights(tmp_path: Path, name: str) -> None:
+    torch.save({name: torch.ones(1), "base_model.model.x.q_proj.base_layer.weight": torch.ones(1)}, tmp_path / "w.pt")
+    with pytest.raises(BadModel, match=r"holds a LoRA adapter .* merge it"):
+        read_state(tmp_path / "w.pt")
+
+
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model."])
 @pytest.mark.parametrize("nest", [(), ("state_dict",), ("model",), ("model", "state_dict")])
 def test_prefixes_and_nests_of_training_programs(tmp_path: Path, prefix: str, nest: tuple[str, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,8 +27,8 @@ def test_what_the_archiver_left_out_is_noticed(
 ) -> None:
     stage = pack.stage
 
-    def with_a_hidden_folder(folder: Path, *rest: object) -> None:
-        stage(folder, *rest)  # type: ignore[arg-type]
+    def with_a_hidden_folder(folder: Path, *rest: Any, **named: Any) -> None:
+        stage(folder, *rest, **named)
         (folder / ".hidden").mkdir()
         (folder / ".hidden" / "file").write_text("torch-model-archiver leaves such folders out")
 

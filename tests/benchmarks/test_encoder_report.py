@@ -100,11 +100,6 @@ def test_engines_are_compared_at_16_or_at_the_largest_batch() -> None:
     assert [main_batch(batches) for batches in ({1, 8, 16, 32}, {1, 8, 32}, {1})] == [16, 32, 1]
 
 
-def test_the_page_says_what_the_committed_results_say() -> None:
-    page = tables.PAGE.read_text(encoding="utf-8")
-    assert tables.updated(page, tables.reports(), tables.gpu_reports()) == page
-
-
 def test_the_page_shows_every_model_a_missed_bar_and_quality() -> None:
     quality = [{"engine": "ours int8", "recall_at_1": 0.5, "recall_at_10": 1, "image_cosine": 1, "text_cosine": 1}]
     missed = {"name": "one text", "value": 9.0, "bar": 1.0, "sign": "≤", "holds": False}

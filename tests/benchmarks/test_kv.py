@@ -1,21 +1,15 @@
-"""The comparison of caches, small; and docs/kv-caches.md says what the committed results say."""
+"""The comparison of caches, small."""
 
 from __future__ import annotations
 
-from benchmarks.kv import pages
+from benchmarks.captions.demo import FOLDER
 from benchmarks.kv.arms import PAGED, STATIC, absorbed, choice_of
 from benchmarks.kv.command import FOLDED
-from benchmarks.kv.identity import FOLDER
 from benchmarks.kv.loads import requests
 from benchmarks.kv.memory import of_a_picture
 from benchmarks.kv.running import run, tokens_that_differ
 from benchmarks.kv.steps import step_ms
 from clip_core.captions.captioner import Captioner
-
-
-def test_the_page_says_what_the_committed_results_say() -> None:
-    page = pages.PAGE.read_text(encoding="utf-8")
-    assert pages.updated(page) == page
 
 
 def test_memory_admission_and_steps_of_the_demos_captioner() -> None:

@@ -64,15 +64,17 @@ def test_kinds_that_the_gateway_does_not_take_are_converted(visit: Open, library
     assert (picture.format, picture.size) == ("JPEG", (40, 30))
 
 
-def test_what_the_browser_can_not_read_goes_as_it_is_and_the_gateway_says_why(
+def test_what_the_browser_can_not_read_goes_as_it_is_but_for_heic(
     visit: Open, library: Library, tmp_path: Path
 ) -> None:
     library.fill("photos", 3)
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
     page = visit("/?collection=photos", url=library.url)
-    choose(page, "photos", [tmp_path / "a.heic"])
-    expect(page.locator("#upload-failed li")).to_have_count(1)
-    expect(page.locator("#upload-failed")).to_contain_text("a.heic")
+    (tmp_path / "b.jpg").write_bytes(b"no picture")
+    choose(page, "photos", [tmp_path / "a.heic", tmp_path / "b.jpg"])
+    expect(page.locator("#upload-failed li")).to_have_count(2)
+    expect(page.locator("#upload-failed")).to_contain_text(re.compile("a.heic.*clipserve ingest converts them"))
+    expect(page.locator("#upload-failed")).to_contain_text("b.jpg")
 
 
 def test_files_of_one_name_get_ids_of_their_own(visit: Open, library: Library) -> None:

@@ -40,6 +40,16 @@ def test_uploads_go_in_batches_of_few_files_and_few_bytes(run: Any) -> None:
     assert run("upload/batches.js", "batches", [{"size": 1e9}]) == [[{"size": 1e9}]]
 
 
+def test_of_a_chosen_folder_only_pictures_go_in_and_nothing_hidden(run: Any) -> None:
+    paths = {".photos/a.jpg": True, ".photos/b/c.HEIC": True, ".photos/._a.jpg": False, ".photos/.old/a.jpg": False}
+    files = [
+        {"type": "image/jpeg" if path.endswith("jpg") else "", "name": path.split("/")[-1], "webkitRelativePath": path}
+        for path in (*paths, ".photos/a.txt")
+    ]
+    found = run("upload/batches.js", "pictures", files)
+    assert [file["webkitRelativePath"] for file in found] == [path for path, is_one in paths.items() if is_one]
+
+
 def test_scores_have_the_name_and_the_scale_of_their_metric(run: Any) -> None:
     run("scores.js", "noteMetrics", [{"name": "a", "metric": "cosine"}, {"name": "b", "metric": "dot"}])
     assert [run("scores.js", "scoreName", name) for name in "ab"] == ["cosine similarity", "inner product"]

@@ -28,6 +28,7 @@ from tests.sync.conftest import run as sync
 __all__ = ["plain_gateway", "stack", "stack_of", "upstreams"]
 
 
+@pytest.fixture(autouse=True)
 def serve_the_tiny_models_dimension(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (fakes, fake_index):
         monkeypatch.setattr(module, "DIM", 32)
@@ -37,10 +38,7 @@ def sender(client: Client, fingerprint: str) -> Callable[[Output], Sender]:
     return lambda output: Sender(client, "photos", fingerprint, output, "p/")
 
 
-def test_vectors_go_into_a_collection_once(
-    bulk: Bulk, photos: Path, stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    serve_the_tiny_models_dimension(monkeypatch)
+def test_vectors_go_into_a_collection_once(bulk: Bulk, photos: Path, stack: Stack) -> None:
     with Client(stack.url) as client:
         bulk(photos, sender=sender(client, "fp-demo"))
         items = stack.index.collections["photos"]["items"]
@@ -51,10 +49,7 @@ def test_vectors_go_into_a_collection_once(
         assert "p/p0.jpg" not in items, "what was sent is not sent again"
 
 
-def test_a_collection_that_was_made_anew_is_filled_again(
-    bulk: Bulk, photos: Path, stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    serve_the_tiny_models_dimension(monkeypatch)
+def test_a_collection_that_was_made_anew_is_filled_again(bulk: Bulk, photos: Path, stack: Stack) -> None:
     with Client(stack.url) as client:
         bulk(photos, sender=sender(client, "fp-demo"))
         anew = stack.index.collections["photos"]
@@ -66,10 +61,7 @@ def test_a_collection_that_was_made_anew_is_filled_again(
         assert len(anew["items"]) == 20, "another prefix, other items"
 
 
-def test_what_the_collection_does_not_take_is_named(
-    bulk: Bulk, photos: Path, stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    serve_the_tiny_models_dimension(monkeypatch)
+def test_what_the_collection_does_not_take_is_named(bulk: Bulk, photos: Path, stack: Stack) -> None:
     deep = photos / "/".join(["d" * 200] * 3)
     deep.mkdir(parents=True)
     (photos / "p0.jpg").rename(deep / "p0.jpg")
@@ -90,10 +82,7 @@ def test_a_collection_of_another_model_is_refused(bulk: Bulk, photos: Path, stac
         bulk(photos, sender=sender(client, "0123456789abcdef"))
 
 
-def test_items_without_a_picture_go_in_by_their_text(
-    bulk: Bulk, tmp_path: Path, stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    serve_the_tiny_models_dimension(monkeypatch)
+def test_items_without_a_picture_go_in_by_their_text(bulk: Bulk, tmp_path: Path, stack: Stack) -> None:
     rows = [{"id": "a", "image": jpeg(1), "text": "a star"}, {"id": "b", "image": None, "text": "a dot"}]
     parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "t.parquet")
     with Client(stack.url) as client:
@@ -104,11 +93,8 @@ def test_items_without_a_picture_go_in_by_their_text(
     assert abs(items["p/b"]["vector"] - told["b"]["text_vector"]).max() < 1e-6
 
 
-def test_a_sync_goes_on_where_bulk_ended(
-    bulk: Bulk, photos: Path, stack: Stack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sync_goes_on_where_bulk_ended(bulk: Bulk, photos: Path, stack: Stack) -> None:
     """The items become its own, and nothing is encoded again."""
-    serve_the_tiny_models_dimension(monkeypatch)
     with Client(stack.url, timeout_s=10, retries=QUICK) as client:
         bulk(photos, sender=lambda output: Sender(client, "photos", "fp-demo", output, ""))
         items = stack.index.collections["photos"]["items"]

@@ -189,10 +189,10 @@ def test_pictures_that_a_disk_does_not_give(bulk: Bulk, photos: Path, monkeypatc
     """Unlike one picture that may not be read."""
 
     def failing(number: int) -> Any:
-        def read(path: str) -> Any:
+        def read(path: str, *most: int) -> Any:
             if path.endswith("p2.jpg"):
                 raise Skip("unreadable", "told") from OSError(number, "told")
-            return files.read(path)
+            return files.read(path, *most)
 
         return read
 

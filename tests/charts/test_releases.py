@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks.ship.helm import CHART, HelmError, helm
+from benchmarks.ship.helm import CHART, TOOLS, HelmError, helm
 from tests.charts.api_server import ApiServer, api_server, kubeconfig
 
 NAMESPACE = "search"
@@ -93,6 +94,16 @@ def test_a_larger_claim_is_refused_and_what_runs_is_kept(server: ApiServer, clus
         upgrade(cluster, "--set", "index.persistence.size=500Gi")
     claim = server.get("statefulsets", "r-clipserve-index")["spec"]["volumeClaimTemplates"][0]
     assert claim["spec"]["resources"]["requests"]["storage"] == "50Gi"
+
+
+def test_a_disk_grows_as_the_page_says(server: ApiServer, cluster: Run, tmp_path: Path) -> None:
+    install(cluster)
+    kubectl = [str(TOOLS / "kubectl"), "--kubeconfig", str(tmp_path / "kubeconfig"), "--cache-dir", str(tmp_path)]
+    words = ("--namespace", NAMESPACE, "delete", "statefulset", "r-clipserve-index", "--cascade=orphan")
+    subprocess.run([*kubectl, *words], check=True, capture_output=True)
+    upgrade(cluster, "--reset-then-reuse-values", "--set", "index.persistence.size=100Gi")
+    claim = server.get("statefulsets", "r-clipserve-index")["spec"]["volumeClaimTemplates"][0]
+    assert claim["spec"]["resources"]["requests"]["storage"] == "100Gi"
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from PIL import Image
 
 from clipserve_client import ApiError, AsyncClient, Caption, CaptionPiece, Client, NewItem
 from clipserve_client.calls.captions import EventReader
 from clipserve_client.errors import BadInput, ConnectionFailed, InferenceFailed, NoCaptioner
-from scripts.cli import app
 from tests.client.conftest import QUICK
+from tests.client.test_command import clipserve
 from tests.gateway.conftest import Stack
 from tests.gateway.fakes import picture
 
@@ -118,10 +119,6 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def clipserve(stack: Stack, *words: str) -> Any:
-    return CliRunner().invoke(app, [*words, "--url", stack.url], env={"COLUMNS": "120"})
-
-
 @pytest.mark.parametrize("more", [(), ("--stream",), ("--stream", "--method", "beam")])
 def test_the_command(stack: Stack, photos: Path, more: tuple[str, ...]) -> None:
     one = clipserve(stack, "caption", str(photos / "a.png"), "--prompt", "look: ", *more)
@@ -132,6 +129,29 @@ def test_the_command(stack: Stack, photos: Path, more: tuple[str, ...]) -> None:
     assert f"{names[0]}\ta picture of cat" in several.stdout
     assert f"{names[1]}: " in several.stderr
     assert f"{names[2]}: No such file" in several.stderr
+
+
+def test_photos_over_the_body_limit_are_all_captioned(stack_of: Any, tmp_path: Path) -> None:
+    stack, names = stack_of(max_body_bytes=400_000, max_buffered_bytes=900_000), []
+    for n in range(6):
+        names.append(str(tmp_path / f"{n}.png"))
+        Image.effect_noise((300, 300), 90 + n).save(names[-1])
+    told = clipserve(stack, "caption", *names, names[0])
+    assert (told.exit_code, len(told.stdout.splitlines())) == (0, 7), told.output
+    with Client(stack.url, retries=QUICK) as client:
+        several = client.captions([Path(name) for name in names] + [b"no picture"])
+    assert [isinstance(each, Caption) for each in several] == [True] * 6 + [False]
+
+
+def test_the_command_takes_what_ingest_takes(stack: Stack, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "a.avif")
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9\n.png")
+    Path(odd).write_bytes(CAT)
+    told = clipserve(stack, "caption", str(tmp_path / "a.avif"), odd)
+    assert (told.exit_code, len(told.stdout.splitlines())) == (0, 2), told.output
+    assert r"caf\xe9\n.png" in told.stdout
+    (tmp_path / "b.png").write_bytes(b"")
+    assert clipserve(stack, "caption", str(tmp_path / "b.png")).exit_code == 1
 
 
 def test_ingest(stack: Stack, photos: Path) -> None:

@@ -20,7 +20,6 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from clipserve_client import Client
-from clipserve_client.sources.entries import SourceError
 from scripts.cli import app
 from scripts.demo import demo_collection
 from scripts.stack.waiting_collections import tell_waiting
@@ -41,17 +40,6 @@ def photos(tmp_path: Path) -> Path:
 
 def clipserve(stack: Any, *words: str) -> Any:
     return CliRunner().invoke(app, [*words, "--url", stack.url], env={"COLUMNS": "120"})
-
-
-def test_photos_over_the_body_limit_are_all_in(stack_of: Any, tmp_path: Path) -> None:
-    """As phones take them: 40 pictures that one call of the gateway could not hold."""
-    stack = stack_of(max_body_bytes=400_000, max_buffered_bytes=1_000_000)
-    (tmp_path / "photos").mkdir()
-    for n in range(40):
-        (tmp_path / "photos" / f"{n}.png").write_bytes(picture("x" * 50_000 + str(n)))
-    ran = clipserve(stack, "ingest", str(tmp_path / "photos"), "--collection", "photos")
-    assert ran.exit_code == 0, ran.output
-    assert "40 of 40 items are in photos" in ran.output
 
 
 def test_it_says_what_was_left_out_and_writes_a_report(stack: Any, photos: Path, tmp_path: Path) -> None:
@@ -96,15 +84,6 @@ def test_a_report_that_can_not_be_written_is_one_line(stack: Any, photos: Path, 
     assert f"the report {tmp_path} can't be written" in ran.stderr
     assert "Traceback" not in ran.stderr
     assert "p" not in stack.index.collections
-
-
-@pytest.mark.parametrize("name", ["none", "notes.pdf", "broken.tar", "broken.parquet"])
-def test_what_is_no_source_is_one_line(stack: Any, tmp_path: Path, name: str) -> None:
-    if name != "none":
-        (tmp_path / name).write_bytes(b"x" * 100)
-    ran = clipserve(stack, "ingest", str(tmp_path / name), "--collection", "p")
-    assert ran.exit_code == 1
-    assert isinstance(ran.exception, SourceError | SystemExit)
 
 
 def test_an_empty_path_is_not_the_current_folder(stack: Any, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +167,8 @@ def test_ctrl_c_ends_it_and_the_next_run_goes_on(stack: Any, photos: Path) -> No
         assert "Traceback" not in output
         assert 0 < client.collection("p").count < 400
     stack.torchserve.delay_s = 0.0
-    assert clipserve(stack, "ingest", str(photos), "--collection", "p").exit_code == 0
+    again = clipserve(stack, "ingest", str(photos), "--collection", "p")
+    assert (again.exit_code, "unchanged" in again.output) == (0, True)
     assert len(stack.index.collections["p"]["items"]) == 400
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import socket
 import sys
-import threading
 from base64 import b64decode
 from pathlib import Path
 from typing import Any
@@ -363,27 +362,6 @@ def test_pictures_over_the_body_limit_arrive(stack_of: Any, tmp_path: Path, monk
         tally, results = ingest(client, tmp_path / "photos")
     assert {result.message for result in results.values()} == {""}
     assert (tally.added, dict(tally.noted)) == (8, {"scaled down": 8})
-
-
-def test_an_interrupted_run_is_taken_up_again(client: Client, tmp_path: Path) -> None:
-    for n in range(200):
-        put(tmp_path / f"{n:03}.png")
-    seen: list[Result] = []
-    before = threading.active_count()
-
-    def interrupt(result: Result) -> None:
-        seen.append(result)
-        if len(seen) == 70:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        ingest_folder(client, tmp_path, "demo", FolderOptions(in_flight=1), on_result=interrupt)
-    added = client.collection("demo").count
-    assert 70 <= added < 200
-    tally, _ = ingest(client, tmp_path)
-    assert tally.added + tally.unchanged == 200
-    assert tally.unchanged >= 70
-    assert threading.active_count() < before + 10
 
 
 def test_a_damaged_memory_is_made_again_and_none_is_needed(tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from clip_core.wire import COLLECTION_NAME
 from clipserve_client import AsyncClient, Client, NewItem
-from clipserve_client.errors import BadKey, ConnectionFailed
+from clipserve_client.errors import BadKey, BadName, ConnectionFailed
 from clipserve_client.ingest import engine
 from clipserve_client.ingest.engine import run
+from clipserve_client.inputs import names
 from tests.client.answering import answering
 from tests.client.conftest import QUICK
 from tests.client.test_ingest import Gateway, items
@@ -32,6 +34,29 @@ from tests.client.test_ingest import Gateway, items
 def test_a_text_in_place_of_a_list_is_not_taken_letter_by_letter(client: Client, call: Any) -> None:
     with pytest.raises(TypeError, match=r"a list is needed.*\['"):
         call(client)
+
+
+@pytest.mark.parametrize("name", ["x/../demo", "", "..", "a b", "demo?x", "n" * 65])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client, name: client.collection(name),
+        lambda client, name: client.create_collection(name),
+        lambda client, name: client.drop_collection(name),
+        lambda client, name: client.item(name, "a"),
+        lambda client, name: client.delete_items(name, ["a"]),
+        lambda client, name: next(iter(client.duplicates(name))),
+        lambda client, name: client.set_alias(name, "demo"),
+        lambda client, name: client.drop_alias(name),
+    ],
+)
+def test_what_is_no_name_leads_to_no_other_call(client: Client, call: Any, name: str) -> None:
+    with pytest.raises(BadName, match="1 to 64 of A-Z a-z 0-9 _ -"):
+        call(client, name)
+
+
+def test_names_are_those_that_services_take() -> None:
+    assert names._NAME.pattern == COLLECTION_NAME
 
 
 @pytest.mark.parametrize("key", ["cs_abc\n", "cs_\u00e4", "cs abc"])

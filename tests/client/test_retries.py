@@ -150,11 +150,23 @@ def test_the_gateway_is_told_how_long_it_is_waited_for() -> None:
         assert request.headers["Authorization"] == "Bearer k"
 
 
-def test_an_answer_of_something_else_is_an_error() -> None:
-    with answering((200, "<html>hello</html>", {})) as server, Client(server.url) as client:
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("<html>hello</html>", "it is no JSON (<html>hello"),
+        ({}, "`collections` is missing"),
+        ({"collections": 1}, "a value is of another kind than it should be"),
+    ],
+)
+def test_an_answer_of_something_else_is_an_error(body: object, why: str) -> None:
+    with answering((200, body, {})) as server, Client(server.url) as client:
         with pytest.raises(errors.ApiError, match="not as a gateway does") as caught:
             client.collections()
-        assert caught.value.code == "unreadable_answer"
+        assert (caught.value.code, why in caught.value.message) == ("unreadable_answer", True), caught.value
+
+
+def test_an_error_of_something_else_is_shown_as_it_came() -> None:
+    assert '{"detail": "no"}' in errors.api_error(404, {"detail": "no"}).message
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x", "http://", "http://a:b:c"])
@@ -176,3 +188,10 @@ async def test_the_async_client_tries_again_too() -> None:
     with answering(BUSY, DOWN, OK) as server:
         async with AsyncClient(server.url, retries=QUICK) as client:
             assert await client.collections() == []
+
+
+def test_a_pause_after_many_tries_is_the_longest() -> None:
+    """The client is a wheel of its own, and so has its own doubling pause."""
+    error = ConnectionFailed("away", sent=False)
+    for tries in (0, 10, 10_000):
+        assert 0 <= Retries(max_backoff_s=15.0).pause(tries, error) <= min(15.0, 0.25 * 2.0 ** min(tries, 64))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,17 @@ from clip_core.encode.embedding_cache import EmbeddingCache
 from clip_core.errors import Unavailable
 from clip_core.serving.admin import Admin
 from handlers.text_handler import TextHandler
-from tests.clip_core.test_batch_handler import HTTP, FakeContext
+from tests.clip_core.test_batch_handler import HTTP, FakeContext, started
 from tests.waiting import until
 
 TOKEN = "a-long-secret"
 
 
 @pytest.fixture(scope="module")
-def handler(model_dirs: dict[str, Path]) -> Iterator[TextHandler]:
-    handler = TextHandler()
-    handler.initialize(FakeContext(model_dirs["text"], [], {"threads": 2}))
+def handler(model_dirs: dict[str, Path]) -> TextHandler:
+    handler = started(model_dirs)
     handler.admin = Admin(TOKEN, handler.encoders, handler.accepts, "9000")
-    yield handler
-    logger = logging.getLogger("clipserve")
-    logger.handlers, logger.propagate = [], True
+    return handler
 
 
 @pytest.fixture
@@ -55,6 +51,8 @@ def ask(handler: TextHandler, model_dirs: dict[str, Path]) -> Any:
         ({"cache": "clear"}, "Bearer other", 401),
         ({"cache": "clear", "token": 3}, None, 401),
         ({"cache": "burn", "token": TOKEN}, None, 400),
+        ({"cache": "clear", "scope": "model", "token": TOKEN}, None, 200),
+        ({"cache": "clear", "scope": "mine", "token": TOKEN}, None, 400),
         ({"token": TOKEN}, None, 400),
         ({"cache": "forget", "token": TOKEN}, None, 400),
         ({"cache": "forget", "input": "x", "token": ""}, None, 401),
@@ -100,7 +98,7 @@ def test_an_input_called_admin_is_none(ask: Any) -> None:
 class Deaf(EmbeddingCache):
     """A cache whose second level does not answer."""
 
-    def clear(self) -> None:
+    def clear(self, **_: bool) -> None:
         raise Unavailable("this worker has cleared its cache, but Redis did not confirm it")
 
     def discard_many(self, _keys: Sequence[bytes]) -> set[bytes]:

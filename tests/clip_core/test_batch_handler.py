@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +45,15 @@ class FakeContext:
 HTTP = {"Host": "localhost", "Content-Type": "text/plain"}
 
 
-@pytest.fixture(scope="module")
-def handler(model_dirs: dict[str, Path]) -> Iterator[TextHandler]:
+def started(model_dirs: dict[str, Path]) -> TextHandler:
     handler = TextHandler()
     handler.initialize(FakeContext(model_dirs["text"], [], {"threads": 2, "batchSize": 8}))
-    yield handler
-    logger = logging.getLogger("clipserve")
-    logger.handlers, logger.propagate = [], True
+    return handler
+
+
+@pytest.fixture(scope="module")
+def handler(model_dirs: dict[str, Path]) -> TextHandler:
+    return started(model_dirs)
 
 
 def test_one_answer_a_row_each_with_its_status(handler: TextHandler, model_dirs: dict[str, Path]) -> None:

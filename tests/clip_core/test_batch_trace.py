@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from clip_core.inputs.request import Accepts, Request
 from clip_core.serving.batch_trace import begin_batch
 from clip_core.tracing.trace_context import NO_CALLERS, TraceContext
 from handlers.text_handler import TextHandler
-from tests.clip_core.test_batch_handler import FakeContext
+from tests.clip_core.test_batch_handler import FakeContext, started
 from tests.clip_core.test_tracing import BAD, PARENT
 from tests.tracing import KeptSpans, kept_spans
 
@@ -26,12 +25,8 @@ HTTP = {"Host": "localhost", "Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
-def handler(model_dirs: dict[str, Path]) -> Iterator[TextHandler]:
-    handler = TextHandler()
-    handler.initialize(FakeContext(model_dirs["text"], [], {"threads": 2, "batchSize": 8}))
-    yield handler
-    logger = logging.getLogger("clipserve")
-    logger.handlers, logger.propagate = [], True
+def handler(model_dirs: dict[str, Path]) -> TextHandler:
+    return started(model_dirs)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from clip_core.captions.ask import CaptionAsk as Ask
 from clip_core.captions.captioner import Captioner
 from clip_core.captions.scheduler import Scheduler
 from clip_core.errors import InvalidRequest, Overloaded
-from tests.captioners import pictures, write_captioner
+from tests.captioners import pictures
 from tests.clip_core.test_captions import finish
 
 CHOICES = [
@@ -35,16 +35,6 @@ ASKS = [
     Ask(method="greedy", prompt="a photo", max_tokens=9),
     Ask(beams=4, groups=1, max_tokens=18, n=3),
 ] * 2
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_captioner(tmp_path_factory.mktemp("captioner"))
-
-
-@pytest.fixture(scope="module")
-def captioner(folder: Path) -> Captioner:
-    return Captioner.load(folder)
 
 
 def scheduled(captioner: Captioner, choice: CacheChoice | None, rows: int = 32) -> tuple[list[object], Scheduler]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -149,10 +148,8 @@ def started(folder: Path, **config: Any) -> CaptionHandler:
 
 
 @pytest.fixture(scope="module")
-def handler(folder: Path) -> Iterator[CaptionHandler]:
-    yield started(folder)
-    logger = logging.getLogger("clipserve")
-    logger.handlers, logger.propagate = [], True
+def handler(folder: Path) -> CaptionHandler:
+    return started(folder)
 
 
 @pytest.fixture

@@ -11,27 +11,17 @@ from clip_core.captions.ask import CaptionAsk as Ask
 from clip_core.captions.captioner import Captioner
 from clip_core.errors import BadModel
 from clip_core.networks import int8
-from tests.captioners import pictures, write_captioner
+from tests.captioners import pictures
 from tests.clip_core.test_captions import caption_all
 
 PRECISIONS = ("bf16", *(() if int8.unsupported() else ("int8",)))
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_captioner(tmp_path_factory.mktemp("captioner"))
-
-
-@pytest.fixture(scope="module")
-def exact(folder: Path) -> Captioner:
-    return Captioner.load(folder)
-
-
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_fewer_bits_score_nearly_the_same(exact: Captioner, folder: Path, precision: str) -> None:
+def test_fewer_bits_score_nearly_the_same(captioner: Captioner, folder: Path, precision: str) -> None:
     texts = ["a red circle", "two blue squares on a table"]
     coarse = Captioner.load(folder, precision=precision)
-    scores = [each.score(each.remember(pictures(1))[0], texts) for each in (exact, coarse)]
+    scores = [each.score(each.remember(pictures(1))[0], texts) for each in (captioner, coarse)]
     assert scores[1] == pytest.approx(scores[0], rel=0.05)
     assert scores[1] != scores[0]
     for captions in caption_all(coarse, [Ask(max_tokens=12), Ask(method="greedy", max_tokens=12)]):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.captions.open_clip_captions import NARROW, stripped
 from clip_core.captions.ask import CaptionAsk as Ask
 from clip_core.captions.captioner import Captioner
 from clip_core.captions.samples import gumbel, kept_by_k, kept_by_p
@@ -15,7 +16,6 @@ from clip_core.captions.search import first_best, first_of_best
 from tests.captioners import GOLDENS, PROMPT, write_captioner
 from tests.clip_core.test_captions import caption_all
 
-NARROW = 1e-4  # between two choices: below it, rounding may decide
 CASES: list[dict[str, Any]] = json.loads(GOLDENS.read_text(encoding="utf-8"))
 
 
@@ -41,7 +41,7 @@ def test_captions_are_those_of_open_clips_generate(case: tuple[dict[str, Any], C
     assert len(clear) >= 6
     for rows in (1, 4, 8):
         ask = ask_of(name, captioner)
-        found = [_stripped(each[0].tokens) for each in caption_all(captioner, [ask] * 8, rows * ask.rows)]
+        found = [stripped(each[0].tokens) for each in caption_all(captioner, [ask] * 8, rows * ask.rows)]
         assert [found[i] for i in clear] == expected
 
 
@@ -51,11 +51,6 @@ def test_the_goldens_hold_what_could_go_wrong() -> None:
     assert {len(ids) for ids in every} >= {24}
     assert any(len(ids) < 24 for ids in every)
     assert len({tuple(ids) for ids in every}) > len(every) // 2
-
-
-@pytest.fixture(scope="module")
-def captioner(tmp_path_factory: pytest.TempPathFactory) -> Captioner:
-    return Captioner.load(write_captioner(tmp_path_factory.mktemp("captioner")))
 
 
 def test_a_sample_depends_on_its_seed_and_on_nothing_beside_it(captioner: Captioner) -> None:
@@ -113,9 +108,3 @@ def test_the_best_of_a_beam_search_come_first(captioner: Captioner) -> None:
     prompted = caption_all(captioner, [Ask(prompt="a photo", max_tokens=12)])[0][0]
     assert prompted.tokens[:3] == tuple(PROMPT)
     assert prompted.text.startswith("a photo")
-
-
-def _stripped(ids: tuple[int, ...]) -> tuple[int, ...]:
-    while ids and ids[-1] == 0:
-        ids = ids[:-1]
-    return ids

@@ -14,19 +14,9 @@ from clip_core.captions.caption import Caption, Event
 from clip_core.captions.captioner import Captioner
 from clip_core.captions.scheduler import Scheduler
 from clip_core.errors import BadModel, BadText, InvalidRequest, Overloaded
-from tests.captioners import greedy_by_open_clip, pictures, write_captioner
+from tests.captioners import greedy_by_open_clip, pictures
 
 GREEDY = Ask(method="greedy", max_tokens=24)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_captioner(tmp_path_factory.mktemp("captioner"))
-
-
-@pytest.fixture(scope="module")
-def captioner(folder: Path) -> Captioner:
-    return Captioner.load(folder)
 
 
 @pytest.fixture(scope="module")

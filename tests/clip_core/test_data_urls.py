@@ -21,6 +21,7 @@ SAFE = base64.urlsafe_b64encode(PNG).decode()
 ESCAPED = urllib.parse.quote(PNG)
 
 BASE64 = [
+    TEXT,
     base64.encodebytes(PNG).decode(),
     base64.encodebytes(PNG).decode().replace("\n", "\r\n"),
     SAFE,
@@ -31,6 +32,7 @@ BASE64 = [
     " \t\r\n" + TEXT + "\n",
 ]
 DATA_URLS = [
+    f"data:image/png;base64,{TEXT}",
     f"data:image/png;base64,{SAFE}",
     f"data:image/png;base64, {TEXT}",
     f"data:image/png; base64,{TEXT}",
@@ -51,9 +53,11 @@ def test_forms_of_a_picture(reference: str) -> None:
     assert from_reference(reference) == PNG
 
 
-@pytest.mark.parametrize(
-    "reference", ["A", "AAAAA", "AA=A", "AA*A", "é" * 4, "data:image/png;base64", "data:image/png;base64,", "data:x"]
-)
+PAGES = ["http://example.org/a.png", "file:///etc/passwd"]
+URLS = ["data:", "data:x", "data:image/png;base64", "data:image/png;base64,", "data:image/png;base64,a"]
+
+
+@pytest.mark.parametrize("reference", ["A", "AAAAA", "AA=A", "AA*A", "***", "é" * 4, *URLS, *PAGES])
 def test_what_is_no_base64_is_refused(reference: str) -> None:
     with pytest.raises(BadImage):
         from_reference(reference)

@@ -20,6 +20,7 @@ from clip_core.inputs.request import Item, Part
 from clip_core.model_spec import ModelSpec
 from clip_core.wire import FloatArray
 from scripts.archive.canary_images import canary_images
+from tests.clip_core.test_cached_encoders import image, text
 
 TEXTS = ["a red circle", "two blue stars on a black background", "x" * 500, "东京 🦀 naïve"]
 
@@ -39,14 +40,6 @@ def reference(checkpoint: Path) -> tuple[FloatArray, FloatArray]:
         texts = model.encode_text(tokenizer(TEXTS), normalize=True)
         images = model.encode_image(torch.stack([transform(image) for _, image in canary_images()]), normalize=True)
     return texts.numpy(), images.numpy()
-
-
-def text(value: str, weight: float = 1.0) -> Item:
-    return Item((Part("text", value, weight),))
-
-
-def image(value: bytes) -> Item:
-    return Item((Part("image", value),))
 
 
 def encode(encoders: Encoders, *items: Item | ClipServeError) -> list[Encoded | ClipServeError]:
@@ -77,26 +70,11 @@ def test_bad_items_get_their_own_errors_and_spoil_nothing(encoders: Encoders) ->
     assert np.allclose(vectors([mixed[1], mixed[4]]), vectors(alone), atol=1e-6)
 
 
-def test_a_long_text_is_an_error_where_the_request_says_so(encoders: Encoders) -> None:
-    items = [text("word " * 200), text("word " * 200), text("short")]
-    strict, cut, short = encoders.encode(items, cut_long_texts=[False, True, False])
-    assert isinstance(strict, BadText)
-    assert isinstance(cut, Encoded)
-    assert (cut.truncated, cut.tokens) == (True, 77)
-    assert isinstance(short, Encoded)
-    assert not short.truncated
-
-
 def test_weights_pull_and_push(encoders: Encoders) -> None:
     parts = (Part("text", "a dog", 2.0), Part("text", "a cat", -1.0))
     dog, cat, both = vectors(encode(encoders, text("a dog"), text("a cat"), Item(parts)))
     expected = 2 * dog - cat
     assert np.allclose(both, expected / np.linalg.norm(expected), atol=1e-6)
-
-
-def test_parts_that_cancel_are_an_error(encoders: Encoders) -> None:
-    (result,) = encode(encoders, Item((Part("text", "a dog", 1.0), Part("text", "a dog", -1.0))))
-    assert isinstance(result, BadInput)
 
 
 def test_one_negative_part_points_the_other_way(encoders: Encoders) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import zlib
 
@@ -11,7 +10,7 @@ import pytest
 from PIL import Image
 
 from clip_core.errors import BadImage, ImageTooLarge
-from clip_core.inputs.images import decode, from_reference
+from clip_core.inputs.images import decode
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -117,17 +116,3 @@ def test_the_limit_is_a_setting() -> None:
     decode(encoded(gradient(40, 24)), max_pixels=960)
     with pytest.raises(ImageTooLarge, match="40×24"):
         decode(encoded(gradient(40, 24)), max_pixels=959)
-
-
-def test_references() -> None:
-    data = encoded(gradient())
-    bare = base64.b64encode(data).decode()
-    assert from_reference(bare) == from_reference(f"data:image/png;base64,{bare}") == data
-
-
-@pytest.mark.parametrize(
-    "text", ["http://example.org/a.png", "data:image/png;base64,a", "***", "data:", "file:///etc/passwd"]
-)
-def test_bad_references(text: str) -> None:
-    with pytest.raises(BadImage):
-        from_reference(text)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from types import SimpleNamespace
 
 from clip_core.encode.embedding_cache import CacheStats
 from clip_core.serving.metrics import WorkerMetrics, count_cache, count_passes, declared
 from clip_core.serving.transport import worker_name
 from clip_core.towers.pass_counts import PassCounts
+from tests.waiting import until
 
 
 class Written:
@@ -57,9 +57,7 @@ def test_the_last_batch_before_a_silence_is_reported() -> None:
     metrics = WorkerMetrics({"hits": hits}, ("m",), interval_s=0.01)
     metrics.start()
     metrics.add("hits", 1)
-    deadline = time.monotonic() + 5
-    while not hits.lines and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: hits.lines)
     metrics.stop()
     assert hits.lines == [(1, ["m"])]
 

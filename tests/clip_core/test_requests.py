@@ -82,12 +82,6 @@ def test_a_weighted_query() -> None:
     assert [(part.kind, part.weight) for part in item.parts] == [("text", 2.0), ("vector", -0.5)]
 
 
-@pytest.mark.parametrize("weight", [0, "1", True, None])
-def test_a_bad_weight_is_that_items_error(weight: object) -> None:
-    (item,) = as_json({"input": {"query": [{"text": "a", "weight": weight}]}}).items
-    assert isinstance(item, ClipServeError)
-
-
 @pytest.mark.parametrize(
     ("body", "error"),
     [
@@ -111,16 +105,6 @@ def test_a_bad_request(body: bytes, error: type[ClipServeError]) -> None:
 def test_text_that_is_not_utf8() -> None:
     with pytest.raises(BadText):
         parse_row({"body": b"\xff\xfe"}, "text/plain", TEXT)
-
-
-def test_kserve_v2() -> None:
-    body = {
-        "id": "42",
-        "inputs": [{"name": "text", "shape": [2], "datatype": "BYTES", "data": ["a", "b"]}],
-        "parameters": {"search": {"collection": "demo"}},
-    }
-    request = as_json(body)
-    assert (request.v2, request.v2_id, len(request.items), request.search) == (True, "42", 2, SearchPart("demo"))
 
 
 @pytest.mark.parametrize(

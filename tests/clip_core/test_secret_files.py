@@ -14,6 +14,7 @@ from index_service import __main__ as index
 from index_service.errors import IndexStartError
 from index_service.settings import IndexSettings
 from scaler import __main__ as scaler
+from scaler.settings import ScalerSettings
 from scripts.processes.preflight import StackStartError
 from scripts.stack.parts import gateway_settings, scaler_settings
 
@@ -82,3 +83,38 @@ def test_and_of_the_scaler_and_of_up(folder: Path, capsys: pytest.CaptureFixture
         scaler_settings()
     with pytest.raises(StackStartError, match="api_keys"):
         gateway_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("clipserve_gateway_api_key", KEYS),
+        ("clipserve-gateway-api-keys", KEYS),
+        ("clipserve_gatway_api_keys", KEYS),
+        ("api_keys", KEYS),
+    ],
+)
+def test_a_misspelt_file_is_named_with_what_it_should_be(folder: Path, name: str, meant: str) -> None:
+    (folder / name).write_text("one")
+    (folder / "..data").mkdir()
+    assert GatewaySettings().keys == ()
+    (line,) = GatewaySettings.unknown_names()
+    assert line.startswith(f"{folder / name} is no setting")
+    assert line.endswith(f"did you mean {meant}?")
+
+
+def test_files_of_others_are_none_of_ours(folder: Path) -> None:
+    for name in (KEYS.upper(), "clipserve_index_milvus_tokn", "postgres_password", "port", "..2026_11_30", "token"):
+        (folder / name).write_text("one")
+    assert GatewaySettings().keys == ("one",)
+    assert GatewaySettings.unknown_names() == ScalerSettings.unknown_names() == []
+    (line,) = IndexSettings.unknown_names()
+    assert line.endswith("_tokn is no setting; did you mean clipserve_index_milvus_token?")
+
+
+def test_what_reads_no_files_says_so(folder: Path) -> None:
+    path = folder / "clipserve-handler-admin-token"
+    path.write_text("one")
+    assert secret_files.unread_files("CLIPSERVE_HANDLER_") == [
+        f"{path} is not read: set the variable CLIPSERVE_HANDLER_ADMIN_TOKEN"
+    ]

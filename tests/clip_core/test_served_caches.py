@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,6 @@ from tests.clip_core.test_caption_handler import FakeTorchServe, body, expected,
 __all__ = ["folder"]  # a fixture
 BEAM: dict[str, Any] = {"method": "beam", "beams": 6, "groups": 1}
 ALONE = 8192 + 6 * 6 * 4 * 1024  # a picture, and six rows of 24 tokens in blocks of four
-
-
-@pytest.fixture(autouse=True)
-def quiet_again() -> Any:
-    yield
-    logger = logging.getLogger("clipserve")
-    logger.handlers, logger.propagate = [], True
 
 
 def test_blocks_that_run_out_in_the_middle_of_beams_cost_time_and_no_answer(folder: Path) -> None:

@@ -24,6 +24,7 @@ from clip_core.model_spec import ModelSpec
 from clip_core.settings import HandlerSettings
 from clip_core.wire import unit
 from tests.clock import Clock
+from tests.waiting import until
 
 DIM = 8
 SPEC = ModelSpec("m", "text", DIM, 77, "f" * 16)
@@ -43,18 +44,37 @@ def server() -> fakeredis.FakeServer:
 
 
 def worker(
-    server: fakeredis.FakeServer, max_bytes: int = 1 << 20, clock: Callable[[], float] = time.monotonic
+    server: fakeredis.FakeServer,
+    max_bytes: int = 1 << 20,
+    clock: Callable[[], float] = time.monotonic,
+    model: str = "",
 ) -> TieredCache:
-    shared = SharedCache(fakeredis.FakeRedis(server=server), DIM, 60.0, CircuitBreaker(2.0, pause_s=0.01))
+    shared = SharedCache(fakeredis.FakeRedis(server=server), DIM, 60.0, CircuitBreaker(2.0, pause_s=0.01), model)
     return TieredCache(shared, max_bytes, clock=clock)
 
 
 def settle(server: fakeredis.FakeServer, entries: int) -> None:
     """Writes are not waited for: wait until Redis holds this many vectors."""
-    deadline, client = time.monotonic() + 5, fakeredis.FakeRedis(server=server)
-    while len(client.keys("clipserve:vectors:1:*:*")) != entries:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    client = fakeredis.FakeRedis(server=server)
+    until(lambda: len(client.keys("clipserve:vectors:1:*:*")) == entries)
+
+
+@pytest.mark.parametrize("own_model", [True, False])
+def test_one_model_is_cleared_alone_or_with_all(server: fakeredis.FakeServer, own_model: bool) -> None:
+    """Both of its workers forget; those of another model go on, unless all are cleared."""
+    clock = Clock()
+    first, second, other = (worker(server, clock=clock, model=name) for name in ("a", "a", "b"))
+    first.put_many({key(1): encoded(1)})
+    other.put_many({key(2): encoded(2)})
+    settle(server, 2)
+    assert second.get_many([key(1)])
+    first.clear(own_model=own_model)
+    clock.now += 2.0
+    assert first.get_many([key(1)]) == second.get_many([key(1)]) == {}
+    assert bool(other.get_many([key(2)])) == own_model
+    first.put_many({key(3): encoded(3)})
+    settle(server, 3)
+    assert second.get_many([key(3)]), "the new epoch is shared"
 
 
 @pytest.mark.parametrize("tokens", [None, 0, 77])
@@ -81,7 +101,7 @@ def test_an_entry_survives_the_way_to_redis_bit_for_bit(tokens: int | None, seed
 )
 def test_what_is_no_unit_vector_of_ours_is_a_miss(server: fakeredis.FakeServer, data: bytes) -> None:
     assert unpack(data, DIM) is None
-    fakeredis.FakeRedis(server=server).set(b"clipserve:vectors:1:0:" + key(1), data)
+    fakeredis.FakeRedis(server=server).set(b"clipserve:vectors:1:0.0:" + key(1), data)
     assert worker(server).get_many([key(1)]) == {}
 
 
@@ -101,7 +121,7 @@ def test_what_one_worker_computed_another_finds(server: fakeredis.FakeServer) ->
 def test_redis_forgets_after_its_time(server: fakeredis.FakeServer) -> None:
     worker(server).put_many({key(1): encoded(1)})
     settle(server, 1)
-    assert 50_000 < fakeredis.FakeRedis(server=server).pttl(b"clipserve:vectors:1:0:" + key(1)) <= 60_000
+    assert 50_000 < fakeredis.FakeRedis(server=server).pttl(b"clipserve:vectors:1:0.0:" + key(1)) <= 60_000
 
 
 def test_a_clear_reaches_every_worker_within_a_second(server: fakeredis.FakeServer) -> None:
@@ -175,11 +195,12 @@ def test_a_redis_that_is_down_is_a_miss_and_comes_back(server: fakeredis.FakeSer
     assert set(cache.get_many([key(1)])) == {key(1)}, "the worker's own level goes on"
     assert cache.stats.shared_errors >= 1
     server.connected = True
-    deadline = time.monotonic() + 5
-    while not worker(server).get_many([key(2)]):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+
+    def shared() -> bool:
         cache.put_many({key(2): encoded(2)})
+        return bool(worker(server).get_many([key(2)]))
+
+    until(shared)
 
 
 @pytest.fixture
@@ -227,9 +248,7 @@ def test_a_call_that_hangs_holds_nobody_and_no_second_one_is_begun() -> None:
     assert [breaker.call(hang, "without") for _ in range(5)] == ["without"] * 5
     assert (len(begun), breaker.errors) == (1, 1)
     gate.set()
-    deadline = time.monotonic() + 5
-    while breaker.call(lambda: "well", "without") != "well":
-        assert time.monotonic() < deadline
+    until(lambda: breaker.call(lambda: "well", "without") == "well")
 
 
 def test_the_pause_doubles_up_to_a_minute_and_ends_with_a_success() -> None:
@@ -293,7 +312,7 @@ def test_a_malformed_url_is_named_without_its_password(url: str) -> None:
 
 
 def gone(server: fakeredis.FakeServer, n: int) -> bool:
-    return fakeredis.FakeRedis(server=server).get(b"clipserve:vectors:1:0:" + key(n)) is None
+    return fakeredis.FakeRedis(server=server).get(b"clipserve:vectors:1:0.0:" + key(n)) is None
 
 
 def quiet(cache: TieredCache) -> None:

@@ -6,13 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clip_core.slowest import Slowest
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 @given(st.lists(st.integers(0, 1000), max_size=60))

@@ -21,7 +21,7 @@ from clip_core.networks import int8
 from clip_core.speculation.book import DraftBook
 from clip_core.speculation.guard import kept_bounds, leads
 from clip_core.speculation.pace import DraftPace, PassCosts, always
-from tests.captioners import WORDS, pictures, write_captioner
+from tests.captioners import WORDS, pictures
 
 PRECISIONS = ("fp32", "bf16", *(() if int8.unsupported() else ("int8",)))
 GREEDY = Ask(method="greedy", max_tokens=24)
@@ -34,11 +34,6 @@ ASKS = (
     Ask(method="beam", max_tokens=12),
 )
 Drafts = Sequence[Sequence[str]]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_captioner(tmp_path_factory.mktemp("captioner"))
 
 
 @pytest.fixture(scope="module", params=PRECISIONS)

@@ -56,11 +56,23 @@ def test_all_imports_are_in_the_lock(group: str) -> None:
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("stage", "group"), [("gateway", "gateway"), ("index", "index"), ("index-cuda", "index")])
-def test_all_of_our_packages_that_it_imports_are_copied(stage: str, group: str) -> None:
-    stage = DOCKERFILE.partition(f" AS {stage}-build\n")[2].partition("\nFROM ")[0]
-    copied = set(re.findall(r"^COPY (\w+) /opt/clipserve/app/\1$", stage, re.MULTILINE))
+def stage(name: str) -> str:
+    return DOCKERFILE.partition(f" AS {name}\n")[2].partition("\nFROM ")[0]
+
+
+@pytest.mark.parametrize("group", PACKAGES)
+def test_all_of_our_packages_that_it_imports_are_copied(group: str) -> None:
+    copied = set(re.findall(r"^COPY (\w+) /opt/clipserve/app/\1$", stage(f"{group}-build"), re.MULTILINE))
     assert copied == OURS & loaded(group)
+
+
+def test_an_image_for_gpus_with_the_lock_of_cpus_is_not_built() -> None:
+    """The check of its stage, run with what is installed here, names the lock that it needs."""
+    (code, lock) = re.findall(r"^RUN python3 -c '(.*INDEX_LOCK=(\S+)\.lock.*)'$", stage("index-cuda"), re.MULTILINE)[0]
+    assert "faiss-gpu" in locked(lock)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    on_cpus = "faiss-cpu" in {normal(name) for name in packages_distributions()["faiss"]}
+    assert (done.returncode, lock in done.stderr) == ((1, True) if on_cpus else (0, False))
 
 
 def test_targets_and_build_arguments_of_the_page_exist() -> None:

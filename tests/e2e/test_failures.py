@@ -135,9 +135,9 @@ def test_interrupt_stops_everything(tmp_path: Path) -> None:
     until(lambda: not still_running(family))
 
 
-def up(*options: str, **ports: int) -> subprocess.CompletedProcess[str]:
+def up(*options: str) -> subprocess.CompletedProcess[str]:
     """`clipserve up` on free ports but for those given, to its end."""
-    chosen = dict(zip(PORTS, free_ports(len(PORTS)), strict=True)) | ports
+    chosen = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     arguments = [text for name, port in chosen.items() for text in (f"--{name.replace('_', '-')}", str(port))]
     return subprocess.run(
         [CLIPSERVE, "up", *arguments, *options],
@@ -148,30 +148,19 @@ def up(*options: str, **ports: int) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_taken_port_is_named_with_what_to_do(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        done = up("--data-dir", str(tmp_path), index_port=port)
-    assert done.returncode == 1
-    assert f"port {port} (index_port) is taken" in done.stdout
-    assert "--index-port" in done.stdout
-
-
-def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("")
-    done = up("--data-dir", str(blocked / "data"))
-    assert done.returncode == 1
-    assert "--data-dir" in done.stdout
-
-
-def test_an_open_address_needs_keys(tmp_path: Path) -> None:
-    done = up("--host", "0.0.0.0", "--data-dir", str(tmp_path), "--no-demo")
-    assert done.returncode == 1
-    assert "CLIPSERVE_GATEWAY_API_KEYS" in done.stdout
-
-
-def test_a_wrong_setting_names_it() -> None:
-    done = up("--gateway-port", "many")
-    assert done.returncode == 2
-    assert "gateway-port" in done.stderr + done.stdout
+@pytest.mark.parametrize(
+    ("options", "status", "named"),
+    [
+        (("--index-port", "{taken}"), 1, "port {taken} (index_port) is taken"),
+        (("--data-dir", "{tmp}/file/data"), 1, "--data-dir"),
+        (("--host", "0.0.0.0"), 1, "CLIPSERVE_GATEWAY_API_KEYS"),
+        (("--gateway-port", "many"), 2, "gateway-port"),
+    ],
+)
+def test_what_can_not_start_is_named(tmp_path: Path, options: tuple[str, str], status: int, named: str) -> None:
+    (tmp_path / "file").write_text("")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        known = {"taken": listener.getsockname()[1], "tmp": tmp_path}
+        done = up("--data-dir", str(tmp_path), "--no-demo", *(each.format(**known) for each in options))
+    assert done.returncode == status
+    assert named.format(**known) in done.stdout + done.stderr

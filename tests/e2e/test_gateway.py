@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import math
 import uuid
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clip_core.wire import decode_vector, encode_vector
+from clip_core.wire import decode_vector
 from scripts.demo.demo_collection import QUERY
 from scripts.stack.live_stack import LiveStack
 from tests.clip_core.test_images import huge_png
@@ -122,7 +121,6 @@ def as_base64(data: bytes) -> str:
 
 
 WHOLE = base64.b64decode(png(size=(200, 200)))
-NAN = encode_vector(np.full(96, math.nan, np.float32))
 
 
 @pytest.mark.parametrize(
@@ -131,30 +129,18 @@ NAN = encode_vector(np.full(96, math.nan, np.float32))
         ("/v1/embeddings", {"input": as_base64(b"not an image"), "modality": "image"}, 400, "invalid_image"),
         ("/v1/embeddings", {"input": as_base64(WHOLE[: len(WHOLE) // 2]), "modality": "image"}, 400, "invalid_image"),
         ("/v1/embeddings", {"input": as_base64(huge_png(30_000, 30_000)), "modality": "image"}, 413, "image_too_large"),
-        ("/v1/embeddings", {"input": ""}, 400, None),
-        ("/v1/embeddings", {"input": [1, 2, 3]}, 400, None),
-        ("/v1/embeddings", {"input": "x", "model": "nobody"}, 404, "model_not_found"),
-        ("/v1/embeddings", b"", 400, None),
-        ("/v1/embeddings", b"{", 400, None),
-        ("/v1/embeddings", {"input": {"a": 1}}, 400, None),
-        ("/v1/search", {"collection": "demo"}, 400, None),
         ("/v1/search", {"collection": "nowhere", "text": "x"}, 404, "collection_not_found"),
-        ("/v1/search", {"collection": "demo", "text": "x", "k": 0}, 400, None),
-        ("/v1/search", {"collection": "demo", "text": "x", "k": 1_000_000}, 400, None),
         ("/v1/search", {"collection": "demo", "text": "x", "filter": {"a": {"$near": 1}}}, 400, "invalid_filter"),
         ("/v1/search", {"collection": "demo", "vector": [1.0, 2.0]}, 400, "invalid_vector"),
-        ("/v1/search", {"collection": "demo", "vector": NAN}, 400, "invalid_vector"),
-        ("/v1/search", {"collection": "demo", "text": ["x"]}, 400, None),
-        ("/v1/nothing", {}, 404, None),
     ],
 )
-def test_bad_input_has_a_clear_error(stack: LiveStack, path: str, body: Any, status: int, code: str | None) -> None:
+def test_bad_input_has_a_clear_error(stack: LiveStack, path: str, body: Any, status: int, code: str) -> None:
+    """What a worker or the index service refuses; the gateway's own refusals are in tests/gateway."""
     answer = post(stack, path, body)
     error = answer.json["error"]
-    assert answer.status in ((status,) if status != 400 else (400, 422)), answer.raw
+    assert (answer.status, error["code"]) == (status, code), answer.raw
     assert set(error) >= {"message", "type", "param", "code"}
     assert error["message"]
-    assert code is None or error["code"] == code
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "L", "CMYK", "I;16"])
@@ -210,15 +196,6 @@ def test_searches_by_alias(stack: LiveStack) -> None:
     assert send("DELETE", f"{stack.gateway}/v1/collections/demo").status == 409  # an alias leads to it
     assert send("DELETE", url).json == {"deleted": True}
     assert send("GET", url).status == 404
-
-
-def test_another_fingerprint_is_a_conflict(stack: LiveStack) -> None:
-    name = f"other-{uuid.uuid4().hex[:8]}"
-    made = send("PUT", f"{stack.index}/collections/{name}", {"model": "other", "fingerprint": "0" * 16, "dim": 96})
-    assert made.status == 201
-    answer = post(stack, "/v1/search", {"collection": name, "text": "x"})
-    assert (answer.status, answer.json["error"]["code"]) == (409, "fingerprint_mismatch")
-    assert send("DELETE", f"{stack.index}/collections/{name}").status == 200
 
 
 def test_models_health_and_docs(stack: LiveStack) -> None:

@@ -24,11 +24,10 @@ from clip_core.errors import (
     FingerprintMismatch,
     InvalidRequest,
     NotFound,
-    UnknownCollection,
     UnknownItem,
     from_dict,
 )
-from clip_core.wire import decode_vector, encode_vector
+from clip_core.wire import decode_vector, encode_vector, no_collection
 from index_service.collection.bodies import metadata_json
 from index_service.collection.patches import patched
 from index_service.collection.vectors import as_kept
@@ -156,7 +155,7 @@ class FakeIndex:
     def _get(self, name: str) -> dict[str, Any]:
         name = self.aliases.get(name, name)
         if name not in self.collections:
-            raise UnknownCollection(f"there is no collection {name!r}", param="collection")
+            raise no_collection(name)
         return self.collections[name]
 
     def _collection(self, request: Request, body: Any) -> Response:

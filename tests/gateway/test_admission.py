@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import re
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -475,6 +476,7 @@ def test_a_caller_who_leaves_the_queue_is_not_served(stack_of):
         until(lambda: stack.torchserve.busy == 1)
         gone = stack.post("/v1/embeddings", {"input": "gone"}, headers={"X-Request-Timeout": "0.2"})
         assert (gone.status_code, gone.json()["error"]["code"]) == (504, "deadline_exceeded")
+        assert re.match(r"admission;dur=\d{2,}\.\d+, total", gone.headers["server-timing"])
         stack.torchserve.lets_pass = None
         assert first.result().status_code == 200
     assert stack.post("/v1/embeddings", {"input": "next"}).status_code == 200

@@ -45,11 +45,6 @@ def test_one_bad_image_among_good_ones_is_named(stack, dialect, wrong, status, c
     assert error["param"].startswith(name.format(2 if dialect == "jina" else 1))
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
-def test_good_ones_alone(stack, dialect):
-    assert stack.post("/v1/embeddings", DIALECTS[dialect][0]([GOOD, GOOD])).status_code == 200
-
-
 @pytest.mark.parametrize(
     "given",
     [
@@ -94,59 +89,8 @@ def test_too_much(stack, path, body):
     assert not stack.torchserve.calls
 
 
-@pytest.mark.parametrize(
-    ("body", "param"),
-    [
-        ({"text": "a"}, "collection"),
-        ({"collection": 1, "text": "a"}, "collection"),
-        ({"collection": "demo"}, None),
-        ({"collection": "demo", "text": 1}, "text"),
-        ({"collection": "demo", "image": 1}, "image"),
-        ({"collection": "demo", "image": NOT_AN_IMAGE}, "image"),
-        ({"collection": "demo", "vector": "a"}, "vector"),
-        ({"collection": "demo", "vector": ["a"]}, "vector"),
-        ({"collection": "demo", "vector": [0.0] * 16}, "vector"),
-        ({"collection": "demo", "query": []}, "query"),
-        ({"collection": "demo", "query": [{"text": "a", "weight": "b"}]}, "query[0].weight"),
-        ({"collection": "demo", "query": [{"text": "a", "image": GOOD}]}, "query[0]"),
-        ({"collection": "demo", "text": "a", "k": 0}, "k"),
-        ({"collection": "demo", "text": "a", "k": "5"}, "k"),
-        ({"collection": "demo", "text": "a", "filter": "red"}, "filter"),
-        ({"collection": "demo", "text": "a", "include": "all"}, "include"),
-        ({"collection": "demo", "text": "a", "colour": "red"}, "colour"),
-    ],
-)
-def test_searches_that_make_no_sense(stack, body, param):
-    stack.fill("a")
-    single = stack.post("/v1/search", body)
-    assert single.status_code == 400, single.text
-    assert single.json()["error"]["param"] == param
-    good = {"collection": "demo", "text": "a"}
-    results = stack.post("/v1/search/batch", {"searches": [good, body, good]}).json()["results"]
-    assert [result["status"] for result in results] == [200, 400, 200]
-
-
 @pytest.mark.parametrize("images", [["abc"], [{}], [{"id": 5}], [None]])
 def test_a_forms_images_in_json(stack, images):
     stack.fill("a")
     answer = stack.post("/v1/collections/demo/items", {"images": images})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "images")
-
-
-def test_good_and_bad_items_together(stack):
-    stack.fill("a")
-    items: list[Any] = [
-        {"id": "text", "text": "b"},
-        {"id": "bad", "image": NOT_AN_IMAGE},
-        {"id": "image", "image": GOOD},
-        {"id": "both", "text": "a", "image": GOOD},
-        {"id": 5, "text": "a"},
-        {"id": "vector", "vector": [1.0] * 3},
-        "item",
-        {"id": "own", "vector": [1.0] * 16},
-    ]
-    results = stack.post("/v1/collections/demo/items", {"items": items}).json()["results"]
-    assert [result["status"] for result in results] == [200, 400, 200, 400, 400, 400, 400, 200]
-    assert all(
-        result["error"]["param"].startswith(f"items[{i}]") for i, result in enumerate(results) if "error" in result
-    )

@@ -58,6 +58,28 @@ def test_a_form_whose_like_is_no_item(stack, like, status, said):
     assert said in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "status", "said"),
+    [
+        ("cursor", "nonsense", 400, "cursor"),
+        ("consistency", "strong", 200, "hits"),
+        ("exact", "true", 200, "hits"),
+        ("exact", "perhaps", 400, "exact"),
+        ("vector", "AAAA", 400, "vector"),
+        ("filter", "n=1", 400, "is not JSON: "),
+        ("filter", "n=1", 400, 'objects as {\\"n\\": 1}'),
+        ("vector", "[1", 400, "is not JSON"),
+    ],
+)
+def test_texts_of_forms_need_no_quotation_marks(stack, field, value, status, said):
+    stack.fill("cat")
+    text = {} if field == "vector" else {"text": (None, "cat")}
+    form = {"collection": (None, "demo"), **text, field: (None, value)}
+    answer = stack.client.post("/v1/search", files=form)
+    assert (answer.status_code, said in answer.text) == (status, True), answer.text
+    assert ("is not JSON" in answer.text) == ("JSON" in said or "{" in said)
+
+
 @pytest.fixture
 def environment(stack_of, monkeypatch):
     stack = stack_of(api_keys="secret")

@@ -49,6 +49,13 @@ def test_bad_collections(stack, name, body, status, code, param):
     assert (answer.json()["error"]["code"], answer.json()["error"]["param"]) == (code, param)
 
 
+def test_the_error_says_what_a_name_may_be(stack):
+    made = stack.client.put("/v1/collections/-bad", json={})
+    searched = stack.post("/v1/search", {"collection": "a b", "text": "cat"})
+    for answer in (made, searched):
+        assert "a name is 1 to 64 of A-Z a-z 0-9 _ -" in answer.json()["error"]["message"]
+
+
 def test_inner_products_of_vectors_as_they_are(stack):
     made = stack.client.put("/v1/collections/demo", json={"metric": "dot"})
     assert (made.status_code, made.json()["metric"]) == (201, "dot")

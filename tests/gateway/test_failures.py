@@ -73,11 +73,6 @@ def test_index_down(stack_of):
     assert "index" in listed.json()["error"]["message"]
 
 
-def test_index_behind_a_broken_proxy(stack):
-    stack.index.down = True
-    assert stack.client.get("/v1/collections").json()["error"]["code"] == "index_unavailable"
-
-
 def test_slow_torchserve_times_out(stack_of):
     stack = stack_of(timeout_s=0.1)
     stack.torchserve.delay_s = 0.5

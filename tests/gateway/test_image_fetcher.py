@@ -105,11 +105,6 @@ async def test_a_hostile_answer(server, fetcher_of, path, error):
     assert server.bytes_sent < 16_000_000  # what the kernel's buffers took before we hung up
 
 
-async def test_a_body_without_end_is_cut_off_soon(server, fetcher_of):
-    with pytest.raises(ImageTooLarge):
-        await fetcher_of(limits=FetchLimits(max_bytes=10)).fetch(f"http://img.example:{server.port}/good")
-
-
 INSIDE = [
     "127.0.0.1",
     "127.0.0.2",

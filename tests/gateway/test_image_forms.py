@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from clip_core.data_urls import decode_base64
-from clip_core.errors import ImageTooLarge
+from clip_core.errors import BadImage, ImageTooLarge
 from gateway.inputs.parser import InputParser
 from gateway.inputs.source import Source
 from gateway.inputs.urls import UrlPolicy
@@ -50,3 +50,12 @@ def test_line_breaks_do_not_count_as_bytes() -> None:
 
 def test_spaces_around_a_url() -> None:
     assert InputParser(1, UrlPolicy()).image(" https://example.org/a.png\n", "image") == "https://example.org/a.png"
+
+
+def test_an_empty_file_is_called_empty() -> None:
+    parser = InputParser(1000)
+    for empty in ("", parser.upload(b"", "image")):
+        with pytest.raises(BadImage, match="empty"):
+            parser.image(empty, "image")
+    with pytest.raises(BadImage, match="a data: URI, base64, or an upload"):
+        parser.image(7, "image")

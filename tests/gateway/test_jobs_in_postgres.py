@@ -26,7 +26,7 @@ ABOUT_FILES = {  # of the record in a file, and of the lock beside it
     "test_one_gateway_runs_the_jobs_of_a_data_folder",
 }
 SAME = tuple(name for name in vars(test_jobs) if name.startswith("test_") and name not in ABOUT_FILES)
-globals().update({name: getattr(test_jobs, name) for name in (*SAME, "begin", "root")})
+globals().update({name: getattr(test_jobs, name) for name in (*SAME, "begin", "root", "stack")})
 
 
 @pytest.fixture

@@ -66,28 +66,6 @@ def test_the_next_gateway_finishes_the_job(start, upstreams, moment) -> None:
     assert twice == ([] if held is fakes.torchserve else [f"{n:02}.png" for n in range(3 * BATCH, 4 * BATCH)])
 
 
-def test_files_that_are_tidied_away_before_the_next_gateway_shift_nothing(start, upstreams, tmp_path) -> None:
-    """Those that are in are deleted, a new one sorts before all, one that was not reached is replaced."""
-    fakes, _ = upstreams
-    gateway = start()
-    assert gateway.client.put("/v1/collections/demo", json={}).status_code == 201
-    fakes.torchserve.lets_pass = 3
-    begun = gateway.client.post("/v1/jobs", json={"collection": "demo", "source": {"folder": "photos"}}).json()
-    until(lambda: gateway.job(begun["id"])["progress"]["processed"] >= 3 * BATCH)
-    until(lambda: fakes.torchserve.busy)
-    gateway.kill()
-    for n in range(3 * BATCH):
-        (tmp_path / "photos" / f"{n:02}.png").unlink()
-    (tmp_path / "photos" / "!first.png").write_bytes(picture("first"))
-    (tmp_path / "photos" / "41.png").write_bytes(picture("other"))
-    fakes.torchserve.lets_pass = None
-    again = start()
-    until(lambda: again.job(begun["id"])["state"] == "completed")
-    assert again.job(begun["id"])["progress"]["added"] == PICTURES + 1
-    assert set(fakes.index.collections["demo"]["items"]) == {f"{n:02}.png" for n in range(PICTURES)} | {"!first.png"}
-    assert set(Counter(stored(fakes)).values()) == {1}
-
-
 def stored(fakes: Upstreams) -> list[str]:
     """The ids of all items that were ever sent to the index."""
     calls = [body for method, path, body in fakes.index.calls if method == "POST" and path.endswith("/items")]

@@ -72,12 +72,6 @@ def test_binary_texts_and_binary_vectors(stack):
     np.testing.assert_array_equal(embedding(answer), [embed("ä"), embed("b")])
 
 
-def test_all_outputs_as_bytes(stack):
-    answer = post_binary(stack, binary("TEXT", b"a"), parameters={"binary_data_output": True})
-    assert "inference-header-content-length" in answer.headers
-    np.testing.assert_array_equal(embedding(answer), [embed("a")])
-
-
 @pytest.mark.parametrize(
     "element",
     [picture("cat"), picture_uri("cat").encode(), base64.b64encode(picture("cat"))],

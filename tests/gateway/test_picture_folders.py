@@ -144,14 +144,6 @@ def test_what_is_no_folder(tmp_path, folder):
         folders.add("photos", "", folder, token(folders))
 
 
-def test_a_dropped_collection_shows_nothing_any_more(tmp_path, pictures):
-    folders = folders_of(tmp_path)
-    folders.add("photos", "", str(pictures), token(folders))
-    folders.forget("photos")
-    assert not folders.of("photos")
-    assert not folders_of(tmp_path).of("photos")
-
-
 @pytest.mark.parametrize("text", ["", "[]", '{"a": 1}', '{"a": [{}]}', "{", '{"a": [{"prefix": "", "folder": 1}]}'])
 def test_a_damaged_registry_is_left_out(tmp_path, text):
     (tmp_path / "folders.json").write_text(text)
@@ -208,14 +200,6 @@ def test_names_that_are_not_utf_8(tmp_path, pictures):
 def test_unknown_collections(stack_of):
     client = stack_of().client
     assert client.get("/v1/collections/none/folders").status_code == 404
-
-
-def test_a_key_that_may_write_names_no_folder(stack_of, pictures):
-    stack = stack_of(api_keys="k")
-    stack.client.headers["Authorization"] = "Bearer k"
-    stack.fill("a")
-    body = {"folder": str(pictures), "token": ""}
-    assert stack.post("/v1/collections/demo/folders", body).json()["error"]["code"] == "not_local"
 
 
 def test_where_the_data_folder_is_stays_on_the_machine(stack_of, tmp_path):

@@ -118,18 +118,3 @@ async def test_a_url_that_leads_inside(client, server):
         answer = await client.post("/v1/search", json=body)
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "fetch_refused")
     assert not server.seen
-
-
-async def test_good_and_bad_urls_in_one_ingest(client, server):
-    assert (await client.put("/v1/collections/demo", json={})).status_code == 201
-    root = f"http://127.0.0.1:{server.port}"
-    items = [{"id": path, "image": f"{root}/{path}"} for path in ("good", "missing", "half")]
-    answer = await client.post("/v1/collections/demo/items", json={"items": items})
-    assert [result["status"] for result in answer.json()["results"]] == [200, 400, 400]
-
-
-async def test_fetching_is_off_by_default(stack, server):
-    answer = stack.post("/v1/embeddings", {"input": [{"image": f"http://127.0.0.1:{server.port}/good"}]})
-    assert answer.status_code == 400
-    assert "is off" in answer.json()["error"]["message"]
-    assert not server.seen

@@ -9,10 +9,9 @@ import httpx
 import pytest
 
 from index_service.collection.registry import Registry
-from index_service.http.app import create_app
 from index_service.record.store import Store
 from index_service.settings import IndexSettings
-from tests.index_service.helpers import JSON
+from tests.index_service.helpers import http_of
 
 
 @pytest.fixture
@@ -36,6 +35,5 @@ def registry(store: Store, settings: IndexSettings) -> Registry:
 
 @pytest.fixture
 async def client(settings: IndexSettings, registry: Registry) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_app(settings, registry))
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=JSON) as client:
+    async with http_of(settings, registry) as client:
         yield client

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,17 @@ import httpx
 import numpy as np
 
 from clip_core.wire import FloatArray
+from index_service.collection.collection import Collection
+from index_service.collection.registry import Registry
 from index_service.engines.approximate.segment import ApproximateSegment
 from index_service.engines.base import IntArray, Metric
 from index_service.engines.faiss.backend import FaissBackend
+from index_service.http.app import create_app
 from index_service.metadata.columns import Packed, RowBlock
-from index_service.record.store import StoredItem
+from index_service.record.store import CollectionInfo, Store, StoredItem
+from index_service.segments.engine_choice import Engines
 from index_service.segments.view import View
+from index_service.settings import IndexSettings
 
 ROOT = Path(__file__).parents[2]
 START_S = 20.0
@@ -62,6 +68,17 @@ def reloaded(factory: str, rows: FloatArray, path: Path) -> tuple[ApproximateSeg
     assert built.save is not None
     built.save(path)
     return built, backend.load(path, rows)
+
+
+def made(store: Store, info: CollectionInfo, settings: IndexSettings) -> Collection:
+    """A collection that is new in the record."""
+    return Collection(replace(info, key=store.add_collection(info)), store, Engines(settings))
+
+
+def http_of(settings: IndexSettings, registry: Registry) -> httpx.AsyncClient:
+    """A client of the app, without a socket."""
+    transport = httpx.ASGITransport(create_app(settings, registry))
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=JSON, timeout=60)
 
 
 class Service:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import httpx
-import numpy as np
 import orjson
 import pytest
 from hypothesis import given
@@ -16,7 +15,6 @@ from clip_core.wire import FloatArray, encode_vector
 from index_service.answers.facets import facets_of
 from index_service.collection.registry import Registry
 from index_service.http.pages import PageLimits, page_of
-from index_service.metadata.columns import Blobs, Packed
 from index_service.record.store import CollectionInfo, Store, StoredItem
 from index_service.search.call import SearchCall
 from index_service.search.parsing import parse_call
@@ -65,17 +63,23 @@ async def test_the_search_that_does_not_fit_is_413_and_its_neighbours_are_answer
         assert (many.count(3), size < 20_000 + 6 * 500) == (6, True)  # of which six are errors
 
 
-@pytest.mark.parametrize("filter_", [None, {"n": {"$gte": 0}}])
-async def test_what_can_not_fit_any_more_is_not_searched(
-    store: Store, monkeypatch: pytest.MonkeyPatch, filter_: dict[str, Any] | None
-) -> None:
-    searched, usual = list[int](), View.search
+@pytest.fixture
+def searched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many queries each search of a view has."""
+    counts, usual = list[int](), View.search
 
     def counted(self: View, queries: FloatArray, *given: Any) -> Any:
-        searched.append(len(queries))
+        counts.append(len(queries))
         return usual(self, queries, *given)
 
     monkeypatch.setattr(View, "search", counted)
+    return counts
+
+
+@pytest.mark.parametrize("filter_", [None, {"n": {"$gte": 0}}])
+async def test_what_can_not_fit_any_more_is_not_searched(
+    store: Store, searched: list[int], filter_: dict[str, Any] | None
+) -> None:
     async with serving(store, max_answer_bytes=20_000) as client:
         items = [{"id": f"{n}", "vector": encode_vector(row), "metadata": {"n": n}} for n, row in enumerate(ROWS)]
         await client.post("/collections/c/items", json={"items": items})
@@ -86,19 +90,12 @@ async def test_what_can_not_fit_any_more_is_not_searched(
         assert sum(searched) <= fitting + 2
 
 
-async def test_a_filter_that_leaves_little_makes_room_for_all(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    turns, usual = list[int](), View.search
-
-    def counted(self: View, queries: FloatArray, *given: Any) -> Any:
-        turns.append(len(queries))
-        return usual(self, queries, *given)
-
-    monkeypatch.setattr(View, "search", counted)
+async def test_a_filter_that_leaves_little_makes_room_for_all(store: Store, searched: list[int]) -> None:
     async with serving(store, max_answer_bytes=20_000) as client:
         await filled(client, [10] * (COUNT - 1) + [11])
         few = {**search(40, "metadata"), "filter": {"t": "x" * 11}}
         assert (await answered(client, [few] * 150))[0] == [1] * 150
-        assert len(turns) <= 5
+        assert len(searched) <= 5
 
 
 async def parsed(store: Store, searches: list[dict[str, Any]]) -> SearchCall:
@@ -136,16 +133,6 @@ async def test_vectors_count_as_base64(store: Store) -> None:
     async with serving(store, max_answer_bytes=3000) as client:
         await filled(client, [1] * COUNT)
         assert (await answered(client, [search(40, "vector"), search(40)]))[0] == [(413, "request_too_large"), 40]
-
-
-@given(st.lists(st.binary(max_size=5), max_size=12), st.integers(0, 12), st.data())
-def test_sizes_are_those_of_the_strings(rows: list[bytes], split: int, data: st.DataObject) -> None:
-    blobs = Blobs(Packed.of(rows[:split]))
-    blobs.put(len(blobs), rows[split:])
-    chosen = data.draw(st.lists(st.integers(0, len(rows) - 1))) if rows else []
-    assert blobs.sizes(np.array(chosen, np.int64)).tolist() == [len(rows[row]) for row in chosen]
-    assert blobs.longest == max(map(len, rows), default=0)
-    assert blobs.mean == pytest.approx(sum(map(len, rows)) / max(len(rows), 1))
 
 
 async def test_one_items_metadata_is_bounded_and_its_neighbours_get_in(store: Store) -> None:

@@ -210,16 +210,6 @@ def test_a_saved_index_finds_what_it_found(name: str, metric: Metric, tmp_path: 
         assert np.array_equal(first, second)
 
 
-def test_saved_codes_certify_as_before(metric: Metric, tmp_path: Path) -> None:
-    segment = CertifiedBackend(metric).build(ROWS_OF[metric])
-    segment.save(tmp_path / "engine")
-    again = CertifiedBackend(metric).load(tmp_path / "engine", ROWS_OF[metric])
-    first, second = (each.certify(QUERIES_OF[metric][:3], 10, None) for each in (segment, again))
-    assert np.array_equal(first[0][1], second[0][1])
-    assert first[1] == second[1]
-    assert first[1][0].rows_bounded > 0
-
-
 @pytest.mark.parametrize("factory", ["HNSW4", "IVF64,PQ8x4fs"])
 def test_a_recall_target_chooses_the_cheapest_setting_that_reaches_it(factory: str) -> None:
     truth = search_exact(ROWS, QUERIES, 10, None)[1]

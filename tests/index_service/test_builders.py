@@ -29,7 +29,7 @@ from index_service.segments.merge_job import MergeJob
 from index_service.segments.segment_files import SegmentFiles
 from index_service.segments.view import View, empty_view, view_of
 from index_service.settings import IndexSettings
-from tests.index_service.helpers import ROOT, item, unit_rows
+from tests.index_service.helpers import ROOT, item, made, unit_rows
 
 DIM = 16
 VECTORS = unit_rows(3000, DIM)
@@ -123,8 +123,7 @@ def test_no_module_of_the_current_folder_is_imported(
 @pytest.fixture
 def collection(store: Store, tmp_path: Path) -> Collection:
     info = CollectionInfo("c", "m", "f", DIM, engine="faiss:IVF16,SQ8")
-    made = CollectionInfo(**{**vars(info), "key": store.add_collection(info)})
-    collection = Collection(made, store, Engines(IndexSettings(data_dir=tmp_path, build_process_min_rows=1000)))
+    collection = made(store, info, IndexSettings(data_dir=tmp_path, build_process_min_rows=1000))
     collection.upsert(ITEMS, VECTORS)
     return collection
 

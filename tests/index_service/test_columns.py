@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import psutil
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +26,9 @@ def test_blobs_are_a_list_of_byte_strings(main: list[bytes], later: list[bytes],
     assert [taken[row] for row in range(len(taken))] == [main[place] for place in places]
     anywhere = data.draw(st.lists(st.integers(0, len(rows) - 1))) if rows else []
     assert blobs.at(np.array(anywhere, np.int64)) == [rows[place] for place in anywhere]
+    assert blobs.sizes(np.array(anywhere, np.int64)).tolist() == [len(rows[place]) for place in anywhere]
+    assert blobs.longest == max(map(len, rows), default=0)
+    assert blobs.mean == pytest.approx(sum(map(len, rows)) / max(len(rows), 1))
 
 
 @given(st.sets(st.integers(0, 20)), st.sets(st.integers(0, 20)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines
 from index_service.segments.segment_files import segments_folder
 from index_service.settings import IndexSettings
-from tests.index_service.helpers import block_of, item, rows_of, unit_rows
+from tests.index_service.helpers import block_of, item, made, rows_of, unit_rows
 from tests.waiting import until
 
 DIM = 16
@@ -28,9 +29,7 @@ ENGINES = ("exact", "certified", "hnsw", "faiss:IVF16,SQ8", "faiss:IVF16,PQ8x4fs
 def filled(store: Store, engine: str, settings: IndexSettings, metric: Metric = "cosine") -> Collection:
     """A collection of `VECTORS_OF` the metric whose main segment has the engine; two late writes and a deletion."""
     info = CollectionInfo("c", "m", "f", DIM, engine=engine, recall_target=0.95, metric=metric)
-    collection = Collection(
-        CollectionInfo(**{**vars(info), "key": store.add_collection(info)}), store, Engines(settings)
-    )
+    collection = made(store, info, settings)
     vectors = VECTORS_OF[metric]
     collection.upsert([item(f"i{n}", row) for n, row in enumerate(vectors)], vectors)
     collection.merge()
@@ -54,6 +53,7 @@ def test_a_restart_serves_the_same(store: Store, tmp_path: Path, engine: str, me
     again = Collection(collection.info, store, Engines(settings))
     again.load()
     assert answers(again) == answers(collection)
+    assert again.describe()["segment"] == collection.describe()["segment"]
     assert not again.engine_due()
     main, built = again.view.rows.main, collection.view.rows.main
     assert main.engine == name
@@ -91,7 +91,7 @@ def test_a_saved_engine_that_cannot_be_read_is_built_again(store: Store, tmp_pat
         writer.mapped()
         writer.save(_OfAnotherVersion(engine.partition(":")[0]))
     collection._segments.files.commit(draft)
-    info = CollectionInfo(**{**vars(collection.info), "engine": engine})
+    info = replace(collection.info, engine=engine)
     again = Collection(info, store, Engines(settings))
     again.load()
     assert again.view.rows.main.engine == "exact"

@@ -23,7 +23,7 @@ from index_service.segments.engine_choice import Engines
 from index_service.segments.view import View
 from index_service.settings import IndexSettings
 from tests.index_service.faults import Fault
-from tests.index_service.helpers import item, unit_rows
+from tests.index_service.helpers import item, made, unit_rows
 from tests.waiting import until
 
 DIM, IDS = 8, 12
@@ -66,14 +66,9 @@ def agree(store: Store, collection: Collection) -> dict[str, StoredItem]:
 @pytest.fixture(autouse=True)
 def _unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk doesn't matter here, and hundreds of merges wait for it."""
-    monkeypatch.setattr(segment_files, "_sync", lambda _: None)
+    monkeypatch.setattr(segment_files, "sync", lambda _: None)
     monkeypatch.setattr(collection_module, "_log", logging.getLogger("quiet"))
     monkeypatch.setattr(segment_builder, "_log", logging.getLogger("quiet"))
-
-
-def make(store: Store, settings: IndexSettings) -> Collection:
-    key = store.add_collection(INFO)
-    return Collection(CollectionInfo(**{**vars(INFO), "key": key}), store, Engines(settings))
 
 
 def items(n: int) -> list[StoredItem]:
@@ -103,7 +98,7 @@ def attempt(work: Callable[[], object], fault: Fault) -> bool:
 
 @pytest.fixture
 def collection(store: Store, settings: IndexSettings) -> Collection:
-    collection = make(store, settings)
+    collection = made(store, INFO, settings)
     for n in range(4):
         collection.upsert(items(n), VECTORS[3 * n : 3 * n + 3])
     collection.merge()
@@ -151,12 +146,7 @@ def test_any_call_of_a_load_may_fail(store: Store, settings: IndexSettings, coll
 
 def test_any_call_of_a_seal_may_fail(store: Store, tmp_path: Path) -> None:
     info = CollectionInfo("s", "m", "f", DIM, engine="faiss:IVF16,SQ8")
-    key = store.add_collection(info)
-    sealing = Collection(
-        CollectionInfo(**{**vars(info), "key": key}),
-        store,
-        Engines(IndexSettings(data_dir=tmp_path, merge_min_rows=700)),
-    )
+    sealing = made(store, info, IndexSettings(data_dir=tmp_path, merge_min_rows=700))
     rows = [item(f"i{n}", row, {"even": n % 2 == 0}) for n, row in enumerate(VECTORS)]
     sealing.upsert(rows[:1000], VECTORS[:1000])
     sealing.merge()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import numpy as np
 import orjson
 import pytest
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 
 from clip_core.wire import MAX_FILTER_BYTES, encode_vector
 from index_service.collection.registry import Registry
-from index_service.http.app import create_app
 from index_service.metadata import filters
 from index_service.metadata.bounded_cache import BoundedCache
 from index_service.metadata.columns import Blobs, Packed
@@ -22,7 +20,7 @@ from index_service.metadata.filters import MAX_CONDITIONS, MAX_FIELDS, MAX_OPERA
 from index_service.metadata.masks import FilterMasks
 from index_service.metadata.predicates import Equals, identity
 from index_service.settings import IndexSettings
-from tests.index_service.helpers import unit_rows
+from tests.index_service.helpers import http_of, unit_rows
 
 LARGE: list[tuple[dict[str, Any], str]] = [
     ({"a": "x" * MAX_FILTER_BYTES}, f"{MAX_FILTER_BYTES} go"),
@@ -40,8 +38,7 @@ LARGE: list[tuple[dict[str, Any], str]] = [
 async def test_too_large_a_filter_is_refused_everywhere(
     filter_: dict[str, Any], says: str, settings: IndexSettings, registry: Registry
 ) -> None:
-    transport = httpx.ASGITransport(create_app(settings.model_copy(update={"max_body_bytes": 2**20}), registry))
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+    async with http_of(settings.model_copy(update={"max_body_bytes": 2**20}), registry) as client:
         await client.put("/collections/c", json={"model": "m", "fingerprint": "f", "dim": 4})
         search = {"collection": "c", "vector": encode_vector(unit_rows(1, 4)[0]), "filter": filter_}
         result = (await client.post("/search", json={"searches": [search]})).json()["results"][0]

@@ -15,9 +15,8 @@ from index_service.engines.exact.segment import ExactSegment
 from index_service.metadata.filters import canonical
 from index_service.metadata.materialised_filters import MaterialisedFilters
 from index_service.record.store import CollectionInfo, Store
-from index_service.segments.engine_choice import Engines
 from index_service.settings import IndexSettings
-from tests.index_service.helpers import item, rows_of, unit_rows
+from tests.index_service.helpers import item, made, rows_of, unit_rows
 from tests.waiting import until
 
 DIM, ROWS, EVERY, K = 16, 60_000, 25, 10
@@ -32,11 +31,11 @@ def collection(request: pytest.FixtureRequest, store: Store, tmp_path: Path) -> 
     """All rows in the main segment of an approximate engine."""
     settings = IndexSettings(data_dir=tmp_path, build_process_min_rows=1 << 30)
     info = CollectionInfo("c", "m", "f", DIM, engine="faiss:IVF16,SQ8", recall_target=0.9, metric=request.param)
-    made = Collection(CollectionInfo(**{**vars(info), "key": store.add_collection(info)}), store, Engines(settings))
+    collection = made(store, info, settings)
     for start in range(0, ROWS, 10_000):
-        write(made, start, start + 10_000)
-    made.merge()
-    return made
+        write(collection, start, start + 10_000)
+    collection.merge()
+    return collection
 
 
 def write(collection: Collection, start: int, end: int) -> None:

@@ -10,22 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 
 from clip_core.wire import encode_vector
-from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
 from index_service.engines.approximate.candidate_search import SearchParameters
 from index_service.engines.approximate.milvus import MilvusBackend, MilvusSearch
 from index_service.engines.approximate.peer_breaker import PeerBreaker, PeerDown
 from index_service.engines.approximate.segment import ApproximateSegment
-from index_service.http.app import create_app
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.view import view_of
 from index_service.settings import IndexSettings
-from tests.index_service.helpers import block_of, item, unit_rows
+from tests.index_service.helpers import block_of, http_of, item, made, unit_rows
 
 DIM, COUNT = 4, 3000
 ROWS = unit_rows(COUNT, DIM)
@@ -62,9 +59,8 @@ class NoAnswer:
 
 def in_milvus(store: Store, name: str, uri: str) -> None:
     """Record a collection whose segment on disk names a collection of that Milvus."""
-    info = CollectionInfo(name, "m", "f", DIM, engine="milvus")
-    key = store.add_collection(info)
-    collection = Collection(CollectionInfo(**{**vars(info), "key": key}), store, _engines(store, uri))
+    settings = IndexSettings(data_dir=store.path.parent, milvus_uri=uri)
+    collection = made(store, CollectionInfo(name, "m", "f", DIM, engine="milvus"), settings)
     collection.upsert([item(f"i{n}", row) for n, row in enumerate(ROWS[:50])], ROWS[:50])
     draft = collection._segments.files.draft()
     candidate_search = MilvusSearch(NoAnswer(), f"x_{name}", 50, store.path.parent, PeerBreaker())
@@ -73,10 +69,6 @@ def in_milvus(store: Store, name: str, uri: str) -> None:
         rows, described = writer.mapped().vectors, {"collection": f"x_{name}"}
         writer.save(ApproximateSegment("milvus", rows, candidate_search, SearchParameters(64), described))
     collection._segments.files.commit(draft)
-
-
-def _engines(store: Store, uri: str) -> Any:
-    return Registry(store, IndexSettings(data_dir=store.path.parent, milvus_uri=uri))._engines
 
 
 @pytest.mark.parametrize("kind", ["silent", "refusing"])
@@ -88,8 +80,7 @@ async def test_a_start_loads_every_collection(store: Store, kind: str, request: 
     registry, began = Registry(store, settings), time.monotonic()
     await asyncio.to_thread(registry.load)
     assert time.monotonic() - began < 10  # three of them are waited for once
-    transport = httpx.ASGITransport(create_app(settings, registry))
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+    async with http_of(settings, registry) as client:
         searches = [{"collection": name, "vector": encode_vector(ROWS[7]), "k": 1} for name in "abcd"]
         results = (await client.post("/search", json={"searches": searches})).json()["results"]
     assert [result["hits"][0]["id"] for result in results] == ["i7"] * 4
@@ -109,8 +100,7 @@ async def test_searches_never_wait_on_the_event_loop(settings: IndexSettings, re
     candidate_search = MilvusSearch(driver, "x", COUNT, settings.data_dir, PeerBreaker(patience_s=0.1, pause_s=60))
     main = ApproximateSegment("milvus", ROWS, candidate_search, SearchParameters(64), {"collection": "x"})
     collection.view = view_of(main, block_of(collection.view, np.arange(COUNT)))
-    transport = httpx.ASGITransport(create_app(settings, registry))
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+    async with http_of(settings, registry) as client:
         search = {"collection": "c", "vector": encode_vector(ROWS[7]), "k": 1}
         for _ in range(5):
             (result,) = (await client.post("/search", json={"searches": [search]})).json()["results"]

@@ -16,7 +16,7 @@ from index_service.engines.approximate.segment import ApproximateSegment
 from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines
 from index_service.settings import IndexSettings
-from tests.index_service.helpers import item, unit_rows
+from tests.index_service.helpers import item, made, unit_rows
 
 DIM = 16
 VECTORS = unit_rows(200, DIM)
@@ -32,8 +32,7 @@ class Milvus:
     def created(self, name: str) -> Collection:
         """A collection whose main segment is in Milvus."""
         info = CollectionInfo(name, "m", "f", DIM, engine="milvus")
-        given = CollectionInfo(**{**vars(info), "key": self._store.add_collection(info)})
-        collection = Collection(given, self._store, Engines(self._settings))
+        collection = made(self._store, info, self._settings)
         collection.upsert([item(f"i{n}", row) for n, row in enumerate(VECTORS)], VECTORS)
         collection.merge()
         return collection

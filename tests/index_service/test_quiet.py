@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-
-import pytest
 
 from index_service.collection.collection import Collection
 from index_service.collection.registry import Registry
@@ -56,27 +54,19 @@ def started(store: Store, folder: Path, quiet_s: float) -> tuple[Registry, Colle
     return registry, collection
 
 
-@pytest.fixture
-def registries() -> Iterator[list[Registry]]:
-    opened: list[Registry] = []
-    yield opened
-    for registry in opened:
-        registry.close()
-
-
-def test_a_quiet_delta_is_merged(store: Store, tmp_path: Path, registries: list[Registry]) -> None:
+def test_a_quiet_delta_is_merged(store: Store, tmp_path: Path) -> None:
     registry, collection = started(store, tmp_path, 0.2)
-    registries.append(registry)
-    until(lambda: len(collection.view.delta) == 0)
-    assert collection.describe()["segment"]["rows"] == MAIN + 200
+    with closing(registry):
+        until(lambda: len(collection.view.delta) == 0)
+        assert collection.describe()["segment"]["rows"] == MAIN + 200
 
 
-def test_a_delta_waits_while_there_are_writes(store: Store, tmp_path: Path, registries: list[Registry]) -> None:
+def test_a_delta_waits_while_there_are_writes(store: Store, tmp_path: Path) -> None:
     registry, collection = started(store, tmp_path, 3600)
-    registries.append(registry)
-    assert not collection.idle_merge_due(3600)
-    assert collection.idle_merge_due(0)
-    assert not collection.merge_due()
+    with closing(registry):
+        assert not collection.idle_merge_due(3600)
+        assert collection.idle_merge_due(0)
+        assert not collection.merge_due()
 
 
 def test_the_heap_gives_back_what_many_threads_freed() -> None:

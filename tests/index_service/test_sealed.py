@@ -18,7 +18,7 @@ from index_service.segments import sealing
 from index_service.segments.engine_choice import Engines
 from index_service.segments.view import View, empty_view
 from index_service.settings import IndexSettings
-from tests.index_service.helpers import item, unit_rows
+from tests.index_service.helpers import item, made, unit_rows
 from tests.waiting import until
 
 DIM, MAIN = 16, 3000
@@ -40,9 +40,7 @@ def collection(store: Store, settings: IndexSettings) -> Collection:
 def filled(store: Store, settings: IndexSettings, recall_target: float) -> Collection:
     """3,000 rows in the main segment, 19,000 in the delta; `n` is a row's number modulo 10."""
     info = CollectionInfo("c", "m", "f", DIM, engine="faiss:IVF16,SQ8", recall_target=recall_target)
-    collection = Collection(
-        CollectionInfo(**{**vars(info), "key": store.add_collection(info)}), store, Engines(settings)
-    )
+    collection = made(store, info, settings)
     write(collection, 0, MAIN)
     collection.merge()
     write(collection, MAIN, len(VECTORS))
@@ -170,10 +168,7 @@ def test_a_merge_takes_them_in_and_a_restart_seals_again(
 
 
 def test_a_graph_has_no_sealed_rows(store: Store, settings: IndexSettings) -> None:
-    info = CollectionInfo("g", "m", "f", DIM, engine="hnsw")
-    collection = Collection(
-        CollectionInfo(**{**vars(info), "key": store.add_collection(info)}), store, Engines(settings)
-    )
+    collection = made(store, CollectionInfo("g", "m", "f", DIM, engine="hnsw"), settings)
     write(collection, 0, 100)
     collection.merge()
     write(collection, 100, 9000)

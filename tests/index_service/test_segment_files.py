@@ -15,7 +15,7 @@ from index_service.record.store import CollectionInfo, Store
 from index_service.segments.engine_choice import Engines
 from index_service.segments.segment_files import SegmentFiles, prefault, segments_folder
 from index_service.settings import IndexSettings
-from tests.index_service.helpers import block_of, item, unit_rows
+from tests.index_service.helpers import block_of, item, made, unit_rows
 
 DIM = 8
 VECTORS = unit_rows(300, DIM)
@@ -26,8 +26,7 @@ SETTINGS = IndexSettings(merge_min_rows=50)
 @pytest.fixture
 def collection(store: Store) -> Collection:
     """300 items in a main segment on disk."""
-    key = store.add_collection(CollectionInfo("c", "m", "f", DIM))
-    collection = Collection(CollectionInfo("c", "m", "f", DIM, engine="hnsw", key=key), store, Engines(SETTINGS))
+    collection = made(store, CollectionInfo("c", "m", "f", DIM, engine="hnsw"), SETTINGS)
     collection.upsert([item(f"ü{n}", row, {"n": n}) for n, row in enumerate(VECTORS)], VECTORS)
     collection.merge()
     return collection

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from clip_core.errors import StorageFull
 from index_service.errors import IndexStartError
-from index_service.record.data_dir import DataDir
 from index_service.record.schema import SCHEMA_VERSION, version
 from index_service.record.store import CollectionInfo, Store
 from tests.index_service.helpers import item, unit_rows
@@ -61,20 +58,6 @@ def test_pages_follow_the_ids(store: Store) -> None:
     assert [id_ for id_, _ in store.page(key, "b", 9)] == ["c", "ä"]
 
 
-def test_a_full_disk_is_507_and_reads_go_on(store: Store) -> None:
-    key = store.add_collection(INFO)
-    store.upsert(key, [item("kept", unit_rows(1, 4)[0])])
-    pages = store._writer.execute("PRAGMA page_count").fetchone()[0]
-    store._writer.execute(f"PRAGMA max_page_count={pages + 2}").close()
-    with pytest.raises(StorageFull) as full:
-        store.upsert(key, [item(f"{n}", row) for n, row in enumerate(unit_rows(2000, 4))])
-    assert full.value.status == 507
-    assert all_ids(store, key) == ["kept"]
-    store._writer.execute(f"PRAGMA max_page_count={pages + 10_000}").close()
-    store.upsert(key, [item("later", unit_rows(1, 4)[0])])
-    assert all_ids(store, key) == ["kept", "later"]
-
-
 def test_a_dropped_collection_is_gone_and_its_name_is_free(store: Store) -> None:
     first = store.add_collection(INFO)
     store.upsert(first, [item("a", unit_rows(1, 4)[0])])
@@ -98,30 +81,10 @@ def test_a_record_of_version_2_gets_its_metrics(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_record_of_a_newer_version_is_refused_with_advice(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "db") as db:
-        db.execute("PRAGMA user_version=99")
-    db.close()
-    with pytest.raises(IndexStartError, match=r"schema version 99.*newer clipserve"):
-        Store(tmp_path / "db")
-
-
 def test_a_file_that_is_no_database_is_refused_with_advice(tmp_path: Path) -> None:
     (tmp_path / "db").write_bytes(b"not a database, whatever its name says" * 100)
     with pytest.raises(IndexStartError, match=r"can't be opened.*DATA_DIR"):
         Store(tmp_path / "db")
-
-
-def test_one_process_holds_a_data_folder(tmp_path: Path) -> None:
-    with DataDir(tmp_path), pytest.raises(IndexStartError, match="another process holds"):
-        DataDir(tmp_path)
-    DataDir(tmp_path).close()
-
-
-def test_a_folder_that_cannot_be_made_is_refused_with_advice(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(IndexStartError, match=r"can't be written.*DATA_DIR"):
-        DataDir(tmp_path / "file" / "below")
 
 
 def test_the_log_shrinks_again_after_a_long_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

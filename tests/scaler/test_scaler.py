@@ -157,13 +157,6 @@ async def test_a_clock_that_jumps_changes_no_size(here: ScalerWorld, jump: float
     assert here.management.changes == [4]
 
 
-async def test_a_day_of_nothing_ends_at_the_least_size_and_wakes_again(here: ScalerWorld) -> None:
-    await here.ask(2.0)
-    sizes = [await here.ask(0.0, seconds=3600.0) for _ in range(24)]
-    assert set(sizes) == {0}
-    assert await here.ask(1.0) == 2
-
-
 async def test_a_torchserve_that_started_again_gets_its_workers_back(here: ScalerWorld) -> None:
     await here.ask(2.0)
     here.management.wanted = here.management.ready = 1  # what its archive says
@@ -201,8 +194,11 @@ async def test_the_past_gives_a_floor(tmp_path: Path) -> None:
     await made.scaler.stop()
 
 
-async def test_a_broken_past_is_said_and_begins_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / f"{ENDPOINT}.npy").write_bytes(b"no numbers")
+@pytest.mark.parametrize("content", [b"no numbers", b"", b"PK\x03\x04abc"])
+async def test_a_broken_past_is_said_and_begins_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    (tmp_path / f"{ENDPOINT}.npy").write_bytes(content)
     made = world(settings(tmp_path))
     await made.scaler.look()
     assert "begins anew" in caplog.text
@@ -383,12 +379,4 @@ async def test_a_huge_counter_asks_for_the_most(tmp_path: Path) -> None:
     made.pass_time(5)
     await made.scaler.look()
     assert made.management.wanted == made.scaler.settings.max_replicas
-    await made.scaler.stop()
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04abc"])
-async def test_a_past_that_is_no_file_of_ours_begins_anew(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / f"{ENDPOINT}.npy").write_bytes(content)
-    made = world(settings(tmp_path))
-    assert await made.ask(2.0) >= 1
     await made.scaler.stop()

@@ -135,7 +135,7 @@ def test_no_bytes_are_a_traceback(tmp_path_factory: pytest.TempPathFactory, raw:
         ("gateway: {fetch_ports:\n  [80,\n  x]}", '3: gateway.fetch_ports[1]: must be a whole number, not "x"'),
         ("gateway: {ingest_roots: [a]}", "1: gateway.ingest_roots: must be names with values"),
         ("gateway: {ingest_roots: {a: /nope}}", "1: gateway.ingest_roots: a=/nope: there is no such folder"),
-        ("gateway: {fetch_hosts: ['a,b']}", "1: gateway.fetch_hosts: words may have no comma"),
+        ("gateway: {fetch_hosts: ['a,b']}", "1: gateway.fetch_hosts: 'a,b' is no host: write a name alone"),
         ("gateway: {pictures: some}", "1: gateway.pictures: must be 'in_place', 'thumbnails' or 'copy', not"),
         (
             "gateway: {max_buffered_bytes: 5}",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
@@ -31,6 +32,7 @@ class Upstream(ThreadingMixIn, UnixStreamServer):
 
     def __init__(self, path: Path) -> None:
         self.lines: list[str] = []
+        self.tokens: list[str | None] = []
         super().__init__(str(path), Handler)
 
 
@@ -41,6 +43,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.lines.append(f"{self.command} {self.path}")
+        self.server.tokens.append(self.headers.get("Authorization"))
         self.send_response(202)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -53,8 +56,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Door:
-    def __init__(self, port: int, upstream: Upstream) -> None:
-        self.port, self.upstream = port, upstream
+    def __init__(self, port: int, lines: Sequence[str] = ()) -> None:
+        self.port, self.lines = port, lines
 
     def send(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
@@ -72,17 +75,26 @@ class Door:
             connection.close()
 
 
+@contextmanager
+def thread_of(upstream: Upstream) -> Iterator[None]:
+    """It answers meanwhile."""
+    thread = Thread(target=upstream.serve_forever)
+    thread.start()
+    try:
+        yield
+    finally:
+        upstream.shutdown()
+        thread.join()
+
+
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     path = tmp_path_factory.mktemp("guard") / "s"
     (port,) = free_ports(1)
-    with Upstream(path) as upstream:
-        thread = Thread(target=upstream.serve_forever)
-        thread.start()
-        with Guard(port, path, Policy(frozenset({"models.internal"}))):
-            yield Door(port, upstream)
-        upstream.shutdown()
-        thread.join()
+    upstream = Upstream(path)
+    guard = Guard(port, path, Policy(frozenset({"models.internal"})))
+    with upstream, thread_of(upstream), guard:
+        yield Door(port, upstream.lines)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +110,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
 )
 def test_programs_get_through_unchanged(door: Door, method: str, path: str) -> None:
     assert door.send(method, path, b"a body") == (202, b"a body")
-    assert door.upstream.lines[-1] == f"{method} {path}"
+    assert door.lines[-1] == f"{method} {path}"
 
 
 def test_calls_leave_no_line_in_the_log(door: Door, caplog: pytest.LogCaptureFixture) -> None:
@@ -130,11 +142,11 @@ def test_names_of_this_machine_are_served(door: Door, host: str) -> None:
     ],
 )
 def test_pages_are_refused(door: Door, headers: dict[str, str]) -> None:
-    before = len(door.upstream.lines)
+    before = len(door.lines)
     status, body = door.send("POST", "/models?url=clip_text.mar", b"", **headers)
     assert status in (400, 403)
     assert b"Traceback" not in body
-    assert len(door.upstream.lines) == before
+    assert len(door.lines) == before
 
 
 @pytest.mark.parametrize(
@@ -152,9 +164,9 @@ def test_pages_are_refused(door: Door, headers: dict[str, str]) -> None:
     ],
 )
 def test_only_models_are_managed(door: Door, path: str) -> None:
-    before = len(door.upstream.lines)
+    before = len(door.lines)
     assert door.send("POST", path)[0] == 403
-    assert len(door.upstream.lines) == before
+    assert len(door.lines) == before
 
 
 SENT = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=30)
@@ -170,9 +182,9 @@ def test_no_made_up_header_opens_the_door(door: Door, value: str, header: str) -
 
 @given(SENT)
 def test_nothing_but_models_is_forwarded(door: Door, path: str) -> None:
-    before = len(door.upstream.lines)
+    before = len(door.lines)
     door.send("POST", f"/{path}")
-    for line in door.upstream.lines[before:]:
+    for line in door.lines[before:]:
         first = line.split()[1].partition("?")[0].split("/")[1]
         assert first in ("", "models", "ping", "api-description")
         assert ".." not in line.partition("?")[0].split("/")
@@ -181,7 +193,7 @@ def test_nothing_but_models_is_forwarded(door: Door, path: str) -> None:
 def test_read_only_takes_no_changes(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     with Guard(port, tmp_path / "s", Policy(read_only=True)):
-        door = Door(port, None)  # type: ignore[arg-type]
+        door = Door(port)
         assert door.send("PUT", "/models/clip_text?min_worker=0")[0] == 403
         with pytest.raises(TorchServeUnavailable, match="read-only"):
             Management(f"http://127.0.0.1:{port}", "http://nowhere").unregister("clip_text", "1.0")
@@ -246,11 +258,8 @@ def test_ready_is_every_worker_of_every_model(
         thread = Thread(target=upstream.serve_forever)
         thread.start()
         with Guard(port, tmp_path / "s", Policy()):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-            connection.request("GET", "/readyz", headers={"Host": "10.1.2.3:8081"})  # a kubelet names the pod's address
-            answer = connection.getresponse()
-            assert (answer.status, said in answer.read().decode()) == (status, True)
-            connection.close()
+            answer = Door(port).send("GET", "/readyz", Host="10.1.2.3:8081")  # a kubelet names the pod's address
+            assert (answer[0], said in answer[1].decode()) == (status, True)
         upstream.shutdown()
         thread.join()
 
@@ -258,9 +267,5 @@ def test_ready_is_every_worker_of_every_model(
 def test_ready_before_torchserve_listens(tmp_path: Path) -> None:
     (port,) = free_ports(1)
     with Guard(port, tmp_path / "s", Policy()):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        connection.request("GET", "/readyz")
-        answer = connection.getresponse()
-        assert answer.status == 503
-        assert b"does not answer yet" in answer.read()
-        connection.close()
+        status, body = Door(port).send("GET", "/readyz")
+    assert (status, b"does not answer yet" in body) == (503, True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from clip_core.errors import BadModel, Conflict, NotFound, TorchServeUnavailable
@@ -20,6 +21,7 @@ from scripts.cli import app
 from scripts.models.archives import given_in, replacing_in
 from scripts.models.memory import RunningWorker, available, check_room, estimate
 from scripts.models.model_add import Addition
+from scripts.models.model_list import show, table
 from scripts.models.model_remove import Removal
 from scripts.models.row_store import KINDS, RowStore, row
 from scripts.stack.asked import Asked, AskedModel
@@ -64,7 +66,7 @@ class Told:
         if endpoint == self.broken:
             raise TorchServeUnavailable(f"{endpoint} is not ready")
 
-    def predict(self, endpoint: str, body: Any, _: str | None = None) -> dict[str, Any]:
+    def predict(self, endpoint: str, body: Any, *_: str | float | None) -> dict[str, Any]:
         if endpoint.endswith("_caption"):
             assert set(body) == {"image", "caption"}
         else:
@@ -287,29 +289,19 @@ def test_an_add_that_fails_leaves_no_archives(command: Callable[..., Result], gi
     assert {"tiny_image.mar", "tiny_multimodal.mar", "tiny_text.mar"} < set(in_store(served))
 
 
-def _damage(given: Path) -> None:
-    (given / "clip_image.mar").write_bytes(b"PK")
-
-
-def _mix(given: Path) -> None:
-    archive(given, "clip_image", "image", fingerprint="another")
-
-
-def _empty(given: Path) -> None:
-    for mar in given.iterdir():
-        mar.unlink()
-
-
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (_damage, r"given/clip_image\.mar is missing, damaged"),
-        (_mix, "of different models"),
-        (_empty, r"given has no clip_text\.mar, clip_image\.mar, clip_multimodal\.mar: build them"),
+        (lambda given: (given / "clip_image.mar").write_bytes(b"PK"), r"given/clip_image\.mar is missing, damaged"),
+        (lambda given: archive(given, "clip_image", "image", fingerprint="another"), "of different models"),
+        (
+            lambda given: [mar.unlink() for mar in given.iterdir()],
+            r"given has no clip_text\.mar, clip_image\.mar, clip_multimodal\.mar: build them",
+        ),
     ],
 )
 def test_archives_are_checked_where_they_came_from(
-    command: Callable[..., Result], given: Path, served: Path, spoil: Callable[[Path], None], said: str
+    command: Callable[..., Result], given: Path, served: Path, spoil: Callable[[Path], object], said: str
 ) -> None:
     before = in_store(served)
     spoil(given)
@@ -449,3 +441,28 @@ def test_the_models_of_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(Exception, match="two models are named 'demo'"):
         models_of(asked("demo", "demo"))
     assert models_of(asked("")) == []
+
+
+def test_endpoints_are_listed_in_full_where_there_is_no_terminal() -> None:
+    class Describing(Told):
+        def predict(self, *_: Any) -> Any:
+            return {"fingerprint": "2ba82297e95dc33a", "dim": 96, "facts": {"precision": "fp32"}}
+
+        def worker_pids(self, _: str) -> list[int]:
+            return []
+
+    rows = [row("demo", default=True, captions=True), row("siglip-b-16")]
+    console = Console(width=80, record=True)
+    show(console, table(Describing(), rows))  # type: ignore[arg-type]
+    shown = console.export_text()
+    assert "2ba82297e95dc33a" in shown
+    assert all(f" {name}_{kind} " in shown for name in ("clip", "siglip-b-16") for kind in KINDS)
+    assert "demo (default)" in shown
+
+
+@pytest.mark.parametrize("command", [["add", "demo"], ["swap", "demo"]])
+@pytest.mark.parametrize("other", [["--precision", "int8"], ["--archives", "x"]])
+def test_quick_archives_are_built_one_way(command: list[str], other: list[str]) -> None:
+    refused = CliRunner().invoke(app, ["model", *command, "--quick", *other])
+    assert refused.exit_code == 2
+    assert "--quick builds" in refused.output

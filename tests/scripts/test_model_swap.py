@@ -52,7 +52,7 @@ class Remembering:
         if endpoint == self.broken:
             raise TorchServeUnavailable(f"{endpoint} {version} is not ready")
 
-    def predict(self, endpoint: str, _: Any, version: str | None = None) -> dict[str, Any]:
+    def predict(self, endpoint: str, _: Any, version: str | None = None, *__: float) -> dict[str, Any]:
         if version:
             self.warmed.append(endpoint)
         if (endpoint, version) in self.last_words:
@@ -230,18 +230,38 @@ def test_an_old_version_that_takes_nothing_any_more_is_not_waited_for(
     assert "clip_text 1.0: no request was taken for 0.1 s; the 3 that wait fail now" in said
 
 
+def test_an_old_version_whose_workers_answer_nothing_leaves_all_the_same(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, limits = list[str](), list[float]()
+    swap = replace(make(), report=said.append)
+    predict, unregister = swap.torchserve.predict, list[tuple[str, str]]()
+
+    def dead(endpoint: str, body: Any, version: str | None = None, timeout_s: float | None = None) -> Any:
+        if version != "1.0":
+            return predict(endpoint, body, version)
+        assert timeout_s is not None, "it would wait for ten minutes"
+        limits.append(timeout_s)
+        raise TorchServeUnavailable("TorchServe does not answer")
+
+    monkeypatch.setattr(swap.torchserve, "predict", dead)
+    monkeypatch.setattr(swap.torchserve, "unregister", lambda *gone: unregister.append(gone))
+    assert swap.run() == {"clip_text": "2.0", "clip_image": "2.0"}
+    assert sorted(unregister) == [("clip_image", "1.0"), ("clip_text", "1.0")]
+    assert len(limits) == 4
+    assert max(limits) <= retiring._STUCK_S
+    assert sum("a worker did not answer" in line for line in said) == 2
+
+
 def test_a_restart_begins_with_what_serves_even_if_the_old_version_does_not_leave(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     swap = make()
-    predict = swap.torchserve.predict
 
-    def lost(endpoint: str, body: Any, version: str | None = None) -> Any:
-        if version == "1.0":
-            raise TorchServeUnavailable("its workers are gone")
-        return predict(endpoint, body, version)
+    def lost(*_: Any) -> None:
+        raise TorchServeUnavailable("it is gone")
 
-    monkeypatch.setattr(swap.torchserve, "predict", lost)
+    monkeypatch.setattr(swap.torchserve, "unregister", lost)
     with pytest.raises(TorchServeUnavailable):
         swap.run()
     for endpoint in ENDPOINTS:

@@ -13,18 +13,25 @@ from typer.testing import CliRunner
 
 from clip_core import secret_files
 from clip_core.endpoint_config import EndpointConfig
+from clip_core.errors import InvalidRequest
 from clip_core.old_names.table import OLD_ENDPOINT_KEYS, OLD_SETTINGS
 from clip_core.old_names.taking import with_new_names, with_new_variables
 from clip_core.settings import PREFIX, HandlerSettings
 from gateway.ingest.items import checked_caption
+from gateway.jobs.runner import wanted_captions
+from gateway.routes.bodies import checked
 from gateway.schemas.asking import CollectionCaptionsRequest
+from gateway.schemas.base import tell_once
 from gateway.schemas.jobs import JobRequest
-from gateway.settings import GatewaySettings
+from gateway.settings import GatewaySettings, environment_name
 from index_service.settings import IndexSettings
 from scaler.settings import ScalerSettings
 from scripts.cli import app
 from scripts.commands.old_flags import OLD_FLAGS
 from scripts.config.config_file import load
+from scripts.config.yaml_file import ConfigError
+from scripts.processes.preflight import StackStartError
+from scripts.stack.parts import gateway_settings
 from scripts.stack.up_settings import UpSettings, unknown_names
 
 SETTINGS = {
@@ -119,18 +126,21 @@ def test_a_secret_by_its_old_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(("command", "flags"), OLD_FLAGS.items())
 def test_old_flags_lead_to_flags_and_are_not_shown(command: str, flags: dict[str, str]) -> None:
     words = ["archive", command] if command == "build" else [command]
-    shown = set(re.findall(r"--[a-z-]+", CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).output))
+    told = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).output
+    assert "CLIPSERVE_STOP_PATIENCE" not in told
+    shown = set(re.findall(r"--[a-z-]+", told))
     assert set(flags.values()) <= shown
     assert not set(flags) & shown
 
 
 def test_an_old_flag_is_taken_and_named() -> None:
-    ended = CliRunner().invoke(app, ["sync", "--remove-at-most=7", "nowhere", "--collection", "c"])
+    wide = {"COLUMNS": "200"}
+    ended = CliRunner().invoke(app, ["sync", "--remove-at-most=7", "nowhere", "--collection", "c"], env=wide)
     assert ended.exit_code == 2
     assert "--remove-at-most is an old name: write --max-delete-ratio" in ended.output
-    assert "Invalid value for '--max-delete-ratio'" in ended.output
+    assert "Invalid value for '--max-delete-ratio' (given as '--remove-at-most')" in ended.output
     both = ["sync", "--remove-at-most", "0.5", "--max-delete-ratio=0.2", "nowhere", "--collection", "c"]
-    ended = CliRunner().invoke(app, both, env={"COLUMNS": "200"})
+    ended = CliRunner().invoke(app, both, env=wide)
     assert (ended.exit_code, "give one of them" in ended.output) == (2, True)
 
 
@@ -139,5 +149,76 @@ def test_old_fields_of_requests() -> None:
     assert JobRequest.model_validate({"collection": "c", "source": source}).source.force is True
     assert CollectionCaptionsRequest.model_validate({"most_usd": 2}).max_cost_usd == 2
     assert "again" not in json.dumps(JobRequest.model_json_schema()["$defs"]["JobSource"]["properties"])
-    assert JobRequest.model_validate({"collection": "c", "source": source, "caption": "assistant"}).caption == "llm"
-    assert checked_caption("assistant", "caption") == "llm"
+
+
+def test_old_writers_of_captions(caplog: pytest.LogCaptureFixture) -> None:
+    for take in (by_a_job, lambda: checked_caption("assistant", "caption")):
+        tell_once.cache_clear()
+        caplog.clear()
+        assert [take(), take()] == ["llm", "llm"]
+        assert caplog.text.count("assistant is an old name: write llm") == 1
+    caplog.clear()
+    tell_once.cache_clear()
+    assert wanted_captions('{"caption": "assistant"}') == "llm"
+    assert not caplog.text, "nobody wrote it just now: it is of a job that 0.1 kept"
+
+
+def by_a_job() -> object:
+    body = {"collection": "c", "source": {"folder": "a"}, "caption": "assistant"}
+    return JobRequest.model_validate(body).caption
+
+
+def test_errors_name_what_was_typed_of_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CLIPSERVE_GATEWAY_BURST_WAIT_S", "x")
+    given = "CLIPSERVE_GATEWAY_ADMISSION_TIMEOUT_S (given as CLIPSERVE_GATEWAY_BURST_WAIT_S)"
+    assert environment_name("admission_timeout_s") == given
+    with pytest.raises(StackStartError, match=re.escape(f"{given}: ")):
+        gateway_settings()
+    monkeypatch.setenv("CLIPSERVE_GATEWAY_ADMISSION_TIMEOUT_S", "x")
+    assert environment_name("admission_timeout_s") == "CLIPSERVE_GATEWAY_ADMISSION_TIMEOUT_S"
+    with pytest.raises(ValueError, match=r"CROSS_ORIGIN \(given as CLIPSERVE_HANDLER_ALLOW_WEB_PAGES\) is true"):
+        HandlerSettings.from_env({"CLIPSERVE_HANDLER_ALLOW_WEB_PAGES": "x"})
+    with pytest.raises(ValueError, match=r"caption_max_sequences \(given as caption_rows\) is a whole number"):
+        EndpointConfig.parse({"caption_rows": "x"})
+    monkeypatch.setattr(secret_files, "FOLDER", tmp_path)
+    (tmp_path / "clipserve_gateway_text_model_url").write_text("x")
+    assert environment_name("chat_model_url").endswith(f"(given as {tmp_path}/clipserve_gateway_text_model_url)")
+
+
+def test_errors_name_what_was_typed_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "clipserve.yaml"
+    for text, said in (
+        ("gateway: {burst_wait_s: x}", "gateway.admission_timeout_s (given as burst_wait_s): must be"),
+        ("gateway: {burst_wait_s: -1}", "gateway.admission_timeout_s (given as burst_wait_s): "),
+        ("batching: {text: {pass_tokens: x}}", "batching.text.pass_overhead_tokens (given as pass_tokens): must be"),
+        ("gateway: {admission_timeout_s: x}", "gateway.admission_timeout_s: must be"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=re.escape(f"{path}:1: {said}")):
+            load(path)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("CLIPSERVE_STOP_PATIENCE", "y", "'--stop-timeout' (env var: 'CLIPSERVE_STOP_PATIENCE')"),
+        ("CLIPSERVE_STOP_PATIENCE", "-1", "CLIPSERVE_STOP_TIMEOUT (given as CLIPSERVE_STOP_PATIENCE): "),
+        ("CLIPSERVE_STOP_TIMEOUT", "y", "'--stop-timeout' (env var: 'CLIPSERVE_STOP_TIMEOUT')"),
+        ("CLIPSERVE_STOP_TIMEOUT", "-1", "CLIPSERVE_STOP_TIMEOUT: "),
+    ],
+)
+def test_errors_name_the_variable_that_was_given(variable: str, value: str, said: str) -> None:
+    ended = CliRunner().invoke(app, ["up"], env={variable: value, "COLUMNS": "200"})
+    assert (ended.exit_code, said in ended.output, "['" in ended.output) == (2, True, False), ended.output
+
+
+def test_errors_name_the_flag_that_was_given() -> None:
+    ended = CliRunner().invoke(app, ["up", "--stop-patience", "-1"], env={"COLUMNS": "200"})
+    assert (ended.exit_code, "--stop-timeout (given as --stop-patience): " in ended.output) == (2, True), ended.output
+
+
+def test_errors_name_the_old_field_of_a_request() -> None:
+    body = {"collection": "c", "source": {"folder": "a", "again": "perhaps"}}
+    with pytest.raises(InvalidRequest, match=r"source\.force \(given as again\): ") as caught:
+        checked(JobRequest, body)
+    assert caught.value.param == "source.force"

@@ -17,7 +17,7 @@ from scripts.processes.preflight import StackStartError
 from scripts.processes.restarts import RestartPolicy
 from scripts.processes.rotated_log import RotatedLog
 from scripts.processes.stack import Stack
-from scripts.processes.stack_process import Program
+from scripts.processes.stack_process import Program, StackProcess
 from tests.processes import still_running
 from tests.waiting import until
 
@@ -40,15 +40,20 @@ def test_a_killed_part_starts_again_and_the_others_stay(tmp_path: Path) -> None:
     stack.stop()
 
 
-def test_what_a_killed_part_left_is_cleared(tmp_path: Path) -> None:
-    leaves = "import os, time; os.makedirs(f'models/{os.getpid()}'); print('up', flush=True); time.sleep(60)"
-    program = Program([sys.executable, "-c", leaves], {}, cwd=tmp_path, clears=tmp_path / "models")
-    stack = Stack(QUICK)
-    part = stack.add("TorchServe", program, RotatedLog(tmp_path / "log"))
+def killed_and_back(stack: Stack, program: Program, log: Path) -> StackProcess:
+    part = stack.add("TorchServe", program, RotatedLog(log))
     until(lambda: "up" in part.log.read_text())
     part.process.kill()
     until(stack.supervise)
     until(lambda: part.log.read_text().count("up") == 2)
+    return part
+
+
+def test_what_a_killed_part_left_is_cleared(tmp_path: Path) -> None:
+    leaves = "import os, time; os.makedirs(f'models/{os.getpid()}'); print('up', flush=True); time.sleep(60)"
+    program = Program([sys.executable, "-c", leaves], {}, cwd=tmp_path, clears=tmp_path / "models")
+    stack = Stack(QUICK)
+    part = killed_and_back(stack, program, tmp_path / "log")
     assert [each.name for each in (tmp_path / "models").iterdir()] == [str(part.process.pid)]
     stack.stop()
 
@@ -56,12 +61,7 @@ def test_what_a_killed_part_left_is_cleared(tmp_path: Path) -> None:
 def test_what_a_part_needs_is_prepared_before_each_start(tmp_path: Path) -> None:
     prepared: list[int] = []
     stack = Stack(QUICK)
-    program = Program(SLEEP, {}, prepare=lambda: prepared.append(1))
-    part = stack.add("TorchServe", program, RotatedLog(tmp_path / "log"))
-    until(lambda: "up" in part.log.read_text())
-    part.process.kill()
-    until(stack.supervise)
-    until(lambda: part.log.read_text().count("up") == 2)
+    killed_and_back(stack, Program(SLEEP, {}, prepare=lambda: prepared.append(1)), tmp_path / "log")
     assert len(prepared) == 2
     stack.stop()
 
@@ -75,11 +75,7 @@ def test_a_part_that_can_not_be_prepared_is_tried_again(tmp_path: Path) -> None:
             raise BadModel("clip_text.mar is not a whole archive")
 
     stack = Stack(QUICK, said.append)
-    part = stack.add("TorchServe", Program(SLEEP, {}, prepare=prepare), RotatedLog(tmp_path / "log"))
-    until(lambda: "up" in part.log.read_text())
-    part.process.kill()
-    until(stack.supervise)
-    until(lambda: part.log.read_text().count("up") == 2)
+    killed_and_back(stack, Program(SLEEP, {}, prepare=prepare), tmp_path / "log")
     assert "TorchServe could not be started (clip_text.mar is not a whole archive)" in said
     stack.stop()
 

@@ -38,3 +38,14 @@ def test_what_is_said_of_an_order(more: dict[str, Any], said: str) -> None:
     console = Console(file=StringIO(), width=200)
     show_search(client, console, "demo", "a star", rerank={"by": "tree"})
     assert said in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_what_a_caller_wrote_does_nothing_to_the_terminal() -> None:
+    hit = SimpleNamespace(id="a\x1b[2J  b.jpg", score=0.5, metadata={"caption": "two\nlines\x1b]0;x\x07"})
+    answer = SimpleNamespace(hits=[hit], raw={"timing": {}}, rerank=None)
+    client: Any = SimpleNamespace(search=lambda *_, **__: answer)
+    console = Console(file=StringIO(), width=200)
+    show_search(client, console, "demo", "a star")
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert r"a\x1b[2J  b.jpg" in shown
+    assert r"two lines\x1b]0;x\x07" in shown

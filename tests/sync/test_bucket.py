@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import os
-import threading
 from collections.abc import Iterator
-from typing import Any, ClassVar
-from urllib.request import Request, urlopen
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -16,6 +13,7 @@ from clipserve_client import Client
 from clipserve_client.sources.entries import SourceError
 from scripts.cli import app
 from scripts.sync.bucket import Bucket
+from tests.bulk.faults import in_front_of
 from tests.gateway.conftest import Stack
 from tests.gateway.fakes import embed, picture
 from tests.sync.conftest import KEY, run
@@ -114,54 +112,17 @@ def test_a_bucket_that_is_away_or_empty_removes_nothing(client: Client, stack: S
     assert ("empty" in summary.refused, set(kept(stack))) == (True, {"one.png", "two.png"})
 
 
-class Faulty(http.server.BaseHTTPRequestHandler):
-    """In front of the S3 server: 503 at first for each object, and half of one, for ever."""
-
-    target = ""
-    seen: ClassVar[set[str]] = set()
-
-    def do_GET(self) -> None:
-        with urlopen(self.asked("GET")) as answer:
-            body, headers = answer.read(), answer.headers
-        name = self.path.partition("?")[0]
-        if name.endswith(".png") and name not in self.seen:
-            self.seen.add(name)
-            self.send_response(503)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        self.send_response(200)
-        for header in ("Content-Type", "ETag", "Last-Modified"):
-            if headers.get(header):
-                self.send_header(header, headers[header])
-        half = name.endswith("half.png")
-        self.send_header("Content-Length", str(len(body) // 2 if half else len(body)))
-        self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if half else body)
-
-    def asked(self, method: str) -> Request:
-        headers = {name: value for name, value in self.headers.items() if name != "Host"}
-        return Request(self.target + self.path, method=method, headers=headers)
-
-    def do_HEAD(self) -> None:
-        with urlopen(self.asked("HEAD")) as answer:
-            self.send_response(200)
-            for header in ("Content-Type", "Content-Length", "ETag", "Last-Modified"):
-                self.send_header(header, answer.headers[header])
-            self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        """Silent."""
-
-
 def test_503_and_half_objects(client: Client, objects: Objects, s3_url: str) -> None:
     objects.put(one="red", half="blue", two="green")
-    Faulty.target, Faulty.seen = s3_url, set()
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Faulty) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        through = {**objects.options, "endpoint_url": f"http://127.0.0.1:{server.server_port}"}
-        _, seen = run(client, objects.url, through)
-        server.shutdown()
+
+    def fault(path: str, before: int) -> str:
+        """At first 503 for each object, then half of one."""
+        if not path.endswith(".png"):
+            return ""
+        return "503" if not before else "half" if path.endswith("half.png") else ""
+
+    with in_front_of(s3_url, fault) as url:
+        _, seen = run(client, objects.url, {**objects.options, "endpoint_url": url})
     assert seen.told() == [("added", "one.png"), ("added", "two.png"), ("skipped", "half.png")], seen.changes
     assert run(client, objects.url, objects.options)[1].told() == [("added", "half.png")]
 

@@ -103,7 +103,10 @@ def test_metadata_changes_alone(client: Client, stack: Stack, tmp_path: Path) ->
 
 def test_a_dry_run_says_the_same_and_does_nothing(client: Client, stack: Stack, tmp_path: Path) -> None:
     folder = tmp_path / "a"
+    put(folder, copy="red")
     put(folder, one="red", two="blue", three="green")
+    assert run(client, folder, dry_run=True)[1].told()[0] == ("added", "copy.png")  # of the same content
+    (folder / "copy.png").unlink()
     assert run(client, folder, dry_run=True)[1].told() == [("added", f"{name}.png") for name in ("one", "three", "two")]
     assert stack.index.collections == {}
     run(client, folder)
@@ -291,6 +294,17 @@ def test_the_command_reports(stack: Stack, tmp_path: Path) -> None:
     assert CliRunner().invoke(app, [*words, "--dry-run", "--watch"]).exit_code == 2
     missing = CliRunner().invoke(app, ["sync", str(tmp_path / "none"), *words[2:]])
     assert missing.exit_code == 1
+    file = CliRunner().invoke(app, ["sync", str(report), *words[2:]])
+    assert "is a file: a folder or a bucket is followed" in str(file.exception)
+
+
+def test_an_empty_folder_and_nothing_of_it_is_said(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    words = ["sync", str(tmp_path / "empty"), "--collection", "photos", "--url", stack.url]
+    for more in ([], ["--dry-run"]):
+        shown = CliRunner().invoke(app, [*words, *more])
+        assert (shown.exit_code, "sync photos: the source has no pictures" in shown.output) == (0, True), shown.output
+    assert "photos" not in stack.index.collections
 
 
 @pytest.mark.slow

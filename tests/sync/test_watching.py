@@ -113,6 +113,18 @@ def test_a_folders_state(tmp_path: Path) -> None:
         state_reader(str(tmp_path / "none"), {})()
 
 
+def test_a_link_to_itself_hides_nothing_of_its_folder(tmp_path: Path) -> None:
+    for n in range(20):  # the order of a listing is the file system's
+        (tmp_path / f"loop{n}").symlink_to(tmp_path / f"loop{n}")
+        (tmp_path / f"{n}.png").write_bytes(b"1")
+    look = state_reader(str(tmp_path), {})
+    before = look()
+    for n in range(20):
+        (tmp_path / f"{n}.png").write_bytes(b"12")
+        assert look() != before
+        before = look()
+
+
 def test_a_manifest_is_watched_too(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "m.csv").write_text("file\n")
@@ -144,3 +156,12 @@ def test_one_sync_at_a_time() -> None:
             pass
     with only_one("http://x", "photos", "a"):
         pass
+
+
+def test_a_folder_is_the_same_by_whatever_way_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    with only_one("http://x", "photos", str(tmp_path)):
+        for name in (".", "./", "link", f"{tmp_path}/", f"file://{tmp_path}"):
+            with pytest.raises(SyncRunning, match="another process"), only_one("http://x", "photos", name):
+                pass

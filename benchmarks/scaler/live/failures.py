@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
 
+from benchmarks.lib.repeating import repeating
+from benchmarks.lib.waiting import until
 from benchmarks.scaler.live.stack import ENDPOINT, WaitingStack, waiting_stack
 from scripts.processes.stack_process import StackProcess
 
@@ -32,7 +34,7 @@ def run() -> dict[str, int]:
             data_dir=Path(work) / "past",
         )
         with _clients(stack):
-            _until(lambda: _workers(stack) >= _WANTED)
+            until(lambda: _workers(stack) >= _WANTED, _PATIENCE_S, lambda: "the workers did not become four")
             return {
                 "scaler": _lost(stack, "scaler"),
                 "gateway": _lost(stack, "gateway"),
@@ -54,8 +56,8 @@ def _lost(stack: WaitingStack, name: str) -> int:
     def missing() -> int:
         return min(before, _wanted(stack)) - _workers(stack)
 
-    with contextlib.suppress(TimeoutError):
-        _until(lambda: missing() <= 0)
+    with contextlib.suppress(RuntimeError):
+        until(lambda: missing() <= 0, _PATIENCE_S, lambda: "some are missing")
     return max(0, before - during, missing())
 
 
@@ -80,14 +82,6 @@ def _wanted(stack: WaitingStack) -> int:
         return _MOST
 
 
-def _until(look: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
-    while not look():
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(0.2)
-
-
 def _ask(client: httpx.Client) -> None:
     try:
         client.post("/v1/embeddings", json={"input": "a text"})
@@ -98,19 +92,8 @@ def _ask(client: httpx.Client) -> None:
 @contextlib.contextmanager
 def _clients(stack: WaitingStack) -> Iterator[None]:
     """Each with its next request as soon as it has an answer, whatever that is."""
-    stop = threading.Event()
-
-    def ask() -> None:
-        with httpx.Client(base_url=stack.gateway, timeout=30) as client:
-            while not stop.is_set():
-                _ask(client)
-
-    threads = [threading.Thread(target=ask, daemon=True) for _ in range(_CLIENTS)]
-    for thread in threads:
-        thread.start()
-    try:
+    with contextlib.ExitStack() as clients:
+        for _ in range(_CLIENTS):
+            client = clients.enter_context(httpx.Client(base_url=stack.gateway, timeout=30))
+            clients.enter_context(repeating(partial(_ask, client)))
         yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(35)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import httpx
 import numpy as np
 
+from benchmarks.lib.waiting import until
 from benchmarks.scaler.live.replay import due_times, replay
 from benchmarks.scaler.live.stack import ENDPOINT, WaitingStack
 
@@ -50,10 +51,8 @@ def _start_one(stack: WaitingStack) -> float:
     """Seconds from asking for one more worker until it is ready; it is taken away again."""
     began = time.monotonic()
     _scale(stack, WORKERS + 1)
-    while _ready(stack) <= WORKERS:
-        if time.monotonic() - began > _START_S:
-            raise TimeoutError(f"no worker was ready within {_START_S:.0f} s")
-        time.sleep(0.02)
+    fault = f"no worker was ready within {_START_S:.0f} s"
+    until(lambda: _ready(stack) > WORKERS, _START_S, lambda: fault, pause_s=0.02)
     took = time.monotonic() - began
     _scale(stack, WORKERS)
     return took

@@ -142,7 +142,7 @@ class CaptionBatchHandler:
             if isinstance(parsed, CaptionCall):
                 arrived[id] = parsed
             else:
-                pieces[id] = Piece(_traced(parsed, own))
+                pieces[id] = Piece(with_trace(parsed, Callers.read(own.get("traceparent"))))
         return pieces, arrived
 
     def _parse(self, row: Mapping[str, Any], headers: dict[str, str]) -> CaptionCall | Answer:
@@ -171,7 +171,15 @@ class CaptionBatchHandler:
             stages = {name: round(seconds * 1e3, 3) for name, seconds in self.batch.tally.seconds.items()}
             return {"requests": requests, "items": len(arrived), "memory": resident_bytes(), "stages": stages}
 
-        return self.profiler.run(lambda: _kept(self.batch.call, arrived), about)
+        return self.profiler.run(lambda: self._called_for(arrived), about)
+
+    def _called_for(self, arrived: Mapping[str, CaptionCall]) -> dict[str, Piece]:
+        try:
+            return self.batch.call(arrived)
+        except Exception:
+            log.exception("a call failed")
+            error = InferenceFailed("the captioner failed on this request; see the worker's log")
+            return {id: refused(error) for id in arrived}
 
     def _tell(
         self, context: Any, ids: Sequence[str], headers: Sequence[dict[str, str]], pieces: Mapping[str, Piece]
@@ -238,17 +246,6 @@ class CaptionBatchHandler:
             self._show()
 
 
-def _kept(
-    work: Callable[[Mapping[str, CaptionCall]], dict[str, Piece]], arrived: Mapping[str, CaptionCall]
-) -> dict[str, Piece]:
-    try:
-        return work(arrived)
-    except Exception:
-        log.exception("a call failed")
-        error = InferenceFailed("the captioner failed on this request; see the worker's log")
-        return {id: refused(error) for id in arrived}
-
-
 def _goes_on(row: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
     """Whether it is an older request's repeat: only these come without any field; an empty body is one."""
     return not row and not headers.get("content-type", "").startswith("multipart/")
@@ -259,9 +256,3 @@ def _criterion(piece: Piece | None, *, grpc: bool) -> Callable[[object], bool | 
     if piece is None or (piece.kind is PieceKind.WHOLE and not grpc):
         return lambda _: None
     return lambda _: piece.kind is not PieceKind.MORE
-
-
-def _traced(answer: Answer, headers: Mapping[str, str]) -> Answer:
-    """A failure names the trace of its caller."""
-    callers = Callers.read(headers.get("traceparent"))
-    return with_trace(answer, callers.contexts[0].trace) if answer.status >= 400 and callers.contexts else answer

@@ -72,7 +72,7 @@ def parse_caption_row(
         most_tokens=_most_tokens(body.get("most_tokens")),
         drafts=_drafts(body.get("drafts")),
         drafts_from=_origin(body.get("drafts_from")),
-        stream=_flag(body.get("stream"), "stream"),
+        stream=_stream(body.get("stream")),
         described=body.get("describe") is True,
         request_id=request_id,
         callers=Callers.read(body.get("traceparent"), body.get("sent")),
@@ -141,7 +141,7 @@ def _origin(value: object) -> str:
     return value
 
 
-def _flag(value: object, name: str) -> bool:
+def _stream(value: object) -> bool:
     if value not in (None, True, False):
-        raise InvalidRequest(f"`{name}` is true or false", param=name)
+        raise InvalidRequest("`stream` is true or false", param="stream")
     return bool(value)

@@ -34,12 +34,10 @@ class AnswerJudge:
         if self._known.kind == "other":
             return Ruling(True, cited if found else ())
         if self._known.found:
-            stands = found and self.verified <= set(citations) and not self._denied(cited)
+            denied = any(each.verdict == "no" and each.evidence.ref not in self.verified for each in cited)
+            stands = found and self.verified <= set(citations) and not denied
             return Ruling(stands, cited if stands else self._known.cited)
         open_ones = tuple(each for each in cited if each.verdict == "unknown")
         if not found:
             return Ruling(True, ())
         return Ruling(len(open_ones) == len(cited), open_ones if len(open_ones) == len(cited) else ())
-
-    def _denied(self, cited: Sequence[Looked]) -> bool:
-        return any(each.verdict == "no" and each.evidence.ref not in self.verified for each in cited)

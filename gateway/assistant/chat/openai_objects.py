@@ -8,11 +8,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-import orjson
-
 from clip_core.errors import ClipServeError
 from gateway.assistant.chat.conversation import Conversation
 from gateway.assistant.chat.served_chat import ChatSaid
+from gateway.captions.event_stream import data_event
 from gateway.key_masking import without_keys
 
 Json = dict[str, Any]
@@ -31,17 +30,17 @@ async def chat_events(asked: Conversation, pieces: Pieces) -> AsyncGenerator[byt
     about = _about("chat.completion.chunk", asked)
     start: Json = {"role": "assistant", "content": ""}
     async with aclosing(pieces):
-        yield _event({**about, "choices": [_delta(start)]})
+        yield data_event({**about, "choices": [_delta(start)]})
         try:
             async for piece in pieces:
                 if isinstance(piece, str):
-                    yield _event({**about, "choices": [_delta({"content": piece})]})
+                    yield data_event({**about, "choices": [_delta({"content": piece})]})
                     continue
-                yield _event({**about, "choices": [_delta({}, piece.finish)]})
+                yield data_event({**about, "choices": [_delta({}, piece.finish)]})
                 if asked.with_usage:
-                    yield _event({**about, "choices": [], "usage": _chat_usage(piece)})
+                    yield data_event({**about, "choices": [], "usage": _chat_usage(piece)})
         except ClipServeError as error:
-            yield _event(_envelope(error))
+            yield data_event(_envelope(error))
     yield _DONE
 
 
@@ -59,7 +58,7 @@ async def response_events(asked: Conversation, pieces: Pieces) -> AsyncGenerator
         nonlocal number
         number += 1
         told = {"type": kind, "sequence_number": number - 1, **fields}
-        return f"event: {kind}\n".encode() + _event(told)
+        return f"event: {kind}\n".encode() + data_event(told)
 
     async with aclosing(pieces):
         yield event("response.created", response=begun)
@@ -146,7 +145,3 @@ def _response_usage(said: ChatSaid) -> Json:
 def _envelope(error: ClipServeError) -> Json:
     error.message = without_keys(error.message)
     return error.to_dict()
-
-
-def _event(told: Json) -> bytes:
-    return b"data: " + orjson.dumps(told) + b"\n\n"

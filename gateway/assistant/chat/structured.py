@@ -41,8 +41,8 @@ class StructuredAnswer:
         if "enum" in schema:
             return await self._one_of(schema["enum"], name)
         for form in ("anyOf", "oneOf", "allOf"):
-            if schema.get(form):
-                return await self.of(_first(schema[form]), name, depth + 1)
+            if forms := schema.get(form):
+                return await self.of(forms[0] if isinstance(forms, list) else forms, name, depth + 1)
         return await self._of_type(_type(schema), schema, name, depth)
 
     async def _of_type(self, kind: str, schema: Mapping[str, Any], name: str, depth: int) -> Any:
@@ -67,18 +67,10 @@ class StructuredAnswer:
     async def _one_of(self, values: Any, name: str) -> Any:
         if not isinstance(values, list) or not 1 <= len(values) <= _MOST_VALUES:
             raise InvalidRequest(f"an enum has 1 to {_MOST_VALUES} values", param=_PARAM)
-        said = [_said(value, name) for value in values]
+        said = [value if isinstance(value, str) else f"{name} {value}" for value in values]
         if max(map(len, said)) > _LONGEST:
             raise InvalidRequest(f"an enum's values have at most {_LONGEST} characters", param=_PARAM)
         return values[await self._chat.choose(said, self._thing)]
-
-
-def _first(forms: Any) -> Any:
-    return forms[0] if isinstance(forms, list) else forms
-
-
-def _said(value: Any, name: str) -> str:
-    return str(value) if isinstance(value, str) else f"{name} {value}"
 
 
 def _type(schema: Mapping[str, Any]) -> str:

@@ -57,7 +57,8 @@ class CollectionCaptions:
     async def run(self, collection: str, wanted: CollectionCaptionsRequest) -> Json:
         """One page. Raises UnknownCollection, BadInput, and what stops the first of its captions."""
         model = self._model if wanted.by == "auto" else None
-        query = {"limit": wanted.limit, "after": wanted.after, "filter": _written(wanted.filter)}
+        condition = None if wanted.filter is None else orjson.dumps(wanted.filter).decode()
+        query = {"limit": wanted.limit, "after": wanted.after, "filter": condition}
         page = await self._index.items(collection, query)
         wanting = [item for item in page["items"] if not (item.get("metadata") or {}).get(CAPTION)]
         done = _Done(model.name if model else "captioner", len(page["items"]) - len(wanting), page["next"])
@@ -71,7 +72,7 @@ class CollectionCaptions:
             told = await asyncio.gather(*(self._caption(collection, item, model) for item in part))
             await self._write(collection, [each for each in told if isinstance(each, dict)], done)
             failures = [(item, each) for item, each in zip(part, told, strict=True) if isinstance(each, ClipServeError)]
-            done.failed += [_failure(item, each) for item, each in failures if _is_own(each)]
+            done.failed += [{"id": item["id"], **each.to_dict()} for item, each in failures if _is_own(each)]
             done.cost_usd += sum(each.cost_usd for _, each in failures if isinstance(each, AssistantFailed))
             stopping = next((each for _, each in failures if not _is_own(each)), None)
             if stopping is not None:
@@ -176,11 +177,3 @@ def _refusal(error: Json) -> Json:
 def _is_own(error: ClipServeError) -> bool:
     """Whether it is of one item. A key that the provider refuses is of all of them."""
     return isinstance(error, BadImage | NotFound) or error.code in _OWN
-
-
-def _failure(item: Json, error: ClipServeError) -> Json:
-    return {"id": item["id"], **error.to_dict()}
-
-
-def _written(condition: Json | None) -> str | None:
-    return None if condition is None else orjson.dumps(condition).decode()

@@ -16,6 +16,7 @@ from gateway.models.registry import RegisteredModel
 from gateway.pictures.pictures import Pictures
 from gateway.reranking.asking import Asking
 from gateway.reranking.budget import Budget
+from gateway.reranking.pace import CaptionerPace
 from gateway.reranking.plain import rank_by_sentence
 from gateway.reranking.quality.gate import CaptionerQuality, QualityGate
 from gateway.reranking.query.parse import parse_query
@@ -52,6 +53,7 @@ class CaptionerReranker:
     ) -> None:
         self._settings, self._captioners, self._pictures = settings, captioners, pictures
         self._parser, self._metrics, self._gate = parser, metrics, QualityGate()
+        self._paces: dict[str, CaptionerPace] = {}
 
     async def rerank(
         self, wanted: Wanted, text: str, name: object, collection: str, hits: Sequence[Candidate], budget: Budget
@@ -70,7 +72,8 @@ class CaptionerReranker:
             return replace(as_it_was(hits, quality.note()), told=told)
         items = {place: hit.item for place, hit in enumerate(hits)}
         call = self._call(model, endpoint)()
-        asking = Asking(WorkerScorer(call, self._pictures, collection, items, quality.fingerprint), budget)
+        scorer = WorkerScorer(call, self._pictures, collection, items, quality.fingerprint)
+        asking = Asking(scorer, budget, self._paces.setdefault(_key(model, endpoint), CaptionerPace()))
         if wanted.by == "tree":
             done = await self._by_tree(query, text, hits, asking, explain=wanted.explain)
         else:

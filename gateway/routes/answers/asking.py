@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -19,7 +18,7 @@ from clip_core.errors import (
     UnknownPrice,
 )
 from gateway.captions.answers import DONE
-from gateway.captions.event_stream import EventStream
+from gateway.captions.event_stream import EventStream, data_event
 from gateway.errors import JsonResponse
 from gateway.key_masking import without_keys
 from gateway.routes.bodies import checked, read_body
@@ -57,16 +56,12 @@ async def ask(request: Request) -> Response:
 
 async def _written(first: dict[str, Any], events: AsyncGenerator[dict[str, Any], None]) -> AsyncGenerator[bytes, None]:
     """An error after the hits is an event of its own, and the last one but for the end."""
-    yield _event(first)
+    yield data_event(first)
     async with aclosing(events):
         try:
             async for event in events:
-                yield _event(event)
+                yield data_event(event)
         except ClipServeError as error:
             error.message = without_keys(error.message)
-            yield b"event: error\n" + _event(error.to_dict())
+            yield b"event: error\n" + data_event(error.to_dict())
     yield DONE
-
-
-def _event(told: dict[str, Any]) -> bytes:
-    return b"data: " + orjson.dumps(told) + b"\n\n"

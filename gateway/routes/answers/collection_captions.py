@@ -7,6 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from clip_core.errors import AssistantFailed, AssistantUnavailable, DeadlineExceeded, NoCaptioner, UnknownPrice
+from clip_core.old_names.table import OLD_ROUTES
+from clip_core.old_names.taking import old_names
 from gateway.captions.wanted import parse_pictures
 from gateway.errors import JsonResponse
 from gateway.routes.bodies import read_model
@@ -18,11 +20,13 @@ from gateway.schemas.asking import (
     CollectionCaptionsAnswer,
     CollectionCaptionsRequest,
 )
+from gateway.schemas.base import tell_once
 from gateway.schemas.captions import AssistantCaptionsRequest
 from gateway.schemas.openapi import ENCODES, WRITES, answers, takes
 from gateway.services import services
 
 router = APIRouter(route_class=StrictRoute, tags=["items"])
+_OLD = "/v1/captions/assistant"
 _ERRORS = (*WRITES, AssistantFailed, AssistantUnavailable, DeadlineExceeded, UnknownPrice)
 
 
@@ -47,7 +51,6 @@ async def captions_cost(
     return JsonResponse({"by": model.name, **model.expected(pictures)})
 
 
-@router.post("/v1/captions/assistant", include_in_schema=False)  # its name in 0.1
 @router.post(
     "/v1/captions/llm",
     responses=answers(AssistantCaptionsAnswer, NoCaptioner, *ENCODES),
@@ -59,3 +62,10 @@ async def caption_by_llm(request: Request) -> JsonResponse:
     return JsonResponse(
         await given.given_captions.answer(parse_pictures(wanted, given.parser, given.settings.max_inputs))
     )
+
+
+@router.post(_OLD, include_in_schema=False)
+async def caption_by_assistant(request: Request) -> JsonResponse:
+    """`caption_by_llm` by its old name."""
+    tell_once("POST", *old_names([_OLD], OLD_ROUTES))
+    return await caption_by_llm(request)

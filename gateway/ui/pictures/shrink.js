@@ -6,12 +6,15 @@ const MOST_BYTES = 12e6; // of a file that is sent as it is; the gateway takes 1
 const MOST_PIXELS = 40e6;
 export const SCALED_PX = 2048; // the longer side of one that is scaled down: many times what any model looks at
 
-// A file → the data URI to send. What the browser cannot decode goes as it is: the server may be able to.
+// A file → the data URI to send. What the browser cannot decode goes as it is: the server may be able to, but for HEIC
+// and AVIF.
 // `most`: at most so many pixels of the longer side, for a picture that the server found too large.
 export async function readForUpload(file, most = Infinity) {
   if (!file.size) throw new Error("the file is empty");
   const bitmap = await createImageBitmap(file).catch(() => null);
-  return bitmap ? readDecoded(file, bitmap, most) : dataUri(file);
+  if (bitmap) return readDecoded(file, bitmap, most);
+  if (await isContainer(file)) throw new Error("this browser cannot read HEIC or AVIF files such as this one; clipserve ingest converts them");
+  return dataUri(file);
 }
 
 // The same of a picture to search with. Rejects what the browser cannot decode as a picture.

@@ -29,3 +29,12 @@ export function named(files) {
     return { file, id: times === 1 ? name : name.replace(/(\.[^./]*)?$/, ` (${times})$1`) };
   });
 }
+
+// Of a chosen folder, which has other files, too; what is hidden below it is passed over, such as macOS's `._a.jpg`.
+// Not every browser knows the types of the newer kinds.
+export function pictures(files) {
+  return files.filter(({ type, name, webkitRelativePath: path }) => {
+    const hidden = path.split("/").slice(1).some((part) => part.startsWith("."));
+    return !hidden && (type.startsWith("image/") || /\.(avif|hei[cf]|hif)$/i.test(name));
+  });
+}

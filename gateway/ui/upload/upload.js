@@ -6,7 +6,7 @@ import { inFlight } from "../flight.js";
 import { digits, plural } from "../format.js";
 import { isChoice } from "../library/across.js";
 import { state } from "../state.js";
-import { batches, named } from "./batches.js";
+import { batches, named, pictures } from "./batches.js";
 import { send } from "./sending.js";
 
 const LANES = 3; // batches under way: one is read while others are encoded
@@ -119,9 +119,6 @@ export function watchUpload(shown) {
   $("upload-folder").addEventListener("change", () => upload(pictures([...$("upload-folder").files])));
   watchZone($("upload-zone"));
 }
-
-// A folder has other files, too. Not every browser knows the types of the newer kinds.
-const pictures = (files) => files.filter(({ type, name }) => type.startsWith("image/") || /\.(avif|hei[cf]|hif)$/i.test(name));
 
 function watchZone(zone) {
   zone.addEventListener("dragover", () => zone.classList.add("over"));

@@ -23,14 +23,13 @@ _UNPROBED_THRESHOLDS = [LEAST_THRESHOLDS.unprobed * 2**step for step in range(16
 _CONFIDENCE = 1.645  # standard errors: the one-sided 95 % bound of a normal mean
 
 
-def calibrated(
-    segment: ApproximateSegment, queries: FloatArray | None, target: float | None, k: int = CALIBRATED_K
-) -> ApproximateSegment:
-    """The segment with the cheapest parameters whose recall@k reaches `target`, and with the time of one search.
+def calibrated(segment: ApproximateSegment, queries: FloatArray | None, target: float | None) -> ApproximateSegment:
+    """The segment with the cheapest parameters whose recall@CALIBRATED_K reaches `target`, and the time of one search.
 
     Measured on `queries` (Q, D) when there are enough of them, else on some of the rows. Without a target the
     parameters do not change.
     """
+    k = CALIBRATED_K
     by_rows = queries is None or len(queries) < _SAMPLE // 2
     sample = _some_rows(segment.vectors) if by_rows or queries is None else queries[-4 * _SAMPLE :]
     if target is not None and len(sample):

@@ -89,10 +89,10 @@ class ExtensibleSearch(CandidateSearch, Protocol):
         ...
 
 
-def effort_ladder(least: int, most: int, step: float = 2**0.5) -> list[int]:
+def effort_ladder(least: int, most: int) -> list[int]:
     """Efforts from `least` to `most`, each about 1.4 times the one before."""
     values, value = [], float(least)
     while value < most:
         values.append(round(value))
-        value *= step
+        value *= 2**0.5
     return [*values, most]

@@ -35,8 +35,8 @@ class MilvusCatalogue:
         prefix: str,
         limits: MilvusLimits,
         built: MadeWith,
-        look_s: float = 1.0,
-        notes: Path | None = None,
+        look_s: float,
+        notes: Path | None,
     ) -> None:
         """`notes` is the file in which names are noted for the next process."""
         self._rpc, self._names, self._limits, self._look_s = rpc, Names(prefix), limits, look_s

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from clip_core.errors import BadModel
+from scripts.hub.refusals import first_line
 
 _CLASSES = ("SiglipTokenizer", "SiglipTokenizerFast")
 
@@ -35,8 +36,7 @@ def lay_fast(folder: Path, target: Path) -> None:
             tokenizer = T5Tokenizer.from_pretrained(str(folder), extra_ids=0)
         tokenizer.save_pretrained(str(target))
     except Exception as error:  # transformers raises many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise BadModel(f"the tokenizer in {folder} can't be read: {reason}") from error
+        raise BadModel(f"the tokenizer in {folder} can't be read: {first_line(error)}") from error
 
 
 def _reads_sentencepiece() -> bool:

@@ -9,7 +9,8 @@ from typing import Any
 
 from clip_core.errors import BadModel
 from clip_core.model_spec import TEXT_CONFIG_FOLDER
-from scripts.archive.assembly import hub_files
+from scripts.hub.fetch import fetch_small
+from scripts.hub.snapshots import HubName
 
 FILE = "config.json"
 
@@ -25,7 +26,7 @@ def text_config_folder(model_cfg: dict[str, Any], folders: Iterable[Path]) -> Pa
     if Path(name).is_absolute():
         raise BadModel(f"the text tower's configuration is missing: there is no {FILE} in {name}")
     try:
-        return hub_files.folder(name, [FILE])
+        return fetch_small(HubName(name), [FILE])
     except BadModel as error:
         places = ", ".join(map(str, folders)) or "the folder of the weights"
         raise BadModel(

@@ -12,9 +12,10 @@ from typing import Any
 from clip_core.errors import BadModel
 from clip_core.inputs.open_clip_tokenizer import load_reference
 from clip_core.model_spec import CONFIG_FILE
-from scripts.archive.assembly import hub_files
 from scripts.archive.assembly.parts import LOCAL
 from scripts.archive.assembly.siglip_words import is_siglips, lay_fast
+from scripts.hub.fetch import fetch_small
+from scripts.hub.snapshots import HubName
 
 FILES = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
@@ -72,7 +73,7 @@ def _folder(name: str, wanted: str, folders: Iterable[Path]) -> Path:
     if wanted == LOCAL or Path(wanted).is_absolute():
         raise BadModel(f"the tokenizer of {name} is missing: there is none in {places}; name one with --tokenizer")
     try:
-        return hub_files.folder(wanted, FILES)
+        return fetch_small(HubName(wanted), FILES)
     except BadModel as error:
         raise BadModel(
             f"the tokenizer of {name} is missing: there is none in {places} (name one with --tokenizer), "

@@ -15,13 +15,16 @@ import torch
 from torch import Tensor
 
 from clip_core.errors import BadModel
+from clipserve_client.answers.reading import oddity
 from scripts.archive.assembly.parts import State
 from scripts.archive.assembly.pickle_names import first_name
+from scripts.hub.refusals import first_line
 
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 INDEX = ".index.json"
 _NESTS = ("state_dict", "model_state_dict", "model")  # where training programs keep the weights, beside the optimizer
 _PREFIXES = ("module.", "_orig_mod.", "model.", "clip.")  # of wrappers: DataParallel, torch.compile, Lightning
+_ADAPTER = re.compile(r"\blora_[AB]\b|\blora_(down|up)\b")
 _LEGACY = ("input_resolution", "context_length", "vocab_size")  # facts that OpenAI's files keep among the weights
 
 
@@ -62,7 +65,7 @@ def _read_safetensors(path: Path) -> State:
         state: State = load_file(path)
         return state
     except Exception as error:  # safetensors raises its own untyped errors
-        raise BadModel(f"{path} is damaged or not whole: {_first_line(error)}") from error
+        raise BadModel(f"{path} is damaged or not whole: {first_line(error)}") from error
 
 
 def _read_pickle(path: Path) -> Any:
@@ -79,9 +82,9 @@ def _read_pickle(path: Path) -> Any:
                 f"{path} holds more than weights, and nothing of it was run: it names {_refused_name(path, error)}. "
                 "Save the model's `state_dict()` alone, best as safetensors"
             ) from error
-        raise BadModel(f"{path} is damaged or not whole: {_first_line(error)}") from error
+        raise BadModel(f"{path} is damaged or not whole: {first_line(error)}") from error
     except Exception as error:  # torch raises many kinds for half a file
-        raise BadModel(f"{path} is damaged or not whole: {_first_line(error)}") from error
+        raise BadModel(f"{path} is damaged or not whole: {first_line(error)}") from error
 
 
 def _is_program(path: Path) -> bool:
@@ -95,16 +98,12 @@ def _refused_name(path: Path, error: Exception) -> str:
     return (found[1] or found[2]) if found else first_name(path) or "something else"
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
 def _of_shards(path: Path) -> State:
     """The files that an index names, such as `model.safetensors.index.json`."""
     try:
         names = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadModel(f"{path} is no index of weights: {error!r}") from error
+        raise BadModel(f"{path} is no index of weights: {oddity(error)}") from error
     state: State = {}
     for name in sorted(names):
         if Path(name).name != name:
@@ -124,7 +123,18 @@ def _weights_in(path: Path, body: Any) -> Mapping[str, Any]:
 def _stripped(path: Path, body: Mapping[str, Any]) -> State:
     state = {str(key): value for key, value in body.items() if isinstance(value, Tensor) and key not in _LEGACY}
     if not state:
-        raise BadModel(f"{path} holds no weights")
+        raise BadModel(f"{path} holds no weights{_said(body)}")
+    if adapted := next((key for key in state if _ADAPTER.search(key)), None):
+        raise BadModel(
+            f"{path} holds a LoRA adapter ({adapted}) beside or instead of the weights: merge it "
+            "(`merge_and_unload()` of PEFT) and save that"
+        )
     while prefix := next((each for each in _PREFIXES if all(key.startswith(each) for key in state)), None):
         state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
+
+
+def _said(body: Mapping[str, Any]) -> str:
+    """What there is instead: a training program of one's own may keep them under any name."""
+    names = ", ".join(map(str, list(body)[:5]))
+    return f" but {names[:100]}: save the state dict alone, or as `state_dict`" if names else ""

@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from scripts.archive.assembly.parts import ModelParts
-from scripts.archive.assembly.weights_file import read_state
+from scripts.archive.assembly.parts import ModelParts, State
 from scripts.archive.forms.architecture import cleaned, read_architecture
 from scripts.archive.forms.guess import guess
 from scripts.archive.forms.training_run import TrainingRun
 
 
-def read_bare(path: Path, architecture: str | None, folders: tuple[Path, ...]) -> ModelParts:
-    """Raises BadModel."""
-    state = read_state(path)
+def read_bare(path: Path, state: State, architecture: str | None, folders: tuple[Path, ...]) -> ModelParts:
+    """`state`: what the file at `path` holds. Raises BadModel."""
     run = TrainingRun.of(path)
     if run and cleaned(architecture or run.architecture) == cleaned(run.architecture):
         model, preprocess = run.configuration()

@@ -12,6 +12,7 @@ import torch
 
 from clip_core.errors import BadModel
 from scripts.archive.assembly.parts import State
+from scripts.hub.refusals import first_line
 
 FILE = "preprocessor_config.json"
 _FILES = (FILE, "processor_config.json")  # of an image processor, of a whole processor
@@ -37,9 +38,8 @@ def sub_config(path: Path, config: Mapping[str, Any], name: str) -> dict[str, An
         values: dict[str, Any] = getattr(whole, name).to_dict()
         return values
     except Exception as error:  # transformers raises many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise BadModel(
-            f"{path / 'config.json'} is no configuration of a {config.get('model_type')}: {reason}"
+            f"{path / 'config.json'} is no configuration of a {config.get('model_type')}: {first_line(error)}"
         ) from error
 
 

@@ -70,17 +70,28 @@ class _Files:
             raise _Dropped
 
 
-def _close_quietly(writer: Any) -> None:
-    """A writer that is not closed would write when it is collected."""
-    with contextlib.suppress(Exception):
-        writer.close()
-
-
 class _Dropped(Exception):
     """Makes `writing` leave nothing."""
 
 
-class ParquetShard:
+class _Table:
+    """A Parquet file, perhaps with other files."""
+
+    def __init__(self, place: OutputPlace) -> None:
+        self._files = _Files(place)
+        self._writer: parquet.ParquetWriter
+
+    def close(self) -> None:
+        self._writer.close()
+        self._files.keep()
+
+    def abandon(self) -> None:
+        with contextlib.suppress(Exception):  # a writer that is not closed would write when it is collected
+            self._writer.close()
+        self._files.drop()
+
+
+class ParquetShard(_Table):
     """Columns `id`, `vector`, with texts beside pictures `text_vector`, and `caption`, `digest`, `metadata` (JSON)."""
 
     def __init__(self, place: OutputPlace, name: str, dim: int, embed: str) -> None:
@@ -91,7 +102,7 @@ class ParquetShard:
             [("id", text), *((name, vector) for name in names), *((n, text) for n in ("caption", "digest", "metadata"))]
         )
         self._both, self._dim = embed == "both", dim
-        self._files = _Files(place)
+        super().__init__(place)
         self._writer = parquet.ParquetWriter(self._files.open(name), self._schema, compression="zstd")
 
     def add(self, rows: Sequence[EncodedItem]) -> None:
@@ -108,14 +119,6 @@ class ParquetShard:
         if rows:
             self._writer.write_table(pyarrow.Table.from_arrays(columns, schema=self._schema))
 
-    def close(self) -> None:
-        self._writer.close()
-        self._files.keep()
-
-    def abandon(self) -> None:
-        _close_quietly(self._writer)
-        self._files.drop()
-
     def _vectors(self, vectors: Sequence[FloatArray | None]) -> Any:
         filled = [np.zeros(self._dim, np.float32) if each is None else each for each in vectors]
         flat = np.concatenate(filled).astype(np.float32, copy=False) if filled else np.zeros(0, np.float32)
@@ -123,11 +126,12 @@ class ParquetShard:
         return pyarrow.FixedSizeListArray.from_arrays(flat, self._dim, mask=mask)
 
 
-class ClipRetrieval:
+class ClipRetrieval(_Table):
     """float16, and zeros where an item lacks one of the two vectors."""
 
     def __init__(self, place: OutputPlace, shard: Shard, dim: int, embed: str) -> None:
-        self._files, self._dim, self._rows = _Files(place), dim, 0
+        super().__init__(place)
+        self._dim, self._rows = dim, 0
         kinds = {"image": ("img",), "text": ("text",), "both": ("img", "text")}[embed]
         self._npy = {}
         for kind in kinds:
@@ -162,10 +166,6 @@ class ClipRetrieval:
             file.seek(0, 2)
         self._files.keep()
 
-    def abandon(self) -> None:
-        _close_quietly(self._writer)
-        self._files.drop()
-
 
 def _npy_header(rows: int, dim: int) -> bytes:
     """https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html, version 1.0."""
@@ -186,22 +186,14 @@ def _writable(text: str) -> str:
 BAD_SCHEMA = pyarrow.schema([(name, pyarrow.string()) for name in ("shard", "id", "code", "message")])
 
 
-class BadItems:
+class BadItems(_Table):
     """Columns `shard`, `id`, `code`, `message`."""
 
     def __init__(self, place: OutputPlace, name: str) -> None:
-        self._files = _Files(place)
+        super().__init__(place)
         self._writer = parquet.ParquetWriter(self._files.open(name), BAD_SCHEMA, compression="zstd")
 
     def add(self, rows: Sequence[tuple[str, str, str, str]]) -> None:
         if rows:
             columns = [pyarrow.array(map(_writable, column), pyarrow.string()) for column in zip(*rows, strict=True)]
             self._writer.write_table(pyarrow.Table.from_arrays(columns, schema=BAD_SCHEMA))
-
-    def close(self) -> None:
-        self._writer.close()
-        self._files.keep()
-
-    def abandon(self) -> None:
-        _close_quietly(self._writer)
-        self._files.drop()

@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from scripts.bulk.output.lease import Lease
 from scripts.bulk.output.place import LOCK
+from scripts.bulk.shards.errors import why
 from scripts.sync.bucket import opened
 
 
@@ -93,12 +94,8 @@ def _failures(path: str) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        raise OSError(errno.EACCES, _why(error), path) from error
+        raise OSError(errno.EACCES, why(error), path) from error
     except FileNotFoundError as error:
-        raise OSError(errno.ENOENT, _why(error) or "no such bucket", path) from error
+        raise OSError(errno.ENOENT, why(error) or "no such bucket", path) from error
     except Exception as error:
-        raise OSError(errno.EIO, _why(error), path) from error
-
-
-def _why(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
+        raise OSError(errno.EIO, why(error), path) from error

@@ -131,7 +131,7 @@ class Output:
             raise self._damaged(_RUN) from None
         differing = [name for name in asked if before.get(name) != asked[name]]
         if differing:
-            how = "; ".join(f"{name} was {before.get(name)!r} and is {asked[name]!r}" for name in differing)
+            how = "; ".join(f"{name} was {_shown(before.get(name))} and is {_shown(asked[name])}" for name in differing)
             address = self.place.address
             raise BulkRefused(f"{address} is of another run: {how}. Name another --out, or remove this one")
 
@@ -149,6 +149,10 @@ class Output:
         self.place.sweep()
         for name in self.place.names(f"{_ABOUT}/tries"):
             self.place.remove(f"{_ABOUT}/tries/{name}")
+
+
+def _shown(value: object) -> str:
+    return repr(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _done(content: bytes | None) -> Done | None:

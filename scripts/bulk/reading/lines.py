@@ -12,7 +12,7 @@ from clipserve_client.sources.files import Skip
 from clipserve_client.sources.json_values import carried, is_text, read_object
 from clipserve_client.sources.parquet_values import as_id, is_url
 from clipserve_client.sources.url_list import url_id
-from scripts.bulk.reading.items import Bad, Raw, caption_in
+from scripts.bulk.reading.items import Bad, Raw, caption_in, text_alone, without_picture
 from scripts.bulk.reading.places import THREADS, part_of_file
 from scripts.bulk.reading.stores import Stores
 from scripts.bulk.reading.urls import Fetcher
@@ -24,10 +24,13 @@ Json = dict[str, Any]
 
 
 class LineReader:
-    """`texts`: lines are texts, in a .jsonl the field `text` of an object; else URLs, or objects with `url`."""
+    """`texts`: lines are texts, in a .jsonl the field `text` of an object; else URLs, or objects with `url`.
 
-    def __init__(self, stores: Stores, texts: bool, fetcher: Fetcher) -> None:
-        self._stores, self._texts, self._fetcher = stores, texts, fetcher
+    `embed` as in `BulkJob`: for texts alone no picture is fetched.
+    """
+
+    def __init__(self, stores: Stores, embed: str, texts: bool, fetcher: Fetcher) -> None:
+        self._stores, self._embed, self._texts, self._fetcher = stores, embed, texts, fetcher
 
     def items(self, shard: Shard) -> Iterator[Raw | Bad]:
         """Raises SourceError, Away and OSError."""
@@ -49,10 +52,12 @@ class LineReader:
             return Bad(f"line {number + 1}", "not a URL", text[:200])
         metadata, _ = carried({"url": url, **_object(told.get("metadata"))})
         item_id = (as_id(told.get("id")) or url_id(url)).encode("utf-8", "backslashreplace").decode()
+        if self._embed == "text":
+            return text_alone(item_id, metadata, "the line has no caption in its `metadata`; --texts reads texts")
         try:
             return Raw(item_id, self._fetcher.fetch(url), caption_in(metadata), metadata)
         except Skip as skip:
-            return Bad(item_id, skip.reason, skip.message)
+            return without_picture(Bad(item_id, skip.reason, skip.message), self._embed, metadata)
 
 
 def _text(name: str, line: bytes) -> Raw | Bad:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection
 from contextlib import ExitStack
 from typing import Any
 
+from clipserve_client.sources.parquet_columns import holds_pictures, holds_texts
 from scripts.bulk.reading.stores import Stores
 from scripts.bulk.shards.errors import Away
 from scripts.sync.bucket import is_url
 
-_PICTURES, _TEXTS = ("image", "url", "path"), ("text", "caption")
-_WANTED = {"image": _PICTURES, "text": _TEXTS, "both": (*_PICTURES, *_TEXTS)}
+PICTURES, TEXTS = ("image", "url", "path"), ("text", "caption")
+_WANTED = {"image": PICTURES, "text": TEXTS, "both": (*PICTURES, *TEXTS)}
 
 
-def missing_columns(path: str, names: Collection[str], embed: str) -> str:
-    """What is wrong with a file of these columns; "" where it has one to embed."""
-    wanted = _WANTED[embed]
-    if set(names) & set(wanted):
+def missing_columns(path: str, schema: Any, embed: str) -> str:
+    """What is wrong with a file of this Arrow schema; "" where it has a column to embed."""
+    wanted, kinds = _WANTED[embed], {field.name: field.type for field in schema}
+    there = [name for name in wanted if name in kinds]
+    if not there:
+        return f"{path} has none of the columns {', '.join(wanted)}: it has {', '.join(sorted(kinds)) or 'none at all'}"
+    if any(holds_pictures(kinds[name]) if name == "image" else holds_texts(kinds[name]) for name in there):
         return ""
-    return f"{path} has none of the columns {', '.join(wanted)}: it has {', '.join(sorted(names)) or 'none at all'}"
+    odd = ", ".join(f"{name} is of type {kinds[name]}" for name in there)
+    return f"{path} has no column to embed: {odd}; texts, URLs and paths are strings, pictures bytes"
 
 
 def opened_parquet(path: str, stores: Stores, stack: ExitStack) -> str | FarFile:

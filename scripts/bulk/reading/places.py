@@ -11,7 +11,7 @@ from clipserve_client.sources.entries import SourceError
 from clipserve_client.sources.files import Skip
 from scripts.bulk.reading.items import Bad, Raw
 from scripts.bulk.reading.stores import Stores
-from scripts.bulk.shards.errors import Away
+from scripts.bulk.shards.errors import Away, why
 from scripts.sync.bucket import is_url
 
 THREADS = 16  # of pictures that are read from afar
@@ -53,7 +53,8 @@ def until_refused(items: Iterable[Raw | Bad]) -> Iterator[Raw | Bad]:
     """Raises Away instead of setting all the rest of a shard aside, after an access that was taken away."""
     in_a_row = 0
     for item in items:
-        in_a_row = in_a_row + 1 if isinstance(item, Bad) and item.code == _UNREADABLE else 0
+        fault = item if isinstance(item, Bad) else item.fault
+        in_a_row = in_a_row + 1 if fault is not None and fault.code == _UNREADABLE else 0
         if in_a_row >= _MOST_IN_A_ROW:
             raise Away(f"{in_a_row} in a row can't be read, {item.id} the last of them")
         yield item
@@ -101,7 +102,3 @@ def require_file(path: str) -> None:
         raise SourceError(f"{path} is gone", _VANISHED)
     if not os.path.isfile(path):
         raise SourceError(f"{path} is no file")
-
-
-def why(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -11,12 +11,12 @@ from scripts.bulk.output.run_folder import Output
 from scripts.bulk.reading.files import FileReader
 from scripts.bulk.reading.items import Bad, Raw
 from scripts.bulk.reading.lines import LineReader
-from scripts.bulk.reading.places import THREADS, is_the_disks, why
+from scripts.bulk.reading.places import THREADS, is_the_disks
 from scripts.bulk.reading.rows import RowReader
 from scripts.bulk.reading.stores import Stores
 from scripts.bulk.reading.tars import TarReader
 from scripts.bulk.reading.urls import Fetcher
-from scripts.bulk.shards.errors import Away
+from scripts.bulk.shards.errors import Away, why
 from scripts.bulk.shards.shard import Shard
 
 
@@ -26,10 +26,10 @@ class ShardReader:
     def __init__(self, output: Output, storage: Mapping[str, Any], embed: str, *, texts: bool) -> None:
         fetcher, stores = Fetcher(THREADS), Stores(storage)
         self._items = {
-            "files": FileReader(output, stores).items,
-            "tar": TarReader(storage).items,
+            "files": FileReader(output, stores, embed).items,
+            "tar": TarReader(storage, embed).items,
             "parquet": RowReader(stores, embed, fetcher).items,
-            "lines": LineReader(stores, texts, fetcher).items,
+            "lines": LineReader(stores, embed, texts, fetcher).items,
         }
 
     def items(self, shard: Shard) -> Iterator[Raw | Bad]:

@@ -16,3 +16,8 @@ class BulkFailed(ClientError):
 
 class Away(SourceError):
     """A source that may be there again later."""
+
+
+def why(error: BaseException) -> str:
+    """Its words on one line, or its kind where it has none."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

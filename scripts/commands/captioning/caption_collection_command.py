@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import quote
 
 import typer
 from rich.console import Console
 
+from clipserve_client.sources.walking import one_line
 from scripts.commands.captioning.options import TIMEOUT_S, DryRun, MaxCostUsd, Offline
 from scripts.commands.gateway_commands import DEFAULT_URL, Key, Url
+from scripts.commands.names import collection_name
 from scripts.item_progress import ItemProgress
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ Page = dict[str, Any]
 
 
 def caption_collection(
-    collection: Annotated[str, typer.Argument(help="Whose items.")],
+    collection: Annotated[str, typer.Argument(help="Whose items.", callback=collection_name)],
     dry_run: DryRun = False,
     offline: Offline = False,
     max_cost_usd: MaxCostUsd = None,
@@ -50,7 +51,7 @@ def _pages(client: Client, collection: str, body: Page, max_cost_usd: float | No
             asked = {**body, "after": after}
             if max_cost_usd is not None:
                 asked["max_cost_usd"] = max(0.0, max_cost_usd - sum(page["cost_usd"] for page in pages))
-            pages.append(client.call("POST", f"/v1/collections/{quote(collection, safe='')}/captions", asked))
+            pages.append(client.call("POST", f"/v1/collections/{collection}/captions", asked))
             after = pages[-1]["next"]
             progress.advance(len(pages[-1]["captions"]))
     return pages
@@ -70,6 +71,6 @@ def _show_work(pages: list[Page]) -> None:
     typer.echo(f"{written} captions by {pages[0]['by']} for {cost:.4f} USD, {failed} failed")
     for page in pages:
         for each in page["failed"]:
-            typer.echo(f"{each['id']}: {each['error']['message']}", err=True)
+            typer.echo(one_line(f"{each['id']}: {each['error']['message']}"), err=True)
     if pages[-1]["stopped"] is not None:
         typer.echo(f"stopped: {pages[-1]['stopped']['message']}", err=True)

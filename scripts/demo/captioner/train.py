@@ -127,9 +127,8 @@ def train(arguments: argparse.Namespace, console: Console) -> tuple[Any, float, 
         losses = take_step(learner, steps, next(source), weights)
         taken += 1
         if taken % 100 == 0 or taken == 1:
-            line = (
-                f"step {taken} {_said(losses)} | {probed(learner, probe)} {(time.monotonic() - started) / 60:.1f} min"
-            )
+            said = " ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+            line = f"step {taken} {said} | {probed(learner, probe)} {(time.monotonic() - started) / 60:.1f} min"
             console.print(line, highlight=False, soft_wrap=True)
         if time.monotonic() - saved > SAVED_EVERY:
             save_weights(learner.model, arguments.out)
@@ -168,10 +167,6 @@ def take_step(
     with torch.no_grad():
         learner.model.logit_scale.clamp_(0, math.log(100))
     return {name: loss.detach() for name, loss in losses.items()}
-
-
-def _said(losses: dict[str, Tensor]) -> str:
-    return " ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
 
 
 @torch.no_grad()

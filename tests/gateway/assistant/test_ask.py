@@ -11,6 +11,7 @@ import pytest
 from benchmarks.assistant.obeying import ObeyingModel
 from gateway.assistant.asking.retrieval import merged
 from tests.gateway.assistant.conftest import drawn
+from tests.gateway.test_captions import events
 
 COUNT = {"collection": "demo", "question": "How many red circles are there, and where?"}
 WHICH = {"collection": "demo", "question": "Which of these pictures show a red circle?"}
@@ -18,16 +19,6 @@ WHICH = {"collection": "demo", "question": "Which of these pictures show a red c
 
 def cited(answer: Any) -> list[str]:
     return sorted(each["id"] for each in answer["citations"])
-
-
-def events(text: str) -> list[tuple[str | None, Any]]:
-    """Name and body of each event."""
-    found = []
-    for block in text.strip().split("\n\n"):
-        lines = dict(line.split(": ", 1) for line in block.split("\n"))
-        body = lines["data"]
-        found.append((lines.get("event"), body if body == "[DONE]" else json.loads(body)))
-    return found
 
 
 def test_offline(offline) -> None:
@@ -222,12 +213,6 @@ def test_budgets(asking, openai_server) -> None:
     assert none.post("/v1/ask", {**WHICH, "by": "offline"}).status_code == 200
 
 
-def test_an_unknown_price(asking) -> None:
-    stack = asking(llm_model="nobodys", llm_key_usd_per_day=1)
-    answer = stack.post("/v1/ask", WHICH)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "unknown_price")
-
-
 @pytest.mark.parametrize("how", ["deleted", "replaced", "dropped"])
 def test_pictures_that_went_meanwhile(asking, openai_server, how) -> None:
     stack, model = asking(), ObeyingModel()
@@ -293,10 +278,3 @@ def test_bad_requests(offline, change, status, param) -> None:
         return
     assert answer.status_code == status, answer.text
     assert param is None or answer.json()["error"]["param"] == param
-
-
-def test_keys(stack_of) -> None:
-    stack = stack_of(api_keys="right")
-    assert stack.post("/v1/ask", COUNT).status_code == 401
-    asked = stack.post("/v1/ask", COUNT, headers={"Authorization": "Bearer right"})
-    assert asked.status_code == 404

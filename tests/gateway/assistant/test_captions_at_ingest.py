@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from benchmarks.assistant.hidden_orders import SCENES
+from gateway.schemas.base import tell_once
 from scripts.cli import app
 from tests.gateway.assistant.conftest import drawn
+from tests.gateway.test_ingest_captions import metadata
 from tests.waiting import until
 
 ITEMS = "/v1/collections/demo/items"
@@ -27,12 +31,6 @@ def captioning(asking: Any, openai_server: Any) -> Any:
 
 def items(*names: str) -> list[dict[str, Any]]:
     return [{"id": f"new-{name}", "image": drawn(name), "caption": "llm"} for name in names]
-
-
-def metadata(stack: Any, item_id: str) -> dict[str, Any]:
-    told = dict(stack.index.collections["demo"]["items"][item_id]["metadata"])
-    told.pop("digest", None)
-    return told
 
 
 def test_items_are_captioned_and_the_same_picture_is_asked_about_once(captioning, openai_server) -> None:
@@ -174,11 +172,30 @@ def test_captions_of_pictures_with_the_same_name_are_kept_apart(captioning, open
     assert len(openai_server.asked) == 3, again.output
 
 
-def test_captions_of_given_pictures_are_items_of_the_key(captioning, openai_server) -> None:
+def test_a_folder_is_read_as_ingest_reads_it(captioning, tmp_path) -> None:
+    """Hidden files are passed over, pipes are not waited for, AVIF is converted, names may be any."""
+    stack, photos = captioning(), tmp_path / "photos"
+    (photos / ".thumbnails").mkdir(parents=True)
+    (photos / "linked").symlink_to(photos)
+    for name in (".thumbnails/a.png", "._a.png", os.fsdecode(b"caf\xe9.png")):
+        (photos / name).write_bytes(base64.b64decode(drawn("a")))
+    Image.new("RGB", (40, 30), "red").save(photos / "b.avif")
+    os.mkfifo(photos / "pipe.jpg")
+    run = CliRunner().invoke(app, ["caption-folder", str(photos), "--url", stack.url])
+    assert run.stdout.startswith("2 captions by gpt-4o"), run.output
+    assert "1 failed" in run.stdout
+    assert f"{photos}/pipe.jpg: not a file" in run.stderr.replace("\n", "")
+    assert {path.name for path in photos.rglob("*.txt")} == {os.fsdecode(b"caf\xe9.txt"), "b.txt"}
+
+
+def test_captions_of_given_pictures_are_items_of_the_key(captioning, openai_server, caplog) -> None:
+    tell_once.cache_clear()
     stack = captioning(items_per_minute=len(SCENES) + 2)
     assert stack.post("/v1/captions/llm", {"images": [drawn("a"), drawn("b")]}).status_code == 200
+    assert "old name" not in caplog.text
     answer = stack.post("/v1/captions/assistant", {"images": [drawn("c")]})  # its name in 0.1
     assert (answer.status_code, answer.json()["error"]["code"], len(openai_server.asked)) == (429, "rate_limited", 2)
+    assert "/v1/captions/assistant is an old name: write /v1/captions/llm" in caplog.text
 
 
 def test_captions_that_a_budget_refuses_cost_no_items(captioning) -> None:

@@ -82,12 +82,13 @@ def test_a_budget_ends_it_and_it_goes_on(captioning) -> None:
     assert written < 5
 
 
-def test_a_caption_is_an_item_of_the_keys_limits(captioning) -> None:
+@pytest.mark.parametrize("by", ["auto", "offline"])
+def test_a_caption_is_an_item_of_the_keys_limits(captioning, by) -> None:
     stack = captioning(items_per_minute=len(SCENES) + 7 + 2)
-    told = stack.post(PATH, {}).json()
+    told = stack.post(PATH, {"by": by}).json()
     assert ([each["id"] for each in told["captions"]], told["next"]) == (["i0", "i1"], "i1")
     assert told["stopped"]["code"] == "rate_limited"
-    refused = stack.post(PATH, {"after": told["next"]})
+    refused = stack.post(PATH, {"after": told["next"], "by": by})
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limited")
 
 

@@ -14,6 +14,7 @@ from clip_core.errors import BadImage, ClipServeError, WorkerLost
 from gateway.reranking.asking import Asking
 from gateway.reranking.budget import Budget
 from gateway.reranking.ordering import reordered
+from gateway.reranking.pace import CaptionerPace
 from gateway.reranking.plain import rank_by_sentence
 from gateway.reranking.query.parse import parse_query
 from gateway.reranking.scorer import Row, Scores
@@ -230,3 +231,29 @@ def test_many_candidates_are_asked_in_parts_and_the_first_parts_count() -> None:
     assert all(pictures <= 16 for pictures, _ in scorer.asked)
     whole = asyncio.run(rank_by_sentence(QUERY, range(640), Asking(Shown(scorer.pictures), Budget())))
     assert whole.order[:10] == [63 + 64 * place for place in range(10)]
+
+
+class OneWorker(Shown):
+    """As TorchServe's: it ends what was sent to it, one after the other, also for those who have gone."""
+
+    free_at = 0.0
+
+    async def score(self, places: Sequence[int], texts: Sequence[str], most_tokens: int | None) -> Scores:
+        self.free_at = max(self.free_at, time.perf_counter()) + 0.01 * len(places)
+        await asyncio.sleep(self.free_at - time.perf_counter())
+        return await super().score(places, texts, most_tokens)
+
+
+@pytest.mark.parametrize("ms", [120, 240])
+def test_searches_with_small_budgets_get_their_share_one_after_the_other(ms: int) -> None:
+    """Sixteen pictures take 160 ms: two calls of them are too much for either budget, until that is known."""
+
+    async def searches() -> list[int]:
+        scorer, pace, scored = OneWorker([*["a moon"] * 63, QUERY]), CaptionerPace(), list[int]()
+        for _ in range(16):
+            ranking = await rank_by_sentence(QUERY, range(64), Asking(scorer, Budget(ms=ms), pace))
+            scored.append(len(ranking.scores))
+        return scored
+
+    scored = asyncio.run(searches())
+    assert sum(each > 0 for each in scored[-4:]) >= 3, scored

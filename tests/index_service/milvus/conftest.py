@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import random
 import string
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-import httpx
 import pytest
 
 from benchmarks.lib.milvus_server import MilvusServer, milvus_is_installed
 from clip_core.errors import ClipServeError
 from index_service.collection.registry import Registry
-from index_service.http.app import create_app
 from index_service.milvus.catalogue.catalogue import MilvusCatalogue
 from index_service.milvus.catalogue.connect import shared_store
 from index_service.record.store import Store
 from index_service.settings import IndexSettings
-from tests.index_service.helpers import JSON
+from scripts.public_api import PublicApi
 
 QUICK = {  # clocks and checks that a test would else wait for
     "proxy.timeTickInterval": 20,
@@ -28,28 +28,44 @@ QUICK = {  # clocks and checks that a test would else wait for
 }
 
 
-@pytest.fixture(scope="session")
-def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
+def over(server: MilvusServer) -> dict[str, Any]:
+    """Settings: new collections go to this Milvus, under a prefix of their own."""
+    prefix = "".join(random.choices(string.ascii_lowercase, k=12))
+    return {"store": "milvus", "milvus_uri": server.uri, "milvus_prefix": prefix, "milvus_watermark_delay_s": 0}
+
+
+def needs_milvus() -> None:
     if not milvus_is_installed():
         pytest.skip("the package milvus is for Linux on x86-64")
+
+
+def empty(api: PublicApi) -> None:
+    """Milvus outlives the service over it."""
+    for alias in api.call("GET", "/aliases")["aliases"]:
+        api.call("DELETE", f"/aliases/{alias['name']}")
+    for collection in api.call("GET", "/collections")["collections"]:
+        api.call("DELETE", f"/collections/{collection['name']}")
+
+
+def drop_all(store: MilvusCatalogue) -> None:
+    for alias in store.aliases():
+        store.drop_alias(alias)
+    for collection in store.all():
+        store.drop(collection.info.name)
+
+
+@pytest.fixture(scope="session")
+def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
+    needs_milvus()
     with MilvusServer(tmp_path_factory.mktemp("milvus"), QUICK) as server:
         yield server
 
 
 @pytest.fixture
 def settings(tmp_path: Path, milvus_server: MilvusServer) -> IndexSettings:
-    """As those of the embedded store's tests, and new collections go to Milvus, under a prefix of their own."""
-    return IndexSettings(
-        data_dir=tmp_path,
-        max_body_bytes=200_000,
-        max_searches=20,
-        max_batch=50,
-        merge_min_rows=8,
-        store="milvus",
-        milvus_uri=milvus_server.uri,
-        milvus_prefix="".join(random.choices(string.ascii_lowercase, k=12)),
-        milvus_watermark_delay_s=0,
-    )
+    """As those of the embedded store's tests, over Milvus."""
+    limits = {"max_body_bytes": 200_000, "max_searches": 20, "max_batch": 50, "merge_min_rows": 8}
+    return IndexSettings(data_dir=tmp_path, **limits, **over(milvus_server))
 
 
 @pytest.fixture
@@ -57,14 +73,9 @@ def catalogue(settings: IndexSettings) -> Iterator[MilvusCatalogue]:
     store = shared_store(settings)
     assert store is not None
     yield store
-    try:
+    with suppress(ClipServeError):  # the server of a test that ended it
         store.look()
-        for alias in store.aliases():
-            store.drop_alias(alias)
-        for collection in store.all():
-            store.drop(collection.info.name)
-    except ClipServeError:  # the server of a test that ended it
-        pass
+        drop_all(store)
     store.close()
 
 
@@ -94,14 +105,3 @@ def replica(tmp_path: Path, settings: IndexSettings) -> Iterator[Callable[[], Re
     for record, shared in made:
         shared.close()
         record.close()
-
-
-def http_of(settings: IndexSettings, registry: Registry) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(create_app(settings, registry))
-    return httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=JSON, timeout=60)
-
-
-@pytest.fixture
-async def client(settings: IndexSettings, registry: Registry) -> AsyncIterator[httpx.AsyncClient]:
-    async with http_of(settings, registry) as client:
-        yield client

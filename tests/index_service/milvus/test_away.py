@@ -13,11 +13,11 @@ import httpx
 import pytest
 
 from benchmarks.lib.busy_client import BusyClient, busy_client
-from benchmarks.lib.milvus_server import MilvusServer, milvus_is_installed
+from benchmarks.lib.milvus_server import MilvusServer
 from clip_core.wire import encode_vector
 from index_service.settings import IndexSettings
 from tests.index_service.helpers import JSON, Service, unit_rows
-from tests.index_service.milvus.conftest import QUICK
+from tests.index_service.milvus.conftest import QUICK, needs_milvus
 from tests.waiting import until as soon
 
 pytestmark = [pytest.mark.xdist_group("milvus")]
@@ -33,8 +33,7 @@ SEARCH = {"searches": [{"collection": "c", "vector": encode_vector(ROWS[0]), "k"
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[MilvusServer]:
     """One that a test may end."""
-    if not milvus_is_installed():
-        pytest.skip("the package milvus is for Linux on x86-64")
+    needs_milvus()
     (tmp_path / "milvus").mkdir()
     server = MilvusServer(tmp_path / "milvus", QUICK)
     yield server
@@ -196,8 +195,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.full
 def test_a_disk_that_fills_up_and_gets_room_again(small_disk: Path, serve: Callable[[str], httpx.Client]) -> None:
-    if not milvus_is_installed():
-        pytest.skip("the package milvus is for Linux on x86-64")
+    needs_milvus()
     rows = unit_rows(200, 1024)
     with MilvusServer(small_disk, QUICK) as server:
         client, acknowledged, refused = serve(server.uri), set[str](), None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import string
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from clip_core.wire import encode_vector
 from scripts.cli import app
 from scripts.public_api import PublicApi
 from tests.index_service.helpers import Service, unit_rows
+from tests.index_service.milvus.conftest import empty, over
 
 pytestmark = [pytest.mark.xdist_group("milvus"), pytest.mark.slow]
 
@@ -27,9 +26,7 @@ SETTINGS = {"model": "m", "fingerprint": "f", "dim": DIM, "metric": "dot", "reca
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory, milvus_server: MilvusServer) -> Iterator[PublicApi]:
     """Collections go to Milvus where nobody says otherwise, as with index services that have no disk."""
-    prefix = "".join(random.choices(string.ascii_lowercase, k=12))
-    given = {"store": "milvus", "milvus_uri": milvus_server.uri, "milvus_prefix": prefix, "milvus_watermark_delay_s": 0}
-    service = Service(tmp_path_factory.mktemp("index"), **given)
+    service = Service(tmp_path_factory.mktemp("index"), **over(milvus_server))
     api = PublicApi(service.url())
     items = [
         {
@@ -45,8 +42,7 @@ def api(tmp_path_factory: pytest.TempPathFactory, milvus_server: MilvusServer) -
         api.call("POST", f"/collections/{name}/items", {"items": items})
         api.call("DELETE", f"/collections/{name}/items/ü001")
     yield api
-    for collection in api.call("GET", "/collections")["collections"]:
-        api.call("DELETE", f"/collections/{collection['name']}")
+    empty(api)
     assert service.stop() == 0
 
 

@@ -15,8 +15,7 @@ from index_service.milvus.catalogue.holds import held_until
 from index_service.milvus.schema import Names
 from index_service.record.records import CollectionInfo
 from index_service.settings import IndexSettings
-from tests.index_service.helpers import unit_rows
-from tests.index_service.milvus.conftest import http_of
+from tests.index_service.helpers import http_of, unit_rows
 
 pytestmark = pytest.mark.xdist_group("milvus")
 

@@ -20,6 +20,7 @@ from scripts.collections.move import Move
 from scripts.collections.reindex import State
 from scripts.public_api import PublicApi
 from tests.index_service.helpers import Service, unit_rows
+from tests.index_service.milvus.conftest import empty
 
 pytestmark = [pytest.mark.xdist_group("milvus"), pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -35,10 +36,7 @@ def api(tmp_path: Path, milvus_server: MilvusServer) -> Iterator[PublicApi]:
     write(api, "shapes", range(N))
     api.call("PUT", "/aliases/live", {"collection": "shapes"})
     yield api
-    for alias in api.call("GET", "/aliases")["aliases"]:
-        api.call("DELETE", f"/aliases/{alias['name']}")
-    for collection in api.call("GET", "/collections")["collections"]:
-        api.call("DELETE", f"/collections/{collection['name']}")
+    empty(api)
     assert service.stop() == 0
 
 

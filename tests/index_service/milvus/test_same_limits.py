@@ -19,7 +19,8 @@ from index_service.milvus.catalogue.connect import shared_store
 from index_service.record.store import Store
 from index_service.settings import IndexSettings
 from tests.index_service import test_answer_bytes, test_limits, test_numbers, test_unknown_fields
-from tests.index_service.milvus.conftest import http_of
+from tests.index_service.helpers import http_of
+from tests.index_service.milvus.conftest import drop_all, over
 from tests.index_service.test_answer_bytes import (
     test_a_listing_ends_early_and_goes_on_where_it_ended,
     test_long_values_of_facets_are_cut_to_fit,
@@ -51,9 +52,7 @@ pytestmark = [pytest.mark.xdist_group("milvus"), pytest.mark.full]
 def _over_milvus(milvus_server: MilvusServer, monkeypatch: pytest.MonkeyPatch) -> None:
     @asynccontextmanager
     async def serving(store: Store, **limits: Any) -> AsyncIterator[httpx.AsyncClient]:
-        prefix = "".join(random.choices(string.ascii_lowercase, k=12))
-        given = {"store": "milvus", "milvus_uri": milvus_server.uri, "milvus_prefix": prefix}
-        settings = IndexSettings(data_dir=store.path.parent, milvus_watermark_delay_s=0, **given, **limits)
+        settings = IndexSettings(data_dir=store.path.parent, **over(milvus_server), **limits)
         shared = shared_store(settings)
         assert shared is not None
         registry = Registry(store, settings, shared)
@@ -61,10 +60,7 @@ def _over_milvus(milvus_server: MilvusServer, monkeypatch: pytest.MonkeyPatch) -
         async with http_of(settings, registry) as client:
             assert (await client.put("/collections/c", json=test_limits.MODEL)).json()["store"] == "milvus"
             yield client
-        for alias in shared.aliases():
-            shared.drop_alias(alias)
-        for collection in shared.all():
-            shared.drop(collection.info.name)
+        drop_all(shared)
         shared.close()
 
     for module in (test_limits, test_answer_bytes, test_numbers, test_unknown_fields):

@@ -38,7 +38,6 @@ from tests.index_service.test_app import (
     test_search_bodies_of_the_wrong_shape,
     test_searches_of_one_call_are_answered_each_by_itself,
     test_the_last_of_equal_ids_wins,
-    test_too_large_a_body_is_413_by_header_and_by_count,
     test_what_is_not_there,
 )
 from tests.index_service.test_copies import (
@@ -61,7 +60,6 @@ from tests.index_service.test_facets import (
     test_named_fields_filters_and_bounds,
     test_numbers_beyond_64_bits_are_values_too,
 )
-from tests.index_service.test_item_ids import test_one_refused_id_stops_no_other
 from tests.index_service.test_listing import test_bad_filters, test_over_http
 
 pytestmark = [pytest.mark.xdist_group("milvus"), pytest.mark.full]

@@ -14,6 +14,7 @@ import pytest
 from benchmarks.lib.milvus_server import MilvusServer
 from scripts.public_api import PublicApi
 from tests.index_service.helpers import Service
+from tests.index_service.milvus.conftest import empty, over
 from tests.scripts.test_reindex import (
     gateway,
     test_a_new_collection_that_was_deleted_is_filled_from_the_start,
@@ -29,14 +30,9 @@ pytestmark = [pytest.mark.xdist_group("milvus"), pytest.mark.full, pytest.mark.t
 
 @pytest.fixture
 def index(tmp_path: Path, milvus_server: MilvusServer) -> Iterator[PublicApi]:
-    prefix = "".join(random.choices(string.ascii_lowercase, k=12))
-    given = {"store": "milvus", "milvus_uri": milvus_server.uri, "milvus_prefix": prefix, "milvus_watermark_delay_s": 0}
-    service = Service(tmp_path / "index", **given)
+    service = Service(tmp_path / "index", **over(milvus_server))
     api = PublicApi(service.url())
     yield api
     assert {each["store"] for each in api.call("GET", "/collections")["collections"]} == {"milvus"}
-    for alias in api.call("GET", "/aliases")["aliases"]:
-        api.call("DELETE", f"/aliases/{alias['name']}")
-    for collection in api.call("GET", "/collections")["collections"]:
-        api.call("DELETE", f"/collections/{collection['name']}")
+    empty(api)
     assert service.stop() == 0

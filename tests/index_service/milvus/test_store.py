@@ -20,8 +20,7 @@ from index_service.milvus.schema import Names
 from index_service.record.records import CollectionInfo
 from index_service.record.store import Store
 from index_service.settings import IndexSettings
-from tests.index_service.helpers import item, unit_rows
-from tests.index_service.milvus.conftest import http_of
+from tests.index_service.helpers import http_of, item, unit_rows
 
 pytestmark = pytest.mark.xdist_group("milvus")
 

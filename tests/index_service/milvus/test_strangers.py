@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.lib.milvus_server import MilvusServer, milvus_is_installed
+from benchmarks.lib.milvus_server import MilvusServer
 from clip_core import secret_files
 from clip_core.errors import Conflict, Unavailable
 from clip_core.wire import encode_vector
@@ -24,8 +24,8 @@ from index_service.milvus.catalogue.filling import LEASE_S, FillLease, new_name
 from index_service.milvus.rpc import messages, wait_until
 from index_service.record.records import CollectionInfo
 from index_service.settings import IndexSettings
-from tests.index_service.helpers import item, unit_rows
-from tests.index_service.milvus.conftest import QUICK, http_of
+from tests.index_service.helpers import http_of, item, unit_rows
+from tests.index_service.milvus.conftest import QUICK, needs_milvus
 
 pytestmark = [pytest.mark.xdist_group("milvus")]
 
@@ -141,8 +141,7 @@ def changed(catalogue: MilvusCatalogue, old: str, new: str) -> None:
 
 @pytest.mark.slow
 def test_a_token_that_expires_is_read_again_from_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not milvus_is_installed():
-        pytest.skip("the package milvus is for Linux on x86-64")
+    needs_milvus()
     secrets = tmp_path / "secrets"
     secrets.mkdir()
     monkeypatch.setattr(secret_files, "FOLDER", secrets)

@@ -301,6 +301,24 @@ The environment of a container, each name once, as helm applies it: (dict "root"
 {{- toYaml $resources -}}
 {{- end -}}
 
+{{/* Of a host of the Ingress: one of `tls` names it, or its wildcard, or no host at all: (dict "host" H "tls" TLS) */}}
+{{- define "clipserve.scheme" -}}
+{{- $scheme := "http" -}}
+{{- range .tls -}}
+  {{- if or (not .hosts) (has $.host .hosts) (has (regexReplaceAll "^[^.]+" $.host "*") .hosts) -}}{{- $scheme = "https" -}}{{- end -}}
+{{- end -}}
+{{- $scheme -}}
+{{- end -}}
+
+{{/* What the route belongs to: "Gateway NAMESPACE/NAME" */}}
+{{- define "clipserve.parents" -}}
+{{- $parents := list -}}
+{{- range .Values.route.parents -}}
+  {{- $parents = append $parents (printf "%s %s/%s" (default "Gateway" .kind) (default $.Release.Namespace .namespace) .name) -}}
+{{- end -}}
+{{- join ", " $parents -}}
+{{- end -}}
+
 {{- define "clipserve.dns" -}}
 - ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
 {{- end -}}

@@ -1,4 +1,4 @@
-"""Checks of the gateway's own settings. Each raises ValueError that says what the setting takes."""
+"""Folders that settings name. Raises ValueError that says what the setting takes."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -338,16 +339,22 @@ def test_heic_without_its_reader_is_skipped_and_says_what_to_install(monkeypatch
         prepared(large, Limits(max_image_bytes=1000), gps=False)
 
 
-def test_heic_is_read_where_its_reader_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Reader:
-        @staticmethod
-        def open_heif(file: io.BytesIO) -> Any:
-            assert file.read(12)[4:] == b"ftypheic"
-            return type("Heif", (), {"to_pillow": staticmethod(lambda: Image.new("RGB", (9, 5)))})
-
-    monkeypatch.setitem(sys.modules, "pillow_heif", Reader)
-    ready = prepared(b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic", Limits(), gps=False)
-    assert (ready.notes, Image.open(io.BytesIO(ready.content)).size) == (("converted from HEIC",), (9, 5))
+def test_heic_becomes_an_upright_jpeg() -> None:
+    """As phones write it: turned by its metadata, with the time and the place where it was taken."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif.get_ifd(0x8769)[0x9003] = "2024:05:01 12:30:00"
+    heic, turned = io.BytesIO(), Image.new("RGB", (90, 50), "red")
+    turned.paste("blue", (0, 0, 45, 50))
+    pillow_heif.from_pillow(turned).save(heic, exif=exif.tobytes())
+    ready = prepared(heic.getvalue(), Limits(), gps=False)
+    image = Image.open(io.BytesIO(ready.content))
+    assert (ready.notes, image.format, image.size) == (("converted from HEIC",), "JPEG", (50, 90))
+    assert ready.facts["taken"] == "2024-05-01T12:30:00"
+    red, _, blue = image.getpixel((25, 10))  # type: ignore[misc]
+    assert blue > 200 > 60 > red, "the left half is up"
+    with pytest.raises(Skip, match="HEIC can't be read here"):
+        prepared(heic.getvalue()[:400], Limits(), gps=False)
 
 
 def test_pictures_over_the_body_limit_arrive(stack_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

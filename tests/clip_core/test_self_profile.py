@@ -37,9 +37,7 @@ def busy() -> Iterator[None]:
 def test_what_computes_is_seen_and_what_waits_is_not() -> None:
     found: dict[str, Any] = {}
     with busy():
-        until(
-            lambda: found.update(SelfProfiler().take(0.5)) or found["stacks"]
-        )  # it may be held up
+        until(lambda: found.update(SelfProfiler().take(0.5)) or found["stacks"])  # it may be held up
     top = found["stacks"][0]
     assert any(name.endswith(".compute") for name in top["frames"])
     assert 0 < top["ms"] <= found["cpu_ms"] * 1.2

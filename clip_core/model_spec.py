@@ -37,6 +37,8 @@ class ModelSpec:
     cosine_floor: float = 0.999
     build_key: str = ""
     matryoshka_dimensions: tuple[int, ...] = ()  # what its vectors may be cut to; most models: nothing
+    logit_scale: float | None = None  # what its loss multiplied cosines by; None: not known
+    logit_bias: float | None = None  # of a sigmoid loss; None: a softmax, or not known
     licence: str | None = None
     source: str | None = None  # where the weights came from, such as hf-hub:ORG/NAME
     revision: str | None = None  # of the source, such as a commit of the hub's repository

@@ -19,6 +19,8 @@ from clip_core.wire import Neighbours, encode_vector
 
 FACTS = ("context_length", "precision", "licence", "source", "revision", "weights_sha256")
 """Of a spec, told to who asks to `describe`."""
+_ALWAYS = ("matryoshka_dimensions", "logit_scale", "logit_bias")
+"""Of a spec, told in every answer if it says them."""
 _INPUTS = ("text", "image", "vector", "query", "input")
 _OWN = (BadInput, TooLarge, InferenceFailed)
 
@@ -88,8 +90,7 @@ def render(
         return _render_v2(request, [result for result in results if isinstance(result, InputResult)], spec)
     data = [_item(index, result, request) for index, result in enumerate(results)]
     head: dict[str, Any] = {"model": spec.name, "fingerprint": spec.fingerprint, "dim": spec.dim}
-    if spec.matryoshka_dimensions:
-        head["matryoshka_dimensions"] = spec.matryoshka_dimensions
+    head |= {name: value for name in _ALWAYS if (value := getattr(spec, name)) not in (None, ())}
     if request.described:
         head["facts"] = {name: getattr(spec, name) for name in FACTS}
     codes = tuple(error.code for error in errors)

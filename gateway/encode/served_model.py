@@ -12,7 +12,8 @@ from gateway.upstream.replies import EncodeReply
 
 @dataclass(frozen=True)
 class ServedModel:
-    """The model that answered last. `matryoshka_dimensions` are the dimensions its vectors may be cut to.
+    """The model that answered last. `matryoshka_dimensions` are the dimensions its vectors may be cut to; `logit_scale`
+    and `logit_bias` make logits of cosines.
 
     `facts` are what the handlers tell beyond that to who asks them to describe themselves; older archives tell none.
     """
@@ -22,12 +23,16 @@ class ServedModel:
     dim: int
     matryoshka_dimensions: tuple[int, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    logit_scale: float | None = None
+    logit_bias: float | None = None
 
     @classmethod
     def of(cls, answer: EncodeReply, name: str = "") -> ServedModel:
         """From a handler's answer, under the given name if there is one."""
         shorter = tuple(answer.get("matryoshka_dimensions") or ())
-        return cls(name or answer["model"], answer["fingerprint"], answer["dim"], shorter, answer.get("facts") or {})
+        head = answer.get("logit_scale"), answer.get("logit_bias")
+        facts = answer.get("facts") or {}
+        return cls(name or answer["model"], answer["fingerprint"], answer["dim"], shorter, facts, *head)
 
 
 def check_model(model: object, served: ServedModel) -> None:

@@ -50,6 +50,8 @@ def _facts(model: RegisteredModel, message: str | None, default: bool, captioner
         "fingerprint": served and served.fingerprint,
         "dimensions": served and served.dim,
         "matryoshka_dimensions": list(served.matryoshka_dimensions) if served else [],
+        "logit_scale": served and served.logit_scale,
+        "logit_bias": served and served.logit_bias,
         **{name: facts.get(name) for name in _FACTS},
         "captioner": captioner,
         "endpoints": list(model.row.all_endpoints() if captioner else model.row.endpoints.all()),

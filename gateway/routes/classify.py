@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 
 from clip_core.errors import InvalidRequest, TooLarge
 from gateway.encode.served_model import check_model
-from gateway.encode.similarity import ranking
+from gateway.encode.similarity import Head, ranking
 from gateway.errors import JsonResponse
 from gateway.inputs.source import Source
 from gateway.routes.bodies import checked, read_body
@@ -26,7 +26,7 @@ _FORM = {"image": "file", "labels": "string", "templates": "string"}
     openapi_extra=takes(ClassifyRequest, form=_FORM),
 )
 async def classify(request: Request) -> JsonResponse:
-    """How well each label fits the image: a softmax over the similarities."""
+    """How well each label fits the image: a softmax over all labels or a sigmoid for each, as the model was trained."""
     given = services(request)
     wanted = checked(ClassifyRequest, await read_body(request, given.parser))
     check_prompts(wanted, given.settings.max_items, given.settings.max_body_bytes)
@@ -36,10 +36,12 @@ async def classify(request: Request) -> JsonResponse:
     served = encoded.model()
     check_model(wanted.model, served)
     found = Found([], encoded.encode_ms, queue_ms=encoded.queue_ms)
-    ranked = ranking(labels @ picture, wanted.logit_scale)
+    head = Head.of(served, wanted.logit_scale)
+    ranked = ranking(labels @ picture, head)
     return JsonResponse(
         {
             "labels": [{"label": wanted.labels[entry.pop("index")], **entry} for entry in ranked],
+            "activation": head.activation,
             "model": served.model,
             "fingerprint": served.fingerprint,
             "timing": found.timing(),

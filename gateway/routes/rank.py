@@ -11,7 +11,7 @@ from clip_core.errors import InvalidRequest
 from gateway.encode.chunks import Ask
 from gateway.encode.embedding import check_number, floats
 from gateway.encode.served_model import check_model
-from gateway.encode.similarity import ranking
+from gateway.encode.similarity import Head, ranking
 from gateway.errors import JsonResponse
 from gateway.inputs.parser import InputParser
 from gateway.inputs.source import Source
@@ -39,13 +39,14 @@ async def rank(request: Request) -> JsonResponse:
     check_model(wanted.model, served)
     vectors = np.stack([floats(entry["embedding"]) for entry in encoded.entries()])
     scores = vectors[: len(queries)] @ vectors[len(queries) :].T
+    head = Head.of(served, wanted.logit_scale)
     found = Found([], encoded.encode_ms, queue_ms=encoded.queue_ms)
     return JsonResponse(
         {
             "results": [
-                {"query": place, "ranking": ranking(row, wanted.logit_scale)[: wanted.top_n]}
-                for place, row in enumerate(scores)
+                {"query": place, "ranking": ranking(row, head)[: wanted.top_n]} for place, row in enumerate(scores)
             ],
+            "activation": head.activation,
             "model": served.model,
             "fingerprint": served.fingerprint,
             "timing": found.timing(),

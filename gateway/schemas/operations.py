@@ -73,6 +73,8 @@ _MODEL: dict[str, Any] = {
     "fingerprint": "8f3b2c",
     "dimensions": 96,
     "matryoshka_dimensions": [],
+    "logit_scale": 26.3,
+    "logit_bias": None,
     "context_length": 77,
     "precision": "fp32",
     "licence": "mit",
@@ -99,6 +101,8 @@ class ModelFacts(Schema):
     fingerprint: str | None
     dimensions: int | None
     matryoshka_dimensions: list[int] = Field(description="What vectors may be cut to with `dimensions`.")
+    logit_scale: float | None = Field(None, description="What cosines are multiplied by for probabilities.")
+    logit_bias: float | None = Field(None, description="Of a sigmoid for each pair; null: a softmax over all.")
     context_length: int | None = Field(description="Tokens of a text that the model reads.")
     precision: str | None
     licence: str | None

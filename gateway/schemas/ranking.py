@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from pydantic import Field
 
 from gateway.schemas.base import IMAGE, PIXEL, Schema, Timing, example
 
-_SCALE = Field(100.0, gt=0, le=1000, description="What cosines are multiplied by before the softmax.")
+Activation: TypeAlias = Literal["softmax", "sigmoid"]
+_SCALE = Field(
+    None,
+    gt=0,
+    le=1000,
+    description="What cosines are multiplied by before a softmax; without it the model's own head makes the "
+    "probabilities, see `logit_scale` and `logit_bias` of /v1/models.",
+)
+_ACTIVATION = Field(
+    description="softmax: the probabilities of one picture or query add up to 1. sigmoid: each is its own."
+)
 
 
 class ClassifyRequest(Schema):
@@ -22,7 +32,7 @@ class ClassifyRequest(Schema):
     image: str = Field(description=IMAGE)
     labels: list[str] = Field(min_length=1, fail_fast=True)
     templates: list[str] = Field(["{}"], min_length=1, fail_fast=True, description="`{}` stands for the label.")
-    logit_scale: float = _SCALE
+    logit_scale: float | None = _SCALE
     model: str | None = None
 
 
@@ -39,12 +49,14 @@ class ClassifyAnswer(Schema):
                 {"label": "circle", "probability": 0.9, "score": 0.31},
                 {"label": "square", "probability": 0.1, "score": 0.288},
             ],
+            "activation": "softmax",
             "model": "demo",
             "fingerprint": "8f3b2c",
             "timing": {"total_ms": 6.1, "encode_ms": 3.9, "search_ms": 0.0},
         }
     )
     labels: list[LabelScore] = Field(description="Most probable first.")
+    activation: Activation = _ACTIVATION
     model: str
     fingerprint: str
     timing: Timing
@@ -55,7 +67,7 @@ class RankRequest(Schema):
     queries: list[Any] = Field(min_length=1, description='Texts, {"text": …} or {"image": …}.')
     candidates: list[Any] = Field(min_length=1, description="The same; ordered for each query.")
     top_n: int | None = Field(None, ge=1, description="How many candidates to show; all of them count as probable.")
-    logit_scale: float = _SCALE
+    logit_scale: float | None = _SCALE
     model: str | None = Field(None, description="The served model's name, or nothing.")
 
 
@@ -74,12 +86,14 @@ class RankAnswer(Schema):
     model_config = example(
         {
             "results": [{"query": 0, "ranking": [{"index": 1, "probability": 1.0, "score": 0.3}]}],
+            "activation": "softmax",
             "model": "demo",
             "fingerprint": "8f3b2c",
             "timing": {"total_ms": 6.1, "encode_ms": 3.9, "search_ms": 0.0},
         }
     )
     results: list[Ranking]
+    activation: Activation = _ACTIVATION
     model: str
     fingerprint: str
     timing: Timing

@@ -40,6 +40,8 @@ class EncodeReply(_Encoded, total=False):
     fingerprint: str
     dim: int
     matryoshka_dimensions: tuple[int, ...]
+    logit_scale: float | None
+    logit_bias: float | None
     facts: dict[str, Any]
     timing: ReplyTiming
     bytes: int

@@ -60,7 +60,7 @@ def stage(folder: Path, kind: str, source: ModelSource, loaded: LoadedSource, to
     spec = ModelSpec(source.name, kind, dim, context_length, loaded.fingerprint, towers.precision, source.compile)
     shorter = shorter_dimensions(source, dim)
     spec = replace(spec, cosine_floor=source.cosine_floor, build_key=key, matryoshka_dimensions=shorter)
-    spec = replace(spec, cuda_graphs=source.cuda_graphs, **asdict(loaded.provenance))
+    spec = replace(spec, cuda_graphs=source.cuda_graphs, **asdict(loaded.head), **asdict(loaded.provenance))
     spec.write(folder)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,15 @@ def test_each_archive_holds_the_weights_of_its_towers_only(model_dirs: dict[str,
     assert not [key for key in keys["text"] if key.startswith("visual.")]
     assert [key for key in keys["image"] if not key.startswith("visual.")] == ["logit_scale"]
     assert keys["text"] | keys["image"] == keys["multimodal"]
+
+
+def test_each_archive_tells_the_models_head(model_dirs: dict[str, Path]) -> None:
+    for directory in model_dirs.values():
+        spec, weights = ModelSpec.read(directory), load_file(directory / "open_clip_model.safetensors")
+        assert spec.logit_scale == pytest.approx(math.exp(weights["logit_scale"]))
+        assert spec.logit_bias is None
+        before = {name: value for name, value in asdict(spec).items() if not name.startswith("logit_")}
+        assert ModelSpec.parse(before) == replace(spec, logit_scale=None), "an archive from before has none"
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])

@@ -69,6 +69,19 @@ def test_a_picture_finds_itself(stack: LiveStack) -> None:
         assert found["hits"][0]["score"] > 0.999
 
 
+def test_labels_have_the_probabilities_of_the_models_head(stack: LiveStack) -> None:
+    row = next(row for row in gallery(stack) if row["metadata"]["objects"] == 1)
+    picture = data_uri(stack.data_dir / "demo" / "gallery" / row["file"])
+    labels = [row["caption"], "a blue plain square", "three green stars"]
+    answer = post(stack, "/v1/classify", {"image": picture, "labels": labels}).json
+    scale = send("GET", f"{stack.gateway}/v1/models").json["data"][0]["logit_scale"]
+    assert scale == pytest.approx(26.299, abs=1e-3), "as the demo was trained"
+    weights = np.exp([scale * entry["score"] for entry in answer["labels"]])
+    found = [entry["probability"] for entry in answer["labels"]]
+    np.testing.assert_allclose(found, weights / weights.sum(), rtol=1e-4)
+    assert answer["activation"] == "softmax"
+
+
 def test_words_and_a_picture_together(stack: LiveStack) -> None:
     row = next(row for row in gallery(stack) if row["metadata"]["color"] == "red" and row["metadata"]["objects"] == 1)
     query = [

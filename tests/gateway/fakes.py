@@ -66,6 +66,7 @@ class FakeTorchServe:
     models: dict[str, str] = field(default_factory=dict)  # by endpoint, where it isn't `model`
     facts: dict[str, Any] = field(default_factory=dict)
     matryoshka_dimensions: tuple[int, ...] = ()
+    head: dict[str, float] = field(default_factory=dict)  # logit_scale and logit_bias, of archives that tell them
     failure: str | None = None
     failing_endpoint: str | None = None
     failures_left: int | None = None  # calls that fail; None: all
@@ -172,6 +173,7 @@ class FakeTorchServe:
             "model": self.models.get(endpoint, self.model),
             "fingerprint": self._fingerprint(endpoint),
             "matryoshka_dimensions": self.matryoshka_dimensions,
+            **self.head,
         }
         if body.get("describe"):
             named["facts"] = self.facts

@@ -7,6 +7,7 @@ import json
 from scripts.archive.assembly.build_model import build_model
 from scripts.archive.assembly.canonical import canonical_model
 from scripts.archive.assembly.fit import check_finite, fitted
+from scripts.archive.assembly.head import TrainedHead
 from scripts.archive.assembly.parts import LoadedSource, ModelParts
 from scripts.archive.assembly.text_config import named_locally, text_config_folder
 from scripts.archive.assembly.tokenizers import check_vocabulary, load_tokenizer, merges_file
@@ -26,4 +27,6 @@ def assemble(name: str, parts: ModelParts) -> LoadedSource:
     merges = merges_file(name, model_cfg, parts.folders)
     whole = {"model_cfg": named_locally(model_cfg), "preprocess_cfg": open_clip.get_model_preprocess_cfg(model)}
     kept = json.loads(json.dumps(whole))
-    return LoadedSource(model.eval().requires_grad_(False), tokenizer, kept, text_config, parts.provenance, merges)
+    model.eval().requires_grad_(False)
+    head = TrainedHead.of(model, parts.state)
+    return LoadedSource(model, tokenizer, kept, text_config, parts.provenance, merges, head)

@@ -12,6 +12,7 @@ from torch import Tensor
 from clip_core.inputs.tokens import Tokenizer
 from clip_core.model_spec import digest_of, fingerprint
 from scripts.archive.assembly.canonical import canonical_config
+from scripts.archive.assembly.head import TrainedHead
 from scripts.hub.provenance import Provenance
 
 LOCAL = "local"  # what a tokenizer is called that lies beside the weights, and on no hub
@@ -44,6 +45,7 @@ class LoadedSource:
     text_config: Path | None = None
     provenance: Provenance = field(default_factory=Provenance)
     merges: Path | None = None
+    head: TrainedHead = field(default_factory=TrainedHead)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -48,6 +48,11 @@ export async function listCollections(signal) {
 // For the default model unless another is named; one that is there keeps its own.
 export const createCollection = (name, model) => call(collectionPath(name), { method: "PUT", body: model ? { model } : {} });
 export const describeCollection = (name, signal) => call(collectionPath(name), { signal });
+// Deletes it with all its items.
+export const deleteCollection = (name) => call(collectionPath(name), { method: "DELETE" });
+export const listAliases = async (signal) => (await call("/v1/aliases", { signal })).aliases;
+// Of one call.
+export const getLimits = async (signal) => (await call("/v1/models", { signal })).limits;
 export const search = (body, signal) => call("/v1/search", { method: "POST", body, signal });
 export const getStats = (signal) => call("/v1/stats", { signal });
 

@@ -2,12 +2,13 @@
 
 import { ApiError, describeCollection, listCollections } from "./api.js";
 import { watchAsking } from "./asking/asking.js";
+import { drawMenu, watchMenu } from "./collection/menu.js";
 import { drawComposer, watchComposer } from "./composer.js";
 import { copyWith } from "./copying.js";
 import { watchConfirm } from "./confirm.js";
 import { $, element } from "./dom.js";
 import { watchDropping } from "./dropping.js";
-import { drawFilters, loadFacets, watchFilters } from "./filters.js";
+import { drawFilters, forgetFacets, loadFacets, watchFilters } from "./filters.js";
 import { digits, plural, sentence } from "./format.js";
 import { drawResults, drawSkeletons, results, setTotal, watchResults } from "./grid/results.js";
 import { watchJobs } from "./jobs/jobs.js";
@@ -182,12 +183,14 @@ function nothingFound() {
 
 function nothingYet() {
   drawResults(null);
+  drawMenu(false);
   $("heading").textContent = "Pictures";
   sayEmpty("There is no collection yet", "Make one by adding pictures.", { label: "Add pictures", run: () => openUpload(names) });
 }
 
 function unknownCollection(name, collections) {
   drawResults(null);
+  drawMenu(false);
   $("heading").textContent = "Pictures";
   $("status").textContent = "";
   $("collection").selectedIndex = -1;
@@ -212,6 +215,7 @@ function follow(patch, { wait = 0, quiet = false }) {
   drawOrder();
   $("collection").value = state.collection;
   if (quiet) return drawViewer();
+  drawMenu();
   if (patch.collection) {
     forgetFolders();
     clearSelection();
@@ -235,6 +239,23 @@ function refresh() {
   loadCollections(true);
 }
 
+// A collection was deleted: the page goes on with those that are left.
+function goOn(name) {
+  if (state.collection === name) forgetShown();
+  loadCollections(true);
+}
+
+function forgetShown() {
+  clearTimeout(timer);
+  running?.abort();
+  clearSelection();
+  forgetFacets();
+  drawResults(null);
+  drawReranking(undefined);
+  $("status").textContent = "";
+  change({ ...fromAddress(""), picture: null }, { quiet: true });
+}
+
 function showCollection(name) {
   change({ collection: name, text: "", negative: "", picture: null, pictureId: null, like: null, filters: {}, item: null }, { push: true });
   loadCollections(true);
@@ -253,6 +274,7 @@ function start() {
     watchJobs();
   });
   watchUpload(showCollection);
+  watchMenu(goOn);
   watchActions({ names: () => names, changed: refresh });
   $("collection").addEventListener("change", () => change({ collection: $("collection").value, filters: {}, like: null, pictureId: null, item: null }, { push: true }));
   $("add").addEventListener("click", () => openUpload(names));

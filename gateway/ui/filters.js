@@ -20,6 +20,15 @@ export async function loadFacets(collection, fresh = false) {
   return drawFilters();
 }
 
+// The fields that one can filter the collection by, as far as they are loaded.
+export const facetFields = (collection) => (loaded === collection ? facets.map(({ field }) => field) : []);
+
+export function forgetFacets() {
+  facets = [];
+  loaded = null;
+  drawFilters();
+}
+
 // [{ field, values }] with the values sorted; a field that says nothing, or says too much, is left out.
 export function facetsOf(counted) {
   const useful = counted.filter(({ field, distinct, values }) => isFact(field, values[0]?.value) && distinct > 1 && distinct <= MOST_VALUES && repeats(values));

@@ -39,6 +39,12 @@ def test_nothing_is_found_by_axe(visit: Open, library: Library, scheme: str, siz
     assert complaints(page) == []
     page.click("#add-close")
     page.click("#selection-clear")
+    page.click("#about-open")
+    page.locator("#about-delete summary").click()
+    page.fill("#about-name", "other")
+    page.press("#about-name", "Enter")
+    assert complaints(page) == []
+    page.click("#about-close")
     page.locator("#results .open").first.click()
     expect(page.locator("#viewer-links a").first).to_be_visible()
     assert complaints(page) == []

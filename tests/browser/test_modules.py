@@ -98,3 +98,28 @@ def test_the_best_score_need_not_be_the_first(run: Any) -> None:
     hits = [{"score": 0.2}, {"score": 0.4}, {"score": 0.3}]
     assert run("scores.js", "bestOf", hits) == {"score": 0.4}
     assert run("scores.js", "bestOf", []) is None
+
+
+def test_engines_and_recall_in_words(run: Any) -> None:
+    calibration = {"recall_target": 0.95, "recall": 0.941, "reached": False, "k": 10}
+    segment = {"engine": "faiss", "factory": "IVF64,SQ8", "delta": 1200, "tombstones": 3, "calibration": calibration}
+    told = {"model": "b", "model_status": "not_served", "metric": "dot", "engine": "auto", "count": 60000, "dim": 512}
+    live = [{"engine": "faiss", "k": 10, "recall": 0.97, "samples": 1}, {"engine": "exact", "k": 1, "recall": 1}]
+    rows = dict(run("collection/facts.js", "rowsOf", {**told, "segment": segment, "recall": live}))
+    assert rows["Engine"] == "auto; now faiss, IVF64,SQ8"
+    assert rows["Recall"].split("; ") == [
+        "target 0.95",
+        "0.941 of the best 10 when it was built, which misses the target",
+        "0.97 of the best 10 in 1 live search",
+    ]
+    assert rows["Items"] == "60,000; 1,200 new and 3 replaced or deleted until the next merge"
+    assert rows["Memory"] == "about 123 MB for vectors of 512 numbers"
+    assert rows["Model"] == "b, which is not served now: searches by vectors only"
+    assert rows["Scores"] == "inner products, without bounds"
+    milvus = dict(run("collection/facts.js", "rowsOf", {**told, "segment": {"engine": "milvus"}, "recall": []}))
+    hnsw = dict(
+        run("collection/facts.js", "rowsOf", {**told, "engine": "hnsw", "segment": {**segment, "engine": "hnsw"}})
+    )
+    assert (hnsw["Engine"], milvus["Engine"]) == ("hnsw, IVF64,SQ8", "auto; now milvus")
+    assert milvus["Recall"] == "not measured yet"
+    assert set(rows).isdisjoint({"Aliases", "Limits", "Made", "Notes", "Trouble"})  # not told

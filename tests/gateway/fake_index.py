@@ -121,7 +121,7 @@ class FakeIndex:
         return answer({"collections": [self._describe(name) for name in self.collections]})
 
     def _describe(self, name: str) -> dict[str, Any]:
-        kept = self._get(name)
+        kept, name = self._get(name), self.aliases.get(name, name)
         return {**kept["spec"], "name": name, "count": len(kept["items"]), "segment": {"engine": "exact"}}
 
     def _facets(self, request: Request, body: Any) -> Response:
@@ -164,9 +164,15 @@ class FakeIndex:
             return self._create(name, body)
         described = self._describe(name)
         if request.method == "DELETE":
-            del self.collections[name]
+            self._drop(described["name"])
             return answer({"deleted": True})
         return answer(described)
+
+    def _drop(self, name: str) -> None:
+        held = [alias for alias, target in self.aliases.items() if target == name]
+        if held:
+            raise Conflict(f"the alias {held[0]} leads to {name}: switch or delete it first")
+        del self.collections[name]
 
     def _create(self, name: str, body: Any) -> Response:
         if name in self.collections:

@@ -4,7 +4,7 @@ import { element } from "../dom.js";
 
 const LEFT_OUT = "thumbnail"; // a picture in letters is of no use in a table
 
-const cleaned = ({ id, metadata }) => ({ id, metadata: Object.fromEntries(Object.entries(metadata ?? {}).filter(([name]) => name !== LEFT_OUT)) });
+export const cleaned = ({ id, metadata }) => ({ id, metadata: Object.fromEntries(Object.entries(metadata ?? {}).filter(([name]) => name !== LEFT_OUT)) });
 
 export const toJson = (items) => JSON.stringify(items.map(cleaned), null, 1);
 

@@ -117,7 +117,14 @@ def _our_setup() -> dict[str, Any]:
 @contextmanager
 def _ours(directory: Path, peer: Peer) -> Iterator[LiveStack]:
     options = ["--model", MODEL, "--checkpoint", str(peer.our_weights), "--precision", "int8"]
-    options += ["--model-store", str(peer.model_store), "--no-demo", "--startup-timeout", "600"]
+    options += [
+        "--model-store",
+        str(peer.model_store),
+        "--no-demo",
+        "--no-background-build",
+        "--startup-timeout",
+        "600",
+    ]
     with live_stack(directory, *options, env=UNCACHED) as stack:
         stack.wait_ready(1200)
         yield stack

@@ -95,4 +95,6 @@ def test_a_text_is_forgotten_where_it_may_be(stack: TwoWorkers, tmp_path: Path) 
 def test_stats_are_a_table(stack: TwoWorkers) -> None:
     said = run("stats", "--model", "demo")
     assert said.count("9000") == said.count("9001") == 3
+    assert said.count("clip_multimodal") == 2, "names are not cut off in a narrow terminal"
+    assert "shared_errors" in said
     assert len(stack.asked) >= 6

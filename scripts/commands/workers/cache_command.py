@@ -46,13 +46,15 @@ def stats(
 
     Example: clipserve cache stats
     """
+    from scripts.models.model_list import show
+
     shown = Table("endpoint", "worker", *_SHOWN)
     caches = _caches(token, data_dir, management_url, inference_url)
     for row in _rows(data_dir, model):
         for endpoint in row.endpoints.all():
             for worker, found in caches.ask(endpoint, {"cache": "stats"}).items():
                 shown.add_row(endpoint, worker, *(f"{found[name]:,}" for name in _SHOWN))
-    Console().print(shown)
+    show(Console(), shown)
 
 
 @cache.command("clear")

@@ -159,11 +159,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often gateway and TorchServe are compared")
     parser.add_argument("--soak-minutes", type=float, default=10.0)
     parser.add_argument("--infinity", type=Path, help="folder that infinity_peer.py made")
+    parser.add_argument("--infinity-alone", action="store_true", help="nothing of the demo; such a run is not saved")
     given, console = parser.parse_args(), Console()
     setup: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="clipserve-bench-") as temporary:
         work = Path(temporary)
-        figures = measure(work / "demo", given.seconds, given.soak_minutes * 60, given.rounds, console)
+        figures: Figures = {}
+        if not given.infinity_alone:
+            figures = measure(work / "demo", given.seconds, given.soak_minutes * 60, given.rounds, console)
         if given.infinity:
             peer = Peer(given.infinity.resolve())
             against, setup = against_infinity(work / "peer", peer, given.seconds, given.rounds)
@@ -171,4 +174,4 @@ def main() -> None:
     show(figures, BARS, console)
     command = "make bench-gateway" + (" INFINITY=DIR" if given.infinity else "")
     found = {"figures": figures, "peer": setup, "soak_minutes": given.soak_minutes, "bars": judge(figures, BARS)}
-    finish({**head("gateway", command), **found}, given.save)
+    finish({**head("gateway", command), **found}, given.save and not given.infinity_alone)
